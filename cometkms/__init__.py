@@ -1,0 +1,3 @@
+"""CometKMS: a key management service for CometBFT validators."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,31 @@
+"""Choose the implementation of `cometkms.interface.Core`: the C core, or its pure-Python twin."""
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cometkms.interface import Core
+
+PURE_VARIABLE = "COMETKMS_PURE"
+
+
+def load() -> "Core":
+    """The C core; its pure-Python twin where COMETKMS_PURE=1 asks for it or the C core was never built.
+
+    A C core that was built but does not load (libsodium's symbols missing) is an error, never a silent fallback.
+    Raises: OperatorError with what is missing.
+    """
+    if os.environ.get(PURE_VARIABLE, "") == "1" or not native_is_built():
+        from cometkms import purepy
+
+        return purepy.CORE
+    from cometkms import native
+
+    return native.load()
+
+
+def native_is_built() -> bool:
+    """Whether the extension module is installed beside this package (without loading it)."""
+    from importlib.util import find_spec
+
+    return find_spec("cometkms._native") is not None

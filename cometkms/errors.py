@@ -1,0 +1,66 @@
+"""Every exception, by whose fault it is.
+
+CometKMSError
+├── ProtocolError     the peer broke the protocol: close that connection, log why, dial again
+├── OperatorError     the operator can fix it: the message names the file or key, and the cure; exit code `exit_code`
+│   ├── ConfigError   a setting (exit 3)
+│   ├── KeyFileError  a key file (exit 4)
+│   ├── StateError    the promise store, the state file or born.json (exit 5)
+│   └── BusyError     another process uses this home or address (exit 6)
+├── StoreFailure      a write or sync failed: this process must end now (exit 7)
+└── InvariantError    ours: two values disagree that cannot; log and exit (exit 70)
+"""
+
+from typing import ClassVar
+
+
+class CometKMSError(Exception):
+    """Root of the tree. `exit_code`: what a process that ends because of it exits with."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ProtocolError(CometKMSError):
+    """The peer sent something that cannot be decoded, authenticated or bounded."""
+
+
+class OperatorError(CometKMSError):
+    """Something only the operator can put right; the text ends with what to do."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(OperatorError):
+    """A flag, variable or config.toml key is wrong."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class KeyFileError(OperatorError):
+    """A key file is missing, unreadable, readable by others, or inconsistent."""
+
+    exit_code: ClassVar[int] = 4
+
+
+class StateError(OperatorError):
+    """The promise store, the state file or born.json is missing, corrupt or another node's."""
+
+    exit_code: ClassVar[int] = 5
+
+
+class BusyError(OperatorError):
+    """Another process holds the home's lock or the address."""
+
+    exit_code: ClassVar[int] = 6
+
+
+class StoreFailure(CometKMSError):
+    """A write or fdatasync failed. It is never trusted again: the process ends."""
+
+    exit_code: ClassVar[int] = 7
+
+
+class InvariantError(CometKMSError):
+    """A bug of ours: raised with the two values that disagree."""
+
+    exit_code: ClassVar[int] = 70

@@ -1,0 +1,207 @@
+"""The one interface that `cometkms.native` (C) and `cometkms.purepy` (Python) both implement.
+
+Every test of codec, sign bytes, frames, key slot and queue runs on both. `cometkms.core.load()` chooses.
+"""
+
+from typing import Protocol, TypeAlias
+
+from cometkms.model import HRS, Dialect, Message, Request, SignBytes
+
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+
+class Frames(Protocol):
+    """SecretConnection's two ciphers and counters (PROTOCOL §2). Owned by one connection, wiped by close()."""
+
+    def seal(self, data: Buffer) -> bytes:
+        """Cut `data` into frames of at most 1024 bytes and seal each: 1044 bytes a frame, at least one frame."""
+        ...
+
+    def open(self, untrusted: Buffer) -> bytes:
+        """Take any number of ciphertext bytes (kept until a frame is whole); return the data of the whole frames.
+
+        Raises: ProtocolError on a bad tag, a chunk length over 1024, or a counter about to wrap.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class KeySlot(Protocol):
+    """One validator key for one chain, in locked memory, with the last place it signed.
+
+    The last line of defence: whatever the caller does, no two different sign bytes are ever signed at one place,
+    and none below the last signed place, within the life of this slot.
+    """
+
+    @property
+    def public_key(self) -> bytes: ...
+
+    @property
+    def chain_id(self) -> str: ...
+
+    @property
+    def last_signed(self) -> HRS: ...
+
+    def raise_mark(self, hrs: HRS, sign_bytes: bytes) -> None:
+        """Move the last signed place up (never down: a lower `hrs` is ignored). sign_bytes b"" = burnt."""
+        ...
+
+    def sign(self, sign_bytes: bytes) -> bytes:
+        """Sign canonical vote or proposal bytes (64-byte signature) and move the mark.
+
+        Raises: InvariantError if the bytes are not strictly canonical, of another chain, below the mark, or at the mark
+        with other bytes. The slot is then unchanged.
+        """
+        ...
+
+    def close(self) -> None:
+        """Wipe the key. sign() raises from then on."""
+        ...
+
+
+class Session(Protocol):
+    """A privval session after the handshake: ciphertext in, requests out; outcomes in, ciphertext out. No I/O.
+
+    One request at a time: after next_request() gave one, exactly one answer_* call must follow before the next.
+    For unix:// the frames are None and the bytes plain.
+    """
+
+    @property
+    def inbox(self) -> memoryview:
+        """Where the shell receives into: INBOX_BYTES writable bytes."""
+        ...
+
+    def received(self, size: int) -> None:
+        """The first `size` bytes of the inbox were filled. Raises: ProtocolError (close the connection)."""
+        ...
+
+    def next_request(self) -> Request | None:
+        """The next whole request, or None: receive more. Raises: ProtocolError (close the connection).
+
+        An announced length over MESSAGE_MAX_BYTES raises before memory is spent for it.
+        """
+        ...
+
+    @property
+    def partial(self) -> bool:
+        """Whether part of a frame or message has arrived (a deadline must run)."""
+        ...
+
+    def answer_pong(self) -> bytes: ...
+
+    def answer_pub_key(self, public_key: bytes) -> bytes: ...
+
+    def answer_error(self, code: int, description: str) -> bytes:
+        """The response type of the pending request with a RemoteSignerError (for a ping or unknown kind: empty Message)."""
+        ...
+
+    def answer_empty(self) -> bytes:
+        """A `Message` without content, so that the validator asks again (amino: the response type with nothing in it)."""
+        ...
+
+    def answer_sign(self, slot: KeySlot, sign_bytes: bytes) -> tuple[bytes, bytes]:
+        """Sign exactly the permit's `sign_bytes`; return (signature, bytes to write).
+
+        The response echoes the pending vote or proposal with the permit's timestamp, the signature, and for a non-nil
+        precommit (PROTO dialect) the extension signature; never the extension itself.
+        Raises: InvariantError, with nothing signed, unless `sign_bytes` equals the pending request's sign bytes in all
+        but the timestamp; and whatever KeySlot.sign raises.
+        """
+        ...
+
+    def answer_repeat(self, slot: KeySlot, sign_bytes: bytes, signature: bytes) -> bytes:
+        """As answer_sign, with a signature already known for `sign_bytes` (recorded timestamp). The extension is signed anew.
+
+        Raises: InvariantError unless `sign_bytes` equals the pending ones in all but the timestamp, or the signature does
+        not verify.
+        """
+        ...
+
+    def close(self) -> None:
+        """Wipe the ciphers."""
+        ...
+
+
+class Queue(Protocol):
+    """One end of a single-producer single-consumer queue between two processes. Messages: 1..QUEUE_SLOT_BYTES-8 bytes."""
+
+    def fileno(self) -> int:
+        """Readable when there may be something to pop (consumer's side)."""
+        ...
+
+    def push(self, message: bytes) -> bool:
+        """Append and wake the consumer. False, with nothing written, when the queue is full."""
+        ...
+
+    def pop(self) -> bytes | None:
+        """Take the oldest message, or None when empty (then the wake-up is cleared: safe to sleep on fileno()).
+
+        Raises: InvariantError when the other side wrote something impossible.
+        """
+        ...
+
+    def discard(self) -> int:
+        """Drop everything queued (a restarted consumer); return how many."""
+        ...
+
+
+class Core(Protocol):
+    """The whole of it. `name` is "native" or "pure"."""
+
+    name: str
+
+    # codec
+    def decode_message(self, dialect: Dialect, untrusted: bytes) -> Message:
+        """Decode one length-prefixed message of either direction; the length must match exactly.
+
+        Unknown fields are skipped; repeated scalars: last wins; repeated messages merge.
+        Raises: ProtocolError.
+        """
+        ...
+
+    def encode_message(self, dialect: Dialect, message: Message) -> bytes:
+        """Encode as CometBFT's own code does, length prefix included. Byte for byte equal to the vectors."""
+        ...
+
+    def check_request(self, dialect: Dialect, chain_id: str, message: Message) -> Request:
+        """Judge a decoded request for this chain (senseless → reason) and make its sign bytes. Pure."""
+        ...
+
+    def extension_sign_bytes(self, chain_id: str, hrs: HRS, extension: bytes) -> bytes: ...
+
+    def parse_sign_bytes(self, untrusted: bytes) -> SignBytes:
+        """Strict: raises ProtocolError unless re-encoding gives the same bytes."""
+        ...
+
+    def same_but_timestamp(self, a: bytes, b: bytes) -> bool:
+        """Whether two strictly canonical sign bytes differ at most in their timestamp. False if either is not canonical."""
+        ...
+
+    # SecretConnection
+    def key_schedule(
+        self, ephemeral_secret: Buffer, ephemeral_public: bytes, remote_ephemeral_public: bytes
+    ) -> tuple[Frames, bytes]:
+        """X25519, Merlin transcript, HKDF: the frames and the 32-byte challenge to sign.
+
+        Raises: ProtocolError for a low-order point.
+        """
+        ...
+
+    def frames(self, recv_key: bytes, send_key: bytes) -> Frames: ...
+
+    # keys
+    def key_slot(self, base64_secret: bytearray, chain_id: str) -> KeySlot:
+        """Decode base64 of seed‖public (64 bytes) into locked memory and wipe `base64_secret`.
+
+        Raises: KeyFileError if it does not decode to 64 bytes or the public half is not the seed's.
+        """
+        ...
+
+    def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool: ...
+
+    # session
+    def session(self, dialect: Dialect, chain_id: str, frames: Frames | None, pending: bytes) -> Session:
+        """`frames` passes into the session's hands; `pending`: plain bytes that arrived behind the handshake."""
+        ...

@@ -1,0 +1,68 @@
+"""Every bound of the program, with its unit and its reason. Relations between bounds are checked at import."""
+
+from typing import Final
+
+# --- what a request may hold (CometBFT types/, privval/) ---
+CHAIN_ID_MAX_BYTES: Final = 64  # CometBFT's genesis allows 50 (types/genesis.go MaxChainIDLen); the vectors go to 52
+BLOCK_HASH_BYTES: Final = 32  # tmhash.Size; 0 means "absent"
+ADDRESS_BYTES: Final = 20  # first 20 bytes of SHA-256(public key)
+VOTE_EXTENSION_MAX_BYTES: Final = 1 << 20  # CometBFT's MaxVoteExtensionSize
+MESSAGE_MAX_BYTES: Final = (1 << 20) + (64 << 10)  # one request: a 1 MiB extension and everything around it
+RESPONSE_MAX_BYTES: Final = 10 << 10  # what validators up to v1.0.1 are willing to read (privval maxRemoteSignerMsgSize)
+SIGN_BYTES_MAX_BYTES: Final = 224  # canonical proposal: 2+2+9+9+11+81+20+(2+CHAIN_ID_MAX) = 200, rounded up
+EXTENSION_SIGN_BYTES_MAX_BYTES: Final = VOTE_EXTENSION_MAX_BYTES + 128  # canonical extension around 1 MiB
+ERROR_TEXT_MAX_BYTES: Final = 1024  # a refusal's words; far below RESPONSE_MAX_BYTES
+
+# --- SecretConnection (p2p/conn/secret_connection.go) ---
+FRAME_DATA_BYTES: Final = 1024
+FRAME_PLAIN_BYTES: Final = 4 + FRAME_DATA_BYTES
+FRAME_SEALED_BYTES: Final = FRAME_PLAIN_BYTES + 16
+HANDSHAKE_MESSAGE_MAX_BYTES: Final = 1024  # AuthSigMessage is 103 bytes; CometBFT itself reads at most 1 MiB, we need no more
+INBOX_BYTES: Final = 64 * FRAME_SEALED_BYTES  # one recv: a whole 64 KiB burst, no request needs more at once
+
+# --- time, seconds unless the name says otherwise ---
+HANDSHAKE_TIMEOUT_S: Final = 10.0  # PROTOCOL "What each request gets"
+PARTIAL_MESSAGE_TIMEOUT_S: Final = 10.0  # a half-sent request
+IDLE_TIMEOUT_S: Final = 30.0  # validators ping every 3.3 s; nine lost pings is a dead peer
+WRITE_TIMEOUT_S: Final = 10.0
+CONNECT_TIMEOUT_S: Final = 3.0
+PERMIT_TIMEOUT_S: Final = 2.0  # below CometBFT's 5 s read timeout, so that an empty answer still reaches it
+REDIAL_MIN_S: Final = 0.05
+REDIAL_MAX_S: Final = 1.0  # CometBFT exits at boot if nobody dials within 3 s
+HEARTBEAT_INTERVAL_S: Final = 0.1
+HUNG_AFTER_S: Final = 5.0  # a loop that did not beat for so long is killed and restarted
+STOP_TIMEOUT_S: Final = 1.5  # SIGTERM to SIGKILL; the whole stop has 2 s
+RESTART_MIN_S: Final = 0.05
+RESTART_MAX_S: Final = 5.0
+RESTART_RESET_AFTER_S: Final = 10.0  # a child that lived so long starts again without back-off
+
+# --- the promise store ---
+SECTOR_BYTES: Final = 512  # the unit a disk writes whole
+BLOCK_BYTES: Final = 4096  # slots of one record lie in different blocks
+CHAINS_MAX: Final = 64  # rows of one store
+NODE_ID_MAX_BYTES: Final = 64
+MEMBERS_MAX: Final = 7
+MEMBER_IDS_MAX_BYTES: Final = 320  # all ids together fit one header sector
+HEIGHT_JUMP_MAX: Final = 1_000_000  # rule 13: about two months of 5 s blocks
+
+# --- shared memory ---
+QUEUE_SLOT_BYTES: Final = 512
+QUEUE_SLOTS: Final = 256  # one request in flight per chain, twice, with room for reports
+BOARD_SECTION_BYTES: Final = 64 << 10
+
+# --- files ---
+CONFIG_MAX_BYTES: Final = 1 << 20
+KEY_FILE_MAX_BYTES: Final = 16 << 10
+STATE_FILE_MAX_BYTES: Final = 16 << 10
+
+ROUND_MAX: Final = (1 << 31) - 1
+HEIGHT_MAX: Final = (1 << 63) - 1
+
+if SIGN_BYTES_MAX_BYTES + 128 > QUEUE_SLOT_BYTES:
+    raise ValueError(f"sign bytes of {SIGN_BYTES_MAX_BYTES} do not fit a queue slot of {QUEUE_SLOT_BYTES} bytes")
+if VOTE_EXTENSION_MAX_BYTES + 4096 > MESSAGE_MAX_BYTES:
+    raise ValueError("a request with the largest extension does not fit MESSAGE_MAX_BYTES")
+if PERMIT_TIMEOUT_S >= 5.0:
+    raise ValueError("an empty answer must leave before CometBFT's 5 s read timeout")
+if REDIAL_MAX_S >= 3.0:
+    raise ValueError("CometBFT exits at boot if nobody dials within 3 s")

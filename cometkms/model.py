@@ -1,0 +1,213 @@
+"""Values that travel between the layers. Frozen; no behaviour beyond comparison; the zero value never approves."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class Step(IntEnum):
+    """Place inside a round, in CometBFT's order (privval/file.go)."""
+
+    NONE = 0
+    PROPOSAL = 1
+    PREVOTE = 2
+    PRECOMMIT = 3
+
+
+class HRS(NamedTuple):
+    """Height, round, step: a place at which at most one thing is ever signed. Compares in signing order."""
+
+    height: int
+    round: int
+    step: int
+
+
+class Dialect(IntEnum):
+    """The encoding a validator speaks. v1.x joins here (docs/ARCHITECTURE.md)."""
+
+    PROTO = 0  # v0.34 to v0.40, package tendermint.privval
+    AMINO = 1  # v0.33
+
+
+class Kind(IntEnum):
+    """Message kinds; the numbers are the field numbers of tendermint.privval.Message.sum."""
+
+    UNKNOWN = 0
+    PUB_KEY_REQUEST = 1
+    PUB_KEY_RESPONSE = 2
+    SIGN_VOTE_REQUEST = 3
+    SIGNED_VOTE_RESPONSE = 4
+    SIGN_PROPOSAL_REQUEST = 5
+    SIGNED_PROPOSAL_RESPONSE = 6
+    PING_REQUEST = 7
+    PING_RESPONSE = 8
+
+
+class SignedType(IntEnum):
+    """SignedMsgType (tendermint.types)."""
+
+    UNKNOWN = 0
+    PREVOTE = 1
+    PRECOMMIT = 2
+    PROPOSAL = 32
+
+
+class Reason(IntEnum):
+    """Why nothing is signed. The numbers are shared with csrc/privval.h; names become log fields and metric labels."""
+
+    NONE = 0
+    # senseless: decodes, but must not be signed (PROTOCOL "What each request gets")
+    WRONG_CHAIN = 1
+    EMPTY_CHAIN = 2
+    MISSING_PAYLOAD = 3  # vote or proposal missing
+    BAD_TYPE = 4  # type missing, unknown, or of the other kind
+    NEGATIVE_HEIGHT = 5
+    NEGATIVE_ROUND = 6
+    BAD_BLOCK_ID = 7  # half-empty, or a hash of neither 0 nor 32 bytes
+    UNEXPECTED_EXTENSION = 8  # extension on anything but a non-nil precommit
+    UNKNOWN_KIND = 9
+    BAD_TIMESTAMP = 10  # nanos outside 0..999,999,999: not what any validator sends, and no canonical form
+    BAD_POL_ROUND = 11  # below -1
+    BAD_ADDRESS = 12  # validator address of neither 0 nor 20 bytes
+    # the sign rule (privval/file.go)
+    HEIGHT_REGRESSION = 32
+    ROUND_REGRESSION = 33
+    STEP_REGRESSION = 34
+    CONFLICT = 35  # same place, other data
+    BURNT = 36  # same place, and what was promised there is not known
+    JUMP = 37  # rule 13: height absurdly far above the watermark
+    # passing troubles: answered empty, CometBFT asks again
+    NO_PERMIT = 64  # no majority within PERMIT_TIMEOUT_S
+    NOT_LEADER = 65
+    STATE_AWAY = 66  # the state process is not there
+
+
+#: Reasons that will not change by asking again: answered with RemoteSignerError.
+FINAL_REASONS = frozenset(r for r in Reason if 0 < r < 64)
+
+
+@dataclass(frozen=True, slots=True)
+class Timestamp:
+    """google.protobuf.Timestamp. Go's zero time is seconds -62135596800, which is the default here too."""
+
+    seconds: int = -62135596800
+    nanos: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BlockID:
+    """hash and header hash: 0 or 32 bytes; all three empty means nil."""
+
+    hash: bytes = b""
+    parts_total: int = 0
+    parts_hash: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """tendermint.types.Vote (PROTOCOL §3)."""
+
+    type: int = 0
+    height: int = 0
+    round: int = 0
+    block_id: BlockID = field(default_factory=BlockID)
+    timestamp: Timestamp = field(default_factory=Timestamp)
+    validator_address: bytes = b""
+    validator_index: int = 0
+    signature: bytes = b""
+    extension: bytes = b""
+    extension_signature: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """tendermint.types.Proposal (PROTOCOL §3). pol_round -1 means none."""
+
+    type: int = 0
+    height: int = 0
+    round: int = 0
+    pol_round: int = 0
+    block_id: BlockID = field(default_factory=BlockID)
+    timestamp: Timestamp = field(default_factory=Timestamp)
+    signature: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSignerError:
+    """A final refusal: CometBFT does not ask again."""
+
+    code: int = 0
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Any privval message, either direction.
+
+    `vote`/`proposal` is None where the field is absent on the wire; `pub_key` is an ed25519 key (32 bytes) or b"".
+    """
+
+    kind: Kind
+    chain_id: str = ""
+    pub_key: bytes = b""
+    vote: Vote | None = None
+    proposal: Proposal | None = None
+    error: RemoteSignerError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a validator asks, decoded and checked. Nothing here may be signed unless `reason` is NONE.
+
+    hrs, sign_bytes, timestamp: only for votes and proposals with reason NONE (else zero values).
+    sign_bytes: length-delimited canonical bytes, at most SIGN_BYTES_MAX_BYTES.
+    block_hash: for the log; b"" is nil.
+    """
+
+    kind: Kind
+    reason: Reason
+    chain_id: str
+    hrs: HRS
+    sign_bytes: bytes
+    timestamp: Timestamp
+    block_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SignBytes:
+    """Strictly decoded canonical sign bytes: re-encoding `chain_id`, `hrs`, … gives the same bytes."""
+
+    type: int
+    hrs: HRS
+    timestamp: Timestamp
+    chain_id: str
+    block_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """The last place signed or promised in a row.
+
+    sign_bytes b"" at a place above zero: burnt, everything at that same place is refused.
+    signature b"": promised, not known to be signed.
+    """
+
+    hrs: HRS = HRS(0, 0, 0)
+    sign_bytes: bytes = b""
+    signature: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a watermark belongs to."""
+
+    public_key: bytes
+    chain_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request is not signed, with both sides of the comparison in words."""
+
+    reason: Reason
+    text: str
