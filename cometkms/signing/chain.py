@@ -1,0 +1,299 @@
+"""One chain's critical section: requests of all its validators, one at a time. Sans-I/O.
+
+    IDLE ── submit: the rule says sign ──▶ RESERVING ── permit / refusal / deadline / requester gone ──▶ IDLE
+
+The dangerous order, told once:
+
+    decide      rules.sign.decide() over the last *signed* place        submit()
+    reserve     the state process makes the place durable               Reserve → PermitGranted
+    sign        exactly the permit's bytes, in the key slot             on_permit()
+    reply       to the validator that asked                             on_permit()
+    report      to the state process, after the reply                   Signed
+
+Two validators that ask for one place at once: the second waits in line, then the rule decides over what the first got.
+Nothing waits without a deadline: expire() answers empty after PERMIT_TIMEOUT_S, and the validator asks again.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cometkms.errors import InvariantError
+from cometkms.histogram import Histogram
+from cometkms.interface import Core, KeySlot, Session
+from cometkms.ipc.messages import Mark, PermitGranted, QueueMessage, Reserve, ReserveRefused, Signed
+from cometkms.limits import PERMIT_TIMEOUT_S
+from cometkms.model import HRS, FINAL_REASONS, Reason, Refusal, Request, Watermark
+from cometkms.rules.sign import Repeat, decide
+from cometkms.signing.events import EventLog
+
+
+class Requester(Protocol):
+    """A validator's connection, as the critical section sees it."""
+
+    @property
+    def name(self) -> str: ...
+
+    def serves(self, session: Session) -> bool:
+        """False once the connection of that session is closed: nobody is there to answer."""
+        ...
+
+    def deliver(self, frame: bytes) -> None:
+        """Write the answer to the pending request and go on with the next."""
+        ...
+
+
+@dataclass(slots=True)
+class Counters:
+    """Outcomes since the signer started."""
+
+    signed: int = 0
+    repeated: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    unanswered: dict[str, int] = field(default_factory=dict)
+
+    def count_refused(self, reason: Reason) -> None:
+        """A final answer: RemoteSignerError."""
+        self.refused[reason.name.lower()] = self.refused.get(reason.name.lower(), 0) + 1
+
+    def count_unanswered(self, reason: Reason) -> None:
+        """An empty answer: the validator asks again."""
+        self.unanswered[reason.name.lower()] = self.unanswered.get(reason.name.lower(), 0) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request in line or under way. started_ns: CLOCK_MONOTONIC when its last byte arrived."""
+
+    requester: Requester
+    session: Session
+    request: Request
+    started_ns: int
+
+    @property
+    def alive(self) -> bool:
+        """Whether the connection it came on is still there."""
+        return self.requester.serves(self.session)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reserving:
+    asked: _Asked
+    request_id: int
+    since_ns: int
+
+
+class ChainSigner:
+    """Decides, reserves, signs and answers for one chain."""
+
+    def __init__(
+        self,
+        *,
+        row: int,
+        chain_id: str,
+        slot: KeySlot,
+        core: Core,
+        nonce: int,
+        send: Callable[[QueueMessage], bool],
+        clock_ns: Callable[[], int],
+        log: EventLog,
+    ) -> None:
+        """`send` hands a message to the state process, False when the queue is full; `clock_ns` is monotonic."""
+        self.row = row
+        self.chain_id = chain_id
+        self.slot = slot
+        self.counters = Counters()
+        self.latency = Histogram()
+        self.watermark = Watermark()
+        self._core = core
+        self._nonce = nonce
+        self._send = send
+        self._clock_ns = clock_ns
+        self._log = log
+        self._reserving: _Reserving | None = None
+        self._line: deque[_Asked] = deque()
+        self._last_request_id = 0
+        self._knows_mark = False
+        self._unreported: Signed | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the state process has told this signer where the chain stands."""
+        return self._knows_mark
+
+    def on_mark(self, mark: Mark) -> None:
+        """The last signed (or burnt) place according to the state process; never lowers what is known here."""
+        self._knows_mark = True
+        self.slot.raise_mark(mark.watermark.hrs, mark.watermark.sign_bytes)
+        if mark.watermark.hrs > self.watermark.hrs:
+            self.watermark = mark.watermark
+
+    def submit(self, requester: Requester, session: Session, request: Request, started_ns: int) -> None:
+        """Take a vote's or proposal's request; the answer goes to requester.deliver(), now or later."""
+        self._line.append(_Asked(requester, session, request, started_ns))
+        if self._reserving is None:
+            self._advance()
+
+    def on_permit(self, permit: PermitGranted) -> None:
+        """The bytes are durable: sign exactly them and answer."""
+        reserving = self._take(permit.nonce, permit.request_id)
+        if reserving is None:
+            return
+        asked = reserving.asked
+        if asked.alive:
+            self._sign_and_reply(asked, permit.sign_bytes)
+        else:
+            self._log.info("requester gone before its permit", chain=self.chain_id, validator=asked.requester.name)
+        self._advance()
+
+    def on_refused(self, refused: ReserveRefused) -> None:
+        """The state process holds a promise that forbids these bytes."""
+        reserving = self._take(refused.nonce, refused.request_id)
+        if reserving is None:
+            return
+        request = reserving.asked.request
+        text = f"{_words(refused.reason)}: asked for {_place(request.hrs)}, promised up to {_place(refused.mark)}"
+        if reserving.asked.alive:
+            self._refuse(reserving.asked, Refusal(refused.reason, text))
+        self._advance()
+
+    def on_state_hello(self) -> None:
+        """The state process is there (again): report and ask again what it may never have seen."""
+        if self.watermark.signature:
+            self._unreported = Signed(
+                self.row, self.watermark.hrs, self.watermark.sign_bytes, self.watermark.signature
+            )
+        self.report()
+        if self._reserving is not None:
+            asked = self._reserving.asked
+            self._ask(asked, self._reserving.request_id)
+
+    def report(self) -> None:
+        """Hand a signature to the state process that its full queue did not take before."""
+        if self._unreported is not None and self._send(self._unreported):
+            self._unreported = None
+
+    def expire(self) -> None:
+        """Answer empty if the permit did not come within PERMIT_TIMEOUT_S. Called from the process's timer."""
+        reserving = self._reserving
+        if reserving is None or self._clock_ns() - reserving.since_ns < PERMIT_TIMEOUT_S * 1e9:
+            return
+        self._reserving = None
+        if reserving.asked.alive:
+            self._answer_empty(reserving.asked, Reason.NO_PERMIT)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Serve the line until one request needs a permit or nobody waits."""
+        while self._reserving is None and self._line:
+            asked = self._line.popleft()
+            if asked.alive:
+                self._decide(asked)
+
+    def _decide(self, asked: _Asked) -> None:
+        if not self._knows_mark:
+            self._answer_empty(asked, Reason.STATE_AWAY)
+            return
+        outcome = decide(self.watermark, asked.request, same_but_timestamp=self._core.same_but_timestamp)
+        if isinstance(outcome, Refusal):
+            self._refuse(asked, outcome)
+        elif isinstance(outcome, Repeat):
+            self._repeat(asked, outcome)
+        else:
+            self._last_request_id += 1
+            self._reserving = _Reserving(asked, self._last_request_id, self._clock_ns())
+            if not self._ask(asked, self._last_request_id):
+                self._reserving = None
+                self._answer_empty(asked, Reason.NO_PERMIT)
+
+    def _ask(self, asked: _Asked, request_id: int) -> bool:
+        request = asked.request
+        return self._send(Reserve(self._nonce, request_id, self.row, request.hrs, request.sign_bytes))
+
+    def _take(self, nonce: int, request_id: int) -> _Reserving | None:
+        """The reservation this answer belongs to; None for an answer to an expired one or to an earlier signer."""
+        reserving = self._reserving
+        if reserving is None or nonce != self._nonce or request_id != reserving.request_id:
+            return None
+        self._reserving = None
+        return reserving
+
+    def _sign_and_reply(self, asked: _Asked, sign_bytes: bytes) -> None:
+        request = asked.request
+        try:
+            signature, frame = asked.session.answer_sign(self.slot, sign_bytes)
+        except InvariantError as error:
+            self._log.error("not signed", chain=self.chain_id, place=_place(request.hrs), why=str(error))
+            self._answer_empty(asked, Reason.NO_PERMIT)
+            return
+        self.watermark = Watermark(request.hrs, sign_bytes, signature)
+        asked.requester.deliver(frame)
+        self._unreported = Signed(self.row, request.hrs, sign_bytes, signature)
+        self.report()
+        self.counters.signed += 1
+        self._answered(asked, "signed")
+
+    def _repeat(self, asked: _Asked, repeat: Repeat) -> None:
+        try:
+            frame = asked.session.answer_repeat(self.slot, repeat.sign_bytes, repeat.signature)
+        except InvariantError as error:
+            self._log.error("not repeated", chain=self.chain_id, place=_place(asked.request.hrs), why=str(error))
+            self._answer_empty(asked, Reason.NO_PERMIT)
+            return
+        asked.requester.deliver(frame)
+        self.counters.repeated += 1
+        self._answered(asked, "repeated")
+
+    def _answered(self, asked: _Asked, outcome: str) -> None:
+        took_ns = self._clock_ns() - asked.started_ns
+        self.latency.add(took_ns)
+        request = asked.request
+        self._log.info(
+            outcome,
+            chain=self.chain_id,
+            height=request.hrs.height,
+            round=request.hrs.round,
+            step=request.hrs.step,
+            block=request.block_hash,
+            validator=asked.requester.name,
+            us=took_ns // 1000,
+        )
+
+    def _refuse(self, asked: _Asked, refusal: Refusal) -> None:
+        if refusal.reason not in FINAL_REASONS:
+            self._answer_empty(asked, refusal.reason)
+            return
+        asked.requester.deliver(asked.session.answer_error(int(refusal.reason), refusal.text))
+        self.counters.count_refused(refusal.reason)
+        request = asked.request
+        self._log.error(
+            "refused",
+            chain=self.chain_id,
+            validator=asked.requester.name,
+            reason=refusal.reason.name.lower(),
+            why=refusal.text,
+            asked=_place(request.hrs),
+            asked_block=request.block_hash,
+            signed=_place(self.watermark.hrs),
+            signed_bytes=self.watermark.sign_bytes,
+        )
+
+    def _answer_empty(self, asked: _Asked, reason: Reason) -> None:
+        asked.requester.deliver(asked.session.answer_empty())
+        self.counters.count_unanswered(reason)
+        self._log.error(
+            "unanswered",
+            chain=self.chain_id,
+            validator=asked.requester.name,
+            reason=reason.name.lower(),
+            asked=_place(asked.request.hrs),
+        )
+
+
+def _place(hrs: HRS) -> str:
+    return f"{hrs.height}/{hrs.round}/{hrs.step}"
+
+
+def _words(reason: Reason) -> str:
+    return reason.name.lower().replace("_", " ")

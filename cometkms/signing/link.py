@@ -1,0 +1,349 @@
+"""One validator's connection: dial, handshake, serve, dial again. Moves bytes; decides nothing.
+
+    STANDBY ── lease ──▶ DIALING ──▶ HANDSHAKE ──▶ CONNECTED ──▶ WAITING (back-off) ──▶ DIALING …
+
+While CONNECTED everything happens in the loop's readable callback: receive → session → critical section → send. A request
+that waits for its permit stops the reading; the answer starts it again. A refusal never closes the connection.
+"""
+
+import asyncio
+import random
+import socket
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final
+
+from cometkms.errors import ProtocolError
+from cometkms.interface import Core, Session
+from cometkms.limits import (
+    HANDSHAKE_MESSAGE_MAX_BYTES,
+    HANDSHAKE_TIMEOUT_S,
+    IDLE_TIMEOUT_S,
+    PARTIAL_MESSAGE_TIMEOUT_S,
+    REDIAL_MAX_S,
+    REDIAL_MIN_S,
+    WRITE_TIMEOUT_S,
+)
+from cometkms.model import Dialect, Kind, Reason, Request
+from cometkms.net.dial import TcpTarget, UnixTarget, connect
+from cometkms.protocol.dialect import sniff_dialect
+from cometkms.protocol.identity import Identity
+from cometkms.protocol.secret_connection import Handshake
+from cometkms.signing.chain import ChainSigner
+from cometkms.signing.events import EventLog
+
+_RECEIVE_BYTES: Final = 4096  # before the session exists; a hello and an authentication are below 1200
+
+
+class State(StrEnum):
+    """What /status shows."""
+
+    STANDBY = "standby"
+    DIALING = "dialing"
+    HANDSHAKE = "handshake"
+    CONNECTED = "connected"
+    WAITING = "waiting"
+
+
+class ValidatorLink:
+    """The connection to one validator address. A `Requester` of its chain."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        target: TcpTarget | UnixTarget,
+        chain: ChainSigner,
+        core: Core,
+        identity: Identity,
+        changed: Callable[[], None],
+        log: EventLog,
+    ) -> None:
+        """`name`: the address as configured; `changed` is called when /status has something new."""
+        self.name = name
+        self.state = State.STANDBY
+        self.since = time.time()
+        self.dialect: Dialect | None = None
+        self.remote_identity = b""
+        self.requests = 0
+        self.connects = 0
+        self.last_error = ""
+        self._target = target
+        self._chain = chain
+        self._core = core
+        self._identity = identity
+        self._changed = changed
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._socket: socket.socket | None = None
+        self._session: Session | None = None
+        self._closed: asyncio.Future[str] | None = None
+        self._busy = False  # a request waits for its answer
+        self._pumping = False
+        self._paused = False  # the reader is off because of _busy
+        self._outbox = bytearray()
+        self._heard_at = 0.0
+        self._partial_since: float | None = None
+        self._outbox_since = 0.0
+
+    # --- what the critical section sees (signing.chain.Requester) ---
+
+    def serves(self, session: Session) -> bool:
+        """Whether that session's connection is still the open one."""
+        return self._session is session
+
+    def deliver(self, frame: bytes) -> None:
+        """Write the pending request's answer, then go on reading."""
+        self._busy = False
+        self._write(frame)
+        if not self._pumping:
+            self._pump(time.monotonic_ns())
+            self._resume()
+
+    # --- the life of the connection ---
+
+    async def run(self) -> None:
+        """Dial and serve for ever; the task is cancelled to stop."""
+        backoff = REDIAL_MIN_S
+        try:
+            while True:
+                served = await self._connect_and_serve()
+                if served:  # it worked for a while: dial again at once
+                    backoff = REDIAL_MIN_S
+                    continue
+                self._enter(State.WAITING)
+                await asyncio.sleep(backoff * random.uniform(0.75, 1.0))  # noqa: S311 - jitter, not a secret
+                backoff = min(backoff * 2, REDIAL_MAX_S)
+        finally:
+            self._drop("stopped")
+            self._enter(State.STANDBY)
+
+    async def _connect_and_serve(self) -> bool:
+        """One connection from dial to close. True if a request was served on it."""
+        served_before = self.requests
+        try:
+            self._enter(State.DIALING)
+            connection = await connect(self._target)
+            try:
+                self._enter(State.HANDSHAKE)
+                session = await self._open_session(connection)
+            except BaseException:
+                connection.close()
+                raise
+            why = await self._serve(connection, session)
+        except (OSError, ProtocolError) as error:
+            why = _words(error)
+        if why != self.last_error or self.requests != served_before:
+            self._log.info("validator not connected", validator=self.name, chain=self._chain.chain_id, why=why)
+        self.last_error = why
+        self._drop(why)
+        return self.requests != served_before
+
+    async def _open_session(self, connection: socket.socket) -> Session:
+        """The handshake (tcp) or the first bytes (unix) tell the dialect.
+
+        Raises: ProtocolError, OSError; TimeoutError after HANDSHAKE_TIMEOUT_S (tcp) without the validator's part.
+        """
+        if isinstance(self._target, UnixTarget):
+            return await self._open_plain(connection)
+        handshake = Handshake(self._core, self._identity)
+        async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+            while not handshake.done:
+                received = await self._receive(connection)
+                answer = handshake.feed(received)
+                if answer:
+                    await self._loop.sock_sendall(connection, answer)
+        self.dialect = handshake.dialect
+        self.remote_identity = handshake.remote_identity
+        return self._core.session(handshake.dialect, self._chain.chain_id, handshake.frames, handshake.leftover)
+
+    async def _open_plain(self, connection: socket.socket) -> Session:
+        """A unix socket stays silent until the first request: no deadline but the idle one."""
+        first = b""
+        self.remote_identity = b""
+        while (dialect := sniff_dialect(first)) is None:
+            if len(first) > HANDSHAKE_MESSAGE_MAX_BYTES:
+                raise ProtocolError(f"{len(first)} bytes without a privval message's beginning")
+            deadline = PARTIAL_MESSAGE_TIMEOUT_S if first else IDLE_TIMEOUT_S
+            async with asyncio.timeout(deadline):
+                first += await self._receive(connection)
+        self.dialect = dialect
+        return self._core.session(dialect, self._chain.chain_id, None, first)
+
+    async def _receive(self, connection: socket.socket) -> bytes:
+        received = await self._loop.sock_recv(connection, _RECEIVE_BYTES)
+        if not received:
+            raise ConnectionResetError("closed by the validator during the handshake")
+        return received
+
+    async def _serve(self, connection: socket.socket, session: Session) -> str:
+        """Serve until the connection closes; return why it did."""
+        self._socket, self._session = connection, session
+        self._closed = self._loop.create_future()
+        self._busy = self._paused = False
+        self._partial_since = None
+        self._heard_at = self._loop.time()
+        self.connects += 1
+        self._enter(State.CONNECTED)
+        dialect = self.dialect.name.lower() if self.dialect is not None else ""
+        self._log.info("validator connected", validator=self.name, chain=self._chain.chain_id, dialect=dialect)
+        self._loop.add_reader(connection.fileno(), self._on_readable)
+        self._pump(time.monotonic_ns())  # what came behind the handshake
+        return await self._closed
+
+    def check_deadlines(self) -> None:
+        """Close what stalls. Called from the process's timer, about once a second."""
+        if self._session is None:
+            return
+        now = self._loop.time()
+        if self._partial_since is not None and now - self._partial_since > PARTIAL_MESSAGE_TIMEOUT_S:
+            self._drop(f"a message stayed unfinished for {PARTIAL_MESSAGE_TIMEOUT_S:g} s")
+        elif self._outbox and now - self._outbox_since > WRITE_TIMEOUT_S:
+            self._drop(f"did not read its answer for {WRITE_TIMEOUT_S:g} s")
+        elif not self._busy and now - self._heard_at > IDLE_TIMEOUT_S:
+            self._drop(f"silent for {IDLE_TIMEOUT_S:g} s")
+
+    # --- the hot path ---
+
+    def _on_readable(self) -> None:
+        started_ns = time.monotonic_ns()
+        if self._socket is None or self._session is None:
+            return
+        if self._busy:
+            self._loop.remove_reader(self._socket.fileno())
+            self._paused = True
+            return
+        try:
+            size = self._socket.recv_into(self._session.inbox)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._drop(_words(error))
+            return
+        if size == 0:
+            self._drop("closed by the validator")
+            return
+        self._heard_at = self._loop.time()
+        try:
+            self._session.received(size)
+        except ProtocolError as error:
+            self._drop(_words(error))
+            return
+        self._pump(started_ns)
+
+    def _pump(self, started_ns: int) -> None:
+        """Serve every whole request that has arrived, one after the other."""
+        self._pumping = True
+        try:
+            while not self._busy and self._session is not None:
+                request = self._session.next_request()
+                if request is None:
+                    self._note_partial()
+                    return
+                self._partial_since = None
+                self._busy = True
+                self.requests += 1
+                self._dispatch(self._session, request, started_ns)
+        except ProtocolError as error:
+            self._drop(_words(error))
+        finally:
+            self._pumping = False
+
+    def _note_partial(self) -> None:
+        if self._session is None or not self._session.partial:
+            self._partial_since = None
+        elif self._partial_since is None:
+            self._partial_since = self._loop.time()
+
+    def _dispatch(self, session: Session, request: Request, started_ns: int) -> None:
+        kind = request.kind
+        if kind in (Kind.SIGN_VOTE_REQUEST, Kind.SIGN_PROPOSAL_REQUEST):
+            self._chain.submit(self, session, request, started_ns)
+        elif kind is Kind.PING_REQUEST:
+            self.deliver(session.answer_pong())
+        elif kind is Kind.PUB_KEY_REQUEST and request.reason is Reason.NONE:
+            self.deliver(session.answer_pub_key(self._chain.slot.public_key))
+        else:
+            self._refuse(session, request)
+
+    def _refuse(self, session: Session, request: Request) -> None:
+        text = f"{request.reason.name.lower().replace('_', ' ')}: this signer serves chain {self._chain.chain_id!r}"
+        self.deliver(session.answer_error(int(request.reason), text))
+        self._chain.counters.count_refused(request.reason)
+        self._log.error(
+            "refused",
+            chain=self._chain.chain_id,
+            validator=self.name,
+            kind=request.kind.name.lower(),
+            reason=request.reason.name.lower(),
+            asked_chain=request.chain_id,
+        )
+
+    def _resume(self) -> None:
+        if self._paused and not self._busy and self._socket is not None:
+            self._paused = False
+            self._loop.add_reader(self._socket.fileno(), self._on_readable)
+
+    # --- writing and closing ---
+
+    def _write(self, frame: bytes) -> None:
+        if self._socket is None:
+            return
+        sent = 0
+        if not self._outbox:
+            try:
+                sent = self._socket.send(frame)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError as error:
+                self._drop(_words(error))
+                return
+        if sent < len(frame):
+            if not self._outbox:
+                self._outbox_since = self._loop.time()
+                self._loop.add_writer(self._socket.fileno(), self._on_writable)
+            self._outbox += frame[sent:]
+
+    def _on_writable(self) -> None:
+        if self._socket is None:
+            return
+        try:
+            sent = self._socket.send(self._outbox)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._drop(_words(error))
+            return
+        del self._outbox[:sent]
+        self._outbox_since = self._loop.time()
+        if not self._outbox:
+            self._loop.remove_writer(self._socket.fileno())
+
+    def _drop(self, why: str) -> None:
+        """Close the connection, once; _serve() returns `why`."""
+        connection, session = self._socket, self._session
+        self._socket = self._session = None
+        self._outbox.clear()
+        if connection is not None:
+            self._loop.remove_reader(connection.fileno())
+            self._loop.remove_writer(connection.fileno())
+            connection.close()
+        if session is not None:
+            session.close()
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(why)
+
+    def _enter(self, state: State) -> None:
+        if state is not self.state:
+            self.state = state
+            self.since = time.time()
+            self._changed()
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, TimeoutError) and not str(error):
+        return "timed out"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__
