@@ -14,6 +14,7 @@ Two validators that ask for one place at once: the second waits in line, then th
 Nothing waits without a deadline: expire() answers empty after PERMIT_TIMEOUT_S, and the validator asks again.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -106,6 +107,7 @@ class ChainSigner:
         self.counters = Counters()
         self.latency = Histogram()
         self.watermark = Watermark()
+        self.last_signed_at: float | None = None  # unix time
         self._core = core
         self._nonce = nonce
         self._send = send
@@ -232,6 +234,7 @@ class ChainSigner:
         self._unreported = Signed(self.row, request.hrs, sign_bytes, signature)
         self.report()
         self.counters.signed += 1
+        self.last_signed_at = time.time()
         self._answered(asked, "signed")
 
     def _repeat(self, asked: _Asked, repeat: Repeat) -> None:

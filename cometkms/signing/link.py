@@ -10,7 +10,6 @@ import asyncio
 import random
 import socket
 import time
-from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
@@ -57,10 +56,9 @@ class ValidatorLink:
         chain: ChainSigner,
         core: Core,
         identity: Identity,
-        changed: Callable[[], None],
         log: EventLog,
     ) -> None:
-        """`name`: the address as configured; `changed` is called when /status has something new."""
+        """`name`: the address as configured."""
         self.name = name
         self.state = State.STANDBY
         self.since = time.time()
@@ -70,10 +68,9 @@ class ValidatorLink:
         self.connects = 0
         self.last_error = ""
         self._target = target
-        self._chain = chain
+        self.chain = chain
         self._core = core
         self._identity = identity
-        self._changed = changed
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
@@ -135,7 +132,7 @@ class ValidatorLink:
         except (OSError, ProtocolError) as error:
             why = _words(error)
         if why != self.last_error or self.requests != served_before:
-            self._log.info("validator not connected", validator=self.name, chain=self._chain.chain_id, why=why)
+            self._log.info("validator not connected", validator=self.name, chain=self.chain.chain_id, why=why)
         self.last_error = why
         self._drop(why)
         return self.requests != served_before
@@ -156,7 +153,7 @@ class ValidatorLink:
                     await self._loop.sock_sendall(connection, answer)
         self.dialect = handshake.dialect
         self.remote_identity = handshake.remote_identity
-        return self._core.session(handshake.dialect, self._chain.chain_id, handshake.frames, handshake.leftover)
+        return self._core.session(handshake.dialect, self.chain.chain_id, handshake.frames, handshake.leftover)
 
     async def _open_plain(self, connection: socket.socket) -> Session:
         """A unix socket stays silent until the first request: no deadline but the idle one."""
@@ -169,7 +166,7 @@ class ValidatorLink:
             async with asyncio.timeout(deadline):
                 first += await self._receive(connection)
         self.dialect = dialect
-        return self._core.session(dialect, self._chain.chain_id, None, first)
+        return self._core.session(dialect, self.chain.chain_id, None, first)
 
     async def _receive(self, connection: socket.socket) -> bytes:
         received = await self._loop.sock_recv(connection, _RECEIVE_BYTES)
@@ -187,7 +184,7 @@ class ValidatorLink:
         self.connects += 1
         self._enter(State.CONNECTED)
         dialect = self.dialect.name.lower() if self.dialect is not None else ""
-        self._log.info("validator connected", validator=self.name, chain=self._chain.chain_id, dialect=dialect)
+        self._log.info("validator connected", validator=self.name, chain=self.chain.chain_id, dialect=dialect)
         self._loop.add_reader(connection.fileno(), self._on_readable)
         self._pump(time.monotonic_ns())  # what came behind the handshake
         return await self._closed
@@ -259,21 +256,21 @@ class ValidatorLink:
     def _dispatch(self, session: Session, request: Request, started_ns: int) -> None:
         kind = request.kind
         if kind in (Kind.SIGN_VOTE_REQUEST, Kind.SIGN_PROPOSAL_REQUEST):
-            self._chain.submit(self, session, request, started_ns)
+            self.chain.submit(self, session, request, started_ns)
         elif kind is Kind.PING_REQUEST:
             self.deliver(session.answer_pong())
         elif kind is Kind.PUB_KEY_REQUEST and request.reason is Reason.NONE:
-            self.deliver(session.answer_pub_key(self._chain.slot.public_key))
+            self.deliver(session.answer_pub_key(self.chain.slot.public_key))
         else:
             self._refuse(session, request)
 
     def _refuse(self, session: Session, request: Request) -> None:
-        text = f"{request.reason.name.lower().replace('_', ' ')}: this signer serves chain {self._chain.chain_id!r}"
+        text = f"{request.reason.name.lower().replace('_', ' ')}: this signer serves chain {self.chain.chain_id!r}"
         self.deliver(session.answer_error(int(request.reason), text))
-        self._chain.counters.count_refused(request.reason)
+        self.chain.counters.count_refused(request.reason)
         self._log.error(
             "refused",
-            chain=self._chain.chain_id,
+            chain=self.chain.chain_id,
             validator=self.name,
             kind=request.kind.name.lower(),
             reason=request.reason.name.lower(),
@@ -338,7 +335,6 @@ class ValidatorLink:
         if state is not self.state:
             self.state = state
             self.since = time.time()
-            self._changed()
 
 
 def _words(error: BaseException) -> str:

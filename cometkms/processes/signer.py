@@ -1,0 +1,222 @@
+"""The signer process: holds the keys, dials the validators while this node holds the lease, answers their requests.
+
+Never: imports Raft, HTTP or CLI code; writes a file; opens a listening socket; signs without a permit.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cometkms import core as cores
+from cometkms.config.schema import Chain, Settings
+from cometkms.interface import Core, Queue
+from cometkms.ipc.board import Section
+from cometkms.ipc.messages import (
+    Lease,
+    Mark,
+    PermitGranted,
+    QueueMessage,
+    ReserveRefused,
+    SignerHello,
+    StateHello,
+    decode,
+    encode,
+)
+from cometkms.ipc.prctl import forbid_core_dumps, make_undumpable
+from cometkms.keys.identity import load_or_create_identity
+from cometkms.keys.validator_key import address_of, load_key_slot
+from cometkms.limits import HEARTBEAT_INTERVAL_S
+from cometkms.log import Log
+from cometkms.net.dial import TcpTarget, UnixTarget
+from cometkms.processes.loop import run_child
+from cometkms.processes.supervisor import ChildContext
+from cometkms.protocol.identity import Identity
+from cometkms.signing.chain import ChainSigner
+from cometkms.signing.link import ValidatorLink
+
+_LINK_CHECK_TICKS = 10  # deadlines of connections: once a second
+
+
+@dataclass(frozen=True, slots=True)
+class SignerParts:
+    """What the supervisor made before the fork."""
+
+    settings: Settings
+    requests: Queue  # this process pushes
+    permits: Queue  # this process pops
+    board: Section
+    log: Log
+
+
+def run(context: ChildContext, parts: SignerParts) -> int:
+    """The process's whole life; returns its exit code."""
+    forbid_core_dumps()
+    make_undumpable()
+    core = cores.load()
+    identity = load_or_create_identity(parts.settings.home)
+    slots = [load_key_slot(core, chain.key_file, chain.id) for chain in parts.settings.chains]
+
+    async def main(stop: asyncio.Event) -> int:
+        signer = _Signer(parts, core, identity, parts.settings.chains, slots)
+        signer.start()
+        context.ready()
+        try:
+            await stop.wait()
+        finally:
+            await signer.stop()
+        return 0
+
+    return run_child(context, main, parts.log)
+
+
+class _Signer:
+    """Chains and connections of one signer process, driven by its loop."""
+
+    def __init__(
+        self, parts: SignerParts, core: Core, identity: Identity, chains: Sequence[Chain], slots: Sequence[KeySlot]
+    ) -> None:
+        self._parts = parts
+        self._core = core
+        self._log = parts.log
+        self._nonce = secrets.randbits(64)
+        self._loop = asyncio.get_running_loop()
+        self._leased = False
+        self._ticks = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._chains = [
+            ChainSigner(
+                row=row,
+                chain_id=chain.id,
+                slot=slot,
+                core=core,
+                nonce=self._nonce,
+                send=self._send,
+                clock_ns=time.monotonic_ns,
+                log=self._log,
+            )
+            for row, (chain, slot) in enumerate(zip(chains, slots, strict=True))
+        ]
+        self._links = [
+            ValidatorLink(
+                name=str(address),
+                target=_target(address),
+                chain=signer,
+                core=core,
+                identity=identity,
+                log=self._log,
+            )
+            for chain, signer in zip(chains, self._chains, strict=True)
+            for address in chain.validator_addrs
+        ]
+
+    def start(self) -> None:
+        """Say hello to the state process; the connections follow when the lease comes."""
+        self._parts.permits.discard()
+        self._loop.add_reader(self._parts.permits.fileno(), self._on_messages)
+        self._send(SignerHello(self._nonce))
+        self._loop.call_later(HEARTBEAT_INTERVAL_S, self._tick)
+
+    async def stop(self) -> None:
+        """Close every connection. A request under way gets no answer: its validator asks the next signer."""
+        self._release()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for chain in self._chains:
+            chain.slot.close()
+        self._publish()
+
+    def _send(self, message: QueueMessage) -> bool:
+        return self._parts.requests.push(encode(message))
+
+    def _on_messages(self) -> None:
+        while (untrusted := self._parts.permits.pop()) is not None:
+            self._on_message(decode(untrusted))
+
+    def _on_message(self, message: QueueMessage) -> None:
+        match message:
+            case PermitGranted():
+                self._chains[message.row].on_permit(message)
+            case ReserveRefused():
+                self._chains[message.row].on_refused(message)
+            case StateHello():
+                self._send(SignerHello(self._nonce))
+                for chain in self._chains:
+                    chain.on_state_hello()
+            case Mark() if message.nonce == self._nonce:
+                self._chains[message.row].on_mark(message)
+            case Lease() if message.nonce == self._nonce:
+                self._on_lease(message.granted)
+            case Mark() | Lease():
+                self._log.debug("message for an earlier signer", message=type(message).__name__)
+            case _:
+                raise InvariantError(f"the state process sent a signer's message: {type(message).__name__}")
+
+    def _on_lease(self, granted: bool) -> None:
+        if granted == self._leased:
+            return
+        self._leased = granted
+        if granted:
+            self._tasks = [asyncio.create_task(link.run(), name=link.name) for link in self._links]
+        else:
+            self._release()
+
+    def _release(self) -> None:
+        self._leased = False
+        for task in self._tasks:
+            task.cancel()
+
+    def _tick(self) -> None:
+        """Ten times a second: deadlines, what a full queue left over, the status board."""
+        self._loop.call_later(HEARTBEAT_INTERVAL_S, self._tick)
+        self._ticks += 1
+        for chain in self._chains:
+            chain.expire()
+            chain.report()
+        if self._ticks % _LINK_CHECK_TICKS == 0:
+            for link in self._links:
+                link.check_deadlines()
+        self._publish()
+
+    def _publish(self) -> None:
+        document = self._document()
+        if document != self._published:
+            self._published = document
+            self._parts.board.write(document)
+
+    def _document(self) -> dict[str, object]:
+        """The signer's section of the status board; cometkms/api/status.py reads it."""
+        return {
+            "core": self._core.name,
+            "chains": [
+                {
+                    "chain_id": chain.chain_id,
+                    "public_key": chain.slot.public_key.hex(),
+                    "address": address_of(chain.slot.public_key),
+                    "validators": [_link_document(link) for link in self._links if link.chain is chain],
+                    "counters": {
+                        "signed": chain.counters.signed,
+                        "repeated": chain.counters.repeated,
+                        "refused": dict(chain.counters.refused),
+                        "unanswered": dict(chain.counters.unanswered),
+                    },
+                    "latency_us": chain.latency.summary_us(),
+                    "last_signed_at": chain.last_signed_at,
+                }
+                for chain in self._chains
+            ],
+        }
+
+
+def _link_document(link: ValidatorLink) -> dict[str, object]:
+    return {
+        "addr": link.name,
+        "state": link.state.value,
+        "since": link.since,
+        "dialect": link.dialect.name.lower() if link.dialect is not None else None,
+        "remote_identity": link.remote_identity.hex(),
+        "requests": link.requests,
+        "connects": link.connects,
+        "last_error": link.last_error,
+    }

@@ -1,0 +1,82 @@
+#include "keyslot.h"
+
+#include <string.h>
+
+#include "sodium.h"
+
+int ck_slot_open(ck_slot *slot, char *base64, size_t base64_len, ck_bytes chain_id) {
+    uint8_t public_key[32], scratch[64]; /* secret: scratch */
+    size_t n = 0;
+    int rc = CK_MALFORMED;
+    if (!ck_sodium.malloc) return CK_NO_SODIUM;
+    if (chain_id.len > CK_CHAIN_ID_MAX) return CK_NO_ROOM;
+    uint8_t *secret = ck_sodium.malloc(64);
+    if (secret && ck_sodium.base642bin(secret, 64, base64, base64_len, NULL, &n, NULL, 1) == 0 && n == 64) {
+        ck_sodium.seed_keypair(public_key, scratch, secret);
+        if (memcmp(public_key, secret + 32, 32) == 0) rc = CK_OK;
+    }
+    if (!secret) rc = CK_NO_ROOM;
+    ck_sodium.memzero(scratch, sizeof scratch);
+    ck_sodium.memzero(base64, base64_len);
+    if (rc == CK_OK && ck_sodium.mprotect_readonly(secret) != 0) rc = CK_NO_ROOM;
+    if (rc != CK_OK) {
+        if (secret) ck_sodium.free(secret); /* wipes */
+        return rc;
+    }
+    memset(slot, 0, sizeof *slot);
+    slot->secret = secret;
+    memcpy(slot->public_key, public_key, 32);
+    if (chain_id.len) memcpy(slot->chain_id, chain_id.at, chain_id.len);
+    slot->chain_id_len = chain_id.len;
+    return CK_OK;
+}
+
+void ck_slot_close(ck_slot *slot) {
+    if (slot->secret) ck_sodium.free(slot->secret);
+    slot->secret = NULL;
+}
+
+static int compare_place(const ck_slot *slot, int64_t height, int32_t round, int32_t step) {
+    if (height != slot->height) return height < slot->height ? -1 : 1;
+    if (round != slot->round) return round < slot->round ? -1 : 1;
+    return step < slot->step ? -1 : step > slot->step;
+}
+
+static int holds(const ck_slot *slot, const uint8_t *bytes, size_t len) {
+    return slot->marked_len == len && len > 0 && memcmp(slot->marked, bytes, len) == 0;
+}
+
+void ck_slot_raise(ck_slot *slot, int64_t height, int32_t round, int32_t step, ck_bytes sign_bytes) {
+    const int order = compare_place(slot, height, round, step);
+    if (order < 0 || (order == 0 && holds(slot, sign_bytes.at, sign_bytes.len))) return;
+    slot->height = height;
+    slot->round = round;
+    slot->step = step;
+    slot->marked_len = 0;
+    if (order > 0 && sign_bytes.len && sign_bytes.len <= sizeof slot->marked) {
+        memcpy(slot->marked, sign_bytes.at, sign_bytes.len);
+        slot->marked_len = sign_bytes.len;
+    }
+}
+
+int ck_slot_sign(ck_slot *slot, const uint8_t *bytes, size_t len, uint8_t signature[64]) {
+    ck_sign_bytes parsed;
+    if (!slot->secret || ck_parse_sign_bytes(bytes, len, &parsed) != CK_OK) return CK_REFUSED;
+    if (parsed.chain_id.len != slot->chain_id_len ||
+        (parsed.chain_id.len && memcmp(parsed.chain_id.at, slot->chain_id, slot->chain_id_len) != 0))
+        return CK_REFUSED;
+    const int order = compare_place(slot, parsed.height, parsed.round, parsed.step);
+    if (order < 0 || (order == 0 && !holds(slot, bytes, len))) return CK_REFUSED;
+    ck_bytes held = {bytes, len};
+    if (order > 0) ck_slot_raise(slot, parsed.height, parsed.round, parsed.step, held); /* before the signature exists */
+    return ck_sodium.sign_detached(signature, NULL, bytes, len, slot->secret) == 0 ? CK_OK : CK_REFUSED;
+}
+
+int ck_slot_sign_extension(ck_slot *slot, const uint8_t *vote_bytes, size_t vote_len, const uint8_t *bytes, size_t len,
+                           uint8_t signature[64]) {
+    ck_sign_bytes parsed;
+    if (!slot->secret || !holds(slot, vote_bytes, vote_len)) return CK_REFUSED;
+    if (ck_parse_sign_bytes(vote_bytes, vote_len, &parsed) != CK_OK || parsed.type != 2 || parsed.block_hash.len == 0)
+        return CK_REFUSED;
+    return ck_sodium.sign_detached(signature, NULL, bytes, len, slot->secret) == 0 ? CK_OK : CK_REFUSED;
+}

@@ -1,0 +1,36 @@
+/* One validator key for one chain: the secret in memory that libsodium locks and guards, and the last place it signed.
+ * Whatever the caller does: no two different sign bytes at one place, none below the last signed place. */
+#ifndef CK_KEYSLOT_H
+#define CK_KEYSLOT_H
+
+#include "privval.h"
+
+typedef struct ck_slot {
+    uint8_t *secret; /* secret: 64 bytes seed and public key, from sodium_malloc, read-only; NULL once closed */
+    uint8_t public_key[32];
+    uint8_t chain_id[CK_CHAIN_ID_MAX];
+    size_t chain_id_len;
+    int64_t height;
+    int32_t round;
+    int32_t step;
+    size_t marked_len; /* 0 at a place above zero: burnt */
+    uint8_t marked[CK_SIGN_BYTES_MAX];
+} ck_slot;
+
+/* Decode base64 of 64 bytes straight into locked memory; `base64` is wiped whatever happens. CK_MALFORMED: not base64 of 64
+ * bytes, or the public half is not the seed's. CK_NO_ROOM: memory could not be locked. */
+CK_MUST_CHECK int ck_slot_open(ck_slot *slot, char *base64, size_t base64_len, ck_bytes chain_id);
+void ck_slot_close(ck_slot *slot);
+
+/* Up only; at the same place other bytes make it burnt. */
+void ck_slot_raise(ck_slot *slot, int64_t height, int32_t round, int32_t step, ck_bytes sign_bytes);
+
+/* CK_REFUSED, with nothing changed, unless the bytes are strictly canonical, of this chain, and above the mark or equal to
+ * what was signed there. */
+CK_MUST_CHECK int ck_slot_sign(ck_slot *slot, const uint8_t *bytes, size_t len, uint8_t signature[64]);
+
+/* Sign extension bytes of the non-nil precommit that stands at the mark; CK_REFUSED for any other. */
+CK_MUST_CHECK int ck_slot_sign_extension(ck_slot *slot, const uint8_t *vote_bytes, size_t vote_len, const uint8_t *bytes,
+                                         size_t len, uint8_t signature[64]);
+
+#endif

@@ -1,0 +1,178 @@
+#include "session.h"
+
+#include <string.h>
+
+#include "sodium.h"
+
+int ck_session_open(ck_session *s, int dialect, ck_bytes chain_id, const ck_frames *frames, ck_bytes pending) {
+    if (chain_id.len > CK_CHAIN_ID_MAX || pending.len > CK_PLAIN_CAP) return CK_NO_ROOM;
+    s->dialect = dialect;
+    s->sealed = frames != NULL;
+    if (frames) s->frames = *frames;
+    if (chain_id.len) memcpy(s->chain_id, chain_id.at, chain_id.len);
+    s->chain_id_len = chain_id.len;
+    if (pending.len) memcpy(s->plain, pending.at, pending.len);
+    s->plain_len = pending.len;
+    return CK_OK;
+}
+
+void ck_session_wipe(ck_session *s) {
+    ck_frames_wipe(&s->frames);
+    s->pending = 0;
+    s->plain_at = s->plain_len = 0;
+}
+
+int ck_session_received(ck_session *s, size_t size) {
+    size_t opened = size;
+    int rc = CK_OK;
+    if (size > CK_INBOX) return CK_REFUSED;
+    if (!s->pending && s->plain_at > 0) { /* what is left of the last segment moves to the front */
+        memmove(s->plain, s->plain + s->plain_at, s->plain_len - s->plain_at);
+        s->plain_len -= s->plain_at;
+        s->plain_at = 0;
+    }
+    const size_t room = CK_PLAIN_CAP - s->plain_len;
+    if (s->sealed) {
+        rc = ck_frames_open(&s->frames, s->inbox, size, s->plain + s->plain_len, room, &opened);
+        if (rc == CK_NO_ROOM) rc = CK_TOO_LARGE;
+    } else if (size > room) {
+        rc = CK_TOO_LARGE;
+    } else if (size) {
+        memcpy(s->plain + s->plain_len, s->inbox, size);
+    }
+    if (rc == CK_OK) s->plain_len += opened;
+    return rc;
+}
+
+int ck_session_next(ck_session *s, ck_request *out) {
+    size_t length, used;
+    if (s->pending) return CK_REFUSED;
+    const uint8_t *at = s->plain + s->plain_at;
+    const size_t left = s->plain_len - s->plain_at;
+    int rc = ck_read_length(at, left, CK_MESSAGE_MAX, &length, &used);
+    if (rc != CK_OK) return rc;
+    if (length > left - used) return CK_MORE;
+    rc = ck_decode_message(s->dialect, at + used, length, &s->message);
+    if (rc != CK_OK) return rc;
+    ck_bytes chain_id = {s->chain_id, s->chain_id_len};
+    ck_check_request(s->dialect, chain_id, &s->message, &s->request);
+    s->message_size = used + length;
+    s->pending = 1;
+    *out = s->request;
+    return CK_OK;
+}
+
+int ck_session_partial(const ck_session *s) {
+    return (s->plain_len > s->plain_at && !s->pending) || (s->sealed && s->frames.partial_len > 0);
+}
+
+/* The answer leaves the codec, is sealed, and ends the pending request. */
+static int finish(ck_session *s, const ck_message *answer, size_t *len) {
+    size_t n;
+    int rc = ck_encode_message(s->dialect, answer, s->response, sizeof s->response, &n);
+    if (rc != CK_OK) return rc;
+    if (s->sealed) {
+        rc = ck_frames_seal(&s->frames, s->response, n, s->outbox, sizeof s->outbox, &n);
+        if (rc != CK_OK) return rc;
+    } else {
+        memcpy(s->outbox, s->response, n);
+    }
+    s->pending = 0;
+    s->plain_at += s->message_size;
+    if (s->plain_at == s->plain_len) s->plain_at = s->plain_len = 0;
+    *len = n;
+    return CK_OK;
+}
+
+static void response_to(const ck_session *s, ck_message *answer) {
+    static const int32_t RESPONSES[9] = {CK_UNKNOWN, CK_PUB_KEY_RESPONSE, CK_UNKNOWN, CK_SIGNED_VOTE_RESPONSE, CK_UNKNOWN,
+                                         CK_SIGNED_PROPOSAL_RESPONSE, CK_UNKNOWN, CK_PING_RESPONSE, CK_UNKNOWN};
+    memset(answer, 0, sizeof *answer);
+    answer->kind = RESPONSES[s->message.kind];
+    if (s->dialect == CK_PROTO) answer->ballot.timestamp.seconds = -62135596800LL; /* an empty vote, as Go writes it */
+}
+
+/* Asked again, CometBFT takes any unexpected message for a passing trouble; v0.33 panics at a response without a vote, and
+ * has no empty message, so it gets a pong. */
+int ck_session_empty(ck_session *s, size_t *len) {
+    ck_message answer;
+    if (!s->pending) return CK_REFUSED;
+    memset(&answer, 0, sizeof answer);
+    answer.kind = s->dialect == CK_AMINO ? CK_PING_RESPONSE : CK_UNKNOWN;
+    return finish(s, &answer, len);
+}
+
+int ck_session_pong(ck_session *s, size_t *len) {
+    ck_message answer;
+    if (!s->pending || s->message.kind != CK_PING_REQUEST) return CK_REFUSED;
+    response_to(s, &answer);
+    return finish(s, &answer, len);
+}
+
+int ck_session_pub_key(ck_session *s, const uint8_t public_key[32], size_t *len) {
+    ck_message answer;
+    if (!s->pending || s->message.kind != CK_PUB_KEY_REQUEST) return CK_REFUSED;
+    response_to(s, &answer);
+    answer.pub_key.at = public_key;
+    answer.pub_key.len = 32;
+    return finish(s, &answer, len);
+}
+
+int ck_session_error(ck_session *s, int32_t code, ck_bytes text, size_t *len) {
+    ck_message answer;
+    if (!s->pending) return CK_REFUSED;
+    response_to(s, &answer);
+    if (answer.kind == CK_UNKNOWN || answer.kind == CK_PING_RESPONSE) return ck_session_empty(s, len);
+    answer.has_error = 1;
+    answer.error_code = code;
+    answer.error_text = text;
+    if (text.len > CK_ERROR_TEXT_MAX) return CK_NO_ROOM;
+    return finish(s, &answer, len);
+}
+
+/* The permit's bytes must be the pending request's, but for the timestamp. */
+static int matches(const ck_session *s, const uint8_t *bytes, size_t len) {
+    return s->pending && s->request.reason == CK_REASON_NONE && s->request.sign_bytes_len > 0 &&
+           ck_same_but_timestamp(s->request.sign_bytes, s->request.sign_bytes_len, bytes, len);
+}
+
+static int answer_signature(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, const uint8_t signature[64],
+                            size_t *len) {
+    ck_message answer;
+    ck_sign_bytes parsed;
+    uint8_t extension_signature[64];
+    response_to(s, &answer);
+    if (ck_parse_sign_bytes(bytes, bytes_len, &parsed) != CK_OK) return CK_REFUSED;
+    answer.has_ballot = 1;
+    answer.ballot = s->message.ballot;
+    answer.ballot.timestamp = parsed.timestamp;
+    answer.ballot.signature.at = signature;
+    answer.ballot.signature.len = 64;
+    answer.ballot.extension.len = 0; /* never sent back: the answer stays below what a validator reads */
+    answer.ballot.extension_signature.len = 0;
+    if (s->request.wants_extension) {
+        ck_bytes chain_id = {s->chain_id, s->chain_id_len};
+        size_t n;
+        int rc = ck_extension_sign_bytes(chain_id, s->request.height, s->request.round, s->message.ballot.extension, s->scratch,
+                                         sizeof s->scratch, &n);
+        if (rc != CK_OK) return rc;
+        rc = ck_slot_sign_extension(slot, bytes, bytes_len, s->scratch, n, extension_signature);
+        if (rc != CK_OK) return rc;
+        answer.ballot.extension_signature.at = extension_signature;
+        answer.ballot.extension_signature.len = 64;
+    }
+    return finish(s, &answer, len);
+}
+
+int ck_session_sign(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, uint8_t signature[64], size_t *len) {
+    if (!matches(s, bytes, bytes_len)) return CK_REFUSED;
+    int rc = ck_slot_sign(slot, bytes, bytes_len, signature);
+    return rc == CK_OK ? answer_signature(s, slot, bytes, bytes_len, signature, len) : rc;
+}
+
+int ck_session_repeat(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, const uint8_t signature[64],
+                      size_t *len) {
+    if (!matches(s, bytes, bytes_len)) return CK_REFUSED;
+    if (ck_sodium.verify_detached(signature, bytes, bytes_len, slot->public_key) != 0) return CK_REFUSED;
+    return answer_signature(s, slot, bytes, bytes_len, signature, len);
+}

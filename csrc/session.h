@@ -1,0 +1,56 @@
+/* A privval session after the handshake: ciphertext in, requests out; outcomes in, ciphertext out. One request at a time.
+ * The caller owns the whole struct (anonymous memory: untouched pages cost nothing) and nothing here allocates. */
+#ifndef CK_SESSION_H
+#define CK_SESSION_H
+
+#include "frames.h"
+#include "keyslot.h"
+#include "privval.h"
+
+#define CK_PLAIN_CAP (CK_MESSAGE_MAX + 10 + CK_INBOX)
+#define CK_OUTBOX_CAP ((CK_RESPONSE_MAX / CK_FRAME_DATA + 1) * CK_FRAME_SEALED)
+
+typedef struct ck_session {
+    ck_frames frames;
+    int32_t sealed; /* 0: unix://, plain bytes */
+    int32_t dialect;
+    int32_t pending; /* a request waits for its answer */
+    uint8_t chain_id[CK_CHAIN_ID_MAX];
+    size_t chain_id_len;
+    size_t plain_at;  /* consumed */
+    size_t plain_len; /* filled */
+    size_t message_size; /* of the pending request, its length prefix included */
+    ck_message message;  /* the pending request; borrows from plain */
+    ck_request request;
+    uint8_t response[CK_RESPONSE_MAX];
+    uint8_t outbox[CK_OUTBOX_CAP];
+    uint8_t inbox[CK_INBOX];
+    uint8_t plain[CK_PLAIN_CAP];
+    uint8_t scratch[CK_EXTENSION_SIGN_BYTES_MAX];
+} ck_session;
+
+/* `session` is zeroed memory. frames NULL: plain bytes. `pending`: plain bytes that came behind the handshake. */
+CK_MUST_CHECK int ck_session_open(ck_session *s, int dialect, ck_bytes chain_id, const ck_frames *frames, ck_bytes pending);
+void ck_session_wipe(ck_session *s);
+
+/* `size` bytes of the inbox were filled: open their frames. */
+CK_MUST_CHECK int ck_session_received(ck_session *s, size_t size);
+
+/* CK_OK: a request is in *out and waits for its answer. CK_MORE: receive more. */
+CK_MUST_CHECK int ck_session_next(ck_session *s, ck_request *out);
+
+/* Whether part of a frame or message has arrived. */
+int ck_session_partial(const ck_session *s);
+
+/* Each writes `*len` bytes to the outbox and ends the pending request. CK_REFUSED: there is none, or what interface.Session
+ * says; the request is then still pending and nothing was signed. */
+CK_MUST_CHECK int ck_session_pong(ck_session *s, size_t *len);
+CK_MUST_CHECK int ck_session_pub_key(ck_session *s, const uint8_t public_key[32], size_t *len);
+CK_MUST_CHECK int ck_session_error(ck_session *s, int32_t code, ck_bytes text, size_t *len);
+CK_MUST_CHECK int ck_session_empty(ck_session *s, size_t *len);
+CK_MUST_CHECK int ck_session_sign(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, uint8_t signature[64],
+                                  size_t *len);
+CK_MUST_CHECK int ck_session_repeat(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len,
+                                    const uint8_t signature[64], size_t *len);
+
+#endif

@@ -1,0 +1,49 @@
+#include "sodium.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
+
+ck_sodium_table ck_sodium;
+
+int ck_sodium_load(const char *path, char *error, size_t error_cap) {
+    ck_sodium_table table;
+    struct {
+        const char *name;
+        void *slot;
+    } wanted[] = {
+        {"sodium_init", &table.init},
+        {"sodium_malloc", &table.malloc},
+        {"sodium_free", &table.free},
+        {"sodium_memzero", &table.memzero},
+        {"sodium_mprotect_readonly", &table.mprotect_readonly},
+        {"sodium_base642bin", &table.base642bin},
+        {"crypto_sign_ed25519_detached", &table.sign_detached},
+        {"crypto_sign_ed25519_verify_detached", &table.verify_detached},
+        {"crypto_sign_ed25519_seed_keypair", &table.seed_keypair},
+        {"crypto_scalarmult_curve25519", &table.scalarmult},
+        {"crypto_auth_hmacsha256", &table.hmac_sha256},
+        {"crypto_aead_chacha20poly1305_ietf_encrypt", &table.aead_encrypt},
+        {"crypto_aead_chacha20poly1305_ietf_decrypt", &table.aead_decrypt},
+    };
+    _Static_assert(sizeof(void *) == sizeof(table.init), "function and data pointers differ in size");
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!library) {
+        snprintf(error, error_cap, "%s", dlerror());
+        return CK_NO_SODIUM;
+    }
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+        void *symbol = dlsym(library, wanted[i].name);
+        if (!symbol) {
+            snprintf(error, error_cap, "%s has no symbol %s", path, wanted[i].name);
+            return CK_NO_SODIUM;
+        }
+        memcpy(wanted[i].slot, &symbol, sizeof symbol);
+    }
+    if (table.init() < 0) {
+        snprintf(error, error_cap, "sodium_init failed");
+        return CK_NO_SODIUM;
+    }
+    ck_sodium = table;
+    return CK_OK;
+}
