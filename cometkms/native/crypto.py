@@ -1,0 +1,138 @@
+"""Frames, key schedule and key slot over the C core."""
+
+from importlib.util import find_spec
+from typing import Any
+
+from cometkms._native import ffi, lib
+from cometkms.errors import InvariantError, KeyFileError, OperatorError, ProtocolError
+from cometkms.interface import Buffer
+from cometkms.model import HRS
+from cometkms.native.codec import borrowed, check, to_wire
+
+
+def load_sodium() -> None:
+    """Resolve libsodium's symbols from PyNaCl's extension file. Raises: OperatorError naming the file or symbol."""
+    spec = find_spec("nacl._sodium")
+    if spec is None or spec.origin is None:
+        raise OperatorError("PyNaCl's extension nacl/_sodium is not installed; cure: pip install 'pynacl>=1.6'")
+    error = ffi.new("char[]", 512)
+    if lib.ck_sodium_load(spec.origin.encode(), error, len(error)) != lib.CK_OK:
+        words = ffi.string(error).decode("utf-8", "replace")
+        raise OperatorError(f"libsodium cannot be used: {words}; cure: pip install --force-reinstall 'pynacl>=1.6'")
+
+
+class NativeFrames:
+    """See interface.Frames."""
+
+    __slots__ = ("c",)
+
+    def __init__(self, c: Any) -> None:
+        """`c`: a filled ck_frames."""
+        self.c = c
+
+    def seal(self, data: Buffer) -> bytes:
+        """See interface.Frames."""
+        out, size = ffi.new("uint8_t[]", lib.ck_sealed_size(len(data))), ffi.new("size_t *")
+        view = ffi.from_buffer("uint8_t[]", data)
+        check(lib.ck_frames_seal(self.c, view, len(data), out, len(out), size), "frame")
+        return bytes(ffi.buffer(out, size[0]))
+
+    def open(self, untrusted: Buffer) -> bytes:
+        """See interface.Frames."""
+        out, size = ffi.new("uint8_t[]", lib.ck_opened_max(len(untrusted))), ffi.new("size_t *")
+        view = ffi.from_buffer("uint8_t[]", untrusted)
+        check(lib.ck_frames_open(self.c, view, len(untrusted), out, len(out), size), "frame")
+        return bytes(ffi.buffer(out, size[0]))
+
+    def close(self) -> None:
+        """See interface.Frames."""
+        lib.ck_frames_wipe(self.c)
+
+
+def frames(recv_key: bytes, send_key: bytes) -> NativeFrames:
+    """See interface.Core."""
+    c = ffi.new("ck_frames *")
+    ffi.memmove(c.recv_key, recv_key, 32)
+    ffi.memmove(c.send_key, send_key, 32)
+    return NativeFrames(c)
+
+
+def key_schedule(
+    ephemeral_secret: Buffer, ephemeral_public: bytes, remote_ephemeral_public: bytes
+) -> tuple[NativeFrames, bytes]:
+    """See interface.Core."""
+    if not len(ephemeral_secret) == len(ephemeral_public) == len(remote_ephemeral_public) == 32:
+        raise ProtocolError("an X25519 key has 32 bytes")
+    c, challenge = ffi.new("ck_frames *"), ffi.new("uint8_t[32]")
+    secret = ffi.from_buffer("uint8_t[]", ephemeral_secret)
+    status = lib.ck_key_schedule(secret, ephemeral_public, remote_ephemeral_public, c, challenge)
+    if status == lib.CK_MALFORMED:
+        raise ProtocolError("the peer's ephemeral key is our own, reflected")
+    check(status, "ephemeral key")
+    return NativeFrames(c), bytes(ffi.buffer(challenge))
+
+
+class NativeKeySlot:
+    """See interface.KeySlot."""
+
+    __slots__ = ("c", "chain_id", "public_key")
+
+    def __init__(self, c: Any, chain_id: str) -> None:
+        """`c`: an opened ck_slot."""
+        self.c = c
+        self.chain_id = chain_id
+        self.public_key = bytes(ffi.buffer(c.public_key))
+
+    def __repr__(self) -> str:
+        return f"<key slot of {self.chain_id!r}>"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a key slot cannot be copied or pickled")
+
+    @property
+    def last_signed(self) -> HRS:
+        """See interface.KeySlot."""
+        return HRS(self.c.height, self.c.round, self.c.step)
+
+    def raise_mark(self, hrs: HRS, sign_bytes: bytes) -> None:
+        """See interface.KeySlot."""
+        keep: list[Any] = []
+        lib.ck_slot_raise(self.c, hrs.height, hrs.round, hrs.step, borrowed(sign_bytes, keep))
+
+    def sign(self, sign_bytes: bytes) -> bytes:
+        """See interface.KeySlot."""
+        signature = ffi.new("uint8_t[64]")
+        if lib.ck_slot_sign(self.c, sign_bytes, len(sign_bytes), signature) != lib.CK_OK:
+            raise InvariantError(slot_refusal(self.last_signed, sign_bytes))
+        return bytes(ffi.buffer(signature))
+
+    def close(self) -> None:
+        """See interface.KeySlot."""
+        lib.ck_slot_close(self.c)
+
+
+def slot_refusal(last_signed: HRS, sign_bytes: bytes) -> str:
+    """Both sides of what the slot compared."""
+    return f"the key slot, at {tuple(last_signed)}, refuses to sign {sign_bytes.hex()}"
+
+
+def key_slot(base64_secret: bytearray, chain_id: str) -> NativeKeySlot:
+    """See interface.Core."""
+    keep: list[Any] = []
+    slot = ffi.new("ck_slot *")
+    text = ffi.from_buffer("char[]", base64_secret, require_writable=True)
+    status = lib.ck_slot_open(slot, text, len(base64_secret), borrowed(to_wire(chain_id), keep))
+    ffi.release(text)
+    if status == lib.CK_MALFORMED:
+        raise KeyFileError("the private key is not base64 of 64 bytes whose second half is the public key of the first")
+    if status == lib.CK_NO_ROOM:
+        raise KeyFileError("the private key's memory cannot be locked; cure: raise the limit of locked memory (ulimit -l)")
+    check(status, "key slot")
+    return NativeKeySlot(slot, chain_id)
+
+
+def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    """See interface.Core."""
+    if len(public_key) != 32 or len(signature) != 64:
+        return False
+    return bool(lib.ck_sodium.verify_detached(signature, message, len(message), public_key) == 0)

@@ -1,0 +1,68 @@
+"""The C ring in anonymous shared memory, with an eventfd to wake the consumer."""
+
+import contextlib
+import mmap
+import os
+
+from cometkms._native import ffi, lib
+from cometkms.errors import InvariantError
+
+
+class RingQueue:
+    """See interface.Queue. Made before the fork; afterwards one process pushes and one pops.
+
+    The ring continues from its shared indices when either process is replaced; the object itself survives in the
+    supervisor, which forks the replacement.
+    """
+
+    __slots__ = ("_memory", "_out", "_ring", "_size", "_wake")
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, lib.ck_ring_size())
+        self._ring = ffi.cast("ck_ring *", ffi.from_buffer(self._memory))
+        self._out = ffi.new("uint8_t[]", lib.CK_RING_PAYLOAD)
+        self._size = ffi.new("size_t *")
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def fileno(self) -> int:
+        """See interface.Queue."""
+        return self._wake
+
+    def push(self, message: bytes) -> bool:
+        """See interface.Queue. Raises: InvariantError for an impossible length or corrupt indices."""
+        status = lib.ck_ring_push(self._ring, message, len(message))
+        if status == lib.CK_NO_ROOM:
+            return False
+        if status != lib.CK_OK:
+            raise InvariantError(f"the ring refuses a message of {len(message)} bytes")
+        with contextlib.suppress(BlockingIOError):  # the counter is full of unread wake-ups: awake it is
+            os.eventfd_write(self._wake, 1)
+        return True
+
+    def pop(self) -> bytes | None:
+        """See interface.Queue."""
+        message = self._take()
+        if message is None:  # clear the wake-up, then look again: a push in between is not lost
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._wake)
+            message = self._take()
+        return message
+
+    def _take(self) -> bytes | None:
+        status = lib.ck_ring_pop(self._ring, self._out, self._size)
+        if status == lib.CK_MORE:
+            return None
+        if status != lib.CK_OK:
+            raise InvariantError("the ring holds an impossible message")
+        return bytes(ffi.buffer(self._out, self._size[0]))
+
+    def discard(self) -> int:
+        """See interface.Queue."""
+        count = 0
+        while self.pop() is not None:
+            count += 1
+        return count
+
+    def close(self) -> None:
+        """Give back the descriptor (tests; a process's end does it too)."""
+        os.close(self._wake)

@@ -1,0 +1,127 @@
+"""The privval session over the C core: one C call each way, nothing allocated in C."""
+
+import mmap
+from typing import Any
+
+from cometkms._native import ffi, lib
+from cometkms.errors import InvariantError
+from cometkms.interface import Frames, KeySlot
+from cometkms.limits import ERROR_TEXT_MAX_BYTES
+from cometkms.model import Dialect, Request
+from cometkms.native.codec import borrowed, check, to_request, to_text, to_wire
+from cometkms.native.crypto import NativeFrames, NativeKeySlot, slot_refusal
+
+
+class NativeSession:
+    """See interface.Session."""
+
+    __slots__ = ("_memory", "_request", "_s", "_signature", "_size", "inbox")
+
+    def __init__(self, dialect: Dialect, chain_id: str, frames: NativeFrames | None, pending: bytes) -> None:
+        """Takes over `frames`. The struct lives in anonymous memory: pages never touched cost nothing."""
+        keep: list[Any] = []
+        self._memory = mmap.mmap(-1, ffi.sizeof("ck_session"))
+        self._s = ffi.cast("ck_session *", ffi.from_buffer(self._memory))
+        self._request = ffi.new("ck_request *")
+        self._size = ffi.new("size_t *")
+        self._signature = ffi.new("uint8_t[64]")
+        self.inbox = memoryview(ffi.buffer(self._s.inbox))
+        c_frames = frames.c if frames is not None else ffi.NULL
+        status = lib.ck_session_open(
+            self._s, dialect, borrowed(to_wire(chain_id), keep), c_frames, borrowed(pending, keep)
+        )
+        if frames is not None:
+            frames.close()
+        check(status, "session")
+
+    def received(self, size: int) -> None:
+        """See interface.Session."""
+        status = lib.ck_session_received(self._s, size)
+        if status != lib.CK_OK:
+            check(status, "frame")
+
+    def next_request(self) -> Request | None:
+        """See interface.Session."""
+        status = lib.ck_session_next(self._s, self._request)
+        if status == lib.CK_MORE:
+            return None
+        if status != lib.CK_OK:
+            check(status, "message")
+        message = self._s.message
+        chain_id = message.chain_id
+        block_hash = message.ballot.block_id.hash
+        return to_request(
+            self._request,
+            to_text(bytes(ffi.buffer(chain_id.at, chain_id.len))) if chain_id.len else "",
+            bytes(ffi.buffer(block_hash.at, block_hash.len)) if block_hash.len else b"",
+        )
+
+    @property
+    def partial(self) -> bool:
+        """See interface.Session."""
+        return bool(lib.ck_session_partial(self._s))
+
+    def answer_pong(self) -> bytes:
+        """See interface.Session."""
+        return self._sent(lib.ck_session_pong(self._s, self._size))
+
+    def answer_pub_key(self, public_key: bytes) -> bytes:
+        """See interface.Session."""
+        return self._sent(lib.ck_session_pub_key(self._s, public_key, self._size))
+
+    def answer_error(self, code: int, description: str) -> bytes:
+        """See interface.Session."""
+        keep: list[Any] = []
+        return self._sent(lib.ck_session_error(self._s, code, borrowed(cut_text(description), keep), self._size))
+
+    def answer_empty(self) -> bytes:
+        """See interface.Session."""
+        return self._sent(lib.ck_session_empty(self._s, self._size))
+
+    def answer_sign(self, slot: KeySlot, sign_bytes: bytes) -> tuple[bytes, bytes]:
+        """See interface.Session."""
+        c_slot = _c_slot(slot)
+        status = lib.ck_session_sign(self._s, c_slot, sign_bytes, len(sign_bytes), self._signature, self._size)
+        if status == lib.CK_REFUSED:
+            raise InvariantError(slot_refusal(slot.last_signed, sign_bytes))
+        frame = self._sent(status)
+        return bytes(ffi.buffer(self._signature)), frame
+
+    def answer_repeat(self, slot: KeySlot, sign_bytes: bytes, signature: bytes) -> bytes:
+        """See interface.Session."""
+        if len(signature) != 64:
+            raise InvariantError(f"a signature has 64 bytes, not {len(signature)}")
+        status = lib.ck_session_repeat(
+            self._s, _c_slot(slot), sign_bytes, len(sign_bytes), signature, self._size
+        )
+        if status == lib.CK_REFUSED:
+            raise InvariantError(slot_refusal(slot.last_signed, sign_bytes))
+        return self._sent(status)
+
+    def close(self) -> None:
+        """See interface.Session."""
+        lib.ck_session_wipe(self._s)
+
+    def _sent(self, status: int) -> bytes:
+        if status != lib.CK_OK:
+            check(status, "answer")
+        return bytes(ffi.buffer(self._s.outbox, self._size[0]))
+
+
+def _c_slot(slot: KeySlot) -> Any:
+    if not isinstance(slot, NativeKeySlot):
+        raise InvariantError(f"a {type(slot).__name__} in a native session")
+    return slot.c
+
+
+def cut_text(description: str) -> bytes:
+    """At most ERROR_TEXT_MAX_BYTES of UTF-8, cut between characters."""
+    data = description.encode("utf-8", "replace")[:ERROR_TEXT_MAX_BYTES]
+    return data.decode("utf-8", "ignore").encode()
+
+
+def session(dialect: Dialect, chain_id: str, frames: Frames | None, pending: bytes) -> NativeSession:
+    """See interface.Core."""
+    if frames is not None and not isinstance(frames, NativeFrames):
+        raise InvariantError(f"{type(frames).__name__} in a native session")
+    return NativeSession(dialect, chain_id, frames, pending)
