@@ -8,7 +8,9 @@ BLOCK_HASH_BYTES: Final = 32  # tmhash.Size; 0 means "absent"
 ADDRESS_BYTES: Final = 20  # first 20 bytes of SHA-256(public key)
 VOTE_EXTENSION_MAX_BYTES: Final = 1 << 20  # CometBFT's MaxVoteExtensionSize
 MESSAGE_MAX_BYTES: Final = (1 << 20) + (64 << 10)  # one request: a 1 MiB extension and everything around it
-RESPONSE_MAX_BYTES: Final = 10 << 10  # what validators up to v1.0.1 are willing to read (privval maxRemoteSignerMsgSize)
+RESPONSE_MAX_BYTES: Final = (
+    10 << 10
+)  # what validators up to v1.0.1 are willing to read (privval maxRemoteSignerMsgSize)
 SIGN_BYTES_MAX_BYTES: Final = 224  # canonical proposal: 2+2+9+9+11+81+20+(2+CHAIN_ID_MAX) = 200, rounded up
 EXTENSION_SIGN_BYTES_MAX_BYTES: Final = VOTE_EXTENSION_MAX_BYTES + 128  # canonical extension around 1 MiB
 ERROR_TEXT_MAX_BYTES: Final = 1024  # a refusal's words; far below RESPONSE_MAX_BYTES
@@ -17,7 +19,9 @@ ERROR_TEXT_MAX_BYTES: Final = 1024  # a refusal's words; far below RESPONSE_MAX_
 FRAME_DATA_BYTES: Final = 1024
 FRAME_PLAIN_BYTES: Final = 4 + FRAME_DATA_BYTES
 FRAME_SEALED_BYTES: Final = FRAME_PLAIN_BYTES + 16
-HANDSHAKE_MESSAGE_MAX_BYTES: Final = 1024  # AuthSigMessage is 103 bytes; CometBFT itself reads at most 1 MiB, we need no more
+HANDSHAKE_MESSAGE_MAX_BYTES: Final = (
+    1024  # AuthSigMessage is 103 bytes; CometBFT itself reads at most 1 MiB, we need no more
+)
 INBOX_BYTES: Final = 64 * FRAME_SEALED_BYTES  # one recv: a whole 64 KiB burst, no request needs more at once
 
 # --- time, seconds unless the name says otherwise ---

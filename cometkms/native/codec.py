@@ -211,9 +211,7 @@ def extension_sign_bytes(chain_id: str, hrs: HRS, extension: bytes) -> bytes:
     keep: list[Any] = []
     out, size = ffi.new("uint8_t[]", len(extension) + CHAIN_ID_MAX_BYTES + 64), ffi.new("size_t *")
     name = borrowed(to_wire(chain_id), keep)
-    status = lib.ck_extension_sign_bytes(
-        name, hrs.height, hrs.round, borrowed(extension, keep), out, len(out), size
-    )
+    status = lib.ck_extension_sign_bytes(name, hrs.height, hrs.round, borrowed(extension, keep), out, len(out), size)
     check(status, "extension sign bytes")
     return bytes(ffi.buffer(out, size[0]))
 

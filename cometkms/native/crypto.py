@@ -126,7 +126,9 @@ def key_slot(base64_secret: bytearray, chain_id: str) -> NativeKeySlot:
     if status == lib.CK_MALFORMED:
         raise KeyFileError("the private key is not base64 of 64 bytes whose second half is the public key of the first")
     if status == lib.CK_NO_ROOM:
-        raise KeyFileError("the private key's memory cannot be locked; cure: raise the limit of locked memory (ulimit -l)")
+        raise KeyFileError(
+            "the private key's memory cannot be locked; cure: raise the limit of locked memory (ulimit -l)"
+        )
     check(status, "key slot")
     return NativeKeySlot(slot, chain_id)
 

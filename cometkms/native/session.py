@@ -91,9 +91,7 @@ class NativeSession:
         """See interface.Session."""
         if len(signature) != 64:
             raise InvariantError(f"a signature has 64 bytes, not {len(signature)}")
-        status = lib.ck_session_repeat(
-            self._s, _c_slot(slot), sign_bytes, len(sign_bytes), signature, self._size
-        )
+        status = lib.ck_session_repeat(self._s, _c_slot(slot), sign_bytes, len(sign_bytes), signature, self._size)
         if status == lib.CK_REFUSED:
             raise InvariantError(slot_refusal(slot.last_signed, sign_bytes))
         return self._sent(status)

@@ -163,9 +163,7 @@ class ChainSigner:
     def on_state_hello(self) -> None:
         """The state process is there (again): report and ask again what it may never have seen."""
         if self.watermark.signature:
-            self._unreported = Signed(
-                self.row, self.watermark.hrs, self.watermark.sign_bytes, self.watermark.signature
-            )
+            self._unreported = Signed(self.row, self.watermark.hrs, self.watermark.sign_bytes, self.watermark.signature)
         self.report()
         if self._reserving is not None:
             asked = self._reserving.asked

@@ -1,0 +1,83 @@
+"""Decide whether a request may be signed, over the last signed place. CometBFT's own rule (privval/file.go), pure: no clock, no I/O.
+
+| the request's place is …     | and …                                        | outcome                                    |
+|------------------------------|----------------------------------------------|--------------------------------------------|
+| (the request is senseless)   |                                              | refuse, with its reason                    |
+| below the watermark          |                                              | refuse: height, round or step regression   |
+| the watermark                | nothing is known of what was signed there    | refuse: burnt                              |
+| the watermark                | same bytes, or only the timestamp differs    | repeat the recorded timestamp, signature   |
+| the watermark                | the same, but the signature is not known     | sign (the permit brings the recorded bytes)|
+| the watermark                | anything else                                | refuse: conflicting data                   |
+| above the watermark          | by an absurd jump                            | refuse: jump (not from a watermark of 0)   |
+| above the watermark          |                                              | sign: reserve the place first              |
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cometkms.limits import HEIGHT_JUMP_MAX
+from cometkms.model import HRS, Reason, Refusal, Request, Watermark
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """Reserve this place durably, then sign the permit's bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """Give again what was signed: these bytes (their timestamp) and this signature."""
+
+    sign_bytes: bytes
+    signature: bytes
+
+
+SIGN = Sign()
+
+
+def decide(
+    watermark: Watermark,
+    request: Request,
+    *,
+    same_but_timestamp: Callable[[bytes, bytes], bool],
+    height_jump_max: int = HEIGHT_JUMP_MAX,
+) -> Sign | Repeat | Refusal:
+    """See the table above. `same_but_timestamp` is the core's."""
+    if request.reason is not Reason.NONE:
+        return Refusal(request.reason, request.reason.name.lower().replace("_", " "))
+    asked, last = request.hrs, watermark.hrs
+    if asked < last:
+        return regression(asked, last)
+    if asked > last:
+        if last.height > 0 and asked.height - last.height > height_jump_max:
+            return Refusal(
+                Reason.JUMP,
+                f"height jump. Got {asked.height}, last height {last.height}: more than {height_jump_max} above it",
+            )
+        return SIGN
+    if not watermark.sign_bytes:
+        return Refusal(Reason.BURNT, f"what was signed at {_place(asked)} is not known: nothing is signed there again")
+    if not same_but_timestamp(request.sign_bytes, watermark.sign_bytes):
+        return Refusal(Reason.CONFLICT, "conflicting data")
+    if not watermark.signature:
+        return SIGN
+    return Repeat(watermark.sign_bytes, watermark.signature)
+
+
+def regression(asked: HRS, last: HRS) -> Refusal:
+    """FilePV's words for a place below the last one."""
+    if asked.height < last.height:
+        return Refusal(Reason.HEIGHT_REGRESSION, f"height regression. Got {asked.height}, last height {last.height}")
+    if asked.round < last.round:
+        return Refusal(
+            Reason.ROUND_REGRESSION,
+            f"round regression at height {asked.height}. Got {asked.round}, last round {last.round}",
+        )
+    return Refusal(
+        Reason.STEP_REGRESSION,
+        f"step regression at height {asked.height} round {asked.round}. Got {asked.step}, last step {last.step}",
+    )
+
+
+def _place(hrs: HRS) -> str:
+    return f"{hrs.height}/{hrs.round}/{hrs.step}"

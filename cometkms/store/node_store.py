@@ -1,0 +1,279 @@
+"""Bring up a node's durable state at start: store, state files and born.json must agree, or the node does not sign.
+
+One node alone (N = 1), docs/ARCHITECTURE.md and the rules 2, 7, 8 and 9 behind it:
+
+| the store is … | and born.json names …      | outcome                                                                    |
+|----------------|----------------------------|----------------------------------------------------------------------------|
+| there          | anything                   | open it; foreign owner, epoch or members, or corruption: refuse to start   |
+| missing        | nobody                     | birth: a store at the state files' marks, complete at once                 |
+| missing        | this node                  | it was born and lost its store: refuse to start, `cmkms recover`           |
+| missing        | another id                 | the id changed: refuse to start                                            |
+
+Then, for each chain, the higher of store and state file wins. A state file that is ahead was written by another signer (FilePV,
+tmkms) in the meantime: its bytes are kept only with a signature that verifies, else the place is burnt. Two different bytes at one
+place: burnt.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cometkms.errors import StateError
+from cometkms.interface import Core
+from cometkms.limits import ROUND_MAX
+from cometkms.model import HRS, Row, Step, Watermark
+from cometkms.store import state_file
+from cometkms.store.files import write_atomically
+from cometkms.store.promise_store import STORE_NAME, Header, NodeState, PromiseStore, corrupt, readable_marks
+
+BORN_NAME = "born.json"
+_FIRST_EPOCH = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ChainFiles:
+    """A configured chain: its row and its state file."""
+
+    row: Row
+    state_path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFiles:
+    """Where a node keeps its state. `store_path`: data/<id>/promises."""
+
+    node_id: str
+    store_path: Path
+    chains: tuple[ChainFiles, ...]
+
+    @staticmethod
+    def at(home: Path, node_id: str, chains: tuple[ChainFiles, ...]) -> "NodeFiles":
+        """The layout of a home."""
+        return NodeFiles(node_id, home / "data" / node_id / STORE_NAME, chains)
+
+    @property
+    def born_paths(self) -> tuple[Path, ...]:
+        """born.json beside each state file."""
+        return tuple(sorted({chain.state_path.parent / BORN_NAME for chain in self.chains}))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedNode:
+    """rows[i], signed[i]: the store's row of the i-th configured chain and its last signed (or burnt) place."""
+
+    store: PromiseStore
+    rows: tuple[int, ...]
+    signed: tuple[Watermark, ...]
+    warnings: tuple[str, ...]
+
+
+def open_node(files: NodeFiles, core: Core) -> OpenedNode:
+    """See the table. Every state file is read before anything is written.
+
+    Raises: StateError with the cure; BusyError; StoreFailure.
+    """
+    from_files = [_load_state(chain, core) for chain in files.chains]
+    store = _open_or_bear(files, from_files)
+    try:
+        _check_header(store, files)
+        warnings: list[str] = []
+        rows = tuple(
+            _bring_up(store, chain, mark, warnings) for chain, mark in zip(files.chains, from_files, strict=True)
+        )
+        write_born(files)
+        signed = []
+        for chain, row, in_file in zip(files.chains, rows, from_files, strict=True):
+            mark = store.mark(row)
+            if mark.hrs > in_file.hrs and mark.signature:
+                state_file.save(chain.state_path, mark)
+            elif mark.hrs == in_file.hrs and not mark.sign_bytes and in_file.sign_bytes:
+                state_file.save(chain.state_path, mark)
+            signed.append(mark if mark.signature or not mark.sign_bytes else in_file)
+    except BaseException:
+        store.close()
+        raise
+    return OpenedNode(store, rows, tuple(signed), tuple(warnings))
+
+
+def _load_state(chain: ChainFiles, core: Core) -> Watermark:
+    """The state file's mark; bytes without a signature that verifies are not known bytes."""
+    mark = state_file.load(chain.state_path, chain.row.chain_id, core.parse_sign_bytes)
+    if mark.sign_bytes and not core.verify(chain.row.public_key, mark.sign_bytes, mark.signature):
+        return Watermark(mark.hrs)
+    return mark
+
+
+def _open_or_bear(files: NodeFiles, from_files: list[Watermark]) -> PromiseStore:
+    if files.store_path.exists():
+        return PromiseStore.open(files.store_path)
+    born = read_born(files)
+    if files.node_id in born:
+        raise StateError(
+            f"{files.store_path} is missing, and {files.born_paths[0]} says that node {files.node_id!r} was born here: what it promised is "
+            "lost, so it does not sign. Cure: put the store back if it is somewhere; else read the chain's head height from two nodes "
+            "you trust and run `cmkms recover --min-height HEIGHT` with a height above it"
+        )
+    if born:
+        names = ", ".join(repr(one) for one in born)
+        raise StateError(
+            f"this home belongs to node {names} and the id is now {files.node_id!r}. Cure: start with --id {born[0]} (the id defaults to the "
+            "host's name); a second node needs a home of its own"
+        )
+    files.store_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    header = Header(files.node_id, _FIRST_EPOCH, (files.node_id,), NodeState.COMPLETE, bytes(16))
+    rows = [(chain.row, mark) for chain, mark in zip(files.chains, from_files, strict=True)]
+    return PromiseStore.create(files.store_path, header, rows)
+
+
+def _check_header(store: PromiseStore, files: NodeFiles) -> None:
+    header = store.header
+    if header.owner != files.node_id:
+        raise StateError(
+            f"{store.path} belongs to node {header.owner!r}, and this is node {files.node_id!r}. Cure: start with --id {header.owner}, or give "
+            "this node a home of its own; never copy a store"
+        )
+    if header.members != (files.node_id,) or header.epoch != _FIRST_EPOCH:
+        raise StateError(
+            f"{store.path} is of epoch {header.epoch} with the members {', '.join(header.members)}; this version runs one node alone. Cure: use "
+            "the version and the peer list that made it"
+        )
+    if header.state is not NodeState.COMPLETE:
+        raise corrupt(store.path, f"its node is {header.state.name.lower()}, not complete")
+
+
+def _bring_up(store: PromiseStore, chain: ChainFiles, in_file: Watermark, warnings: list[str]) -> int:
+    """The chain's row, at the higher of store and file. Returns its number."""
+    if chain.row not in store.rows:
+        return store.add_row(chain.row, in_file)
+    number = store.rows.index(chain.row)
+    held = store.mark(number)
+    agreed = reconcile(held, in_file, warnings.append, chain.row.chain_id)
+    if agreed != held:
+        store.write_mark(number, agreed)
+    return number
+
+
+def reconcile(held: Watermark, in_file: Watermark, warn: Callable[[str], None], chain_id: str) -> Watermark:
+    """What store and state file make together; `in_file` has bytes only with a verified signature."""
+    if in_file.hrs > held.hrs:
+        if held.hrs > HRS(0, 0, 0):
+            warn(
+                f"{chain_id}: the state file ({_place(in_file.hrs)}) is ahead of the store ({_place(held.hrs)}): another signer used it"
+            )
+        return in_file
+    if in_file.hrs < held.hrs or in_file == held or held.hrs == HRS(0, 0, 0):
+        return held
+    if not held.sign_bytes:
+        return held
+    if in_file.sign_bytes == held.sign_bytes:
+        return replace(held, signature=held.signature or in_file.signature)
+    warn(
+        f"{chain_id}: store and state file hold different bytes at {_place(held.hrs)}: nothing is signed there again "
+        "(did another signer use this key?)"
+    )
+    return Watermark(held.hrs)
+
+
+def write_born(files: NodeFiles) -> None:
+    """Say beside every state file that this node was born here. Raises: StoreFailure, StateError."""
+    for path in files.born_paths:
+        born = _read_born(path)
+        if files.node_id not in born:
+            write_atomically(path, json.dumps({"ids": [*born, files.node_id]}).encode())
+
+
+def read_born(files: NodeFiles) -> list[str]:
+    """Every id born in this home. Raises: StateError for a file that cannot be understood."""
+    return [one for path in files.born_paths for one in _read_born(path)]
+
+
+def _read_born(path: Path) -> list[str]:
+    try:
+        document = json.loads(path.read_bytes())
+        ids = document["ids"]
+        if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+            raise TypeError
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StateError(
+            f"{path} cannot be understood; cure: restore it, or `cmkms recover --min-height HEIGHT`"
+        ) from error
+    return ids
+
+
+def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None, tuple[Watermark, ...]]:
+    """Make a new store in which every height up to `min_height` is burnt; the old one is kept aside.
+
+    Never below what is readable in the old store or a state file. Raises: StateError, BusyError, StoreFailure.
+    Returns: where the old store is kept, and the new mark of each chain.
+    """
+    known = dict(readable_marks(files.store_path))
+    marks = []
+    for chain in files.chains:
+        candidates = [Watermark(HRS(min_height, ROUND_MAX, Step.PRECOMMIT)), known.get(chain.row, Watermark())]
+        try:
+            candidates.append(_load_state(chain, core))
+        except StateError:
+            pass  # a lost state file is one reason to recover
+        marks.append(max(candidates, key=lambda mark: mark.hrs))
+    kept = _set_aside(files.store_path)
+    configured = {chain.row for chain in files.chains}
+    rows = [(chain.row, mark) for chain, mark in zip(files.chains, marks, strict=True)]
+    rows += [(row, mark) for row, mark in known.items() if row not in configured]
+    files.store_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    header = Header(files.node_id, _FIRST_EPOCH, (files.node_id,), NodeState.COMPLETE, bytes(16))
+    PromiseStore.create(files.store_path, header, rows).close()
+    for chain, mark in zip(files.chains, marks, strict=True):
+        state_file.save(chain.state_path, mark)
+    for path in files.born_paths:
+        write_atomically(path, json.dumps({"ids": [files.node_id]}).encode())
+    return kept, tuple(marks)
+
+
+def _set_aside(path: Path) -> Path | None:
+    if not path.exists():
+        return None
+    number = 1
+    while (kept := path.with_name(f"{path.name}.old-{number}")).exists():
+        number += 1
+    path.rename(kept)
+    return kept
+
+
+def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core) -> Watermark:
+    """Raise a chain's mark to one from another signer: store first, state file after.
+
+    Raises: StateError if anything known here is higher, or holds other bytes at that place.
+    """
+    if mark.sign_bytes and not core.verify(chain.row.public_key, mark.sign_bytes, mark.signature):
+        mark = Watermark(mark.hrs)
+    known = _load_state(chain, core) if chain.state_path.exists() else Watermark()
+    if files.store_path.exists():
+        store = PromiseStore.open(files.store_path)
+        try:
+            _check_header(store, files)
+            number = store.rows.index(chain.row) if chain.row in store.rows else store.add_row(chain.row, known)
+            _refuse_lower(mark, max(known, store.mark(number), key=lambda one: one.hrs))
+            store.write_mark(number, reconcile(store.mark(number), mark, lambda _: None, chain.row.chain_id))
+        finally:
+            store.close()
+    else:
+        _refuse_lower(mark, known)
+    state_file.save(chain.state_path, mark)
+    return mark
+
+
+def _refuse_lower(mark: Watermark, known: Watermark) -> None:
+    if mark.hrs < known.hrs:
+        raise StateError(
+            f"the file stands at {_place(mark.hrs)} and this node already knows {_place(known.hrs)}: a watermark never goes down. Cure: none; "
+            "the higher one is the right one"
+        )
+    if mark.hrs == known.hrs and mark.sign_bytes != known.sign_bytes and known.sign_bytes:
+        raise StateError(f"the file holds other bytes at {_place(mark.hrs)} than this node: one of them must not exist")
+
+
+def _place(hrs: HRS) -> str:
+    return f"{hrs.height}/{hrs.round}/{hrs.step}"

@@ -1,0 +1,360 @@
+"""The promise store: what this node has promised, one aligned sector a record, synced before anybody hears of it.
+
+One file, `data/<id>/promises`, made whole and preallocated at creation, so that a promise overwrites one sector in place and one
+fdatasync writes one block and no metadata:
+
+    block 0, 1              the header, two slots: owner, epoch, members, node state, birth nonce
+    block 2+2i, 3+2i        row i, two slots: public key, chain id, height/round/step, flags, sign bytes, signature if known
+
+A record is one 512-byte sector at the start of a 4096-byte block; the two slots of a record lie in different blocks, and the slot
+that does not hold the newest record is the one written. So a crash leaves the old record or the new one. A slot that
+was never written is all zero; one that is neither that nor valid is corruption, and the node refuses to start.
+
+    sector   magic 8 | sequence 8 | body length 2 | body | zeros | BLAKE2b-128 of all before 16
+
+At open the newest record of each pair is written again and synced before the first answer: what a crash left in the page cache
+only is then durable, or the open fails. A write or sync that fails is never trusted again: the object is dead.
+"""
+
+import fcntl
+import hashlib
+import os
+import struct
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from pathlib import Path
+from typing import Final, cast
+
+from cometkms.errors import BusyError, InvariantError, StateError, StoreFailure
+from cometkms.limits import BLOCK_BYTES, CHAINS_MAX, MEMBER_IDS_MAX_BYTES, MEMBERS_MAX, SECTOR_BYTES
+from cometkms.model import HRS, Row, Watermark
+from cometkms.store.files import Disk, sync_directory
+
+STORE_NAME: Final = "promises"
+_HEADER_MAGIC: Final = b"CMKMSH01"
+_ROW_MAGIC: Final = b"CMKMSR01"
+_PREFIX: Final = struct.Struct("<8sQH")
+_CHECK_BYTES: Final = 16
+_BODY_MAX: Final = SECTOR_BYTES - _PREFIX.size - _CHECK_BYTES
+_HEADER_BODY: Final = struct.Struct("<QBB16s32s")  # epoch, node state, members, birth nonce, members digest
+_ROW_BODY: Final = struct.Struct(
+    "<32sqiBBHBB"
+)  # public key, height, round, step, flags, sizes of bytes, signature, chain
+_BURNT: Final = 1
+FILE_BYTES: Final = (2 + 2 * CHAINS_MAX) * BLOCK_BYTES
+
+
+class NodeState(IntEnum):
+    """Durable states of a node. Only a complete node promises."""
+
+    EMPTY = 0
+    BORN = 1
+    COMPLETE = 2
+    RECOVERING = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Whose store this is. `members` are the ids of the epoch's nodes, this one's first is not required."""
+
+    owner: str
+    epoch: int
+    members: tuple[str, ...]
+    state: NodeState
+    birth_nonce: bytes
+
+
+def members_digest(epoch: int, members: tuple[str, ...]) -> bytes:
+    """hash(epoch, sorted ids): 32 bytes."""
+    named = "\0".join(sorted(members)).encode()
+    return hashlib.blake2b(struct.pack("<Q", epoch) + named, digest_size=32, person=b"cmkms-members").digest()
+
+
+def _seal_sector(magic: bytes, sequence: int, body: bytes) -> bytes:
+    if len(body) > _BODY_MAX:
+        raise InvariantError(f"a record of {len(body)} bytes does not fit a sector ({_BODY_MAX})")
+    content = (_PREFIX.pack(magic, sequence, len(body)) + body).ljust(SECTOR_BYTES - _CHECK_BYTES, b"\0")
+    return content + hashlib.blake2b(content, digest_size=_CHECK_BYTES).digest()
+
+
+def _open_sector(magic: bytes, sector: bytes) -> tuple[int, bytes] | None:
+    """(sequence, body), or None for a slot never written. Raises: ValueError for one that does not check."""
+    if sector == bytes(SECTOR_BYTES):
+        return None
+    content, check = sector[:-_CHECK_BYTES], sector[-_CHECK_BYTES:]
+    if len(sector) != SECTOR_BYTES or hashlib.blake2b(content, digest_size=_CHECK_BYTES).digest() != check:
+        raise ValueError("its checksum does not match")
+    found, sequence, size = _PREFIX.unpack_from(content)
+    if found != magic or size > _BODY_MAX:
+        raise ValueError(f"it is no such record: {found!r}, {size} bytes")
+    return sequence, content[_PREFIX.size : _PREFIX.size + size]
+
+
+def _encode_header(header: Header) -> bytes:
+    ids = [header.owner.encode(), *(member.encode() for member in header.members)]
+    if len(header.members) > MEMBERS_MAX or sum(map(len, ids)) > MEMBER_IDS_MAX_BYTES:
+        raise StateError(f"the ids of the members take more than {MEMBER_IDS_MAX_BYTES} bytes; cure: shorter ids")
+    digest = members_digest(header.epoch, header.members)
+    fixed = _HEADER_BODY.pack(header.epoch, header.state, len(header.members), header.birth_nonce, digest)
+    return fixed + b"".join(bytes([len(one)]) + one for one in ids)
+
+
+def _decode_header(body: bytes) -> Header:
+    epoch, state, count, nonce, digest = _HEADER_BODY.unpack_from(body)
+    at, ids = _HEADER_BODY.size, []
+    for _ in range(count + 1):
+        size = body[at]
+        ids.append(body[at + 1 : at + 1 + size].decode())
+        at += 1 + size
+    header = Header(ids[0], epoch, tuple(ids[1:]), NodeState(state), nonce)
+    if members_digest(epoch, header.members) != digest:
+        raise ValueError("its members do not match their digest")
+    return header
+
+
+def _encode_row(row: Row, mark: Watermark) -> bytes:
+    chain = row.chain_id.encode()
+    burnt = _BURNT if mark.hrs > HRS(0, 0, 0) and not mark.sign_bytes else 0
+    sizes = (burnt, len(mark.sign_bytes), len(mark.signature), len(chain))
+    return _ROW_BODY.pack(row.public_key, *mark.hrs, *sizes) + chain + mark.sign_bytes + mark.signature
+
+
+def _decode_row(body: bytes) -> tuple[Row, Watermark]:
+    public_key, height, round_, step, burnt, bytes_size, signature_size, chain_size = _ROW_BODY.unpack_from(body)
+    at = _ROW_BODY.size
+    if len(body) != at + chain_size + bytes_size + signature_size or bool(burnt) != (
+        not bytes_size and (height, round_, step) > (0, 0, 0)
+    ):
+        raise ValueError("its sizes do not add up")
+    chain = body[at : at + chain_size].decode()
+    sign_bytes = body[at + chain_size : at + chain_size + bytes_size]
+    signature = body[at + chain_size + bytes_size :]
+    return Row(public_key, chain), Watermark(HRS(height, round_, step), sign_bytes, signature)
+
+
+@dataclass(slots=True)
+class _Slot:
+    """One record's pair of slots: where it stands and which slot holds the newest."""
+
+    first_block: int
+    sequence: int = 0
+    newest: int = 1  # so that the first write goes to slot 0
+
+
+class PromiseStore:
+    """An open, locked store. `disk` makes the system calls (tests replace it)."""
+
+    def __init__(self, path: Path, fd: int, disk: Disk) -> None:
+        """Use create() or open()."""
+        self.path = path
+        self.header = Header("", 0, (), NodeState.EMPTY, bytes(16))
+        self._fd = fd
+        self._disk = disk
+        self._header_slot = _Slot(0)
+        self._slots: list[_Slot] = []
+        self._rows: list[Row] = []
+        self._marks: list[Watermark] = []
+        self._failure: str | None = None
+
+    # --- life ---
+
+    @classmethod
+    def create(
+        cls, path: Path, header: Header, rows: list[tuple[Row, Watermark]], disk: Disk | None = None
+    ) -> "PromiseStore":
+        """Make a store that was not there; it appears under its name only when it is whole and durable.
+
+        Raises: StateError if one is there; StoreFailure.
+        """
+        if path.exists():
+            raise StateError(f"{path} is there already; cure: none needed, start the node")
+        aside = path.with_name(path.name + ".new")
+        fd = -1
+        try:
+            fd = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            _lock(fd, path)
+            os.posix_fallocate(fd, 0, FILE_BYTES)
+            os.pwrite(fd, bytes(FILE_BYTES), 0)  # written, not only allocated: later syncs have no extents to convert
+            os.fsync(fd)
+            store = cls(path, fd, disk or cast(Disk, os))
+            store.write_header(header)
+            for row, mark in rows:
+                store.add_row(row, mark)
+            os.rename(aside, path)
+            sync_directory(path.parent)
+        except OSError as error:
+            if fd >= 0:
+                os.close(fd)
+            raise StoreFailure(f"{path} could not be made: {error}") from error
+        return store
+
+    @classmethod
+    def open(cls, path: Path, disk: Disk | None = None) -> "PromiseStore":
+        """Lock, read and check every record, then write the newest ones again and sync.
+
+        Raises: StateError (missing, corrupt), BusyError (another process has it), StoreFailure.
+        """
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise StateError(f"{path} is missing") from None
+        except OSError as error:
+            raise StateError(f"{path} cannot be opened: {error.strerror}; cure: its owner must run the node") from error
+        store = cls(path, fd, disk or cast(Disk, os))
+        try:
+            _lock(fd, path)
+            store._load()
+            store._rewrite()
+        except BaseException:
+            os.close(fd)
+            raise
+        return store
+
+    def close(self) -> None:
+        """Let go of the file and its lock."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            self._failure = "it is closed"
+
+    # --- rows ---
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """In the order of their numbers."""
+        return tuple(self._rows)
+
+    def mark(self, number: int) -> Watermark:
+        """The durable mark of a row."""
+        return self._marks[number]
+
+    def add_row(self, row: Row, mark: Watermark) -> int:
+        """A new row at its starting mark, durable on return. Raises: StateError when the store is full; StoreFailure."""
+        if row in self._rows:
+            raise InvariantError(f"row {row} is there already")
+        if len(self._rows) >= CHAINS_MAX:
+            raise StateError(f"{self.path} holds {CHAINS_MAX} rows already")
+        slot = _Slot(2 + 2 * len(self._rows))
+        self._write(slot, _ROW_MAGIC, _encode_row(row, mark))
+        self._slots.append(slot)
+        self._rows.append(row)
+        self._marks.append(mark)
+        return len(self._rows) - 1
+
+    def write_mark(self, number: int, mark: Watermark) -> None:
+        """Move a row's mark, durable on return.
+
+        At an equal place only more may become known: a signature over the bytes held, or that nothing is known (burnt).
+        Raises: InvariantError if the mark would fall or held bytes be replaced; StoreFailure (the store is then dead).
+        """
+        old = self._marks[number]
+        if mark.hrs < old.hrs or (mark.hrs == old.hrs and mark.sign_bytes not in (old.sign_bytes, b"")):
+            raise InvariantError(f"a mark never falls: {old} is held, {mark} was to be written")
+        self._write(self._slots[number], _ROW_MAGIC, _encode_row(self._rows[number], mark))
+        self._marks[number] = mark
+
+    def write_header(self, header: Header) -> None:
+        """Durable on return. Raises: StoreFailure."""
+        self._write(self._header_slot, _HEADER_MAGIC, _encode_header(header))
+        self.header = header
+
+    def set_state(self, state: NodeState) -> None:
+        """Durable on return. Raises: StoreFailure."""
+        self.write_header(replace(self.header, state=state))
+
+    # --- disk ---
+
+    def _write(self, slot: _Slot, magic: bytes, body: bytes) -> None:
+        """The older slot is overwritten and synced; only then is it the newest."""
+        if self._failure is not None:
+            raise StoreFailure(f"{self.path} is not trusted any more: {self._failure}")
+        target = 1 - slot.newest
+        sector = _seal_sector(magic, slot.sequence + 1, body)
+        try:
+            written = self._disk.pwrite(self._fd, sector, (slot.first_block + target) * BLOCK_BYTES)
+            if written != SECTOR_BYTES:
+                raise OSError(f"short write: {written} of {SECTOR_BYTES} bytes")
+            self._disk.fdatasync(self._fd)
+        except OSError as error:
+            self._failure = str(error)
+            raise StoreFailure(f"{self.path}: {error}") from error
+        slot.sequence += 1
+        slot.newest = target
+
+    def _read(self, slot: _Slot, magic: bytes, what: str) -> bytes | None:
+        """The newest body of a pair, or None if neither slot was ever written. Raises: StateError."""
+        newest: bytes | None = None
+        for number in (0, 1):
+            offset = (slot.first_block + number) * BLOCK_BYTES
+            try:
+                found = _open_sector(magic, self._disk.pread(self._fd, SECTOR_BYTES, offset))
+            except (ValueError, OSError) as error:
+                raise corrupt(self.path, f"slot {number} of {what} (offset {offset}): {error}") from error
+            if found is not None and found[0] > slot.sequence:
+                slot.sequence, slot.newest, newest = found[0], number, found[1]
+        return newest
+
+    def _load(self) -> None:
+        body = self._read(self._header_slot, _HEADER_MAGIC, "the header")
+        if body is None:
+            raise corrupt(self.path, "it has no header")
+        try:
+            self.header = _decode_header(body)
+            self._load_rows()
+        except (ValueError, IndexError, struct.error) as error:
+            raise corrupt(self.path, str(error)) from error
+
+    def _load_rows(self) -> None:
+        ended = False
+        for number in range(CHAINS_MAX):
+            slot = _Slot(2 + 2 * number)
+            body = self._read(slot, _ROW_MAGIC, f"row {number}")
+            if body is None:
+                ended = True
+                continue
+            if ended:
+                raise ValueError(f"row {number} follows a row that was never written")
+            row, mark = _decode_row(body)
+            self._slots.append(slot)
+            self._rows.append(row)
+            self._marks.append(mark)
+
+    def _rewrite(self) -> None:
+        """Nothing is answered on bytes that may be in the page cache only."""
+        self.write_header(self.header)
+        for number, mark in enumerate(self._marks):
+            self.write_mark(number, mark)
+
+
+def _lock(fd: int, path: Path) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BusyError(f"{path} is in use by another process; cure: stop the other cmkms first") from None
+
+
+def corrupt(path: Path, what: str) -> StateError:
+    """A record that does not check: one node alone cannot know what it promised."""
+    return StateError(
+        f"{path} is corrupt: {what}. What this node promised is not known, so it does not sign. Cure: read the chain's head "
+        "height from two nodes you trust, wait until it is above every height this signer may have seen, and run "
+        "`cmkms recover --min-height HEIGHT` with a height above it"
+    )
+
+
+def readable_marks(path: Path) -> list[tuple[Row, Watermark]]:
+    """Every row whose slots still check, of a store that may be corrupt: for recovery, which must not go below them."""
+    found: dict[Row, Watermark] = {}
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return []
+    for block in range(2, len(data) // BLOCK_BYTES):
+        try:
+            record = _open_sector(_ROW_MAGIC, data[block * BLOCK_BYTES : block * BLOCK_BYTES + SECTOR_BYTES])
+            row, mark = _decode_row(record[1]) if record is not None else (None, Watermark())
+        except (ValueError, struct.error):
+            continue
+        if row is not None and (row not in found or mark.hrs > found[row].hrs):
+            found[row] = mark
+    return list(found.items())

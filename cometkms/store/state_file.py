@@ -1,0 +1,131 @@
+"""priv_validator_state.json, as CometBFT's FilePV writes it, so that an operator can go back to FilePV or tmkms at any time."""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cometkms.errors import CometKMSError, StateError
+from cometkms.limits import HEIGHT_MAX, ROUND_MAX, SIGN_BYTES_MAX_BYTES, STATE_FILE_MAX_BYTES
+from cometkms.model import HRS, SignBytes, Step, Watermark
+from cometkms.store.files import write_atomically
+
+Parse = Callable[[bytes], SignBytes]
+
+
+def load(path: Path, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
+    """The last place signed, according to the file.
+
+    A place without sign bytes is burnt: FilePV too signs nothing there again. The signature is not verified here.
+    Raises: StateError (missing, unreadable, corrupt, of another chain) with the cure.
+    """
+    try:
+        data = path.read_bytes()[: STATE_FILE_MAX_BYTES + 1]
+    except FileNotFoundError:
+        raise StateError(
+            f"{path} is missing, so what this key has signed is not known. Cure: copy it from the signer that used the key "
+            "before (stop that one first); only for a key that never signed anything write "
+            '{"height":"0","round":0,"step":0} into it'
+        ) from None
+    except OSError as error:
+        raise StateError(
+            f"{path} cannot be read: {error.strerror}; cure: make it readable for the node's user"
+        ) from error
+    try:
+        return decode(data, chain_id, parse_sign_bytes)
+    except ValueError as error:
+        raise StateError(
+            f"{path} is not a validator's state file: {error}. Cure: restore it from the signer that used the key before; if it is "
+            "lost, `cmkms recover --min-height HEIGHT` with a height above the chain's head"
+        ) from error
+
+
+def decode(data: bytes, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
+    """Strict. Raises: ValueError with what is wrong."""
+    if len(data) > STATE_FILE_MAX_BYTES:
+        raise ValueError(f"it has more than {STATE_FILE_MAX_BYTES} bytes")
+    try:
+        document = json.loads(data.decode())
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"it is no JSON ({error})" if data else "it is empty") from error
+    if not isinstance(document, dict):
+        raise ValueError("it is no JSON object")
+    hrs = HRS(
+        _height(document.get("height")), _small(document, "round", ROUND_MAX), _small(document, "step", Step.PRECOMMIT)
+    )
+    sign_bytes = _hex(document.get("signbytes"))
+    signature = _base64(document.get("signature"))
+    if sign_bytes:
+        _check_bytes(sign_bytes, hrs, chain_id, parse_sign_bytes)
+    elif signature:
+        raise ValueError("it holds a signature and no signbytes")
+    return Watermark(hrs, sign_bytes, signature)
+
+
+def encode(mark: Watermark) -> bytes:
+    """As FilePV writes it. A mark without a known signature is written as its place alone: FilePV then signs nothing there."""
+    document: dict[str, Any] = {"height": str(mark.hrs.height), "round": mark.hrs.round, "step": mark.hrs.step}
+    if mark.sign_bytes and mark.signature:
+        document["signature"] = base64.b64encode(mark.signature).decode()
+        document["signbytes"] = mark.sign_bytes.hex().upper()
+    return json.dumps(document, indent=2).encode()
+
+
+def save(path: Path, mark: Watermark) -> None:
+    """Replace the file, durably and atomically. The caller has the mark in the store already. Raises: StoreFailure."""
+    write_atomically(path, encode(mark))
+
+
+def _check_bytes(sign_bytes: bytes, hrs: HRS, chain_id: str, parse_sign_bytes: Parse) -> None:
+    try:
+        parsed = parse_sign_bytes(sign_bytes)
+    except CometKMSError as error:
+        raise ValueError(f"its signbytes are not canonical ({error})") from error
+    if parsed.hrs != hrs:
+        raise ValueError(f"it says {tuple(hrs)} and its signbytes say {tuple(parsed.hrs)}")
+    if parsed.chain_id != chain_id:
+        raise ValueError(f"its signbytes are of chain {parsed.chain_id!r}, and {chain_id!r} is configured")
+
+
+def _height(value: object) -> int:
+    """CometBFT writes a string; a plain number is accepted."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= HEIGHT_MAX:
+        raise ValueError(f"its height is {value!r}")
+    return value
+
+
+def _small(document: dict[str, Any], key: str, most: int) -> int:
+    value = document.get(key)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 11:  # v0.33 wrote strings
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+        raise ValueError(f"its {key} is {value!r}")
+    return value
+
+
+def _hex(value: object) -> bytes:
+    if value is None or value == "":
+        return b""
+    try:
+        decoded = bytes.fromhex(value) if isinstance(value, str) else None
+    except ValueError:
+        decoded = None
+    if decoded is None or len(decoded) > SIGN_BYTES_MAX_BYTES:
+        raise ValueError("its signbytes are not hex")
+    return decoded
+
+
+def _base64(value: object) -> bytes:
+    if value is None or value == "":
+        return b""
+    try:
+        decoded = base64.b64decode(value, validate=True) if isinstance(value, str) else b""
+    except binascii.Error:
+        decoded = b""
+    if len(decoded) != 64:
+        raise ValueError("its signature is not base64 of 64 bytes")
+    return decoded
