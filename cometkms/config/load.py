@@ -1,0 +1,297 @@
+"""Settings from flags, COMETKMS_* variables, config.toml and defaults, in this order of precedence.
+
+Stricter than the Go CometKMS where it guesses: an unknown key, level or format is an error that names where it stands and the
+cure. All errors of one start are reported together.
+"""
+
+import difflib
+import os
+import socket
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from cometkms.config.schema import Chain, Settings, ValidatorAddress
+from cometkms.config.values import (
+    check_chain_id,
+    check_node_id,
+    parse_duration,
+    parse_listen,
+    parse_peer,
+    parse_validator,
+)
+from cometkms.errors import ConfigError
+from cometkms.limits import CHAINS_MAX, CONFIG_MAX_BYTES
+
+CONFIG_NAME: Final = "config.toml"
+KEY_NAME: Final = "priv_validator_key.json"
+STATE_NAME: Final = "priv_validator_state.json"
+LOG_LEVELS: Final = ("debug", "info", "error")
+LOG_FORMATS: Final = ("plain", "json")
+DEFAULT_TTL: Final = "400ms"
+DEFAULT_RAFT_ADDR: Final = "127.0.0.1:9430"
+DEFAULT_HTTP_ADDR: Final = ":8080"
+
+#: config.toml's keys and their types.
+KEYS: Final[Mapping[str, type]] = {
+    "id": str,
+    "raft_addr": str,
+    "http_addr": str,
+    "default_ttl": str,
+    "peer": list,
+    "validator_addr": list,
+    "chain_id": str,
+    "log_level": str,
+    "log_format": str,
+    "allow_unsafe": bool,
+    "chain": list,
+}
+CHAIN_KEYS: Final[Mapping[str, type]] = {"id": str, "validator_addr": list, "key_file": str, "state_file": str}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What the command line gave; None or () where it gave nothing."""
+
+    id: str | None = None
+    raft_addr: str | None = None
+    http_addr: str | None = None
+    default_ttl: str | None = None
+    peer: tuple[str, ...] = ()
+    validator_addr: tuple[str, ...] = ()
+    chain_id: str | None = None
+    log_level: str | None = None
+    log_format: str | None = None
+    allow_unsafe: bool | None = None
+
+
+def default_home() -> Path:
+    """~/.cmkms"""
+    return Path.home() / ".cmkms"
+
+
+def read_config(home: Path) -> dict[str, Any]:
+    """config.toml, its keys and types checked; {} if there is none. Raises: ConfigError."""
+    path = home / CONFIG_NAME
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    if len(data) > CONFIG_MAX_BYTES:
+        raise ConfigError(f"{path} has more than {CONFIG_MAX_BYTES} bytes")
+    try:
+        document = tomllib.loads(data.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} is no TOML: {error}") from error
+    problems = _check_table(document, KEYS, str(path))
+    chains = document.get("chain", [])
+    for number, table in enumerate(chains if isinstance(chains, list) else []):
+        if isinstance(table, dict):
+            problems += _check_table(table, CHAIN_KEYS, f"{path}, chain {number + 1}")
+        else:
+            problems.append(f"{path}: chain must be written as [[chain]] tables")
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return document
+
+
+def _check_table(table: dict[str, Any], keys: Mapping[str, type], where: str) -> list[str]:
+    problems = []
+    for key, value in table.items():
+        wanted = keys.get(key)
+        if wanted is None:
+            close = difflib.get_close_matches(key, keys, 1)
+            cure = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(keys)}"
+            problems.append(f"{where}: unknown key {key!r}; {cure}")
+        elif key == "validator_addr" and isinstance(value, str):
+            table[key] = [value]
+        elif not isinstance(value, wanted):
+            problems.append(f"{where}: {key} = {value!r} must be {_TYPE_WORDS[wanted]}")
+        elif wanted is list and key != "chain" and not all(isinstance(one, str) for one in value):
+            problems.append(f"{where}: {key} must be a list of strings")
+    return problems
+
+
+_TYPE_WORDS: Final = {str: "a string", list: "a list of strings", bool: "true or false"}
+
+
+class _Sources:
+    """Looks each setting up in flags, variables and file, and remembers what was wrong and where it stood."""
+
+    def __init__(self, flags: Flags, environment: Mapping[str, str], document: dict[str, Any], path: Path) -> None:
+        self.problems: list[str] = []
+        self._flags = flags
+        self._environment = environment
+        self._document = document
+        self._path = path
+
+    def text(self, key: str, default: str) -> tuple[str, str]:
+        """The value and where it comes from. An empty string counts as not given, as in the Go original."""
+        flag = getattr(self._flags, key)
+        if flag:
+            return str(flag), f"--{key.replace('_', '-')}"
+        variable = self._variable(key)
+        if variable:
+            return variable, variable_name(key)
+        value = self._document.get(key)
+        return (str(value), f"{self._path}: {key}") if value else (default, "default")
+
+    def texts(self, key: str) -> tuple[tuple[str, ...], str]:
+        """A list: repeated flags, a variable split at commas, or an array."""
+        flag = getattr(self._flags, key)
+        if flag:
+            return tuple(flag), f"--{key.replace('_', '-')}"
+        variable = self._variable(key)
+        if variable:
+            return tuple(part.strip() for part in variable.split(",") if part.strip()), variable_name(key)
+        return tuple(self._document.get(key, ())), f"{self._path}: {key}"
+
+    def truth(self, key: str) -> bool:
+        """A switch. The words of the Go original; other words in the variable are an error here."""
+        flag = getattr(self._flags, key)
+        if flag is not None:
+            return bool(flag)
+        variable = self._variable(key).lower()
+        if variable in ("1", "true", "yes", "on"):
+            return True
+        if variable in ("0", "false", "no", "off"):
+            return False
+        if variable:
+            self.problems.append(f"{variable_name(key)}: {variable!r} is neither true nor false")
+        return bool(self._document.get(key, False))
+
+    def parse(self, where: str, text: str, parser: Callable[[str], T], fallback: T) -> T:
+        """`parser(text)`, or the fallback and a remembered problem."""
+        try:
+            return parser(text)
+        except ConfigError as error:
+            self.problems.append(f"{where}: {error}")
+            return fallback
+
+    def _variable(self, key: str) -> str:
+        return self._environment.get(variable_name(key), "").strip() if key != "default_ttl" else ""
+
+
+def variable_name(key: str) -> str:
+    """COMETKMS_RAFT_ADDR of raft_addr."""
+    return f"COMETKMS_{key.upper()}"
+
+
+def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | None = None) -> Settings:
+    """Everything a start needs. Raises: ConfigError with every problem found, a line each."""
+    home = home.expanduser().absolute()
+    path = home / CONFIG_NAME
+    document = read_config(home)
+    sources = _Sources(flags, os.environ if environment is None else environment, document, path)
+    node_id, where = sources.text("id", _hostname())
+    node_id = sources.parse(where, node_id, check_node_id, "")
+    raft, raft_where = sources.text("raft_addr", DEFAULT_RAFT_ADDR)
+    http, http_where = sources.text("http_addr", DEFAULT_HTTP_ADDR)
+    ttl, ttl_where = sources.text("default_ttl", DEFAULT_TTL)
+    peers, peers_where = sources.texts("peer")
+    level, level_where = sources.text("log_level", "info")
+    log_format, format_where = sources.text("log_format", "plain")
+    fallback = parse_listen(DEFAULT_RAFT_ADDR)
+    settings = Settings(
+        home=home,
+        id=node_id,
+        raft_addr=sources.parse(raft_where, raft, parse_listen, fallback),
+        http_addr=sources.parse(http_where, http, parse_listen, fallback),
+        default_ttl_s=sources.parse(ttl_where, ttl, parse_duration, 0.0),
+        peers=tuple(
+            peer for peer in (sources.parse(peers_where, one, parse_peer, None) for one in peers) if peer is not None
+        ),
+        chains=_load_chains(home, sources, document),
+        log_level=sources.parse(level_where, level, _one_of(LOG_LEVELS), "info"),
+        log_format=sources.parse(format_where, log_format, _one_of(LOG_FORMATS), "plain"),
+        allow_unsafe=sources.truth("allow_unsafe"),
+    )
+    _check_peers(settings, peers_where, sources.problems)
+    if sources.problems:
+        raise ConfigError("\n".join(sources.problems))
+    return settings
+
+
+def _one_of(known: Sequence[str]) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if text not in known:
+            raise ConfigError(f"{text!r} is unknown; use one of {', '.join(known)}")
+        return text
+
+    return check
+
+
+def _check_peers(settings: Settings, where: str, problems: list[str]) -> None:
+    ids = [peer.id for peer in settings.peers]
+    for name in sorted({one for one in ids if ids.count(one) > 1}):
+        problems.append(f"{where}: the peer {name!r} is named more than once")
+
+
+def _load_chains(home: Path, sources: _Sources, document: dict[str, Any]) -> tuple[Chain, ...]:
+    """The top-level short form, or the [[chain]] tables."""
+    chain_id, id_where = sources.text("chain_id", "")
+    addresses, addresses_where = sources.texts("validator_addr")
+    tables = document.get("chain", [])
+    if tables and (chain_id or addresses):
+        sources.problems.append(
+            f"{home / CONFIG_NAME}: [[chain]] tables and the one-chain form ({id_where}, {addresses_where}) exclude each other"
+        )
+        return ()
+    if not tables:
+        tables = [{"id": chain_id, "validator_addr": list(addresses)}]
+    if len(tables) > CHAINS_MAX:
+        sources.problems.append(f"{home / CONFIG_NAME}: {len(tables)} chains; at most {CHAINS_MAX} are possible")
+        return ()
+    several = len(tables) > 1
+    chains = []
+    for number, table in enumerate(tables):
+        where = f"{home / CONFIG_NAME}, chain {number + 1}" if document.get("chain") else id_where
+        chain = _load_chain(home, sources, table, where, several)
+        if chain is not None:
+            chains.append(chain)
+    _check_distinct(chains, sources.problems)
+    return tuple(chains)
+
+
+def _load_chain(home: Path, sources: _Sources, table: dict[str, Any], where: str, several: bool) -> Chain | None:
+    name, addresses = table.get("id", ""), table.get("validator_addr", [])
+    if not name or not addresses:
+        what = "chain id" if not name else "validator address"
+        cure = "give --chain-id and --validator-addr, or chain_id and validator_addr in config.toml"
+        sources.problems.append(
+            f"{where}: at least one validator address and a chain id must be configured, and there is no {what}; cure: {cure}"
+        )
+        return None
+    name = sources.parse(where, name, check_chain_id, "")
+    parsed = tuple(
+        address
+        for address in (sources.parse(where, one, parse_validator, None) for one in addresses)
+        if isinstance(address, ValidatorAddress)
+    )
+    folder = home / "priv" / name if several and "/" not in name else home / "priv"
+    return Chain(
+        name,
+        parsed,
+        home / table["key_file"] if table.get("key_file") else folder / KEY_NAME,
+        home / table["state_file"] if table.get("state_file") else folder / STATE_NAME,
+    )
+
+
+def _check_distinct(chains: list[Chain], problems: list[str]) -> None:
+    for what, values in (
+        ("chain id", [chain.id for chain in chains]),
+        ("state file", [str(chain.state_file) for chain in chains]),
+        ("validator address", [str(address) for chain in chains for address in chain.validator_addrs]),
+    ):
+        for value in sorted({one for one in values if values.count(one) > 1}):
+            problems.append(f"the {what} {value} is configured more than once")
+
+
+def _hostname() -> str:
+    return socket.gethostname() or "cmkms-node"

@@ -1,0 +1,107 @@
+"""`cmkms init`: make what is missing in a home, keep what is there."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cometkms.config.load import CONFIG_NAME
+from cometkms.errors import ConfigError, KeyFileError
+from cometkms.store.files import create_exclusively
+
+_TEMPLATE = """\
+# CometKMS configuration
+# Values can be overridden by flags or COMETKMS_* environment variables.
+
+# Unique identifier of this node. Default: the host's name. It names data/<id>; do not change it later.
+id = {id}
+
+# TCP address of the cluster's own traffic (used when clusters come; one node alone opens no port here).
+raft_addr = "127.0.0.1:9430"
+
+# HTTP listen address for /healthz and /status. ":8080" means all interfaces.
+http_addr = "{http_addr}"
+
+# The cluster's nodes in id=host:port form, this one included. Leave empty for one node alone.
+peer = []
+
+# The validators' priv_validator_laddr entries to dial: tcp://host:port or unix:///path. A string or an array.
+validator_addr = {validator_addr}
+
+# Chain ID of the validators.
+chain_id = {chain_id}
+
+# Log level: debug, info, error
+log_level = "info"
+
+# Log format: json or plain
+log_format = "plain"
+
+# Kept for the Go CometKMS's config files; there are no unsafe APIs.
+allow_unsafe = false
+
+# Several chains, instead of validator_addr and chain_id above. Paths are relative to this directory; the defaults are
+# priv/<id>/priv_validator_key.json and priv/<id>/priv_validator_state.json.
+# [[chain]]
+# id = "chain-a"
+# validator_addr = ["tcp://10.0.0.1:26658", "tcp://10.0.0.2:26658"]
+# key_file = "priv/chain-a/priv_validator_key.json"
+# state_file = "priv/chain-a/priv_validator_state.json"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Scaffolded:
+    """What init() made and what was there."""
+
+    made: list[Path] = field(default_factory=list)
+    kept: list[Path] = field(default_factory=list)
+
+
+def init_home(
+    home: Path,
+    *,
+    node_id: str = "node0",
+    chain_id: str = "",
+    validator_addrs: tuple[str, ...] = (),
+    http_addr: str = ":8080",
+) -> Scaffolded:
+    """config.toml, data/ and priv/. Raises: ConfigError if they cannot be made."""
+    result = Scaffolded()
+    try:
+        for directory, mode in ((home, 0o755), (home / "data", 0o700), (home / "priv", 0o700)):
+            if directory.is_dir():
+                result.kept.append(directory)
+                continue
+            directory.mkdir(mode=mode, parents=True)
+            result.made.append(directory)
+        path = home / CONFIG_NAME
+        content = _TEMPLATE.format(
+            id=_toml(node_id), chain_id=_toml(chain_id), validator_addr=_toml_list(validator_addrs), http_addr=http_addr
+        )
+        try:
+            create_exclusively(path, content.encode())
+            result.made.append(path)
+        except FileExistsError:
+            result.kept.append(path)
+    except OSError as error:
+        raise ConfigError(
+            f"{home} cannot be prepared: {error}; cure: choose a directory you can write with --home"
+        ) from error
+    return result
+
+
+def refuse_existing(paths: tuple[Path, ...]) -> None:
+    """Raises: KeyFileError if any of the files is there: a key or a state is never overwritten."""
+    for path in paths:
+        if path.exists():
+            raise KeyFileError(
+                f"{path} is there already and is never overwritten; nothing was changed. Cure: move it away first"
+            )
+
+
+def _toml(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _toml_list(values: tuple[str, ...]) -> str:
+    return "[" + ", ".join(_toml(value) for value in values) + "]"

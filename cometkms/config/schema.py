@@ -1,0 +1,74 @@
+"""A node's settings, validated. What is here is right; everything else raised ConfigError on the way."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cometkms.errors import ConfigError
+from cometkms.net.dial import TcpTarget, UnixTarget
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatorAddress:
+    """Where a validator listens (its priv_validator_laddr). `text`: as configured."""
+
+    text: str
+    target: TcpTarget | UnixTarget
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """host "" means all interfaces."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A member of the cluster: `id=host:port`."""
+
+    id: str
+    address: HostPort
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """One chain: its validators, key file and state file."""
+
+    id: str
+    validator_addrs: tuple[ValidatorAddress, ...]
+    key_file: Path
+    state_file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything `cmkms start` needs. Times in seconds."""
+
+    home: Path
+    id: str
+    raft_addr: HostPort
+    http_addr: HostPort
+    default_ttl_s: float
+    peers: tuple[Peer, ...]
+    chains: tuple[Chain, ...]
+    log_level: str
+    log_format: str
+    allow_unsafe: bool
+
+
+def require_single_node(settings: Settings) -> None:
+    """This version runs one node alone. Raises: ConfigError for a peer list with others."""
+    others = [peer.id for peer in settings.peers if peer.id != settings.id]
+    if others:
+        raise ConfigError(
+            f"peer names other nodes ({', '.join(others)}) than this one ({settings.id}), and this version runs one node alone: clusters come "
+            "with the next. Starting it with the key on several machines would double-sign. Cure: remove the peer entries on ONE "
+            "machine and keep the others stopped"
+        )

@@ -1,0 +1,98 @@
+"""Parse single settings: addresses, durations, names. Every error says what was expected."""
+
+import ipaddress
+import re
+from typing import Final
+
+from cometkms.config.schema import HostPort, Peer, ValidatorAddress
+from cometkms.errors import ConfigError
+from cometkms.limits import CHAIN_ID_MAX_BYTES, NODE_ID_MAX_BYTES
+from cometkms.net.dial import TcpTarget, UnixTarget
+
+_UNIX_PATH_MAX_BYTES: Final = 107  # sockaddr_un
+_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?\Z")
+
+
+def parse_duration(text: str) -> float:
+    """Go's durations ("400ms", "1m30s") in seconds. Raises: ConfigError."""
+    parts = _DURATION_PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ConfigError(f"{text!r} is no duration; write it as 400ms, 1.5s or 1m30s")
+    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+
+
+def parse_listen(text: str) -> HostPort:
+    """host:port, or :port for all interfaces. Raises: ConfigError."""
+    host, port = _split_host_port(text)
+    if host:
+        _check_host(host, text)
+    return HostPort(host, port)
+
+
+def parse_validator(text: str) -> ValidatorAddress:
+    """tcp://host:port (the scheme may be left out) or unix:///path. Raises: ConfigError."""
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        scheme, rest = "tcp", text
+    if scheme == "unix":
+        if not rest or len(rest.encode()) > _UNIX_PATH_MAX_BYTES or "\0" in rest:
+            raise ConfigError(
+                f"{text!r} is no unix socket; write it as unix:///path, of at most {_UNIX_PATH_MAX_BYTES} bytes"
+            )
+        return ValidatorAddress(text, UnixTarget(rest))
+    if scheme == "noise":
+        raise ConfigError(f"{text!r}: noise:// is not supported yet; use tcp:// or unix://")
+    if scheme != "tcp":
+        raise ConfigError(f"{text!r} has the unknown scheme {scheme!r}; use tcp:// or unix://")
+    host, port = _split_host_port(rest)
+    if not host:
+        host = "127.0.0.1"
+    _check_host(host, text)
+    return ValidatorAddress(text, TcpTarget(host, port))
+
+
+def parse_peer(text: str) -> Peer:
+    """id=host:port. Raises: ConfigError."""
+    name, separator, address = text.partition("=")
+    if not separator:
+        raise ConfigError(f"{text!r} is no peer; write it as id=host:port")
+    return Peer(check_node_id(name), parse_listen(address))
+
+
+def check_node_id(text: str) -> str:
+    """A node's id names a directory. Raises: ConfigError."""
+    if not text or text in (".", "..") or "/" in text or "=" in text or not text.isprintable() or text != text.strip():
+        raise ConfigError(f"{text!r} is no node id: printable characters without '/', '=' or outer spaces")
+    if len(text.encode()) > NODE_ID_MAX_BYTES:
+        raise ConfigError(f"the node id {text!r} has more than {NODE_ID_MAX_BYTES} bytes")
+    return text
+
+
+def check_chain_id(text: str) -> str:
+    """Raises: ConfigError."""
+    if not text or not text.isprintable() or text != text.strip():
+        raise ConfigError(f"{text!r} is no chain id")
+    if len(text.encode()) > CHAIN_ID_MAX_BYTES:
+        raise ConfigError(f"the chain id {text!r} has more than {CHAIN_ID_MAX_BYTES} bytes")
+    return text
+
+
+def _split_host_port(text: str) -> tuple[str, int]:
+    host, separator, port = text.rpartition(":")
+    if not separator or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ConfigError(f"{text!r} is no address; write it as host:port with a port from 1 to 65535")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ConfigError(f"{text!r} is no address; write an IPv6 host in brackets, as [::1]:26658")
+    return host, int(port)
+
+
+def _check_host(host: str, text: str) -> None:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        if not _HOST_NAME.match(host) or ".." in host:
+            raise ConfigError(f"{text!r} has no valid host; write a name or an IP address") from None

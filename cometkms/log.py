@@ -1,0 +1,145 @@
+"""One event a line, with fields: what, node, chain, height, round, step, outcome. Never a key, never a payload.
+
+    plain   I[2026-11-23|09:46:39.123] signed                       chain=test-1 height=5 round=0 step=2 us=312
+    json    {"ts":"2026-11-23T09:46:39.123Z","level":"info","event":"signed","chain":"test-1","height":5,…}
+
+An event costs its caller an append. flush() formats and writes, from the process's timer, and never blocks: it writes only what
+the descriptor takes at once. Events beyond the bound are counted, and the count is logged.
+"""
+
+import json
+import os
+import select
+import time
+from collections import deque
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Final
+
+from cometkms.errors import InvariantError
+
+_QUEUE_EVENTS: Final = 10_000
+_CHUNK_BYTES: Final = 4096  # PIPE_BUF: what poll() promises a pipe takes
+_VALUE_MAX: Final = 512
+_EVENT_WIDTH: Final = 44  # as CometBFT's tmfmt logger
+LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_Field = str | int | float | bytes | None
+
+
+class Log:
+    """`level`: debug, info or error (warnings count as info); `fields` go into every line."""
+
+    def __init__(
+        self, level: str = "info", line_format: str = "plain", *, fd: int = 1, immediate: bool = True, **fields: object
+    ) -> None:
+        """`immediate`: write each event at once (supervisor, commands); else flush() does, from a loop's timer."""
+        self._threshold = LEVELS[level]
+        self._json = line_format == "json"
+        self._fd = fd
+        self._immediate = immediate
+        self._fields = {key: _plain(value) for key, value in fields.items()}
+        self._queue: deque[tuple[float, str, str, dict[str, object]]] = deque()
+        self._pending = b""
+        self._dropped = 0
+
+    def bind(self, *, immediate: bool | None = None, **fields: object) -> "Log":
+        """A log of the same kind with more fields and a queue of its own."""
+        child = Log(
+            fd=self._fd, immediate=self._immediate if immediate is None else immediate, **{**self._fields, **fields}
+        )
+        child._threshold, child._json = self._threshold, self._json
+        return child
+
+    def debug(self, event: str, **fields: object) -> None:
+        """For developers."""
+        self._add("debug", event, fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        """What happened."""
+        self._add("info", event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        """What the operator should look at."""
+        self._add("warning", event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        """What failed or was refused."""
+        self._add("error", event, fields)
+
+    def _add(self, level: str, event: str, fields: dict[str, object]) -> None:
+        if LEVELS[level] < self._threshold:
+            return
+        if len(self._queue) >= _QUEUE_EVENTS:
+            self._dropped += 1
+            return
+        self._queue.append((time.time(), level, event, fields))
+        if self._immediate:
+            self.flush(deadline_s=1.0)
+
+    def flush(self, deadline_s: float = 0.0) -> None:
+        """Write what the descriptor takes; wait up to `deadline_s` for it to take all."""
+        until = time.monotonic() + deadline_s
+        while self._queue or self._pending:
+            if not self._pending:
+                self._pending = self._next_chunk()
+            poll = select.poll()
+            poll.register(self._fd, select.POLLOUT)
+            if not poll.poll(max(0, int((until - time.monotonic()) * 1000))):
+                return
+            try:
+                written = os.write(self._fd, self._pending[:_CHUNK_BYTES])
+            except BlockingIOError:
+                return
+            except OSError:  # nobody reads: a signer does not stop for that
+                self._pending = b""
+                self._queue.clear()
+                return
+            self._pending = self._pending[written:]
+
+    def _next_chunk(self) -> bytes:
+        lines: list[bytes] = []
+        size = 0
+        while self._queue and size < _CHUNK_BYTES:
+            lines.append(self._line(*self._queue.popleft()))
+            size += len(lines[-1])
+        if self._dropped:
+            lines.append(self._line(time.time(), "error", "log events dropped", {"count": self._dropped}))
+            self._dropped = 0
+        return b"".join(lines)
+
+    def _line(self, when: float, level: str, event: str, fields: dict[str, object]) -> bytes:
+        merged = {**self._fields, **{key: _plain(value) for key, value in fields.items()}}
+        moment = datetime.fromtimestamp(when, UTC)
+        millis = f"{moment.microsecond // 1000:03d}"
+        if self._json:
+            head = {"ts": f"{moment:%Y-%m-%dT%H:%M:%S}.{millis}Z", "level": level, "event": event}
+            return json.dumps({**head, **merged}, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+        stamp = f"{level[0].upper()}[{moment:%Y-%m-%d|%H:%M:%S}.{millis}]"
+        words = " ".join(f"{key}={_word(value)}" for key, value in merged.items())
+        line = f"{stamp} {_escape(event):<{_EVENT_WIDTH}} {words}".rstrip()
+        return line.encode("ascii", "backslashreplace") + b"\n"
+
+
+def _plain(value: object) -> _Field:
+    """Only plain values reach a log: an object that may hold a secret or a payload is a bug."""
+    if isinstance(value, Enum):
+        return value.name.lower()
+    if isinstance(value, bytes):
+        return value.hex()[:_VALUE_MAX]
+    if isinstance(value, str):
+        return value if len(value) <= _VALUE_MAX else value[:_VALUE_MAX] + "…"
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, tuple | list):
+        return ",".join(str(_plain(one)) for one in value)[:_VALUE_MAX]
+    raise InvariantError(f"a {type(value).__name__} must not be logged")
+
+
+def _escape(text: str) -> str:
+    """One line stays one line, whatever a validator wrote."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def _word(value: _Field) -> str:
+    text = _escape(str(value)) if value is not None else "-"
+    return json.dumps(text, ensure_ascii=False) if not text or " " in text or '"' in text or "=" in text else text
