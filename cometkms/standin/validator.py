@@ -14,7 +14,7 @@ from typing import Final
 from cometkms.errors import CometKMSError, ProtocolError
 from cometkms.interface import Core
 from cometkms.model import Dialect, Kind, Message, RemoteSignerError, SignedType
-from cometkms.standin.ballots import Judge, Signed, block_of, proposal_request, vote_request
+from cometkms.standin.ballots import BadSignature, Judge, Signed, block_of, proposal_request, vote_request
 from cometkms.standin.link import Link, Listener
 
 READ_TIMEOUT_S: Final = 5.0  # privval's default timeoutReadWrite
@@ -43,14 +43,15 @@ class SignerSilent(CometKMSError):
 class StandIn:
     """A validator that asks for signatures and trusts none of them.
 
-    Counts what it saw: `signatures` (all verified), `connects`, `drops` (why connections ended, most recent last),
-    `latencies_us` (of signing requests).
+    Counts what it saw: `signatures` (all verified), `refusals` (expected ones), `connects`, `drops` (why connections
+    ended, most recent last), `latencies_us` (of signing requests).
     """
 
     def __init__(self, core: Core, listener: Listener, chain_id: str, dialect: Dialect = Dialect.PROTO) -> None:
         self.address = listener.address
         self.public_key = b""
         self.signatures = 0
+        self.refusals = 0
         self.connects = 0
         self.drops: deque[str] = deque(maxlen=100)
         self.latencies_us: deque[float] = deque(maxlen=LATENCIES_MAX)
@@ -169,6 +170,11 @@ class StandIn:
         """Proposal, prevote and precommit of one block, each verified. Raises: as `sign`."""
         return [await self.sign(request) for request in self.requests(height, round_)]
 
+    async def try_conflict(self, height: int, round_: int = 0) -> str:
+        """Ask for a precommit of another block at a place already signed. Raises: as expect_refusal."""
+        other = block_of(self._chain_id, height, round_, "conflict")
+        return await self.expect_refusal(vote_request(self._chain_id, SignedType.PRECOMMIT, (height, round_), other))
+
     def requests(self, height: int, round_: int = 0) -> Sequence[Message]:
         """The three requests of a height, for a block made up from chain, height and round."""
         place, block = (height, round_), block_of(self._chain_id, height, round_)
@@ -178,6 +184,28 @@ class StandIn:
             vote_request(self._chain_id, SignedType.PREVOTE, place, block),
             vote_request(self._chain_id, SignedType.PRECOMMIT, place, block, extension=extension),
         )
+
+    async def expect_repeat(self, request: Message, before: Signed) -> Signed:
+        """Ask again for what was signed, with another timestamp: the recorded signature must come back (PROTOCOL §5).
+
+        Raises: as `sign`; BadSignature for any other signature or timestamp.
+        """
+        again = await self.sign(request)
+        if (again.signature, again.timestamp) != (before.signature, before.timestamp):
+            raise BadSignature(f"{before.hrs}: signed twice, at {before.timestamp} and at {again.timestamp}")
+        return again
+
+    async def expect_refusal(self, request: Message) -> str:
+        """Ask for what must not be signed; return the refusal's words.
+
+        Raises: BadSignature if it was signed; SignerSilent.
+        """
+        try:
+            await self._retry(request)
+        except SignerRefused as refused:
+            self.refusals += 1
+            return str(refused)
+        raise BadSignature(f"{request.kind.name.lower()}: signed what must not be signed")
 
     async def _retry(self, request: Message) -> tuple[Message, float]:
         """RetrySignerClient: a lost connection, a missed or an empty answer is asked again; a refusal is final."""
