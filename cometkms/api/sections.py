@@ -1,0 +1,142 @@
+"""What each process writes into its section of the status board, field by field. Only types: no I/O, no HTTP.
+
+Every field may be missing: a section is written by another process, perhaps one that has only just begun.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol, TypedDict
+
+
+class WatermarkReport(TypedDict, total=False):
+    """The highest place promised in a row; `burnt`: what was promised there is not known."""
+
+    height: int
+    round: int
+    step: int
+    burnt: bool
+
+
+class LastSignState(TypedDict, total=False):
+    """As the Go CometKMS shows it. signature: base64; signbytes: upper-case hex; absent when empty."""
+
+    height: int
+    round: int
+    step: int
+    signature: str
+    signbytes: str
+
+
+class Quantiles(TypedDict, total=False):
+    """Latencies in microseconds, with the number of samples they rest on."""
+
+    count: int
+    p50: float
+    p90: float
+    p99: float
+    max: float
+
+
+class RowReport(TypedDict, total=False):
+    """One chain as the promise store holds it. public_key: hex."""
+
+    chain_id: str
+    public_key: str
+    watermark: WatermarkReport
+    last_sign_state: LastSignState | None
+
+
+class StateSection(TypedDict, total=False):
+    """Written by the state process."""
+
+    node_id: str
+    is_leader: bool
+    leader_id: str
+    leader_addr: str
+    epoch: int
+    members: list[str]
+    rows: list[RowReport]
+    warnings: list[str]
+    fdatasync_us: Quantiles
+
+
+class ValidatorReport(TypedDict, total=False):
+    """One connection to a validator. since: UNIX seconds at which `state` began."""
+
+    addr: str
+    state: str
+    since: float
+    dialect: str
+    remote_identity: str
+    requests: int
+    connects: int
+    last_error: str
+
+
+class Counters(TypedDict, total=False):
+    """Requests by outcome since the signer started; unanswered and refused by reason."""
+
+    signed: int
+    repeated: int
+    unanswered: dict[str, int]
+    refused: dict[str, int]
+
+
+class ChainReport(TypedDict, total=False):
+    """One chain as the signer sees it. public_key and address: hex. last_signed_at: UNIX seconds."""
+
+    chain_id: str
+    public_key: str
+    address: str
+    validators: list[ValidatorReport]
+    counters: Counters
+    latency_us: Quantiles
+    last_signed_at: float | None
+
+
+class SignerSection(TypedDict, total=False):
+    """Written by the signer."""
+
+    core: str
+    chains: list[ChainReport]
+    warnings: list[str]
+
+
+class ChildReport(TypedDict, total=False):
+    """One child of the supervisor. started_at: UNIX seconds."""
+
+    name: str
+    pid: int
+    state: str
+    started_at: float
+    restarts: int
+    last_exit: str | None
+
+
+class SupervisorSection(TypedDict, total=False):
+    """Written by the supervisor. started_at: UNIX seconds."""
+
+    version: str
+    pid: int
+    home: str
+    started_at: float
+    children: list[ChildReport]
+
+
+class Sections(TypedDict):
+    """All that was read from the board at one moment; None: never written, or not readable just now."""
+
+    state: StateSection | None
+    signer: SignerSection | None
+    supervisor: SupervisorSection | None
+
+
+class BoardReader(Protocol):
+    """What the API needs of the status board."""
+
+    def sections(self) -> Sections:
+        """Read every section. Never blocks a writer."""
+        ...
+
+    def beat_ages_s(self) -> Mapping[str, float | None]:
+        """Seconds since each child's own loop last beat, by child; None: it never did."""
+        ...

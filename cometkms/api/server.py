@@ -1,0 +1,160 @@
+"""Serve the application with uvicorn inside a loop that is already running, on a socket of our own, within bounds.
+
+Why not `uvicorn.run`: signals belong to the child's own loop, an address in use must be an error that names the
+setting, and a stranger who sends half a request, or none, must neither hold a connection for ever nor all of them.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+from collections.abc import Callable, Generator
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from cometkms.errors import BusyError, ConfigError
+
+#: Connections at once; a monitor needs one. Those over it are closed at once.
+CONNECTIONS_MAX: Final = 64
+#: One request and its response, waiting for it included: no reader of a status page needs longer.
+REQUEST_TIMEOUT_S: Final = 5.0
+KEEP_ALIVE_S: Final = 5
+#: Request line and headers together; a browser sends about 1 KiB.
+HEADERS_MAX_BYTES: Final = 16 << 10
+BACKLOG: Final = 64
+#: For responses under way when the process stops; below STOP_TIMEOUT_S.
+GRACE_S: Final = 1
+CURE: Final = "choose another http_addr (--http-addr, COMETKMS_HTTP_ADDR or config.toml), or stop the other process"
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. host "": every interface, IPv6 and IPv4 on one socket where the machine has both.
+
+    Raises: BusyError if the address is in use; ConfigError if it is not this machine's, or not ours to use.
+    """
+    shown = f"http_addr {_shown(host, port)}"
+    try:
+        if host == "":
+            return _bind_every_interface(port)
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except socket.gaierror as error:
+        raise ConfigError(f"{shown}: {host!r} is no address of this machine ({error.strerror}); {CURE}") from error
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise BusyError(f"{shown} is in use by another process; {CURE}") from error
+        raise ConfigError(f"{shown} cannot be used: {error.strerror}; {CURE}") from error
+
+
+def _bind_every_interface(port: int) -> socket.socket:
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(("::", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise  # IPv6 compiled in but switched off is the only case for IPv4 alone
+    return socket.create_server(("0.0.0.0", port), backlog=BACKLOG)  # noqa: S104  # what `:8080` asks for
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class BoundedH11(H11Protocol):
+    """uvicorn's HTTP/1.1 with what it lacks: a cap on connections, and a deadline for each request and its response."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        super().connection_made(transport)
+        if len(self.connections) > CONNECTIONS_MAX:
+            transport.abort()
+        else:
+            self._restart_deadline()
+
+    def on_response_complete(self) -> None:
+        self._restart_deadline()
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def _restart_deadline(self) -> None:
+        """The next request must arrive, and its response leave, before it: arriving bytes do not move it."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = self.loop.call_later(REQUEST_TIMEOUT_S, self.transport.abort)
+
+
+class _Server(uvicorn.Server):
+    """Leaves the process's signals to the process, and says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+
+class _Forward(logging.Handler):
+    """uvicorn's own complaints: what strangers send is not worth a line, what is broken is."""
+
+    def __init__(self, on_error: Callable[[str], None]) -> None:
+        super().__init__(logging.ERROR)
+        self._on_error = on_error
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._on_error(record.getMessage())
+
+
+async def serve(
+    app: Any,  # an ASGI application: whatever uvicorn takes
+    listener: socket.socket,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+    on_error: Callable[[str], None],
+) -> None:
+    """Serve `app` on `listener` (closed at the end) until `stop` is set.
+
+    ready: called once requests are being answered. on_error: told what uvicorn itself finds broken.
+    """
+    logger = logging.getLogger("uvicorn.error")
+    logger.handlers = [_Forward(on_error)]
+    logger.propagate = False
+    config = uvicorn.Config(
+        app,
+        http=BoundedH11,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+        h11_max_incomplete_event_size=HEADERS_MAX_BYTES,
+    )
+    server = _Server(config, ready)
+
+    async def end() -> None:
+        await stop.wait()
+        server.should_exit = True
+
+    ending = asyncio.create_task(end())
+    try:
+        await server.serve([listener])
+    finally:
+        ending.cancel()

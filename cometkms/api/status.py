@@ -1,0 +1,222 @@
+"""Compose what /status and /healthz say from the status board. Pure: no clock, no I/O, no HTTP."""
+
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, TypedDict
+
+from cometkms import __version__
+from cometkms.api.sections import (
+    ChainReport,
+    ChildReport,
+    Counters,
+    LastSignState,
+    Quantiles,
+    RowReport,
+    Sections,
+    SignerSection,
+    StateSection,
+    ValidatorReport,
+    WatermarkReport,
+)
+from cometkms.limits import HUNG_AFTER_S
+
+#: The one state of a child in which it does its work; every other is trouble (processes/supervisor.py).
+RUNNING: Final = "running"
+#: A loop that has not beaten for so long is reported before the supervisor gives up on it.
+BEAT_LATE_S: Final = HUNG_AFTER_S / 2
+#: Children that a signing node cannot be without.
+ESSENTIAL: Final = ("state", "signer")
+
+
+class NodeStatus(TypedDict):
+    """This node. started_at: UNIX seconds, None before the supervisor has reported."""
+
+    id: str
+    home: str
+    version: str
+    core: str
+    started_at: float | None
+    uptime_s: float | None
+    pid: int | None
+
+
+class ChainStatus(TypedDict):
+    """One chain. public_key: base64; address: upper-case hex."""
+
+    chain_id: str
+    public_key: str
+    address: str
+    watermark: WatermarkReport | None
+    last_sign_state: LastSignState | None
+    validators: list[ValidatorReport]
+    counters: Counters
+    latency_us: Quantiles
+    last_signed_at: float | None
+
+
+class ChildStatus(TypedDict):
+    """One child process. beat_age_s: since its own loop last beat."""
+
+    name: str
+    pid: int | None
+    state: str
+    uptime_s: float | None
+    restarts: int
+    last_exit: str | None
+    beat_age_s: float | None
+
+
+class Status(TypedDict, total=False):
+    """The body of GET /status. The first four are the Go CometKMS's, absent where Go's omitempty leaves them out."""
+
+    is_leader: bool
+    leader_addr: str
+    leader_id: str
+    last_sign_state: LastSignState
+    healthy: bool
+    trouble: list[str]
+    node: NodeStatus
+    chains: list[ChainStatus]
+    children: list[ChildStatus]
+    fdatasync_us: Quantiles
+    warnings: list[str]
+
+
+def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], now: float) -> Status:
+    """The whole of GET /status.
+
+    now: UNIX seconds. A process that is away leaves its part empty; the Go fields then say "not the leader",
+    because without the state process nothing can be signed here.
+    """
+    state = sections["state"] or StateSection()
+    signer = sections["signer"] or SignerSection()
+    trouble = find_trouble(sections, beat_ages_s)
+    chains = _chains(state.get("rows", []), signer.get("chains", []))
+    status: Status = {"is_leader": state.get("is_leader", False)}
+    if leader_addr := state.get("leader_addr", ""):
+        status["leader_addr"] = leader_addr
+    if leader_id := state.get("leader_id", ""):
+        status["leader_id"] = leader_id
+    if chains and (last := chains[0]["last_sign_state"]) is not None:
+        status["last_sign_state"] = last
+    status["healthy"] = not trouble
+    status["trouble"] = trouble
+    status["node"] = _node(sections, now)
+    status["chains"] = chains
+    status["children"] = _children(sections, beat_ages_s, now)
+    status["fdatasync_us"] = state.get("fdatasync_us", {})
+    status["warnings"] = [*state.get("warnings", []), *signer.get("warnings", [])]
+    return status
+
+
+def find_trouble(sections: Sections, beat_ages_s: Mapping[str, float | None]) -> list[str]:
+    """Why this node cannot be relied on just now, in words; empty when all is well."""
+    supervisor = sections["supervisor"]
+    if supervisor is None:
+        return ["the supervisor has not reported its children yet"]
+    children = {child.get("name", ""): child for child in supervisor.get("children", [])}
+    trouble = [f"{name} is not there" for name in ESSENTIAL if name not in children]
+    for name, child in children.items():
+        if (state := child.get("state", "unknown")) != RUNNING:
+            trouble.append(f"{name} is {state}{_last_exit(child)}")
+        elif name in beat_ages_s and (late := _late(beat_ages_s[name])):
+            trouble.append(f"{name} {late}")
+    trouble.extend(f"{name} has not reported yet" for name in ESSENTIAL if sections[name] is None)
+    return trouble
+
+
+def _last_exit(child: ChildReport) -> str:
+    last_exit = child.get("last_exit")
+    return f" (last exit: {last_exit})" if last_exit else ""
+
+
+def _late(age_s: float | None) -> str:
+    if age_s is None:
+        return "has not beaten yet"
+    return f"has not beaten for {age_s:.1f} s" if age_s > BEAT_LATE_S else ""
+
+
+def _node(sections: Sections, now: float) -> NodeStatus:
+    supervisor = sections["supervisor"] or {}
+    started_at = supervisor.get("started_at")
+    return NodeStatus(
+        id=(sections["state"] or {}).get("node_id", ""),
+        home=supervisor.get("home", ""),
+        version=supervisor.get("version", __version__),
+        core=(sections["signer"] or {}).get("core", ""),
+        started_at=started_at,
+        uptime_s=_since(started_at, now),
+        pid=supervisor.get("pid"),
+    )
+
+
+def _children(sections: Sections, beat_ages_s: Mapping[str, float | None], now: float) -> list[ChildStatus]:
+    supervisor = sections["supervisor"] or {}
+    return [
+        ChildStatus(
+            name=child.get("name", ""),
+            pid=child.get("pid") or None,
+            state=child.get("state", "unknown"),
+            uptime_s=_since(child.get("started_at"), now) if child.get("state") == RUNNING else None,
+            restarts=child.get("restarts", 0),
+            last_exit=child.get("last_exit"),
+            beat_age_s=beat_ages_s.get(child.get("name", "")),
+        )
+        for child in supervisor.get("children", [])
+    ]
+
+
+def _since(then: float | None, now: float) -> float | None:
+    """Seconds, never negative: the wall clock may have been set back."""
+    return None if then is None else round(max(0.0, now - then), 3)
+
+
+def _chains(rows: Sequence[RowReport], reports: Sequence[ChainReport]) -> list[ChainStatus]:
+    """Marry what the state process knows of a chain to what the signer knows of it, in the state process's order."""
+    row_of = {row.get("chain_id", ""): row for row in rows}
+    report_of = {report.get("chain_id", ""): report for report in reports}
+    return [
+        _chain(chain_id, row_of.get(chain_id, {}), report_of.get(chain_id, {}))
+        for chain_id in _union(row_of, report_of)
+    ]
+
+
+def _union(first: Iterable[str], second: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys([*first, *second]))
+
+
+def _chain(chain_id: str, row: RowReport, report: ChainReport) -> ChainStatus:
+    public_key = bytes.fromhex(row.get("public_key") or report.get("public_key") or "")
+    return ChainStatus(
+        chain_id=chain_id,
+        public_key=b64encode(public_key).decode(),
+        address=report.get("address", "").upper(),
+        watermark=row.get("watermark"),
+        last_sign_state=_last_sign_state(row.get("last_sign_state")),
+        validators=report.get("validators", []),
+        counters={
+            "signed": 0,
+            "repeated": 0,
+            "unanswered": {},
+            "refused": {},
+            **report.get("counters", {}),
+        },
+        latency_us=report.get("latency_us", {}),
+        last_signed_at=report.get("last_signed_at"),
+    )
+
+
+def _last_sign_state(last: LastSignState | None) -> LastSignState | None:
+    """Go's omitempty: no empty signature, no empty signbytes; nothing at all where nothing was ever signed."""
+    if last is None:
+        return None
+    shown: LastSignState = {
+        "height": last.get("height", 0),
+        "round": last.get("round", 0),
+        "step": last.get("step", 0),
+    }
+    if signature := last.get("signature"):
+        shown["signature"] = signature
+    if signbytes := last.get("signbytes"):
+        shown["signbytes"] = signbytes.upper()
+    return shown

@@ -1,0 +1,208 @@
+"""The server on real sockets: binding, bounds on strangers, stopping. Deadlines are shortened, never measured."""
+
+import asyncio
+import http.client
+import socket
+from contextlib import asynccontextmanager
+
+import pytest
+
+from cometkms.api import server
+from cometkms.api.app import make_app
+from cometkms.errors import BusyError, ConfigError
+
+from .boards import FakeBoard
+
+PATIENCE_S = 30
+
+
+@asynccontextmanager
+async def running():
+    listener = server.bind("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    stop, ready, errors = asyncio.Event(), asyncio.Event(), []
+    app = make_app(FakeBoard(), lambda path, error: errors.append((path, error)))
+    task = asyncio.create_task(server.serve(app, listener, stop, ready.set, errors.append))
+    await asyncio.wait_for(ready.wait(), PATIENCE_S)
+    try:
+        yield port
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, PATIENCE_S)
+        assert errors == []
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+
+
+async def ask(port, raw):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(raw)
+    reply = await asyncio.wait_for(reader.read(), PATIENCE_S)
+    writer.close()
+    return reply
+
+
+async def until_closed(reader):
+    """All that still comes; an abort counts as the end."""
+    try:
+        return await asyncio.wait_for(reader.read(), PATIENCE_S)
+    except ConnectionResetError:
+        return b""
+
+
+def test_it_answers_over_a_socket_and_stops_when_told():
+    async def scenario():
+        async with running() as port:
+            reply = await ask(port, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert reply.startswith(b"HTTP/1.1 200")
+            assert reply.endswith(b"\r\n\r\nok")
+            assert b"server:" not in reply.lower()
+
+    asyncio.run(scenario())
+
+
+def test_one_connection_serves_several_requests():
+    async def scenario():
+        async with running() as port:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+
+            def twice():
+                replies = []
+                for _ in range(2):
+                    connection.request("GET", "/healthz")
+                    replies.append(connection.getresponse().read())
+                connection.close()
+                return replies
+
+            assert await asyncio.to_thread(twice) == [b"ok", b"ok"]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"GET /status HT",
+        b"GET /status HTTP/1.1\r\nHost: x\r\nX: ",
+        b"POST /status HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab",
+    ],
+    ids=["nothing", "half a line", "half a header", "half a body"],
+)
+def test_a_stranger_who_stalls_is_cut_off_at_the_deadline(monkeypatch, raw):
+    monkeypatch.setattr(server, "REQUEST_TIMEOUT_S", 0.3)
+
+    async def scenario():
+        async with running() as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(raw)
+            await until_closed(reader)
+            assert reader.at_eof() or reader.exception() is not None
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_bytes_that_trickle_do_not_move_the_deadline(monkeypatch):
+    monkeypatch.setattr(server, "REQUEST_TIMEOUT_S", 0.3)
+
+    async def scenario():
+        async with running() as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /status HTTP/1.1\r\n")
+
+            async def trickle():
+                while True:
+                    writer.write(b"X: y\r\n")
+                    await asyncio.sleep(0.02)
+
+            trickling = asyncio.create_task(trickle())
+            await until_closed(reader)
+            trickling.cancel()
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_connections_over_the_cap_are_closed_and_room_is_made_again(monkeypatch):
+    monkeypatch.setattr(server, "CONNECTIONS_MAX", 2)
+
+    async def scenario():
+        async with running() as port:
+            held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+            for reader, writer in held:  # an answer proves that the server has counted it
+                writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert (await asyncio.wait_for(reader.readline(), PATIENCE_S)).startswith(b"HTTP/1.1 200")
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            assert await until_closed(reader) == b""
+            writer.close()
+            for _, kept in held:
+                kept.close()
+            for _ in range(100):
+                reply = await ask(port, b"GET /healthz HTTP/1.0\r\n\r\n")
+                if reply.endswith(b"ok"):
+                    return
+                await asyncio.sleep(0.05)
+            raise AssertionError("no room was made")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        b"\n" * 20000,
+        b"GET / HTTP/1.1\r\n" + b"X: " + b"y" * 40000,
+        b"\x00" * 100 + b"\r\n\r\n",
+    ],
+    ids=["TLS", "newlines", "a header over the bound", "zeros"],
+)
+def test_bytes_that_are_no_http_close_the_connection_and_nothing_else(monkeypatch, raw):
+    monkeypatch.setattr(server, "REQUEST_TIMEOUT_S", 0.5)
+
+    async def scenario():
+        async with running() as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(raw)
+            reply = await until_closed(reader)
+            assert reply == b"" or reply.startswith(b"HTTP/1.1 400")
+            writer.close()
+            assert (await ask(port, b"GET /healthz HTTP/1.0\r\n\r\n")).endswith(b"ok")
+
+    asyncio.run(scenario())
+
+
+def test_an_open_connection_does_not_keep_the_server_from_stopping():
+    async def scenario():
+        async with running() as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert await asyncio.wait_for(reader.readline(), PATIENCE_S)
+        writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_address_in_use_names_the_setting_and_the_cure():
+    with server.bind("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BusyError, match=rf"http_addr 127\.0\.0\.1:{port} is in use.*choose another http_addr"):
+            server.bind("127.0.0.1", port)
+
+
+def test_an_address_of_another_machine_names_the_setting():
+    with pytest.raises(ConfigError, match=r"http_addr 192\.0\.2\.1:0 cannot be used"):
+        server.bind("192.0.2.1", 0)
+    with pytest.raises(ConfigError, match=r"http_addr no\.such\.invalid:80"):
+        server.bind("no.such.invalid", 80)
+
+
+def test_an_empty_host_listens_on_every_interface():
+    with server.bind("", 0) as listener:
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S):
+            pass
+        if listener.family == socket.AF_INET6:
+            with socket.create_connection(("::1", port), timeout=PATIENCE_S):
+                pass

@@ -1,0 +1,171 @@
+"""What /status and /healthz say, from the board's sections alone."""
+
+import json
+
+import pytest
+
+from cometkms.api.status import BEAT_LATE_S, Status, compose_status, find_trouble
+from cometkms.limits import HUNG_AFTER_S
+
+from .boards import KEY, NOW, FakeBoard
+
+
+def compose(board: FakeBoard) -> Status:
+    return compose_status(board.sections(), board.beat_ages_s(), NOW)
+
+
+def child(board: FakeBoard, name: str) -> dict:
+    return next(c for c in board.sections_now["supervisor"]["children"] if c["name"] == name)
+
+
+def test_the_go_fields_stand_at_the_top_as_the_go_cometkms_writes_them():
+    status = compose(FakeBoard())
+    assert status["is_leader"] is True
+    assert status["leader_addr"] == "127.0.0.1:9430"
+    assert status["leader_id"] == "node0"
+    assert status["last_sign_state"] == {
+        "height": 12,
+        "round": 1,
+        "step": 2,
+        "signature": "c2lnbmF0dXJl",
+        "signbytes": "0A0B",
+    }
+
+
+def test_last_sign_state_is_absent_where_the_first_chain_has_none():
+    board = FakeBoard()
+    board.sections_now["state"]["rows"][0]["last_sign_state"] = None
+    assert "last_sign_state" not in compose(board)
+
+
+def test_empty_signature_signbytes_and_leader_are_left_out_as_by_omitempty():
+    board = FakeBoard()
+    board.sections_now["state"].update(leader_id="", leader_addr="", is_leader=False)
+    board.sections_now["state"]["rows"][0]["last_sign_state"] = {
+        "height": 5,
+        "round": 0,
+        "step": 1,
+        "signature": "",
+        "signbytes": "",
+    }
+    status = compose(board)
+    assert status["last_sign_state"] == {"height": 5, "round": 0, "step": 1}
+    assert status["is_leader"] is False
+    assert "leader_id" not in status
+    assert "leader_addr" not in status
+
+
+def test_chains_come_in_the_state_process_order_and_join_both_reports():
+    import base64
+
+    first, second = compose(FakeBoard())["chains"]
+    assert (first["chain_id"], second["chain_id"]) == ("chain-a", "chain-b")
+    assert base64.b64decode(first["public_key"]) == KEY
+    assert first["address"] == "AA" * 20
+    assert first["watermark"] == {"height": 12, "round": 1, "step": 3, "burnt": False}
+    assert first["validators"][0]["state"] == "connected"
+    assert first["counters"]["refused"] == {"CONFLICT": 1}
+    assert first["latency_us"]["p99"] == 400.0
+    assert first["last_signed_at"] == NOW - 1
+    assert second["counters"] == {"signed": 0, "repeated": 0, "unanswered": {}, "refused": {}}
+    assert second["last_sign_state"] is None
+
+
+def test_a_chain_known_to_only_one_process_is_still_shown():
+    board = FakeBoard()
+    board.sections_now["state"] = None
+    assert [c["chain_id"] for c in compose(board)["chains"]] == ["chain-b", "chain-a"]
+    assert compose(board)["chains"][0]["watermark"] is None
+    board = FakeBoard()
+    board.sections_now["signer"] = None
+    assert [c["chain_id"] for c in compose(board)["chains"]] == ["chain-a", "chain-b"]
+    assert compose(board)["chains"][0]["validators"] == []
+
+
+def test_the_node_and_its_children_are_described():
+    status = compose(FakeBoard())
+    assert status["node"] == {
+        "id": "node0",
+        "home": "/home/validator/.cmkms",
+        "version": "0.1.0",
+        "core": "native",
+        "started_at": NOW - 60,
+        "uptime_s": 60.0,
+        "pid": 100,
+    }
+    assert status["children"][1] == {
+        "name": "signer",
+        "pid": 102,
+        "state": "running",
+        "uptime_s": 59.0,
+        "restarts": 0,
+        "last_exit": None,
+        "beat_age_s": 0.02,
+    }
+    assert status["warnings"] == ["strict_start is off"]
+
+
+def test_an_uptime_is_never_negative_when_the_wall_clock_was_set_back():
+    board = FakeBoard()
+    status = compose_status(board.sections(), board.beat_ages_s(), NOW - 3600)
+    assert status["node"]["uptime_s"] == 0.0
+    assert status["children"][0]["uptime_s"] == 0.0
+
+
+def test_an_empty_board_still_gives_a_whole_document():
+    status = compose_status({"state": None, "signer": None, "supervisor": None}, {}, NOW)
+    assert status["is_leader"] is False
+    assert status["healthy"] is False
+    assert status["chains"] == []
+    assert status["children"] == []
+    json.dumps(status, allow_nan=False)
+
+
+def test_sections_that_have_only_begun_are_no_error():
+    status = compose_status({"state": {}, "signer": {"chains": [{}]}, "supervisor": {"children": [{}]}}, {}, NOW)
+    assert status["healthy"] is False
+    json.dumps(status, allow_nan=False)
+
+
+def test_all_well_is_no_trouble():
+    board = FakeBoard()
+    assert find_trouble(board.sections(), board.beat_ages_s()) == []
+    assert compose(board)["healthy"] is True
+
+
+@pytest.mark.parametrize("state", ["starting", "back-off", "hung", "stopping", "down"])
+@pytest.mark.parametrize("name", ["state", "signer", "api"])
+def test_a_child_in_any_state_but_running_is_trouble_with_its_last_exit_in_words(name, state):
+    board = FakeBoard()
+    child(board, name).update(state=state, last_exit="killed by SIGKILL")
+    assert find_trouble(board.sections(), board.beat_ages_s()) == [f"{name} is {state} (last exit: killed by SIGKILL)"]
+
+
+@pytest.mark.parametrize("name", ["state", "signer"])
+def test_a_loop_that_beats_late_is_trouble_before_it_is_killed(name):
+    assert BEAT_LATE_S < HUNG_AFTER_S
+    board = FakeBoard()
+    board.ages[name] = BEAT_LATE_S + 0.5
+    assert find_trouble(board.sections(), board.beat_ages_s()) == [f"{name} has not beaten for 3.0 s"]
+    board.ages[name] = BEAT_LATE_S
+    assert find_trouble(board.sections(), board.beat_ages_s()) == []
+    board.ages[name] = None
+    assert find_trouble(board.sections(), board.beat_ages_s()) == [f"{name} has not beaten yet"]
+
+
+@pytest.mark.parametrize("name", ["state", "signer"])
+def test_a_child_that_is_missing_or_silent_is_trouble(name):
+    board = FakeBoard()
+    board.sections_now[name] = None
+    assert find_trouble(board.sections(), board.beat_ages_s()) == [f"{name} has not reported yet"]
+    board = FakeBoard()
+    board.sections_now["supervisor"]["children"] = [
+        c for c in board.sections_now["supervisor"]["children"] if c["name"] != name
+    ]
+    assert find_trouble(board.sections(), board.beat_ages_s()) == [f"{name} is not there"]
+
+
+def test_without_the_supervisor_nothing_is_known_to_be_well():
+    board = FakeBoard()
+    board.sections_now["supervisor"] = None
+    assert find_trouble(board.sections(), board.beat_ages_s()) == ["the supervisor has not reported its children yet"]
