@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "limits.h"
+#include "bounds.h"
 #include "status.h"
 
 /* A borrowed range: valid as long as the buffer it points into. */

@@ -1,6 +1,6 @@
 /* The bounds of cometkms/limits.py that the C core shares; a test compares the two files. */
-#ifndef CK_LIMITS_H
-#define CK_LIMITS_H
+#ifndef CK_BOUNDS_H
+#define CK_BOUNDS_H
 
 #define CK_CHAIN_ID_MAX 64
 #define CK_HASH_BYTES 32
