@@ -122,8 +122,10 @@ CK_MUST_CHECK int ck_encode_message(int dialect, const ck_message *message, uint
  * A message that is no request (a response kind) gets CK_UNKNOWN_KIND. Always fills *out. */
 void ck_check_request(int dialect, ck_bytes chain_id, const ck_message *message, ck_request *out);
 
-/* Canonical vote or proposal bytes with length prefix (the two dialects differ); `ballot` must have passed ck_check_request's judgement. */
-CK_MUST_CHECK int ck_canonical(int dialect, const ck_ballot *ballot, ck_bytes chain_id, uint8_t *out, size_t cap, size_t *len);
+/* Canonical vote or proposal bytes with length prefix; `ballot` must have passed ck_check_request's judgement.
+ * The dialects differ in the part set header's field order, pol_round's wire type and a timestamp of 1970. */
+CK_MUST_CHECK int ck_canonical(int dialect, const ck_ballot *ballot, ck_bytes chain_id, uint8_t *out, size_t cap,
+                               size_t *len);
 
 CK_MUST_CHECK int ck_extension_sign_bytes(ck_bytes chain_id, int64_t height, int32_t round, ck_bytes extension,
                                           uint8_t *out, size_t cap, size_t *len);

@@ -1,113 +1,352 @@
-/* tendermint.privval.Message of v0.34 to v0.40 (PROTOCOL §3), with gogoproto's reading of repeated and unknown fields. */
-#include "cursor.h"
+/* Privval messages of v0.34 to v0.40 (package tendermint.privval), as gogoproto's generated code reads and writes
+ * them: unknown fields are skipped, a repeated scalar's last value wins, repeated messages merge, each member of the
+ * oneof starts afresh and the last one wins, and embedded messages that are not nullable are always written. */
+#include "codec.h"
+#include "wire.h"
 
-/* PublicKey oneof: the last member wins; only ed25519 (1) is ours. */
-static int take_pub_key(ck_bytes body, ck_message *out) {
-    ck_reader r = {body.at, body.len};
-    while (r.left) {
-        uint32_t field, wire;
-        ck_bytes bytes;
-        if (ck_take_tag(&r, &field, &wire) != CK_OK) return CK_MALFORMED;
-        if (field > 5) {
-            if (ck_skip(&r, wire) != CK_OK) return CK_MALFORMED;
-            continue;
+static const ck_ballot EMPTY_BALLOT = {.timestamp = {CK_GO_ZERO_SECONDS, 0}};
+
+static int decode_part_set_header(ck_bytes body, ck_block_id *out) {
+    ck_reader reader = ck_reader_over(body);
+    while (reader.left > 0) {
+        ck_field field;
+        CK_TRY(ck_next_field(&reader, &field));
+        switch (field.number) {
+        case 1:
+            CK_TRY(ck_field_uint32(&field, &out->parts_total));
+            break;
+        case 2:
+            CK_TRY(ck_field_bytes(&field, &out->parts_hash));
+            break;
+        default:
+            break;
         }
-        if (wire != CK_LENGTH || ck_take_length(&r, &bytes) != CK_OK) return CK_MALFORMED;
-        out->pub_key = bytes;
-        if (field != 1) out->pub_key.len = 0;
     }
     return CK_OK;
 }
 
-/* Every inner message has the same shape: field 1 is the payload (a string for PubKeyRequest), field 2 the chain id of a
- * request or the error of a response. */
-static int take_inner(int kind, ck_bytes body, ck_message *out) {
-    ck_reader r = {body.at, body.len};
-    const int is_request = kind == CK_SIGN_VOTE_REQUEST || kind == CK_SIGN_PROPOSAL_REQUEST;
-    const uint32_t last = kind == CK_PUB_KEY_REQUEST ? 1 : kind >= CK_PING_REQUEST ? 0 : 2;
-    while (r.left) {
-        uint32_t field, wire;
-        ck_bytes bytes;
-        int rc;
-        if (ck_take_tag(&r, &field, &wire) != CK_OK) return CK_MALFORMED;
-        if (field > last) {
-            if (ck_skip(&r, wire) != CK_OK) return CK_MALFORMED;
-            continue;
+static int decode_block_id(ck_bytes body, ck_block_id *out) {
+    ck_reader reader = ck_reader_over(body);
+    while (reader.left > 0) {
+        ck_field field;
+        ck_bytes header;
+        CK_TRY(ck_next_field(&reader, &field));
+        switch (field.number) {
+        case 1:
+            CK_TRY(ck_field_bytes(&field, &out->hash));
+            break;
+        case 2:
+            CK_TRY(ck_field_bytes(&field, &header));
+            CK_TRY(decode_part_set_header(header, out));
+            break;
+        default:
+            break;
         }
-        if (wire != CK_LENGTH || ck_take_length(&r, &bytes) != CK_OK) return CK_MALFORMED;
-        rc = CK_OK;
-        if (kind == CK_PUB_KEY_REQUEST || (field == 2 && is_request)) out->chain_id = bytes;
-        else if (field == 2) rc = ck_take_error(bytes, out);
-        else if (kind == CK_PUB_KEY_RESPONSE) rc = take_pub_key(bytes, out);
-        else {
-            out->has_ballot = 1;
-            rc = ck_take_ballot(CK_PROTO, ck_is_vote_kind(kind), bytes, &out->ballot);
-        }
-        if (rc != CK_OK) return rc;
     }
     return CK_OK;
 }
 
-/* A oneof member that comes again replaces the one before: gogoproto makes a new struct each time. */
-int ck_proto_decode(const uint8_t *body, size_t len, ck_message *out) {
-    ck_reader r = {body, len};
-    ck_message message;
-    memset(&message, 0, sizeof message);
-    ck_zero_ballot(CK_PROTO, &message.ballot);
-    while (r.left) {
-        uint32_t field, wire;
-        ck_bytes bytes;
-        if (ck_take_tag(&r, &field, &wire) != CK_OK) return CK_MALFORMED;
-        if (field > CK_PING_RESPONSE) {
-            if (ck_skip(&r, wire) != CK_OK) return CK_MALFORMED;
+static int decode_vote(ck_bytes body, ck_ballot *out) {
+    ck_reader reader = ck_reader_over(body);
+    while (reader.left > 0) {
+        ck_field field;
+        ck_bytes part;
+        CK_TRY(ck_next_field(&reader, &field));
+        switch (field.number) {
+        case 1:
+            CK_TRY(ck_field_int32(&field, &out->type));
+            break;
+        case 2:
+            CK_TRY(ck_field_int64(&field, &out->height));
+            break;
+        case 3:
+            CK_TRY(ck_field_int32(&field, &out->round));
+            break;
+        case 4:
+            CK_TRY(ck_field_bytes(&field, &part));
+            CK_TRY(decode_block_id(part, &out->block_id));
+            break;
+        case 5:
+            CK_TRY(ck_field_bytes(&field, &part));
+            CK_TRY(ck_decode_timestamp(part, &out->timestamp));
+            break;
+        case 6:
+            CK_TRY(ck_field_bytes(&field, &out->validator_address));
+            break;
+        case 7:
+            CK_TRY(ck_field_int32(&field, &out->validator_index));
+            break;
+        case 8:
+            CK_TRY(ck_field_bytes(&field, &out->signature));
+            break;
+        case 9:
+            CK_TRY(ck_field_bytes(&field, &out->extension));
+            break;
+        case 10:
+            CK_TRY(ck_field_bytes(&field, &out->extension_signature));
+            break;
+        default:
+            break;
+        }
+    }
+    return CK_OK;
+}
+
+static int decode_proposal(ck_bytes body, ck_ballot *out) {
+    ck_reader reader = ck_reader_over(body);
+    while (reader.left > 0) {
+        ck_field field;
+        ck_bytes part;
+        CK_TRY(ck_next_field(&reader, &field));
+        switch (field.number) {
+        case 1:
+            CK_TRY(ck_field_int32(&field, &out->type));
+            break;
+        case 2:
+            CK_TRY(ck_field_int64(&field, &out->height));
+            break;
+        case 3:
+            CK_TRY(ck_field_int32(&field, &out->round));
+            break;
+        case 4:
+            CK_TRY(ck_field_int32(&field, &out->pol_round));
+            break;
+        case 5:
+            CK_TRY(ck_field_bytes(&field, &part));
+            CK_TRY(decode_block_id(part, &out->block_id));
+            break;
+        case 6:
+            CK_TRY(ck_field_bytes(&field, &part));
+            CK_TRY(ck_decode_timestamp(part, &out->timestamp));
+            break;
+        case 7:
+            CK_TRY(ck_field_bytes(&field, &out->signature));
+            break;
+        default:
+            break;
+        }
+    }
+    return CK_OK;
+}
+
+/* PublicKey's oneof: ed25519 is field 1, every other field number is a key of another type. */
+static int decode_pub_key(ck_bytes body, ck_bytes *out) {
+    enum { OTHER_KEYS_END = 5 }; /* secp256k1 2, bls12381 3, mldsa65 4, secp256k1eth 5 */
+    ck_reader reader = ck_reader_over(body);
+    while (reader.left > 0) {
+        ck_field field;
+        ck_bytes key;
+        CK_TRY(ck_next_field(&reader, &field));
+        if (field.number > OTHER_KEYS_END) {
             continue;
         }
-        if (wire != CK_LENGTH || ck_take_length(&r, &bytes) != CK_OK) return CK_MALFORMED;
-        memset(&message, 0, sizeof message);
-        ck_zero_ballot(CK_PROTO, &message.ballot);
-        message.kind = (int32_t)field;
-        if (take_inner((int)field, bytes, &message) != CK_OK) return CK_MALFORMED;
+        CK_TRY(ck_field_bytes(&field, &key));
+        if (field.number == 1 && key.len != CK_PUBLIC_KEY_BYTES) {
+            return CK_MALFORMED;
+        }
+        *out = key;
+        if (field.number != 1) {
+            out->len = 0;
+        }
+    }
+    return CK_OK;
+}
+
+static int decode_error(ck_bytes body, ck_message *out) {
+    ck_reader reader = ck_reader_over(body);
+    out->has_error = 1;
+    while (reader.left > 0) {
+        ck_field field;
+        CK_TRY(ck_next_field(&reader, &field));
+        switch (field.number) {
+        case 1:
+            CK_TRY(ck_field_int32(&field, &out->error_code));
+            break;
+        case 2:
+            CK_TRY(ck_field_bytes(&field, &out->error_text));
+            break;
+        default:
+            break;
+        }
+    }
+    return CK_OK;
+}
+
+/* Field 1 of a message of this kind. */
+static int decode_first(ck_bytes body, ck_message *out) {
+    switch (out->kind) {
+    case CK_PUB_KEY_REQUEST:
+        out->chain_id = body;
+        return CK_OK;
+    case CK_PUB_KEY_RESPONSE:
+        return decode_pub_key(body, &out->pub_key);
+    case CK_SIGN_VOTE_REQUEST:
+    case CK_SIGNED_VOTE_RESPONSE:
+        out->has_ballot = 1;
+        return decode_vote(body, &out->ballot);
+    default:
+        out->has_ballot = 1;
+        return decode_proposal(body, &out->ballot);
+    }
+}
+
+/* Field 2: a sign request's chain id, a response's error. */
+static int decode_second(ck_bytes body, ck_message *out) {
+    if (out->kind == CK_SIGN_VOTE_REQUEST || out->kind == CK_SIGN_PROPOSAL_REQUEST) {
+        out->chain_id = body;
+        return CK_OK;
+    }
+    return decode_error(body, out);
+}
+
+/* How many fields a message of this kind knows. */
+static int32_t known_fields(int32_t kind) {
+    switch (kind) {
+    case CK_PING_REQUEST:
+    case CK_PING_RESPONSE:
+        return 0;
+    case CK_PUB_KEY_REQUEST:
+        return 1;
+    default:
+        return 2;
+    }
+}
+
+/* One member of Message.sum. */
+static int decode_member(int32_t kind, ck_bytes body, ck_message *out) {
+    ck_message message = {.kind = kind, .ballot = EMPTY_BALLOT};
+    ck_reader reader = ck_reader_over(body);
+    while (reader.left > 0) {
+        ck_field field;
+        ck_bytes part;
+        CK_TRY(ck_next_field(&reader, &field));
+        if (field.number > known_fields(kind)) {
+            continue;
+        }
+        CK_TRY(ck_field_bytes(&field, &part));
+        CK_TRY(field.number == 1 ? decode_first(part, &message) : decode_second(part, &message));
     }
     *out = message;
     return CK_OK;
 }
 
-static void put_inner(ck_writer *w, const ck_message *m) {
-    const int is_vote = ck_is_vote_kind(m->kind);
-    size_t start;
-    switch (m->kind) {
-        case CK_PUB_KEY_REQUEST: ck_put_bytes(w, 1, m->chain_id); break;
-        case CK_PUB_KEY_RESPONSE:
-            start = ck_open(w, 1);
-            ck_put_bytes(w, 1, m->pub_key);
-            ck_close(w, start);
-            ck_put_error(w, 2, m);
-            break;
-        case CK_SIGN_VOTE_REQUEST:
-        case CK_SIGN_PROPOSAL_REQUEST:
-            if (m->has_ballot) {
-                start = ck_open(w, 1);
-                ck_put_ballot(w, CK_PROTO, is_vote, &m->ballot);
-                ck_close(w, start);
-            }
-            ck_put_bytes(w, 2, m->chain_id);
-            break;
-        case CK_SIGNED_VOTE_RESPONSE:
-        case CK_SIGNED_PROPOSAL_RESPONSE: /* the ballot is written even when it holds nothing */
-            start = ck_open(w, 1);
-            ck_put_ballot(w, CK_PROTO, is_vote, &m->ballot);
-            ck_close(w, start);
-            ck_put_error(w, 2, m);
-            break;
-        default: break;
+int ck_proto_decode(ck_bytes body, ck_message *out) {
+    ck_message message = {.kind = CK_UNKNOWN, .ballot = EMPTY_BALLOT};
+    ck_reader reader = ck_reader_over(body);
+    while (reader.left > 0) {
+        ck_field field;
+        ck_bytes member;
+        CK_TRY(ck_next_field(&reader, &field));
+        if (field.number > CK_PING_RESPONSE) {
+            continue;
+        }
+        CK_TRY(ck_field_bytes(&field, &member));
+        CK_TRY(decode_member(field.number, member, &message));
+    }
+    *out = message;
+    return CK_OK;
+}
+
+static void put_block_id(ck_writer *writer, int number, const ck_block_id *block_id) {
+    size_t block = ck_put_open_field(writer, number);
+    ck_put_bytes_nonempty(writer, 1, block_id->hash);
+    size_t header = ck_put_open_field(writer, 2);
+    ck_put_int_nonzero(writer, 1, block_id->parts_total);
+    ck_put_bytes_nonempty(writer, 2, block_id->parts_hash);
+    ck_put_close(writer, header);
+    ck_put_close(writer, block);
+}
+
+static void put_vote(ck_writer *writer, const ck_ballot *vote) {
+    size_t mark = ck_put_open_field(writer, 1);
+    ck_put_int_nonzero(writer, 1, vote->type);
+    ck_put_int_nonzero(writer, 2, vote->height);
+    ck_put_int_nonzero(writer, 3, vote->round);
+    put_block_id(writer, 4, &vote->block_id);
+    ck_put_timestamp(writer, 5, vote->timestamp);
+    ck_put_bytes_nonempty(writer, 6, vote->validator_address);
+    ck_put_int_nonzero(writer, 7, vote->validator_index);
+    ck_put_bytes_nonempty(writer, 8, vote->signature);
+    ck_put_bytes_nonempty(writer, 9, vote->extension);
+    ck_put_bytes_nonempty(writer, 10, vote->extension_signature);
+    ck_put_close(writer, mark);
+}
+
+static void put_proposal(ck_writer *writer, const ck_ballot *proposal) {
+    size_t mark = ck_put_open_field(writer, 1);
+    ck_put_int_nonzero(writer, 1, proposal->type);
+    ck_put_int_nonzero(writer, 2, proposal->height);
+    ck_put_int_nonzero(writer, 3, proposal->round);
+    ck_put_int_nonzero(writer, 4, proposal->pol_round);
+    put_block_id(writer, 5, &proposal->block_id);
+    ck_put_timestamp(writer, 6, proposal->timestamp);
+    ck_put_bytes_nonempty(writer, 7, proposal->signature);
+    ck_put_close(writer, mark);
+}
+
+static void put_pub_key(ck_writer *writer, ck_bytes key) {
+    size_t mark = ck_put_open_field(writer, 1);
+    ck_put_bytes_nonempty(writer, 1, key);
+    ck_put_close(writer, mark);
+}
+
+static void put_error(ck_writer *writer, const ck_message *message) {
+    if (!message->has_error) {
+        return;
+    }
+    size_t mark = ck_put_open_field(writer, 2);
+    ck_put_int_nonzero(writer, 1, message->error_code);
+    ck_put_bytes_nonempty(writer, 2, message->error_text);
+    ck_put_close(writer, mark);
+}
+
+/* What is inside the member of Message.sum. Responses always carry their first field, even when it is empty. */
+static void put_member(ck_writer *writer, const ck_message *message) {
+    const ck_ballot *ballot = message->has_ballot ? &message->ballot : &EMPTY_BALLOT;
+    switch (message->kind) {
+    case CK_PUB_KEY_REQUEST:
+        ck_put_bytes_nonempty(writer, 1, message->chain_id);
+        break;
+    case CK_PUB_KEY_RESPONSE:
+        put_pub_key(writer, message->pub_key);
+        put_error(writer, message);
+        break;
+    case CK_SIGN_VOTE_REQUEST:
+        if (message->has_ballot) {
+            put_vote(writer, ballot);
+        }
+        ck_put_bytes_nonempty(writer, 2, message->chain_id);
+        break;
+    case CK_SIGNED_VOTE_RESPONSE:
+        put_vote(writer, ballot);
+        put_error(writer, message);
+        break;
+    case CK_SIGN_PROPOSAL_REQUEST:
+        if (message->has_ballot) {
+            put_proposal(writer, ballot);
+        }
+        ck_put_bytes_nonempty(writer, 2, message->chain_id);
+        break;
+    case CK_SIGNED_PROPOSAL_RESPONSE:
+        put_proposal(writer, ballot);
+        put_error(writer, message);
+        break;
+    default:
+        break; /* pings are empty */
     }
 }
 
-int ck_proto_encode(ck_writer *w, const ck_message *message) {
-    if (message->kind == CK_UNKNOWN) return CK_OK; /* an empty Message */
-    if (message->kind < CK_UNKNOWN || message->kind > CK_PING_RESPONSE) return CK_REFUSED;
-    size_t start = ck_open(w, (uint32_t)message->kind);
-    put_inner(w, message);
-    ck_close(w, start);
-    return CK_OK;
+int ck_proto_encode(const ck_message *message, uint8_t *out, size_t cap, size_t *len) {
+    if (message->kind < CK_UNKNOWN || message->kind > CK_PING_RESPONSE) {
+        return CK_REFUSED;
+    }
+    ck_writer writer = ck_writer_over(out, cap);
+    size_t whole = ck_put_open(&writer);
+    if (message->kind != CK_UNKNOWN) {
+        size_t member = ck_put_open_field(&writer, message->kind);
+        put_member(&writer, message);
+        ck_put_close(&writer, member);
+    }
+    ck_put_close(&writer, whole);
+    return ck_written(&writer, len);
 }

@@ -1,181 +1,226 @@
-/* Canonical sign bytes (PROTOCOL §4): what ed25519 signs. Two forms: v0.34 and later (protobuf), and v0.33 (amino), which
- * differs in the part set header (hash first) and in pol_round (fixed64), and leaves out a zero timestamp. */
+/* What ed25519 signs: canonical vote, proposal and vote extension, length-delimited. PROTOCOL §4.
+ *
+ * The two dialects' bytes differ in three places: amino writes a part set header as (hash, total), pol_round as
+ * fixed64, and leaves out a timestamp of 1970. Reading accepts either: it decodes loosely, then writes what it
+ * understood in both dialects, and only bytes equal to one of the two are canonical. */
+#include "codec.h"
 #include "cursor.h"
+#include "wire.h"
 
-static void put_block_id(ck_writer *w, int dialect, uint32_t field, const ck_block_id *id) {
-    if (id->hash.len == 0 && id->parts_hash.len == 0 && id->parts_total == 0) return;
-    size_t start = ck_open(w, field);
-    ck_put_bytes(w, 1, id->hash);
-    size_t parts = ck_open(w, 2);
+enum { PROPOSAL = 32 };
+
+static void put_block_id(ck_writer *writer, int dialect, int number, const ck_block_id *block_id) {
+    if (ck_block_is_nil(block_id)) {
+        return;
+    }
+    size_t block = ck_put_open_field(writer, number);
+    ck_put_bytes_nonempty(writer, 1, block_id->hash);
+    size_t header = ck_put_open_field(writer, 2);
     if (dialect == CK_AMINO) {
-        ck_put_bytes(w, 1, id->parts_hash);
-        ck_put_int(w, 2, id->parts_total);
+        ck_put_bytes_nonempty(writer, 1, block_id->parts_hash);
+        ck_put_int_nonzero(writer, 2, block_id->parts_total);
     } else {
-        ck_put_int(w, 1, id->parts_total);
-        ck_put_bytes(w, 2, id->parts_hash);
+        ck_put_int_nonzero(writer, 1, block_id->parts_total);
+        ck_put_bytes_nonempty(writer, 2, block_id->parts_hash);
     }
-    ck_close(w, parts);
-    ck_close(w, start);
+    ck_put_close(writer, header);
+    ck_put_close(writer, block);
 }
 
-int ck_canonical(int dialect, const ck_ballot *b, ck_bytes chain_id, uint8_t *out, size_t cap, size_t *len) {
-    const int is_proposal = b->type == 32;
-    ck_writer w = ck_writer_over(out, cap);
-    uint32_t field = 4;
-    if (chain_id.len > CK_CHAIN_ID_MAX) return CK_NO_ROOM;
-    ck_put_int(&w, 1, b->type);
-    ck_put_sfixed64(&w, 2, b->height);
-    ck_put_sfixed64(&w, 3, b->round);
-    if (is_proposal) {
-        if (dialect == CK_AMINO) ck_put_sfixed64(&w, field, b->pol_round);
-        else ck_put_int(&w, field, b->pol_round);
-        field++;
+int ck_canonical(int dialect, const ck_ballot *ballot, ck_bytes chain_id, uint8_t *out, size_t cap, size_t *len) {
+    if (chain_id.len > CK_CHAIN_ID_MAX) {
+        return CK_TOO_LARGE;
     }
-    put_block_id(&w, dialect, field, &b->block_id);
-    if (dialect == CK_PROTO || b->timestamp.seconds || b->timestamp.nanos) ck_put_timestamp(&w, field + 1, b->timestamp);
-    ck_put_bytes(&w, field + 2, chain_id);
-    ck_close(&w, 0);
-    return ck_finish(&w, len);
-}
-
-int ck_extension_sign_bytes(ck_bytes chain_id, int64_t height, int32_t round, ck_bytes extension, uint8_t *out, size_t cap,
-                            size_t *len) {
-    /* The length is known beforehand, so that a 1 MiB extension is copied once. */
-    size_t body = (extension.len ? 1 + ck_varint_size(extension.len) + extension.len : 0) + (height ? 9 : 0) +
-                  (round ? 9 : 0) + (chain_id.len ? 1 + ck_varint_size(chain_id.len) + chain_id.len : 0);
-    ck_writer w = ck_writer_over(out, cap);
-    ck_put_varint(&w, body);
-    ck_put_bytes(&w, 1, extension);
-    ck_put_sfixed64(&w, 2, height);
-    ck_put_sfixed64(&w, 3, round);
-    ck_put_bytes(&w, 4, chain_id);
-    return ck_finish(&w, len);
-}
-
-/* Reads the fields in any order; ck_parse_sign_bytes then compares with what the encoder makes of them. */
-static int take_canonical_block_id(ck_bytes body, ck_block_id *id) {
-    ck_reader r = {body.at, body.len};
-    while (r.left) {
-        uint32_t field, wire;
-        ck_bytes bytes;
-        if (ck_take_tag(&r, &field, &wire) != CK_OK || wire != CK_LENGTH || field > 2) return CK_MALFORMED;
-        if (ck_take_length(&r, &bytes) != CK_OK) return CK_MALFORMED;
-        if (field == 1) {
-            id->hash = bytes;
-            continue;
+    ck_writer writer = ck_writer_over(out, cap);
+    size_t whole = ck_put_open(&writer);
+    ck_put_int_nonzero(&writer, 1, ballot->type);
+    ck_put_fixed64_nonzero(&writer, 2, ballot->height);
+    ck_put_fixed64_nonzero(&writer, 3, ballot->round);
+    int next = 4;
+    if (ballot->type == PROPOSAL) {
+        if (dialect == CK_AMINO) {
+            ck_put_fixed64_nonzero(&writer, next++, ballot->pol_round);
+        } else {
+            ck_put_int_nonzero(&writer, next++, ballot->pol_round);
         }
-        ck_reader parts = {bytes.at, bytes.len};
-        while (parts.left) {
-            uint64_t value;
-            if (ck_take_tag(&parts, &field, &wire) != CK_OK || field > 2) return CK_MALFORMED;
-            if (wire == CK_VARINT) {
-                if (ck_take_varint(&parts, &value) != CK_OK) return CK_MALFORMED;
-                id->parts_total = (uint32_t)value;
-            } else if (wire != CK_LENGTH || ck_take_length(&parts, &id->parts_hash) != CK_OK) {
-                return CK_MALFORMED;
-            }
+    }
+    put_block_id(&writer, dialect, next++, &ballot->block_id);
+    if (dialect == CK_PROTO || ballot->timestamp.seconds != 0 || ballot->timestamp.nanos != 0) {
+        ck_put_timestamp(&writer, next, ballot->timestamp);
+    }
+    ck_put_bytes_nonempty(&writer, next + 1, chain_id);
+    ck_put_close(&writer, whole);
+    return ck_written(&writer, len);
+}
+
+int ck_extension_sign_bytes(ck_bytes chain_id, int64_t height, int32_t round, ck_bytes extension, uint8_t *out,
+                            size_t cap, size_t *len) {
+    if (chain_id.len > CK_CHAIN_ID_MAX || extension.len > CK_VOTE_EXTENSION_MAX) {
+        return CK_TOO_LARGE;
+    }
+    ck_writer writer = ck_writer_over(out, cap);
+    size_t whole = ck_put_open(&writer);
+    ck_put_bytes_nonempty(&writer, 1, extension);
+    ck_put_fixed64_nonzero(&writer, 2, height);
+    ck_put_fixed64_nonzero(&writer, 3, round);
+    ck_put_bytes_nonempty(&writer, 4, chain_id);
+    ck_put_close(&writer, whole);
+    return ck_written(&writer, len);
+}
+
+/* Either dialect's part set header: the wire types tell total from hash. */
+static int read_part_set_header(ck_bytes body, ck_block_id *out) {
+    ck_reader reader = ck_reader_over(body);
+    while (reader.left > 0) {
+        ck_field field;
+        CK_TRY(ck_next_field(&reader, &field));
+        if (field.wire == CK_VARINT) {
+            CK_TRY(ck_field_uint32(&field, &out->parts_total));
+        } else {
+            CK_TRY(ck_field_bytes(&field, &out->parts_hash));
         }
     }
     return CK_OK;
 }
 
-typedef struct parsed {
-    ck_ballot ballot;
-    ck_bytes chain_id;
-    ck_bytes timestamp;
-} parsed;
+static int read_block_id(ck_bytes body, ck_block_id *out) {
+    ck_reader reader = ck_reader_over(body);
+    while (reader.left > 0) {
+        ck_field field;
+        ck_bytes part;
+        CK_TRY(ck_next_field(&reader, &field));
+        CK_TRY(ck_field_bytes(&field, &part));
+        if (field.number == 1) {
+            out->hash = part;
+        } else {
+            CK_TRY(read_part_set_header(part, out));
+        }
+    }
+    return CK_OK;
+}
 
-static int take_field(ck_reader *r, uint32_t field, uint32_t wire, parsed *p) {
-    ck_ballot *b = &p->ballot;
-    uint64_t value = 0;
-    ck_bytes bytes = {0};
-    if (wire == CK_VARINT) {
-        if (ck_take_varint(r, &value) != CK_OK) return CK_MALFORMED;
-    } else if (wire == CK_FIXED64) {
-        if (ck_take_fixed64(r, &value) != CK_OK) return CK_MALFORMED;
-    } else if (wire != CK_LENGTH || ck_take_length(r, &bytes) != CK_OK) {
+/* A 64-bit value that must fit 32 bits, from a fixed64 or (pol_round in protobuf) a varint. */
+static int narrow(const ck_field *field, int32_t *out) {
+    int64_t value = (int64_t)field->value;
+    if ((field->wire != CK_VARINT && field->wire != CK_FIXED64) || value < INT32_MIN || value > INT32_MAX) {
         return CK_MALFORMED;
     }
-    if (field == 1 && wire == CK_VARINT) {
-        b->type = (int32_t)(uint32_t)value;
-        return CK_OK;
-    }
-    if (field == 2 && wire == CK_FIXED64) {
-        b->height = (int64_t)value;
-        return CK_OK;
-    }
-    if (field == 3 && wire == CK_FIXED64) {
-        b->round = (int32_t)(uint32_t)value;
-        return CK_OK;
-    }
-    if (b->type == 32 && field == 4 && wire != CK_LENGTH) {
-        b->pol_round = (int32_t)(uint32_t)value;
-        return CK_OK;
-    }
-    if (wire != CK_LENGTH) return CK_MALFORMED;
-    if (b->type == 32) field--;
-    if (field == 4) return take_canonical_block_id(bytes, &b->block_id);
-    if (field == 5) {
-        p->timestamp = bytes;
-        return ck_take_timestamp(bytes, &b->timestamp);
-    }
-    if (field != 6) return CK_MALFORMED;
-    p->chain_id = bytes;
+    *out = (int32_t)value;
     return CK_OK;
 }
 
-static int reencodes(int dialect, const parsed *p, const uint8_t *bytes, size_t len) {
+typedef struct reading {
+    ck_ballot ballot;
+    ck_bytes chain_id;
+    size_t timestamp_len; /* with its tag and length; 0 if absent */
+} reading;
+
+/* One field behind the type. A vote lacks pol_round, so its later fields are one lower. `size`: the field's bytes. */
+static int read_field(const ck_field *field, size_t size, reading *out) {
+    ck_bytes part;
+    int32_t number = field->number;
+    if (number >= 4 && out->ballot.type != PROPOSAL) {
+        number++;
+    }
+    switch (number) {
+    case 2:
+        return ck_field_fixed64(field, &out->ballot.height);
+    case 3:
+        return narrow(field, &out->ballot.round);
+    case 4:
+        return narrow(field, &out->ballot.pol_round);
+    case 5:
+        CK_TRY(ck_field_bytes(field, &part));
+        return read_block_id(part, &out->ballot.block_id);
+    case 6:
+        CK_TRY(ck_field_bytes(field, &part));
+        out->timestamp_len = size;
+        return ck_decode_timestamp(part, &out->ballot.timestamp);
+    case 7:
+        return ck_field_bytes(field, &out->chain_id);
+    default:
+        return CK_MALFORMED;
+    }
+}
+
+static int read_body(ck_bytes body, reading *out) {
+    ck_reader reader = ck_reader_over(body);
+    ck_field field;
+    CK_TRY(ck_next_field(&reader, &field));
+    if (field.number != 1) {
+        return CK_MALFORMED;
+    }
+    CK_TRY(ck_field_int32(&field, &out->ballot.type));
+    while (reader.left > 0) {
+        size_t before = reader.left;
+        CK_TRY(ck_next_field(&reader, &field));
+        CK_TRY(read_field(&field, before - reader.left, out));
+    }
+    return CK_OK;
+}
+
+static int is_canonical_in(int dialect, const reading *read, ck_bytes bytes) {
     uint8_t again[CK_SIGN_BYTES_MAX];
-    size_t again_len;
-    if (ck_canonical(dialect, &p->ballot, p->chain_id, again, sizeof again, &again_len) != CK_OK) return 0;
-    return again_len == len && memcmp(again, bytes, len) == 0;
+    ck_bytes range = {again, 0};
+    return ck_canonical(dialect, &read->ballot, read->chain_id, again, sizeof again, &range.len) == CK_OK &&
+           ck_same_bytes(range, bytes);
 }
 
 int ck_parse_sign_bytes(const uint8_t *bytes, size_t len, ck_sign_bytes *out) {
-    size_t body, used;
-    parsed p;
-    memset(&p, 0, sizeof p);
-    if (len > CK_SIGN_BYTES_MAX) return CK_MALFORMED;
-    if (ck_read_length(bytes, len, CK_SIGN_BYTES_MAX, &body, &used) != CK_OK || body != len - used) return CK_MALFORMED;
-    ck_reader r = {bytes + used, body};
-    while (r.left) {
-        uint32_t field, wire;
-        if (ck_take_tag(&r, &field, &wire) != CK_OK || take_field(&r, field, wire, &p) != CK_OK) return CK_MALFORMED;
-    }
-    const ck_ballot *b = &p.ballot;
-    if ((b->type != 1 && b->type != 2 && b->type != 32) || b->height < 0 || b->round < 0 || b->pol_round < -1)
+    ck_bytes whole = {bytes, len};
+    ck_reader reader = ck_reader_over(whole);
+    ck_bytes prefix;
+    ck_bytes body;
+    size_t length;
+    size_t used;
+    if (len > CK_SIGN_BYTES_MAX || ck_read_length(bytes, len, len, &length, &used) != CK_OK || length != len - used) {
         return CK_MALFORMED;
-    if (b->block_id.hash.len != b->block_id.parts_hash.len) return CK_MALFORMED;
-    if (b->block_id.hash.len != 0 && b->block_id.hash.len != CK_HASH_BYTES) return CK_MALFORMED;
-    if (b->block_id.hash.len == 0 && b->block_id.parts_total != 0) return CK_MALFORMED;
-    if (!reencodes(CK_PROTO, &p, bytes, len) && !reencodes(CK_AMINO, &p, bytes, len)) return CK_MALFORMED;
-    memset(out, 0, sizeof *out);
-    out->type = b->type;
-    out->height = b->height;
-    out->round = b->round;
-    out->step = b->type == 32 ? 1 : b->type + 1;
-    out->pol_round = b->pol_round;
-    out->timestamp = b->timestamp;
-    out->block_hash = b->block_id.hash;
-    out->chain_id = p.chain_id;
-    if (p.timestamp.at) { /* tag and a one-byte length stand before it: at most 18 bytes of content */
-        out->timestamp_at = (size_t)(p.timestamp.at - bytes) - 2;
-        out->timestamp_len = p.timestamp.len + 2;
     }
+    CK_TRY(ck_take(&reader, used, &prefix));
+    CK_TRY(ck_take(&reader, length, &body));
+    reading read = {.timestamp_len = 0};
+    CK_TRY(read_body(body, &read));
+    if (ck_judge_ballot(read.ballot.type == PROPOSAL, &read.ballot) != CK_REASON_NONE ||
+        !(is_canonical_in(CK_PROTO, &read, whole) || is_canonical_in(CK_AMINO, &read, whole))) {
+        return CK_MALFORMED;
+    }
+    /* Canonical: the chain id comes last, in at most CK_CHAIN_ID_MAX bytes behind a tag and a length of one byte each. */
+    size_t behind = read.chain_id.len > 0 ? 2 + read.chain_id.len : 0;
+    ck_sign_bytes result = {
+        .type = read.ballot.type,
+        .round = read.ballot.round,
+        .height = read.ballot.height,
+        .step = ck_step_of(read.ballot.type),
+        .pol_round = read.ballot.pol_round,
+        .timestamp = read.ballot.timestamp,
+        .block_hash = read.ballot.block_id.hash,
+        .chain_id = read.chain_id,
+        .timestamp_at = len - behind - read.timestamp_len,
+        .timestamp_len = read.timestamp_len,
+    };
+    *out = result;
     return CK_OK;
 }
 
-/* The bytes before and behind the timestamp must agree; the length prefix may differ with its size. */
+/* The body without its timestamp, as the two ranges around it. The length prefix grows with the timestamp. */
+static int around_timestamp(const uint8_t *bytes, size_t len, ck_bytes *before, ck_bytes *behind) {
+    ck_sign_bytes parsed;
+    ck_bytes whole = {bytes, len};
+    ck_reader reader = ck_reader_over(whole);
+    ck_bytes part;
+    size_t length;
+    size_t used;
+    CK_TRY(ck_parse_sign_bytes(bytes, len, &parsed));
+    CK_TRY(ck_read_length(bytes, len, len, &length, &used));
+    CK_TRY(ck_take(&reader, used, &part));
+    CK_TRY(ck_take(&reader, parsed.timestamp_at - used, before));
+    CK_TRY(ck_take(&reader, parsed.timestamp_len, &part));
+    return ck_take(&reader, reader.left, behind);
+}
+
 int ck_same_but_timestamp(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len) {
-    ck_sign_bytes pa, pb;
-    size_t n, pa_used, pb_used;
-    if (ck_parse_sign_bytes(a, a_len, &pa) != CK_OK || ck_parse_sign_bytes(b, b_len, &pb) != CK_OK) return 0;
-    if (a_len == b_len && memcmp(a, b, a_len) == 0) return 1;
-    if (!pa.timestamp_len || !pb.timestamp_len) return 0; /* v0.33's epoch: as FilePV, not the same */
-    if (ck_read_length(a, a_len, CK_SIGN_BYTES_MAX, &n, &pa_used) != CK_OK) return 0;
-    if (ck_read_length(b, b_len, CK_SIGN_BYTES_MAX, &n, &pb_used) != CK_OK) return 0;
-    size_t head_a = pa.timestamp_at - pa_used, head_b = pb.timestamp_at - pb_used;
-    size_t tail_a = a_len - pa.timestamp_at - pa.timestamp_len, tail_b = b_len - pb.timestamp_at - pb.timestamp_len;
-    return head_a == head_b && tail_a == tail_b && memcmp(a + pa_used, b + pb_used, head_a) == 0 &&
-           memcmp(a + a_len - tail_a, b + b_len - tail_b, tail_a) == 0;
+    ck_bytes a_before, a_behind, b_before, b_behind;
+    return around_timestamp(a, a_len, &a_before, &a_behind) == CK_OK &&
+           around_timestamp(b, b_len, &b_before, &b_behind) == CK_OK && ck_same_bytes(a_before, b_before) &&
+           ck_same_bytes(a_behind, b_behind);
 }

@@ -1,10 +1,13 @@
-"""Messages, judgement and sign bytes over the C core. The seam where `Any` ends: cffi values become model values here."""
+"""The codec's seam to C: Python values in, Python values out. What it means is in csrc/privval.h.
 
-from typing import Any
+Twin: cometkms/purepy/codec.py. `Any` (cffi's values) does not leave this module.
+"""
+
+from typing import Any, Final
 
 from cometkms._native import ffi, lib
 from cometkms.errors import InvariantError, ProtocolError
-from cometkms.limits import CHAIN_ID_MAX_BYTES, MESSAGE_MAX_BYTES
+from cometkms.limits import EXTENSION_SIGN_BYTES_MAX_BYTES, MESSAGE_MAX_BYTES, SIGN_BYTES_MAX_BYTES
 from cometkms.model import (
     HRS,
     BlockID,
@@ -20,216 +23,223 @@ from cometkms.model import (
     Vote,
 )
 
-_WORDS = {
-    lib.CK_MORE: "truncated",
-    lib.CK_MALFORMED: "malformed",
-    lib.CK_TOO_LARGE: "too large",
-    lib.CK_BAD_TAG: "authentication failed",
-    lib.CK_EXHAUSTED: "nonce counter exhausted",
-    lib.CK_LOW_ORDER: "low-order public key",
+_ENVELOPE_MAX_BYTES: Final = 512  # a message without its byte strings: tags, lengths, integers
+_VOTE_KINDS: Final = frozenset({Kind.SIGN_VOTE_REQUEST, Kind.SIGNED_VOTE_RESPONSE})
+_PROPOSAL_KINDS: Final = frozenset({Kind.SIGN_PROPOSAL_REQUEST, Kind.SIGNED_PROPOSAL_RESPONSE})
+_LENGTH_ERRORS: Final = {
+    lib.CK_MORE: "the message is cut short inside its length",
+    lib.CK_MALFORMED: "the message's length is not a minimal varint of 64 bits",
+    lib.CK_TOO_LARGE: f"the message's length is over {MESSAGE_MAX_BYTES} bytes",
 }
-_OURS = {
-    lib.CK_NO_ROOM: "the output does not fit its bound",
-    lib.CK_REFUSED: "refused",
-    lib.CK_NO_SODIUM: "libsodium is not loaded",
-}
-_VOTES = (Kind.SIGN_VOTE_REQUEST, Kind.SIGNED_VOTE_RESPONSE)
-
-
-def check(status: int, what: str) -> None:
-    """Turn a status into the exception it means. Raises: ProtocolError (the peer's fault), InvariantError (ours)."""
-    if status == lib.CK_OK:
-        return
-    if status in _WORDS:
-        raise ProtocolError(f"{what}: {_WORDS[status]}")
-    raise InvariantError(f"{what}: {_OURS.get(status, status)}")
-
-
-def borrowed(data: bytes, keep: list[Any]) -> Any:
-    """A ck_bytes over `data`, which `keep` holds for as long as C may look at it."""
-    view = ffi.from_buffer("uint8_t[]", data)
-    keep.append(view)
-    return {"at": view, "len": len(data)}
-
-
-def _bytes(value: Any) -> bytes:
-    return bytes(ffi.buffer(value.at, value.len)) if value.len else b""
-
-
-def to_text(data: bytes) -> str:
-    """Text from the wire: never raises, and encodes back to the same bytes."""
-    return data.decode("utf-8", "surrogateescape")
-
-
-def to_wire(text: str) -> bytes:
-    """Inverse of to_text()."""
-    return text.encode("utf-8", "surrogateescape")
 
 
 def decode_message(dialect: Dialect, untrusted: bytes) -> Message:
-    """See interface.Core."""
+    """Decode one length-prefixed message. Raises: ProtocolError. See interface.Core."""
+    buffer = ffi.from_buffer("uint8_t[]", untrusted)
     length, used = ffi.new("size_t *"), ffi.new("size_t *")
-    data = ffi.from_buffer("uint8_t[]", untrusted)
-    check(lib.ck_read_length(data, len(untrusted), MESSAGE_MAX_BYTES, length, used), "length prefix")
-    if length[0] != len(untrusted) - used[0]:
-        raise ProtocolError(f"message announces {length[0]} bytes and has {len(untrusted) - used[0]}")
+    status = lib.ck_read_length(buffer, len(buffer), MESSAGE_MAX_BYTES, length, used)
+    if status != lib.CK_OK:
+        raise ProtocolError(_LENGTH_ERRORS[status])
+    if length[0] != len(buffer) - used[0]:
+        raise ProtocolError(f"a message of {length[0]} bytes was announced, {len(buffer) - used[0]} are there")
     message = ffi.new("ck_message *")
-    check(lib.ck_decode_message(dialect, data + used[0], length[0], message), "message")
-    return _message(message)
-
-
-def _message(m: Any) -> Message:
-    kind = Kind(m.kind)
-    ballot = m.ballot
-    is_response = kind in (Kind.SIGNED_VOTE_RESPONSE, Kind.SIGNED_PROPOSAL_RESPONSE)
-    return Message(
-        kind=kind,
-        chain_id=to_text(_bytes(m.chain_id)),
-        pub_key=_bytes(m.pub_key),
-        vote=_vote(ballot) if m.has_ballot and kind in _VOTES else None,
-        proposal=_proposal(ballot) if m.has_ballot and kind not in _VOTES else None,
-        error=RemoteSignerError(m.error_code, to_text(_bytes(m.error_text)))
-        if m.has_error and (is_response or kind is Kind.PUB_KEY_RESPONSE)
-        else None,
-    )
-
-
-def _block_id(b: Any) -> BlockID:
-    return BlockID(_bytes(b.hash), b.parts_total, _bytes(b.parts_hash))
-
-
-def _vote(b: Any) -> Vote:
-    return Vote(
-        b.type,
-        b.height,
-        b.round,
-        _block_id(b.block_id),
-        Timestamp(b.timestamp.seconds, b.timestamp.nanos),
-        _bytes(b.validator_address),
-        b.validator_index,
-        _bytes(b.signature),
-        _bytes(b.extension),
-        _bytes(b.extension_signature),
-    )
-
-
-def _proposal(b: Any) -> Proposal:
-    return Proposal(
-        b.type,
-        b.height,
-        b.round,
-        b.pol_round,
-        _block_id(b.block_id),
-        Timestamp(b.timestamp.seconds, b.timestamp.nanos),
-        _bytes(b.signature),
-    )
-
-
-def _fill_ballot(out: Any, ballot: Vote | Proposal, keep: list[Any]) -> None:
-    out.type, out.height, out.round = ballot.type, ballot.height, ballot.round
-    out.block_id.hash = borrowed(ballot.block_id.hash, keep)
-    out.block_id.parts_total = ballot.block_id.parts_total
-    out.block_id.parts_hash = borrowed(ballot.block_id.parts_hash, keep)
-    out.timestamp = {"seconds": ballot.timestamp.seconds, "nanos": ballot.timestamp.nanos}
-    out.signature = borrowed(ballot.signature, keep)
-    if isinstance(ballot, Proposal):
-        out.pol_round = ballot.pol_round
-        return
-    out.validator_address = borrowed(ballot.validator_address, keep)
-    out.validator_index = ballot.validator_index
-    out.extension = borrowed(ballot.extension, keep)
-    out.extension_signature = borrowed(ballot.extension_signature, keep)
-
-
-def _to_c(dialect: Dialect, message: Message, keep: list[Any]) -> Any:
-    m = ffi.new("ck_message *")
-    keep.append(m)
-    m.kind = message.kind
-    m.chain_id = borrowed(to_wire(message.chain_id), keep)
-    m.pub_key = borrowed(message.pub_key, keep)
-    if message.error is not None:
-        m.has_error, m.error_code = 1, message.error.code
-        m.error_text = borrowed(to_wire(message.error.description), keep)
-    ballot = message.vote if message.kind in _VOTES else message.proposal
-    if ballot is not None:
-        m.has_ballot = 1
-        _fill_ballot(m.ballot, ballot, keep)
-    elif dialect is Dialect.PROTO:
-        m.ballot.timestamp.seconds = Timestamp().seconds
-    return m
+    if lib.ck_decode_message(dialect, buffer + used[0], length[0], message) != lib.CK_OK:
+        raise ProtocolError(f"a {dialect.name} message of {length[0]} bytes does not decode")
+    return _message_from(message)
 
 
 def encode_message(dialect: Dialect, message: Message) -> bytes:
-    """See interface.Core. Raises: InvariantError for what has no encoding."""
-    keep: list[Any] = []
-    m = _to_c(dialect, message, keep)
-    out, size = ffi.new("uint8_t[]", _room(message)), ffi.new("size_t *")
-    check(lib.ck_encode_message(dialect, m, out, len(out), size), "encoding")
-    return bytes(ffi.buffer(out, size[0]))
-
-
-def _room(message: Message) -> int:
-    """An upper bound of a message's encoding: its variable parts and room for all fixed ones."""
-    variable = len(to_wire(message.chain_id)) + len(message.pub_key)
-    if message.error is not None:
-        variable += len(to_wire(message.error.description))
-    ballot = message.vote or message.proposal
-    if ballot is not None:
-        variable += len(ballot.block_id.hash) + len(ballot.block_id.parts_hash) + len(ballot.signature)
-    if message.vote is not None:
-        vote = message.vote
-        variable += len(vote.validator_address) + len(vote.extension) + len(vote.extension_signature)
-    return variable + 512
+    """Encode with length prefix. Raises: InvariantError for values that no field can hold. See interface.Core."""
+    lent = _Lent()
+    raw = lent.message(message)
+    return _written(lent.total + _ENVELOPE_MAX_BYTES, lib.ck_encode_message, dialect, raw)
 
 
 def check_request(dialect: Dialect, chain_id: str, message: Message) -> Request:
-    """See interface.Core."""
-    keep: list[Any] = []
-    request = ffi.new("ck_request *")
-    m = _to_c(dialect, message, keep)
-    lib.ck_check_request(dialect, borrowed(to_wire(chain_id), keep), m, request)
-    ballot = message.vote or message.proposal
-    block_hash = ballot.block_id.hash if ballot is not None else b""
-    return to_request(request, message.chain_id, block_hash)
-
-
-def to_request(r: Any, chain_id: str, block_hash: bytes) -> Request:
-    """model.Request of a ck_request."""
+    """Judge a request and make its sign bytes. See interface.Core."""
+    lent = _Lent()
+    raw = lent.message(message)
+    out = ffi.new("ck_request *")
+    lib.ck_check_request(dialect, lent.text(chain_id), raw, out)
     return Request(
-        Kind(r.kind),
-        Reason(r.reason),
-        chain_id,
-        HRS(r.height, r.round, r.step),
-        bytes(ffi.buffer(r.sign_bytes, r.sign_bytes_len)),
-        Timestamp(r.timestamp.seconds, r.timestamp.nanos) if r.sign_bytes_len else Timestamp(),
-        block_hash if r.sign_bytes_len else b"",
+        kind=message.kind,
+        reason=Reason(out.reason),
+        chain_id=chain_id if dialect is Dialect.AMINO else message.chain_id,
+        hrs=HRS(out.height, out.round, out.step),
+        sign_bytes=bytes(ffi.buffer(out.sign_bytes, out.sign_bytes_len)),
+        timestamp=Timestamp(out.timestamp.seconds, out.timestamp.nanos),
+        block_hash=_bytes_of(raw.ballot.block_id.hash) if out.sign_bytes_len else b"",
     )
 
 
+def canonical_sign_bytes(dialect: Dialect, chain_id: str, ballot: Vote | Proposal) -> bytes:
+    """Canonical bytes of a vote or proposal that check_request would pass.
+
+    Raises: InvariantError for one that it would not pass.
+    """
+    lent = _Lent()
+    kind = Kind.SIGN_VOTE_REQUEST if isinstance(ballot, Vote) else Kind.SIGN_PROPOSAL_REQUEST
+    vote, proposal = (ballot, None) if isinstance(ballot, Vote) else (None, ballot)
+    raw = lent.message(Message(kind, vote=vote, proposal=proposal))
+    reason = lib.ck_judge_ballot(proposal is not None, ffi.addressof(raw, "ballot"))
+    if reason != Reason.NONE:
+        raise InvariantError(f"no canonical form: {Reason(reason).name}")
+    address = ffi.addressof(raw, "ballot")
+    return _written(SIGN_BYTES_MAX_BYTES, lib.ck_canonical, dialect, address, lent.text(chain_id))
+
+
 def extension_sign_bytes(chain_id: str, hrs: HRS, extension: bytes) -> bytes:
-    """See interface.Core."""
-    keep: list[Any] = []
-    out, size = ffi.new("uint8_t[]", len(extension) + CHAIN_ID_MAX_BYTES + 64), ffi.new("size_t *")
-    name = borrowed(to_wire(chain_id), keep)
-    status = lib.ck_extension_sign_bytes(name, hrs.height, hrs.round, borrowed(extension, keep), out, len(out), size)
-    check(status, "extension sign bytes")
-    return bytes(ffi.buffer(out, size[0]))
+    """Canonical vote extension. Raises: InvariantError over VOTE_EXTENSION_MAX_BYTES. See interface.Core."""
+    lent = _Lent()
+    room = min(len(extension) + SIGN_BYTES_MAX_BYTES, EXTENSION_SIGN_BYTES_MAX_BYTES)
+    return _written(
+        room, lib.ck_extension_sign_bytes, lent.text(chain_id), hrs.height, hrs.round, lent.bytes(extension)
+    )
 
 
 def parse_sign_bytes(untrusted: bytes) -> SignBytes:
-    """See interface.Core."""
-    parsed = ffi.new("ck_sign_bytes *")
-    data = ffi.from_buffer("uint8_t[]", untrusted)
-    check(lib.ck_parse_sign_bytes(data, len(untrusted), parsed), "sign bytes")
+    """Read strictly canonical bytes of either dialect. Raises: ProtocolError. See interface.Core."""
+    buffer = ffi.from_buffer("uint8_t[]", untrusted)
+    out = ffi.new("ck_sign_bytes *")
+    if lib.ck_parse_sign_bytes(buffer, len(buffer), out) != lib.CK_OK:
+        raise ProtocolError(f"{len(buffer)} bytes are not canonical sign bytes")
     return SignBytes(
-        parsed.type,
-        HRS(parsed.height, parsed.round, parsed.step),
-        Timestamp(parsed.timestamp.seconds, parsed.timestamp.nanos),
-        to_text(_bytes(parsed.chain_id)),
-        _bytes(parsed.block_hash),
+        type=out.type,
+        hrs=HRS(out.height, out.round, out.step),
+        timestamp=Timestamp(out.timestamp.seconds, out.timestamp.nanos),
+        chain_id=_text_of(out.chain_id),
+        block_hash=_bytes_of(out.block_hash),
     )
 
 
 def same_but_timestamp(a: bytes, b: bytes) -> bool:
-    """See interface.Core."""
-    return bool(lib.ck_same_but_timestamp(a, len(a), b, len(b)))
+    """Whether both are canonical and differ at most in their timestamp. See interface.Core."""
+    buffer_a, buffer_b = ffi.from_buffer("uint8_t[]", a), ffi.from_buffer("uint8_t[]", b)
+    return bool(lib.ck_same_but_timestamp(buffer_a, len(buffer_a), buffer_b, len(buffer_b)))
+
+
+class _Lent:
+    """Python bytes lent to C structs: they live as long as this object. `total`: how many."""
+
+    def __init__(self) -> None:
+        self._kept: list[Any] = []
+        self.total = 0
+
+    def bytes(self, data: bytes) -> Any:
+        """A ck_bytes that borrows `data`."""
+        buffer = ffi.from_buffer("uint8_t[]", data)
+        self.total += len(data)
+        lent = ffi.new("ck_bytes *", (buffer, len(data)))
+        self._kept += (buffer, lent)
+        return lent[0]
+
+    def text(self, text: str) -> Any:
+        try:
+            return self.bytes(text.encode("utf-8", "surrogateescape"))
+        except UnicodeEncodeError as error:
+            raise InvariantError(f"text that is no UTF-8: {error}") from error
+
+    def message(self, message: Message) -> Any:
+        """A ck_message * of `message`. Raises: InvariantError for a value that its C field cannot hold."""
+        raw = ffi.new("ck_message *")
+        self._kept.append(raw)
+        try:
+            self._fill(raw, message)
+        except OverflowError as error:
+            raise InvariantError(f"a {message.kind.name} holds a value that its field cannot: {error}") from error
+        return raw
+
+    def _fill(self, raw: Any, message: Message) -> None:
+        raw.kind = message.kind
+        raw.chain_id = self.text(message.chain_id)
+        raw.pub_key = self.bytes(message.pub_key)
+        if message.error is not None:
+            raw.has_error = 1
+            raw.error_code = message.error.code
+            raw.error_text = self.text(message.error.description)
+        if message.kind in _VOTE_KINDS and message.vote is not None:
+            raw.has_ballot = 1
+            self._fill_vote(raw.ballot, message.vote)
+        if message.kind in _PROPOSAL_KINDS and message.proposal is not None:
+            raw.has_ballot = 1
+            self._fill_shared(raw.ballot, message.proposal)
+            raw.ballot.pol_round = message.proposal.pol_round
+
+    def _fill_vote(self, raw: Any, vote: Vote) -> None:
+        self._fill_shared(raw, vote)
+        raw.validator_address = self.bytes(vote.validator_address)
+        raw.validator_index = vote.validator_index
+        raw.extension = self.bytes(vote.extension)
+        raw.extension_signature = self.bytes(vote.extension_signature)
+
+    def _fill_shared(self, raw: Any, ballot: Vote | Proposal) -> None:
+        raw.type, raw.height, raw.round = ballot.type, ballot.height, ballot.round
+        raw.block_id.hash = self.bytes(ballot.block_id.hash)
+        raw.block_id.parts_total = ballot.block_id.parts_total
+        raw.block_id.parts_hash = self.bytes(ballot.block_id.parts_hash)
+        raw.timestamp.seconds, raw.timestamp.nanos = ballot.timestamp.seconds, ballot.timestamp.nanos
+        raw.signature = self.bytes(ballot.signature)
+
+
+def _written(room: int, function: Any, *arguments: Any) -> bytes:
+    """Call an encoder that writes (out, cap, len). Raises: InvariantError when it cannot."""
+    out, length = ffi.new("uint8_t[]", room), ffi.new("size_t *")
+    try:
+        status = function(*arguments, out, room, length)
+    except OverflowError as error:
+        raise InvariantError(f"a value that its field cannot hold: {error}") from error
+    if status != lib.CK_OK:
+        raise InvariantError(f"the C core refuses to encode: status {status}, {room} bytes of room")
+    return bytes(ffi.buffer(out, length[0]))
+
+
+def _bytes_of(raw: Any) -> bytes:
+    return bytes(ffi.buffer(raw.at, raw.len)) if raw.len else b""
+
+
+def _text_of(raw: Any) -> str:
+    return _bytes_of(raw).decode("utf-8", "surrogateescape")
+
+
+def _message_from(raw: Any) -> Message:
+    kind = Kind(raw.kind)
+    error = RemoteSignerError(raw.error_code, _text_of(raw.error_text)) if raw.has_error else None
+    return Message(
+        kind=kind,
+        chain_id=_text_of(raw.chain_id),
+        pub_key=_bytes_of(raw.pub_key),
+        vote=_vote_from(raw.ballot) if raw.has_ballot and kind in _VOTE_KINDS else None,
+        proposal=_proposal_from(raw.ballot) if raw.has_ballot and kind in _PROPOSAL_KINDS else None,
+        error=error,
+    )
+
+
+def _vote_from(raw: Any) -> Vote:
+    return Vote(
+        type=raw.type,
+        height=raw.height,
+        round=raw.round,
+        block_id=_block_id_from(raw.block_id),
+        timestamp=Timestamp(raw.timestamp.seconds, raw.timestamp.nanos),
+        validator_address=_bytes_of(raw.validator_address),
+        validator_index=raw.validator_index,
+        signature=_bytes_of(raw.signature),
+        extension=_bytes_of(raw.extension),
+        extension_signature=_bytes_of(raw.extension_signature),
+    )
+
+
+def _proposal_from(raw: Any) -> Proposal:
+    return Proposal(
+        type=raw.type,
+        height=raw.height,
+        round=raw.round,
+        pol_round=raw.pol_round,
+        block_id=_block_id_from(raw.block_id),
+        timestamp=Timestamp(raw.timestamp.seconds, raw.timestamp.nanos),
+        signature=_bytes_of(raw.signature),
+    )
+
+
+def _block_id_from(raw: Any) -> BlockID:
+    return BlockID(_bytes_of(raw.hash), raw.parts_total, _bytes_of(raw.parts_hash))

@@ -1,0 +1,99 @@
+"""Judge whether a decoded request makes sense for this chain, before any rule looks at it. Pure. Twin: csrc/check.c.
+
+The reason given is the first that applies, in the order of model.Reason's numbers.
+"""
+
+from cometkms.limits import ADDRESS_BYTES, BLOCK_HASH_BYTES, VOTE_EXTENSION_MAX_BYTES
+from cometkms.model import BlockID, Dialect, Kind, Message, Proposal, Reason, SignedType, Step, Timestamp, Vote
+from cometkms.purepy.wire import NANOS_MAX, SECONDS_END, SECONDS_MIN
+
+_STEPS = {
+    SignedType.PROPOSAL: Step.PROPOSAL,
+    SignedType.PREVOTE: Step.PREVOTE,
+    SignedType.PRECOMMIT: Step.PRECOMMIT,
+}
+
+
+def judge(dialect: Dialect, chain_id: str, message: Message) -> Reason:
+    """Why this message may not be signed or answered on the configured chain; Reason.NONE if it may."""
+    match message.kind:
+        case Kind.PING_REQUEST:
+            return Reason.NONE
+        case Kind.PUB_KEY_REQUEST:
+            return _judge_chain(dialect, chain_id, message)
+        case Kind.SIGN_VOTE_REQUEST | Kind.SIGN_PROPOSAL_REQUEST:
+            reason = _judge_chain(dialect, chain_id, message)
+            if reason is not Reason.NONE:
+                return reason
+            ballot = payload(message)
+            return Reason.MISSING_PAYLOAD if ballot is None else judge_ballot(ballot)
+        case _:
+            return Reason.UNKNOWN_KIND
+
+
+def payload(message: Message) -> Vote | Proposal | None:
+    """The vote or proposal that a message of this kind carries."""
+    match message.kind:
+        case Kind.SIGN_VOTE_REQUEST | Kind.SIGNED_VOTE_RESPONSE:
+            return message.vote
+        case Kind.SIGN_PROPOSAL_REQUEST | Kind.SIGNED_PROPOSAL_RESPONSE:
+            return message.proposal
+        case _:
+            return None
+
+
+def step_of(signed_type: int) -> Step:
+    """The step at which a sensible ballot's type is signed."""
+    return _STEPS[SignedType(signed_type)]
+
+
+def is_nil(block_id: BlockID) -> bool:
+    return block_id == BlockID()
+
+
+def judge_ballot(ballot: Vote | Proposal) -> Reason:
+    """Why a vote or proposal may not be signed on any chain; Reason.NONE if it may."""
+    faults = (
+        (Reason.BAD_TYPE, not _is_sensible_type(ballot)),
+        (Reason.NEGATIVE_HEIGHT, ballot.height < 0),
+        (Reason.NEGATIVE_ROUND, ballot.round < 0),
+        (Reason.BAD_BLOCK_ID, not _is_sensible_block(ballot.block_id)),
+        (Reason.UNEXPECTED_EXTENSION, isinstance(ballot, Vote) and len(ballot.extension) > _extension_max(ballot)),
+        (Reason.BAD_TIMESTAMP, not _is_sensible_timestamp(ballot.timestamp)),
+        (Reason.BAD_POL_ROUND, isinstance(ballot, Proposal) and ballot.pol_round < -1),
+        (Reason.BAD_ADDRESS, isinstance(ballot, Vote) and len(ballot.validator_address) not in (0, ADDRESS_BYTES)),
+    )
+    return next((reason for reason, found in faults if found), Reason.NONE)
+
+
+def _judge_chain(dialect: Dialect, configured: str, message: Message) -> Reason:
+    """Amino requests carry no chain id: they are for the configured one, which must be there."""
+    asked = configured if dialect is Dialect.AMINO else message.chain_id
+    if not asked:
+        return Reason.EMPTY_CHAIN
+    return Reason.NONE if asked == configured else Reason.WRONG_CHAIN
+
+
+def _is_sensible_type(ballot: Vote | Proposal) -> bool:
+    if isinstance(ballot, Proposal):
+        return ballot.type == SignedType.PROPOSAL
+    return ballot.type in (SignedType.PREVOTE, SignedType.PRECOMMIT)
+
+
+def _is_sensible_block(block_id: BlockID) -> bool:
+    """Nil or complete; CometBFT sends nothing in between (types/block.go BlockID.IsComplete)."""
+    complete = (
+        len(block_id.hash) == BLOCK_HASH_BYTES
+        and block_id.parts_total > 0
+        and len(block_id.parts_hash) == BLOCK_HASH_BYTES
+    )
+    return complete or is_nil(block_id)
+
+
+def _extension_max(vote: Vote) -> int:
+    real_precommit = vote.type == SignedType.PRECOMMIT and not is_nil(vote.block_id)
+    return VOTE_EXTENSION_MAX_BYTES if real_precommit else 0
+
+
+def _is_sensible_timestamp(timestamp: Timestamp) -> bool:
+    return SECONDS_MIN <= timestamp.seconds < SECONDS_END and 0 <= timestamp.nanos <= NANOS_MAX
