@@ -7,7 +7,7 @@ from cometkms._native import ffi, lib
 from cometkms.errors import InvariantError, KeyFileError, OperatorError, ProtocolError
 from cometkms.interface import Buffer
 from cometkms.model import HRS
-from cometkms.native.codec import borrowed, check, to_wire
+from cometkms.native.seam import borrowed, check, to_wire
 
 
 def load_sodium() -> None:

@@ -6,20 +6,21 @@ from typing import Any
 from cometkms._native import ffi, lib
 from cometkms.errors import InvariantError
 from cometkms.interface import Frames, KeySlot
-from cometkms.limits import ERROR_TEXT_MAX_BYTES
 from cometkms.model import Dialect, Request
-from cometkms.native.codec import borrowed, check, to_request, to_text, to_wire
 from cometkms.native.crypto import NativeFrames, NativeKeySlot, slot_refusal
+from cometkms.native.seam import borrowed, bytes_of, check, cut_text, to_request, to_wire
 
 
 class NativeSession:
     """See interface.Session."""
 
-    __slots__ = ("_memory", "_request", "_s", "_signature", "_size", "inbox")
+    __slots__ = ("_chain_id", "_dialect", "_memory", "_request", "_s", "_signature", "_size", "inbox")
 
     def __init__(self, dialect: Dialect, chain_id: str, frames: NativeFrames | None, pending: bytes) -> None:
         """Takes over `frames`. The struct lives in anonymous memory: pages never touched cost nothing."""
         keep: list[Any] = []
+        self._dialect = dialect
+        self._chain_id = chain_id
         self._memory = mmap.mmap(-1, ffi.sizeof("ck_session"))
         self._s = ffi.cast("ck_session *", ffi.from_buffer(self._memory))
         self._request = ffi.new("ck_request *")
@@ -48,13 +49,8 @@ class NativeSession:
         if status != lib.CK_OK:
             check(status, "message")
         message = self._s.message
-        chain_id = message.chain_id
-        block_hash = message.ballot.block_id.hash
-        return to_request(
-            self._request,
-            to_text(bytes(ffi.buffer(chain_id.at, chain_id.len))) if chain_id.len else "",
-            bytes(ffi.buffer(block_hash.at, block_hash.len)) if block_hash.len else b"",
-        )
+        chain_id = self._chain_id if self._dialect is Dialect.AMINO else _text(bytes_of(message.chain_id))
+        return to_request(self._request, chain_id, bytes_of(message.ballot.block_id.hash))
 
     @property
     def partial(self) -> bool:
@@ -106,16 +102,14 @@ class NativeSession:
         return bytes(ffi.buffer(self._s.outbox, self._size[0]))
 
 
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
 def _c_slot(slot: KeySlot) -> Any:
     if not isinstance(slot, NativeKeySlot):
         raise InvariantError(f"a {type(slot).__name__} in a native session")
     return slot.c
-
-
-def cut_text(description: str) -> bytes:
-    """At most ERROR_TEXT_MAX_BYTES of UTF-8, cut between characters."""
-    data = description.encode("utf-8", "replace")[:ERROR_TEXT_MAX_BYTES]
-    return data.decode("utf-8", "ignore").encode()
 
 
 def session(dialect: Dialect, chain_id: str, frames: Frames | None, pending: bytes) -> NativeSession:

@@ -1,49 +1,6 @@
-/* Declarations for cffi: what cometkms/native calls. */
-enum ck_status { CK_OK, CK_MORE, CK_MALFORMED, CK_TOO_LARGE, CK_NO_ROOM, CK_BAD_TAG, CK_EXHAUSTED, CK_LOW_ORDER, CK_REFUSED,
-                 CK_NO_SODIUM, ... };
-#define CK_CHAIN_ID_MAX ...
-#define CK_HASH_BYTES ...
-#define CK_ADDRESS_BYTES ...
-#define CK_MESSAGE_MAX ...
-#define CK_RESPONSE_MAX ...
-#define CK_SIGN_BYTES_MAX ...
-#define CK_EXTENSION_SIGN_BYTES_MAX ...
-#define CK_ERROR_TEXT_MAX ...
-#define CK_FRAME_DATA ...
-#define CK_FRAME_SEALED ...
-#define CK_INBOX ...
-#define CK_QUEUE_SLOT ...
+/* csrc/sodium.h, merlin.h, frames.h, keyslot.h, session.h and ring.h as cffi reads them. */
 #define CK_RING_SLOTS ...
 #define CK_RING_PAYLOAD ...
-
-typedef struct ck_bytes { const uint8_t *at; size_t len; } ck_bytes;
-typedef struct ck_timestamp { int64_t seconds; int32_t nanos; } ck_timestamp;
-typedef struct ck_block_id { ck_bytes hash; uint32_t parts_total; ck_bytes parts_hash; } ck_block_id;
-typedef struct ck_ballot {
-    int32_t type; int64_t height; int32_t round; int32_t pol_round; ck_block_id block_id; ck_timestamp timestamp;
-    ck_bytes validator_address; int32_t validator_index; ck_bytes signature; ck_bytes extension; ck_bytes extension_signature;
-} ck_ballot;
-typedef struct ck_message {
-    int32_t kind; int32_t has_ballot; int32_t has_error; int32_t error_code; ck_bytes error_text; ck_bytes chain_id;
-    ck_bytes pub_key; ck_ballot ballot;
-} ck_message;
-typedef struct ck_request {
-    int32_t kind; int32_t reason; int64_t height; int32_t round; int32_t step; ck_timestamp timestamp;
-    uint32_t wants_extension; uint32_t sign_bytes_len; uint8_t sign_bytes[...];
-} ck_request;
-typedef struct ck_sign_bytes {
-    int32_t type; int32_t round; int64_t height; int32_t step; int32_t pol_round; ck_timestamp timestamp;
-    ck_bytes block_hash; ck_bytes chain_id; size_t timestamp_at; size_t timestamp_len;
-} ck_sign_bytes;
-
-int ck_read_length(const uint8_t *at, size_t left, size_t max, size_t *length, size_t *used);
-int ck_decode_message(int dialect, const uint8_t *body, size_t len, ck_message *out);
-int ck_encode_message(int dialect, const ck_message *message, uint8_t *out, size_t cap, size_t *len);
-void ck_check_request(int dialect, ck_bytes chain_id, const ck_message *message, ck_request *out);
-int ck_extension_sign_bytes(ck_bytes chain_id, int64_t height, int32_t round, ck_bytes extension, uint8_t *out, size_t cap,
-                            size_t *len);
-int ck_parse_sign_bytes(const uint8_t *bytes, size_t len, ck_sign_bytes *out);
-int ck_same_but_timestamp(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len);
 
 int ck_sodium_load(const char *path, char *error, size_t error_cap);
 typedef struct ck_sodium_table {
