@@ -1,0 +1,26 @@
+"""The pure-Python core: the readable twin of the C core, with the same answers. `COMETKMS_PURE=1` selects it."""
+
+from typing import Final
+
+from cometkms.purepy import codec, crypto
+from cometkms.purepy.session import session
+
+
+class PureCore:
+    """See cometkms.interface.Core."""
+
+    name = "pure"
+    decode_message = staticmethod(codec.decode_message)
+    encode_message = staticmethod(codec.encode_message)
+    check_request = staticmethod(codec.check_request)
+    extension_sign_bytes = staticmethod(codec.extension_sign_bytes)
+    parse_sign_bytes = staticmethod(codec.parse_sign_bytes)
+    same_but_timestamp = staticmethod(codec.same_but_timestamp)
+    key_schedule = staticmethod(crypto.key_schedule)
+    frames = staticmethod(crypto.PureFrames)
+    key_slot = staticmethod(crypto.key_slot)
+    verify = staticmethod(crypto.verify)
+    session = staticmethod(session)
+
+
+CORE: Final = PureCore()

@@ -1,0 +1,264 @@
+"""SecretConnection's key schedule and frames, and the key slot, in Python. The readable twin of csrc/frames.c and csrc/keyslot.c.
+
+Ciphers and curves are PyNaCl's; the validator's secret lives in memory that libsodium guards here too (by ctypes on the very file
+that PyNaCl ships), and never becomes a Python object.
+"""
+
+import ctypes
+import hashlib
+import hmac
+from functools import cache
+from importlib.util import find_spec
+from typing import Final
+
+from nacl import exceptions
+from nacl.bindings import (
+    crypto_aead_chacha20poly1305_ietf_decrypt,
+    crypto_aead_chacha20poly1305_ietf_encrypt,
+    crypto_scalarmult,
+    crypto_sign_open,
+)
+
+from cometkms.errors import InvariantError, KeyFileError, OperatorError, ProtocolError
+from cometkms.interface import Buffer
+from cometkms.limits import FRAME_DATA_BYTES, FRAME_PLAIN_BYTES, FRAME_SEALED_BYTES
+from cometkms.model import HRS, SignBytes, Step
+from cometkms.purepy import codec
+from cometkms.purepy.merlin import Merlin
+
+_TRANSCRIPT: Final = b"TENDERMINT_SECRET_CONNECTION_TRANSCRIPT_HASH"
+_KEY_INFO: Final = b"TENDERMINT_SECRET_CONNECTION_KEY_AND_CHALLENGE_GEN"
+_COUNTER_MAX: Final = (1 << 64) - 1
+_SECRET_BYTES: Final = 64
+
+
+def hkdf_sha256(secret: bytes, info: bytes, size: int) -> bytes:
+    """RFC 5869 without salt."""
+    key = hmac.digest(bytes(32), secret, hashlib.sha256)
+    out = block = b""
+    for number in range(1, -(-size // 32) + 1):
+        block = hmac.digest(key, block + info + bytes([number]), hashlib.sha256)
+        out += block
+    return out[:size]
+
+
+class PureFrames:
+    """See interface.Frames."""
+
+    def __init__(self, recv_key: bytes, send_key: bytes) -> None:
+        self.recv_key, self.send_key = recv_key, send_key
+        self._received = self._sent = 0
+        self.partial = b""
+
+    def seal(self, data: Buffer) -> bytes:
+        """See interface.Frames."""
+        data = bytes(data)
+        chunks = [data[at : at + FRAME_DATA_BYTES] for at in range(0, len(data), FRAME_DATA_BYTES)] or [b""]
+        return b"".join(self._seal_one(chunk) for chunk in chunks)
+
+    def _seal_one(self, chunk: bytes) -> bytes:
+        if self._sent == _COUNTER_MAX:
+            raise ProtocolError("frame: nonce counter exhausted")
+        plain = (len(chunk).to_bytes(4, "little") + chunk).ljust(FRAME_PLAIN_BYTES, b"\0")
+        nonce = bytes(4) + self._sent.to_bytes(8, "little")
+        self._sent += 1
+        return crypto_aead_chacha20poly1305_ietf_encrypt(plain, None, nonce, self.send_key)
+
+    def open(self, untrusted: Buffer) -> bytes:
+        """See interface.Frames."""
+        self.partial += bytes(untrusted)
+        out = b""
+        while len(self.partial) >= FRAME_SEALED_BYTES:
+            sealed, self.partial = self.partial[:FRAME_SEALED_BYTES], self.partial[FRAME_SEALED_BYTES:]
+            out += self._open_one(sealed)
+        return out
+
+    def _open_one(self, sealed: bytes) -> bytes:
+        if self._received == _COUNTER_MAX:
+            raise ProtocolError("frame: nonce counter exhausted")
+        nonce = bytes(4) + self._received.to_bytes(8, "little")
+        try:
+            plain = crypto_aead_chacha20poly1305_ietf_decrypt(sealed, None, nonce, self.recv_key)
+        except exceptions.CryptoError:
+            raise ProtocolError("frame: authentication failed") from None
+        self._received += 1
+        size = int.from_bytes(plain[:4], "little")
+        if size > FRAME_DATA_BYTES:
+            raise ProtocolError("frame: malformed")
+        return plain[4 : 4 + size]
+
+    def close(self) -> None:
+        """See interface.Frames. Python cannot wipe `bytes`; it lets go of them."""
+        self.recv_key = self.send_key = bytes(32)
+        self.partial = b""
+
+
+def key_schedule(
+    ephemeral_secret: Buffer, ephemeral_public: bytes, remote_ephemeral_public: bytes
+) -> tuple[PureFrames, bytes]:
+    """See interface.Core."""
+    if not len(ephemeral_secret) == len(ephemeral_public) == len(remote_ephemeral_public) == 32:
+        raise ProtocolError("an X25519 key has 32 bytes")
+    if ephemeral_public == remote_ephemeral_public:
+        raise ProtocolError("the peer's ephemeral key is our own, reflected")
+    try:
+        shared = crypto_scalarmult(bytes(ephemeral_secret), remote_ephemeral_public)
+    except exceptions.RuntimeError:
+        raise ProtocolError("ephemeral key: low-order public key") from None
+    lower, upper = sorted((ephemeral_public, remote_ephemeral_public))
+    transcript = Merlin(_TRANSCRIPT)
+    transcript.append(b"EPHEMERAL_LOWER_PUBLIC_KEY", lower)
+    transcript.append(b"EPHEMERAL_UPPER_PUBLIC_KEY", upper)
+    transcript.append(b"DH_SECRET", shared)
+    challenge = transcript.challenge(b"SECRET_CONNECTION_MAC", 32)
+    keys = hkdf_sha256(shared, _KEY_INFO, 96)
+    first, second = keys[:32], keys[32:64]
+    if ephemeral_public == lower:
+        return PureFrames(first, second), challenge
+    return PureFrames(second, first), challenge
+
+
+def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    """See interface.Core."""
+    if len(public_key) != 32 or len(signature) != 64:
+        return False
+    try:
+        crypto_sign_open(signature + message, public_key)
+    except exceptions.BadSignatureError:
+        return False
+    return True
+
+
+@cache
+def _sodium() -> ctypes.CDLL:
+    """libsodium's functions for guarded memory, from PyNaCl's own file. Raises: OperatorError."""
+    spec = find_spec("nacl._sodium")
+    if spec is None or spec.origin is None:
+        raise OperatorError("PyNaCl's extension nacl/_sodium is not installed; cure: pip install 'pynacl>=1.6'")
+    try:
+        library = ctypes.CDLL(spec.origin)
+        library.sodium_malloc.restype = ctypes.c_void_p
+        library.sodium_malloc.argtypes = [ctypes.c_size_t]
+        library.sodium_free.argtypes = [ctypes.c_void_p]
+        library.sodium_mprotect_readonly.argtypes = [ctypes.c_void_p]
+        library.sodium_memcmp.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]
+        library.sodium_base642bin.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_size_t] + [
+            ctypes.c_char_p,
+            ctypes.POINTER(ctypes.c_size_t),
+            ctypes.c_void_p,
+            ctypes.c_int,
+        ]
+        library.crypto_sign_ed25519_seed_keypair.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+        library.crypto_sign_ed25519_detached.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p] + [
+            ctypes.c_ulonglong,
+            ctypes.c_void_p,
+        ]
+    except (OSError, AttributeError) as error:
+        raise OperatorError(f"libsodium cannot be used: {error}; cure: pip install --force-reinstall pynacl") from error
+    if library.sodium_init() < 0:
+        raise OperatorError("sodium_init failed")
+    return library
+
+
+class PureKeySlot:
+    """See interface.KeySlot."""
+
+    def __init__(self, secret: int, public_key: bytes, chain_id: str) -> None:
+        """`secret`: address of 64 bytes from sodium_malloc, read-only."""
+        self._secret: int | None = secret
+        self.public_key = public_key
+        self.chain_id = chain_id
+        self.last_signed = HRS(0, 0, 0)
+        self._marked = b""
+
+    def __repr__(self) -> str:
+        return f"<key slot of {self.chain_id!r}>"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a key slot cannot be copied or pickled")
+
+    def raise_mark(self, hrs: HRS, sign_bytes: bytes) -> None:
+        """See interface.KeySlot."""
+        if hrs < self.last_signed or (hrs == self.last_signed and self.holds(sign_bytes)):
+            return
+        self._marked = sign_bytes if hrs > self.last_signed else b""
+        self.last_signed = hrs
+
+    def holds(self, sign_bytes: bytes) -> bool:
+        """Whether exactly these bytes stand at the mark."""
+        return bool(self._marked) and self._marked == sign_bytes
+
+    def sign(self, sign_bytes: bytes) -> bytes:
+        """See interface.KeySlot."""
+        parsed = self._parse(sign_bytes)
+        if (
+            parsed is None
+            or parsed.chain_id != self.chain_id
+            or parsed.hrs < self.last_signed
+            or (parsed.hrs == self.last_signed and not self.holds(sign_bytes))
+        ):
+            raise InvariantError(slot_refusal(self.last_signed, sign_bytes))
+        self.raise_mark(parsed.hrs, sign_bytes)
+        return self._sign(sign_bytes)
+
+    def sign_extension(self, vote_bytes: bytes, extension_bytes: bytes) -> bytes:
+        """Only beside the non-nil precommit that stands at the mark. Raises: InvariantError."""
+        parsed = self._parse(vote_bytes)
+        if parsed is None or not self.holds(vote_bytes) or parsed.hrs.step != Step.PRECOMMIT or not parsed.block_hash:
+            raise InvariantError(slot_refusal(self.last_signed, vote_bytes))
+        return self._sign(extension_bytes)
+
+    def _parse(self, sign_bytes: bytes) -> SignBytes | None:
+        if self._secret is None:
+            return None
+        try:
+            return codec.parse_sign_bytes(sign_bytes)
+        except ProtocolError:
+            return None
+
+    def _sign(self, message: bytes) -> bytes:
+        signature = ctypes.create_string_buffer(64)
+        _sodium().crypto_sign_ed25519_detached(signature, None, message, len(message), self._secret)
+        return signature.raw
+
+    def close(self) -> None:
+        """See interface.KeySlot."""
+        if self._secret is not None:
+            _sodium().sodium_free(self._secret)
+            self._secret = None
+
+
+def slot_refusal(last_signed: HRS, sign_bytes: bytes) -> str:
+    """Both sides of what the slot compared."""
+    return f"the key slot, at {tuple(last_signed)}, refuses to sign {sign_bytes.hex()}"
+
+
+def key_slot(base64_secret: bytearray, chain_id: str) -> PureKeySlot:
+    """See interface.Core."""
+    sodium = _sodium()
+    secret = sodium.sodium_malloc(_SECRET_BYTES)
+    if not secret:
+        base64_secret[:] = bytes(len(base64_secret))
+        raise KeyFileError("the private key's memory cannot be locked; cure: raise the limit of locked memory (ulimit -l)")
+    public, scratch = ctypes.create_string_buffer(32), ctypes.create_string_buffer(_SECRET_BYTES)
+    size = ctypes.c_size_t(0)
+    text = (ctypes.c_char * len(base64_secret)).from_buffer(base64_secret)
+    failed = sodium.sodium_base642bin(
+        secret, _SECRET_BYTES, text, len(base64_secret), None, ctypes.byref(size), None, 1
+    )
+    if not failed and size.value == _SECRET_BYTES:
+        sodium.crypto_sign_ed25519_seed_keypair(public, scratch, secret)
+        failed = sodium.sodium_memcmp(secret + 32, public.raw, 32)
+    else:
+        failed = -1
+    ctypes.memset(scratch, 0, _SECRET_BYTES)
+    ctypes.memset(text, 0, len(base64_secret))
+    del text
+    if failed:
+        sodium.sodium_free(secret)
+        raise KeyFileError("the private key is not base64 of 64 bytes whose second half is the public key of the first")
+    sodium.sodium_mprotect_readonly(secret)
+    return PureKeySlot(secret, public.raw, chain_id)
+
+
+__all__ = ["PureFrames", "PureKeySlot", "hkdf_sha256", "key_schedule", "key_slot", "slot_refusal", "verify"]

@@ -1,0 +1,169 @@
+"""The privval session in Python. The readable twin of csrc/session.c."""
+
+from dataclasses import replace
+
+from cometkms.errors import InvariantError, ProtocolError
+from cometkms.interface import Frames, KeySlot
+from cometkms.limits import ERROR_TEXT_MAX_BYTES, INBOX_BYTES, RESPONSE_MAX_BYTES
+from cometkms.model import (
+    Dialect,
+    Kind,
+    Message,
+    Reason,
+    RemoteSignerError,
+    Request,
+    SignedType,
+    Vote,
+)
+from cometkms.purepy import codec
+from cometkms.purepy.crypto import PureFrames, PureKeySlot, slot_refusal, verify
+
+_RESPONSES = {
+    Kind.PUB_KEY_REQUEST: Kind.PUB_KEY_RESPONSE,
+    Kind.SIGN_VOTE_REQUEST: Kind.SIGNED_VOTE_RESPONSE,
+    Kind.SIGN_PROPOSAL_REQUEST: Kind.SIGNED_PROPOSAL_RESPONSE,
+}
+
+
+class PureSession:
+    """See interface.Session."""
+
+    def __init__(self, dialect: Dialect, chain_id: str, frames: PureFrames | None, pending: bytes) -> None:
+        self._dialect = dialect
+        self._chain_id = chain_id
+        self._frames = frames
+        self._plain = pending
+        self._message: Message | None = None
+        self._request: Request | None = None
+        self._memory = bytearray(INBOX_BYTES)
+        self.inbox = memoryview(self._memory)
+
+    def received(self, size: int) -> None:
+        """See interface.Session."""
+        data = bytes(self.inbox[:size])
+        self._plain += data if self._frames is None else self._frames.open(data)
+
+    def next_request(self) -> Request | None:
+        """See interface.Session."""
+        if self._message is not None:
+            raise InvariantError("a request waits for its answer")
+        prefix = codec.read_length(self._plain)
+        if prefix is None:
+            return None
+        length, used = prefix
+        if len(self._plain) < used + length:
+            return None
+        whole, self._plain = self._plain[: used + length], self._plain[used + length :]
+        self._message = codec.decode_message(self._dialect, whole)
+        self._request = codec.check_request(self._dialect, self._chain_id, self._message)
+        return self._request
+
+    @property
+    def partial(self) -> bool:
+        """See interface.Session."""
+        return bool((self._plain and self._message is None) or (self._frames is not None and self._frames.partial))
+
+    def answer_pong(self) -> bytes:
+        """See interface.Session."""
+        self._pending(Kind.PING_REQUEST)
+        return self._finish(Message(Kind.PING_RESPONSE))
+
+    def answer_pub_key(self, public_key: bytes) -> bytes:
+        """See interface.Session."""
+        self._pending(Kind.PUB_KEY_REQUEST)
+        return self._finish(Message(Kind.PUB_KEY_RESPONSE, pub_key=public_key))
+
+    def answer_error(self, code: int, description: str) -> bytes:
+        """See interface.Session."""
+        kind = _RESPONSES.get(self._pending().kind)
+        if kind is None:
+            return self.answer_empty()
+        return self._finish(Message(kind, error=RemoteSignerError(code, cut_text(description))))
+
+    def answer_empty(self) -> bytes:
+        """See interface.Session. v0.33 panics at a response without a vote and has no empty message: it gets a pong."""
+        self._pending()
+        return self._finish(Message(Kind.PING_RESPONSE if self._dialect is Dialect.AMINO else Kind.UNKNOWN))
+
+    def answer_sign(self, slot: KeySlot, sign_bytes: bytes) -> tuple[bytes, bytes]:
+        """See interface.Session."""
+        self._must_match(slot, sign_bytes)
+        signature = slot.sign(sign_bytes)
+        return signature, self._answer_signature(slot, sign_bytes, signature)
+
+    def answer_repeat(self, slot: KeySlot, sign_bytes: bytes, signature: bytes) -> bytes:
+        """See interface.Session."""
+        self._must_match(slot, sign_bytes)
+        if not verify(slot.public_key, sign_bytes, signature):
+            raise InvariantError(slot_refusal(slot.last_signed, sign_bytes))
+        return self._answer_signature(slot, sign_bytes, signature)
+
+    def close(self) -> None:
+        """See interface.Session."""
+        if self._frames is not None:
+            self._frames.close()
+        self._plain = b""
+        self._message = self._request = None
+
+    def _pending(self, kind: Kind | None = None) -> Message:
+        if self._message is None or (kind is not None and self._message.kind is not kind):
+            raise InvariantError("answer: refused")
+        return self._message
+
+    def _must_match(self, slot: KeySlot, sign_bytes: bytes) -> None:
+        """The permit's bytes must be the pending request's, but for the timestamp."""
+        request = self._request
+        if (
+            request is None
+            or request.reason is not Reason.NONE
+            or not request.sign_bytes
+            or not codec.same_but_timestamp(request.sign_bytes, sign_bytes)
+        ):
+            raise InvariantError(slot_refusal(slot.last_signed, sign_bytes))
+
+    def _answer_signature(self, slot: KeySlot, sign_bytes: bytes, signature: bytes) -> bytes:
+        message, parsed = self._pending(), codec.parse_sign_bytes(sign_bytes)
+        if message.vote is not None:
+            vote = replace(
+                message.vote,
+                timestamp=parsed.timestamp,
+                signature=signature,
+                extension=b"",
+                extension_signature=self._sign_extension(slot, message.vote, sign_bytes),
+            )
+            return self._finish(Message(Kind.SIGNED_VOTE_RESPONSE, vote=vote))
+        if message.proposal is None:
+            raise InvariantError("answer: nothing to sign is pending")
+        proposal = replace(message.proposal, timestamp=parsed.timestamp, signature=signature)
+        return self._finish(Message(Kind.SIGNED_PROPOSAL_RESPONSE, proposal=proposal))
+
+    def _sign_extension(self, slot: KeySlot, vote: Vote, sign_bytes: bytes) -> bytes:
+        """For non-nil precommits only, also when the extension is empty; v0.33 has none."""
+        wanted = vote.type == SignedType.PRECOMMIT and vote.block_id.hash and self._dialect is Dialect.PROTO
+        if not wanted or self._request is None:
+            return b""
+        if not isinstance(slot, PureKeySlot):
+            raise InvariantError(f"a {type(slot).__name__} in a pure session")
+        extension = codec.extension_sign_bytes(self._chain_id, self._request.hrs, vote.extension)
+        return slot.sign_extension(sign_bytes, extension)
+
+    def _finish(self, answer: Message) -> bytes:
+        encoded = codec.encode_message(self._dialect, answer)
+        if len(encoded) > RESPONSE_MAX_BYTES:
+            raise InvariantError("answer: the output does not fit its bound")
+        self._message = self._request = None
+        return encoded if self._frames is None else self._frames.seal(encoded)
+
+
+def cut_text(description: str) -> str:
+    """At most ERROR_TEXT_MAX_BYTES of UTF-8, cut between characters."""
+    return description.encode("utf-8", "replace")[:ERROR_TEXT_MAX_BYTES].decode("utf-8", "ignore")
+
+
+def session(dialect: Dialect, chain_id: str, frames: Frames | None, pending: bytes) -> PureSession:
+    """See interface.Core."""
+    if frames is not None and not isinstance(frames, PureFrames):
+        raise InvariantError(f"{type(frames).__name__} in a pure session")
+    if len(chain_id.encode("utf-8", "surrogateescape")) > 64:
+        raise ProtocolError(f"the chain id {chain_id!r} is too long")
+    return PureSession(dialect, chain_id, frames, pending)
