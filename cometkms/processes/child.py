@@ -1,0 +1,109 @@
+"""What a child process gets from the supervisor, and the loop it runs."""
+
+import asyncio
+import gc
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import uvloop
+
+from cometkms.errors import CometKMSError
+from cometkms.ipc.board import Board
+from cometkms.limits import HEARTBEAT_INTERVAL_S
+
+READY = b"+"
+_LOG_EVERY_S = 0.05
+
+
+class ChildLog(Protocol):
+    """What a child's loop needs of its log."""
+
+    def error(self, event: str, **fields: object) -> None: ...
+
+    def flush(self, deadline_s: float = 0.0) -> None: ...
+
+
+class ChildContext:
+    """The supervisor's hand in a child: boot report and heartbeat."""
+
+    def __init__(self, name: str, boot_fd: int, board: Board) -> None:
+        self.name = name
+        self.board = board
+        self._boot_fd = boot_fd
+
+    @property
+    def booted(self) -> bool:
+        """Whether ready() was called."""
+        return self._boot_fd < 0
+
+    def ready(self) -> None:
+        """The child works from now on. Before this, its failure is a failure to boot and ends the node."""
+        self.beat()
+        self._report(READY)
+
+    def boot_failed(self, reason: str) -> None:
+        """Tell the supervisor why; the child exits right after."""
+        self._report(b"-" + reason.encode("utf-8", "replace")[:4000])
+
+    def _report(self, data: bytes) -> None:
+        if self._boot_fd >= 0:
+            os.write(self._boot_fd, data)
+            os.close(self._boot_fd)
+            self._boot_fd = -1
+
+    def beat(self) -> None:
+        """Called from the child's own loop."""
+        self.board.beat(self.name)
+
+
+def run_loop(context: ChildContext, main: Callable[[asyncio.Event], Awaitable[None]], log: ChildLog) -> int:
+    """Run `main(stop)` under uvloop until it returns; SIGTERM sets `stop`. Returns the exit code.
+
+    The heartbeat and the log's writing are timers of this very loop. An exception that reaches the loop ends the process with
+    its exit code: a callback that failed is never ignored.
+    """
+    failures: list[BaseException] = []
+
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        work = asyncio.current_task()
+
+        def on_exception(_loop: asyncio.AbstractEventLoop, details: dict[str, object]) -> None:
+            error = details.get("exception")
+            failures.append(error if isinstance(error, BaseException) else RuntimeError(str(details.get("message"))))
+            if work is not None:
+                work.cancel()
+
+        def beat() -> None:
+            context.beat()
+            loop.call_later(HEARTBEAT_INTERVAL_S, beat)
+
+        def write_log() -> None:
+            log.flush()
+            loop.call_later(_LOG_EVERY_S, write_log)
+
+        loop.set_exception_handler(on_exception)
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C reaches the supervisor, which stops us in order
+        beat()
+        write_log()
+        gc.collect()
+        gc.freeze()
+        await main(stop)
+
+    try:
+        uvloop.run(body())
+    except asyncio.CancelledError:
+        pass
+    except CometKMSError as error:
+        failures.append(error)
+    for failure in failures:
+        log.error("ended by a failure", kind=type(failure).__name__, why=str(failure))
+    log.flush(deadline_s=0.5)
+    if not failures:
+        return 0
+    first = failures[0]
+    return first.exit_code if isinstance(first, CometKMSError) else 70

@@ -1,0 +1,337 @@
+"""The supervisor: fork, watch, restart with back-off, stop. Holds no key, opens no socket, runs no loop and no thread.
+
+A child's life; nothing else changes its state:
+
+    IDLE     ── previous child is up ──▶ BOOTING
+    BOOTING  ── ready ──▶ RUNNING          BOOTING ── exit or silence ──▶ the node ends with the child's reason
+    RUNNING  ── exit ──▶ BACKOFF           RUNNING ── loop does not beat ──▶ SIGKILL, then as exit
+    BACKOFF  ── delay over ──▶ BOOTING
+    any      ── SIGTERM or SIGINT ──▶ STOPPING ──▶ IDLE
+
+Signals are blocked and taken synchronously (sigtimedwait): no handler ever runs. Stopping: the signer first (it answers nothing
+more), then the others; whoever is left after STOP_TIMEOUT_S is killed.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, Protocol
+
+from cometkms.errors import CometKMSError, InvariantError
+from cometkms.ipc.board import Board
+from cometkms.ipc.prctl import die_with_parent, set_name
+from cometkms.limits import HUNG_AFTER_S, STOP_TIMEOUT_S
+from cometkms.processes.child import READY, ChildContext
+from cometkms.rules.restart import next_delay_s
+
+_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
+_WATCH_S: Final = 0.1
+_BOOT_WATCH_S: Final = 0.005
+_BOOT_TIMEOUT_S: Final = 30.0
+_OWN_STALL_S: Final = 1.0  # the supervisor itself stood still (SIGSTOP, a starved machine): its children get time to beat
+INTERNAL_EXIT: Final = 70
+
+
+class State(StrEnum):
+    """See the module's picture."""
+
+    IDLE = "idle"
+    BOOTING = "booting"
+    RUNNING = "running"
+    BACKOFF = "backoff"
+    STOPPING = "stopping"
+
+
+TRANSITIONS: Final[dict[State, frozenset[State]]] = {
+    State.IDLE: frozenset({State.BOOTING, State.STOPPING}),
+    State.BOOTING: frozenset({State.RUNNING, State.STOPPING, State.IDLE}),
+    State.RUNNING: frozenset({State.BACKOFF, State.STOPPING}),
+    State.BACKOFF: frozenset({State.BOOTING, State.STOPPING, State.IDLE}),
+    State.STOPPING: frozenset({State.IDLE}),
+}
+
+
+class SupervisorLog(Protocol):
+    """What the supervisor needs of a log."""
+
+    def info(self, event: str, **fields: object) -> None: ...
+
+    def error(self, event: str, **fields: object) -> None: ...
+
+    def flush(self, deadline_s: float = 0.0) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """A child: `run(context)` is its whole life and returns its exit code. The order of the specs is the order of start."""
+
+    name: str
+    run: Callable[[ChildContext], int]
+
+
+@dataclass(slots=True)
+class _Child:
+    spec: ChildSpec
+    state: State = State.IDLE
+    pid: int = 0
+    boot_fd: int = -1
+    boot_said: bytes = b""
+    since: float = 0.0  # monotonic, of the state
+    forked_at: float = 0.0  # monotonic
+    started_at: float = 0.0  # unix time, for /status
+    restarts: int = 0
+    delay_s: float = 0.0
+    last_exit: str | None = None
+    killed_hung: bool = False
+
+
+@dataclass(slots=True)
+class _Ending:
+    """Why the node stops, and with which code."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds; tests shorten them."""
+
+    hung_after_s: float = HUNG_AFTER_S
+    stop_timeout_s: float = STOP_TIMEOUT_S
+    boot_timeout_s: float = _BOOT_TIMEOUT_S
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Runs the specs until a signal or a failed boot. `facts` go into the board's section as they are."""
+
+    specs: list[ChildSpec]
+    board: Board
+    log: SupervisorLog
+    facts: dict[str, object]
+    timing: Timing = field(default_factory=Timing)
+    _children: list[_Child] = field(init=False)
+    _ending: _Ending | None = field(init=False, default=None)
+    _mask: set[int] = field(init=False, default_factory=set)
+    _grace_until: float = field(init=False, default=0.0)
+    _published: object = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self._children = [_Child(spec) for spec in self.specs]
+
+    def run(self) -> int:
+        """Until the end; returns the node's exit code. Every child is gone by then."""
+        self._mask = {int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)}
+        last = time.monotonic()
+        try:
+            while self._ending is None:
+                self._start_due()
+                self._publish()
+                booting = any(child.state is State.BOOTING for child in self._children)
+                self._take_signal(_BOOT_WATCH_S if booting else _WATCH_S)
+                now = time.monotonic()
+                if now - last > _OWN_STALL_S:
+                    self._grace_until = now + self.timing.hung_after_s
+                last = now
+                self._reap()
+                self._watch(now)
+        finally:
+            self._stop()
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        ending = self._ending or _Ending(INTERNAL_EXIT, "internal error")
+        if ending.code == 0:
+            self.log.info("stopped", why=ending.reason)
+        else:
+            self.log.error("node ended", why=ending.reason, exit_code=ending.code)
+            print(f"Error: {ending.reason}", file=sys.stderr)
+        return ending.code
+
+    # --- starting ---
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        for child in self._children:
+            if child.state is State.IDLE:
+                self._fork(child)
+                return  # the next one starts when this one is up
+            if child.state is State.BOOTING and child.restarts == 0:
+                return
+            if child.state is State.BACKOFF and now - child.since >= child.delay_s:
+                self._fork(child)
+
+    def _fork(self, child: _Child) -> None:
+        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.board.forget_beat(child.spec.name)
+        parent = os.getpid()
+        self.log.flush(deadline_s=0.2)  # what is buffered must not be written twice
+        pid = os.fork()
+        if pid == 0:
+            os.close(reader)
+            _live(child.spec, ChildContext(child.spec.name, writer, self.board), parent, self._mask)
+        os.close(writer)
+        child.pid, child.boot_fd, child.boot_said, child.killed_hung = pid, reader, b"", False
+        child.forked_at, child.started_at = time.monotonic(), time.time()
+        self._enter(child, State.BOOTING)
+
+    # --- watching ---
+
+    def _take_signal(self, timeout_s: float) -> None:
+        info = signal.sigtimedwait(_SIGNALS, timeout_s)
+        if info is None or info.si_signo == signal.SIGCHLD:
+            return
+        name = signal.Signals(info.si_signo).name
+        if info.si_signo == signal.SIGHUP:
+            self.log.info("SIGHUP ignored", why="nothing can be reloaded without a restart in this version")
+            return
+        self._ending = _Ending(0, name)
+
+    def _reap(self) -> None:
+        for child in self._children:
+            if child.pid == 0:
+                continue
+            self._read_boot(child)
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            if pid:
+                self._on_exit(child, status)
+
+    def _read_boot(self, child: _Child) -> None:
+        if child.boot_fd < 0:
+            return
+        try:
+            said = os.read(child.boot_fd, 4096)
+        except BlockingIOError:
+            return
+        child.boot_said += said
+        if said == b"" or child.boot_said.startswith(READY):
+            os.close(child.boot_fd)
+            child.boot_fd = -1
+        if child.boot_said.startswith(READY) and child.state is State.BOOTING:
+            self._enter(child, State.RUNNING)
+            self.log.info("child running", child=child.spec.name, pid=child.pid, restarts=child.restarts)
+
+    def _on_exit(self, child: _Child, status: int) -> None:
+        self._read_boot(child)
+        if child.boot_fd >= 0:
+            os.close(child.boot_fd)
+            child.boot_fd = -1
+        code = os.waitstatus_to_exitcode(status)
+        words = "its loop hung" if child.killed_hung else describe_exit(code)
+        child.last_exit, child.pid = words, 0
+        if child.state is State.STOPPING:
+            self._enter(child, State.IDLE)
+        elif child.state is State.BOOTING:
+            self._enter(child, State.IDLE)
+            reason = child.boot_said[1:].decode("utf-8", "replace") or f"{child.spec.name} ended before it was ready: {words}"
+            self._ending = self._ending or _Ending(code if code > 0 else INTERNAL_EXIT, reason)
+        else:
+            child.delay_s = next_delay_s(child.delay_s, time.monotonic() - child.forked_at)
+            child.restarts += 1
+            self._enter(child, State.BACKOFF)
+            self.log.error("child died", child=child.spec.name, why=words, restart_in_s=child.delay_s)
+
+    def _watch(self, now: float) -> None:
+        """Kill a child whose own loop does not beat, and one that does not boot."""
+        ages = self.board.beat_ages_s()
+        for child in self._children:
+            age = ages[child.spec.name]
+            if child.state is State.BOOTING and now - child.since > self.timing.boot_timeout_s:
+                reason = f"{child.spec.name} was not ready within {self.timing.boot_timeout_s:g} s"
+                self._ending = self._ending or _Ending(INTERNAL_EXIT, reason)
+            elif (
+                child.state is State.RUNNING
+                and not child.killed_hung
+                and now > self._grace_until
+                and (age is None or age > self.timing.hung_after_s)
+            ):
+                self.log.error("child hangs", child=child.spec.name, pid=child.pid, silent_s=age)
+                child.killed_hung = True
+                os.kill(child.pid, signal.SIGKILL)
+
+    # --- stopping ---
+
+    def _stop(self) -> None:
+        until = time.monotonic() + self.timing.stop_timeout_s
+        waves = [
+            [child for child in self._children if child.spec.name == "signer"],
+            [child for child in self._children if child.spec.name != "signer"],
+        ]
+        for number, wave in enumerate(waves):
+            for child in wave:
+                if child.state is not State.IDLE or child.pid:
+                    self._ask_to_stop(child)
+            share = until if number else time.monotonic() + self.timing.stop_timeout_s / 2
+            self._wait_gone(wave, share)
+        for child in self._children:
+            if child.pid:
+                self.log.error("child killed", child=child.spec.name, why="it did not stop in time")
+                os.kill(child.pid, signal.SIGKILL)
+                _, status = os.waitpid(child.pid, 0)
+                self._on_exit(child, status)
+        self._publish()
+
+    def _ask_to_stop(self, child: _Child) -> None:
+        self._enter(child, State.STOPPING)
+        if child.pid == 0:
+            self._enter(child, State.IDLE)
+            return
+        os.kill(child.pid, signal.SIGTERM)
+        os.kill(child.pid, signal.SIGCONT)  # a frozen child can obey only when it runs
+
+    def _wait_gone(self, wave: list[_Child], until: float) -> None:
+        while any(child.pid for child in wave) and time.monotonic() < until:
+            signal.sigtimedwait({signal.SIGCHLD}, 0.01)
+            self._reap()
+
+    # --- telling ---
+
+    def _enter(self, child: _Child, state: State) -> None:
+        if state not in TRANSITIONS[child.state]:
+            raise InvariantError(f"{child.spec.name}: {child.state} cannot become {state}")
+        child.state = state
+        child.since = time.monotonic()
+
+    def _publish(self) -> None:
+        children = [
+            {
+                "name": child.spec.name,
+                "pid": child.pid,
+                "state": child.state.value,
+                "started_at": child.started_at,
+                "restarts": child.restarts,
+                "last_exit": child.last_exit,
+            }
+            for child in self._children
+        ]
+        if children != self._published:
+            self._published = children
+            self.board.section("supervisor").write({**self.facts, "pid": os.getpid(), "children": children})
+
+
+def _live(spec: ChildSpec, context: ChildContext, parent: int, mask: set[int]) -> None:
+    """A child's whole life, in the forked process. Never returns."""
+    code = INTERNAL_EXIT
+    try:
+        die_with_parent(parent)
+        set_name(f"cmkms-{spec.name}")
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        code = spec.run(context)
+    except CometKMSError as error:
+        code = error.exit_code
+        context.boot_failed(str(error))
+    except BaseException as error:  # noqa: BLE001 - the last frame of a process: it must not return into its parent's
+        context.boot_failed(f"{spec.name}: {type(error).__name__}: {error}")
+        sys.excepthook(type(error), error, error.__traceback__)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def describe_exit(code: int) -> str:
+    """In words: an exit code, or the signal that killed it."""
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
