@@ -15,13 +15,18 @@ def load() -> "Core":
     A C core that was built but does not load (libsodium's symbols missing) is an error, never a silent fallback.
     Raises: OperatorError with what is missing.
     """
-    if os.environ.get(PURE_VARIABLE, "") == "1" or not native_is_built():
+    if chosen_name() == "pure":
         from cometkms import purepy
 
         return purepy.CORE
     from cometkms import native
 
     return native.load()
+
+
+def chosen_name() -> str:
+    """ "native" or "pure": which one load() gives, without loading it."""
+    return "pure" if os.environ.get(PURE_VARIABLE, "") == "1" or not native_is_built() else "native"
 
 
 def native_is_built() -> bool:

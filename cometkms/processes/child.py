@@ -14,6 +14,9 @@ from cometkms.ipc.board import Board
 from cometkms.limits import HEARTBEAT_INTERVAL_S
 
 READY = b"+"
+#: From the supervisor alone. SIGTERM and SIGINT often reach the whole process group (systemd, a terminal's Ctrl-C): the supervisor
+#: takes them and stops its children in order, who ignore them.
+STOP_SIGNAL = signal.SIGUSR1
 _LOG_EVERY_S = 0.05
 
 
@@ -59,7 +62,7 @@ class ChildContext:
 
 
 def run_loop(context: ChildContext, main: Callable[[asyncio.Event], Awaitable[None]], log: ChildLog) -> int:
-    """Run `main(stop)` under uvloop until it returns; SIGTERM sets `stop`. Returns the exit code.
+    """Run `main(stop)` under uvloop until it returns; STOP_SIGNAL sets `stop`. Returns the exit code.
 
     The heartbeat and the log's writing are timers of this very loop. An exception that reaches the loop ends the process with
     its exit code: a callback that failed is never ignored.
@@ -86,8 +89,7 @@ def run_loop(context: ChildContext, main: Callable[[asyncio.Event], Awaitable[No
             loop.call_later(_LOG_EVERY_S, write_log)
 
         loop.set_exception_handler(on_exception)
-        loop.add_signal_handler(signal.SIGTERM, stop.set)
-        loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C reaches the supervisor, which stops us in order
+        loop.add_signal_handler(STOP_SIGNAL, stop.set)
         beat()
         write_log()
         gc.collect()

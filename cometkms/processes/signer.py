@@ -8,11 +8,12 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 from cometkms import core as cores
 from cometkms.config.schema import Chain, Settings
-from cometkms.interface import Core, Queue
+from cometkms.errors import InvariantError
+from cometkms.interface import Core, KeySlot, Queue
 from cometkms.ipc.board import Section
 from cometkms.ipc.messages import (
     Lease,
@@ -25,19 +26,17 @@ from cometkms.ipc.messages import (
     decode,
     encode,
 )
-from cometkms.ipc.prctl import forbid_core_dumps, make_undumpable
+from cometkms.ipc.prctl import make_undumpable
 from cometkms.keys.identity import load_or_create_identity
 from cometkms.keys.validator_key import address_of, load_key_slot
 from cometkms.limits import HEARTBEAT_INTERVAL_S
 from cometkms.log import Log
-from cometkms.net.dial import TcpTarget, UnixTarget
-from cometkms.processes.loop import run_child
-from cometkms.processes.supervisor import ChildContext
+from cometkms.processes.child import ChildContext, run_loop
 from cometkms.protocol.identity import Identity
 from cometkms.signing.chain import ChainSigner
 from cometkms.signing.link import ValidatorLink
 
-_LINK_CHECK_TICKS = 10  # deadlines of connections: once a second
+_LINK_CHECK_TICKS: Final = 10  # deadlines of connections: once a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,35 +51,32 @@ class SignerParts:
 
 
 def run(context: ChildContext, parts: SignerParts) -> int:
-    """The process's whole life; returns its exit code."""
-    forbid_core_dumps()
+    """The process's whole life; returns its exit code. Raises: CometKMSError when it cannot start."""
     make_undumpable()
+    log = parts.log.bind(immediate=False, module="signer")
     core = cores.load()
     identity = load_or_create_identity(parts.settings.home)
     slots = [load_key_slot(core, chain.key_file, chain.id) for chain in parts.settings.chains]
 
-    async def main(stop: asyncio.Event) -> int:
-        signer = _Signer(parts, core, identity, parts.settings.chains, slots)
+    async def main(stop: asyncio.Event) -> None:
+        signer = _Signer(parts, core, identity, slots, log)
         signer.start()
         context.ready()
-        try:
-            await stop.wait()
-        finally:
-            await signer.stop()
-        return 0
+        await stop.wait()
+        await signer.stop()
 
-    return run_child(context, main, parts.log)
+    return run_loop(context, main, log)
 
 
 class _Signer:
     """Chains and connections of one signer process, driven by its loop."""
 
-    def __init__(
-        self, parts: SignerParts, core: Core, identity: Identity, chains: Sequence[Chain], slots: Sequence[KeySlot]
-    ) -> None:
+    def __init__(self, parts: SignerParts, core: Core, identity: Identity, slots: Sequence[KeySlot], log: Log) -> None:
+        chains: tuple[Chain, ...] = parts.settings.chains
         self._parts = parts
         self._core = core
-        self._log = parts.log
+        self._log = log
+        self._published: object = None
         self._nonce = secrets.randbits(64)
         self._loop = asyncio.get_running_loop()
         self._leased = False
@@ -102,7 +98,7 @@ class _Signer:
         self._links = [
             ValidatorLink(
                 name=str(address),
-                target=_target(address),
+                target=address.target,
                 chain=signer,
                 core=core,
                 identity=identity,

@@ -25,14 +25,16 @@ from cometkms.errors import CometKMSError, InvariantError
 from cometkms.ipc.board import Board
 from cometkms.ipc.prctl import die_with_parent, set_name
 from cometkms.limits import HUNG_AFTER_S, STOP_TIMEOUT_S
-from cometkms.processes.child import READY, ChildContext
+from cometkms.processes.child import READY, STOP_SIGNAL, ChildContext
 from cometkms.rules.restart import next_delay_s
 
 _SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
 _WATCH_S: Final = 0.1
 _BOOT_WATCH_S: Final = 0.005
 _BOOT_TIMEOUT_S: Final = 30.0
-_OWN_STALL_S: Final = 1.0  # the supervisor itself stood still (SIGSTOP, a starved machine): its children get time to beat
+_OWN_STALL_S: Final = (
+    1.0  # the supervisor itself stood still (SIGSTOP, a starved machine): its children get time to beat
+)
 INTERNAL_EXIT: Final = 70
 
 
@@ -226,7 +228,10 @@ class Supervisor:
             self._enter(child, State.IDLE)
         elif child.state is State.BOOTING:
             self._enter(child, State.IDLE)
-            reason = child.boot_said[1:].decode("utf-8", "replace") or f"{child.spec.name} ended before it was ready: {words}"
+            reason = (
+                child.boot_said[1:].decode("utf-8", "replace")
+                or f"{child.spec.name} ended before it was ready: {words}"
+            )
             self._ending = self._ending or _Ending(code if code > 0 else INTERNAL_EXIT, reason)
         else:
             child.delay_s = next_delay_s(child.delay_s, time.monotonic() - child.forked_at)
@@ -279,7 +284,7 @@ class Supervisor:
         if child.pid == 0:
             self._enter(child, State.IDLE)
             return
-        os.kill(child.pid, signal.SIGTERM)
+        os.kill(child.pid, STOP_SIGNAL)
         os.kill(child.pid, signal.SIGCONT)  # a frozen child can obey only when it runs
 
     def _wait_gone(self, wave: list[_Child], until: float) -> None:
@@ -318,6 +323,8 @@ def _live(spec: ChildSpec, context: ChildContext, parent: int, mask: set[int]) -
     try:
         die_with_parent(parent)
         set_name(f"cmkms-{spec.name}")
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         code = spec.run(context)
     except CometKMSError as error:

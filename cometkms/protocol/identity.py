@@ -11,6 +11,11 @@ class Identity:
 
     key: SigningKey
 
+    @staticmethod
+    def generate() -> "Identity":
+        """A fresh one, as a validator makes at each start."""
+        return Identity(SigningKey.generate())
+
     @property
     def public_key(self) -> bytes:
         """32 bytes."""

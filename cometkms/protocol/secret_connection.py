@@ -58,10 +58,12 @@ class Handshake:
             raise ProtocolError("the handshake has no keys yet")
         return self._frames
 
+    @property
     def hello(self) -> bytes:
         """What to send first, when the dialect was given. Raises: ProtocolError if it is still to be learnt."""
+        hello = _HELLO[self.dialect] + self._public
         self._hello_sent = True
-        return _HELLO[self.dialect] + self._public
+        return hello
 
     def feed(self, untrusted: bytes) -> bytes:
         """Take what arrived; return what to send. Raises: ProtocolError: close the connection."""
@@ -73,7 +75,7 @@ class Handshake:
             if not self._take_hello():
                 return out
             if not self._hello_sent:
-                out += self.hello()
+                out += self.hello
             out += self._authenticate()
         self._take_authentication()
         return out

@@ -239,7 +239,9 @@ def key_slot(base64_secret: bytearray, chain_id: str) -> PureKeySlot:
     secret = sodium.sodium_malloc(_SECRET_BYTES)
     if not secret:
         base64_secret[:] = bytes(len(base64_secret))
-        raise KeyFileError("the private key's memory cannot be locked; cure: raise the limit of locked memory (ulimit -l)")
+        raise KeyFileError(
+            "the private key's memory cannot be locked; cure: raise the limit of locked memory (ulimit -l)"
+        )
     public, scratch = ctypes.create_string_buffer(32), ctypes.create_string_buffer(_SECRET_BYTES)
     size = ctypes.c_size_t(0)
     text = (ctypes.c_char * len(base64_secret)).from_buffer(base64_secret)

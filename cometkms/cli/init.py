@@ -1,0 +1,65 @@
+"""`cmkms init`"""
+
+import os
+
+import click
+
+from cometkms.cli.options import chosen_home, home_option
+from cometkms.config.load import KEY_NAME, STATE_NAME
+from cometkms.config.scaffold import init_home, refuse_existing
+from cometkms.config.values import check_chain_id, check_node_id, parse_listen, parse_validator
+from cometkms.keys.validator_key import write_key
+from cometkms.model import Watermark
+from cometkms.store import state_file
+
+
+@click.command("init")
+@home_option
+@click.option(
+    "--new-key", is_flag=True, help="Also make a validator key and an empty state. Only for a key that is new."
+)
+@click.option("--id", "node_id", default="node0", metavar="ID", help="Node id for config.toml.  [default: node0]")
+@click.option("--chain-id", default="", metavar="ID", help="Chain id for config.toml.")
+@click.option("--validator-addr", multiple=True, metavar="ADDR", help="Validator address for config.toml (repeatable).")
+@click.option("--http-addr", default=":8080", metavar="ADDR", help="HTTP address for config.toml.  [default: :8080]")
+def command(
+    home: str | None,  # noqa: ARG001 - kept in the context by the option's callback
+    new_key: bool,
+    node_id: str,
+    chain_id: str,
+    validator_addr: tuple[str, ...],
+    http_addr: str,
+) -> None:
+    """Make config.toml, data/ and priv/ in the home; what is there is kept as it is.
+
+    \b
+    Examples:
+      cmkms init
+      cmkms init --home /var/lib/cmkms --chain-id my-chain-1 --validator-addr tcp://10.0.0.1:26658
+      cmkms init --home /tmp/trial --new-key
+    """
+    path = chosen_home()
+    check_node_id(node_id)
+    parse_listen(http_addr)
+    if chain_id:
+        check_chain_id(chain_id)
+    for address in validator_addr:
+        parse_validator(address)
+    key_path, state_path = path / "priv" / KEY_NAME, path / "priv" / STATE_NAME
+    if new_key:
+        refuse_existing((key_path, state_path))
+    result = init_home(path, node_id=node_id, chain_id=chain_id, validator_addrs=validator_addr, http_addr=http_addr)
+    for made in result.made:
+        click.echo(f"made  {made}")
+    for kept in result.kept:
+        click.echo(f"kept  {kept}")
+    if new_key:
+        write_key(key_path, os.urandom(32))
+        state_file.save(state_path, Watermark())
+        click.echo(f"made  {key_path}\nmade  {state_path}")
+        click.echo("The key is new and not encrypted: back it up, and use it nowhere else.")
+    elif not key_path.exists():
+        click.echo(
+            f"Next: copy the validator's {KEY_NAME} and {STATE_NAME} into {path / 'priv'} (stop the old signer first)."
+        )
+    click.echo(f"Then: set chain_id and validator_addr in {path / 'config.toml'}, and run cmkms start --home {path}")

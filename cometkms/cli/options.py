@@ -1,0 +1,78 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from cometkms.config.load import Flags, default_home, load_settings
+from cometkms.config.schema import Chain, Settings
+from cometkms.errors import ConfigError
+
+EXIT_CODES: Final = """\b
+Exit codes:
+  0   done; for start: stopped by a signal
+  1   failed; for status: not healthy or not reachable
+  2   wrong usage
+  3   a setting is wrong             5   promise store or state file
+  4   a key file is wrong            6   home or address in use
+  7   a write or sync failed         70  internal error"""
+
+_HOME_KEY: Final = "cometkms.home"
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _keep_home(context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        context.meta[_HOME_KEY] = value
+    return value
+
+
+def home_option(function: F) -> F:
+    """--home, before or behind the command's name."""
+    option = click.option(
+        "--home",
+        metavar="DIR",
+        default=None,
+        callback=_keep_home,
+        is_eager=True,
+        help="The node's home directory.  [default: ~/.cmkms]",
+    )
+    return option(function)
+
+
+def chosen_home() -> Path:
+    """The home of this invocation, absolute."""
+    value = click.get_current_context().meta.get(_HOME_KEY)
+    home = Path(value).expanduser() if value else default_home()
+    return home.absolute()
+
+
+def chain_option(function: F) -> F:
+    """--chain-id where a home may hold several."""
+    option = click.option("--chain-id", metavar="ID", default=None, help="Which chain, where the home has several.")
+    return option(function)
+
+
+def load_home(chain_id: str | None = None, node_id: str | None = None) -> Settings:
+    """The home's settings, for commands that need no validator address."""
+    home = chosen_home()
+    if not home.is_dir():
+        raise ConfigError(f"{home} does not exist; cure: cmkms init --home {home}")
+    # A command on a stopped node needs the files only: what is missing for a start is filled in.
+    flags = Flags(id=node_id, chain_id=chain_id)
+    try:
+        return load_settings(home, flags)
+    except ConfigError:
+        filled = Flags(id=node_id, chain_id=chain_id or "unset", validator_addr=("tcp://127.0.0.1:1",))
+        return load_settings(home, filled, {})
+
+
+def one_chain(settings: Settings, chain_id: str | None) -> Chain:
+    """The chain that is meant. Raises: ConfigError when that is not clear."""
+    found = [chain for chain in settings.chains if chain_id in (None, chain.id)]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(chain.id for chain in settings.chains)
+    raise ConfigError(f"which chain? this home has {known}; cure: --chain-id ID")

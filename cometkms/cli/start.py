@@ -1,0 +1,55 @@
+"""`cmkms start`"""
+
+import click
+
+from cometkms.cli.options import chosen_home, home_option
+from cometkms.config.load import DEFAULT_HTTP_ADDR, DEFAULT_RAFT_ADDR, DEFAULT_TTL, Flags, load_settings
+
+
+@click.command("start")
+@home_option
+@click.option("--id", metavar="ID", help="Unique node identifier.  [default: the host's name]")
+@click.option(
+    "--raft-addr", metavar="ADDR", help=f"Address for the cluster's own traffic.  [default: {DEFAULT_RAFT_ADDR}]"
+)
+@click.option("--http-addr", metavar="ADDR", help=f"HTTP listen address.  [default: {DEFAULT_HTTP_ADDR}]")
+@click.option(
+    "--default-ttl", metavar="DURATION", help=f"Lease of the leader, as 400ms or 1s.  [default: {DEFAULT_TTL}]"
+)
+@click.option("--peer", multiple=True, metavar="ID=HOST:PORT", help="A node of the cluster (repeatable).")
+@click.option("--validator-addr", multiple=True, metavar="ADDR", help="priv_validator_laddr to dial (repeatable).")
+@click.option("--chain-id", metavar="ID", help="Chain id of the validators.")
+@click.option("--log-level", metavar="LEVEL", help="debug, info or error.  [default: info]")
+@click.option("--log-format", metavar="FORMAT", help="plain or json.  [default: plain]")
+@click.option("--allow-unsafe/--no-allow-unsafe", default=None, help="Accepted for the Go CometKMS; has no effect.")
+def command(
+    home: str | None,  # noqa: ARG001 - kept in the context by the option's callback
+    id: str | None,  # noqa: A002 - the flag's name
+    raft_addr: str | None,
+    http_addr: str | None,
+    default_ttl: str | None,
+    peer: tuple[str, ...],
+    validator_addr: tuple[str, ...],
+    chain_id: str | None,
+    log_level: str | None,
+    log_format: str | None,
+    allow_unsafe: bool | None,
+) -> int:
+    """Run the node until SIGTERM or Ctrl-C.
+
+    Every flag has a COMETKMS_* variable and a key in config.toml; a flag wins over the variable, the variable over the file.
+
+    \b
+    Examples:
+      cmkms start
+      cmkms start --validator-addr tcp://10.0.0.1:26658 --validator-addr unix:///run/privval.sock --chain-id my-chain-1
+      COMETKMS_LOG_FORMAT=json cmkms start --home /var/lib/cmkms
+    """
+    from cometkms.log import Log
+    from cometkms.processes import node
+
+    flags = Flags(
+        id, raft_addr, http_addr, default_ttl, peer, validator_addr, chain_id, log_level, log_format, allow_unsafe
+    )
+    settings = load_settings(chosen_home(), flags)
+    return node.run(settings, Log(settings.log_level, settings.log_format, node=settings.id))

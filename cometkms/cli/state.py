@@ -1,0 +1,144 @@
+"""`cmkms state`"""
+
+import json
+from pathlib import Path
+
+import click
+
+from cometkms import core as cores
+from cometkms.cli.options import chain_option, chosen_home, home_option, load_home, one_chain
+from cometkms.config.schema import Chain, Settings
+from cometkms.errors import StateError
+from cometkms.keys.validator_key import load_public_key
+from cometkms.model import HRS, Row, Watermark
+from cometkms.store import state_file
+from cometkms.store.files import write_atomically
+from cometkms.store.lock import locked_home
+from cometkms.store.node_store import ChainFiles, NodeFiles, import_mark
+from cometkms.store.promise_store import readable_marks
+
+
+def files_of(settings: Settings) -> NodeFiles:
+    """The node's durable files."""
+    chains = tuple(
+        ChainFiles(Row(load_public_key(chain.key_file), chain.id), chain.state_file) for chain in settings.chains
+    )
+    return NodeFiles.at(settings.home, settings.id, chains)
+
+
+@click.group("state")
+def command() -> None:
+    """Show, import or export the watermark: the last height, round and step promised or signed."""
+
+
+_node_id = click.option("--id", "node_id", default=None, metavar="ID", help="Node id.  [default: the home's]")
+
+
+@command.command("show")
+@home_option
+@chain_option
+@_node_id
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def show(home: str | None, chain_id: str | None, node_id: str | None, as_json: bool) -> None:  # noqa: ARG001
+    """The watermark in the promise store and in the state file. Reads only; works beside a running node.
+
+    \b
+    Examples:
+      cmkms state show
+      cmkms state show --json
+    """
+    chain = one_chain(load_home(chain_id, node_id), chain_id)
+    settings = load_home(chain_id, node_id)
+    store, in_file = _known(settings, chain)
+    if as_json:
+        click.echo(json.dumps({"chain_id": chain.id, "store": _document(store), "file": _document(in_file)}, indent=2))
+        return
+    click.echo(f"chain {chain.id}")
+    click.echo(f"store {_words(store)}")
+    click.echo(f"file  {_words(in_file)}  {chain.state_file}")
+
+
+@command.command("import")
+@home_option
+@chain_option
+@_node_id
+@click.argument("file", metavar="FILE", type=click.Path())
+def import_state(home: str | None, chain_id: str | None, node_id: str | None, file: str) -> None:  # noqa: ARG001
+    """Raise the watermark to that of another signer's priv_validator_state.json. Refuses to go lower; the node must be stopped.
+
+    \b
+    Example:
+      cmkms state import ~/.cometbft/data/priv_validator_state.json
+    """
+    settings = load_home(chain_id, node_id)
+    chain = one_chain(settings, chain_id)
+    core = cores.load()
+    mark = state_file.load(Path(file), chain.id, core.parse_sign_bytes)
+    files = files_of(settings)
+    with locked_home(chosen_home()):
+        target = files.chains[settings.chains.index(chain)]
+        imported = import_mark(files, target, mark, core)
+    click.echo(f"watermark of {chain.id}: {_words(imported)}")
+
+
+@command.command("export")
+@home_option
+@chain_option
+@_node_id
+@click.option("--out", metavar="FILE", type=click.Path(), help="Write there.  [default: standard output]")
+def export(home: str | None, chain_id: str | None, node_id: str | None, out: str | None) -> None:  # noqa: ARG001
+    """The watermark as a priv_validator_state.json for FilePV or tmkms. Stop this node before the other signer starts.
+
+    \b
+    Example:
+      cmkms state export --out ~/.cometbft/data/priv_validator_state.json
+    """
+    settings = load_home(chain_id, node_id)
+    chain = one_chain(settings, chain_id)
+    marks = [mark for mark in _known(settings, chain) if mark is not None]
+    if not marks:
+        raise StateError(f"nothing is known of {chain.id}: neither a store nor {chain.state_file}")
+    mark = max(marks, key=lambda one: (one.hrs, bool(one.signature)))
+    if mark.hrs > HRS(0, 0, 0) and not mark.signature:
+        click.echo(
+            "note: the signature at this place is not known here, so FilePV will refuse to sign there again", err=True
+        )
+    data = state_file.encode(mark)
+    if out is None:
+        click.echo(data.decode())
+    else:
+        write_atomically(Path(out), data)
+        click.echo(f"wrote {out}: {_words(mark)}")
+
+
+def _known(settings: Settings, chain: Chain) -> tuple[Watermark | None, Watermark | None]:
+    """(store, file): None where there is none."""
+    row = Row(load_public_key(chain.key_file), chain.id)
+    files = NodeFiles.at(settings.home, settings.id, ())
+    store = dict(readable_marks(files.store_path)).get(row)
+    in_file = (
+        state_file.load(chain.state_file, chain.id, cores.load().parse_sign_bytes)
+        if chain.state_file.exists()
+        else None
+    )
+    return store, in_file
+
+
+def _document(mark: Watermark | None) -> dict[str, object] | None:
+    if mark is None:
+        return None
+    known = "signed" if mark.signature else "promised" if mark.sign_bytes else "burnt"
+    return {
+        "height": mark.hrs.height,
+        "round": mark.hrs.round,
+        "step": mark.hrs.step,
+        "known": known if mark.hrs > HRS(0, 0, 0) else "nothing signed yet",
+        "signbytes": mark.sign_bytes.hex().upper(),
+    }
+
+
+def _words(mark: Watermark | None) -> str:
+    document = _document(mark)
+    if document is None:
+        return "none"
+    return f"height {document['height']} round {document['round']} step {document['step']} ({document['known']})"

@@ -1,0 +1,98 @@
+"""`cmkms status`"""
+
+import http.client
+import json
+from typing import Any
+
+import click
+
+from cometkms.cli.options import home_option, load_home
+from cometkms.config.schema import HostPort
+from cometkms.config.values import parse_listen
+from cometkms.errors import CometKMSError
+
+_TIMEOUT_S = 5.0
+_DOCUMENT_MAX_BYTES = 1 << 20
+
+
+@click.command("status")
+@home_option
+@click.option("--http-addr", metavar="ADDR", help="Where the node serves HTTP.  [default: the home's http_addr]")
+@click.option("--json", "as_json", is_flag=True, help="The node's own JSON.")
+def command(home: str | None, http_addr: str | None, as_json: bool) -> int:  # noqa: ARG001
+    """Show what a running node does. Exit code 1 if it is not healthy or cannot be reached.
+
+    \b
+    Examples:
+      cmkms status
+      cmkms status --http-addr 10.0.0.10:8080 --json
+    """
+    address = parse_listen(http_addr) if http_addr else load_home().http_addr
+    document = fetch(address)
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+    else:
+        for line in table(document):
+            click.echo(line)
+    return 0 if document.get("healthy", True) else 1
+
+
+def fetch(address: HostPort) -> dict[str, Any]:
+    """GET /status. Raises: CometKMSError if the node does not answer."""
+    host = address.host or "127.0.0.1"
+    connection = http.client.HTTPConnection(host, address.port, timeout=_TIMEOUT_S)
+    try:
+        connection.request("GET", "/status")
+        answer = connection.getresponse()
+        document = json.loads(answer.read(_DOCUMENT_MAX_BYTES))
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise CometKMSError(
+            f"no node answers at http://{host}:{address.port}/status: {error}; cure: cmkms start, or --http-addr"
+        ) from error
+    finally:
+        connection.close()
+    if not isinstance(document, dict):
+        raise CometKMSError(f"http://{host}:{address.port}/status is not a CometKMS node")
+    return document
+
+
+def table(document: dict[str, Any]) -> list[str]:
+    """The status for a person."""
+    node = document.get("node", {})
+    healthy = "healthy" if document.get("healthy", True) else "NOT HEALTHY"
+    lines = [
+        f"node      {node.get('id')}  {healthy}, {'leader' if document.get('is_leader') else 'follower'}",
+        f"          version {node.get('version')}, {node.get('core')} core, up {node.get('uptime_s') or 0:.0f} s, home {node.get('home')}",
+    ]
+    for child in document.get("children", []):
+        lines.append(
+            f"process   {child.get('name'):<7} pid {child.get('pid')}  {child.get('state')}, restarts {child.get('restarts')}"
+            + (f" (last: {child['last_exit']})" if child.get("last_exit") else "")
+        )
+    for chain in document.get("chains", []):
+        lines += _chain_lines(chain)
+    for words in [*document.get("trouble", []), *document.get("warnings", [])]:
+        lines.append(f"WARNING   {words}")
+    return lines
+
+
+def _chain_lines(chain: dict[str, Any]) -> list[str]:
+    mark = chain.get("watermark") or {}
+    counters = chain.get("counters") or {}
+    latency = chain.get("latency_us") or {}
+    refused = ", ".join(f"{reason} {count}" for reason, count in (counters.get("refused") or {}).items()) or "0"
+    lines = [
+        f"chain     {chain.get('chain_id')}  height {mark.get('height')} round {mark.get('round')} step {mark.get('step')}",
+        f"          key {chain.get('address')}",
+        f"          signed {counters.get('signed', 0)}, repeated {counters.get('repeated', 0)}, refused {refused}",
+    ]
+    if latency.get("count"):
+        lines.append(
+            f"          latency p50 {latency['p50'] / 1000:.2f} ms, p99 {latency['p99'] / 1000:.2f} ms, max {latency['max'] / 1000:.2f} ms"
+        )
+    for validator in chain.get("validators", []):
+        words = f"          validator {validator.get('addr')}  {validator.get('state')}"
+        if validator.get("state") != "connected" and validator.get("last_error"):
+            words += f" ({validator['last_error']})"
+        lines.append(words)
+    return lines

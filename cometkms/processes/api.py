@@ -1,0 +1,39 @@
+"""The api process: /healthz and /status over HTTP, from the status board.
+
+Never: sees the key; talks to the other processes; answers anything that changes something.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from cometkms.config.schema import Settings
+from cometkms.ipc.board import Board
+from cometkms.log import Log
+from cometkms.processes.child import ChildContext, run_loop
+
+
+@dataclass(frozen=True, slots=True)
+class ApiParts:
+    """What the supervisor made before the fork."""
+
+    settings: Settings
+    board: Board
+    log: Log
+
+
+def run(context: ChildContext, parts: ApiParts) -> int:
+    """The process's whole life; returns its exit code. Raises: CometKMSError when it cannot start."""
+    from cometkms.api.app import make_app
+    from cometkms.api.server import bind, serve
+
+    log = parts.log.bind(immediate=False, module="api")
+    listener = bind(parts.settings.http_addr.host, parts.settings.http_addr.port)
+
+    def on_failure(path: str, error: BaseException) -> None:
+        log.error("request failed", path=path, why=f"{type(error).__name__}: {error}")
+
+    async def main(stop: asyncio.Event) -> None:
+        app = make_app(parts.board, on_failure)
+        await serve(app, listener, stop, context.ready, lambda what: log.error("http server", what=what))
+
+    return run_loop(context, main, log)

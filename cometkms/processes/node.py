@@ -1,0 +1,61 @@
+"""`cmkms start`: preflight, shared memory, then the supervisor with its children."""
+
+import os
+import platform
+import time
+
+from cometkms import __version__
+from cometkms import core as cores
+from cometkms.config.schema import Settings, require_single_node
+from cometkms.ipc.board import Board
+from cometkms.ipc.queues import make_queue
+from cometkms.log import Log
+from cometkms.processes import api, signer, state
+from cometkms.processes.supervisor import ChildSpec, Supervisor
+from cometkms.store.lock import lock_home
+
+_CHILDREN = ("state", "signer", "api")
+
+
+def run(settings: Settings, log: Log) -> int:
+    """Until a signal or a failure; returns the exit code. Raises: OperatorError before anything was started."""
+    require_single_node(settings)
+    core_name = cores.chosen_name()
+    lock = lock_home(settings.home)
+    try:
+        state.node_files(settings)  # every key file is there, readable and ours alone
+        _say_hello(settings, core_name, log)
+        board = Board(("supervisor", *_CHILDREN), _CHILDREN)
+        requests, permits = make_queue(core_name), make_queue(core_name)
+        state_parts = state.StateParts(settings, requests, permits, board.section("state"), log)
+        signer_parts = signer.SignerParts(settings, requests, permits, board.section("signer"), log)
+        api_parts = api.ApiParts(settings, board, log)
+        facts: dict[str, object] = {"version": __version__, "home": str(settings.home), "started_at": time.time()}
+        specs = [
+            ChildSpec("state", lambda context: state.run(context, state_parts)),
+            ChildSpec("signer", lambda context: signer.run(context, signer_parts)),
+            ChildSpec("api", lambda context: api.run(context, api_parts)),
+        ]
+        return Supervisor(specs, board, log.bind(module="supervisor"), facts).run()
+    finally:
+        os.close(lock)
+
+
+def _say_hello(settings: Settings, core_name: str, log: Log) -> None:
+    log.info(
+        "cmkms starts",
+        version=__version__,
+        id=settings.id,
+        home=str(settings.home),
+        core=core_name,
+        python=platform.python_version(),
+        http=str(settings.http_addr),
+        chains=tuple(chain.id for chain in settings.chains),
+    )
+    if core_name == "pure":
+        log.warning(
+            "the pure-Python core runs: slower, and without the shared-memory ring",
+            cure="build the C core (a C compiler, then pip install .)",
+        )
+    if settings.allow_unsafe:
+        log.warning("allow_unsafe has no effect", why="this program has no unsafe APIs")
