@@ -97,7 +97,7 @@ def extension_sign_bytes(chain_id: str, hrs: HRS, extension: bytes) -> bytes:
 
 
 def _require(name: str, value: int, allowed: range) -> None:
-    if value not in allowed:
+    if not allowed.start <= value < allowed.stop:  # `in` walks the whole range for an IntEnum
         raise InvariantError(f"{name} is {value}, its field holds {allowed.start} to {allowed.stop - 1}")
 
 
