@@ -131,8 +131,12 @@ class Queue(Protocol):
         """Readable when there may be something to pop (consumer's side)."""
         ...
 
-    def push(self, message: bytes) -> bool:
-        """Append and wake the consumer. False, with nothing written, when the queue is full."""
+    def push(self, message: bytes, *, wake: bool = True) -> bool:
+        """Append and wake the consumer (or leave it to find the message by itself). False, with nothing written, when full."""
+        ...
+
+    def wake(self) -> None:
+        """Wake the consumer."""
         ...
 
     def pop(self) -> bytes | None:
@@ -140,6 +144,10 @@ class Queue(Protocol):
 
         Raises: InvariantError when the other side wrote something impossible.
         """
+        ...
+
+    def spin(self, ns: int) -> bool:
+        """Wait up to `ns` nanoseconds without giving up the CPU; whether there is something to pop."""
         ...
 
     def discard(self) -> int:

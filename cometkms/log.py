@@ -12,6 +12,7 @@ import os
 import select
 import time
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Final
@@ -41,6 +42,12 @@ class Log:
         self._queue: deque[tuple[float, str, str, dict[str, object]]] = deque()
         self._pending = b""
         self._dropped = 0
+        self._wake: Callable[[Callable[[], None]], object] | None = None
+        self._woken = False
+
+    def attach(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+        """Write events from the loop, as soon as it has nothing better to do."""
+        self._wake = call_soon
 
     def bind(self, *, immediate: bool | None = None, **fields: object) -> "Log":
         """A log of the same kind with more fields and a queue of its own."""
@@ -75,9 +82,13 @@ class Log:
         self._queue.append((time.time(), level, event, fields))
         if self._immediate:
             self.flush(deadline_s=1.0)
+        elif self._wake is not None and not self._woken:
+            self._woken = True
+            self._wake(self.flush)
 
     def flush(self, deadline_s: float = 0.0) -> None:
         """Write what the descriptor takes; wait up to `deadline_s` for it to take all."""
+        self._woken = False
         until = time.monotonic() + deadline_s
         while self._queue or self._pending:
             if not self._pending:

@@ -6,6 +6,32 @@
 #include "ring.h"
 
 #include <string.h>
+#include <time.h>
+
+static void relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static uint64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+int ck_ring_await(ck_ring *ring, uint64_t ns) {
+    const uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed), started = now_ns();
+    do {
+        for (unsigned i = 0; i < 64; i++) {
+            if (atomic_load_explicit(&ring->tail, memory_order_acquire) != head) return 1;
+            relax();
+        }
+    } while (now_ns() - started < ns);
+    return 0;
+}
 
 size_t ck_ring_size(void) { return sizeof(ck_ring); }
 

@@ -28,16 +28,21 @@ class RingQueue:
         """See interface.Queue."""
         return self._wake
 
-    def push(self, message: bytes) -> bool:
+    def push(self, message: bytes, *, wake: bool = True) -> bool:
         """See interface.Queue. Raises: InvariantError for an impossible length or corrupt indices."""
         status = lib.ck_ring_push(self._ring, message, len(message))
         if status == lib.CK_NO_ROOM:
             return False
         if status != lib.CK_OK:
             raise InvariantError(f"the ring refuses a message of {len(message)} bytes")
+        if wake:
+            self.wake()
+        return True
+
+    def wake(self) -> None:
+        """See interface.Queue."""
         with contextlib.suppress(BlockingIOError):  # the counter is full of unread wake-ups: awake it is
             os.eventfd_write(self._wake, 1)
-        return True
 
     def pop(self) -> bytes | None:
         """See interface.Queue."""
@@ -55,6 +60,10 @@ class RingQueue:
         if status != lib.CK_OK:
             raise InvariantError("the ring holds an impossible message")
         return bytes(ffi.buffer(self._out, self._size[0]))
+
+    def spin(self, ns: int) -> bool:
+        """See interface.Queue."""
+        return bool(lib.ck_ring_await(self._ring, ns))
 
     def discard(self) -> int:
         """See interface.Queue."""

@@ -25,6 +25,8 @@ class ChildLog(Protocol):
 
     def error(self, event: str, **fields: object) -> None: ...
 
+    def attach(self, call_soon: Callable[[Callable[[], None]], object]) -> None: ...
+
     def flush(self, deadline_s: float = 0.0) -> None: ...
 
 
@@ -90,6 +92,7 @@ def run_loop(context: ChildContext, main: Callable[[asyncio.Event], Awaitable[No
 
         loop.set_exception_handler(on_exception)
         loop.add_signal_handler(STOP_SIGNAL, stop.set)
+        log.attach(loop.call_soon)
         beat()
         write_log()
         gc.collect()

@@ -21,6 +21,7 @@ from cometkms.ipc.messages import (
     PermitGranted,
     QueueMessage,
     ReserveRefused,
+    Signed,
     SignerHello,
     StateHello,
     decode,
@@ -29,7 +30,7 @@ from cometkms.ipc.messages import (
 from cometkms.ipc.prctl import make_undumpable
 from cometkms.keys.identity import load_or_create_identity
 from cometkms.keys.validator_key import address_of, load_key_slot
-from cometkms.limits import HEARTBEAT_INTERVAL_S
+from cometkms.limits import HEARTBEAT_INTERVAL_S, PERMIT_SPIN_NS, REQUEST_SPIN_NS
 from cometkms.log import Log
 from cometkms.processes.child import ChildContext, run_loop
 from cometkms.protocol.identity import Identity
@@ -37,6 +38,7 @@ from cometkms.signing.chain import ChainSigner
 from cometkms.signing.link import ValidatorLink
 
 _LINK_CHECK_TICKS: Final = 10  # deadlines of connections: once a second
+_REPORT_DELAY_S: Final = 0.002  # a report must not compete with the answer it follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class _Signer:
         self._core = core
         self._log = log
         self._published: object = None
+        self._waking: asyncio.TimerHandle | None = None
         self._nonce = secrets.randbits(64)
         self._loop = asyncio.get_running_loop()
         self._leased = False
@@ -102,6 +105,8 @@ class _Signer:
                 chain=signer,
                 core=core,
                 identity=identity,
+                settle=self._settle,
+                spin_ns=REQUEST_SPIN_NS if len(chains) == 1 else 0,
                 log=self._log,
             )
             for chain, signer in zip(chains, self._chains, strict=True)
@@ -124,7 +129,20 @@ class _Signer:
         self._publish()
 
     def _send(self, message: QueueMessage) -> bool:
+        if isinstance(message, Signed):  # the state process finds it with the next request, or is woken a little later
+            if self._waking is None:
+                self._waking = self._loop.call_later(_REPORT_DELAY_S, self._wake_state)
+            return self._parts.requests.push(encode(message), wake=False)
         return self._parts.requests.push(encode(message))
+
+    def _wake_state(self) -> None:
+        self._waking = None
+        self._parts.requests.wake()
+
+    def _settle(self) -> None:
+        """Spin for the permit of the request just taken. Not with several chains: their requests would wait."""
+        if len(self._chains) == 1 and self._parts.permits.spin(PERMIT_SPIN_NS):
+            self._on_messages()
 
     def _on_messages(self) -> None:
         while (untrusted := self._parts.permits.pop()) is not None:

@@ -3,8 +3,8 @@
 Never: sees the validator key; opens a socket; answers before the store is durable.
 
 The store's write and sync happen in the loop, on purpose: nothing else this process does may overtake them. A state file follows
-each signature after the reply, written by one helper thread, and at most ten times a second a chain: a validator at its own pace
-finds it in step within milliseconds, a burst of requests does not pay for it.
+each signature after the reply, written by one helper thread as soon as no request has come for `_FILE_QUIET_S`, and at least every
+`_FILE_LATEST_S`: a validator at its own pace finds it in step within milliseconds, a burst of requests does not pay for it.
 """
 
 import asyncio
@@ -44,7 +44,8 @@ from cometkms.promises.acceptor import Acceptor
 from cometkms.store import state_file
 from cometkms.store.node_store import ChainFiles, NodeFiles, OpenedNode, open_node
 
-_FILE_INTERVAL_S: Final = 0.1
+_FILE_QUIET_S: Final = 0.01
+_FILE_LATEST_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ class _State:
         ]
         self.writer = ThreadPoolExecutor(1, thread_name_prefix="state-files")
         self._changed = True
+        self.asked_at = 0.0  # loop time of the last request
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -148,6 +150,7 @@ class _State:
     def _reserve(self, asked: Reserve) -> None:
         """Promise durably, then permit. A StoreFailure ends this process: no answer is better than a wrong one."""
         started_ns = time.monotonic_ns()
+        self.asked_at = self._loop.time()
         try:
             outcome = self._acceptor.reserve(self._opened.rows[asked.row], asked.hrs, asked.sign_bytes)
         except ProtocolError as error:
@@ -222,23 +225,27 @@ class _StateFile:
         self._public_key = public_key
         self._written = signed
         self._writing: Future[None] | None = None
-        self._next_at = 0.0
+        self._behind_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def on_signed(self, mark: Watermark) -> None:
         """A signature left. Never lowers what is known."""
         if mark.hrs > self.signed.hrs or (mark.hrs == self.signed.hrs and not self.signed.signature):
+            if self.signed is self._written:
+                self._behind_since = self._state.loop.time()
             self.signed = mark
             self._schedule()
 
     def _schedule(self) -> None:
         if self._timer is None and self._writing is None:
-            delay = max(0.0, self._next_at - self._state.loop.time())
-            self._timer = self._state.loop.call_later(delay, self._start)
+            self._timer = self._state.loop.call_later(_FILE_QUIET_S, self._start)
 
     def _start(self) -> None:
         self._timer = None
-        self._next_at = self._state.loop.time() + _FILE_INTERVAL_S
+        now = self._state.loop.time()
+        if now - self._state.asked_at < _FILE_QUIET_S and now - self._behind_since < _FILE_LATEST_S:
+            self._schedule()
+            return
         self._writing = self._state.writer.submit(self._write, self.signed)
         self._writing.add_done_callback(lambda future: self._state.loop.call_soon_threadsafe(self._on_written, future))
 
@@ -254,7 +261,8 @@ class _StateFile:
         error = future.exception()
         if error is not None:
             self._state.fail(error)
-        elif self._written != self.signed:
+        elif self._written is not self.signed:
+            self._behind_since = self._state.loop.time()
             self._schedule()
 
     def finish(self) -> None:

@@ -1,5 +1,6 @@
 """The queue without shared memory: a SOCK_SEQPACKET socket pair. Twin of cometkms/native/queue.py."""
 
+import select
 import socket
 
 from cometkms.errors import InvariantError
@@ -20,7 +21,7 @@ class SocketQueue:
         """See interface.Queue."""
         return self._reader.fileno()
 
-    def push(self, message: bytes) -> bool:
+    def push(self, message: bytes, *, wake: bool = True) -> bool:  # noqa: ARG002 - a socket always wakes
         """See interface.Queue. Raises: InvariantError for an impossible length."""
         if not 0 < len(message) <= _PAYLOAD_MAX:
             raise InvariantError(f"the queue refuses a message of {len(message)} bytes")
@@ -29,6 +30,9 @@ class SocketQueue:
         except BlockingIOError:
             return False
         return True
+
+    def wake(self) -> None:
+        """See interface.Queue. push() did it."""
 
     def pop(self) -> bytes | None:
         """See interface.Queue."""
@@ -39,6 +43,10 @@ class SocketQueue:
         if not 0 < len(message) <= _PAYLOAD_MAX:
             raise InvariantError(f"the queue holds an impossible message of {len(message)} bytes")
         return message
+
+    def spin(self, ns: int) -> bool:
+        """See interface.Queue. Waits in poll(): Python has nothing cheaper."""
+        return bool(select.select([self._reader], [], [], ns / 1e9)[0])
 
     def discard(self) -> int:
         """See interface.Queue."""

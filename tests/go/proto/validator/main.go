@@ -1,0 +1,256 @@
+// A validator's end of privval, as CometBFT itself makes it: SignerListenerEndpoint and SignerClient. Reads one JSON request a line
+// from standard input, writes one JSON answer a line. The same file is built against v0.38 and v0.40.
+package main
+
+import (
+	"bufio"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sort"
+	"time"
+
+	"github.com/cometbft/cometbft/crypto"
+	"github.com/cometbft/cometbft/libs/log"
+	"github.com/cometbft/cometbft/privval"
+	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
+	"github.com/cometbft/cometbft/types"
+)
+
+type request struct {
+	Cmd       string `json:"cmd"`
+	Target    string `json:"target"` // "" = the signer; "filepv" = an in-process FilePV
+	Chain     string `json:"chain"`
+	Type      int32  `json:"type"`
+	Height    int64  `json:"height"`
+	Round     int32  `json:"round"`
+	PolRound  int32  `json:"pol_round"`
+	Hash      string `json:"hash"`
+	Total     uint32 `json:"total"`
+	Parts     string `json:"parts"`
+	Seconds   int64  `json:"seconds"`
+	Nanos     int64  `json:"nanos"`
+	Address   string `json:"address"`
+	Extension string `json:"extension"`
+	KeyFile   string `json:"key_file"`
+	StateFile string `json:"state_file"`
+	Heights   int64  `json:"heights"`
+	Warmup    int64  `json:"warmup"`
+	PauseUs   int64  `json:"pause_us"`
+}
+
+type answer struct {
+	Error              string  `json:"error,omitempty"`
+	Remote             bool    `json:"remote,omitempty"` // a RemoteSignerError: final
+	PubKey             string  `json:"pub_key,omitempty"`
+	Signature          string  `json:"signature,omitempty"`
+	ExtensionSignature string  `json:"extension_signature,omitempty"`
+	Seconds            int64   `json:"seconds"`
+	Nanos              int64   `json:"nanos"`
+	Verified           bool    `json:"verified"`
+	Ns                 []int64 `json:"ns,omitempty"`
+	TookNs             int64   `json:"took_ns,omitempty"`
+}
+
+type validator struct {
+	client *privval.SignerClient
+	filePV *privval.FilePV
+	pubKey crypto.PubKey
+	chain  string
+}
+
+func main() {
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: validator ADDRESS CHAIN")
+		os.Exit(2)
+	}
+	endpoint, err := privval.NewSignerListener(os.Args[1], log.NewNopLogger())
+	must(err)
+	client, err := privval.NewSignerClient(endpoint, os.Args[2])
+	must(err)
+	v := &validator{client: client, chain: os.Args[2]}
+	fmt.Println(`{"listening":true}`)
+	lines := bufio.NewReaderSize(os.Stdin, 8<<20)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err != nil {
+			return
+		}
+		var r request
+		must(json.Unmarshal(line, &r))
+		started := time.Now()
+		a := v.do(&r)
+		a.TookNs = time.Since(started).Nanoseconds()
+		out, err := json.Marshal(a)
+		must(err)
+		fmt.Println(string(out))
+	}
+}
+
+func (v *validator) do(r *request) answer {
+	if r.Chain == "" {
+		r.Chain = v.chain
+	}
+	switch r.Cmd {
+	case "pub_key":
+		key, err := v.client.GetPubKey()
+		if err != nil {
+			return failed(err)
+		}
+		v.pubKey = key
+		return answer{PubKey: hex.EncodeToString(key.Bytes()), Verified: true}
+	case "ping":
+		if err := v.client.Ping(); err != nil {
+			return failed(err)
+		}
+		return answer{Verified: true}
+	case "filepv":
+		v.filePV = privval.LoadFilePVEmptyState(r.KeyFile, r.StateFile)
+		return answer{Verified: true}
+	case "sign":
+		if r.Type == int32(cmtproto.ProposalType) {
+			return v.signProposal(r)
+		}
+		return v.signVote(r)
+	case "bench":
+		return v.bench(r)
+	}
+	return failed(fmt.Errorf("unknown command %q", r.Cmd))
+}
+
+func (v *validator) target(r *request) types.PrivValidator {
+	if r.Target == "filepv" {
+		return v.filePV
+	}
+	return v.client
+}
+
+func (r *request) blockID() cmtproto.BlockID {
+	return cmtproto.BlockID{
+		Hash:          unhex(r.Hash),
+		PartSetHeader: cmtproto.PartSetHeader{Total: r.Total, Hash: unhex(r.Parts)},
+	}
+}
+
+func (v *validator) signVote(r *request) answer {
+	vote := &cmtproto.Vote{
+		Type: cmtproto.SignedMsgType(r.Type), Height: r.Height, Round: r.Round, BlockID: r.blockID(),
+		Timestamp: time.Unix(r.Seconds, r.Nanos).UTC(), ValidatorAddress: unhex(r.Address), Extension: unhex(r.Extension),
+	}
+	asked := *vote
+	if err := v.target(r).SignVote(r.Chain, vote); err != nil {
+		return failed(err)
+	}
+	signed := asked
+	signed.Timestamp = vote.Timestamp
+	ok := v.pubKey.VerifySignature(types.VoteSignBytes(r.Chain, &signed), vote.Signature)
+	wants := asked.Type == cmtproto.PrecommitType && len(asked.BlockID.Hash) > 0
+	if wants {
+		ok = ok && v.pubKey.VerifySignature(types.VoteExtensionSignBytes(r.Chain, &asked), vote.ExtensionSignature)
+	} else {
+		ok = ok && len(vote.ExtensionSignature) == 0
+	}
+	return answer{
+		Signature: hex.EncodeToString(vote.Signature), ExtensionSignature: hex.EncodeToString(vote.ExtensionSignature),
+		Seconds: vote.Timestamp.Unix(), Nanos: int64(vote.Timestamp.Nanosecond()), Verified: ok,
+	}
+}
+
+func (v *validator) signProposal(r *request) answer {
+	proposal := &cmtproto.Proposal{
+		Type: cmtproto.ProposalType, Height: r.Height, Round: r.Round, PolRound: r.PolRound, BlockID: r.blockID(),
+		Timestamp: time.Unix(r.Seconds, r.Nanos).UTC(),
+	}
+	asked := *proposal
+	if err := v.target(r).SignProposal(r.Chain, proposal); err != nil {
+		return failed(err)
+	}
+	asked.Timestamp = proposal.Timestamp
+	return answer{
+		Signature: hex.EncodeToString(proposal.Signature), Seconds: proposal.Timestamp.Unix(),
+		Nanos: int64(proposal.Timestamp.Nanosecond()), Verified: v.pubKey.VerifySignature(types.ProposalSignBytes(r.Chain, &asked), proposal.Signature),
+	}
+}
+
+// bench asks for proposal, prevote and precommit of `heights` heights, one after the other, and verifies every signature.
+func (v *validator) bench(r *request) answer {
+	times := make([]int64, 0, 3*r.Heights)
+	block := request{Hash: fixed(1), Total: 1, Parts: fixed(2), PolRound: -1, Chain: r.Chain, Address: fixed(3)[:40]}
+	for i := int64(0); i < r.Warmup+r.Heights; i++ {
+		for _, kind := range []int32{int32(cmtproto.ProposalType), int32(cmtproto.PrevoteType), int32(cmtproto.PrecommitType)} {
+			one := block
+			one.Cmd, one.Type, one.Height = "sign", kind, r.Height+i
+			now := time.Now()
+			one.Seconds, one.Nanos = now.Unix(), int64(now.Nanosecond())
+			a := v.timed(&one)
+			if a.Error != "" || !a.Verified {
+				return failed(fmt.Errorf("height %d type %d: %s, verified %v", one.Height, kind, a.Error, a.Verified))
+			}
+			if i >= r.Warmup {
+				times = append(times, a.TookNs)
+			}
+			if r.PauseUs > 0 {
+				time.Sleep(time.Duration(r.PauseUs) * time.Microsecond)
+			}
+		}
+	}
+	sort.Slice(times, func(i, j int) bool { return times[i] < times[j] })
+	return answer{Ns: times, Verified: true}
+}
+
+// timed measures the round trip alone, not the verification.
+func (v *validator) timed(r *request) answer {
+	vote := &cmtproto.Vote{
+		Type: cmtproto.SignedMsgType(r.Type), Height: r.Height, Round: r.Round, BlockID: r.blockID(),
+		Timestamp: time.Unix(r.Seconds, r.Nanos).UTC(), ValidatorAddress: unhex(r.Address),
+	}
+	proposal := &cmtproto.Proposal{
+		Type: cmtproto.ProposalType, Height: r.Height, Round: r.Round, PolRound: r.PolRound, BlockID: r.blockID(), Timestamp: vote.Timestamp,
+	}
+	var err error
+	var verified bool
+	var took time.Duration
+	started := time.Now()
+	if r.Type == int32(cmtproto.ProposalType) {
+		err = v.client.SignProposal(r.Chain, proposal)
+		took = time.Since(started)
+		verified = err == nil && v.pubKey.VerifySignature(types.ProposalSignBytes(r.Chain, proposal), proposal.Signature)
+	} else {
+		err = v.client.SignVote(r.Chain, vote)
+		took = time.Since(started)
+		verified = err == nil && v.pubKey.VerifySignature(types.VoteSignBytes(r.Chain, vote), vote.Signature)
+	}
+	a := answer{Verified: verified, TookNs: took.Nanoseconds()}
+	if err != nil {
+		a.Error = err.Error()
+	}
+	return a
+}
+
+func failed(err error) answer {
+	var remote *privval.RemoteSignerError
+	return answer{Error: err.Error(), Remote: errors.As(err, &remote)}
+}
+
+func fixed(b byte) string {
+	out := make([]byte, 32)
+	for i := range out {
+		out[i] = b
+	}
+	return hex.EncodeToString(out)
+}
+
+func unhex(s string) []byte {
+	out, err := hex.DecodeString(s)
+	must(err)
+	return out
+}
+
+func must(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
