@@ -12,7 +12,7 @@ class OptionalBuildExt(build_ext):
     def run(self) -> None:
         try:
             super().run()
-        except Exception as error:  # any compiler's or linker's failure has its own type
+        except Exception as error:  # noqa: BLE001 - any compiler's or linker's failure has its own type
             print(f"cometkms: the C core was not built ({error}); the pure-Python twin will run", file=sys.stderr)
 
 

@@ -25,8 +25,7 @@ class Histogram:
         counts = self._counts
         counts[min(index, len(counts) - 1)] += 1
         self.count += 1
-        if value > self.max_ns:
-            self.max_ns = value
+        self.max_ns = max(self.max_ns, value)
 
     def quantile_ns(self, fraction: float) -> int:
         """The upper edge of the bucket that holds the quantile, at most the maximum seen; 0 when nothing was counted."""

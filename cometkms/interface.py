@@ -7,7 +7,6 @@ from typing import Protocol, TypeAlias
 
 from cometkms.model import HRS, Dialect, Message, Request, SignBytes
 
-
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 

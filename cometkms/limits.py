@@ -31,7 +31,9 @@ IDLE_TIMEOUT_S: Final = 30.0  # validators ping every 3.3 s; nine lost pings is 
 WRITE_TIMEOUT_S: Final = 10.0
 CONNECT_TIMEOUT_S: Final = 3.0
 PERMIT_TIMEOUT_S: Final = 2.0  # below CometBFT's 5 s read timeout, so that an empty answer still reaches it
-PERMIT_SPIN_NS: Final = 400_000  # a permit is a disk's sync away: spinning so long saves a sleep and a wake-up (docs/PERFORMANCE.md)
+PERMIT_SPIN_NS: Final = (
+    400_000  # a permit is a disk's sync away: spinning so long saves a sleep and a wake-up (docs/PERFORMANCE.md)
+)
 REQUEST_SPIN_NS: Final = 100_000  # likewise for a validator's next request; at its real pace this is 0.03 % of a core
 TURN_MAX_NS: Final = 2_000_000  # a connection's longest turn in the loop
 REDIAL_MIN_S: Final = 0.05

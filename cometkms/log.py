@@ -51,10 +51,9 @@ class Log:
 
     def bind(self, *, immediate: bool | None = None, **fields: object) -> "Log":
         """A log of the same kind with more fields and a queue of its own."""
-        child = Log(
-            fd=self._fd, immediate=self._immediate if immediate is None else immediate, **{**self._fields, **fields}
-        )
+        child = Log(fd=self._fd, immediate=self._immediate if immediate is None else immediate)
         child._threshold, child._json = self._threshold, self._json
+        child._fields = {**self._fields, **{key: _plain(value) for key, value in fields.items()}}
         return child
 
     def debug(self, event: str, **fields: object) -> None:

@@ -184,6 +184,9 @@ class SignBytes:
     block_hash: bytes
 
 
+_NO_PLACE = HRS(0, 0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Watermark:
     """The last place signed or promised in a row.
@@ -192,7 +195,7 @@ class Watermark:
     signature b"": promised, not known to be signed.
     """
 
-    hrs: HRS = HRS(0, 0, 0)
+    hrs: HRS = _NO_PLACE
     sign_bytes: bytes = b""
     signature: bytes = b""
 

@@ -12,7 +12,7 @@ from cometkms.errors import CometKMSError
 
 @click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @home_option
-def cli(home: str | None) -> None:  # noqa: ARG001 - kept in the context by the option's callback
+def cli(home: str | None) -> None:
     """CometKMS: a key management service for CometBFT validators.
 
     Every signature's watermark is on disk before the signature exists.

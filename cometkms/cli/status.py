@@ -1,6 +1,5 @@
 """`cmkms status`"""
 
-import http.client
 import json
 from typing import Any
 
@@ -39,6 +38,8 @@ def command(home: str | None, http_addr: str | None, as_json: bool) -> int:  # n
 
 def fetch(address: HostPort) -> dict[str, Any]:
     """GET /status. Raises: CometKMSError if the node does not answer."""
+    import http.client  # here: no other command pays for it
+
     host = address.host or "127.0.0.1"
     connection = http.client.HTTPConnection(host, address.port, timeout=_TIMEOUT_S)
     try:

@@ -2,7 +2,6 @@
 
 import json
 import platform
-from importlib.metadata import version as package_version
 
 import click
 
@@ -21,6 +20,8 @@ def command(as_json: bool) -> None:
     Example:
       cmkms version --json
     """
+    from importlib.metadata import version as package_version
+
     facts = {
         "version": __version__,
         "core": cores.load().name,

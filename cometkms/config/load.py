@@ -113,7 +113,7 @@ def _check_table(table: dict[str, Any], keys: Mapping[str, type], where: str) ->
             table[key] = [value]
         elif not isinstance(value, wanted):
             problems.append(f"{where}: {key} = {value!r} must be {_TYPE_WORDS[wanted]}")
-        elif wanted is list and key != "chain" and not all(isinstance(one, str) for one in value):
+        elif isinstance(value, list) and key != "chain" and not all(isinstance(one, str) for one in value):
             problems.append(f"{where}: {key} must be a list of strings")
     return problems
 

@@ -133,7 +133,7 @@ def encode(message: QueueMessage) -> bytes:
             return _pack(Tag.STATE_HELLO, nonce)
 
 
-def decode(untrusted: bytes) -> QueueMessage:  # noqa: PLR0911 - one return a message
+def decode(untrusted: bytes) -> QueueMessage:
     """Inverse of encode(). Raises: InvariantError with what is wrong."""
     if len(untrusted) < _HEAD.size:
         raise InvariantError(f"queue message of {len(untrusted)} bytes, a head has {_HEAD.size}")

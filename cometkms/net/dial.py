@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from dataclasses import dataclass
+from typing import Any
 
 from cometkms.limits import CONNECT_TIMEOUT_S
 
@@ -44,7 +45,8 @@ async def connect(target: TcpTarget | UnixTarget) -> socket.socket:
     raise failure
 
 
-async def _connect(family: int, address: str | tuple[str, int] | tuple[str, int, int, int]) -> socket.socket:
+# `Any`: what getaddrinfo() gives and connect() takes differs by family.
+async def _connect(family: int, address: Any) -> socket.socket:
     connection = socket.socket(family, socket.SOCK_STREAM)
     try:
         connection.setblocking(False)

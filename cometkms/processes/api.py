@@ -5,11 +5,15 @@ Never: sees the key; talks to the other processes; answers anything that changes
 
 import asyncio
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from cometkms.config.schema import Settings
 from cometkms.ipc.board import Board
 from cometkms.log import Log
 from cometkms.processes.child import ChildContext, run_loop
+
+if TYPE_CHECKING:
+    from cometkms.api.sections import BoardReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ def run(context: ChildContext, parts: ApiParts) -> int:
         log.error("request failed", path=path, why=f"{type(error).__name__}: {error}")
 
     async def main(stop: asyncio.Event) -> None:
-        app = make_app(parts.board, on_failure)
+        app = make_app(cast("BoardReader", parts.board), on_failure)  # what a section holds is its writer's word
         await serve(app, listener, stop, context.ready, lambda what: log.error("http server", what=what))
 
     return run_loop(context, main, log)

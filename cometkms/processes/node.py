@@ -9,10 +9,13 @@ from cometkms import core as cores
 from cometkms.config.schema import Settings, require_single_node
 from cometkms.ipc.board import Board
 from cometkms.ipc.queues import make_queue
+from cometkms.keys.validator_key import load_public_key
 from cometkms.log import Log
+from cometkms.model import Row
 from cometkms.processes import api, signer, state
 from cometkms.processes.supervisor import ChildSpec, Supervisor
 from cometkms.store.lock import lock_home
+from cometkms.store.node_store import ChainFiles, NodeFiles
 
 _CHILDREN = ("state", "signer", "api")
 
@@ -23,11 +26,11 @@ def run(settings: Settings, log: Log) -> int:
     core_name = cores.chosen_name()
     lock = lock_home(settings.home)
     try:
-        state.node_files(settings)  # every key file is there, readable and ours alone
+        files = _node_files(settings)
         _say_hello(settings, core_name, log)
         board = Board(("supervisor", *_CHILDREN), _CHILDREN)
         requests, permits = make_queue(core_name), make_queue(core_name)
-        state_parts = state.StateParts(settings, requests, permits, board.section("state"), log)
+        state_parts = state.StateParts(settings, files, requests, permits, board.section("state"), log)
         signer_parts = signer.SignerParts(settings, requests, permits, board.section("signer"), log)
         api_parts = api.ApiParts(settings, board, log)
         facts: dict[str, object] = {"version": __version__, "home": str(settings.home), "started_at": time.time()}
@@ -39,6 +42,17 @@ def run(settings: Settings, log: Log) -> int:
         return Supervisor(specs, board, log.bind(module="supervisor"), facts).run()
     finally:
         os.close(lock)
+
+
+def _node_files(settings: Settings) -> NodeFiles:
+    """Where this node's durable state is, named by the public keys; the state process itself opens no key file.
+
+    Raises: KeyFileError: every key file must be there, readable and ours alone.
+    """
+    chains = tuple(
+        ChainFiles(Row(load_public_key(chain.key_file), chain.id), chain.state_file) for chain in settings.chains
+    )
+    return NodeFiles.at(settings.home, settings.id, chains)
 
 
 def _say_hello(settings: Settings, core_name: str, log: Log) -> None:

@@ -35,14 +35,13 @@ from cometkms.ipc.messages import (
     decode,
     encode,
 )
-from cometkms.keys.validator_key import load_public_key
 from cometkms.limits import HEARTBEAT_INTERVAL_S
 from cometkms.log import Log
-from cometkms.model import HRS, Refusal, Row, Watermark
+from cometkms.model import HRS, Refusal, Watermark
 from cometkms.processes.child import ChildContext, run_loop
 from cometkms.promises.acceptor import Acceptor
 from cometkms.store import state_file
-from cometkms.store.node_store import ChainFiles, NodeFiles, OpenedNode, open_node
+from cometkms.store.node_store import NodeFiles, OpenedNode, open_node
 
 _FILE_QUIET_S: Final = 0.01
 _FILE_LATEST_S: Final = 1.0
@@ -53,25 +52,18 @@ class StateParts:
     """What the supervisor made before the fork."""
 
     settings: Settings
+    files: NodeFiles
     requests: Queue  # this process pops
     permits: Queue  # this process pushes
     board: Section
     log: Log
 
 
-def node_files(settings: Settings) -> NodeFiles:
-    """Where this node's durable state is. Raises: KeyFileError: the rows are named by the public keys."""
-    chains = tuple(
-        ChainFiles(Row(load_public_key(chain.key_file), chain.id), chain.state_file) for chain in settings.chains
-    )
-    return NodeFiles.at(settings.home, settings.id, chains)
-
-
 def run(context: ChildContext, parts: StateParts) -> int:
     """The process's whole life; returns its exit code. Raises: CometKMSError when it cannot start."""
     log = parts.log.bind(immediate=False, module="state")
     core = cores.load()
-    opened = open_node(node_files(parts.settings), core)
+    opened = open_node(parts.files, core)
     for warning in opened.warnings:
         log.error("state reconciled", what=warning)
 

@@ -12,6 +12,7 @@ Signals are blocked and taken synchronously (sigtimedwait): no handler ever runs
 more), then the others; whoever is left after STOP_TIMEOUT_S is killed.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -128,6 +129,8 @@ class Supervisor:
 
     def run(self) -> int:
         """Until the end; returns the node's exit code. Every child is gone by then."""
+        gc.collect()
+        gc.freeze()  # a collection in a child would copy every page it shares with the others
         self._mask = {int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)}
         last = time.monotonic()
         try:

@@ -142,14 +142,21 @@ def _sodium() -> ctypes.CDLL:
         library.sodium_free.argtypes = [ctypes.c_void_p]
         library.sodium_mprotect_readonly.argtypes = [ctypes.c_void_p]
         library.sodium_memcmp.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]
-        library.sodium_base642bin.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_size_t] + [
+        library.sodium_base642bin.argtypes = [
+            ctypes.c_void_p,
+            ctypes.c_size_t,
+            ctypes.c_void_p,
+            ctypes.c_size_t,
             ctypes.c_char_p,
             ctypes.POINTER(ctypes.c_size_t),
             ctypes.c_void_p,
             ctypes.c_int,
         ]
         library.crypto_sign_ed25519_seed_keypair.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
-        library.crypto_sign_ed25519_detached.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p] + [
+        library.crypto_sign_ed25519_detached.argtypes = [
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.c_char_p,
             ctypes.c_ulonglong,
             ctypes.c_void_p,
         ]

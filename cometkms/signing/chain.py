@@ -25,7 +25,7 @@ from cometkms.histogram import Histogram
 from cometkms.interface import Core, KeySlot, Session
 from cometkms.ipc.messages import Mark, PermitGranted, QueueMessage, Reserve, ReserveRefused, Signed
 from cometkms.limits import PERMIT_TIMEOUT_S
-from cometkms.model import HRS, FINAL_REASONS, Reason, Refusal, Request, Watermark
+from cometkms.model import FINAL_REASONS, HRS, Reason, Refusal, Request, Watermark
 from cometkms.rules.sign import Repeat, decide
 from cometkms.signing.events import EventLog
 

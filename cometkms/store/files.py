@@ -42,7 +42,7 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
             os.fsync(fd)
         finally:
             os.close(fd)
-        os.rename(aside, path)
+        aside.rename(path)
         sync_directory(path.parent)
     except OSError as error:
         raise StoreFailure(f"{path} could not be written: {error}") from error

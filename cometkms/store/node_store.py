@@ -14,6 +14,7 @@ tmkms) in the meantime: its bytes are kept only with a signature that verifies, 
 place: burnt.
 """
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -85,9 +86,9 @@ def open_node(files: NodeFiles, core: Core) -> OpenedNode:
         signed = []
         for chain, row, in_file in zip(files.chains, rows, from_files, strict=True):
             mark = store.mark(row)
-            if mark.hrs > in_file.hrs and mark.signature:
-                state_file.save(chain.state_path, mark)
-            elif mark.hrs == in_file.hrs and not mark.sign_bytes and in_file.sign_bytes:
+            if (mark.hrs > in_file.hrs and mark.signature) or (
+                mark.hrs == in_file.hrs and not mark.sign_bytes and in_file.sign_bytes
+            ):
                 state_file.save(chain.state_path, mark)
             signed.append(mark if mark.signature or not mark.sign_bytes else in_file)
     except BaseException:
@@ -213,10 +214,8 @@ def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None,
     marks = []
     for chain in files.chains:
         candidates = [Watermark(HRS(min_height, ROUND_MAX, Step.PRECOMMIT)), known.get(chain.row, Watermark())]
-        try:
+        with contextlib.suppress(StateError):  # a lost state file is one reason to recover
             candidates.append(_load_state(chain, core))
-        except StateError:
-            pass  # a lost state file is one reason to recover
         marks.append(max(candidates, key=lambda mark: mark.hrs))
     kept = _set_aside(files.store_path)
     configured = {chain.row for chain in files.chains}

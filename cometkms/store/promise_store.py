@@ -180,7 +180,7 @@ class PromiseStore:
             store.write_header(header)
             for row, mark in rows:
                 store.add_row(row, mark)
-            os.rename(aside, path)
+            aside.rename(path)
             sync_directory(path.parent)
         except OSError as error:
             if fd >= 0:

@@ -5,11 +5,11 @@ import base64
 from collections.abc import Callable
 
 import nacl.signing
-from cometkms.protocol.identity import Identity
-from cometkms.protocol.secret_connection import Handshake
 
 from cometkms.interface import Core, Session
 from cometkms.model import Dialect, Kind, Reason, Request
+from cometkms.protocol.identity import Identity
+from cometkms.protocol.secret_connection import Handshake
 
 SEED = bytes(range(32))
 PUBLIC_KEY = nacl.signing.SigningKey(SEED).verify_key.encode()

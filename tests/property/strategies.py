@@ -1,0 +1,57 @@
+"""Generators of privval values: what a validator sends, and what it never would."""
+
+from hypothesis import strategies as st
+
+from cometkms.model import BlockID, Kind, Message, Proposal, RemoteSignerError, Timestamp, Vote
+
+INT32 = st.integers(-(2**31), 2**31 - 1)
+INT64 = st.integers(-(2**63), 2**63 - 1)
+HASH = st.one_of(st.just(b""), st.binary(min_size=32, max_size=32), st.binary(max_size=40))
+CHAIN = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=50)
+STAMP = st.one_of(
+    st.builds(Timestamp, st.integers(0, 2**33), st.integers(0, 999_999_999)), st.builds(Timestamp, INT64, INT32)
+)
+BLOCK = st.one_of(
+    st.just(BlockID()),
+    st.builds(BlockID, st.binary(min_size=32, max_size=32), st.integers(1, 100), st.binary(min_size=32, max_size=32)),
+    st.builds(BlockID, HASH, st.integers(0, 2**32 - 1), HASH),
+)
+PLACE_HEIGHT = st.one_of(st.integers(0, 2**40), INT64)
+PLACE_ROUND = st.one_of(st.integers(0, 100), INT32)
+VOTE = st.builds(
+    Vote,
+    st.one_of(st.sampled_from([1, 2]), INT32),
+    PLACE_HEIGHT,
+    PLACE_ROUND,
+    BLOCK,
+    STAMP,
+    st.one_of(st.just(b""), st.binary(min_size=20, max_size=20), st.binary(max_size=30)),
+    INT32,
+    st.binary(max_size=64),
+    st.binary(max_size=300),
+    st.binary(max_size=64),
+)
+PROPOSAL = st.builds(
+    Proposal,
+    st.one_of(st.just(32), INT32),
+    PLACE_HEIGHT,
+    PLACE_ROUND,
+    st.one_of(st.just(-1), INT32),
+    BLOCK,
+    STAMP,
+    st.binary(max_size=64),
+)
+ERROR = st.builds(RemoteSignerError, INT32, st.text(max_size=50))
+REQUESTS = st.one_of(
+    st.builds(Message, st.just(Kind.PUB_KEY_REQUEST), CHAIN),
+    st.builds(Message, st.just(Kind.SIGN_VOTE_REQUEST), CHAIN, vote=st.one_of(st.none(), VOTE)),
+    st.builds(Message, st.just(Kind.SIGN_PROPOSAL_REQUEST), CHAIN, proposal=st.one_of(st.none(), PROPOSAL)),
+    st.just(Message(Kind.PING_REQUEST)),
+)
+RESPONSES = st.one_of(
+    st.builds(Message, st.just(Kind.PUB_KEY_RESPONSE), pub_key=st.binary(min_size=32, max_size=32)),
+    st.builds(Message, st.just(Kind.SIGNED_VOTE_RESPONSE), vote=VOTE, error=st.one_of(st.none(), ERROR)),
+    st.builds(Message, st.just(Kind.SIGNED_PROPOSAL_RESPONSE), proposal=PROPOSAL, error=st.one_of(st.none(), ERROR)),
+    st.just(Message(Kind.PING_RESPONSE)),
+)
+MESSAGES = st.one_of(REQUESTS, RESPONSES)
