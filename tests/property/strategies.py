@@ -41,6 +41,30 @@ PROPOSAL = st.builds(
     STAMP,
     st.binary(max_size=64),
 )
+GOOD_STAMP = st.builds(Timestamp, st.integers(0, 2**33), st.integers(0, 999_999_999))
+GOOD_BLOCK = st.one_of(
+    st.just(BlockID()),
+    st.builds(BlockID, st.sampled_from([b"a" * 32, b"b" * 32]), st.integers(1, 2), st.just(b"p" * 32)),
+)
+SENSIBLE = st.one_of(
+    st.builds(
+        lambda *vote: Message(Kind.SIGN_VOTE_REQUEST, vote=Vote(*vote)),
+        st.sampled_from([1, 2]),
+        st.integers(0, 2),
+        st.integers(0, 2),
+        GOOD_BLOCK,
+        GOOD_STAMP,
+    ),
+    st.builds(
+        lambda *proposal: Message(Kind.SIGN_PROPOSAL_REQUEST, proposal=Proposal(*proposal)),
+        st.just(32),
+        st.integers(0, 2),
+        st.integers(0, 2),
+        st.integers(-1, 1),
+        GOOD_BLOCK,
+        GOOD_STAMP,
+    ),
+)
 ERROR = st.builds(RemoteSignerError, INT32, st.text(max_size=50))
 REQUESTS = st.one_of(
     st.builds(Message, st.just(Kind.PUB_KEY_REQUEST), CHAIN),
