@@ -66,13 +66,13 @@ def play(scenario):
 # --- senseless requests ---
 
 
-def vote(height, **changes):
+def vote(height, /, **changes):
     """A sensible prevote, but for `changes`."""
     sensible = vote_request(CHAIN, PREVOTE, (height, 0), block_of(CHAIN, height, 0))
     return replace(sensible, vote=replace(sensible.vote, **changes))
 
 
-def proposal(height, **changes):
+def proposal(height, /, **changes):
     """A sensible proposal, but for `changes`."""
     sensible = proposal_request(CHAIN, (height, 0), block_of(CHAIN, height, 0))
     return replace(sensible, proposal=replace(sensible.proposal, **changes))

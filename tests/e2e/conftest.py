@@ -1,0 +1,35 @@
+"""Nodes and validators that end with their test."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.node import Node, Validator
+
+
+@pytest.fixture
+def make_node(tmp_path: Path) -> Iterator[Callable[..., Node]]:
+    nodes: list[Node] = []
+
+    def make(*addresses: str, **options: str) -> Node:
+        nodes.append(Node(tmp_path / f"node{len(nodes)}", *addresses, **options))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        if node.process is not None and node.process.poll() is None:
+            node.stop()
+
+
+@pytest.fixture
+def make_validator() -> Iterator[Callable[..., Validator]]:
+    validators: list[Validator] = []
+
+    def make(address: str, version: str = "v038", **options: str) -> Validator:
+        validators.append(Validator(address, version, **options))
+        return validators[-1]
+
+    yield make
+    for validator in validators:
+        validator.close()

@@ -1,0 +1,226 @@
+"""A whole node (`cmkms start`) and real validators (tests/go), as processes that tests kill and restart."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.gotools import program
+
+CHAIN = "test-1"
+PATIENCE_S = 30.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def free_tcp() -> str:
+    return f"tcp://127.0.0.1:{free_port()}"
+
+
+def until(what: str, condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
+    """The first true value of `condition`; an assertion when patience ends."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"not within {patience_s:g} s: {what}")
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("COMETKMS_") or k == "COMETKMS_PURE"}
+    return {**kept, **more}
+
+
+def cmkms(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    command = [sys.executable, "-m", "cometkms", *arguments]
+    options: dict[str, Any] = {
+        "capture_output": True,
+        "text": True,
+        "timeout": 60,
+        "env": environment(),
+        "check": False,
+    }
+    return subprocess.run(command, **{**options, **more})
+
+
+class Node:
+    """`cmkms start` on throw-away keys in `home`."""
+
+    def __init__(self, home: Path, *addresses: str, chain: str = CHAIN) -> None:
+        self.home, self.addresses, self.chain = home, addresses, chain
+        self.http_port = free_port()
+        self.log_path = home.parent / f"{home.name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        validators = [part for address in addresses for part in ("--validator-addr", address)]
+        done = cmkms("init", "--home", str(home), "--new-key", "--chain-id", chain, *validators)
+        assert done.returncode == 0, done.stderr
+
+    @property
+    def state_path(self) -> Path:
+        return self.home / "priv" / "priv_validator_state.json"
+
+    @property
+    def key_path(self) -> Path:
+        return self.home / "priv" / "priv_validator_key.json"
+
+    @property
+    def store_path(self) -> Path:
+        return self.home / "data" / "node0" / "promises"
+
+    def start(self, *arguments: str, wait: bool = True, **variables: str) -> "Node":
+        command = [sys.executable, "-m", "cometkms", "start", "--home", str(self.home)]
+        command += ["--http-addr", f"127.0.0.1:{self.http_port}", *arguments]
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(**variables)
+            )
+        if wait:
+            until(f"the node is healthy\n{self.log()}", self.healthy)
+        return self
+
+    def healthy(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/healthz", timeout=5) as answer:
+                return answer.read() == b"ok"
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def status(self) -> dict[str, Any]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/status", timeout=5) as answer:
+            return json.loads(answer.read())
+
+    def child(self, name: str) -> dict[str, Any]:
+        return next(child for child in self.status()["children"] if child["name"] == name)
+
+    def kill(self) -> None:
+        """SIGKILL of the supervisor; its children die with it."""
+        assert self.process is not None
+        children = children_of(self.process.pid)
+        self.process.kill()
+        self.process.wait()
+        until("the children die with their parent", lambda: not any(alive(pid) for pid in children))
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout=PATIENCE_S)
+        finally:
+            self.process.kill()
+
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def file_state(self) -> dict[str, Any]:
+        return json.loads(self.state_path.read_text())
+
+
+def alive(pid: int) -> bool:
+    """Running: neither gone nor a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+class Validator:
+    """A real validator's privval client (tests/go), driven line by line."""
+
+    def __init__(self, address: str, version: str = "v038", chain: str = CHAIN) -> None:
+        self.address, self.chain = address, chain
+        self.process = subprocess.Popen(
+            [program(f"validator-{version}"), address, chain], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert self._line() == {"listening": True}
+
+    def _line(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE_S)
+        line = self.process.stdout.readline() if ready else b""
+        assert line, f"the validator at {self.address} gave no answer"
+        return json.loads(line)
+
+    def send(self, **request: Any) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(request).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def receive(self) -> dict[str, Any]:
+        return self._line()
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        self.send(**request)
+        return self._line()
+
+    def connect(self) -> str:
+        """Ask for the public key until a signer answers, as a validator does at its start."""
+        return until(f"a signer serves {self.address}", lambda: self.ask(cmd="pub_key").get("pub_key"))
+
+    def sign(self, kind: int, height: int, round_: int = 0, block: str = "aa", **more: Any) -> dict[str, Any]:
+        """Ask until there is a signature or a final refusal (RetrySignerClient)."""
+        request = ballot(kind, height, round_, block, **more)
+
+        def settled() -> dict[str, Any] | None:
+            answer = self.ask(**request)
+            return None if answer.get("error") and not answer.get("remote") else answer
+
+        return until(f"an answer for {request}", settled)
+
+    def must_sign(self, kind: int, height: int, round_: int = 0, block: str = "aa", **more: Any) -> dict[str, Any]:
+        answer = self.sign(kind, height, round_, block, **more)
+        assert answer.get("verified"), answer
+        return answer
+
+    def must_refuse(self, kind: int, height: int, round_: int = 0, block: str = "aa", **more: Any) -> str:
+        answer = self.sign(kind, height, round_, block, **more)
+        assert answer.get("remote") and not answer.get("signature"), answer
+        return answer["error"]
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+PREVOTE, PRECOMMIT, PROPOSAL = 1, 2, 32
+
+
+def ballot(kind: int, height: int, round_: int = 0, block: str = "aa", second: int = 0, **more: Any) -> dict[str, Any]:
+    """A sign request; block "" is nil."""
+    return {
+        "cmd": "sign",
+        "type": kind,
+        "height": height,
+        "round": round_,
+        "pol_round": -1,
+        "hash": block * 32,
+        "total": 1 if block else 0,
+        "parts": "bb" * 32 if block else "",
+        "seconds": 1_700_000_000 + second,
+        "nanos": 5,
+        "address": "cc" * 20,
+        **more,
+    }

