@@ -1,0 +1,139 @@
+"""The node killed, or its disk failing, at each step of a signature: never two signatures for one place.
+
+The faults are made by tests/faults/shim.c under the node's own system calls; the judge is the real validator outside.
+"""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.node import PRECOMMIT, PREVOTE, Node, Validator, ballot, free_tcp, until
+
+SHIM = Path(__file__).parent.parent / "faults" / "shim.c"
+#: where a signature is cut: (system call, path, what happens)
+POINTS = {
+    "before the store": ("pwrite", "/promises", "kill-before"),
+    "between write and sync": ("pwrite", "/promises", "kill-after"),
+    "after the sync, before the permit": ("fdatasync", "/promises", "kill-after"),
+    "before the reply": ("send", "", "kill-before"),
+    "after the reply": ("send", "", "kill-after"),
+    "while the state file is written": ("fsync", "priv_validator_state", "kill-before"),
+    "before the state file is renamed": ("rename", "priv_validator_state", "kill-before"),
+}
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> str:
+    target = tmp_path_factory.mktemp("shim") / "shim.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(target), str(SHIM), "-ldl"], check=True)
+    return str(target)
+
+
+def faulty(shim: str, call: str, path: str, how: str, armed: Path) -> dict[str, str]:
+    return {
+        "LD_PRELOAD": shim,
+        "CK_FAULT_CALL": call,
+        "CK_FAULT_PATH": path,
+        "CK_FAULT_HOW": how,
+        "CK_FAULT_NTH": "1",
+        "CK_FAULT_ARMED": str(armed),
+    }
+
+
+@pytest.mark.parametrize("other_first", [False, True], ids=["same block first", "other block first"])
+@pytest.mark.parametrize("point", POINTS)
+def test_a_kill_at_each_step_never_lets_two_blocks_be_signed(
+    point: str,
+    other_first: bool,
+    shim: str,
+    make_node: Callable[..., Node],
+    make_validator: Callable[..., Validator],
+    tmp_path: Path,
+) -> None:
+    address, armed = free_tcp(), tmp_path / "armed"
+    validator, node = make_validator(address), make_node(address)
+    node.start(**faulty(shim, *POINTS[point], armed))
+    validator.connect()
+    validator.must_sign(PREVOTE, 10)
+    armed.touch()
+    cut = validator.ask(**ballot(PRECOMMIT, 10, block="aa"))
+    signed = {"aa"} if cut.get("signature") else set()
+    until("a child died", lambda: "child died" in node.log() or "node ended" in node.log())
+    node.kill()
+    armed.unlink()
+    node.start()
+    validator.connect()
+    for block in ("bb", "aa") if other_first else ("aa", "bb"):
+        if validator.sign(PRECOMMIT, 10, block=block, second=3).get("signature"):
+            signed.add(block)
+    assert len(signed) == 1, (signed, node.log())
+    validator.must_sign(PREVOTE, 11)  # life goes on
+    assert node.stop() == 0
+    assert node.file_state()["height"] == "11"
+
+
+@pytest.mark.parametrize("how", ["EIO", "ENOSPC", "short"])
+@pytest.mark.parametrize("call", ["pwrite", "fdatasync"])
+def test_a_disk_that_fails_gets_no_signature_and_no_second_chance(
+    call: str,
+    how: str,
+    shim: str,
+    make_node: Callable[..., Node],
+    make_validator: Callable[..., Validator],
+    tmp_path: Path,
+) -> None:
+    if (call, how) == ("fdatasync", "short"):
+        call, how = "fsync", "EIO"  # there is no short sync: the state file's own sync fails instead
+    address, armed = free_tcp(), tmp_path / "armed"
+    validator, node = make_validator(address), make_node(address)
+    path = "/promises" if call != "fsync" else "priv_validator_state"
+    node.start(**faulty(shim, call, path, how, armed))
+    validator.connect()
+    validator.must_sign(PREVOTE, 10)
+    armed.touch()
+    answer = validator.ask(**ballot(PRECOMMIT, 10, block="aa"))
+    if call != "fsync":
+        assert not answer.get("signature"), answer
+    assert node.process is not None
+    process = node.process
+    until("the node gives up", lambda: process.poll() is not None)
+    assert process.returncode == 7, node.log()
+    assert str(node.home) in node.log().splitlines()[-1]
+    armed.unlink()
+    node.start()
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 10, block="aa", second=1)
+    validator.must_refuse(PRECOMMIT, 10, block="bb")
+
+
+def test_kills_at_random_moments_under_load(
+    make_node: Callable[..., Node], make_validator: Callable[..., Validator]
+) -> None:
+    """Twelve SIGKILLs of the whole node while requests run; a judge keeps every signature it saw."""
+    address = free_tcp()
+    validator, node = make_validator(address), make_node(address).start()
+    validator.connect()
+    judge: dict[tuple[int, int], set[tuple[str, int]]] = {}
+    height = 0
+    for _ in range(12):
+        for _ in range(30):
+            height += 1
+            for kind in (PREVOTE, PRECOMMIT):
+                request = ballot(kind, height, block="aa")
+                validator.send(**request)
+                if height % 30 == 15 and kind == PRECOMMIT:
+                    node.kill()
+                answer = validator.receive()
+                if answer.get("signature"):
+                    judge.setdefault((height, kind), set()).add((answer["signature"], answer["seconds"]))
+                if height % 30 == 15 and kind == PRECOMMIT:
+                    node.start()
+                    validator.connect()
+                    for block, second in (("bb", 0), ("aa", 1), ("bb", 2)):
+                        again = validator.sign(kind, height, block=block, second=second)
+                        if again.get("signature"):
+                            judge.setdefault((height, kind), set()).add((again["signature"], again["seconds"]))
+    assert all(len(found) == 1 for found in judge.values()), {k: v for k, v in judge.items() if len(v) > 1}
+    assert len(judge) == 2 * height

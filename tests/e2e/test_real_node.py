@@ -1,0 +1,95 @@
+"""A real CometBFT node, its kvstore application inside, with us as its only signer: it makes blocks while both are restarted."""
+
+import base64
+import json
+import subprocess
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.e2e.node import Node, free_port, free_tcp, until
+from tests.gotools import program
+
+BLOCKS = 30
+
+
+class CometBFT:
+    """One validator, fast blocks."""
+
+    def __init__(self, home: Path, laddr: str) -> None:
+        self.home, self.rpc = home, free_port()
+        subprocess.run([program("node"), "init", "--home", str(home)], check=True, capture_output=True)
+        config = home / "config" / "config.toml"
+        text = config.read_text()
+        for key, value in {
+            "priv_validator_laddr": laddr,
+            "timeout_propose": "500ms",
+            "timeout_commit": "100ms",
+            "proxy_app": "kvstore",
+        }.items():
+            lines = [f'{key} = "{value}"' if line.startswith(f"{key} =") else line for line in text.splitlines()]
+            assert lines != text.splitlines(), key
+            text = "\n".join(lines)
+        config.write_text(text)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def chain_id(self) -> str:
+        return json.loads((self.home / "config" / "genesis.json").read_text())["chain_id"]
+
+    def use_key(self, node: Node) -> None:
+        """The genesis's only validator is ours; the node's own key is gone."""
+        genesis = self.home / "config" / "genesis.json"
+        document = json.loads(genesis.read_text())
+        key = json.loads(node.key_path.read_text())
+        document["validators"][0].update(address=key["address"], pub_key=key["pub_key"])
+        genesis.write_text(json.dumps(document))
+        (self.home / "config" / "priv_validator_key.json").unlink()
+
+    def start(self) -> None:
+        command = [program("node"), "start", "--home", str(self.home), "--log_level", "error"]
+        command += ["--rpc.laddr", f"tcp://127.0.0.1:{self.rpc}", "--p2p.laddr", f"tcp://127.0.0.1:{free_port()}"]
+        with (self.home / "node.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(timeout=30)
+
+    def get(self, path: str) -> dict:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.rpc}/{path}", timeout=5) as answer:
+            return json.loads(answer.read())["result"]
+
+    def height(self) -> int:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.home / "node.log").read_text()
+        try:
+            return int(self.get("status")["sync_info"]["latest_block_height"])
+        except OSError:
+            return 0
+
+
+def test_a_real_node_makes_blocks_through_restarts_of_both(make_node: Callable[..., Node], tmp_path: Path) -> None:
+    address = free_tcp()
+    chain = CometBFT(tmp_path / "comet", address)
+    node = make_node(address, chain=chain.chain_id)
+    chain.use_key(node)
+    try:
+        node.start()
+        chain.start()
+        until("10 blocks", lambda: chain.height() >= BLOCKS // 3, 90)
+        assert node.stop() == 0
+        node.start()
+        until("20 blocks", lambda: chain.height() >= 2 * BLOCKS // 3, 90)
+        chain.stop()
+        chain.start()
+        until("30 blocks", lambda: chain.height() >= BLOCKS, 90)
+        address_hex = json.loads(node.key_path.read_text())["address"]
+        for height in range(1, BLOCKS):
+            commit = chain.get(f"commit?height={height}")["signed_header"]["commit"]
+            assert [one["validator_address"] for one in commit["signatures"]] == [address_hex], height
+            assert len(base64.b64decode(commit["signatures"][0]["signature"])) == 64
+        assert node.status()["chains"][0]["counters"]["refused"] == {}
+    finally:
+        chain.stop()

@@ -1,0 +1,156 @@
+"""Children and parent killed and frozen; stopping; locks; corrupt homes."""
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from tests.e2e.node import PRECOMMIT, Node, Validator, alive, children_of, cmkms, free_tcp, until
+
+
+@pytest.mark.parametrize("name", ["state", "signer", "api"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_child_that_dies_or_hangs_is_replaced_and_signing_goes_on(
+    name: str, number: signal.Signals, make_node: Callable[..., Node], make_validator: Callable[..., Validator]
+) -> None:
+    address = free_tcp()
+    validator, node = make_validator(address), make_node(address).start()
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 1)
+    assert node.process is not None
+    before = {os.readlink(f"/proc/{pid}/exe"): pid for pid in children_of(node.process.pid)}
+    assert before
+    pid = node.child(name)["pid"]
+    os.kill(pid, number)
+    until(f"{name} is replaced", lambda: _replaced(node, name, pid))
+    until("healthy again", node.healthy)
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 2)
+    validator.must_refuse(PRECOMMIT, 1)
+    assert not alive(pid)
+    assert node.child(name)["restarts"] == 1
+    assert node.stop() == 0
+
+
+def _replaced(node: Node, name: str, pid: int) -> bool:
+    try:
+        return node.child(name)["pid"] not in (0, pid)
+    except OSError:
+        return False
+
+
+def test_while_a_child_is_down_healthz_says_which(make_node: Callable[..., Node]) -> None:
+    import urllib.error
+    import urllib.request
+
+    node = make_node(free_tcp()).start()
+    os.kill(node.child("signer")["pid"], signal.SIGSTOP)
+
+    def trouble() -> str | None:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}/healthz", timeout=5).close()
+        except urllib.error.HTTPError as error:
+            return error.read().decode() if error.code == 503 else None
+        return None
+
+    assert "signer" in until("healthz is 503", trouble)
+    until("healthy again", node.healthy)
+
+
+def test_the_parents_death_ends_the_children(make_node: Callable[..., Node]) -> None:
+    node = make_node(free_tcp()).start()
+    node.kill()  # asserts that the children are gone
+    node.start()
+    assert node.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_signal_to_the_whole_group_leaves_nothing_behind(
+    number: signal.Signals, make_node: Callable[..., Node]
+) -> None:
+    node = make_node(free_tcp()).start()
+    assert node.process is not None
+    children = children_of(node.process.pid)
+    for pid in [*children, node.process.pid]:
+        os.kill(pid, number)
+    assert node.process.wait(timeout=30) == 0
+    assert not any(alive(pid) for pid in children)
+    assert "child died" not in node.log()
+
+
+def test_a_second_start_on_the_same_home_is_refused(make_node: Callable[..., Node]) -> None:
+    node = make_node(free_tcp()).start()
+    assert node.process is not None
+    done = cmkms("start", "--home", str(node.home), "--http-addr", "127.0.0.1:1")
+    assert done.returncode == 6
+    assert str(node.process.pid) in done.stderr
+    done = cmkms("state", "import", "--home", str(node.home), str(node.state_path))
+    assert done.returncode == 6
+
+
+@pytest.mark.parametrize(
+    ("damage", "code", "words"),
+    [
+        (lambda node: node.state_path.unlink(), 5, "priv_validator_state.json is missing"),
+        (lambda node: node.state_path.write_text("{"), 5, "not a validator's state file"),
+        (lambda node: node.store_path.unlink(), 5, "cmkms recover --min-height"),
+        (lambda node: node.store_path.write_bytes(b"\1" * 100_000), 5, "cmkms recover --min-height"),
+        (lambda node: node.key_path.unlink(), 4, "priv_validator_key.json is missing"),
+        (lambda node: node.key_path.chmod(0o644), 4, "chmod 600"),
+        (lambda node: (node.home / "config.toml").write_text("chain_idd = 1"), 3, "did you mean 'chain_id'"),
+    ],
+)
+def test_a_damaged_home_is_refused_with_the_file_and_the_cure(
+    damage: Callable[[Node], object], code: int, words: str, make_node: Callable[..., Node]
+) -> None:
+    node = make_node(free_tcp()).start()
+    assert node.stop() == 0
+    damage(node)
+    done = cmkms("start", "--home", str(node.home), "--http-addr", f"127.0.0.1:{node.http_port}")
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_recovery_burns_and_signing_goes_on_above(
+    make_node: Callable[..., Node], make_validator: Callable[..., Validator]
+) -> None:
+    address = free_tcp()
+    validator, node = make_validator(address), make_node(address).start()
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 7)
+    assert node.stop() == 0
+    node.store_path.unlink()
+    wrong = cmkms("recover", "--home", str(node.home), "--min-height", "20", "--confirm", "21")
+    assert wrong.returncode == 5
+    done = cmkms("recover", "--home", str(node.home), "--min-height", "20", "--confirm", "20")
+    assert done.returncode == 0, done.stderr
+    node.start()
+    validator.connect()
+    assert "regression" in validator.must_refuse(PRECOMMIT, 20)
+    validator.must_sign(PRECOMMIT, 21)
+
+
+def test_an_address_in_use_ends_the_node_with_its_name(make_node: Callable[..., Node]) -> None:
+    first, second = make_node(free_tcp()).start(), make_node(free_tcp())
+    done = cmkms("start", "--home", str(second.home), "--http-addr", f"127.0.0.1:{first.http_port}")
+    assert done.returncode == 6
+    assert str(first.http_port) in done.stderr
+
+
+def test_the_signer_cannot_be_dumped(make_node: Callable[..., Node]) -> None:
+    """A process that is not dumpable has its /proc files owned by root, and no core limit above 0."""
+    from pathlib import Path
+
+    node = make_node(free_tcp()).start()
+    pid = node.child("signer")["pid"]
+    limits = Path(f"/proc/{pid}/limits").read_text()
+    assert next(line for line in limits.splitlines() if line.startswith("Max core file size")).split()[4:6] == [
+        "0",
+        "0",
+    ]
+    locked = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmLck"))
+    assert int(locked.split()[1]) > 0
+    secret = node.key_path.read_text().split('"priv_key"')[1].split('"value": "')[1].split('"')[0]
+    assert secret not in node.log()

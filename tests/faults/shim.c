@@ -1,0 +1,70 @@
+/* LD_PRELOAD shim: makes a process's own system calls fail, or kills it there. For tests only.
+ *
+ *   CK_FAULT_CALL     pwrite | fdatasync | fsync | rename | send      which call
+ *   CK_FAULT_PATH     substring of the file's path (not for send)      which file; empty: any
+ *   CK_FAULT_NTH      N                                                the N-th such call of a process, and all after it
+ *   CK_FAULT_HOW      kill-before | kill-after | EIO | ENOSPC | short  what happens
+ *   CK_FAULT_ARMED    path of a file                                   only while that file exists; counting starts then
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+static int calls;
+
+static int hits(const char *call, int fd, const char *path) {
+    char link[64], target[4096];
+    const char *wanted = getenv("CK_FAULT_CALL"), *where = getenv("CK_FAULT_PATH"), *armed = getenv("CK_FAULT_ARMED");
+    if (!wanted || strcmp(wanted, call) != 0) return 0;
+    if (armed && access(armed, F_OK) != 0) return 0;
+    if (!path && fd >= 0 && where && *where) {
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(link, target, sizeof target - 1);
+        if (n < 0) return 0;
+        target[n] = 0;
+        path = target;
+    }
+    if (path && where && *where && !strstr(path, where)) return 0;
+    return ++calls >= atoi(getenv("CK_FAULT_NTH"));
+}
+
+static int is(const char *how) {
+    const char *wanted = getenv("CK_FAULT_HOW");
+    return wanted && strcmp(wanted, how) == 0;
+}
+
+static void die(void) { kill(getpid(), SIGKILL); }
+
+static int fails(void) {
+    if (is("EIO")) errno = EIO;
+    else if (is("ENOSPC")) errno = ENOSPC;
+    else return 0;
+    return 1;
+}
+
+#define REAL(name) __typeof__(&name) real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
+#define FAULTY(call, fd, path, expression)                  \
+    int hit = hits(call, fd, path);                         \
+    if (hit && is("kill-before")) die();                    \
+    if (hit && fails()) return -1;                          \
+    __typeof__(expression) result = (expression);           \
+    if (hit && is("kill-after")) die();                     \
+    return result
+
+ssize_t pwrite64(int fd, const void *data, size_t size, off64_t offset) {
+    REAL(pwrite64);
+    if (getenv("CK_FAULT_HOW") && is("short") && hits("pwrite", fd, NULL)) return real(fd, data, size / 2, offset);
+    FAULTY("pwrite", fd, NULL, real(fd, data, size, offset));
+}
+ssize_t pwrite(int fd, const void *data, size_t size, off_t offset) { return pwrite64(fd, data, size, offset); }
+int fdatasync(int fd) { REAL(fdatasync); FAULTY("fdatasync", fd, NULL, real(fd)); }
+int fsync(int fd) { REAL(fsync); FAULTY("fsync", fd, NULL, real(fd)); }
+int rename(const char *from, const char *to) { REAL(rename); FAULTY("rename", -1, to, real(from, to)); }
+ssize_t send(int fd, const void *data, size_t size, int flags) { REAL(send); FAULTY("send", -1, NULL, real(fd, data, size, flags)); }
