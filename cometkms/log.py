@@ -45,8 +45,8 @@ class Log:
         self._wake: Callable[[Callable[[], None]], object] | None = None
         self._woken = False
 
-    def attach(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
-        """Write events from the loop, as soon as it has nothing better to do."""
+    def attach(self, call_soon: Callable[[Callable[[], None]], object] | None) -> None:
+        """Write events from the loop, as soon as it has nothing better to do; None: there is no loop any more."""
         self._wake = call_soon
 
     def bind(self, *, immediate: bool | None = None, **fields: object) -> "Log":

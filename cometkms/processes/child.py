@@ -14,6 +14,8 @@ from cometkms.ipc.board import Board
 from cometkms.limits import HEARTBEAT_INTERVAL_S
 
 READY = b"+"
+FAILED = b"-"
+_REASON_MAX_BYTES = 4000  # with what stands before it below PIPE_BUF: one write, whole
 #: From the supervisor alone. SIGTERM and SIGINT often reach the whole process group (systemd, a terminal's Ctrl-C): the supervisor
 #: takes them and stops its children in order, who ignore them.
 STOP_SIGNAL = signal.SIGUSR1
@@ -25,38 +27,27 @@ class ChildLog(Protocol):
 
     def error(self, event: str, **fields: object) -> None: ...
 
-    def attach(self, call_soon: Callable[[Callable[[], None]], object]) -> None: ...
+    def attach(self, call_soon: Callable[[Callable[[], None]], object] | None) -> None: ...
 
     def flush(self, deadline_s: float = 0.0) -> None: ...
 
 
 class ChildContext:
-    """The supervisor's hand in a child: boot report and heartbeat."""
+    """The supervisor's hand in a child: reports through a pipe, and the heartbeat."""
 
-    def __init__(self, name: str, boot_fd: int, board: Board) -> None:
+    def __init__(self, name: str, report_fd: int, board: Board) -> None:
         self.name = name
         self.board = board
-        self._boot_fd = boot_fd
-
-    @property
-    def booted(self) -> bool:
-        """Whether ready() was called."""
-        return self._boot_fd < 0
+        self._report_fd = report_fd
 
     def ready(self) -> None:
         """The child works from now on. Before this, its failure is a failure to boot and ends the node."""
         self.beat()
-        self._report(READY)
+        os.write(self._report_fd, READY)
 
-    def boot_failed(self, reason: str) -> None:
+    def failed(self, reason: str) -> None:
         """Tell the supervisor why; the child exits right after."""
-        self._report(b"-" + reason.encode("utf-8", "replace")[:4000])
-
-    def _report(self, data: bytes) -> None:
-        if self._boot_fd >= 0:
-            os.write(self._boot_fd, data)
-            os.close(self._boot_fd)
-            self._boot_fd = -1
+        os.write(self._report_fd, FAILED + reason.encode("utf-8", "replace")[:_REASON_MAX_BYTES])
 
     def beat(self) -> None:
         """Called from the child's own loop."""
@@ -105,10 +96,12 @@ def run_loop(context: ChildContext, main: Callable[[asyncio.Event], Awaitable[No
         pass
     except CometKMSError as error:
         failures.append(error)
+    log.attach(None)
     for failure in failures:
         log.error("ended by a failure", kind=type(failure).__name__, why=str(failure))
     log.flush(deadline_s=0.5)
     if not failures:
         return 0
     first = failures[0]
+    context.failed(str(first))
     return first.exit_code if isinstance(first, CometKMSError) else 70

@@ -4,6 +4,7 @@ A child's life; nothing else changes its state:
 
     IDLE     ── previous child is up ──▶ BOOTING
     BOOTING  ── ready ──▶ RUNNING          BOOTING ── exit or silence ──▶ the node ends with the child's reason
+    RUNNING  ── a write or sync failed ──▶ the node ends: a disk that failed once is not trusted again
     RUNNING  ── exit ──▶ BACKOFF           RUNNING ── loop does not beat ──▶ SIGKILL, then as exit
     BACKOFF  ── delay over ──▶ BOOTING
     any      ── SIGTERM or SIGINT ──▶ STOPPING ──▶ IDLE
@@ -22,11 +23,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
-from cometkms.errors import CometKMSError, InvariantError
+from cometkms.errors import CometKMSError, InvariantError, StoreFailure
 from cometkms.ipc.board import Board
 from cometkms.ipc.prctl import die_with_parent, set_name
 from cometkms.limits import HUNG_AFTER_S, STOP_TIMEOUT_S
-from cometkms.processes.child import READY, STOP_SIGNAL, ChildContext
+from cometkms.processes.child import FAILED, READY, STOP_SIGNAL, ChildContext
 from cometkms.rules.restart import next_delay_s
 
 _SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
@@ -36,6 +37,7 @@ _BOOT_TIMEOUT_S: Final = 30.0
 _OWN_STALL_S: Final = (
     1.0  # the supervisor itself stood still (SIGSTOP, a starved machine): its children get time to beat
 )
+_REPORT_MAX_BYTES: Final = 8192
 INTERNAL_EXIT: Final = 70
 
 
@@ -81,8 +83,8 @@ class _Child:
     spec: ChildSpec
     state: State = State.IDLE
     pid: int = 0
-    boot_fd: int = -1
-    boot_said: bytes = b""
+    report_fd: int = -1
+    said: bytes = b""
     since: float = 0.0  # monotonic, of the state
     forked_at: float = 0.0  # monotonic
     started_at: float = 0.0  # unix time, for /status
@@ -90,6 +92,10 @@ class _Child:
     delay_s: float = 0.0
     last_exit: str | None = None
     killed_hung: bool = False
+
+    def reason(self) -> str:
+        """What the child said before it exited."""
+        return self.said.partition(FAILED)[2].decode("utf-8", "replace")
 
 
 @dataclass(slots=True)
@@ -179,7 +185,7 @@ class Supervisor:
             os.close(reader)
             _live(child.spec, ChildContext(child.spec.name, writer, self.board), parent, self._mask)
         os.close(writer)
-        child.pid, child.boot_fd, child.boot_said, child.killed_hung = pid, reader, b"", False
+        child.pid, child.report_fd, child.said, child.killed_hung = pid, reader, b"", False
         child.forked_at, child.started_at = time.monotonic(), time.time()
         self._enter(child, State.BOOTING)
 
@@ -199,31 +205,28 @@ class Supervisor:
         for child in self._children:
             if child.pid == 0:
                 continue
-            self._read_boot(child)
+            self._read_report(child)
             pid, status = os.waitpid(child.pid, os.WNOHANG)
             if pid:
                 self._on_exit(child, status)
 
-    def _read_boot(self, child: _Child) -> None:
-        if child.boot_fd < 0:
+    def _read_report(self, child: _Child) -> None:
+        if child.report_fd < 0:
             return
         try:
-            said = os.read(child.boot_fd, 4096)
+            said = os.read(child.report_fd, 4096)
         except BlockingIOError:
             return
-        child.boot_said += said
-        if said == b"" or child.boot_said.startswith(READY):
-            os.close(child.boot_fd)
-            child.boot_fd = -1
-        if child.boot_said.startswith(READY) and child.state is State.BOOTING:
+        child.said += said[: _REPORT_MAX_BYTES - len(child.said)]
+        if child.said.startswith(READY) and child.state is State.BOOTING:
             self._enter(child, State.RUNNING)
             self.log.info("child running", child=child.spec.name, pid=child.pid, restarts=child.restarts)
 
     def _on_exit(self, child: _Child, status: int) -> None:
-        self._read_boot(child)
-        if child.boot_fd >= 0:
-            os.close(child.boot_fd)
-            child.boot_fd = -1
+        self._read_report(child)
+        if child.report_fd >= 0:
+            os.close(child.report_fd)
+            child.report_fd = -1
         code = os.waitstatus_to_exitcode(status)
         words = "its loop hung" if child.killed_hung else describe_exit(code)
         child.last_exit, child.pid = words, 0
@@ -231,11 +234,11 @@ class Supervisor:
             self._enter(child, State.IDLE)
         elif child.state is State.BOOTING:
             self._enter(child, State.IDLE)
-            reason = (
-                child.boot_said[1:].decode("utf-8", "replace")
-                or f"{child.spec.name} ended before it was ready: {words}"
-            )
+            reason = child.reason() or f"{child.spec.name} ended before it was ready: {words}"
             self._ending = self._ending or _Ending(code if code > 0 else INTERNAL_EXIT, reason)
+        elif code == StoreFailure.exit_code:
+            self._enter(child, State.BACKOFF)
+            self._ending = self._ending or _Ending(code, child.reason() or f"{child.spec.name}: a write or sync failed")
         else:
             child.delay_s = next_delay_s(child.delay_s, time.monotonic() - child.forked_at)
             child.restarts += 1
@@ -332,9 +335,9 @@ def _live(spec: ChildSpec, context: ChildContext, parent: int, mask: set[int]) -
         code = spec.run(context)
     except CometKMSError as error:
         code = error.exit_code
-        context.boot_failed(str(error))
+        context.failed(str(error))
     except BaseException as error:  # noqa: BLE001 - the last frame of a process: it must not return into its parent's
-        context.boot_failed(f"{spec.name}: {type(error).__name__}: {error}")
+        context.failed(f"{spec.name}: {type(error).__name__}: {error}")
         sys.excepthook(type(error), error, error.__traceback__)
     finally:
         sys.stdout.flush()
