@@ -153,6 +153,8 @@ class Supervisor:
                 self._watch(now)
         finally:
             self._stop()
+            while signal.sigtimedwait(_SIGNALS, 0) is not None:
+                pass  # a second Ctrl-C must not make a clean end look like a crash
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         ending = self._ending or _Ending(INTERNAL_EXIT, "internal error")
         if ending.code == 0:
