@@ -24,7 +24,11 @@ def home(tmp_path: Path) -> Path:
 
 
 def tree(path: Path) -> dict[str, bytes]:
-    return {str(one.relative_to(path)): one.read_bytes() for one in sorted(path.rglob("*")) if one.is_file()}
+    return {
+        str(one.relative_to(path)): one.read_bytes()
+        for one in sorted(path.rglob("*"))
+        if one.is_file() and one.suffix != ".lock"
+    }
 
 
 @pytest.mark.parametrize("command", COMMANDS)
