@@ -37,7 +37,7 @@ from cometkms.protocol.identity import Identity
 from cometkms.signing.chain import ChainSigner
 from cometkms.signing.link import ValidatorLink
 
-_LINK_CHECK_TICKS: Final = 10  # deadlines of connections: once a second
+_LINK_CHECK_TICKS: Final = 4  # deadlines of connections: once a second
 _REPORT_DELAY_S: Final = 0.002  # a report must not compete with the answer it follows
 
 
@@ -182,7 +182,7 @@ class _Signer:
             task.cancel()
 
     def _tick(self) -> None:
-        """Ten times a second: deadlines, what a full queue left over, the status board."""
+        """Four times a second: deadlines, what a full queue left over, the status board."""
         self._loop.call_later(HEARTBEAT_INTERVAL_S, self._tick)
         self._ticks += 1
         for chain in self._chains:
