@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from cometkms import core as cores
-from cometkms.limits import HEIGHT_JUMP_MAX, MESSAGE_MAX_BYTES, RESPONSE_MAX_BYTES
+from cometkms.limits import HEARTBEAT_INTERVAL_S, HEIGHT_JUMP_MAX, MESSAGE_MAX_BYTES, RESPONSE_MAX_BYTES
 from cometkms.model import BlockID, Dialect, Kind, Message, RemoteSignerError, SignedType, Timestamp
 from cometkms.standin import block_of, proposal_request, vote_request
 
@@ -581,10 +581,13 @@ def test_senseless_requests_leave_no_trace_but_their_count(node, tcp):
 
 
 async def settle(node, height):
-    """Until /status has caught up with the precommit of `height`."""
+    """Until /status has caught up with the precommit of `height`: the state's section and the signer's come apart."""
     async with asyncio.timeout(PATIENCE_S):
-        while (mark := node.status()["chains"][0]["watermark"]) is None or (mark["height"], mark["step"]) != (
-            height,
-            3,
-        ):
-            await asyncio.sleep(0.05)
+        last = None
+        while True:
+            chain = node.status()["chains"][0]
+            mark, counters = chain["watermark"], chain["counters"]
+            if mark is not None and (mark["height"], mark["step"]) == (height, 3) and counters == last:
+                return
+            last = counters
+            await asyncio.sleep(3 * HEARTBEAT_INTERVAL_S)
