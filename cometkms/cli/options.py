@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from cometkms.config.load import Flags, default_home, load_settings
+from cometkms.config.load import Flags, default_home, load_settings, read_config
 from cometkms.config.schema import Chain, Settings
 from cometkms.errors import ConfigError
 
@@ -19,6 +19,8 @@ Exit codes:
   4   a key file is wrong            6   home or address in use
   7   a write or sync failed         70  internal error"""
 
+#: Stands for a chain id that neither the settings nor the command line give.
+UNSET_CHAIN: Final = "unset"
 _HOME_KEY: Final = "cometkms.home"
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,12 +62,16 @@ def load_home(chain_id: str | None = None, node_id: str | None = None) -> Settin
     home = chosen_home()
     if not home.is_dir():
         raise ConfigError(f"{home} does not exist; cure: cmkms init --home {home}")
-    # A command on a stopped node needs the files only: what is missing for a start is filled in.
-    flags = Flags(id=node_id, chain_id=chain_id)
+    # A command on a stopped node needs the files only: what is missing for a start is filled in. With [[chain]] tables
+    # --chain-id chooses one of them (one_chain) and sets nothing.
+    has_tables = bool(read_config(home).get("chain"))
+    flags = Flags(id=node_id, chain_id=None if has_tables else chain_id)
     try:
         return load_settings(home, flags)
     except ConfigError:
-        filled = Flags(id=node_id, chain_id=chain_id or "unset", validator_addr=("tcp://127.0.0.1:1",))
+        if has_tables:
+            raise
+        filled = Flags(id=node_id, chain_id=chain_id or UNSET_CHAIN, validator_addr=("tcp://127.0.0.1:1",))
         return load_settings(home, filled, {})
 
 

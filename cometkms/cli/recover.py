@@ -3,7 +3,7 @@
 import click
 
 from cometkms import core as cores
-from cometkms.cli.options import chosen_home, home_option, load_home
+from cometkms.cli.options import UNSET_CHAIN, chosen_home, home_option, load_home
 from cometkms.cli.state import files_of
 from cometkms.errors import StateError
 from cometkms.limits import HEIGHT_MAX
@@ -34,7 +34,7 @@ def command(home: str | None, node_id: str | None, min_height: int, confirm: int
       cmkms recover --min-height 1234600
     """
     settings = load_home(node_id=node_id)
-    if any(chain.id == "unset" for chain in settings.chains):
+    if any(chain.id == UNSET_CHAIN for chain in settings.chains):
         raise StateError("which chain? cure: set chain_id in config.toml first")
     click.echo(f"home     {chosen_home()}")
     click.echo(f"node     {settings.id}")

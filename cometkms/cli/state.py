@@ -47,8 +47,8 @@ def show(home: str | None, chain_id: str | None, node_id: str | None, as_json: b
       cmkms state show
       cmkms state show --json
     """
-    chain = one_chain(load_home(chain_id, node_id), chain_id)
     settings = load_home(chain_id, node_id)
+    chain = one_chain(settings, chain_id)
     store, in_file = _known(settings, chain)
     if as_json:
         click.echo(json.dumps({"chain_id": chain.id, "store": _document(store), "file": _document(in_file)}, indent=2))

@@ -15,22 +15,31 @@ IDENTITY_NAME = "identity_key.json"
 _TYPE = "tendermint/PrivKeyEd25519"
 
 
-def load_or_create_identity(home: Path) -> Identity:
-    """priv/identity_key.json, made at the first start. Raises: KeyFileError."""
+def ensure_identity(home: Path) -> None:
+    """Make priv/identity_key.json if it is missing (the first start). Raises: KeyFileError."""
+    path = home / "priv" / IDENTITY_NAME
+    seed = os.urandom(32)
+    value = base64.b64encode(seed + bytes(SigningKey(seed).verify_key)).decode()
+    try:
+        create_exclusively(path, json.dumps({"priv_key": {"type": _TYPE, "value": value}}).encode())
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise KeyFileError(
+            f"{path}: {error.strerror}; cure: the node's user must be able to write {path.parent}"
+        ) from error
+
+
+def load_identity(home: Path) -> Identity:
+    """priv/identity_key.json. Raises: KeyFileError."""
     path = home / "priv" / IDENTITY_NAME
     try:
-        if not path.exists():
-            seed = os.urandom(32)
-            value = base64.b64encode(seed + bytes(SigningKey(seed).verify_key)).decode()
-            create_exclusively(path, json.dumps({"priv_key": {"type": _TYPE, "value": value}}).encode())
         if path.stat().st_mode & 0o077:
             raise KeyFileError(f"{path} can be read by others; cure: chmod 600 {path}")
         value = json.loads(path.read_bytes())["priv_key"]["value"]
         return Identity(SigningKey(base64.b64decode(value, validate=True)[:32]))
     except OSError as error:
-        raise KeyFileError(
-            f"{path}: {error.strerror}; cure: the node's user must be able to write {path.parent}"
-        ) from error
+        raise KeyFileError(f"{path}: {error.strerror}; cure: give it to the node's user") from error
     except (ValueError, KeyError, TypeError) as error:
         raise KeyFileError(
             f"{path} is no identity key; cure: remove it, a new one is made at the next start"

@@ -9,6 +9,7 @@ from cometkms import core as cores
 from cometkms.config.schema import Settings, require_single_node
 from cometkms.ipc.board import Board
 from cometkms.ipc.queues import make_queue
+from cometkms.keys.identity import ensure_identity
 from cometkms.keys.validator_key import load_public_key
 from cometkms.log import Log
 from cometkms.model import Row
@@ -27,6 +28,7 @@ def run(settings: Settings, log: Log) -> int:
     lock = lock_home(settings.home)
     try:
         files = _node_files(settings)
+        ensure_identity(settings.home)
         _say_hello(settings, core_name, log)
         board = Board(("supervisor", *_CHILDREN), _CHILDREN)
         requests, permits = make_queue(core_name), make_queue(core_name)

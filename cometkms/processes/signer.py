@@ -29,7 +29,7 @@ from cometkms.ipc.messages import (
     encode,
 )
 from cometkms.ipc.prctl import make_undumpable
-from cometkms.keys.identity import load_or_create_identity
+from cometkms.keys.identity import load_identity
 from cometkms.keys.validator_key import address_of, load_key_slot
 from cometkms.limits import HEARTBEAT_INTERVAL_S, PERMIT_SPIN_NS, REQUEST_SPIN_NS
 from cometkms.log import Log
@@ -58,7 +58,7 @@ def run(context: ChildContext, parts: SignerParts) -> int:
     make_undumpable()
     log = parts.log.bind(immediate=False, module="signer")
     core = cores.load()
-    identity = load_or_create_identity(parts.settings.home)
+    identity = load_identity(parts.settings.home)
     slots = [load_key_slot(core, chain.key_file, chain.id) for chain in parts.settings.chains]
 
     async def main(stop: asyncio.Event) -> None:

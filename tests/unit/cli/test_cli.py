@@ -103,6 +103,22 @@ def test_state_show_import_and_export(home: Path, tmp_path: Path) -> None:
     assert "not known here" in exported.stderr
 
 
+def test_a_home_of_several_chains_is_asked_which(home: Path) -> None:
+    config = home / "config.toml"
+    lines = [line for line in config.read_text().splitlines() if not line.startswith(("chain_id", "validator_addr"))]
+    files = 'key_file = "priv/priv_validator_key.json"\nstate_file = "{}"\n'
+    for number, chain in enumerate(("a", "b")):
+        lines.append(
+            f'[[chain]]\nid = "{chain}"\nvalidator_addr = "h:{number + 1}"\n' + files.format(f"priv/{chain}.json")
+        )
+        (home / "priv" / f"{chain}.json").write_text(f'{{"height":"{number + 7}","round":0,"step":1}}')
+    config.write_text("\n".join(lines))
+    assert cmkms("state", "show", "--home", str(home)).returncode == 3
+    shown = cmkms("state", "show", "--home", str(home), "--chain-id", "b", "--json")
+    assert json.loads(shown.stdout)["file"]["height"] == 8
+    assert cmkms("keys", "show", "--home", str(home), "--chain-id", "a").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

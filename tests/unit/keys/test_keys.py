@@ -11,7 +11,7 @@ from nacl.signing import SigningKey
 from cometkms.errors import KeyFileError
 from cometkms.interface import Core
 from cometkms.keys.formats import bech32_encode, cometbft_json, cosmos_json
-from cometkms.keys.identity import load_or_create_identity
+from cometkms.keys.identity import ensure_identity, load_identity
 from cometkms.keys.validator_key import address_of, key_document, load_key_slot, load_public_key, parse_seed, write_key
 from tests.vectors.vectors import load
 
@@ -129,10 +129,12 @@ def test_bech32_bip173_vectors() -> None:
 
 def test_the_identity_stays_the_same_and_is_private(tmp_path: Path) -> None:
     (tmp_path / "priv").mkdir()
-    first = load_or_create_identity(tmp_path)
-    assert load_or_create_identity(tmp_path).public_key == first.public_key
+    ensure_identity(tmp_path)
+    first = load_identity(tmp_path)
+    ensure_identity(tmp_path)
+    assert load_identity(tmp_path).public_key == first.public_key
     path = tmp_path / "priv" / "identity_key.json"
     assert path.stat().st_mode & 0o777 == 0o600
     path.write_text("{}")
     with pytest.raises(KeyFileError):
-        load_or_create_identity(tmp_path)
+        load_identity(tmp_path)

@@ -1,0 +1,217 @@
+"""The critical section of a chain: order, deadlines, stale permits, two validators, a state process that comes and goes."""
+
+import base64
+
+import pytest
+from nacl.signing import SigningKey
+
+from cometkms.interface import Core, Session
+from cometkms.ipc.messages import Mark, PermitGranted, QueueMessage, Reserve, ReserveRefused, Signed
+from cometkms.limits import PERMIT_TIMEOUT_S
+from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Timestamp, Vote, Watermark
+from cometkms.signing.chain import ChainSigner
+
+NONCE = 7
+KEY = SigningKey(bytes(32))
+
+
+class Log:
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict]] = []
+
+    def _add(self, event: str, **fields: object) -> None:
+        self.events.append((event, fields))
+
+    debug = info = warning = error = _add
+
+
+class Requester:
+    """A connection that is open until closed, and remembers its answers."""
+
+    name = "v"
+
+    def __init__(self, core: Core) -> None:
+        self.core, self.open, self.answers = core, True, list[Message]()
+
+    def serves(self, session: Session) -> bool:
+        return self.open
+
+    def deliver(self, frame: bytes) -> None:
+        self.answers.append(self.core.decode_message(Dialect.PROTO, frame))
+
+
+class Stage:
+    """A chain with a queue that tests read and a clock that tests move."""
+
+    def __init__(self, core: Core) -> None:
+        self.core, self.sent, self.now_ns, self.full, self.log = core, list[QueueMessage](), 0, False, Log()
+        secret = bytearray(base64.b64encode(bytes(KEY) + bytes(KEY.verify_key)))
+        self.chain = ChainSigner(
+            row=0,
+            chain_id="c",
+            slot=core.key_slot(secret, "c"),
+            core=core,
+            nonce=NONCE,
+            send=self._send,
+            clock_ns=lambda: self.now_ns,
+            log=self.log,
+        )
+        self.chain.on_mark(Mark(NONCE, 0, Watermark()))
+
+    def _send(self, message: QueueMessage) -> bool:
+        if not self.full:
+            self.sent.append(message)
+        return not self.full
+
+    def ask(self, requester: Requester, height: int = 5, block: bytes = b"a", second: int = 0) -> None:
+        vote = Vote(2, height, 0, BlockID(block * 32, 1, b"p" * 32), Timestamp(1_700_000_000 + second, 0))
+        wire = self.core.encode_message(Dialect.PROTO, Message(Kind.SIGN_VOTE_REQUEST, "c", vote=vote))
+        session = self.core.session(Dialect.PROTO, "c", None, b"")
+        session.inbox[: len(wire)] = wire
+        session.received(len(wire))
+        request = session.next_request()
+        assert request is not None
+        self.chain.submit(requester, session, request, self.now_ns)
+
+    def permit(self, number: int = -1) -> None:
+        asked = [message for message in self.sent if isinstance(message, Reserve)][number]
+        self.chain.on_permit(PermitGranted(asked.nonce, asked.request_id, asked.row, asked.sign_bytes))
+
+
+@pytest.fixture
+def stage(core: Core) -> Stage:
+    return Stage(core)
+
+
+@pytest.fixture
+def asker(core: Core) -> Requester:
+    return Requester(core)
+
+
+def test_nothing_is_signed_before_the_permit_and_the_report_follows_the_reply(stage: Stage, asker: Requester) -> None:
+    stage.ask(asker)
+    assert [type(message) for message in stage.sent] == [Reserve]
+    assert (asker.answers, stage.chain.slot.last_signed) == ([], HRS(0, 0, 0))
+    stage.permit()
+    assert asker.answers[0].vote is not None
+    assert asker.answers[0].vote.signature
+    assert isinstance(stage.sent[-1], Signed)
+    assert stage.chain.counters.signed == 1
+
+
+def test_a_permit_of_an_earlier_signer_or_request_is_not_used(stage: Stage, asker: Requester) -> None:
+    stage.ask(asker)
+    asked = stage.sent[0]
+    assert isinstance(asked, Reserve)
+    for stale in ((NONCE + 1, asked.request_id), (NONCE, asked.request_id + 1)):
+        stage.chain.on_permit(PermitGranted(*stale, 0, asked.sign_bytes))
+        stage.chain.on_refused(ReserveRefused(*stale, 0, Reason.CONFLICT, HRS(9, 0, 1)))
+    assert asker.answers == []
+    stage.permit()
+    stage.permit()
+    assert len(asker.answers) == 1
+
+
+def test_a_permit_for_other_bytes_is_not_signed(stage: Stage, asker: Requester) -> None:
+    other = Stage(stage.core)
+    other.ask(Requester(stage.core), block=b"x")
+    wrong = other.sent[0]
+    stage.ask(asker)
+    assert isinstance(wrong, Reserve)
+    stage.chain.on_permit(PermitGranted(NONCE, 1, 0, wrong.sign_bytes))
+    assert asker.answers == [Message(Kind.UNKNOWN)]
+    assert stage.chain.slot.last_signed == HRS(0, 0, 0)
+
+
+def test_the_second_of_two_validators_waits_and_then_the_rule_decides(stage: Stage, core: Core) -> None:
+    first, same, conflicting = Requester(core), Requester(core), Requester(core)
+    stage.ask(first)
+    stage.ask(same, second=9)
+    stage.ask(conflicting, block=b"b")
+    assert len(stage.sent) == 1
+    stage.permit()
+    signed, repeated = first.answers[0].vote, same.answers[0].vote
+    assert signed is not None
+    assert repeated is not None
+    assert (repeated.signature, repeated.timestamp) == (signed.signature, signed.timestamp)
+    assert conflicting.answers[0].error is not None
+    assert conflicting.answers[0].error.description == "conflicting data"
+    assert (stage.chain.counters.repeated, stage.chain.counters.refused) == (1, {"conflict": 1})
+
+
+def test_a_permit_that_does_not_come_gets_an_empty_answer_and_the_next_is_served(stage: Stage, core: Core) -> None:
+    first, second = Requester(core), Requester(core)
+    stage.ask(first)
+    stage.ask(second, height=6)
+    stage.chain.expire()
+    assert first.answers == []
+    stage.now_ns = int(PERMIT_TIMEOUT_S * 1e9)
+    stage.chain.expire()
+    assert first.answers == [Message(Kind.UNKNOWN)]
+    stage.permit(0)  # too late: it was answered
+    assert len(first.answers) == 1
+    stage.permit()
+    assert second.answers[0].vote is not None
+    assert stage.chain.counters.unanswered == {"no_permit": 1}
+
+
+def test_a_full_queue_and_an_unknown_mark_get_an_empty_answer(stage: Stage, asker: Requester) -> None:
+    stage.full = True
+    stage.ask(asker)
+    assert asker.answers == [Message(Kind.UNKNOWN)]
+    fresh = Stage(stage.core)
+    fresh.chain._knows_mark = False
+    fresh.ask(asker)
+    assert asker.answers[-1] == Message(Kind.UNKNOWN)
+    assert fresh.chain.counters.unanswered == {"state_away": 1}
+    assert fresh.sent == []
+
+
+def test_a_state_process_that_comes_back_is_told_and_asked_again(stage: Stage, core: Core) -> None:
+    asker = Requester(core)
+    stage.ask(asker)
+    stage.permit()
+    stage.ask(asker, height=6)
+    stage.sent.clear()
+    stage.chain.on_state_hello()
+    assert [type(message) for message in stage.sent] == [Signed, Reserve]
+    stage.permit()
+    assert len(asker.answers) == 2
+
+
+def test_a_report_that_found_no_room_is_sent_later(stage: Stage, asker: Requester) -> None:
+    stage.ask(asker)
+    stage.full = True
+    stage.permit()
+    stage.full = False
+    stage.chain.report()
+    assert isinstance(stage.sent[-1], Signed)
+    count = len(stage.sent)
+    stage.chain.report()
+    assert len(stage.sent) == count
+
+
+def test_nobody_is_signed_for_who_has_gone(stage: Stage, core: Core) -> None:
+    gone, stays = Requester(core), Requester(core)
+    stage.ask(gone)
+    stage.ask(stays, height=6)
+    gone.open = False
+    stage.permit()
+    assert (gone.answers, stage.chain.slot.last_signed) == ([], HRS(0, 0, 0))
+    stage.permit()
+    assert stays.answers[0].vote is not None
+
+
+def test_a_refusal_of_the_state_process_is_final_and_in_words(stage: Stage, asker: Requester) -> None:
+    stage.ask(asker)
+    stage.chain.on_refused(ReserveRefused(NONCE, 1, 0, Reason.HEIGHT_REGRESSION, HRS(9, 0, 1)))
+    error = asker.answers[0].error
+    assert error is not None
+    assert error.description == "height regression: asked for 5/0/3, promised up to 9/0/1"
+
+
+def test_a_mark_never_lowers_what_the_signer_knows(stage: Stage, asker: Requester) -> None:
+    stage.ask(asker)
+    stage.permit()
+    stage.chain.on_mark(Mark(NONCE, 0, Watermark(HRS(1, 0, 1))))
+    assert stage.chain.watermark.hrs == HRS(5, 0, 3)
