@@ -4,6 +4,7 @@ Never: imports Raft, HTTP or CLI code; writes a file; opens a listening socket; 
 """
 
 import asyncio
+import os
 import secrets
 import time
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ from cometkms.protocol.identity import Identity
 from cometkms.signing.chain import ChainSigner
 from cometkms.signing.link import ValidatorLink
 
-_LINK_CHECK_TICKS: Final = 10  # deadlines of connections: once a second
+_LINK_CHECK_TICKS: Final = 4  # deadlines of connections: once a second
 _REPORT_DELAY_S: Final = 0.002  # a report must not compete with the answer it follows
 
 
@@ -80,6 +81,8 @@ class _Signer:
         self._log = log
         self._published: object = None
         self._waking: asyncio.TimerHandle | None = None
+        # Other chains' requests would wait, and on one core the state process would.
+        self._may_spin = len(chains) == 1 and len(os.sched_getaffinity(0)) > 1
         self._nonce = secrets.randbits(64)
         self._loop = asyncio.get_running_loop()
         self._leased = False
@@ -106,7 +109,7 @@ class _Signer:
                 core=core,
                 identity=identity,
                 settle=self._settle,
-                spin_ns=REQUEST_SPIN_NS if len(chains) == 1 else 0,
+                spin_ns=REQUEST_SPIN_NS if self._may_spin else 0,
                 log=self._log,
             )
             for chain, signer in zip(chains, self._chains, strict=True)
@@ -140,8 +143,8 @@ class _Signer:
         self._parts.requests.wake()
 
     def _settle(self) -> None:
-        """Spin for the permit of the request just taken. Not with several chains: their requests would wait."""
-        if len(self._chains) == 1 and self._parts.permits.spin(PERMIT_SPIN_NS):
+        """Spin for the permit of the request just taken."""
+        if self._may_spin and self._parts.permits.spin(PERMIT_SPIN_NS):
             self._on_messages()
 
     def _on_messages(self) -> None:
@@ -182,7 +185,7 @@ class _Signer:
             task.cancel()
 
     def _tick(self) -> None:
-        """Ten times a second: deadlines, what a full queue left over, the status board."""
+        """Four times a second: deadlines, what a full queue left over, the status board."""
         self._loop.call_later(HEARTBEAT_INTERVAL_S, self._tick)
         self._ticks += 1
         for chain in self._chains:

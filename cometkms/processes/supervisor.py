@@ -31,7 +31,7 @@ from cometkms.processes.child import FAILED, READY, STOP_SIGNAL, ChildContext
 from cometkms.rules.restart import next_delay_s
 
 _SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
-_WATCH_S: Final = 0.1
+_WATCH_S: Final = 0.25
 _BOOT_WATCH_S: Final = 0.005
 _BOOT_TIMEOUT_S: Final = 30.0
 _OWN_STALL_S: Final = (
@@ -153,6 +153,8 @@ class Supervisor:
                 self._watch(now)
         finally:
             self._stop()
+            while signal.sigtimedwait(_SIGNALS, 0) is not None:
+                pass  # a second Ctrl-C must not make a clean end look like a crash
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         ending = self._ending or _Ending(INTERNAL_EXIT, "internal error")
         if ending.code == 0:

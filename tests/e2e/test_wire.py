@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from cometkms import core as cores
-from cometkms.limits import HEIGHT_JUMP_MAX, MESSAGE_MAX_BYTES, RESPONSE_MAX_BYTES
+from cometkms.limits import HEARTBEAT_INTERVAL_S, HEIGHT_JUMP_MAX, MESSAGE_MAX_BYTES, RESPONSE_MAX_BYTES
 from cometkms.model import BlockID, Dialect, Kind, Message, RemoteSignerError, SignedType, Timestamp
 from cometkms.standin import block_of, proposal_request, vote_request
 from tests.e2e.node import free_tcp
@@ -576,15 +576,14 @@ def test_senseless_requests_leave_no_trace_but_their_count(node, tcp):
 
 
 async def settle(node, height):
-    """Until /status has caught up with the precommit of `height`, and then no longer changes."""
+    """Until /status has caught up with the precommit of `height`: the state's section and the signer's come apart."""
     async with asyncio.timeout(PATIENCE_S):
         before = None
-        while (chain := node.status()["chains"][0]) != before or not is_at(chain, height):
-            before = chain
-            await asyncio.sleep(1)
-        return chain
-
-
-def is_at(chain, height):
-    places = (chain["watermark"], chain["last_sign_state"])
-    return all(place is not None and (place["height"], place["step"]) == (height, 3) for place in places)
+        while True:
+            chain = node.status()["chains"][0]
+            places = (chain["watermark"], chain["last_sign_state"])
+            there = all(place is not None and (place["height"], place["step"]) == (height, 3) for place in places)
+            if there and chain["counters"] == before:
+                return chain
+            before = chain["counters"]
+            await asyncio.sleep(5 * HEARTBEAT_INTERVAL_S)

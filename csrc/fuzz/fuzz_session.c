@@ -1,0 +1,60 @@
+/* A session fed any bytes in any segments, plain and sealed; every request answered. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../session.h"
+#include "../sodium.h"
+
+static ck_session session;
+
+/* A cipher that changes nothing, so that the fuzzer reaches the chunk lengths behind it; every 251st tag fails. */
+static int encrypt(uint8_t *out, unsigned long long *out_len, const uint8_t *plain, unsigned long long len, const uint8_t *ad,
+                   unsigned long long ad_len, const uint8_t *nsec, const uint8_t *nonce, const uint8_t *key) {
+    (void)out_len, (void)ad, (void)ad_len, (void)nsec, (void)nonce, (void)key;
+    memcpy(out, plain, len);
+    memset(out + len, 0, 16);
+    return 0;
+}
+
+static int decrypt(uint8_t *plain, unsigned long long *plain_len, uint8_t *nsec, const uint8_t *in, unsigned long long len,
+                   const uint8_t *ad, unsigned long long ad_len, const uint8_t *nonce, const uint8_t *key) {
+    (void)plain_len, (void)nsec, (void)ad, (void)ad_len, (void)nonce, (void)key;
+    memcpy(plain, in, len - 16);
+    return in[len - 1] == 251 ? -1 : 0;
+}
+
+static int serve(void) {
+    ck_request request;
+    size_t len;
+    int rc;
+    while ((rc = ck_session_next(&session, &request)) == CK_OK) {
+        ck_bytes text = {(const uint8_t *)"no", 2};
+        if (request.kind == CK_PING_REQUEST) rc = ck_session_pong(&session, &len);
+        else rc = request.reason % 2 ? ck_session_error(&session, 1, text, &len) : ck_session_empty(&session, &len);
+        if (rc != CK_OK) abort();
+    }
+    return rc;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static const uint8_t CHAIN[] = "test-1";
+    ck_bytes chain = {CHAIN, sizeof CHAIN - 1}, none = {NULL, 0};
+    ck_frames frames;
+    if (size < 2) return 0;
+    ck_sodium.aead_encrypt = encrypt;
+    ck_sodium.aead_decrypt = decrypt;
+    const int sealed = data[0] & 1;
+    const size_t step = (size_t)data[1] + 1;
+    memset(&frames, 7, sizeof frames);
+    frames.recv_counter = frames.send_counter = 0;
+    frames.partial_len = 0;
+    memset(&session, 0, offsetof(ck_session, plain));
+    if (ck_session_open(&session, (data[0] >> 1) & 1, chain, sealed ? &frames : NULL, none) != CK_OK) abort();
+    for (size_t at = 2; at < size;) {
+        const size_t n = size - at < step ? size - at : step;
+        memcpy(session.inbox, data + at, n);
+        at += n;
+        if (ck_session_received(&session, n) != CK_OK || serve() != CK_MORE) return 0;
+    }
+    return 0;
+}

@@ -1,0 +1,29 @@
+"""Rules of the project that no linter knows."""
+
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def tracked() -> list[Path]:
+    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    return [ROOT / name for name in names if name and (ROOT / name).exists()]
+
+
+def test_no_assert_in_the_program() -> None:
+    for path in (ROOT / "cometkms").rglob("*.py"):
+        assert not re.search(r"^\s*assert ", path.read_text(), re.M), path
+
+
+def test_documents_link_to_what_is_there() -> None:
+    for path in tracked():
+        if path.suffix != ".md":
+            continue
+        for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", path.read_text()):
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_no_generated_file_is_tracked() -> None:
+    assert not [path for path in tracked() if path.suffix in (".o", ".so", ".pyc")]

@@ -1,0 +1,148 @@
+"""Every command, as an operator runs it."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cometkms.cli import cli
+from cometkms.config.load import KEYS, variable_name
+from tests.e2e.node import cmkms
+
+ROOT = Path(__file__).resolve().parents[3]
+COMMANDS = ["init", "start", "status", "keys", "state", "recover", "demo", "version", "completion"]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    path = tmp_path / "home"
+    done = cmkms("init", "--home", str(path), "--new-key", "--chain-id", "c-1", "--validator-addr", "tcp://127.0.0.1:1")
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def tree(path: Path) -> dict[str, bytes]:
+    return {
+        str(one.relative_to(path)): one.read_bytes()
+        for one in sorted(path.rglob("*"))
+        if one.is_file() and one.suffix != ".lock"
+    }
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    help_text = CliRunner().invoke(cli, [command, "--help"]).output
+    if command not in ("keys", "state"):
+        assert "Example" in help_text
+    assert help_text.startswith("Usage: ")
+
+
+def test_the_exit_codes_are_in_the_help() -> None:
+    from cometkms import errors
+
+    text = CliRunner().invoke(cli, ["--help"]).output
+    for kind in (errors.ConfigError, errors.KeyFileError, errors.StateError, errors.BusyError, errors.StoreFailure):
+        assert re.search(rf"\b{kind.exit_code}\b", text)
+
+
+def test_home_stands_before_or_behind_the_command(home: Path) -> None:
+    for arguments in (["--home", str(home), "keys", "show"], ["keys", "show", "--home", str(home)]):
+        assert cmkms(*arguments).returncode == 0
+
+
+def test_init_without_new_key_makes_no_key_and_keeps_what_is_there(home: Path, tmp_path: Path) -> None:
+    before = tree(home)
+    assert cmkms("init", "--home", str(home), "--chain-id", "other").returncode == 0
+    assert tree(home) == before
+    refused = cmkms("init", "--home", str(home), "--new-key")
+    assert refused.returncode == 4
+    assert tree(home) == before
+    fresh = tmp_path / "fresh"
+    assert cmkms("init", "--home", str(fresh)).returncode == 0
+    assert not list((fresh / "priv").iterdir())
+
+
+def test_keys_show_tells_every_form_and_no_secret(home: Path) -> None:
+    done = cmkms("keys", "show", "--home", str(home), "--prefix", "initvalcons")
+    key = json.loads((home / "priv" / "priv_validator_key.json").read_text())
+    assert key["address"] in done.stdout
+    assert "initvalcons1" in done.stdout
+    assert json.dumps(key["pub_key"]) in done.stdout
+    assert "/cosmos.crypto.ed25519.PubKey" in done.stdout
+    assert key["priv_key"]["value"] not in done.stdout
+    assert cmkms("keys", "show", "--home", str(home), "--prefix", "Ä").returncode == 2
+
+
+def test_keys_import_takes_a_key_file_and_never_overwrites(home: Path, tmp_path: Path) -> None:
+    path = home / "priv" / "priv_validator_key.json"
+    kept = tmp_path / "kept.json"
+    path.rename(kept)
+    assert cmkms("keys", "import", "--home", str(home), str(kept)).returncode == 0
+    assert json.loads(path.read_text()) == json.loads(kept.read_text())
+    assert cmkms("keys", "import", "--home", str(home), str(kept)).returncode == 4
+    assert cmkms("keys", "new", "--home", str(home)).returncode == 4
+
+
+def test_state_show_import_and_export(home: Path, tmp_path: Path) -> None:
+    shown = cmkms("state", "show", "--home", str(home), "--json")
+    assert json.loads(shown.stdout)["file"]["height"] == 0
+    higher, lower = tmp_path / "higher.json", tmp_path / "lower.json"
+    higher.write_text('{"height":"50","round":1,"step":2}')
+    lower.write_text('{"height":"49","round":1,"step":2}')
+    assert cmkms("state", "import", "--home", str(home), str(higher)).returncode == 0
+    before = tree(home)
+    refused = cmkms("state", "import", "--home", str(home), str(lower))
+    assert (refused.returncode, "never goes down" in refused.stderr) == (5, True)
+    assert tree(home) == before
+    out = tmp_path / "out.json"
+    exported = cmkms("state", "export", "--home", str(home), "--out", str(out))
+    assert exported.returncode == 0
+    assert json.loads(out.read_text()) == {"height": "50", "round": 1, "step": 2}
+    assert "not known here" in exported.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["start", "--log-level", "loud"], 3, "--log-level: 'loud' is unknown"),
+        (["start", "--http-addr", "nonsense"], 3, "--http-addr"),
+        (["start", "--default-ttl", "soon"], 3, "no duration"),
+        (["start", "--id", "node0", "--peer", "a=h:1", "--peer", "node0=h:2"], 3, "one node alone"),
+        (["start", "--frobnicate"], 2, "No such option"),
+        (["frobnicate"], 2, "No such command"),
+        (["recover", "--min-height", "0"], 2, "0 is not in the range"),
+        (["status", "--http-addr", "127.0.0.1:1"], 1, "no node answers"),
+        (["state", "import", "/no/such/file"], 5, "is missing"),
+        (["keys", "show", "--chain-id", "other"], 3, "which chain"),
+    ],
+)
+def test_bad_input_is_one_clear_error_and_changes_nothing(
+    arguments: list[str], code: int, words: str, home: Path
+) -> None:
+    before = tree(home)
+    done = cmkms("--home", str(home), *arguments)
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert tree(home) == before
+
+
+def test_version_and_completion() -> None:
+    assert json.loads(cmkms("version", "--json").stdout)["core"] in ("native", "pure")
+    for shell in ("bash", "zsh", "fish"):
+        assert "_CMKMS_COMPLETE" in cmkms("completion", shell).stdout
+
+
+def test_the_configuration_document_names_every_key_flag_and_variable() -> None:
+    text = (ROOT / "docs" / "CONFIGURATION.md").read_text()
+    for key in KEYS:
+        if key == "chain":
+            continue
+        assert f"`{key}`" in text
+        assert f"`--{key.replace('_', '-')}`" in text
+        if key != "default_ttl":
+            assert f"`{variable_name(key)}`" in text
+    for key in ("[[chain]]", "key_file", "state_file"):
+        assert key in text

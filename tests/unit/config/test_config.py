@@ -1,0 +1,150 @@
+"""Settings: precedence, every bad value, [[chain]] tables, scaffold."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from cometkms.config.load import Flags, load_settings, variable_name
+from cometkms.config.scaffold import init_home
+from cometkms.config.schema import HostPort, require_single_node
+from cometkms.config.values import parse_duration, parse_listen, parse_peer, parse_validator
+from cometkms.errors import ConfigError
+from cometkms.net.dial import TcpTarget, UnixTarget
+
+MINIMAL = 'chain_id = "c-1"\nvalidator_addr = "tcp://127.0.0.1:26658"\n'
+#: key → (flag, variable, file) and what each gives
+SOURCES = {
+    "id": (("f", "v", '"t"'), ("f", "v", "t")),
+    "raft_addr": (("1.1.1.1:1", "2.2.2.2:2", '"3.3.3.3:3"'), ("1.1.1.1:1", "2.2.2.2:2", "3.3.3.3:3")),
+    "http_addr": ((":1", ":2", '":3"'), (":1", ":2", ":3")),
+    "log_level": (("debug", "error", '"info"'), ("debug", "error", "info")),
+    "log_format": (("json", "plain", '"json"'), ("json", "plain", "json")),
+    "allow_unsafe": ((False, "true", "false"), (False, True, False)),
+}
+
+
+def home_with(tmp_path: Path, text: str) -> Path:
+    (tmp_path / "config.toml").write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize("key", SOURCES)
+@pytest.mark.parametrize("given", list(itertools.product([False, True], repeat=3)))
+def test_flag_over_variable_over_file_over_default(key: str, given: tuple[bool, bool, bool], tmp_path: Path) -> None:
+    (flag, variable, in_file), expected = SOURCES[key]
+    home = home_with(tmp_path, MINIMAL + (f"{key} = {in_file}\n" if given[2] else ""))
+    environment = {variable_name(key): str(variable)} if given[1] else {}
+    settings = load_settings(home, Flags(**({key: flag} if given[0] else {})), environment)
+    found = getattr(settings, key)
+    found = str(found) if isinstance(found, HostPort) else found
+    if True in given:
+        assert found == expected[given.index(True)]
+    else:
+        defaults = load_settings(home_with(tmp_path, MINIMAL), Flags(), {})
+        value = getattr(defaults, key)
+        assert found == (str(value) if isinstance(value, HostPort) else value)
+
+
+def test_lists_come_from_repeated_flags_commas_or_arrays(tmp_path: Path) -> None:
+    home = home_with(tmp_path, 'chain_id = "c-1"\nvalidator_addr = ["tcp://a:1", "b:2"]\npeer = ["x=h:1"]\n')
+    addresses = load_settings(home, Flags(), {}).chains[0].validator_addrs
+    assert [one.target for one in addresses] == [TcpTarget("a", 1), TcpTarget("b", 2)]
+    variables = {"COMETKMS_VALIDATOR_ADDR": "unix:///s, tcp://[::1]:3", "COMETKMS_PEER": "x=h:1,y=h:2"}
+    settings = load_settings(home, Flags(), variables)
+    assert [one.target for one in settings.chains[0].validator_addrs] == [UnixTarget("/s"), TcpTarget("::1", 3)]
+    assert [peer.id for peer in settings.peers] == ["x", "y"]
+    flagged = load_settings(home, Flags(validator_addr=("tcp://f:9",)), variables)
+    assert [str(one) for one in flagged.chains[0].validator_addrs] == ["tcp://f:9"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("chain_idd = 'x'\n" + MINIMAL, "did you mean 'chain_id'"),
+        ("frobnicate = 1\n" + MINIMAL, "unknown key 'frobnicate'"),
+        ("id = 5\n" + MINIMAL, "id = 5 must be a string"),
+        ("allow_unsafe = 'yes'\n" + MINIMAL, "must be true or false"),
+        ("peer = [1]\n" + MINIMAL, "must be a list of strings"),
+        ("not toml", "is no TOML"),
+        ("log_level = 'loud'\n" + MINIMAL, "'loud' is unknown; use one of debug, info, error"),
+        ("log_format = 'xml'\n" + MINIMAL, "'xml' is unknown"),
+        ("http_addr = '8080'\n" + MINIMAL, "write it as host:port"),
+        ("raft_addr = 'h:99999'\n" + MINIMAL, "port from 1 to 65535"),
+        ("default_ttl = '4 parsecs'\n" + MINIMAL, "no duration"),
+        ("peer = ['a']\n" + MINIMAL, "write it as id=host:port"),
+        ("peer = ['a=h:1', 'a=h:2']\n" + MINIMAL, "'a' is named more than once"),
+        ("id = '../x'\n" + MINIMAL, "no node id"),
+        ('chain_id = "c"\n', "there is no validator address"),
+        ('validator_addr = "tcp://a:1"\n', "there is no chain id"),
+        ('chain_id = "c"\nvalidator_addr = "noise://x@1.2.3.4:5"\n', "noise:// is not supported yet"),
+        ('chain_id = "c"\nvalidator_addr = "http://a:1"\n', "unknown scheme 'http'"),
+        ('chain_id = "c"\nvalidator_addr = "tcp://a b:1"\n', "no valid host"),
+        ('chain_id = "c"\nvalidator_addr = ["tcp://a:1", "tcp://a:1"]\n', "configured more than once"),
+        (f'chain_id = "{"c" * 65}"\nvalidator_addr = "tcp://a:1"\n', "more than 64 bytes"),
+        (MINIMAL + '[[chain]]\nid = "d"\nvalidator_addr = "tcp://b:1"\n', "exclude each other"),
+        (
+            '[[chain]]\nid = "d"\nvalidator_addr = "tcp://b:1"\nkey = "x"\n',
+            "known keys: id, validator_addr, key_file, state_file",
+        ),
+        ('[[chain]]\nid = "d"\nvalidator_addr = "b:1"\n[[chain]]\nid = "d"\nvalidator_addr = "b:2"\n', "chain id d"),
+        ("chain = 5\n", "must be a list"),
+    ],
+)
+def test_bad_settings_name_the_place_and_the_cure(text: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_settings(home_with(tmp_path, text), Flags(), {})
+    assert words in str(error.value)
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_settings(home_with(tmp_path, "log_level = 'x'\nlog_format = 'y'\nhttp_addr = 'z'\n"), Flags(), {})
+    assert len(str(error.value).splitlines()) == 4
+
+
+def test_several_chains_have_their_own_files(tmp_path: Path) -> None:
+    text = '[[chain]]\nid = "a"\nvalidator_addr = "h:1"\n[[chain]]\nid = "b"\nvalidator_addr = ["h:2"]\nkey_file = "k.json"\n'
+    first, second = load_settings(home_with(tmp_path, text), Flags(), {}).chains
+    assert first.key_file == tmp_path / "priv" / "a" / "priv_validator_key.json"
+    assert second.key_file == tmp_path / "k.json"
+    assert second.state_file == tmp_path / "priv" / "b" / "priv_validator_state.json"
+
+
+def test_other_nodes_in_the_peer_list_are_refused_and_this_one_is_not(tmp_path: Path) -> None:
+    home = home_with(tmp_path, MINIMAL)
+    require_single_node(load_settings(home, Flags(id="n", peer=("n=h:1",)), {}))
+    with pytest.raises(ConfigError, match="one node alone"):
+        require_single_node(load_settings(home, Flags(id="n", peer=("n=h:1", "m=h:2")), {}))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("400ms", 0.4), ("1.5s", 1.5), ("1m30s", 90), ("2h", 7200), ("5us", 5e-6)]
+)
+def test_go_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "5", "ms", "1 s", "-1s", "1s2"])
+def test_no_durations(text: str) -> None:
+    with pytest.raises(ConfigError):
+        parse_duration(text)
+
+
+def test_addresses_of_the_go_original() -> None:
+    assert parse_listen(":8080") == HostPort("", 8080)
+    assert str(parse_listen("[::1]:80")) == "[::1]:80"
+    assert parse_validator("10.0.0.1:26658").target == TcpTarget("10.0.0.1", 26658)
+    assert parse_validator("unix:///tmp/x.sock").target == UnixTarget("/tmp/x.sock")
+    assert parse_peer("node-0=10.0.0.10:9430").address == HostPort("10.0.0.10", 9430)
+
+
+def test_init_makes_what_is_missing_and_keeps_the_rest(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    made = init_home(home, node_id="n", chain_id='c"1', validator_addrs=("tcp://a:1",)).made
+    assert {path.name for path in made} == {"home", "data", "priv", "config.toml"}
+    settings = load_settings(home, Flags(), {})
+    assert (settings.id, settings.chains[0].id) == ("n", 'c"1')
+    before = (home / "config.toml").read_bytes()
+    again = init_home(home, node_id="other")
+    assert (again.made, (home / "config.toml").read_bytes()) == ([], before)

@@ -1,0 +1,138 @@
+"""Key files: what is loaded, what is refused; formats; identity."""
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from nacl.signing import SigningKey
+
+from cometkms.errors import KeyFileError
+from cometkms.interface import Core
+from cometkms.keys.formats import bech32_encode, cometbft_json, cosmos_json
+from cometkms.keys.identity import load_or_create_identity
+from cometkms.keys.validator_key import address_of, key_document, load_key_slot, load_public_key, parse_seed, write_key
+from tests.vectors.vectors import load
+
+SEED = bytes(range(32))
+PUBLIC = bytes(SigningKey(SEED).verify_key)
+
+
+def key_file(tmp_path: Path, **changes: object) -> Path:
+    document = {**json.loads(key_document(SEED)), **changes}
+    path = tmp_path / "priv_validator_key.json"
+    path.write_text(json.dumps(document))
+    path.chmod(0o600)
+    return path
+
+
+def test_cometbfts_own_key_files_load(core: Core, tmp_path: Path) -> None:
+    for number, case in enumerate(load("file_pv.json")):
+        path = tmp_path / str(number)
+        path.write_text(json.dumps(case["key_file"], indent=2))
+        path.chmod(0o600)
+        slot = load_key_slot(core, path, "c")
+        assert slot.public_key == base64.b64decode(case["key_file"]["pub_key"]["value"]) == load_public_key(path)
+        assert address_of(slot.public_key) == case["key_file"]["address"]
+        slot.close()
+
+
+PRIVATE = json.loads(key_document(SEED))["priv_key"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"address": "00" * 20}, "its address"),
+        (
+            {"pub_key": {"type": "tendermint/PubKeyEd25519", "value": base64.b64encode(bytes(32)).decode()}},
+            "its pub_key",
+        ),
+        ({"pub_key": {"type": "tendermint/PubKeySecp256k1", "value": ""}}, "its pub_key"),
+        ({"priv_key": {**PRIVATE, "type": "tendermint/PrivKeySecp256k1"}}, "only tendermint/PrivKeyEd25519"),
+        ({"priv_key": {**PRIVATE, "value": "AAAA"}}, "not base64 of 64 bytes"),
+        ({"priv_key": None}, "holds no priv_key"),
+    ],
+)
+def test_inconsistent_key_files_are_refused(core: Core, tmp_path: Path, changes: dict, words: str) -> None:
+    with pytest.raises(KeyFileError, match=words) as error:
+        load_key_slot(core, key_file(tmp_path, **changes), "c")
+    assert PRIVATE["value"] not in str(error.value)
+
+
+def test_a_key_that_others_can_read_is_refused_with_the_cure(core: Core, tmp_path: Path) -> None:
+    path = key_file(tmp_path)
+    path.chmod(0o640)
+    with pytest.raises(KeyFileError, match=f"chmod 600 {path}"):
+        load_key_slot(core, path, "c")
+
+
+def test_a_missing_a_huge_and_a_directory_key_file_are_refused(core: Core, tmp_path: Path) -> None:
+    with pytest.raises(KeyFileError, match="is missing"):
+        load_key_slot(core, tmp_path / "no", "c")
+    huge = tmp_path / "huge"
+    huge.write_bytes(bytes(20_000))
+    huge.chmod(0o600)
+    with pytest.raises(KeyFileError, match="20000 bytes"):
+        load_key_slot(core, huge, "c")
+    with pytest.raises(KeyFileError):
+        load_key_slot(core, tmp_path, "c")
+
+
+def test_a_new_key_is_private_and_never_overwrites(tmp_path: Path) -> None:
+    path = tmp_path / "key.json"
+    write_key(path, SEED)
+    assert path.stat().st_mode & 0o777 == 0o600
+    before = path.read_bytes()
+    with pytest.raises(KeyFileError, match="never overwritten"):
+        write_key(path, bytes(32))
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SEED.hex(),
+        (SEED + PUBLIC).hex(),
+        base64.b64encode(SEED).decode(),
+        base64.b64encode(SEED + PUBLIC).decode() + "\n",
+        key_document(SEED).decode(),
+    ],
+)
+def test_seeds_are_parsed_from_every_form(text: str) -> None:
+    assert parse_seed(text) == SEED
+
+
+@pytest.mark.parametrize("text", ["", "00", "{}", "{", (SEED + SEED).hex(), "*" * 44])
+def test_what_is_no_key_is_refused(text: str) -> None:
+    with pytest.raises(KeyFileError):
+        parse_seed(text)
+
+
+def test_formats() -> None:
+    value = base64.b64encode(PUBLIC).decode()
+    assert json.loads(cometbft_json(PUBLIC)) == {"type": "tendermint/PubKeyEd25519", "value": value}
+    assert json.loads(cosmos_json(PUBLIC)) == {"@type": "/cosmos.crypto.ed25519.PubKey", "key": value}
+    assert address_of(PUBLIC) == hashlib.sha256(PUBLIC).hexdigest()[:40].upper()
+
+
+def test_bech32_bip173_vectors() -> None:
+    assert bech32_encode("a", b"") == "a12uel5l"
+    assert bech32_encode("abcdef", bytes.fromhex("00443214c74254b635cf84653a56d7c675be77df")) == (
+        "abcdef1qpzry9x8gf2tvdw0s3jn54khce6mua7lmqqqxw"
+    )
+    for prefix in ("", "A", "ä"):
+        with pytest.raises(ValueError, match="bech32"):
+            bech32_encode(prefix, b"")
+
+
+def test_the_identity_stays_the_same_and_is_private(tmp_path: Path) -> None:
+    (tmp_path / "priv").mkdir()
+    first = load_or_create_identity(tmp_path)
+    assert load_or_create_identity(tmp_path).public_key == first.public_key
+    path = tmp_path / "priv" / "identity_key.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.write_text("{}")
+    with pytest.raises(KeyFileError):
+        load_or_create_identity(tmp_path)
