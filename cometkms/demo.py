@@ -140,6 +140,8 @@ def _die_with_parent() -> None:
 
 
 async def _stop(node: Node) -> None:
+    """Raises: DemoFailure if it does not stop by itself, or with a failure; not over a failure that is under way."""
+    failing = sys.exc_info()[0] is not None
     if node.process.returncode is None:
         node.process.send_signal(signal.SIGTERM)
     try:
@@ -148,8 +150,9 @@ async def _stop(node: Node) -> None:
     except TimeoutError:
         node.process.kill()
         await node.process.wait()
-        raise DemoFailure(f"the node did not stop within {STOP_S} s:\n{node.log_tail()}") from None
-    if node.process.returncode != 0 and sys.exc_info()[0] is None:
+        if not failing:
+            raise DemoFailure(f"the node did not stop within {STOP_S} s:\n{node.log_tail()}") from None
+    if node.process.returncode != 0 and not failing:
         raise DemoFailure(f"the node ended with exit code {node.process.returncode}:\n{node.log_tail()}")
 
 

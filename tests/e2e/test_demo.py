@@ -1,6 +1,8 @@
 """`cmkms demo` as a newcomer runs it: it shows, it stops, it fails when it must, and it leaves nothing behind."""
 
+import contextlib
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.node import alive, until
+from tests.e2e.node import alive, environment, until
 
 PATIENCE_S = 60
 
@@ -28,7 +30,7 @@ class Demo:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "TMPDIR": str(directory), "COMETKMS_CHAIN_ID": "the-operators-own"},
+            env=environment(TMPDIR=str(directory), COMETKMS_CHAIN_ID="the-operators-own"),
         )
 
     def read_until(self, pattern: str) -> str:
@@ -128,3 +130,37 @@ def test_the_node_does_not_outlive_a_demo_that_was_killed(start_demo: Callable[.
     demo.process.kill()
     demo.wait()
     until("the node's processes are gone", lambda: not any(alive(pid) for pid in pids))
+
+
+def test_signing_that_stalls_fails_the_demo(start_demo: Callable[..., Demo]) -> None:
+    demo = start_demo()
+    demo.read_until(r"^height \d+ ")
+    pids = demo.descendants()
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    assert demo.wait() == 1
+    assert re.search(r"Error: signing stalled for .* at height \d+", demo.text)
+    until("the node's processes are gone", lambda: not any(alive(pid) for pid in pids))
+    assert demo.left_behind() == []
+
+
+def test_on_a_terminal_the_line_is_rewritten_in_place(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    try:
+        demo = subprocess.Popen(
+            [sys.executable, "-m", "cometkms", "demo", "--seconds", "2"],
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=subprocess.STDOUT,
+            env=environment(TMPDIR=str(tmp_path)),
+        )
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO: the other side is closed
+            while chunk := os.read(ours, 4096):
+                shown += chunk
+        assert demo.wait(timeout=PATIENCE_S) == 0
+    finally:
+        os.close(ours)
+    assert shown.count(b"\r\x1b[Kheight ") > 5
+    assert b"all verified" in shown.splitlines()[-1]
