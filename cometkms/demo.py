@@ -6,6 +6,7 @@ The node is a real `cmkms start` in its own processes; the stand-in runs here. N
 import asyncio
 import contextlib
 import ctypes
+import itertools
 import json
 import os
 import signal
@@ -26,9 +27,11 @@ from cometkms.errors import CometKMSError
 from cometkms.standin import StandIn, listen, quantile
 
 CHAIN_ID: Final = "demo-1"
-HEIGHT_INTERVAL_S: Final = 0.2  # far quicker than any chain, slow enough to read along
+HEIGHT_INTERVAL_S: Final = 0.05  # far quicker than any chain, slow enough to read along
 CONFLICT_EVERY: Final = 10  # heights; the stand-in then asks for another block at a place already signed
-BOOT_S: Final = 20.0  # until the signer has dialled
+BOOT_S: Final = 20.0  # until the signer has dialled and /status answers
+POLL_S: Final = 0.05
+LEADER_INTERVAL_S: Final = 1.0
 STALL_S: Final = 10.0  # one height; CometBFT's rounds last a few seconds
 STOP_S: Final = 5.0  # SIGTERM to SIGKILL; a node needs less than 2
 LOG_TAIL_LINES: Final = 20
@@ -137,6 +140,8 @@ def _die_with_parent() -> None:
 
 
 async def _stop(node: Node) -> None:
+    """Raises: DemoFailure if it does not stop by itself, or with a failure; not over a failure that is under way."""
+    failing = sys.exc_info()[0] is not None
     if node.process.returncode is None:
         node.process.send_signal(signal.SIGTERM)
     try:
@@ -145,8 +150,9 @@ async def _stop(node: Node) -> None:
     except TimeoutError:
         node.process.kill()
         await node.process.wait()
-        raise DemoFailure(f"the node did not stop within {STOP_S} s:\n{node.log_tail()}") from None
-    if node.process.returncode != 0 and sys.exc_info()[0] is None:
+        if not failing:
+            raise DemoFailure(f"the node did not stop within {STOP_S} s:\n{node.log_tail()}") from None
+    if node.process.returncode != 0 and not failing:
         raise DemoFailure(f"the node ended with exit code {node.process.returncode}:\n{node.log_tail()}")
 
 
@@ -203,16 +209,9 @@ async def _sign_until(
 
 
 async def _sign_for_ever(validator: StandIn, node: Node, screen: Screen) -> None:
-    try:
-        async with asyncio.timeout(BOOT_S):
-            await validator.wait_for_signer()
-            await validator.ask_public_key()
-    except TimeoutError:
-        raise DemoFailure(f"no signer dialled within {BOOT_S} s:\n{node.log_tail()}") from None
-    leader, leader_at = "", 0.0
-    height = 0
-    while True:
-        height += 1
+    leader = await _boot(validator, node)
+    asked_at = time.monotonic()
+    for height in itertools.count(1):
         try:
             async with asyncio.timeout(STALL_S):
                 await validator.sign_height(height)
@@ -220,19 +219,33 @@ async def _sign_for_ever(validator: StandIn, node: Node, screen: Screen) -> None
                     await validator.try_conflict(height)
         except TimeoutError:
             raise DemoFailure(f"signing stalled for {STALL_S} s at height {height}:\n{node.log_tail()}") from None
-        if time.monotonic() - leader_at > 1.0:
-            leader, leader_at = await asyncio.to_thread(_leader, node.http_addr), time.monotonic()
+        if time.monotonic() - asked_at > LEADER_INTERVAL_S:
+            leader, asked_at = await asyncio.to_thread(_leader, node.http_addr), time.monotonic()
         screen.show(
             f"height {height}  {validator.signatures} signatures verified  {validator.refusals} conflicts refused  "
-            f"p50 {_ms(validator, 0.5)}  p99 {_ms(validator, 0.99)}  {leader}"
+            f"p50 {_ms(validator, 0.5)}  p99 {_ms(validator, 0.99)}  {leader or 'no status'}"
         )
         await asyncio.sleep(HEIGHT_INTERVAL_S)
 
 
+async def _boot(validator: StandIn, node: Node) -> str:
+    """Wait for the signer and for /status; who leads. Raises: DemoFailure."""
+    try:
+        async with asyncio.timeout(BOOT_S):
+            await validator.wait_for_signer()
+            await validator.ask_public_key()
+            while not (leader := await asyncio.to_thread(_leader, node.http_addr)):
+                await asyncio.sleep(POLL_S)
+            return leader
+    except TimeoutError:
+        raise DemoFailure(f"the node was not there within {BOOT_S} s:\n{node.log_tail()}") from None
+
+
 def _leader(http_addr: str) -> str:
+    """Who leads, in words; "" while /status does not answer."""
     try:
         with urllib.request.urlopen(f"http://{http_addr}/status", timeout=1.0) as response:
             status = json.load(response)
-    except (OSError, ValueError) as error:
-        return f"(no status: {error})"
+    except (OSError, ValueError):
+        return ""
     return f"{status.get('leader_id') or 'nobody'} leads"

@@ -65,7 +65,7 @@ class ValidatorReport(TypedDict, total=False):
     addr: str
     state: str
     since: float
-    dialect: str
+    dialect: str | None
     remote_identity: str
     requests: int
     connects: int

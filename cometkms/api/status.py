@@ -208,7 +208,7 @@ def _chain(chain_id: str, row: RowReport, report: ChainReport) -> ChainStatus:
 
 def _last_sign_state(last: LastSignState | None) -> LastSignState | None:
     """Go's omitempty: no empty signature, no empty signbytes; nothing at all where nothing was ever signed."""
-    if last is None:
+    if last is None or not (last.get("height") or last.get("round") or last.get("step")):
         return None
     shown: LastSignState = {
         "height": last.get("height", 0),

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import http.client
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -13,21 +12,14 @@ import time
 from pathlib import Path
 
 from cometkms.interface import Core
+from cometkms.limits import HANDSHAKE_TIMEOUT_S, PARTIAL_MESSAGE_TIMEOUT_S
 from cometkms.model import BlockID, Dialect, Kind, Message, SignedType
 from cometkms.standin import Judge, Link, Listener, block_of, proposal_request, vote_request
+from tests.e2e.node import cmkms, environment, free_port
 
 CHAIN = "wire-1"
 PATIENCE_S = 40.0  # for anything that must happen; no test measures time
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
-
-
-def environment() -> dict[str, str]:
-    """Without the operator's own settings."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("COMETKMS_") or k == "COMETKMS_PURE"}
+AT_ONCE_S = 0.8 * min(HANDSHAKE_TIMEOUT_S, PARTIAL_MESSAGE_TIMEOUT_S)  # what waits for a deadline comes too late for it
 
 
 def listening_socket(address: str) -> socket.socket:
@@ -54,7 +46,8 @@ class WireNode:
         self.log = home.with_suffix(".log")
         self.height = 100
         validators = [part for address in addresses for part in ("--validator-addr", address)]
-        self._run("init", "--new-key", "--chain-id", CHAIN, *validators)
+        done = cmkms("init", "--home", str(home), "--new-key", "--chain-id", CHAIN, *validators)
+        assert done.returncode == 0, done.stdout + done.stderr
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [
@@ -83,17 +76,6 @@ class WireNode:
             self.stop()
             raise
 
-    def _run(self, command: str, *arguments: str) -> None:
-        done = subprocess.run(
-            [sys.executable, "-m", "cometkms", command, "--home", str(self.home), *arguments],
-            capture_output=True,
-            text=True,
-            env=environment(),
-            timeout=PATIENCE_S,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-
     def get(self, path: str) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=PATIENCE_S)
         try:
@@ -118,7 +100,7 @@ class WireNode:
     def status(self) -> dict:
         return json.loads(self.get("/status")[1])
 
-    def pids(self) -> dict[str, int]:
+    def pids(self) -> dict[str, tuple[int, int]]:
         """Children by name; a restart would show as another pid or count."""
         return {child["name"]: (child["pid"], child["restarts"]) for child in self.status()["children"]}
 
@@ -190,10 +172,10 @@ class Validator:
         await self.must_sign(vote_request(CHAIN, SignedType.PREVOTE, (height, 0), block))
         await self.must_sign(vote_request(CHAIN, SignedType.PRECOMMIT, (height, 0), BlockID()))
 
-    async def must_be_closed(self) -> None:
+    async def must_be_closed(self, within_s: float = PATIENCE_S) -> None:
         """The signer closes, and says nothing more."""
-        with contextlib.suppress(EOFError, OSError):
-            async with asyncio.timeout(PATIENCE_S):
+        with contextlib.suppress(EOFError, ConnectionError):
+            async with asyncio.timeout(within_s):
                 said = await self.link.receive()
             raise AssertionError(f"expected the connection to close, got {said.hex()}")
         self.link.close()

@@ -32,10 +32,13 @@ def test_the_go_fields_stand_at_the_top_as_the_go_cometkms_writes_them():
     }
 
 
-def test_last_sign_state_is_absent_where_the_first_chain_has_none():
+@pytest.mark.parametrize("none", [None, {}, {"height": 0, "round": 0, "step": 0, "signature": "", "signbytes": ""}])
+def test_last_sign_state_is_absent_where_the_first_chain_has_none(none):
     board = FakeBoard()
-    board.sections_now["state"]["rows"][0]["last_sign_state"] = None
-    assert "last_sign_state" not in compose(board)
+    board.sections_now["state"]["rows"][0]["last_sign_state"] = none
+    status = compose(board)
+    assert "last_sign_state" not in status
+    assert status["chains"][0]["last_sign_state"] is None
 
 
 def test_empty_signature_signbytes_and_leader_are_left_out_as_by_omitempty():
