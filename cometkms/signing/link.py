@@ -34,6 +34,7 @@ from cometkms.protocol.secret_connection import Handshake
 from cometkms.signing.chain import ChainSigner
 from cometkms.signing.events import EventLog
 
+_OUTBOX_BYTES: Final = 64 << 10  # unread answers; a validator asks one at a time, so that it never holds more than one
 _RECEIVE_BYTES: Final = 4096  # before the session exists; a hello and an authentication are below 1200
 
 
@@ -214,7 +215,7 @@ class ValidatorLink:
         """Serve what arrived; then, for a moment, what follows: a validator's next request is often near, and a wake-up dear."""
         if self._socket is None:
             return
-        if self._busy:
+        if self._held():
             self._loop.remove_reader(self._socket.fileno())
             self._paused = True
             return
@@ -227,7 +228,7 @@ class ValidatorLink:
 
     def _spin(self, until_ns: int) -> bool:
         """Look for bytes without sleeping; whether there are any, or the end of the stream."""
-        while self._socket is not None and not self._busy and time.monotonic_ns() < until_ns:
+        while self._socket is not None and not self._held() and time.monotonic_ns() < until_ns:
             try:
                 self._socket.recv(1, socket.MSG_PEEK)
             except (BlockingIOError, InterruptedError):
@@ -257,13 +258,17 @@ class ValidatorLink:
         self._pump(started_ns)
         if self._busy:
             self._settle()
-        return not self._busy
+        return not self._held()
+
+    def _held(self) -> bool:
+        """Whether nothing more is served for now: a request waits for its answer, or the answers are not read."""
+        return self._busy or len(self._outbox) > _OUTBOX_BYTES
 
     def _pump(self, started_ns: int) -> None:
         """Serve every whole request that has arrived, one after the other."""
         self._pumping = True
         try:
-            while not self._busy and self._session is not None:
+            while not self._held() and self._session is not None:
                 request = self._session.next_request()
                 if request is None:
                     self._note_partial()
@@ -308,7 +313,7 @@ class ValidatorLink:
         )
 
     def _resume(self) -> None:
-        if self._paused and not self._busy and self._socket is not None:
+        if self._paused and not self._held() and self._socket is not None:
             self._paused = False
             self._loop.add_reader(self._socket.fileno(), self._on_readable)
 
@@ -346,6 +351,9 @@ class ValidatorLink:
         self._outbox_since = self._loop.time()
         if not self._outbox:
             self._loop.remove_writer(self._socket.fileno())
+        if not self._pumping:
+            self._pump(time.monotonic_ns())
+            self._resume()
 
     def _drop(self, why: str) -> None:
         """Close the connection, once; _serve() returns `why`."""

@@ -42,6 +42,13 @@ class Link:
     def send_raw(self, wire: bytes) -> None:
         self._writer.write(wire)
 
+    def pause_reading(self) -> None:
+        """Take nothing more off the socket: a validator that does not read its answers."""
+        self._writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport reads too
+
+    def resume_reading(self) -> None:
+        self._writer.transport.resume_reading()  # type: ignore[attr-defined]
+
     async def receive(self) -> bytes:
         """One message with its length prefix.
 

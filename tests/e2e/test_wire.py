@@ -6,6 +6,8 @@ sensible request is served: on the same connection after a refusal, on a new one
 
 import asyncio
 import os
+import pathlib
+import re
 from dataclasses import replace
 
 import pytest
@@ -550,6 +552,49 @@ def test_a_validator_that_leaves_while_its_answer_is_made_costs_nothing(node, tc
             await validator.must_serve(node.next_height())
 
     play(scenario())
+
+
+@pytest.mark.parametrize("linger", ["leaves", "reads at last"])
+def test_a_validator_that_asks_and_does_not_read_costs_bounded_memory(node, tcp, linger):
+    """A ping of three bytes is answered with a frame of 1044: the signer must stop reading, not pile up answers."""
+    ping = CORE.encode_message(Dialect.PROTO, Message(Kind.PING_REQUEST))
+    pings = 1 << 18
+
+    async def scenario():
+        async with connected(node, CORE, tcp) as validator:
+            signer = node.pids()["signer"][0]
+            before = peak_kib(signer)
+            validator.link.pause_reading()
+            validator.link.send(ping * pings)
+            await no_more_served(node, tcp)
+            assert peak_kib(signer) - before < 16 << 10
+            if linger == "reads at last":
+                validator.link.resume_reading()
+                for _ in range(1000):
+                    assert CORE.decode_message(Dialect.PROTO, await validator.receive()).kind is Kind.PING_RESPONSE
+        async with connected(node, CORE, tcp) as validator:
+            await validator.must_serve(node.next_height())
+
+    play(scenario())
+
+
+async def no_more_served(node, address):
+    """Until the count of requests on that connection stands still."""
+    async with asyncio.timeout(PATIENCE_S):
+        before = None
+        while (served := requests_of(node, address)) != before:
+            before = served
+            await asyncio.sleep(1)
+
+
+def requests_of(node, address):
+    return next(v["requests"] for v in node.status()["chains"][0]["validators"] if v["addr"] == address)
+
+
+def peak_kib(pid):
+    """VmHWM: the most memory a process has ever held."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
 
 
 def test_senseless_requests_leave_no_trace_but_their_count(node, tcp):
