@@ -1,7 +1,8 @@
 """Write the fuzzers' corpus: python csrc/fuzz/make_corpus.py DIRECTORY makes one sub-directory per fuzz entry.
 
 The inputs are the vectors of tests/vectors, cut to what each entry reads, and shapes that no validator sends. An entry
-without inputs of its own gets one of a few bytes: its fuzzer starts from there.
+without inputs of its own gets messages and sealed frames, plain and behind the two bytes (a choice, a segment's size)
+that stateful entries start with.
 """
 
 import json
@@ -69,7 +70,7 @@ def write(directory: Path) -> None:
     """Write every entry's inputs under `directory`, named by their number."""
     made = corpus()
     for entry in sorted(HERE.glob("fuzz_*.c")):
-        inputs = made.get(entry.stem, [b"0123456789abcdef"])
+        inputs = made.get(entry.stem) or list(_anything())
         target = directory / entry.stem
         target.mkdir(parents=True, exist_ok=True)
         for number, data in enumerate(inputs):
@@ -97,6 +98,15 @@ def _sign_bytes() -> Iterator[bytes]:
     found += [bytes.fromhex(case["sign_bytes"]) for case in _cases(_AMINO_FILES[0]) if "sign_bytes" in case]
     yield from found
     yield from (one + other for one, other in pairwise(found))
+
+
+def _anything() -> Iterator[bytes]:
+    """For entries that this script does not know."""
+    for name in (*_PROTO_FILES[:1], *_AMINO_FILES):
+        for wire in _messages((name,)):
+            yield from (wire, _body(wire), b"\0\xff" + wire, b"\2\x03" + wire)
+    yield from (b"\1\xff" + bytes.fromhex(case["sealed"]) for case in _cases("secret_connection.json"))
+    yield from (bytes(range(256)), b"\0\1" * 300)
 
 
 def _body(wire: bytes) -> bytes:
