@@ -1,4 +1,4 @@
-"""The codec in pure Python: readable, obvious, slow. Twin: cometkms/native/codec.py, which must give the same answers."""
+"""The codec in pure Python: readable, obvious, slow. Its twin, cometkms/native/codec.py, must give the same answers."""
 
 from typing import Final
 

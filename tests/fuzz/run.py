@@ -1,78 +1,64 @@
-"""Build the C fuzz entries under ASan and UBSan, replay the corpus, and mutate it: `python -m tests.fuzz.run --seconds 600`.
+"""Fuzz for longer: python -m tests.fuzz.run --seconds 600. With clang: libFuzzer; without: the mutations of replay_main.c.
 
-The corpus is the vectors; the mutator is csrc/fuzz/replay_main.c, so that a C compiler is all it needs. The same entries build with
-clang's -fsanitize=fuzzer.
+The time is shared out evenly among the entries. A corpus that libFuzzer grew stays in .cache/fuzz for the next run.
 """
 
 import argparse
-import random
-import subprocess
+import secrets
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from tests.vectors.vectors import load
+from tests.fuzz import build
 
-CSRC = Path(__file__).resolve().parents[2] / "csrc"
-ENTRIES = sorted(path.stem for path in (CSRC / "fuzz").glob("fuzz_*.c"))
-FLAGS = [
-    "-std=c11",
-    "-g",
-    "-O1",
-    "-D_GNU_SOURCE",
-    "-fsanitize=address,undefined",
-    "-fno-sanitize-recover=all",
-    f"-I{CSRC}",
-]
+GROWN = build.ROOT / ".cache" / "fuzz"
 
 
-def build(entry: str, directory: Path) -> Path:
-    target = directory / entry
-    sources = [CSRC / "fuzz" / f"{entry}.c", CSRC / "fuzz" / "replay_main.c", *sorted(CSRC.glob("*.c"))]
-    subprocess.run(["cc", *FLAGS, "-o", str(target), *map(str, sources), "-ldl"], check=True)
-    return target
-
-
-def corpus(directory: Path) -> list[str]:
-    """Message bodies, requests, sign bytes and frames of the vectors, a file each."""
-    inputs: set[bytes] = set()
-    for name in ("messages.json", "amino/messages_amino.json"):
-        for case in load(name):
-            wire = bytes.fromhex(case["bytes"])
-            inputs |= {wire, wire[1 if wire[0] < 0x80 else 2 :], b"\0\xff" + wire, b"\2\x03" + wire}
-    inputs |= {bytes.fromhex(case["sign_bytes"]) for case in load("sign_bytes.json")}
-    inputs |= {b"\1\xff" + bytes.fromhex(case["sealed"]) for case in load("secret_connection.json")}
-    inputs |= {bytes(range(256)), b"\0\1" * 300}
-    paths = []
-    for number, data in enumerate(sorted(inputs)):
-        path = directory / f"{number:04}"
-        path.write_bytes(data)
-        paths.append(str(path))
-    return paths
-
-
-def run(program: Path, files: list[str], mutations: int, seed: int) -> None:
-    """Raises: CalledProcessError; the sanitizers have said why."""
-    subprocess.run([str(program), str(seed), str(mutations), *files], check=True)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=60)
-    until = time.monotonic() + parser.parse_args().seconds
+def main() -> int:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--seconds", type=int, default=600, help="for all entries together")
+    arguments.add_argument("--seed", type=int, default=None, help="of the mutations (without clang); default: random")
+    options = arguments.parse_args()
+    share = max(1, options.seconds // len(build.ENTRIES))
+    seed = secrets.randbelow(1 << 32) if options.seed is None else options.seed
+    GROWN.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        (directory / "corpus").mkdir()
-        files = corpus(directory / "corpus")
-        programs = [build(entry, directory) for entry in ENTRIES]
-        while True:
-            for program in programs:
-                seed = random.randrange(1 << 62)
-                print(f"{program.name}: seed {seed}", flush=True)
-                run(program, files, 200_000, seed)
-            if time.monotonic() > until:
-                return
+        build.write_corpus(directory / "corpus")
+        if build.has_libfuzzer():
+            return _with_libfuzzer(directory, share)
+        print("no clang: the mutations of replay_main.c, which do not follow coverage", flush=True)
+        return _with_replayers(directory, share, seed)
+
+
+def _with_libfuzzer(directory: Path, seconds: int) -> int:
+    failures = 0
+    for program in build.build_libfuzzers(directory):
+        grown = GROWN / program.name
+        grown.mkdir(exist_ok=True)
+        seeds = directory / "corpus" / program.name
+        failures += _report(program, [f"-max_total_time={seconds}", "-max_len=65536", str(grown), str(seeds)])
+    return min(failures, 1)
+
+
+def _with_replayers(directory: Path, seconds: int, seed: int) -> int:
+    failures = 0
+    for program in build.build_replayers(directory):
+        corpus = directory / "corpus" / program.name
+        failures += _report(program, ["--seconds", str(seconds), "--seed", str(seed), str(corpus)])
+    return min(failures, 1)
+
+
+def _report(program: Path, options: list[str]) -> int:
+    """Run one entry; 1 if it found something. What it found is left in .cache/fuzz."""
+    print(f"{program.name} {' '.join(options)}", flush=True)
+    try:
+        printed = build.run([str(program), *options], GROWN)
+    except RuntimeError as error:
+        print(error, flush=True)
+        return 1
+    print(printed.splitlines()[-1], flush=True)
+    return 0
 
 
 if __name__ == "__main__":

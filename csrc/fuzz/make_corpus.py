@@ -1,0 +1,123 @@
+"""Write the fuzzers' corpus: python csrc/fuzz/make_corpus.py DIRECTORY makes one sub-directory per fuzz entry.
+
+The inputs are the vectors of tests/vectors, cut to what each entry reads, and shapes that no validator sends. An entry
+without inputs of its own gets messages and sealed frames, plain and behind the two bytes (a choice, a segment's size)
+that stateful entries start with.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+HERE: Final = Path(__file__).parent
+VECTORS: Final = HERE.parent.parent / "tests" / "vectors"
+
+_PROTO_FILES: Final = ("messages.json", "v040/pubkeys_v040.json")
+_AMINO_FILES: Final = ("amino/messages_amino.json",)
+_WALK_FILES: Final = {"proto": "file_pv.json", "amino": "amino/file_pv_amino.json"}
+_STEPS_PER_WALK: Final = 12  # walks repeat themselves; a few requests of each are enough to start from
+
+#: Bodies that nobody sends: groups, repeated members, merged parts, odd tags, overlong varints.
+ODD_PROTO: Final = (
+    "",
+    "1a00",
+    "0a001a00",
+    "1a060a0008011200",
+    "1a0a0a0208010a0210051200",
+    "1a0e0a0c22020a0022041202080122003200",
+    "535b0c0c54",
+    "5b085c1a00",
+    "8a808080800100",
+    "1affffffffffffffffff01",
+    "1a80808080808080808000",
+    "5d01020304",
+    "5901020304050607083a00",
+    "0800",
+    "1c",
+    "00",
+)
+ODD_AMINO: Final = (
+    "",
+    "cb94",
+    "f3f41204",
+    "f3f412040a00",
+    "f3f412040a042a021005",
+    "f3f412040a042a020805",
+    "f3f412040a0208020a00",
+    "00010203cb94d620",
+    "a29a031a0a00",
+)
+ODD_LENGTHS: Final = ("", "00", "80", "8000", "7f", "8001", "ffffffffffffffffff01", "ffffffffffffffffff02", "80" * 11)
+
+
+def corpus() -> dict[str, list[bytes]]:
+    """Inputs by the name of the fuzz entry."""
+    wires = {"proto": list(_messages(_PROTO_FILES)), "amino": list(_messages(_AMINO_FILES))}
+    for dialect, name in _WALK_FILES.items():
+        wires[dialect] += _walk_requests(name)
+    return {
+        "fuzz_decode_proto": [_body(wire) for wire in wires["proto"]] + _from_hex(ODD_PROTO),
+        "fuzz_decode_amino": [_body(wire) for wire in wires["amino"]] + _from_hex(ODD_AMINO),
+        "fuzz_sign_bytes": list(_sign_bytes()),
+        "fuzz_length": _from_hex(ODD_LENGTHS) + [wire[:4] for wire in wires["proto"][:20]],
+    }
+
+
+def write(directory: Path) -> None:
+    """Write every entry's inputs under `directory`, named by their number."""
+    made = corpus()
+    for entry in sorted(HERE.glob("fuzz_*.c")):
+        inputs = made.get(entry.stem) or list(_anything())
+        target = directory / entry.stem
+        target.mkdir(parents=True, exist_ok=True)
+        for number, data in enumerate(inputs):
+            (target / f"{number:04}").write_bytes(data)
+
+
+def _cases(name: str) -> list[dict[str, Any]]:
+    cases: list[dict[str, Any]] = json.loads((VECTORS / name).read_text())["cases"]
+    return cases
+
+
+def _messages(names: tuple[str, ...]) -> Iterator[bytes]:
+    for name in names:
+        yield from (bytes.fromhex(case["bytes"]) for case in _cases(name))
+
+
+def _walk_requests(name: str) -> Iterator[bytes]:
+    for case in _cases(name):
+        yield from (bytes.fromhex(step["request"]) for step in case["steps"][:_STEPS_PER_WALK])
+
+
+def _sign_bytes() -> Iterator[bytes]:
+    """Each on its own, and next to its neighbour so that two are compared."""
+    found = [bytes.fromhex(case["sign_bytes"]) for case in _cases("sign_bytes.json")]
+    found += [bytes.fromhex(case["sign_bytes"]) for case in _cases(_AMINO_FILES[0]) if "sign_bytes" in case]
+    yield from found
+    yield from (one + other for one, other in pairwise(found))
+
+
+def _anything() -> Iterator[bytes]:
+    """For entries that this script does not know."""
+    for name in (*_PROTO_FILES[:1], *_AMINO_FILES):
+        for wire in _messages((name,)):
+            yield from (wire, _body(wire), b"\0\xff" + wire, b"\2\x03" + wire)
+    yield from (b"\1\xff" + bytes.fromhex(case["sealed"]) for case in _cases("secret_connection.json"))
+    yield from (bytes(range(256)), b"\0\1" * 300)
+
+
+def _body(wire: bytes) -> bytes:
+    """The message behind its length prefix."""
+    prefix = next(i for i, byte in enumerate(wire) if byte < 0x80) + 1
+    return wire[prefix:]
+
+
+def _from_hex(texts: tuple[str, ...]) -> list[bytes]:
+    return [bytes.fromhex(text) for text in texts]
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

@@ -1,0 +1,54 @@
+"""What the C core and Python must agree on: bounds, enumerations, and the structs' declarations for cffi."""
+
+import re
+from enum import IntEnum
+from pathlib import Path
+
+import pytest
+
+from cometkms import limits
+from cometkms.model import Dialect, Kind, Reason
+from cometkms.native.codec import ffi, lib
+
+CSRC = Path(__file__).parents[2] / "csrc"
+
+BOUNDS = {
+    "CK_CHAIN_ID_MAX": limits.CHAIN_ID_MAX_BYTES,
+    "CK_HASH_BYTES": limits.BLOCK_HASH_BYTES,
+    "CK_ADDRESS_BYTES": limits.ADDRESS_BYTES,
+    "CK_VOTE_EXTENSION_MAX": limits.VOTE_EXTENSION_MAX_BYTES,
+    "CK_MESSAGE_MAX": limits.MESSAGE_MAX_BYTES,
+    "CK_RESPONSE_MAX": limits.RESPONSE_MAX_BYTES,
+    "CK_SIGN_BYTES_MAX": limits.SIGN_BYTES_MAX_BYTES,
+    "CK_EXTENSION_SIGN_BYTES_MAX": limits.EXTENSION_SIGN_BYTES_MAX_BYTES,
+    "CK_ERROR_TEXT_MAX": limits.ERROR_TEXT_MAX_BYTES,
+    "CK_FRAME_DATA": limits.FRAME_DATA_BYTES,
+    "CK_FRAME_PLAIN": limits.FRAME_PLAIN_BYTES,
+    "CK_FRAME_SEALED": limits.FRAME_SEALED_BYTES,
+    "CK_INBOX": limits.INBOX_BYTES,
+    "CK_QUEUE_SLOT": limits.QUEUE_SLOT_BYTES,
+}
+
+
+def test_every_bound_of_c_is_pythons() -> None:
+    defined = re.findall(r"^#define (CK_[A-Z_]+) \S", (CSRC / "bounds.h").read_text(), re.MULTILINE)
+    assert sorted(defined) == sorted(BOUNDS)
+    assert {name: getattr(lib, name) for name in defined} == BOUNDS
+
+
+@pytest.mark.parametrize(
+    ("name", "members"),
+    [
+        ("ck_dialect", list(Dialect)),
+        ("ck_kind", list(Kind)),
+        ("ck_reason", [reason for reason in Reason if reason <= Reason.BAD_ADDRESS]),
+    ],
+)
+def test_every_enumeration_of_c_is_the_models(name: str, members: list[IntEnum]) -> None:
+    of_c = ffi.typeof(f"enum {name}").elements
+    spelled = {f"CK_{'REASON_NONE' if m is Reason.NONE else m.name}": m.value for m in members}
+    assert {text: number for number, text in of_c.items()} == spelled
+
+
+def test_the_sign_bytes_of_a_request_have_room_for_the_largest() -> None:
+    assert len(ffi.new("ck_request *").sign_bytes) == limits.SIGN_BYTES_MAX_BYTES
