@@ -2,10 +2,12 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable
 
 import pytest
 
+from cometkms.limits import HUNG_AFTER_S
 from tests.e2e.node import PRECOMMIT, Node, Validator, alive, children_of, cmkms, free_tcp, until
 
 
@@ -56,6 +58,28 @@ def test_while_a_child_is_down_healthz_says_which(make_node: Callable[..., Node]
 
     assert "signer" in until("healthz is 503", trouble)
     until("healthy again", node.healthy)
+
+
+def test_a_parent_that_was_frozen_for_long_kills_nobody_when_it_goes_on(
+    make_node: Callable[..., Node], make_validator: Callable[..., Validator]
+) -> None:
+    """Its children signed on meanwhile; their heartbeats must not look old to a clock that stood still."""
+    address = free_tcp()
+    validator, node = make_validator(address), make_node(address).start()
+    validator.connect()
+    assert node.process is not None
+    before = [(child["name"], child["pid"]) for child in node.status()["children"]]
+    os.kill(node.process.pid, signal.SIGSTOP)
+    signer = node.child("signer")["pid"]
+    os.kill(signer, signal.SIGSTOP)  # it too stands still, and is not hung for that
+    time.sleep(HUNG_AFTER_S + 1)
+    os.kill(signer, signal.SIGCONT)
+    os.kill(node.process.pid, signal.SIGCONT)
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 1)
+    time.sleep(1)
+    assert [(child["name"], child["pid"]) for child in node.status()["children"]] == before
+    assert node.stop() == 0
 
 
 def test_the_parents_death_ends_the_children(make_node: Callable[..., Node]) -> None:
