@@ -54,7 +54,7 @@ class Section:
             if sequence == 0:
                 return None
             size, check = _HEAD.unpack_from(memory, at + _SEQUENCE.size)
-            if sequence % 2 == 0 and size <= BOARD_SECTION_BYTES - _CONTENT_AT:
+            if sequence % 2 == 0 and 0 < size <= BOARD_SECTION_BYTES - _CONTENT_AT:  # 0: the head is not here yet
                 data = memory[at + _CONTENT_AT : at + _CONTENT_AT + size]
                 if _SEQUENCE.unpack_from(memory, at)[0] == sequence and zlib.crc32(data) == check:
                     document: dict[str, Any] = json.loads(data)
