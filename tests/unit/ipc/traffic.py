@@ -22,7 +22,6 @@ from cometkms.ipc.prctl import die_with_parent
 from cometkms.ipc.queues import make_queue
 
 HEAD = struct.Struct("=IQI")
-NOTE = struct.Struct("=QIQ")  # messages taken, life, number
 FILLINGS = [os.urandom(size) for size in (0, 1, 7, 100, 300, 488)]
 FULL_PAUSE_S = 0.0001
 
@@ -58,15 +57,15 @@ class Notes:
     """What the consumers have taken, in shared memory."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 4096)
-        self.write(0, 0, -1)
+        self._words = memoryview(mmap.mmap(-1, 4096)).cast(
+            "Q"
+        )  # whole words: a killed consumer leaves no half-written one
 
     def write(self, taken: int, life: int, number: int) -> None:
-        NOTE.pack_into(self._memory, 0, taken, life, number + 1)
+        self._words[0], self._words[1], self._words[2] = life, number + 1, taken
 
     def read(self) -> tuple[int, int, int]:
-        taken, life, following = NOTE.unpack_from(self._memory, 0)
-        return taken, life, following - 1
+        return self._words[2], self._words[0], self._words[1] - 1
 
 
 def consume(queue: Queue, notes: Notes, amount: int | None, gap: int) -> None:
