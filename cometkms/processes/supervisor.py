@@ -12,7 +12,7 @@ A child's life; nothing else changes its state:
 A pause of the supervisor itself (SIGSTOP, a frozen or starved
 machine) may have been one of the children too: they get a fresh grace to beat, and are not killed because a clock jumped.
 
-Signals are blocked and taken synchronously (sigtimedwait): no handler ever runs. Stopping: the signer first (it answers nothing
+Signals are blocked and taken synchronously: no handler ever runs. Stopping: the signer first (it answers nothing
 more), then the others; whoever is left after STOP_TIMEOUT_S is killed.
 """
 
@@ -22,7 +22,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
@@ -35,9 +35,12 @@ from cometkms.processes.child import FAILED, READY, STOP_SIGNAL, ChildContext
 from cometkms.rules.restart import next_delay_s
 
 _SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
+_TIME_IS_UP: Final = signal.SIGALRM  # of the supervisor's own timer; blocked and taken as the others
 _WATCH_S: Final = 0.25
 _BOOT_WATCH_S: Final = 0.005
+_STOP_WATCH_S: Final = 0.01
 _BOOT_TIMEOUT_S: Final = 30.0
+_TIMER_MIN_S: Final = 1e-6  # 0 would disarm it
 _REPORT_MAX_BYTES: Final = 8192
 INTERNAL_EXIT: Final = 70
 
@@ -148,7 +151,7 @@ class Supervisor:
         gc.collect()
         gc.freeze()  # a collection in a child would copy every page it shares with the others
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # inherited as ignored, the kernel would reap in our place
-        self._mask = {int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)}
+        self._mask = {int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, {*_SIGNALS, _TIME_IS_UP})}
         self._watched_at = time.monotonic()
         try:
             while self._ending is None:
@@ -159,7 +162,8 @@ class Supervisor:
                 self._watch()
         finally:
             self._stop()
-            while signal.sigtimedwait(_SIGNALS, 0) is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            while signal.sigtimedwait({*_SIGNALS, _TIME_IS_UP}, 0) is not None:
                 pass  # a second Ctrl-C must not make a clean end look like a crash
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         ending = self._ending or _Ending(INTERNAL_EXIT, "internal error")
@@ -213,11 +217,11 @@ class Supervisor:
     # --- watching ---
 
     def _take_signal(self, timeout_s: float) -> None:
-        info = signal.sigtimedwait(_SIGNALS, timeout_s)
-        if info is None or info.si_signo == signal.SIGCHLD:
+        number = _await_signal(_SIGNALS, timeout_s)
+        if number in (_TIME_IS_UP, signal.SIGCHLD):
             return
-        name = signal.Signals(info.si_signo).name
-        if info.si_signo == signal.SIGHUP:
+        name = signal.Signals(number).name
+        if number == signal.SIGHUP:
             self.log.info("SIGHUP ignored", why="nothing can be reloaded without a restart in this version")
             return
         self._ending = _Ending(0, name)
@@ -327,7 +331,7 @@ class Supervisor:
 
     def _wait_gone(self, wave: list[_Child], until: float) -> None:
         while any(child.pid for child in wave) and time.monotonic() < until:
-            signal.sigtimedwait({signal.SIGCHLD}, 0.01)
+            _await_signal({signal.SIGCHLD}, _STOP_WATCH_S)
             self._reap()
 
     # --- telling ---
@@ -384,6 +388,16 @@ def _flush_standard_streams() -> None:
         with contextlib.suppress(OSError, ValueError):
             if stream is not None:
                 stream.flush()
+
+
+def _await_signal(signals: Set[signal.Signals], timeout_s: float) -> int:
+    """The next of these (blocked) signals, or _TIME_IS_UP, perhaps early.
+
+    Not sigtimedwait() with a timeout: interrupted by a SIGCONT when its time is over, CPython's returns uninitialised memory as
+    the signal (signalmodule.c breaks out of its loop without one). A supervisor that was stopped for a moment would crash.
+    """
+    signal.setitimer(signal.ITIMER_REAL, max(timeout_s, _TIMER_MIN_S))
+    return signal.sigwaitinfo({*signals, _TIME_IS_UP}).si_signo
 
 
 def describe_exit(code: int) -> str:
