@@ -43,7 +43,7 @@ int ck_ring_push(ck_ring *ring, const uint8_t *message, size_t len) {
     if (used == CK_RING_SLOTS) return CK_NO_ROOM;
     ck_ring_slot *slot = &ring->slots[tail & (CK_RING_SLOTS - 1)];
     memcpy(slot->payload, message, len);
-    slot->len = (uint32_t)len;
+    atomic_store_explicit(&slot->len, (uint32_t)len, memory_order_relaxed);
     atomic_store_explicit(&ring->tail, tail + 1, memory_order_release);
     return CK_OK;
 }
@@ -53,8 +53,8 @@ int ck_ring_pop(ck_ring *ring, uint8_t *out, size_t *len) {
     const uint64_t used = atomic_load_explicit(&ring->tail, memory_order_acquire) - head;
     if (used == 0) return CK_MORE;
     if (used > CK_RING_SLOTS) return CK_REFUSED;
-    const ck_ring_slot *slot = &ring->slots[head & (CK_RING_SLOTS - 1)];
-    const uint32_t n = slot->len; /* untrusted: read once, then bounded */
+    ck_ring_slot *slot = &ring->slots[head & (CK_RING_SLOTS - 1)];
+    const uint32_t n = atomic_load_explicit(&slot->len, memory_order_relaxed); /* untrusted: read once, then bounded */
     if (n == 0 || n > CK_RING_PAYLOAD) return CK_REFUSED;
     memcpy(out, slot->payload, n);
     *len = n;

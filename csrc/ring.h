@@ -13,7 +13,7 @@
 #define CK_RING_PAYLOAD (CK_QUEUE_SLOT - 8)
 
 typedef struct ck_ring_slot {
-    uint32_t len;
+    _Atomic uint32_t len; /* atomic, so that the consumer bounds the very value it uses */
     uint32_t unused;
     uint8_t payload[CK_RING_PAYLOAD];
 } ck_ring_slot;
@@ -26,6 +26,9 @@ typedef struct ck_ring {
 } ck_ring;
 
 _Static_assert(sizeof(ck_ring_slot) == CK_QUEUE_SLOT, "a slot has its size");
+_Static_assert(offsetof(ck_ring, tail) - offsetof(ck_ring, head) >= 64, "each index has its own cache line");
+_Static_assert(offsetof(ck_ring, slots) - offsetof(ck_ring, tail) >= 64, "and shares it with no slot");
+_Static_assert(sizeof(ck_ring) == 128 + CK_RING_SLOTS * CK_QUEUE_SLOT, "both processes see one layout, without holes");
 _Static_assert((CK_RING_SLOTS & (CK_RING_SLOTS - 1)) == 0, "a power of two");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock in shared memory would die with its holder");
 

@@ -153,7 +153,7 @@ def decode(untrusted: bytes) -> QueueMessage:
         case Tag.SIGNED:
             return Signed(row, hrs, sign_bytes, signature)
         case Tag.REFUSED:
-            return ReserveRefused(nonce, request_id, row, Reason(flag), hrs)
+            return ReserveRefused(nonce, request_id, row, _reason(flag), hrs)
         case Tag.MARK:
             return Mark(nonce, row, Watermark(hrs, sign_bytes, signature))
         case Tag.LEASE:
@@ -163,3 +163,10 @@ def decode(untrusted: bytes) -> QueueMessage:
         case Tag.STATE_HELLO:
             return StateHello(nonce)
     raise InvariantError(f"queue message with the unknown tag {tag}")
+
+
+def _reason(untrusted: int) -> Reason:
+    try:
+        return Reason(untrusted)
+    except ValueError:
+        raise InvariantError(f"queue message with the unknown reason {untrusted}") from None

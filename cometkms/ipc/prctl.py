@@ -17,7 +17,8 @@ _PR_SET_NO_NEW_PRIVS: Final = 38
 def _prctl(option: int, value: int | bytes) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     second = ctypes.c_char_p(value) if isinstance(value, bytes) else ctypes.c_ulong(value)
-    if libc.prctl(option, second, 0, 0, 0) != 0:
+    nothing = ctypes.c_ulong(0)  # prctl is variadic and reads longs: a bare 0 would pass an int
+    if libc.prctl(option, second, nothing, nothing, nothing) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"prctl({option}): {os.strerror(number)}")
 

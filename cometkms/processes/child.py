@@ -9,7 +9,6 @@ from typing import Protocol
 
 import uvloop
 
-from cometkms.errors import CometKMSError
 from cometkms.ipc.board import Board
 from cometkms.limits import HEARTBEAT_INTERVAL_S
 
@@ -55,10 +54,11 @@ class ChildContext:
 
 
 def run_loop(context: ChildContext, main: Callable[[asyncio.Event], Awaitable[None]], log: ChildLog) -> int:
-    """Run `main(stop)` under uvloop until it returns; STOP_SIGNAL sets `stop`. Returns the exit code.
+    """Run `main(stop)` under uvloop until it returns, then return 0. STOP_SIGNAL sets `stop`.
 
     The heartbeat and the log's writing are timers of this very loop. An exception that reaches the loop ends the process with
     its exit code: a callback that failed is never ignored.
+    Raises: the first failure, when it is logged and the loop is gone.
     """
     failures: list[BaseException] = []
 
@@ -93,8 +93,9 @@ def run_loop(context: ChildContext, main: Callable[[asyncio.Event], Awaitable[No
     try:
         uvloop.run(body())
     except asyncio.CancelledError:
-        pass
-    except CometKMSError as error:
+        if not failures:  # nobody here cancels without a failure
+            failures.append(RuntimeError("the main task was cancelled"))
+    except Exception as error:  # noqa: BLE001 - logged below, and the process ends with its exit code
         failures.append(error)
     log.attach(None)
     for failure in failures:
@@ -102,6 +103,4 @@ def run_loop(context: ChildContext, main: Callable[[asyncio.Event], Awaitable[No
     log.flush(deadline_s=0.5)
     if not failures:
         return 0
-    first = failures[0]
-    context.failed(str(first))
-    return first.exit_code if isinstance(first, CometKMSError) else 70
+    raise failures[0]

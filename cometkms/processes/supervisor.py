@@ -7,18 +7,22 @@ A child's life; nothing else changes its state:
     RUNNING  ── a write or sync failed ──▶ the node ends: a disk that failed once is not trusted again
     RUNNING  ── exit ──▶ BACKOFF           RUNNING ── loop does not beat ──▶ SIGKILL, then as exit
     BACKOFF  ── delay over ──▶ BOOTING
-    any      ── SIGTERM or SIGINT ──▶ STOPPING ──▶ IDLE
+    any but IDLE ── the node ends ──▶ STOPPING ── exit ──▶ IDLE
 
-Signals are blocked and taken synchronously (sigtimedwait): no handler ever runs. Stopping: the signer first (it answers nothing
+A pause of the supervisor itself (SIGSTOP, a frozen or starved
+machine) may have been one of the children too: they get a fresh grace to beat, and are not killed because a clock jumped.
+
+Signals are blocked and taken synchronously: no handler ever runs. Stopping: the signer first (it answers nothing
 more), then the others; whoever is left after STOP_TIMEOUT_S is killed.
 """
 
+import contextlib
 import gc
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
@@ -26,17 +30,17 @@ from typing import Final, Protocol
 from cometkms.errors import CometKMSError, InvariantError, StoreFailure
 from cometkms.ipc.board import Board
 from cometkms.ipc.prctl import die_with_parent, set_name
-from cometkms.limits import HUNG_AFTER_S, STOP_TIMEOUT_S
+from cometkms.limits import HUNG_AFTER_S, RESTART_MAX_S, RESTART_MIN_S, RESTART_RESET_AFTER_S, STOP_TIMEOUT_S
 from cometkms.processes.child import FAILED, READY, STOP_SIGNAL, ChildContext
 from cometkms.rules.restart import next_delay_s
 
 _SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
+_TIME_IS_UP: Final = signal.SIGALRM  # of the supervisor's own timer; blocked and taken as the others
 _WATCH_S: Final = 0.25
 _BOOT_WATCH_S: Final = 0.005
+_STOP_WATCH_S: Final = 0.01
 _BOOT_TIMEOUT_S: Final = 30.0
-_OWN_STALL_S: Final = (
-    1.0  # the supervisor itself stood still (SIGSTOP, a starved machine): its children get time to beat
-)
+_TIMER_MIN_S: Final = 1e-6  # 0 would disarm it
 _REPORT_MAX_BYTES: Final = 8192
 INTERNAL_EXIT: Final = 70
 
@@ -52,10 +56,10 @@ class State(StrEnum):
 
 
 TRANSITIONS: Final[dict[State, frozenset[State]]] = {
-    State.IDLE: frozenset({State.BOOTING, State.STOPPING}),
+    State.IDLE: frozenset({State.BOOTING}),
     State.BOOTING: frozenset({State.RUNNING, State.STOPPING, State.IDLE}),
     State.RUNNING: frozenset({State.BACKOFF, State.STOPPING}),
-    State.BACKOFF: frozenset({State.BOOTING, State.STOPPING, State.IDLE}),
+    State.BACKOFF: frozenset({State.BOOTING, State.STOPPING}),
     State.STOPPING: frozenset({State.IDLE}),
 }
 
@@ -113,6 +117,14 @@ class Timing:
     hung_after_s: float = HUNG_AFTER_S
     stop_timeout_s: float = STOP_TIMEOUT_S
     boot_timeout_s: float = _BOOT_TIMEOUT_S
+    restart_min_s: float = RESTART_MIN_S
+    restart_max_s: float = RESTART_MAX_S
+    restart_reset_after_s: float = RESTART_RESET_AFTER_S
+
+    @property
+    def own_pause_s(self) -> float:
+        """The supervisor looks every _WATCH_S; silent for so long, it has itself stood still."""
+        return max(self.hung_after_s / 5, 2 * _WATCH_S)
 
 
 @dataclass(slots=True)
@@ -127,6 +139,7 @@ class Supervisor:
     _children: list[_Child] = field(init=False)
     _ending: _Ending | None = field(init=False, default=None)
     _mask: set[int] = field(init=False, default_factory=set)
+    _watched_at: float = field(init=False, default=0.0)
     _grace_until: float = field(init=False, default=0.0)
     _published: object = field(init=False, default=None)
 
@@ -137,23 +150,20 @@ class Supervisor:
         """Until the end; returns the node's exit code. Every child is gone by then."""
         gc.collect()
         gc.freeze()  # a collection in a child would copy every page it shares with the others
-        self._mask = {int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)}
-        last = time.monotonic()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # inherited as ignored, the kernel would reap in our place
+        self._mask = {int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, {*_SIGNALS, _TIME_IS_UP})}
+        self._watched_at = time.monotonic()
         try:
             while self._ending is None:
                 self._start_due()
                 self._publish()
-                booting = any(child.state is State.BOOTING for child in self._children)
-                self._take_signal(_BOOT_WATCH_S if booting else _WATCH_S)
-                now = time.monotonic()
-                if now - last > _OWN_STALL_S:
-                    self._grace_until = now + self.timing.hung_after_s
-                last = now
+                self._take_signal(self._patience_s())
                 self._reap()
-                self._watch(now)
+                self._watch()
         finally:
             self._stop()
-            while signal.sigtimedwait(_SIGNALS, 0) is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            while signal.sigtimedwait({*_SIGNALS, _TIME_IS_UP}, 0) is not None:
                 pass  # a second Ctrl-C must not make a clean end look like a crash
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         ending = self._ending or _Ending(INTERNAL_EXIT, "internal error")
@@ -177,14 +187,27 @@ class Supervisor:
             if child.state is State.BACKOFF and now - child.since >= child.delay_s:
                 self._fork(child)
 
+    def _patience_s(self) -> float:
+        """How long only a signal can need this process."""
+        now = time.monotonic()
+        waits = [_WATCH_S]
+        for child in self._children:
+            if child.state is State.BOOTING:
+                waits.append(_BOOT_WATCH_S)
+            elif child.state is State.BACKOFF:
+                waits.append(max(0.0, child.since + child.delay_s - now))
+        return min(waits)
+
     def _fork(self, child: _Child) -> None:
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.board.forget_beat(child.spec.name)
         parent = os.getpid()
         self.log.flush(deadline_s=0.2)  # what is buffered must not be written twice
+        _flush_standard_streams()
         pid = os.fork()
         if pid == 0:
-            os.close(reader)
+            for fd in (reader, *(other.report_fd for other in self._children if other.report_fd >= 0)):
+                os.close(fd)
             _live(child.spec, ChildContext(child.spec.name, writer, self.board), parent, self._mask)
         os.close(writer)
         child.pid, child.report_fd, child.said, child.killed_hung = pid, reader, b"", False
@@ -194,11 +217,11 @@ class Supervisor:
     # --- watching ---
 
     def _take_signal(self, timeout_s: float) -> None:
-        info = signal.sigtimedwait(_SIGNALS, timeout_s)
-        if info is None or info.si_signo == signal.SIGCHLD:
+        number = _await_signal(_SIGNALS, timeout_s)
+        if number in (_TIME_IS_UP, signal.SIGCHLD):
             return
-        name = signal.Signals(info.si_signo).name
-        if info.si_signo == signal.SIGHUP:
+        name = signal.Signals(number).name
+        if number == signal.SIGHUP:
             self.log.info("SIGHUP ignored", why="nothing can be reloaded without a restart in this version")
             return
         self._ending = _Ending(0, name)
@@ -242,14 +265,26 @@ class Supervisor:
             self._enter(child, State.BACKOFF)
             self._ending = self._ending or _Ending(code, child.reason() or f"{child.spec.name}: a write or sync failed")
         else:
-            child.delay_s = next_delay_s(child.delay_s, time.monotonic() - child.forked_at)
+            child.delay_s = next_delay_s(
+                child.delay_s,
+                time.monotonic() - child.forked_at,
+                min_s=self.timing.restart_min_s,
+                max_s=self.timing.restart_max_s,
+                reset_after_s=self.timing.restart_reset_after_s,
+            )
             child.restarts += 1
             self._enter(child, State.BACKOFF)
             self.log.error("child died", child=child.spec.name, why=words, restart_in_s=child.delay_s)
 
-    def _watch(self, now: float) -> None:
-        """Kill a child whose own loop does not beat, and one that does not boot."""
+    def _watch(self) -> None:
+        """Kill a child whose own loop does not beat; end the node when one does not boot."""
         ages = self.board.beat_ages_s()
+        now = time.monotonic()  # read after the ages: whatever pause made them look old shows here
+        if now - self._watched_at > self.timing.own_pause_s:
+            self._grace_until = now + self.timing.hung_after_s
+        self._watched_at = now
+        if now <= self._grace_until:
+            return
         for child in self._children:
             age = ages[child.spec.name]
             if child.state is State.BOOTING and now - child.since > self.timing.boot_timeout_s:
@@ -258,7 +293,6 @@ class Supervisor:
             elif (
                 child.state is State.RUNNING
                 and not child.killed_hung
-                and now > self._grace_until
                 and (age is None or age > self.timing.hung_after_s)
             ):
                 self.log.error("child hangs", child=child.spec.name, pid=child.pid, silent_s=age)
@@ -297,7 +331,7 @@ class Supervisor:
 
     def _wait_gone(self, wave: list[_Child], until: float) -> None:
         while any(child.pid for child in wave) and time.monotonic() < until:
-            signal.sigtimedwait({signal.SIGCHLD}, 0.01)
+            _await_signal({signal.SIGCHLD}, _STOP_WATCH_S)
             self._reap()
 
     # --- telling ---
@@ -342,11 +376,35 @@ def _live(spec: ChildSpec, context: ChildContext, parent: int, mask: set[int]) -
         context.failed(f"{spec.name}: {type(error).__name__}: {error}")
         sys.excepthook(type(error), error, error.__traceback__)
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        try:
+            _flush_standard_streams()
+        finally:
+            os._exit(code)
+
+
+def _flush_standard_streams() -> None:
+    """What Python holds for stdout and stderr. A stream that is closed or that nobody reads loses it, and stops nothing."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            if stream is not None:
+                stream.flush()
+
+
+def _await_signal(signals: Set[signal.Signals], timeout_s: float) -> int:
+    """The next of these (blocked) signals, or _TIME_IS_UP, perhaps early.
+
+    Not sigtimedwait() with a timeout: interrupted by a SIGCONT when its time is over, CPython's returns uninitialised memory as
+    the signal (signalmodule.c breaks out of its loop without one). A supervisor that was stopped for a moment would crash.
+    """
+    signal.setitimer(signal.ITIMER_REAL, max(timeout_s, _TIMER_MIN_S))
+    return signal.sigwaitinfo({*signals, _TIME_IS_UP}).si_signo
 
 
 def describe_exit(code: int) -> str:
     """In words: an exit code, or the signal that killed it."""
-    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:  # a real-time signal has a number only
+        return f"killed by signal {-code}"

@@ -3,8 +3,15 @@
 from cometkms.limits import RESTART_MAX_S, RESTART_MIN_S, RESTART_RESET_AFTER_S
 
 
-def next_delay_s(last_delay_s: float, lived_s: float) -> float:
-    """Seconds to wait before the next start.
+def next_delay_s(
+    last_delay_s: float,
+    lived_s: float,
+    *,
+    min_s: float = RESTART_MIN_S,
+    max_s: float = RESTART_MAX_S,
+    reset_after_s: float = RESTART_RESET_AFTER_S,
+) -> float:
+    """Seconds to wait before the next start. The keywords: tests shorten them.
 
     | it lived                    | delay                                              |
     |-----------------------------|----------------------------------------------------|
@@ -12,6 +19,6 @@ def next_delay_s(last_delay_s: float, lived_s: float) -> float:
     | less, first time            | RESTART_MIN_S                                      |
     | less, again                 | twice the last delay, at most RESTART_MAX_S        |
     """
-    if lived_s >= RESTART_RESET_AFTER_S or last_delay_s <= 0:
-        return RESTART_MIN_S
-    return min(last_delay_s * 2, RESTART_MAX_S)
+    if lived_s >= reset_after_s or last_delay_s <= 0:
+        return min_s
+    return min(last_delay_s * 2, max_s)

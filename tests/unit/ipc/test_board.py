@@ -1,0 +1,178 @@
+"""The status board: a reader gets a whole document or none, whatever the writer is doing or died of."""
+
+import os
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+from cometkms.errors import InvariantError
+from cometkms.ipc.board import Board, Section
+from cometkms.limits import BOARD_SECTION_BYTES
+
+CONTENT_MAX = BOARD_SECTION_BYTES - 16
+HEAD_AT, CONTENT_AT = 8, 16
+
+
+@pytest.fixture
+def board() -> Board:
+    return Board(("supervisor", "state", "signer"), ("state", "signer"))
+
+
+def in_another_process(work: Callable[[], object]) -> None:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_a_section_holds_nothing_until_its_writer_wrote(board: Board) -> None:
+    assert board.sections() == {"supervisor": None, "state": None, "signer": None}
+
+
+def test_a_document_is_read_as_it_was_written_and_replaced_whole(board: Board) -> None:
+    section = board.section("state")
+    for document in ({"a": 1, "b": [None, True, "ü"]}, {"longer": "x" * 5000}, {}, {"n": 2.5}):
+        section.write(document)
+        assert section.read() == document
+
+
+def test_another_process_reads_what_was_written_and_writes_its_own(board: Board) -> None:
+    board.section("state").write({"from": "parent"})
+
+    def child() -> None:
+        if board.section("state").read() != {"from": "parent"}:
+            os._exit(2)
+        board.section("signer").write({"from": "child"})
+
+    in_another_process(child)
+    assert board.sections() == {"supervisor": None, "state": {"from": "parent"}, "signer": {"from": "child"}}
+
+
+def test_the_largest_document_fits_and_touches_no_neighbour(board: Board) -> None:
+    for name in ("supervisor", "signer"):
+        board.section(name).write({"is": name})
+    board.beat("state")
+    largest = {"x": "y" * (CONTENT_MAX - len('{"x":""}'))}
+    board.section("state").write(largest)
+    assert board.sections() == {"supervisor": {"is": "supervisor"}, "state": largest, "signer": {"is": "signer"}}
+
+
+def test_a_document_that_does_not_fit_is_refused_and_the_old_one_stays(board: Board) -> None:
+    section = board.section("state")
+    section.write({"old": 1})
+    with pytest.raises(InvariantError, match=str(CONTENT_MAX)):
+        section.write({"x": "y" * (CONTENT_MAX - len('{"x":""}') + 1)})
+    assert section.read() == {"old": 1}
+
+
+# --- what a reader may meet in the memory: a writer's half-done work, seen in any order ---
+
+
+def memory_of(section: Section) -> tuple[memoryview, int]:
+    return memoryview(section._memory), section._offset
+
+
+def test_while_the_sequence_is_odd_nothing_is_read(board: Board) -> None:
+    section = board.section("state")
+    section.write({"n": 1})
+    section._words[section._offset // 8] += 1
+    assert section.read() is None
+
+
+def test_a_successor_of_a_writer_that_died_while_writing_is_read(board: Board) -> None:
+    section = board.section("state")
+    section.write({"n": 1})
+    section._words[section._offset // 8] += 1
+    section.write({"n": 2})
+    assert section.read() == {"n": 2}
+    assert section._words[section._offset // 8] % 2 == 0
+
+
+@pytest.mark.parametrize("size", [0, CONTENT_MAX + 1, 2**32 - 1])
+def test_an_impossible_length_is_not_read(board: Board, size: int) -> None:
+    """0 with checksum 0 is what a reader sees whose CPU shows it the new sequence before the head."""
+    section = board.section("state")
+    section.write({"n": 1})
+    memory, at = memory_of(section)
+    struct.pack_into("=II", memory, at + HEAD_AT, size, 0)
+    assert section.read() is None
+
+
+@pytest.mark.parametrize("position", [HEAD_AT, HEAD_AT + 4, CONTENT_AT, CONTENT_AT + 4])
+def test_what_does_not_match_its_checksum_is_not_read(board: Board, position: int) -> None:
+    section = board.section("state")
+    section.write({"n": 1})
+    memory, at = memory_of(section)
+    memory[at + position] ^= 1
+    assert section.read() is None
+
+
+def test_a_writer_that_finished_meanwhile_is_read_at_the_next_try(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section = board.section("state")
+    section.write({"n": 1})
+    section._words[section._offset // 8] += 1
+
+    def finish(_seconds: float) -> None:
+        section.write({"n": 2})
+
+    monkeypatch.setattr("cometkms.ipc.board.time.sleep", finish)
+    assert section.read() == {"n": 2}
+
+
+def traffic(what: str, amount: int) -> int:
+    command = [sys.executable, "-m", "tests.unit.ipc.board_traffic", what, str(amount)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def test_no_torn_document_is_read_beside_a_writer_at_full_speed() -> None:
+    assert traffic("section", 1500) > 1, "only one state of the board was ever seen"
+
+
+def test_a_heartbeat_is_never_absent_while_it_is_renewed() -> None:
+    """Were it, the supervisor would take a living loop for a hung one and kill it."""
+    assert traffic("beat", 300_000) == 300_000
+
+
+# --- heartbeats ---
+
+
+def test_a_loop_that_never_beat_has_no_age(board: Board) -> None:
+    assert board.beat_ages_s() == {"state": None, "signer": None}
+
+
+def test_the_age_is_the_time_since_the_last_beat_of_any_process(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = time.monotonic_ns()
+    in_another_process(lambda: board.beat("signer"))
+    after = time.monotonic_ns()
+    monkeypatch.setattr("cometkms.ipc.board.time.monotonic_ns", lambda: after + 3_000_000_000)
+    ages = board.beat_ages_s()
+    assert ages["state"] is None
+    assert ages["signer"] is not None
+    assert 3.0 <= ages["signer"] <= 3.0 + (after - before) / 1e9
+
+
+def test_a_beat_after_the_readers_clock_is_not_of_negative_age(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    board.beat("state")
+    monkeypatch.setattr("cometkms.ipc.board.time.monotonic_ns", lambda: 1)
+    assert board.beat_ages_s()["state"] == 0
+
+
+def test_a_forgotten_beat_is_gone(board: Board) -> None:
+    board.beat("state")
+    board.beat("signer")
+    board.forget_beat("state")
+    ages = board.beat_ages_s()
+    assert ages["state"] is None
+    assert ages["signer"] is not None

@@ -1,0 +1,184 @@
+"""A supervisor over dummy children, as a process of its own: `python -m tests.unit.processes.dummies JSON`.
+
+JSON: {"children": {name: behaviour, …}, "timing": {…}, "sigchld_ignored": bool}. The log goes to stdout, a JSON object a line. A
+behaviour is a function below; `first, then` joins two: the first life of the child, and every later one.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from cometkms.errors import StateError, StoreFailure
+from cometkms.ipc.board import Board
+from cometkms.log import Log
+from cometkms.processes.child import STOP_SIGNAL, ChildContext, run_loop
+from cometkms.processes.supervisor import ChildSpec, Supervisor, Timing
+
+FOREVER_S = 10_000
+log = Log("debug", "json", fd=1)
+
+
+def looping(context: ChildContext, main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
+    return run_loop(context, main, log.bind(immediate=False, child=context.name))
+
+
+def works(context: ChildContext) -> int:
+    """A good child: its loop runs until it is asked to stop; stopping takes it a moment."""
+
+    async def main(stop: asyncio.Event) -> None:
+        context.ready()
+        await stop.wait()
+        log.info("asked to stop", child=context.name)
+        await asyncio.sleep(0.1)
+        log.info("gone", child=context.name)
+
+    return looping(context, main)
+
+
+def shows_the_board(context: ChildContext) -> int:
+    """Logs what the supervisor says of itself and of the others."""
+
+    async def main(stop: asyncio.Event) -> None:
+        context.ready()
+        shown = None
+        while not stop.is_set():
+            document = context.board.section("supervisor").read()
+            if document is not None and document != shown:
+                shown = document
+                log.info("board", document=json.dumps(document))
+            await asyncio.sleep(0.01)
+
+    return looping(context, main)
+
+
+def blocks_its_loop(context: ChildContext) -> int:
+    async def main(_stop: asyncio.Event) -> None:
+        context.ready()
+        time.sleep(FOREVER_S)
+
+    return looping(context, main)
+
+
+def ignores_the_stop(context: ChildContext) -> int:
+    async def main(stop: asyncio.Event) -> None:
+        context.ready()
+        await stop.wait()
+        log.info("ignores the stop", child=context.name)
+        await asyncio.sleep(FOREVER_S)
+
+    return looping(context, main)
+
+
+def refuses_to_boot(context: ChildContext) -> int:
+    raise StateError(f"the store of {context.name} is corrupt; run cmkms recover")
+
+
+def refuses_to_boot_in_its_loop(context: ChildContext) -> int:
+    async def main(_stop: asyncio.Event) -> None:
+        raise StateError(f"the store of {context.name} is corrupt; run cmkms recover")
+
+    return looping(context, main)
+
+
+def has_a_bug_at_boot(context: ChildContext) -> int:
+    async def main(_stop: asyncio.Event) -> None:
+        raise LookupError("a bug of ours")
+
+    return looping(context, main)
+
+
+def is_never_ready(context: ChildContext) -> int:
+    log.info("boots forever", child=context.name)
+    time.sleep(FOREVER_S)
+    return 0
+
+
+def is_killed_at_boot(_context: ChildContext) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 0
+
+
+def has_a_failing_callback(context: ChildContext) -> int:
+    async def main(_stop: asyncio.Event) -> None:
+        context.ready()
+        asyncio.get_running_loop().call_later(0.01, fail)
+        await asyncio.sleep(FOREVER_S)
+
+    def fail() -> None:
+        raise LookupError("a bug of ours")
+
+    return looping(context, main)
+
+
+def has_a_failing_disk(context: ChildContext) -> int:
+    async def main(_stop: asyncio.Event) -> None:
+        context.ready()
+        await asyncio.sleep(0.01)
+        raise StoreFailure("fdatasync: Input/output error")
+
+    return looping(context, main)
+
+
+def exits_at_once(context: ChildContext) -> int:
+    context.ready()
+    return 1
+
+
+def talks_to_nobody(context: ChildContext) -> int:
+    """Ends with text for a stdout that nobody reads any more."""
+    reader, writer = os.pipe()
+    os.dup2(writer, 1)
+    os.close(reader)
+    os.close(writer)
+    context.ready()
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stdout.write("unread")
+    return 9
+
+
+def counts_its_descriptors(context: ChildContext) -> int:
+    """Logs what it was born with, then ends."""
+    shared = sum("/dev/zero" in line for line in Path("/proc/self/maps").read_text().splitlines())
+    log.info("born", descriptors=len(os.listdir("/proc/self/fd")), shared_mappings=shared)
+    return exits_at_once(context)
+
+
+def ends_on_stop_without_a_loop(context: ChildContext) -> int:
+    signal.signal(STOP_SIGNAL, lambda *_: os._exit(0))
+    context.ready()
+    while True:
+        context.beat()
+        time.sleep(0.01)
+
+
+def behaviour(words: str) -> Callable[[ChildContext], int]:
+    first, _, later = words.partition(", then ")
+
+    def run(context: ChildContext) -> int:
+        document = context.board.section("supervisor").read()
+        reports = document["children"] if document else []
+        lives = next((report["restarts"] for report in reports if report["name"] == context.name), 0)
+        chosen = later if lives and later else first
+        code: int = globals()[chosen.replace(" ", "_")](context)
+        return code
+
+    return run
+
+
+def main(settings: dict[str, dict[str, object]]) -> int:
+    names = tuple(settings["children"])
+    if settings.get("sigchld_ignored"):
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    specs = [ChildSpec(name, behaviour(str(words))) for name, words in settings["children"].items()]
+    board = Board(("supervisor", *names), names)
+    timing = Timing(**settings.get("timing", {}))  # type: ignore[arg-type]  # numbers from the test
+    return Supervisor(specs, board, log.bind(child="-"), {"version": "1.2.3"}, timing).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(json.loads(sys.argv[1])))

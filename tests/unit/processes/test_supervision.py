@@ -1,0 +1,451 @@
+"""The supervisor over real processes that die, freeze, refuse, hang and leak. Conditions are polled; no speed is asserted."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+PATIENCE_S = 60.0
+T = TypeVar("T")
+QUICK = {"restart_min_s": 0.01, "restart_max_s": 0.04}
+
+
+def until(what: str, condition: Callable[[], T]) -> T:
+    """Poll until `condition` gives something true; return it."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if outcome := condition():
+            return outcome
+        time.sleep(0.01)
+    raise AssertionError(f"{what}: not within {PATIENCE_S:g} s")
+
+
+def exists(pid: int) -> bool:
+    """Whether there is such a process, zombies included."""
+    return Path(f"/proc/{pid}").exists()
+
+
+class Dummies:
+    """A running supervisor with its children, and what they logged."""
+
+    def __init__(
+        self, directory: Path, children: dict[str, str], timing: dict[str, float], sigchld_ignored: bool = False
+    ) -> None:
+        self._log_path, self._stderr_path = directory / "log", directory / "stderr"
+        settings = {"children": children, "timing": timing, "sigchld_ignored": sigchld_ignored}
+        with self._log_path.open("wb") as log, self._stderr_path.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.unit.processes.dummies", json.dumps(settings)], stdout=log, stderr=stderr
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def log(self, event: str | None = None, **fields: object) -> list[dict[str, Any]]:
+        """The whole lines logged so far: those of this event with these fields."""
+        lines = self._log_path.read_text().split("\n")[:-1]
+        entries = [json.loads(line) for line in lines]
+        return [
+            entry
+            for entry in entries
+            if event in (None, entry["event"]) and all(entry.get(key) == value for key, value in fields.items())
+        ]
+
+    def stderr(self) -> str:
+        return self._stderr_path.read_text()
+
+    def await_log(self, event: str, count: int = 1, **fields: object) -> dict[str, Any]:
+        """The count-th such line, when it is there."""
+
+        def line() -> dict[str, Any] | None:
+            lines = self.log(event, **fields)
+            if len(lines) >= count:
+                return lines[count - 1]
+            if self.process.poll() is not None:
+                raise AssertionError(f"ended with {self.process.returncode} before {event} {fields}: {self.stderr()}")
+            return None
+
+        return until(f"{event} {fields}", line)
+
+    def await_running(self, *names: str) -> list[int]:
+        """The children's pids, when they run."""
+        return [self.await_log("child running", child=name)["pid"] for name in names]
+
+    def children(self) -> set[int]:
+        return {int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()}
+
+    def look_around(self) -> None:
+        """Let the supervisor go through its rounds: it answers a SIGHUP in each."""
+        for _ in range(3):
+            before = len(self.log("SIGHUP ignored"))
+            os.kill(self.pid, signal.SIGHUP)
+            self.await_log("SIGHUP ignored", before + 1)
+
+    def wait(self) -> int:
+        return self.process.wait(timeout=PATIENCE_S)
+
+    def stop(self) -> int:
+        self.process.terminate()
+        return self.wait()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Dummies]]:
+    """Start dummies; at the end nothing that was ever forked is left, as a process or as a zombie."""
+    started: list[Dummies] = []
+
+    def make(children: dict[str, str], sigchld_ignored: bool = False, **timing: float) -> Dummies:
+        started.append(Dummies(tmp_path, children, {**QUICK, **timing}, sigchld_ignored))
+        return started[-1]
+
+    yield make
+    for dummies in started:
+        left = dummies.process.poll() is None
+        if left:
+            dummies.process.kill()
+            dummies.process.wait()
+        pids = {line["pid"] for line in dummies.log("child running")}
+        until("every child is gone", lambda pids=pids: not any(exists(pid) for pid in pids))
+        assert not left, "the test left its supervisor running"
+
+
+ALL = {"state": "works", "signer": "works", "api": "works"}
+
+
+# --- starting ---
+
+
+def test_each_child_starts_when_the_one_before_is_up(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "works", "signer": "is never ready", "api": "works"})
+    dummies.await_log("boots forever", child="signer")
+    dummies.look_around()
+    assert [line["child"] for line in dummies.log("child running")] == ["state"]
+    assert len(dummies.children()) == 2
+    assert dummies.stop() == 0
+
+
+@pytest.mark.parametrize("how", ["refuses to boot", "refuses to boot in its loop"])
+@pytest.mark.parametrize("name", ["state", "signer", "api"])
+def test_a_child_that_refuses_to_boot_ends_the_node_with_its_reason_and_code(
+    name: str, how: str, start: Callable[..., Dummies]
+) -> None:
+    dummies = start({**ALL, name: how})
+    assert dummies.wait() == 5
+    reason = f"the store of {name} is corrupt; run cmkms recover"
+    assert dummies.stderr() == f"Error: {reason}\n"
+    assert dummies.log("node ended", why=reason, exit_code=5)
+    before = list(ALL)[: list(ALL).index(name)]
+    assert [line["child"] for line in dummies.log("child running")] == before
+    assert {line["child"] for line in dummies.log("gone")} == set(before)
+
+
+def test_a_bug_at_boot_ends_the_node_with_its_traceback(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "works", "signer": "has a bug at boot"})
+    assert dummies.wait() == 70
+    assert "Traceback" in dummies.stderr()
+    assert dummies.stderr().endswith("Error: signer: LookupError: a bug of ours\n")
+
+
+def test_a_child_killed_while_it_boots_ends_the_node_and_says_by_what(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "works", "signer": "is killed at boot"})
+    assert dummies.wait() == 70
+    assert "signer ended before it was ready: killed by SIGKILL" in dummies.stderr()
+
+
+def test_a_child_that_is_never_ready_ends_the_node(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "works", "signer": "is never ready"}, boot_timeout_s=0.3)
+    assert dummies.wait() == 70
+    assert "signer was not ready within 0.3 s" in dummies.stderr()
+    assert dummies.log("gone", child="state")
+
+
+def test_a_boot_that_fails_at_a_restart_ends_the_node_too(start: Callable[..., Dummies]) -> None:
+    dummies = start({**ALL, "state": "exits at once, then refuses to boot"})
+    assert dummies.wait() == 5
+    assert "the store of state is corrupt" in dummies.stderr()
+
+
+# --- children that die ---
+
+
+@pytest.mark.parametrize("name", ["state", "signer", "api"])
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (signal.SIGKILL, "killed by SIGKILL"),
+        (signal.SIGSEGV, "killed by SIGSEGV"),
+        (signal.SIGRTMIN + 6, f"killed by signal {signal.SIGRTMIN + 6}"),
+    ],
+)
+def test_a_killed_child_is_replaced_and_the_others_stay(
+    name: str, number: int, words: str, start: Callable[..., Dummies]
+) -> None:
+    dummies = start(ALL)
+    pids = dict(zip(ALL, dummies.await_running(*ALL), strict=True))
+    os.kill(pids[name], number)
+    assert dummies.await_log("child died", child=name)["why"] == words
+    replaced = dummies.await_log("child running", 2, child=name)
+    assert replaced["restarts"] == 1
+    assert not exists(pids[name])
+    assert dummies.children() == {*pids.values(), replaced["pid"]} - {pids[name]}
+    assert dummies.stop() == 0
+
+
+def test_a_frozen_child_is_killed_and_replaced(start: Callable[..., Dummies]) -> None:
+    dummies = start(ALL, hung_after_s=1.0)
+    _, signer, _ = dummies.await_running(*ALL)
+    os.kill(signer, signal.SIGSTOP)
+    dummies.await_log("child running", 2, child="signer")
+    assert dummies.log("child hangs", child="signer", pid=signer)
+    assert dummies.log("child died", child="signer")[0]["why"] == "its loop hung"
+    assert not exists(signer)
+    assert {line["child"] for line in dummies.log("child hangs")} == {"signer"}
+    assert dummies.stop() == 0
+
+
+def test_a_child_whose_loop_is_blocked_is_killed_and_replaced(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "works", "signer": "blocks its loop, then works"}, hung_after_s=1.0)
+    assert dummies.await_log("child running", 2, child="signer")["restarts"] == 1
+    assert dummies.log("child hangs", child="signer")
+    assert dummies.stop() == 0
+
+
+def test_a_failing_callback_ends_its_process_and_is_logged(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "works", "signer": "has a failing callback, then works"})
+    dummies.await_log("child running", 2, child="signer")
+    assert dummies.log("ended by a failure", child="signer", kind="LookupError", why="a bug of ours")
+    assert dummies.log("child died", child="signer", why="exit code 70")
+    assert "Traceback" in dummies.stderr()
+    assert dummies.stop() == 0
+
+
+def test_a_failed_sync_is_never_trusted_again_the_node_ends(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "has a failing disk", "signer": "works"})
+    assert dummies.wait() == 7
+    assert dummies.stderr().endswith("Error: fdatasync: Input/output error\n")
+
+
+def test_a_child_with_a_dead_stdout_ends_as_itself_and_not_as_a_second_supervisor(
+    start: Callable[..., Dummies],
+) -> None:
+    dummies = start({"state": "works", "api": "talks to nobody, then works"})
+    (state,) = dummies.await_running("state")
+    dummies.await_log("child running", 2, child="api")
+    assert dummies.log("child died", child="api")[0]["why"] == "exit code 9"
+    assert state in dummies.children()
+    assert dummies.log("asked to stop") == []
+    assert dummies.stop() == 0
+
+
+def test_the_delay_doubles_up_to_its_bound_while_a_child_dies_young(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "exits at once"})
+    dummies.await_log("child died", 6)
+    assert [line["restart_in_s"] for line in dummies.log("child died")][:6] == [0.01, 0.02, 0.04, 0.04, 0.04, 0.04]
+    assert dummies.stop() == 0
+
+
+def test_a_child_that_lived_long_enough_starts_again_without_back_off(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "exits at once"}, restart_reset_after_s=0.0)
+    dummies.await_log("child died", 4)
+    assert {line["restart_in_s"] for line in dummies.log("child died")} == {0.01}
+    assert dummies.stop() == 0
+
+
+def test_children_are_reaped_also_where_sigchld_was_inherited_as_ignored(start: Callable[..., Dummies]) -> None:
+    dummies = start(ALL, sigchld_ignored=True)
+    _, signer, _ = dummies.await_running(*ALL)
+    os.kill(signer, signal.SIGKILL)
+    dummies.await_log("child running", 2, child="signer")
+    assert dummies.log("child died", child="signer")[0]["why"] == "killed by SIGKILL"
+    assert dummies.stop() == 0
+
+
+# --- the parent itself ---
+
+
+def test_the_parents_death_ends_the_children_the_frozen_one_too(start: Callable[..., Dummies]) -> None:
+    dummies = start(ALL)
+    pids = dummies.await_running(*ALL)
+    os.kill(pids[1], signal.SIGSTOP)
+    dummies.process.kill()
+    assert dummies.wait() == -signal.SIGKILL
+    until("no orphan is left", lambda: not any(exists(pid) for pid in pids))
+
+
+def test_the_parents_death_ends_a_child_that_is_still_booting(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "is never ready"})
+    dummies.await_log("boots forever")
+    (pid,) = dummies.children()
+    dummies.process.kill()
+    dummies.wait()
+    until("no orphan is left", lambda: not exists(pid))
+
+
+def test_a_frozen_parent_goes_on_where_it_was(start: Callable[..., Dummies]) -> None:
+    dummies = start(ALL, hung_after_s=1.0)
+    pids = dummies.await_running(*ALL)
+    os.kill(dummies.pid, signal.SIGSTOP)
+    os.kill(pids[2], signal.SIGKILL)
+    time.sleep(1.5)
+    os.kill(dummies.pid, signal.SIGCONT)
+    replaced = dummies.await_log("child running", 2, child="api")["pid"]
+    dummies.look_around()
+    assert dummies.children() == {*pids[:2], replaced}
+    assert dummies.log("child hangs") == []
+    assert dummies.stop() == 0
+
+
+def test_a_pause_of_the_whole_node_kills_no_child(start: Callable[..., Dummies]) -> None:
+    """All are frozen for longer than the limit, and the supervisor is the first to run again."""
+    dummies = start(ALL, hung_after_s=3.0)
+    pids = dummies.await_running(*ALL)
+    for pid in (dummies.pid, *pids):
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(4.0)
+    os.kill(dummies.pid, signal.SIGCONT)
+    dummies.look_around()
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    dummies.look_around()
+    assert dummies.children() == set(pids)
+    assert dummies.log("child hangs") == []
+    assert dummies.stop() == 0
+
+
+def test_a_child_that_does_not_wake_from_the_pause_is_killed_after_the_grace(start: Callable[..., Dummies]) -> None:
+    dummies = start(ALL, hung_after_s=1.0)
+    pids = dummies.await_running(*ALL)
+    for pid in (dummies.pid, pids[0]):
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(1.5)
+    os.kill(dummies.pid, signal.SIGCONT)
+    dummies.await_log("child hangs", child="state", pid=pids[0])
+    dummies.await_log("child running", 2, child="state")
+    assert dummies.stop() == 0
+
+
+def test_a_hangup_changes_nothing(start: Callable[..., Dummies]) -> None:
+    dummies = start(ALL)
+    pids = dummies.await_running(*ALL)
+    dummies.look_around()
+    assert dummies.children() == set(pids)
+    assert dummies.stop() == 0
+
+
+# --- stopping ---
+
+
+def stopped_in_order(dummies: Dummies) -> bool:
+    """The signer was gone before any other was asked."""
+    told = [(line["event"], line["child"]) for line in dummies.log() if line["event"] in ("asked to stop", "gone")]
+    return told[:2] == [("asked to stop", "signer"), ("gone", "signer")] and len(told) == 2 * len(ALL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_signer_stops_before_the_others(number: signal.Signals, start: Callable[..., Dummies]) -> None:
+    dummies = start(ALL, stop_timeout_s=20.0)
+    dummies.await_running(*ALL)
+    os.kill(dummies.pid, number)
+    assert dummies.wait() == 0
+    assert stopped_in_order(dummies)
+    assert dummies.stderr() == ""
+
+
+def test_the_order_holds_when_the_signal_reaches_every_process(start: Callable[..., Dummies]) -> None:
+    """systemd and a terminal signal the whole group."""
+    dummies = start(ALL, stop_timeout_s=20.0)
+    for pid in (*dummies.await_running(*ALL), dummies.pid):
+        os.kill(pid, signal.SIGINT)
+        os.kill(pid, signal.SIGTERM)
+    assert dummies.wait() == 0
+    assert stopped_in_order(dummies)
+    assert dummies.log("child died") == []
+
+
+def test_a_child_that_ignores_the_stop_is_killed_and_the_others_stop_well(start: Callable[..., Dummies]) -> None:
+    dummies = start({**ALL, "signer": "ignores the stop"})
+    _, signer, _ = dummies.await_running(*ALL)
+    assert dummies.stop() == 0
+    assert dummies.log("ignores the stop", child="signer")
+    assert [line["child"] for line in dummies.log("child killed")] == ["signer"]
+    assert {line["child"] for line in dummies.log("gone")} == {"state", "api"}
+    assert not exists(signer)
+
+
+def test_a_frozen_child_can_obey_the_stop(start: Callable[..., Dummies]) -> None:
+    dummies = start(ALL, stop_timeout_s=20.0)
+    _, signer, _ = dummies.await_running(*ALL)
+    os.kill(signer, signal.SIGSTOP)
+    assert dummies.stop() == 0
+    assert stopped_in_order(dummies)
+
+
+def test_a_stop_in_the_middle_of_a_boot_ends_what_is_there(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "works", "signer": "is never ready"})
+    dummies.await_log("boots forever")
+    pids = dummies.children()
+    assert dummies.stop() == 0
+    assert dummies.log("child killed") == []
+    assert not any(exists(pid) for pid in pids)
+
+
+def test_a_stop_during_a_back_off_is_not_waited_for(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "works", "signer": "exits at once"}, restart_min_s=PATIENCE_S * 10)
+    dummies.await_log("child died", child="signer")
+    assert dummies.stop() == 0
+    assert [line["child"] for line in dummies.log("gone")] == ["state"]
+
+
+# --- what it tells and what it leaves ---
+
+
+def test_the_board_tells_each_childs_state_pid_restarts_and_last_exit(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "works", "signer": "works", "api": "shows the board"})
+    pids = dummies.await_running("state", "signer", "api")
+    os.kill(pids[1], signal.SIGKILL)
+    replaced = dummies.await_log("child running", 2, child="signer")["pid"]
+
+    def told() -> dict[str, Any] | None:
+        boards = [json.loads(line["document"]) for line in dummies.log("board")]
+        after = [board for board in boards if board["children"][1]["pid"] == replaced]
+        return next((board for board in after if board["children"][1]["state"] == "running"), None)
+
+    document = until("the board shows the new signer", told)
+    assert (document["version"], document["pid"]) == ("1.2.3", dummies.pid)
+    kept = [{key: value for key, value in child.items() if key != "started_at"} for child in document["children"]]
+    assert kept == [
+        {"name": "state", "pid": pids[0], "state": "running", "restarts": 0, "last_exit": None},
+        {"name": "signer", "pid": replaced, "state": "running", "restarts": 1, "last_exit": "killed by SIGKILL"},
+        {"name": "api", "pid": pids[2], "state": "running", "restarts": 0, "last_exit": None},
+    ]
+    assert all(0 < child["started_at"] <= time.time() for child in document["children"])
+    assert dummies.stop() == 0
+
+
+def test_a_thousand_lives_of_a_child_leak_nothing(start: Callable[..., Dummies]) -> None:
+    """Neither the supervisor nor the thousandth child holds a descriptor or a shared mapping more than at first."""
+    dummies = start({"state": "works", "api": "counts its descriptors"}, restart_min_s=0.0, restart_max_s=0.0)
+
+    def supervisor_holds() -> tuple[int, int]:
+        """Fewest descriptors seen (a report pipe is open at times), and shared mappings."""
+        descriptors = min(len(os.listdir(f"/proc/{dummies.pid}/fd")) for _ in range(200))
+        maps = Path(f"/proc/{dummies.pid}/maps").read_text().splitlines()
+        return descriptors, sum("/dev/zero" in line for line in maps)
+
+    dummies.await_log("born", 20)
+    before, segments = supervisor_holds(), sorted(os.listdir("/dev/shm"))
+    dummies.await_log("born", 1020)
+    assert supervisor_holds() == before
+    assert sorted(os.listdir("/dev/shm")) == segments
+    lives = {(line["descriptors"], line["shared_mappings"]) for line in dummies.log("born")}
+    assert len(lives) == 1
+    assert len(dummies.children()) <= 2
+    assert dummies.stop() == 0
