@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ring.h"
+#include "../ring.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
