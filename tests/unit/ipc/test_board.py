@@ -137,7 +137,7 @@ def traffic(what: str, amount: int) -> int:
 
 
 def test_no_torn_document_is_read_beside_a_writer_at_full_speed() -> None:
-    assert traffic("section", 1500) > 1, "only one state of the board was ever seen"
+    assert traffic("section", 500) >= 10
 
 
 def test_a_heartbeat_is_never_absent_while_it_is_renewed() -> None:
