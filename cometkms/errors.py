@@ -8,6 +8,7 @@ CometKMSError
 │   ├── StateError    the promise store, the state file or born.json (exit 5)
 │   └── BusyError     another process uses this home or address (exit 6)
 ├── StoreFailure      a write or sync failed: this process must end now (exit 7)
+├── BehindError       this node's store is older than what it once acknowledged: the process ends, and starts again recovering (exit 8)
 └── InvariantError    ours: two values disagree that cannot; log and exit (exit 70)
 """
 
@@ -58,6 +59,12 @@ class StoreFailure(CometKMSError):
     """A write or fdatasync failed. It is never trusted again: the process ends."""
 
     exit_code: ClassVar[int] = 7
+
+
+class BehindError(CometKMSError):
+    """The process must not go on with what it holds in memory; "recovering" is durable already, and the next one starts there."""
+
+    exit_code: ClassVar[int] = 8
 
 
 class InvariantError(CometKMSError):

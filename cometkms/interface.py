@@ -55,6 +55,10 @@ class KeySlot(Protocol):
         """
         ...
 
+    def cluster_secret(self) -> bytes:
+        """32 bytes, HKDF-SHA256 of the seed: what the nodes of a cluster know each other by."""
+        ...
+
     def close(self) -> None:
         """Wipe the key. sign() raises from then on."""
         ...

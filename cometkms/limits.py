@@ -52,7 +52,24 @@ CHAINS_MAX: Final = 64  # rows of one store
 NODE_ID_MAX_BYTES: Final = 64
 MEMBERS_MAX: Final = 7
 MEMBER_IDS_MAX_BYTES: Final = 320  # all ids together fit one header sector
+BIRTH_NONCE_BYTES: Final = 8  # seven of them fit the header's sector beside the ids
 HEIGHT_JUMP_MAX: Final = 1_000_000  # rule 13: about two months of 5 s blocks
+
+# --- the peers (docs/ARCHITECTURE.md, "Peers") ---
+PEER_FRAME_MAX_BYTES: Final = 256 << 10  # the largest honest one: 64 rows of marks, or a batch of the Raft log
+PEER_HELLO_MAX_BYTES: Final = 16 << 10  # 64 rows and 7 members
+PEER_HALF_OPEN_MAX: Final = 32  # connections that have not proved who they are
+PEER_HANDSHAKE_TIMEOUT_S: Final = 3.0
+PEER_OUTBOX_MAX_BYTES: Final = 1 << 20  # a peer that does not read so much is disconnected
+PEER_PING_S: Final = 0.5
+PEER_SILENT_S: Final = 2.0  # four lost pings
+START_READ_S: Final = 1.0  # rule 8: how long a starting node waits for members that do not answer
+LEADER_READ_S: Final = 0.1  # rule 5: how long a new leader waits for hints
+READ_AGAIN_S: Final = 0.5  # a read that was not answered is asked again
+TICK_S: Final = 0.01  # Raft's own timer
+SIGNER_LEASE_RENEW_S: Final = 0.1  # how often the state process renews the signer's lease
+SIGN_STATE_QUIET_S: Final = 0.01  # a signature is replicated when no request came for so long …
+SIGN_STATE_LATEST_S: Final = 1.0  # … and at the latest after this
 
 # --- shared memory ---
 QUEUE_SLOT_BYTES: Final = 512

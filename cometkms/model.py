@@ -80,6 +80,8 @@ class Reason(IntEnum):
     NO_PERMIT = 64  # no majority within PERMIT_TIMEOUT_S
     NOT_LEADER = 65
     STATE_AWAY = 66  # the state process is not there
+    NOT_COMPLETE = 67  # the node asked is starting, recovering or not born yet
+    UNKNOWN_ROW = 68  # the node asked has no such chain or key, or its row is not opened yet
 
 
 #: Reasons that will not change by asking again: answered with RemoteSignerError.

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "frames.h"
 #include "sodium.h"
 
 int ck_slot_open(ck_slot *slot, char *base64, size_t base64_len, ck_bytes chain_id) {
@@ -28,6 +29,13 @@ int ck_slot_open(ck_slot *slot, char *base64, size_t base64_len, ck_bytes chain_
     memcpy(slot->public_key, public_key, 32);
     if (chain_id.len) memcpy(slot->chain_id, chain_id.at, chain_id.len);
     slot->chain_id_len = chain_id.len;
+    return CK_OK;
+}
+
+int ck_slot_cluster_secret(const ck_slot *slot, uint8_t out[32]) {
+    static const char label[] = "cometkms cluster secret v1";
+    if (!slot->secret) return CK_REFUSED;
+    ck_hkdf_sha256(slot->secret, 32, (const uint8_t *)label, sizeof label - 1, out, 32);
     return CK_OK;
 }
 

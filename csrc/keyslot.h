@@ -22,6 +22,9 @@ typedef struct ck_slot {
 CK_MUST_CHECK int ck_slot_open(ck_slot *slot, char *base64, size_t base64_len, ck_bytes chain_id);
 void ck_slot_close(ck_slot *slot);
 
+/* HKDF-SHA256 of the seed under a fixed label: what the cluster's nodes know each other by. Says nothing of the seed. */
+CK_MUST_CHECK int ck_slot_cluster_secret(const ck_slot *slot, uint8_t out[32]);
+
 /* Up only; at the same place other bytes make it burnt. */
 void ck_slot_raise(ck_slot *slot, int64_t height, int32_t round, int32_t step, ck_bytes sign_bytes);
 

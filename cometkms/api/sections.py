@@ -53,7 +53,16 @@ class StateSection(TypedDict, total=False):
     leader_id: str
     leader_addr: str
     epoch: int
-    members: list[str]
+    digest: str
+    members: list[dict[str, object]]
+    node_state: str
+    why: str
+    term: int
+    lease_left_s: float
+    seq: int
+    refused: dict[str, int]
+    peers_port: dict[str, int]
+    permit_us: Quantiles
     rows: list[RowReport]
     warnings: list[str]
     fdatasync_us: Quantiles

@@ -75,6 +75,16 @@ class Status(TypedDict, total=False):
     last_sign_state: LastSignState
     healthy: bool
     trouble: list[str]
+    node_state: str
+    why: str
+    term: int
+    epoch: int
+    digest: str
+    lease_left_s: float
+    members: list[dict[str, object]]
+    peers_port: dict[str, int]
+    promises_refused: dict[str, int]
+    permit_us: Quantiles
     node: NodeStatus
     chains: list[ChainStatus]
     children: list[ChildStatus]
@@ -101,6 +111,17 @@ def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], 
         status["last_sign_state"] = last
     status["healthy"] = not trouble
     status["trouble"] = trouble
+    if sections["state"] is not None:
+        status["node_state"] = state.get("node_state", "")
+        status["why"] = state.get("why", "")
+        status["term"] = state.get("term", 0)
+        status["epoch"] = state.get("epoch", 0)
+        status["digest"] = state.get("digest", "")
+        status["lease_left_s"] = state.get("lease_left_s", 0.0)
+        status["members"] = state.get("members", [])
+        status["peers_port"] = state.get("peers_port", {})
+        status["promises_refused"] = state.get("refused", {})
+        status["permit_us"] = state.get("permit_us", {})
     status["node"] = _node(sections, now)
     status["chains"] = chains
     status["children"] = _children(sections, beat_ages_s, now)
@@ -122,6 +143,11 @@ def find_trouble(sections: Sections, beat_ages_s: Mapping[str, float | None]) ->
         elif name in beat_ages_s and (late := _late(beat_ages_s[name])):
             trouble.append(f"{name} {late}")
     trouble.extend(f"{name} has not reported yet" for name in ESSENTIAL if sections[name] is None)
+    state = sections["state"] or {}
+    if why := state.get("why", ""):
+        trouble.append(why)
+    elif state and not state.get("leader_id"):
+        trouble.append("no node leads: there is no majority, or it is being elected")
     return trouble
 
 

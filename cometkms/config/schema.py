@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cometkms.errors import ConfigError
 from cometkms.net.dial import TcpTarget, UnixTarget
 
 
@@ -61,14 +60,4 @@ class Settings:
     log_level: str
     log_format: str
     allow_unsafe: bool
-
-
-def require_single_node(settings: Settings) -> None:
-    """This version runs one node alone. Raises: ConfigError for a peer list with others."""
-    others = [peer.id for peer in settings.peers if peer.id != settings.id]
-    if others:
-        raise ConfigError(
-            f"peer names other nodes ({', '.join(others)}) than this one ({settings.id}), and this version runs one node alone: clusters come "
-            "with the next. Starting it with the key on several machines would double-sign. Cure: remove the peer entries on ONE "
-            "machine and keep the others stopped"
-        )
+    strict_start: bool = False

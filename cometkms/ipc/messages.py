@@ -69,8 +69,11 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
+    """`ttl_ms`: it ends by itself unless renewed within so long; 0: it does not (one node alone)."""
+
     nonce: int
     granted: bool
+    ttl_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +128,8 @@ def encode(message: QueueMessage) -> bytes:
             return _pack(Tag.REFUSED, nonce, request_id, row, mark, reason)
         case Mark(nonce, row, watermark):
             return _pack(Tag.MARK, nonce, 0, row, watermark.hrs, 0, watermark.sign_bytes, watermark.signature)
-        case Lease(nonce, granted):
-            return _pack(Tag.LEASE, nonce, flag=int(granted))
+        case Lease(nonce, granted, ttl_ms):
+            return _pack(Tag.LEASE, nonce, ttl_ms, flag=int(granted))
         case SignerHello(nonce):
             return _pack(Tag.SIGNER_HELLO, nonce)
         case StateHello(nonce):
@@ -157,7 +160,7 @@ def decode(untrusted: bytes) -> QueueMessage:
         case Tag.MARK:
             return Mark(nonce, row, Watermark(hrs, sign_bytes, signature))
         case Tag.LEASE:
-            return Lease(nonce, bool(flag))
+            return Lease(nonce, bool(flag), request_id)
         case Tag.SIGNER_HELLO:
             return SignerHello(nonce)
         case Tag.STATE_HELLO:

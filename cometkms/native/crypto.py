@@ -106,6 +106,12 @@ class NativeKeySlot:
             raise InvariantError(slot_refusal(self.last_signed, sign_bytes))
         return bytes(ffi.buffer(signature))
 
+    def cluster_secret(self) -> bytes:
+        """See interface.KeySlot."""
+        out = ffi.new("uint8_t[32]")
+        check(lib.ck_slot_cluster_secret(self.c, out), "cluster secret")
+        return bytes(ffi.buffer(out))
+
     def close(self) -> None:
         """See interface.KeySlot."""
         lib.ck_slot_close(self.c)

@@ -18,6 +18,8 @@ _REASON_MAX_BYTES = 4000  # with what stands before it below PIPE_BUF: one write
 #: From the supervisor alone. SIGTERM and SIGINT often reach the whole process group (systemd, a terminal's Ctrl-C): the supervisor
 #: takes them and stops its children in order, who ignore them.
 STOP_SIGNAL = signal.SIGUSR1
+#: To the state process, when the node is about to stop: let another node lead first.
+HAND_OVER_SIGNAL = signal.SIGUSR2
 _LOG_EVERY_S = 0.5  # events are written as they come; this is for what a full pipe left over
 
 

@@ -6,9 +6,10 @@ import time
 
 from cometkms import __version__
 from cometkms import core as cores
-from cometkms.config.schema import Settings, require_single_node
+from cometkms.config.schema import Settings
 from cometkms.ipc.board import Board
 from cometkms.ipc.queues import make_queue
+from cometkms.keys.cluster import cluster_secret
 from cometkms.keys.identity import ensure_identity
 from cometkms.keys.validator_key import load_public_key
 from cometkms.log import Log
@@ -23,16 +24,18 @@ _CHILDREN = ("state", "signer", "api")
 
 def run(settings: Settings, log: Log) -> int:
     """Until a signal or a failure; returns the exit code. Raises: OperatorError before anything was started."""
-    require_single_node(settings)
     core_name = cores.chosen_name()
     lock = lock_home(settings.home)
     try:
         files = _node_files(settings)
+        core = cores.load()
+        chains = [(chain.row.public_key, one.key_file) for chain, one in zip(files.chains, settings.chains, strict=True)]
+        secret = b"" if files.alone else cluster_secret(settings.home, chains, core)
         ensure_identity(settings.home)
         _say_hello(settings, core_name, log)
         board = Board(("supervisor", *_CHILDREN), _CHILDREN)
         requests, permits = make_queue(core_name), make_queue(core_name)
-        state_parts = state.StateParts(settings, files, requests, permits, board.section("state"), log)
+        state_parts = state.StateParts(settings, files, secret, requests, permits, board.section("state"), log)
         signer_parts = signer.SignerParts(settings, requests, permits, board.section("signer"), log)
         api_parts = api.ApiParts(settings, board, log)
         facts: dict[str, object] = {"version": __version__, "home": str(settings.home), "started_at": time.time()}
@@ -54,7 +57,7 @@ def _node_files(settings: Settings) -> NodeFiles:
     chains = tuple(
         ChainFiles(Row(load_public_key(chain.key_file), chain.id), chain.state_file) for chain in settings.chains
     )
-    return NodeFiles.at(settings.home, settings.id, chains)
+    return NodeFiles.at(settings.home, settings.id, chains, tuple(peer.id for peer in settings.peers))
 
 
 def _say_hello(settings: Settings, core_name: str, log: Log) -> None:
@@ -72,6 +75,14 @@ def _say_hello(settings: Settings, core_name: str, log: Log) -> None:
         log.warning(
             "the pure-Python core runs: slower, and without the shared-memory ring",
             cure="build the C core (a C compiler, then pip install .)",
+        )
+    members = len({settings.id, *(peer.id for peer in settings.peers)})
+    if members > 1 and members % 2 == 0:
+        log.warning(
+            "an even number of nodes",
+            members=members,
+            what="losing one of two stops signing" if members == 2 else f"{members} nodes bear no more losses than {members - 1}",
+            cure="three or five nodes",
         )
     if settings.allow_unsafe:
         log.warning("allow_unsafe has no effect", why="this program has no unsafe APIs")

@@ -86,6 +86,7 @@ class _Signer:
         self._nonce = secrets.randbits(64)
         self._loop = asyncio.get_running_loop()
         self._leased = False
+        self._lease_ends: asyncio.TimerHandle | None = None
         self._ticks = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._chains = [
@@ -164,20 +165,31 @@ class _Signer:
             case Mark() if message.nonce == self._nonce:
                 self._chains[message.row].on_mark(message)
             case Lease() if message.nonce == self._nonce:
-                self._on_lease(message.granted)
+                self._on_lease(message)
             case Mark() | Lease():
                 self._log.debug("message for an earlier signer", message=type(message).__name__)
             case _:
                 raise InvariantError(f"the state process sent a signer's message: {type(message).__name__}")
 
-    def _on_lease(self, granted: bool) -> None:
-        if granted == self._leased:
+    def _on_lease(self, lease: Lease) -> None:
+        """A lease of several nodes ends by itself: a state process that is away must not keep the validators from the next leader."""
+        if self._lease_ends is not None:
+            self._lease_ends.cancel()
+            self._lease_ends = None
+        if lease.granted and lease.ttl_ms:
+            self._lease_ends = self._loop.call_later(lease.ttl_ms / 1000, self._lose_lease)
+        if lease.granted == self._leased:
             return
-        self._leased = granted
-        if granted:
+        self._leased = lease.granted
+        if lease.granted:
             self._tasks = [asyncio.create_task(link.run(), name=link.name) for link in self._links]
         else:
             self._release()
+
+    def _lose_lease(self) -> None:
+        self._lease_ends = None
+        self._log.error("lease not renewed", why="the state process does not answer")
+        self._release()
 
     def _release(self) -> None:
         self._leased = False

@@ -1,58 +1,50 @@
-"""The state process: owns the promise store and the state files, and grants permits.
+"""The state process: owns the promise store, the peers' port, Raft and the state files, and grants permits.
 
-Never: sees the validator key; opens a socket; answers before the store is durable.
+Never: sees the validator key; answers before the store is durable; unpickles a byte.
 
-The store's write and sync happen in the loop, on purpose: nothing else this process does may overtake them. A state file follows
-each signature after the reply, written by one helper thread as soon as no request has come for `_FILE_QUIET_S`, and at least every
-`_FILE_LATEST_S`: a validator at its own pace finds it in step within milliseconds, a burst of requests does not pay for it.
+A shell: cometkms.cluster decides. The store's write and sync happen in the loop, on purpose: nothing else this process does may
+overtake them. A state file follows each signature after the reply (state_files.py).
 """
 
 import asyncio
 import base64
+import random
 import secrets
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cometkms import core as cores
+from cometkms.cluster.node import ClusterNode, Identity
 from cometkms.config.schema import Settings
-from cometkms.errors import InvariantError, ProtocolError
-from cometkms.histogram import Histogram
 from cometkms.interface import Core, Queue
 from cometkms.ipc.board import Section
-from cometkms.ipc.messages import (
-    Lease,
-    Mark,
-    PermitGranted,
-    QueueMessage,
-    Reserve,
-    ReserveRefused,
-    Signed,
-    SignerHello,
-    StateHello,
-    decode,
-    encode,
-)
-from cometkms.limits import HEARTBEAT_INTERVAL_S
+from cometkms.ipc.messages import QueueMessage, decode, encode
+from cometkms.keys.cluster import cluster_digest, node_identity
+from cometkms.limits import HEARTBEAT_INTERVAL_S, TICK_S
 from cometkms.log import Log
-from cometkms.model import HRS, Refusal, Watermark
-from cometkms.processes.child import ChildContext, run_loop
-from cometkms.promises.acceptor import Acceptor
-from cometkms.store import state_file
-from cometkms.store.node_store import NodeFiles, OpenedNode, open_node
+from cometkms.model import HRS, Watermark
+from cometkms.net.control import ControlServer
+from cometkms.net.dial import TcpTarget
+from cometkms.net.peers import PeerNetwork, PeerTarget
+from cometkms.processes.child import HAND_OVER_SIGNAL, ChildContext, run_loop
+from cometkms.processes.state_files import StateFiles
+from cometkms.raftlog import RaftBrokenError, RaftLog, discard_journal
+from cometkms.store.node_store import NodeFiles, OpenedNode, open_node, write_born
 
-_FILE_QUIET_S: Final = 0.01
-_FILE_LATEST_S: Final = 1.0
+JOURNAL_NAME: Final = "raft"
+CONTROL_NAME: Final = "control.sock"
+_TRANSFER_TIMEOUT_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class StateParts:
-    """What the supervisor made before the fork."""
+    """What the supervisor made before the fork. `secret`: the cluster's, b"" for one node alone."""
 
     settings: Settings
     files: NodeFiles
+    secret: bytes
     requests: Queue  # this process pops
     permits: Queue  # this process pushes
     board: Section
@@ -69,202 +61,301 @@ def run(context: ChildContext, parts: StateParts) -> int:
 
     async def main(stop: asyncio.Event) -> None:
         state = _State(parts, core, opened, log)
-        state.start()
+        await state.start()
         context.ready()
         await stop.wait()
-        state.stop()
+        await state.stop()
 
     return run_loop(context, main, log)
 
 
 class _State:
-    """Store, acceptor and state files of one state process, driven by its loop."""
+    """The shell around one ClusterNode: queues, sockets, timers, files. An `Outside`, a `PeerEvents` and a `RaftEvents`."""
 
     def __init__(self, parts: StateParts, core: Core, opened: OpenedNode, log: Log) -> None:
+        settings = parts.settings
         self._parts = parts
-        self._core = core
         self._opened = opened
         self._log = log
         self._loop = asyncio.get_running_loop()
-        self._nonce = secrets.randbits(64)
-        chains = parts.settings.chains
-        self._acceptor = Acceptor(
-            opened.store,
-            tuple(row.chain_id for row in opened.store.rows),
-            parse_sign_bytes=core.parse_sign_bytes,
-            same_but_timestamp=core.same_but_timestamp,
+        self._published: dict[str, object] | None = None
+        self._kicked = False
+        members = parts.files.members
+        self._keys = (
+            {name: node_identity(parts.secret, name).public_key for name in members} if parts.secret else {}
         )
-        self._sync_ns = Histogram()
-        self._files = [
-            _StateFile(self, chain.state_file, opened.store.rows[row].public_key, signed)
-            for chain, row, signed in zip(chains, opened.rows, opened.signed, strict=True)
-        ]
-        self.writer = ThreadPoolExecutor(1, thread_name_prefix="state-files")
-        self._changed = True
-        self.asked_at = 0.0  # loop time of the last request
+        epoch = opened.store.header.epoch
+        identity = Identity(settings.id, epoch, members, cluster_digest(epoch, self._keys))
+        self._files = StateFiles(
+            [
+                (row, chain.state_file, opened.store.rows[row].public_key, signed)
+                for chain, row, signed in zip(settings.chains, opened.rows, opened.signed, strict=True)
+            ],
+            core=core,
+            loop=self._loop,
+            fail=self._fail,
+        )
+        self._network = self._make_network(core, parts) if not parts.files.alone else None
+        self._raft: RaftLog | None = None
+        self.node = ClusterNode(
+            identity=identity,
+            store=opened.store,
+            rows=opened.rows,
+            signed=opened.signed,
+            raft=self._make_raft if self._network is not None else None,
+            core=core,
+            nonce=secrets.randbits(63) + 1,
+            ttl_s=settings.default_ttl_s,
+            strict=settings.strict_start,
+            outside=self,
+            clock=time.monotonic,
+            log=log,
+        )
+        control = parts.files.store_path.with_name(CONTROL_NAME)
+        self._control = ControlServer(control, self._on_control, log)
 
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        return self._loop
+    def _make_network(self, core: Core, parts: StateParts) -> PeerNetwork:
+        settings = parts.settings
+        return PeerNetwork(
+            core=core,
+            me=settings.id,
+            identity=node_identity(parts.secret, settings.id),
+            peers=tuple(
+                PeerTarget(peer.id, self._keys[peer.id], TcpTarget(peer.address.host, peer.address.port))
+                for peer in settings.peers
+                if peer.id != settings.id
+            ),
+            listen=settings.raft_addr,
+            events=self,
+            log=self._log,
+        )
 
-    def start(self) -> None:
-        """Forget what was asked of a predecessor; say hello, so that a living signer asks again."""
+    def _make_raft(self, node: ClusterNode) -> RaftLog:
+        settings = self._parts.settings
+        journal = self._parts.files.store_path.with_name(JOURNAL_NAME)
+        self.node = node
+        self._raft = RaftLog(
+            me=settings.id,
+            members=self._parts.files.members,
+            journal=journal,
+            disk=None,
+            clock=time.monotonic,
+            rng=random.Random(secrets.randbits(64)),  # noqa: S311 - election timeouts
+            send=node.send_raft,
+            kick=self._kick,
+            events=node,
+            ttl_s=settings.default_ttl_s,
+            log=self._log,
+        )
+        return self._raft
+
+    # --- life ---
+
+    async def start(self) -> None:
+        """Forget what was asked of a predecessor; listen, dial, tick. Raises: BusyError."""
         self._parts.requests.discard()
-        self._loop.add_reader(self._parts.requests.fileno(), self._on_messages)
-        self._send(StateHello(self._nonce))
-        self._tick()
+        self._loop.add_reader(self._parts.requests.fileno(), self._on_queue)
+        self._loop.add_signal_handler(HAND_OVER_SIGNAL, self._hand_over)
+        if self._network is not None:
+            self._network.start()
+            self._loop.call_later(TICK_S, self._tick)
+        self._control.start()
+        self.node.start()
+        self._publish()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """The signer is gone: take its last reports, bring the files in step, close."""
-        self._on_messages()
-        for one in self._files:
-            one.finish()
-        self.writer.shutdown()
+        self._on_queue()
+        self._guarded(self.node.flush)
+        if self._network is not None:
+            await asyncio.sleep(0)
+            await self._network.stop()
+        await self._control.stop()
+        self._files.finish()
+        if self._raft is not None:
+            self._raft.close()
         self._opened.store.close()
 
-    def _send(self, message: QueueMessage) -> None:
-        if not self._parts.permits.push(encode(message)):
-            self._log.error("queue to the signer is full", message=type(message).__name__)
-
-    def _on_messages(self) -> None:
-        while (untrusted := self._parts.requests.pop()) is not None:
-            message = decode(untrusted)
-            match message:
-                case Reserve():
-                    self._reserve(message)
-                case Signed():
-                    self._on_signed(message)
-                case SignerHello():
-                    self._on_hello(message)
-                case _:
-                    raise InvariantError(f"the signer sent a state's message: {type(message).__name__}")
-
-    def _reserve(self, asked: Reserve) -> None:
-        """Promise durably, then permit. A StoreFailure ends this process: no answer is better than a wrong one."""
-        started_ns = time.monotonic_ns()
-        self.asked_at = self._loop.time()
-        try:
-            outcome = self._acceptor.reserve(self._opened.rows[asked.row], asked.hrs, asked.sign_bytes)
-        except ProtocolError as error:
-            raise InvariantError(f"the signer asked for bytes that are not canonical: {error}") from error
-        if isinstance(outcome, Refusal):
-            mark = self._opened.store.mark(self._opened.rows[asked.row]).hrs
-            self._send(ReserveRefused(asked.nonce, asked.request_id, asked.row, outcome.reason, mark))
-            self._log.error("promise refused", chain=self._chain_id(asked.row), reason=outcome.reason, why=outcome.text)
-            return
-        self._send(PermitGranted(asked.nonce, asked.request_id, asked.row, outcome.sign_bytes))
-        self._sync_ns.add(time.monotonic_ns() - started_ns)
-        self._changed = True
-
-    def _on_signed(self, signed: Signed) -> None:
-        self._files[signed.row].on_signed(Watermark(signed.hrs, signed.sign_bytes, signed.signature))
-        self._changed = True
-
-    def _on_hello(self, hello: SignerHello) -> None:
-        """Tell a signer where each chain stands, then let it dial. One node alone always leads."""
-        for number, one in enumerate(self._files):
-            self._send(Mark(hello.nonce, number, one.signed))
-        self._send(Lease(hello.nonce, granted=True))
-
-    def _chain_id(self, number: int) -> str:
-        return self._parts.settings.chains[number].id
+    def _hand_over(self) -> None:
+        """The node is about to stop."""
+        self._guarded(self.node.hand_over)
 
     def _tick(self) -> None:
-        self._loop.call_later(HEARTBEAT_INTERVAL_S, self._tick)
-        if self._changed:
-            self._changed = False
-            self._parts.board.write(self._document())
+        self._loop.call_later(TICK_S, self._tick)
+        self._guarded(self.node.tick)
 
-    def verify(self, public_key: bytes, mark: Watermark) -> bool:
-        """Whether the mark's signature is the key's."""
-        return self._core.verify(public_key, mark.sign_bytes, mark.signature)
+    def _kick(self) -> None:
+        """Raft has something to do before the next tick."""
+        if not self._kicked:
+            self._kicked = True
+            self._loop.call_soon(self._on_kick)
 
-    def fail(self, error: BaseException) -> None:
+    def _on_kick(self) -> None:
+        self._kicked = False
+        self._guarded(self.node.tick)
+
+    def _guarded(self, step: Callable[[], Any]) -> None:
+        """A broken Raft invariant discards the local Raft state: the next process learns from the others (rule 12)."""
+        try:
+            step()
+        except RaftBrokenError as error:
+            self._log.error("the replicated log is broken here and is made anew from the others", why=str(error))
+            discard_journal(self._parts.files.store_path.with_name(JOURNAL_NAME))
+            raise
+
+    def _fail(self, error: BaseException) -> None:
         """End the process: a file that cannot be written is never ignored."""
         self._loop.call_exception_handler({"message": "state file", "exception": error})
 
-    def _document(self) -> dict[str, object]:
+    # --- the signer's queue ---
+
+    def _on_queue(self) -> None:
+        while (untrusted := self._parts.requests.pop()) is not None:
+            self._files.asked_at = self._loop.time()
+            message = decode(untrusted)
+            self.node.on_signer(message)
+
+    def to_signer(self, message: QueueMessage) -> None:
+        """See cluster.node.Outside."""
+        if not self._parts.permits.push(encode(message)):
+            self._log.error("queue to the signer is full", message=type(message).__name__)
+
+    # --- files ---
+
+    def on_signed(self, row: int, mark: Watermark) -> None:
+        """See cluster.node.Outside."""
+        self._files.on_signed(row, mark)
+
+    def mark_raised(self, row: int) -> None:
+        """See cluster.node.Outside."""
+        self._files.on_raised(row, self._opened.store.mark(row))
+
+    def before_birth(self) -> None:
+        """See cluster.node.Outside."""
+        write_born(self._parts.files, self._opened.store.header.epoch)
+
+    # --- the network ---
+
+    def send(self, member: str, payload: bytes) -> bool:
+        """See cluster.node.Outside."""
+        return self._network is not None and self._network.send(member, payload)
+
+    def hello(self, peer: str) -> bytes:
+        """See net.peers.PeerEvents."""
+        return self.node.hello(peer)
+
+    def on_hello(self, peer: str, payload: bytes, address: str) -> str | None:
+        """See net.peers.PeerEvents."""
+        return self.node.on_hello(peer, payload, address)
+
+    def on_connected(self, peer: str) -> None:
+        """See net.peers.PeerEvents."""
+        self._guarded(lambda: self.node.on_connected(peer))
+
+    def on_frame(self, peer: str, payload: bytes) -> None:
+        """See net.peers.PeerEvents."""
+        self._guarded(lambda: self.node.on_frame(peer, payload))
+
+    def on_disconnected(self, peer: str, why: str, *, closed: bool) -> None:
+        """See net.peers.PeerEvents."""
+        self._log.info("peer disconnected", peer=peer, why=why)
+        self._guarded(lambda: self.node.on_disconnected(peer, closed=closed))
+
+    # --- the operator ---
+
+    async def _on_control(self, request: dict[str, Any]) -> dict[str, Any]:
+        match request.get("op"):
+            case "peers":
+                return {"ok": True, **self._document()}
+            case "leader_transfer":
+                return await self._transfer(request.get("to"))
+            case other:
+                return {"ok": False, "error": f"unknown operation {other!r}"}
+
+    async def _transfer(self, to: object) -> dict[str, Any]:
+        node, started = self.node, self._loop.time()
+        before = node.leader
+        if to is not None and (not isinstance(to, str) or to not in node.identity.others):
+            known = ", ".join(node.identity.others) or "none"
+            return {"ok": False, "error": f"{to!r} is not another member; the others are: {known}"}
+        if before != node.identity.me:
+            return {"ok": False, "error": f"{node.identity.me} does not lead; ask the leader, {before or 'nobody now'}"}
+        if not node.hand_over(to if isinstance(to, str) else None):
+            return {"ok": False, "error": "nobody can take over now: no other node is connected and up to date"}
+        while self._loop.time() - started < _TRANSFER_TIMEOUT_S:
+            await asyncio.sleep(TICK_S)
+            if node.leader not in (None, before):
+                took_ms = round((self._loop.time() - started) * 1000, 1)
+                return {"ok": True, "from": before, "to": node.leader, "took_ms": took_ms}
+        return {"ok": False, "error": f"no other node took over within {_TRANSFER_TIMEOUT_S:g} s; {before} may lead on"}
+
+    # --- the status board ---
+
+    def _publish(self) -> None:
+        self._loop.call_later(HEARTBEAT_INTERVAL_S, self._publish)
+        document = self._document()
+        if document != self._published:
+            self._published = document
+            self._parts.board.write(document)
+
+    def _document(self) -> dict[str, Any]:
         """The state's section of the status board; cometkms/api/sections.py has its fields."""
-        settings, store = self._parts.settings, self._opened.store
+        settings, store, node = self._parts.settings, self._opened.store, self.node
+        addresses = {peer.id: str(peer.address) for peer in settings.peers} | {settings.id: str(settings.raft_addr)}
+        leader = node.leader
         return {
             "node_id": settings.id,
-            "is_leader": True,
-            "leader_id": settings.id,
-            "leader_addr": str(settings.raft_addr),
+            "is_leader": node.leading,
+            "leader_id": leader,
+            "leader_addr": addresses.get(leader) if leader is not None else None,
             "epoch": store.header.epoch,
-            "members": list(store.header.members),
+            "digest": node.identity.digest.hex(),
+            "members": self._members(addresses),
+            "node_state": node.membership.phase,
+            "why": node.membership.why,
+            "term": node.raft.term if node.raft is not None else 0,
+            "lease_left_s": round(node.lease_left_s(), 2),
+            "seq": store.seq,
             "rows": [
                 {
                     "chain_id": chain.id,
                     "public_key": store.rows[row].public_key.hex(),
                     "watermark": _watermark_document(store.mark(row)),
-                    "last_sign_state": _last_sign_state(one.signed),
+                    "last_sign_state": _last_sign_state(self._files.signed(row)),
                 }
-                for chain, row, one in zip(settings.chains, self._opened.rows, self._files, strict=True)
+                for chain, row in zip(settings.chains, self._opened.rows, strict=True)
             ],
             "warnings": list(self._opened.warnings),
-            "fdatasync_us": self._sync_ns.summary_us(),
+            "refused": dict(node.counters),
+            "peers_port": self._network.counters() if self._network is not None else {},
+            "fdatasync_us": node.sync_ns.summary_us(),
+            "permit_us": node.round_trip_ns.summary_us(),
         }
 
+    def _members(self, addresses: dict[str, str]) -> list[dict[str, Any]]:
+        settings, node = self._parts.settings, self.node
+        links = {one["id"]: one for one in self._network.document()} if self._network is not None else {}
+        found: list[dict[str, Any]] = []
+        for name in node.identity.members:
+            entry: dict[str, Any] = {"id": name, "addr": addresses.get(name, ""), "self": name == settings.id}
+            if name == settings.id:
+                entry |= {"connected": True, "state": node.membership.phase, "seq": self._opened.store.seq}
+                entry["marks"] = [_place(chain.id, node.place(n)) for n, chain in enumerate(settings.chains)]
+            else:
+                known, news = node.member(name), node.membership.life_of(name)
+                entry |= links.get(name, {})
+                entry["addr"] = addresses.get(name, "")
+                entry["connected"] = known.connected
+                entry["state"] = ("starting" if news.starting else news.life.state.name.lower()) if news else None
+                entry["seq"] = known.seq
+                entry["marks"] = [_place(one.row.chain_id, one.mark.hrs) for one in news.marks] if news else []
+                entry["error"] = known.refused or entry.get("last_error", "")
+            found.append(entry)
+        return found
 
-class _StateFile:
-    """Keeps one priv_validator_state.json in step, off the loop: newest mark only, one write at a time."""
 
-    def __init__(self, state: _State, path: Path, public_key: bytes, signed: Watermark) -> None:
-        self.signed = signed
-        self._state = state
-        self._path = path
-        self._public_key = public_key
-        self._written = signed
-        self._writing: Future[None] | None = None
-        self._behind_since = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-
-    def on_signed(self, mark: Watermark) -> None:
-        """A signature left. Never lowers what is known."""
-        if mark.hrs > self.signed.hrs or (mark.hrs == self.signed.hrs and not self.signed.signature):
-            if self.signed is self._written:
-                self._behind_since = self._state.loop.time()
-            self.signed = mark
-            self._schedule()
-
-    def _schedule(self) -> None:
-        if self._timer is None and self._writing is None:
-            self._timer = self._state.loop.call_later(_FILE_QUIET_S, self._start)
-
-    def _start(self) -> None:
-        self._timer = None
-        now = self._state.loop.time()
-        if now - self._state.asked_at < _FILE_QUIET_S and now - self._behind_since < _FILE_LATEST_S:
-            self._schedule()
-            return
-        self._writing = self._state.writer.submit(self._write, self.signed)
-        self._writing.add_done_callback(lambda future: self._state.loop.call_soon_threadsafe(self._on_written, future))
-
-    def _write(self, mark: Watermark) -> None:
-        """In the helper thread. Raises: StoreFailure, InvariantError."""
-        if not self._state.verify(self._public_key, mark):
-            raise InvariantError(f"the signer reported a signature that does not verify at {tuple(mark.hrs)}")
-        state_file.save(self._path, mark)
-        self._written = mark
-
-    def _on_written(self, future: Future[None]) -> None:
-        self._writing = None
-        error = future.exception()
-        if error is not None:
-            self._state.fail(error)
-        elif self._written is not self.signed:
-            self._behind_since = self._state.loop.time()
-            self._schedule()
-
-    def finish(self) -> None:
-        """At the end: wait for the write under way, then write what is left. Raises: StoreFailure."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._writing is not None:
-            self._writing.result(timeout=1.0)
-        if self._written != self.signed:
-            self._write(self.signed)
+def _place(chain_id: str, hrs: HRS) -> dict[str, Any]:
+    return {"chain_id": chain_id, "height": hrs.height, "round": hrs.round, "step": hrs.step}
 
 
 def _watermark_document(mark: Watermark) -> dict[str, object]:
@@ -280,3 +371,5 @@ def _last_sign_state(signed: Watermark) -> dict[str, object]:
     if signed.sign_bytes:
         document["signbytes"] = signed.sign_bytes.hex().upper()
     return document
+
+

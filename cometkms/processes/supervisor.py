@@ -31,7 +31,7 @@ from cometkms.errors import CometKMSError, InvariantError, StoreFailure
 from cometkms.ipc.board import Board
 from cometkms.ipc.prctl import die_with_parent, set_name
 from cometkms.limits import HUNG_AFTER_S, RESTART_MAX_S, RESTART_MIN_S, RESTART_RESET_AFTER_S, STOP_TIMEOUT_S
-from cometkms.processes.child import FAILED, READY, STOP_SIGNAL, ChildContext
+from cometkms.processes.child import FAILED, READY, HAND_OVER_SIGNAL, STOP_SIGNAL, ChildContext
 from cometkms.rules.restart import next_delay_s
 
 _SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
@@ -302,6 +302,9 @@ class Supervisor:
     # --- stopping ---
 
     def _stop(self) -> None:
+        for child in self._children:
+            if child.spec.name == "state" and child.state is State.RUNNING:
+                os.kill(child.pid, HAND_OVER_SIGNAL)
         until = time.monotonic() + self.timing.stop_timeout_s
         waves = [
             [child for child in self._children if child.spec.name == "signer"],
@@ -365,7 +368,7 @@ def _live(spec: ChildSpec, context: ChildContext, parent: int, mask: set[int]) -
     try:
         die_with_parent(parent)
         set_name(f"cmkms-{spec.name}")
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, HAND_OVER_SIGNAL):
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         code = spec.run(context)

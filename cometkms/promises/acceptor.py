@@ -1,66 +1,75 @@
-"""The acceptor: the only maker of permits. One node alone is its own majority.
+"""The acceptor: promises of this one node, durable before anybody hears of them.
 
-The dangerous order, in one function: decide → write and sync → permit. Nothing overtakes it, because nobody else holds the
+The dangerous order, in one function: decide → write and sync → answer. Nothing overtakes it, because nobody else holds the
 store. `Store` is what it needs of cometkms.store.promise_store.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from cometkms.model import HRS, Reason, Refusal, SignBytes, Watermark
-from cometkms.rules.promise import decide_promise
+from cometkms.model import HRS, Reason, Refusal, Row, SignBytes, Watermark
+from cometkms.rules.promise import decide_promise, decide_veto
 
 
 class Store(Protocol):
     """Durable marks."""
 
+    @property
+    def rows(self) -> Sequence[Row]: ...
+
     def mark(self, number: int) -> Watermark: ...
+
+    def opened(self, number: int) -> bool: ...
 
     def write_mark(self, number: int, mark: Watermark) -> None:
         """Durable on return. Raises: StoreFailure."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """These bytes are durable at their place on a majority of the nodes: they, and nothing else, may be signed there."""
-
-    row: int
-    hrs: HRS
-    sign_bytes: bytes
-
-
 class Acceptor:
-    """Promises for the rows of one node."""
+    """Promises for the configured rows of one node."""
 
     def __init__(
-        self,
-        store: Store,
-        chain_ids: tuple[str, ...],
-        *,
-        parse_sign_bytes: Callable[[bytes], SignBytes],
-        same_but_timestamp: Callable[[bytes, bytes], bool],
+        self, store: Store, rows: Sequence[int], *, parse_sign_bytes: Callable[[bytes], SignBytes]
     ) -> None:
-        """`chain_ids`: of the rows, in the store's order. The two functions are the core's."""
+        """`rows`: the store's numbers of the rows that are configured here; nothing is promised in others."""
         self._store = store
-        self._chain_ids = chain_ids
         self._parse = parse_sign_bytes
-        self._same_but_timestamp = same_but_timestamp
+        self._numbers = {(store.rows[row].public_key, store.rows[row].chain_id): row for row in rows}
+        self._signed: dict[int, Watermark] = {}
 
-    def reserve(self, row: int, hrs: HRS, sign_bytes: bytes) -> Permit | Refusal:
-        """Promise `sign_bytes` at `hrs`, durably, or say why not.
+    def mark(self, row: int) -> Watermark:
+        """The durable mark."""
+        return self._store.mark(row)
 
-        A permit for bytes held already rests on their own sync: the store syncs before a mark is the newest, and syncs again
-        what it finds at open. Raises: StoreFailure (end the process); ProtocolError if the bytes are not canonical.
-        """
+    def locate(self, public_key: bytes, sign_bytes: bytes) -> tuple[int, HRS] | Refusal:
+        """Row and place that the bytes themselves name. Raises: ProtocolError if they are not strictly canonical."""
         parsed = self._parse(sign_bytes)
-        if parsed.hrs != hrs or parsed.chain_id != self._chain_ids[row]:
-            return Refusal(Reason.WRONG_CHAIN, f"the bytes name {tuple(parsed.hrs)} of {parsed.chain_id!r}")
-        mark = self._store.mark(row)
-        decision = decide_promise(mark, hrs, sign_bytes, same_but_timestamp=self._same_but_timestamp)
+        row = self._numbers.get((public_key, parsed.chain_id))
+        if row is None:
+            return Refusal(Reason.UNKNOWN_ROW, f"no chain {parsed.chain_id!r} with this key is configured here")
+        return row, parsed.hrs
+
+    def promise(self, row: int, hrs: HRS, sign_bytes: bytes) -> Refusal | None:
+        """Promise exactly these bytes, durably (None); or say why not. Row and place are locate()'s.
+
+        Bytes held already rest on their own sync: the store syncs before a mark is the newest, and syncs again what it finds at
+        open. Raises: StoreFailure (end the process).
+        """
+        if not self._store.opened(row):
+            return Refusal(Reason.UNKNOWN_ROW, "not every node's mark for this row is known yet")
+        if row in self._signed:
+            veto = decide_veto(self._signed[row], hrs, sign_bytes)
+            if veto is not None:
+                return veto
+        decision = decide_promise(self._store.mark(row), hrs, sign_bytes)
         if isinstance(decision, Refusal):
             return decision
         if decision.write:
-            self._store.write_mark(row, Watermark(hrs, decision.sign_bytes))
-        return Permit(row, hrs, decision.sign_bytes)
+            self._store.write_mark(row, Watermark(hrs, sign_bytes))
+        return None
+
+    def on_signed(self, row: int, signed: Watermark) -> None:
+        """A signature that the caller verified over these bytes and key: from now on it forbids everything it contradicts."""
+        if row not in self._signed or signed.hrs > self._signed[row].hrs:
+            self._signed[row] = signed

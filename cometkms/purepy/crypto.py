@@ -32,7 +32,7 @@ _COUNTER_MAX: Final = (1 << 64) - 1
 _SECRET_BYTES: Final = 64
 
 
-def hkdf_sha256(secret: bytes, info: bytes, size: int) -> bytes:
+def hkdf_sha256(secret: Buffer, info: bytes, size: int) -> bytes:
     """RFC 5869 without salt."""
     key = hmac.digest(bytes(32), secret, hashlib.sha256)
     out = block = b""
@@ -194,6 +194,13 @@ class PureKeySlot:
     def holds(self, sign_bytes: bytes) -> bool:
         """Whether exactly these bytes stand at the mark."""
         return bool(self._marked) and self._marked == sign_bytes
+
+    def cluster_secret(self) -> bytes:
+        """See interface.KeySlot."""
+        if self._secret is None:
+            raise InvariantError("the key slot is closed")
+        seed = (ctypes.c_char * 32).from_address(self._secret)
+        return hkdf_sha256(memoryview(seed), b"cometkms cluster secret v1", 32)
 
     def sign(self, sign_bytes: bytes) -> bytes:
         """See interface.KeySlot."""

@@ -1,13 +1,14 @@
 """Bring up a node's durable state at start: store, state files and born.json must agree, or the node does not sign.
 
-One node alone (N = 1), docs/ARCHITECTURE.md and the rules 2, 7, 8 and 9 behind it:
+docs/ARCHITECTURE.md, and the rules 2, 7, 8, 9 and 10 behind it:
 
-| the store is … | and born.json names …      | outcome                                                                    |
-|----------------|----------------------------|----------------------------------------------------------------------------|
-| there          | anything                   | open it; foreign owner, epoch or members, or corruption: refuse to start   |
-| missing        | nobody                     | birth: a store at the state files' marks, complete at once                 |
-| missing        | this node                  | it was born and lost its store: refuse to start, `cmkms recover`           |
-| missing        | another id                 | the id changed: refuse to start                                            |
+| the store is … | and born.json names …      | one node alone                                     | one of several                    |
+|----------------|----------------------------|----------------------------------------------------|-----------------------------------|
+| there          | anything                   | open it; foreign owner, epoch or members: refuse to start (both)                       |
+| corrupt        | anything                   | refuse to start                                    | kept aside; recovering            |
+| missing        | nobody                     | birth: at the state files' marks, complete at once | empty: birth with the others      |
+| missing        | this node                  | refuse to start, `cmkms recover`                   | recovering                        |
+| missing        | another id                 | the id changed: refuse to start (both)                                                 |
 
 Then, for each chain, the higher of store and state file wins. A state file that is ahead was written by another signer (FilePV,
 tmkms) in the meantime: its bytes are kept only with a signature that verifies, else the place is burnt. Two different bytes at one
@@ -16,17 +17,26 @@ place: burnt.
 
 import contextlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cometkms.errors import StateError
 from cometkms.interface import Core
-from cometkms.limits import ROUND_MAX
+from cometkms.limits import BIRTH_NONCE_BYTES, ROUND_MAX
 from cometkms.model import HRS, Row, Step, Watermark
 from cometkms.store import state_file
 from cometkms.store.files import write_atomically
-from cometkms.store.promise_store import STORE_NAME, Header, NodeState, PromiseStore, corrupt, readable_marks
+from cometkms.store.promise_store import (
+    STORE_NAME,
+    CorruptStoreError,
+    Header,
+    NodeState,
+    PromiseStore,
+    corrupt,
+    readable_marks,
+)
 
 BORN_NAME = "born.json"
 _FIRST_EPOCH = 1
@@ -42,16 +52,24 @@ class ChainFiles:
 
 @dataclass(frozen=True, slots=True)
 class NodeFiles:
-    """Where a node keeps its state. `store_path`: data/<id>/promises."""
+    """Where a node keeps its state. `store_path`: data/<id>/promises. `members`: the configured ids, sorted, with this one."""
 
     node_id: str
     store_path: Path
     chains: tuple[ChainFiles, ...]
+    members: tuple[str, ...]
 
     @staticmethod
-    def at(home: Path, node_id: str, chains: tuple[ChainFiles, ...]) -> "NodeFiles":
-        """The layout of a home."""
-        return NodeFiles(node_id, home / "data" / node_id / STORE_NAME, chains)
+    def at(home: Path, node_id: str, chains: tuple[ChainFiles, ...], members: tuple[str, ...] = ()) -> "NodeFiles":
+        """The layout of a home. No members: one node alone."""
+        return NodeFiles(
+            node_id, home / "data" / node_id / STORE_NAME, chains, tuple(sorted({node_id, *members}))
+        )
+
+    @property
+    def alone(self) -> bool:
+        """One node, which is its own majority."""
+        return len(self.members) == 1
 
     @property
     def born_paths(self) -> tuple[Path, ...]:
@@ -75,14 +93,15 @@ def open_node(files: NodeFiles, core: Core) -> OpenedNode:
     Raises: StateError with the cure; BusyError; StoreFailure.
     """
     from_files = [_load_state(chain, core) for chain in files.chains]
-    store = _open_or_bear(files, from_files)
+    store, told = _open_or_bear(files, from_files)
     try:
         _check_header(store, files)
-        warnings: list[str] = []
+        warnings: list[str] = list(told)
         rows = tuple(
             _bring_up(store, chain, mark, warnings) for chain, mark in zip(files.chains, from_files, strict=True)
         )
-        write_born(files)
+        if store.header.state in (NodeState.BORN, NodeState.COMPLETE):
+            write_born(files, store.header.epoch)
         signed = []
         for chain, row, in_file in zip(files.chains, rows, from_files, strict=True):
             mark = store.mark(row)
@@ -105,26 +124,55 @@ def _load_state(chain: ChainFiles, core: Core) -> Watermark:
     return mark
 
 
-def _open_or_bear(files: NodeFiles, from_files: list[Watermark]) -> PromiseStore:
+def _open_or_bear(files: NodeFiles, from_files: list[Watermark]) -> tuple[PromiseStore, tuple[str, ...]]:
+    """The open store, and what the operator should know of how it came to be."""
     if files.store_path.exists():
-        return PromiseStore.open(files.store_path)
+        try:
+            return PromiseStore.open(files.store_path), ()
+        except CorruptStoreError as error:
+            if files.alone:
+                raise
+            known = readable_marks(files.store_path)
+            kept = _set_aside(files.store_path)
+            store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), known)
+            return store, (f"{error}. It is kept as {kept}; this node reads what it must not forget from all the others",)
     born = read_born(files)
     if files.node_id in born:
-        raise StateError(
-            f"{files.store_path} is missing, and {files.born_paths[0]} says that node {files.node_id!r} was born here: what it promised is "
-            "lost, so it does not sign. Cure: put the store back if it is somewhere; else read the chain's head height from two nodes "
-            "you trust and run `cmkms recover --min-height HEIGHT` with a height above it"
-        )
+        if files.alone:
+            raise StateError(
+                f"{files.store_path} is missing, and {files.born_paths[0]} says that node {files.node_id!r} was born here: what it promised is "
+                "lost, so it does not sign. Cure: put the store back if it is somewhere; else read the chain's head height from two nodes "
+                "you trust and run `cmkms recover --min-height HEIGHT` with a height above it"
+            )
+        store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), [])
+        return store, ("what this node promised is lost: it reads it from all the others before it promises again",)
     if born:
         names = ", ".join(repr(one) for one in born)
         raise StateError(
             f"this home belongs to node {names} and the id is now {files.node_id!r}. Cure: start with --id {born[0]} (the id defaults to the "
             "host's name); a second node needs a home of its own"
         )
+    state = NodeState.COMPLETE if files.alone else NodeState.EMPTY
+    return _make(files, from_files, state, _FIRST_EPOCH, []), ()
+
+
+def _make(
+    files: NodeFiles,
+    from_files: list[Watermark],
+    state: NodeState,
+    epoch: int,
+    known: list[tuple[Row, Watermark]],
+) -> PromiseStore:
+    """A new store at the state files' marks, or higher ones that are `known`."""
     files.store_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    header = Header(files.node_id, _FIRST_EPOCH, (files.node_id,), NodeState.COMPLETE, bytes(16))
-    rows = [(chain.row, mark) for chain, mark in zip(files.chains, from_files, strict=True)]
-    return PromiseStore.create(files.store_path, header, rows)
+    header = Header(files.node_id, epoch, files.members, state, os.urandom(BIRTH_NONCE_BYTES))
+    left = dict(known)
+    rows = []
+    for chain, in_file in zip(files.chains, from_files, strict=True):
+        rows.append((chain.row, max(in_file, left.pop(chain.row, in_file), key=lambda mark: mark.hrs)))
+    return PromiseStore.create(
+        files.store_path, header, [*rows, *left.items()], opened=state is not NodeState.RECOVERING
+    )
 
 
 def _check_header(store: PromiseStore, files: NodeFiles) -> None:
@@ -134,19 +182,26 @@ def _check_header(store: PromiseStore, files: NodeFiles) -> None:
             f"{store.path} belongs to node {header.owner!r}, and this is node {files.node_id!r}. Cure: start with --id {header.owner}, or give "
             "this node a home of its own; never copy a store"
         )
-    if header.members != (files.node_id,) or header.epoch != _FIRST_EPOCH:
+    if header.members != files.members:
         raise StateError(
-            f"{store.path} is of epoch {header.epoch} with the members {', '.join(header.members)}; this version runs one node alone. Cure: use "
-            "the version and the peer list that made it"
+            f"{store.path} is of epoch {header.epoch} with the members {', '.join(header.members)}, and the peer list names "
+            f"{', '.join(files.members)}: a list that only one node changes makes a second majority. Cure: put the list back, or change it on "
+            "all nodes with `cmkms epoch seal` and `cmkms epoch begin`"
         )
-    if header.state is not NodeState.COMPLETE:
+    if header.state is NodeState.SEALED:
+        raise StateError(
+            f"{store.path}: epoch {header.epoch} was sealed here, it promises nothing more. Cure: `cmkms epoch begin` with the seals of a "
+            "majority, on every member of the next epoch"
+        )
+    if files.alone and header.state is not NodeState.COMPLETE:
         raise corrupt(store.path, f"its node is {header.state.name.lower()}, not complete")
 
 
 def _bring_up(store: PromiseStore, chain: ChainFiles, in_file: Watermark, warnings: list[str]) -> int:
     """The chain's row, at the higher of store and file. Returns its number."""
     if chain.row not in store.rows:
-        return store.add_row(chain.row, in_file)
+        fresh = len(store.header.members) == 1 or store.header.state is NodeState.EMPTY
+        return store.add_row(chain.row, in_file, opened=fresh)
     number = store.rows.index(chain.row)
     held = store.mark(number)
     agreed = reconcile(held, in_file, warnings.append, chain.row.chain_id)
@@ -176,32 +231,38 @@ def reconcile(held: Watermark, in_file: Watermark, warn: Callable[[str], None], 
     return Watermark(held.hrs)
 
 
-def write_born(files: NodeFiles) -> None:
+def write_born(files: NodeFiles, epoch: int = _FIRST_EPOCH) -> None:
     """Say beside every state file that this node was born here. Raises: StoreFailure, StateError."""
     for path in files.born_paths:
-        born = _read_born(path)
-        if files.node_id not in born:
-            write_atomically(path, json.dumps({"ids": [*born, files.node_id]}).encode())
+        ids, known = _read_born(path)
+        if files.node_id not in ids or known != epoch:
+            ids = ids if files.node_id in ids else [*ids, files.node_id]
+            write_atomically(path, json.dumps({"ids": ids, "epoch": epoch}).encode())
 
 
 def read_born(files: NodeFiles) -> list[str]:
     """Every id born in this home. Raises: StateError for a file that cannot be understood."""
-    return [one for path in files.born_paths for one in _read_born(path)]
+    return [one for path in files.born_paths for one in _read_born(path)[0]]
 
 
-def _read_born(path: Path) -> list[str]:
+def read_epoch(files: NodeFiles) -> int:
+    """The epoch this home was last in. Raises: StateError."""
+    return max(_read_born(path)[1] for path in files.born_paths)
+
+
+def _read_born(path: Path) -> tuple[list[str], int]:
     try:
         document = json.loads(path.read_bytes())
-        ids = document["ids"]
-        if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+        ids, epoch = document["ids"], document.get("epoch", _FIRST_EPOCH)
+        if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids) or not isinstance(epoch, int):
             raise TypeError
     except FileNotFoundError:
-        return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return [], _FIRST_EPOCH
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StateError(
             f"{path} cannot be understood; cure: restore it, or `cmkms recover --min-height HEIGHT`"
         ) from error
-    return ids
+    return ids, epoch
 
 
 def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None, tuple[Watermark, ...]]:
@@ -211,6 +272,7 @@ def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None,
     Returns: where the old store is kept, and the new mark of each chain.
     """
     known = dict(readable_marks(files.store_path))
+    epoch = _epoch_left(files)
     marks = []
     for chain in files.chains:
         candidates = [Watermark(HRS(min_height, ROUND_MAX, Step.PRECOMMIT)), known.get(chain.row, Watermark())]
@@ -222,13 +284,20 @@ def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None,
     rows = [(chain.row, mark) for chain, mark in zip(files.chains, marks, strict=True)]
     rows += [(row, mark) for row, mark in known.items() if row not in configured]
     files.store_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    header = Header(files.node_id, _FIRST_EPOCH, (files.node_id,), NodeState.COMPLETE, bytes(16))
+    header = Header(files.node_id, epoch, files.members, NodeState.COMPLETE, os.urandom(BIRTH_NONCE_BYTES))
     PromiseStore.create(files.store_path, header, rows).close()
     for chain, mark in zip(files.chains, marks, strict=True):
         state_file.save(chain.state_path, mark)
     for path in files.born_paths:
-        write_atomically(path, json.dumps({"ids": [files.node_id]}).encode())
+        write_atomically(path, json.dumps({"ids": [files.node_id], "epoch": epoch}).encode())
     return kept, tuple(marks)
+
+
+def _epoch_left(files: NodeFiles) -> int:
+    """What is left of the knowledge which epoch this is."""
+    with contextlib.suppress(StateError):
+        return read_epoch(files)
+    return _FIRST_EPOCH
 
 
 def _set_aside(path: Path) -> Path | None:

@@ -3,7 +3,7 @@
 One file, `data/<id>/promises`, made whole and preallocated at creation, so that a promise overwrites one sector in place and one
 fdatasync writes one block and no metadata:
 
-    block 0, 1              the header, two slots: owner, epoch, members, node state, birth nonce
+    block 0, 1              the header, two slots: owner, epoch, members, node state, birth nonce and record
     block 2+2i, 3+2i        row i, two slots: public key, chain id, height/round/step, flags, sign bytes, signature if known
 
 A record is one 512-byte sector at the start of a 4096-byte block; the two slots of a record lie in different blocks, and the slot
@@ -21,47 +21,57 @@ import hashlib
 import os
 import struct
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from pathlib import Path
 from typing import Final, cast
 
 from cometkms.errors import BusyError, InvariantError, StateError, StoreFailure
-from cometkms.limits import BLOCK_BYTES, CHAINS_MAX, MEMBER_IDS_MAX_BYTES, MEMBERS_MAX, SECTOR_BYTES
+from cometkms.limits import (
+    BIRTH_NONCE_BYTES,
+    BLOCK_BYTES,
+    CHAINS_MAX,
+    MEMBER_IDS_MAX_BYTES,
+    MEMBERS_MAX,
+    SECTOR_BYTES,
+)
 from cometkms.model import HRS, Row, Watermark
+from cometkms.rules.birth import Life, NodeState, Record
 from cometkms.store.files import Disk, sync_directory
 
 STORE_NAME: Final = "promises"
-_HEADER_MAGIC: Final = b"CMKMSH01"
-_ROW_MAGIC: Final = b"CMKMSR01"
+_HEADER_MAGIC: Final = b"CMKMSH02"
+_ROW_MAGIC: Final = b"CMKMSR02"
 _PREFIX: Final = struct.Struct("<8sQH")
 _CHECK_BYTES: Final = 16
 _BODY_MAX: Final = SECTOR_BYTES - _PREFIX.size - _CHECK_BYTES
-_HEADER_BODY: Final = struct.Struct("<QBB16s32s")  # epoch, node state, members, birth nonce, members digest
-_ROW_BODY: Final = struct.Struct(
-    "<32sqiBBHBB"
-)  # public key, height, round, step, flags, sizes of bytes, signature, chain
+_HEADER_BODY: Final = struct.Struct("<QQBBB8s32s")  # epoch, seq base, node state, members, nonces, birth nonce, digest
+# public key, height, round, step, flags, sizes of bytes, signature, chain; promises written so far
+_ROW_BODY: Final = struct.Struct("<32sqiBBHBBQ")
 _BURNT: Final = 1
+_CLOSED: Final = 2
 FILE_BYTES: Final = (2 + 2 * CHAINS_MAX) * BLOCK_BYTES
-
-
-class NodeState(IntEnum):
-    """Durable states of a node. Only a complete node promises."""
-
-    EMPTY = 0
-    BORN = 1
-    COMPLETE = 2
-    RECOVERING = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Whose store this is. `members` are the ids of the epoch's nodes, this one's first is not required."""
+    """Whose store this is. `members`: the ids of the epoch's nodes, sorted, this one's among them.
+
+    `record`: the birth nonces of the members, in their order; () before birth and while recovering. `seq_base`: where the
+    store's seq began, above what peers remember of an earlier one.
+    """
 
     owner: str
     epoch: int
     members: tuple[str, ...]
     state: NodeState
     birth_nonce: bytes
+    record: tuple[bytes, ...] = ()
+    seq_base: int = 0
+
+    @property
+    def life(self) -> Life:
+        """As the others see it."""
+        record: Record = tuple(zip(self.members, self.record, strict=True)) if self.record else ()
+        return Life(self.state, self.birth_nonce, record)
 
 
 def members_digest(epoch: int, members: tuple[str, ...]) -> bytes:
@@ -94,42 +104,61 @@ def _encode_header(header: Header) -> bytes:
     ids = [header.owner.encode(), *(member.encode() for member in header.members)]
     if len(header.members) > MEMBERS_MAX or sum(map(len, ids)) > MEMBER_IDS_MAX_BYTES:
         raise StateError(f"the ids of the members take more than {MEMBER_IDS_MAX_BYTES} bytes; cure: shorter ids")
+    if any(len(one) != BIRTH_NONCE_BYTES for one in (header.birth_nonce, *header.record)):
+        raise InvariantError(f"birth nonces have {BIRTH_NONCE_BYTES} bytes")
     digest = members_digest(header.epoch, header.members)
-    fixed = _HEADER_BODY.pack(header.epoch, header.state, len(header.members), header.birth_nonce, digest)
-    return fixed + b"".join(bytes([len(one)]) + one for one in ids)
+    sizes = (header.state, len(header.members), len(header.record))
+    fixed = _HEADER_BODY.pack(header.epoch, header.seq_base, *sizes, header.birth_nonce, digest)
+    return fixed + b"".join(header.record) + b"".join(bytes([len(one)]) + one for one in ids)
 
 
 def _decode_header(body: bytes) -> Header:
-    epoch, state, count, nonce, digest = _HEADER_BODY.unpack_from(body)
+    epoch, seq_base, state, count, nonces, nonce, digest = _HEADER_BODY.unpack_from(body)
     at, ids = _HEADER_BODY.size, []
+    record = tuple(body[at + n * BIRTH_NONCE_BYTES : at + (n + 1) * BIRTH_NONCE_BYTES] for n in range(nonces))
+    at += nonces * BIRTH_NONCE_BYTES
     for _ in range(count + 1):
         size = body[at]
         ids.append(body[at + 1 : at + 1 + size].decode())
         at += 1 + size
-    header = Header(ids[0], epoch, tuple(ids[1:]), NodeState(state), nonce)
-    if members_digest(epoch, header.members) != digest:
+    header = Header(ids[0], epoch, tuple(ids[1:]), NodeState(state), nonce, record, seq_base)
+    if members_digest(epoch, header.members) != digest or nonces not in (0, count) or at != len(body):
         raise ValueError("its members do not match their digest")
     return header
 
 
-def _encode_row(row: Row, mark: Watermark) -> bytes:
-    chain = row.chain_id.encode()
-    burnt = _BURNT if mark.hrs > HRS(0, 0, 0) and not mark.sign_bytes else 0
-    sizes = (burnt, len(mark.sign_bytes), len(mark.signature), len(chain))
-    return _ROW_BODY.pack(row.public_key, *mark.hrs, *sizes) + chain + mark.sign_bytes + mark.signature
+@dataclass(frozen=True, slots=True)
+class _RowRecord:
+    """One row's sector. `opened`: False until every member's mark for a new row was seen (rule 9)."""
+
+    row: Row
+    mark: Watermark
+    count: int
+    opened: bool
 
 
-def _decode_row(body: bytes) -> tuple[Row, Watermark]:
-    public_key, height, round_, step, burnt, bytes_size, signature_size, chain_size = _ROW_BODY.unpack_from(body)
+def _encode_row(record: _RowRecord) -> bytes:
+    mark, chain = record.mark, record.row.chain_id.encode()
+    flags = _BURNT if mark.hrs > HRS(0, 0, 0) and not mark.sign_bytes else 0
+    flags |= 0 if record.opened else _CLOSED
+    sizes = (flags, len(mark.sign_bytes), len(mark.signature), len(chain))
+    fixed = _ROW_BODY.pack(record.row.public_key, *mark.hrs, *sizes, record.count)
+    return fixed + chain + mark.sign_bytes + mark.signature
+
+
+def _decode_row(body: bytes) -> _RowRecord:
+    fields = _ROW_BODY.unpack_from(body)
+    public_key, height, round_, step, flags, bytes_size, signature_size, chain_size, count = fields
     at = _ROW_BODY.size
-    if len(body) != at + chain_size + bytes_size + signature_size or bool(burnt) != (
+    if len(body) != at + chain_size + bytes_size + signature_size or bool(flags & _BURNT) != (
         not bytes_size and (height, round_, step) > (0, 0, 0)
     ):
         raise ValueError("its sizes do not add up")
     chain = body[at : at + chain_size].decode()
     sign_bytes = body[at + chain_size : at + chain_size + bytes_size]
     signature = body[at + chain_size + bytes_size :]
-    return Row(public_key, chain), Watermark(HRS(height, round_, step), sign_bytes, signature)
+    mark = Watermark(HRS(height, round_, step), sign_bytes, signature)
+    return _RowRecord(Row(public_key, chain), mark, count, not flags & _CLOSED)
 
 
 @dataclass(slots=True)
@@ -147,22 +176,29 @@ class PromiseStore:
     def __init__(self, path: Path, fd: int, disk: Disk) -> None:
         """Use create() or open()."""
         self.path = path
-        self.header = Header("", 0, (), NodeState.EMPTY, bytes(16))
+        self.header = Header("", 0, (), NodeState.EMPTY, bytes(BIRTH_NONCE_BYTES))
         self._fd = fd
         self._disk = disk
         self._header_slot = _Slot(0)
         self._slots: list[_Slot] = []
-        self._rows: list[Row] = []
-        self._marks: list[Watermark] = []
+        self._records: list[_RowRecord] = []
         self._failure: str | None = None
 
     # --- life ---
 
     @classmethod
     def create(
-        cls, path: Path, header: Header, rows: list[tuple[Row, Watermark]], disk: Disk | None = None
+        cls,
+        path: Path,
+        header: Header,
+        rows: list[tuple[Row, Watermark]],
+        disk: Disk | None = None,
+        *,
+        opened: bool = True,
     ) -> "PromiseStore":
         """Make a store that was not there; it appears under its name only when it is whole and durable.
+
+        `opened`: whether the rows may be promised in at once.
 
         Raises: StateError if one is there; StoreFailure.
         """
@@ -179,7 +215,7 @@ class PromiseStore:
             store = cls(path, fd, disk or cast(Disk, os))
             store.write_header(header)
             for row, mark in rows:
-                store.add_row(row, mark)
+                store.add_row(row, mark, opened=opened)
             aside.rename(path)
             sync_directory(path.parent)
         except OSError as error:
@@ -222,24 +258,33 @@ class PromiseStore:
     @property
     def rows(self) -> tuple[Row, ...]:
         """In the order of their numbers."""
-        return tuple(self._rows)
+        return tuple(record.row for record in self._records)
+
+    @property
+    def seq(self) -> int:
+        """Grows with every promise, durable before anybody hears of it: a store that is put back shows a lower one."""
+        return self.header.seq_base + sum(record.count for record in self._records)
 
     def mark(self, number: int) -> Watermark:
         """The durable mark of a row."""
-        return self._marks[number]
+        return self._records[number].mark
 
-    def add_row(self, row: Row, mark: Watermark) -> int:
+    def opened(self, number: int) -> bool:
+        """Whether the row may be promised in."""
+        return self._records[number].opened
+
+    def add_row(self, row: Row, mark: Watermark, *, opened: bool = True) -> int:
         """A new row at its starting mark, durable on return. Raises: StateError when the store is full; StoreFailure."""
-        if row in self._rows:
+        if row in self.rows:
             raise InvariantError(f"row {row} is there already")
-        if len(self._rows) >= CHAINS_MAX:
+        if len(self._records) >= CHAINS_MAX:
             raise StateError(f"{self.path} holds {CHAINS_MAX} rows already")
-        slot = _Slot(2 + 2 * len(self._rows))
-        self._write(slot, _ROW_MAGIC, _encode_row(row, mark))
+        slot = _Slot(2 + 2 * len(self._records))
+        record = _RowRecord(row, mark, 0, opened)
+        self._write(slot, _ROW_MAGIC, _encode_row(record))
         self._slots.append(slot)
-        self._rows.append(row)
-        self._marks.append(mark)
-        return len(self._rows) - 1
+        self._records.append(record)
+        return len(self._records) - 1
 
     def write_mark(self, number: int, mark: Watermark) -> None:
         """Move a row's mark, durable on return.
@@ -247,11 +292,20 @@ class PromiseStore:
         At an equal place only more may become known: a signature over the bytes held, or that nothing is known (burnt).
         Raises: InvariantError if the mark would fall or held bytes be replaced; StoreFailure (the store is then dead).
         """
-        old = self._marks[number]
-        if mark.hrs < old.hrs or (mark.hrs == old.hrs and mark.sign_bytes not in (old.sign_bytes, b"")):
-            raise InvariantError(f"a mark never falls: {old} is held, {mark} was to be written")
-        self._write(self._slots[number], _ROW_MAGIC, _encode_row(self._rows[number], mark))
-        self._marks[number] = mark
+        old = self._records[number]
+        if mark.hrs < old.mark.hrs or (
+            mark.hrs == old.mark.hrs and mark.sign_bytes not in (old.mark.sign_bytes, b"")
+        ):
+            raise InvariantError(f"a mark never falls: {old.mark} is held, {mark} was to be written")
+        self._write_record(number, replace(old, mark=mark, count=old.count + 1))
+
+    def open_row(self, number: int) -> None:
+        """The row may be promised in from now on. Durable on return. Raises: StoreFailure."""
+        self._write_record(number, replace(self._records[number], opened=True))
+
+    def _write_record(self, number: int, record: _RowRecord) -> None:
+        self._write(self._slots[number], _ROW_MAGIC, _encode_row(record))
+        self._records[number] = record
 
     def write_header(self, header: Header) -> None:
         """Durable on return. Raises: StoreFailure."""
@@ -314,16 +368,14 @@ class PromiseStore:
                 continue
             if ended:
                 raise ValueError(f"row {number} follows a row that was never written")
-            row, mark = _decode_row(body)
             self._slots.append(slot)
-            self._rows.append(row)
-            self._marks.append(mark)
+            self._records.append(_decode_row(body))
 
     def _rewrite(self) -> None:
         """Nothing is answered on bytes that may be in the page cache only."""
         self.write_header(self.header)
-        for number, mark in enumerate(self._marks):
-            self.write_mark(number, mark)
+        for number, record in enumerate(self._records):
+            self._write_record(number, record)
 
 
 def _lock(fd: int, path: Path) -> None:
@@ -333,9 +385,13 @@ def _lock(fd: int, path: Path) -> None:
         raise BusyError(f"{path} is in use by another process; cure: stop the other cmkms first") from None
 
 
-def corrupt(path: Path, what: str) -> StateError:
-    """A record that does not check: one node alone cannot know what it promised."""
-    return StateError(
+class CorruptStoreError(StateError):
+    """A record does not check. One node alone cannot know what it promised; one of several can read the others."""
+
+
+def corrupt(path: Path, what: str) -> CorruptStoreError:
+    """With the cure for one node alone."""
+    return CorruptStoreError(
         f"{path} is corrupt: {what}. What this node promised is not known, so it does not sign. Cure: read the chain's head "
         "height from two nodes you trust, wait until it is above every height this signer may have seen, and run "
         "`cmkms recover --min-height HEIGHT` with a height above it"
@@ -351,10 +407,10 @@ def readable_marks(path: Path) -> list[tuple[Row, Watermark]]:
         return []
     for block in range(2, len(data) // BLOCK_BYTES):
         try:
-            record = _open_sector(_ROW_MAGIC, data[block * BLOCK_BYTES : block * BLOCK_BYTES + SECTOR_BYTES])
-            row, mark = _decode_row(record[1]) if record is not None else (None, Watermark())
+            sector = _open_sector(_ROW_MAGIC, data[block * BLOCK_BYTES : block * BLOCK_BYTES + SECTOR_BYTES])
+            record = _decode_row(sector[1]) if sector is not None else None
         except (ValueError, struct.error):
             continue
-        if row is not None and (row not in found or mark.hrs > found[row].hrs):
-            found[row] = mark
+        if record is not None and (record.row not in found or record.mark.hrs > found[record.row].hrs):
+            found[record.row] = record.mark
     return list(found.items())

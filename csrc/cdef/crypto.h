@@ -25,6 +25,7 @@ void ck_frames_wipe(ck_frames *frames);
 
 typedef struct ck_slot { uint8_t public_key[32]; int64_t height; int32_t round; int32_t step; size_t marked_len; ...; } ck_slot;
 int ck_slot_open(ck_slot *slot, char *base64, size_t base64_len, ck_bytes chain_id);
+int ck_slot_cluster_secret(const ck_slot *slot, uint8_t *out);
 void ck_slot_close(ck_slot *slot);
 void ck_slot_raise(ck_slot *slot, int64_t height, int32_t round, int32_t step, ck_bytes sign_bytes);
 int ck_slot_sign(ck_slot *slot, const uint8_t *bytes, size_t len, uint8_t *signature);

@@ -1,0 +1,680 @@
+"""One node of the cluster, sans-I/O: promises, Raft, lease and the signer's wishes in one loop without waits.
+
+    signer ── Reserve ──▶ Proposer ── own promise, synced ── Promise ──▶ others
+    signer ◀─ Permit ──── a majority holds exactly these bytes ◀── Promised ──┘
+    signer ── Signed ───▶ the replicated sign state (not awaited) ──▶ every node's state file
+
+Who leads decides who dials the validators, and nothing else: what may be signed is decided by promises. A new leader's order:
+term durable, barrier applied (both in RaftLog), the others' marks read, then the signer's lease.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from cometkms import __version__
+from cometkms.cluster.membership import Membership, MembershipLog, Ports
+from cometkms.errors import InvariantError, ProtocolError
+from cometkms.histogram import Histogram
+from cometkms.interface import Core
+from cometkms.ipc.messages import (
+    Lease,
+    Mark,
+    PermitGranted,
+    QueueMessage,
+    Reserve,
+    ReserveRefused,
+    Signed,
+    SignerHello,
+    StateHello,
+)
+from cometkms.limits import (
+    CHAINS_MAX,
+    LEADER_READ_S,
+    SIGN_STATE_LATEST_S,
+    SIGN_STATE_QUIET_S,
+    SIGNER_LEASE_RENEW_S,
+)
+from cometkms.model import HRS, Reason, Refusal, Row, Watermark
+from cometkms.promises.acceptor import Acceptor
+from cometkms.promises.proposer import Outcome, Permit, Proposer
+from cometkms.protocol.peer_messages import (
+    PEER_PROTOCOL_VERSION,
+    Confirm,
+    Confirmed,
+    Hello,
+    LifeNews,
+    Marks,
+    PeerMessage,
+    Promise,
+    Promised,
+    Purpose,
+    Raft,
+    Read,
+    decode,
+    encode,
+)
+from cometkms.rules.birth import NodeState
+from cometkms.store.promise_store import PromiseStore
+
+_STUCK_AFTER_TTLS: Final = 2  # a leader whose request got no answers for so long hands over
+
+
+class ReplicatedLog(Protocol):
+    """What the node needs of cometkms.raftlog.RaftLog."""
+
+    @property
+    def leading(self) -> bool: ...
+    @property
+    def leader(self) -> str | None: ...
+    @property
+    def term(self) -> int: ...
+    @property
+    def last_index(self) -> int: ...
+    @property
+    def is_fresh(self) -> bool: ...
+    @property
+    def lease_left_s(self) -> float: ...
+    def on_connected(self, peer: str) -> None: ...
+    def on_disconnected(self, peer: str, *, closed: bool) -> None: ...
+    def on_message(self, peer: str, payload: bytes) -> None: ...
+    def tick(self) -> None: ...
+    def submit(self, key: bytes, mark: Watermark) -> bool: ...
+    def transfer(self, to: str | None) -> bool: ...
+    def learn(self, term: int, index: int) -> None: ...
+    def hold(self, on: bool) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The node's place in its epoch. `digest`: of epoch, ids and identity keys."""
+
+    me: str
+    epoch: int
+    members: tuple[str, ...]
+    digest: bytes
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Every other member."""
+        return tuple(name for name in self.members if name != self.me)
+
+
+class Outside(Protocol):
+    """What the shell does for the node."""
+
+    def send(self, member: str, payload: bytes) -> bool:
+        """To a connected member; False when it is not."""
+        ...
+
+    def to_signer(self, message: QueueMessage) -> None: ...
+
+    def on_signed(self, row: int, mark: Watermark) -> None:
+        """The highest verified signature of a row moved: its state file follows."""
+        ...
+
+    def before_birth(self) -> None:
+        """Durably say beside the state files that this node was born here. Raises: StoreFailure."""
+        ...
+
+    def mark_raised(self, row: int) -> None:
+        """A mark was raised by what others hold, without a signature: the state file follows."""
+        ...
+
+
+def row_key(row: Row) -> bytes:
+    """A row's name in the replicated log: 32 bytes."""
+    return hashlib.blake2b(row.public_key + row.chain_id.encode(), digest_size=32, person=b"cmkms-row").digest()
+
+
+@dataclass(slots=True)
+class _Member:
+    """What this process knows of another member."""
+
+    nonce: int = 0  # of the process it counts; 0: none
+    seq: int = 0  # the highest it acknowledged
+    address: str = ""
+    connected: bool = False
+    rows: frozenset[Row] = frozenset()
+    refused: str = ""
+    heard_at: float = 0.0
+
+
+class ClusterNode:
+    """See the module's picture. Every method may raise StoreFailure or BehindError: the process then ends."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        store: PromiseStore,
+        rows: tuple[int, ...],
+        signed: tuple[Watermark, ...],
+        raft: Callable[["ClusterNode"], ReplicatedLog] | None,
+        core: Core,
+        nonce: int,
+        ttl_s: float,
+        strict: bool,
+        outside: Outside,
+        clock: Callable[[], float],
+        log: MembershipLog,
+    ) -> None:
+        """`rows`: the store's row of each configured chain; `signed`: its last verified signature (or burnt place).
+
+        `raft`: makes the replicated log; None for one node alone. `clock`: monotonic seconds. `ttl_s`: of the lease.
+        """
+        self.identity = identity
+        self.sync_ns = Histogram()
+        self.round_trip_ns = Histogram()
+        self._store = store
+        self._rows = rows
+        self._chain_of = {row: chain for chain, row in enumerate(rows)}
+        self._core = core
+        self._nonce = nonce
+        self._ttl_s = ttl_s
+        self._outside = outside
+        self._clock = clock
+        self._log = log
+        self._signed: dict[int, Watermark] = {}
+        self._by_key = {row_key(row): number for number, row in enumerate(store.rows)}
+        self._members = {name: _Member() for name in identity.others}
+        self._acceptor = Acceptor(store, rows, parse_sign_bytes=core.parse_sign_bytes)
+        self._pending: dict[int, tuple[Reserve, float]] = {}  # by the store's row
+        self._request_id = 0
+        self._signer = 0  # nonce of the living signer
+        self._leased = False
+        self._lease_sent_at = -1e9
+        self._lead_since: float | None = None
+        self._lead_request = 0
+        self._lead_waits: set[str] = set()
+        self._asked_at = -1e9
+        self._unreplicated: dict[int, float] = {}
+        self.counters: dict[str, int] = {}
+        self._proposers = {
+            row: Proposer(
+                row=row,
+                public_key=store.rows[row].public_key,
+                me=identity.me,
+                others=identity.others,
+                acceptor=self._acceptor,
+                ask=self._ask,
+                same_but_timestamp=core.same_but_timestamp,
+            )
+            for row in rows
+        }
+        for row, mark in zip(rows, signed, strict=True):
+            self._learn_signed(row, mark, tell=False)
+        self._raft: ReplicatedLog | None = None
+        self._raft = raft(self) if raft is not None else None
+        ports = Ports(
+            send=self._send,
+            before_birth=outside.before_birth,
+            mark_raised=outside.mark_raised,
+            learn_raft=self._learn_raft,
+            raft_place=lambda: (self._raft.term, self._raft.last_index) if self._raft is not None else (0, 0),
+            known_signed=lambda row: self._signed.get(row, Watermark()),
+            verifies=self._verifies,
+        )
+        self.membership = Membership(
+            store=store,
+            others=identity.others,
+            nonce=nonce,
+            strict=strict,
+            raft_fresh=self._raft is not None and self._raft.is_fresh,
+            ports=ports,
+            clock=clock,
+            log=log,
+        )
+        self._held = True
+        if self._raft is not None:
+            self._raft.hold(True)
+
+    # --- what it is ---
+
+    @property
+    def leading(self) -> bool:
+        """Whether this node's signer may dial: it leads, has heard a majority within the lease, and may promise."""
+        return self._leased
+
+    @property
+    def leader(self) -> str | None:
+        """The leader's id, as far as this node knows."""
+        if self._raft is None:
+            return self.identity.me
+        return self._raft.leader
+
+    @property
+    def quorum(self) -> int:
+        """Members needed for a permit."""
+        return len(self.identity.members) // 2 + 1
+
+    @property
+    def raft(self) -> ReplicatedLog | None:
+        """The replicated log; None for one node alone."""
+        return self._raft
+
+    def signed(self, chain: int) -> Watermark:
+        """The last place of a chain with a verified signature (or a burnt one from its state file)."""
+        return self._signed.get(self._rows[chain], Watermark())
+
+    def member(self, name: str) -> _Member:
+        """What is known of another member."""
+        return self._members[name]
+
+    def lease_left_s(self) -> float:
+        """Seconds for which a leader may go on without hearing from anybody; 0 when it may not sign."""
+        if not self._leased:
+            return 0.0
+        return self._raft.lease_left_s if self._raft is not None else self._ttl_s
+
+    # --- the signer ---
+
+    def on_signer(self, message: QueueMessage) -> None:
+        """A message of the signer's queue."""
+        match message:
+            case Reserve():
+                self._reserve(message)
+            case Signed():
+                self._on_signed(message)
+            case SignerHello():
+                self._on_hello(message)
+            case _:
+                raise InvariantError(f"the signer sent a state's message: {type(message).__name__}")
+
+    def start(self) -> None:
+        """Say hello to a signer that lives already, so that it asks again."""
+        self._outside.to_signer(StateHello(self._nonce))
+        self.tick()
+
+    def _on_hello(self, hello: SignerHello) -> None:
+        self._signer = hello.nonce
+        self._pending.clear()
+        self._tell_lease()
+
+    def _tell_lease(self) -> None:
+        """Where each chain stands, then whether the signer may dial."""
+        self._lease_sent_at = self._clock()
+        if self._leased:
+            for chain, row in enumerate(self._rows):
+                self._outside.to_signer(Mark(self._signer, chain, self._signed.get(row, Watermark())))
+        self._outside.to_signer(self._lease())
+
+    def _lease(self) -> Lease:
+        ttl_ms = int(self._ttl_s * 1000) if self._raft is not None else 0
+        return Lease(self._signer, granted=self._leased, ttl_ms=ttl_ms)
+
+    def _reserve(self, asked: Reserve) -> None:
+        started = self._clock()
+        self._asked_at = started
+        row = self._rows[asked.row]
+        if not self._leased or not self.membership.ready:
+            self._refuse(asked, Refusal(Reason.NOT_LEADER, "this node does not lead"))
+            return
+        self._pending[row] = (asked, started)
+        try:
+            outcome = self._proposers[row].propose(asked.hrs, asked.sign_bytes)
+        except ProtocolError as error:
+            raise InvariantError(f"the signer asked for bytes that are not canonical: {error}") from error
+        self.sync_ns.add(int((self._clock() - started) * 1e9))
+        self._settle(row, outcome)
+
+    def _settle(self, row: int, outcome: Outcome | None) -> None:
+        """Tell the signer, if it is decided and it still waits."""
+        if outcome is None or row not in self._pending:
+            return
+        asked, started = self._pending.pop(row)
+        if isinstance(outcome, Permit):
+            if outcome.hrs != asked.hrs:
+                raise InvariantError(f"a permit for {tuple(outcome.hrs)} meets a request for {tuple(asked.hrs)}")
+            self._outside.to_signer(PermitGranted(asked.nonce, asked.request_id, asked.row, outcome.sign_bytes))
+            self.round_trip_ns.add(int((self._clock() - started) * 1e9))
+            return
+        self._refuse(asked, outcome)
+
+    def _refuse(self, asked: Reserve, refusal: Refusal) -> None:
+        mark = self._store.mark(self._rows[asked.row])
+        self.counters[refusal.reason.name.lower()] = self.counters.get(refusal.reason.name.lower(), 0) + 1
+        self._outside.to_signer(ReserveRefused(asked.nonce, asked.request_id, asked.row, refusal.reason, mark.hrs))
+        self._log.error(
+            "promise refused",
+            chain=self._store.rows[self._rows[asked.row]].chain_id,
+            asked="/".join(map(str, asked.hrs)),
+            reason=refusal.reason.name.lower(),
+            why=refusal.text,
+        )
+
+    def _on_signed(self, signed: Signed) -> None:
+        """The signer made it with a permit of this cluster: it needs no second check before it goes to the log."""
+        row = self._rows[signed.row]
+        mark = Watermark(signed.hrs, signed.sign_bytes, signed.signature)
+        if self._is_news(row, mark):
+            self._signed[row] = mark
+            self._acceptor.on_signed(row, mark)
+            self._outside.on_signed(row, mark)
+            self._unreplicated.setdefault(row, self._clock())
+
+    # --- the others ---
+
+    def hello(self, member: str) -> bytes:
+        """The first message to a member."""
+        identity = self.identity
+        return encode(
+            Hello(
+                PEER_PROTOCOL_VERSION,
+                __version__,
+                identity.me,
+                self._nonce,
+                identity.epoch,
+                identity.members,
+                identity.digest,
+                tuple(self._store.rows[row] for row in self._rows),
+                self._store.seq,
+                self._members[member].seq,
+            )
+        )
+
+    def on_hello(self, member: str, payload: bytes, address: str) -> str | None:
+        """Judge a member's hello: None, or why it is refused. Raises: ProtocolError, BehindError."""
+        hello = decode(payload)
+        known = self._members[member]
+        if not isinstance(hello, Hello):
+            raise ProtocolError(f"a {type(hello).__name__} came before the hello")
+        reason = self._judge_hello(member, hello, known)
+        known.refused = reason or ""
+        if reason is not None:
+            return reason
+        known.nonce, known.address = hello.nonce, address
+        rows = frozenset(hello.rows)
+        mine = frozenset(self._store.rows[row] for row in self._rows)
+        if rows != mine and rows != known.rows:
+            self._log.warning(
+                "chains or keys differ",
+                member=member,
+                only_here=sorted(row.chain_id for row in mine - rows),
+                only_there=sorted(row.chain_id for row in rows - mine),
+                cure="configure the same chains with the same keys on every node",
+            )
+        known.rows = rows
+        if hello.seq < known.seq:
+            self._log.error("a member's store is older than what it acknowledged", member=member)
+        known.seq = max(known.seq, hello.seq)
+        self.membership.on_remembered(member, hello.remembers)
+        return None
+
+    def _judge_hello(self, member: str, hello: Hello, known: _Member) -> str | None:
+        identity = self.identity
+        if hello.protocol != PEER_PROTOCOL_VERSION:
+            return f"peer protocol {hello.protocol} of {hello.version} here meets {PEER_PROTOCOL_VERSION} of {__version__}"
+        if hello.node != member:
+            return f"a node that calls itself {hello.node!r} has the identity of {member!r}"
+        if hello.nonce == self._nonce:
+            return "this is the same process"
+        if hello.epoch != identity.epoch or hello.members != identity.members:
+            return (
+                f"epochs or peer lists differ: {identity.me} has epoch {identity.epoch} of {', '.join(identity.members)}; "
+                f"{hello.node} has epoch {hello.epoch} of {', '.join(hello.members)}"
+            )
+        if hello.digest != identity.digest:
+            return f"digests differ: {identity.me} has {identity.digest.hex()[:16]}, {hello.node} has {hello.digest.hex()[:16]}"
+        if known.connected and known.nonce not in (0, hello.nonce):
+            return f"two processes with the id {member!r}: the first answers from {known.address} still"
+        return None
+
+    def on_connected(self, member: str) -> None:
+        """Both hellos were accepted."""
+        known = self._members[member]
+        known.connected, known.heard_at = True, self._clock()
+        self.membership.on_connected(member)
+        if self._raft is not None:
+            self._raft.on_connected(member)
+        self._offer(member)
+
+    def on_disconnected(self, member: str, *, closed: bool) -> None:
+        """`closed`: by the other end; else it fell silent."""
+        self._members[member].connected = False
+        self.membership.on_disconnected(member)
+        if self._raft is not None:
+            self._raft.on_disconnected(member, closed=closed)
+
+    def on_frame(self, member: str, payload: bytes) -> None:
+        """A message of a connected member. Raises: ProtocolError: close the connection."""
+        message = decode(payload)
+        self._members[member].heard_at = self._clock()
+        match message:
+            case Promise():
+                self._on_promise(member, message)
+            case Promised():
+                self._on_promised(member, message)
+            case Raft():
+                if self._raft is not None:
+                    self._raft.on_message(member, message.payload)
+            case LifeNews():
+                self.membership.on_life(member, message)
+                for one in message.marks:
+                    self._learn_shown(member, one.row, one.mark)
+                self._offer(member)
+            case Read():
+                self.membership.on_read(member, message)
+            case Marks():
+                self._on_marks(member, message)
+            case Confirm():
+                self.membership.on_confirm(member, message)
+            case Confirmed():
+                self.membership.on_confirmed(member, message)
+            case Hello():
+                raise ProtocolError("a second hello")
+
+    def _send(self, member: str, message: PeerMessage) -> bool:
+        return self._outside.send(member, encode(message))
+
+    def send_raft(self, member: str, payload: bytes) -> bool:
+        """For the replicated log."""
+        return self._outside.send(member, encode(Raft(payload)))
+
+    def _ask(self, member: str, row: int, sign_bytes: bytes) -> int | None:
+        if not self._members[member].connected:
+            return None
+        self._request_id += 1
+        request_id = self._request_id * CHAINS_MAX + row  # so that the answer finds its row
+        request = Promise(self._nonce, request_id, self._store.rows[row].public_key, sign_bytes)
+        return request_id if self._send(member, request) else None
+
+    def _on_promise(self, member: str, asked: Promise) -> None:
+        """Another node's proposal: rule, sync, answer. Raises: ProtocolError for bytes that are not canonical."""
+        refusal, mark = self._promise(asked)
+        reason = refusal.reason if refusal is not None else Reason.NONE
+        self._send(member, Promised(asked.nonce, asked.request_id, reason, mark, self._store.seq))
+        if refusal is not None:
+            name = refusal.reason.name.lower()
+            self.counters[name] = self.counters.get(name, 0) + 1
+            self._log.info("promise refused to a member", member=member, reason=name, why=refusal.text)
+
+    def _promise(self, asked: Promise) -> tuple[Refusal | None, Watermark]:
+        """The refusal, if it is one, and the mark that forbids it."""
+        located = self._acceptor.locate(asked.public_key, asked.sign_bytes)
+        if isinstance(located, Refusal):
+            return located, Watermark()
+        if not self.membership.ready:
+            return Refusal(Reason.NOT_COMPLETE, self.membership.why), Watermark()
+        row, hrs = located
+        refusal = self._acceptor.promise(row, hrs, asked.sign_bytes)
+        if refusal is None:
+            return None, Watermark()
+        mark, signed = self._store.mark(row), self._signed.get(row, Watermark())
+        if signed.signature and (signed.hrs > mark.hrs or signed.sign_bytes == mark.sign_bytes):
+            mark = signed
+        return refusal, mark
+
+    def _on_promised(self, member: str, answer: Promised) -> None:
+        known = self._members[member]
+        known.seq = max(known.seq, answer.seq)
+        row = answer.request_id % CHAINS_MAX
+        if answer.nonce != self._nonce or row not in self._proposers:
+            return
+        if answer.reason is not Reason.NONE:
+            self._learn_marked(row, answer.mark)
+        outcome = self._proposers[row].on_promised(member, answer.request_id, answer.reason, answer.mark)
+        self._settle(row, outcome)
+
+    def _offer(self, member: str) -> None:
+        """The member is there or has changed: what waits for a majority is asked of it again."""
+        for row in tuple(self._pending):
+            self._settle(row, self._proposers[row].on_member(member))
+
+    # --- signatures ---
+
+    def _is_news(self, row: int, mark: Watermark) -> bool:
+        known = self._signed.get(row, Watermark())
+        return mark.hrs > known.hrs or (mark.hrs == known.hrs and not known.signature and bool(mark.signature))
+
+    def _verifies(self, row: Row, mark: Watermark) -> bool:
+        """Whether the mark is a true signature of the row's key, for its chain, at the place it names."""
+        if not mark.signature or not mark.sign_bytes:
+            return False
+        try:
+            parsed = self._core.parse_sign_bytes(mark.sign_bytes)
+        except ProtocolError:
+            return False
+        if parsed.hrs != mark.hrs or parsed.chain_id != row.chain_id:
+            return False
+        return self._core.verify(row.public_key, mark.sign_bytes, mark.signature)
+
+    def _learn_signed(self, row: int, mark: Watermark, *, tell: bool = True) -> None:
+        """A signature from a file, the log or a member, verified here before it has any effect (rule 6)."""
+        if not self._is_news(row, mark) or (not mark.signature and tell):
+            return
+        if mark.signature:
+            parsed = self._store.rows[row]
+            if not self._verifies(parsed, mark):
+                self._log.error("a signature that does not verify was shown", chain=parsed.chain_id)
+                return
+            self._acceptor.on_signed(row, mark)
+        self._signed[row] = mark
+        if tell:
+            self._outside.on_signed(row, mark)
+            if self._leased and row in self._chain_of:
+                self._outside.to_signer(Mark(self._signer, self._chain_of[row], mark))
+
+    def _learn_marked(self, row: int, mark: Watermark) -> None:
+        if mark.signature and self._is_news(row, mark):
+            self._learn_signed(row, mark)
+
+    def _learn_shown(self, member: str, shown: Row, mark: Watermark) -> None:
+        number = self._by_key.get(row_key(shown))
+        if number is not None and number in self._chain_of:
+            self._learn_marked(number, mark)
+            self._proposers[number].hint(member, mark)
+
+    def on_applied(self, key: bytes, mark: Watermark) -> None:
+        """The replicated sign state moved."""
+        number = self._by_key.get(key)
+        if number is not None:
+            self._learn_marked(number, mark)
+
+    # --- leadership ---
+
+    def on_role(self, *, leading: bool, leader: str | None, term: int) -> None:
+        """From the replicated log: `leading` once its barrier is applied."""
+        self._log.info("role", leading=leading, leader=leader or "", term=term)
+        self._lead_since = None
+        if leading:
+            self._lead_since = self._clock()
+            self._request_id += 1
+            self._lead_request = self._request_id
+            self._lead_waits = {name for name, one in self._members.items() if one.connected}
+            for name in sorted(self._lead_waits):
+                self._send(name, Read(self._nonce, self._lead_request, Purpose.LEADER))
+        self._update_lease()
+
+    def _on_marks(self, member: str, marks: Marks) -> None:
+        if marks.nonce == self._nonce and marks.request_id == self._lead_request:
+            self._lead_waits.discard(member)
+        for one in marks.marks:
+            self._learn_shown(member, one.row, one.mark)
+        self.membership.on_marks(member, marks)
+        self._update_lease()
+
+    def _may_lead(self) -> bool:
+        if not self.membership.ready:
+            return False
+        if self._raft is None:
+            return True
+        if not self._raft.leading or self._lead_since is None or self._raft.lease_left_s <= 0:
+            return False
+        return not self._lead_waits or self._leased or self._clock() - self._lead_since >= LEADER_READ_S
+
+    def _update_lease(self) -> None:
+        may = self._may_lead()
+        if may != self._leased:
+            self._leased = may
+            self._log.info("lease", granted=may)
+            if not may:
+                self._pending.clear()
+                for proposer in self._proposers.values():
+                    proposer.forget()
+            self._tell_lease()
+        elif may and self._raft is not None and self._clock() - self._lease_sent_at >= SIGNER_LEASE_RENEW_S:
+            self._lease_sent_at = self._clock()
+            self._outside.to_signer(self._lease())
+
+    def hand_over(self, to: str | None = None) -> bool:
+        """Pass the leadership on, if anybody can take it."""
+        return self._raft is not None and self._raft.leading and self._raft.transfer(to)
+
+    # --- time ---
+
+    def tick(self) -> None:
+        """About every 10 ms (one node alone: rarely)."""
+        self.membership.tick()
+        if self._raft is not None:
+            held = not self.membership.raft_may_vote
+            if held != self._held:
+                self._held = held
+                self._raft.hold(held)
+            self._raft.tick()
+            self._replicate()
+            self._check_stuck()
+        self._update_lease()
+
+    def _replicate(self) -> None:
+        """Newest signatures into the log, when no request is near: a burst does not pay for it."""
+        if not self._unreplicated or self._raft is None:
+            return
+        now = self._clock()
+        quiet = now - self._asked_at >= SIGN_STATE_QUIET_S
+        for row, since in tuple(self._unreplicated.items()):
+            if quiet or now - since >= SIGN_STATE_LATEST_S:
+                del self._unreplicated[row]
+                self._raft.submit(row_key(self._store.rows[row]), self._signed[row])
+
+    def flush(self) -> None:
+        """Before the end: what was signed last goes to the others, if this node still leads."""
+        self._asked_at = -1e9
+        self._replicate()
+        if self._raft is not None:
+            self._raft.tick()
+
+    def _check_stuck(self) -> None:
+        """Rule 12: a leader whose requests nobody answers, while Raft is well, lets another try."""
+        if not self._leased or self._raft is None:
+            return
+        now = self._clock()
+        for row, (asked, since) in tuple(self._pending.items()):
+            if now - since > _STUCK_AFTER_TTLS * self._ttl_s:
+                self._log.warning("no majority answers this node's requests", place="/".join(map(str, asked.hrs)))
+                del self._pending[row]
+                self.hand_over()
+
+    def _learn_raft(self, term: int, index: int) -> None:
+        if self._raft is not None:
+            self._raft.learn(term, index)
+
+    @property
+    def may_promise(self) -> bool:
+        """For /status."""
+        return self.membership.ready and self.membership.state is NodeState.COMPLETE
+
+    def place(self, chain: int) -> HRS:
+        """The promise position of a chain."""
+        return self._store.mark(self._rows[chain]).hrs

@@ -1,0 +1,91 @@
+"""What the nodes of a cluster know each other by: one secret, and from it an ed25519 identity for each node id.
+
+The secret is `priv/cluster.key` (64 hex digits) if that is there, else HKDF-SHA256 of the validator's seed: every node that holds the
+key knows whom to expect, without more configuration. It is derived in a process that does nothing else and ends: the seed
+itself never is where the peers' port is.
+"""
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from nacl.signing import SigningKey
+
+from cometkms.errors import KeyFileError
+from cometkms.interface import Core
+from cometkms.ipc.prctl import make_undumpable
+from cometkms.keys.validator_key import load_key_slot
+from cometkms.protocol.identity import Identity
+
+CLUSTER_KEY_NAME: Final = "cluster.key"
+SECRET_BYTES: Final = 32
+_WHY_MAX_BYTES: Final = 4000
+
+
+def cluster_secret(home: Path, key_files: Iterable[tuple[bytes, Path]], core: Core) -> bytes:
+    """32 bytes. `key_files`: public key and path of each chain; the lowest public key is the one used.
+
+    Raises: KeyFileError.
+    """
+    path = home / "priv" / CLUSTER_KEY_NAME
+    if path.exists():
+        return _read_cluster_key(path)
+    _, key_file = min(key_files)
+    return _derive_aside(key_file, core)
+
+
+def _read_cluster_key(path: Path) -> bytes:
+    try:
+        if path.stat().st_mode & 0o077:
+            raise KeyFileError(f"{path} can be read by others; cure: chmod 600 {path}")
+        secret = bytes.fromhex(path.read_text("ascii").strip())
+    except OSError as error:
+        raise KeyFileError(f"{path}: {error.strerror}; cure: give it to the node's user") from error
+    except ValueError:
+        secret = b""
+    if len(secret) != SECRET_BYTES:
+        raise KeyFileError(f"{path} must hold {2 * SECRET_BYTES} hex digits; cure: openssl rand -hex 32 > {path}, the same on every node")
+    return secret
+
+
+def _derive_aside(key_file: Path, core: Core) -> bytes:
+    """In a child that ends at once. Raises: KeyFileError with the child's words."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:  # pragma: no cover - the child
+        code = 1
+        try:
+            os.close(reading)
+            make_undumpable()
+            slot = load_key_slot(core, key_file, "")
+            os.write(writing, slot.cluster_secret())
+            slot.close()
+            code = 0
+        except BaseException as error:  # noqa: BLE001 - told to the parent
+            os.write(writing, str(error).encode("utf-8", "replace")[:_WHY_MAX_BYTES])
+        finally:
+            os._exit(code)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        told = pipe.read(_WHY_MAX_BYTES)
+    _, status = os.waitpid(pid, 0)
+    if status != 0 or len(told) != SECRET_BYTES:
+        raise KeyFileError(told.decode("utf-8", "replace") or f"{key_file}: the cluster secret could not be derived")
+    return told
+
+
+def node_identity(secret: bytes, node_id: str) -> Identity:
+    """The identity of one node of the cluster."""
+    seed = hashlib.blake2b(node_id.encode(), key=secret, digest_size=32, person=b"cmkms-node-key").digest()
+    return Identity(SigningKey(seed))
+
+
+def cluster_digest(epoch: int, identities: dict[str, bytes]) -> bytes:
+    """hash(epoch, sorted ids and identity keys): what all members must agree on. 32 bytes. `identities`: public keys by id."""
+    digest = hashlib.blake2b(struct.pack("<Q", epoch), digest_size=32, person=b"cmkms-cluster")
+    for name, public_key in sorted(identities.items()):
+        digest.update(struct.pack("<B", len(name.encode())) + name.encode() + public_key)
+    return digest.digest()

@@ -1,0 +1,167 @@
+"""The operator's door to a running node: a unix socket in its home, owner only; one JSON line asked, one answered.
+
+The file's mode (0600, in a directory of mode 0700) and the kernel's word on who connects (SO_PEERCRED) are the authentication.
+"""
+
+import asyncio
+import contextlib
+import errno
+import json
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from cometkms.errors import BusyError, OperatorError
+
+REQUEST_MAX_BYTES: Final = 4 << 10
+ANSWER_MAX_BYTES: Final = 256 << 10
+_TIMEOUT_S: Final = 5.0
+_CONNECTIONS_MAX: Final = 8
+_CREDENTIALS: Final = struct.Struct("iII")  # pid, uid, gid
+
+
+class ControlLog(Protocol):
+    """What is said to the operator."""
+
+    def info(self, event: str, **fields: object) -> None: ...
+    def warning(self, event: str, **fields: object) -> None: ...
+
+
+Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+@contextlib.contextmanager
+def _short_name(path: Path) -> Any:
+    """A name for the socket that fits sockaddr_un, however deep the home lies."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+class ControlServer:
+    """Answers one request per connection."""
+
+    def __init__(self, path: Path, handle: Handler, log: ControlLog) -> None:
+        self._path = path
+        self._handle = handle
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._socket: socket.socket | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Listen. The store's lock says that no other node lives here, so a socket that is there is a dead one's.
+
+        Raises: BusyError.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        mask = os.umask(0o177)
+        try:
+            listener.setblocking(False)
+            with _short_name(self._path) as name:
+                listener.bind(name)
+            listener.listen(_CONNECTIONS_MAX)
+        except OSError as error:
+            listener.close()
+            raise BusyError(f"{self._path} cannot be listened on: {error.strerror}") from error
+        finally:
+            os.umask(mask)
+        self._socket = listener
+        self._loop.add_reader(listener.fileno(), self._on_acceptable)
+
+    async def stop(self) -> None:
+        """Close and remove the socket."""
+        if self._socket is not None:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+            with contextlib.suppress(FileNotFoundError):
+                self._path.unlink()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _on_acceptable(self) -> None:
+        if self._socket is None:
+            return
+        try:
+            connection, _ = self._socket.accept()
+        except OSError:
+            return
+        _, uid, _ = _CREDENTIALS.unpack(
+            connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        )
+        if uid not in (0, os.getuid()) or len(self._tasks) >= _CONNECTIONS_MAX:
+            self._log.warning("control connection refused", uid=uid, open=len(self._tasks))
+            connection.close()
+            return
+        connection.setblocking(False)
+        task = self._loop.create_task(self._serve(connection))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, connection: socket.socket) -> None:
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                line = b""
+                while not line.endswith(b"\n"):
+                    received = await self._loop.sock_recv(connection, REQUEST_MAX_BYTES)
+                    line += received
+                    if not received or len(line) > REQUEST_MAX_BYTES:
+                        return
+                answer = await self._answer(line)
+                await self._loop.sock_sendall(connection, json.dumps(answer).encode() + b"\n")
+        except (OSError, TimeoutError):
+            return
+        finally:
+            connection.close()
+
+    async def _answer(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError):
+            request = None
+        if not isinstance(request, dict):
+            return {"ok": False, "error": "a request is one JSON object"}
+        self._log.info("control", op=str(request.get("op"))[:64])
+        return await self._handle(request)
+
+
+def ask(path: Path, request: dict[str, Any], timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
+    """One request to the node whose socket this is; its answer. Blocking.
+
+    Raises: OperatorError when no node runs there, it does not answer, or it says no.
+    """
+    received = b""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(timeout_s)
+            with _short_name(path) as name:
+                connection.connect(name)
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            while not received.endswith(b"\n") and len(received) <= ANSWER_MAX_BYTES:
+                part = connection.recv(64 << 10)
+                if not part:
+                    break
+                received += part
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR):
+            raise OperatorError(f"no node runs at {path.parent}; cure: start it there, or give --home and --id of the one that runs") from error
+        why = "it did not answer in time" if isinstance(error, TimeoutError) else str(error.strerror)
+        raise OperatorError(f"{path}: {why}") from error
+    try:
+        answer = json.loads(received)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise OperatorError(f"{path}: the node closed the connection without an answer")
+    if not answer.get("ok"):
+        raise OperatorError(str(answer.get("error", "the node refused")))
+    return answer

@@ -1,0 +1,326 @@
+"""What nodes say to each other inside an authenticated channel. Strict msgpack, encode and decode, no I/O.
+
+A message is one msgpack array: its tag, then its fields in the order of the class. Types, lengths and ranges are checked one by
+one before anything is made of them; whatever does not fit raises ProtocolError, and the channel closes the connection.
+
+    HELLO      who I am, my digest, what I remember of you            first, both ways
+    LIFE       my node state, birth nonce or record, my marks         after the hello, and when it changes
+    PROMISE    may these bytes be signed?                             leader → all
+    PROMISED   yes, durable; or no, and this is my mark
+    READ       tell me your marks (start, recovery, new leader)
+    MARKS      these; or: I am recovering too
+    CONFIRM    am I the process of my id that you count? (strict)
+    CONFIRMED  yes or no
+    RAFT       a message of the replicated log, opaque here
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Any, Final
+
+import msgpack
+
+from cometkms.errors import ProtocolError
+from cometkms.limits import (
+    BIRTH_NONCE_BYTES,
+    CHAIN_ID_MAX_BYTES,
+    CHAINS_MAX,
+    HEIGHT_MAX,
+    MEMBERS_MAX,
+    NODE_ID_MAX_BYTES,
+    PEER_FRAME_MAX_BYTES,
+    ROUND_MAX,
+    SIGN_BYTES_MAX_BYTES,
+)
+from cometkms.model import HRS, Reason, Row, Watermark
+from cometkms.rules.birth import Life, NodeState
+
+PEER_PROTOCOL_VERSION: Final = 1
+_SIGNATURE_BYTES: Final = 64
+_U64_MAX: Final = (1 << 64) - 1
+_VERSION_TEXT_MAX: Final = 32
+
+
+class Purpose(IntEnum):
+    """Why a member's marks are read: who may answer differs (rule 8)."""
+
+    START = 0
+    RECOVERY = 1
+    LEADER = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """`nonce` names one life of one state process. `remembers`: the highest seq this process knows of the receiver."""
+
+    protocol: int
+    version: str
+    node: str
+    nonce: int
+    epoch: int
+    members: tuple[str, ...]
+    digest: bytes
+    rows: tuple[Row, ...]
+    seq: int
+    remembers: int
+
+
+@dataclass(frozen=True, slots=True)
+class RowMark:
+    """A row's mark. `opened`: whether the row is promised in."""
+
+    row: Row
+    mark: Watermark
+    opened: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LifeNews:
+    """`starting`: complete, and still reading at its start."""
+
+    life: Life
+    starting: bool
+    marks: tuple[RowMark, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """The place and the chain are in the bytes; the row's public key is not."""
+
+    nonce: int
+    request_id: int
+    public_key: bytes
+    sign_bytes: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """`reason` NONE: accepted and durable. Else `mark` forbids it. `seq`: the acceptor's, after it."""
+
+    nonce: int
+    request_id: int
+    reason: Reason
+    mark: Watermark
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    nonce: int
+    request_id: int
+    purpose: Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """`real` False: this node is recovering (or may not answer this purpose) and its marks say nothing."""
+
+    nonce: int
+    request_id: int
+    real: bool
+    life: Life
+    marks: tuple[RowMark, ...]
+    seq: int
+    raft_term: int
+    raft_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    nonce: int
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    nonce: int
+    request_id: int
+    counted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Raft:
+    payload: bytes
+
+
+PeerMessage = Hello | LifeNews | Promise | Promised | Read | Marks | Confirm | Confirmed | Raft
+
+_TAGS: Final[tuple[type[PeerMessage], ...]] = (
+    Hello, LifeNews, Promise, Promised, Read, Marks, Confirm, Confirmed, Raft,
+)  # fmt: skip
+
+
+# --- values ---
+
+
+def _integer(untrusted: Any, most: int = _U64_MAX) -> int:
+    if type(untrusted) is not int or not 0 <= untrusted <= most:
+        raise ProtocolError(f"an integer up to {most} was expected")
+    return untrusted
+
+
+def _truth(untrusted: Any) -> bool:
+    if type(untrusted) is not bool:
+        raise ProtocolError("true or false was expected")
+    return untrusted
+
+
+def _blob(untrusted: Any, *sizes: int) -> bytes:
+    if type(untrusted) is not bytes or len(untrusted) not in sizes:
+        raise ProtocolError(f"bytes of length {' or '.join(map(str, sizes))} were expected")
+    return untrusted
+
+
+def _bounded(untrusted: Any, most: int) -> bytes:
+    if type(untrusted) is not bytes or len(untrusted) > most:
+        raise ProtocolError(f"at most {most} bytes were expected")
+    return untrusted
+
+
+def _text(untrusted: Any, most: int) -> str:
+    if type(untrusted) is not str or not untrusted or len(untrusted.encode("utf-8", "surrogatepass")) > most:
+        raise ProtocolError(f"a text of 1 to {most} bytes was expected")
+    return untrusted
+
+
+def _list(untrusted: Any, most: int) -> list[Any]:
+    if type(untrusted) is not list or len(untrusted) > most:
+        raise ProtocolError(f"a list of at most {most} was expected")
+    return untrusted
+
+
+def _exactly(untrusted: Any, count: int) -> list[Any]:
+    if type(untrusted) is not list or len(untrusted) != count:
+        raise ProtocolError(f"a list of {count} was expected")
+    return untrusted
+
+
+def _put_row(row: Row) -> list[Any]:
+    return [row.public_key, row.chain_id]
+
+
+def _take_row(untrusted: Any) -> Row:
+    public_key, chain_id = _exactly(untrusted, 2)
+    return Row(_blob(public_key, 32), _text(chain_id, CHAIN_ID_MAX_BYTES))
+
+
+def _put_mark(mark: Watermark) -> list[Any]:
+    return [*mark.hrs, mark.sign_bytes, mark.signature]
+
+
+def _take_mark(untrusted: Any) -> Watermark:
+    height, round_, step, sign_bytes, signature = _exactly(untrusted, 5)
+    hrs = HRS(_integer(height, HEIGHT_MAX), _integer(round_, ROUND_MAX), _integer(step, 3))
+    return Watermark(hrs, _bounded(sign_bytes, SIGN_BYTES_MAX_BYTES), _blob(signature, 0, _SIGNATURE_BYTES))
+
+
+def _put_row_marks(marks: tuple[RowMark, ...]) -> list[Any]:
+    return [[*_put_row(one.row), _put_mark(one.mark), one.opened] for one in marks]
+
+
+def _take_row_marks(untrusted: Any) -> tuple[RowMark, ...]:
+    found = []
+    for one in _list(untrusted, CHAINS_MAX):
+        public_key, chain_id, mark, opened = _exactly(one, 4)
+        found.append(RowMark(_take_row([public_key, chain_id]), _take_mark(mark), _truth(opened)))
+    return tuple(found)
+
+
+def _put_life(life: Life) -> list[Any]:
+    return [int(life.state), life.nonce, [[name, nonce] for name, nonce in life.record]]
+
+
+def _take_life(untrusted: Any) -> Life:
+    state, nonce, record = _exactly(untrusted, 3)
+    entries = []
+    for one in _list(record, MEMBERS_MAX):
+        name, its_nonce = _exactly(one, 2)
+        entries.append((_text(name, NODE_ID_MAX_BYTES), _blob(its_nonce, BIRTH_NONCE_BYTES)))
+    return Life(NodeState(_integer(state, max(NodeState))), _blob(nonce, 0, BIRTH_NONCE_BYTES), tuple(entries))
+
+
+def _take_reason(untrusted: Any) -> Reason:
+    try:
+        return Reason(_integer(untrusted))
+    except ValueError:
+        raise ProtocolError(f"{untrusted} is no reason") from None
+
+
+def _take_purpose(untrusted: Any) -> Purpose:
+    return Purpose(_integer(untrusted, max(Purpose)))
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+_U64: Final = (_as_it_is, _integer)
+_LIFE: Final = (_put_life, _take_life)
+_ROW_MARKS: Final = (_put_row_marks, _take_row_marks)
+_MARK: Final = (_put_mark, _take_mark)
+_TRUTH: Final = (_as_it_is, _truth)
+
+#: How each field goes to the wire and comes from it, in the order of the class.
+_FIELDS: Final[dict[type[PeerMessage], tuple[tuple[Callable[[Any], Any], Callable[[Any], Any]], ...]]] = {
+    Hello: (
+        _U64,
+        (_as_it_is, lambda one: _text(one, _VERSION_TEXT_MAX)),
+        (_as_it_is, lambda one: _text(one, NODE_ID_MAX_BYTES)),
+        _U64,
+        _U64,
+        (list, lambda one: tuple(_text(name, NODE_ID_MAX_BYTES) for name in _list(one, MEMBERS_MAX))),
+        (_as_it_is, lambda one: _blob(one, 32)),
+        (lambda rows: [_put_row(one) for one in rows], lambda one: tuple(_take_row(x) for x in _list(one, CHAINS_MAX))),
+        _U64,
+        _U64,
+    ),
+    LifeNews: (_LIFE, _TRUTH, _ROW_MARKS),
+    Promise: (
+        _U64,
+        _U64,
+        (_as_it_is, lambda one: _blob(one, 32)),
+        (_as_it_is, lambda one: _bounded(one, SIGN_BYTES_MAX_BYTES)),
+    ),
+    Promised: (_U64, _U64, (int, _take_reason), _MARK, _U64),
+    Read: (_U64, _U64, (int, _take_purpose)),
+    Marks: (_U64, _U64, _TRUTH, _LIFE, _ROW_MARKS, _U64, _U64, _U64),
+    Confirm: (_U64, _U64),
+    Confirmed: (_U64, _U64, _TRUTH),
+    Raft: ((_as_it_is, lambda one: _bounded(one, PEER_FRAME_MAX_BYTES)),),
+}
+_LAYOUT: Final = {
+    kind: (tag, tuple(field.name for field in fields(kind)), _FIELDS[kind]) for tag, kind in enumerate(_TAGS)
+}
+
+
+def encode(message: PeerMessage) -> bytes:
+    """At most PEER_FRAME_MAX_BYTES."""
+    tag, names, codecs = _LAYOUT[type(message)]
+    values = [put(getattr(message, name)) for name, (put, _) in zip(names, codecs, strict=True)]
+    packed: bytes = msgpack.packb([tag, *values])
+    return packed
+
+
+def decode(untrusted: bytes) -> PeerMessage:
+    """Inverse of encode(). Raises: ProtocolError with what is wrong."""
+    try:
+        value = msgpack.unpackb(
+            untrusted,
+            raw=False,
+            strict_map_key=True,
+            max_str_len=PEER_FRAME_MAX_BYTES,
+            max_bin_len=PEER_FRAME_MAX_BYTES,
+            max_array_len=4 * CHAINS_MAX,
+            max_map_len=0,
+            max_ext_len=0,
+        )
+    except (ValueError, RecursionError, msgpack.exceptions.UnpackException) as error:
+        raise ProtocolError(f"a peer's message is no msgpack of ours: {error}") from None
+    if type(value) is not list or not value or type(value[0]) is not int or not 0 <= value[0] < len(_TAGS):
+        raise ProtocolError("a peer's message has an unknown tag")
+    kind = _TAGS[value[0]]
+    codecs = _FIELDS[kind]
+    if len(value) != 1 + len(codecs):
+        raise ProtocolError(f"a {kind.__name__} has {len(codecs)} fields, not {len(value) - 1}")
+    return kind(*[take(one) for one, (_, take) in zip(value[1:], codecs, strict=True)])

@@ -1,0 +1,473 @@
+"""RaftLog: pysyncobj behind its filter and over its journal. Sans-I/O: bytes and time go in, bytes and events come out.
+
+    bytes in ─▶ wire.decode ─▶ filter ─▶ pysyncobj ─▶ filter ─▶ outgoing ─▶ journal.sync() ─▶ bytes out
+
+Nothing leaves before it is durable: what the library sends within one call is kept, the journal synced once, then sent.
+"""
+
+import random
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from cometkms.errors import CometKMSError, InvariantError, ProtocolError
+from cometkms.model import HRS, Watermark
+from cometkms.raftlog import wire
+from cometkms.raftlog.filter import LogInvariantError, Message, RaftFilter, adopt_term
+from cometkms.raftlog.journal import Entry, Journal, pack_state, unpack_state
+from cometkms.raftlog.pinned import Node, SyncObj, SyncObjConf, Transport, replicated, working_for
+from cometkms.store.files import Disk
+
+HEARTBEAT_S: Final = 0.05
+ELECTION_MIN_S: Final = 0.151  # the library wants strictly more than three heartbeats
+ELECTION_MAX_S: Final = 0.3
+_COMPACT_ENTRIES: Final = 5000
+_COMPACT_BYTES: Final = 8 << 20  # terms and votes count too
+_NEVER: Final = 10**9
+_STAGGER_FIRST_S: Final = 0.002  # so that the others have seen the connection close too
+_STAGGER_S: Final = 0.06
+_TRANSFER_WAIT_S: Final = 0.3
+
+
+class RaftBrokenError(CometKMSError):
+    """This node's log contradicts the cluster's: it is discarded, and the node learns from the others (rule 12)."""
+
+    exit_code = 8
+
+
+class RaftEvents(Protocol):
+    """Who listens."""
+
+    def on_role(self, *, leading: bool, leader: str | None, term: int) -> None:
+        """`leading` only when the term is durable and a barrier of this term is applied."""
+        ...
+
+    def on_applied(self, key: bytes, mark: Watermark) -> None:
+        """The state machine moved up for this key."""
+        ...
+
+
+class RaftLogger(Protocol):
+    """What is said to the operator."""
+
+    def info(self, event: str, **fields: object) -> None: ...
+    def warning(self, event: str, **fields: object) -> None: ...
+    def error(self, event: str, **fields: object) -> None: ...
+
+
+class _Member(Node):  # type: ignore[misc]  # the library has no types
+    """A node whose place in a set does not depend on Python's seed."""
+
+    def __hash__(self) -> int:
+        return zlib.crc32(self.id.encode())
+
+
+class _Bridge(Transport):  # type: ignore[misc]
+    """The library's transport: hands messages to the RaftLog."""
+
+    def __init__(self, log: "RaftLog", sync_obj: Any, me: Any, others: Any) -> None:
+        super().__init__(sync_obj, me, others)
+        self._log = log
+        self.ready = True
+
+    ready = True
+
+    def tryGetReady(self) -> None: ...  # noqa: N802
+
+    def send(self, node: Any, message: Message) -> bool:
+        return self._log.queue(node.id, message)
+
+    def deliver(self, node: Any, message: Message) -> None:
+        self._onMessageReceived(node, message)
+
+    def connected(self, node: Any) -> None:
+        self._onNodeConnected(node)
+
+    def disconnected(self, node: Any) -> None:
+        self._onNodeDisconnected(node)
+
+    def destroy(self) -> None: ...
+
+
+class _Replica(SyncObj):  # type: ignore[misc]
+    """The replicated state machine: per key the last sign state, only ever higher. Its methods never raise."""
+
+    def __init__(self, log: "RaftLog", *args: Any, **kwargs: Any) -> None:
+        self._raft_log = log
+        super().__init__(*args, **kwargs)
+
+    @replicated  # type: ignore[untyped-decorator]
+    def put(self, mark: Any) -> None:
+        self._raft_log.apply(mark)
+
+
+class RaftLog:
+    """One member of the replicated log."""
+
+    def __init__(
+        self,
+        *,
+        me: str,
+        members: tuple[str, ...],
+        journal: Path,
+        disk: Disk | None,
+        clock: Callable[[], float],
+        rng: random.Random,
+        send: Callable[[str, bytes], bool],
+        kick: Callable[[], None],
+        events: RaftEvents,
+        ttl_s: float,
+        log: RaftLogger,
+    ) -> None:
+        """`clock`: monotonic seconds. `kick`: ask for a tick() soon. `ttl_s`: how long a leader may lead unheard.
+
+        Raises: StoreFailure.
+        """
+        self.rng = rng
+        self.journal = Journal(journal, disk)
+        self.fsm: dict[bytes, Watermark] = {}
+        self._me = me
+        self._others = tuple(name for name in members if name != me)
+        self._quorum = len(members) // 2 + 1
+        self._clock = clock
+        self._send = send
+        self._kick = kick
+        self._events = events
+        self._ttl_s = ttl_s
+        self._log = log
+        self._filter = RaftFilter(self.journal, clock, ELECTION_MIN_S)
+        self._outgoing: list[tuple[str, Message]] = []
+        self._connected: set[str] = set()
+        self._told: set[str] = set()  # peers that the library believes to be connected
+        self._heard: dict[str, float] = {}
+        self._held = False
+        self._staged: tuple[Entry, Entry, dict[bytes, Watermark]] | None = None
+        self._barrier: tuple[int, int] | None = None  # term, index
+        self._role: tuple[bool, str | None, int] = (False, None, -1)
+        self._stand_at: float | None = None
+        self._transfer_until = 0.0
+        self._failure: BaseException | None = None
+        if self.journal.untrusted:
+            log.error("the journal of the replicated log is made anew", why=self.journal.untrusted)
+        self._start(members, journal)
+
+    def _start(self, members: tuple[str, ...], path: Path) -> None:
+        settings = SyncObjConf(
+            autoTick=False,
+            appendEntriesUseBatch=False,
+            raftMinTimeout=ELECTION_MIN_S,
+            raftMaxTimeout=ELECTION_MAX_S,
+            appendEntriesPeriod=HEARTBEAT_S,
+            leaderFallbackTimeout=self._ttl_s,
+            connectionTimeout=1.0,
+            commandsWaitLeader=False,
+            dynamicMembershipChange=False,
+            useFork=False,
+            logCompactionMinEntries=_COMPACT_ENTRIES,
+            logCompactionMinTime=_NEVER,
+            fullDumpFile=str(path) if self.journal.snapshot is not None else None,
+        )
+        self._nodes = {name: _Member(name) for name in members}
+
+        def bridge(sync_obj: Any, me: Any, others: Any) -> _Bridge:
+            self._bridge = _Bridge(self, sync_obj, me, others)
+            return self._bridge
+
+        with working_for(self):
+            self._replica = _Replica(
+                self,
+                self._nodes[self._me],
+                [self._nodes[name] for name in self._others],
+                conf=settings,
+                nodeClass=_Member,
+                transportClass=bridge,
+            )
+            self._replica.doTick(0.0)
+        self._finish()
+
+    # --- what it is ---
+
+    def library_clock(self) -> float:
+        """The library's time."""
+        return self._clock()
+
+    @property
+    def term(self) -> int:
+        """The current term."""
+        return int(self._replica.raftCurrentTerm)
+
+    @property
+    def last_index(self) -> int:
+        """Of the log's last entry."""
+        return int(self.journal[-1][1])
+
+    @property
+    def applied_index(self) -> int:
+        """Of the last entry in the state machine."""
+        return int(self._replica.raftLastApplied)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the journal was new and rule 12's read is still owed."""
+        return self.journal.pending
+
+    @property
+    def journal_bytes(self) -> int:
+        """Of the file."""
+        return self.journal.bytes_used
+
+    @property
+    def leading(self) -> bool:
+        """Leader, with a barrier of its term applied."""
+        return self._role[0] and self._is_leader
+
+    @property
+    def _is_leader(self) -> bool:
+        return bool(self._replica._isLeader())
+
+    @property
+    def leader(self) -> str | None:
+        """The leader's id as far as this node knows."""
+        node = self._replica._getLeader()
+        return None if node is None else str(node.id)
+
+    @property
+    def lease_left_s(self) -> float:
+        """Seconds for which a majority was heard recently enough; 0 when not leading."""
+        if not self._is_leader:
+            return 0.0
+        heard = sorted((self._heard.get(name, -1e9) for name in self._others), reverse=True)
+        if self._quorum < 2:
+            return self._ttl_s
+        return max(0.0, self._ttl_s - (self._clock() - heard[self._quorum - 2]))
+
+    # --- what happens ---
+
+    def on_connected(self, peer: str) -> None:
+        """A connection to the peer is there."""
+        self._connected.add(peer)
+        self._tell_connections()
+        self._kick()
+
+    def on_disconnected(self, peer: str, *, closed: bool) -> None:
+        """`closed`: its system closed it. If that was the leader, the next is chosen at once, one after the other by rank."""
+        self._connected.discard(peer)
+        was_leader = self.leader == peer
+        self._tell_connections()
+        if not closed or not was_leader:
+            return
+        ranks = sorted(name for name in (self._me, *self._others) if name != peer)
+        self._stand_at = self._clock() + _STAGGER_FIRST_S + _STAGGER_S * ranks.index(self._me)
+        waiting = self._filter.leader_gone()
+        if waiting is not None:
+            self._deliver(*waiting)
+        self._finish()
+        self._kick()
+
+    def on_message(self, peer: str, payload: bytes) -> None:
+        """Raises: ProtocolError (close the connection), RaftBrokenError (discard the journal, end), StoreFailure."""
+        message = wire.decode(payload)
+        self._heard[peer] = self._clock()
+        try:
+            wanted, replies = self._filter.inbound(
+                peer,
+                message,
+                term=self.term,
+                commit=int(self._replica.raftCommitIndex),
+                leading=self._is_leader,
+            )
+        except LogInvariantError as error:
+            raise RaftBrokenError(str(error)) from error
+        if wanted is not None:
+            self._deliver(peer, wanted)
+        for reply in replies:
+            self._outgoing.append((peer, reply))
+        self._finish()
+        self._kick()
+
+    def tick(self) -> None:
+        """About every 10 ms, and soon after kick(). Raises: StoreFailure."""
+        now = self._clock()
+        if self._stand_at is not None and now >= self._stand_at:
+            self._stand_at = None
+            self._stand()
+        self._filter.mute = self._mute
+        self._tell_connections()
+        if self.journal.bytes_used > _COMPACT_BYTES:
+            self._replica.forceLogCompaction()
+        with working_for(self):
+            self._replica.doTick(0.0)
+        self._filter.transferring = False
+        self._finish()
+
+    def submit(self, key: bytes, mark: Watermark) -> bool:
+        """A sign state for every node. False unless this node leads. Not awaited: it may be lost with the leader."""
+        if not self.leading:
+            return False
+        with working_for(self):
+            self._replica.put([key, *mark.hrs, mark.sign_bytes, mark.signature])
+        self._kick()
+        return True
+
+    def transfer(self, to: str | None) -> bool:
+        """Ask a caught-up peer to take over (the given one, or the furthest). False when nobody can."""
+        if not self._is_leader or self._clock() < self._transfer_until:
+            return False
+        term, last = self.term, self.last_index
+        fit = [
+            name
+            for name in self._others
+            if name in self._connected
+            and (to is None or name == to)
+            and self._filter.acked(term, name) >= last
+            and self._clock() - self._heard.get(name, -1e9) < self._ttl_s
+        ]
+        if not fit:
+            return False
+        chosen = max(fit, key=lambda name: (self._heard[name], name))
+        self._transfer_until = self._clock() + _TRANSFER_WAIT_S
+        self._outgoing.append((chosen, {"type": "timeout_now", "term": term}))
+        self._finish()
+        return True
+
+    def resign(self) -> None:
+        """Step down without a successor."""
+        if self._is_leader:
+            self._deliver(self._others[0], adopt_term(self.term + 1))
+            self._finish()
+
+    def learn(self, term: int, index: int) -> None:
+        """Rule 12: the highest term and index of all others. No vote in terms up to `term`, no ack before the log holds `index`.
+
+        Raises: StoreFailure.
+        """
+        self.journal.learn(term, index)
+        if term > 0 and term >= self.term:
+            self._deliver(self._others[0], adopt_term(term + 1))
+        self._filter.mute = self._mute
+        self._finish()
+
+    def hold(self, on: bool) -> None:
+        """While a node is not complete: it follows, and neither votes nor stands nor leads."""
+        self._held = on
+        self._filter.mute = self._mute
+        if on:
+            self.resign()
+        self._tell_connections()
+
+    def close(self) -> None:
+        """Let go of the journal."""
+        self.journal.close()
+
+    # --- inside ---
+
+    @property
+    def _mute(self) -> bool:
+        return self.journal.pending or self.last_index < self.journal.floor[1]
+
+    def _tell_connections(self) -> None:
+        """The library stands for election only when it believes in a connection: a node that may not vote has none."""
+        wanted = set() if self._held or self._mute else self._connected
+        with working_for(self):
+            for name in sorted(wanted - self._told):
+                self._bridge.connected(self._nodes[name])
+            for name in sorted(self._told - wanted):
+                self._bridge.disconnected(self._nodes[name])
+        self._told = set(wanted)
+
+    def _stand(self) -> None:
+        """The leader's connection closed and nobody else leads yet: an election at once, through the library's own door."""
+        leader = self.leader
+        if leader is None or leader in self._connected or leader == self._me or self._held or self._mute:
+            return
+        self._deliver(leader, {"type": "timeout_now", "term": self.term})
+
+    def _deliver(self, peer: str, message: Message) -> None:
+        with working_for(self):
+            self._bridge.deliver(self._nodes[peer], message)
+
+    def queue(self, peer: str, message: Message) -> bool:
+        """What the library sends; it leaves after the sync."""
+        if peer not in self._connected:
+            return False
+        stamped = self._filter.outbound(self.term, message)
+        if stamped is not None and not (self._held and message["type"] in ("request_vote", "response_vote")):
+            self._outgoing.append((peer, stamped))
+        return True
+
+    def _finish(self) -> None:
+        """Durable, then sent, then told."""
+        if self._failure is not None:
+            raise self._failure
+        self.journal.sync()
+        outgoing, self._outgoing = self._outgoing, []
+        for peer, message in outgoing:
+            if peer in self._connected:
+                self._send(peer, wire.encode(message))
+        self._tell_role()
+
+    def _tell_role(self) -> None:
+        term = self.term
+        leading = False
+        if self._is_leader:
+            if self._barrier is None or self._barrier[0] != term:
+                self._barrier = (term, self.last_index)
+            leading = self.applied_index >= self._barrier[1]
+            if not leading:
+                self._kick()
+        else:
+            self._barrier = None
+        role = (leading, self.leader, term)
+        if role != self._role:
+            self._role = role
+            self._events.on_role(leading=leading, leader=role[1], term=term)
+
+    # --- the state machine ---
+
+    def apply(self, untrusted: Any) -> None:
+        """A committed entry. Deterministic; never raises for what it holds."""
+        if not wire.is_mark(untrusted):
+            return
+        key, height, round_, step, sign_bytes, signature = untrusted
+        mark = Watermark(HRS(height, round_, step), sign_bytes, signature)
+        known = self.fsm.get(key, Watermark())
+        if mark.hrs > known.hrs or (mark.hrs == known.hrs and mark.signature and not known.signature):
+            self.fsm[key] = mark
+            try:
+                self._events.on_applied(key, mark)
+            except BaseException as error:  # noqa: BLE001 - the library would apply it again for ever; raised after the call
+                self._failure = error
+
+    def take_snapshot(self, first: Entry, second: Entry) -> None:
+        """The library compacts: the state machine is that of `second`, the last applied entry."""
+        if second[1] != self.applied_index or first[1] + 1 != second[1]:
+            self._failure = InvariantError(f"a snapshot at {second[1]}, and {self.applied_index} is applied")
+        self.journal.staged = dict(self.fsm)
+
+    def load_snapshot(self) -> tuple[Entry, Entry]:
+        """At start, or after a leader's snapshot was staged."""
+        if self._staged is not None:
+            first, second, state = self._staged
+            self._staged = None
+            self.journal.staged = state
+        else:
+            first, second, state = self.journal[0], self.journal[1], self.journal.snapshot or {}
+        for key, mark in sorted(state.items()):
+            self.apply([key, *mark.hrs, mark.sign_bytes, mark.signature])
+        return first, second
+
+    def snapshot_blob(self) -> bytes:
+        """For a peer that is behind the log's beginning."""
+        state: Mapping[bytes, Watermark] = self.journal.snapshot or {}
+        return wire.encode_snapshot(self.journal[0], self.journal[1], pack_state(state))
+
+    def stage_snapshot(self, untrusted: bytes) -> bool:
+        """A leader's snapshot; the filter let it pass. Raises nothing: False refuses it."""
+        try:
+            first, second, packed = wire.decode_snapshot(untrusted)
+            self._staged = (first, second, unpack_state(packed))
+        except ProtocolError as error:
+            self._log.error("a snapshot makes no sense", why=str(error))
+            return False
+        return True
