@@ -301,7 +301,8 @@ class Membership:
         self._write_header(replace(header, state=life.state, record=nonces))
         self._log.info("node state", state=life.state.name.lower())
         if life.state is NodeState.COMPLETE:
-            self._raft_pending = False  # it never had a Raft journal to lose: everybody was seen born
+            self._ports.learn_raft(0, 0)  # it never had a Raft journal to lose: everybody was seen born
+            self._raft_pending = False
             self._reading = None
             self._become_ready()
         elif life.state is NodeState.RECOVERING:

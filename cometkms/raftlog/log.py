@@ -184,7 +184,7 @@ class RaftLog:
                 transportClass=bridge,
             )
             self._replica.doTick(0.0)
-        self._finish()
+        self.journal.sync()
 
     # --- what it is ---
 
