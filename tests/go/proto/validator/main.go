@@ -39,6 +39,7 @@ type request struct {
 	Heights   int64  `json:"heights"`
 	Warmup    int64  `json:"warmup"`
 	PauseUs   int64  `json:"pause_us"`
+	RunMs     int64  `json:"run_ms"`
 }
 
 type answer struct {
@@ -52,6 +53,14 @@ type answer struct {
 	Verified           bool    `json:"verified"`
 	Ns                 []int64 `json:"ns,omitempty"`
 	TookNs             int64   `json:"took_ns,omitempty"`
+	Gaps               []gap   `json:"gaps,omitempty"`
+	Count              int64   `json:"count,omitempty"`
+}
+
+// gap is a time without a signature: when it ended (unix nanoseconds) and how long it was.
+type gap struct {
+	EndNs int64 `json:"end_ns"`
+	Ns    int64 `json:"ns"`
 }
 
 type validator struct {
@@ -116,6 +125,8 @@ func (v *validator) do(r *request) answer {
 		return v.signVote(r)
 	case "bench":
 		return v.bench(r)
+	case "stream":
+		return v.stream(r)
 	}
 	return failed(fmt.Errorf("unknown command %q", r.Cmd))
 }
@@ -198,6 +209,39 @@ func (v *validator) bench(r *request) answer {
 	}
 	sort.Slice(times, func(i, j int) bool { return times[i] < times[j] })
 	return answer{Ns: times, Verified: true}
+}
+
+// stream asks for prevote after prevote for RunMs, again and again until each is signed, and reports every time between two
+// signatures that is longer than 20 ms.
+func (v *validator) stream(r *request) answer {
+	found := answer{Verified: true}
+	one := request{Cmd: "sign", Type: int32(cmtproto.PrevoteType), Hash: fixed(1), Total: 1, Parts: fixed(2), Chain: r.Chain, Address: fixed(3)[:40]}
+	started := time.Now()
+	last := started
+	for height := r.Height; time.Since(started) < time.Duration(r.RunMs)*time.Millisecond; height++ {
+		one.Height, one.Seconds = height, time.Now().Unix()
+		for {
+			a := v.timed(&one)
+			if a.Verified {
+				break
+			}
+			if a.Error == "" {
+				return failed(fmt.Errorf("height %d: the signature does not verify", height))
+			}
+			if time.Since(last) > 30*time.Second {
+				return failed(fmt.Errorf("height %d: %s", height, a.Error))
+			}
+			time.Sleep(time.Millisecond)
+		}
+		now := time.Now()
+		if took := now.Sub(last); took > 20*time.Millisecond {
+			found.Gaps = append(found.Gaps, gap{now.UnixNano(), took.Nanoseconds()})
+		}
+		last = now
+		found.Count++
+		time.Sleep(time.Duration(r.PauseUs) * time.Microsecond)
+	}
+	return found
 }
 
 // timed measures the round trip alone, not the verification.
