@@ -12,7 +12,7 @@ from cometkms.config.load import KEYS, variable_name
 from tests.e2e.node import cmkms
 
 ROOT = Path(__file__).resolve().parents[3]
-COMMANDS = ["init", "start", "status", "keys", "state", "recover", "demo", "version", "completion"]
+COMMANDS = ["init", "testnet", "start", "status", "keys", "state", "recover", "demo", "version", "completion"]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ THREE = ("n0=10.0.0.10:9430", "n1=10.0.0.11:9430", "n2=10.0.0.12:9430")
 
 def settings_of(
     home: Path, *, node_id: str = "n0", raft_addr: str | None = "10.0.0.10:9430", peer: tuple[str, ...] = THREE
-):
+) -> Settings:
     flags = Flags(id=node_id, raft_addr=raft_addr, peer=peer, chain_id="c-1", validator_addr=("tcp://127.0.0.1:1",))
     return load_settings(home, flags, {})
 
