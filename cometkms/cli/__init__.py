@@ -5,7 +5,7 @@ import traceback
 
 import click
 
-from cometkms.cli import completion, demo, init, keys, recover, start, state, status, version
+from cometkms.cli import completion, demo, init, keys, recover, start, state, status, testnet, version
 from cometkms.cli.options import EXIT_CODES, home_option
 from cometkms.errors import CometKMSError
 
@@ -27,6 +27,7 @@ def cli(home: str | None) -> None:
 
 for _command in (
     init.command,
+    testnet.command,
     start.command,
     status.command,
     keys.command,

@@ -3,7 +3,8 @@
 import click
 
 from cometkms.cli.options import chosen_home, home_option
-from cometkms.config.load import DEFAULT_HTTP_ADDR, DEFAULT_RAFT_ADDR, DEFAULT_TTL, Flags, load_settings
+from cometkms.config.cluster import DEFAULT_RAFT_ADDR
+from cometkms.config.load import DEFAULT_HTTP_ADDR, DEFAULT_TTL, Flags, load_settings
 
 
 @click.command("start")
@@ -22,6 +23,11 @@ from cometkms.config.load import DEFAULT_HTTP_ADDR, DEFAULT_RAFT_ADDR, DEFAULT_T
 @click.option("--log-level", metavar="LEVEL", help="debug, info or error.  [default: info]")
 @click.option("--log-format", metavar="FORMAT", help="plain or json.  [default: plain]")
 @click.option("--allow-unsafe/--no-allow-unsafe", default=None, help="Accepted for the Go CometKMS; has no effect.")
+@click.option(
+    "--strict-start/--no-strict-start",
+    default=None,
+    help="After a start, promise nothing before every other node has answered: even an old copy of this home put back does no harm.",
+)
 def command(
     home: str | None,  # noqa: ARG001 - kept in the context by the option's callback
     id: str | None,  # noqa: A002 - the flag's name
@@ -34,6 +40,7 @@ def command(
     log_level: str | None,
     log_format: str | None,
     allow_unsafe: bool | None,
+    strict_start: bool | None,
 ) -> int:
     """Run the node until SIGTERM or Ctrl-C.
 
@@ -44,12 +51,23 @@ def command(
       cmkms start
       cmkms start --validator-addr tcp://10.0.0.1:26658 --validator-addr unix:///run/privval.sock --chain-id my-chain-1
       COMETKMS_LOG_FORMAT=json cmkms start --home /var/lib/cmkms
+      cmkms start --id n0 --raft-addr 10.0.0.10:9430 --peer n0=10.0.0.10:9430 --peer n1=10.0.0.11:9430 --peer n2=10.0.0.12:9430
     """
     from cometkms.log import Log
     from cometkms.processes import node
 
     flags = Flags(
-        id, raft_addr, http_addr, default_ttl, peer, validator_addr, chain_id, log_level, log_format, allow_unsafe
+        id,
+        raft_addr,
+        http_addr,
+        default_ttl,
+        peer,
+        validator_addr,
+        chain_id,
+        log_level,
+        log_format,
+        allow_unsafe,
+        strict_start,
     )
     settings = load_settings(chosen_home(), flags)
     return node.run(settings, Log(settings.log_level, settings.log_format, node=settings.id))

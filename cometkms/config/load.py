@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from cometkms.config.cluster import DEFAULT_RAFT_ADDR, check_cluster
 from cometkms.config.schema import Chain, Settings, ValidatorAddress
 from cometkms.config.values import (
     check_chain_id,
@@ -31,7 +32,6 @@ STATE_NAME: Final = "priv_validator_state.json"
 LOG_LEVELS: Final = ("debug", "info", "error")
 LOG_FORMATS: Final = ("plain", "json")
 DEFAULT_TTL: Final = "400ms"
-DEFAULT_RAFT_ADDR: Final = "127.0.0.1:9430"
 DEFAULT_HTTP_ADDR: Final = ":8080"
 
 #: config.toml's keys and their types.
@@ -46,6 +46,7 @@ KEYS: Final[Mapping[str, type]] = {
     "log_level": str,
     "log_format": str,
     "allow_unsafe": bool,
+    "strict_start": bool,
     "chain": list,
 }
 CHAIN_KEYS: Final[Mapping[str, type]] = {"id": str, "validator_addr": list, "key_file": str, "state_file": str}
@@ -67,6 +68,7 @@ class Flags:
     log_level: str | None = None
     log_format: str | None = None
     allow_unsafe: bool | None = None
+    strict_start: bool | None = None
 
 
 def default_home() -> Path:
@@ -211,8 +213,10 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
         log_level=sources.parse(level_where, level, _one_of(LOG_LEVELS), "info"),
         log_format=sources.parse(format_where, log_format, _one_of(LOG_FORMATS), "plain"),
         allow_unsafe=sources.truth("allow_unsafe"),
+        strict_start=sources.truth("strict_start"),
     )
-    _check_peers(settings, peers_where, sources.problems)
+    if len(settings.peers) == len(peers):  # else what is wrong with them was told already
+        sources.problems += check_cluster(settings, peers_where, raft_where)
     if sources.problems:
         raise ConfigError("\n".join(sources.problems))
     return settings
@@ -225,12 +229,6 @@ def _one_of(known: Sequence[str]) -> Callable[[str], str]:
         return text
 
     return check
-
-
-def _check_peers(settings: Settings, where: str, problems: list[str]) -> None:
-    ids = [peer.id for peer in settings.peers]
-    for name in sorted({one for one in ids if ids.count(one) > 1}):
-        problems.append(f"{where}: the peer {name!r} is named more than once")
 
 
 def _load_chains(home: Path, sources: _Sources, document: dict[str, Any]) -> tuple[Chain, ...]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cometkms.config.cluster import DEFAULT_RAFT_ADDR
 from cometkms.config.load import CONFIG_NAME
 from cometkms.errors import ConfigError, KeyFileError
 from cometkms.store.files import create_exclusively
@@ -14,14 +15,16 @@ _TEMPLATE = """\
 # Unique identifier of this node. Default: the host's name. It names data/<id>; do not change it later.
 id = {id}
 
-# TCP address of the cluster's own traffic (used when clusters come; one node alone opens no port here).
-raft_addr = "127.0.0.1:9430"
+# Where this node listens for the cluster's other nodes: host:port, or ":9430" for all interfaces. The port is that of this
+# node's own entry in `peer`. One node alone opens no port here.
+raft_addr = "{raft_addr}"
 
 # HTTP listen address for /healthz and /status. ":8080" means all interfaces.
 http_addr = "{http_addr}"
 
-# The cluster's nodes in id=host:port form, this one included. Leave empty for one node alone.
-peer = []
+# The cluster's nodes in id=host:port form, this one included; the same list on every node. Leave empty for one node alone.
+# A list that has signed is changed with `cmkms epoch`, never by editing it on one node.
+peer = {peer}
 
 # The validators' priv_validator_laddr entries to dial: tcp://host:port or unix:///path. A string or an array.
 validator_addr = {validator_addr}
@@ -37,6 +40,10 @@ log_format = "plain"
 
 # Kept for the Go CometKMS's config files; there are no unsafe APIs.
 allow_unsafe = false
+
+# After a start, promise nothing before every other node has answered. Then even an old copy of this home, put back
+# unnoticed, does no harm; but a node that starts while another is down for good waits.
+strict_start = false
 
 # Several chains, instead of validator_addr and chain_id above. Paths are relative to this directory; the defaults are
 # priv/<id>/priv_validator_key.json and priv/<id>/priv_validator_state.json.
@@ -63,6 +70,8 @@ def init_home(
     chain_id: str = "",
     validator_addrs: tuple[str, ...] = (),
     http_addr: str = ":8080",
+    raft_addr: str = DEFAULT_RAFT_ADDR,
+    peers: tuple[str, ...] = (),
 ) -> Scaffolded:
     """config.toml, data/ and priv/. Raises: ConfigError if they cannot be made."""
     result = Scaffolded()
@@ -75,7 +84,12 @@ def init_home(
             result.made.append(directory)
         path = home / CONFIG_NAME
         content = _TEMPLATE.format(
-            id=_toml(node_id), chain_id=_toml(chain_id), validator_addr=_toml_list(validator_addrs), http_addr=http_addr
+            id=_toml(node_id),
+            chain_id=_toml(chain_id),
+            validator_addr=_toml_list(validator_addrs),
+            http_addr=http_addr,
+            raft_addr=raft_addr,
+            peer=_toml_list(peers),
         )
         try:
             create_exclusively(path, content.encode())

@@ -58,7 +58,10 @@ def parse_peer(text: str) -> Peer:
     name, separator, address = text.partition("=")
     if not separator:
         raise ConfigError(f"{text!r} is no peer; write it as id=host:port")
-    return Peer(check_node_id(name), parse_listen(address))
+    parsed = parse_listen(address)
+    if not parsed.host:
+        raise ConfigError(f"{text!r} has no host: the other nodes must know where to dial; write it as id=host:port")
+    return Peer(check_node_id(name), parsed)
 
 
 def check_node_id(text: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from cometkms.config.load import Flags, load_settings, variable_name
 from cometkms.config.scaffold import init_home
-from cometkms.config.schema import HostPort, require_single_node
+from cometkms.config.schema import HostPort
 from cometkms.config.values import parse_duration, parse_listen, parse_peer, parse_validator
 from cometkms.errors import ConfigError
 from cometkms.net.dial import TcpTarget, UnixTarget
@@ -21,6 +21,7 @@ SOURCES = {
     "log_level": (("debug", "error", '"info"'), ("debug", "error", "info")),
     "log_format": (("json", "plain", '"json"'), ("json", "plain", "json")),
     "allow_unsafe": ((False, "true", "false"), (False, True, False)),
+    "strict_start": ((True, "no", "true"), (True, False, True)),
 }
 
 
@@ -48,9 +49,14 @@ def test_flag_over_variable_over_file_over_default(key: str, given: tuple[bool, 
 
 def test_lists_come_from_repeated_flags_commas_or_arrays(tmp_path: Path) -> None:
     home = home_with(tmp_path, 'chain_id = "c-1"\nvalidator_addr = ["tcp://a:1", "b:2"]\npeer = ["x=h:1"]\n')
-    addresses = load_settings(home, Flags(), {}).chains[0].validator_addrs
+    addresses = load_settings(home, Flags(id="x", raft_addr=":1"), {}).chains[0].validator_addrs
     assert [one.target for one in addresses] == [TcpTarget("a", 1), TcpTarget("b", 2)]
-    variables = {"COMETKMS_VALIDATOR_ADDR": "unix:///s, tcp://[::1]:3", "COMETKMS_PEER": "x=h:1,y=h:2"}
+    variables = {
+        "COMETKMS_VALIDATOR_ADDR": "unix:///s, tcp://[::1]:3",
+        "COMETKMS_PEER": "x=h:1,y=h:2",
+        "COMETKMS_ID": "y",
+    }
+    variables["COMETKMS_RAFT_ADDR"] = ":2"
     settings = load_settings(home, Flags(), variables)
     assert [one.target for one in settings.chains[0].validator_addrs] == [UnixTarget("/s"), TcpTarget("::1", 3)]
     assert [peer.id for peer in settings.peers] == ["x", "y"]
@@ -109,13 +115,6 @@ def test_several_chains_have_their_own_files(tmp_path: Path) -> None:
     assert first.key_file == tmp_path / "priv" / "a" / "priv_validator_key.json"
     assert second.key_file == tmp_path / "k.json"
     assert second.state_file == tmp_path / "priv" / "b" / "priv_validator_state.json"
-
-
-def test_other_nodes_in_the_peer_list_are_refused_and_this_one_is_not(tmp_path: Path) -> None:
-    home = home_with(tmp_path, MINIMAL)
-    require_single_node(load_settings(home, Flags(id="n", peer=("n=h:1",)), {}))
-    with pytest.raises(ConfigError, match="one node alone"):
-        require_single_node(load_settings(home, Flags(id="n", peer=("n=h:1", "m=h:2")), {}))
 
 
 @pytest.mark.parametrize(

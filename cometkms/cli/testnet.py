@@ -1,0 +1,209 @@
+"""`cmkms testnet`"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+
+from cometkms import core as cores
+from cometkms.config.cluster import DEFAULT_RAFT_ADDR
+from cometkms.config.load import CONFIG_NAME, KEY_NAME, STATE_NAME, Flags, load_settings
+from cometkms.config.scaffold import init_home
+from cometkms.config.values import check_chain_id, parse_listen, parse_validator
+from cometkms.errors import ConfigError, KeyFileError
+from cometkms.keys.validator_key import address_of, load_public_key, parse_seed, write_key
+from cometkms.limits import KEY_FILE_MAX_BYTES, MEMBERS_MAX
+from cometkms.model import Watermark
+from cometkms.store import state_file
+
+_RAFT_PORT: Final = parse_listen(DEFAULT_RAFT_ADDR).port
+_HTTP_PORT: Final = 8080
+_LOCAL: Final = "127.0.0.1"
+_PORT_MAX: Final = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    id: str
+    raft_addr: str
+    http_addr: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Material:
+    """What every node has alike. `is_new`: the key was made here."""
+
+    seed: bytes
+    mark: Watermark
+    is_new: bool
+
+
+@click.command("testnet")
+@click.option("--nodes", type=click.IntRange(1, MEMBERS_MAX), metavar="N", help="How many.  [default: 3]")
+@click.option("--dir", "directory", required=True, metavar="DIR", help="Where; must not exist, or be empty.")
+@click.option(
+    "--chain-id", metavar="ID", help="Chain id of the validators.  [default: testnet-1; no default with --key-file]"
+)
+@click.option("--validator-addr", multiple=True, metavar="ADDR", help="priv_validator_laddr to dial (repeatable).")
+@click.option(
+    "--addresses", metavar="IP,IP,…", help="One host each for machines of their own.  [default: this machine]"
+)
+@click.option("--starting-port", type=click.IntRange(1, _PORT_MAX), default=_RAFT_PORT, metavar="P", show_default=True,
+              help="Port between the nodes; on one machine the first of N.")  # fmt: skip
+@click.option("--http-port", type=click.IntRange(1, _PORT_MAX), default=_HTTP_PORT, metavar="P", show_default=True,
+              help="Port of /healthz and /status; on one machine the first of N.")  # fmt: skip
+@click.option(
+    "--key-file", type=click.Path(path_type=Path), metavar="FILE", help="The validator's key.  [default: a new one]"
+)
+@click.option("--state-file", type=click.Path(path_type=Path), metavar="FILE",
+              help="What that key has signed.  [default: priv_validator_state.json beside it]")  # fmt: skip
+def command(
+    nodes: int | None,
+    directory: str,
+    chain_id: str | None,
+    validator_addr: tuple[str, ...],
+    addresses: str | None,
+    starting_port: int,
+    http_port: int,
+    key_file: Path | None,
+    state_file: Path | None,
+) -> None:
+    """Write the homes of a cluster: DIR/node0, DIR/node1, …, each with the whole peer list, the same key and the same state.
+
+    For one machine the nodes have ports of their own; with --addresses they have one machine each, and the same ports.
+
+    \b
+    Examples:
+      cmkms testnet --dir /tmp/trial
+      cmkms testnet --dir homes --addresses 10.0.0.10,10.0.0.11,10.0.0.12 --chain-id my-chain-1 \\
+        --validator-addr tcp://10.0.0.1:26658 --key-file priv_validator_key.json
+    """
+    hosts = [part.strip() for part in addresses.split(",")] if addresses else []
+    planned = _plan(nodes, hosts, starting_port, http_port)
+    chain = _chain_id(chain_id, key_file)
+    validators = validator_addr or _default_validators(hosts)
+    for address in validators:
+        parse_validator(address)
+    root = _empty_directory(Path(directory).expanduser().absolute())
+    material = _material(key_file, state_file, chain)
+    homes = _write(root, planned, chain, validators, material)
+    _tell(homes, planned, material, bool(hosts))
+
+
+def _plan(nodes: int | None, hosts: list[str], raft_port: int, http_port: int) -> list[_Node]:
+    """Ids and addresses. Raises: ConfigError, UsageError."""
+    count = nodes if nodes is not None else len(hosts) or 3
+    if hosts:
+        if len(hosts) != count:
+            raise click.UsageError(f"{count} nodes and {len(hosts)} addresses; cure: one address for each node")
+        if len(hosts) > MEMBERS_MAX:
+            raise click.UsageError(f"{len(hosts)} addresses; at most {MEMBERS_MAX} nodes are possible")
+        found = [_Node(f"node{n}", f"{_bracketed(host)}:{raft_port}", f":{http_port}") for n, host in enumerate(hosts)]
+    else:
+        ports = [(raft_port + n, http_port + n) for n in range(count)]
+        taken = {port for pair in ports for port in pair}
+        if len(taken) != 2 * count or max(taken) > _PORT_MAX:
+            raise click.UsageError(
+                f"--starting-port {raft_port} and --http-port {http_port} leave no {count} ports each"
+            )
+        found = [_Node(f"node{n}", f"{_LOCAL}:{raft}", f"{_LOCAL}:{http}") for n, (raft, http) in enumerate(ports)]
+    if not all(parse_listen(node.raft_addr).host for node in found):
+        raise click.UsageError("an address is empty; cure: --addresses IP,IP,IP")
+    for host in hosts:
+        if hosts.count(host) > 1:
+            raise click.UsageError(
+                f"the address {host} is named more than once; cure: leave --addresses out for one machine"
+            )
+    return found
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def _chain_id(given: str | None, key_file: Path | None) -> str:
+    if given is None and key_file is not None:
+        raise click.UsageError("--key-file needs --chain-id: a key that is in use belongs to a chain")
+    return check_chain_id(given or "testnet-1")
+
+
+def _default_validators(hosts: list[str]) -> tuple[str, ...]:
+    if hosts:
+        raise click.UsageError("--addresses needs --validator-addr: where do the machines find the validator?")
+    return (f"tcp://{_LOCAL}:26658",)
+
+
+def _empty_directory(path: Path) -> Path:
+    """Raises: ConfigError if something is there: a key or a state is never overwritten."""
+    try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise ConfigError(
+                f"{path} is not an empty directory, and nothing in it is overwritten; cure: another --dir"
+            )
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be used: {error.strerror}; cure: another --dir") from error
+    return path
+
+
+def _material(key_file: Path | None, state: Path | None, chain_id: str) -> _Material:
+    """Raises: KeyFileError, StateError."""
+    if key_file is None:
+        if state is not None:
+            raise click.UsageError("--state-file is of a key that exists: give --key-file too")
+        return _Material(os.urandom(32), Watermark(), is_new=True)
+    load_public_key(key_file)  # refuses what others can read
+    try:
+        seed = parse_seed(key_file.read_text()[:KEY_FILE_MAX_BYTES])
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeyFileError(f"{key_file} cannot be read: {error}") from error
+    mark = state_file.load(state or key_file.with_name(STATE_NAME), chain_id, cores.load().parse_sign_bytes)
+    return _Material(seed, mark, is_new=False)
+
+
+def _write(
+    root: Path, nodes: list[_Node], chain_id: str, validators: tuple[str, ...], material: _Material
+) -> list[Path]:
+    """The homes, each read back as `cmkms start` will. Raises: OperatorError, StoreFailure."""
+    peers = tuple(f"{node.id}={node.raft_addr}" for node in nodes)
+    homes = []
+    for node in nodes:
+        home = root / node.id
+        init_home(
+            home,
+            node_id=node.id,
+            chain_id=chain_id,
+            validator_addrs=validators,
+            http_addr=node.http_addr,
+            raft_addr=node.raft_addr,
+            peers=peers if len(nodes) > 1 else (),
+        )
+        write_key(home / "priv" / KEY_NAME, material.seed)
+        state_file.save(home / "priv" / STATE_NAME, material.mark)
+        load_settings(home, Flags(), {})
+        homes.append(home)
+    return homes
+
+
+def _tell(homes: list[Path], nodes: list[_Node], material: _Material, machines: bool) -> None:
+    for home, node in zip(homes, nodes, strict=True):
+        click.echo(f"made  {home}  {node.raft_addr}, http {node.http_addr}")
+    key = homes[0] / "priv" / KEY_NAME
+    click.echo(
+        f"key   {address_of(load_public_key(key))}, {'new' if material.is_new else 'copied'}, the same on every node"
+    )
+    if material.mark != Watermark():
+        click.echo(
+            f"state height {material.mark.hrs.height} round {material.mark.hrs.round} step {material.mark.hrs.step}"
+        )
+    if not material.is_new:
+        click.echo("Stop whatever signs with this key now, and copy its state again if it has signed since.")
+    if len(nodes) in (2, 4, 6):
+        click.echo(f"note: {len(nodes)} nodes bear no more losses than {len(nodes) - 1}", err=True)
+    click.echo("Then copy each home to its machine, and start:" if machines else "Then start:")
+    for home in homes:
+        click.echo(f"  cmkms start --home {home}")
+    click.echo(
+        f"The first start waits until all {len(nodes)} have seen each other. Settings: {CONFIG_NAME} in each home."
+    )

@@ -1,0 +1,69 @@
+"""What a peer list must be. A list that is wrong on one node is a second majority or a node nobody reaches: refused before anything starts."""
+
+import ipaddress
+from collections.abc import Iterable
+from typing import Final
+
+from cometkms.config.schema import HostPort, Peer, Settings
+from cometkms.limits import MEMBER_IDS_MAX_BYTES, MEMBERS_MAX
+
+DEFAULT_RAFT_ADDR: Final = "127.0.0.1:9430"
+
+
+def check_cluster(settings: Settings, peers_where: str, raft_where: str) -> list[str]:
+    """What is wrong with the peer list, in words; [] when nothing is, or there is none. `…_where`: where the setting stands."""
+    if not settings.peers:
+        return []
+    problems = [f"{peers_where}: {problem}" for problem in _list_problems(settings.peers)]
+    own = [peer.address for peer in settings.peers if peer.id == settings.id]
+    if not own:
+        known = ", ".join(peer.id for peer in settings.peers)
+        problems.append(
+            f"{peers_where}: this node is {settings.id!r} and the list names {known}; it must name this node too. Cure: give --id one of "
+            f"them, or add {settings.id}=HOST:{settings.raft_addr.port} to the list of every node"
+        )
+    elif len(own) == 1 and (unreachable := _unreachable(own[0], settings.raft_addr, raft_where)):
+        problems.append(f"{peers_where}: {unreachable}")
+    return problems
+
+
+def _list_problems(peers: tuple[Peer, ...]) -> list[str]:
+    """Of the list itself, whoever reads it."""
+    problems = [f"the peer {name!r} is named more than once" for name in _twice(peer.id for peer in peers)]
+    problems += [f"two peers have the address {one}" for one in _twice(str(peer.address) for peer in peers)]
+    if len(peers) > MEMBERS_MAX:
+        problems.append(f"{len(peers)} nodes; at most {MEMBERS_MAX} are possible, and more than five gain nothing")
+    sizes = [len(peer.id.encode()) for peer in peers]
+    if sum(sizes) + max(sizes) > MEMBER_IDS_MAX_BYTES:  # the store's header holds them all, and its owner's once more
+        problems.append(f"the nodes' ids take more than {MEMBER_IDS_MAX_BYTES} bytes together; cure: shorter ids")
+    return problems
+
+
+def _unreachable(own: HostPort, raft_addr: HostPort, raft_where: str) -> str:
+    """Why the others cannot reach this node where the list says it is; "" when they may.
+
+    Hosts may differ (0.0.0.0, address translation, a tunnel's end); a port that differs, or a default nobody changed, is a slip.
+    """
+    if own.port != raft_addr.port:
+        return (
+            f"the others are told to dial this node at {own}, and it listens on raft_addr {raft_addr} ({raft_where}): the ports differ. "
+            f"Cure: --raft-addr {own}, or the other port in the list of every node"
+        )
+    if str(raft_addr) == DEFAULT_RAFT_ADDR and not raft_where.startswith("--") and not _is_loopback(own.host):
+        return (
+            f"the others are told to dial this node at {own}, and raft_addr is left at {raft_addr}, which is reached from this machine only. "
+            f"Cure: --raft-addr {own}, or :{own.port} for all interfaces"
+        )
+    return ""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _twice(values: Iterable[str]) -> list[str]:
+    found = list(values)
+    return sorted({one for one in found if found.count(one) > 1})

@@ -1,0 +1,119 @@
+"""`cmkms testnet`: homes that a cluster starts from, and what it refuses to make."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cometkms.config.load import Flags, load_settings
+from tests.e2e.node import cmkms
+
+
+def made(directory: Path, *arguments: str) -> list[Path]:
+    done = cmkms("testnet", "--dir", str(directory), *arguments)
+    assert done.returncode == 0, done.stderr
+    return sorted(directory.iterdir())
+
+
+def key_of(home: Path) -> bytes:
+    return (home / "priv" / "priv_validator_key.json").read_bytes()
+
+
+@pytest.fixture
+def used_key(tmp_path: Path) -> Path:
+    """A validator's key that has signed at height 7."""
+    home = tmp_path / "validator"
+    assert cmkms("init", "--home", str(home), "--new-key").returncode == 0
+    (home / "priv" / "priv_validator_state.json").write_text('{"height":"7","round":1,"step":3}')
+    return home / "priv" / "priv_validator_key.json"
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 3, 5])
+def test_homes_of_one_machine_have_ports_of_their_own_one_peer_list_and_one_key(tmp_path: Path, nodes: int) -> None:
+    homes = made(tmp_path / "net", "--nodes", str(nodes), "--starting-port", "29430", "--http-port", "28080")
+    assert [home.name for home in homes] == [f"node{n}" for n in range(nodes)]
+    settings = [load_settings(home, Flags(), {}) for home in homes]
+    assert [one.id for one in settings] == [home.name for home in homes]
+    assert [str(one.raft_addr) for one in settings] == [f"127.0.0.1:{29430 + n}" for n in range(nodes)]
+    assert [str(one.http_addr) for one in settings] == [f"127.0.0.1:{28080 + n}" for n in range(nodes)]
+    assert len({one.peers for one in settings}) == 1
+    assert [peer.id for peer in settings[0].peers] == ([home.name for home in homes] if nodes > 1 else [])
+    assert len({key_of(home) for home in homes}) == 1
+
+
+def test_homes_of_several_machines_have_their_addresses_and_the_same_ports(tmp_path: Path) -> None:
+    homes = made(
+        tmp_path / "net", "--addresses", "10.0.0.10, signer-1.internal,fd00::1", "--validator-addr", "10.0.0.1:26658"
+    )  # fmt: skip
+    settings = [load_settings(home, Flags(), {}) for home in homes]
+    assert [str(one.raft_addr) for one in settings] == ["10.0.0.10:9430", "signer-1.internal:9430", "[fd00::1]:9430"]
+    assert [str(peer.address) for peer in settings[0].peers] == [str(one.raft_addr) for one in settings]
+    assert {str(one.http_addr) for one in settings} == {":8080"}
+    assert {str(one.chains[0].validator_addrs[0]) for one in settings} == {"10.0.0.1:26658"}
+
+
+def test_secrets_are_the_owners_alone(tmp_path: Path) -> None:
+    for home in made(tmp_path / "net"):
+        assert {path.name: path.stat().st_mode & 0o777 for path in (home / "priv", home / "data")} == {
+            "priv": 0o700,
+            "data": 0o700,
+        }
+        assert {path.stat().st_mode & 0o777 for path in (home / "priv").iterdir()} == {0o600}
+
+
+def test_a_key_that_has_signed_brings_its_state_along(tmp_path: Path, used_key: Path) -> None:
+    for home in made(tmp_path / "net", "--key-file", str(used_key), "--chain-id", "c-1"):
+        assert key_of(home) == used_key.read_bytes()
+        state = json.loads((home / "priv" / "priv_validator_state.json").read_text())
+        assert state == {"height": "7", "round": 1, "step": 3}
+
+
+def test_a_key_without_its_state_is_refused_and_nothing_is_made(tmp_path: Path, used_key: Path) -> None:
+    """What the key signed would be forgotten: the first vote of the cluster could be its second."""
+    used_key.with_name("priv_validator_state.json").unlink()
+    target = tmp_path / "net"
+    done = cmkms("testnet", "--dir", str(target), "--key-file", str(used_key), "--chain-id", "c-1")
+    assert (done.returncode, "is missing" in done.stderr, target.exists()) == (5, True, False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--nodes", "8"], 2, "range 1<=x<=7"),
+        (["--nodes", "2", "--addresses", "a,b,c", "--validator-addr", "v:1"], 2, "2 nodes and 3 addresses"),
+        (["--addresses", "a,,c", "--validator-addr", "v:1"], 2, "an address is empty"),
+        (["--addresses", "a b,c", "--validator-addr", "v:1"], 3, "no valid host"),
+        (["--addresses", "a,a", "--validator-addr", "v:1"], 2, "named more than once"),
+        (["--addresses", "a,b,c"], 2, "needs --validator-addr"),
+        (["--starting-port", "8079"], 2, "leave no 3 ports"),
+        (["--starting-port", "65534"], 2, "leave no 3 ports"),
+        (["--validator-addr", "http://a:1"], 3, "unknown scheme"),
+        (["--chain-id", " "], 3, "no chain id"),
+        (["--state-file", "x"], 2, "give --key-file too"),
+        (["--key-file", "/no/such", "--chain-id", "c"], 4, "is missing"),
+        (["--key-file", "x"], 2, "needs --chain-id"),
+    ],
+)
+def test_bad_input_is_one_clear_error_and_makes_nothing(
+    tmp_path: Path, arguments: list[str], code: int, words: str
+) -> None:
+    target = tmp_path / "net"
+    done = cmkms("testnet", "--dir", str(target), *arguments)
+    assert (done.returncode, target.exists()) == (code, False), done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_directory_that_holds_anything_is_left_alone(tmp_path: Path) -> None:
+    homes = made(tmp_path / "net")
+    before = key_of(homes[0])
+    done = cmkms("testnet", "--dir", str(tmp_path / "net"))
+    assert (done.returncode, "not an empty directory" in done.stderr) == (3, True)
+    assert key_of(homes[0]) == before
+    (tmp_path / "empty").mkdir()
+    assert len(made(tmp_path / "empty")) == 3
+
+
+def test_an_even_number_is_made_with_a_note(tmp_path: Path) -> None:
+    done = cmkms("testnet", "--nodes", "2", "--dir", str(tmp_path / "net"))
+    assert (done.returncode, "no more losses than 1" in done.stderr) == (0, True)
