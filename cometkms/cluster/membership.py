@@ -46,15 +46,16 @@ class Ports:
     """What the node around it does for it.
 
     before_birth: durable steps that must precede BORN (born.json). after_read(row): a mark was raised: the state file follows.
-    learn_raft(term, index): rule 12, durable. known_signed(row): the highest verified signature of a row. raft_place(): its term
-    and last index. verifies(row, mark): whether the mark's signature is the row's.
+    learn_raft(term, log term, index): rule 12, durable. known_signed(row): the highest verified signature of a row. raft_place(): its term,
+    and the last entry's term and index. raft_is_mute(): its log has not reached what was learnt. verifies(row, mark): whether the mark's signature is the row's.
     """
 
     send: Callable[[str, PeerMessage], bool]
     before_birth: Callable[[], None]
     mark_raised: Callable[[int], None]
-    learn_raft: Callable[[int, int], None]
-    raft_place: Callable[[], tuple[int, int]]
+    learn_raft: Callable[[int, int, int], None]
+    raft_place: Callable[[], tuple[int, int, int]]
+    raft_is_mute: Callable[[], bool]
     known_signed: Callable[[int], Watermark]
     verifies: Callable[[Row, Watermark], bool]
 
@@ -71,7 +72,7 @@ class _Reading:
     best: dict[str, dict[Row, Watermark]] = field(default_factory=dict)
     records: set[Record] = field(default_factory=set)
     term: int = 0
-    index: int = 0
+    log_end: tuple[int, int] = (0, 0)  # the furthest log's last entry: term, index
     order: int = 0
     over: bool = False
     told: str = ""
@@ -107,6 +108,7 @@ class Membership:
         self._confirmed: set[str] = set()
         self._confirming = 0
         self._raft_pending = raft_fresh and bool(others)
+        self._raft_read_at = -1e9
         self.highest_remembered = 0  # of this node's seq, by anybody
         self.ready = not others and self.state is NodeState.COMPLETE
         self._reading: _Reading | None = None
@@ -217,9 +219,12 @@ class Membership:
 
     def tick(self) -> None:
         """Ask again what was not answered; end a start read whose time is up. Raises: StoreFailure."""
-        if self._reading is None:
-            return
         now = self._clock()
+        if self._reading is None:
+            if self.ready and self._others and self._ports.raft_is_mute() and now - self._raft_read_at >= READ_AGAIN_S:
+                self._raft_read_at = now  # the log that was the furthest may be lost since: what is left is enough
+                self._reading = _Reading(Purpose.RAFT, now)
+            return
         if now - self._reading.asked_at >= READ_AGAIN_S:
             self._ask_all()
         self._judge(now)
@@ -229,7 +234,7 @@ class Membership:
         real = self.state in _ANSWERING
         if read.purpose is Purpose.RECOVERY and self.phase == "starting":
             real = False
-        term, index = self._ports.raft_place()
+        term, log_term, index = self._ports.raft_place()
         answer = Marks(
             read.nonce,
             read.request_id,
@@ -238,6 +243,7 @@ class Membership:
             self._row_marks() if real else (),
             self._store.seq,
             term,
+            log_term,
             index,
         )
         self._ports.send(member, answer)
@@ -250,7 +256,8 @@ class Membership:
         declared = marks.life.state is NodeState.RECOVERING
         if not marks.real and not declared:
             return
-        reading.term, reading.index = max(reading.term, marks.raft_term), max(reading.index, marks.raft_index)
+        reading.term = max(reading.term, marks.raft_term)
+        reading.log_end = max(reading.log_end, (marks.raft_log_term, marks.raft_index))
         reading.order += 1
         if marks.real:
             reading.answers[member] = Answer(reading.order, real=True)
@@ -306,7 +313,7 @@ class Membership:
         self._write_header(replace(header, state=life.state, record=nonces))
         self._log.info("node state", state=life.state.name.lower())
         if life.state is NodeState.COMPLETE:
-            self._ports.learn_raft(0, 0)  # it never had a Raft journal to lose: everybody was seen born
+            self._ports.learn_raft(0, 0, 0)  # it never had a Raft journal to lose: everybody was seen born
             self._raft_pending = False
             self._reading = None
             self._become_ready()
@@ -357,6 +364,11 @@ class Membership:
             if everybody:
                 self._recover(reading)
             return
+        if reading.purpose is Purpose.RAFT:
+            if everybody:
+                self._ports.learn_raft(reading.term, *reading.log_end)
+                self._reading = None
+            return
         if not reading.over and (everybody or (not self._strict and now - reading.since >= START_READ_S)):
             reading.over = True
             self._raise_to(reading.best, keep_own=True)
@@ -369,7 +381,7 @@ class Membership:
                 self._become_ready()
         if everybody:
             if self._raft_pending:
-                self._ports.learn_raft(reading.term, reading.index)
+                self._ports.learn_raft(reading.term, *reading.log_end)
                 self._raft_pending = False
             self._reading = None
 
@@ -387,7 +399,7 @@ class Membership:
                 )
                 return
         self._raise_to(reading.best, keep_own=False)
-        self._ports.learn_raft(reading.term, reading.index)
+        self._ports.learn_raft(reading.term, *reading.log_end)
         self._raft_pending = False
         self._ports.before_birth()
         header = self._store.header
@@ -398,6 +410,7 @@ class Membership:
         self._log.info("recovered: every other node was read", state="complete")
         self._reading = None
         self._become_ready()
+        self._open_rows()
 
     def _become_ready(self) -> None:
         self.ready = True

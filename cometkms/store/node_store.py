@@ -5,7 +5,8 @@ docs/ARCHITECTURE.md, and the rules 2, 7, 8, 9 and 10 behind it:
 | the store is … | and born.json names …      | one node alone                                     | one of several                    |
 |----------------|----------------------------|----------------------------------------------------|-----------------------------------|
 | there          | anything                   | open it; foreign owner, epoch or members: refuse to start (both)                       |
-| corrupt        | anything                   | refuse to start                                    | kept aside; recovering            |
+| corrupt        | this node                  | refuse to start                                    | kept aside; recovering            |
+| corrupt        | nobody                     | refuse to start                                    | kept aside; empty                 |
 | missing        | nobody                     | birth: at the state files' marks, complete at once | empty: birth with the others      |
 | missing        | this node                  | refuse to start, `cmkms recover`                   | recovering                        |
 | missing        | another id                 | the id changed: refuse to start (both)                                                 |
@@ -28,7 +29,7 @@ from cometkms.limits import BIRTH_NONCE_BYTES, ROUND_MAX
 from cometkms.model import HRS, Row, Step, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.store import state_file
-from cometkms.store.files import write_atomically
+from cometkms.store.files import Disk, write_atomically
 from cometkms.store.promise_store import (
     STORE_NAME,
     CorruptStoreError,
@@ -85,13 +86,13 @@ class OpenedNode:
     warnings: tuple[str, ...]
 
 
-def open_node(files: NodeFiles, core: Core) -> OpenedNode:
-    """See the table. Every state file is read before anything is written.
+def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedNode:
+    """See the table. Every state file is read before anything is written. `disk`: the store's system calls.
 
     Raises: StateError with the cure; BusyError; StoreFailure.
     """
     from_files = [_load_state(chain, core) for chain in files.chains]
-    store, told = _open_or_bear(files, from_files)
+    store, told = _open_or_bear(files, from_files, disk)
     try:
         _check_header(store, files)
         warnings: list[str] = list(told)
@@ -122,17 +123,23 @@ def _load_state(chain: ChainFiles, core: Core) -> Watermark:
     return mark
 
 
-def _open_or_bear(files: NodeFiles, from_files: list[Watermark]) -> tuple[PromiseStore, tuple[str, ...]]:
+def _open_or_bear(
+    files: NodeFiles, from_files: list[Watermark], disk: Disk | None
+) -> tuple[PromiseStore, tuple[str, ...]]:
     """The open store, and what the operator should know of how it came to be."""
     if files.store_path.exists():
         try:
-            return PromiseStore.open(files.store_path), ()
+            return PromiseStore.open(files.store_path, disk), ()
         except CorruptStoreError as error:
             if files.alone:
                 raise
             known = readable_marks(files.store_path)
             kept = _set_aside(files.store_path)
-            store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), known)
+            if files.node_id not in read_born(files):  # it never promised: it begins again
+                return _make(files, from_files, NodeState.EMPTY, _FIRST_EPOCH, known, disk), (
+                    f"{error}. It is kept as {kept}",
+                )
+            store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), known, disk)
             return store, (
                 f"{error}. It is kept as {kept}; this node reads what it must not forget from all the others",
             )
@@ -144,7 +151,7 @@ def _open_or_bear(files: NodeFiles, from_files: list[Watermark]) -> tuple[Promis
                 "lost, so it does not sign. Cure: put the store back if it is somewhere; else read the chain's head height from two nodes "
                 "you trust and run `cmkms recover --min-height HEIGHT` with a height above it"
             )
-        store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), [])
+        store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), [], disk)
         return store, ("what this node promised is lost: it reads it from all the others before it promises again",)
     if born:
         names = ", ".join(repr(one) for one in born)
@@ -153,7 +160,7 @@ def _open_or_bear(files: NodeFiles, from_files: list[Watermark]) -> tuple[Promis
             "host's name); a second node needs a home of its own"
         )
     state = NodeState.COMPLETE if files.alone else NodeState.EMPTY
-    return _make(files, from_files, state, _FIRST_EPOCH, []), ()
+    return _make(files, from_files, state, _FIRST_EPOCH, [], disk), ()
 
 
 def _make(
@@ -162,6 +169,7 @@ def _make(
     state: NodeState,
     epoch: int,
     known: list[tuple[Row, Watermark]],
+    disk: Disk | None,
 ) -> PromiseStore:
     """A new store at the state files' marks, or higher ones that are `known`."""
     files.store_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -171,7 +179,7 @@ def _make(
     for chain, in_file in zip(files.chains, from_files, strict=True):
         rows.append((chain.row, max(in_file, left.pop(chain.row, in_file), key=lambda mark: mark.hrs)))
     return PromiseStore.create(
-        files.store_path, header, [*rows, *left.items()], opened=state is not NodeState.RECOVERING
+        files.store_path, header, [*rows, *left.items()], disk, opened=state is not NodeState.RECOVERING
     )
 
 
