@@ -90,7 +90,7 @@ def store_row() -> dict[str, object]:
     """One promise on this disk: the same code for both cores."""
     row = Row(b"k" * 32, CHAIN)
     with tempfile.TemporaryDirectory(dir=os.environ.get("CMKMS_BENCH_DIR", ".")) as name:
-        header = Header("n", 1, ("n",), NodeState.COMPLETE, bytes(16))
+        header = Header("n", 1, ("n",), NodeState.COMPLETE, bytes(8))
         store = PromiseStore.create(Path(name) / "promises", header, [(row, Watermark())])
         times = []
         for height in range(1, 1001):

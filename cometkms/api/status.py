@@ -143,10 +143,10 @@ def find_trouble(sections: Sections, beat_ages_s: Mapping[str, float | None]) ->
         elif name in beat_ages_s and (late := _late(beat_ages_s[name])):
             trouble.append(f"{name} {late}")
     trouble.extend(f"{name} has not reported yet" for name in ESSENTIAL if sections[name] is None)
-    state = sections["state"] or {}
-    if why := state.get("why", ""):
+    told = sections["state"]
+    if told is not None and (why := told.get("why", "")):
         trouble.append(why)
-    elif state and not state.get("leader_id"):
+    elif told is not None and not told.get("leader_id"):
         trouble.append("no node leads: there is no majority, or it is being elected")
     return trouble
 

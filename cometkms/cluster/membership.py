@@ -162,9 +162,10 @@ class Membership:
         return self._lives.get(member)
 
     def _names(self, names: list[str]) -> str:
-        return ", ".join(
-            name if name in self._connected else f"{name} (not connected)" for name in sorted(names)
-        ) or "nobody"
+        return (
+            ", ".join(name if name in self._connected else f"{name} (not connected)" for name in sorted(names))
+            or "nobody"
+        )
 
     def _unread(self) -> list[str]:
         read = self._reading.answers if self._reading is not None else {}
@@ -178,7 +179,11 @@ class Membership:
         found = []
         for number, row in enumerate(self._store.rows):
             mark, signed = self._store.mark(number), self._ports.known_signed(number)
-            if signed.signature and signed.hrs >= mark.hrs and (signed.hrs > mark.hrs or signed.sign_bytes == mark.sign_bytes):
+            if (
+                signed.signature
+                and signed.hrs >= mark.hrs
+                and (signed.hrs > mark.hrs or signed.sign_bytes == mark.sign_bytes)
+            ):
                 mark = signed
             found.append(RowMark(row, mark, self._store.opened(number)))
         return tuple(found)

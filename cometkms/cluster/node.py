@@ -387,7 +387,7 @@ class ClusterNode:
         known.nonce, known.address = hello.nonce, address
         rows = frozenset(hello.rows)
         mine = frozenset(self._store.rows[row] for row in self._rows)
-        if rows != mine and rows != known.rows:
+        if rows not in (mine, known.rows):
             self._log.warning(
                 "chains or keys differ",
                 member=member,
@@ -405,7 +405,9 @@ class ClusterNode:
     def _judge_hello(self, member: str, hello: Hello, known: _Member) -> str | None:
         identity = self.identity
         if hello.protocol != PEER_PROTOCOL_VERSION:
-            return f"peer protocol {hello.protocol} of {hello.version} here meets {PEER_PROTOCOL_VERSION} of {__version__}"
+            return (
+                f"peer protocol {hello.protocol} of {hello.version} here meets {PEER_PROTOCOL_VERSION} of {__version__}"
+            )
         if hello.node != member:
             return f"a node that calls itself {hello.node!r} has the identity of {member!r}"
         if hello.nonce == self._nonce:

@@ -47,7 +47,9 @@ def _read_cluster_key(path: Path) -> bytes:
     except ValueError:
         secret = b""
     if len(secret) != SECRET_BYTES:
-        raise KeyFileError(f"{path} must hold {2 * SECRET_BYTES} hex digits; cure: openssl rand -hex 32 > {path}, the same on every node")
+        raise KeyFileError(
+            f"{path} must hold {2 * SECRET_BYTES} hex digits; cure: openssl rand -hex 32 > {path}, the same on every node"
+        )
     return secret
 
 

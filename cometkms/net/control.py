@@ -95,9 +95,7 @@ class ControlServer:
             connection, _ = self._socket.accept()
         except OSError:
             return
-        _, uid, _ = _CREDENTIALS.unpack(
-            connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        )
+        _, uid, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
         if uid not in (0, os.getuid()) or len(self._tasks) >= _CONNECTIONS_MAX:
             self._log.warning("control connection refused", uid=uid, open=len(self._tasks))
             connection.close()
@@ -153,7 +151,9 @@ def ask(path: Path, request: dict[str, Any], timeout_s: float = _TIMEOUT_S) -> d
                 received += part
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR):
-            raise OperatorError(f"no node runs at {path.parent}; cure: start it there, or give --home and --id of the one that runs") from error
+            raise OperatorError(
+                f"no node runs at {path.parent}; cure: start it there, or give --home and --id of the one that runs"
+            ) from error
         why = "it did not answer in time" if isinstance(error, TimeoutError) else str(error.strerror)
         raise OperatorError(f"{path}: {why}") from error
     try:

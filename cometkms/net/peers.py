@@ -235,9 +235,7 @@ class PeerNetwork:
     def _bind(self) -> None:
         host = self._listen.host or None
         try:
-            found = socket.getaddrinfo(
-                host, self._listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )
+            found = socket.getaddrinfo(host, self._listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         except OSError as error:
             raise BusyError(f"raft_addr {self._listen.host!r} has no address: {error.strerror}") from error
         for family, kind, protocol, _, address in found:

@@ -29,7 +29,9 @@ def run(settings: Settings, log: Log) -> int:
     try:
         files = _node_files(settings)
         core = cores.load()
-        chains = [(chain.row.public_key, one.key_file) for chain, one in zip(files.chains, settings.chains, strict=True)]
+        chains = [
+            (chain.row.public_key, one.key_file) for chain, one in zip(files.chains, settings.chains, strict=True)
+        ]
         secret = b"" if files.alone else cluster_secret(settings.home, chains, core)
         ensure_identity(settings.home)
         _say_hello(settings, core_name, log)
@@ -81,7 +83,9 @@ def _say_hello(settings: Settings, core_name: str, log: Log) -> None:
         log.warning(
             "an even number of nodes",
             members=members,
-            what="losing one of two stops signing" if members == 2 else f"{members} nodes bear no more losses than {members - 1}",
+            what="losing one of two stops signing"
+            if members == 2
+            else f"{members} nodes bear no more losses than {members - 1}",
             cure="three or five nodes",
         )
     if settings.allow_unsafe:

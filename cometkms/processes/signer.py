@@ -81,8 +81,9 @@ class _Signer:
         self._log = log
         self._published: object = None
         self._waking: asyncio.TimerHandle | None = None
-        # Other chains' requests would wait, and on one core the state process would.
-        self._may_spin = len(chains) == 1 and len(os.sched_getaffinity(0)) > 1
+        # Other chains' requests would wait; on one core the state process would, and on few cores the members beside it.
+        alone = len({peer.id for peer in parts.settings.peers}) <= 1
+        self._may_spin = alone and len(chains) == 1 and len(os.sched_getaffinity(0)) > 1
         self._nonce = secrets.randbits(64)
         self._loop = asyncio.get_running_loop()
         self._leased = False

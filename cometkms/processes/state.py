@@ -81,9 +81,7 @@ class _State:
         self._published: dict[str, object] | None = None
         self._kicked = False
         members = parts.files.members
-        self._keys = (
-            {name: node_identity(parts.secret, name).public_key for name in members} if parts.secret else {}
-        )
+        self._keys = {name: node_identity(parts.secret, name).public_key for name in members} if parts.secret else {}
         epoch = opened.store.header.epoch
         identity = Identity(settings.id, epoch, members, cluster_digest(epoch, self._keys))
         self._files = StateFiles(
@@ -371,5 +369,3 @@ def _last_sign_state(signed: Watermark) -> dict[str, object]:
     if signed.sign_bytes:
         document["signbytes"] = signed.sign_bytes.hex().upper()
     return document
-
-

@@ -31,7 +31,7 @@ from cometkms.errors import CometKMSError, InvariantError, StoreFailure
 from cometkms.ipc.board import Board
 from cometkms.ipc.prctl import die_with_parent, set_name
 from cometkms.limits import HUNG_AFTER_S, RESTART_MAX_S, RESTART_MIN_S, RESTART_RESET_AFTER_S, STOP_TIMEOUT_S
-from cometkms.processes.child import FAILED, READY, HAND_OVER_SIGNAL, STOP_SIGNAL, ChildContext
+from cometkms.processes.child import FAILED, HAND_OVER_SIGNAL, READY, STOP_SIGNAL, ChildContext
 from cometkms.rules.restart import next_delay_s
 
 _SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})

@@ -29,9 +29,7 @@ class Store(Protocol):
 class Acceptor:
     """Promises for the configured rows of one node."""
 
-    def __init__(
-        self, store: Store, rows: Sequence[int], *, parse_sign_bytes: Callable[[bytes], SignBytes]
-    ) -> None:
+    def __init__(self, store: Store, rows: Sequence[int], *, parse_sign_bytes: Callable[[bytes], SignBytes]) -> None:
         """`rows`: the store's numbers of the rows that are configured here; nothing is promised in others."""
         self._store = store
         self._parse = parse_sign_bytes

@@ -80,7 +80,9 @@ class RaftFilter:
         if kind == "next_node_idx":
             message = {**message, "x_term": term}
             if message["success"] and self._in_snapshot:
-                message["next_node_idx"] = self._journal[1][1] + 1  # a tail that was kept is not verified against this leader
+                message["next_node_idx"] = (
+                    self._journal[1][1] + 1
+                )  # a tail that was kept is not verified against this leader
             if message["success"] and self.mute:
                 message["success"] = False
             elif message["success"]:
@@ -188,11 +190,23 @@ class RaftFilter:
         if not rest:
             commit_index = min(message["commit_index"], before)
             if before == journal[-1][1]:
-                return {**beat, "commit_index": commit_index, "prevLogIdx": before, "prevLogTerm": before_term, "entries": []}, []
+                return {
+                    **beat,
+                    "commit_index": commit_index,
+                    "prevLogIdx": before,
+                    "prevLogTerm": before_term,
+                    "entries": [],
+                }, []
             # The log is longer than this message covers: its effect is a heartbeat's, and what it verified is acked here.
             if not self.mute:
                 self._verified[term] = max(self._verified.get(term, 0), before)
-            ack = {"type": "next_node_idx", "next_node_idx": before + 1, "reset": False, "success": not self.mute, "x_term": term}
+            ack = {
+                "type": "next_node_idx",
+                "next_node_idx": before + 1,
+                "reset": False,
+                "success": not self.mute,
+                "x_term": term,
+            }
             return {**beat, "commit_index": max(commit, min(commit_index, before))}, [ack]
         if rest[0][1] <= commit:
             raise LogInvariantError(f"the leader overwrites {rest[0][1]}, and {commit} is committed")

@@ -125,7 +125,7 @@ class RaftLog:
         Raises: StoreFailure.
         """
         self.rng = rng
-        self.journal = Journal(journal, disk)
+        self.journal: Journal = Journal(journal, disk)
         self.fsm: dict[bytes, Watermark] = {}
         self._me = me
         self._others = tuple(name for name in members if name != me)

@@ -34,7 +34,9 @@ _GLOBALS: Final = (
 )
 
 if VERSION != PINNED:
-    raise ImportError(f"pysyncobj {PINNED} is needed exactly, and {VERSION} is installed; cure: pip install pysyncobj=={PINNED}")
+    raise ImportError(
+        f"pysyncobj {PINNED} is needed exactly, and {VERSION} is installed; cure: pip install pysyncobj=={PINNED}"
+    )
 for _name in _GLOBALS:
     if not hasattr(library, _name):
         raise ImportError(f"pysyncobj.syncobj has no {_name}: it is not the {PINNED} that was audited")
@@ -56,6 +58,10 @@ def working_for(log: "RaftLog") -> "Iterator[None]":
     """Every call into the library is made inside."""
     running.log = log
     yield
+
+
+def _clock() -> float:
+    return running.log.library_clock()
 
 
 class _Random:
@@ -117,10 +123,20 @@ class _Snapshots:
 
 library.createJournal = lambda _file: running.log.journal
 library.createPoller = lambda _kind: _NoPoller()
-library.monotonicTime = lambda: running.log.library_clock()
+library.monotonicTime = _clock
 library.random = _Random()
 library.pickle = _NoPickle
 library.Serializer = _Snapshots
 library.PIPE_NOTIFIER_ENABLED = False
 
-__all__ = ["FAIL_REASON", "Node", "SyncObj", "SyncObjConf", "Transport", "pysyncobj", "replicated", "running", "working_for"]
+__all__ = [
+    "FAIL_REASON",
+    "Node",
+    "SyncObj",
+    "SyncObjConf",
+    "Transport",
+    "pysyncobj",
+    "replicated",
+    "running",
+    "working_for",
+]

@@ -1,5 +1,6 @@
 """Raft's messages between nodes: bytes to the library's dicts and back. Strict: whatever does not fit is a ProtocolError."""
 
+from itertools import pairwise
 from typing import Any, Final
 
 import msgpack
@@ -74,7 +75,9 @@ def _fits(value: Any, wanted: str, given: bool) -> bool:
         case "bool":
             return type(value) is bool
         case "entries":
-            return type(value) is tuple and len(value) <= _ENTRIES_MAX and all(map(is_entry, value)) and _in_order(value)
+            return (
+                type(value) is tuple and len(value) <= _ENTRIES_MAX and all(map(is_entry, value)) and _in_order(value)
+            )
         case _:
             return (
                 type(value) is tuple
@@ -86,7 +89,7 @@ def _fits(value: Any, wanted: str, given: bool) -> bool:
 
 
 def _in_order(entries: tuple[Any, ...]) -> bool:
-    return all(b[1] == a[1] + 1 and b[2] >= a[2] for a, b in zip(entries, entries[1:], strict=False))
+    return all(b[1] == a[1] + 1 and b[2] >= a[2] for a, b in pairwise(entries))
 
 
 def is_entry(untrusted: Any) -> bool:

@@ -69,9 +69,7 @@ def choose(
     still_open = sum(view.stand is Stand.OPEN for view in views)
     holders = {requested: 0}
     for view in views:
-        if view.stand is Stand.HOLDS and (
-            view.sign_bytes in holders or same_but_timestamp(requested, view.sign_bytes)
-        ):
+        if view.stand is Stand.HOLDS and (view.sign_bytes in holders or same_but_timestamp(requested, view.sign_bytes)):
             holders[view.sign_bytes] = holders.get(view.sign_bytes, 0) + 1
     reachable = [one for one, count in holders.items() if count + still_open >= quorum]
     if mine.stand is Stand.HOLDS and mine.sign_bytes in reachable:

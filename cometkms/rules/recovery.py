@@ -37,9 +37,7 @@ def may_end(members: int, answers: Mapping[str, Answer]) -> bool:
     if members < 2 or len(answers) < members - 1:
         return False
     real = [one.order for one in answers.values() if one.real]
-    return all(
-        one.real or sum(order > one.order for order in real) >= members - quorum + 1 for one in answers.values()
-    )
+    return all(one.real or sum(order > one.order for order in real) >= members - quorum + 1 for one in answers.values())
 
 
 def agreed_mark(

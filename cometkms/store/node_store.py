@@ -26,13 +26,13 @@ from cometkms.errors import StateError
 from cometkms.interface import Core
 from cometkms.limits import BIRTH_NONCE_BYTES, ROUND_MAX
 from cometkms.model import HRS, Row, Step, Watermark
+from cometkms.rules.birth import NodeState
 from cometkms.store import state_file
 from cometkms.store.files import write_atomically
 from cometkms.store.promise_store import (
     STORE_NAME,
     CorruptStoreError,
     Header,
-    NodeState,
     PromiseStore,
     corrupt,
     readable_marks,
@@ -62,9 +62,7 @@ class NodeFiles:
     @staticmethod
     def at(home: Path, node_id: str, chains: tuple[ChainFiles, ...], members: tuple[str, ...] = ()) -> "NodeFiles":
         """The layout of a home. No members: one node alone."""
-        return NodeFiles(
-            node_id, home / "data" / node_id / STORE_NAME, chains, tuple(sorted({node_id, *members}))
-        )
+        return NodeFiles(node_id, home / "data" / node_id / STORE_NAME, chains, tuple(sorted({node_id, *members})))
 
     @property
     def alone(self) -> bool:
@@ -135,7 +133,9 @@ def _open_or_bear(files: NodeFiles, from_files: list[Watermark]) -> tuple[Promis
             known = readable_marks(files.store_path)
             kept = _set_aside(files.store_path)
             store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), known)
-            return store, (f"{error}. It is kept as {kept}; this node reads what it must not forget from all the others",)
+            return store, (
+                f"{error}. It is kept as {kept}; this node reads what it must not forget from all the others",
+            )
     born = read_born(files)
     if files.node_id in born:
         if files.alone:

@@ -293,9 +293,7 @@ class PromiseStore:
         Raises: InvariantError if the mark would fall or held bytes be replaced; StoreFailure (the store is then dead).
         """
         old = self._records[number]
-        if mark.hrs < old.mark.hrs or (
-            mark.hrs == old.mark.hrs and mark.sign_bytes not in (old.mark.sign_bytes, b"")
-        ):
+        if mark.hrs < old.mark.hrs or (mark.hrs == old.mark.hrs and mark.sign_bytes not in (old.mark.sign_bytes, b"")):
             raise InvariantError(f"a mark never falls: {old.mark} is held, {mark} was to be written")
         self._write_record(number, replace(old, mark=mark, count=old.count + 1))
 

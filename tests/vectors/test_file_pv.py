@@ -10,6 +10,7 @@ from cometkms.interface import Core, KeySlot, Session
 from cometkms.limits import HEIGHT_MAX
 from cometkms.model import Dialect, Message, Reason, Refusal, Request, Row, Watermark
 from cometkms.promises.acceptor import Acceptor
+from cometkms.promises.proposer import Permit, Proposer
 from cometkms.rules.sign import Repeat, decide
 from cometkms.store import state_file
 from cometkms.store.promise_store import Header, NodeState, PromiseStore
@@ -32,12 +33,15 @@ class Walker:
         self.core, self.dialect, self.chain_id = core, dialect, chain_id
         self.slot: KeySlot = core.key_slot(bytearray(key["priv_key"]["value"].encode()), chain_id)
         row = Row(self.slot.public_key, chain_id)
-        header = Header("n", 1, ("n",), NodeState.COMPLETE, bytes(16))
+        header = Header("n", 1, ("n",), NodeState.COMPLETE, bytes(8))
         self.store = PromiseStore.create(path, header, [(row, Watermark())])
-        self.acceptor = Acceptor(
-            self.store,
-            (chain_id,),
-            parse_sign_bytes=core.parse_sign_bytes,
+        self.proposer = Proposer(
+            row=0,
+            public_key=row.public_key,
+            me="n",
+            others=(),
+            acceptor=Acceptor(self.store, (0,), parse_sign_bytes=core.parse_sign_bytes),
+            ask=lambda *_: None,
             same_but_timestamp=core.same_but_timestamp,
         )
         self.signed = Watermark()
@@ -63,8 +67,8 @@ class Walker:
             return session.answer_error(int(outcome.reason), outcome.text), outcome.reason
         if isinstance(outcome, Repeat):
             return session.answer_repeat(self.slot, outcome.sign_bytes, outcome.signature), Reason.NONE
-        permit = self.acceptor.reserve(0, request.hrs, request.sign_bytes)
-        assert not isinstance(permit, Refusal), permit
+        permit = self.proposer.propose(request.hrs, request.sign_bytes)
+        assert isinstance(permit, Permit), permit
         signature, answer = session.answer_sign(self.slot, permit.sign_bytes)
         self.signed = Watermark(request.hrs, permit.sign_bytes, signature)
         return answer, Reason.NONE

@@ -1,71 +1,86 @@
-"""The acceptor: no permit without a durable mark, and only for what is held."""
+"""The acceptor: no promise without a durable mark, and only for exactly what is held."""
 
 import pytest
 
 from cometkms.errors import ProtocolError, StoreFailure
 from cometkms.interface import Core
-from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Refusal, Request, Timestamp, Vote, Watermark
-from cometkms.promises.acceptor import Acceptor, Permit
-
-
-class Store:
-    """Counts its writes; fails on demand."""
-
-    def __init__(self) -> None:
-        self.held, self.writes, self.fail = Watermark(), 0, False
-
-    def mark(self, number: int) -> Watermark:
-        return self.held
-
-    def write_mark(self, number: int, mark: Watermark) -> None:
-        if self.fail:
-            raise StoreFailure("disk")
-        self.writes += 1
-        self.held = mark
+from cometkms.model import HRS, Reason, Refusal, Row, Watermark
+from cometkms.promises.acceptor import Acceptor
+from tests.unit.promises.doubles import KEY, MemoryStore, request
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
+def store() -> MemoryStore:
+    return MemoryStore()
 
 
 @pytest.fixture
-def acceptor(core: Core, store: Store) -> Acceptor:
-    return Acceptor(store, ("c",), parse_sign_bytes=core.parse_sign_bytes, same_but_timestamp=core.same_but_timestamp)
+def acceptor(core: Core, store: MemoryStore) -> Acceptor:
+    return Acceptor(store, (0,), parse_sign_bytes=core.parse_sign_bytes)
 
 
-def request(core: Core, chain: str = "c", block: bytes = b"a", second: int = 0, height: int = 5) -> Request:
-    vote = Vote(2, height, 0, BlockID(block * 32, 1, b"p" * 32), Timestamp(1_700_000_000 + second, 0))
-    return core.check_request(Dialect.PROTO, chain, Message(Kind.SIGN_VOTE_REQUEST, chain, vote=vote))
-
-
-def test_a_permit_follows_the_write(core: Core, store: Store, acceptor: Acceptor) -> None:
+def test_a_promise_is_written_before_it_is_given(core: Core, store: MemoryStore, acceptor: Acceptor) -> None:
     asked = request(core)
-    assert acceptor.reserve(0, asked.hrs, asked.sign_bytes) == Permit(0, asked.hrs, asked.sign_bytes)
+    assert acceptor.promise(0, asked.hrs, asked.sign_bytes) is None
     assert (store.writes, store.held) == (1, Watermark(asked.hrs, asked.sign_bytes))
-
-
-def test_a_failed_write_is_no_permit(core: Core, store: Store, acceptor: Acceptor) -> None:
-    store.fail, asked = True, request(core)
-    with pytest.raises(StoreFailure):
-        acceptor.reserve(0, asked.hrs, asked.sign_bytes)
-    assert store.held == Watermark()
-
-
-def test_a_repeat_gets_the_held_bytes_and_another_block_nothing(core: Core, store: Store, acceptor: Acceptor) -> None:
-    held, later, other = request(core), request(core, second=9), request(core, block=b"b")
-    acceptor.reserve(0, held.hrs, held.sign_bytes)
-    assert acceptor.reserve(0, later.hrs, later.sign_bytes) == Permit(0, held.hrs, held.sign_bytes)
-    refused = acceptor.reserve(0, other.hrs, other.sign_bytes)
-    assert isinstance(refused, Refusal)
-    assert refused.reason is Reason.CONFLICT
+    assert acceptor.promise(0, asked.hrs, asked.sign_bytes) is None
     assert store.writes == 1
 
 
-def test_bytes_that_name_another_place_or_chain_are_refused(core: Core, store: Store, acceptor: Acceptor) -> None:
-    asked, foreign = request(core), request(core, chain="other")
-    for hrs, sign_bytes in ((HRS(9, 0, 3), asked.sign_bytes), (foreign.hrs, foreign.sign_bytes)):
-        assert isinstance(acceptor.reserve(0, hrs, sign_bytes), Refusal)
+def test_a_failed_write_is_no_promise(core: Core, store: MemoryStore, acceptor: Acceptor) -> None:
+    store.fail, asked = True, request(core)
+    with pytest.raises(StoreFailure):
+        acceptor.promise(0, asked.hrs, asked.sign_bytes)
+    assert store.held == Watermark()
+
+
+@pytest.mark.parametrize("other", [{"second": 9}, {"block": b"b"}])
+def test_held_bytes_are_write_once(core: Core, store: MemoryStore, acceptor: Acceptor, other: dict) -> None:
+    held, later = request(core), request(core, **other)
+    acceptor.promise(0, held.hrs, held.sign_bytes)
+    refused = acceptor.promise(0, later.hrs, later.sign_bytes)
+    assert isinstance(refused, Refusal)
+    assert refused.reason is Reason.CONFLICT
+    assert store.held.sign_bytes == held.sign_bytes
+
+
+def test_the_bytes_themselves_name_row_and_place(core: Core, acceptor: Acceptor) -> None:
+    asked = request(core)
+    assert acceptor.locate(KEY, asked.sign_bytes) == (0, asked.hrs)
+    for key, sign_bytes in ((KEY, request(core, chain="other").sign_bytes), (b"x" * 32, asked.sign_bytes)):
+        outcome = acceptor.locate(key, sign_bytes)
+        assert isinstance(outcome, Refusal)
+        assert outcome.reason is Reason.UNKNOWN_ROW
     with pytest.raises(ProtocolError):
-        acceptor.reserve(0, asked.hrs, b"not canonical")
+        acceptor.locate(KEY, b"not canonical")
+
+
+def test_a_row_that_is_not_opened_promises_nothing(core: Core, store: MemoryStore, acceptor: Acceptor) -> None:
+    store.is_open, asked = False, request(core)
+    outcome = acceptor.promise(0, asked.hrs, asked.sign_bytes)
+    assert isinstance(outcome, Refusal)
+    assert outcome.reason is Reason.UNKNOWN_ROW
+
+
+def test_a_verified_signature_vetoes_what_it_contradicts_and_permits_nothing(
+    core: Core, store: MemoryStore, acceptor: Acceptor
+) -> None:
+    signed = request(core, height=7)
+    acceptor.on_signed(0, Watermark(signed.hrs, signed.sign_bytes, b"s" * 64))
+    for asked, reason in (
+        (request(core, height=6), Reason.HEIGHT_REGRESSION),
+        (request(core, height=7, block=b"b"), Reason.CONFLICT),
+    ):
+        outcome = acceptor.promise(0, asked.hrs, asked.sign_bytes)
+        assert isinstance(outcome, Refusal)
+        assert outcome.reason is reason
     assert store.writes == 0
+    assert acceptor.promise(0, signed.hrs, signed.sign_bytes) is None
+    assert store.writes == 1
+
+
+def test_rows_that_are_not_configured_are_not_promised_in(core: Core) -> None:
+    store = MemoryStore(rows=(Row(KEY, "c"), Row(KEY, "d")))
+    acceptor = Acceptor(store, (0,), parse_sign_bytes=core.parse_sign_bytes)
+    assert isinstance(acceptor.locate(KEY, request(core, chain="d").sign_bytes), Refusal)
+    assert acceptor.mark(0) == Watermark(HRS(0, 0, 0))

@@ -76,18 +76,20 @@ def test_a_senseless_request_keeps_its_reason(core: Core) -> None:
 
 
 def promise(core: Core, mark: Watermark, asked: Request) -> Accept | Refusal:
-    return decide_promise(mark, asked.hrs, asked.sign_bytes, same_but_timestamp=core.same_but_timestamp)
+    return decide_promise(mark, asked.hrs, asked.sign_bytes)
 
 
 def test_a_promise_above_the_mark_is_written(core: Core) -> None:
     asked = request(core, height=11)
-    assert promise(core, signed(core), asked) == Accept(asked.sign_bytes, write=True)
+    assert promise(core, signed(core), asked) == Accept(write=True)
 
 
-@pytest.mark.parametrize("second", [0, 7])
-def test_held_bytes_are_write_once_and_answered_again(core: Core, second: int) -> None:
+def test_held_bytes_are_accepted_again_and_others_never_not_even_with_another_timestamp(core: Core) -> None:
     mark = signed(core)
-    assert promise(core, mark, request(core, second=second)) == Accept(mark.sign_bytes, write=False)
+    assert promise(core, mark, request(core)) == Accept(write=False)
+    refused = promise(core, mark, request(core, second=7))
+    assert isinstance(refused, Refusal)
+    assert refused.reason is Reason.CONFLICT
 
 
 @pytest.mark.parametrize(

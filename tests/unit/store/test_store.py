@@ -22,7 +22,7 @@ CORE = native.load()
 KEY = SigningKey(bytes(range(32)))
 PUBLIC = bytes(KEY.verify_key)
 ROW = Row(PUBLIC, "chain-a")
-HEADER = Header("node0", 1, ("node0",), NodeState.COMPLETE, bytes(16))
+HEADER = Header("node0", 1, ("node0",), NodeState.COMPLETE, bytes(8))
 
 
 def mark_at(height: int, block: bytes = b"a", known: bool = True) -> Watermark:
@@ -204,7 +204,7 @@ def test_birth_opens_the_store_at_the_state_files_mark(tmp_path: Path) -> None:
     opened = open_node(node_at(tmp_path, mark_at(12)), CORE)
     assert opened.store.mark(0) == mark_at(12)
     assert opened.signed == (mark_at(12),)
-    assert json.loads((tmp_path / "priv" / "born.json").read_text()) == {"ids": ["node0"]}
+    assert json.loads((tmp_path / "priv" / "born.json").read_text()) == {"ids": ["node0"], "epoch": 1}
 
 
 def test_a_missing_state_file_is_refused_and_nothing_is_made(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_a_state_file_of_another_chain_is_refused(tmp_path: Path) -> None:
     files = node_at(tmp_path, mark_at(4))
     other = ChainFiles(Row(PUBLIC, "chain-b"), files.chains[0].state_path)
     with pytest.raises(StateError, match="chain-a"):
-        open_node(NodeFiles(files.node_id, files.store_path, (other,)), CORE)
+        open_node(NodeFiles(files.node_id, files.store_path, (other,), files.members), CORE)
 
 
 def test_a_home_that_was_born_and_lost_its_store_is_refused(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_another_id_in_a_born_home_and_a_copied_store_are_refused(tmp_path: Path
     open_node(files, CORE).store.close()
     with pytest.raises(StateError, match="belongs to node 'node0'"):
         open_node(node_at(tmp_path, node_id="node1"), CORE)
-    other = NodeFiles("node1", files.store_path, files.chains)
+    other = NodeFiles("node1", files.store_path, files.chains, ("node1",))
     with pytest.raises(StateError, match="--id node0"):
         open_node(other, CORE)
 
@@ -260,7 +260,7 @@ def test_another_id_in_a_born_home_and_a_copied_store_are_refused(tmp_path: Path
 def test_a_store_of_other_members_is_refused(tmp_path: Path) -> None:
     files = node_at(tmp_path)
     files.store_path.parent.mkdir(parents=True)
-    header = Header("node0", 1, ("node0", "node1", "node2"), NodeState.COMPLETE, bytes(16))
+    header = Header("node0", 1, ("node0", "node1", "node2"), NodeState.COMPLETE, bytes(8))
     PromiseStore.create(files.store_path, header, [(ROW, Watermark())]).close()
     with pytest.raises(StateError, match="node0, node1, node2"):
         open_node(files, CORE)
@@ -303,7 +303,9 @@ def test_a_new_chain_gets_a_row_at_its_files_mark(tmp_path: Path) -> None:
     open_node(files, CORE).store.close()
     path = tmp_path / "priv" / "other.json"
     state_file.save(path, Watermark(HRS(77, 0, 1)))
-    both = NodeFiles(files.node_id, files.store_path, (ChainFiles(Row(PUBLIC, "chain-b"), path), *files.chains))
+    both = NodeFiles(
+        files.node_id, files.store_path, (ChainFiles(Row(PUBLIC, "chain-b"), path), *files.chains), files.members
+    )
     opened = open_node(both, CORE)
     assert opened.rows == (1, 0)
     assert opened.store.mark(1) == Watermark(HRS(77, 0, 1))
