@@ -5,7 +5,21 @@ import traceback
 
 import click
 
-from cometkms.cli import completion, demo, init, keys, recover, start, state, status, testnet, version
+from cometkms.cli import (
+    completion,
+    config_cmd,
+    demo,
+    init,
+    keys,
+    leader,
+    peers,
+    recover,
+    start,
+    state,
+    status,
+    testnet,
+    version,
+)
 from cometkms.cli.options import EXIT_CODES, home_option
 from cometkms.errors import CometKMSError
 
@@ -30,9 +44,12 @@ for _command in (
     testnet.command,
     start.command,
     status.command,
+    peers.command,
+    leader.command,
     keys.command,
     state.command,
     recover.command,
+    config_cmd.command,
     demo.command,
     version.command,
     completion.command,

@@ -7,13 +7,22 @@ import click
 @click.option(
     "--seconds", type=click.FloatRange(0), default=0, metavar="N", help="Stop after N seconds.  [default: Ctrl-C]"
 )
-def command(seconds: float) -> int:
-    """One node on throw-away keys signs for a built-in validator that verifies every signature. Leaves nothing behind.
+@click.option(
+    "--kill-every",
+    type=click.FloatRange(0, min_open=True),
+    metavar="S",
+    help="Kill the leader every S seconds, and start it again.  [default: at the key k]",
+)
+def command(seconds: float, kill_every: float | None) -> int:
+    """Three nodes on throw-away keys sign for a built-in validator that verifies every signature. Leaves nothing behind.
+
+    At a terminal: k kills the leader (kill -9), starts it again and shows how long signing stopped; t hands the leadership over; q quits.
 
     \b
-    Example:
-      cmkms demo --seconds 20
+    Examples:
+      cmkms demo
+      cmkms demo --seconds 20 --kill-every 5
     """
     from cometkms import demo
 
-    return demo.run(seconds or None)
+    return demo.run(seconds or None, kill_every)

@@ -72,7 +72,7 @@ def load_home(chain_id: str | None = None, node_id: str | None = None) -> Settin
         if has_tables:
             raise
         filled = Flags(id=node_id, chain_id=chain_id or UNSET_CHAIN, validator_addr=("tcp://127.0.0.1:1",))
-        return load_settings(home, filled, {})
+        return load_settings(home, filled)
 
 
 def one_chain(settings: Settings, chain_id: str | None) -> Chain:

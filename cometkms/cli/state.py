@@ -23,7 +23,7 @@ def files_of(settings: Settings) -> NodeFiles:
     chains = tuple(
         ChainFiles(Row(load_public_key(chain.key_file), chain.id), chain.state_file) for chain in settings.chains
     )
-    return NodeFiles.at(settings.home, settings.id, chains)
+    return NodeFiles.at(settings.home, settings.id, chains, tuple(peer.id for peer in settings.peers))
 
 
 @click.group("state")

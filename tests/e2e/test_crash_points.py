@@ -105,7 +105,7 @@ def test_a_disk_that_fails_gets_no_signature_and_no_second_chance(
     if how == "short":  # half a sector is a torn record: one node alone cannot know what stood there
         start = cmkms("start", "--home", str(node.home))
         assert (start.returncode, "cmkms recover" in start.stderr) == (5, True)
-        assert cmkms("recover", "--home", str(node.home), "--min-height", "9", "--confirm", "9").returncode == 0
+        assert cmkms("recover", "--home", str(node.home), "--min-height", "9", "--yes-height", "9").returncode == 0
     node.start()
     validator.connect()
     validator.must_sign(PRECOMMIT, 10, block="aa", second=1)

@@ -1,12 +1,14 @@
 """`cmkms demo` as a newcomer runs it: it shows, it stops, it fails when it must, and it leaves nothing behind."""
 
-import contextlib
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
+import termios
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -85,7 +87,7 @@ def test_it_shows_the_status_address_and_a_live_line_and_ends_after_its_seconds(
     demo = start_demo("--seconds", "3")
     url = demo.read_until("status: ").split()[-1]
     live = demo.read_until(r"^height \d+ ")
-    assert re.search(r"signatures verified .* p50 .* p99 .* demo leads", live)
+    assert re.search(r"signatures verified .* p50 .* p99 .* node[0-2] leads", live)
     with urllib.request.urlopen(url, timeout=PATIENCE_S) as status:
         assert b'"chain_id":"demo-1"' in status.read()
     assert demo.wait() == 0, demo.text
@@ -103,7 +105,7 @@ def test_a_signal_stops_it_cleanly_and_leaves_nothing_behind(
     demo = start_demo()
     demo.read_until(r"^height \d+ ")
     pids = demo.descendants()
-    assert len(pids) == 4
+    assert len(pids) == 3 * 4
     demo.process.send_signal(number)
     assert demo.wait() == 0, demo.text
     assert "all verified" in demo.text.splitlines()[-1]
@@ -117,7 +119,7 @@ def test_a_node_that_dies_fails_the_demo_and_its_log_is_shown(start_demo: Callab
     pids = demo.descendants()
     os.kill(pids[0], signal.SIGKILL)
     assert demo.wait() == 1
-    assert "Error: the node ended by itself" in demo.text
+    assert re.search(r"Error: node[0-2] ended by itself, exit code -9", demo.text)
     assert "cmkms starts" in demo.text
     until("the node's processes are gone", lambda: not any(alive(pid) for pid in pids))
     assert demo.left_behind() == []
@@ -144,23 +146,109 @@ def test_signing_that_stalls_fails_the_demo(start_demo: Callable[..., Demo]) -> 
     assert demo.left_behind() == []
 
 
-def test_on_a_terminal_the_line_is_rewritten_in_place(tmp_path: Path) -> None:
-    ours, theirs = pty.openpty()
-    try:
-        demo = subprocess.Popen(
-            [sys.executable, "-m", "cometkms", "demo", "--seconds", "2"],
-            stdin=subprocess.DEVNULL,
-            stdout=theirs,
+def test_the_leader_is_killed_on_time_and_comes_back_while_the_others_sign(start_demo: Callable[..., Demo]) -> None:
+    demo = start_demo("--seconds", "60", "--kill-every", "1.5")
+    killed = demo.read_until(r"was killed")
+    found = re.fullmatch(
+        r"(node[0-2]) led and was killed \(kill -9\): signing stopped for \d+ ms; (node[0-2]) leads now\n", killed
+    )
+    assert found is not None, killed
+    assert found[1] != found[2]
+    demo.read_until(rf"^{found[1]} is back")
+    demo.read_until(r"was killed")
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.wait() == 0, demo.text
+    assert re.search(r"^leader killed 2×: signing stopped for \d+, \d+ ms, at worst \d+ ms$", demo.text, re.M)
+    assert demo.left_behind() == []
+    assert "\x1b" not in demo.text
+
+
+class Terminal:
+    """A demo on a pseudo terminal, keys included."""
+
+    def __init__(self, directory: Path, *arguments: str, **variables: str) -> None:
+        self.ours, self.theirs = pty.openpty()
+        self.before = termios.tcgetattr(self.theirs)
+        self.shown = b""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "cometkms", "demo", *arguments],
+            stdin=self.theirs,
+            stdout=self.theirs,
             stderr=subprocess.STDOUT,
-            env=environment(TMPDIR=str(tmp_path)),
+            env=environment(TMPDIR=str(directory), **variables),
         )
-        os.close(theirs)
-        shown = b""
-        with contextlib.suppress(OSError):  # EIO: the other side is closed
-            while chunk := os.read(ours, 4096):
-                shown += chunk
-        assert demo.wait(timeout=PATIENCE_S) == 0
-    finally:
-        os.close(ours)
-    assert shown.count(b"\r\x1b[Kheight ") > 5
-    assert b"all verified" in shown.splitlines()[-1]
+
+    def press(self, key: str) -> None:
+        os.write(self.ours, key.encode())
+
+    def see(self, words: bytes) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while words not in self.shown:
+            assert time.monotonic() < deadline, self.text[-2000:]
+            self._read()
+
+    def wait(self) -> int:
+        while self.process.poll() is None:
+            self._read()
+        self._read()
+        return self.process.returncode
+
+    def _read(self) -> None:
+        """What is there, or comes within a moment."""
+        if select.select([self.ours], [], [], 0.1)[0]:
+            self.shown += os.read(self.ours, 65536)
+
+    @property
+    def text(self) -> str:
+        return self.shown.decode(errors="replace")
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self.ours)
+        os.close(self.theirs)
+
+
+@pytest.fixture
+def start_terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
+    terminals: list[Terminal] = []
+
+    def start(*arguments: str, **variables: str) -> Terminal:
+        terminals.append(Terminal(tmp_path, *arguments, **variables))
+        return terminals[-1]
+
+    yield start
+    for terminal in terminals:
+        terminal.close()
+
+
+def test_on_a_terminal_the_line_is_rewritten_in_place_and_keys_kill_hand_over_and_quit(
+    start_terminal: Callable[..., Terminal],
+) -> None:
+    terminal = start_terminal()
+    terminal.see(b"\r\x1b[Kheight 2")
+    terminal.press("x")  # no key of the demo's
+    terminal.press("k")
+    terminal.see(b"was killed (kill -9): signing stopped for")
+    terminal.see(b"is back")
+    terminal.press("t")
+    terminal.see(b"handed over: signing stopped for")
+    terminal.press("q")
+    assert terminal.wait() == 0, terminal.text
+    assert "all verified" in terminal.text.splitlines()[-1]
+    assert "\x1b[1m" in terminal.text
+    assert termios.tcgetattr(terminal.theirs) == terminal.before
+
+
+def test_a_second_kill_waits_until_all_three_are_there(start_terminal: Callable[..., Terminal]) -> None:
+    """Of three nodes two must stay."""
+    terminal = start_terminal(NO_COLOR="1")
+    terminal.see(b"\r\x1b[Kheight 2")
+    terminal.press("k")
+    terminal.see(b"was killed")
+    terminal.press("k")
+    terminal.see(b"is not back yet")
+    terminal.press("q")
+    assert terminal.wait() == 0, terminal.text
+    assert "\x1b[1m" not in terminal.text

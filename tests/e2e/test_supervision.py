@@ -146,9 +146,9 @@ def test_recovery_burns_and_signing_goes_on_above(
     validator.must_sign(PRECOMMIT, 7)
     assert node.stop() == 0
     node.store_path.unlink()
-    wrong = cmkms("recover", "--home", str(node.home), "--min-height", "20", "--confirm", "21")
+    wrong = cmkms("recover", "--home", str(node.home), "--min-height", "20", "--yes-height", "21")
     assert wrong.returncode == 5
-    done = cmkms("recover", "--home", str(node.home), "--min-height", "20", "--confirm", "20")
+    done = cmkms("recover", "--home", str(node.home), "--min-height", "20", "--yes-height", "20")
     assert done.returncode == 0, done.stderr
     node.start()
     validator.connect()

@@ -12,7 +12,21 @@ from cometkms.config.load import KEYS, variable_name
 from tests.e2e.node import cmkms
 
 ROOT = Path(__file__).resolve().parents[3]
-COMMANDS = ["init", "testnet", "start", "status", "keys", "state", "recover", "demo", "version", "completion"]
+COMMANDS = [
+    "init",
+    "testnet",
+    "start",
+    "status",
+    "peers",
+    "leader",
+    "config",
+    "keys",
+    "state",
+    "recover",
+    "demo",
+    "version",
+    "completion",
+]
 
 
 @pytest.fixture
@@ -34,7 +48,7 @@ def tree(path: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command: str) -> None:
     help_text = CliRunner().invoke(cli, [command, "--help"]).output
-    if command not in ("keys", "state"):
+    if command not in ("keys", "state", "leader", "config"):
         assert "Example" in help_text
     assert help_text.startswith("Usage: ")
 

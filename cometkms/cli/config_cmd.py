@@ -1,0 +1,79 @@
+"""`cmkms config`"""
+
+import json
+from typing import Any
+
+import click
+
+from cometkms import core as cores
+from cometkms.cli.options import UNSET_CHAIN, home_option, load_home
+from cometkms.cli.running import node_id_option
+from cometkms.cli.state import files_of
+from cometkms.config.schema import Settings
+from cometkms.keys.cluster import cluster_digest, cluster_secret, node_identity
+from cometkms.keys.validator_key import address_of
+from cometkms.store.node_store import read_epoch
+
+
+@click.group("config")
+def command() -> None:
+    """What this node's settings come to."""
+
+
+@command.command("digest")
+@home_option
+@node_id_option
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def digest(home: str | None, node_id: str | None, as_json: bool) -> None:  # noqa: ARG001
+    """What the nodes of a cluster must agree on. The output is the same on every node of a right configuration; no secrets are in it.
+
+    Reads files only: it works while the node runs, and before its first start. Nodes with different digests refuse each other;
+    different chains or keys are warned of, and the promises of one are refused by the other.
+
+    \b
+    Examples:
+      cmkms config digest
+      diff <(ssh a cmkms config digest) <(ssh b cmkms config digest)
+    """
+    found = agreement(load_home(node_id=node_id))
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    click.echo(f"digest   {found['digest']}")
+    click.echo(f"epoch    {found['epoch']}")
+    for member in found["members"]:
+        click.echo(f"member   {member['id']}  {member['addr'] or 'alone'}  identity {member['identity'] or 'none'}")
+    for chain in found["chains"]:
+        click.echo(f"chain    {chain['id']}  key {chain['address']}")
+    click.echo(f"ttl      {found['default_ttl_ms']} ms")
+    click.echo(f"strict   {'on' if found['strict_start'] else 'off'}")
+
+
+def agreement(settings: Settings) -> dict[str, Any]:
+    """Digest, epoch, members with their identity keys, chains with their keys' addresses, lease. Raises: KeyFileError, StateError."""
+    files = files_of(settings)
+    epoch = read_epoch(files)
+    keys: dict[str, bytes] = {}
+    if not files.alone:
+        core = cores.load()
+        key_files = [
+            (one.row.public_key, chain.key_file) for one, chain in zip(files.chains, settings.chains, strict=True)
+        ]
+        secret = cluster_secret(settings.home, key_files, core)
+        keys = {name: node_identity(secret, name).public_key for name in files.members}
+    addresses = {peer.id: str(peer.address) for peer in settings.peers}
+    return {
+        "digest": cluster_digest(epoch, keys).hex(),
+        "epoch": epoch,
+        "members": [
+            {"id": name, "addr": addresses.get(name, ""), "identity": keys[name].hex() if keys else ""}
+            for name in files.members
+        ],
+        "chains": [
+            {"id": one.row.chain_id, "address": address_of(one.row.public_key)}
+            for one in files.chains
+            if one.row.chain_id != UNSET_CHAIN
+        ],
+        "default_ttl_ms": round(settings.default_ttl_s * 1000),
+        "strict_start": settings.strict_start,
+    }

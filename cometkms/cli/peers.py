@@ -1,0 +1,73 @@
+"""`cmkms peers`"""
+
+import json
+import time
+from typing import Any
+
+import click
+
+from cometkms.cli.options import home_option
+from cometkms.cli.running import ask_node, node_id_option
+
+_HEADINGS = ("ID", "ADDRESS", "CONNECTION", "ROUND TRIP", "STATE", "PROMISED", "LAST CONTACT")
+
+
+@click.command("peers")
+@home_option
+@node_id_option
+@click.option("--json", "as_json", is_flag=True, help="The node's own JSON.")
+def command(home: str | None, node_id: str | None, as_json: bool) -> None:  # noqa: ARG001
+    """The cluster as this home's node sees it: every member's connection, state and promise position. The node must be running.
+
+    A star marks the leader. PROMISED is height/round/step, a chain each; of others it is what they last told.
+
+    \b
+    Examples:
+      cmkms peers
+      cmkms peers --home /var/lib/cmkms --json
+    """
+    answer = ask_node(node_id, {"op": "peers"})
+    if as_json:
+        click.echo(json.dumps({key: value for key, value in answer.items() if key != "ok"}, indent=2))
+        return
+    for line in table(answer, time.time()):
+        click.echo(line)
+
+
+def table(answer: dict[str, Any], now: float) -> list[str]:
+    """The answer for a person. `now`: UNIX seconds."""
+    leader = answer.get("leader_id")
+    members = answer.get("members", [])
+    rows = [_HEADINGS, *(_row(member, leader, now) for member in members)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines += [f"{member.get('id')}: {member['error']}" for member in members if member.get("error")]
+    lines.append(f"epoch {answer.get('epoch')}, digest {str(answer.get('digest'))[:16]}, term {answer.get('term')}")
+    if why := answer.get("why"):
+        lines.append(f"WARNING   {answer.get('node_id')}: {why}")
+    return lines
+
+
+def _row(member: dict[str, Any], leader: str | None, now: float) -> tuple[str, ...]:
+    me = bool(member.get("self"))
+    star = "*" if member.get("id") == leader else ""
+    connected = "connected" if member.get("connected") else member.get("connection") or "none"
+    marks = ", ".join(f"{one['height']}/{one['round']}/{one['step']}" for one in member.get("marks", []))
+    return (
+        f"{member.get('id')}{star}",
+        str(member.get("addr", "")),
+        "this node" if me else str(connected),
+        _round_trip(member.get("rtt_us")) if member.get("connected") else "-",
+        str(member.get("state") or "unknown"),
+        marks or "-",
+        "-" if me else _ago(member.get("last_contact"), now),
+    )
+
+
+def _round_trip(us: float | None) -> str:
+    return "-" if us is None else f"{us / 1000:.2f} ms"
+
+
+def _ago(at: float | None, now: float) -> str:
+    """0 and None: never. The wall clock may have been set back since."""
+    return f"{max(0.0, now - at):.1f} s ago" if at else "never"

@@ -1,0 +1,39 @@
+"""Ask the node that runs in this home, over its control socket."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from cometkms.cli.options import chosen_home, load_home
+from cometkms.errors import OperatorError
+from cometkms.net.control import ask
+
+SOCKET_NAME: Final = "control.sock"
+_TIMEOUT_S: Final = 5.0
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def node_id_option(function: F) -> F:
+    """--id, where the home's own settings do not tell."""
+    option = click.option("--id", "node_id", metavar="ID", default=None, help="Node id.  [default: the home's]")
+    return option(function)
+
+
+def ask_node(node_id: str | None, request: dict[str, Any]) -> dict[str, Any]:
+    """Its answer. Raises: OperatorError with the cure when no node runs here, or it says no."""
+    return ask(_socket_of(node_id), request, _TIMEOUT_S)
+
+
+def _socket_of(node_id: str | None) -> Path:
+    """data/<id>/control.sock. The id may have come from a flag of `cmkms start`: one socket alone in the home is the node's."""
+    data = chosen_home() / "data"
+    if node_id is not None:
+        return data / node_id / SOCKET_NAME
+    found = sorted(data.glob(f"*/{SOCKET_NAME}"))
+    if len(found) == 1:
+        return found[0]
+    if not data.is_dir():
+        raise OperatorError(f"{data} does not exist, so no node runs there; cure: --home DIR of the node that runs")
+    return data / load_home().id / SOCKET_NAME

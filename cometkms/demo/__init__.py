@@ -1,0 +1,62 @@
+"""`cmkms demo`: three nodes on throw-away keys and a stand-in validator that verifies every signature, live.
+
+The nodes are real `cmkms start`s in processes of their own; the stand-in runs here. A key (or a timer) kills the leader with
+SIGKILL, starts it again, and shows how long signing stopped. Nothing is left behind.
+
+    nodes      start, kill, restart, stop the nodes; ask who leads
+    show       the validator's heights, and what is done to the leader meanwhile
+    screen     the terminal: a live line, lasting lines, keys
+"""
+
+import asyncio
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO
+
+import uvloop
+
+from cometkms import core
+from cometkms.demo.nodes import CHAIN_ID, Cluster
+from cometkms.demo.screen import Screen, pressed_keys
+from cometkms.demo.show import Show
+from cometkms.errors import CometKMSError
+from cometkms.standin import StandIn, listen
+
+
+def run(seconds: float | None = None, kill_every_s: float | None = None, out: IO[str] = sys.stdout) -> int:
+    """Run until Ctrl-C or for `seconds`, and kill the leader every `kill_every_s`.
+
+    The exit code: 0, or 1 if a signature failed to verify, a node failed or signing stalled.
+    """
+    return uvloop.run(_demo(seconds, kill_every_s, out))
+
+
+async def _demo(seconds: float | None, kill_every_s: float | None, out: IO[str]) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    loaded = core.load()
+    screen = Screen(out)
+    validator = StandIn(loaded, listen(loaded, "tcp://127.0.0.1:0"), CHAIN_ID)
+    try:
+        with tempfile.TemporaryDirectory(prefix="cmkms-demo-") as directory:
+            cluster = Cluster(Path(directory))
+            async with cluster.running(validator.address):
+                screen.say(f"Three CometKMS nodes ({loaded.name} core) on throw-away keys in {directory}")
+                screen.say(f"sign for a stand-in validator on {validator.address} that verifies every signature")
+                screen.say(f"status: {'  '.join(f'http://{node.http_addr}/status' for node in cluster.nodes)}")
+                with pressed_keys(screen) as keys:
+                    show = Show(validator, cluster, screen, stop)
+                    await show.run(seconds, kill_every_s, keys)
+    except CometKMSError as error:
+        screen.finish()
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        await validator.close()
+    screen.finish()
+    for line in show.summary():
+        print(line, file=out, flush=True)
+    return 0

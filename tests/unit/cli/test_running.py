@@ -1,0 +1,160 @@
+"""Commands that ask a running node: what they ask, what they show, and what they say when nobody answers."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cometkms.cli import cli
+from cometkms.cli.peers import table
+from cometkms.errors import CometKMSError
+from tests.e2e.node import cmkms
+from tests.unit.cli.fake_node import FakeNode
+
+MARK = {"chain_id": "c-1", "height": 12, "round": 0, "step": 3}
+ANSWER: dict[str, Any] = {
+    "ok": True,
+    "node_id": "node0",
+    "is_leader": False,
+    "leader_id": "node1",
+    "leader_addr": "10.0.0.11:9430",
+    "epoch": 1,
+    "digest": "ab" * 32,
+    "term": 7,
+    "lease_left_s": 0.0,
+    "why": "",
+    "members": [
+        {"id": "node0", "addr": "10.0.0.10:9430", "self": True, "connected": True, "state": "complete", "marks": [MARK]},
+        {
+            "id": "node1",
+            "addr": "10.0.0.11:9430",
+            "self": False,
+            "connected": True,
+            "connection": "connected",
+            "rtt_us": 349.2,
+            "last_contact": 999.5,
+            "state": "complete",
+            "marks": [MARK],
+            "error": "",
+        },
+        {
+            "id": "node2",
+            "addr": "10.0.0.12:9430",
+            "self": False,
+            "connected": False,
+            "connection": "waiting",
+            "rtt_us": 12.0,
+            "last_contact": 0.0,
+            "state": None,
+            "marks": [],
+            "error": "10.0.0.12:9430: connection refused",
+        },
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Callable[..., FakeNode]]:
+    """Make a node that runs in tmp_path."""
+    nodes: list[FakeNode] = []
+
+    def run(answer: dict[str, Any] | None, node_id: str = "node0") -> FakeNode:
+        nodes.append(FakeNode(tmp_path, node_id, answer))
+        return nodes[-1]
+
+    yield run
+    for node in nodes:
+        node.close()
+
+
+def invoke(home: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["--home", str(home), *arguments], standalone_mode=False)
+
+
+def refusal(result: Result) -> str:
+    assert isinstance(result.exception, CometKMSError), result
+    return str(result.exception)
+
+
+def test_peers_shows_every_member_with_its_connection_and_position() -> None:
+    assert table(ANSWER, now=1000.0) == [
+        "ID      ADDRESS         CONNECTION  ROUND TRIP  STATE     PROMISED  LAST CONTACT",
+        "node0   10.0.0.10:9430  this node   -           complete  12/0/3    -",
+        "node1*  10.0.0.11:9430  connected   0.35 ms     complete  12/0/3    0.5 s ago",
+        "node2   10.0.0.12:9430  waiting     -           unknown   -         never",
+        "node2: 10.0.0.12:9430: connection refused",
+        "epoch 1, digest abababababababab, term 7",
+    ]
+
+
+def test_peers_says_why_the_node_does_not_promise() -> None:
+    lines = table({**ANSWER, "why": "waits for node2"}, now=1000.0)
+    assert lines[-1] == "WARNING   node0: waits for node2"
+
+
+def test_peers_as_json_is_the_nodes_own_answer(tmp_path: Path, running: Callable[..., FakeNode]) -> None:
+    node = running(ANSWER)
+    result = invoke(tmp_path, "peers", "--json")
+    assert json.loads(result.output) == {key: value for key, value in ANSWER.items() if key != "ok"}
+    assert node.asked == [{"op": "peers"}]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words", "code"),
+    [
+        (ANSWER, "node1 leads (10.0.0.11:9430, term 7)\n", 0),
+        ({**ANSWER, "node_id": "node1"}, "node1 leads, this node (10.0.0.11:9430, term 7)\n", 0),
+        ({**ANSWER, "leader_id": None}, "nobody leads: there is no majority, or it is being elected\n", 1),
+        ({**ANSWER, "leader_id": None, "why": "misses node2"}, "nobody leads: misses node2\n", 1),
+    ],
+)
+def test_leader_show_names_the_leader_and_fails_when_there_is_none(
+    tmp_path: Path, running: Callable[..., FakeNode], answer: dict[str, Any], words: str, code: int
+) -> None:
+    running(answer)
+    result = invoke(tmp_path, "leader", "show")
+    assert (result.output, result.return_value) == (words, code)
+    assert json.loads(invoke(tmp_path, "leader", "show", "--json").output)["leader_id"] == answer["leader_id"]
+
+
+@pytest.mark.parametrize(("arguments", "to"), [([], None), (["--to", "node2"], "node2")])
+def test_leader_transfer_asks_and_tells_how_long_it_took(
+    tmp_path: Path, running: Callable[..., FakeNode], arguments: list[str], to: str | None
+) -> None:
+    node = running({"ok": True, "from": "node0", "to": "node2", "took_ms": 8.4})
+    result = invoke(tmp_path, "leader", "transfer", *arguments)
+    assert result.output == "node0 handed over to node2 in 8.4 ms\n"
+    assert node.asked == [{"op": "leader_transfer", "to": to}]
+
+
+def test_the_nodes_no_is_the_commands_error(tmp_path: Path, running: Callable[..., FakeNode]) -> None:
+    running({"ok": False, "error": "node0 does not lead; ask the leader, node1"})
+    assert refusal(invoke(tmp_path, "leader", "transfer")) == "node0 does not lead; ask the leader, node1"
+
+
+def test_a_node_that_closes_without_an_answer_is_told_as_that(tmp_path: Path, running: Callable[..., FakeNode]) -> None:
+    running(None)
+    assert "closed the connection without an answer" in refusal(invoke(tmp_path, "peers"))
+
+
+def test_the_only_node_of_a_home_is_found_whatever_its_id(tmp_path: Path, running: Callable[..., FakeNode]) -> None:
+    """The id may have been a flag of `cmkms start`, which no file knows."""
+    running(ANSWER, "the-flags-id")
+    assert invoke(tmp_path, "leader", "show").return_value == 0
+
+
+def test_an_id_that_is_given_is_the_only_one_asked(tmp_path: Path, running: Callable[..., FakeNode]) -> None:
+    running(ANSWER, "node0")
+    assert "no node runs at" in refusal(invoke(tmp_path, "leader", "show", "--id", "node7"))
+
+
+@pytest.mark.parametrize("arguments", [["peers"], ["leader", "show"], ["leader", "transfer"]])
+def test_without_a_running_node_the_error_has_the_cure(tmp_path: Path, arguments: list[str]) -> None:
+    nowhere = cmkms("--home", str(tmp_path / "nowhere"), *arguments)
+    assert (nowhere.returncode, "cure: --home" in nowhere.stderr) == (1, True)
+    assert cmkms("init", "--home", str(tmp_path / "home")).returncode == 0
+    stopped = cmkms("--home", str(tmp_path / "home"), *arguments)
+    assert (stopped.returncode, "cure: start it there" in stopped.stderr) == (1, True)
