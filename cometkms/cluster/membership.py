@@ -45,9 +45,10 @@ class MembershipLog(Protocol):
 class Ports:
     """What the node around it does for it.
 
-    before_birth: durable steps that must precede BORN (born.json). after_read(row): a mark was raised: the state file follows.
-    learn_raft(term, log term, index): rule 12, durable. known_signed(row): the highest verified signature of a row. raft_place(): its term,
-    and the last entry's term and index. raft_is_mute(): its log has not reached what was learnt. verifies(row, mark): whether the mark's signature is the row's.
+    before_birth: durable steps that must precede BORN (born.json). mark_raised(row): a mark was raised: the state file follows.
+    raft_place(): its term, and the last entry's term and index. raft_is_mute(): its log has not reached what was learnt.
+    learn_raft(term, log term, index): rule 12, durable. known_signed(row): the highest verified signature of a row.
+    verifies(row, mark): whether the mark's signature is the row's.
     """
 
     send: Callable[[str, PeerMessage], bool]
@@ -88,17 +89,20 @@ class Membership:
         others: tuple[str, ...],
         nonce: int,
         strict: bool,
+        adopted: tuple[str, ...],
         raft_fresh: bool,
         ports: Ports,
         clock: Callable[[], float],
         log: MembershipLog,
     ) -> None:
-        """`nonce`: this process's. `strict`: rule 8's strict_start. `raft_fresh`: the Raft journal was not there (rule 12)."""
+        """`nonce`: this process's. `strict`: rule 8's strict_start. `adopted`: members whose
+        stores the operator brought: they count as read in a recovery (rule 14). `raft_fresh`: the Raft journal was not there (rule 12)."""
         self._store = store
         self._me = store.header.owner
         self._others = others
         self._nonce = nonce
         self._strict = strict
+        self._adopted = adopted
         self._ports = ports
         self._clock = clock
         self._log = log
@@ -333,6 +337,8 @@ class Membership:
             return
         purpose = Purpose.RECOVERY if self.state is NodeState.RECOVERING else Purpose.START
         self._reading = _Reading(purpose, self._clock())
+        if purpose is Purpose.RECOVERY:
+            self._reading.answers = {name: Answer(0, real=True) for name in self._adopted}
 
     def _ask_all(self) -> None:
         reading = self._reading

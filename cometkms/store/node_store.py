@@ -71,6 +71,11 @@ class NodeFiles:
         return len(self.members) == 1
 
     @property
+    def adopted_path(self) -> Path:
+        """Which dead members' stores were read for a recovery."""
+        return self.store_path.with_name("adopted.json")
+
+    @property
     def born_paths(self) -> tuple[Path, ...]:
         """born.json beside each state file."""
         return tuple(sorted({chain.state_path.parent / BORN_NAME for chain in self.chains}))
@@ -78,12 +83,16 @@ class NodeFiles:
 
 @dataclass(frozen=True, slots=True)
 class OpenedNode:
-    """rows[i], signed[i]: the store's row of the i-th configured chain and its last signed (or burnt) place."""
+    """rows[i], signed[i]: the store's row of the i-th configured chain and its last signed (or burnt) place.
+
+    `adopted`: members that count as read in this recovery, because the operator brought their stores.
+    """
 
     store: PromiseStore
     rows: tuple[int, ...]
     signed: tuple[Watermark, ...]
     warnings: tuple[str, ...]
+    adopted: tuple[str, ...] = ()
 
 
 def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedNode:
@@ -91,7 +100,7 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
 
     Raises: StateError with the cure; BusyError; StoreFailure.
     """
-    from_files = [_load_state(chain, core) for chain in files.chains]
+    from_files = [verified_state(chain, core) for chain in files.chains]
     store, told = _open_or_bear(files, from_files, disk)
     try:
         _check_header(store, files)
@@ -112,10 +121,10 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
     except BaseException:
         store.close()
         raise
-    return OpenedNode(store, rows, tuple(signed), tuple(warnings))
+    return OpenedNode(store, rows, tuple(signed), tuple(warnings), _read_adopted(files, store.header))
 
 
-def _load_state(chain: ChainFiles, core: Core) -> Watermark:
+def verified_state(chain: ChainFiles, core: Core) -> Watermark:
     """The state file's mark; bytes without a signature that verifies are not known bytes."""
     mark = state_file.load(chain.state_path, chain.row.chain_id, core.parse_sign_bytes)
     if mark.sign_bytes and not core.verify(chain.row.public_key, mark.sign_bytes, mark.signature):
@@ -273,6 +282,56 @@ def _read_born(path: Path) -> tuple[list[str], int]:
     return ids, epoch
 
 
+def adopt_answer(files: NodeFiles, dead: Path) -> tuple[str, tuple[Watermark, ...]]:
+    """Rule 14: a dead member's store, read after this node's loss, counts as that member's answer to this node's recovery.
+
+    This node's store must be recovering (start it once). Returns: the member and the new mark of each configured chain.
+    Raises: StateError, BusyError, StoreFailure.
+    """
+    other = PromiseStore.open(dead)
+    header = other.header
+    marks = {row: other.mark(number) for number, row in enumerate(other.rows)}
+    other.close()
+    store = PromiseStore.open(files.store_path)
+    try:
+        own = store.header
+        if own.state is not NodeState.RECOVERING:
+            raise StateError(f"this node is {own.state.name.lower()}, not recovering: it needs no other's store")
+        if header.owner == own.owner or header.owner not in own.members:
+            raise StateError(f"{dead} belongs to {header.owner!r}, which is no other member of this epoch")
+        if (header.epoch, header.members) != (own.epoch, own.members):
+            raise StateError(
+                f"{dead} is of epoch {header.epoch} of {', '.join(header.members)}, and this node of epoch {own.epoch}"
+            )
+        if header.state not in (NodeState.BORN, NodeState.COMPLETE):
+            raise StateError(
+                f"{dead} is of a node that was {header.state.name.lower()}: it does not know what it promised"
+            )
+        for number, row in enumerate(store.rows):
+            if row in marks and marks[row].hrs > store.mark(number).hrs:
+                store.write_mark(number, Watermark(marks[row].hrs))
+        adopted = sorted({*_read_adopted(files, own), header.owner})
+        document = {"birth_nonce": own.birth_nonce.hex(), "members": adopted}
+        write_atomically(files.adopted_path, json.dumps(document).encode())
+        by_row = {row: store.mark(number) for number, row in enumerate(store.rows)}
+    finally:
+        store.close()
+    return header.owner, tuple(by_row.get(chain.row, Watermark()) for chain in files.chains)
+
+
+def _read_adopted(files: NodeFiles, header: Header) -> tuple[str, ...]:
+    """The members whose stores were read in person, for this very loss."""
+    try:
+        document = json.loads(files.adopted_path.read_bytes())
+        if document["birth_nonce"] != header.birth_nonce.hex() or header.state is not NodeState.RECOVERING:
+            return ()
+        return tuple(str(one) for one in document["members"] if one in header.members)
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StateError(f"{files.adopted_path} cannot be understood; cure: remove it") from error
+
+
 def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None, tuple[Watermark, ...]]:
     """Make a new store in which every height up to `min_height` is burnt; the old one is kept aside.
 
@@ -285,7 +344,7 @@ def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None,
     for chain in files.chains:
         candidates = [Watermark(HRS(min_height, ROUND_MAX, Step.PRECOMMIT)), known.get(chain.row, Watermark())]
         with contextlib.suppress(StateError):  # a lost state file is one reason to recover
-            candidates.append(_load_state(chain, core))
+            candidates.append(verified_state(chain, core))
         marks.append(max(candidates, key=lambda mark: mark.hrs))
     kept = _set_aside(files.store_path)
     configured = {chain.row for chain in files.chains}
@@ -325,7 +384,7 @@ def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core
     """
     if mark.sign_bytes and not core.verify(chain.row.public_key, mark.sign_bytes, mark.signature):
         mark = Watermark(mark.hrs)
-    known = _load_state(chain, core) if chain.state_path.exists() else Watermark()
+    known = verified_state(chain, core) if chain.state_path.exists() else Watermark()
     if files.store_path.exists():
         store = PromiseStore.open(files.store_path)
         try:
