@@ -45,16 +45,18 @@ class MembershipLog(Protocol):
 class Ports:
     """What the node around it does for it.
 
-    before_birth: durable steps that must precede BORN (born.json). after_read(row): a mark was raised: the state file follows.
-    learn_raft(term, index): rule 12, durable. known_signed(row): the highest verified signature of a row. raft_place(): its term
-    and last index. verifies(row, mark): whether the mark's signature is the row's.
+    before_birth: durable steps that must precede BORN (born.json). mark_raised(row): a mark was raised: the state file follows.
+    raft_place(): its term, and the last entry's term and index. raft_is_mute(): its log has not reached what was learnt.
+    learn_raft(term, log term, index): rule 12, durable. known_signed(row): the highest verified signature of a row.
+    verifies(row, mark): whether the mark's signature is the row's.
     """
 
     send: Callable[[str, PeerMessage], bool]
     before_birth: Callable[[], None]
     mark_raised: Callable[[int], None]
-    learn_raft: Callable[[int, int], None]
-    raft_place: Callable[[], tuple[int, int]]
+    learn_raft: Callable[[int, int, int], None]
+    raft_place: Callable[[], tuple[int, int, int]]
+    raft_is_mute: Callable[[], bool]
     known_signed: Callable[[int], Watermark]
     verifies: Callable[[Row, Watermark], bool]
 
@@ -71,7 +73,7 @@ class _Reading:
     best: dict[str, dict[Row, Watermark]] = field(default_factory=dict)
     records: set[Record] = field(default_factory=set)
     term: int = 0
-    index: int = 0
+    log_end: tuple[int, int] = (0, 0)  # the furthest log's last entry: term, index
     order: int = 0
     over: bool = False
     told: str = ""
@@ -87,17 +89,20 @@ class Membership:
         others: tuple[str, ...],
         nonce: int,
         strict: bool,
+        adopted: tuple[str, ...],
         raft_fresh: bool,
         ports: Ports,
         clock: Callable[[], float],
         log: MembershipLog,
     ) -> None:
-        """`nonce`: this process's. `strict`: rule 8's strict_start. `raft_fresh`: the Raft journal was not there (rule 12)."""
+        """`nonce`: this process's. `strict`: rule 8's strict_start. `adopted`: members whose
+        stores the operator brought: they count as read in a recovery (rule 14). `raft_fresh`: the Raft journal was not there (rule 12)."""
         self._store = store
         self._me = store.header.owner
         self._others = others
         self._nonce = nonce
         self._strict = strict
+        self._adopted = adopted
         self._ports = ports
         self._clock = clock
         self._log = log
@@ -107,6 +112,7 @@ class Membership:
         self._confirmed: set[str] = set()
         self._confirming = 0
         self._raft_pending = raft_fresh and bool(others)
+        self._raft_read_at = -1e9
         self.highest_remembered = 0  # of this node's seq, by anybody
         self.ready = not others and self.state is NodeState.COMPLETE
         self._reading: _Reading | None = None
@@ -217,9 +223,12 @@ class Membership:
 
     def tick(self) -> None:
         """Ask again what was not answered; end a start read whose time is up. Raises: StoreFailure."""
-        if self._reading is None:
-            return
         now = self._clock()
+        if self._reading is None:
+            if self.ready and self._others and self._ports.raft_is_mute() and now - self._raft_read_at >= READ_AGAIN_S:
+                self._raft_read_at = now  # the log that was the furthest may be lost since: what is left is enough
+                self._reading = _Reading(Purpose.RAFT, now)
+            return
         if now - self._reading.asked_at >= READ_AGAIN_S:
             self._ask_all()
         self._judge(now)
@@ -229,7 +238,7 @@ class Membership:
         real = self.state in _ANSWERING
         if read.purpose is Purpose.RECOVERY and self.phase == "starting":
             real = False
-        term, index = self._ports.raft_place()
+        term, log_term, index = self._ports.raft_place()
         answer = Marks(
             read.nonce,
             read.request_id,
@@ -238,6 +247,7 @@ class Membership:
             self._row_marks() if real else (),
             self._store.seq,
             term,
+            log_term,
             index,
         )
         self._ports.send(member, answer)
@@ -250,7 +260,8 @@ class Membership:
         declared = marks.life.state is NodeState.RECOVERING
         if not marks.real and not declared:
             return
-        reading.term, reading.index = max(reading.term, marks.raft_term), max(reading.index, marks.raft_index)
+        reading.term = max(reading.term, marks.raft_term)
+        reading.log_end = max(reading.log_end, (marks.raft_log_term, marks.raft_index))
         reading.order += 1
         if marks.real:
             reading.answers[member] = Answer(reading.order, real=True)
@@ -306,7 +317,7 @@ class Membership:
         self._write_header(replace(header, state=life.state, record=nonces))
         self._log.info("node state", state=life.state.name.lower())
         if life.state is NodeState.COMPLETE:
-            self._ports.learn_raft(0, 0)  # it never had a Raft journal to lose: everybody was seen born
+            self._ports.learn_raft(0, 0, 0)  # it never had a Raft journal to lose: everybody was seen born
             self._raft_pending = False
             self._reading = None
             self._become_ready()
@@ -326,6 +337,8 @@ class Membership:
             return
         purpose = Purpose.RECOVERY if self.state is NodeState.RECOVERING else Purpose.START
         self._reading = _Reading(purpose, self._clock())
+        if purpose is Purpose.RECOVERY:
+            self._reading.answers = {name: Answer(0, real=True) for name in self._adopted}
 
     def _ask_all(self) -> None:
         reading = self._reading
@@ -357,6 +370,11 @@ class Membership:
             if everybody:
                 self._recover(reading)
             return
+        if reading.purpose is Purpose.RAFT:
+            if everybody:
+                self._ports.learn_raft(reading.term, *reading.log_end)
+                self._reading = None
+            return
         if not reading.over and (everybody or (not self._strict and now - reading.since >= START_READ_S)):
             reading.over = True
             self._raise_to(reading.best, keep_own=True)
@@ -369,7 +387,7 @@ class Membership:
                 self._become_ready()
         if everybody:
             if self._raft_pending:
-                self._ports.learn_raft(reading.term, reading.index)
+                self._ports.learn_raft(reading.term, *reading.log_end)
                 self._raft_pending = False
             self._reading = None
 
@@ -387,7 +405,7 @@ class Membership:
                 )
                 return
         self._raise_to(reading.best, keep_own=False)
-        self._ports.learn_raft(reading.term, reading.index)
+        self._ports.learn_raft(reading.term, *reading.log_end)
         self._raft_pending = False
         self._ports.before_birth()
         header = self._store.header
@@ -398,6 +416,7 @@ class Membership:
         self._log.info("recovered: every other node was read", state="complete")
         self._reading = None
         self._become_ready()
+        self._open_rows()
 
     def _become_ready(self) -> None:
         self.ready = True

@@ -71,9 +71,11 @@ class ReplicatedLog(Protocol):
     @property
     def term(self) -> int: ...
     @property
-    def last_index(self) -> int: ...
+    def log_end(self) -> tuple[int, int]: ...
     @property
     def is_fresh(self) -> bool: ...
+    @property
+    def is_mute(self) -> bool: ...
     @property
     def lease_left_s(self) -> float: ...
     def on_connected(self, peer: str) -> None: ...
@@ -82,7 +84,7 @@ class ReplicatedLog(Protocol):
     def tick(self) -> None: ...
     def submit(self, key: bytes, mark: Watermark) -> bool: ...
     def transfer(self, to: str | None) -> bool: ...
-    def learn(self, term: int, index: int) -> None: ...
+    def learn(self, term: int, log_term: int, index: int) -> None: ...
     def hold(self, on: bool) -> None: ...
 
 
@@ -156,6 +158,7 @@ class ClusterNode:
         nonce: int,
         ttl_s: float,
         strict: bool,
+        adopted: tuple[str, ...] = (),
         outside: Outside,
         clock: Callable[[], float],
         log: MembershipLog,
@@ -212,7 +215,8 @@ class ClusterNode:
             before_birth=outside.before_birth,
             mark_raised=outside.mark_raised,
             learn_raft=self._learn_raft,
-            raft_place=lambda: (self._raft.term, self._raft.last_index) if self._raft is not None else (0, 0),
+            raft_place=lambda: (self._raft.term, *self._raft.log_end) if self._raft is not None else (0, 0, 0),
+            raft_is_mute=lambda: self._raft is not None and self._raft.is_mute,
             known_signed=lambda row: self._signed.get(row, Watermark()),
             verifies=self._verifies,
         )
@@ -221,6 +225,7 @@ class ClusterNode:
             others=identity.others,
             nonce=nonce,
             strict=strict,
+            adopted=adopted,
             raft_fresh=self._raft is not None and self._raft.is_fresh,
             ports=ports,
             clock=clock,
@@ -668,9 +673,9 @@ class ClusterNode:
                 del self._pending[row]
                 self.hand_over()
 
-    def _learn_raft(self, term: int, index: int) -> None:
+    def _learn_raft(self, term: int, log_term: int, index: int) -> None:
         if self._raft is not None:
-            self._raft.learn(term, index)
+            self._raft.learn(term, log_term, index)
 
     @property
     def may_promise(self) -> bool:

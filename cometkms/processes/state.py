@@ -105,6 +105,7 @@ class _State:
             nonce=secrets.randbits(63) + 1,
             ttl_s=settings.default_ttl_s,
             strict=settings.strict_start,
+            adopted=opened.adopted,
             outside=self,
             clock=time.monotonic,
             log=log,

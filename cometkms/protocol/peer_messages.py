@@ -48,6 +48,7 @@ class Purpose(IntEnum):
     START = 0
     RECOVERY = 1
     LEADER = 2
+    RAFT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,10 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """`real` False: this node is recovering (or may not answer this purpose) and its marks say nothing."""
+    """`real` False: this node is recovering (or may not answer this purpose) and its marks say nothing.
+
+    `raft_term`: its current one; `raft_log_term`, `raft_index`: of the last entry of its replicated log.
+    """
 
     nonce: int
     request_id: int
@@ -123,6 +127,7 @@ class Marks:
     marks: tuple[RowMark, ...]
     seq: int
     raft_term: int
+    raft_log_term: int
     raft_index: int
 
 
@@ -284,7 +289,7 @@ _FIELDS: Final[dict[type[PeerMessage], tuple[tuple[Callable[[Any], Any], Callabl
     ),
     Promised: (_U64, _U64, (int, _take_reason), _MARK, _U64),
     Read: (_U64, _U64, (int, _take_purpose)),
-    Marks: (_U64, _U64, _TRUTH, _LIFE, _ROW_MARKS, _U64, _U64, _U64),
+    Marks: (_U64, _U64, _TRUTH, _LIFE, _ROW_MARKS, _U64, _U64, _U64, _U64),
     Confirm: (_U64, _U64),
     Confirmed: (_U64, _U64, _TRUTH),
     Raft: ((_as_it_is, lambda one: _bounded(one, PEER_FRAME_MAX_BYTES)),),

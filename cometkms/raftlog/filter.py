@@ -2,7 +2,7 @@
 
 | message           | let in only                                                                                              |
 |-------------------|----------------------------------------------------------------------------------------------------------|
-| request_vote      | if no leader was heard within an election timeout, or it says that a leader handed over; never while mute |
+| request_vote      | if no leader was heard within an election timeout, or it says that a leader handed over        |
 | response_vote     | once per term and voter                                                                                  |
 | append_entries    | of this term's one leader; entries already held are stripped, so that nothing acked is truncated;        |
 |                   | the commit index never beyond what this message verified; a snapshot only if newer than the commit       |
@@ -10,7 +10,9 @@
 | timeout_now       | from this term's leader                                                                                  |
 | x_newer_term      | adopts the term, grants nothing: a deposed leader learns that it is one                                  |
 
-Mute (rule 12: the journal is new and has not caught up, or the node is not complete): no vote, and no ack of success.
+Mute (rule 12: the journal is new and has not caught up with the furthest log read of all others): no ack of success, and a vote
+only for a candidate whose log is at least as far as that one. Such a vote is as good as one of the node that holds that log:
+whatever this node acked before its loss and a majority committed is in it (Raft's leader completeness argument).
 """
 
 from collections.abc import Callable
@@ -75,8 +77,6 @@ class RaftFilter:
         kind = message["type"]
         if kind == "request_vote":
             return {**message, "x_transfer": self.transferring}
-        if kind == "response_vote":
-            return None if self.mute else message
         if kind == "next_node_idx":
             message = {**message, "x_term": term}
             if message["success"] and self._in_snapshot:
@@ -121,7 +121,9 @@ class RaftFilter:
                 return self._append_entries(src, message, term, commit)
 
     def _request_vote(self, src: str, message: Message, term: int, leading: bool) -> Message | None:
-        if self.mute:
+        if self._journal.pending or (
+            self.mute and (message["last_log_term"], message["last_log_index"]) < self._journal.floor[1:]
+        ):
             return None
         wished = bool(message.get("x_transfer"))
         heard_now = leading or self._clock() - self._leader_heard_at < self._sticky_s

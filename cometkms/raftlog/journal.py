@@ -4,7 +4,7 @@
 
     "S" snapshot: the two entries at its end and the state machine   first of a file that was compacted
     "A" entry: command, index, term        "T" the log ends before this index        "M" term, vote
-    "P" the journal is new: what its predecessor said is not known   "L" learnt from all others: term, index (rule 12)
+    "P" the journal is new: what its predecessor said is not known   "L" learnt from all others: term, log end (rule 12)
 
 Term and vote stand in the same file as the log. A compaction makes a new file beside it, synced, then renamed. Behind the last
 record there are zeros; anything else there is a torn write or decay, which cannot be told apart: the journal is then not
@@ -67,7 +67,7 @@ class Journal:
         self.term = 0
         self.voted_for: str | None = None
         self.pending = False  # nothing was learnt yet: rule 12
-        self.floor = (0, 0)
+        self.floor = (0, 0, 0)  # term; the furthest log's last entry: term, index
         self.snapshot: dict[bytes, Watermark] | None = None
         self.untrusted = ""  # why a journal that was there is not used
         self._disk = disk or cast(Disk, os)
@@ -97,13 +97,14 @@ class Journal:
                 os.close(self._fd)
                 self.untrusted = problem
                 discard_journal(self.path)
-                self.term, self.voted_for, self.floor, self.snapshot = 0, None, (0, 0), None
+                self.term, self.voted_for, self.floor, self.snapshot = self.term + 1, None, (0, 0, 0), None
                 self._entries, self._offset = [], 0
                 fresh = True
         if fresh:
             self.pending = True
             self._fd, self._size = self._make(b"")
             self._append("P")
+            self._append("M", self.term, None)  # above every term that the old one still shows
         self.sync()
 
     def _make(self, content: bytes) -> tuple[int, int]:
@@ -161,8 +162,8 @@ class Journal:
                 self.term, self.voted_for = term, voted_for
             case ["P"]:
                 self.pending = True
-            case ["L", term, index]:
-                self.pending, self.floor = False, (term, index)
+            case ["L", term, log_term, index]:
+                self.pending, self.floor = False, (term, log_term, index)
             case _:
                 raise ValueError("unknown kind")
 
@@ -191,10 +192,10 @@ class Journal:
         self._offset += len(self._buffer)
         self._buffer.clear()
 
-    def learn(self, term: int, index: int) -> None:
+    def learn(self, term: int, log_term: int, index: int) -> None:
         """Rule 12: what all others know. Durable on return. Raises: StoreFailure."""
-        self.pending, self.floor = False, (term, index)
-        self._append("L", term, index)
+        self.pending, self.floor = False, (term, log_term, index)
+        self._append("L", term, log_term, index)
         self.sync()
 
     def compact(self, first: Entry, second: Entry, state: Mapping[bytes, Watermark], tail: list[Entry]) -> None:

@@ -203,6 +203,11 @@ class RaftLog:
         return int(self.journal[-1][1])
 
     @property
+    def log_end(self) -> tuple[int, int]:
+        """Term and index of the log's last entry."""
+        return int(self.journal[-1][2]), int(self.journal[-1][1])
+
+    @property
     def applied_index(self) -> int:
         """Of the last entry in the state machine."""
         return int(self._replica.raftLastApplied)
@@ -337,13 +342,15 @@ class RaftLog:
             self._deliver(self._others[0], adopt_term(self.term + 1))
             self._finish()
 
-    def learn(self, term: int, index: int) -> None:
-        """Rule 12: the highest term and index of all others. No vote in terms up to `term`, no ack before the log holds `index`.
+    def learn(self, term: int, log_term: int, index: int) -> None:
+        """Rule 12: the highest term of all others, and the last entry of their furthest log.
 
-        Raises: StoreFailure.
+        No vote in terms up to `term`; no ack, and a vote for no shorter log, before this log is as far. Learning again replaces the
+        log's end: if the furthest log was lost since, what is left is what there is. Raises: StoreFailure.
         """
-        self.journal.learn(term, index)
-        if term > 0 and term >= self.term:
+        again = not self.journal.pending
+        self.journal.learn(term, log_term, index)
+        if not again and term > 0 and term >= self.term:
             self._deliver(self._others[0], adopt_term(term + 1))
         self._filter.mute = self._mute
         self._finish()
@@ -363,8 +370,13 @@ class RaftLog:
     # --- inside ---
 
     @property
+    def is_mute(self) -> bool:
+        """Whether its log has not reached what was learnt (rule 12)."""
+        return not self.journal.pending and self._mute
+
+    @property
     def _mute(self) -> bool:
-        return self.journal.pending or self.last_index < self.journal.floor[1]
+        return self.journal.pending or self.log_end < self.journal.floor[1:]
 
     def _tell_connections(self) -> None:
         """The library stands for election only when it believes in a connection: a node that may not vote has none."""
@@ -414,8 +426,6 @@ class RaftLog:
             if self._barrier is None or self._barrier[0] != term:
                 self._barrier = (term, self.last_index)
             leading = self.applied_index >= self._barrier[1]
-            if not leading:
-                self._kick()
         else:
             self._barrier = None
         role = (leading, self.leader, term)

@@ -5,7 +5,8 @@ docs/ARCHITECTURE.md, and the rules 2, 7, 8, 9 and 10 behind it:
 | the store is … | and born.json names …      | one node alone                                     | one of several                    |
 |----------------|----------------------------|----------------------------------------------------|-----------------------------------|
 | there          | anything                   | open it; foreign owner, epoch or members: refuse to start (both)                       |
-| corrupt        | anything                   | refuse to start                                    | kept aside; recovering            |
+| corrupt        | this node                  | refuse to start                                    | kept aside; recovering            |
+| corrupt        | nobody                     | refuse to start                                    | kept aside; empty                 |
 | missing        | nobody                     | birth: at the state files' marks, complete at once | empty: birth with the others      |
 | missing        | this node                  | refuse to start, `cmkms recover`                   | recovering                        |
 | missing        | another id                 | the id changed: refuse to start (both)                                                 |
@@ -28,7 +29,7 @@ from cometkms.limits import BIRTH_NONCE_BYTES, ROUND_MAX
 from cometkms.model import HRS, Row, Step, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.store import state_file
-from cometkms.store.files import write_atomically
+from cometkms.store.files import Disk, write_atomically
 from cometkms.store.promise_store import (
     STORE_NAME,
     CorruptStoreError,
@@ -70,6 +71,11 @@ class NodeFiles:
         return len(self.members) == 1
 
     @property
+    def adopted_path(self) -> Path:
+        """Which dead members' stores were read for a recovery."""
+        return self.store_path.with_name("adopted.json")
+
+    @property
     def born_paths(self) -> tuple[Path, ...]:
         """born.json beside each state file."""
         return tuple(sorted({chain.state_path.parent / BORN_NAME for chain in self.chains}))
@@ -77,21 +83,25 @@ class NodeFiles:
 
 @dataclass(frozen=True, slots=True)
 class OpenedNode:
-    """rows[i], signed[i]: the store's row of the i-th configured chain and its last signed (or burnt) place."""
+    """rows[i], signed[i]: the store's row of the i-th configured chain and its last signed (or burnt) place.
+
+    `adopted`: members that count as read in this recovery, because the operator brought their stores.
+    """
 
     store: PromiseStore
     rows: tuple[int, ...]
     signed: tuple[Watermark, ...]
     warnings: tuple[str, ...]
+    adopted: tuple[str, ...] = ()
 
 
-def open_node(files: NodeFiles, core: Core) -> OpenedNode:
-    """See the table. Every state file is read before anything is written.
+def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedNode:
+    """See the table. Every state file is read before anything is written. `disk`: the store's system calls.
 
     Raises: StateError with the cure; BusyError; StoreFailure.
     """
-    from_files = [_load_state(chain, core) for chain in files.chains]
-    store, told = _open_or_bear(files, from_files)
+    from_files = [verified_state(chain, core) for chain in files.chains]
+    store, told = _open_or_bear(files, from_files, disk)
     try:
         _check_header(store, files)
         warnings: list[str] = list(told)
@@ -111,10 +121,10 @@ def open_node(files: NodeFiles, core: Core) -> OpenedNode:
     except BaseException:
         store.close()
         raise
-    return OpenedNode(store, rows, tuple(signed), tuple(warnings))
+    return OpenedNode(store, rows, tuple(signed), tuple(warnings), _read_adopted(files, store.header))
 
 
-def _load_state(chain: ChainFiles, core: Core) -> Watermark:
+def verified_state(chain: ChainFiles, core: Core) -> Watermark:
     """The state file's mark; bytes without a signature that verifies are not known bytes."""
     mark = state_file.load(chain.state_path, chain.row.chain_id, core.parse_sign_bytes)
     if mark.sign_bytes and not core.verify(chain.row.public_key, mark.sign_bytes, mark.signature):
@@ -122,17 +132,23 @@ def _load_state(chain: ChainFiles, core: Core) -> Watermark:
     return mark
 
 
-def _open_or_bear(files: NodeFiles, from_files: list[Watermark]) -> tuple[PromiseStore, tuple[str, ...]]:
+def _open_or_bear(
+    files: NodeFiles, from_files: list[Watermark], disk: Disk | None
+) -> tuple[PromiseStore, tuple[str, ...]]:
     """The open store, and what the operator should know of how it came to be."""
     if files.store_path.exists():
         try:
-            return PromiseStore.open(files.store_path), ()
+            return PromiseStore.open(files.store_path, disk), ()
         except CorruptStoreError as error:
             if files.alone:
                 raise
             known = readable_marks(files.store_path)
             kept = _set_aside(files.store_path)
-            store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), known)
+            if files.node_id not in read_born(files):  # it never promised: it begins again
+                return _make(files, from_files, NodeState.EMPTY, _FIRST_EPOCH, known, disk), (
+                    f"{error}. It is kept as {kept}",
+                )
+            store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), known, disk)
             return store, (
                 f"{error}. It is kept as {kept}; this node reads what it must not forget from all the others",
             )
@@ -144,7 +160,7 @@ def _open_or_bear(files: NodeFiles, from_files: list[Watermark]) -> tuple[Promis
                 "lost, so it does not sign. Cure: put the store back if it is somewhere; else read the chain's head height from two nodes "
                 "you trust and run `cmkms recover --min-height HEIGHT` with a height above it"
             )
-        store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), [])
+        store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), [], disk)
         return store, ("what this node promised is lost: it reads it from all the others before it promises again",)
     if born:
         names = ", ".join(repr(one) for one in born)
@@ -153,7 +169,7 @@ def _open_or_bear(files: NodeFiles, from_files: list[Watermark]) -> tuple[Promis
             "host's name); a second node needs a home of its own"
         )
     state = NodeState.COMPLETE if files.alone else NodeState.EMPTY
-    return _make(files, from_files, state, _FIRST_EPOCH, []), ()
+    return _make(files, from_files, state, _FIRST_EPOCH, [], disk), ()
 
 
 def _make(
@@ -162,6 +178,7 @@ def _make(
     state: NodeState,
     epoch: int,
     known: list[tuple[Row, Watermark]],
+    disk: Disk | None,
 ) -> PromiseStore:
     """A new store at the state files' marks, or higher ones that are `known`."""
     files.store_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -171,7 +188,7 @@ def _make(
     for chain, in_file in zip(files.chains, from_files, strict=True):
         rows.append((chain.row, max(in_file, left.pop(chain.row, in_file), key=lambda mark: mark.hrs)))
     return PromiseStore.create(
-        files.store_path, header, [*rows, *left.items()], opened=state is not NodeState.RECOVERING
+        files.store_path, header, [*rows, *left.items()], disk, opened=state is not NodeState.RECOVERING
     )
 
 
@@ -265,6 +282,56 @@ def _read_born(path: Path) -> tuple[list[str], int]:
     return ids, epoch
 
 
+def adopt_answer(files: NodeFiles, dead: Path) -> tuple[str, tuple[Watermark, ...]]:
+    """Rule 14: a dead member's store, read after this node's loss, counts as that member's answer to this node's recovery.
+
+    This node's store must be recovering (start it once). Returns: the member and the new mark of each configured chain.
+    Raises: StateError, BusyError, StoreFailure.
+    """
+    other = PromiseStore.open(dead)
+    header = other.header
+    marks = {row: other.mark(number) for number, row in enumerate(other.rows)}
+    other.close()
+    store = PromiseStore.open(files.store_path)
+    try:
+        own = store.header
+        if own.state is not NodeState.RECOVERING:
+            raise StateError(f"this node is {own.state.name.lower()}, not recovering: it needs no other's store")
+        if header.owner == own.owner or header.owner not in own.members:
+            raise StateError(f"{dead} belongs to {header.owner!r}, which is no other member of this epoch")
+        if (header.epoch, header.members) != (own.epoch, own.members):
+            raise StateError(
+                f"{dead} is of epoch {header.epoch} of {', '.join(header.members)}, and this node of epoch {own.epoch}"
+            )
+        if header.state not in (NodeState.BORN, NodeState.COMPLETE):
+            raise StateError(
+                f"{dead} is of a node that was {header.state.name.lower()}: it does not know what it promised"
+            )
+        for number, row in enumerate(store.rows):
+            if row in marks and marks[row].hrs > store.mark(number).hrs:
+                store.write_mark(number, Watermark(marks[row].hrs))
+        adopted = sorted({*_read_adopted(files, own), header.owner})
+        document = {"birth_nonce": own.birth_nonce.hex(), "members": adopted}
+        write_atomically(files.adopted_path, json.dumps(document).encode())
+        by_row = {row: store.mark(number) for number, row in enumerate(store.rows)}
+    finally:
+        store.close()
+    return header.owner, tuple(by_row.get(chain.row, Watermark()) for chain in files.chains)
+
+
+def _read_adopted(files: NodeFiles, header: Header) -> tuple[str, ...]:
+    """The members whose stores were read in person, for this very loss."""
+    try:
+        document = json.loads(files.adopted_path.read_bytes())
+        if document["birth_nonce"] != header.birth_nonce.hex() or header.state is not NodeState.RECOVERING:
+            return ()
+        return tuple(str(one) for one in document["members"] if one in header.members)
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StateError(f"{files.adopted_path} cannot be understood; cure: remove it") from error
+
+
 def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None, tuple[Watermark, ...]]:
     """Make a new store in which every height up to `min_height` is burnt; the old one is kept aside.
 
@@ -277,7 +344,7 @@ def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None,
     for chain in files.chains:
         candidates = [Watermark(HRS(min_height, ROUND_MAX, Step.PRECOMMIT)), known.get(chain.row, Watermark())]
         with contextlib.suppress(StateError):  # a lost state file is one reason to recover
-            candidates.append(_load_state(chain, core))
+            candidates.append(verified_state(chain, core))
         marks.append(max(candidates, key=lambda mark: mark.hrs))
     kept = _set_aside(files.store_path)
     configured = {chain.row for chain in files.chains}
@@ -317,7 +384,7 @@ def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core
     """
     if mark.sign_bytes and not core.verify(chain.row.public_key, mark.sign_bytes, mark.signature):
         mark = Watermark(mark.hrs)
-    known = _load_state(chain, core) if chain.state_path.exists() else Watermark()
+    known = verified_state(chain, core) if chain.state_path.exists() else Watermark()
     if files.store_path.exists():
         store = PromiseStore.open(files.store_path)
         try:

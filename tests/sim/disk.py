@@ -1,0 +1,56 @@
+"""A disk with a page cache: what was not synced may be lost or torn when the power fails, and survives a killed process."""
+
+import errno
+import os
+import random
+from pathlib import Path
+
+
+class SimDisk:
+    """The system calls of one node's files. The files themselves (on a memory file system) are the page cache."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.fail_next = ""  # "write", "sync", "short": the next one of these fails
+        self.syncs = 0
+        self._pending: dict[tuple[int, int], list[tuple[Path, int, bytes, bytes]]] = {}
+
+    def pread(self, fd: int, size: int, offset: int, /) -> bytes:
+        return os.pread(fd, size, offset)
+
+    def pwrite(self, fd: int, data: bytes, offset: int, /) -> int:
+        if self.fail_next == "write":
+            self.fail_next = ""
+            raise OSError(errno.ENOSPC, "No space left on device")
+        if self.fail_next == "short":
+            self.fail_next = ""
+            data = data[: len(data) // 2]
+        key = self._key(fd)
+        path = Path(os.readlink(f"/proc/self/fd/{fd}"))
+        self._pending.setdefault(key, []).append((path, offset, os.pread(fd, len(data), offset), bytes(data)))
+        return os.pwrite(fd, data, offset)
+
+    def fdatasync(self, fd: int, /) -> None:
+        if self.fail_next == "sync":
+            self.fail_next = ""
+            raise OSError(errno.EIO, "Input/output error")
+        self.syncs += 1
+        self._pending.pop(self._key(fd), None)
+
+    def power_fails(self) -> None:
+        """Each write that was not synced is kept, lost, or torn at a sector; later ones may be kept where earlier are lost."""
+        for writes in self._pending.values():
+            for path, offset, old, new in reversed(writes):
+                fate = self.rng.choice(("kept", "lost", "torn"))
+                if fate == "kept" or not path.exists():
+                    continue
+                cut = 512 * self.rng.randrange(len(new) // 512 + 1) if fate == "torn" else 0
+                with path.open("r+b") as file:
+                    file.seek(offset)
+                    file.write(new[:cut] + old[cut:])
+        self._pending.clear()
+
+    @staticmethod
+    def _key(fd: int) -> tuple[int, int]:
+        status = os.fstat(fd)
+        return status.st_dev, status.st_ino

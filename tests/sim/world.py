@@ -1,0 +1,729 @@
+"""One seeded run: N nodes, their disks, network, signers and validators under faults; what must hold is checked after each step.
+
+check after each step     no two sign bytes at one place; no mark below its former self; every permit rests on a majority of
+                          durable promises of those bytes; one leader per term
+after the faults          everybody is up and reachable: it signs again, and every node comes to know the last signature
+"""
+
+import contextlib
+import heapq
+import itertools
+import random
+import shutil
+import tempfile
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nacl.signing import SigningKey
+
+from cometkms import core as cores
+from cometkms.cluster.node import ClusterNode, Identity
+from cometkms.errors import CometKMSError, OperatorError
+from cometkms.ipc.messages import Lease, Mark, PermitGranted, QueueMessage, ReserveRefused, SignerHello, StateHello
+from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Row, Step, Timestamp, Vote, Watermark
+from cometkms.raftlog import RaftBrokenError, RaftLog, discard_journal
+from cometkms.rules.birth import NodeState
+from cometkms.signing.chain import ChainSigner
+from cometkms.store import state_file
+from cometkms.store.node_store import ChainFiles, NodeFiles, OpenedNode, open_node, write_born
+from tests.sim.disk import SimDisk
+
+CHAIN = "sim-1"
+TTL_S = 0.4
+TICK_S = 0.01
+SILENT_S = 2.0
+KEY = SigningKey(b"simulated validator key, 32 byte")
+SECRET = b64encode(bytes(KEY) + bytes(KEY.verify_key))
+ROW = Row(bytes(KEY.verify_key), CHAIN)
+CORE = cores.load()
+
+
+class Violation(AssertionError):
+    """What must never be, was."""
+
+
+class SilentLog:
+    """Keeps the last events for the trace."""
+
+    def __init__(self, world: "World", name: str) -> None:
+        self._world, self._name = world, name
+
+    def _say(self, event: str, **fields: object) -> None:
+        self._world.note(f"{self._name}: {event} {fields or ''}")
+
+    debug = info = warning = error = _say
+
+
+@dataclass
+class Connection:
+    """Both directions of one channel between two processes. Frames arrive in order unless the world says otherwise."""
+
+    ends: dict[str, int]  # node → its incarnation
+    established: set[str] = field(default_factory=set)
+    last_arrival: dict[str, float] = field(default_factory=dict)
+    heard: dict[str, float] = field(default_factory=dict)
+    open: bool = True
+
+
+class Node:
+    """One machine: its home, disk, and the life of its state and signer processes."""
+
+    def __init__(self, world: "World", name: str) -> None:
+        self.world, self.name = world, name
+        self.rng = random.Random(f"{world.seed} {name}")
+        self.home = world.directory / name
+        self.disk = SimDisk(self.rng)
+        self.incarnation = 0
+        self.opened: OpenedNode | None = None
+        self.cluster: ClusterNode | None = None
+        self.raft: RaftLog | None = None
+        self.signer: Signer | None = None
+        self.frozen_until = 0.0
+        self.offset = self.rng.uniform(0, 1000)  # of its monotonic clock
+        self.kicked = False
+        self.high = HRS(0, 0, 0)  # the highest mark this home ever showed, since it was last wiped or rolled back
+        self.checked: Watermark | None = None
+        self.snapshot: Path | None = None
+        path = self.home / "priv" / "priv_validator_state.json"
+        path.parent.mkdir(parents=True)
+        state_file.save(path, Watermark())
+        self.files = NodeFiles.at(self.home, name, (ChainFiles(ROW, path),), world.names)
+
+    @property
+    def journal(self) -> Path:
+        return self.files.store_path.with_name("raft")
+
+    # --- processes ---
+
+    def start(self) -> None:
+        """The state process and, if it is not there, the signer."""
+        world = self.world
+        self.incarnation += 1
+        self.disk.fail_next = ""
+        try:
+            self.opened = open_node(self.files, CORE, self.disk)
+        except OperatorError as error:
+            raise Violation(f"{self.name} does not start: {error}") from error
+        if self.opened.store.header.state is NodeState.RECOVERING:
+            self.high = HRS(0, 0, 0)  # a store that does not check was put aside: what it held is not counted on
+        self.check()
+        self.cluster = ClusterNode(
+            identity=Identity(self.name, 1, self.files.members, b"d" * 32),
+            store=self.opened.store,
+            rows=self.opened.rows,
+            signed=self.opened.signed,
+            raft=self.make_raft if len(world.names) > 1 else None,
+            core=CORE,
+            nonce=self.rng.getrandbits(62) + 1,
+            ttl_s=TTL_S,
+            strict=world.strict,
+            outside=self,
+            clock=self.clock,
+            log=SilentLog(world, self.name),
+        )
+        if self.signer is None:
+            self.signer = Signer(self)
+        self.guarded(self.cluster.start)
+        world.after(TICK_S * self.rng.random(), self.tick, self.incarnation)
+
+    def make_raft(self, node: ClusterNode) -> RaftLog:
+        self.raft = RaftLog(
+            me=self.name,
+            members=self.files.members,
+            journal=self.journal,
+            disk=self.disk,
+            clock=self.clock,
+            rng=self.rng,
+            send=node.send_raft,
+            kick=self.kick,
+            events=self,
+            ttl_s=TTL_S,
+            log=SilentLog(self.world, self.name),
+        )
+        return self.raft
+
+    def crash(self, *, power: bool = False, why: str = "crash") -> None:
+        """The state process dies; with `power`, the whole machine."""
+        if self.cluster is None:
+            return
+        self.world.note(f"{self.name}: {why}{' (power)' if power else ''}")
+        for held in (self.raft, self.opened and self.opened.store):
+            if held is not None:
+                held.close()
+        self.cluster = self.raft = self.opened = None
+        self.incarnation += 1
+        if power:
+            self.disk.power_fails()
+            self.signer = None
+        for connection in self.world.connections_of(self.name):
+            self.world.close(connection, self.name, closed=True)
+
+    def guarded(self, step: Callable[..., Any], *arguments: Any, **named: Any) -> None:
+        """What a process does when its code raises: it ends, and its supervisor starts it again."""
+        if self.cluster is None:
+            return
+        try:
+            step(*arguments, **named)
+        except CometKMSError as error:
+            if isinstance(error, RaftBrokenError):
+                discard_journal(self.journal)
+            self.world.stats[type(error).__name__] = self.world.stats.get(type(error).__name__, 0) + 1
+            self.crash(why=f"{type(error).__name__}: {error}")
+            self.world.after(self.rng.uniform(0.05, 0.5), self.restart_if_down)
+
+    def restart_if_down(self) -> None:
+        if self.cluster is None:
+            self.start()
+
+    def clock(self) -> float:
+        return self.world.now + self.offset
+
+    def tick(self, incarnation: int) -> None:
+        if incarnation != self.incarnation or self.cluster is None:
+            return
+        if self.world.now < self.frozen_until:
+            self.world.after(self.frozen_until - self.world.now, self.tick, incarnation)
+            return
+        self.guarded(self.cluster.tick)
+        self.world.after(TICK_S, self.tick, incarnation)
+
+    def kick(self) -> None:
+        if not self.kicked:
+            self.kicked = True
+            self.world.after(0.00005, self.on_kick, self.incarnation)
+
+    def on_kick(self, incarnation: int) -> None:
+        self.kicked = False
+        if incarnation == self.incarnation and self.cluster is not None and self.world.now >= self.frozen_until:
+            self.guarded(self.cluster.tick)
+
+    # --- cluster.node.Outside and raftlog's events ---
+
+    def send(self, member: str, payload: bytes) -> bool:
+        return self.world.send(self.name, member, payload)
+
+    def to_signer(self, message: QueueMessage) -> None:
+        if isinstance(message, PermitGranted):
+            self.world.judge_permit(message.sign_bytes)
+        if self.signer is not None:
+            self.world.after(self.rng.uniform(0, 0.0005), self.signer.on_message, message)
+
+    def on_signed(self, row: int, mark: Watermark) -> None:
+        self.world.after(self.rng.uniform(0.005, 0.05), self.save, mark)
+
+    def save(self, mark: Watermark) -> None:
+        path = self.files.chains[0].state_path
+        if state_file.load(path, CHAIN, CORE.parse_sign_bytes).hrs < mark.hrs:
+            state_file.save(path, mark)
+
+    def before_birth(self) -> None:
+        write_born(self.files, 1)
+
+    def mark_raised(self, row: int) -> None:
+        assert self.opened is not None
+        self.save(Watermark(self.opened.store.mark(row).hrs))
+
+    def on_role(self, *, leading: bool, leader: str | None, term: int) -> None:
+        if leading:
+            self.world.judge_leader(self.name, term)
+        if self.cluster is not None:
+            self.cluster.on_role(leading=leading, leader=leader, term=term)
+
+    def on_applied(self, key: bytes, mark: Watermark) -> None:
+        if self.cluster is not None:
+            self.cluster.on_applied(key, mark)
+
+    # --- checks ---
+
+    def check(self) -> None:
+        if self.opened is None:
+            return
+        mark = self.opened.store.mark(0)
+        if mark is self.checked:
+            return
+        self.checked = mark
+        if mark.hrs < self.high:
+            raise Violation(f"{self.name}'s mark fell from {tuple(self.high)} to {tuple(mark.hrs)}")
+        self.high = mark.hrs
+        if mark.sign_bytes and self.opened.store.header.state is NodeState.COMPLETE:
+            self.world.promised.setdefault((mark.hrs, mark.sign_bytes), set()).add(self.name)
+
+
+class Signer:
+    """One signer process: the real critical section and key slot; its validators are there while it has the lease."""
+
+    def __init__(self, node: Node) -> None:
+        self.node, self.world = node, node.world
+        self.nonce = node.rng.getrandbits(62)
+        self.leased = False
+        self.lease_until = 0.0
+        self.chain = ChainSigner(
+            row=0,
+            chain_id=CHAIN,
+            slot=CORE.key_slot(bytearray(SECRET), CHAIN),
+            core=CORE,
+            nonce=self.nonce,
+            send=self.send,
+            clock_ns=lambda: int(self.node.clock() * 1e9),
+            log=SilentLog(self.world, f"{node.name}'s signer"),
+        )
+        self.send(SignerHello(self.nonce))
+        self.world.after(0.1, self.tick)
+
+    @property
+    def alive(self) -> bool:
+        return self.node.signer is self
+
+    def send(self, message: QueueMessage) -> bool:
+        self.world.after(self.node.rng.uniform(0, 0.0005), self.arrive, message, self.node.incarnation)
+        return True
+
+    def arrive(self, message: QueueMessage, incarnation: int) -> None:
+        node = self.node
+        if node.cluster is None or incarnation != node.incarnation:
+            return  # a new state process discards what was asked of its predecessor
+        if self.world.now < node.frozen_until:
+            self.world.after(node.frozen_until - self.world.now, self.arrive, message, incarnation)
+            return
+        node.guarded(node.cluster.on_signer, message)
+
+    def on_message(self, message: QueueMessage) -> None:
+        if not self.alive:
+            return
+        if self.world.now < self.node.frozen_until:
+            self.world.after(self.node.frozen_until - self.world.now, self.on_message, message)
+            return
+        match message:
+            case PermitGranted():
+                self.chain.on_permit(message)
+            case ReserveRefused():
+                self.chain.on_refused(message)
+            case StateHello():
+                self.send(SignerHello(self.nonce))
+                self.chain.on_state_hello()
+            case Mark() if message.nonce == self.nonce:
+                self.chain.on_mark(message)
+            case Lease() if message.nonce == self.nonce:
+                self.lease_until = self.world.now + message.ttl_ms / 1000 if message.granted else 0.0
+                self.leased = message.granted
+            case _:
+                pass
+
+    def tick(self) -> None:
+        if not self.alive:
+            return
+        self.world.after(0.1, self.tick)
+        if self.world.now < self.node.frozen_until:
+            return
+        if self.world.now > self.lease_until:
+            self.leased = False
+        self.chain.expire()
+        self.chain.report()
+
+    def serves(self, _session: object) -> bool:
+        return self.alive and self.leased
+
+
+class Validator:
+    """Asks the signer that dialled it for votes, place after place; its blocks are its own. A `Requester`."""
+
+    def __init__(self, world: "World", number: int) -> None:
+        self.world, self.number = world, number
+        self.name = f"validator {number}"
+        self.rng = random.Random(f"{world.seed} validator {number}")
+        self.place = HRS(1, 0, Step.PREVOTE)
+        self.asked_at = -1e9
+        self.asked: tuple[Vote, Signer] | None = None
+        self.session: Any = None
+
+    def serves(self, session: Any) -> bool:
+        return self.asked is not None and self.session is session and self.asked[1].serves(session)
+
+    def poll(self) -> None:
+        """Every few milliseconds: ask, or give up and ask another."""
+        self.world.after(self.rng.uniform(0.005, 0.03), self.poll)
+        if self.asked is not None and self.world.now - self.asked_at < self.world.patience_s:
+            return
+        signer = self.world.dialling_signer(self.rng)
+        if signer is None:
+            self.asked = None
+            return
+        block = BlockID(bytes([self.rng.choice((1, 2))]) * 32, 1, b"p" * 32) if self.rng.random() < 0.9 else BlockID()
+        stamp = Timestamp(1_700_000_000 + self.rng.randrange(5), 0)
+        vote = Vote(1 if self.place.step == Step.PREVOTE else 2, self.place.height, self.place.round, block, stamp)
+        self.session = CORE.session(Dialect.PROTO, CHAIN, None, b"")
+        wire = CORE.encode_message(Dialect.PROTO, Message(Kind.SIGN_VOTE_REQUEST, CHAIN, vote=vote))
+        self.session.inbox[: len(wire)] = wire
+        self.session.received(len(wire))
+        request = self.session.next_request()
+        self.asked, self.asked_at = (vote, signer), self.world.now
+        signer.chain.submit(self, self.session, request, int(signer.node.clock() * 1e9))
+
+    def deliver(self, frame: bytes) -> None:
+        """The answer: a signature, a refusal (the next place, then), or nothing (the same again)."""
+        if self.asked is None:
+            return
+        vote, _ = self.asked
+        self.asked = None
+        message = CORE.decode_message(Dialect.PROTO, frame)
+        if message.vote is not None and message.vote.signature:
+            self.world.judge_signature(self.place, vote, message.vote)
+            self.advance()
+        elif message.error is not None and message.error.code:
+            self.world.stats["refused"] = self.world.stats.get("refused", 0) + 1
+            self.advance()
+
+    def advance(self) -> None:
+        place = self.place
+        if place.step == Step.PREVOTE:
+            self.place = HRS(place.height, place.round, Step.PRECOMMIT)
+        elif self.rng.random() < 0.2:
+            self.place = HRS(place.height, place.round + 1, Step.PREVOTE)
+        else:
+            self.place = HRS(place.height + 1, 0, Step.PREVOTE)
+        top = max(one.place for one in self.world.validators)
+        if top.height > self.place.height + 1:  # it was away: consensus went on without it
+            self.place = HRS(top.height, 0, Step.PREVOTE)
+
+
+class World:
+    """Everything there is, and the only source of time and chance."""
+
+    def __init__(self, seed: int, nodes: int = 3) -> None:
+        self.seed = seed
+        self.rng = random.Random(seed)
+        self.now = 0.0
+        self.names = tuple(f"n{number}" for number in range(nodes))
+        self.quorum = nodes // 2 + 1
+        self.strict = nodes > 1 and self.rng.random() < 0.25
+        self.lossy = self.rng.random() < 0.5
+        self.patience_s = 5.0
+        self.queue: list[tuple[float, int, Callable[..., None], tuple[Any, ...], dict[str, Any]]] = []
+        self.order = itertools.count()
+        self.trace: list[str] = []
+        self.stats: dict[str, int] = {}
+        self.cuts: set[tuple[str, str]] = set()
+        self.connections: dict[frozenset[str], Connection] = {}
+        self.signatures: dict[HRS, bytes] = {}
+        self.promised: dict[tuple[HRS, bytes], set[str]] = {}
+        self.leaders: dict[int, str] = {}
+        self.directory = Path(tempfile.mkdtemp(prefix="cmkms-sim-", dir="/dev/shm"))  # a memory file system
+        self.nodes = {name: Node(self, name) for name in self.names}
+        self.validators = [Validator(self, number) for number in range(2)]
+        self.healing = False
+
+    # --- time ---
+
+    def note(self, what: str) -> None:
+        self.trace.append(f"{self.now:9.4f} {what}")
+        if len(self.trace) > 4000:
+            del self.trace[:2000]
+
+    def after(self, delay_s: float, step: Callable[..., None], *arguments: Any, **named: Any) -> None:
+        heapq.heappush(self.queue, (self.now + delay_s, next(self.order), step, arguments, named))
+
+    def run_until(self, end: float) -> None:
+        while self.queue and self.queue[0][0] <= end:
+            at, _, step, arguments, named = heapq.heappop(self.queue)
+            self.now = max(self.now, at)
+            step(*arguments, **named)
+            for node in self.nodes.values():
+                node.check()
+        self.now = end
+
+    # --- network ---
+
+    def connections_of(self, name: str) -> list[Connection]:
+        return [connection for connection in self.connections.values() if name in connection.ends]
+
+    def keep_connected(self) -> None:
+        """Redial whatever is not connected and can be; notice what fell silent."""
+        self.after(self.rng.uniform(0.01, 0.05), self.keep_connected)
+        for a, b in itertools.combinations(self.names, 2):
+            pair = frozenset((a, b))
+            connection = self.connections.get(pair)
+            if connection is not None and connection.open:
+                for end in (a, b):
+                    if self.now - connection.heard.get(end, self.now) > SILENT_S:
+                        self.close(connection, end, closed=False)
+                        break
+                continue
+            up = all(self.nodes[x].cluster is not None and self.now >= self.nodes[x].frozen_until for x in (a, b))
+            if up and (a, b) not in self.cuts and (b, a) not in self.cuts:
+                self.connect(a, b)
+
+    def connect(self, a: str, b: str) -> None:
+        one, two = self.nodes[a], self.nodes[b]
+        assert one.cluster is not None
+        assert two.cluster is not None
+        connection = Connection({a: one.incarnation, b: two.incarnation}, heard={a: self.now, b: self.now})
+        self.connections[frozenset((a, b))] = connection
+        hellos = {a: one.cluster.hello(b), b: two.cluster.hello(a)}
+        for me, other in ((one, b), (two, a)):
+            self.after(self.rng.uniform(0.0001, 0.002), self.greet, connection, me, other, hellos[other])
+
+    def greet(self, connection: Connection, node: Node, other: str, hello: bytes) -> None:
+        if not connection.open or node.cluster is None or connection.ends[node.name] != node.incarnation:
+            return
+        reason: list[str | None] = [None]
+
+        def judge() -> None:
+            assert node.cluster is not None
+            reason[0] = node.cluster.on_hello(other, hello, other)
+
+        node.guarded(judge)
+        if node.cluster is None or not connection.open:
+            return
+        if reason[0] is not None:
+            self.note(f"{node.name} refuses {other}: {reason[0]}")
+            self.close(connection, node.name, closed=False)
+            return
+        connection.established.add(node.name)
+        if len(connection.established) == 2:
+            for name in sorted(connection.ends):
+                self.after(0.0002, self.establish, connection, name)
+
+    def establish(self, connection: Connection, name: str) -> None:
+        node = self.nodes[name]
+        if connection.open and node.cluster is not None and connection.ends[name] == node.incarnation:
+            (other,) = connection.ends.keys() - {name}
+            connection.last_arrival[name] = self.now
+            connection.heard[name] = self.now
+            node.guarded(node.cluster.on_connected, other)
+
+    def close(self, connection: Connection, by: str, *, closed: bool) -> None:
+        """`closed`: the other end hears of it at once, unless the network is cut."""
+        if not connection.open:
+            return
+        connection.open = False
+        for name, incarnation in sorted(connection.ends.items()):
+            (other,) = connection.ends.keys() - {name}
+            told = closed and name != by and (by, name) not in self.cuts
+            delay = self.rng.uniform(0.0002, 0.003) if told or name == by else SILENT_S
+            self.after(delay, self.lost, name, incarnation, other, told)
+
+    def lost(self, name: str, incarnation: int, other: str, closed: bool) -> None:
+        node = self.nodes[name]
+        if node.cluster is None or node.incarnation != incarnation:
+            return
+        if self.now < node.frozen_until:
+            self.after(node.frozen_until - self.now, self.lost, name, incarnation, other, closed)
+            return
+        current = self.connections.get(frozenset((name, other)))
+        if current is not None and current.open:
+            return  # superseded
+        node.guarded(node.cluster.on_disconnected, other, closed=closed)
+
+    def send(self, src: str, dst: str, payload: bytes) -> bool:
+        connection = self.connections.get(frozenset((src, dst)))
+        if connection is None or not connection.open or len(connection.established) < 2:
+            return False
+        if connection.ends[src] != self.nodes[src].incarnation:
+            return False
+        if (src, dst) in self.cuts:
+            return True  # into the void
+        delay = self.rng.uniform(0.0001, 0.001) if self.rng.random() < 0.95 else self.rng.uniform(0.001, 0.2)
+        arrival = self.now + delay
+        if not (self.lossy and self.rng.random() < 0.02):  # else it overtakes
+            arrival = max(arrival, connection.last_arrival.get(dst, 0.0))
+            connection.last_arrival[dst] = arrival
+        self.after(arrival - self.now, self.deliver, connection, src, dst, payload)
+        if self.lossy and self.rng.random() < 0.01:
+            self.after(arrival - self.now + self.rng.uniform(0, 0.3), self.deliver, connection, src, dst, payload)
+        return not (self.lossy and self.rng.random() < 0.002)
+
+    def deliver(self, connection: Connection, src: str, dst: str, payload: bytes) -> None:
+        node = self.nodes[dst]
+        if not connection.open or node.cluster is None or connection.ends[dst] != node.incarnation:
+            return
+        if self.now < node.frozen_until:
+            self.after(node.frozen_until - self.now, self.deliver, connection, src, dst, payload)
+            return
+        connection.heard[dst] = self.now
+        node.guarded(node.cluster.on_frame, src, payload)
+
+    def dialling_signer(self, rng: random.Random) -> Signer | None:
+        """A signer that holds the lease, as it sees it; two at once are possible, and each validator may meet either."""
+        found = [
+            node.signer
+            for node in self.nodes.values()
+            if node.signer is not None and node.signer.leased and self.now >= node.frozen_until
+        ]
+        return rng.choice(found) if found else None
+
+    # --- judges ---
+
+    def judge_signature(self, place: HRS, asked: Vote, answered: Vote) -> None:
+        vote = Vote(asked.type, asked.height, asked.round, asked.block_id, answered.timestamp)
+        request = CORE.check_request(Dialect.PROTO, CHAIN, Message(Kind.SIGN_VOTE_REQUEST, CHAIN, vote=vote))
+        if not CORE.verify(ROW.public_key, request.sign_bytes, answered.signature):
+            raise Violation(f"a signature at {tuple(place)} does not verify")
+        known = self.signatures.setdefault(request.hrs, request.sign_bytes)
+        if known != request.sign_bytes:
+            raise Violation(f"DOUBLE SIGN at {tuple(place)}: {known.hex()} and {request.sign_bytes.hex()}")
+        self.stats["signed"] = self.stats.get("signed", 0) + 1
+
+    def judge_permit(self, sign_bytes: bytes) -> None:
+        hrs = CORE.parse_sign_bytes(sign_bytes).hrs
+        for node in self.nodes.values():
+            node.check()
+        holders = self.promised.get((hrs, sign_bytes), set())
+        if len(holders) < self.quorum:
+            raise Violation(f"a permit at {tuple(hrs)} rests on {sorted(holders)} only")
+
+    def judge_leader(self, name: str, term: int) -> None:
+        if self.leaders.setdefault(term, name) != name:
+            raise Violation(f"two leaders in term {term}: {self.leaders[term]} and {name}")
+
+    # --- faults ---
+
+    def fault(self) -> None:
+        """One of them, now; and the next later."""
+        if self.healing:
+            return
+        self.after(self.rng.expovariate(3.0), self.fault)
+        node = self.nodes[self.rng.choice(self.names)]
+        kind = self.rng.choices(
+            (
+                "crash",
+                "power",
+                "cut",
+                "one-way",
+                "heal",
+                "freeze",
+                "signer",
+                "disk",
+                "wipe",
+                "rollback",
+                "transfer",
+                "kill all",
+            ),
+            (6, 4, 4, 2, 6, 4, 2, 2, 3, 2 if self.strict else 0, 2, 0.5),
+        )[0]
+        self.stats[kind] = self.stats.get(kind, 0) + 1
+        match kind:
+            case "crash" | "power":
+                node.crash(power=kind == "power")
+                self.after(self.rng.choice((0.01, 0.3, 1.5)), node.restart_if_down)
+            case "kill all":
+                for one in self.nodes.values():
+                    one.crash(power=True)
+                    self.after(self.rng.choice((0.01, 0.3, 1.5)), one.restart_if_down)
+            case "cut":
+                for other in self.names:
+                    self.cuts |= {(node.name, other), (other, node.name)}
+                self.note(f"{node.name}: cut off")
+            case "one-way":
+                other = self.rng.choice(self.names)
+                self.cuts.add((node.name, other))
+                self.note(f"{node.name} -> {other}: cut")
+            case "heal":
+                self.cuts.clear()
+            case "freeze":
+                node.frozen_until = self.now + self.rng.choice((0.05, 0.5, 2.5))
+                self.note(f"{node.name}: frozen until {node.frozen_until:.3f}")
+            case "signer":
+                node.signer = None
+                if node.cluster is not None:
+                    node.signer = Signer(node)
+            case "disk":
+                node.disk.fail_next = self.rng.choice(("write", "sync", "short"))
+            case "wipe" | "rollback":
+                self.lose_store(node, kind)
+            case "transfer":
+                if node.cluster is not None:
+                    node.guarded(node.cluster.hand_over)
+
+    def lose_store(self, node: Node, kind: str) -> None:
+        """Only within the fault model: one lost or old store at a time, everybody else complete."""
+        others = [one for one in self.nodes.values() if one is not node]
+        if not all(one.opened is not None and one.opened.store.header.state is NodeState.COMPLETE for one in others):
+            return
+        if any(one.cluster is not None and not one.cluster.membership.ready for one in others):
+            return
+        folder = node.files.store_path.parent
+        if kind == "rollback" and node.snapshot is None:
+            if node.opened is not None and node.opened.store.header.state is NodeState.COMPLETE:
+                node.snapshot = self.directory / f"{node.name}.snapshot"
+                shutil.copytree(folder, node.snapshot)
+            return
+        if node.opened is not None and node.opened.store.header.state is not NodeState.COMPLETE:
+            return
+        node.crash(power=True, why=kind)
+        shutil.rmtree(folder, ignore_errors=True)
+        node.high = HRS(0, 0, 0)
+        if kind == "rollback" and node.snapshot is not None:
+            node.snapshot.rename(folder)
+        elif node.snapshot is not None:
+            shutil.rmtree(node.snapshot)
+        node.snapshot = None
+        self.after(self.rng.choice((0.01, 0.5)), node.restart_if_down)
+
+    # --- a run ---
+
+    def run(self, seconds: float) -> None:
+        """Faults for so long, then peace; raises Violation."""
+        try:
+            for name in self.names:
+                self.after(self.rng.uniform(0, 1.0), self.nodes[name].restart_if_down)
+            self.after(0.0, self.keep_connected)
+            for validator in self.validators:
+                self.after(self.rng.random(), validator.poll)
+            self.after(self.rng.uniform(0.2, 2.0), self.fault)
+            self.run_until(seconds)
+            self.heal()
+        finally:
+            self.close_all()
+
+    def heal(self) -> None:
+        """No more faults: it signs again, and every node learns of it."""
+        self.healing = True
+        self.cuts.clear()
+        for node in self.nodes.values():
+            node.frozen_until = min(node.frozen_until, self.now)
+            node.disk.fail_next = ""
+            node.restart_if_down()
+        self.lossy = False
+        top = max(self.signatures, default=HRS(0, 0, 0))
+        deadline = self.now + 20.0
+        while self.now < deadline:
+            self.run_until(self.now + 0.25)
+            newest = max(self.signatures, default=HRS(0, 0, 0))
+            if newest.height >= top.height + 3 and all(self.knows(node, top) for node in self.nodes.values()):
+                return
+        found = [node.cluster.membership.phase for node in self.nodes.values() if node.cluster is not None]
+        phases = set(found)
+        if found.count("recovering") > max(1, (len(self.names) - 1) // 2):
+            # More stores lost at once than the liveness table allows: safe, and the operator's turn.
+            self.stats["stores lost at once"] = 1
+            return
+        if self.strict and {"recovering", "starting"} <= phases:
+            # The price of strict_start (docs/SAFETY.md): neither answers the other, and the operator must vouch for a store.
+            self.stats["strict deadlock"] = 1
+            return
+        if not self.signatures and "recovering" in phases:
+            # A store lost while the cluster is born: safe, and nothing was signed; the operator wipes all and starts again.
+            self.stats["lost at birth"] = 1
+            return
+        states = {
+            name: node.cluster and (node.cluster.membership.phase, node.cluster.membership.why)
+            for name, node in self.nodes.items()
+        }
+        raise Violation(
+            f"after all faults ended nothing above {tuple(top)} is signed within 20 s: {states}, leader {[n.cluster and n.cluster.leader for n in self.nodes.values()]}"
+        )
+
+    @staticmethod
+    def knows(node: Node, place: HRS) -> bool:
+        return node.cluster is not None and node.cluster.signed(0).hrs >= place
+
+    def close_all(self) -> None:
+        for node in self.nodes.values():
+            for held in (node.raft, node.opened and node.opened.store):
+                if held is not None:
+                    with contextlib.suppress(CometKMSError):
+                        held.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
