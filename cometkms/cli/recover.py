@@ -1,6 +1,7 @@
 """`cmkms recover`"""
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -12,7 +13,7 @@ from cometkms.config.schema import Settings
 from cometkms.errors import StateError
 from cometkms.limits import HEIGHT_MAX
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import recover
+from cometkms.store.node_store import adopt_answer, recover
 
 
 @click.command("recover")
@@ -20,29 +21,73 @@ from cometkms.store.node_store import recover
 @node_id_option
 @click.option(
     "--min-height",
-    required=True,
     type=click.IntRange(1, HEIGHT_MAX),
     metavar="H",
     help="Nothing is signed at H or below, ever again.",
 )
 @click.option("--yes-height", type=int, metavar="H", help="The height once more, instead of typing it.")
-def command(home: str | None, node_id: str | None, min_height: int, yes_height: int | None) -> None:  # noqa: ARG001
+@click.option(
+    "--from-store",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Instead of a height: the store (data/ID/promises) of a member that is dead for good.",
+)
+@click.option("--yes", is_flag=True, help="With --from-store: do not ask.")
+def command(
+    home: str | None,  # noqa: ARG001 - kept in the context by the option's callback
+    node_id: str | None,
+    min_height: int | None,
+    yes_height: int | None,
+    from_store: Path | None,
+    yes: bool,
+) -> None:
     """Make a new promise store after the old one was lost or corrupted. The node must be stopped.
 
     Every height up to H is burnt: this node signs nothing there again. H must be at least the chain's head + 1, read after the loss from
     two nodes you trust, plus a margin. What is still readable in the old store or a state file is never undercut. The old store is kept
     beside the new one.
 
-    A node of a cluster needs this only if another node is lost for good: else it reads what it lost from the others, by itself.
+    A node of a cluster needs this only if another node is lost for good: else it reads what it lost from the others, by itself. If the
+    lost node's disk is still there, its store, read after this node's loss, counts as its answer, and no height is burnt.
 
     \b
     Examples:
       cmkms recover --min-height 1234600
       cmkms recover --min-height 1234600 --yes-height 1234600
+      cmkms recover --from-store /mnt/node2-disk/data/node2/promises
     """
+    if (min_height is None) == (from_store is None):
+        raise click.UsageError("give either --min-height or --from-store")
     settings = load_home(node_id=node_id)
     if any(chain.id == UNSET_CHAIN for chain in settings.chains):
         raise StateError("which chain? cure: set chain_id in config.toml first")
+    if from_store is not None:
+        _adopt(settings, from_store, yes)
+    elif min_height is not None:
+        _burn(settings, min_height, yes_height)
+
+
+def _adopt(settings: Settings, store: Path, yes: bool) -> None:
+    for line in (
+        f"home     {settings.home}",
+        f"node     {settings.id}, recovering",
+        f"effect   {store} counts as its owner's answer: every place promised there is burnt here; then the rest of the others are read as usual",
+        "risk     if that store was copied BEFORE this node lost its own, or its owner still runs: a double signature",
+    ):
+        click.echo(line)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise StateError("this must be confirmed, and nobody is there to do it; cure: --yes. Nothing was changed")
+        click.confirm("Is its owner dead for good, and was it read after this node's loss?", abort=True)
+    with locked_home(chosen_home()):
+        owner, marks = adopt_answer(files_of(settings), store)
+    click.echo(f"read     {owner}")
+    for chain, mark in zip(settings.chains, marks, strict=True):
+        click.echo(f"stands   {chain.id} at height {mark.hrs.height} round {mark.hrs.round} step {mark.hrs.step}")
+    click.echo("Start the node: it reads the others that are left, and is a member again.")
+
+
+def _burn(settings: Settings, min_height: int, yes_height: int | None) -> None:
     for line in warning(settings, min_height):
         click.echo(line)
     _demand(min_height, yes_height)

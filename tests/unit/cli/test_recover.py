@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cometkms.store.promise_store import readable_marks
+from cometkms.keys.validator_key import load_public_key
+from cometkms.model import HRS, Row, Watermark
+from cometkms.rules.birth import NodeState
+from cometkms.store.promise_store import Header, PromiseStore, readable_marks
 from tests.e2e.node import cmkms, environment
 
 
@@ -67,3 +70,55 @@ def test_a_node_of_a_cluster_is_told_of_the_better_way(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "of a cluster with node1, node2" in done.stdout
     assert "recovers by itself" in done.stdout
+
+
+MEMBERS = ("node0", "node1", "node2")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Path:
+    """Three homes: node0 recovering at nothing, node2 dead with a promise at height 12."""
+    assert cmkms("testnet", "--dir", str(tmp_path / "net")).returncode == 0
+    make_store(tmp_path / "net" / "node0", NodeState.RECOVERING, 0)
+    make_store(tmp_path / "net" / "node2", NodeState.COMPLETE, 12)
+    return tmp_path / "net"
+
+
+def make_store(home: Path, state: NodeState, height: int) -> None:
+    path = home / "data" / home.name / "promises"
+    path.parent.mkdir(parents=True)
+    row = Row(load_public_key(home / "priv" / "priv_validator_key.json"), "testnet-1")
+    record = tuple(bytes(8) for _ in MEMBERS) if state is NodeState.COMPLETE else ()
+    header = Header(home.name, 1, MEMBERS, state, bytes(8), record)
+    PromiseStore.create(path, header, [(row, Watermark(HRS(height, 0, 3)))]).close()
+
+
+def test_a_dead_members_store_counts_as_its_answer(cluster: Path) -> None:
+    dead = cluster / "node2" / "data" / "node2" / "promises"
+    done = cmkms("recover", "--home", str(cluster / "node0"), "--from-store", str(dead), "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "read     node2" in done.stdout
+    assert "stands   testnet-1 at height 12 round 0 step 3" in done.stdout
+    assert "a double signature" in done.stdout
+    assert burnt(cluster / "node0") == 12
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ([], 2, "either --min-height or --from-store"),
+        (["--from-store", "x", "--min-height", "5"], 2, "either --min-height or --from-store"),
+        (["--from-store", "node2/data/node2/promises"], 5, "cure: --yes"),
+        (["--from-store", "node0/data/node0/promises", "--yes"], 5, ""),
+        (["--from-store", "node1/config.toml", "--yes"], 5, ""),
+        (["--from-store", "no/such", "--yes"], 5, ""),
+    ],
+)
+def test_what_is_no_dead_members_store_changes_nothing(
+    cluster: Path, arguments: list[str], code: int, words: str
+) -> None:
+    done = cmkms("recover", "--home", str(cluster / "node0"), *arguments, cwd=cluster)
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert burnt(cluster / "node0") == 0
