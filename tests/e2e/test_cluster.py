@@ -36,7 +36,7 @@ def test_three_nodes_with_empty_data_directories_sign_and_every_node_follows(
         validator.must_sign(PRECOMMIT, height)
     for name in cluster.ids:
         until(f"{name}'s state file", lambda name=name: cluster.nodes[name].file_state()["height"] == "5")
-        until(f"{name} knows", lambda name=name: cluster.status(name)["last_sign_state"]["height"] == 5)
+        until(f"{name} knows", lambda name=name: cluster.status(name).get("last_sign_state", {}).get("height") == 5)
         status = cluster.status(name)
         assert status["is_leader"] == (name == leader)
         assert (status["leader_id"], status["leader_addr"]) == (leader, f"127.0.0.1:{cluster.ports[leader]}")

@@ -60,9 +60,7 @@ def test_a_node_restarted_with_another_list_does_not_start(cluster: Cluster, val
     assert "cmkms epoch" in cluster.log(victim)
 
 
-def test_two_nodes_with_one_id_say_so_and_only_one_counts(
-    cluster: Cluster, validator: Client, tmp_path: Path
-) -> None:
+def test_two_nodes_with_one_id_say_so_and_only_one_counts(cluster: Cluster, validator: Client, tmp_path: Path) -> None:
     cluster.start()
     cluster.wait_leader()
     twin = Cluster(tmp_path / "twin", 3, validator.address)

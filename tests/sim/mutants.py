@@ -1,0 +1,306 @@
+"""Each rule taken away in turn: the simulation must fail. `python -m tests.sim.mutants` prints the table; --write puts it into docs/SAFETY.md.
+
+A mutant that survives its seeds is a rule that nothing checks, and makes this program fail.
+"""
+
+import argparse
+import multiprocessing
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from cometkms.cluster import membership, node
+from cometkms.cluster.membership import Membership
+from cometkms.cluster.node import ClusterNode
+from cometkms.model import HRS, Watermark
+from cometkms.promises import acceptor, proposer
+from cometkms.promises.proposer import Proposer
+from cometkms.raftlog import filter as raft_filter
+from cometkms.raftlog.journal import Journal
+from cometkms.rules.birth import NodeState
+from cometkms.rules.promise import Accept, decide_promise
+from cometkms.rules.recovery import Answer
+from cometkms.store.promise_store import PromiseStore
+from tests.sim import world
+from tests.sim.disk import SimDisk
+from tests.sim.world import Violation, World
+
+SEEDS = 400
+SECONDS = 6.0
+MARKERS = ("<!-- mutants: begin -->", "<!-- mutants: end -->")
+Patches = Iterator[Any]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`options`: what the world must allow for the rule to matter."""
+
+    name: str
+    rule: str
+    patches: Callable[[], Patches]
+    rollbacks: bool = False
+
+
+# --- what each mutant does ---
+
+
+def overwrites() -> Patches:
+    """Bytes held at a place are replaced by others."""
+
+    def decide(mark: Watermark, hrs: HRS, sign_bytes: bytes) -> Any:
+        if hrs == mark.hrs:
+            return Accept(write=True)
+        return decide_promise(mark, hrs, sign_bytes)
+
+    def write(self: PromiseStore, number: int, mark: Watermark) -> None:
+        record = self._records[number]
+        self._write_record(number, type(record)(record.row, mark, record.count + 1, record.opened))
+
+    yield patch.object(acceptor, "decide_promise", decide)
+    yield patch.object(PromiseStore, "write_mark", write)
+
+
+def falls() -> Patches:
+    """A lower place is promised again."""
+
+    def decide(mark: Watermark, hrs: HRS, sign_bytes: bytes) -> Any:
+        return Accept(write=True) if hrs < mark.hrs else decide_promise(mark, hrs, sign_bytes)
+
+    yield patch.object(acceptor, "decide_promise", decide)
+
+
+def no_sync() -> Patches:
+    """An answer leaves before the write is durable."""
+    yield patch.object(SimDisk, "fdatasync", lambda _self, _fd: None)
+
+
+def minority() -> Patches:
+    """One accept less than a majority is enough."""
+    begin = Proposer.__init__
+
+    def fewer(self: Proposer, **arguments: Any) -> None:
+        begin(self, **arguments)
+        self._quorum = max(1, self._quorum - 1)
+
+    yield patch.object(Proposer, "__init__", fewer)
+
+
+def counts_twice() -> Patches:
+    """A member that does not hold the bytes counts itself."""
+
+    class Counting(Proposer):
+        def _pursue(self, place: proposer._Place) -> Any:
+            outcome = super()._pursue(place)
+            if outcome is None and place.candidate:
+                place.accepted[place.candidate].add(self._me)
+                place.accepted[place.candidate] |= set(place.asked)
+            return outcome
+
+    yield patch.object(node, "Proposer", Counting)
+
+
+def not_self_first() -> Patches:
+    """The proposer asks the others without its own durable promise, and counts them."""
+
+    class NoSelf:
+        def __init__(self, real: Any) -> None:
+            self._real = real
+
+        def mark(self, row: int) -> Watermark:
+            return Watermark()
+
+        def promise(self, *_: Any) -> None:
+            return None
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._real, name)
+
+    begin = Proposer.__init__
+
+    def without(self: Proposer, **arguments: Any) -> None:
+        begin(self, **arguments)
+        if self._others:
+            self._acceptor = NoSelf(self._acceptor)  # type: ignore[assignment]
+            self._quorum -= 1  # it takes itself for granted
+
+    yield patch.object(Proposer, "__init__", without)
+
+
+def amnesia() -> Patches:
+    """A node that lost its store counts at once."""
+    begin = Membership.__init__
+
+    def at_once(self: Membership, **arguments: Any) -> None:
+        store = arguments["store"]
+        if store.header.state is NodeState.RECOVERING:
+            store.set_state(NodeState.COMPLETE)
+        begin(self, **arguments)
+        if store.header.state is NodeState.COMPLETE:
+            store.opened(0) or store.open_row(0)
+            self.ready = True
+
+    yield patch.object(Membership, "__init__", at_once)
+
+
+def one_is_enough() -> Patches:
+    """A recovering node reads one other only."""
+
+    def some(_members: int, answers: dict[str, Answer]) -> bool:
+        return any(one.real for one in answers.values())
+
+    yield patch.object(membership, "may_end", some)
+
+
+def recovering_answers() -> Patches:
+    """A node that lost its store answers reads as if it knew."""
+    yield patch.object(membership, "_ANSWERING", {NodeState.BORN, NodeState.COMPLETE, NodeState.RECOVERING})
+
+
+def ignores_reads() -> Patches:
+    """Recovery ends after reading everybody, and takes nothing from it."""
+    yield patch.object(membership, "agreed_mark", lambda own, _read, **_: own)
+
+
+def adopts() -> Patches:
+    """Bytes read in recovery are taken over as promised, though no signature over them was shown."""
+
+    def keep(own: Watermark, read: Any, **_: Any) -> Watermark:
+        return max([own, *read], key=lambda mark: (mark.hrs, mark.sign_bytes))
+
+    yield patch.object(membership, "agreed_mark", keep)
+
+
+def no_start_read() -> Patches:
+    """A restarted node promises at once; old stores may have been put back."""
+    begin = Membership.__init__
+
+    def ready(self: Membership, **arguments: Any) -> None:
+        begin(self, **arguments)
+        self.ready = self.state is NodeState.COMPLETE
+
+    yield patch.object(Membership, "__init__", ready)
+    yield patch.object(Membership, "on_remembered", lambda *_: None)
+
+
+def signs_its_own() -> Patches:
+    """The signer signs what was asked, not what was permitted."""
+
+    class Own(world.ChainSigner):
+        def on_permit(self, permit: Any) -> None:
+            reserving = self._reserving
+            if reserving is not None:
+                permit = type(permit)(permit.nonce, permit.request_id, permit.row, reserving.asked.request.sign_bytes)
+            super().on_permit(permit)
+
+    yield patch.object(world, "ChainSigner", Own)
+
+
+def two_votes() -> Patches:
+    """Raft's vote is not durable before it leaves."""
+    yield patch.object(Journal, "setCurrentTerm", lambda self, term, voted: setattr(self, "term", term))
+
+
+def votes_after_amnesia() -> Patches:
+    """A node that lost its Raft journal votes and acks at once."""
+
+    def forget(self: Journal) -> bool:
+        return False
+
+    yield patch.object(Journal, "pending", property(forget, lambda _self, _value: None), create=True)
+
+
+def believes_everybody() -> Patches:
+    """Votes are counted by message, not by voter; stale acks count."""
+    inbound = raft_filter.RaftFilter.inbound
+
+    def trusting(self: Any, src: str, message: Any, **state: Any) -> Any:
+        if message["type"] in ("response_vote", "next_node_idx"):
+            return message, []
+        return inbound(self, src, message, **state)
+
+    yield patch.object(raft_filter.RaftFilter, "inbound", trusting)
+
+
+def never_hints() -> Patches:
+    """Liveness: a leader that lost its majority keeps its validators."""
+    yield patch.object(ClusterNode, "_may_lead", lambda self: self._leased or bool(self._raft and self._raft.leading))
+
+
+MUTANTS = (
+    Mutant("held bytes are replaced", "1", overwrites),
+    Mutant("a lower place is promised again", "1", falls),
+    Mutant("answered before the sync", "2", no_sync),
+    Mutant("one accept less than a majority", "3", minority),
+    Mutant("members count before they accepted", "3", counts_twice),
+    Mutant("not self first", "4", not_self_first),
+    Mutant("a node that lost its store counts at once", "7", amnesia),
+    Mutant("recovery reads one other only", "7", one_is_enough),
+    Mutant("a recovering node answers reads", "7", recovering_answers),
+    Mutant("recovery takes nothing from what it read", "7", ignores_reads),
+    Mutant("bytes read are adopted, not burnt", "7", adopts),
+    Mutant("no read at start, old stores put back", "8", no_start_read, rollbacks=True),
+    Mutant("the signer signs what was asked, not what was permitted", "3", signs_its_own),
+    Mutant("Raft's term and vote are not written", "12", two_votes),
+    Mutant("a node that lost its Raft journal votes at once", "12", votes_after_amnesia),
+    Mutant("a deposed leader keeps the lease", "lease", never_hints),
+)
+
+
+@contextmanager
+def applied(mutant: Mutant) -> Iterator[None]:
+    """The rule is away inside."""
+    with ExitStack() as stack:
+        for one in mutant.patches():
+            stack.enter_context(one)
+        yield
+
+
+def killed_by(number: int) -> tuple[int, str] | None:
+    """Seed and what failed, or None: it survived."""
+    mutant = MUTANTS[number]
+    with applied(mutant):
+        for seed in range(1, SEEDS + 1):
+            made = World(seed, 3)
+            made.strict = mutant.rollbacks
+            try:
+                made.run(SECONDS)
+            except Violation as error:
+                return seed, str(error).split(":")[0].split(" at (")[0]
+            except Exception as error:  # noqa: BLE001 - the code's own alarm counts as noticing
+                return seed, f"{type(error).__name__}"
+    return None
+
+
+def table() -> list[tuple[Mutant, int | None, str]]:
+    rows: list[tuple[Mutant, int | None, str]] = []
+    with multiprocessing.Pool(2, maxtasksperchild=1) as pool:
+        for mutant, kill in zip(MUTANTS, pool.imap(killed_by, range(len(MUTANTS)), chunksize=1), strict=True):
+            rows.append((mutant, *(kill or (None, "survived"))))
+            print(f"{mutant.name}: {rows[-1][1:]}", file=sys.stderr, flush=True)
+    return rows
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.sim.mutants")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/SAFETY.md")
+    chosen = parser.parse_args()
+    rows = table()
+    lines = ["| what is taken away | rule | first seed that fails | how |", "|---|---|---|---|"]
+    lines += [
+        f"| {mutant.name} | {mutant.rule} | {seed if seed is not None else '—'} | {why} |" for mutant, seed, why in rows
+    ]
+    print("\n".join(lines))
+    if chosen.write:
+        path = Path("docs/SAFETY.md")
+        text = path.read_text()
+        begin, end = (text.index(marker) for marker in MARKERS)
+        path.write_text(text[: begin + len(MARKERS[0])] + "\n" + "\n".join(lines) + "\n" + text[end:])
+    return 1 if any(seed is None for _, seed, _ in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
