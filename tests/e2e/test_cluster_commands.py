@@ -193,6 +193,26 @@ def test_one_node_becomes_three_and_remembers_what_it_signed(
     validator.must_sign(PRECOMMIT, 6)
 
 
+def replace_dead(living: list[Member], make_homes: Callable[..., list[Member]]) -> list[Member]:
+    """From two that are stopped to three that run: node3 is new."""
+    seals = [seal(member) for member in living]
+    [new] = make_homes("new", 1, "--key-file", str(living[0].home / "priv" / "priv_validator_key.json"))
+    new.home = new.home.rename(new.home.with_name("node3"))
+    new.id = "node3"
+    members = [*living, new]
+    ports = {**{member.id: member.raft_port() for member in living}, "node3": free_port()}
+    for member in members:
+        member.configure([each.id for each in members], ports)
+    names = ",".join(member.id for member in members)
+    alone = living[0].run("epoch", "begin", "--members", names, "--seal-file", str(seals[0]), code=5)
+    assert "a majority is 2" in alone.stderr
+    begin(members, seals)
+    for member in members:
+        member.start()
+    whole(members)
+    return members
+
+
 def test_a_dead_node_is_replaced_and_counts_no_more_when_it_returns(
     make_homes: Callable[..., list[Member]], validator: Validator
 ) -> None:
@@ -203,21 +223,7 @@ def test_a_dead_node_is_replaced_and_counts_no_more_when_it_returns(
     two.kill()
     zero.stop()
     one.stop()
-    seals = [seal(zero), seal(one)]
-    [new] = make_homes("new", 1, "--key-file", str(zero.home / "priv" / "priv_validator_key.json"))
-    new.home = new.home.rename(new.home.with_name("node3"))
-    new.id = "node3"
-    members = [zero, one, new]
-    ports = {"node0": zero.raft_port(), "node1": one.raft_port(), "node3": free_port()}
-    for member in members:
-        member.configure([each.id for each in members], ports)
-    assert "a majority is 2" in zero.run(
-        "epoch", "begin", "--members", "node0,node1,node3", "--seal-file", str(seals[0]), code=5
-    ).stderr  # fmt: skip
-    begin(members, seals)
-    for member in members:
-        member.start()
-    whole(members)
+    replace_dead([zero, one], make_homes)
     validator.connect()
     validator.must_refuse(PRECOMMIT, 5, block="bb")
     validator.must_sign(PRECOMMIT, 6)
@@ -226,3 +232,48 @@ def test_a_dead_node_is_replaced_and_counts_no_more_when_it_returns(
     until("it runs, and knows no leader", lambda: two.peers().get("leader_id", "") is None)
     validator.must_sign(PRECOMMIT, 7)
     assert not two.leads()
+
+
+def lose_two(make_homes: Callable[..., list[Member]], validator: Validator) -> tuple[Member, Member, Member]:
+    """Three that signed height 5; then node0's data is gone, node1 runs, node2 is dead for good."""
+    zero, one, two = members = [member.start() for member in make_homes("net", 3)]
+    whole(members)
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 5)
+    for member in members:
+        member.kill()
+    shutil.rmtree(zero.home / "data" / zero.id)
+    zero.start()
+    one.start()
+    until("the wiped one knows that it is, and waits", lambda: zero.peers().get("node_state") == "recovering")
+    until("it has met the other", lambda: zero.peers()["members"][1]["connected"])
+    assert "node2 (not connected)" in zero.peers()["why"]
+    assert zero.run("status", code=1).stdout.count("NOT HEALTHY") == 1
+    assert not zero.leads()
+    assert not one.leads()
+    zero.stop()
+    return zero, one, two
+
+
+def test_a_wiped_node_takes_a_dead_ones_store_for_its_answer(
+    make_homes: Callable[..., list[Member]], validator: Validator
+) -> None:
+    zero, _, two = lose_two(make_homes, validator)
+    zero.run("recover", "--from-store", str(two.home / "data" / "node2" / "promises"), "--yes")
+    zero.start()
+    validator.connect()
+    validator.must_refuse(PRECOMMIT, 5, block="bb")
+    validator.must_sign(PRECOMMIT, 6)
+    assert zero.peers()["node_state"] == "complete"
+
+
+def test_beside_a_dead_node_a_wiped_one_is_vouched_for_by_a_height_and_the_dead_one_replaced(
+    make_homes: Callable[..., list[Member]], validator: Validator
+) -> None:
+    zero, one, _ = lose_two(make_homes, validator)
+    one.stop()
+    zero.run("recover", "--min-height", "20", "--yes-height", "20")
+    replace_dead([zero, one], make_homes)
+    validator.connect()
+    validator.must_refuse(PRECOMMIT, 20)
+    validator.must_sign(PRECOMMIT, 21)
