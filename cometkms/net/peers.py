@@ -45,6 +45,7 @@ _REDIAL_SOON_S: Final = 0.01  # after an established connection was closed
 _ACCEPT_PAUSE_S: Final = 0.2  # without descriptors
 _BACKLOG: Final = 64
 _USER_TIMEOUT_MS: Final = 2000
+_CLOSED_EARLY: Final = "closed by the peer before its hello: it may not know this node (another peer list or key there)"
 
 
 class FrameType(IntEnum):
@@ -464,7 +465,8 @@ class PeerNetwork:
             self._close(link, _words(error), closed=True)
             return
         if size == 0:
-            self._close(link, "closed by the peer", closed=True)
+            why = "closed by the peer" if link.we_accepted else _CLOSED_EARLY
+            self._close(link, why, closed=True)
             return
         link.heard_at = time.monotonic()
         try:

@@ -1,0 +1,103 @@
+"""Bad days: wrong lists, keys, ids and chains. Each node says which, on both sides, and nothing is signed by the wrong one."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cluster import Client, Cluster
+from tests.e2e.node import PREVOTE, Node, ballot, free_tcp, until
+
+
+@pytest.fixture
+def validator() -> Iterator[Client]:
+    made = Client(free_tcp())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, validator: Client) -> Iterator[Cluster]:
+    made = Cluster(tmp_path, 3, validator.address)
+    yield made
+    made.stop()
+
+
+def says(cluster: Cluster, name: str, *words: str) -> None:
+    until(f"{name} says {words}", lambda: all(word in cluster.log(name) for word in words))
+
+
+def test_another_validator_key_is_a_stranger_to_both(cluster: Cluster, validator: Client, tmp_path: Path) -> None:
+    shutil.copy(Node(tmp_path / "other").key_path, cluster.nodes["node2"].key_path)
+    cluster.start()
+    says(cluster, "node0", "stranger at the peers' port", "another validator key")
+    says(cluster, "node2", "is not 'node0' of this cluster")
+    assert cluster.leader() is None
+    assert not validator.ask(**ballot(PREVOTE, 1)).get("signature")
+
+
+def test_different_peer_lists_meet_and_refuse_each_other(cluster: Cluster, validator: Client) -> None:
+    cluster.start("node0", "node1", members=["node0", "node1"])
+    cluster.start("node2")
+    says(cluster, "node0", "stranger at the peers' port", "an id that is not in the peer list")
+    says(cluster, "node2", "it may not know this node (another peer list or key there)")
+    cluster.wait_leader()
+    validator.must_sign(PREVOTE, 1)  # the two agree; the third refuses to be part of it
+    assert cluster.status("node2")["node_state"] == "empty"
+
+
+def test_a_node_restarted_with_another_list_does_not_start(cluster: Cluster, validator: Client) -> None:
+    cluster.start()
+    leader = cluster.wait_leader()
+    validator.must_sign(PREVOTE, 1)
+    victim = next(name for name in cluster.ids if name != leader)
+    cluster.nodes[victim].stop()
+    cluster.start(victim, members=[victim])
+    process = cluster.nodes[victim].process
+    assert process is not None
+    assert process.wait(timeout=30) == 5
+    assert "cmkms epoch" in cluster.log(victim)
+
+
+def test_two_nodes_with_one_id_say_so_and_only_one_counts(
+    cluster: Cluster, validator: Client, tmp_path: Path
+) -> None:
+    cluster.start()
+    cluster.wait_leader()
+    twin = Cluster(tmp_path / "twin", 3, validator.address)
+    shutil.copy(cluster.nodes["node0"].key_path, twin.nodes["node2"].key_path)
+    twin.ports |= {"node0": cluster.ports["node0"], "node1": cluster.ports["node1"]}
+    try:
+        twin.start("node2")
+        says(cluster, "node0", "two processes with the id 'node2'")
+        says(twin, "node2", "two processes with the id 'node2'")
+        assert twin.leader() is None
+        validator.must_sign(PREVOTE, 1)
+    finally:
+        twin.stop()
+
+
+def test_the_same_node_started_twice_is_refused_by_its_home(cluster: Cluster) -> None:
+    cluster.start()
+    cluster.wait_leader()
+    second = cluster.nodes["node0"].process
+    cluster.start("node0")
+    twice = cluster.nodes["node0"].process
+    assert twice is not None
+    assert twice.wait(timeout=30) == 6
+    cluster.nodes["node0"].process = second
+
+
+def test_a_chain_that_the_others_do_not_have_is_not_signed(tmp_path: Path, validator: Client) -> None:
+    cluster = Cluster(tmp_path, 3, validator.address)
+    try:
+        for name in ("node1", "node2"):
+            cluster.extra[name] = ["--chain-id", "another"]
+        cluster.start()
+        says(cluster, "node0", "chains or keys differ", "another")
+        says(cluster, "node1", "chains or keys differ", "test-1")
+        leader = cluster.wait_leader()
+        assert not validator.ask(**ballot(PREVOTE, 1)).get("signature"), leader
+    finally:
+        cluster.stop()
