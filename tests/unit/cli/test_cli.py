@@ -119,6 +119,14 @@ def test_state_show_import_and_export(home: Path, tmp_path: Path) -> None:
     assert "not known here" in exported.stderr
 
 
+def test_in_a_cluster_an_import_says_that_a_majority_must_have_it(tmp_path: Path) -> None:
+    assert cmkms("testnet", "--dir", str(tmp_path / "net")).returncode == 0
+    file = tmp_path / "state.json"
+    file.write_text('{"height":"50","round":1,"step":2}')
+    done = cmkms("state", "import", "--home", str(tmp_path / "net" / "node0"), str(file))
+    assert (done.returncode, "once 2 of node0, node1, node2 have it" in done.stderr) == (0, True)
+
+
 def test_a_home_of_several_chains_is_asked_which(home: Path) -> None:
     config = home / "config.toml"
     lines = [line for line in config.read_text().splitlines() if not line.startswith(("chain_id", "validator_addr"))]
