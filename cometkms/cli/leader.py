@@ -4,7 +4,7 @@ import json
 
 import click
 
-from cometkms.cli.options import home_option
+from cometkms.cli.options import home_option, other_ids
 from cometkms.cli.running import ask_node, node_id_option
 
 
@@ -40,7 +40,7 @@ def show(home: str | None, node_id: str | None, as_json: bool) -> int:  # noqa: 
 @command.command("transfer")
 @home_option
 @node_id_option
-@click.option("--to", metavar="ID", help="To whom.  [default: whoever is up to date]")
+@click.option("--to", metavar="ID", shell_complete=other_ids, help="To whom.  [default: whoever is up to date]")
 def transfer(home: str | None, node_id: str | None, to: str | None) -> None:  # noqa: ARG001
     """Hand the leadership to another node, before the machine goes down for maintenance. Run it where the leader runs.
 

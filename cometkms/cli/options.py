@@ -1,6 +1,6 @@
 """Options that several commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -8,7 +8,7 @@ import click
 
 from cometkms.config.load import Flags, default_home, load_settings, read_config
 from cometkms.config.schema import Chain, Settings
-from cometkms.errors import ConfigError
+from cometkms.errors import CometKMSError, ConfigError
 
 EXIT_CODES: Final = """\b
 Exit codes:
@@ -73,6 +73,21 @@ def load_home(chain_id: str | None = None, node_id: str | None = None) -> Settin
             raise
         filled = Flags(id=node_id, chain_id=chain_id or UNSET_CHAIN, validator_addr=("tcp://127.0.0.1:1",))
         return load_settings(home, filled)
+
+
+def one_of(known: Sequence[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """For the shell's completion: these words."""
+    return lambda _context, _parameter, incomplete: [word for word in known if word.startswith(incomplete)]
+
+
+def other_ids(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """For the shell's completion: the ids of the home's other nodes; none where the home's settings are wrong."""
+    home = context.meta.get(_HOME_KEY)
+    try:
+        settings = load_settings(Path(home).expanduser().absolute() if home else default_home(), Flags())
+    except CometKMSError:
+        return []
+    return [peer.id for peer in settings.peers if peer.id != settings.id and peer.id.startswith(incomplete)]
 
 
 def one_chain(settings: Settings, chain_id: str | None) -> Chain:

@@ -2,9 +2,9 @@
 
 import click
 
-from cometkms.cli.options import chosen_home, home_option
+from cometkms.cli.options import chosen_home, home_option, one_of
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
-from cometkms.config.load import DEFAULT_HTTP_ADDR, DEFAULT_TTL, Flags, load_settings
+from cometkms.config.load import DEFAULT_HTTP_ADDR, DEFAULT_TTL, LOG_FORMATS, LOG_LEVELS, Flags, load_settings
 
 
 @click.command("start")
@@ -20,8 +20,15 @@ from cometkms.config.load import DEFAULT_HTTP_ADDR, DEFAULT_TTL, Flags, load_set
 @click.option("--peer", multiple=True, metavar="ID=HOST:PORT", help="A node of the cluster (repeatable).")
 @click.option("--validator-addr", multiple=True, metavar="ADDR", help="priv_validator_laddr to dial (repeatable).")
 @click.option("--chain-id", metavar="ID", help="Chain id of the validators.")
-@click.option("--log-level", metavar="LEVEL", help="debug, info or error.  [default: info]")
-@click.option("--log-format", metavar="FORMAT", help="plain or json.  [default: plain]")
+@click.option(
+    "--log-level",
+    metavar="LEVEL",
+    shell_complete=one_of(LOG_LEVELS),
+    help="debug, info or error.  [default: info]",
+)
+@click.option(
+    "--log-format", metavar="FORMAT", shell_complete=one_of(LOG_FORMATS), help="plain or json.  [default: plain]"
+)
 @click.option("--allow-unsafe/--no-allow-unsafe", default=None, help="Accepted for the Go CometKMS; has no effect.")
 @click.option(
     "--strict-start/--no-strict-start",

@@ -66,6 +66,8 @@ def show(home: str | None, chain_id: str | None, node_id: str | None, as_json: b
 def import_state(home: str | None, chain_id: str | None, node_id: str | None, file: str) -> None:  # noqa: ARG001
     """Raise the watermark to that of another signer's priv_validator_state.json. Refuses to go lower; the node must be stopped.
 
+    In a cluster: on a majority of the nodes, before any of them starts again.
+
     \b
     Example:
       cmkms state import ~/.cometbft/data/priv_validator_state.json
@@ -79,6 +81,12 @@ def import_state(home: str | None, chain_id: str | None, node_id: str | None, fi
         target = files.chains[settings.chains.index(chain)]
         imported = import_mark(files, target, mark, core)
     click.echo(f"watermark of {chain.id}: {_words(imported)}")
+    if not files.alone:
+        need = len(files.members) // 2 + 1
+        click.echo(
+            f"note: on this node only; it holds once {need} of {', '.join(files.members)} have it: import it there too",
+            err=True,
+        )
 
 
 @command.command("export")

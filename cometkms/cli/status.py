@@ -65,6 +65,7 @@ def table(document: dict[str, Any]) -> list[str]:
         f"node      {node.get('id')}  {healthy}, {'leader' if document.get('is_leader') else 'follower'}",
         f"          version {node.get('version')}, {node.get('core')} core, up {node.get('uptime_s') or 0:.0f} s, home {node.get('home')}",
     ]
+    lines += _cluster_lines(document)
     for child in document.get("children", []):
         lines.append(
             f"process   {child.get('name'):<7} pid {child.get('pid')}  {child.get('state')}, restarts {child.get('restarts')}"
@@ -74,6 +75,22 @@ def table(document: dict[str, Any]) -> list[str]:
         lines += _chain_lines(chain)
     for words in [*document.get("trouble", []), *document.get("warnings", [])]:
         lines.append(f"WARNING   {words}")
+    return lines
+
+
+def _cluster_lines(document: dict[str, Any]) -> list[str]:
+    """Who leads and who is there; nothing for one node alone."""
+    members = document.get("members", [])
+    if len(members) < 2:
+        return []
+    leader = document.get("leader_id")
+    leads = f"{leader} leads" if leader else "nobody leads"
+    lines = [f"cluster   {leads}, term {document.get('term')}, epoch {document.get('epoch')}"]
+    for member in members:
+        there = str(member.get("state") or "not met yet")
+        if not member.get("connected"):
+            there = f"away{': ' + member['error'] if member.get('error') else ''}"
+        lines.append(f"          {member.get('id')}{' (this node)' if member.get('self') else ''}  {there}")
     return lines
 
 

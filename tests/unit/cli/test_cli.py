@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from click.testing import CliRunner
 
 from cometkms.cli import cli
 from cometkms.config.load import KEYS, variable_name
-from tests.e2e.node import cmkms
+from tests.e2e.node import cmkms, environment
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = [
@@ -117,6 +119,14 @@ def test_state_show_import_and_export(home: Path, tmp_path: Path) -> None:
     assert "not known here" in exported.stderr
 
 
+def test_in_a_cluster_an_import_says_that_a_majority_must_have_it(tmp_path: Path) -> None:
+    assert cmkms("testnet", "--dir", str(tmp_path / "net")).returncode == 0
+    file = tmp_path / "state.json"
+    file.write_text('{"height":"50","round":1,"step":2}')
+    done = cmkms("state", "import", "--home", str(tmp_path / "net" / "node0"), str(file))
+    assert (done.returncode, "once 2 of node0, node1, node2 have it" in done.stderr) == (0, True)
+
+
 def test_a_home_of_several_chains_is_asked_which(home: Path) -> None:
     config = home / "config.toml"
     lines = [line for line in config.read_text().splitlines() if not line.startswith(("chain_id", "validator_addr"))]
@@ -176,3 +186,25 @@ def test_the_configuration_document_names_every_key_flag_and_variable() -> None:
             assert f"`{variable_name(key)}`" in text
     for key in ("[[chain]]", "key_file", "state_file"):
         assert key in text
+
+
+def completed(line: str) -> list[str]:
+    """What bash offers behind a command line."""
+    words = line.split(" ")
+    variables = {"_CMKMS_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    source = "from cometkms.cli import cli; cli(prog_name='cmkms')"
+    done = subprocess.run(
+        [sys.executable, "-c", source], env=environment(**variables), capture_output=True, text=True, check=False
+    )
+    return [offer.partition(",")[2] for offer in done.stdout.splitlines() if offer]
+
+
+def test_the_shell_completes_commands_words_and_the_other_nodes(tmp_path: Path) -> None:
+    assert cmkms("testnet", "--dir", str(tmp_path / "net")).returncode == 0
+    home = tmp_path / "net" / "node1"
+    assert set(COMMANDS) <= set(completed("cmkms "))
+    assert completed("cmkms leader t") == ["transfer"]
+    assert completed("cmkms start --log-level e") == ["error"]
+    assert completed("cmkms start --log-format ") == ["plain", "json"]
+    assert completed(f"cmkms leader transfer --home {home} --to ") == ["node0", "node2"]
+    assert completed(f"cmkms leader transfer --home {tmp_path} --to ") == []

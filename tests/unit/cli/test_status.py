@@ -1,0 +1,47 @@
+"""`cmkms status` for a person."""
+
+from typing import Any
+
+import pytest
+
+from cometkms.cli.status import table
+
+THREE: dict[str, Any] = {
+    "is_leader": False,
+    "leader_id": "node1",
+    "healthy": True,
+    "term": 4,
+    "epoch": 1,
+    "members": [
+        {"id": "node0", "self": True, "connected": True, "state": "complete"},
+        {"id": "node1", "self": False, "connected": True, "state": "starting"},
+        {"id": "node2", "self": False, "connected": False, "state": "complete", "error": "h:1: connection refused"},
+        {"id": "node3", "self": False, "connected": False, "state": None, "error": ""},
+    ],
+    "node": {"id": "node0"},
+}
+
+
+def lines_of(document: dict[str, Any]) -> list[str]:
+    lines = table(document)
+    start = next((number for number, line in enumerate(lines) if line.startswith("cluster")), len(lines))
+    return lines[start:]
+
+
+def test_a_follower_names_the_leader_and_who_is_there() -> None:
+    assert lines_of(THREE) == [
+        "cluster   node1 leads, term 4, epoch 1",
+        "          node0 (this node)  complete",
+        "          node1  starting",
+        "          node2  away: h:1: connection refused",
+        "          node3  away",
+    ]
+
+
+def test_without_a_leader_it_says_so() -> None:
+    assert lines_of({**THREE, "leader_id": None})[0].startswith("cluster   nobody leads")
+
+
+@pytest.mark.parametrize("members", [[], THREE["members"][:1]])
+def test_one_node_alone_has_no_cluster(members: list[dict[str, Any]]) -> None:
+    assert lines_of({**THREE, "members": members}) == []
