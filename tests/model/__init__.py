@@ -1,0 +1,1 @@
+"""Explicit-state models of the promise protocol, driving the rules' own code (cometkms/rules)."""
