@@ -80,6 +80,7 @@ class _State:
         self._loop = asyncio.get_running_loop()
         self._published: dict[str, object] | None = None
         self._kicked = False
+        self._said = ""
         members = parts.files.members
         self._keys = {name: node_identity(parts.secret, name).public_key for name in members} if parts.secret else {}
         epoch = opened.store.header.epoch
@@ -293,6 +294,9 @@ class _State:
     def _publish(self) -> None:
         self._loop.call_later(HEARTBEAT_INTERVAL_S, self._publish)
         document = self._document()
+        if document["why"] != self._said and document["why"]:
+            self._log.warning("not signing", why=document["why"])
+        self._said = document["why"]
         if document != self._published:
             self._published = document
             self._parts.board.write(document)

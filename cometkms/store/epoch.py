@@ -26,6 +26,7 @@ from cometkms.store.promise_store import Header, PromiseStore
 
 _PREFIX: Final = "cmkms-seal-1:"
 _CHECK_BYTES: Final = 8
+_TEXT_MAX_BYTES: Final = 128 << 10  # 64 rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,8 @@ def seal_text(seal: Seal) -> str:
 def parse_seal(text: str) -> Seal:
     """Inverse of seal_text(). Raises: StateError."""
     try:
-        if not text.strip().startswith(_PREFIX):
-            raise ValueError("it does not begin with " + _PREFIX)
+        if not text.strip().startswith(_PREFIX) or len(text) > _TEXT_MAX_BYTES:
+            raise ValueError(f"it does not begin with {_PREFIX}, or has more than {_TEXT_MAX_BYTES} bytes")
         raw = base64.b64decode(text.strip()[len(_PREFIX) :], validate=True)
         body = raw[_CHECK_BYTES:]
         if _check(body) != raw[:_CHECK_BYTES]:
@@ -66,8 +67,10 @@ def parse_seal(text: str) -> Seal:
             )
             for key, chain, h, r, s, sign_bytes, signature in document["rows"]
         )
+        if any(len(row.public_key) != 32 or len(mark.signature) not in (0, 64) for row, mark in marks):
+            raise ValueError("a key or a signature has a wrong length")
         return Seal(str(document["node"]), int(document["epoch"]), tuple(map(str, document["members"])), marks)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StateError(f"this is no seal: {error}; cure: the whole line that `cmkms epoch seal` printed") from error
 
 

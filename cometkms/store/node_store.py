@@ -251,10 +251,11 @@ def reconcile(held: Watermark, in_file: Watermark, warn: Callable[[str], None], 
 def write_born(files: NodeFiles, epoch: int = _FIRST_EPOCH) -> None:
     """Say beside every state file that this node was born here. Raises: StoreFailure, StateError."""
     for path in files.born_paths:
-        ids, known = _read_born(path)
-        if files.node_id not in ids or known != epoch:
+        ids, known, members = _read_born(path)
+        if files.node_id not in ids or known != epoch or members != list(files.members):
             ids = ids if files.node_id in ids else [*ids, files.node_id]
-            write_atomically(path, json.dumps({"ids": ids, "epoch": epoch}).encode())
+            document = {"ids": ids, "epoch": epoch, "members": list(files.members)}
+            write_atomically(path, json.dumps(document).encode())
 
 
 def read_born(files: NodeFiles) -> list[str]:
@@ -267,19 +268,22 @@ def read_epoch(files: NodeFiles) -> int:
     return max(_read_born(path)[1] for path in files.born_paths)
 
 
-def _read_born(path: Path) -> tuple[list[str], int]:
+def _read_born(path: Path) -> tuple[list[str], int, list[str]]:
+    """Ids born here, epoch, and its members ([]: an older file does not say)."""
     try:
         document = json.loads(path.read_bytes())
-        ids, epoch = document["ids"], document.get("epoch", _FIRST_EPOCH)
-        if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids) or not isinstance(epoch, int):
+        ids, epoch, members = document["ids"], document.get("epoch", _FIRST_EPOCH), document.get("members", [])
+        if not isinstance(epoch, int) or not all(
+            isinstance(names, list) and all(isinstance(one, str) for one in names) for names in (ids, members)
+        ):
             raise TypeError
     except FileNotFoundError:
-        return [], _FIRST_EPOCH
+        return [], _FIRST_EPOCH, []
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StateError(
             f"{path} cannot be understood; cure: restore it, or `cmkms recover --min-height HEIGHT`"
         ) from error
-    return ids, epoch
+    return ids, epoch, members
 
 
 def adopt_answer(files: NodeFiles, dead: Path) -> tuple[str, tuple[Watermark, ...]]:
@@ -338,6 +342,7 @@ def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None,
     Never below what is readable in the old store or a state file. Raises: StateError, BusyError, StoreFailure.
     Returns: where the old store is kept, and the new mark of each chain.
     """
+    _refuse_other_members(files)
     known = dict(readable_marks(files.store_path))
     epoch = _epoch_left(files)
     marks = []
@@ -356,8 +361,23 @@ def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None,
     for chain, mark in zip(files.chains, marks, strict=True):
         state_file.save(chain.state_path, mark)
     for path in files.born_paths:
-        write_atomically(path, json.dumps({"ids": [files.node_id], "epoch": epoch}).encode())
+        document = {"ids": [files.node_id], "epoch": epoch, "members": list(files.members)}
+        write_atomically(path, json.dumps(document).encode())
     return kept, tuple(marks)
+
+
+def _refuse_other_members(files: NodeFiles) -> None:
+    """A forgotten peer list must not make one node of several its own majority. Raises: StateError."""
+    for path in files.born_paths:
+        try:
+            _, _, members = _read_born(path)
+        except StateError:  # a file that cannot be understood is one reason to recover
+            continue
+        if members and members != list(files.members):
+            raise StateError(
+                f"{path} says that this node is one of {', '.join(members)}, and the peer list names {', '.join(files.members)}. Cure: give "
+                "the same peer list as before; members change with `cmkms epoch seal` and `cmkms epoch begin`"
+            )
 
 
 def _epoch_left(files: NodeFiles) -> int:

@@ -138,7 +138,10 @@ class Model:
                 yield name + ", not counting itself", self.count(state, me, node, number, 0)
                 if not self.p.write_once and node.mark[0] == slot:
                     replaced = node._replace(mark=(slot, value))
-                    yield name + " OVER its own", self.count(self.put(state, me, replaced), me, replaced, number, 1 << me)
+                    yield (
+                        name + " OVER its own",
+                        self.count(self.put(state, me, replaced), me, replaced, number, 1 << me),
+                    )
 
     def accepted(self, state: State, proposer: int, node: Node) -> Iterator[Step]:
         for number, members in enumerate(node.counted):

@@ -384,6 +384,11 @@ class Validator:
             self.place = HRS(place.height, place.round + 1, Step.PREVOTE)
         else:
             self.place = HRS(place.height + 1, 0, Step.PREVOTE)
+        if (
+            self.rng.random() < 0.08
+        ):  # restarted without its memory: it asks for what it asked before, and for other blocks
+            self.place = HRS(max(1, self.place.height - self.rng.randrange(1, 4)), 0, self.rng.choice((2, 3)))
+            return
         top = max(one.place for one in self.world.validators)
         if top.height > self.place.height + 1:  # it was away: consensus went on without it
             self.place = HRS(top.height, 0, Step.PREVOTE)
