@@ -48,6 +48,7 @@ class Cluster:
         self.ports = {name: free_port() for name in self.ids}
         self.nodes: dict[str, Node] = {}
         self.extra: dict[str, list[str]] = {}
+        self.variables: dict[str, dict[str, str]] = {}
         self.relays: dict[tuple[str, str], Relay] = {}
         for name in self.ids:
             node = Node(directory / name, *addresses, chain=chain)
@@ -71,7 +72,7 @@ class Cluster:
         for name in names or self.ids:
             arguments = ["--id", name, "--raft-addr", f"127.0.0.1:{self.ports[name]}"]
             arguments += [*self.peers_of(name, members), *self.extra.get(name, [])]
-            self.nodes[name].start(*arguments, wait=wait)
+            self.nodes[name].start(*arguments, wait=wait, **self.variables.get(name, {}))
         return self
 
     def up(self, name: str) -> bool:

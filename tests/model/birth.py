@@ -1,14 +1,17 @@
 """Birth with lost stores: the project's own next_life, over stale and fresh news in any order.
 
-Each node shows its life; a shown life may be seen by another at any later time (in order). Born nodes promise only when complete.
-A violation: two majorities of complete nodes that each promised another value, with no signature known to the other.
+Each node shows its life; what it shows may be seen by another at any later time. What was ever promised by a majority is part
+of the state: two values there are a violation. A node may lose its store *and* born.json (with it, it would be recovering).
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import NamedTuple
 
 from cometkms.rules.birth import Life, NodeState, next_life
 from tests.model.explore import Result, Step, explore
+
+Rule = Callable[[str, Life, dict[str, Life], int], Life]
+Promises = Callable[[Life], bool]
 
 
 class Node(NamedTuple):
@@ -21,17 +24,14 @@ class Node(NamedTuple):
 class State(NamedTuple):
     nodes: tuple[Node, ...]
     losses: int
+    signed: int  # set of values that a majority promised
 
 
 def nonce(number: int, wiped: int) -> bytes:
     return bytes([number, wiped, 0, 0, 0, 0, 0, 0])
 
 
-def born_with_nonces(me: str, mine: Life, others: dict[str, Life], members: int) -> Life:
-    return next_life(me, mine, others, members)
-
-
-def born_without_nonces(me: str, mine: Life, others: dict[str, Life], members: int) -> Life:
+def without_nonces(me: str, mine: Life, others: dict[str, Life], members: int) -> Life:
     """A record is of names only: an old one fits a node that was wiped since."""
 
     def plain(life: Life) -> Life:
@@ -40,67 +40,83 @@ def born_without_nonces(me: str, mine: Life, others: dict[str, Life], members: i
     return next_life(me, plain(mine), {name: plain(life) for name, life in others.items()}, members)
 
 
-def promises_when_born(life: Life) -> bool:
+def alone(me: str, mine: Life, others: dict[str, Life], members: int) -> Life:
+    """An empty directory is a new node."""
+    del me, others, members
+    return Life(NodeState.COMPLETE) if mine.state is NodeState.EMPTY else mine
+
+
+def when_born(life: Life) -> bool:
     return life.state in (NodeState.BORN, NodeState.COMPLETE)
 
 
-def promises_when_complete(life: Life) -> bool:
+def when_complete(life: Life) -> bool:
     return life.state is NodeState.COMPLETE
 
 
-def check(members: int, losses: int, rule=born_with_nonces, promises=promises_when_complete, limit: int = 0) -> Result:  # type: ignore[no-untyped-def]
-    names = [str(number) for number in range(members)]
-    quorum = members // 2 + 1
+class Model:
+    def __init__(self, members: int, rule: Rule, promises: Promises) -> None:
+        self.members, self.rule, self.promises = members, rule, promises
+        self.names = [str(number) for number in range(members)]
+        self.quorum = members // 2 + 1
 
-    def successors(state: Hashable) -> Iterator[Step]:
+    def first(self, losses: int) -> State:
+        return State(tuple(self.empty(number, 0) for number in range(self.members)), losses, 0)
+
+    def empty(self, number: int, wiped: int) -> Node:
+        return Node(Life(NodeState.EMPTY, nonce(number, wiped)), (None,) * self.members, 0, wiped)
+
+    def put(self, state: State, number: int, node: Node) -> State:
+        nodes = (*state.nodes[:number], node, *state.nodes[number + 1 :])
+        signed = state.signed
+        for value in (1, 2):
+            if sum(one.value == value for one in nodes) >= self.quorum:
+                signed |= value
+        return state._replace(nodes=nodes, signed=signed)
+
+    def successors(self, state: Hashable) -> Iterator[Step]:
         assert isinstance(state, State)
         for me, node in enumerate(state.nodes):
             for other, shown in enumerate(state.nodes):
                 if other != me and node.seen[other] != shown.life:
                     seen = (*node.seen[:other], shown.life, *node.seen[other + 1 :])
-                    yield f"{me} sees {other} {shown.life.state.name}", put(state, me, node._replace(seen=seen))
-            known = {names[other]: life for other, life in enumerate(node.seen) if life is not None}
-            after = rule(names[me], node.life, known, members)
-            if after != node.life and after.state is not node.life.state:
-                yield f"{me} becomes {after.state.name}", put(state, me, node._replace(life=after))
-            if promises(node.life) and not node.value:
+                    yield f"{me} sees {other} {shown.life.state.name}", self.put(state, me, node._replace(seen=seen))
+            known = {self.names[other]: life for other, life in enumerate(node.seen) if life is not None}
+            after = self.rule(self.names[me], node.life, known, self.members)
+            if after.state is not node.life.state:
+                yield f"{me} becomes {after.state.name}", self.put(state, me, node._replace(life=after))
+            if self.promises(node.life) and not node.value:
                 for value in (1, 2):
-                    yield f"{me} promises {value}", put(state, me, node._replace(value=value))
-            if state.losses:
-                fresh = Node(Life(NodeState.EMPTY, nonce(me, node.wiped + 1)), (None,) * members, 0, node.wiped + 1)
-                if node.value or node.life.state is not NodeState.EMPTY:
-                    wiped = state._replace(losses=state.losses - 1)
-                    yield f"{me} LOSES its store (and born.json)", put(wiped, me, fresh)
+                    yield f"{me} promises {value}", self.put(state, me, node._replace(value=value))
+            if state.losses and (node.value or node.life.state is not NodeState.EMPTY):
+                lost = state._replace(losses=state.losses - 1)
+                yield f"{me} LOSES everything", self.put(lost, me, self.empty(me, node.wiped + 1))
 
-    def put(state: State, number: int, node: Node) -> State:
-        nodes = (*state.nodes[:number], node, *state.nodes[number + 1 :])
-        return state._replace(nodes=nodes, **{})
 
-    signed: dict[int, set[int]] = {}
+def check(
+    members: int, losses: int, rule: Rule = next_life, promises: Promises = when_complete, limit: int = 0
+) -> Result:  # fmt: skip
+    model = Model(members, rule, promises)  # type: ignore[arg-type]
+    return explore(model.first(losses), model.successors, lambda state: state.signed == 3, limit=limit)  # type: ignore[attr-defined]
 
-    def broken(state: Hashable) -> bool:
+
+def deadlocks(members: int, losses: int) -> int:
+    """States from which nobody can ever become complete without another fault, over all reachable ones."""
+    model = Model(members, next_life, lambda _life: False)  # type: ignore[arg-type]
+    reachable: set[State] = set()
+
+    def note(state: Hashable) -> bool:
         assert isinstance(state, State)
-        for value in (1, 2):
-            if sum(node.value == value for node in state.nodes) >= quorum:
-                signed.setdefault(id(signed), set())
+        reachable.add(state)
         return False
 
-    del broken
-
-    # What was ever signed is part of the state: a majority that promised a value once.
-    def first() -> tuple[State, int]:
-        empty = [Node(Life(NodeState.EMPTY, nonce(number, 0)), (None,) * members, 0, 0) for number in range(members)]
-        return State(tuple(empty), losses), 0
-
-    def with_signed(state: Hashable) -> Iterator[Step]:
-        assert isinstance(state, tuple)
-        inner, mask = state
-        for step, after in successors(inner):
-            assert isinstance(after, State)
-            now = mask
-            for value in (1, 2):
-                if sum(node.value == value for node in after.nodes) >= quorum:
-                    now |= value
-            yield step, (after, now)
-
-    return explore(first(), with_signed, lambda state: state[1] == 3, limit=limit)  # type: ignore[index]
+    first = model.first(losses)
+    reachable.add(first)
+    explore(first, model.successors, note)
+    stuck = 0
+    for state in reachable:
+        calm = state._replace(losses=0)
+        found = explore(calm, model.successors, lambda one: any(n.life.state is NodeState.COMPLETE for n in one.nodes))  # type: ignore[attr-defined]
+        done = any(node.life.state is NodeState.COMPLETE for node in state.nodes)
+        stuck += found.holds and not done
+    return stuck

@@ -51,6 +51,7 @@ class Protocol:
     rollbacks: int = 0
     proposers: tuple[int, ...] = ()
     write_once: bool = True  # rule 1
+    monotone: bool = True  # rule 1: no mark falls
     self_first: bool = True  # rule 4
     new_process: bool = True  # rules 2, 3: a lost store ends the process, answers to it are not counted
     burn: bool = True  # rule 7: bytes that are only read are burnt
@@ -149,7 +150,9 @@ class Model:
                 continue
             slot, value = self.values[number]
             for other, one in enumerate(state.nodes):
-                if members >> other & 1 or one.mode != NORMAL or not accepts(one.mark, slot, value):
+                if members >> other & 1 or one.mode != NORMAL:
+                    continue
+                if not accepts(one.mark, slot, value) and (self.p.monotone or slot >= one.mark[0]):
                     continue
                 after = self.put(state, other, one._replace(mark=(slot, value)))
                 yield (
@@ -198,7 +201,7 @@ class Model:
                 mark = max((node.mark, *marks))
             yield f"{me} is back at {mark}", self.put(state, me, node._replace(mark=mark, mode=NORMAL, read=()))
 
-    def answer(self, reader: Node, asked: Node) -> Mark | None | str:
+    def answer(self, reader: Node, asked: Node) -> Mark | str | None:
         """Its mark; None: it says that it is recovering; "silent": it does not answer this."""
         if asked.mode == AMNESIC:
             if self.p.amnesic_answer:

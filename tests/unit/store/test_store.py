@@ -204,7 +204,11 @@ def test_birth_opens_the_store_at_the_state_files_mark(tmp_path: Path) -> None:
     opened = open_node(node_at(tmp_path, mark_at(12)), CORE)
     assert opened.store.mark(0) == mark_at(12)
     assert opened.signed == (mark_at(12),)
-    assert json.loads((tmp_path / "priv" / "born.json").read_text()) == {"ids": ["node0"], "epoch": 1}
+    assert json.loads((tmp_path / "priv" / "born.json").read_text()) == {
+        "ids": ["node0"],
+        "epoch": 1,
+        "members": ["node0"],
+    }
 
 
 def test_a_missing_state_file_is_refused_and_nothing_is_made(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Real nodes, real validators' clients, faults on a seeded schedule, and a judge outside."""

@@ -1,0 +1,116 @@
+"""`python -m tests.model`: every model with what is expected of it. Exits non-zero when one turns out otherwise.
+
+`--quick`: those that take seconds. `--write` puts the table into docs/SAFETY.md.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.model import birth, epoch, promises
+from tests.model.explore import Result
+from tests.model.promises import Protocol
+
+MARKERS = ("<!-- models: begin -->", "<!-- models: end -->")
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    rule: str  # the rule that is away; "" for the protocol as it is
+    run: Callable[[], Result]
+    quick: bool = True
+
+    @property
+    def expected(self) -> bool:
+        """Whether it must hold."""
+        return not self.rule
+
+
+def p(limit: int = 0, **arguments: object) -> Callable[[], Result]:
+    return lambda: promises.check(Protocol(**arguments), limit)  # type: ignore[arg-type]
+
+
+CASES = (
+    Case("promises: 2 nodes, 1 loss, 1 crash", "", p(nodes=2, slots=1, losses=1, crashes=1)),
+    Case("promises: 2 nodes, 2 places, 1 loss", "", p(nodes=2, slots=2, losses=1)),
+    Case("promises: 3 nodes, 2 crashes", "", p(nodes=3, slots=1, crashes=2)),
+    Case("promises: 3 nodes, 1 loss", "", p(nodes=3, slots=1, losses=1)),
+    Case("promises: 3 nodes, 2 losses, 1 crash", "", p(nodes=3, slots=1, losses=2, crashes=1), quick=False),
+    Case("promises: 3 nodes, 2 places, 1 crash", "", p(nodes=3, slots=2, crashes=1), quick=False),
+    Case("promises: 3 nodes, 1 old store (strict)", "", p(nodes=3, slots=1, rollbacks=1), quick=False),
+    Case("promises: 3 nodes, 1 old store, 1 loss (strict)", "", p(nodes=3, slots=1, rollbacks=1, losses=1), quick=False),
+    Case(
+        "promises: 5 nodes, 1 loss, 2 proposers, 200,000 states",
+        "",
+        p(200_000, nodes=5, slots=1, losses=1, proposers=(0, 4)),
+        quick=False,
+    ),
+    Case("birth: 3 nodes", "", lambda: birth.check(3, 0)),
+    Case("birth: 3 nodes, 1 loss", "", lambda: birth.check(3, 1), quick=False),
+    Case("epoch: a majority of 1, 2, 3, 5 is sealed", "", lambda: worst(epoch.check(old) for old in (1, 2, 3, 5))),
+    Case("held bytes are replaced", "1", p(nodes=3, slots=1, write_once=False)),
+    Case("a lower place is promised again", "1", p(nodes=3, slots=2, crashes=1, monotone=False, start_read=False)),
+    Case("answers to a process whose store was lost are counted", "2", p(nodes=3, slots=1, losses=1, new_process=False)),
+    Case("not self first", "4", p(nodes=3, slots=1, losses=1, self_first=False)),
+    Case("a recovering node answers reads", "7", p(nodes=3, slots=1, losses=2, amnesic_answer=True)),
+    Case("bytes read are adopted, not burnt", "7", p(nodes=3, slots=2, losses=1, burn=False), quick=False),
+    Case(
+        "recovery of 5 reads a majority only",
+        "7",
+        p(nodes=5, slots=1, losses=1, read_all=False, proposers=(0, 4)),
+        quick=False,
+    ),
+    Case("an old store is put back, no read at start", "8", p(nodes=3, slots=1, rollbacks=1, start_read=False)),
+    Case(
+        "starting nodes answer recovering ones",
+        "8",
+        p(nodes=3, slots=1, rollbacks=1, losses=1, crashes=1, starting_answer_amnesic=True),
+        quick=False,
+    ),
+    Case("an empty directory is a new node", "9", lambda: birth.check(3, 1, birth.alone)),
+    Case("birth without nonces, promises at once", "9", lambda: birth.check(3, 1, birth.without_nonces, birth.when_born)),
+    Case("promises before everybody was seen born", "9", lambda: birth.check(3, 1, promises=birth.when_born)),
+    Case("an epoch begins from reads without seals", "10", lambda: epoch.check(3, sealing=False)),
+    Case("an epoch begins from fewer seals than a majority", "10", lambda: epoch.check(3, seals=1)),
+)  # fmt: skip
+
+
+def worst(results: object) -> Result:
+    """All of them hold, or the first that does not."""
+    found = list(results)  # type: ignore[call-overload]
+    failed = next((one for one in found if not one.holds), None)
+    return failed or Result(sum(one.states for one in found), sum(one.seconds for one in found), True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.model")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--write", action="store_true")
+    chosen = parser.parse_args()
+    lines = ["| model, or what is taken away | rule | result | states | s |", "|---|---|---|---|---|"]
+    wrong = 0
+    for case in CASES:
+        if chosen.quick and not case.quick:
+            continue
+        result = case.run()
+        mark = "" if result.holds == case.expected else " **UNEXPECTED**"
+        wrong += bool(mark)
+        lines.append(
+            f"| {case.name} | {case.rule or '—'} | {result}{mark} | {result.states:,} | {result.seconds:.0f} |"
+        )
+        print(lines[-1], flush=True)
+        if mark and result.trace:
+            print("\n".join(result.trace))
+    if chosen.write:
+        path = Path("docs/SAFETY.md")
+        text = path.read_text()
+        begin, end = (text.index(marker) for marker in MARKERS)
+        path.write_text(text[: begin + len(MARKERS[0])] + "\n" + "\n".join(lines) + "\n" + text[end:])
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
