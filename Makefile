@@ -7,7 +7,11 @@ BIN := $(VENV)/bin
 SECONDS = 0
 FUZZ_SECONDS ?= 600
 
-.PHONY: build demo test lint bench fuzz go-tools clean
+SEEDS ?= 2000
+CHAOS_SECONDS ?= 600
+SEED ?= $(shell date +%s)
+
+.PHONY: build demo test lint bench fuzz sim mutants model chaos go-tools clean
 
 # The environment: pinned packages, then this package in place with its C core.
 $(VENV)/.dev: requirements-dev.txt pyproject.toml
@@ -39,7 +43,22 @@ go-tools: build
 test: lint
 	$(BIN)/python -m tests.gotools & tools=$$!; \
 	$(BIN)/python -m pytest tests --ignore=tests/e2e --ignore=tests/lint; unit=$$?; \
-	wait $$tools && $(BIN)/python -m pytest tests/e2e && exit $$unit
+	wait $$tools && $(BIN)/python -m tests.sim --seeds $(SEEDS) && $(BIN)/python -m pytest tests/e2e && exit $$unit
+
+# The whole cluster, simulated; a failing seed is replayed with `python -m tests.sim --seed N`.
+sim: build
+	$(BIN)/python -m tests.sim --seeds $(SEEDS)
+
+# Every model of the promises, the long ones too; the table goes into docs/SAFETY.md. So does that of the mutants.
+model: build
+	$(BIN)/python -m tests.model --write
+
+mutants: build
+	$(BIN)/python -m tests.sim.mutants --write
+
+# Real nodes under faults; the seed is printed and replays the schedule.
+chaos: go-tools
+	$(BIN)/python -m tests.chaos --seconds $(CHAOS_SECONDS) --seed $(SEED)
 
 bench: go-tools
 	$(BIN)/python -m benchmarks
