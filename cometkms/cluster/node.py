@@ -440,9 +440,11 @@ class ClusterNode:
     def on_disconnected(self, member: str, *, closed: bool) -> None:
         """`closed`: by the other end; else it fell silent."""
         self._members[member].connected = False
+        self._lead_waits.discard(member)
         self.membership.on_disconnected(member)
         if self._raft is not None:
             self._raft.on_disconnected(member, closed=closed)
+        self._update_lease()
 
     def on_frame(self, member: str, payload: bytes) -> None:
         """A message of a connected member. Raises: ProtocolError: close the connection."""

@@ -147,6 +147,8 @@ class RaftLog:
         self._role: tuple[bool, str | None, int] = (False, None, -1)
         self._stand_at: float | None = None
         self._transfer_until = 0.0
+        self._led = False
+        self._quiet_until = -1e9  # a leader that stepped down does not stand again at once
         self._failure: BaseException | None = None
         if self.journal.untrusted:
             log.error("the journal of the replicated log is made anew", why=self.journal.untrusted)
@@ -380,7 +382,8 @@ class RaftLog:
 
     def _tell_connections(self) -> None:
         """The library stands for election only when it believes in a connection: a node that may not vote has none."""
-        wanted = set() if self._held or self._mute else self._connected
+        quiet = self._held or self._mute or self._clock() < self._quiet_until
+        wanted = set() if quiet else self._connected
         with working_for(self):
             for name in sorted(wanted - self._told):
                 self._bridge.connected(self._nodes[name])
@@ -412,6 +415,11 @@ class RaftLog:
         """Durable, then sent, then told."""
         if self._failure is not None:
             raise self._failure
+        leads = self._is_leader
+        if self._led and not leads:  # its election deadline is long past: it would take the term from its successor
+            self._quiet_until = self._clock() + self.rng.uniform(ELECTION_MIN_S, ELECTION_MAX_S)
+            self._tell_connections()
+        self._led = leads
         self.journal.sync()
         outgoing, self._outgoing = self._outgoing, []
         for peer, message in outgoing:

@@ -39,6 +39,10 @@ KEY = SigningKey(b"simulated validator key, 32 byte")
 SECRET = b64encode(bytes(KEY) + bytes(KEY.verify_key))
 ROW = Row(bytes(KEY.verify_key), CHAIN)
 CORE = cores.load()
+FAULTS = {
+    "crash": 6, "power": 4, "cut": 4, "one-way": 2, "heal": 6, "freeze": 4, "signer": 2, "disk": 2, "wipe": 3,
+    "transfer": 2, "kill all": 0.5, "ambush": 3,
+}  # fmt: skip
 
 
 class Violation(AssertionError):
@@ -86,7 +90,6 @@ class Node:
         self.kicked = False
         self.high = HRS(0, 0, 0)  # the highest mark this home ever showed, since it was last wiped or rolled back
         self.checked: Watermark | None = None
-        self.snapshot: Path | None = None
         path = self.home / "priv" / "priv_validator_state.json"
         path.parent.mkdir(parents=True)
         state_file.save(path, Watermark())
@@ -376,6 +379,10 @@ class Validator:
             self.world.stats["refused"] = self.world.stats.get("refused", 0) + 1
             self.advance()
 
+    def forget(self) -> None:
+        """Restarted without its memory: it asks for what it asked before, and for other blocks."""
+        self.place = HRS(max(1, self.place.height - self.rng.randrange(4)), 0, self.rng.choice((2, 3)))
+
     def advance(self) -> None:
         place = self.place
         if place.step == Step.PREVOTE:
@@ -419,6 +426,7 @@ class World:
         self.nodes = {name: Node(self, name) for name in self.names}
         self.validators = [Validator(self, number) for number in range(2)]
         self.healing = False
+        self.rollbacks = False  # old stores are put back without strict_start: outside the fault model, for mutants
 
     # --- time ---
 
@@ -591,23 +599,7 @@ class World:
             return
         self.after(self.rng.expovariate(3.0), self.fault)
         node = self.nodes[self.rng.choice(self.names)]
-        kind = self.rng.choices(
-            (
-                "crash",
-                "power",
-                "cut",
-                "one-way",
-                "heal",
-                "freeze",
-                "signer",
-                "disk",
-                "wipe",
-                "rollback",
-                "transfer",
-                "kill all",
-            ),
-            (6, 4, 4, 2, 6, 4, 2, 2, 3, 2 if self.strict else 0, 2, 0.5),
-        )[0]
+        kind = self.rng.choices(list(FAULTS), list(FAULTS.values()))[0]
         self.stats[kind] = self.stats.get(kind, 0) + 1
         match kind:
             case "crash" | "power":
@@ -636,36 +628,65 @@ class World:
                     node.signer = Signer(node)
             case "disk":
                 node.disk.fail_next = self.rng.choice(("write", "sync", "short"))
-            case "wipe" | "rollback":
-                self.lose_store(node, kind)
+            case "wipe":
+                self.lose_store(node, "wipe")
+            case "ambush":
+                self.ambush()
             case "transfer":
                 if node.cluster is not None:
                     node.guarded(node.cluster.hand_over)
 
-    def lose_store(self, node: Node, kind: str) -> None:
-        """Only within the fault model: one lost or old store at a time, everybody else complete."""
+    def lose_store(self, node: Node, kind: str, old: Path | None = None) -> bool:
+        """Only within the fault model: one lost or old store at a time, everybody else complete. `old`: is put back."""
         others = [one for one in self.nodes.values() if one is not node]
         if not all(one.opened is not None and one.opened.store.header.state is NodeState.COMPLETE for one in others):
-            return
+            return False
         if any(one.cluster is not None and not one.cluster.membership.ready for one in others):
-            return
-        folder = node.files.store_path.parent
-        if kind == "rollback" and node.snapshot is None:
-            if node.opened is not None and node.opened.store.header.state is NodeState.COMPLETE:
-                node.snapshot = self.directory / f"{node.name}.snapshot"
-                shutil.copytree(folder, node.snapshot)
-            return
+            return False
         if node.opened is not None and node.opened.store.header.state is not NodeState.COMPLETE:
-            return
+            return False
+        folder = node.files.store_path.parent
         node.crash(power=True, why=kind)
+        self.stats[kind] = self.stats.get(kind, 0) + 1
         shutil.rmtree(folder, ignore_errors=True)
         node.high = HRS(0, 0, 0)
-        if kind == "rollback" and node.snapshot is not None:
-            node.snapshot.rename(folder)
-        elif node.snapshot is not None:
-            shutil.rmtree(node.snapshot)
-        node.snapshot = None
+        if old is not None:
+            old.rename(folder)
         self.after(self.rng.choice((0.01, 0.5)), node.restart_if_down)
+        return True
+
+    def ambush(self) -> None:
+        """The one schedule that tells whether a lost store is counted: the leader and F sign while S is away; F loses its store
+        or gets an old one; the leader dies; S is back, and the validators have forgotten what they were given."""
+        leader = next((node for node in self.nodes.values() if node.cluster is not None and node.cluster.leading), None)
+        rest = [node for node in self.nodes.values() if node is not leader]
+        if leader is None or len(rest) < 2:
+            return
+        away, victim = self.rng.sample(rest, 2)
+        if any(
+            node.opened is None or node.opened.store.header.state is not NodeState.COMPLETE for node in (away, victim)
+        ):
+            return
+        for other in self.names:
+            self.cuts |= {(away.name, other), (other, away.name)}
+        self.note(f"ambush: {away.name} is away")
+        copy = None
+        if self.strict or self.rollbacks:
+            copy = self.directory / f"{victim.name}.{next(self.order)}"
+            shutil.copytree(victim.files.store_path.parent, copy)
+        self.after(self.rng.uniform(0.2, 0.6), self.spring, leader, victim, copy)
+
+    def spring(self, leader: Node, victim: Node, copy: Path | None) -> None:
+        if self.healing:
+            return
+        lost = self.lose_store(victim, "rollback" if copy is not None else "wipe", copy)
+        if not lost:
+            return
+        leader.crash(power=True, why="ambush")
+        self.after(self.rng.uniform(1.0, 3.0), leader.restart_if_down)
+        self.cuts.clear()
+        for validator in self.validators:
+            validator.forget()
 
     # --- a run ---
 
