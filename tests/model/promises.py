@@ -58,7 +58,8 @@ class Protocol:
     read_all: bool = True  # rule 7
     ordered: bool = True  # rule 7: real answers after the last declaration
     amnesic_answer: bool = False  # rule 7
-    start_read: bool = True  # rule 8 (strict): a restarted node reads all others first
+    takes: bool = True  # rule 7: the mark after a recovery is the highest that was read
+    start_read: bool = False  # rule 8 (strict): a restarted node reads all others first
     starting_answer_amnesic: bool = False  # rule 8
 
 
@@ -180,7 +181,7 @@ class Model:
 
     @property
     def restarted(self) -> int:
-        return STARTING if self.p.start_read and (self.p.rollbacks or self.p.crashes) else NORMAL
+        return STARTING if self.p.start_read else NORMAL
 
     def reads(self, state: State, me: int, node: Node) -> Iterator[Step]:
         known = dict(node.read)
@@ -195,10 +196,10 @@ class Model:
             marks = tuple(mark for _, mark in node.read if mark is not None)
             signed = tuple(one for number, one in enumerate(self.values) if state.signed >> number & 1)
             starting = node.mode == STARTING
-            if starting or self.p.burn:
+            if starting or (self.p.burn and self.p.takes):
                 mark = recovered(node.mark, marks, starting, signed)
             else:
-                mark = max((node.mark, *marks))
+                mark = max((node.mark, *marks)) if self.p.takes else node.mark
             yield f"{me} is back at {mark}", self.put(state, me, node._replace(mark=mark, mode=NORMAL, read=()))
 
     def answer(self, reader: Node, asked: Node) -> Mark | str | None:

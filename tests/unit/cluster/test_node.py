@@ -1,0 +1,373 @@
+"""One node among its members, without sockets or clocks: who may promise, what is refused, and why."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nacl.signing import SigningKey
+
+from cometkms import core as cores
+from cometkms.cluster.node import ClusterNode, Identity
+from cometkms.errors import BehindError, ProtocolError
+from cometkms.ipc.messages import PermitGranted, Reserve, ReserveRefused, Signed, SignerHello
+from cometkms.limits import START_READ_S
+from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Row, Timestamp, Vote, Watermark
+from cometkms.protocol.peer_messages import LifeNews, Promise, Promised, RowMark, decode, encode
+from cometkms.rules.birth import Life, NodeState
+from cometkms.store.promise_store import Header, PromiseStore
+
+CORE = cores.load()
+KEY = SigningKey(b"a key of the cluster's own, ouch")
+ROW = Row(bytes(KEY.verify_key), "chain")
+NAMES = ("a", "b", "c")
+NONCE = b"n" * 8
+RECORD = (b"1" * 8, b"2" * 8, b"3" * 8)
+
+
+def sign_bytes(height: int, block: bytes = b"a", chain: str = "chain") -> bytes:
+    vote = Vote(1, height, 0, BlockID(block * 32, 1, b"p" * 32), Timestamp(1_700_000_000, 0))
+    return CORE.check_request(Dialect.PROTO, chain, Message(Kind.SIGN_VOTE_REQUEST, chain, vote=vote)).sign_bytes
+
+
+def signed(height: int, block: bytes = b"a") -> Watermark:
+    data = sign_bytes(height, block)
+    return Watermark(CORE.parse_sign_bytes(data).hrs, data, bytes(KEY.sign(data).signature))
+
+
+class Raft:
+    """Leads when told to."""
+
+    def __init__(self) -> None:
+        self.leading, self.leader, self.term, self.log_end = False, None, 1, (1, 1)
+        self.is_fresh, self.is_mute, self.lease_left_s = False, False, 1.0
+        self.learnt: list[tuple[int, int, int]] = []
+        self.submitted: list[Watermark] = []
+        self.held = True
+
+    def learn(self, *place: int) -> None:
+        self.learnt.append(place)  # type: ignore[arg-type]
+
+    def submit(self, key: bytes, mark: Watermark) -> bool:
+        self.submitted.append(mark)
+        return True
+
+    def hold(self, on: bool) -> None:
+        self.held = on
+
+    def __getattr__(self, _name: str) -> Callable[..., None]:
+        return lambda *_a, **_k: None
+
+
+class Log:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def _say(self, event: str, **fields: object) -> None:
+        self.lines.append(f"{event} {fields}")
+
+    info = warning = error = _say
+
+
+class One:
+    """A node, its outside, and the messages it sent."""
+
+    def __init__(
+        self, world: "Three", name: str, state: NodeState, mark: Watermark | None = None, **options: Any
+    ) -> None:
+        self.world, self.name = world, name
+        record = RECORD if state in (NodeState.BORN, NodeState.COMPLETE) else ()
+        header = Header(name, 1, NAMES, state, NONCE if state is not NodeState.EMPTY else name.encode() * 8, record)
+        rows = options.pop("rows", (ROW,))
+        path = world.directory / f"{name}{len(list(world.directory.iterdir()))}"
+        self.store = PromiseStore.create(
+            path, header, [(row, mark or Watermark()) for row in rows], opened=options.pop("opened", True)
+        )
+        self.sent: list[tuple[str, bytes]] = []
+        self.to: list[Any] = []
+        self.raft, self.log = Raft(), Log()
+        self.born = 0
+        digest = options.pop("digest", b"d" * 32)
+        self.node = ClusterNode(
+            identity=Identity(name, options.pop("epoch", 1), NAMES, digest), store=self.store,
+            rows=tuple(range(len(rows))), signed=(Watermark(),) * len(rows), raft=lambda _node: self.raft, core=CORE,
+            nonce=random.getrandbits(60) + 1, ttl_s=0.4, strict=options.pop("strict", False), outside=self,
+            clock=lambda: world.now, log=self.log,
+        )  # fmt: skip
+
+    def send(self, member: str, payload: bytes) -> bool:
+        self.sent.append((member, payload))
+        return True
+
+    def to_signer(self, message: Any) -> None:
+        self.to.append(message)
+
+    def on_signed(self, row: int, mark: Watermark) -> None: ...
+    def mark_raised(self, row: int) -> None: ...
+
+    def before_birth(self) -> None:
+        self.born += 1
+
+    def lead(self) -> None:
+        self.raft.leading, self.raft.leader = True, self.name
+        self.node.on_signer(SignerHello(7))
+        self.node.on_role(leading=True, leader=self.name, term=2)
+        self.world.pump()
+        assert self.node.leading, self.node.membership.why
+
+    def reserve(self, data: bytes, number: int = 1) -> Any:
+        self.node.on_signer(Reserve(7, number, 0, CORE.parse_sign_bytes(data).hrs, data))
+        self.world.pump()
+        answers = [
+            one for one in self.to if isinstance(one, PermitGranted | ReserveRefused) and one.request_id == number
+        ]
+        return answers[-1] if answers else None
+
+
+class Three:
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.now = directory, 50.0
+        self.nodes: dict[str, One] = {}
+
+    def add(
+        self, name: str, state: NodeState = NodeState.COMPLETE, mark: Watermark | None = None, **options: Any
+    ) -> One:
+        self.nodes[name] = One(self, name, state, mark, **options)
+        return self.nodes[name]
+
+    def meet(self, one: str, other: str) -> str | None:
+        a, b = self.nodes[one].node, self.nodes[other].node
+        for me, it, name in ((a, b, other), (b, a, one)):
+            reason = me.on_hello(name, it.hello(me.identity.me), "address")
+            if reason is not None:
+                return reason
+        a.on_connected(other)
+        b.on_connected(one)
+        self.pump()
+        return None
+
+    def meet_all(self) -> "Three":
+        for one, other in (("a", "b"), ("a", "c"), ("b", "c")):
+            assert self.meet(one, other) is None
+        return self
+
+    def pump(self) -> None:
+        while any(one.sent for one in self.nodes.values()):
+            for name, one in self.nodes.items():
+                waiting, one.sent = one.sent, []
+                for member, payload in waiting:
+                    if member in self.nodes:
+                        self.nodes[member].node.on_frame(name, payload)
+
+    def wait(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.now < end:
+            self.now += 0.05
+            for one in self.nodes.values():
+                one.node.tick()
+            self.pump()
+
+    def ready(self) -> list[str]:
+        return [name for name, one in self.nodes.items() if one.node.membership.ready]
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Three:
+    return Three(tmp_path)
+
+
+def test_three_empty_nodes_are_born_once_all_were_seen(three: Three) -> None:
+    for name in NAMES:
+        three.add(name, NodeState.EMPTY)
+    three.meet("a", "b")
+    three.wait(2.0)
+    assert three.ready() == []
+    assert "missing: c" in three.nodes["a"].node.membership.why
+    three.meet("a", "c")
+    three.meet("b", "c")
+    assert three.ready() == list(NAMES)
+    assert {one.store.header.state for one in three.nodes.values()} == {NodeState.COMPLETE}
+    assert len({one.store.header.record for one in three.nodes.values()}) == 1
+    assert all(one.born for one in three.nodes.values())
+
+
+def test_born_marks_are_the_highest_of_all_state_files(three: Three) -> None:
+    three.add("a", NodeState.EMPTY, signed(9))
+    three.add("b", NodeState.EMPTY)
+    three.add("c", NodeState.EMPTY, Watermark(HRS(4, 0, 1)))
+    three.meet_all()
+    assert {one.store.mark(0).hrs.height for one in three.nodes.values()} == {9}
+    assert three.nodes["b"].store.mark(0).sign_bytes == sign_bytes(9), "kept, because its signature was shown"
+
+
+def test_an_empty_node_among_complete_ones_is_one_that_lost_its_store(three: Three) -> None:
+    three.add("a", NodeState.COMPLETE, Watermark(HRS(7, 0, 2), sign_bytes(7)))
+    three.add("b", NodeState.COMPLETE)
+    three.add("c", NodeState.EMPTY)
+    three.meet("a", "b")
+    three.wait(2 * START_READ_S)
+    three.meet("a", "c")
+    assert three.nodes["c"].store.header.state is NodeState.RECOVERING
+    three.wait(2.0)
+    assert "c" not in three.ready()
+    assert "b (not connected)" in three.nodes["c"].node.membership.why
+    three.meet("b", "c")
+    three.wait(1.0)
+    assert "c" in three.ready()
+    mark = three.nodes["c"].store.mark(0)
+    assert (mark.hrs, mark.sign_bytes) == (HRS(7, 0, 2), b""), "burnt: nobody showed a signature"
+
+
+def test_a_recovering_node_promises_nothing_and_answers_no_read(three: Three) -> None:
+    a, c = three.add("a"), three.add("c", NodeState.RECOVERING)
+    three.meet("a", "c")
+    three.wait(2 * START_READ_S)
+    a.lead()
+    assert a.reserve(sign_bytes(1)) is None, "one promise is no majority of three"
+    assert c.store.mark(0) == Watermark()
+
+
+def test_a_majority_of_promises_is_a_permit_and_a_minority_is_none(three: Three) -> None:
+    for name in NAMES:
+        three.add(name)
+    three.meet_all().wait(1.0)
+    a = three.nodes["a"]
+    a.lead()
+    answer = a.reserve(sign_bytes(1))
+    assert isinstance(answer, PermitGranted)
+    assert answer.sign_bytes == sign_bytes(1)
+    assert {one.store.mark(0).sign_bytes for one in three.nodes.values()} == {sign_bytes(1)}
+    for name in ("b", "c"):
+        a.node.on_disconnected(name, closed=True)
+    assert a.reserve(sign_bytes(2), 2) is None
+    assert three.meet("a", "b") is None
+    assert isinstance([one for one in a.to if getattr(one, "request_id", 0) == 2][-1], PermitGranted)
+
+
+def test_a_start_read_raises_the_mark_to_what_others_hold(three: Three) -> None:
+    three.add("a", NodeState.COMPLETE, Watermark(HRS(5, 0, 2), sign_bytes(5)))
+    three.add("b", NodeState.COMPLETE, Watermark(HRS(8, 0, 2), sign_bytes(8)))
+    three.meet("a", "b")
+    three.wait(2 * START_READ_S)
+    assert three.nodes["a"].store.mark(0) == Watermark(HRS(8, 0, 2))
+    assert three.nodes["b"].store.mark(0) == Watermark(HRS(8, 0, 2), sign_bytes(8)), "own bytes stay own"
+
+
+def test_strict_start_waits_for_every_member(three: Three) -> None:
+    three.add("a", strict=True)
+    three.add("b")
+    three.add("c")
+    three.meet("a", "b")
+    three.wait(3 * START_READ_S)
+    assert "a" not in three.ready()
+    three.meet("a", "c")
+    three.wait(1.0)
+    assert "a" in three.ready()
+
+
+def test_a_node_whose_store_is_older_than_what_it_acknowledged_ends_and_is_recovering(three: Three) -> None:
+    for name in NAMES:
+        three.add(name)
+    three.meet_all().wait(1.0)
+    a = three.nodes["a"]
+    a.lead()
+    for height in (1, 2, 3):
+        a.reserve(sign_bytes(height), height)
+    old = three.add("b", NodeState.COMPLETE, Watermark(HRS(1, 0, 2), sign_bytes(1)))
+    a.node.on_disconnected("b", closed=True)
+    with pytest.raises(BehindError):
+        old.node.on_hello("a", a.node.hello("b"), "address")
+    assert old.store.header.state is NodeState.RECOVERING
+
+
+def test_hellos_that_differ_say_both_sides(three: Three) -> None:
+    three.add("a")
+    three.add("b", epoch=2)
+    reason = three.meet("a", "b")
+    assert reason is not None
+    assert "a has epoch 1" in reason
+    assert "b has epoch 2" in reason
+    three.add("c", digest=b"x" * 32)
+    assert "digests differ" in str(three.meet("a", "c"))
+
+
+def test_a_second_process_of_an_id_is_refused_while_the_first_answers(three: Three) -> None:
+    three.add("a")
+    three.add("b")
+    assert three.meet("a", "b") is None
+    twin = three.add("b")
+    assert "two processes with the id 'b'" in str(three.meet("a", "b"))
+    three.nodes["a"].node.on_disconnected("b", closed=True)
+    assert three.meet("a", "b") is None
+    assert twin is three.nodes["b"]
+
+
+def test_an_unknown_chain_is_a_passing_trouble_and_bytes_that_are_not_canonical_end_the_connection(
+    three: Three,
+) -> None:
+    three.add("a")
+    b = three.add("b")
+    three.meet("a", "b")
+    three.wait(2 * START_READ_S)
+    b.node.on_frame("a", encode(Promise(1, 64, ROW.public_key, sign_bytes(1, chain="other"))))
+    answer = decode(b.sent[-1][1])
+    assert isinstance(answer, Promised)
+    assert answer.reason is Reason.UNKNOWN_ROW
+    with pytest.raises(ProtocolError):
+        b.node.on_frame("a", encode(Promise(1, 64, ROW.public_key, b"junk")))
+
+
+def test_a_signature_that_does_not_verify_has_no_effect_and_one_that_does_vetoes(three: Three) -> None:
+    three.add("a")
+    b = three.add("b")
+    three.meet("a", "b")
+    three.wait(2 * START_READ_S)
+    life = Life(NodeState.COMPLETE, NONCE, tuple(zip(NAMES, RECORD, strict=True)))
+    forged = Watermark(signed(9).hrs, signed(9).sign_bytes, b"s" * 64)
+    for mark, reason in ((forged, Reason.NONE), (signed(9), Reason.HEIGHT_REGRESSION)):
+        b.node.on_frame("a", encode(LifeNews(life, False, (RowMark(ROW, mark, True),))))
+        b.sent.clear()
+        b.node.on_frame("a", encode(Promise(1, 64, ROW.public_key, sign_bytes(2 if reason is Reason.NONE else 3))))
+        answer = decode(b.sent[-1][1])
+        assert isinstance(answer, Promised)
+        assert answer.reason is reason
+
+
+def test_a_new_row_is_promised_in_only_when_every_members_mark_was_seen(three: Three) -> None:
+    three.add("a", opened=False)
+    three.add("b", NodeState.COMPLETE, Watermark(HRS(6, 0, 3)), opened=False)
+    three.add("c", opened=False)
+    three.meet("a", "b")
+    three.wait(2 * START_READ_S)
+    a = three.nodes["a"]
+    assert not a.store.opened(0)
+    three.meet("a", "c")
+    three.meet("b", "c")
+    three.wait(0.2)
+    assert all(one.store.opened(0) for one in three.nodes.values())
+    assert {one.store.mark(0).hrs for one in three.nodes.values()} == {HRS(6, 0, 3)}
+
+
+def test_a_signature_goes_to_the_log_when_no_request_is_near(three: Three) -> None:
+    for name in NAMES:
+        three.add(name)
+    three.meet_all().wait(1.0)
+    a = three.nodes["a"]
+    a.lead()
+    a.reserve(sign_bytes(1))
+    mark = signed(1)
+    a.node.on_signer(Signed(0, mark.hrs, mark.sign_bytes, mark.signature))
+    assert a.raft.submitted == []
+    three.wait(0.1)
+    assert a.raft.submitted == [mark]
+
+
+def test_a_node_that_does_not_lead_permits_nothing(three: Three) -> None:
+    for name in NAMES:
+        three.add(name)
+    three.meet_all().wait(1.0)
+    answer = three.nodes["b"].reserve(sign_bytes(1))
+    assert isinstance(answer, ReserveRefused)
+    assert answer.reason is Reason.NOT_LEADER
+    assert three.nodes["b"].store.mark(0) == Watermark()

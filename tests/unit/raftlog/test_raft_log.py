@@ -1,0 +1,272 @@
+"""Three replicated logs over an in-memory network and clock: who leads, what is replicated, and who must keep still."""
+
+import contextlib
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cometkms.errors import ProtocolError
+from cometkms.model import HRS, Watermark
+from cometkms.raftlog import RaftLog, vouch_for_journal, wire
+
+KEY = b"k" * 32
+NAMES = ("a", "b", "c")
+
+
+def mark(height: int) -> Watermark:
+    return Watermark(HRS(height, 0, 2), b"bytes at %d" % height, b"s" * 64)
+
+
+class Quiet:
+    def __getattr__(self, _name: str) -> Any:
+        return lambda *_a, **_k: None
+
+
+class Net:
+    """Delivers at once, in order; `away` nodes hear and say nothing."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.now = directory, 100.0
+        self.queue: list[tuple[str, str, bytes]] = []
+        self.logs: dict[str, RaftLog] = {}
+        self.away: set[str] = set()
+        self.roles: list[tuple[str, bool, int]] = []
+        for name in NAMES:
+            self.start(name)
+            self.logs[name].learn(0, 0, 0)
+        self.connect()
+
+    def start(self, name: str) -> RaftLog:
+        (self.directory / name).mkdir(exist_ok=True)
+        net = self
+
+        class Events:
+            def on_role(self, *, leading: bool, leader: str | None, term: int) -> None:
+                net.roles.append((name, leading, term))
+
+            def on_applied(self, key: bytes, applied: Watermark) -> None: ...
+
+        self.logs[name] = RaftLog(
+            me=name, members=NAMES, journal=self.directory / name / "raft", disk=None, clock=lambda: self.now,
+            rng=random.Random(name), send=lambda to, data: self.queue.append((name, to, data)) or True,
+            kick=lambda: None, events=Events(), ttl_s=0.4, log=Quiet(),
+        )  # fmt: skip
+        return self.logs[name]
+
+    def connect(self) -> None:
+        for one in self.logs.values():
+            for other in self.logs:
+                if other != one._me:
+                    one.on_connected(other)
+
+    def stop(self, name: str, *, closed: bool = True) -> None:
+        self.logs.pop(name).close()
+        for one in self.logs.values():
+            one.on_disconnected(name, closed=closed)
+
+    def run(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.now < end:
+            self.now += 0.005
+            while self.queue:
+                src, dst, data = self.queue.pop(0)
+                if dst in self.logs and not self.away & {src, dst}:
+                    self.logs[dst].on_message(src, data)
+            for one in list(self.logs.values()):
+                one.tick()
+
+    def leader(self) -> RaftLog | None:
+        return next((one for name, one in self.logs.items() if one.leading and name not in self.away), None)
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Net:
+    made = Net(tmp_path)
+    made.run(1.0)
+    assert made.leader() is not None
+    return made
+
+
+def leader_of(net: Net) -> RaftLog:
+    found = net.leader()
+    assert found is not None
+    return found
+
+
+def test_there_is_one_leader_and_every_node_knows_it(net: Net) -> None:
+    assert {one.leader for one in net.logs.values()} == {leader_of(net)._me}
+    assert len({one.term for one in net.logs.values()}) == 1
+    assert sum(one.leading for one in net.logs.values()) == 1
+
+
+def test_the_sign_state_reaches_every_node_and_never_falls(net: Net) -> None:
+    for height in (3, 5, 4):
+        assert leader_of(net).submit(KEY, mark(height))
+        net.run(0.2)
+    assert {one.fsm[KEY] for one in net.logs.values()} == {mark(5)}
+    follower = next(one for one in net.logs.values() if not one.leading)
+    assert not follower.submit(KEY, mark(9))
+
+
+def test_a_closed_connection_of_the_leader_elects_at_once_and_silence_by_timer(net: Net) -> None:
+    net.stop(leader_of(net)._me)
+    net.run(0.1)
+    assert net.leader() is not None
+    term = leader_of(net).term
+    net.away = {leader_of(net)._me}
+    net.run(0.05)
+    assert net.leader() is None
+    net.away = set()
+    net.run(0.5)
+    assert leader_of(net).term >= term
+
+
+def test_a_transfer_hands_over_to_the_one_that_was_named_and_the_old_leader_stays_quiet(net: Net) -> None:
+    old = leader_of(net)
+    to = next(name for name in NAMES if name != old._me)
+    assert not old.transfer("nobody")
+    assert old.transfer(to)
+    net.run(0.15)
+    assert leader_of(net)._me == to
+    net.run(0.5)
+    assert leader_of(net)._me == to
+
+
+def test_a_leader_that_hears_nobody_loses_its_lease_and_steps_down(net: Net) -> None:
+    old = leader_of(net)
+    assert old.lease_left_s > 0
+    net.away = {old._me}
+    net.run(0.45)
+    assert old.lease_left_s == 0
+    assert not old.leading
+    net.run(0.5)
+    assert leader_of(net) is not old
+
+
+def test_a_node_on_hold_follows_and_neither_votes_nor_leads(net: Net) -> None:
+    old = leader_of(net)
+    held = next(one for one in net.logs.values() if one is not old)
+    held.hold(True)
+    leader_of(net).submit(KEY, mark(7))
+    net.run(0.2)
+    assert held.fsm[KEY] == mark(7)
+    net.stop(old._me)
+    net.run(1.5)
+    assert net.leader() is None, "the one that is left needs the held node's vote"
+    held.hold(False)
+    net.run(1.0)
+    assert net.leader() is not None
+
+
+def test_a_node_that_lost_its_journal_keeps_still_until_it_has_learnt_and_caught_up(net: Net) -> None:
+    for height in range(1, 4):
+        leader_of(net).submit(KEY, mark(height))
+        net.run(0.1)
+    old = leader_of(net)
+    victim, third = (one._me for one in net.logs.values() if one is not old)
+    net.stop(victim, closed=False)
+    net.stop(third, closed=False)
+    (net.directory / victim / "raft").unlink()
+    fresh = net.start(victim)
+    assert fresh.is_fresh
+    net.connect()
+    net.away = {old._me}
+    net.start(third)
+    net.connect()
+    term, end = old.term, old.log_end
+    net.run(1.5)
+    assert net.leader() is None, "a vote without memory"
+    fresh.learn(term, *end)
+    assert fresh.is_mute
+    net.run(1.5)
+    assert net.leader() is not None, "the third node's log is as far as the furthest that was read"
+    assert leader_of(net)._me == third
+    assert not fresh.is_mute
+    assert fresh.fsm[KEY] == mark(3)
+
+
+def test_a_mute_node_does_not_vote_for_a_log_that_is_behind_what_it_read(net: Net) -> None:
+    old = leader_of(net)
+    behind, victim = (one._me for one in net.logs.values() if one is not old)
+    net.away = {behind}
+    net.run(0.2)
+    leader_of(net).submit(KEY, mark(3))
+    net.run(0.2)
+    term, end = old.term, old.log_end
+    net.stop(victim, closed=False)
+    (net.directory / victim / "raft").unlink()
+    fresh = net.start(victim)
+    fresh.learn(term, *end)
+    net.stop(old._me, closed=False)
+    net.away = set()
+    net.connect()
+    net.run(2.0)
+    assert net.leader() is None
+    vouch = net.directory / victim / "raft"
+    net.stop(victim, closed=False)
+    vouch.unlink()
+    vouch_for_journal(vouch)
+    net.start(victim)
+    net.connect()
+    net.run(2.0)
+    assert net.leader() is not None, "the operator's word frees it"
+
+
+def test_a_laggard_behind_the_compacted_log_gets_a_snapshot_and_the_journal_stays_small(net: Net) -> None:
+    leader = leader_of(net)
+    laggard = next(one._me for one in net.logs.values() if one is not leader)
+    net.away = {laggard}
+    for height in range(1, 5101):
+        leader.submit(KEY, mark(height))
+        if height % 100 == 0:
+            net.run(0.005)
+    net.run(0.3)
+    assert len(leader.journal) < 5000
+    assert leader.journal_bytes < 1 << 20
+    net.away = set()
+    net.run(1.0)
+    assert net.logs[laggard].fsm[KEY] == mark(5100)
+    net.stop(laggard, closed=False)
+    again = net.start(laggard)
+    assert again.fsm[KEY].hrs.height >= 4000, "the snapshot is in the journal"
+
+
+def test_an_entry_of_another_kind_or_a_foreign_message_is_a_protocol_error(net: Net) -> None:
+    for untrusted in (
+        b"",
+        b"\x80",
+        wire.encode({"type": "apply_command", "command": b"x"}),
+        wire.encode({"type": "request_vote", "term": 1 << 62, "last_log_index": 1, "last_log_term": 1}),
+        wire.encode({"type": "append_entries", "term": 1, "commit_index": 1, "entries": ((b"\x02x", 1, 1),)}),
+        wire.encode({"type": "response_vote", "term": 1, "more": 2}),
+    ):
+        with pytest.raises(ProtocolError):
+            leader_of(net).on_message("a" if leader_of(net)._me != "a" else "b", untrusted)
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_raise_nothing_else(untrusted: bytes) -> None:
+    with contextlib.suppress(ProtocolError):
+        wire.decode(untrusted)
+
+
+@given(st.data())
+def test_mutated_messages_raise_nothing_else(data: st.DataObject) -> None:
+    good = wire.encode(
+        {
+            "type": "append_entries",
+            "term": 3,
+            "commit_index": 2,
+            "prevLogIdx": 1,
+            "prevLogTerm": 1,
+            "entries": ((b"\x01", 2, 3),),
+        }
+    )
+    at = data.draw(st.integers(0, len(good) - 1))
+    changed = good[:at] + data.draw(st.binary(min_size=1, max_size=3)) + good[at + 1 :]
+    with contextlib.suppress(ProtocolError):
+        wire.decode(changed)
