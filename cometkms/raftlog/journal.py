@@ -184,10 +184,12 @@ class Journal:
         if not self._buffer:
             return
         try:
-            if self._offset + len(self._buffer) + _HEAD.size > self._size:
-                self._write_all(self._fd, bytes(_GROW_BYTES), self._size)
+            missing = self._offset + len(self._buffer) + _HEAD.size - self._size
+            if missing > 0:
+                growth = -(-missing // _GROW_BYTES) * _GROW_BYTES
+                self._write_all(self._fd, bytes(growth), self._size)
                 os.fsync(self._fd)
-                self._size += _GROW_BYTES
+                self._size += growth
             self._write_all(self._fd, bytes(self._buffer), self._offset)
             self._disk.fdatasync(self._fd)
         except OSError as error:
