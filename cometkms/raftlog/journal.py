@@ -102,10 +102,12 @@ class Journal:
                 fresh = True
         if fresh:
             self.pending = True
-            self._fd, self._size = self._make(b"")
             self._append("P")
             self._append("M", self.term, None)  # above every term that the old one still shows
-        self.sync()
+            content = bytes(self._buffer)
+            self._fd, self._size = self._make(content)  # never under the name without its "P"
+            self._offset = len(content)
+            self._buffer.clear()
 
     def _make(self, content: bytes) -> tuple[int, int]:
         """A new file under the name, whole and durable. Raises: OSError."""
@@ -114,7 +116,7 @@ class Journal:
         fd = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             self._write_all(fd, content.ljust(size, b"\0"), 0)
-            os.fsync(fd)
+            self._disk.fdatasync(fd)
             aside.rename(self.path)
             sync_directory(self.path.parent)
         except BaseException:
@@ -144,6 +146,8 @@ class Journal:
             at += _HEAD.size + size
         if data.count(0, at) != len(data) - at:
             return f"bytes that are no record stand at {at}"
+        if at == 0:
+            return "it holds no record"
         self._offset = at
         return ""
 
@@ -180,10 +184,12 @@ class Journal:
         if not self._buffer:
             return
         try:
-            if self._offset + len(self._buffer) + _HEAD.size > self._size:
-                self._write_all(self._fd, bytes(_GROW_BYTES), self._size)
+            missing = self._offset + len(self._buffer) + _HEAD.size - self._size
+            if missing > 0:
+                growth = -(-missing // _GROW_BYTES) * _GROW_BYTES
+                self._write_all(self._fd, bytes(growth), self._size)
                 os.fsync(self._fd)
-                self._size += _GROW_BYTES
+                self._size += growth
             self._write_all(self._fd, bytes(self._buffer), self._offset)
             self._disk.fdatasync(self._fd)
         except OSError as error:
