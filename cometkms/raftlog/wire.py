@@ -59,6 +59,8 @@ def decode(untrusted: bytes) -> dict[str, Any]:
     for name, wanted in shape.items():
         if not _fits(message.get(name), wanted, name in message):
             raise ProtocolError(f"a {kind} whose {name} is no {wanted.lstrip('?')}")
+    if (message.get("prevLogIdx") is None) != (message.get("prevLogTerm") is None):
+        raise ProtocolError(f"a {kind} with half of the entry before")
     return dict(message)
 
 
