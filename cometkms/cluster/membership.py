@@ -115,6 +115,7 @@ class Membership:
         self._raft_read_at = -1e9
         self.highest_remembered = 0  # of this node's seq, by anybody
         self.ready = not others and self.state is NodeState.COMPLETE
+        self._retired = ""
         self._reading: _Reading | None = None
         if others:
             self._begin_reading()
@@ -141,6 +142,8 @@ class Membership:
     @property
     def why(self) -> str:
         """Why it does not promise yet, naming whom it waits for; "" when it does."""
+        if self._retired:
+            return self._retired
         if self.state is NodeState.SEALED:
             return "its epoch was sealed: it refuses everything further; cure: cmkms epoch begin, on the members of the next"
         if self.ready and self._raft_pending:
@@ -302,6 +305,10 @@ class Membership:
                 f"{member} has seen promise {remembered} of this node, and its store ends at {self._store.seq}: an older copy was put back. "
                 "It starts again as a node that lost its promises"
             )
+
+    def retire(self, why: str) -> None:
+        """For the rest of this process's life: somebody else may be counting on the same key."""
+        self.ready, self._retired = False, why
 
     # --- transitions ---
 

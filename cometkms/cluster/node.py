@@ -428,6 +428,24 @@ class ClusterNode:
             return f"two processes with the id {member!r}: the first answers from {known.address} still"
         return None
 
+    def on_unlisted(self, hello: Hello, address: str) -> str:
+        """A node that holds the key and is not in the list here: why it is refused. One node alone signs no more (rule 9)."""
+        identity = self.identity
+        theirs = ", ".join(hello.members)
+        if len(identity.members) > 1:
+            return (
+                f"{hello.node!r} is not in the peer list of {identity.me!r} ({', '.join(identity.members)}); its own list has {theirs}; "
+                "cure: the same list on every node"
+            )
+        reason = f"{identity.me!r} is configured as one node alone; {hello.node!r} holds the same key in a cluster of {theirs}"
+        if hello.seq:  # it has promised: two majorities of one key
+            self.membership.retire(
+                f"{hello.node!r} at {address} has signed with this key in a cluster of {theirs}, and this node is configured alone: it signs no "
+                "more until it is started again; cure: stop it, give it the cluster's peer list, or take its key away"
+            )
+            self._update_lease()
+        return reason
+
     def on_connected(self, member: str) -> None:
         """Both hellos were accepted."""
         known = self._members[member]

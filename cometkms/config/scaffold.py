@@ -16,7 +16,7 @@ _TEMPLATE = """\
 id = {id}
 
 # Where this node listens for the cluster's other nodes: host:port, or ":9430" for all interfaces. The port is that of this
-# node's own entry in `peer`. One node alone opens no port here.
+# node's own entry in `peer`. One node alone only notices here a cluster that holds the same key, and then signs no more.
 raft_addr = "{raft_addr}"
 
 # HTTP listen address for /healthz and /status. ":8080" means all interfaces.

@@ -96,6 +96,10 @@ class PeerEvents(Protocol):
         """None, or why the peer is refused: it is told, both sides log it. Raises: ProtocolError."""
         ...
 
+    def on_stranger(self, public_key: bytes, payload: bytes, address: str) -> str | None:
+        """The hello of an identity that is no peer's: why it is refused, if it is told at all. Raises: ProtocolError."""
+        ...
+
     def on_connected(self, peer: str) -> None:
         """Both hellos were accepted."""
         ...
@@ -213,25 +217,34 @@ class PeerNetwork:
 
     def start(self) -> None:
         """Listen and dial. Raises: BusyError when the port is taken."""
-        self._bind()
+        try:
+            self._bind()
+        except BaseException:
+            self._unbind()
+            raise
         self._watch_listeners()
         for peer in self._peers.values():
             if self._me > peer.target.id:
                 self._spawn(self._dial(peer))
-        self._loop.call_later(PEER_PING_S, self._tick)
+        if self._peers:
+            self._loop.call_later(PEER_PING_S, self._tick)
 
     async def stop(self) -> None:
         """Close everything, with a goodbye."""
         self._stopping = True
-        for listener in self._listeners:
-            self._loop.remove_reader(listener.fileno())
-            listener.close()
+        self._unbind()
         for peer in self._peers.values():
             if peer.link is not None:
                 self._close(peer.link, "this node stops", closed=False)
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _unbind(self) -> None:
+        for listener in self._listeners:
+            self._loop.remove_reader(listener.fileno())
+            listener.close()
+        self._listeners.clear()
 
     def _bind(self) -> None:
         host = self._listen.host or None
@@ -400,18 +413,43 @@ class PeerNetwork:
         except BaseException:
             connection.close()
             raise
+        name = self._by_key.get(handshake.remote_identity)
+        if name is None:
+            self._counters["strangers"] += 1
+            try:
+                self._say_stranger(address, await self._hear_stranger(connection, handshake, address))
+            finally:
+                handshake.frames.close()
+                connection.close()
+            return
         task = asyncio.current_task()
         if task is not None:
             self._half_open.pop(task, None)
-        name = self._by_key.get(handshake.remote_identity)
-        if name is None:
-            handshake.frames.close()
-            connection.close()
-            self._counters["strangers"] += 1
-            words = f"identity {handshake.remote_identity.hex()[:16]} is no member: another validator key or cluster.key, or an id that is not in the peer list"
-            self._say_stranger(address, words)
-            return
         await self._greet(self._peers[name], connection, handshake, address)
+
+    async def _hear_stranger(self, connection: socket.socket, handshake: Handshake, address: str) -> str:
+        """Who it is. One that holds the cluster's secret is told why it is refused, so that both sides can say it; others hear nothing."""
+        identity = handshake.remote_identity
+        unknown = f"identity {identity.hex()[:16]} is no member: another validator key or cluster.key"
+        reader = FrameReader(PEER_HELLO_MAX_BYTES)
+        reader.feed(handshake.leftover)
+        try:
+            async with asyncio.timeout(PEER_HANDSHAKE_TIMEOUT_S):
+                while (frame := reader.next()) is None:
+                    received = await self._loop.sock_recv(connection, _RECEIVE_BYTES)
+                    if not received:
+                        return unknown
+                    reader.feed(handshake.frames.open(received))
+                kind, payload = frame
+                reason = self._events.on_stranger(identity, payload, address) if kind is FrameType.HELLO else None
+                if reason is None:
+                    return unknown
+                words = reason.encode("utf-8", "replace")[:_GOODBYE_MAX_BYTES]
+                sealed = handshake.frames.seal(_HEAD.pack(1 + len(words), FrameType.GOODBYE) + words)
+                await self._loop.sock_sendall(connection, sealed)
+                return reason
+        except (OSError, ProtocolError):
+            return unknown
 
     def _say_stranger(self, address: str, why: str) -> None:
         host = address.rpartition(":")[0]

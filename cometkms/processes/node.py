@@ -32,7 +32,7 @@ def run(settings: Settings, log: Log) -> int:
         chains = [
             (chain.row.public_key, one.key_file) for chain, one in zip(files.chains, settings.chains, strict=True)
         ]
-        secret = b"" if files.alone else cluster_secret(settings.home, chains, core)
+        secret = cluster_secret(settings.home, chains, core)
         ensure_identity(settings.home)
         _say_hello(settings, core_name, log)
         board = Board(("supervisor", *_CHILDREN), _CHILDREN)

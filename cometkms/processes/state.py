@@ -18,6 +18,7 @@ from typing import Any, Final
 from cometkms import core as cores
 from cometkms.cluster.node import ClusterNode, Identity
 from cometkms.config.schema import Settings
+from cometkms.errors import BusyError, ProtocolError
 from cometkms.interface import Core, Queue
 from cometkms.ipc.board import Section
 from cometkms.ipc.messages import QueueMessage, decode, encode
@@ -30,6 +31,8 @@ from cometkms.net.dial import TcpTarget
 from cometkms.net.peers import PeerNetwork, PeerTarget
 from cometkms.processes.child import HAND_OVER_SIGNAL, ChildContext, run_loop
 from cometkms.processes.state_files import StateFiles
+from cometkms.protocol.peer_messages import Hello
+from cometkms.protocol.peer_messages import decode as decode_peer
 from cometkms.raftlog import RaftBrokenError, RaftLog, discard_journal
 from cometkms.store.node_store import NodeFiles, OpenedNode, open_node, write_born
 
@@ -40,7 +43,7 @@ _TRANSFER_TIMEOUT_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class StateParts:
-    """What the supervisor made before the fork. `secret`: the cluster's, b"" for one node alone."""
+    """What the supervisor made before the fork. `secret`: what its key's nodes know each other by."""
 
     settings: Settings
     files: NodeFiles
@@ -82,7 +85,8 @@ class _State:
         self._kicked = False
         self._said = ""
         members = parts.files.members
-        self._keys = {name: node_identity(parts.secret, name).public_key for name in members} if parts.secret else {}
+        self._alone = parts.files.alone
+        self._keys = {} if self._alone else {name: node_identity(parts.secret, name).public_key for name in members}
         epoch = opened.store.header.epoch
         identity = Identity(settings.id, epoch, members, cluster_digest(epoch, self._keys))
         self._files = StateFiles(
@@ -94,14 +98,14 @@ class _State:
             loop=self._loop,
             fail=self._fail,
         )
-        self._network = self._make_network(core, parts) if not parts.files.alone else None
+        self._network = self._make_network(core, parts)
         self._raft: RaftLog | None = None
         self.node = ClusterNode(
             identity=identity,
             store=opened.store,
             rows=opened.rows,
             signed=opened.signed,
-            raft=self._make_raft if self._network is not None else None,
+            raft=None if self._alone else self._make_raft,
             core=core,
             nonce=secrets.randbits(63) + 1,
             ttl_s=settings.default_ttl_s,
@@ -156,20 +160,28 @@ class _State:
         self._parts.requests.discard()
         self._loop.add_reader(self._parts.requests.fileno(), self._on_queue)
         self._loop.add_signal_handler(HAND_OVER_SIGNAL, self._hand_over)
-        if self._network is not None:
+        if self._alone:
+            self._listen_alone()
+        else:
             self._network.start()
             self._loop.call_later(TICK_S, self._tick)
         self._control.start()
         self.node.start()
         self._publish()
 
+    def _listen_alone(self) -> None:
+        """For nobody but a cluster with the same key, which this node must not stand beside (rule 9)."""
+        try:
+            self._network.start()
+        except BusyError as error:
+            self._log.warning("a cluster with the same key would not be noticed here", why=str(error))
+
     async def stop(self) -> None:
         """The signer is gone: take its last reports, bring the files in step, close."""
         self._on_queue()
         self._guarded(self.node.flush)
-        if self._network is not None:
-            await asyncio.sleep(0)
-            await self._network.stop()
+        await asyncio.sleep(0)
+        await self._network.stop()
         await self._control.stop()
         self._files.finish()
         if self._raft is not None:
@@ -238,7 +250,7 @@ class _State:
 
     def send(self, member: str, payload: bytes) -> bool:
         """See cluster.node.Outside."""
-        return self._network is not None and self._network.send(member, payload)
+        return self._network.send(member, payload)
 
     def hello(self, peer: str) -> bytes:
         """See net.peers.PeerEvents."""
@@ -247,6 +259,15 @@ class _State:
     def on_hello(self, peer: str, payload: bytes, address: str) -> str | None:
         """See net.peers.PeerEvents."""
         return self.node.on_hello(peer, payload, address)
+
+    def on_stranger(self, public_key: bytes, payload: bytes, address: str) -> str | None:
+        """See net.peers.PeerEvents."""
+        hello = decode_peer(payload)
+        if not isinstance(hello, Hello):
+            raise ProtocolError(f"a {type(hello).__name__} came before the hello")
+        if node_identity(self._parts.secret, hello.node).public_key != public_key:
+            return None
+        return self.node.on_unlisted(hello, address)
 
     def on_connected(self, peer: str) -> None:
         """See net.peers.PeerEvents."""
@@ -330,14 +351,14 @@ class _State:
             ],
             "warnings": list(self._opened.warnings),
             "refused": dict(node.counters),
-            "peers_port": self._network.counters() if self._network is not None else {},
+            "peers_port": self._network.counters(),
             "fdatasync_us": node.sync_ns.summary_us(),
             "permit_us": node.round_trip_ns.summary_us(),
         }
 
     def _members(self, addresses: dict[str, str]) -> list[dict[str, Any]]:
         settings, node = self._parts.settings, self.node
-        links = {one["id"]: one for one in self._network.document()} if self._network is not None else {}
+        links = {one["id"]: one for one in self._network.document()}
         found: list[dict[str, Any]] = []
         for name in node.identity.members:
             entry: dict[str, Any] = {"id": name, "addr": addresses.get(name, ""), "self": name == settings.id}

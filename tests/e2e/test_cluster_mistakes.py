@@ -40,11 +40,29 @@ def test_another_validator_key_is_a_stranger_to_both(cluster: Cluster, validator
 def test_different_peer_lists_meet_and_refuse_each_other(cluster: Cluster, validator: Client) -> None:
     cluster.start("node0", "node1", members=["node0", "node1"])
     cluster.start("node2")
-    says(cluster, "node0", "stranger at the peers' port", "an id that is not in the peer list")
-    says(cluster, "node2", "it may not know this node (another peer list or key there)")
+    says(cluster, "node0", "stranger at the peers' port", "'node2' is not in the peer list of 'node0' (node0, node1)")
+    says(cluster, "node2", "refused by node0", "its own list has node0, node1, node2")
     cluster.wait_leader()
     validator.must_sign(PREVOTE, 1)  # the two agree; the third refuses to be part of it
-    assert cluster.status("node2")["node_state"] == "empty"
+    cluster.wait_state("node2", "empty")
+
+
+def test_a_node_configured_alone_beside_its_cluster_signs_no_more_once_it_is_met(
+    cluster: Cluster, validator: Client
+) -> None:
+    cluster.start()
+    cluster.wait_leader()
+    validator.must_sign(PREVOTE, 1)
+    alone = cluster.nodes["node0"]
+    alone.stop()
+    cluster.wipe("node0")
+    (alone.key_path.parent / "born.json").unlink()
+    cluster.start("node0", members=["node0"])
+    until("node0 stands down", lambda: "configured alone" in cluster.status("node0").get("why", ""))
+    assert not cluster.status("node0")["is_leader"]
+    assert not alone.healthy()
+    says(cluster, "node0", "stranger at the peers' port", "holds the same key in a cluster of node0, node1, node2")
+    says(cluster, "node1", "refused by node0", "is configured as one node alone")
 
 
 def test_a_node_restarted_with_another_list_does_not_start(cluster: Cluster, validator: Client) -> None:

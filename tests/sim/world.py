@@ -23,6 +23,7 @@ from cometkms import core as cores
 from cometkms.cluster.node import ClusterNode, Identity
 from cometkms.errors import CometKMSError, OperatorError
 from cometkms.ipc.messages import Lease, Mark, PermitGranted, QueueMessage, ReserveRefused, SignerHello, StateHello
+from cometkms.limits import START_READ_S
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Row, Step, Timestamp, Vote, Watermark
 from cometkms.raftlog import RaftBrokenError, RaftLog, discard_journal
 from cometkms.rules.birth import NodeState
@@ -657,7 +658,8 @@ class World:
 
     def ambush(self) -> None:
         """The one schedule that tells whether a lost store is counted: the leader and F sign while S is away; F loses its store
-        or gets an old one; the leader dies; S is back, and the validators have forgotten what they were given."""
+        or gets an old one; the leader dies; S is back, and the validators have forgotten what they were given. Or, for the
+        replicated log: a leader is elected by F's vote while S sleeps; F loses its journal; the leader dies; S wakes and stands."""
         leader = next((node for node in self.nodes.values() if node.cluster is not None and node.cluster.leading), None)
         rest = [node for node in self.nodes.values() if node is not leader]
         if leader is None or len(rest) < 2:
@@ -670,6 +672,11 @@ class World:
         for other in self.names:
             self.cuts |= {(away.name, other), (other, away.name)}
         self.note(f"ambush: {away.name} is away")
+        if self.rng.random() < 0.3:
+            away.frozen_until = self.now + 0.7  # it does not even stand
+            leader.guarded(leader.cluster.hand_over, victim.name)
+            self.after(0.6, self.spring_at_vote, away)
+            return
         copy = None
         if self.strict or self.rollbacks:
             copy = self.directory / f"{victim.name}.{next(self.order)}"
@@ -687,6 +694,20 @@ class World:
         self.cuts.clear()
         for validator in self.validators:
             validator.forget()
+
+    def spring_at_vote(self, away: Node) -> None:
+        leader = next((node for node in self.nodes.values() if node.cluster is not None and node.cluster.leading), None)
+        voters = [node for node in self.nodes.values() if node not in (leader, away)]
+        if self.healing or leader is None or leader is away:
+            return
+        voter = self.rng.choice(voters)
+        self.cuts.clear()
+        voter.crash(power=True, why="ambush: journal lost")
+        voter.journal.unlink(missing_ok=True)
+        voter.restart_if_down()
+        away.frozen_until = self.now + START_READ_S + self.rng.uniform(0.05, 0.3)
+        leader.crash(power=True, why="ambush")
+        self.after(START_READ_S + self.rng.uniform(1.0, 3.0), leader.restart_if_down)
 
     # --- a run ---
 

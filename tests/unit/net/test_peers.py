@@ -45,6 +45,8 @@ class End:
         self.got: list[tuple[str, bytes]] = []
         self.events: list[str] = []
         self.refuse: str | None = None
+        self.strangers: list[tuple[bytes, bytes]] = []
+        self.known_stranger: str | None = None
         self.broken = False
         self.network: PeerNetwork
 
@@ -64,6 +66,10 @@ class End:
     def on_hello(self, peer: str, payload: bytes, address: str) -> str | None:
         assert payload == b"hello from " + peer.encode()
         return self.refuse
+
+    def on_stranger(self, public_key: bytes, payload: bytes, address: str) -> str | None:
+        self.strangers.append((public_key, payload))
+        return self.known_stranger
 
     def on_connected(self, peer: str) -> None:
         self.events.append(f"+{peer}")
@@ -142,6 +148,23 @@ def test_another_identity_is_refused_on_both_sides_and_counted(core: Core) -> No
         b.open(core, a, key=Identity.generate().public_key)
         await until(lambda: "is no member" in a.log.text() and "is not 'a' of this cluster" in b.log.text())
         assert a.network.counters()["strangers"] >= 1
+        assert not a.events
+        assert not b.events
+        await a.network.stop()
+        await b.network.stop()
+
+    run(work)
+
+
+def test_a_stranger_that_is_known_otherwise_is_told_why_on_both_sides(core: Core) -> None:
+    async def work() -> None:
+        a, b = pair()
+        a.known_stranger = "'b' is not in the list here"
+        a.open(core)
+        b.open(core, a)
+        await until(lambda: "refused by a: 'b' is not in the list here" in b.log.text())
+        assert "'b' is not in the list here" in a.log.text()
+        assert a.strangers[0] == (b.identity.public_key, b"hello from b")
         assert not a.events
         assert not b.events
         await a.network.stop()
