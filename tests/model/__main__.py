@@ -39,7 +39,7 @@ CASES = (
     Case("promises: 3 nodes, 2 crashes", "", p(nodes=3, slots=1, crashes=2)),
     Case("promises: 3 nodes, 1 loss", "", p(nodes=3, slots=1, losses=1)),
     Case("promises: 3 nodes, 2 losses, 1 crash", "", p(nodes=3, slots=1, losses=2, crashes=1), quick=False),
-    Case("promises: 3 nodes, 2 places, 1 crash", "", p(nodes=3, slots=2, crashes=1), quick=False),
+    Case("promises: 3 nodes, 2 places, 1 crash, 2 proposers", "", p(nodes=3, slots=2, crashes=1, proposers=(0, 1)), quick=False),
     Case("promises: 3 nodes, 1 old store (strict)", "", p(nodes=3, slots=1, rollbacks=1, start_read=True), quick=False),
     Case("promises: 3 nodes, 1 old store, 1 crash (strict)", "", p(nodes=3, slots=1, rollbacks=1, crashes=1, start_read=True), quick=False),
     Case(
