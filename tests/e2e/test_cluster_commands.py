@@ -228,7 +228,7 @@ def test_a_dead_node_is_replaced_and_counts_no_more_when_it_returns(
     validator.must_refuse(PRECOMMIT, 5, block="bb")
     validator.must_sign(PRECOMMIT, 6)
     two.start()
-    until("those that are left turn it away", lambda: "is no member" in zero.log())
+    until("those that are left turn it away", lambda: "is not in the peer list" in zero.log())
     until("it runs, and knows no leader", lambda: two.peers().get("leader_id", "") is None)
     validator.must_sign(PRECOMMIT, 7)
     assert not two.leads()
