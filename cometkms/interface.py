@@ -246,6 +246,10 @@ class HotPath(Protocol):
         """Rows whose reservation has waited for so long."""
         ...
 
+    def idle_s(self) -> float:
+        """Seconds since the last promise was made here."""
+        ...
+
     def seq_of(self, member: str) -> int:
         """The highest seq the member acknowledged here."""
         ...

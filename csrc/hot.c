@@ -176,6 +176,7 @@ static int sync_promises(ck_hot *hot, const batch *pending) {
         row->sequence++;
         row->newest = 1 - row->newest;
     }
+    hot->active_ns = now_ns();
     return CK_OK;
 }
 

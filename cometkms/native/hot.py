@@ -182,6 +182,10 @@ class NativeHotPath:
         rows, before = self.c.rows, time.monotonic_ns() - longer_than_ns
         return [n for n in range(self.c.rows_len) if rows[n].place.state == 1 and rows[n].place.started_ns < before]
 
+    def idle_s(self) -> float:
+        """See interface.HotPath."""
+        return (time.monotonic_ns() - int(self.c.active_ns)) / 1e9
+
     def seq_of(self, member: str) -> int:
         """See interface.HotPath."""
         return int(self.c.seq_of[self._members[member]])

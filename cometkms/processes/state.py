@@ -23,7 +23,7 @@ from cometkms.interface import Core, Frames, HotPath, Lane, Queue
 from cometkms.ipc.board import Section
 from cometkms.ipc.messages import QueueMessage, decode, encode
 from cometkms.keys.cluster import cluster_digest, node_identity
-from cometkms.limits import HEARTBEAT_INTERVAL_S, TICK_S
+from cometkms.limits import HEARTBEAT_INTERVAL_S, STATUS_LATEST_S, STATUS_QUIET_S, TICK_S
 from cometkms.log import Log
 from cometkms.model import HRS, Watermark
 from cometkms.net.control import ControlServer
@@ -84,6 +84,7 @@ class _State:
         self._published: dict[str, object] | None = None
         self._kicked = False
         self._said = ""
+        self._published_at = -STATUS_LATEST_S
         members = parts.files.members
         self._alone = parts.files.alone
         self._keys = {} if self._alone else {name: node_identity(parts.secret, name).public_key for name in members}
@@ -351,6 +352,11 @@ class _State:
 
     def _publish(self) -> None:
         self._loop.call_later(HEARTBEAT_INTERVAL_S, self._publish)
+        now = self._loop.time()
+        idle_s = self._hot.idle_s() if self._hot is not None else now - self._files.asked_at
+        if idle_s < STATUS_QUIET_S and now - self._published_at < STATUS_LATEST_S:
+            return
+        self._published_at = now
         document = self._document()
         if document["why"] != self._said and document["why"]:
             self._log.warning("not signing", why=document["why"])
