@@ -5,6 +5,7 @@ Every test of codec, sign bytes, frames, key slot and queue runs on both. `comet
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from cometkms.model import HRS, Dialect, Message, Request, Row, SignBytes
@@ -250,6 +251,10 @@ class HotPath(Protocol):
         """Seconds since the last promise was made here."""
         ...
 
+    def counters(self) -> dict[str, int]:
+        """`permitted` to the signer and `answered` to members, here and not by the twin."""
+        ...
+
     def seq_of(self, member: str) -> int:
         """The highest seq the member acknowledged here."""
         ...
@@ -318,6 +323,7 @@ class Core(Protocol):
     def hot_path(
         self,
         *,
+        path: Path,
         fd: int,
         nonce: int,
         quorum: int,
@@ -329,7 +335,7 @@ class Core(Protocol):
         on_synced: Callable[[int], None],
         on_permit: Callable[[int], None],
     ) -> HotPath | None:
-        """None: this core has none, and everything is its twin's. `fd`: of the store. `chains`: the row of each chain of the signer.
+        """None: this core has none, and everything is its twin's. `path`, `fd`: of the store. `chains`: the row of each chain of the signer.
 
         `may`: whether this node may promise, and whether it may propose, now. `on_synced`, `on_permit`: after the fact, in ns.
         """

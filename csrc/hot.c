@@ -110,14 +110,18 @@ static uint64_t seq(const ck_hot *hot) {
     return total;
 }
 
-/* Whether it is the plain case: then the place is in *at. */
-static int plain(const ck_row *row, ck_bytes bytes, ck_hrs *at) {
-    ck_sign_bytes parsed;
-    if (!row->open || bytes.len > CK_SIGN_BYTES_MAX || ck_parse_sign_bytes(bytes.at, bytes.len, &parsed) != CK_OK) return 0;
-    if (!ck_same_bytes(parsed.chain_id, (ck_bytes){row->chain_id, row->chain_id_len})) return 0;
-    *at = (ck_hrs){parsed.height, parsed.round, parsed.step};
-    if (!above(*at, row->mark) || !above(*at, row->floor)) return 0;
-    return row->mark.height <= 0 || at->height - row->mark.height <= CK_HEIGHT_JUMP_MAX;
+static int is_of(const ck_row *row, const ck_sign_bytes *parsed) {
+    return ck_same_bytes(parsed->chain_id, (ck_bytes){row->chain_id, row->chain_id_len});
+}
+
+static int parse(ck_bytes bytes, ck_sign_bytes *parsed) {
+    return bytes.len <= CK_SIGN_BYTES_MAX && ck_parse_sign_bytes(bytes.at, bytes.len, parsed) == CK_OK;
+}
+
+/* Whether the row's promise there is the plain case. */
+static int plain(const ck_row *row, ck_hrs at) {
+    if (!row->open || !above(at, row->mark) || !above(at, row->floor)) return 0;
+    return row->mark.height <= 0 || at.height - row->mark.height <= CK_HEIGHT_JUMP_MAX;
 }
 
 /* store/promise_store.py's sector: prefix, body, zeros, BLAKE2b-128 of what is before. */
@@ -238,6 +242,7 @@ static int answer_promises(ck_hot *hot, ck_lane *lane, batch *pending) {
         put_uint(&at, known);
         add_frame(lane, &out, message, (size_t)(at - message));
     }
+    hot->answered += pending->count;
     pending->count = 0;
     send_frames(lane, &out);
     return out.status;
@@ -247,14 +252,16 @@ static int answer_promises(ck_hot *hot, ck_lane *lane, batch *pending) {
 static int on_promise(ck_hot *hot, ck_lane *lane, ck_reader in, batch *pending) {
     uint64_t nonce, request_id;
     ck_bytes public_key, bytes;
-    ck_hrs at;
+    ck_sign_bytes parsed;
     if (!take_uint(&in, &nonce) || !take_uint(&in, &request_id) || !take_bin(&in, &public_key) || !take_bin(&in, &bytes) ||
-        in.left != 0 || public_key.len != 32)
+        in.left != 0 || public_key.len != 32 || !parse(bytes, &parsed))
         return CK_MORE;
+    const ck_hrs at = {parsed.height, parsed.round, parsed.step};
     for (uint32_t i = 0; i < hot->rows_len; i++) {
-        if (memcmp(hot->rows[i].public_key, public_key.at, 32) != 0) continue;
+        const ck_row *row = &hot->rows[i];
+        if (memcmp(row->public_key, public_key.at, 32) != 0 || !is_of(row, &parsed)) continue;
         if (in_batch(pending, i)) CK_TRY(answer_promises(hot, lane, pending));
-        if (lane->unsent || !plain(&hot->rows[i], bytes, &at)) continue;
+        if (lane->blocked || !plain(row, at)) return CK_MORE;
         CK_TRY(write_promise(hot, pending, i, at, bytes));
         pending->nonce[pending->count - 1] = nonce;
         pending->request_id[pending->count - 1] = request_id;
@@ -403,15 +410,17 @@ static int any_blocked(const ck_hot *hot) {
 
 /* CK_MORE: not plain. */
 static int on_reserve(ck_hot *hot, const uint8_t *message, size_t len, batch *pending) {
-    ck_hrs at;
+    ck_sign_bytes parsed;
     if (len < QUEUE_HEAD || message[0] != TAG_RESERVE) return CK_MORE;
     const ck_hrs asked = {(int64_t)get_le(message + 19, 8), (int32_t)get_le(message + 27, 4), message[31]};
     const uint64_t chain = get_le(message + 17, 2);
     const ck_bytes bytes = {message + QUEUE_HEAD, len - QUEUE_HEAD};
     if (chain >= hot->chains || get_le(message + 33, 2) != bytes.len || message[35] != 0 || any_blocked(hot)) return CK_MORE;
     const uint32_t number = hot->row_of[chain];
-    if (in_batch(pending, number) || !plain(&hot->rows[number], bytes, &at)) return CK_MORE;
+    if (!parse(bytes, &parsed) || !is_of(&hot->rows[number], &parsed)) return CK_MORE;
+    const ck_hrs at = {parsed.height, parsed.round, parsed.step};
     if (at.height != asked.height || at.round != asked.round || at.step != asked.step) return CK_MORE;
+    if (in_batch(pending, number) || !plain(&hot->rows[number], at)) return CK_MORE;
     const uint64_t started_ns = now_ns();
     CK_TRY(write_promise(hot, pending, number, at, bytes));
     const uint32_t n = pending->count - 1;

@@ -79,6 +79,7 @@ typedef struct ck_hot {
     int permits_wake;
     uint64_t syncs, sync_ns;     /* how many own promises, and how long the last took */
     uint64_t permitted, permit_ns; /* likewise, from reservation to permit */
+    uint64_t answered;             /* promises to members */
     uint64_t active_ns;            /* CLOCK_MONOTONIC of the last sync */
     uint8_t inbox[CK_INBOX];
     uint8_t plain[(CK_INBOX / CK_FRAME_SEALED + 1) * CK_FRAME_DATA];

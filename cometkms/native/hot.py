@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from cometkms._native import ffi, lib
@@ -85,6 +86,7 @@ class NativeHotPath:
     def __init__(
         self,
         c: Any,
+        path: Path,
         others: tuple[str, ...],
         permits: RingQueue,
         may: Callable[[], tuple[bool, bool]],
@@ -92,6 +94,7 @@ class NativeHotPath:
         on_permit: Callable[[int], None],
     ) -> None:
         self.c = c
+        self._path = path
         self._members = {name: number for number, name in enumerate(others)}
         self._permits = permits  # keeps its memory alive
         self._may = may
@@ -107,7 +110,7 @@ class NativeHotPath:
     def check(self, status: int, what: str) -> None:
         """Raises: StoreFailure, ProtocolError, InvariantError."""
         if status == lib.CK_DISK:
-            raise StoreFailure(f"the promise store: {os.strerror(self.c.error)}")
+            raise StoreFailure(f"{self._path}: {os.strerror(self.c.error)}")
         check(status, what)
 
     def tell(self) -> None:
@@ -186,6 +189,10 @@ class NativeHotPath:
         """See interface.HotPath."""
         return (time.monotonic_ns() - int(self.c.active_ns)) / 1e9
 
+    def counters(self) -> dict[str, int]:
+        """See interface.HotPath."""
+        return {"permitted": int(self.c.permitted), "answered": int(self.c.answered)}
+
     def seq_of(self, member: str) -> int:
         """See interface.HotPath."""
         return int(self.c.seq_of[self._members[member]])
@@ -193,6 +200,7 @@ class NativeHotPath:
 
 def hot_path(
     *,
+    path: Path,
     fd: int,
     nonce: int,
     quorum: int,
@@ -218,4 +226,4 @@ def hot_path(
         c.rows[number].chain_id_len, c.rows[number].first_block = len(chain_id), 2 + 2 * number
     for chain, number in enumerate(chains):
         c.row_of[chain] = number
-    return NativeHotPath(c, others, permits, may, on_synced, on_permit)
+    return NativeHotPath(c, path, others, permits, may, on_synced, on_permit)

@@ -141,6 +141,7 @@ class _State:
     def _attach_hot_path(self, core: Core, opened: OpenedNode) -> None:
         node = self.node
         self._hot = core.hot_path(
+            path=opened.store.path,
             fd=opened.store.fileno(),
             nonce=node.nonce,
             quorum=node.quorum,
@@ -396,6 +397,7 @@ class _State:
             "refused": dict(node.counters),
             "peers_port": self._network.counters(),
             "fdatasync_us": node.sync_ns.summary_us(),
+            "fast_path": self._hot.counters() if self._hot is not None else {},
             "permit_us": node.round_trip_ns.summary_us(),
         }
 

@@ -15,7 +15,7 @@ typedef struct ck_lane { ck_frames *frames; int fd; int32_t blocked; uint32_t me
 typedef struct ck_hot {
     int fd; int error; uint64_t nonce; uint64_t seq_base; uint32_t quorum; uint32_t members; uint32_t rows_len; uint16_t row_of[...];
     uint32_t chains; ck_row rows[...]; ck_lane *lanes[...]; uint64_t seq_of[...]; ck_ring *permits; int permits_wake;
-    uint64_t syncs; uint64_t sync_ns; uint64_t permitted; uint64_t permit_ns; uint64_t active_ns; uint8_t plain[...]; uint8_t rest[...]; uint32_t rest_len[...]; ...;
+    uint64_t syncs; uint64_t sync_ns; uint64_t permitted; uint64_t permit_ns; uint64_t answered; uint64_t active_ns; uint8_t plain[...]; uint8_t rest[...]; uint32_t rest_len[...]; ...;
 } ck_hot;
 int ck_lane_turn(ck_hot *hot, ck_lane *lane, int serve, int may, size_t *rest_at, size_t *rest_len, int *error);
 int ck_hot_take(ck_hot *hot, ck_ring *requests, int may, uint32_t *count, uint32_t *taken);
