@@ -3,9 +3,12 @@
 Every test of codec, sign bytes, frames, key slot and queue runs on both. `cometkms.core.load()` chooses.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from cometkms.model import HRS, Dialect, Message, Request, SignBytes
+from cometkms.model import HRS, Dialect, Message, Request, Row, SignBytes
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -158,6 +161,105 @@ class Queue(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class RowState:
+    """A row of the promise store as both sides of the hot path must know it. `sequence`, `newest`: of its pair of slots."""
+
+    mark: HRS
+    sign_bytes: bytes
+    count: int
+    sequence: int
+    newest: int
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """A reservation that the hot path gives back: the members were asked, and no majority has answered yet."""
+
+    nonce: int
+    request_id: int
+    chain: int
+    hrs: HRS
+    sign_bytes: bytes
+
+
+class Lane(Protocol):
+    """One established connection, its hot messages handled as they arrive."""
+
+    blocked: bool
+    """Set by the owner while it holds bytes that the socket did not take, and by the lane when it leaves such bytes."""
+
+    @property
+    def served(self) -> int:
+        """Messages that were handled here, both ways."""
+        ...
+
+    def turn(self, *, serve: bool) -> bytes:
+        """Receive once; with `serve`, handle the plain messages in front; return the rest, decrypted, for the owner.
+
+        Raises: BlockingIOError when nothing had arrived, EOFError at the stream's end, OSError, ProtocolError; StoreFailure.
+        """
+        ...
+
+    def take_unsent(self) -> bytes:
+        """Sealed bytes that the socket did not take: the owner sends them before anything else."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class HotPath(Protocol):
+    """The plain case of a promise without a line of Python: see csrc/hot.h. Its twin is cometkms.cluster itself.
+
+    It writes the promise store's rows beside cometkms.store: each side sees what the other wrote (push, news).
+    """
+
+    def push(self, number: int, state: RowState, *, opened: bool) -> None:
+        """The store wrote a row."""
+        ...
+
+    def news(self, number: int, sequence: int) -> RowState | None:
+        """What was written here since the row had that sequence."""
+        ...
+
+    def set_seq_base(self, seq_base: int) -> None:
+        """The store's header says where its seq begins."""
+        ...
+
+    def raise_floor(self, number: int, hrs: HRS) -> None:
+        """At or below this place nothing is plain: a signature or another member's mark is known there. It never falls."""
+        ...
+
+    def lane(self, member: str, frames: Frames, fd: int) -> Lane: ...
+
+    def take(self, requests: Queue) -> tuple[list[bytes], int]:
+        """Empty the signer's queue, a batch at a time: the messages that are not plain, and how many there were at all.
+
+        Raises: StoreFailure; InvariantError for a corrupt queue.
+        """
+        ...
+
+    def abandon(self, number: int) -> Abandoned | None:
+        """Give back the row's reservation under way."""
+        ...
+
+    def waiting(self, longer_than_ns: int) -> list[int]:
+        """Rows whose reservation has waited for so long."""
+        ...
+
+    def idle_s(self) -> float:
+        """Seconds since the last promise was made here."""
+        ...
+
+    def counters(self) -> dict[str, int]:
+        """`permitted` to the signer and `answered` to members, here and not by the twin."""
+        ...
+
+    def seq_of(self, member: str) -> int:
+        """The highest seq the member acknowledged here."""
+        ...
+
+
 class Core(Protocol):
     """The whole of it. `name` is "native" or "pure"."""
 
@@ -215,4 +317,26 @@ class Core(Protocol):
     # session
     def session(self, dialect: Dialect, chain_id: str, frames: Frames | None, pending: bytes) -> Session:
         """`frames` passes into the session's hands; `pending`: plain bytes that arrived behind the handshake."""
+        ...
+
+    # the state process's hot path
+    def hot_path(
+        self,
+        *,
+        path: Path,
+        fd: int,
+        nonce: int,
+        quorum: int,
+        others: tuple[str, ...],
+        rows: tuple[Row, ...],
+        chains: tuple[int, ...],
+        permits: Queue,
+        may: Callable[[], tuple[bool, bool]],
+        on_synced: Callable[[int], None],
+        on_permit: Callable[[int], None],
+    ) -> HotPath | None:
+        """None: this core has none, and everything is its twin's. `path`, `fd`: of the store. `chains`: the row of each chain of the signer.
+
+        `may`: whether this node may promise, and whether it may propose, now. `on_synced`, `on_permit`: after the fact, in ns.
+        """
         ...

@@ -16,5 +16,10 @@
 #define CK_FRAME_SEALED (CK_FRAME_PLAIN + 16)
 #define CK_INBOX (64 * CK_FRAME_SEALED)
 #define CK_QUEUE_SLOT 512
+#define CK_ROWS_MAX 64
+#define CK_MEMBERS_MAX 7
+#define CK_SECTOR 512
+#define CK_BLOCK 4096
+#define CK_HEIGHT_JUMP_MAX 1000000
 
 #endif

@@ -18,6 +18,7 @@ typedef struct ck_sodium_table {
     int (*verify_detached)(const uint8_t *, const uint8_t *, unsigned long long, const uint8_t *);
     int (*seed_keypair)(uint8_t *, uint8_t *, const uint8_t *);
     int (*scalarmult)(uint8_t *, const uint8_t *, const uint8_t *);
+    int (*blake2b)(uint8_t *, size_t, const uint8_t *, unsigned long long, const uint8_t *, size_t);
     int (*hmac_sha256)(uint8_t *, const uint8_t *, unsigned long long, const uint8_t *);
     int (*aead_encrypt)(uint8_t *, unsigned long long *, const uint8_t *, unsigned long long, const uint8_t *,
                         unsigned long long, const uint8_t *, const uint8_t *, const uint8_t *);

@@ -14,7 +14,10 @@ enum ck_status {
     CK_EXHAUSTED = -5,  /* a nonce counter would wrap: close */
     CK_LOW_ORDER = -6,  /* X25519 gave the all-zero secret: close */
     CK_REFUSED = -7,    /* the key slot or session refuses: our bug, nothing was signed */
-    CK_NO_SODIUM = -8   /* libsodium's symbols were not resolved */
+    CK_NO_SODIUM = -8,  /* libsodium's symbols were not resolved */
+    CK_CLOSED = -9,     /* the end of the stream */
+    CK_SOCKET = -10,    /* the socket failed */
+    CK_DISK = -11       /* a write or sync failed: the store is dead */
 };
 
 #endif

@@ -63,6 +63,7 @@ class StateSection(TypedDict, total=False):
     refused: dict[str, int]
     peers_port: dict[str, int]
     permit_us: Quantiles
+    fast_path: dict[str, int]
     rows: list[RowReport]
     warnings: list[str]
     fdatasync_us: Quantiles

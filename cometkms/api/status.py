@@ -85,6 +85,7 @@ class Status(TypedDict, total=False):
     peers_port: dict[str, int]
     promises_refused: dict[str, int]
     permit_us: Quantiles
+    fast_path: dict[str, int]
     node: NodeStatus
     chains: list[ChainStatus]
     children: list[ChildStatus]
@@ -122,6 +123,7 @@ def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], 
         status["peers_port"] = state.get("peers_port", {})
         status["promises_refused"] = state.get("refused", {})
         status["permit_us"] = state.get("permit_us", {})
+        status["fast_path"] = state.get("fast_path", {})
     status["node"] = _node(sections, now)
     status["chains"] = chains
     status["children"] = _children(sections, beat_ages_s, now)

@@ -17,7 +17,7 @@ from cometkms import __version__
 from cometkms.cluster.membership import Membership, MembershipLog, Ports
 from cometkms.errors import InvariantError, ProtocolError
 from cometkms.histogram import Histogram
-from cometkms.interface import Core
+from cometkms.interface import Core, HotPath
 from cometkms.ipc.messages import (
     Lease,
     Mark,
@@ -58,6 +58,7 @@ from cometkms.protocol.peer_messages import (
 from cometkms.rules.birth import NodeState
 from cometkms.store.promise_store import PromiseStore
 
+_HOT_PATIENCE_NS: Final = 50_000_000  # then this module asks for it, and sees what stands in the way
 _STUCK_AFTER_TTLS: Final = 2  # a leader whose request got no answers for so long hands over
 
 
@@ -179,6 +180,7 @@ class ClusterNode:
         self._outside = outside
         self._clock = clock
         self._log = log
+        self.hot: HotPath | None = None
         self._signed: dict[int, Watermark] = {}
         self._by_key = {row_key(row): number for number, row in enumerate(store.rows)}
         self._members = {name: _Member() for name in identity.others}
@@ -235,6 +237,41 @@ class ClusterNode:
         if self._raft is not None:
             self._raft.hold(True)
 
+    # --- the hot path ---
+
+    @property
+    def nonce(self) -> int:
+        """Of this process."""
+        return self._nonce
+
+    def may(self) -> tuple[bool, bool]:
+        """Whether this node may promise, and propose, now."""
+        return self.membership.ready, self._leased
+
+    def attach(self, hot: HotPath) -> None:
+        """From now on the plain case is handled there (interface.HotPath); everything else is still decided here."""
+        self.hot = hot
+        self._store.attach(hot, self._rows)
+        for row, mark in self._signed.items():
+            hot.raise_floor(row, mark.hrs)
+
+    def on_hot(self) -> None:
+        """A reservation was handled there."""
+        self._asked_at = self._clock()
+
+    def _raise_floor(self, row: int, hrs: HRS) -> None:
+        """Something is known of the place that the hot path does not look at."""
+        if self.hot is not None:
+            self.hot.raise_floor(row, hrs)
+
+    def _take_back(self, row: int) -> None:
+        """The reservation that waits in the hot path for a majority is asked for again from here: accepts are for ever."""
+        abandoned = self.hot.abandon(row) if self.hot is not None else None
+        if abandoned is not None:
+            self._reserve(
+                Reserve(abandoned.nonce, abandoned.request_id, abandoned.chain, abandoned.hrs, abandoned.sign_bytes)
+            )
+
     # --- what it is ---
 
     @property
@@ -267,6 +304,10 @@ class ClusterNode:
         """What is known of another member."""
         return self._members[name]
 
+    def seq_of(self, member: str) -> int:
+        """The highest seq that the member acknowledged to this process."""
+        return max(self._members[member].seq, self.hot.seq_of(member) if self.hot is not None else 0)
+
     def lease_left_s(self) -> float:
         """Seconds for which a leader may go on without hearing from anybody; 0 when it may not sign."""
         if not self._leased:
@@ -295,6 +336,9 @@ class ClusterNode:
     def _on_hello(self, hello: SignerHello) -> None:
         self._signer = hello.nonce
         self._pending.clear()
+        if self.hot is not None:
+            for row in self._rows:
+                self.hot.abandon(row)
         self._tell_lease()
 
     def _tell_lease(self) -> None:
@@ -313,6 +357,8 @@ class ClusterNode:
         started = self._clock()
         self._asked_at = started
         row = self._rows[asked.row]
+        if self.hot is not None:
+            self.hot.abandon(row)
         if not self._leased or not self.membership.ready:
             self._refuse(asked, Refusal(Reason.NOT_LEADER, "this node does not lead"))
             return
@@ -356,6 +402,7 @@ class ClusterNode:
         if self._is_news(row, mark):
             self._signed[row] = mark
             self._acceptor.on_signed(row, mark)
+            self._raise_floor(row, mark.hrs)
             self._outside.on_signed(row, mark)
             self._unreplicated.setdefault(row, self._clock())
 
@@ -375,7 +422,7 @@ class ClusterNode:
                 identity.digest,
                 tuple(self._store.rows[row] for row in self._rows),
                 self._store.seq,
-                self._members[member].seq,
+                self.seq_of(member),
             )
         )
 
@@ -401,7 +448,7 @@ class ClusterNode:
                 cure="configure the same chains with the same keys on every node",
             )
         known.rows = rows
-        if hello.seq < known.seq:
+        if hello.seq < self.seq_of(member):
             self._log.error("a member's store is older than what it acknowledged", member=member)
         known.seq = max(known.seq, hello.seq)
         self.membership.on_remembered(member, hello.remembers)
@@ -537,15 +584,20 @@ class ClusterNode:
         known = self._members[member]
         known.seq = max(known.seq, answer.seq)
         row = answer.request_id % CHAINS_MAX
+        if answer.reason is not Reason.NONE and row in self._proposers:
+            self._raise_floor(row, answer.mark.hrs)
         if answer.nonce != self._nonce or row not in self._proposers:
             return
         if answer.reason is not Reason.NONE:
             self._learn_marked(row, answer.mark)
         outcome = self._proposers[row].on_promised(member, answer.request_id, answer.reason, answer.mark)
         self._settle(row, outcome)
+        self._take_back(row)
 
     def _offer(self, member: str) -> None:
         """The member is there or has changed: what waits for a majority is asked of it again."""
+        for row in self._rows:
+            self._take_back(row)
         for row in tuple(self._pending):
             self._settle(row, self._proposers[row].on_member(member))
 
@@ -578,6 +630,7 @@ class ClusterNode:
                 return
             self._acceptor.on_signed(row, mark)
         self._signed[row] = mark
+        self._raise_floor(row, mark.hrs)
         if tell:
             self._outside.on_signed(row, mark)
             if self._leased and row in self._chain_of:
@@ -592,6 +645,7 @@ class ClusterNode:
         if number is not None and number in self._chain_of:
             self._learn_marked(number, mark)
             self._proposers[number].hint(member, mark)
+            self._raise_floor(number, mark.hrs)
 
     def on_applied(self, key: bytes, mark: Watermark) -> None:
         """The replicated sign state moved."""
@@ -638,8 +692,10 @@ class ClusterNode:
             self._log.info("lease", granted=may)
             if not may:
                 self._pending.clear()
-                for proposer in self._proposers.values():
+                for row, proposer in self._proposers.items():
                     proposer.forget()
+                    if self.hot is not None:
+                        self.hot.abandon(row)
             self._tell_lease()
         elif may and self._raft is not None and self._clock() - self._lease_sent_at >= SIGNER_LEASE_RENEW_S:
             self._lease_sent_at = self._clock()
@@ -686,6 +742,9 @@ class ClusterNode:
         """Rule 12: a leader whose requests nobody answers, while Raft is well, lets another try."""
         if not self._leased or self._raft is None:
             return
+        if self.hot is not None:
+            for row in self.hot.waiting(_HOT_PATIENCE_NS):
+                self._take_back(row)
         now = self._clock()
         for row, (asked, since) in tuple(self._pending.items()):
             if now - since > _STUCK_AFTER_TTLS * self._ttl_s:

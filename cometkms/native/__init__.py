@@ -3,6 +3,7 @@
 from functools import cache
 
 from cometkms.native import codec, crypto
+from cometkms.native.hot import hot_path
 from cometkms.native.session import session
 
 
@@ -21,6 +22,7 @@ class NativeCore:
     key_slot = staticmethod(crypto.key_slot)
     verify = staticmethod(crypto.verify)
     session = staticmethod(session)
+    hot_path = staticmethod(hot_path)
 
 
 @cache

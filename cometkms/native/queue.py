@@ -15,11 +15,11 @@ class RingQueue:
     supervisor, which forks the replacement.
     """
 
-    __slots__ = ("_memory", "_out", "_ring", "_size", "_wake")
+    __slots__ = ("_memory", "_out", "_size", "_wake", "ring")
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, lib.ck_ring_size())
-        self._ring = ffi.cast("ck_ring *", ffi.from_buffer(self._memory))
+        self.ring = ffi.cast("ck_ring *", ffi.from_buffer(self._memory))
         self._out = ffi.new("uint8_t[]", lib.CK_RING_PAYLOAD)
         self._size = ffi.new("size_t *")
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -30,7 +30,7 @@ class RingQueue:
 
     def push(self, message: bytes, *, wake: bool = True) -> bool:
         """See interface.Queue. Raises: InvariantError for an impossible length or corrupt indices."""
-        status = lib.ck_ring_push(self._ring, message, len(message))
+        status = lib.ck_ring_push(self.ring, message, len(message))
         if status == lib.CK_NO_ROOM:
             return False
         if status != lib.CK_OK:
@@ -48,13 +48,17 @@ class RingQueue:
         """See interface.Queue."""
         message = self._take()
         if message is None:  # clear the wake-up, then look again: a push in between is not lost
-            with contextlib.suppress(BlockingIOError):
-                os.eventfd_read(self._wake)
+            self.clear()
             message = self._take()
         return message
 
+    def clear(self) -> None:
+        """Take the wake-up back; whoever does looks once more before it sleeps."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._wake)
+
     def _take(self) -> bytes | None:
-        status = lib.ck_ring_pop(self._ring, self._out, self._size)
+        status = lib.ck_ring_pop(self.ring, self._out, self._size)
         if status == lib.CK_MORE:
             return None
         if status != lib.CK_OK:
@@ -63,7 +67,7 @@ class RingQueue:
 
     def spin(self, ns: int) -> bool:
         """See interface.Queue."""
-        return bool(lib.ck_ring_await(self._ring, ns))
+        return bool(lib.ck_ring_await(self.ring, ns))
 
     def discard(self) -> int:
         """See interface.Queue."""

@@ -14,12 +14,13 @@ import random
 import socket
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, Protocol
 
 from cometkms.errors import BusyError, ProtocolError
-from cometkms.interface import Core, Frames
+from cometkms.interface import Core, Frames, Lane
 from cometkms.limits import (
     INBOX_BYTES,
     PEER_FRAME_MAX_BYTES,
@@ -125,6 +126,11 @@ class FrameReader:
         """More of the stream."""
         self._buffer += untrusted
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing has begun."""
+        return not self._buffer
+
     def next(self) -> tuple[FrameType, bytes] | None:
         """The next whole frame, or None. Raises: ProtocolError."""
         buffer = self._buffer
@@ -157,6 +163,7 @@ class _Link:
         self.we_accepted = self.they_accepted = False
         self.began_at = self.heard_at = time.monotonic()
         self.open = True
+        self.lane: Lane | None = None
         self.closed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     @property
@@ -193,8 +200,11 @@ class PeerNetwork:
         listen: ListenAddress,
         events: PeerEvents,
         log: PeerLog,
+        make_lane: Callable[[str, Frames, int], Lane | None] = lambda *_: None,
     ) -> None:
+        """`make_lane`: makes what handles a peer's plain messages as they arrive, given its id, ciphers and descriptor."""
         self._core = core
+        self._make_lane = make_lane
         self._me = me
         self._identity = identity
         self._peers = {peer.id: _Peer(peer) for peer in peers}
@@ -496,25 +506,49 @@ class PeerNetwork:
 
     def _on_readable(self, link: _Link) -> None:
         try:
-            size = link.socket.recv_into(self._inbox)
+            data = self._receive(link)
         except (BlockingIOError, InterruptedError):
+            return
+        except EOFError:
+            why = "closed by the peer" if link.we_accepted else _CLOSED_EARLY
+            self._close(link, why, closed=True)
             return
         except OSError as error:
             self._close(link, _words(error), closed=True)
             return
-        if size == 0:
-            why = "closed by the peer" if link.we_accepted else _CLOSED_EARLY
-            self._close(link, why, closed=True)
-            return
-        link.heard_at = time.monotonic()
-        try:
-            with memoryview(self._inbox) as inbox:
-                link.reader.feed(link.frames.open(inbox[:size]))
         except ProtocolError as error:
             self._counters["bad_frames"] += 1
             self._close(link, str(error), closed=False)
             return
-        self._take_frames(link)
+        link.heard_at = time.monotonic()
+        if data:
+            link.reader.feed(data)
+            self._take_frames(link)
+
+    def _receive(self, link: _Link) -> bytes:
+        """What arrived, decrypted, but for what the lane handled. Raises: EOFError, OSError, ProtocolError."""
+        lane = link.lane
+        if lane is None:
+            size = link.socket.recv_into(self._inbox)
+            if size == 0:
+                raise EOFError
+            with memoryview(self._inbox) as inbox:
+                return link.frames.open(inbox[:size])
+        data = lane.turn(serve=link.reader.empty)
+        if lane.blocked and not link.outbox:
+            self._keep_unsent(link, lane)
+        return data
+
+    def collect_unsent(self) -> None:
+        """The lanes were asked to send: what a socket did not take goes out when it does."""
+        for peer in self._peers.values():
+            link = peer.link
+            if link is not None and link.lane is not None and link.lane.blocked and not link.outbox:
+                self._keep_unsent(link, link.lane)
+
+    def _keep_unsent(self, link: _Link, lane: Lane) -> None:
+        link.outbox += lane.take_unsent()
+        self._loop.add_writer(link.socket.fileno(), self._on_writable, link)
 
     def _take_frames(self, link: _Link) -> None:
         try:
@@ -569,6 +603,9 @@ class PeerNetwork:
         if peer.link is not None:
             self._close(peer.link, "superseded by a newer connection", closed=False)
         peer.link = link
+        link.lane = self._make_lane(link.peer, link.frames, link.socket.fileno())
+        if link.lane is not None:
+            link.lane.blocked = bool(link.outbox)
         peer.connects += 1
         peer.last_error = ""
         self._enter(peer, "connected")
@@ -592,6 +629,8 @@ class PeerNetwork:
             if not link.outbox:
                 self._loop.add_writer(link.socket.fileno(), self._on_writable, link)
             link.outbox += memoryview(sealed)[sent:]
+            if link.lane is not None:
+                link.lane.blocked = True
             if len(link.outbox) > PEER_OUTBOX_MAX_BYTES:
                 self._loop.call_soon(self._close_later, link, "it does not read what is sent")
                 return False
@@ -612,12 +651,16 @@ class PeerNetwork:
         del link.outbox[:sent]
         if not link.outbox:
             self._loop.remove_writer(link.socket.fileno())
+            if link.lane is not None:
+                link.lane.blocked = False
 
     def _close(self, link: _Link, why: str, *, closed: bool) -> None:
         """Once; the peer is told to its events only if this was its connection."""
         if not link.open:
             return
         link.open = False
+        if link.lane is not None:
+            link.lane.close()
         self._loop.remove_reader(link.socket.fileno())
         self._loop.remove_writer(link.socket.fileno())
         link.socket.close()

@@ -31,7 +31,7 @@ from cometkms.ipc.messages import (
 from cometkms.ipc.prctl import make_undumpable
 from cometkms.keys.identity import load_identity
 from cometkms.keys.validator_key import address_of, load_key_slot
-from cometkms.limits import HEARTBEAT_INTERVAL_S, PERMIT_SPIN_NS, REQUEST_SPIN_NS
+from cometkms.limits import HEARTBEAT_INTERVAL_S, PERMIT_SPIN_NS, REQUEST_SPIN_NS, STATUS_LATEST_S, STATUS_QUIET_S
 from cometkms.log import Log
 from cometkms.processes.child import ChildContext, run_loop
 from cometkms.protocol.identity import Identity
@@ -80,6 +80,7 @@ class _Signer:
         self._core = core
         self._log = log
         self._published: object = None
+        self._published_at = -STATUS_LATEST_S
         self._waking: asyncio.TimerHandle | None = None
         # Other chains' requests would wait; on one core the state process would, and on few cores the members beside it.
         alone = len({peer.id for peer in parts.settings.peers}) <= 1
@@ -207,7 +208,15 @@ class _Signer:
         if self._ticks % _LINK_CHECK_TICKS == 0:
             for link in self._links:
                 link.check_deadlines()
-        self._publish()
+        self._publish_if_quiet()
+
+    def _publish_if_quiet(self) -> None:
+        now = self._loop.time()
+        if now - self._published_at >= STATUS_LATEST_S or all(
+            now - link.heard_at >= STATUS_QUIET_S for link in self._links
+        ):
+            self._published_at = now
+            self._publish()
 
     def _publish(self) -> None:
         document = self._document()

@@ -1,6 +1,6 @@
 """The pure-Python core: the readable twin of the C core, with the same answers. `COMETKMS_PURE=1` selects it."""
 
-from typing import Final
+from typing import Any, Final
 
 from cometkms.purepy import codec, crypto
 from cometkms.purepy.session import session
@@ -21,6 +21,10 @@ class PureCore:
     key_slot = staticmethod(crypto.key_slot)
     verify = staticmethod(crypto.verify)
     session = staticmethod(session)
+
+    def hot_path(self, **_: Any) -> None:
+        """None: its twin is cometkms.cluster, for everything."""
+        return
 
 
 CORE: Final = PureCore()

@@ -88,7 +88,7 @@ class ValidatorLink:
         self._pumping = False
         self._paused = False  # the reader is off because of _busy
         self._outbox = bytearray()
-        self._heard_at = 0.0
+        self.heard_at = 0.0  # loop time
         self._partial_since: float | None = None
         self._outbox_since = 0.0
 
@@ -188,7 +188,7 @@ class ValidatorLink:
         self._closed = self._loop.create_future()
         self._busy = self._paused = False
         self._partial_since = None
-        self._heard_at = self._loop.time()
+        self.heard_at = self._loop.time()
         self.connects += 1
         self._enter(State.CONNECTED)
         dialect = self.dialect.name.lower() if self.dialect is not None else ""
@@ -206,7 +206,7 @@ class ValidatorLink:
             self._drop(f"a message stayed unfinished for {PARTIAL_MESSAGE_TIMEOUT_S:g} s")
         elif self._outbox and now - self._outbox_since > WRITE_TIMEOUT_S:
             self._drop(f"did not read its answer for {WRITE_TIMEOUT_S:g} s")
-        elif not self._busy and now - self._heard_at > IDLE_TIMEOUT_S:
+        elif not self._busy and now - self.heard_at > IDLE_TIMEOUT_S:
             self._drop(f"silent for {IDLE_TIMEOUT_S:g} s")
 
     # --- the hot path ---
@@ -248,7 +248,7 @@ class ValidatorLink:
             if size == 0:
                 self._drop("closed by the validator")
                 return False
-            self._heard_at = self._loop.time()
+            self.heard_at = self._loop.time()
             self._session.received(size)
         except (BlockingIOError, InterruptedError):
             return False

@@ -20,11 +20,13 @@ import fcntl
 import hashlib
 import os
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 from cometkms.errors import BusyError, InvariantError, StateError, StoreFailure
+from cometkms.interface import RowState
 from cometkms.limits import (
     BIRTH_NONCE_BYTES,
     BLOCK_BYTES,
@@ -170,6 +172,16 @@ class _Slot:
     newest: int = 1  # so that the first write goes to slot 0
 
 
+class Mirror(Protocol):
+    """Who else writes rows of this file, in the same thread: interface.HotPath."""
+
+    def push(self, number: int, state: RowState, *, opened: bool) -> None: ...
+
+    def news(self, number: int, sequence: int) -> RowState | None: ...
+
+    def set_seq_base(self, seq_base: int) -> None: ...
+
+
 class PromiseStore:
     """An open, locked store. `disk` makes the system calls (tests replace it)."""
 
@@ -183,6 +195,8 @@ class PromiseStore:
         self._slots: list[_Slot] = []
         self._records: list[_RowRecord] = []
         self._failure: str | None = None
+        self._mirror: Mirror | None = None
+        self._served: frozenset[int] = frozenset()
 
     # --- life ---
 
@@ -253,6 +267,34 @@ class PromiseStore:
             self._fd = -1
             self._failure = "it is closed"
 
+    def fileno(self) -> int:
+        """For the mirror."""
+        return self._fd
+
+    def attach(self, mirror: Mirror, served: Iterable[int]) -> None:
+        """Share the rows from now on. `served`: those that are configured here; the mirror writes no other."""
+        self._mirror, self._served = mirror, frozenset(served)
+        mirror.set_seq_base(self.header.seq_base)
+        for number in range(len(self._records)):
+            self._push(number)
+
+    def _push(self, number: int) -> None:
+        if self._mirror is not None:
+            record, slot = self._records[number], self._slots[number]
+            mark = record.mark
+            state = RowState(mark.hrs, mark.sign_bytes, record.count, slot.sequence, slot.newest)
+            self._mirror.push(number, state, opened=record.opened and number in self._served)
+
+    def _record(self, number: int) -> _RowRecord:
+        """The newest, by whom ever it was written."""
+        slot = self._slots[number]
+        news = self._mirror.news(number, slot.sequence) if self._mirror is not None else None
+        if news is not None:
+            slot.sequence, slot.newest = news.sequence, news.newest
+            mark = Watermark(news.mark, news.sign_bytes)
+            self._records[number] = replace(self._records[number], mark=mark, count=news.count)
+        return self._records[number]
+
     # --- rows ---
 
     @property
@@ -263,11 +305,11 @@ class PromiseStore:
     @property
     def seq(self) -> int:
         """Grows with every promise, durable before anybody hears of it: a store that is put back shows a lower one."""
-        return self.header.seq_base + sum(record.count for record in self._records)
+        return self.header.seq_base + sum(self._record(number).count for number in range(len(self._records)))
 
     def mark(self, number: int) -> Watermark:
         """The durable mark of a row."""
-        return self._records[number].mark
+        return self._record(number).mark
 
     def opened(self, number: int) -> bool:
         """Whether the row may be promised in."""
@@ -292,23 +334,26 @@ class PromiseStore:
         At an equal place only more may become known: a signature over the bytes held, or that nothing is known (burnt).
         Raises: InvariantError if the mark would fall or held bytes be replaced; StoreFailure (the store is then dead).
         """
-        old = self._records[number]
+        old = self._record(number)
         if mark.hrs < old.mark.hrs or (mark.hrs == old.mark.hrs and mark.sign_bytes not in (old.mark.sign_bytes, b"")):
             raise InvariantError(f"a mark never falls: {old.mark} is held, {mark} was to be written")
         self._write_record(number, replace(old, mark=mark, count=old.count + 1))
 
     def open_row(self, number: int) -> None:
         """The row may be promised in from now on. Durable on return. Raises: StoreFailure."""
-        self._write_record(number, replace(self._records[number], opened=True))
+        self._write_record(number, replace(self._record(number), opened=True))
 
     def _write_record(self, number: int, record: _RowRecord) -> None:
         self._write(self._slots[number], _ROW_MAGIC, _encode_row(record))
         self._records[number] = record
+        self._push(number)
 
     def write_header(self, header: Header) -> None:
         """Durable on return. Raises: StoreFailure."""
         self._write(self._header_slot, _HEADER_MAGIC, _encode_header(header))
         self.header = header
+        if self._mirror is not None:
+            self._mirror.set_seq_base(header.seq_base)
 
     def set_state(self, state: NodeState) -> None:
         """Durable on return. Raises: StoreFailure."""

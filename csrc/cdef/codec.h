@@ -9,7 +9,10 @@ enum ck_status {
     CK_EXHAUSTED = -5,
     CK_LOW_ORDER = -6,
     CK_REFUSED = -7,
-    CK_NO_SODIUM = -8
+    CK_NO_SODIUM = -8,
+    CK_CLOSED = -9,
+    CK_SOCKET = -10,
+    CK_DISK = -11
 };
 
 #define CK_CHAIN_ID_MAX ...

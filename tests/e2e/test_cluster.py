@@ -48,6 +48,21 @@ def test_three_nodes_with_empty_data_directories_sign_and_every_node_follows(
     assert len({cluster.status(name)["term"] for name in cluster.ids}) == 1
 
 
+def test_the_plain_case_takes_the_fast_path_on_every_node(cluster: Cluster, validator: Client) -> None:
+    cluster.start()
+    leader = cluster.wait_leader()
+    for height in range(1, 31):
+        validator.must_sign(PREVOTE, height)
+
+    def count(name: str, what: str) -> int:
+        return int(cluster.status(name).get("fast_path", {}).get(what, 0))
+
+    until("the leader permits there", lambda: count(leader, "permitted") >= 28)
+    for name in cluster.ids:
+        if name != leader:
+            until(f"{name} promises there", lambda name=name: count(name, "answered") >= 28)
+
+
 def test_the_first_start_waits_for_every_node_and_names_who_is_missing(cluster: Cluster, validator: Client) -> None:
     cluster.start("node0", "node1")
     until("node0 misses node2", lambda: "missing: node2" in cluster.status("node0").get("why", ""))

@@ -27,6 +27,11 @@ BOUNDS = {
     "CK_FRAME_SEALED": limits.FRAME_SEALED_BYTES,
     "CK_INBOX": limits.INBOX_BYTES,
     "CK_QUEUE_SLOT": limits.QUEUE_SLOT_BYTES,
+    "CK_ROWS_MAX": limits.CHAINS_MAX,
+    "CK_MEMBERS_MAX": limits.MEMBERS_MAX,
+    "CK_SECTOR": limits.SECTOR_BYTES,
+    "CK_BLOCK": limits.BLOCK_BYTES,
+    "CK_HEIGHT_JUMP_MAX": limits.HEIGHT_JUMP_MAX,
 }
 
 

@@ -1,0 +1,455 @@
+#include "hot.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cursor.h"
+#include "sodium.h"
+
+/* cometkms/net/peers.py, cometkms/protocol/peer_messages.py, cometkms/ipc/messages.py */
+enum { DATA = 4, FRAME_HEAD = 5, TAG_PROMISE = 2, TAG_PROMISED = 3, TAG_RESERVE = 2, TAG_PERMIT = 19 };
+enum { MESSAGE_MAX = 64 + 32 + CK_SIGN_BYTES_MAX, QUEUE_HEAD = 36 };
+#define ROW_MAGIC "CMKMSR02"
+#define HOT_IDS (1ull << 50) /* request ids that the twin does not use */
+
+/* Promises written and not yet synced; each is answered after the one sync they share. */
+typedef struct batch {
+    uint32_t count;
+    uint32_t row[CK_BATCH];
+    ck_hrs at[CK_BATCH];
+    size_t bytes_len[CK_BATCH];
+    uint8_t bytes[CK_BATCH][CK_SIGN_BYTES_MAX];
+    uint64_t nonce[CK_BATCH], request_id[CK_BATCH]; /* whom to answer */
+    uint16_t chain[CK_BATCH];
+    uint64_t started_ns[CK_BATCH];
+} batch;
+
+static uint64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static int above(ck_hrs a, ck_hrs b) {
+    if (a.height != b.height) return a.height > b.height;
+    if (a.round != b.round) return a.round > b.round;
+    return a.step > b.step;
+}
+
+/* --- little-endian integers, as Python's struct writes them --- */
+
+static void put_le(uint8_t **out, uint64_t value, unsigned size) {
+    for (unsigned i = 0; i < size; i++) *(*out)++ = (uint8_t)(value >> (8 * i));
+}
+
+static uint64_t get_le(const uint8_t *at, unsigned size) {
+    uint64_t value = 0;
+    for (unsigned i = 0; i < size; i++) value |= (uint64_t)at[i] << (8 * i);
+    return value;
+}
+
+/* --- msgpack --- */
+
+static void put_uint(uint8_t **out, uint64_t value) {
+    static const struct {
+        uint64_t below;
+        uint8_t mark, size;
+    } forms[] = {{1ull << 8, 0xcc, 1}, {1ull << 16, 0xcd, 2}, {1ull << 32, 0xce, 4}, {0, 0xcf, 8}};
+    if (value < 128) {
+        *(*out)++ = (uint8_t)value;
+        return;
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        if (forms[i].below && value >= forms[i].below) continue;
+        *(*out)++ = forms[i].mark;
+        for (unsigned shift = 8u * forms[i].size; shift > 0; shift -= 8) *(*out)++ = (uint8_t)(value >> (shift - 8));
+        return;
+    }
+}
+
+static void put_bin(uint8_t **out, const uint8_t *bytes, size_t len) { /* len < 256 */
+    *(*out)++ = 0xc4;
+    *(*out)++ = (uint8_t)len;
+    memcpy(*out, bytes, len);
+    *out += len;
+}
+
+static int take_byte(ck_reader *in, uint8_t expected) {
+    if (in->left == 0 || in->at[0] != expected) return 0;
+    in->at++, in->left--;
+    return 1;
+}
+
+static int take_uint(ck_reader *in, uint64_t *value) {
+    if (in->left == 0) return 0;
+    const uint8_t mark = in->at[0];
+    const size_t size = mark < 128 ? 0 : mark >= 0xcc && mark <= 0xcf ? (size_t)1 << (mark - 0xcc) : 99;
+    if (in->left < 1 + size) return 0;
+    *value = mark;
+    if (size) *value = 0;
+    for (size_t i = 0; i < size; i++) *value = *value << 8 | in->at[1 + i];
+    in->at += 1 + size, in->left -= 1 + size;
+    return 1;
+}
+
+static int take_bin(ck_reader *in, ck_bytes *bytes) {
+    if (in->left < 2 || in->at[0] != 0xc4 || in->left - 2 < in->at[1]) return 0;
+    *bytes = (ck_bytes){in->at + 2, in->at[1]};
+    in->at += 2 + bytes->len, in->left -= 2 + bytes->len;
+    return 1;
+}
+
+/* --- the rule and the store --- */
+
+static uint64_t seq(const ck_hot *hot) {
+    uint64_t total = hot->seq_base;
+    for (uint32_t i = 0; i < hot->rows_len; i++) total += hot->rows[i].count;
+    return total;
+}
+
+static int is_of(const ck_row *row, const ck_sign_bytes *parsed) {
+    return ck_same_bytes(parsed->chain_id, (ck_bytes){row->chain_id, row->chain_id_len});
+}
+
+static int parse(ck_bytes bytes, ck_sign_bytes *parsed) {
+    return bytes.len <= CK_SIGN_BYTES_MAX && ck_parse_sign_bytes(bytes.at, bytes.len, parsed) == CK_OK;
+}
+
+/* Whether the row's promise there is the plain case. */
+static int plain(const ck_row *row, ck_hrs at) {
+    if (!row->open || !above(at, row->mark) || !above(at, row->floor)) return 0;
+    return row->mark.height <= 0 || at.height - row->mark.height <= CK_HEIGHT_JUMP_MAX;
+}
+
+/* store/promise_store.py's sector: prefix, body, zeros, BLAKE2b-128 of what is before. */
+static void seal_sector(const ck_row *row, ck_hrs at, ck_bytes bytes, uint8_t sector[CK_SECTOR]) {
+    uint8_t *out = sector;
+    const size_t body = 32 + 8 + 4 + 1 + 1 + 2 + 1 + 1 + 8 + row->chain_id_len + bytes.len;
+    memset(sector, 0, CK_SECTOR);
+    memcpy(out, ROW_MAGIC, 8), out += 8;
+    put_le(&out, row->sequence + 1, 8);
+    put_le(&out, body, 2);
+    memcpy(out, row->public_key, 32), out += 32;
+    put_le(&out, (uint64_t)at.height, 8);
+    put_le(&out, (uint32_t)at.round, 4);
+    put_le(&out, (uint8_t)at.step, 1);
+    put_le(&out, 0, 1); /* neither burnt nor closed */
+    put_le(&out, bytes.len, 2);
+    put_le(&out, 0, 1); /* no signature */
+    put_le(&out, row->chain_id_len, 1);
+    put_le(&out, row->count + 1, 8);
+    memcpy(out, row->chain_id, row->chain_id_len), out += row->chain_id_len;
+    memcpy(out, bytes.at, bytes.len);
+    ck_sodium.blake2b(sector + CK_SECTOR - 16, 16, sector, CK_SECTOR - 16, NULL, 0);
+}
+
+static int disk_failed(ck_hot *hot, int error) {
+    hot->error = error ? error : EIO;
+    return CK_DISK;
+}
+
+/* Into the slot that does not hold the newest record; it is nothing before the sync. */
+static int write_promise(ck_hot *hot, batch *pending, uint32_t row_number, ck_hrs at, ck_bytes bytes) {
+    const ck_row *row = &hot->rows[row_number];
+    uint8_t sector[CK_SECTOR];
+    if (hot->error) return CK_DISK;
+    seal_sector(row, at, bytes, sector);
+    const off_t offset = (off_t)(row->first_block + (uint32_t)(1 - row->newest)) * CK_BLOCK;
+    const ssize_t written = pwrite(hot->fd, sector, CK_SECTOR, offset);
+    if (written != CK_SECTOR) return disk_failed(hot, written < 0 ? errno : ENOSPC);
+    const uint32_t n = pending->count++;
+    pending->row[n] = row_number;
+    pending->at[n] = at;
+    pending->bytes_len[n] = bytes.len;
+    memcpy(pending->bytes[n], bytes.at, bytes.len);
+    return CK_OK;
+}
+
+/* After it, and only then, the marks have moved. */
+static int sync_promises(ck_hot *hot, const batch *pending) {
+    if (fdatasync(hot->fd) != 0) return disk_failed(hot, errno);
+    for (uint32_t n = 0; n < pending->count; n++) {
+        ck_row *row = &hot->rows[pending->row[n]];
+        row->mark = pending->at[n];
+        row->bytes_len = pending->bytes_len[n];
+        memcpy(row->bytes, pending->bytes[n], pending->bytes_len[n]);
+        row->count++;
+        row->sequence++;
+        row->newest = 1 - row->newest;
+    }
+    hot->active_ns = now_ns();
+    return CK_OK;
+}
+
+static int in_batch(const batch *pending, uint32_t row_number) {
+    for (uint32_t n = 0; n < pending->count; n++)
+        if (pending->row[n] == row_number) return 1;
+    return 0;
+}
+
+/* --- to the members --- */
+
+typedef struct outgoing {
+    size_t used;
+    int status;
+} outgoing;
+
+static void add_frame(ck_lane *lane, outgoing *out, const uint8_t *message, size_t len) {
+    uint8_t frame[FRAME_HEAD + MESSAGE_MAX], *at = frame;
+    size_t sealed = 0;
+    put_le(&at, 1 + len, 4);
+    *at++ = DATA;
+    memcpy(at, message, len);
+    const int rc = ck_frames_seal(lane->frames, frame, FRAME_HEAD + len, lane->out + out->used, sizeof lane->out - out->used, &sealed);
+    if (rc != CK_OK) {
+        out->status = rc;
+        return;
+    }
+    out->used += sealed;
+    lane->served++;
+}
+
+/* What the socket does not take is the twin's to send. A socket that failed is noticed by the twin at its next turn. */
+static void send_frames(ck_lane *lane, outgoing *out) {
+    lane->unsent = 0;
+    if (out->used == 0) return;
+    const ssize_t sent = send(lane->fd, lane->out, out->used, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent == (ssize_t)out->used) return;
+    const size_t done = sent > 0 ? (size_t)sent : 0;
+    lane->unsent = out->used - done;
+    memmove(lane->out, lane->out + done, lane->unsent);
+    lane->blocked = 1;
+}
+
+/* --- a member's request --- */
+
+static int answer_promises(ck_hot *hot, ck_lane *lane, batch *pending) {
+    outgoing out = {0, CK_OK};
+    if (pending->count == 0) return CK_OK;
+    CK_TRY(sync_promises(hot, pending));
+    const uint64_t known = seq(hot);
+    for (uint32_t n = 0; n < pending->count; n++) {
+        uint8_t message[64], *at = message;
+        *at++ = 0x96; /* [tag, nonce, request id, reason, mark, seq] */
+        *at++ = TAG_PROMISED;
+        put_uint(&at, pending->nonce[n]);
+        put_uint(&at, pending->request_id[n]);
+        *at++ = CK_REASON_NONE;
+        memcpy(at, "\x95\0\0\0\xc4\0\xc4\0", 8), at += 8; /* [0, 0, 0, b"", b""] */
+        put_uint(&at, known);
+        add_frame(lane, &out, message, (size_t)(at - message));
+    }
+    hot->answered += pending->count;
+    pending->count = 0;
+    send_frames(lane, &out);
+    return out.status;
+}
+
+/* CK_MORE: not plain. */
+static int on_promise(ck_hot *hot, ck_lane *lane, ck_reader in, batch *pending) {
+    uint64_t nonce, request_id;
+    ck_bytes public_key, bytes;
+    ck_sign_bytes parsed;
+    if (!take_uint(&in, &nonce) || !take_uint(&in, &request_id) || !take_bin(&in, &public_key) || !take_bin(&in, &bytes) ||
+        in.left != 0 || public_key.len != 32 || !parse(bytes, &parsed))
+        return CK_MORE;
+    const ck_hrs at = {parsed.height, parsed.round, parsed.step};
+    for (uint32_t i = 0; i < hot->rows_len; i++) {
+        const ck_row *row = &hot->rows[i];
+        if (memcmp(row->public_key, public_key.at, 32) != 0 || !is_of(row, &parsed)) continue;
+        if (in_batch(pending, i)) CK_TRY(answer_promises(hot, lane, pending));
+        if (lane->blocked || !plain(row, at)) return CK_MORE;
+        CK_TRY(write_promise(hot, pending, i, at, bytes));
+        pending->nonce[pending->count - 1] = nonce;
+        pending->request_id[pending->count - 1] = request_id;
+        return pending->count == CK_BATCH ? answer_promises(hot, lane, pending) : CK_OK;
+    }
+    return CK_MORE;
+}
+
+/* --- a member's answer --- */
+
+static int permit(ck_hot *hot, ck_row *row) {
+    uint8_t message[QUEUE_HEAD + CK_SIGN_BYTES_MAX], *at = message;
+    ck_place *place = &row->place;
+    memset(message, 0, QUEUE_HEAD);
+    put_le(&at, TAG_PERMIT, 1);
+    put_le(&at, place->nonce, 8);
+    put_le(&at, place->request_id, 8);
+    put_le(&at, place->chain, 2);
+    at = message + 33;
+    put_le(&at, place->bytes_len, 2);
+    memcpy(message + QUEUE_HEAD, place->bytes, place->bytes_len);
+    place->state = 2;
+    if (ck_ring_push(hot->permits, message, QUEUE_HEAD + place->bytes_len) != CK_OK) return CK_REFUSED;
+    const uint64_t one = 1;
+    if (write(hot->permits_wake, &one, sizeof one) < 0 && errno != EAGAIN) return CK_REFUSED;
+    hot->permitted++;
+    hot->permit_ns = now_ns() - place->started_ns;
+    return CK_OK;
+}
+
+/* CK_MORE: not plain. */
+static int on_promised(ck_hot *hot, ck_lane *lane, ck_reader in) {
+    uint64_t nonce, request_id, member_seq;
+    if (!take_uint(&in, &nonce) || !take_uint(&in, &request_id) || in.left < 9 ||
+        memcmp(in.at, "\0\x95\0\0\0\xc4\0\xc4\0", 9) != 0)
+        return CK_MORE;
+    in.at += 9, in.left -= 9;
+    if (!take_uint(&in, &member_seq) || in.left != 0 || nonce != hot->nonce || request_id < HOT_IDS) return CK_MORE;
+    ck_row *row = &hot->rows[request_id % CK_ROWS_MAX];
+    if (member_seq > hot->seq_of[lane->member]) hot->seq_of[lane->member] = member_seq;
+    if (row->place.state == 0 || row->place.asked[lane->member] != request_id) return CK_OK; /* of a place that is over */
+    row->place.asked[lane->member] = 0;
+    row->place.accepted++;
+    lane->served++;
+    return row->place.state == 1 && row->place.accepted >= hot->quorum ? permit(hot, row) : CK_OK;
+}
+
+/* --- one turn of a connection --- */
+
+/* The first frame of `in`, if it is whole and plain; *used: its size. CK_MORE: it is the twin's. */
+static int on_frame(ck_hot *hot, ck_lane *lane, ck_bytes in, int may, batch *pending, size_t *used) {
+    if (in.len < FRAME_HEAD + 2 || in.at[4] != DATA) return CK_MORE;
+    const uint64_t size = get_le(in.at, 4);
+    if (size < 3 || size > 1 + MESSAGE_MAX || in.len - 4 < size) return CK_MORE;
+    *used = 4 + size;
+    ck_reader body = {in.at + FRAME_HEAD, size - 1};
+    if ((may & CK_MAY_PROMISE) && take_byte(&body, 0x95)) return take_byte(&body, TAG_PROMISE) ? on_promise(hot, lane, body, pending) : CK_MORE;
+    if (take_byte(&body, 0x96) && take_byte(&body, TAG_PROMISED)) return on_promised(hot, lane, body);
+    return CK_MORE;
+}
+
+int ck_lane_turn(ck_hot *hot, ck_lane *lane, int serve, int may, size_t *rest_at, size_t *rest_len, int *error) {
+    size_t len = 0, at = 0;
+    batch pending;
+    pending.count = 0;
+    lane->unsent = 0;
+    const ssize_t got = recv(lane->fd, hot->inbox, sizeof hot->inbox, MSG_DONTWAIT);
+    if (got == 0) return CK_CLOSED;
+    if (got < 0) {
+        *error = errno;
+        return errno == EAGAIN || errno == EINTR ? CK_MORE : CK_SOCKET;
+    }
+    CK_TRY(ck_frames_open(lane->frames, hot->inbox, (size_t)got, hot->plain, sizeof hot->plain, &len));
+    while (serve && !lane->blocked && at < len) {
+        size_t used = 0;
+        const int rc = on_frame(hot, lane, (ck_bytes){hot->plain + at, len - at}, may, &pending, &used);
+        if (rc == CK_MORE) break;
+        if (rc != CK_OK) return rc;
+        at += used;
+    }
+    CK_TRY(answer_promises(hot, lane, &pending));
+    *rest_at = at;
+    *rest_len = len - at;
+    return CK_OK;
+}
+
+/* --- the signer's reservations --- */
+
+static int ask_members(ck_hot *hot, const batch *pending) {
+    for (uint32_t member = 0; member < hot->members; member++) {
+        ck_lane *lane = hot->lanes[member];
+        outgoing out = {0, CK_OK};
+        if (!lane) continue;
+        for (uint32_t n = 0; n < pending->count; n++) {
+            ck_row *row = &hot->rows[pending->row[n]];
+            uint8_t message[MESSAGE_MAX], *at = message;
+            const uint64_t request_id = HOT_IDS + ++hot->requests * CK_ROWS_MAX + pending->row[n];
+            *at++ = 0x95; /* [tag, nonce, request id, public key, sign bytes] */
+            *at++ = TAG_PROMISE;
+            put_uint(&at, hot->nonce);
+            put_uint(&at, request_id);
+            put_bin(&at, row->public_key, 32);
+            put_bin(&at, row->place.bytes, row->place.bytes_len);
+            row->place.asked[member] = request_id;
+            add_frame(lane, &out, message, (size_t)(at - message));
+        }
+        send_frames(lane, &out);
+        if (out.status != CK_OK) return out.status;
+    }
+    return CK_OK;
+}
+
+/* Own promise first (rule 4), then the members. */
+static int propose(ck_hot *hot, batch *pending) {
+    if (pending->count == 0) return CK_OK;
+    CK_TRY(sync_promises(hot, pending));
+    for (uint32_t n = 0; n < pending->count; n++) {
+        ck_place *place = &hot->rows[pending->row[n]].place;
+        memset(place, 0, sizeof *place);
+        place->state = 1;
+        place->accepted = 1;
+        place->nonce = pending->nonce[n];
+        place->request_id = pending->request_id[n];
+        place->chain = pending->chain[n];
+        place->started_ns = pending->started_ns[n];
+        place->at = pending->at[n];
+        place->bytes_len = pending->bytes_len[n];
+        memcpy(place->bytes, pending->bytes[n], pending->bytes_len[n]);
+    }
+    hot->syncs++;
+    hot->sync_ns = now_ns() - pending->started_ns[0];
+    if (hot->quorum > 1) {
+        CK_TRY(ask_members(hot, pending));
+    } else {
+        for (uint32_t n = 0; n < pending->count; n++) CK_TRY(permit(hot, &hot->rows[pending->row[n]]));
+    }
+    pending->count = 0;
+    return CK_OK;
+}
+
+static int any_blocked(const ck_hot *hot) {
+    for (uint32_t i = 0; i < hot->members; i++)
+        if (hot->lanes[i] && hot->lanes[i]->blocked) return 1;
+    return 0;
+}
+
+/* CK_MORE: not plain. */
+static int on_reserve(ck_hot *hot, const uint8_t *message, size_t len, batch *pending) {
+    ck_sign_bytes parsed;
+    if (len < QUEUE_HEAD || message[0] != TAG_RESERVE) return CK_MORE;
+    const ck_hrs asked = {(int64_t)get_le(message + 19, 8), (int32_t)get_le(message + 27, 4), message[31]};
+    const uint64_t chain = get_le(message + 17, 2);
+    const ck_bytes bytes = {message + QUEUE_HEAD, len - QUEUE_HEAD};
+    if (chain >= hot->chains || get_le(message + 33, 2) != bytes.len || message[35] != 0 || any_blocked(hot)) return CK_MORE;
+    const uint32_t number = hot->row_of[chain];
+    if (!parse(bytes, &parsed) || !is_of(&hot->rows[number], &parsed)) return CK_MORE;
+    const ck_hrs at = {parsed.height, parsed.round, parsed.step};
+    if (at.height != asked.height || at.round != asked.round || at.step != asked.step) return CK_MORE;
+    if (in_batch(pending, number) || !plain(&hot->rows[number], at)) return CK_MORE;
+    const uint64_t started_ns = now_ns();
+    CK_TRY(write_promise(hot, pending, number, at, bytes));
+    const uint32_t n = pending->count - 1;
+    pending->nonce[n] = get_le(message + 1, 8);
+    pending->request_id[n] = get_le(message + 9, 8);
+    pending->chain[n] = (uint16_t)chain;
+    pending->started_ns[n] = started_ns;
+    return CK_OK;
+}
+
+int ck_hot_take(ck_hot *hot, ck_ring *requests, int may, uint32_t *count, uint32_t *taken) {
+    batch pending;
+    pending.count = 0;
+    *count = *taken = 0;
+    for (uint32_t i = 0; i < CK_MEMBERS_MAX; i++)
+        if (hot->lanes[i]) hot->lanes[i]->unsent = 0;
+    while (*taken < CK_BATCH) {
+        uint8_t message[CK_RING_PAYLOAD];
+        size_t len = 0;
+        const int rc = ck_ring_pop(requests, message, &len);
+        if (rc == CK_MORE) break;
+        if (rc != CK_OK) return rc;
+        ++*taken;
+        const int plain_one = (may & (CK_MAY_PROMISE | CK_MAY_PROPOSE)) == (CK_MAY_PROMISE | CK_MAY_PROPOSE);
+        const int served = plain_one ? on_reserve(hot, message, len, &pending) : CK_MORE;
+        if (served == CK_OK) continue;
+        if (served != CK_MORE) return served;
+        memcpy(hot->rest + *count * CK_QUEUE_SLOT, message, len);
+        hot->rest_len[(*count)++] = (uint32_t)len;
+    }
+    return propose(hot, &pending);
+}

@@ -1,0 +1,102 @@
+/* The plain case of a promise, hop by hop, one call each: a member's request → rule → sector → sync → answer; the signer's
+ * reservation → rule → own sector → sync → the members' requests; their accepts → permit.
+ *
+ * Twin: cometkms/cluster/node.py with cometkms/promises and cometkms/store, which own everything else. The plain case is: a
+ * place above the row's mark, above every place the twin raised the floor to (signatures, members' marks), no jump, a row that
+ * is open, a node that is ready. Whatever is not plain is handed to the twin untouched; no refusal is made here. The store's
+ * rows live in both, and each side takes over what the other wrote (ck_row.sequence tells). One thread; nothing allocates. */
+#ifndef CK_HOT_H
+#define CK_HOT_H
+
+#include "frames.h"
+#include "privval.h"
+#include "ring.h"
+
+#define CK_BATCH 8 /* promises that share one sync */
+
+typedef struct ck_hrs {
+    int64_t height;
+    int32_t round;
+    int32_t step;
+} ck_hrs;
+
+/* A reservation of this node's signer that the members were asked for. */
+typedef struct ck_place {
+    int32_t state; /* 0: none; 1: asked; 2: permitted */
+    uint16_t chain;
+    uint64_t nonce, request_id; /* the signer's */
+    uint64_t started_ns;
+    uint64_t asked[CK_MEMBERS_MAX]; /* request id; 0: not asked */
+    uint32_t accepted;              /* how many hold the bytes, this node included */
+    ck_hrs at;
+    size_t bytes_len;
+    uint8_t bytes[CK_SIGN_BYTES_MAX]; /* its own copy: the row's mark may move on */
+} ck_place;
+
+/* One row of the store: its newest record and the slot that holds it. */
+typedef struct ck_row {
+    uint8_t public_key[32];
+    uint8_t chain_id[CK_CHAIN_ID_MAX];
+    size_t chain_id_len;
+    int32_t open; /* configured here, and promised in */
+    ck_hrs mark;
+    ck_hrs floor; /* at or below it the twin decides */
+    size_t bytes_len;
+    uint8_t bytes[CK_SIGN_BYTES_MAX]; /* held at the mark */
+    uint64_t count;
+    uint64_t sequence;
+    uint32_t first_block;
+    int32_t newest; /* slot */
+    ck_place place;
+} ck_row;
+
+/* One established connection to a member. */
+typedef struct ck_lane {
+    ck_frames *frames;
+    int fd;
+    int32_t blocked; /* the twin holds bytes that the socket did not take: nothing may overtake them */
+    uint32_t member;
+    uint64_t served; /* messages that were handled here */
+    size_t unsent;   /* sealed bytes in `out` that the socket did not take */
+    uint8_t out[CK_BATCH * CK_FRAME_SEALED];
+} ck_lane;
+
+typedef struct ck_hot {
+    int fd; /* of the store */
+    int error; /* errno of the failed write or sync: the store is dead */
+    uint64_t nonce; /* of this process */
+    uint64_t seq_base;
+    uint64_t requests;
+    uint32_t quorum;
+    uint32_t members;
+    uint32_t rows_len;
+    uint16_t row_of[CK_ROWS_MAX]; /* the signer's chain → row */
+    uint32_t chains;
+    ck_row rows[CK_ROWS_MAX];
+    ck_lane *lanes[CK_MEMBERS_MAX];
+    uint64_t seq_of[CK_MEMBERS_MAX]; /* the highest each member acknowledged */
+    ck_ring *permits;
+    int permits_wake;
+    uint64_t syncs, sync_ns;     /* how many own promises, and how long the last took */
+    uint64_t permitted, permit_ns; /* likewise, from reservation to permit */
+    uint64_t answered;             /* promises to members */
+    uint64_t active_ns;            /* CLOCK_MONOTONIC of the last sync */
+    uint8_t inbox[CK_INBOX];
+    uint8_t plain[(CK_INBOX / CK_FRAME_SEALED + 1) * CK_FRAME_DATA];
+    uint8_t rest[CK_BATCH * CK_QUEUE_SLOT];
+    uint32_t rest_len[CK_BATCH];
+} ck_hot;
+
+enum ck_may { CK_MAY_PROMISE = 1, CK_MAY_PROPOSE = 2 };
+
+/* Receive once. With `serve` the plain messages at the front of what arrived are handled here; [rest_at, rest_at + rest_len) of
+ * hot->plain is the twin's. CK_MORE: nothing had arrived. CK_CLOSED: the end of the stream. CK_SOCKET: *error is errno.
+ * CK_DISK: hot->error is, and nothing was answered. */
+CK_MUST_CHECK int ck_lane_turn(ck_hot *hot, ck_lane *lane, int serve, int may, size_t *rest_at, size_t *rest_len, int *error);
+
+/* Take up to CK_BATCH messages from the signer's queue. The plain reservations are handled; the others are in hot->rest, one
+ * per CK_QUEUE_SLOT, `count` of them, in order. *taken: how many there were. CK_DISK as above; CK_REFUSED: a corrupt ring, or a full
+ * one for the permits. */
+CK_MUST_CHECK int ck_hot_take(ck_hot *hot, ck_ring *requests, int may, uint32_t *count, uint32_t *taken);
+
+#endif
