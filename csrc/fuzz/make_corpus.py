@@ -6,11 +6,14 @@ that stateful entries start with.
 """
 
 import json
+import struct
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
+
+from cometkms.purepy import CORE
 
 HERE: Final = Path(__file__).parent
 VECTORS: Final = HERE.parent.parent / "tests" / "vectors"
@@ -62,6 +65,7 @@ def corpus() -> dict[str, list[bytes]]:
         "fuzz_decode_proto": [_body(wire) for wire in wires["proto"]] + _from_hex(ODD_PROTO),
         "fuzz_decode_amino": [_body(wire) for wire in wires["amino"]] + _from_hex(ODD_AMINO),
         "fuzz_sign_bytes": list(_sign_bytes()),
+        "fuzz_hot": list(_hot()),
         "fuzz_length": _from_hex(ODD_LENGTHS) + [wire[:4] for wire in wires["proto"][:20]],
     }
 
@@ -98,6 +102,28 @@ def _sign_bytes() -> Iterator[bytes]:
     found += [bytes.fromhex(case["sign_bytes"]) for case in _cases(_AMINO_FILES[0]) if "sign_bytes" in case]
     yield from found
     yield from (one + other for one, other in pairwise(found))
+
+
+def _hot() -> Iterator[bytes]:
+    """Frames of a member and messages of the queue (csrc/hot.c), behind what fuzz_hot.c reads first."""
+    for case in _cases("sign_bytes.json")[:40]:
+        data, chain = bytes.fromhex(case["sign_bytes"]), case["chain_id"].encode("utf-8", "surrogateescape")
+        number = b"\xcf" + (77).to_bytes(8, "big")
+        promise = b"\x95\x02" + number + b"\x05\xc4\x20" + b"k" * 32 + b"\xc4" + bytes([len(data)]) + data
+        asked = b"\xcf" + ((1 << 50) + 64).to_bytes(8, "big")
+        promised = b"\x96\x03" + number + asked + b"\0\x95\0\0\0\xc4\0\xc4\0\x07"
+        head = bytes([0, len(chain)]) + chain
+        yield head + _frame(promise)
+        yield head + _frame(promise) + _frame(promised) + _frame(promise)
+        yield b"\2" + head[1:] + _frame(promised)
+        parsed = CORE.parse_sign_bytes(data).hrs
+        reserve = struct.pack("<BQQHqiBBHB", 2, 9, 8, 0, *parsed, 0, len(data), 0) + data
+        message = bytes([min(255, len(reserve) - 1)]) + reserve
+        yield b"\1" + head[1:] + message + message
+
+
+def _frame(payload: bytes) -> bytes:
+    return struct.pack("<IB", 1 + len(payload), 4) + payload
 
 
 def _anything() -> Iterator[bytes]:
