@@ -197,6 +197,8 @@ class _Signer:
         self._leased = False
         for task in self._tasks:
             task.cancel()
+        for chain in self._chains:
+            chain.abandon()
 
     def _tick(self) -> None:
         """Four times a second: deadlines, what a full queue left over, the status board."""

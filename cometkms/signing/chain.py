@@ -134,6 +134,8 @@ class ChainSigner:
     def submit(self, requester: Requester, session: Session, request: Request, started_ns: int) -> None:
         """Take a vote's or proposal's request; the answer goes to requester.deliver(), now or later."""
         self._line.append(_Asked(requester, session, request, started_ns))
+        if self._reserving is not None and not self._reserving.asked.alive:
+            self._reserving = None  # nobody waits for that permit; if it comes, it is for nothing
         if self._reserving is None:
             self._advance()
 
@@ -173,6 +175,11 @@ class ChainSigner:
         """Hand a signature to the state process that its full queue did not take before."""
         if self._unreported is not None and self._send(self._unreported):
             self._unreported = None
+
+    def abandon(self) -> None:
+        """The lease is gone and so is every requester: the state process has forgotten what was asked, and no answer will come."""
+        self._reserving = None
+        self._line.clear()
 
     def expire(self) -> None:
         """Answer empty if the permit did not come within PERMIT_TIMEOUT_S. Called from the process's timer."""

@@ -312,9 +312,14 @@ class Signer:
                 self.chain.on_mark(message)
             case Lease() if message.nonce == self.nonce:
                 self.lease_until = self.world.now + message.ttl_ms / 1000 if message.granted else 0.0
-                self.leased = message.granted
+                self._set_leased(message.granted)
             case _:
                 pass
+
+    def _set_leased(self, leased: bool) -> None:
+        if self.leased and not leased:
+            self.chain.abandon()
+        self.leased = leased
 
     def tick(self) -> None:
         if not self.alive:
@@ -323,7 +328,7 @@ class Signer:
         if self.world.now < self.node.frozen_until:
             return
         if self.world.now > self.lease_until:
-            self.leased = False
+            self._set_leased(False)
         self.chain.expire()
         self.chain.report()
 

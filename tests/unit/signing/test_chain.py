@@ -191,6 +191,30 @@ def test_a_report_that_found_no_room_is_sent_later(stage: Stage, asker: Requeste
     assert len(stage.sent) == count
 
 
+def test_the_next_is_served_at_once_when_the_one_under_way_has_gone(stage: Stage, core: Core) -> None:
+    gone, stays = Requester(core), Requester(core)
+    stage.ask(gone)
+    asked = len(stage.sent)
+    gone.open = False
+    stage.ask(stays)
+    assert len(stage.sent) == asked + 1
+    assert isinstance(stage.sent[-1], Reserve)
+
+
+def test_a_lease_that_comes_back_finds_nothing_under_way(stage: Stage, core: Core) -> None:
+    before, after = Requester(core), Requester(core)
+    stage.ask(before)
+    late = stage.sent[-1]
+    stage.chain.abandon()
+    stage.ask(after)
+    assert isinstance(late, Reserve)
+    assert isinstance(stage.sent[-1], Reserve)
+    stage.chain.on_permit(PermitGranted(late.nonce, late.request_id, late.row, late.sign_bytes))
+    assert not after.answers
+    stage.permit()
+    assert after.answers
+
+
 def test_nobody_is_signed_for_who_has_gone(stage: Stage, core: Core) -> None:
     gone, stays = Requester(core), Requester(core)
     stage.ask(gone)
