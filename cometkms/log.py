@@ -56,6 +56,11 @@ class Log:
         child._fields = {**self._fields, **{key: _plain(value) for key, value in fields.items()}}
         return child
 
+    @property
+    def waiting(self) -> int:
+        """Events that were not written yet."""
+        return len(self._queue)
+
     def debug(self, event: str, **fields: object) -> None:
         """For developers."""
         self._add("debug", event, fields)

@@ -39,6 +39,8 @@ from cometkms.signing.chain import ChainSigner
 from cometkms.signing.link import ValidatorLink
 
 _LINK_CHECK_TICKS: Final = 4  # deadlines of connections: once a second
+_LOG_LINES: Final = 8  # so many lines are written while a request waits for its permit …
+_LOG_DELAY_S: Final = 0.01  # … and at the latest after this
 _REPORT_DELAY_S: Final = 0.002  # a report must not compete with the answer it follows
 
 
@@ -122,6 +124,7 @@ class _Signer:
     def start(self) -> None:
         """Say hello to the state process; the connections follow when the lease comes."""
         self._parts.permits.discard()
+        self._log.attach(lambda flush: self._loop.call_later(_LOG_DELAY_S, flush))
         self._loop.add_reader(self._parts.permits.fileno(), self._on_messages)
         self._send(SignerHello(self._nonce))
         self._loop.call_later(HEARTBEAT_INTERVAL_S, self._tick)
@@ -146,7 +149,9 @@ class _Signer:
         self._parts.requests.wake()
 
     def _settle(self) -> None:
-        """Spin for the permit of the request just taken."""
+        """A request waits for its permit: time to write what was logged, a few lines at once, and to spin."""
+        if self._log.waiting >= _LOG_LINES:
+            self._log.flush()
         if self._may_spin and self._parts.permits.spin(PERMIT_SPIN_NS):
             self._on_messages()
 

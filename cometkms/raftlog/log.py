@@ -16,7 +16,7 @@ from cometkms.model import HRS, Watermark
 from cometkms.raftlog import wire
 from cometkms.raftlog.filter import LogInvariantError, Message, RaftFilter, adopt_term
 from cometkms.raftlog.journal import Entry, Journal, pack_state, unpack_state
-from cometkms.raftlog.pinned import Node, SyncObj, SyncObjConf, Transport, replicated, working_for
+from cometkms.raftlog.pinned import Node, SyncObj, SyncObjConf, Transport, next_deadline, replicated, working_for
 from cometkms.store.files import Disk
 
 HEARTBEAT_S: Final = 0.05
@@ -133,6 +133,8 @@ class RaftLog:
         self._clock = clock
         self._send = send
         self._kick = kick
+        self._poked = True  # something happened since the last tick
+        self._due = 0.0  # when time alone is the library's reason to do something
         self._events = events
         self._ttl_s = ttl_s
         self._log = log
@@ -255,7 +257,7 @@ class RaftLog:
         """A connection to the peer is there."""
         self._connected.add(peer)
         self._tell_connections()
-        self._kick()
+        self._poke()
 
     def on_disconnected(self, peer: str, *, closed: bool) -> None:
         """`closed`: its system closed it. If that was the leader, the next is chosen at once, one after the other by rank."""
@@ -270,7 +272,7 @@ class RaftLog:
         if waiting is not None:
             self._deliver(*waiting)
         self._finish()
-        self._kick()
+        self._poke()
 
     def on_message(self, peer: str, payload: bytes) -> None:
         """Raises: ProtocolError (close the connection), RaftBrokenError (discard the journal, end), StoreFailure."""
@@ -291,11 +293,14 @@ class RaftLog:
         for reply in replies:
             self._outgoing.append((peer, reply))
         self._finish()
-        self._kick()
+        self._poke()
 
     def tick(self) -> None:
         """About every 10 ms, and soon after kick(). Raises: StoreFailure."""
         now = self._clock()
+        if not self._poked and now < self._due and (self._stand_at is None or now < self._stand_at):
+            return
+        self._poked = False
         if self._stand_at is not None and now >= self._stand_at:
             self._stand_at = None
             self._stand()
@@ -307,6 +312,11 @@ class RaftLog:
             self._replica.doTick(0.0)
         self._filter.transferring = False
         self._finish()
+        self._due = min(next_deadline(self._replica), now + HEARTBEAT_S)
+
+    def _poke(self) -> None:
+        self._poked = True
+        self._kick()
 
     def submit(self, key: bytes, mark: Watermark) -> bool:
         """A sign state for every node. False unless this node leads. Not awaited: it may be lost with the leader."""
@@ -314,7 +324,7 @@ class RaftLog:
             return False
         with working_for(self):
             self._replica.put([key, *mark.hrs, mark.sign_bytes, mark.signature])
-        self._kick()
+        self._poke()
         return True
 
     def transfer(self, to: str | None) -> bool:
@@ -350,6 +360,7 @@ class RaftLog:
         No vote in terms up to `term`; no ack, and a vote for no shorter log, before this log is as far. Learning again replaces the
         log's end: if the furthest log was lost since, what is left is what there is. Raises: StoreFailure.
         """
+        self._poked = True
         again = not self.journal.pending
         self.journal.learn(term, log_term, index)
         if not again and term > 0 and term >= self.term:
@@ -360,6 +371,7 @@ class RaftLog:
     def hold(self, on: bool) -> None:
         """While a node is not complete: it follows, and neither votes nor stands nor leads."""
         self._held = on
+        self._poked = True
         self._filter.mute = self._mute
         if on:
             self.resign()

@@ -121,6 +121,12 @@ class _Snapshots:
     def cancelTransmisstion(self, _node: object) -> None: ...  # noqa: N802
 
 
+def next_deadline(replica: SyncObj) -> float:
+    """When the library has something to do without being told: stand for election, or send its heartbeat."""
+    name = "newAppendEntriesTime" if replica._isLeader() else "raftElectionDeadline"
+    return float(getattr(replica, f"_SyncObj__{name}"))
+
+
 library.createJournal = lambda _file: running.log.journal
 library.createPoller = lambda _kind: _NoPoller()
 library.monotonicTime = _clock
@@ -135,6 +141,7 @@ __all__ = [
     "SyncObj",
     "SyncObjConf",
     "Transport",
+    "next_deadline",
     "pysyncobj",
     "replicated",
     "running",
