@@ -5,7 +5,7 @@ import gc
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 import uvloop
 
@@ -20,6 +20,7 @@ _REASON_MAX_BYTES = 4000  # with what stands before it below PIPE_BUF: one write
 STOP_SIGNAL = signal.SIGUSR1
 #: To the state process, when the node is about to stop: let another node lead first.
 HAND_OVER_SIGNAL = signal.SIGUSR2
+_FULL_COLLECTION_BEATS: Final = 40  # every ten seconds
 _LOG_EVERY_S = 0.5  # events are written as they come; this is for what a full pipe left over
 
 
@@ -67,6 +68,7 @@ def run_loop(context: ChildContext, main: Callable[[asyncio.Event], Awaitable[No
     async def body() -> None:
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
+        beats = 0
         work = asyncio.current_task()
 
         def on_exception(_loop: asyncio.AbstractEventLoop, details: dict[str, object]) -> None:
@@ -76,7 +78,10 @@ def run_loop(context: ChildContext, main: Callable[[asyncio.Event], Awaitable[No
                 work.cancel()
 
         def beat() -> None:
+            nonlocal beats
             context.beat()
+            beats += 1
+            gc.collect(2 if beats % _FULL_COLLECTION_BEATS == 0 else 0)  # between callbacks, never within one
             loop.call_later(HEARTBEAT_INTERVAL_S, beat)
 
         def write_log() -> None:
@@ -86,10 +91,11 @@ def run_loop(context: ChildContext, main: Callable[[asyncio.Event], Awaitable[No
         loop.set_exception_handler(on_exception)
         loop.add_signal_handler(STOP_SIGNAL, stop.set)
         log.attach(loop.call_soon)
-        beat()
-        write_log()
         gc.collect()
         gc.freeze()
+        gc.disable()  # beat() does it
+        beat()
+        write_log()
         await main(stop)
 
     try:
