@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from cometkms.model import HRS, Dialect, Message, Request, Row, SignBytes
+from cometkms.model import HRS, Dialect, Message, Request, Row, SealedKey, SignBytes
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -59,7 +59,10 @@ class KeySlot(Protocol):
         ...
 
     def cluster_secret(self) -> bytes:
-        """32 bytes, HKDF-SHA256 of the seed: what the nodes of a cluster know each other by."""
+        """32 bytes, HKDF-SHA256 of the seed: what the nodes of a cluster know each other by.
+
+        Raises: KeyFileError where the seed is not here (outside_slot).
+        """
         ...
 
     def close(self) -> None:
@@ -310,6 +313,28 @@ class Core(Protocol):
 
         Raises: KeyFileError if it does not decode to 64 bytes or the public half is not the seed's.
         """
+        ...
+
+    def sealed_slot(self, sealed: SealedKey, passphrase: Buffer, chain_id: str) -> KeySlot:
+        """Open a sealed key straight into locked memory.
+
+        Raises: KeyFileError for another passphrase, a changed file, or memory that cannot be had.
+        """
+        ...
+
+    def outside_slot(self, public_key: bytes, sign: Callable[[bytes], bytes], chain_id: str) -> KeySlot:
+        """A slot whose key is elsewhere, as in a hardware token: `sign` gives 64 bytes, which are verified before they leave.
+
+        Marks, chain and canonical bytes are guarded as in every slot.
+        """
+        ...
+
+    def seal_key(self, base64_secret: bytearray, passphrase: Buffer, blank: SealedKey) -> SealedKey:
+        """Seal base64 of seed‖public (wiped), with the cost, salt and nonce of `blank`. Raises: KeyFileError."""
+        ...
+
+    def unseal_key(self, sealed: SealedKey, passphrase: Buffer) -> bytearray:
+        """Base64 of seed‖public, for the caller to wipe: only for an operator's command. Raises: KeyFileError."""
         ...
 
     def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool: ...

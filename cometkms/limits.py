@@ -83,6 +83,15 @@ CONFIG_MAX_BYTES: Final = 1 << 20
 KEY_FILE_MAX_BYTES: Final = 16 << 10
 STATE_FILE_MAX_BYTES: Final = 16 << 10
 
+# --- a sealed key file ---
+SEAL_PASSES_MAX: Final = 8  # with the most memory below half a minute: the signer must be ready within it
+SEAL_MEMORY_MIN_BYTES: Final = 8 << 20  # less makes guessing cheap
+SEAL_MEMORY_MAX_BYTES: Final = 1 << 30  # whatever a file asks for
+SEAL_PASSES: Final = 3  # libsodium's MODERATE …
+SEAL_MEMORY_BYTES: Final = 256 << 20  # … about 0.7 s at a start
+PASSPHRASE_MIN_BYTES: Final = 8
+PASSPHRASE_MAX_BYTES: Final = 1024
+
 ROUND_MAX: Final = (1 << 31) - 1
 HEIGHT_MAX: Final = (1 << 63) - 1
 

@@ -211,6 +211,21 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class SealedKey:
+    """A seed behind a passphrase. `passes`, `memory_bytes`: what Argon2id costs. `ciphertext`: seed (32) and tag (16).
+
+    Whole: every field is authenticated with the ciphertext.
+    """
+
+    public_key: bytes
+    passes: int
+    memory_bytes: int
+    salt: bytes
+    nonce: bytes
+    ciphertext: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """Why a request is not signed, with both sides of the comparison in words."""
 

@@ -5,30 +5,54 @@
 #include "frames.h"
 #include "sodium.h"
 
-int ck_slot_open(ck_slot *slot, char *base64, size_t base64_len, ck_bytes chain_id) {
-    uint8_t public_key[32], scratch[64]; /* secret: scratch */
-    size_t n = 0;
-    int rc = CK_MALFORMED;
+/* A slot of this chain without a key yet. */
+static int begin(ck_slot *slot, ck_bytes chain_id) {
     if (!ck_sodium.malloc) return CK_NO_SODIUM;
     if (chain_id.len > CK_CHAIN_ID_MAX) return CK_NO_ROOM;
-    uint8_t *secret = ck_sodium.malloc(64);
-    if (secret && ck_sodium.base642bin(secret, 64, base64, base64_len, NULL, &n, NULL, 1) == 0 && n == 64) {
-        ck_sodium.seed_keypair(public_key, scratch, secret);
-        if (memcmp(public_key, secret + 32, 32) == 0) rc = CK_OK;
-    }
-    if (!secret) rc = CK_NO_ROOM;
-    ck_sodium.memzero(scratch, sizeof scratch);
-    ck_sodium.memzero(base64, base64_len);
-    if (rc == CK_OK && ck_sodium.mprotect_readonly(secret) != 0) rc = CK_NO_ROOM;
-    if (rc != CK_OK) {
-        if (secret) ck_sodium.free(secret); /* wipes */
-        return rc;
-    }
     memset(slot, 0, sizeof *slot);
-    slot->secret = secret;
-    memcpy(slot->public_key, public_key, 32);
     if (chain_id.len) memcpy(slot->chain_id, chain_id.at, chain_id.len);
     slot->chain_id_len = chain_id.len;
+    return CK_OK;
+}
+
+/* Take `secret`, which holds a key if `rc` is CK_OK; else it is wiped and freed. Returns `rc`, or CK_NO_ROOM. */
+static int adopt(ck_slot *slot, uint8_t *secret, int rc) {
+    if (rc == CK_OK && ck_sodium.mprotect_readonly(secret) != 0) rc = CK_NO_ROOM;
+    if (rc != CK_OK) {
+        ck_sodium.free(secret); /* wipes */
+        return rc;
+    }
+    slot->secret = secret;
+    memcpy(slot->public_key, secret + 32, 32);
+    return CK_OK;
+}
+
+int ck_slot_open(ck_slot *slot, char *base64, size_t base64_len, ck_bytes chain_id) {
+    const int rc = begin(slot, chain_id);
+    if (rc == CK_NO_SODIUM) return rc;
+    uint8_t *secret = rc == CK_OK ? ck_sodium.malloc(64) : NULL;
+    if (!secret) {
+        ck_sodium.memzero(base64, base64_len);
+        return CK_NO_ROOM;
+    }
+    return adopt(slot, secret, ck_decode_secret(base64, base64_len, secret));
+}
+
+int ck_slot_open_sealed(ck_slot *slot, const ck_sealed *sealed, ck_bytes passphrase, ck_bytes chain_id) {
+    const int rc = begin(slot, chain_id);
+    if (rc != CK_OK) return rc;
+    uint8_t *secret = ck_sodium.malloc(64);
+    if (!secret) return CK_NO_ROOM;
+    return adopt(slot, secret, ck_unseal(sealed, passphrase, secret));
+}
+
+int ck_slot_open_outside(ck_slot *slot, const uint8_t public_key[32], ck_outside_sign sign, void *context,
+                         ck_bytes chain_id) {
+    const int rc = begin(slot, chain_id);
+    if (rc != CK_OK) return rc;
+    slot->outside = sign;
+    slot->context = context;
+    memcpy(slot->public_key, public_key, 32);
     return CK_OK;
 }
 
@@ -42,6 +66,20 @@ int ck_slot_cluster_secret(const ck_slot *slot, uint8_t out[32]) {
 void ck_slot_close(ck_slot *slot) {
     if (slot->secret) ck_sodium.free(slot->secret);
     slot->secret = NULL;
+    slot->outside = NULL;
+}
+
+static int is_open(const ck_slot *slot) { return slot->secret || slot->outside; }
+
+/* Only behind every guard. What comes from outside is believed once it verifies. */
+static int make_signature(const ck_slot *slot, const uint8_t *bytes, size_t len, uint8_t signature[64]) {
+    uint8_t made[64];
+    if (slot->secret)
+        return ck_sodium.sign_detached(signature, NULL, bytes, len, slot->secret) == 0 ? CK_OK : CK_REFUSED;
+    if (slot->outside(slot->context, bytes, len, made) != 0) return CK_REFUSED;
+    if (ck_sodium.verify_detached(made, bytes, len, slot->public_key) != 0) return CK_REFUSED;
+    memcpy(signature, made, 64);
+    return CK_OK;
 }
 
 static int compare_place(const ck_slot *slot, int64_t height, int32_t round, int32_t step) {
@@ -69,7 +107,7 @@ void ck_slot_raise(ck_slot *slot, int64_t height, int32_t round, int32_t step, c
 
 int ck_slot_sign(ck_slot *slot, const uint8_t *bytes, size_t len, uint8_t signature[64]) {
     ck_sign_bytes parsed;
-    if (!slot->secret || ck_parse_sign_bytes(bytes, len, &parsed) != CK_OK) return CK_REFUSED;
+    if (!is_open(slot) || ck_parse_sign_bytes(bytes, len, &parsed) != CK_OK) return CK_REFUSED;
     if (parsed.chain_id.len != slot->chain_id_len ||
         (parsed.chain_id.len && memcmp(parsed.chain_id.at, slot->chain_id, slot->chain_id_len) != 0))
         return CK_REFUSED;
@@ -77,14 +115,14 @@ int ck_slot_sign(ck_slot *slot, const uint8_t *bytes, size_t len, uint8_t signat
     if (order < 0 || (order == 0 && !holds(slot, bytes, len))) return CK_REFUSED;
     ck_bytes held = {bytes, len};
     if (order > 0) ck_slot_raise(slot, parsed.height, parsed.round, parsed.step, held); /* before the signature exists */
-    return ck_sodium.sign_detached(signature, NULL, bytes, len, slot->secret) == 0 ? CK_OK : CK_REFUSED;
+    return make_signature(slot, bytes, len, signature);
 }
 
 int ck_slot_sign_extension(ck_slot *slot, const uint8_t *vote_bytes, size_t vote_len, const uint8_t *bytes, size_t len,
                            uint8_t signature[64]) {
     ck_sign_bytes parsed;
-    if (!slot->secret || !holds(slot, vote_bytes, vote_len)) return CK_REFUSED;
+    if (!is_open(slot) || !holds(slot, vote_bytes, vote_len)) return CK_REFUSED;
     if (ck_parse_sign_bytes(vote_bytes, vote_len, &parsed) != CK_OK || parsed.type != 2 || parsed.block_hash.len == 0)
         return CK_REFUSED;
-    return ck_sodium.sign_detached(signature, NULL, bytes, len, slot->secret) == 0 ? CK_OK : CK_REFUSED;
+    return make_signature(slot, bytes, len, signature);
 }

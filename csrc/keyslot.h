@@ -4,9 +4,15 @@
 #define CK_KEYSLOT_H
 
 #include "privval.h"
+#include "sealed.h"
+
+/* A signer outside of this process's memory (a hardware token): 0 and a signature over the bytes, or anything else. */
+typedef int (*ck_outside_sign)(void *context, const uint8_t *bytes, size_t len, uint8_t *signature);
 
 typedef struct ck_slot {
-    uint8_t *secret; /* secret: 64 bytes seed and public key, from sodium_malloc, read-only; NULL once closed */
+    uint8_t *secret; /* secret: 64 bytes seed and public key, from sodium_malloc, read-only; NULL: closed, or outside */
+    ck_outside_sign outside; /* NULL: the secret is here, or closed */
+    void *context;
     uint8_t public_key[32];
     uint8_t chain_id[CK_CHAIN_ID_MAX];
     size_t chain_id_len;
@@ -20,9 +26,17 @@ typedef struct ck_slot {
 /* Decode base64 of 64 bytes straight into locked memory; `base64` is wiped whatever happens. CK_MALFORMED: not base64 of 64
  * bytes, or the public half is not the seed's. CK_NO_ROOM: memory could not be locked. */
 CK_MUST_CHECK int ck_slot_open(ck_slot *slot, char *base64, size_t base64_len, ck_bytes chain_id);
+
+/* The same from a sealed key; CK_BAD_TAG: another passphrase, or a changed file; CK_NO_ROOM: no memory for Argon2id or the lock. */
+CK_MUST_CHECK int ck_slot_open_sealed(ck_slot *slot, const ck_sealed *sealed, ck_bytes passphrase, ck_bytes chain_id);
+
+/* A key that never comes here. Marks, chain and canonical bytes are guarded as ever, and its signatures are verified. */
+CK_MUST_CHECK int ck_slot_open_outside(ck_slot *slot, const uint8_t public_key[32], ck_outside_sign sign, void *context,
+                                       ck_bytes chain_id);
 void ck_slot_close(ck_slot *slot);
 
-/* HKDF-SHA256 of the seed under a fixed label: what the cluster's nodes know each other by. Says nothing of the seed. */
+/* HKDF-SHA256 of the seed under a fixed label: what the cluster's nodes know each other by. Says nothing of the seed.
+ * CK_REFUSED where the seed is not here. */
 CK_MUST_CHECK int ck_slot_cluster_secret(const ck_slot *slot, uint8_t out[32]);
 
 /* Up only; at the same place other bytes make it burnt. */

@@ -18,6 +18,8 @@ int ck_sodium_load(const char *path, char *error, size_t error_cap) {
         {"sodium_memzero", &table.memzero},
         {"sodium_mprotect_readonly", &table.mprotect_readonly},
         {"sodium_base642bin", &table.base642bin},
+        {"sodium_bin2base64", &table.bin2base64},
+        {"crypto_pwhash", &table.argon2id},
         {"crypto_sign_ed25519_detached", &table.sign_detached},
         {"crypto_sign_ed25519_verify_detached", &table.verify_detached},
         {"crypto_sign_ed25519_seed_keypair", &table.seed_keypair},
@@ -26,6 +28,8 @@ int ck_sodium_load(const char *path, char *error, size_t error_cap) {
         {"crypto_auth_hmacsha256", &table.hmac_sha256},
         {"crypto_aead_chacha20poly1305_ietf_encrypt", &table.aead_encrypt},
         {"crypto_aead_chacha20poly1305_ietf_decrypt", &table.aead_decrypt},
+        {"crypto_aead_xchacha20poly1305_ietf_encrypt", &table.xaead_encrypt},
+        {"crypto_aead_xchacha20poly1305_ietf_decrypt", &table.xaead_decrypt},
     };
     _Static_assert(sizeof(void *) == sizeof(table.init), "function and data pointers differ in size");
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);

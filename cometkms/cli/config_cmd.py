@@ -7,10 +7,12 @@ import click
 
 from cometkms import core as cores
 from cometkms.cli.options import UNSET_CHAIN, home_option, load_home
+from cometkms.cli.passphrase import to_open
 from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
 from cometkms.config.schema import Settings
 from cometkms.keys.cluster import cluster_digest, cluster_secret, node_identity
+from cometkms.keys.source import key_source
 from cometkms.keys.validator_key import address_of
 from cometkms.store.node_store import read_epoch
 
@@ -55,11 +57,9 @@ def agreement(settings: Settings) -> dict[str, Any]:
     epoch = read_epoch(files)
     keys: dict[str, bytes] = {}
     if not files.alone:
-        core = cores.load()
-        key_files = [
-            (one.row.public_key, chain.key_file) for one, chain in zip(files.chains, settings.chains, strict=True)
-        ]
-        secret = cluster_secret(settings.home, key_files, core)
+        passphrase = to_open([chain.key_file for chain in settings.chains], settings)
+        sources = [key_source(chain.key_file, passphrase) for chain in settings.chains]
+        secret = cluster_secret(settings.home, sources, cores.load())
         keys = {name: node_identity(secret, name).public_key for name in files.members}
     addresses = {peer.id: str(peer.address) for peer in settings.peers}
     return {

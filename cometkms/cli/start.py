@@ -35,6 +35,9 @@ from cometkms.config.load import DEFAULT_HTTP_ADDR, DEFAULT_TTL, LOG_FORMATS, LO
     default=None,
     help="After a start, promise nothing before every other node has answered: even an old copy of this home put back does no harm.",
 )
+@click.option("--key-passphrase-file", metavar="FILE", help="Opens sealed key files; mode 0600.")
+@click.option("--key-passphrase-credential", metavar="NAME", help="Likewise: systemd's LoadCredential=NAME:….")
+@click.option("--key-passphrase-fd", metavar="N", help="Likewise: an open descriptor, read once.")
 def command(
     home: str | None,  # noqa: ARG001 - kept in the context by the option's callback
     id: str | None,  # noqa: A002 - the flag's name
@@ -48,6 +51,9 @@ def command(
     log_format: str | None,
     allow_unsafe: bool | None,
     strict_start: bool | None,
+    key_passphrase_file: str | None,
+    key_passphrase_credential: str | None,
+    key_passphrase_fd: str | None,
 ) -> int:
     """Run the node until SIGTERM or Ctrl-C.
 
@@ -75,6 +81,9 @@ def command(
         log_format,
         allow_unsafe,
         strict_start,
+        key_passphrase_file,
+        key_passphrase_credential,
+        key_passphrase_fd,
     )
     settings = load_settings(chosen_home(), flags)
     return node.run(settings, Log(settings.log_level, settings.log_format, node=settings.id))

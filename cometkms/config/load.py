@@ -17,13 +17,16 @@ from cometkms.config.cluster import DEFAULT_RAFT_ADDR, check_cluster
 from cometkms.config.schema import Chain, Settings, ValidatorAddress
 from cometkms.config.values import (
     check_chain_id,
+    check_credential,
     check_node_id,
+    parse_descriptor,
     parse_duration,
     parse_listen,
     parse_peer,
     parse_validator,
 )
 from cometkms.errors import ConfigError
+from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile, PassphraseSource
 from cometkms.limits import CHAINS_MAX, CONFIG_MAX_BYTES
 
 CONFIG_NAME: Final = "config.toml"
@@ -47,6 +50,9 @@ KEYS: Final[Mapping[str, type]] = {
     "log_format": str,
     "allow_unsafe": bool,
     "strict_start": bool,
+    "key_passphrase_file": str,
+    "key_passphrase_credential": str,
+    "key_passphrase_fd": int,
     "chain": list,
 }
 CHAIN_KEYS: Final[Mapping[str, type]] = {"id": str, "validator_addr": list, "key_file": str, "state_file": str}
@@ -69,6 +75,9 @@ class Flags:
     log_format: str | None = None
     allow_unsafe: bool | None = None
     strict_start: bool | None = None
+    key_passphrase_file: str | None = None
+    key_passphrase_credential: str | None = None
+    key_passphrase_fd: str | None = None
 
 
 def default_home() -> Path:
@@ -113,14 +122,14 @@ def _check_table(table: dict[str, Any], keys: Mapping[str, type], where: str) ->
             problems.append(f"{where}: unknown key {key!r}; {cure}")
         elif key == "validator_addr" and isinstance(value, str):
             table[key] = [value]
-        elif not isinstance(value, wanted):
+        elif not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
             problems.append(f"{where}: {key} = {value!r} must be {_TYPE_WORDS[wanted]}")
         elif isinstance(value, list) and key != "chain" and not all(isinstance(one, str) for one in value):
             problems.append(f"{where}: {key} must be a list of strings")
     return problems
 
 
-_TYPE_WORDS: Final = {str: "a string", list: "a list of strings", bool: "true or false"}
+_TYPE_WORDS: Final = {str: "a string", list: "a list of strings", bool: "true or false", int: "a number"}
 
 
 class _Sources:
@@ -129,7 +138,7 @@ class _Sources:
     def __init__(self, flags: Flags, environment: Mapping[str, str], document: dict[str, Any], path: Path) -> None:
         self.problems: list[str] = []
         self._flags = flags
-        self._environment = environment
+        self.environment = environment
         self._document = document
         self._path = path
 
@@ -141,8 +150,8 @@ class _Sources:
         variable = self._variable(key)
         if variable:
             return variable, variable_name(key)
-        value = self._document.get(key)
-        return (str(value), f"{self._path}: {key}") if value else (default, "default")
+        value = self._document.get(key, "")
+        return (str(value), f"{self._path}: {key}") if value != "" else (default, "default")
 
     def texts(self, key: str) -> tuple[tuple[str, ...], str]:
         """A list: repeated flags, a variable split at commas, or an array."""
@@ -177,7 +186,7 @@ class _Sources:
             return fallback
 
     def _variable(self, key: str) -> str:
-        return self._environment.get(variable_name(key), "").strip() if key != "default_ttl" else ""
+        return self.environment.get(variable_name(key), "").strip() if key != "default_ttl" else ""
 
 
 def variable_name(key: str) -> str:
@@ -214,12 +223,28 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
         log_format=sources.parse(format_where, log_format, _one_of(LOG_FORMATS), "plain"),
         allow_unsafe=sources.truth("allow_unsafe"),
         strict_start=sources.truth("strict_start"),
+        key_passphrase=_load_passphrase(home, sources),
     )
     if len(settings.peers) == len(peers):  # else what is wrong with them was told already
         sources.problems += check_cluster(settings, peers_where, raft_where)
     if sources.problems:
         raise ConfigError("\n".join(sources.problems))
     return settings
+
+
+def _load_passphrase(home: Path, sources: _Sources) -> PassphraseSource | None:
+    """One of the three settings, or none."""
+    file, file_where = sources.text("key_passphrase_file", "")
+    name, name_where = sources.text("key_passphrase_credential", "")
+    number, number_where = sources.text("key_passphrase_fd", "")
+    given = [where for value, where in ((file, file_where), (name, name_where), (number, number_where)) if value]
+    if len(given) > 1:
+        sources.problems.append(f"{' and '.join(given)} exclude each other: the passphrase comes from one place")
+    if file:
+        return PassphraseFile(home / Path(file).expanduser())
+    if name:
+        return PassphraseCredential(sources.parse(name_where, name, check_credential, ""), sources.environment)
+    return PassphraseDescriptor(sources.parse(number_where, number, parse_descriptor, 0)) if number else None
 
 
 def _one_of(known: Sequence[str]) -> Callable[[str], str]:

@@ -45,6 +45,11 @@ allow_unsafe = false
 # unnoticed, does no harm; but a node that starts while another is down for good waits.
 strict_start = false
 
+# The passphrase of key files that `cmkms keys encrypt` sealed: a file (mode 0600; relative to this directory), or the name of a
+# credential of systemd's LoadCredential=.
+# key_passphrase_file = "/etc/cmkms/passphrase"
+# key_passphrase_credential = "cmkms-passphrase"
+
 # Several chains, instead of validator_addr and chain_id above. Paths are relative to this directory; the defaults are
 # priv/<id>/priv_validator_key.json and priv/<id>/priv_validator_state.json.
 # [[chain]]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from cometkms.keys.passphrase import PassphraseSource
 from cometkms.net.dial import TcpTarget, UnixTarget
 
 
@@ -61,3 +62,4 @@ class Settings:
     log_format: str
     allow_unsafe: bool
     strict_start: bool = False
+    key_passphrase: PassphraseSource | None = None

@@ -10,6 +10,7 @@ from cometkms.limits import CHAIN_ID_MAX_BYTES, NODE_ID_MAX_BYTES
 from cometkms.net.dial import TcpTarget, UnixTarget
 
 _UNIX_PATH_MAX_BYTES: Final = 107  # sockaddr_un
+_DESCRIPTOR_MAX: Final = 1 << 20  # the kernel's own limit (fs.nr_open)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?\Z")
@@ -80,6 +81,20 @@ def check_chain_id(text: str) -> str:
     if len(text.encode()) > CHAIN_ID_MAX_BYTES:
         raise ConfigError(f"the chain id {text!r} has more than {CHAIN_ID_MAX_BYTES} bytes")
     return text
+
+
+def check_credential(text: str) -> str:
+    """A credential's name is a file's, below one directory. Raises: ConfigError."""
+    if not text or text in (".", "..") or "/" in text or not text.isprintable():
+        raise ConfigError(f"{text!r} is no credential's name: write it as LoadCredential= has it, before the colon")
+    return text
+
+
+def parse_descriptor(text: str) -> int:
+    """Raises: ConfigError."""
+    if not text.isascii() or not text.isdigit() or len(text) > 7 or int(text) > _DESCRIPTOR_MAX:
+        raise ConfigError(f"{text!r} is no file descriptor; write a number, as in 3<FILE")
+    return int(text)
 
 
 def _split_host_port(text: str) -> tuple[str, int]:

@@ -17,7 +17,7 @@ from nacl.signing import SigningKey
 from cometkms.errors import KeyFileError
 from cometkms.interface import Core
 from cometkms.ipc.prctl import make_undumpable
-from cometkms.keys.validator_key import load_key_slot
+from cometkms.keys.source import KeySource
 from cometkms.protocol.identity import Identity
 
 CLUSTER_KEY_NAME: Final = "cluster.key"
@@ -25,16 +25,15 @@ SECRET_BYTES: Final = 32
 _WHY_MAX_BYTES: Final = 4000
 
 
-def cluster_secret(home: Path, key_files: Iterable[tuple[bytes, Path]], core: Core) -> bytes:
-    """32 bytes. `key_files`: public key and path of each chain; the lowest public key is the one used.
+def cluster_secret(home: Path, keys: Iterable[KeySource], core: Core) -> bytes:
+    """32 bytes. `keys`: of each chain; the lowest public key is the one used.
 
     Raises: KeyFileError.
     """
     path = home / "priv" / CLUSTER_KEY_NAME
     if path.exists():
         return _read_cluster_key(path)
-    _, key_file = min(key_files)
-    return _derive_aside(key_file, core)
+    return _derive_aside(min(keys, key=lambda key: key.public_key), core)
 
 
 def _read_cluster_key(path: Path) -> bytes:
@@ -53,7 +52,7 @@ def _read_cluster_key(path: Path) -> bytes:
     return secret
 
 
-def _derive_aside(key_file: Path, core: Core) -> bytes:
+def _derive_aside(key: KeySource, core: Core) -> bytes:
     """In a child that ends at once. Raises: KeyFileError with the child's words."""
     reading, writing = os.pipe()
     pid = os.fork()
@@ -62,7 +61,7 @@ def _derive_aside(key_file: Path, core: Core) -> bytes:
         try:
             os.close(reading)
             make_undumpable()
-            slot = load_key_slot(core, key_file, "")
+            slot = key.open(core, "")
             os.write(writing, slot.cluster_secret())
             slot.close()
             code = 0
@@ -75,7 +74,7 @@ def _derive_aside(key_file: Path, core: Core) -> bytes:
         told = pipe.read(_WHY_MAX_BYTES)
     _, status = os.waitpid(pid, 0)
     if status != 0 or len(told) != SECRET_BYTES:
-        raise KeyFileError(told.decode("utf-8", "replace") or f"{key_file}: the cluster secret could not be derived")
+        raise KeyFileError(told.decode("utf-8", "replace") or "the cluster's secret could not be derived from the key")
     return told
 
 

@@ -1,32 +1,46 @@
-"""priv_validator_key.json: load the secret into a key slot without ever making it a Python object that cannot be wiped."""
+"""priv_validator_key.json, plain or sealed: load the secret into a key slot without ever making it a Python object that cannot be wiped."""
 
 import base64
-import hashlib
 import json
 import os
 import re
 import stat
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Final
 
 from cometkms.errors import KeyFileError
 from cometkms.interface import Core, KeySlot
-from cometkms.limits import ADDRESS_BYTES, KEY_FILE_MAX_BYTES
+from cometkms.keys import sealed_file
+from cometkms.keys.public import PUBLIC_TYPE, address_of, check_address, decode_public
+from cometkms.limits import KEY_FILE_MAX_BYTES
+from cometkms.model import SealedKey
 from cometkms.store.files import create_exclusively
 
+__all__ = [
+    "PRIVATE_TYPE",
+    "PUBLIC_TYPE",
+    "KeyMaterial",
+    "address_of",
+    "key_document",
+    "load_key_slot",
+    "load_public_key",
+    "load_sealed",
+    "material_of",
+    "parse_seed",
+    "read_material",
+    "wipe",
+    "write_key",
+    "write_material",
+]
+
 PRIVATE_TYPE: Final = "tendermint/PrivKeyEd25519"
-PUBLIC_TYPE: Final = "tendermint/PubKeyEd25519"
 # The value of "priv_key": an object in which "type" may stand before or behind "value". The span of group 1 is the secret.
 _SECRET = re.compile(rb'"priv_key"\s*:\s*\{[^{}]*?"value"\s*:\s*"([A-Za-z0-9+/=]*)"')
 
 
-def address_of(public_key: bytes) -> str:
-    """CometBFT's address: 40 upper-case hex digits, the first 20 bytes of SHA-256(public key)."""
-    return hashlib.sha256(public_key).digest()[:ADDRESS_BYTES].hex().upper()
-
-
 def load_key_slot(core: Core, path: Path, chain_id: str) -> KeySlot:
-    """The key of a chain, in locked memory. Only the signer process calls this.
+    """The key of a plain file, in locked memory. Only a process that signs or derives from it calls this (keys/source.py).
 
     Raises: KeyFileError naming the file and the cure.
     """
@@ -50,10 +64,12 @@ def load_key_slot(core: Core, path: Path, chain_id: str) -> KeySlot:
 
 
 def load_public_key(path: Path) -> bytes:
-    """The 32-byte public key, without decoding the secret. Raises: KeyFileError."""
+    """The 32-byte public key, without decoding the secret; no passphrase is needed. Raises: KeyFileError."""
     buffer = _read(path)
     secret = bytearray()
     try:
+        if _is_sealed(buffer):
+            return _decode_sealed(path, buffer).public_key
         document = _blank_and_parse(path, buffer, secret)
     finally:
         wipe(buffer)
@@ -61,6 +77,83 @@ def load_public_key(path: Path) -> bytes:
     public_key = _decode_public(path, document)
     _check_public(path, document, public_key)
     return public_key
+
+
+def load_sealed(path: Path) -> SealedKey | None:
+    """What is sealed in the file; None for a plain one. Raises: KeyFileError."""
+    buffer = _read(path)
+    try:
+        return _decode_sealed(path, buffer) if _is_sealed(buffer) else None
+    finally:
+        wipe(buffer)
+
+
+class KeyMaterial:
+    """A key as a whole key file, plain or sealed, in a buffer that `with` wipes: for an operator's command that moves it."""
+
+    def __init__(self, document: bytearray, public_key: bytes, sealed: SealedKey | None = None) -> None:
+        self.document = document
+        self.public_key = public_key
+        self.sealed = sealed
+
+    def __enter__(self) -> "KeyMaterial":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        wipe(self.document)
+
+    @classmethod
+    def of_secret(cls, secret: bytearray, public_key: bytes) -> "KeyMaterial":
+        """`secret`: base64 of seed‖public (wiped)."""
+        document = bytearray(_document(public_key, "A" * len(secret)))
+        at = document.index(b"A" * len(secret))
+        document[at : at + len(secret)] = secret
+        wipe(secret)
+        return cls(document, public_key)
+
+    @classmethod
+    def of_sealed(cls, sealed: SealedKey) -> "KeyMaterial":
+        """The passphrase stays as it is."""
+        return cls(bytearray(sealed_file.encode(sealed)), sealed.public_key, sealed)
+
+    def secret(self) -> bytearray:
+        """Base64 of seed‖public of a plain one, for the caller to wipe. Raises: KeyFileError."""
+        if self.sealed is not None:
+            raise KeyFileError("the key is sealed with a passphrase")
+        at, end = _span_of_secret(self.document)
+        return self.document[at:end]
+
+
+def read_material(path: Path, core: Core) -> KeyMaterial:
+    """A key file, every part of it checked against the others. Raises: KeyFileError naming the file."""
+    sealed = load_sealed(path)
+    if sealed is not None:
+        return KeyMaterial.of_sealed(sealed)
+    buffer = _read(path)
+    secret = bytearray()
+    try:
+        document = _blank_and_parse(path, buffer, secret)
+        try:
+            slot = core.key_slot(bytearray(secret), "")
+        except KeyFileError as error:
+            raise KeyFileError(f"{path}: {error}") from error
+        public_key = slot.public_key
+        slot.close()
+        _check_public(path, document, public_key)
+        return KeyMaterial.of_secret(secret, public_key)
+    finally:
+        wipe(buffer)
+        wipe(secret)
+
+
+def write_material(path: Path, material: KeyMaterial) -> None:
+    """A new key file, mode 0600. Raises: KeyFileError if one is there (it is never overwritten) or it cannot be written."""
+    try:
+        create_exclusively(path, material.document)
+    except FileExistsError:
+        raise KeyFileError(f"{path} is there already and is never overwritten; cure: move it away first") from None
+    except OSError as error:
+        raise KeyFileError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def wipe(buffer: bytearray) -> None:
@@ -101,13 +194,12 @@ def _read(path: Path) -> bytearray:
 
 def _blank_and_parse(path: Path, buffer: bytearray, secret: bytearray) -> dict[str, Any]:
     """Move the secret's base64 from `buffer` into `secret`, then parse what is left."""
-    found = _SECRET.search(buffer)
-    if found is None:
+    try:
+        start, end = _span_of_secret(buffer)
+    except ValueError:
         raise KeyFileError(
             f"{path} holds no priv_key of type {PRIVATE_TYPE}; cure: it must be a CometBFT priv_validator_key.json"
-        )
-    start, end = found.span(1)
-    del found  # it holds the buffer
+        ) from None
     with memoryview(buffer) as view:
         secret.extend(view[start:end])
     buffer[start:end] = b"A" * (end - start)
@@ -122,25 +214,50 @@ def _blank_and_parse(path: Path, buffer: bytearray, secret: bytearray) -> dict[s
     return dict(document)
 
 
-def _decode_public(path: Path, document: dict[str, Any]) -> bytes:
-    public = document.get("pub_key")
+def _span_of_secret(buffer: bytearray) -> tuple[int, int]:
+    """Where its base64 stands. Raises: ValueError."""
+    found = _SECRET.search(buffer)
+    if found is None:
+        raise ValueError("no priv_key")
+    return found.span(1)
+
+
+def _is_sealed(buffer: bytearray) -> bool:
+    return sealed_file.MARKER in buffer and _SECRET.search(buffer) is None
+
+
+def _decode_sealed(path: Path, buffer: bytearray) -> SealedKey:
     try:
-        if not isinstance(public, dict) or public.get("type") != PUBLIC_TYPE:
-            raise ValueError
-        decoded = base64.b64decode(str(public.get("value")), validate=True)
-    except ValueError:
-        decoded = b""
-    if len(decoded) != 32:
-        raise KeyFileError(f"{path}: its pub_key is no {PUBLIC_TYPE} of 32 bytes")
-    return decoded
+        return sealed_file.decode(buffer)
+    except ValueError as error:
+        raise KeyFileError(
+            f"{path} is no sealed key file: {error}; cure: restore it from where the key is kept"
+        ) from error
+
+
+def _decode_public(path: Path, document: dict[str, Any]) -> bytes:
+    try:
+        return decode_public(document)
+    except ValueError as error:
+        raise KeyFileError(f"{path}: {error}") from error
 
 
 def _check_public(path: Path, document: dict[str, Any], public_key: bytes) -> None:
     if _decode_public(path, document) != public_key:
         raise KeyFileError(f"{path}: its pub_key is not the public key of its priv_key")
-    address = document.get("address")
-    if not isinstance(address, str) or address.upper() != address_of(public_key):
-        raise KeyFileError(f"{path}: its address {address!r} is not the key's, which is {address_of(public_key)}")
+    try:
+        check_address(document, public_key)
+    except ValueError as error:
+        raise KeyFileError(f"{path}: {error}") from error
+
+
+def _document(public_key: bytes, secret: str) -> bytes:
+    document = {
+        "address": address_of(public_key),
+        "pub_key": {"type": PUBLIC_TYPE, "value": base64.b64encode(public_key).decode()},
+        "priv_key": {"type": PRIVATE_TYPE, "value": secret},
+    }
+    return json.dumps(document, indent=2).encode()
 
 
 def key_document(seed: bytes) -> bytes:
@@ -149,22 +266,18 @@ def key_document(seed: bytes) -> bytes:
 
     key = SigningKey(seed)
     public = bytes(key.verify_key)
-    document = {
-        "address": address_of(public),
-        "pub_key": {"type": PUBLIC_TYPE, "value": base64.b64encode(public).decode()},
-        "priv_key": {"type": PRIVATE_TYPE, "value": base64.b64encode(seed + public).decode()},
-    }
-    return json.dumps(document, indent=2).encode()
+    return _document(public, base64.b64encode(seed + public).decode())
 
 
 def write_key(path: Path, seed: bytes) -> None:
     """A new key file, mode 0600. Raises: KeyFileError if one is there (it is never overwritten) or it cannot be written."""
-    try:
-        create_exclusively(path, key_document(seed))
-    except FileExistsError:
-        raise KeyFileError(f"{path} is there already and is never overwritten; cure: move it away first") from None
-    except OSError as error:
-        raise KeyFileError(f"{path} cannot be written: {error.strerror}") from error
+    write_material(path, material_of(seed))
+
+
+def material_of(seed: bytes) -> KeyMaterial:
+    """For a key that an operator's command made or decoded."""
+    document = key_document(seed)
+    return KeyMaterial(bytearray(document), decode_public(json.loads(document)))
 
 
 def parse_seed(text: str) -> bytes:
@@ -192,5 +305,8 @@ def _checked_seed(raw: bytes) -> bytes:
     from nacl.signing import SigningKey
 
     if len(raw) == 64 and bytes(SigningKey(raw[:32]).verify_key) != raw[32:]:
-        raise KeyFileError("the second half of the 64 bytes is not the public key of the first")
+        raise KeyFileError(
+            "the second half of the 64 bytes is not the public key of the first: an expanded key (of an HSM's export, say) has no seed, and a "
+            "key file cannot hold it"
+        )
     return raw[:32]

@@ -1,12 +1,14 @@
 """Frames, key schedule and key slot over the C core."""
 
+import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
 from cometkms._native import ffi, lib
 from cometkms.errors import InvariantError, KeyFileError, OperatorError, ProtocolError
 from cometkms.interface import Buffer
-from cometkms.model import HRS
+from cometkms.model import HRS, SealedKey
 from cometkms.native.seam import borrowed, check, to_wire
 
 
@@ -75,11 +77,12 @@ def key_schedule(
 class NativeKeySlot:
     """See interface.KeySlot."""
 
-    __slots__ = ("c", "chain_id", "public_key")
+    __slots__ = ("_keep", "c", "chain_id", "public_key")
 
-    def __init__(self, c: Any, chain_id: str) -> None:
-        """`c`: an opened ck_slot."""
+    def __init__(self, c: Any, chain_id: str, keep: Any = None) -> None:
+        """`c`: an opened ck_slot. `keep`: what it points to."""
         self.c = c
+        self._keep = keep
         self.chain_id = chain_id
         self.public_key = bytes(ffi.buffer(c.public_key))
 
@@ -109,7 +112,8 @@ class NativeKeySlot:
     def cluster_secret(self) -> bytes:
         """See interface.KeySlot."""
         out = ffi.new("uint8_t[32]")
-        check(lib.ck_slot_cluster_secret(self.c, out), "cluster secret")
+        if lib.ck_slot_cluster_secret(self.c, out) != lib.CK_OK:
+            raise KeyFileError(_NO_SEED)
         return bytes(ffi.buffer(out))
 
     def close(self) -> None:
@@ -122,21 +126,115 @@ def slot_refusal(last_signed: HRS, sign_bytes: bytes) -> str:
     return f"the key slot, at {tuple(last_signed)}, refuses to sign {sign_bytes.hex()}"
 
 
+_NO_SEED = "the cluster's secret cannot be derived: the key is not here; cure: put one into priv/cluster.key"
+_REFUSED = {
+    lib.CK_MALFORMED: "the private key is not base64 of 64 bytes whose second half is the public key of the first",
+    lib.CK_BAD_TAG: "the passphrase does not open it, or the file was changed",
+    lib.CK_TOO_LARGE: "it asks for more passes or memory than any key that is sealed here",
+}
+
+
 def key_slot(base64_secret: bytearray, chain_id: str) -> NativeKeySlot:
     """See interface.Core."""
     keep: list[Any] = []
     slot = ffi.new("ck_slot *")
-    text = ffi.from_buffer("char[]", base64_secret, require_writable=True)
-    status = lib.ck_slot_open(slot, text, len(base64_secret), borrowed(to_wire(chain_id), keep))
-    ffi.release(text)
-    if status == lib.CK_MALFORMED:
-        raise KeyFileError("the private key is not base64 of 64 bytes whose second half is the public key of the first")
-    if status == lib.CK_NO_ROOM:
-        raise KeyFileError(
-            "the private key's memory cannot be locked; cure: raise the limit of locked memory (ulimit -l)"
-        )
-    check(status, "key slot")
+    with ffi.from_buffer("char[]", base64_secret, require_writable=True) as text:
+        status = lib.ck_slot_open(slot, text, len(base64_secret), borrowed(to_wire(chain_id), keep))
+    _check_key(status, "the private key's memory cannot be locked; cure: raise the limit of locked memory (ulimit -l)")
     return NativeKeySlot(slot, chain_id)
+
+
+def sealed_slot(sealed: SealedKey, passphrase: Buffer, chain_id: str) -> NativeKeySlot:
+    """See interface.Core."""
+    keep: list[Any] = []
+    slot = ffi.new("ck_slot *")
+    secret = borrowed(passphrase, keep)
+    status = lib.ck_slot_open_sealed(slot, _c_sealed(sealed), secret, borrowed(to_wire(chain_id), keep))
+    _let_go(keep)
+    _check_key(status, no_memory(sealed))
+    return NativeKeySlot(slot, chain_id)
+
+
+def outside_slot(public_key: bytes, sign: Callable[[bytes], bytes], chain_id: str) -> NativeKeySlot:
+    """See interface.Core."""
+    if len(public_key) != 32:
+        raise KeyFileError(f"a public key has 32 bytes, not {len(public_key)}")
+    keep: list[Any] = []
+    slot, handle = ffi.new("ck_slot *"), ffi.new_handle(sign)
+    chain = borrowed(to_wire(chain_id), keep)
+    check(lib.ck_slot_open_outside(slot, public_key, lib.ck_sign_in_python, handle, chain), "key slot")
+    return NativeKeySlot(slot, chain_id, handle)
+
+
+@ffi.def_extern(error=-1)  # type: ignore[untyped-decorator]  # cffi has no types
+def ck_sign_in_python(context: Any, data: Any, size: int, signature: Any) -> int:
+    """The C slot asks the signer outside."""
+    try:
+        made = ffi.from_handle(context)(bytes(ffi.buffer(data, size)))
+    except Exception as error:  # noqa: BLE001 - C code is between here and who can handle it: the slot refuses
+        print(f"the signer outside failed: {type(error).__name__}: {error}", file=sys.stderr)
+        return -1
+    if len(made) != 64:
+        return -1
+    ffi.memmove(signature, made, 64)
+    return 0
+
+
+def seal_key(base64_secret: bytearray, passphrase: Buffer, blank: SealedKey) -> SealedKey:
+    """See interface.Core."""
+    keep: list[Any] = []
+    c = _c_sealed(blank)
+    with ffi.from_buffer("char[]", base64_secret, require_writable=True) as text:
+        status = lib.ck_seal(c, text, len(base64_secret), borrowed(passphrase, keep))
+    _let_go(keep)
+    _check_key(status, no_memory(blank))
+    public_key, ciphertext = bytes(ffi.buffer(c.public_key)), bytes(ffi.buffer(c.ciphertext))
+    return SealedKey(public_key, blank.passes, blank.memory_bytes, blank.salt, blank.nonce, ciphertext)
+
+
+def unseal_key(sealed: SealedKey, passphrase: Buffer) -> bytearray:
+    """See interface.Core."""
+    keep: list[Any] = []
+    out = bytearray(lib.CK_SEED_BASE64)
+    with ffi.from_buffer("char[]", out, require_writable=True) as text:
+        status = lib.ck_unseal_base64(_c_sealed(sealed), borrowed(passphrase, keep), text)
+    _let_go(keep)
+    _check_key(status, no_memory(sealed))
+    text_only = out[:-1]  # C's zero byte
+    out[:] = bytes(len(out))
+    return text_only
+
+
+def no_memory(sealed: SealedKey) -> str:
+    """Why Argon2id could not work, with the cure."""
+    return (
+        f"the {sealed.memory_bytes >> 20} MiB of memory that opening it takes cannot be had; cure: give the process more, or seal the key "
+        "with `cmkms keys encrypt --memory-mib` less"
+    )
+
+
+def _c_sealed(sealed: SealedKey) -> Any:
+    c = ffi.new("ck_sealed *", {"passes": sealed.passes, "memory": sealed.memory_bytes})
+    for name in ("public_key", "salt", "nonce", "ciphertext"):
+        field, value = getattr(c, name), getattr(sealed, name)
+        if value and len(value) != len(field):
+            raise KeyFileError(f"a sealed key's {name} has {len(field)} bytes, not {len(value)}")
+        ffi.memmove(field, value, len(value))
+    return c
+
+
+def _let_go(keep: list[Any]) -> None:
+    """Python refuses to resize what C may still look at."""
+    for view in keep:
+        ffi.release(view)
+
+
+def _check_key(status: int, no_room: str) -> None:
+    """Raises: KeyFileError, InvariantError."""
+    words = no_room if status == lib.CK_NO_ROOM else _REFUSED.get(status)
+    if words is not None:
+        raise KeyFileError(words)
+    check(status, "key slot")
 
 
 def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from cometkms._native import ffi, lib
 from cometkms.errors import InvariantError, ProtocolError
+from cometkms.interface import Buffer
 from cometkms.limits import ERROR_TEXT_MAX_BYTES
 from cometkms.model import HRS, Kind, Reason, Request, Timestamp
 
@@ -31,7 +32,7 @@ def check(status: int, what: str) -> None:
     raise InvariantError(f"{what}: {_OURS.get(status, status)}")
 
 
-def borrowed(data: bytes, keep: list[Any]) -> Any:
+def borrowed(data: Buffer, keep: list[Any]) -> Any:
     """A ck_bytes over `data`, which `keep` holds for as long as C may look at it."""
     view = ffi.from_buffer("uint8_t[]", data)
     keep.append(view)

@@ -3,6 +3,7 @@
 import os
 import platform
 import time
+from collections.abc import Callable, Sequence
 
 from cometkms import __version__
 from cometkms import core as cores
@@ -11,10 +12,12 @@ from cometkms.ipc.board import Board
 from cometkms.ipc.queues import make_queue
 from cometkms.keys.cluster import cluster_secret
 from cometkms.keys.identity import ensure_identity
-from cometkms.keys.validator_key import load_public_key
+from cometkms.keys.passphrase import PassphraseHeld, PassphraseSource, hold
+from cometkms.keys.source import KeySource, key_source
 from cometkms.log import Log
 from cometkms.model import Row
 from cometkms.processes import api, signer, state
+from cometkms.processes.child import ChildContext
 from cometkms.processes.supervisor import ChildSpec, Supervisor
 from cometkms.store.lock import lock_home
 from cometkms.store.node_store import ChainFiles, NodeFiles
@@ -27,37 +30,45 @@ def run(settings: Settings, log: Log) -> int:
     core_name = cores.chosen_name()
     lock = lock_home(settings.home)
     try:
-        files = _node_files(settings)
         core = cores.load()
-        chains = [
-            (chain.row.public_key, one.key_file) for chain, one in zip(files.chains, settings.chains, strict=True)
-        ]
-        secret = cluster_secret(settings.home, chains, core)
+        passphrase = hold(settings.key_passphrase)
+        keys = tuple(key_source(chain.key_file, passphrase) for chain in settings.chains)
+        files = _node_files(settings, keys)
+        secret = cluster_secret(settings.home, keys, core)
         ensure_identity(settings.home)
         _say_hello(settings, core_name, log)
         board = Board(("supervisor", *_CHILDREN), _CHILDREN)
         requests, permits = make_queue(core_name), make_queue(core_name)
         state_parts = state.StateParts(settings, files, secret, requests, permits, board.section("state"), log)
-        signer_parts = signer.SignerParts(settings, requests, permits, board.section("signer"), log)
+        signer_parts = signer.SignerParts(settings, requests, permits, board.section("signer"), log, keys)
         api_parts = api.ApiParts(settings, board, log)
         facts: dict[str, object] = {"version": __version__, "home": str(settings.home), "started_at": time.time()}
         specs = [
-            ChildSpec("state", lambda context: state.run(context, state_parts)),
+            ChildSpec("state", without(passphrase, lambda context: state.run(context, state_parts))),
             ChildSpec("signer", lambda context: signer.run(context, signer_parts)),
-            ChildSpec("api", lambda context: api.run(context, api_parts)),
+            ChildSpec("api", without(passphrase, lambda context: api.run(context, api_parts))),
         ]
         return Supervisor(specs, board, log.bind(module="supervisor"), facts).run()
     finally:
         os.close(lock)
 
 
-def _node_files(settings: Settings) -> NodeFiles:
-    """Where this node's durable state is, named by the public keys; the state process itself opens no key file.
+def without(passphrase: PassphraseSource | None, life: Callable[[ChildContext], int]) -> Callable[[ChildContext], int]:
+    """A child's life that begins with wiping what it inherited of the passphrase."""
 
-    Raises: KeyFileError: every key file must be there, readable and ours alone.
-    """
+    def run(context: ChildContext) -> int:
+        if isinstance(passphrase, PassphraseHeld):
+            passphrase.forget()
+        return life(context)
+
+    return run
+
+
+def _node_files(settings: Settings, keys: Sequence[KeySource]) -> NodeFiles:
+    """Where this node's durable state is, named by the public keys; the state process itself opens no key file."""
     chains = tuple(
-        ChainFiles(Row(load_public_key(chain.key_file), chain.id), chain.state_file) for chain in settings.chains
+        ChainFiles(Row(key.public_key, chain.id), chain.state_file)
+        for key, chain in zip(keys, settings.chains, strict=True)
     )
     return NodeFiles.at(settings.home, settings.id, chains, tuple(peer.id for peer in settings.peers))
 

@@ -30,7 +30,8 @@ from cometkms.ipc.messages import (
 )
 from cometkms.ipc.prctl import make_undumpable
 from cometkms.keys.identity import load_identity
-from cometkms.keys.validator_key import address_of, load_key_slot
+from cometkms.keys.source import KeySource
+from cometkms.keys.validator_key import address_of
 from cometkms.limits import HEARTBEAT_INTERVAL_S, PERMIT_SPIN_NS, REQUEST_SPIN_NS, STATUS_LATEST_S, STATUS_QUIET_S
 from cometkms.log import Log
 from cometkms.processes.child import ChildContext, run_loop
@@ -53,6 +54,7 @@ class SignerParts:
     permits: Queue  # this process pops
     board: Section
     log: Log
+    keys: tuple[KeySource, ...]  # of each chain; opened here
 
 
 def run(context: ChildContext, parts: SignerParts) -> int:
@@ -61,7 +63,7 @@ def run(context: ChildContext, parts: SignerParts) -> int:
     log = parts.log.bind(immediate=False, module="signer")
     core = cores.load()
     identity = load_identity(parts.settings.home)
-    slots = [load_key_slot(core, chain.key_file, chain.id) for chain in parts.settings.chains]
+    slots = [key.open(core, chain.id) for key, chain in zip(parts.keys, parts.settings.chains, strict=True)]
 
     async def main(stop: asyncio.Event) -> None:
         signer = _Signer(parts, core, identity, slots, log)

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from cometkms.purepy import codec, crypto
+from cometkms.purepy import codec, crypto, sealed
 from cometkms.purepy.session import session
 
 
@@ -19,6 +19,10 @@ class PureCore:
     key_schedule = staticmethod(crypto.key_schedule)
     frames = staticmethod(crypto.PureFrames)
     key_slot = staticmethod(crypto.key_slot)
+    sealed_slot = staticmethod(crypto.sealed_slot)
+    outside_slot = staticmethod(crypto.outside_slot)
+    seal_key = staticmethod(sealed.seal_key)
+    unseal_key = staticmethod(sealed.unseal_key)
     verify = staticmethod(crypto.verify)
     session = staticmethod(session)
 

@@ -7,8 +7,7 @@ that PyNaCl ships), and never becomes a Python object.
 import ctypes
 import hashlib
 import hmac
-from functools import cache
-from importlib.util import find_spec
+from collections.abc import Callable
 from typing import Final
 
 from nacl import exceptions
@@ -19,17 +18,18 @@ from nacl.bindings import (
     crypto_sign_open,
 )
 
-from cometkms.errors import InvariantError, KeyFileError, OperatorError, ProtocolError
+from cometkms.errors import InvariantError, KeyFileError, ProtocolError
 from cometkms.interface import Buffer
 from cometkms.limits import FRAME_DATA_BYTES, FRAME_PLAIN_BYTES, FRAME_SEALED_BYTES
-from cometkms.model import HRS, SignBytes, Step
-from cometkms.purepy import codec
+from cometkms.model import HRS, SealedKey, SignBytes, Step
+from cometkms.purepy import codec, sealed
 from cometkms.purepy.merlin import Merlin
+from cometkms.purepy.sodium import sodium
 
 _TRANSCRIPT: Final = b"TENDERMINT_SECRET_CONNECTION_TRANSCRIPT_HASH"
 _KEY_INFO: Final = b"TENDERMINT_SECRET_CONNECTION_KEY_AND_CHALLENGE_GEN"
 _COUNTER_MAX: Final = (1 << 64) - 1
-_SECRET_BYTES: Final = 64
+_NO_SEED: Final = "the cluster's secret cannot be derived: the key is not here; cure: put one into priv/cluster.key"
 
 
 def hkdf_sha256(secret: Buffer, info: bytes, size: int) -> bytes:
@@ -129,50 +129,15 @@ def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
     return True
 
 
-@cache
-def _sodium() -> ctypes.CDLL:
-    """libsodium's functions for guarded memory, from PyNaCl's own file. Raises: OperatorError."""
-    spec = find_spec("nacl._sodium")
-    if spec is None or spec.origin is None:
-        raise OperatorError("PyNaCl's extension nacl/_sodium is not installed; cure: pip install 'pynacl>=1.6'")
-    try:
-        library = ctypes.CDLL(spec.origin)
-        library.sodium_malloc.restype = ctypes.c_void_p
-        library.sodium_malloc.argtypes = [ctypes.c_size_t]
-        library.sodium_free.argtypes = [ctypes.c_void_p]
-        library.sodium_mprotect_readonly.argtypes = [ctypes.c_void_p]
-        library.sodium_memcmp.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]
-        library.sodium_base642bin.argtypes = [
-            ctypes.c_void_p,
-            ctypes.c_size_t,
-            ctypes.c_void_p,
-            ctypes.c_size_t,
-            ctypes.c_char_p,
-            ctypes.POINTER(ctypes.c_size_t),
-            ctypes.c_void_p,
-            ctypes.c_int,
-        ]
-        library.crypto_sign_ed25519_seed_keypair.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
-        library.crypto_sign_ed25519_detached.argtypes = [
-            ctypes.c_void_p,
-            ctypes.c_void_p,
-            ctypes.c_char_p,
-            ctypes.c_ulonglong,
-            ctypes.c_void_p,
-        ]
-    except (OSError, AttributeError) as error:
-        raise OperatorError(f"libsodium cannot be used: {error}; cure: pip install --force-reinstall pynacl") from error
-    if library.sodium_init() < 0:
-        raise OperatorError("sodium_init failed")
-    return library
-
-
 class PureKeySlot:
     """See interface.KeySlot."""
 
-    def __init__(self, secret: int, public_key: bytes, chain_id: str) -> None:
-        """`secret`: address of 64 bytes from sodium_malloc, read-only."""
-        self._secret: int | None = secret
+    def __init__(
+        self, secret: int | None, public_key: bytes, chain_id: str, outside: Callable[[bytes], bytes] | None = None
+    ) -> None:
+        """`secret`: address of 64 bytes from sodium_malloc, read-only. `outside`: who signs where there is none."""
+        self._secret = secret
+        self._outside = outside
         self.public_key = public_key
         self.chain_id = chain_id
         self.last_signed = HRS(0, 0, 0)
@@ -198,7 +163,7 @@ class PureKeySlot:
     def cluster_secret(self) -> bytes:
         """See interface.KeySlot."""
         if self._secret is None:
-            raise InvariantError("the key slot is closed")
+            raise KeyFileError(_NO_SEED)
         seed = (ctypes.c_char * 32).from_address(self._secret)
         return hkdf_sha256(memoryview(seed), b"cometkms cluster secret v1", 32)
 
@@ -223,7 +188,7 @@ class PureKeySlot:
         return self._sign(extension_bytes)
 
     def _parse(self, sign_bytes: bytes) -> SignBytes | None:
-        if self._secret is None:
+        if self._secret is None and self._outside is None:
             return None
         try:
             return codec.parse_sign_bytes(sign_bytes)
@@ -231,15 +196,24 @@ class PureKeySlot:
             return None
 
     def _sign(self, message: bytes) -> bytes:
+        """What comes from outside is believed once it verifies. Raises: InvariantError."""
+        if self._outside is not None:
+            try:
+                made = self._outside(message)
+            except Exception as error:
+                raise InvariantError(f"the signer outside failed: {type(error).__name__}: {error}") from error
+            if not verify(self.public_key, message, made):
+                raise InvariantError("the signer outside gave a signature that does not verify")
+            return made
         signature = ctypes.create_string_buffer(64)
-        _sodium().crypto_sign_ed25519_detached(signature, None, message, len(message), self._secret)
+        sodium().crypto_sign_ed25519_detached(signature, None, message, len(message), self._secret)
         return signature.raw
 
     def close(self) -> None:
         """See interface.KeySlot."""
         if self._secret is not None:
-            _sodium().sodium_free(self._secret)
-            self._secret = None
+            sodium().sodium_free(self._secret)
+        self._secret = self._outside = None
 
 
 def slot_refusal(last_signed: HRS, sign_bytes: bytes) -> str:
@@ -249,32 +223,36 @@ def slot_refusal(last_signed: HRS, sign_bytes: bytes) -> str:
 
 def key_slot(base64_secret: bytearray, chain_id: str) -> PureKeySlot:
     """See interface.Core."""
-    sodium = _sodium()
-    secret = sodium.sodium_malloc(_SECRET_BYTES)
-    if not secret:
+    secret = sealed.locked_secret()
+    if secret is None:
         base64_secret[:] = bytes(len(base64_secret))
         raise KeyFileError(
             "the private key's memory cannot be locked; cure: raise the limit of locked memory (ulimit -l)"
         )
-    public, scratch = ctypes.create_string_buffer(32), ctypes.create_string_buffer(_SECRET_BYTES)
-    size = ctypes.c_size_t(0)
-    text = (ctypes.c_char * len(base64_secret)).from_buffer(base64_secret)
-    failed = sodium.sodium_base642bin(
-        secret, _SECRET_BYTES, text, len(base64_secret), None, ctypes.byref(size), None, 1
-    )
-    if not failed and size.value == _SECRET_BYTES:
-        sodium.crypto_sign_ed25519_seed_keypair(public, scratch, secret)
-        failed = sodium.sodium_memcmp(secret + 32, public.raw, 32)
-    else:
-        failed = -1
-    ctypes.memset(scratch, 0, _SECRET_BYTES)
-    ctypes.memset(text, 0, len(base64_secret))
-    del text
-    if failed:
-        sodium.sodium_free(secret)
-        raise KeyFileError("the private key is not base64 of 64 bytes whose second half is the public key of the first")
-    sodium.sodium_mprotect_readonly(secret)
-    return PureKeySlot(secret, public.raw, chain_id)
+    return _adopt(secret, chain_id, lambda: sealed.decode_secret(base64_secret, secret))
 
 
-__all__ = ["PureFrames", "PureKeySlot", "hkdf_sha256", "key_schedule", "key_slot", "slot_refusal", "verify"]
+def sealed_slot(key: SealedKey, passphrase: Buffer, chain_id: str) -> PureKeySlot:
+    """See interface.Core."""
+    secret = sealed.locked_secret()
+    if secret is None:
+        raise KeyFileError(sealed.no_memory(key))
+    return _adopt(secret, chain_id, lambda: sealed.unseal(key, passphrase, secret))
+
+
+def _adopt(secret: int, chain_id: str, fill: Callable[[], bytes]) -> PureKeySlot:
+    """`fill` writes the key and returns its public half, or raises: then the memory is wiped and freed."""
+    try:
+        public_key = fill()
+    except BaseException:
+        sodium().sodium_free(secret)
+        raise
+    sodium().sodium_mprotect_readonly(secret)
+    return PureKeySlot(secret, public_key, chain_id)
+
+
+def outside_slot(public_key: bytes, sign: Callable[[bytes], bytes], chain_id: str) -> PureKeySlot:
+    """See interface.Core."""
+    if len(public_key) != 32:
+        raise KeyFileError(f"a public key has 32 bytes, not {len(public_key)}")
+    return PureKeySlot(None, public_key, chain_id, sign)

@@ -1,5 +1,6 @@
 """Files that survive a power cut: written aside, synced, renamed, and the directory synced too."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Protocol
@@ -48,12 +49,17 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
         raise StoreFailure(f"{path} could not be written: {error}") from error
 
 
-def create_exclusively(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Make a file that was not there, durably. Raises: FileExistsError, OSError."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+def create_exclusively(path: Path, data: bytes | bytearray, mode: int = 0o600) -> None:
+    """Make a file that was not there, whole and durable, or nothing. Raises: FileExistsError, OSError."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
-        os.write(fd, data)
+        written = os.write(fd, data)
+        if written != len(data):
+            raise OSError(errno.ENOSPC, f"short write: {written} of {len(data)} bytes")
         os.fsync(fd)
+        os.link(aside, path)
     finally:
         os.close(fd)
+        aside.unlink()
     sync_directory(path.parent)

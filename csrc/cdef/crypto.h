@@ -1,4 +1,5 @@
-/* csrc/sodium.h, merlin.h, frames.h, keyslot.h, session.h and ring.h as cffi reads them. */
+/* csrc/sodium.h, merlin.h, frames.h, sealed.h, keyslot.h, session.h and ring.h as cffi reads them. */
+#define CK_SEED_BASE64 ...
 #define CK_RING_SLOTS ...
 #define CK_RING_PAYLOAD ...
 
@@ -23,8 +24,18 @@ int ck_frames_open(ck_frames *frames, const uint8_t *input, size_t len, uint8_t 
 size_t ck_opened_max(size_t len);
 void ck_frames_wipe(ck_frames *frames);
 
+typedef struct ck_sealed {
+    uint8_t public_key[32]; uint64_t passes; uint64_t memory; uint8_t salt[16]; uint8_t nonce[24]; uint8_t ciphertext[48];
+} ck_sealed;
+int ck_seal(ck_sealed *sealed, char *base64, size_t base64_len, ck_bytes passphrase);
+int ck_unseal_base64(const ck_sealed *sealed, ck_bytes passphrase, char *base64);
+
 typedef struct ck_slot { uint8_t public_key[32]; int64_t height; int32_t round; int32_t step; size_t marked_len; ...; } ck_slot;
 int ck_slot_open(ck_slot *slot, char *base64, size_t base64_len, ck_bytes chain_id);
+int ck_slot_open_sealed(ck_slot *slot, const ck_sealed *sealed, ck_bytes passphrase, ck_bytes chain_id);
+typedef int (*ck_outside_sign)(void *context, const uint8_t *bytes, size_t len, uint8_t *signature);
+int ck_slot_open_outside(ck_slot *slot, const uint8_t *public_key, ck_outside_sign sign, void *context, ck_bytes chain_id);
+extern "Python" int ck_sign_in_python(void *context, const uint8_t *bytes, size_t len, uint8_t *signature);
 int ck_slot_cluster_secret(const ck_slot *slot, uint8_t *out);
 void ck_slot_close(ck_slot *slot);
 void ck_slot_raise(ck_slot *slot, int64_t height, int32_t round, int32_t step, ck_bytes sign_bytes);

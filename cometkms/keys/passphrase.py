@@ -1,0 +1,194 @@
+"""Passphrases: where one comes from, and the memory it is in: locked, out of core dumps, wiped.
+
+    file         a path; refused when others can read it
+    credential   a name below $CREDENTIALS_DIRECTORY, as systemd's LoadCredential= brings it
+    descriptor   a number, read to its end once; a node that may have to open the key again keeps it (hold)
+
+One newline at its end is not part of it.
+"""
+
+import ctypes
+import mmap
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Protocol
+
+from cometkms.errors import KeyFileError
+from cometkms.limits import PASSPHRASE_MAX_BYTES
+
+CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
+
+
+class Passphrase:
+    """One passphrase; `with` wipes it at the end."""
+
+    def __init__(self) -> None:
+        """Empty. Raises: KeyFileError if its memory cannot be locked."""
+        self._size = 0
+        self._page = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._page.madvise(mmap.MADV_DONTDUMP)
+        libc = ctypes.CDLL(None, use_errno=True)
+        lent = ctypes.c_char.from_buffer(self._page)
+        locked = libc.mlock(ctypes.c_void_p(ctypes.addressof(lent)), ctypes.c_size_t(mmap.PAGESIZE))
+        del lent
+        if locked != 0:
+            raise KeyFileError(
+                "the passphrase's memory cannot be locked; cure: raise the limit of locked memory (ulimit -l)"
+            )
+
+    def __repr__(self) -> str:
+        return "<passphrase>"
+
+    def __enter__(self) -> "Passphrase":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.wipe()
+
+    @property
+    def view(self) -> memoryview:
+        """Its bytes, where they are. Not to be kept."""
+        return memoryview(self._page)[: self._size]
+
+    def wipe(self) -> None:
+        """Nothing of it is left in this process."""
+        self._page[:] = bytes(mmap.PAGESIZE)
+        self._size = 0
+
+    def copy(self) -> "Passphrase":
+        """Another one, wiped on its own."""
+        other = Passphrase()
+        other._page[: self._size] = self.view
+        other._size = self._size
+        return other
+
+    def is_same(self, other: "Passphrase") -> bool:
+        """Whether both are the same text."""
+        return self.view == other.view
+
+    @classmethod
+    def of_text(cls, text: str) -> "Passphrase":
+        """What was typed. Raises: KeyFileError."""
+        made = cls()
+        data = text.encode("utf-8", "surrogateescape")[: PASSPHRASE_MAX_BYTES + 1]
+        made._page[: len(data)] = data
+        made._size = len(data)
+        return made._checked("the passphrase")
+
+    @classmethod
+    def read_from(cls, fd: int, what: str) -> "Passphrase":
+        """All that `fd` gives. `what`: for the error. Raises: KeyFileError, OSError."""
+        made = cls()
+        room = memoryview(made._page)[: PASSPHRASE_MAX_BYTES + 3]  # one too many shows, behind a line's end
+        while made._size < len(room) and (got := os.readv(fd, [room[made._size :]])):
+            made._size += got
+        for end in b"\n\r":  # one line's end
+            if made._size and made._page[made._size - 1] == end:
+                made._size -= 1
+        return made._checked(what)
+
+    def _checked(self, what: str) -> "Passphrase":
+        if 0 < self._size <= PASSPHRASE_MAX_BYTES:
+            return self
+        wrong = f"has more than {PASSPHRASE_MAX_BYTES} bytes" if self._size else "is empty"
+        self.wipe()
+        raise KeyFileError(f"{what} {wrong}; cure: the passphrase on one line")
+
+
+class PassphraseSource(Protocol):
+    """Where the passphrase is got from, each time a key is opened."""
+
+    def read(self) -> Passphrase:
+        """Raises: KeyFileError with the cure."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PassphraseFile:
+    """A file of its own."""
+
+    path: Path
+
+    def read(self) -> Passphrase:
+        """See PassphraseSource."""
+        return _read_file(self.path, private=True)
+
+
+@dataclass(frozen=True, slots=True)
+class PassphraseCredential:
+    """A credential of the unit. systemd guards the directory; the files' modes show its access list, not who may read."""
+
+    name: str
+    environment: Mapping[str, str]
+
+    def read(self) -> Passphrase:
+        """See PassphraseSource."""
+        directory = self.environment.get(CREDENTIALS_VARIABLE)
+        if not directory:
+            raise KeyFileError(
+                f"there is no ${CREDENTIALS_VARIABLE}, so no credential {self.name!r}; cure: LoadCredential={self.name}:PATH in the unit, or "
+                "key_passphrase_file"
+            )
+        return _read_file(Path(directory) / self.name, private=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PassphraseDescriptor:
+    """An open descriptor: a pipe, a socket, a file. It can be read once."""
+
+    number: int
+
+    def read(self) -> Passphrase:
+        """See PassphraseSource."""
+        try:
+            read = Passphrase.read_from(self.number, f"descriptor {self.number}")
+            if self.number > 2:
+                os.close(self.number)
+        except OSError as error:
+            raise KeyFileError(
+                f"descriptor {self.number} cannot be read: {error.strerror}; cure: open it for this command, as in "
+                f"{self.number}<FILE"
+            ) from error
+        return read
+
+
+@dataclass(frozen=True, slots=True)
+class PassphraseHeld:
+    """One that was read already, and must last."""
+
+    held: Passphrase
+
+    def read(self) -> Passphrase:
+        """See PassphraseSource. A copy: who opens a key wipes what it got."""
+        return self.held.copy()
+
+    def forget(self) -> None:
+        """In this process, and those it forks from now on."""
+        self.held.wipe()
+
+
+def hold(source: PassphraseSource | None) -> PassphraseSource | None:
+    """For a process that may have to open the key again: what can be read only once is read now. Raises: KeyFileError."""
+    return PassphraseHeld(source.read()) if isinstance(source, PassphraseDescriptor) else source
+
+
+def _read_file(path: Path, *, private: bool) -> Passphrase:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            mode = os.fstat(fd).st_mode
+            if private and stat.S_ISREG(mode) and mode & 0o077:
+                raise KeyFileError(
+                    f"the passphrase file {path} can be read by others (mode {stat.S_IMODE(mode):04o}); cure: chmod 600 {path}"
+                )
+            return Passphrase.read_from(fd, f"the passphrase file {path}")
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise KeyFileError(
+            f"the passphrase file {path} cannot be read: {error.strerror}; cure: give it to the node's user, mode 0600"
+        ) from error
