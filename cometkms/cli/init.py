@@ -57,7 +57,7 @@ def command(
         write_key(key_path, os.urandom(32))
         state_file.save(state_path, Watermark())
         click.echo(f"made  {key_path}\nmade  {state_path}")
-        click.echo("The key is new and not encrypted: back it up, and use it nowhere else.")
+        click.echo("The key is new and not encrypted (cmkms keys encrypt): back it up, and use it nowhere else.")
     elif not key_path.exists():
         click.echo(
             f"Next: copy the validator's {KEY_NAME} and {STATE_NAME} into {path / 'priv'} (stop the old signer first)."

@@ -3,19 +3,44 @@
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
 
-from cometkms.cli.options import chain_option, home_option, load_home, one_chain
-from cometkms.errors import KeyFileError
+from cometkms import core as cores
+from cometkms.cli.options import chain_option, chosen_home, home_option, load_home, one_chain
+from cometkms.cli.passphrase import given, new_passphrase, passphrase_options, to_open
+from cometkms.errors import InvariantError, KeyFileError
+from cometkms.keys import sealed_file
 from cometkms.keys.formats import bech32_address, cometbft_json, cosmos_json
-from cometkms.keys.validator_key import address_of, load_public_key, parse_seed, write_key
-from cometkms.limits import KEY_FILE_MAX_BYTES
+from cometkms.keys.passphrase import PassphraseSource
+from cometkms.keys.validator_key import (
+    KeyMaterial,
+    address_of,
+    load_public_key,
+    load_sealed,
+    material_of,
+    parse_material,
+    read_material,
+    write_material,
+)
+from cometkms.limits import (
+    KEY_FILE_MAX_BYTES,
+    SEAL_MEMORY_BYTES,
+    SEAL_MEMORY_MAX_BYTES,
+    SEAL_MEMORY_MIN_BYTES,
+    SEAL_PASSES,
+)
+from cometkms.model import SealedKey
+from cometkms.store.files import write_atomically
+from cometkms.store.lock import locked_home
+
+_MIB: Final = 1 << 20
 
 
 @click.group("keys")
 def command() -> None:
-    """Show, make or import a validator key. The secret is never shown."""
+    """Show, make, import, encrypt or decrypt a validator key. The secret is never shown."""
 
 
 @command.command("show")
@@ -41,6 +66,11 @@ def show(home: str | None, chain_id: str | None, prefix: str) -> None:  # noqa: 
     click.echo(f"cometbft  {cometbft_json(public_key)}")
     click.echo(f"cosmos    {cosmos_json(public_key)}")
     click.echo(f"file      {chain.key_file}")
+    sealed = load_sealed(chain.key_file)
+    how = (
+        f"with a passphrase (Argon2id, {sealed.passes} passes over {sealed.memory_bytes // _MIB} MiB)" if sealed else ""
+    )
+    click.echo(f"sealed    {how or 'no: cmkms keys encrypt'}")
 
 
 @command.command("new")
@@ -54,7 +84,7 @@ def new(home: str | None, chain_id: str | None) -> None:  # noqa: ARG001
       cmkms keys new
     """
     chain = one_chain(load_home(), chain_id)
-    _write(chain.key_file, os.urandom(32))
+    _write(chain.key_file, material_of(os.urandom(32)))
 
 
 @command.command("import")
@@ -62,9 +92,9 @@ def new(home: str | None, chain_id: str | None) -> None:  # noqa: ARG001
 @chain_option
 @click.argument("file", metavar="FILE", type=click.Path(allow_dash=True))
 def import_key(home: str | None, chain_id: str | None, file: str) -> None:  # noqa: ARG001
-    """Import a key: a priv_validator_key.json, or base64 or hex of 32 or 64 bytes; "-" reads standard input. Never overwrites.
+    """Import a key: a priv_validator_key.json, plain or sealed, or base64 or hex of 32 or 64 bytes; "-" reads standard input. Never overwrites.
 
-    The watermark does not come along: import it too (`cmkms state import`), and stop the old signer first.
+    The watermark does not come along: import it too (`cmkms state import`), and stop the old signer first. `cmkms import` brings both.
 
     \b
     Examples:
@@ -76,10 +106,100 @@ def import_key(home: str | None, chain_id: str | None, file: str) -> None:  # no
         text = sys.stdin.read(KEY_FILE_MAX_BYTES) if file == "-" else Path(file).read_text()[:KEY_FILE_MAX_BYTES]
     except (OSError, UnicodeDecodeError) as error:
         raise KeyFileError(f"{file} cannot be read: {error}") from error
-    _write(chain.key_file, parse_seed(text))
+    _write(chain.key_file, parse_material(text))
 
 
-def _write(path: Path, seed: bytes) -> None:
+@command.command("encrypt")
+@home_option
+@chain_option
+@passphrase_options
+@click.option(
+    "--memory-mib",
+    type=click.IntRange(SEAL_MEMORY_MIN_BYTES // _MIB, SEAL_MEMORY_MAX_BYTES // _MIB),
+    default=SEAL_MEMORY_BYTES // _MIB,
+    metavar="N",
+    show_default=True,
+    help="What opening it costs: each guess too.",
+)
+def encrypt(
+    home: str | None,  # noqa: ARG001
+    chain_id: str | None,
+    passphrase_file: Path | None,
+    passphrase_fd: int | None,
+    passphrase_credential: str | None,
+    memory_mib: int,
+) -> None:
+    """Seal the key file with a passphrase (Argon2id, XChaCha20-Poly1305). The node must be stopped.
+
+    It then needs the passphrase at each start: key_passphrase_file and its like. Address and public key stay readable.
+
+    \b
+    Examples:
+      cmkms keys encrypt
+      cmkms keys encrypt --passphrase-file /etc/cmkms/passphrase
+      pass show validator | cmkms keys encrypt --passphrase-fd 0
+    """
+    path, core = one_chain(load_home(), chain_id).key_file, cores.load()
+    if load_sealed(path) is not None:
+        raise KeyFileError(f"{path} is sealed already; cure: `cmkms keys decrypt` first, to choose another passphrase")
+    with (
+        read_material(path, core) as material,
+        new_passphrase(given(passphrase_file, passphrase_fd, passphrase_credential)) as passphrase,
+        locked_home(chosen_home()),
+    ):
+        cost = sealed_file.blank(SEAL_PASSES, memory_mib * _MIB)
+        sealed = core.seal_key(material.secret(), passphrase.view, cost)
+        core.sealed_slot(sealed, passphrase.view, "").close()  # it opens, or the plain file stays
+        write_atomically(path, sealed_file.encode(sealed))
+    click.echo(f"sealed {path}, address {address_of(sealed.public_key)}")
+    click.echo("Without the passphrase the key is lost: keep it apart from the file.")
+    click.echo("The plain key may still be in the disk's free blocks, in backups and on the signer it came from.")
+    click.echo("For the next start: key_passphrase_file in config.toml, or --key-passphrase-file, -credential or -fd.")
+
+
+@command.command("decrypt")
+@home_option
+@chain_option
+@passphrase_options
+def decrypt(
+    home: str | None,  # noqa: ARG001
+    chain_id: str | None,
+    passphrase_file: Path | None,
+    passphrase_fd: int | None,
+    passphrase_credential: str | None,
+) -> None:
+    """Take the passphrase off: the key file is plain again, as CometBFT writes it, mode 0600. The node must be stopped.
+
+    \b
+    Examples:
+      cmkms keys decrypt
+      cmkms keys decrypt --passphrase-file /etc/cmkms/passphrase
+    """
+    settings = load_home()
+    path = one_chain(settings, chain_id).key_file
+    sealed = load_sealed(path)
+    if sealed is None:
+        raise KeyFileError(f"{path} is not sealed; cure: none needed")
+    source = to_open([path], settings, given(passphrase_file, passphrase_fd, passphrase_credential))
+    with opened(path, sealed, source) as material, locked_home(chosen_home()):
+        write_atomically(path, material.document)
+    click.echo(f"opened {path}, address {address_of(sealed.public_key)}: it is plain now, mode 0600")
+
+
+def opened(path: Path, sealed: SealedKey, source: PassphraseSource | None) -> KeyMaterial:
+    """The plain form of a sealed key file, for a command that must write it. Raises: KeyFileError."""
+    if source is None:
+        raise InvariantError(f"{path} is sealed and no passphrase was asked for")
+    with source.read() as passphrase:
+        try:
+            secret = cores.load().unseal_key(sealed, passphrase.view)
+        except KeyFileError as error:
+            raise KeyFileError(f"{path}: {error}") from error
+    return KeyMaterial.of_secret(secret, sealed.public_key)
+
+
+def _write(path: Path, material: KeyMaterial) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_key(path, seed)
+    with material:
+        write_material(path, material)
     click.echo(f"made {path}, address {address_of(load_public_key(path))}")

@@ -12,9 +12,17 @@ from cometkms.config.cluster import DEFAULT_RAFT_ADDR
 from cometkms.config.load import CONFIG_NAME, KEY_NAME, STATE_NAME, Flags, load_settings
 from cometkms.config.scaffold import init_home
 from cometkms.config.values import check_chain_id, parse_listen, parse_validator
-from cometkms.errors import ConfigError, KeyFileError
-from cometkms.keys.validator_key import address_of, load_public_key, parse_seed, write_key
-from cometkms.limits import KEY_FILE_MAX_BYTES, MEMBERS_MAX
+from cometkms.errors import ConfigError
+from cometkms.keys.validator_key import (
+    KeyMaterial,
+    address_of,
+    load_public_key,
+    load_sealed,
+    material_of,
+    read_material,
+    write_material,
+)
+from cometkms.limits import MEMBERS_MAX
 from cometkms.model import Watermark
 from cometkms.store import state_file
 
@@ -35,7 +43,7 @@ class _Node:
 class _Material:
     """What every node has alike. `is_new`: the key was made here."""
 
-    seed: bytes
+    key: KeyMaterial
     mark: Watermark
     is_new: bool
 
@@ -88,7 +96,8 @@ def command(
         parse_validator(address)
     root = _empty_directory(Path(directory).expanduser().absolute())
     material = _material(key_file, state_file, chain)
-    homes = _write(root, planned, chain, validators, material)
+    with material.key:
+        homes = _write(root, planned, chain, validators, material)
     _tell(homes, planned, material, bool(hosts))
 
 
@@ -152,14 +161,10 @@ def _material(key_file: Path | None, state: Path | None, chain_id: str) -> _Mate
     if key_file is None:
         if state is not None:
             raise click.UsageError("--state-file is of a key that exists: give --key-file too")
-        return _Material(os.urandom(32), Watermark(), is_new=True)
-    load_public_key(key_file)  # refuses what others can read
-    try:
-        seed = parse_seed(key_file.read_text()[:KEY_FILE_MAX_BYTES])
-    except (OSError, UnicodeDecodeError) as error:
-        raise KeyFileError(f"{key_file} cannot be read: {error}") from error
+        return _Material(material_of(os.urandom(32)), Watermark(), is_new=True)
+    key = read_material(key_file, cores.load())
     mark = state_file.load(state or key_file.with_name(STATE_NAME), chain_id, cores.load().parse_sign_bytes)
-    return _Material(seed, mark, is_new=False)
+    return _Material(key, mark, is_new=False)
 
 
 def _write(
@@ -179,7 +184,7 @@ def _write(
             raft_addr=node.raft_addr,
             peers=peers if len(nodes) > 1 else (),
         )
-        write_key(home / "priv" / KEY_NAME, material.seed)
+        write_material(home / "priv" / KEY_NAME, material.key)
         state_file.save(home / "priv" / STATE_NAME, material.mark)
         load_settings(home, Flags(), {})
         homes.append(home)
@@ -193,6 +198,10 @@ def _tell(homes: list[Path], nodes: list[_Node], material: _Material, machines: 
     click.echo(
         f"key   {address_of(load_public_key(key))}, {'new' if material.is_new else 'copied'}, the same on every node"
     )
+    if load_sealed(key) is not None:
+        click.echo(
+            "The key is sealed: every start needs its passphrase (key_passphrase_file in config.toml, and its like)."
+        )
     if material.mark != Watermark():
         click.echo(
             f"state height {material.mark.hrs.height} round {material.mark.hrs.round} step {material.mark.hrs.step}"

@@ -27,6 +27,7 @@ __all__ = [
     "load_public_key",
     "load_sealed",
     "material_of",
+    "parse_material",
     "parse_seed",
     "read_material",
     "wipe",
@@ -278,6 +279,16 @@ def material_of(seed: bytes) -> KeyMaterial:
     """For a key that an operator's command made or decoded."""
     document = key_document(seed)
     return KeyMaterial(bytearray(document), decode_public(json.loads(document)))
+
+
+def parse_material(text: str) -> KeyMaterial:
+    """A key from an operator's text: whatever parse_seed() takes, or a sealed key file. Raises: KeyFileError."""
+    if sealed_file.MARKER.decode() not in text:
+        return material_of(parse_seed(text))
+    try:
+        return KeyMaterial.of_sealed(sealed_file.decode(text.encode()))
+    except ValueError as error:
+        raise KeyFileError(f"the file is no sealed key file: {error}") from error
 
 
 def parse_seed(text: str) -> bytes:

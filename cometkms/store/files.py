@@ -27,7 +27,7 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
-def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
+def write_atomically(path: Path, data: bytes | bytearray, mode: int = 0o600) -> None:
     """Replace `path` with `data`: after a crash the old content is there or the new, never anything else.
 
     Raises: StoreFailure.
