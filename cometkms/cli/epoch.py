@@ -134,7 +134,7 @@ def begin(home: str | None, node_id: str | None, members: str, texts: tuple[str,
             f"--members names {', '.join(named)} and the peer list of this node {', '.join(files.members)}; cure: write the new peer list into "
             "config.toml (or COMETKMS_PEER) of every new member first"
         )
-    seals = [epochs.parse_seal(text) for text in [*texts, *_lines(paths)]]
+    seals = [*map(epochs.parse_seal, texts), *read_seals(paths)]
     with locked_home(chosen_home()):
         epoch, marks = epochs.begin(files, seals, cores.load())
     click.echo(f"{files.node_id} begins epoch {epoch} with {', '.join(files.members)}")
@@ -146,6 +146,11 @@ def begin(home: str | None, node_id: str | None, members: str, texts: tuple[str,
         )
     if len(files.members) > 1:
         click.echo("Do the same with the same seals on every other member, then start them all.")
+
+
+def read_seals(paths: tuple[Path, ...]) -> list[epochs.Seal]:
+    """The seals of some files, one a line. Raises: StateError."""
+    return [epochs.parse_seal(text) for text in _lines(paths)]
 
 
 def _lines(paths: tuple[Path, ...]) -> list[str]:

@@ -21,7 +21,7 @@ from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
-from cometkms.store.node_store import NodeFiles, verified_state, write_born
+from cometkms.store.node_store import ChainFiles, NodeFiles, read_born, verified_state, write_born
 from cometkms.store.promise_store import Header, PromiseStore
 
 _PREFIX: Final = "cmkms-seal-1:"
@@ -154,6 +154,45 @@ def begin(files: NodeFiles, seals: list[Seal], core: Core) -> tuple[int, tuple[t
             state_file.save(chain.state_path, mark if mark.signature else Watermark(mark.hrs))
     write_born(files, epoch)
     return epoch, rows
+
+
+def promised(files: NodeFiles, chain: ChainFiles, seals: list[Seal], core: Core) -> Watermark:
+    """The highest place of a chain that was ever promised, burnt unless signed: for a signer that takes over. The node must be stopped.
+
+    One node alone knows it; of several a majority that is sealed does, this one counted in where its own store is sealed.
+    Raises: StateError with the cure; BusyError; StoreFailure.
+    """
+    known = [verified_state(chain, core)] if chain.state_path.exists() else []
+    epoch: int | None = None
+    if not files.store_path.exists():
+        if files.node_id in read_born(files):
+            raise StateError(
+                f"{files.store_path} is missing, and this node was born here: what it promised is not known. Cure: `cmkms recover` first"
+            )
+        if not known:
+            raise StateError(
+                f"nothing is known of {chain.row.chain_id}: there is neither a store nor {chain.state_path}; cure: the home of the node that signed"
+            )
+    else:
+        store = PromiseStore.open(files.store_path)
+        header, epoch = store.header, store.header.epoch
+        known += [store.mark(number) for number, row in enumerate(store.rows) if row == chain.row]
+        store.close()
+        if header.state is NodeState.SEALED:
+            seals = [*seals, seal(files, core)]
+        elif files.alone and header.state is not NodeState.COMPLETE:
+            raise StateError(
+                f"{files.store_path}: this node is {header.state.name.lower()}: it does not know what it promised. Cure: `cmkms recover` first"
+            )
+    if not files.alone:
+        first = _agree(seals)
+        if first.members != files.members or epoch not in (None, first.epoch):
+            raise StateError(
+                f"the seals are of epoch {first.epoch} of {', '.join(first.members)}, and this node is in epoch {epoch} of {', '.join(files.members)}; "
+                "cure: the seals of this cluster"
+            )
+        known += [mark for one in seals for row, mark in one.marks if row == chain.row]
+    return _highest(chain.row, [(chain.row, mark) for mark in known], core)
 
 
 def _agree(seals: list[Seal]) -> Seal:

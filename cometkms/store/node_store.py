@@ -19,7 +19,7 @@ place: burnt.
 import contextlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from cometkms.interface import Core
 from cometkms.limits import BIRTH_NONCE_BYTES, ROUND_MAX
 from cometkms.model import HRS, Row, Step, Watermark
 from cometkms.rules.birth import NodeState
+from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
 from cometkms.store.files import Disk, write_atomically
 from cometkms.store.promise_store import (
@@ -397,6 +398,55 @@ def _set_aside(path: Path) -> Path | None:
     return kept
 
 
+def known_mark(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark | None:
+    """The higher of store and state file, read only; None where neither knows the chain. Raises: StateError.
+
+    A store that lost records is read as far as it checks: whoever acts on this opens it (raise_mark), which is strict.
+    """
+    in_file = verified_state(chain, core) if chain.state_path.exists() else None
+    held = dict(readable_marks(files.store_path)).get(chain.row)
+    if held is None or in_file is None:
+        return held or in_file
+    return reconcile(held, in_file, lambda _: None, chain.row.chain_id)
+
+
+def raise_mark(files: NodeFiles, chain: ChainFiles, marks: Sequence[Watermark], core: Core) -> Watermark:
+    """Raise a chain's mark to the highest of other signers' marks; never below what is known here. The node must be stopped.
+
+    Returns: the mark that stands from now on. Raises: StateError, BusyError, StoreFailure.
+    """
+    known = known_mark(files, chain, core)
+    agreed = higher_mark(known, marks, chain.row, core)
+    if agreed == known and chain.state_path.exists():
+        return agreed
+    import_mark(files, chain, agreed, core)
+    return agreed
+
+
+def higher_mark(known: Watermark | None, marks: Sequence[Watermark], row: Row, core: Core) -> Watermark:
+    """What `known` here and other signers' `marks` make together: the highest, burnt unless signed.
+
+    Raises: StateError for two signatures at one place.
+    """
+
+    def verifies(mark: Watermark) -> bool:
+        return bool(mark.sign_bytes) and core.verify(row.public_key, mark.sign_bytes, mark.signature)
+
+    own = known or Watermark()
+    found = agreed_mark(Watermark(), marks, keep_own=False, verifies=verifies)
+    signed = {mark.sign_bytes for mark in (own, *marks) if mark.hrs == max(own.hrs, found.hrs) and verifies(mark)}
+    if len(signed) > 1:
+        raise StateError(
+            f"there are two signatures of this key at {_place(max(own.hrs, found.hrs))}: the key was used in two places. Cure: find out where, and "
+            "go on above that height with --min-height"
+        )
+    if found.hrs != own.hrs:
+        return max(own, found, key=lambda mark: mark.hrs)
+    if own.signature and not found.sign_bytes:
+        return own
+    return reconcile(own, found, lambda _: None, row.chain_id)
+
+
 def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core) -> Watermark:
     """Raise a chain's mark to one from another signer: store first, state file after.
 
@@ -426,7 +476,7 @@ def _refuse_lower(mark: Watermark, known: Watermark) -> None:
             f"the file stands at {_place(mark.hrs)} and this node already knows {_place(known.hrs)}: a watermark never goes down. Cure: none; "
             "the higher one is the right one"
         )
-    if mark.hrs == known.hrs and mark.sign_bytes != known.sign_bytes and known.sign_bytes:
+    if mark.hrs == known.hrs and mark.sign_bytes and known.sign_bytes and mark.sign_bytes != known.sign_bytes:
         raise StateError(f"the file holds other bytes at {_place(mark.hrs)} than this node: one of them must not exist")
 
 

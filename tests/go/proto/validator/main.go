@@ -118,6 +118,10 @@ func (v *validator) do(r *request) answer {
 	case "filepv":
 		v.filePV = privval.LoadFilePVEmptyState(r.KeyFile, r.StateFile)
 		return answer{Verified: true}
+	case "load_filepv": // as a node's start does it: made if they are missing, else loaded with their state
+		v.filePV = privval.LoadOrGenFilePV(r.KeyFile, r.StateFile)
+		v.pubKey = v.filePV.Key.PubKey
+		return answer{PubKey: hex.EncodeToString(v.pubKey.Bytes()), Verified: true}
 	case "sign":
 		if r.Type == int32(cmtproto.ProposalType) {
 			return v.signProposal(r)

@@ -1,0 +1,186 @@
+"""`cmkms export`"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+
+from cometkms import core as cores
+from cometkms.cli.epoch import read_seals
+from cometkms.cli.keys import opened
+from cometkms.cli.moving import chosen_chain, tell_off, words_of
+from cometkms.cli.options import chain_option, chosen_home, home_option
+from cometkms.cli.passphrase import given, passphrase_options, to_open
+from cometkms.cli.running import node_id_option
+from cometkms.cli.state import files_of
+from cometkms.config.schema import Chain, Settings
+from cometkms.errors import KeyFileError, StateError
+from cometkms.ipc.prctl import make_undumpable
+from cometkms.keys.passphrase import PassphraseSource
+from cometkms.keys.validator_key import KeyMaterial, address_of, load_public_key, load_sealed, read_material, wipe
+from cometkms.model import Watermark
+from cometkms.moving import filepv, tmkms
+from cometkms.store import epoch as epochs
+from cometkms.store import state_file
+from cometkms.store.files import create_exclusively, write_atomically
+from cometkms.store.lock import locked_home
+
+_KINDS: Final = ("filepv", "tmkms")
+_OFF: Final = (
+    "this node stays stopped and disabled: a signature of the other signer is one that it does not know of",
+    "to sign here again, bring the other signer's watermark back first: cmkms import",
+)
+_OFF_CLUSTER: Final = "every member stays stopped or sealed; a new epoch begins with `cmkms epoch begin`, and not before the other signer is off"
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where the other signer expects its files. `is_json`: the key in CometBFT's form."""
+
+    key_path: Path
+    state_path: Path
+    is_json: bool
+
+
+@click.command("export")
+@home_option
+@click.option("--to", "kind", type=click.Choice(_KINDS), required=True, help="Whose files to write.")
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--seal-file", "seal_files", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+              help="In a cluster: `cmkms epoch seal` of other members, a majority with this one (repeatable).")  # fmt: skip
+@chain_option
+@node_id_option
+@passphrase_options
+@click.option("--yes", is_flag=True, help="Write them. Without this nothing is changed.")
+def command(
+    home: str | None,  # noqa: ARG001 - kept in the context by the option's callback
+    kind: str,
+    directory: Path,
+    seal_files: tuple[Path, ...],
+    chain_id: str | None,
+    node_id: str | None,
+    passphrase_file: Path | None,
+    passphrase_fd: int | None,
+    passphrase_credential: str | None,
+    yes: bool,
+) -> None:
+    """Write this node's key and watermark as another signer's files. Shows what it would do; --yes does it. The node must be stopped.
+
+    The watermark is the highest place that was ever promised, signed or not. What a cluster promised is known to a majority of it: it is
+    sealed first (`cmkms epoch seal`), and can sign no more. DIR is the other signer's home, or any directory; a key there is never
+    overwritten and a state there never lowered.
+
+    \b
+    Examples:
+      cmkms export --to filepv ~/.gaia
+      cmkms export --to tmkms ~/.tmkms --yes
+      cmkms export --to filepv out --seal-file node0.seal --seal-file node1.seal --yes
+    """
+    make_undumpable()
+    settings, chain = chosen_chain(chain_id, node_id)
+    target = _target(kind, directory.expanduser().absolute(), chain)
+    with locked_home(chosen_home()):
+        mark = _promised(settings, chain, seal_files)
+        there = _mark_there(kind, target, chain)
+        _refuse_other_key(kind, target, chain)
+        _show(kind, settings, chain, target, mark, there)
+        tell_off((*_OFF, _OFF_CLUSTER) if len(settings.peers) > 1 else _OFF)
+        if not yes:
+            click.echo("Nothing was changed. The same command with --yes writes it.")
+            return
+        source = to_open([chain.key_file], settings, given(passphrase_file, passphrase_fd, passphrase_credential))
+        _write(kind, chain, target, mark if there is None or mark.hrs >= there.hrs else None, source)
+    click.echo(f"Done: {kind} has {address_of(load_public_key(chain.key_file))} at {words_of(mark)}")
+
+
+def _target(kind: str, directory: Path, chain: Chain) -> _Target:
+    """Raises: ConfigError."""
+    if kind == "filepv":
+        is_home = (directory / "config").is_dir() and (directory / "data").is_dir()
+        keys, states = (directory / "config", directory / "data") if is_home else (directory, directory)
+        return _Target(keys / filepv.KEY_NAME, states / filepv.STATE_NAME, is_json=True)
+    if (directory / tmkms.CONFIG_NAME).exists():
+        layout = tmkms.layout_of(directory, chain.id)
+        if layout.key_path is not None:
+            return _Target(layout.key_path, layout.state_path, layout.is_json)
+    name = f"{chain.id}-consensus"
+    return _Target(directory / "secrets" / f"{name}.key", directory / "state" / f"{name}.json", is_json=False)
+
+
+def _promised(settings: Settings, chain: Chain, seal_files: tuple[Path, ...]) -> Watermark:
+    """The highest place that was promised for the chain, by anybody. Raises: StateError, BusyError, StoreFailure."""
+    files = files_of(settings)
+    target = files.chains[settings.chains.index(chain)]
+    return epochs.promised(files, target, read_seals(seal_files), cores.load())
+
+
+def _mark_there(kind: str, target: _Target, chain: Chain) -> Watermark | None:
+    """What the other signer's state says now. Raises: StateError."""
+    if not target.state_path.exists():
+        return None
+    if kind == "tmkms":
+        return tmkms.load_mark(target.state_path)
+    return state_file.load(target.state_path, chain.id, cores.load().parse_sign_bytes)
+
+
+def _refuse_other_key(kind: str, target: _Target, chain: Chain) -> None:
+    """Raises: KeyFileError."""
+    if not target.key_path.exists():
+        return
+    ours = load_public_key(chain.key_file)
+    reader = tmkms.read_key if kind == "tmkms" else read_material
+    with reader(target.key_path, cores.load()) as there:
+        if there.public_key != ours:
+            raise KeyFileError(
+                f"{target.key_path} holds the key {address_of(there.public_key)}, and this node's is {address_of(ours)}: nothing is overwritten. Cure: "
+                "another DIR, or move that key away"
+            )
+
+
+def _show(
+    kind: str, settings: Settings, chain: Chain, target: _Target, mark: Watermark, there: Watermark | None
+) -> None:
+    click.echo(f"from     {settings.home}, node {settings.id}, chain {chain.id}")
+    click.echo(f"key      {address_of(load_public_key(chain.key_file))}")
+    click.echo(f"mark     {words_of(mark)}")
+    click.echo(f"to       {kind}")
+    kept = ": the same key" if target.key_path.exists() else ", mode 0600, NOT sealed"
+    click.echo(f"{'keeps' if target.key_path.exists() else 'writes':<8} {target.key_path}{kept}")
+    if there is not None and there.hrs > mark.hrs:
+        click.echo(f"keeps    {target.state_path}: it stands higher, at {words_of(there)}")
+    else:
+        click.echo(f"writes   {target.state_path}")
+    if kind == "tmkms" and not target.is_json:
+        click.echo(
+            f'note     in tmkms.toml: state_file = "{target.state_path}", and providers.softsign path = "{target.key_path}"'
+        )
+
+
+def _write(kind: str, chain: Chain, target: _Target, mark: Watermark | None, source: PassphraseSource | None) -> None:
+    """The watermark first, as in an import; `mark` None leaves what is there. Raises: KeyFileError, StateError, StoreFailure."""
+    try:
+        for path in (target.state_path, target.key_path):
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StateError(f"{target.state_path} cannot be made: {error.strerror}; cure: another DIR") from error
+    sealed = load_sealed(chain.key_file)
+    with (
+        read_material(chain.key_file, cores.load())
+        if sealed is None
+        else opened(chain.key_file, sealed, source) as material
+    ):
+        if mark is not None:
+            write_atomically(target.state_path, tmkms.encode(mark) if kind == "tmkms" else state_file.encode(mark))
+        if not target.key_path.exists():
+            _write_key(target, material)
+
+
+def _write_key(target: _Target, material: KeyMaterial) -> None:
+    content = material.document if target.is_json else tmkms.encode_key(material)
+    try:
+        create_exclusively(target.key_path, content)
+    except OSError as error:
+        raise KeyFileError(f"{target.key_path} cannot be written: {error.strerror}") from error
+    finally:
+        wipe(content)

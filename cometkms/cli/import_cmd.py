@@ -1,0 +1,184 @@
+"""`cmkms import`"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+
+from cometkms import core as cores
+from cometkms.cli.moving import chosen_chain, place_of, refuse_running_members, tell_off, words_of
+from cometkms.cli.options import chain_option, chosen_home, home_option
+from cometkms.cli.running import node_id_option
+from cometkms.config.schema import Chain, Settings
+from cometkms.errors import ConfigError, KeyFileError, StateError
+from cometkms.ipc.prctl import make_undumpable
+from cometkms.keys.validator_key import KeyMaterial, address_of, load_public_key, write_material
+from cometkms.limits import HEIGHT_MAX, ROUND_MAX
+from cometkms.model import HRS, Row, Step, Watermark
+from cometkms.moving import filepv, go_cometkms, horcrux, tmkms
+from cometkms.moving.old_signer import Asked, OldSigner
+from cometkms.store.lock import locked_home
+from cometkms.store.node_store import ChainFiles, NodeFiles, higher_mark, known_mark, raise_mark
+
+READERS: Final[dict[str, Callable[[Asked], OldSigner]]] = {
+    "cometkms": go_cometkms.read,
+    "filepv": filepv.read,
+    "horcrux": horcrux.read,
+    "tmkms": tmkms.read,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What would be written. `known`, `mark`: of this home before and after. `key`: None where it is there already, or not known."""
+
+    old: OldSigner
+    files: NodeFiles
+    target: ChainFiles
+    marks: tuple[Watermark, ...]
+    known: Watermark | None
+    mark: Watermark
+    key: KeyMaterial | None
+
+    @property
+    def raises(self) -> bool:
+        """Whether the watermark moves up."""
+        return self.mark.hrs > (self.known or Watermark()).hrs
+
+
+@click.command("import")
+@home_option
+@click.option(
+    "--from",
+    "kind",
+    type=click.Choice(sorted(READERS)),
+    required=True,
+    help="Whose files they are; cometkms: the Go CometKMS.",
+)
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))
+@click.option(
+    "--key-file", type=click.Path(path_type=Path), metavar="FILE", help="The key, where PATH does not hold or name it."
+)
+@click.option("--state-file", "state_files", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+              help="A state file, where PATH does not hold or name it; of a further node (repeatable).")  # fmt: skip
+@click.option("--min-height", type=click.IntRange(1, HEIGHT_MAX), metavar="H",
+              help="Nothing is signed at H or below, whatever the files say: where they may be behind.")  # fmt: skip
+@chain_option
+@node_id_option
+@click.option("--yes", is_flag=True, help="Write it. Without this nothing is changed.")
+def command(
+    home: str | None,  # noqa: ARG001 - kept in the context by the option's callback
+    kind: str,
+    paths: tuple[Path, ...],
+    key_file: Path | None,
+    state_files: tuple[Path, ...],
+    min_height: int | None,
+    chain_id: str | None,
+    node_id: str | None,
+    yes: bool,
+) -> None:
+    """Bring another signer's key and watermark into this home. Shows what it would do; --yes does it. The node must be stopped.
+
+    PATH is the home of the old signer; of every node of it, where there are several. A key is never overwritten, the watermark never goes
+    below what either side knows, and the old signer's files are only read.
+
+    \b
+    Examples:
+      cmkms import --from filepv ~/.gaia
+      cmkms import --from tmkms ~/.tmkms --yes
+      cmkms import --from cometkms old/node0 old/node1 old/node2
+      cmkms import --from horcrux cosigner1 cosigner2 cosigner3 --key-file backup/priv_validator_key.json
+    """
+    make_undumpable()
+    settings, chain = chosen_chain(chain_id, node_id)
+    core = cores.load()
+    homes = tuple(dict.fromkeys(path.expanduser().resolve() for path in paths))  # a home given twice is one
+    asked = Asked(homes, chain.id, core, key_file, state_files)
+    old = READERS[kind](asked)
+    plan = _plan(settings, chain, old, min_height)
+    _show(kind, settings, chain, plan)
+    if old.doubts and min_height is None:
+        raise StateError("\n".join(old.doubts))
+    if plan.raises and not plan.files.alone and plan.files.store_path.exists():
+        refuse_running_members(settings)
+    tell_off(old.off)
+    if not yes:
+        click.echo("Nothing was changed. The same command with --yes writes it.")
+        return
+    with locked_home(chosen_home()):
+        _write(chain, plan)
+    _tell_done(settings, chain, plan)
+
+
+def _plan(settings: Settings, chain: Chain, old: OldSigner, min_height: int | None) -> _Plan:
+    """Raises: KeyFileError, StateError."""
+    core = cores.load()
+    here = load_public_key(chain.key_file) if chain.key_file.exists() else None
+    public_key = old.public_key or here
+    if public_key is None:
+        raise KeyFileError(
+            f"whose watermark is it? The old signer's files do not hold its key, and {chain.key_file} is missing. Cure: --key-file FILE, or "
+            "`cmkms keys import FILE` first"
+        )
+    if here is not None and here != public_key:
+        raise KeyFileError(
+            f"{chain.key_file} holds the key {address_of(here)}, and the old signer's is {address_of(public_key)}: nothing is overwritten. Cure: another "
+            "--home, or move that key away"
+        )
+    target = ChainFiles(Row(public_key, chain.id), chain.state_file)
+    files = NodeFiles.at(settings.home, settings.id, (target,), tuple(peer.id for peer in settings.peers))
+    burnt = (Watermark(HRS(min_height, ROUND_MAX, Step.PRECOMMIT)),) if min_height is not None else ()
+    marks = tuple(state.mark for state in old.states) + burnt
+    if not marks:
+        raise ConfigError("no state file was read, so what the key has signed is not known; cure: --state-file FILE")
+    known = known_mark(files, target, core)
+    mark = higher_mark(known, marks, target.row, core)
+    return _Plan(old, files, target, marks, known, mark, old.key if here is None else None)
+
+
+def _show(kind: str, settings: Settings, chain: Chain, plan: _Plan) -> None:
+    old, address = plan.old, address_of(plan.target.row.public_key)
+    where = f"  {old.key_path}" if old.key_path else "  (its private half is not here)"
+    click.echo(f"from     {kind}")
+    click.echo(f"key      {address}{where}")
+    for state in old.states:
+        click.echo(f"state    {place_of(state.mark)}  {state.path}")
+    click.echo(f"to       {settings.home}, node {settings.id}, chain {chain.id}")
+    if plan.key is not None:
+        click.echo(f"writes   {chain.key_file}, mode 0600{', sealed as it is' if plan.key.sealed else ''}")
+    elif chain.key_file.exists():
+        click.echo(f"keeps    {chain.key_file}: the same key")
+    else:
+        click.echo(f"lacks    {chain.key_file}: `cmkms keys import FILE` before the first start")
+    click.echo(f"before   {words_of(plan.known)}")
+    click.echo(f"after    {words_of(plan.mark)}")
+    if not plan.raises:
+        click.echo("note     this home knows as much already: the watermark stays")
+    for note in old.notes:
+        click.echo(f"note     {note}")
+
+
+def _write(chain: Chain, plan: _Plan) -> None:
+    """The watermark first: a key without one starts nothing, and a watermark without a key does no harm."""
+    for path in (chain.state_file, chain.key_file):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    raise_mark(plan.files, plan.target, plan.marks, cores.load())
+    if plan.key is not None:
+        with plan.key:
+            write_material(chain.key_file, plan.key)
+
+
+def _tell_done(settings: Settings, chain: Chain, plan: _Plan) -> None:
+    click.echo(f"Done: {chain.id} stands at {words_of(plan.mark)}")
+    members = plan.files.members
+    if plan.files.alone:
+        return
+    if plan.files.store_path.exists():
+        need = len(members) // 2 + 1
+        click.echo(
+            f"This holds once {need} of {', '.join(members)} have it, and {settings.id} is one: do the same there before any of them starts."
+        )
+    else:
+        click.echo(f"Do the same on {', '.join(name for name in members if name != settings.id)}, then start them all.")

@@ -1,0 +1,60 @@
+"""What `cmkms import` and `cmkms export` share: the chain that is meant, what stands where, words for the operator."""
+
+import socket
+from collections.abc import Iterable
+from typing import Final
+
+import click
+
+from cometkms.cli.options import UNSET_CHAIN, load_home, one_chain
+from cometkms.config.schema import Chain, Settings
+from cometkms.errors import BusyError, ConfigError
+from cometkms.model import HRS, Watermark
+
+_PROBE_S: Final = 1.0
+
+
+def chosen_chain(chain_id: str | None, node_id: str | None) -> tuple[Settings, Chain]:
+    """The home's settings and the chain that is meant. Raises: ConfigError."""
+    settings = load_home(chain_id, node_id)
+    chain = one_chain(settings, chain_id)
+    if chain.id == UNSET_CHAIN:
+        raise ConfigError(f"which chain? cure: --chain-id ID, or chain_id in {settings.home / 'config.toml'}")
+    return settings, chain
+
+
+def place_of(mark: Watermark) -> str:
+    """Where a file says it stands, whatever proves it."""
+    return f"height {mark.hrs.height} round {mark.hrs.round} step {mark.hrs.step}"
+
+
+def words_of(mark: Watermark | None) -> str:
+    """A mark for a person."""
+    if mark is None:
+        return "nothing"
+    if mark.hrs == HRS(0, 0, 0):
+        return "nothing signed yet"
+    known = "signed" if mark.signature else "promised" if mark.sign_bytes else "burnt: nothing is signed there again"
+    return f"{place_of(mark)} ({known})"
+
+
+def tell_off(items: Iterable[str]) -> None:
+    """What must be off before a key moves."""
+    click.echo("Before anything signs, make sure of each:")
+    for item in items:
+        click.echo(f"  [ ] {item}")
+
+
+def refuse_running_members(settings: Settings) -> None:
+    """A mark is raised on a majority before any member starts. Raises: BusyError for one that answers."""
+    for peer in settings.peers:
+        if peer.id == settings.id:
+            continue
+        try:
+            socket.create_connection((peer.address.host, peer.address.port), _PROBE_S).close()
+        except OSError:
+            continue
+        raise BusyError(
+            f"{peer.id} answers at {peer.address}: a member runs that does not know of this mark, and could sign below it with the others. Cure: stop "
+            f"every member, import on a majority of {', '.join(one.id for one in settings.peers)}, then start them"
+        )

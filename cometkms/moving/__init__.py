@@ -1,0 +1,1 @@
+"""Moving in and out: the files of other signers, and what they say this key has signed."""
