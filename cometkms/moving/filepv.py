@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from cometkms.errors import ConfigError
+from cometkms.errors import ConfigError, KeyFileError, StateError
 from cometkms.keys.validator_key import read_material
 from cometkms.moving.old_signer import Asked, OldSigner, OldState, first_file, one_path
 from cometkms.store import state_file
@@ -23,12 +23,13 @@ def read(asked: Asked) -> OldSigner:
     if home is None and asked.key_file is None:
         raise ConfigError("filepv: where are the files? cure: the node's home, or --key-file and --state-file")
     key_path = asked.key_file or first_file(
-        key_places(home or Path()), "the validator's key file", "the home of the node that signs, or --key-file FILE"
+        key_places(home or Path()), KeyFileError, "key file", "the home of the node that signs, or --key-file FILE"
     )
     states = asked.state_files or (
         first_file(
             state_places(home or key_path),
-            "the validator's state file, so what this key has signed is not known",
+            StateError,
+            "state file, so what this key has signed is not known,",
             "--state-file FILE",
         ),
     )

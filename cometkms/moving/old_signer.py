@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cometkms.errors import ConfigError, KeyFileError, StateError
+from cometkms.errors import ConfigError, KeyFileError, OperatorError, StateError
 from cometkms.interface import Core
 from cometkms.keys.public import address_of
 from cometkms.keys.validator_key import KeyMaterial
@@ -54,12 +54,12 @@ def one_path(asked: Asked, what: str) -> Path | None:
     return asked.paths[0] if asked.paths else None
 
 
-def first_file(candidates: Sequence[Path], what: str, cure: str) -> Path:
-    """The first that is there. Raises: StateError naming them."""
+def first_file(candidates: Sequence[Path], missing: type[OperatorError], what: str, cure: str) -> Path:
+    """The first that is there. Raises: `missing`, naming them."""
     for path in candidates:
         if path.is_file():
             return path
-    raise StateError(f"{what} is missing: neither {' nor '.join(map(str, candidates))} is there; cure: {cure}")
+    raise missing(f"there is no {what} at {' or '.join(map(str, candidates))}; cure: {cure}")
 
 
 def load_state(path: Path, decode: Callable[[bytes], Watermark]) -> OldState:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cometkms.keys.validator_key import key_document
-from tests.e2e.node import PRECOMMIT, PREVOTE, PROPOSAL, Validator, free_port, free_tcp, until
+from tests.e2e.node import PRECOMMIT, PREVOTE, PROPOSAL, Validator, ballot, cmkms, free_port, free_tcp, until
 
 HERE = Path(__file__).parent
 SEED = bytes(range(32))
@@ -84,6 +84,49 @@ def make_tmkms(program: str, work: Path) -> None:
     validator.close()
     keep(home, HERE / "tmkms", "tmkms.toml", "secrets/*consensus.key", "state/*")
     (HERE / "tmkms" / "states.json").write_text(json.dumps(states, indent=1) + "\n")
+
+
+def check_tmkms(program: str, work: Path) -> None:
+    """tmkms itself goes on from what `cmkms export` wrote: nothing at the mark or below, everything above."""
+    home, out, address = work / "cmkms", work / "export", free_tcp()
+    for command in (
+        ("init", "--home", str(home), "--chain-id", CHAIN, "--validator-addr", address),
+        ("keys", "import", "--home", str(home), str(work / "key.json")),
+    ):
+        assert cmkms(*command).returncode == 0
+    (home / "priv" / "priv_validator_state.json").write_text('{"height":"80","round":1,"step":2}')
+    assert cmkms("export", "--home", str(home), "--to", "tmkms", str(out), "--yes").returncode == 0
+    (out / "tmkms.toml").write_text(
+        (work / "tmkms" / "tmkms.toml")
+        .read_text()
+        .replace(f"{work}/tmkms/s", f"{out}/s")
+        .replace(_address(work), address)
+    )
+    shutil.copy(work / "tmkms" / "secrets" / "kms-identity.key", out / "secrets")
+    validator = Validator(address, chain=CHAIN)
+    with running(program, "start", "-c", str(out / "tmkms.toml"), cwd=out):
+        validator.connect()
+        for height, kind, block in (
+            (79, PRECOMMIT, "aa"),
+            (80, PREVOTE, "aa"),
+            (80, PREVOTE, ""),
+            (80, PROPOSAL, "aa"),
+        ):
+            answer = validator.ask(**ballot(kind, height, 1, block))
+            assert not answer.get("signature"), (height, kind, answer)
+            until("tmkms dials again", lambda: validator.ask(cmd="pub_key").get("pub_key"))
+        sign_through(validator, 80, PRECOMMIT, block="")
+        sign_through(validator, 81, PREVOTE, PRECOMMIT)
+    validator.close()
+    print("tmkms goes on from an exported home")
+
+
+def _address(work: Path) -> str:
+    return next(
+        line.split('"')[1]
+        for line in (work / "tmkms" / "tmkms.toml").read_text().splitlines()
+        if line.startswith("addr")
+    )
 
 
 def make_horcrux_single(program: str, work: Path) -> None:
@@ -173,6 +216,7 @@ def main() -> None:
         work = Path(folder)
         if programs.tmkms:
             make_tmkms(programs.tmkms, work)
+            check_tmkms(programs.tmkms, work)
         if programs.horcrux:
             make_horcrux_single(programs.horcrux, work)
             make_horcrux_threshold(programs.horcrux, work)
