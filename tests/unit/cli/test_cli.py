@@ -24,6 +24,8 @@ COMMANDS = [
     "config",
     "keys",
     "state",
+    "import",
+    "export",
     "recover",
     "demo",
     "version",

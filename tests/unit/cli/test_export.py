@@ -1,0 +1,196 @@
+"""`cmkms export`: what goes out, at the highest place that was ever promised, and what it refuses."""
+
+import base64
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cometkms.keys.validator_key import write_key
+from cometkms.limits import SEAL_MEMORY_MIN_BYTES
+from cometkms.model import HRS, Row, Watermark
+from cometkms.moving import tmkms
+from cometkms.rules.birth import NodeState
+from cometkms.store.lock import locked_home
+from cometkms.store.promise_store import Header, PromiseStore
+from tests.unit.cli.inside import cmkms
+from tests.unit.cli.test_cli import tree
+from tests.unit.store.test_store import PUBLIC
+from tests.vectors.moving.homes import SEED
+
+CHAIN = "chain-a"
+
+
+def make_home(path: Path, mark: Watermark, members: tuple[str, ...] = ("node0",), name: str = "node0") -> Path:
+    """A stopped node whose store holds `mark`, and whose state file is far behind."""
+    done = cmkms(
+        "init", "--home", str(path), "--id", name, "--chain-id", CHAIN, "--validator-addr", "tcp://127.0.0.1:1"
+    )
+    assert done.returncode == 0, done.stderr
+    write_key(path / "priv" / "priv_validator_key.json", SEED)
+    (path / "priv" / "priv_validator_state.json").write_text('{"height":"1","round":0,"step":1}')
+    store = path / "data" / name / "promises"
+    store.parent.mkdir(parents=True)
+    header = Header(name, 1, members, NodeState.COMPLETE, bytes(8))
+    PromiseStore.create(store, header, [(Row(PUBLIC, CHAIN), mark)]).close()
+    if len(members) > 1:
+        config = path / "config.toml"
+        peers = ", ".join(f'"{one}=127.0.0.1:{9000 + number}"' for number, one in enumerate(members))
+        own = f"127.0.0.1:{9000 + members.index(name)}"
+        text = config.read_text().replace("peer = []", f"peer = [{peers}]")
+        config.write_text(text.replace('raft_addr = "127.0.0.1:9430"', f'raft_addr = "{own}"'))
+    return path
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return make_home(tmp_path / "home", Watermark(HRS(20, 0, 2), b""))
+
+
+def run(home: Path, kind: str, out: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return cmkms("export", "--home", str(home), "--to", kind, str(out), *arguments)
+
+
+def test_a_dry_run_writes_nothing(home: Path, tmp_path: Path) -> None:
+    shown = run(home, "filepv", tmp_path / "out")
+    assert shown.returncode == 0, shown.stderr
+    assert "height 20 round 0 step 2" in shown.stdout
+    assert "[ ] this node stays stopped" in shown.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_filepvs_files_at_the_place_promised_not_only_signed(home: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run(home, "filepv", out, "--yes")
+    assert done.returncode == 0, done.stderr
+    state = out / "priv_validator_state.json"
+    assert json.loads(state.read_text()) == {"height": "20", "round": 0, "step": 2}
+    key = out / "priv_validator_key.json"
+    assert key.read_bytes() == (home / "priv" / "priv_validator_key.json").read_bytes()
+    assert {path.stat().st_mode & 0o777 for path in (key, state)} == {0o600}
+    before = tree(out)
+    assert run(home, "filepv", out, "--yes").returncode == 0
+    assert tree(out) == before
+
+
+def test_a_cometbft_home_is_filled_where_its_node_looks(home: Path, tmp_path: Path) -> None:
+    for name in ("config", "data"):
+        (tmp_path / "gaia" / name).mkdir(parents=True)
+    assert run(home, "filepv", tmp_path / "gaia", "--yes").returncode == 0
+    assert set(tree(tmp_path / "gaia")) == {"config/priv_validator_key.json", "data/priv_validator_state.json"}
+
+
+def test_tmkmss_files_where_its_toml_says_or_where_its_init_would(home: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run(home, "tmkms", out, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert base64.b64decode((out / "secrets" / f"{CHAIN}-consensus.key").read_bytes()) == SEED
+    assert tmkms.load_mark(out / "state" / f"{CHAIN}-consensus.json").hrs == HRS(20, 0, 2)
+    assert "in tmkms.toml: state_file" in done.stdout
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "tmkms.toml").write_text(
+        f'[[chain]]\nid = "{CHAIN}"\nstate_file = "s.json"\n'
+        f'[[providers.softsign]]\nchain_ids = ["{CHAIN}"]\nkey_format = "json"\npath = "k.json"\n'
+    )
+    assert run(home, "tmkms", other, "--yes").returncode == 0
+    assert (other / "k.json").read_bytes() == (home / "priv" / "priv_validator_key.json").read_bytes()
+    assert tmkms.load_mark(other / "s.json").hrs == HRS(20, 0, 2)
+
+
+@pytest.mark.parametrize("kind", ["filepv", "tmkms"])
+def test_out_and_back_in_is_the_same_place(home: Path, tmp_path: Path, kind: str) -> None:
+    assert run(home, kind, tmp_path / "out", "--yes").returncode == 0
+    back = tmp_path / "back"
+    assert (
+        cmkms("init", "--home", str(back), "--chain-id", CHAIN, "--validator-addr", "tcp://127.0.0.1:1").returncode == 0
+    )
+    (tmp_path / "out" / "tmkms.toml").write_text(
+        f'[[chain]]\nid = "{CHAIN}"\nstate_file = "state/{CHAIN}-consensus.json"\n'
+        f'[[providers.softsign]]\nchain_ids = ["{CHAIN}"]\npath = "secrets/{CHAIN}-consensus.key"\n'
+    )
+    done = cmkms("import", "--home", str(back), "--from", kind, str(tmp_path / "out"), "--yes")
+    assert done.returncode == 0, done.stderr
+    for name in ("priv_validator_key.json", "priv_validator_state.json"):
+        there, here = (root / "priv" / name for root in (back, home))
+        if name.endswith("key.json"):
+            assert there.read_bytes() == here.read_bytes()
+        else:
+            assert json.loads(there.read_text()) == {"height": "20", "round": 0, "step": 2}
+
+
+def test_a_state_there_is_never_lowered_and_another_key_never_overwritten(home: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    state = out / "priv_validator_state.json"
+    state.write_text('{"height":"30","round":0,"step":1}')
+    done = run(home, "filepv", out, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "it stands higher" in done.stdout
+    assert json.loads(state.read_text())["height"] == "30"
+    (out / "priv_validator_key.json").unlink()
+    write_key(out / "priv_validator_key.json", bytes(32))
+    before = tree(out)
+    refused = run(home, "filepv", out, "--yes")
+    assert refused.returncode == 4
+    assert "nothing is overwritten" in refused.stderr
+    assert tree(out) == before
+
+
+def test_a_sealed_key_goes_out_with_its_passphrase_only(home: Path, tmp_path: Path) -> None:
+    plain = (home / "priv" / "priv_validator_key.json").read_bytes()
+    word = tmp_path / "word"
+    word.write_text("a passphrase\n")
+    word.chmod(0o600)
+    memory = str(SEAL_MEMORY_MIN_BYTES >> 20)
+    sealed = cmkms("keys", "encrypt", "--home", str(home), "--memory-mib", memory, "--passphrase-file", str(word))
+    assert sealed.returncode == 0, sealed.stderr
+    out = tmp_path / "out"
+    refused = run(home, "filepv", out, "--yes")
+    assert refused.returncode == 4
+    assert "--passphrase-file" in refused.stderr
+    assert not out.exists()
+    assert run(home, "filepv", out, "--yes", "--passphrase-file", str(word)).returncode == 0
+    assert (out / "priv_validator_key.json").read_bytes() == plain
+
+
+def test_a_running_node_is_refused(home: Path, tmp_path: Path) -> None:
+    with locked_home(home):
+        refused = run(home, "filepv", tmp_path / "out", "--yes")
+    assert refused.returncode == 6
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_corrupt_or_lost_store_is_refused(home: Path, tmp_path: Path) -> None:
+    """What was promised is not known."""
+    store = home / "data" / "node0" / "promises"
+    whole = store.read_bytes()
+    store.write_bytes(whole[:8192] + b"x" * 512 + whole[8704:])
+    refused = run(home, "filepv", tmp_path / "out", "--yes")
+    assert refused.returncode == 5
+    assert "recover" in refused.stderr
+    store.unlink()
+    (home / "priv" / "born.json").write_text('{"ids": ["node0"], "epoch": 1, "members": ["node0"]}')
+    refused = run(home, "filepv", tmp_path / "out", "--yes")
+    assert refused.returncode == 5
+    assert "what it promised is not known" in refused.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_of_a_cluster_a_sealed_majority_goes_out(tmp_path: Path) -> None:
+    members = ("node0", "node1", "node2")
+    behind = make_home(tmp_path / "node0", Watermark(HRS(20, 0, 2)), members)
+    ahead = make_home(tmp_path / "node1", Watermark(HRS(25, 1, 3)), members, "node1")
+    refused = run(behind, "filepv", tmp_path / "out", "--yes")
+    assert refused.returncode == 5
+    assert "cmkms epoch seal" in refused.stderr
+    seal = tmp_path / "node1.seal"
+    seal.write_text(cmkms("epoch", "seal", "--home", str(ahead), "--yes").stdout)
+    refused = run(behind, "filepv", tmp_path / "out", "--seal-file", str(seal), "--yes")
+    assert refused.returncode == 5
+    assert "a majority is 2" in refused.stderr
+    assert cmkms("epoch", "seal", "--home", str(behind), "--yes").returncode == 0
+    done = run(behind, "filepv", tmp_path / "out", "--seal-file", str(seal), "--yes")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out" / "priv_validator_state.json").read_text())["height"] == "25"
