@@ -1,6 +1,7 @@
 """Settings: precedence, every bad value, [[chain]] tables, scaffold."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from cometkms.config.scaffold import init_home
 from cometkms.config.schema import HostPort
 from cometkms.config.values import parse_duration, parse_listen, parse_peer, parse_validator
 from cometkms.errors import ConfigError
+from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile
 from cometkms.net.dial import TcpTarget, UnixTarget
 
 MINIMAL = 'chain_id = "c-1"\nvalidator_addr = "tcp://127.0.0.1:26658"\n'
@@ -147,3 +149,48 @@ def test_init_makes_what_is_missing_and_keeps_the_rest(tmp_path: Path) -> None:
     before = (home / "config.toml").read_bytes()
     again = init_home(home, node_id="other")
     assert (again.made, (home / "config.toml").read_bytes()) == ([], before)
+
+
+# --- the passphrase of sealed keys ---
+
+
+def passphrase_of(home: Path, flags: Flags = Flags(), **variables: str) -> object:  # noqa: B008
+    (home / "config.toml").touch()
+    filled = replace(flags, chain_id="c", validator_addr=("tcp://127.0.0.1:1",), id="n")
+    return load_settings(home, filled, variables).key_passphrase
+
+
+def test_the_passphrase_comes_from_a_file_a_credential_or_a_descriptor(tmp_path: Path) -> None:
+    assert passphrase_of(tmp_path) is None
+    (tmp_path / "config.toml").write_text('key_passphrase_file = "priv/word"')
+    assert passphrase_of(tmp_path) == PassphraseFile(tmp_path / "priv" / "word")
+    assert passphrase_of(tmp_path, COMETKMS_KEY_PASSPHRASE_FILE="/a/b") == PassphraseFile(Path("/a/b"))
+    assert passphrase_of(tmp_path, Flags(key_passphrase_file="/c")) == PassphraseFile(Path("/c"))
+    (tmp_path / "config.toml").write_text('key_passphrase_credential = "cmkms"')
+    found = passphrase_of(tmp_path, CREDENTIALS_DIRECTORY="/run/x")
+    assert isinstance(found, PassphraseCredential)
+    assert (found.name, found.environment["CREDENTIALS_DIRECTORY"]) == ("cmkms", "/run/x")
+    for written in ("key_passphrase_fd = 0", "key_passphrase_fd = 7"):
+        (tmp_path / "config.toml").write_text(written)
+        assert passphrase_of(tmp_path) == PassphraseDescriptor(int(written[-1]))
+    (tmp_path / "config.toml").write_text("")
+    assert passphrase_of(tmp_path, Flags(key_passphrase_fd="0")) == PassphraseDescriptor(0)
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ('key_passphrase_file = "a"\nkey_passphrase_fd = 3', "exclude each other"),
+        ('key_passphrase_file = "a"\nkey_passphrase_credential = "b"', "exclude each other"),
+        ('key_passphrase_credential = "../etc"', "is no credential's name"),
+        ('key_passphrase_fd = "3"', "must be a number"),
+        ("key_passphrase_fd = true", "must be a number"),
+        ("key_passphrase_fd = -1", "is no file descriptor"),
+        ("key_passphrase_fd = 99999999", "is no file descriptor"),
+        ("key_passphrase_file = 5", "must be a string"),
+    ],
+)
+def test_a_passphrase_setting_that_cannot_be_is_an_error(tmp_path: Path, written: str, words: str) -> None:
+    (tmp_path / "config.toml").write_text(written)
+    with pytest.raises(ConfigError, match=words):
+        passphrase_of(tmp_path)
