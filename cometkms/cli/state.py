@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from cometkms import core as cores
+from cometkms.cli.moving import refuse_running_members
 from cometkms.cli.options import chain_option, chosen_home, home_option, load_home, one_chain
 from cometkms.config.schema import Chain, Settings
 from cometkms.errors import StateError
@@ -77,6 +78,8 @@ def import_state(home: str | None, chain_id: str | None, node_id: str | None, fi
     core = cores.load()
     mark = state_file.load(Path(file), chain.id, core.parse_sign_bytes)
     files = files_of(settings)
+    if not files.alone and files.store_path.exists():
+        refuse_running_members(settings)
     with locked_home(chosen_home()):
         target = files.chains[settings.chains.index(chain)]
         imported = import_mark(files, target, mark, core)

@@ -18,8 +18,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from cometkms.errors import ConfigError, KeyFileError
 from cometkms.keys.validator_key import KeyMaterial, read_material
 from cometkms.limits import KEY_FILE_MAX_BYTES
@@ -206,6 +204,8 @@ class _Config:
 
 
 def _parse_yaml(text: str) -> object:
+    import yaml  # here: no other command pays for it
+
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -13,7 +13,7 @@ from cometkms.ipc.queues import make_queue
 from cometkms.keys.cluster import cluster_secret
 from cometkms.keys.identity import ensure_identity
 from cometkms.keys.passphrase import PassphraseHeld, PassphraseSource, hold
-from cometkms.keys.source import KeySource, key_source
+from cometkms.keys.source import KeySource, SealedKeyFile, key_source
 from cometkms.log import Log
 from cometkms.model import Row
 from cometkms.processes import api, signer, state
@@ -33,6 +33,8 @@ def run(settings: Settings, log: Log) -> int:
         core = cores.load()
         passphrase = hold(settings.key_passphrase)
         keys = tuple(key_source(chain.key_file, passphrase) for chain in settings.chains)
+        if passphrase is not None and not any(isinstance(key, SealedKeyFile) for key in keys):
+            log.warning("a passphrase is configured and no key is sealed", cure="cmkms keys encrypt")
         files = _node_files(settings, keys)
         secret = cluster_secret(settings.home, keys, core)
         ensure_identity(settings.home)

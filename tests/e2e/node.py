@@ -83,12 +83,17 @@ class Node:
     def store_path(self) -> Path:
         return self.home / "data" / "node0" / "promises"
 
-    def start(self, *arguments: str, wait: bool = True, **variables: str) -> "Node":
+    def start(self, *arguments: str, wait: bool = True, inherit: tuple[int, ...] = (), **variables: str) -> "Node":
         command = [sys.executable, "-m", "cometkms", "start", "--home", str(self.home)]
         command += ["--http-addr", f"127.0.0.1:{self.http_port}", *arguments]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(**variables)
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment(**variables),
+                pass_fds=inherit,
             )
         if wait:
             until(f"the node is healthy\n{self.log()}", self.healthy)
