@@ -69,7 +69,8 @@ def run(context: ChildContext, parts: StateParts) -> int:
         await stop.wait()
         await state.stop()
 
-    return run_loop(context, main, log)
+    with cores.tracing(context.name):
+        return run_loop(context, main, log)
 
 
 class _State:
