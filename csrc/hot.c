@@ -255,6 +255,7 @@ static int permit(ck_hot *hot, ck_row *row) {
     ck_place *place = &row->place;
     const ck_queue_message message = {CK_TAG_PERMIT, place->nonce, place->request_id, place->chain,
                                       {0, 0, 0},     place->bytes, place->bytes_len,  NULL};
+    if (hot->error) return CK_DISK;
     place->state = 2;
     ck_trace_then(CK_AT_HEARD, (uint32_t)(row - hot->rows), place->at, hot->turn_ns);
     ck_trace_here(CK_AT_PERMIT, (uint32_t)(row - hot->rows), place->at);
@@ -346,35 +347,36 @@ static int ask_members(ck_hot *hot, const batch *pending) {
         send_frames(lane, &out);
         if (out.status != CK_OK) return out.status;
     }
+    for (uint32_t n = 0; n < pending->count; n++) ck_trace_here(CK_AT_ASKED, pending->row[n], pending->at[n]);
     return CK_OK;
 }
 
-/* Own promise first (rule 4), then the members. */
+/* Rule 4, in one step in which this process does nothing else: the own promises are written, the members are asked, and the own
+ * disk syncs while theirs do. Nothing is answered or counted before the sync is done; if it fails, never. */
 static int propose(ck_hot *hot, batch *pending) {
     if (pending->count == 0) return CK_OK;
-    CK_TRY(sync_promises(hot, pending));
     for (uint32_t n = 0; n < pending->count; n++) {
         ck_place *place = &hot->rows[pending->row[n]].place;
         memset(place, 0, sizeof *place);
-        place->state = 1;
-        place->accepted = 1;
         place->nonce = pending->nonce[n];
         place->request_id = pending->request_id[n];
         place->chain = pending->chain[n];
         place->started_ns = pending->started_ns[n];
         place->at = pending->at[n];
         place->bytes_len = pending->bytes_len[n];
-        ck_trace_then(CK_AT_TAKEN, pending->row[n], place->at, place->started_ns);
-        ck_trace_then(CK_AT_SYNCED, pending->row[n], place->at, hot->active_ns);
         memcpy(place->bytes, pending->bytes[n], pending->bytes_len[n]);
+        ck_trace_then(CK_AT_TAKEN, pending->row[n], place->at, place->started_ns);
     }
+    if (hot->quorum > 1) CK_TRY(ask_members(hot, pending));
+    CK_TRY(sync_promises(hot, pending));
     hot->syncs++;
     hot->sync_ns = ck_now_ns() - pending->started_ns[0];
-    if (hot->quorum > 1) {
-        CK_TRY(ask_members(hot, pending));
-        for (uint32_t n = 0; n < pending->count; n++) ck_trace_here(CK_AT_ASKED, pending->row[n], pending->at[n]);
-    } else {
-        for (uint32_t n = 0; n < pending->count; n++) CK_TRY(permit(hot, &hot->rows[pending->row[n]]));
+    for (uint32_t n = 0; n < pending->count; n++) {
+        ck_row *row = &hot->rows[pending->row[n]];
+        row->place.state = 1;
+        row->place.accepted = 1;
+        ck_trace_then(CK_AT_SYNCED, pending->row[n], row->place.at, hot->active_ns);
+        if (hot->quorum == 1) CK_TRY(permit(hot, row));
     }
     pending->count = 0;
     return CK_OK;

@@ -1,5 +1,5 @@
 /* The plain case of a promise, hop by hop, one call each: a member's request → rule → sector → sync → answer; the signer's
- * reservation → rule → own sector → sync → the members' requests; their accepts → permit.
+ * reservation → rule → own sector → the members' requests → sync; their accepts → permit.
  *
  * Twin: cometkms/cluster/node.py with cometkms/promises and cometkms/store, which own everything else. The plain case is: a
  * place above the row's mark, above every place the twin raised the floor to (signatures, members' marks), no jump, a row that

@@ -5,13 +5,14 @@
 #include "clock.h"
 #include "place.h"
 
-/* In the order of one signature's life. A member's are between CK_AT_ASKED and CK_AT_HEARD. */
+/* In the order of one signature's life. A member's, from CK_AT_OPENED to CK_AT_ANSWERED, pass while
+ * the leader's own disk syncs. */
 enum ck_at {
     CK_AT_READ = 1,      /* signer: the validator's bytes arrived */
     CK_AT_RESERVED = 2,  /* signer: decoded, judged, pushed to the state process */
     CK_AT_TAKEN = 3,     /* state: popped */
-    CK_AT_SYNCED = 4,    /* state: own promise is durable */
-    CK_AT_ASKED = 5,     /* state: sealed and sent to the members */
+    CK_AT_ASKED = 4,     /* state: written, sealed and sent to the members */
+    CK_AT_SYNCED = 5,    /* state: own promise is durable */
     CK_AT_OPENED = 6,    /* member: received */
     CK_AT_PROMISED = 7,  /* member: its promise is durable */
     CK_AT_ANSWERED = 8,  /* member: sealed and sent */
