@@ -11,9 +11,9 @@ Place = tuple[int, int, int, int]  # chain, height, round, step
 HOPS: Final = {
     (1, 2): "signer: open, decode, judge",
     (2, 3): "wake the state process",
-    (3, 4): "own disk",
-    (4, 5): "state: seal, send",
-    (5, 6): "to the member, wake it",
+    (3, 4): "state: write, seal, send",
+    (4, 5): "own disk, while:",
+    (4, 6): "to the member, wake it",
     (6, 7): "member: open, judge, its disk",
     (7, 8): "member: seal, send",
     (8, 9): "to the leader, wake it",
@@ -23,7 +23,7 @@ HOPS: Final = {
     (12, 13): "signer: send",
 }
 ALONE: Final = {
-    (4, 10): "state: count",
+    (5, 10): "state: count",
 }
 _MEMBERS: Final = (6, 7, 8)
 
