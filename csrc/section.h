@@ -56,7 +56,7 @@ typedef struct ck_signer {
     ck_ring *permits; /* popped here */
     uint32_t chains;
     ck_section sections[CK_ROWS_MAX];
-    uint32_t done_from, done_to; /* of `done`, modulo CK_DONE */
+    uint64_t done_from, done_to; /* of `done`, modulo CK_DONE */
     ck_done done[CK_DONE];
     uint32_t answered[CK_RING_SLOTS]; /* numbers of the links that got their answers */
     uint8_t rest[CK_RING_PAYLOAD];    /* a message that is the twin's */

@@ -1,6 +1,7 @@
 """The signer's hot path over the C core (csrc/section.h). What is plain is told there; see interface.SignPath."""
 
 import os
+import struct
 from typing import Any, Final
 
 from cometkms._native import ffi, lib
@@ -12,6 +13,11 @@ from cometkms.native.queue import RingQueue
 from cometkms.native.seam import check
 from cometkms.native.session import NativeSession
 
+_DONE: Final = int(lib.CK_DONE)
+_DONE_FORM: Final = struct.Struct("@H2xIqiiQQ32sN")  # ck_done
+_DONE_BYTES: Final = int(ffi.sizeof("ck_done"))
+if _DONE_FORM.size != _DONE_BYTES:
+    raise InvariantError(f"a ck_done of {_DONE_BYTES} bytes does not unpack as {_DONE_FORM.size}")
 _NOTHING: Final = int(lib.CK_NOTHING)
 _RESERVED: Final = int(lib.CK_RESERVED)
 
@@ -78,6 +84,7 @@ class NativeSignPath:
         self.c = c
         self._permits = permits
         self._keep = (reservations, slots)  # their memory
+        self._done = ffi.buffer(c.done)
         self._lanes: dict[int, NativeSignLane] = {}
         self._answered, self._taken = ffi.new("uint32_t *"), ffi.new("uint32_t *")
 
@@ -117,11 +124,11 @@ class NativeSignPath:
     def drain(self) -> list[Signature]:
         """See interface.SignPath."""
         found = []
-        while self.c.done_from != self.c.done_to:
-            done = self.c.done[self.c.done_from % lib.CK_DONE]
-            block_hash = bytes(ffi.buffer(done.block_hash, done.block_hash_len))
-            found.append(Signature(done.chain, done.link, _hrs(done.at), block_hash, done.at_ns, done.took_ns))
-            self.c.done_from += 1
+        for number in range(self.c.done_from, self.c.done_to):
+            at = number % _DONE * _DONE_BYTES
+            chain, link, height, round_, step, at_ns, took_ns, block_hash, size = _DONE_FORM.unpack_from(self._done, at)
+            found.append(Signature(chain, link, HRS(height, round_, step), block_hash[:size], at_ns, took_ns))
+        self.c.done_from = self.c.done_to
         return found
 
     def push(self, chain: int, watermark: Watermark, *, opened: bool) -> None:

@@ -39,7 +39,7 @@ from cometkms.signing.chain import ChainSigner
 from cometkms.signing.link import ValidatorLink
 
 _LINK_CHECK_TICKS: Final = 4  # deadlines of connections: once a second
-_LOG_LINES: Final = 8  # so many lines are written while a request waits for its permit …
+_LOG_LINES: Final = 4  # so many lines are written while a request waits for its permit …
 _LOG_DELAY_S: Final = 0.01  # … and at the latest after this
 _REPORT_DELAY_S: Final = 0.005  # a report must not compete with the answer it follows
 

@@ -214,9 +214,8 @@ class ChainSigner:
         if self.watermark.signature:
             self._unreported = Signed(self.row, self.watermark.hrs, self.watermark.sign_bytes, self.watermark.signature)
         self.report()
-        if self._reserving is not None:
-            asked = self._reserving.asked
-            self._ask(asked, self._reserving.request_id)
+        if self._reserving is not None and self._reserving.asked.alive:
+            self._ask(self._reserving.asked, self._reserving.request_id)
         self._leave()
 
     def report(self) -> None:

@@ -12,7 +12,7 @@ typedef struct ck_done {
 } ck_done;
 typedef struct ck_signer {
     uint64_t nonce; ck_ring *reservations; int reservations_wake; ck_ring *permits; uint32_t chains; ck_section sections[...];
-    uint32_t done_from; uint32_t done_to; ck_done done[...]; uint32_t answered[...]; uint8_t rest[...]; size_t rest_len; ...;
+    uint64_t done_from; uint64_t done_to; ck_done done[...]; uint32_t answered[...]; uint8_t rest[...]; size_t rest_len; ...;
 } ck_signer;
 #define CK_NOTHING ...
 #define CK_REQUEST ...
