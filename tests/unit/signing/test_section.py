@@ -26,6 +26,7 @@ from cometkms.ipc.messages import (
     decode,
     encode,
 )
+from cometkms.limits import HEIGHT_JUMP_MAX
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Timestamp, Vote, Watermark
 from cometkms.native.queue import RingQueue
 from cometkms.native.section import NativeSignPath
@@ -410,3 +411,35 @@ def test_traced_hops_are_written_in_their_order(tmp_path: Path, monkeypatch: pyt
     assert [int(mark[0]) for mark in marks] == sorted(int(mark[0]) for mark in marks)
     stage.ask(0, 6, 1, 0)  # off again: nothing is written, nothing breaks
     stage.close()
+
+
+def test_a_permit_of_an_earlier_request_or_signer_counts_for_nothing(stage: Stage) -> None:
+    """Even for the same bytes: it may be another life's."""
+    stage.ask(0, 5, 1, 0)
+    stage.take_sent()
+    earlier = stage.asked[0]
+    stage.reconnect(0)
+    stage.ask(0, 5, 1, 0)
+    stage.take_sent()
+    newer = stage.asked[1]
+    assert newer.sign_bytes == earlier.sign_bytes
+    stage.tell(PermitGranted(NONCE, earlier.request_id, 0, earlier.sign_bytes))
+    stage.tell(PermitGranted(NONCE + 1, newer.request_id, 0, newer.sign_bytes))
+    stage.connections[0].collect()
+    assert stage.connections[0].answers == []
+    assert stage.chain.slot.last_signed < HRS(5, 0, 0)
+    stage.tell(PermitGranted(NONCE, newer.request_id, 0, newer.sign_bytes))
+    stage.connections[0].collect()
+    assert len(stage.connections[0].answers) == 1
+
+
+def test_an_absurd_jump_is_not_plain_but_the_first_height_is_no_jump(stage: Stage) -> None:
+    stage.ask(0, 20_000_000, 1, 0)
+    stage.permit(0, 0)
+    assert stage.chain.watermark.hrs.height == 20_000_000
+    stage.ask(0, 20_000_000 + HEIGHT_JUMP_MAX, 1, 0)
+    stage.permit(0, 0)
+    stage.ask(0, 20_000_001 + 2 * HEIGHT_JUMP_MAX, 1, 0)
+    assert stage.chain.counters.refused == {"jump": 1} or stage.chain.counters.unanswered == {"jump": 1}
+    stage.take_sent()
+    assert len(stage.asked) == 2
