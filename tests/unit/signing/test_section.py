@@ -4,6 +4,7 @@ import base64
 import contextlib
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -413,7 +414,17 @@ def test_traced_hops_are_written_in_their_order(tmp_path: Path, monkeypatch: pyt
     stage.close()
 
 
-def test_a_permit_of_an_earlier_request_or_signer_counts_for_nothing(stage: Stage) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda earlier, newer: PermitGranted(NONCE, earlier.request_id, 0, newer.sign_bytes),
+        lambda earlier, newer: PermitGranted(NONCE + 1, newer.request_id, 0, newer.sign_bytes),
+    ],
+    ids=["request", "signer"],
+)
+def test_a_permit_of_an_earlier_request_or_signer_counts_for_nothing(
+    stage: Stage, wrong: Callable[[Reserve, Reserve], PermitGranted]
+) -> None:
     """Even for the same bytes: it may be another life's."""
     stage.ask(0, 5, 1, 0)
     stage.take_sent()
@@ -423,8 +434,7 @@ def test_a_permit_of_an_earlier_request_or_signer_counts_for_nothing(stage: Stag
     stage.take_sent()
     newer = stage.asked[1]
     assert newer.sign_bytes == earlier.sign_bytes
-    stage.tell(PermitGranted(NONCE, earlier.request_id, 0, earlier.sign_bytes))
-    stage.tell(PermitGranted(NONCE + 1, newer.request_id, 0, newer.sign_bytes))
+    stage.tell(wrong(earlier, newer))
     stage.connections[0].collect()
     assert stage.connections[0].answers == []
     assert stage.chain.slot.last_signed < HRS(5, 0, 0)
