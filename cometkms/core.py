@@ -1,12 +1,16 @@
 """Choose the implementation of `cometkms.interface.Core`: the C core, or its pure-Python twin."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cometkms.interface import Core
 
 PURE_VARIABLE = "COMETKMS_PURE"
+TRACE_VARIABLE = "COMETKMS_TRACE"
 
 
 def load() -> "Core":
@@ -34,3 +38,22 @@ def native_is_built() -> bool:
     from importlib.util import find_spec
 
     return find_spec("cometkms._native") is not None
+
+
+@contextmanager
+def tracing(name: str) -> Iterator[None]:
+    """With COMETKMS_TRACE=DIRECTORY the C core's hops of this process are written there at the end (benchmarks.budget reads them).
+
+    Raises: OSError when the directory cannot be written.
+    """
+    directory = os.environ.get(TRACE_VARIABLE, "")
+    if not directory or chosen_name() == "pure":
+        yield
+        return
+    from cometkms.native.trace import Trace
+
+    trace = Trace(Path(directory), name)
+    try:
+        yield
+    finally:
+        trace.save()

@@ -5,10 +5,11 @@ Every test of codec, sign bytes, frames, key slot and queue runs on both. `comet
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from cometkms.model import HRS, Dialect, Message, Request, Row, SealedKey, SignBytes
+from cometkms.model import HRS, Dialect, Message, Request, Row, SealedKey, SignBytes, Watermark
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -263,6 +264,105 @@ class HotPath(Protocol):
         ...
 
 
+class Turn(Enum):
+    """What a turn of a SignLane found, if not a request for its owner."""
+
+    NOTHING = 0  # no whole request yet
+    RESERVED = 1  # a request: the state process was asked for its permit
+
+
+class SignLane(Protocol):
+    """One open connection to a validator, its plain requests handled as they arrive."""
+
+    blocked: bool
+    """Set by the owner while it holds bytes that the socket did not take, and by the lane when it leaves such bytes."""
+
+    def turn(self) -> Request | Turn:
+        """Receive once and look for one request. A Request is pending in the session and the owner's to answer.
+
+        Raises: BlockingIOError when nothing had arrived, EOFError at the stream's end, OSError, ProtocolError.
+        """
+        ...
+
+    def take_unsent(self) -> bytes:
+        """What the socket did not take of the last answer: the owner sends it before anything else."""
+        ...
+
+    def close(self) -> None:
+        """The connection is closed: a reservation of its request is forgotten."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """One signature that was made, answered and reported on the hot path. at_ns, took_ns: CLOCK_MONOTONIC, since its request's last byte."""
+
+    chain: int
+    link: int
+    hrs: HRS
+    block_hash: bytes
+    at_ns: int
+    took_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Underway:
+    """A reservation that the hot path gives back to its twin."""
+
+    link: int
+    session: Session
+    request: Request
+    request_id: int
+    started_ns: int
+    since_ns: int
+
+
+class SignPath(Protocol):
+    """The plain case of a signature without a line of Python: see csrc/section.h. Its twin is cometkms.signing itself.
+
+    A chain's watermark lives in both: each side sees what the other moved (push, news).
+    """
+
+    def lane(self, chain: int, number: int, session: Session, fd: int) -> SignLane:
+        """`number`: the owner's name for the connection; the last one made under it counts."""
+        ...
+
+    def take(self) -> tuple[bytes | None, list[int], bool]:
+        """Take the state process's messages up to the first that is not plain: that one, whose links got their answers before it,
+        and whether there was any message at all. Raises: InvariantError for a corrupt queue.
+        """
+        ...
+
+    @property
+    def unseen(self) -> int:
+        """How many signatures drain() would give."""
+        ...
+
+    def drain(self) -> list[Signature]:
+        """The signatures made here since the last call. With 64 of them unseen nothing is plain."""
+        ...
+
+    def push(self, chain: int, watermark: Watermark, *, opened: bool) -> None:
+        """The twin moved the watermark, or opens or closes the section for plain requests."""
+        ...
+
+    def news(self, chain: int, signatures: int) -> tuple[int, Watermark] | None:
+        """The watermark, when more (or other) than that many signatures were made here; and how many."""
+        ...
+
+    def take_unreported(self, chain: int) -> bool:
+        """Whether the queue was too full for the last signature's report; the caller makes it."""
+        ...
+
+    def waits_since_ns(self, chain: int) -> int | None:
+        """When the reservation under way was made, CLOCK_MONOTONIC, if there is one."""
+        ...
+
+    def abandon(self, chain: int) -> Underway | None:
+        """Give back the reservation under way."""
+        ...
+
+
 class Core(Protocol):
     """The whole of it. `name` is "native" or "pure"."""
 
@@ -364,4 +464,9 @@ class Core(Protocol):
 
         `may`: whether this node may promise, and whether it may propose, now. `on_synced`, `on_permit`: after the fact, in ns.
         """
+        ...
+
+    # the signer's
+    def sign_path(self, *, nonce: int, reservations: Queue, permits: Queue, slots: list[KeySlot]) -> SignPath | None:
+        """None: this core has none. `reservations`: pushed here; `permits`: popped here; `slots`: of each chain."""
         ...

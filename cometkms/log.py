@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 from cometkms.errors import InvariantError
@@ -124,19 +125,25 @@ class Log:
 
     def _line(self, when: float, level: str, event: str, fields: dict[str, object]) -> bytes:
         merged = {**self._fields, **{key: _plain(value) for key, value in fields.items()}}
-        moment = datetime.fromtimestamp(when, UTC)
-        millis = f"{moment.microsecond // 1000:03d}"
+        second, millis = divmod(int(when * 1000), 1000)
         if self._json:
-            head = {"ts": f"{moment:%Y-%m-%dT%H:%M:%S}.{millis}Z", "level": level, "event": event}
+            head = {"ts": f"{_second(second, '%Y-%m-%dT%H:%M:%S')}.{millis:03d}Z", "level": level, "event": event}
             return json.dumps({**head, **merged}, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
-        stamp = f"{level[0].upper()}[{moment:%Y-%m-%d|%H:%M:%S}.{millis}]"
-        words = " ".join(f"{key}={_word(value)}" for key, value in merged.items())
+        stamp = f"{level[0].upper()}[{_second(second, '%Y-%m-%d|%H:%M:%S')}.{millis:03d}]"
+        words = " ".join([f"{key}={_word(value)}" for key, value in merged.items()])
         line = f"{stamp} {_escape(event):<{_EVENT_WIDTH}} {words}".rstrip()
         return line.encode("ascii", "backslashreplace") + b"\n"
 
 
+@lru_cache(maxsize=2)
+def _second(second: int, form: str) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime(form)
+
+
 def _plain(value: object) -> _Field:
     """Only plain values reach a log: an object that may hold a secret or a payload is a bug."""
+    if type(value) is int:
+        return value
     if isinstance(value, Enum):
         return value.name.lower()
     if isinstance(value, bytes):
@@ -156,5 +163,7 @@ def _escape(text: str) -> str:
 
 
 def _word(value: _Field) -> str:
+    if type(value) is int:
+        return str(value)
     text = _escape(str(value)) if value is not None else "-"
     return json.dumps(text, ensure_ascii=False) if not text or " " in text or '"' in text or "=" in text else text

@@ -3,17 +3,16 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "cursor.h"
 #include "sodium.h"
+#include "trace.h"
 
-/* cometkms/net/peers.py, cometkms/protocol/peer_messages.py, cometkms/ipc/messages.py */
-enum { DATA = 4, FRAME_HEAD = 5, TAG_PROMISE = 2, TAG_PROMISED = 3, TAG_RESERVE = 2, TAG_PERMIT = 19 };
-enum { MESSAGE_MAX = 64 + 32 + CK_SIGN_BYTES_MAX, QUEUE_HEAD = 36 };
+/* cometkms/net/peers.py, cometkms/protocol/peer_messages.py */
+enum { DATA = 4, FRAME_HEAD = 5, TAG_PROMISE = 2, TAG_PROMISED = 3, MESSAGE_MAX = 64 + 32 + CK_SIGN_BYTES_MAX };
 #define ROW_MAGIC "CMKMSR02"
-#define HOT_IDS (1ull << 50) /* request ids that the twin does not use */
 
 /* Promises written and not yet synced; each is answered after the one sync they share. */
 typedef struct batch {
@@ -26,30 +25,6 @@ typedef struct batch {
     uint16_t chain[CK_BATCH];
     uint64_t started_ns[CK_BATCH];
 } batch;
-
-static uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static int above(ck_hrs a, ck_hrs b) {
-    if (a.height != b.height) return a.height > b.height;
-    if (a.round != b.round) return a.round > b.round;
-    return a.step > b.step;
-}
-
-/* --- little-endian integers, as Python's struct writes them --- */
-
-static void put_le(uint8_t **out, uint64_t value, unsigned size) {
-    for (unsigned i = 0; i < size; i++) *(*out)++ = (uint8_t)(value >> (8 * i));
-}
-
-static uint64_t get_le(const uint8_t *at, unsigned size) {
-    uint64_t value = 0;
-    for (unsigned i = 0; i < size; i++) value |= (uint64_t)at[i] << (8 * i);
-    return value;
-}
 
 /* --- msgpack --- */
 
@@ -120,8 +95,7 @@ static int parse(ck_bytes bytes, ck_sign_bytes *parsed) {
 
 /* Whether the row's promise there is the plain case. */
 static int plain(const ck_row *row, ck_hrs at) {
-    if (!row->open || !above(at, row->mark) || !above(at, row->floor)) return 0;
-    return row->mark.height <= 0 || at.height - row->mark.height <= CK_HEIGHT_JUMP_MAX;
+    return row->open && ck_above(at, row->mark) && ck_above(at, row->floor) && ck_near(at, row->mark);
 }
 
 /* store/promise_store.py's sector: prefix, body, zeros, BLAKE2b-128 of what is before. */
@@ -130,17 +104,17 @@ static void seal_sector(const ck_row *row, ck_hrs at, ck_bytes bytes, uint8_t se
     const size_t body = 32 + 8 + 4 + 1 + 1 + 2 + 1 + 1 + 8 + row->chain_id_len + bytes.len;
     memset(sector, 0, CK_SECTOR);
     memcpy(out, ROW_MAGIC, 8), out += 8;
-    put_le(&out, row->sequence + 1, 8);
-    put_le(&out, body, 2);
+    ck_put_le(&out, row->sequence + 1, 8);
+    ck_put_le(&out, body, 2);
     memcpy(out, row->public_key, 32), out += 32;
-    put_le(&out, (uint64_t)at.height, 8);
-    put_le(&out, (uint32_t)at.round, 4);
-    put_le(&out, (uint8_t)at.step, 1);
-    put_le(&out, 0, 1); /* neither burnt nor closed */
-    put_le(&out, bytes.len, 2);
-    put_le(&out, 0, 1); /* no signature */
-    put_le(&out, row->chain_id_len, 1);
-    put_le(&out, row->count + 1, 8);
+    ck_put_le(&out, (uint64_t)at.height, 8);
+    ck_put_le(&out, (uint32_t)at.round, 4);
+    ck_put_le(&out, (uint8_t)at.step, 1);
+    ck_put_le(&out, 0, 1); /* neither burnt nor closed */
+    ck_put_le(&out, bytes.len, 2);
+    ck_put_le(&out, 0, 1); /* no signature */
+    ck_put_le(&out, row->chain_id_len, 1);
+    ck_put_le(&out, row->count + 1, 8);
     memcpy(out, row->chain_id, row->chain_id_len), out += row->chain_id_len;
     memcpy(out, bytes.at, bytes.len);
     ck_sodium.blake2b(sector + CK_SECTOR - 16, 16, sector, CK_SECTOR - 16, NULL, 0);
@@ -180,7 +154,7 @@ static int sync_promises(ck_hot *hot, const batch *pending) {
         row->sequence++;
         row->newest = 1 - row->newest;
     }
-    hot->active_ns = now_ns();
+    hot->active_ns = ck_now_ns();
     return CK_OK;
 }
 
@@ -200,7 +174,7 @@ typedef struct outgoing {
 static void add_frame(ck_lane *lane, outgoing *out, const uint8_t *message, size_t len) {
     uint8_t frame[FRAME_HEAD + MESSAGE_MAX], *at = frame;
     size_t sealed = 0;
-    put_le(&at, 1 + len, 4);
+    ck_put_le(&at, 1 + len, 4);
     *at++ = DATA;
     memcpy(at, message, len);
     const int rc = ck_frames_seal(lane->frames, frame, FRAME_HEAD + len, lane->out + out->used, sizeof lane->out - out->used, &sealed);
@@ -232,6 +206,8 @@ static int answer_promises(ck_hot *hot, ck_lane *lane, batch *pending) {
     CK_TRY(sync_promises(hot, pending));
     const uint64_t known = seq(hot);
     for (uint32_t n = 0; n < pending->count; n++) {
+        ck_trace_then(CK_AT_OPENED, pending->row[n], pending->at[n], pending->started_ns[n]);
+        ck_trace_then(CK_AT_PROMISED, pending->row[n], pending->at[n], hot->active_ns);
         uint8_t message[64], *at = message;
         *at++ = 0x96; /* [tag, nonce, request id, reason, mark, seq] */
         *at++ = TAG_PROMISED;
@@ -242,9 +218,10 @@ static int answer_promises(ck_hot *hot, ck_lane *lane, batch *pending) {
         put_uint(&at, known);
         add_frame(lane, &out, message, (size_t)(at - message));
     }
+    send_frames(lane, &out);
+    for (uint32_t n = 0; n < pending->count; n++) ck_trace_here(CK_AT_ANSWERED, pending->row[n], pending->at[n]);
     hot->answered += pending->count;
     pending->count = 0;
-    send_frames(lane, &out);
     return out.status;
 }
 
@@ -263,6 +240,7 @@ static int on_promise(ck_hot *hot, ck_lane *lane, ck_reader in, batch *pending) 
         if (in_batch(pending, i)) CK_TRY(answer_promises(hot, lane, pending));
         if (lane->blocked || !plain(row, at)) return CK_MORE;
         CK_TRY(write_promise(hot, pending, i, at, bytes));
+        pending->started_ns[pending->count - 1] = hot->turn_ns;
         pending->nonce[pending->count - 1] = nonce;
         pending->request_id[pending->count - 1] = request_id;
         return pending->count == CK_BATCH ? answer_promises(hot, lane, pending) : CK_OK;
@@ -273,22 +251,19 @@ static int on_promise(ck_hot *hot, ck_lane *lane, ck_reader in, batch *pending) 
 /* --- a member's answer --- */
 
 static int permit(ck_hot *hot, ck_row *row) {
-    uint8_t message[QUEUE_HEAD + CK_SIGN_BYTES_MAX], *at = message;
+    uint8_t packed[CK_QUEUE_MESSAGE_MAX];
     ck_place *place = &row->place;
-    memset(message, 0, QUEUE_HEAD);
-    put_le(&at, TAG_PERMIT, 1);
-    put_le(&at, place->nonce, 8);
-    put_le(&at, place->request_id, 8);
-    put_le(&at, place->chain, 2);
-    at = message + 33;
-    put_le(&at, place->bytes_len, 2);
-    memcpy(message + QUEUE_HEAD, place->bytes, place->bytes_len);
+    const ck_queue_message message = {CK_TAG_PERMIT, place->nonce, place->request_id, place->chain,
+                                      {0, 0, 0},     place->bytes, place->bytes_len,  NULL};
+    if (hot->error) return CK_DISK;
     place->state = 2;
-    if (ck_ring_push(hot->permits, message, QUEUE_HEAD + place->bytes_len) != CK_OK) return CK_REFUSED;
+    ck_trace_then(CK_AT_HEARD, (uint32_t)(row - hot->rows), place->at, hot->turn_ns);
+    ck_trace_here(CK_AT_PERMIT, (uint32_t)(row - hot->rows), place->at);
+    if (ck_ring_push(hot->permits, packed, ck_pack_message(&message, packed)) != CK_OK) return CK_REFUSED;
     const uint64_t one = 1;
     if (write(hot->permits_wake, &one, sizeof one) < 0 && errno != EAGAIN) return CK_REFUSED;
     hot->permitted++;
-    hot->permit_ns = now_ns() - place->started_ns;
+    hot->permit_ns = ck_now_ns() - place->started_ns;
     return CK_OK;
 }
 
@@ -299,7 +274,7 @@ static int on_promised(ck_hot *hot, ck_lane *lane, ck_reader in) {
         memcmp(in.at, "\0\x95\0\0\0\xc4\0\xc4\0", 9) != 0)
         return CK_MORE;
     in.at += 9, in.left -= 9;
-    if (!take_uint(&in, &member_seq) || in.left != 0 || nonce != hot->nonce || request_id < HOT_IDS) return CK_MORE;
+    if (!take_uint(&in, &member_seq) || in.left != 0 || nonce != hot->nonce || request_id < CK_HOT_IDS) return CK_MORE;
     ck_row *row = &hot->rows[request_id % CK_ROWS_MAX];
     if (member_seq > hot->seq_of[lane->member]) hot->seq_of[lane->member] = member_seq;
     if (row->place.state == 0 || row->place.asked[lane->member] != request_id) return CK_OK; /* of a place that is over */
@@ -314,7 +289,7 @@ static int on_promised(ck_hot *hot, ck_lane *lane, ck_reader in) {
 /* The first frame of `in`, if it is whole and plain; *used: its size. CK_MORE: it is the twin's. */
 static int on_frame(ck_hot *hot, ck_lane *lane, ck_bytes in, int may, batch *pending, size_t *used) {
     if (in.len < FRAME_HEAD + 2 || in.at[4] != DATA) return CK_MORE;
-    const uint64_t size = get_le(in.at, 4);
+    const uint64_t size = ck_get_le(in.at, 4);
     if (size < 3 || size > 1 + MESSAGE_MAX || in.len - 4 < size) return CK_MORE;
     *used = 4 + size;
     ck_reader body = {in.at + FRAME_HEAD, size - 1};
@@ -334,6 +309,7 @@ int ck_lane_turn(ck_hot *hot, ck_lane *lane, int serve, int may, size_t *rest_at
         *error = errno;
         return errno == EAGAIN || errno == EINTR ? CK_MORE : CK_SOCKET;
     }
+    hot->turn_ns = ck_trace_ns();
     CK_TRY(ck_frames_open(lane->frames, hot->inbox, (size_t)got, hot->plain, sizeof hot->plain, &len));
     while (serve && !lane->blocked && at < len) {
         size_t used = 0;
@@ -358,7 +334,7 @@ static int ask_members(ck_hot *hot, const batch *pending) {
         for (uint32_t n = 0; n < pending->count; n++) {
             ck_row *row = &hot->rows[pending->row[n]];
             uint8_t message[MESSAGE_MAX], *at = message;
-            const uint64_t request_id = HOT_IDS + ++hot->requests * CK_ROWS_MAX + pending->row[n];
+            const uint64_t request_id = CK_HOT_IDS + ++hot->requests * CK_ROWS_MAX + pending->row[n];
             *at++ = 0x95; /* [tag, nonce, request id, public key, sign bytes] */
             *at++ = TAG_PROMISE;
             put_uint(&at, hot->nonce);
@@ -371,18 +347,17 @@ static int ask_members(ck_hot *hot, const batch *pending) {
         send_frames(lane, &out);
         if (out.status != CK_OK) return out.status;
     }
+    for (uint32_t n = 0; n < pending->count; n++) ck_trace_here(CK_AT_ASKED, pending->row[n], pending->at[n]);
     return CK_OK;
 }
 
-/* Own promise first (rule 4), then the members. */
+/* Rule 4, in one step in which this process does nothing else: the own promises are written, the members are asked, and the own
+ * disk syncs while theirs do. Nothing is answered or counted before the sync is done; if it fails, never. */
 static int propose(ck_hot *hot, batch *pending) {
     if (pending->count == 0) return CK_OK;
-    CK_TRY(sync_promises(hot, pending));
     for (uint32_t n = 0; n < pending->count; n++) {
         ck_place *place = &hot->rows[pending->row[n]].place;
         memset(place, 0, sizeof *place);
-        place->state = 1;
-        place->accepted = 1;
         place->nonce = pending->nonce[n];
         place->request_id = pending->request_id[n];
         place->chain = pending->chain[n];
@@ -390,13 +365,18 @@ static int propose(ck_hot *hot, batch *pending) {
         place->at = pending->at[n];
         place->bytes_len = pending->bytes_len[n];
         memcpy(place->bytes, pending->bytes[n], pending->bytes_len[n]);
+        ck_trace_then(CK_AT_TAKEN, pending->row[n], place->at, place->started_ns);
     }
+    if (hot->quorum > 1) CK_TRY(ask_members(hot, pending));
+    CK_TRY(sync_promises(hot, pending));
     hot->syncs++;
-    hot->sync_ns = now_ns() - pending->started_ns[0];
-    if (hot->quorum > 1) {
-        CK_TRY(ask_members(hot, pending));
-    } else {
-        for (uint32_t n = 0; n < pending->count; n++) CK_TRY(permit(hot, &hot->rows[pending->row[n]]));
+    hot->sync_ns = ck_now_ns() - pending->started_ns[0];
+    for (uint32_t n = 0; n < pending->count; n++) {
+        ck_row *row = &hot->rows[pending->row[n]];
+        row->place.state = 1;
+        row->place.accepted = 1;
+        ck_trace_then(CK_AT_SYNCED, pending->row[n], row->place.at, hot->active_ns);
+        if (hot->quorum == 1) CK_TRY(permit(hot, row));
     }
     pending->count = 0;
     return CK_OK;
@@ -411,22 +391,21 @@ static int any_blocked(const ck_hot *hot) {
 /* CK_MORE: not plain. */
 static int on_reserve(ck_hot *hot, const uint8_t *message, size_t len, batch *pending) {
     ck_sign_bytes parsed;
-    if (len < QUEUE_HEAD || message[0] != TAG_RESERVE) return CK_MORE;
-    const ck_hrs asked = {(int64_t)get_le(message + 19, 8), (int32_t)get_le(message + 27, 4), message[31]};
-    const uint64_t chain = get_le(message + 17, 2);
-    const ck_bytes bytes = {message + QUEUE_HEAD, len - QUEUE_HEAD};
-    if (chain >= hot->chains || get_le(message + 33, 2) != bytes.len || message[35] != 0 || any_blocked(hot)) return CK_MORE;
-    const uint32_t number = hot->row_of[chain];
+    ck_queue_message asked;
+    if (!ck_unpack_message(message, len, &asked) || asked.tag != CK_TAG_RESERVE) return CK_MORE;
+    if (asked.chain >= hot->chains || any_blocked(hot)) return CK_MORE;
+    const ck_bytes bytes = {asked.bytes, asked.bytes_len};
+    const uint32_t number = hot->row_of[asked.chain];
     if (!parse(bytes, &parsed) || !is_of(&hot->rows[number], &parsed)) return CK_MORE;
     const ck_hrs at = {parsed.height, parsed.round, parsed.step};
-    if (at.height != asked.height || at.round != asked.round || at.step != asked.step) return CK_MORE;
+    if (memcmp(&at, &asked.at, sizeof at) != 0) return CK_MORE;
     if (in_batch(pending, number) || !plain(&hot->rows[number], at)) return CK_MORE;
-    const uint64_t started_ns = now_ns();
+    const uint64_t started_ns = ck_now_ns();
     CK_TRY(write_promise(hot, pending, number, at, bytes));
     const uint32_t n = pending->count - 1;
-    pending->nonce[n] = get_le(message + 1, 8);
-    pending->request_id[n] = get_le(message + 9, 8);
-    pending->chain[n] = (uint16_t)chain;
+    pending->nonce[n] = asked.nonce;
+    pending->request_id[n] = asked.request_id;
+    pending->chain[n] = asked.chain;
     pending->started_ns[n] = started_ns;
     return CK_OK;
 }

@@ -1,5 +1,5 @@
 /* The plain case of a promise, hop by hop, one call each: a member's request → rule → sector → sync → answer; the signer's
- * reservation → rule → own sector → sync → the members' requests; their accepts → permit.
+ * reservation → rule → own sector → the members' requests → sync; their accepts → permit.
  *
  * Twin: cometkms/cluster/node.py with cometkms/promises and cometkms/store, which own everything else. The plain case is: a
  * place above the row's mark, above every place the twin raised the floor to (signatures, members' marks), no jump, a row that
@@ -9,16 +9,11 @@
 #define CK_HOT_H
 
 #include "frames.h"
+#include "place.h"
 #include "privval.h"
 #include "ring.h"
 
 #define CK_BATCH 8 /* promises that share one sync */
-
-typedef struct ck_hrs {
-    int64_t height;
-    int32_t round;
-    int32_t step;
-} ck_hrs;
 
 /* A reservation of this node's signer that the members were asked for. */
 typedef struct ck_place {
@@ -81,6 +76,7 @@ typedef struct ck_hot {
     uint64_t permitted, permit_ns; /* likewise, from reservation to permit */
     uint64_t answered;             /* promises to members */
     uint64_t active_ns;            /* CLOCK_MONOTONIC of the last sync */
+    uint64_t turn_ns;              /* likewise of the last receipt from a member, when tracing */
     uint8_t inbox[CK_INBOX];
     uint8_t plain[(CK_INBOX / CK_FRAME_SEALED + 1) * CK_FRAME_DATA];
     uint8_t rest[CK_BATCH * CK_QUEUE_SLOT];

@@ -6,7 +6,8 @@
 #include "ring.h"
 
 #include <string.h>
-#include <time.h>
+
+#include "clock.h"
 
 static void relax(void) {
 #if defined(__x86_64__) || defined(__i386__)
@@ -16,20 +17,14 @@ static void relax(void) {
 #endif
 }
 
-static uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 int ck_ring_await(ck_ring *ring, uint64_t ns) {
-    const uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed), started = now_ns();
+    const uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed), started = ck_now_ns();
     do {
         for (unsigned i = 0; i < 64; i++) {
             if (atomic_load_explicit(&ring->tail, memory_order_acquire) != head) return 1;
             relax();
         }
-    } while (now_ns() - started < ns);
+    } while (ck_now_ns() - started < ns);
     return 0;
 }
 

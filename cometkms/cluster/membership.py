@@ -224,6 +224,11 @@ class Membership:
             before = after
         self._open_rows()
 
+    @property
+    def reading(self) -> bool:
+        """Whether the others' answers are waited for."""
+        return self._reading is not None
+
     def tick(self) -> None:
         """Ask again what was not answered; end a start read whose time is up. Raises: StoreFailure."""
         now = self._clock()

@@ -35,6 +35,8 @@ from cometkms.limits import (
     SIGN_STATE_LATEST_S,
     SIGN_STATE_QUIET_S,
     SIGNER_LEASE_RENEW_S,
+    TICK_MIN_S,
+    TICK_S,
 )
 from cometkms.model import HRS, Reason, Refusal, Row, Watermark
 from cometkms.promises.acceptor import Acceptor
@@ -83,6 +85,7 @@ class ReplicatedLog(Protocol):
     def on_disconnected(self, peer: str, *, closed: bool) -> None: ...
     def on_message(self, peer: str, payload: bytes) -> None: ...
     def tick(self) -> None: ...
+    def idle_for_s(self) -> float: ...
     def submit(self, key: bytes, mark: Watermark) -> bool: ...
     def transfer(self, to: str | None) -> bool: ...
     def learn(self, term: int, log_term: int, index: int) -> None: ...
@@ -707,8 +710,15 @@ class ClusterNode:
 
     # --- time ---
 
+    def idle_for_s(self) -> float:
+        """How long nothing needs a tick, if nothing happens: a follower is woken by its leader's heartbeats and little else."""
+        busy = self._unreplicated or self._pending or self.membership.reading
+        if busy or self._raft is None or (self._leased and self._clock() - self._asked_at < SIGN_STATE_LATEST_S):
+            return TICK_S
+        return max(self._raft.idle_for_s(), TICK_MIN_S)
+
     def tick(self) -> None:
-        """About every 10 ms (one node alone: rarely)."""
+        """When idle_for_s() is over (one node alone: rarely). Raises: StoreFailure, BehindError."""
         self.membership.tick()
         if self._raft is not None:
             held = not self.membership.raft_may_vote

@@ -4,6 +4,7 @@ from functools import cache
 
 from cometkms.native import codec, crypto
 from cometkms.native.hot import hot_path
+from cometkms.native.section import sign_path
 from cometkms.native.session import session
 
 
@@ -27,6 +28,7 @@ class NativeCore:
     verify = staticmethod(crypto.verify)
     session = staticmethod(session)
     hot_path = staticmethod(hot_path)
+    sign_path = staticmethod(sign_path)
 
 
 @cache

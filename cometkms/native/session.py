@@ -14,7 +14,7 @@ from cometkms.native.seam import borrowed, bytes_of, check, cut_text, to_request
 class NativeSession:
     """See interface.Session."""
 
-    __slots__ = ("_chain_id", "_dialect", "_memory", "_request", "_s", "_signature", "_size", "inbox")
+    __slots__ = ("_chain_id", "_dialect", "_memory", "_signature", "_size", "c", "inbox")
 
     def __init__(self, dialect: Dialect, chain_id: str, frames: NativeFrames | None, pending: bytes) -> None:
         """Takes over `frames`. The struct lives in anonymous memory: pages never touched cost nothing."""
@@ -22,14 +22,13 @@ class NativeSession:
         self._dialect = dialect
         self._chain_id = chain_id
         self._memory = mmap.mmap(-1, ffi.sizeof("ck_session"))
-        self._s = ffi.cast("ck_session *", ffi.from_buffer(self._memory))
-        self._request = ffi.new("ck_request *")
+        self.c = ffi.cast("ck_session *", ffi.from_buffer(self._memory))
         self._size = ffi.new("size_t *")
         self._signature = ffi.new("uint8_t[64]")
-        self.inbox = memoryview(ffi.buffer(self._s.inbox))
+        self.inbox = memoryview(ffi.buffer(self.c.inbox))
         c_frames = frames.c if frames is not None else ffi.NULL
         status = lib.ck_session_open(
-            self._s, dialect, borrowed(to_wire(chain_id), keep), c_frames, borrowed(pending, keep)
+            self.c, dialect, borrowed(to_wire(chain_id), keep), c_frames, borrowed(pending, keep)
         )
         if frames is not None:
             frames.close()
@@ -37,47 +36,51 @@ class NativeSession:
 
     def received(self, size: int) -> None:
         """See interface.Session."""
-        status = lib.ck_session_received(self._s, size)
+        status = lib.ck_session_received(self.c, size)
         if status != lib.CK_OK:
             check(status, "frame")
 
     def next_request(self) -> Request | None:
         """See interface.Session."""
-        status = lib.ck_session_next(self._s, self._request)
+        status = lib.ck_session_next(self.c, ffi.addressof(self.c, "request"))
         if status == lib.CK_MORE:
             return None
         if status != lib.CK_OK:
             check(status, "message")
-        message = self._s.message
+        return self.pending_request()
+
+    def pending_request(self) -> Request:
+        """The request that waits for its answer, as next_request() gave it."""
+        message = self.c.message
         chain_id = self._chain_id if self._dialect is Dialect.AMINO else _text(bytes_of(message.chain_id))
-        return to_request(self._request, chain_id, bytes_of(message.ballot.block_id.hash))
+        return to_request(self.c.request, chain_id, bytes_of(message.ballot.block_id.hash))
 
     @property
     def partial(self) -> bool:
         """See interface.Session."""
-        return bool(lib.ck_session_partial(self._s))
+        return bool(lib.ck_session_partial(self.c))
 
     def answer_pong(self) -> bytes:
         """See interface.Session."""
-        return self._sent(lib.ck_session_pong(self._s, self._size))
+        return self._sent(lib.ck_session_pong(self.c, self._size))
 
     def answer_pub_key(self, public_key: bytes) -> bytes:
         """See interface.Session."""
-        return self._sent(lib.ck_session_pub_key(self._s, public_key, self._size))
+        return self._sent(lib.ck_session_pub_key(self.c, public_key, self._size))
 
     def answer_error(self, code: int, description: str) -> bytes:
         """See interface.Session."""
         keep: list[Any] = []
-        return self._sent(lib.ck_session_error(self._s, code, borrowed(cut_text(description), keep), self._size))
+        return self._sent(lib.ck_session_error(self.c, code, borrowed(cut_text(description), keep), self._size))
 
     def answer_empty(self) -> bytes:
         """See interface.Session."""
-        return self._sent(lib.ck_session_empty(self._s, self._size))
+        return self._sent(lib.ck_session_empty(self.c, self._size))
 
     def answer_sign(self, slot: KeySlot, sign_bytes: bytes) -> tuple[bytes, bytes]:
         """See interface.Session."""
         c_slot = _c_slot(slot)
-        status = lib.ck_session_sign(self._s, c_slot, sign_bytes, len(sign_bytes), self._signature, self._size)
+        status = lib.ck_session_sign(self.c, c_slot, sign_bytes, len(sign_bytes), self._signature, self._size)
         if status == lib.CK_REFUSED:
             raise InvariantError(slot_refusal(slot.last_signed, sign_bytes))
         frame = self._sent(status)
@@ -87,19 +90,19 @@ class NativeSession:
         """See interface.Session."""
         if len(signature) != 64:
             raise InvariantError(f"a signature has 64 bytes, not {len(signature)}")
-        status = lib.ck_session_repeat(self._s, _c_slot(slot), sign_bytes, len(sign_bytes), signature, self._size)
+        status = lib.ck_session_repeat(self.c, _c_slot(slot), sign_bytes, len(sign_bytes), signature, self._size)
         if status == lib.CK_REFUSED:
             raise InvariantError(slot_refusal(slot.last_signed, sign_bytes))
         return self._sent(status)
 
     def close(self) -> None:
         """See interface.Session."""
-        lib.ck_session_wipe(self._s)
+        lib.ck_session_wipe(self.c)
 
     def _sent(self, status: int) -> bytes:
         if status != lib.CK_OK:
             check(status, "answer")
-        return bytes(ffi.buffer(self._s.outbox, self._size[0]))
+        return bytes(ffi.buffer(self.c.outbox, self._size[0]))
 
 
 def _text(raw: bytes) -> str:

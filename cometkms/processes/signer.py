@@ -14,7 +14,7 @@ from typing import Final
 from cometkms import core as cores
 from cometkms.config.schema import Chain, Settings
 from cometkms.errors import InvariantError
-from cometkms.interface import Core, KeySlot, Queue
+from cometkms.interface import Core, KeySlot, Queue, SignPath
 from cometkms.ipc.board import Section
 from cometkms.ipc.messages import (
     Lease,
@@ -40,9 +40,9 @@ from cometkms.signing.chain import ChainSigner
 from cometkms.signing.link import ValidatorLink
 
 _LINK_CHECK_TICKS: Final = 4  # deadlines of connections: once a second
-_LOG_LINES: Final = 8  # so many lines are written while a request waits for its permit …
+_LOG_LINES: Final = 4  # so many lines are written while a request waits for its permit …
 _LOG_DELAY_S: Final = 0.01  # … and at the latest after this
-_REPORT_DELAY_S: Final = 0.002  # a report must not compete with the answer it follows
+_REPORT_DELAY_S: Final = 0.005  # a report must not compete with the answer it follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,8 @@ def run(context: ChildContext, parts: SignerParts) -> int:
         await stop.wait()
         await signer.stop()
 
-    return run_loop(context, main, log)
+    with cores.tracing(context.name):
+        return run_loop(context, main, log)
 
 
 class _Signer:
@@ -85,7 +86,7 @@ class _Signer:
         self._log = log
         self._published: object = None
         self._published_at = -STATUS_LATEST_S
-        self._waking: asyncio.TimerHandle | None = None
+        self._following: asyncio.TimerHandle | None = None
         # Other chains' requests would wait; on one core the state process would, and on few cores the members beside it.
         alone = len({peer.id for peer in parts.settings.peers}) <= 1
         self._may_spin = alone and len(chains) == 1 and len(os.sched_getaffinity(0)) > 1
@@ -111,6 +112,7 @@ class _Signer:
         self._links = [
             ValidatorLink(
                 name=str(address),
+                number=number,
                 target=address.target,
                 chain=signer,
                 core=core,
@@ -119,9 +121,18 @@ class _Signer:
                 spin_ns=REQUEST_SPIN_NS if self._may_spin else 0,
                 log=self._log,
             )
-            for chain, signer in zip(chains, self._chains, strict=True)
-            for address in chain.validator_addrs
+            for number, (signer, address) in enumerate(
+                (signer, address)
+                for chain, signer in zip(chains, self._chains, strict=True)
+                for address in chain.validator_addrs
+            )
         ]
+        self._path = core.sign_path(
+            nonce=self._nonce, reservations=parts.requests, permits=parts.permits, slots=list(slots)
+        )
+        if self._path is not None:
+            for signer in self._chains:
+                signer.attach(self._path)
 
     def start(self) -> None:
         """Say hello to the state process; the connections follow when the lease comes."""
@@ -135,31 +146,58 @@ class _Signer:
         """Close every connection. A request under way gets no answer: its validator asks the next signer."""
         self._release()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._count_signatures()
         for chain in self._chains:
             chain.slot.close()
         self._publish()
 
     def _send(self, message: QueueMessage) -> bool:
-        if isinstance(message, Signed):  # the state process finds it with the next request, or is woken a little later
-            if self._waking is None:
-                self._waking = self._loop.call_later(_REPORT_DELAY_S, self._wake_state)
+        if isinstance(message, Signed):
+            self._follow_up()
             return self._parts.requests.push(encode(message), wake=False)
         return self._parts.requests.push(encode(message))
 
-    def _wake_state(self) -> None:
-        self._waking = None
+    def _follow_up(self) -> None:
+        """What follows an answer must not compete with it: the state process finds the report with the next request, or is woken
+        a little later; then what was signed is counted and logged, too."""
+        if self._following is None:
+            self._following = self._loop.call_later(_REPORT_DELAY_S, self._on_follow_up)
+
+    def _on_follow_up(self) -> None:
+        self._following = None
         self._parts.requests.wake()
+        self._count_signatures()
+
+    def _count_signatures(self) -> None:
+        for made in self._path.drain() if self._path is not None else ():
+            self._chains[made.chain].on_signature(made)
 
     def _settle(self) -> None:
         """A request waits for its permit: time to write what was logged, a few lines at once, and to spin."""
+        if self._path is not None and self._path.unseen >= _LOG_LINES:
+            self._count_signatures()
         if self._log.waiting >= _LOG_LINES:
             self._log.flush()
         if self._may_spin and self._parts.permits.spin(PERMIT_SPIN_NS):
             self._on_messages()
 
     def _on_messages(self) -> None:
+        """Everything that the state process said, in its order."""
+        if self._path is not None:
+            self._on_messages_hot(self._path)
+            return
         while (untrusted := self._parts.permits.pop()) is not None:
             self._on_message(decode(untrusted))
+
+    def _on_messages_hot(self, path: SignPath) -> None:
+        more = True
+        while more:
+            untrusted, answered, more = path.take()
+            for number in answered:
+                self._follow_up()
+                self._links[number].on_answered()
+            if untrusted is not None:
+                self._on_message(decode(untrusted))
 
     def _on_message(self, message: QueueMessage) -> None:
         match message:
@@ -225,6 +263,7 @@ class _Signer:
             now - link.heard_at >= STATUS_QUIET_S for link in self._links
         ):
             self._published_at = now
+            self._count_signatures()
             self._publish()
 
     def _publish(self) -> None:

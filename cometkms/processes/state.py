@@ -69,7 +69,8 @@ def run(context: ChildContext, parts: StateParts) -> int:
         await stop.wait()
         await state.stop()
 
-    return run_loop(context, main, log)
+    with cores.tracing(context.name):
+        return run_loop(context, main, log)
 
 
 class _State:
@@ -83,6 +84,7 @@ class _State:
         self._loop = asyncio.get_running_loop()
         self._published: dict[str, object] | None = None
         self._kicked = False
+        self._timer: asyncio.TimerHandle | None = None
         self._said = ""
         self._published_at = -STATUS_LATEST_S
         members = parts.files.members
@@ -189,7 +191,7 @@ class _State:
             self._listen_alone()
         else:
             self._network.start()
-            self._loop.call_later(TICK_S, self._tick)
+            self._timer = self._loop.call_later(TICK_S, self._tick)
         self._control.start()
         self.node.start()
         self._publish()
@@ -218,8 +220,8 @@ class _State:
         self._guarded(self.node.hand_over)
 
     def _tick(self) -> None:
-        self._loop.call_later(TICK_S, self._tick)
         self._guarded(self.node.tick)
+        self._timer = self._loop.call_later(self.node.idle_for_s(), self._tick)
 
     def _kick(self) -> None:
         """Raft has something to do before the next tick."""
@@ -230,6 +232,10 @@ class _State:
     def _on_kick(self) -> None:
         self._kicked = False
         self._guarded(self.node.tick)
+        idle_s = self.node.idle_for_s()
+        if self._timer is not None and self._loop.time() + idle_s < self._timer.when():
+            self._timer.cancel()
+            self._timer = self._loop.call_later(idle_s, self._tick)
 
     def _guarded(self, step: Callable[[], Any]) -> None:
         """A broken Raft invariant discards the local Raft state: the next process learns from the others (rule 12)."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from cometkms.model import HRS, Reason, Refusal, Row, SignBytes, Watermark
-from cometkms.rules.promise import decide_promise, decide_veto
+from cometkms.rules.promise import Accept, decide_promise, decide_veto
 
 
 class Store(Protocol):
@@ -48,19 +48,23 @@ class Acceptor:
             return Refusal(Reason.UNKNOWN_ROW, f"no chain {parsed.chain_id!r} with this key is configured here")
         return row, parsed.hrs
 
-    def promise(self, row: int, hrs: HRS, sign_bytes: bytes) -> Refusal | None:
-        """Promise exactly these bytes, durably (None); or say why not. Row and place are locate()'s.
-
-        Bytes held already rest on their own sync: the store syncs before a mark is the newest, and syncs again what it finds at
-        open. Raises: StoreFailure (end the process).
-        """
+    def judge(self, row: int, hrs: HRS, sign_bytes: bytes) -> Refusal | Accept:
+        """What promise() would do now. Row and place are locate()'s."""
         if not self._store.opened(row):
             return Refusal(Reason.UNKNOWN_ROW, "not every node's mark for this row is known yet")
         if row in self._signed:
             veto = decide_veto(self._signed[row], hrs, sign_bytes)
             if veto is not None:
                 return veto
-        decision = decide_promise(self._store.mark(row), hrs, sign_bytes)
+        return decide_promise(self._store.mark(row), hrs, sign_bytes)
+
+    def promise(self, row: int, hrs: HRS, sign_bytes: bytes) -> Refusal | None:
+        """Promise exactly these bytes, durably (None); or say why not.
+
+        Bytes held already rest on their own sync: the store syncs before a mark is the newest, and syncs again what it finds at
+        open. Raises: StoreFailure (end the process).
+        """
+        decision = self.judge(row, hrs, sign_bytes)
         if isinstance(decision, Refusal):
             return decision
         if decision.write:

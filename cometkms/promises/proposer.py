@@ -1,11 +1,14 @@
 """The proposer: the only maker of permits. One per row; it lives as long as its process, and counts only what was answered to it.
 
-    propose ─▶ choose bytes ─▶ own promise, durable ─▶ ask the others ─▶ a majority holds these bytes: permit
+    propose ─▶ choose bytes ─▶ ask the others, own promise, durable ─▶ a majority holds these bytes: permit
                     ▲                                        │
                     └──────── a refusal shows other bytes ───┘        nothing can win any more: refuse
 
-Self first (rule 4): before a request for a place leaves, this node's own mark is durable there or above; it counts itself only
-if it holds exactly the bytes asked for. An accept is for ever, so a late one counts too. One node alone is its own majority.
+Rule 4, in one step that nothing else of this process comes between: the own promise is judged, the others are asked, and the own
+disk syncs while theirs do. Whatever is counted, or answered to a reader, comes after it, when this node's own mark is durable at
+the place or above; without that an accept could be counted that its holder lost and nobody else remembers (tests/model: "asked
+before the own sync"). The node counts itself only if it holds exactly the bytes asked for. An accept is for ever, so a late one
+counts too. One node alone is its own majority.
 """
 
 from collections.abc import Callable
@@ -148,10 +151,12 @@ class Proposer:
             self._place = None
             return chosen
         if own.hrs < place.hrs:
-            refusal = self._acceptor.promise(self._row, place.hrs, chosen)
-            if refusal is not None:
+            judged = self._acceptor.judge(self._row, place.hrs, chosen)
+            if isinstance(judged, Refusal):
                 self._place = None
-                return refusal
+                return judged
+            self._ask_others(place, chosen)  # their disks sync while this one does
+            self._acceptor.promise(self._row, place.hrs, chosen)
             own = self._acceptor.mark(self._row)
         holders = place.accepted.setdefault(chosen, set())
         if own.hrs == place.hrs and own.sign_bytes == chosen:
@@ -159,14 +164,18 @@ class Proposer:
         place.candidate = chosen
         if len(holders) >= self._quorum:
             return Permit(self._row, place.hrs, chosen)
+        self._ask_others(place, chosen)
+        return None
+
+    def _ask_others(self, place: _Place, chosen: bytes) -> None:
+        """Those that may accept, were not asked for these bytes yet, and are connected."""
         for member in self._others:
             self._ask_member(place, member, chosen)
-        return None
 
     def _ask_member(self, place: _Place, member: str, chosen: bytes) -> None:
         view = place.views[member]
         may_accept = view.stand is Stand.OPEN or view.sign_bytes == chosen
-        if not may_accept or member in place.accepted[chosen] or place.asked.get(member) == chosen:
+        if not may_accept or member in place.accepted.get(chosen, ()) or place.asked.get(member) == chosen:
             return
         request_id = self._ask(member, self._row, chosen)
         if request_id is not None:

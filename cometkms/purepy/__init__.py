@@ -30,5 +30,9 @@ class PureCore:
         """None: its twin is cometkms.cluster, for everything."""
         return
 
+    def sign_path(self, **_: Any) -> None:
+        """None: its twin is cometkms.signing, for everything."""
+        return
+
 
 CORE: Final = PureCore()

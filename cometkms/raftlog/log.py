@@ -212,6 +212,11 @@ class RaftLog:
         return int(self.journal[-1][2]), int(self.journal[-1][1])
 
     @property
+    def commit_index(self) -> int:
+        """Of the last entry that a majority holds, as far as this node knows."""
+        return int(self._replica.raftCommitIndex)
+
+    @property
     def applied_index(self) -> int:
         """Of the last entry in the state machine."""
         return int(self._replica.raftLastApplied)
@@ -278,12 +283,13 @@ class RaftLog:
         """Raises: ProtocolError (close the connection), RaftBrokenError (discard the journal, end), StoreFailure."""
         message = wire.decode(payload)
         self._heard[peer] = self._clock()
+        before = self._facts()
         try:
             wanted, replies = self._filter.inbound(
                 peer,
                 message,
                 term=self.term,
-                commit=int(self._replica.raftCommitIndex),
+                commit=self.commit_index,
                 leading=self._is_leader,
             )
         except LogInvariantError as error:
@@ -293,10 +299,22 @@ class RaftLog:
         for reply in replies:
             self._outgoing.append((peer, reply))
         self._finish()
-        self._poke()
+        if self._facts() != before or not self._settled:
+            self._poke()
+
+    def _facts(self) -> tuple[object, ...]:
+        """What a heartbeat and its answer leave as it was."""
+        return self.term, self.leader, self._is_leader, self.last_index, self.commit_index, self.applied_index
+
+    @property
+    def _settled(self) -> bool:
+        """There is a leader and nothing to commit or apply: until the next deadline the library has nothing to do."""
+        commit = self.commit_index
+        behind = self.applied_index < commit or (self._is_leader and commit < self.last_index)
+        return self.leader is not None and not behind
 
     def tick(self) -> None:
-        """About every 10 ms, and soon after kick(). Raises: StoreFailure."""
+        """When idle_for_s() is over, and soon after kick(). Raises: StoreFailure."""
         now = self._clock()
         if not self._poked and now < self._due and (self._stand_at is None or now < self._stand_at):
             return
@@ -313,6 +331,11 @@ class RaftLog:
         self._filter.transferring = False
         self._finish()
         self._due = min(next_deadline(self._replica), now + HEARTBEAT_S)
+
+    def idle_for_s(self) -> float:
+        """How long tick() would find nothing to do, if nothing happens."""
+        due = self._due if self._stand_at is None else min(self._due, self._stand_at)
+        return 0.0 if self._poked else max(0.0, due - self._clock())
 
     def _poke(self) -> None:
         self._poked = True

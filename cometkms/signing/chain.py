@@ -11,6 +11,10 @@ The dangerous order, told once:
     report      to the state process, after the reply                   Signed
 
 Two validators that ask for one place at once: the second waits in line, then the rule decides over what the first got.
+
+The plain case of all this (a place above the watermark, nobody else in the section) is done by the core's SignPath where it has
+one. Whatever else happens to the section begins with _enter(), which takes the reservation and the watermark over from there,
+and ends with _leave(), which hands the section back.
 Nothing waits without a deadline: expire() answers empty after PERMIT_TIMEOUT_S, and the validator asks again.
 """
 
@@ -22,7 +26,7 @@ from typing import Protocol
 
 from cometkms.errors import InvariantError
 from cometkms.histogram import Histogram
-from cometkms.interface import Core, KeySlot, Session
+from cometkms.interface import Core, KeySlot, Session, Signature, SignLane, SignPath
 from cometkms.ipc.messages import Mark, PermitGranted, QueueMessage, Reserve, ReserveRefused, Signed
 from cometkms.limits import PERMIT_TIMEOUT_S
 from cometkms.model import FINAL_REASONS, HRS, Reason, Refusal, Request, Watermark
@@ -106,7 +110,6 @@ class ChainSigner:
         self.slot = slot
         self.counters = Counters()
         self.latency = Histogram()
-        self.watermark = Watermark()
         self.last_signed_at: float | None = None  # unix time
         self._core = core
         self._nonce = nonce
@@ -118,6 +121,43 @@ class ChainSigner:
         self._last_request_id = 0
         self._knows_mark = False
         self._unreported: Signed | None = None
+        self._watermark = Watermark()
+        self._path: SignPath | None = None
+        self._signatures = 0  # made by the path, as far as they were taken over
+        self._askers: dict[int, Requester] = {}
+
+    @property
+    def watermark(self) -> Watermark:
+        """The last place that was signed, or may have been."""
+        news = self._path.news(self.row, self._signatures) if self._path is not None else None
+        if news is not None:
+            self._signatures, self._watermark = news
+        return self._watermark
+
+    def attach(self, path: SignPath) -> None:
+        """From now on the plain requests are `path`'s."""
+        self._path = path
+        self._leave()
+
+    def lane(self, number: int, requester: Requester, session: Session, fd: int) -> SignLane | None:
+        """The path's part of a requester's new connection; None: there is no path. `number`: one for each requester."""
+        if self._path is None:
+            return None
+        self._askers[number] = requester
+        return self._path.lane(self.row, number, session, fd)
+
+    def _enter(self) -> None:
+        """Take over what the path did, and its reservation."""
+        underway = self._path.abandon(self.row) if self._path is not None else None
+        if underway is not None:
+            asked = _Asked(self._askers[underway.link], underway.session, underway.request, underway.started_ns)
+            self._reserving = _Reserving(asked, underway.request_id, underway.since_ns)
+
+    def _leave(self) -> None:
+        """Let the path serve again, unless somebody waits here."""
+        if self._path is not None:
+            idle = self._knows_mark and self._reserving is None and not self._line
+            self._path.push(self.row, self.watermark, opened=idle)
 
     @property
     def ready(self) -> bool:
@@ -126,70 +166,86 @@ class ChainSigner:
 
     def on_mark(self, mark: Mark) -> None:
         """The last signed (or burnt) place according to the state process; never lowers what is known here."""
+        self._enter()
         self._knows_mark = True
         self.slot.raise_mark(mark.watermark.hrs, mark.watermark.sign_bytes)
         if mark.watermark.hrs > self.watermark.hrs:
-            self.watermark = mark.watermark
+            self._watermark = mark.watermark
+        self._leave()
 
     def submit(self, requester: Requester, session: Session, request: Request, started_ns: int) -> None:
         """Take a vote's or proposal's request; the answer goes to requester.deliver(), now or later."""
+        self._enter()
         self._line.append(_Asked(requester, session, request, started_ns))
         if self._reserving is not None and not self._reserving.asked.alive:
             self._reserving = None  # nobody waits for that permit; if it comes, it is for nothing
         if self._reserving is None:
             self._advance()
+        self._leave()
 
     def on_permit(self, permit: PermitGranted) -> None:
         """The bytes are durable: sign exactly them and answer."""
+        self._enter()
         reserving = self._take(permit.nonce, permit.request_id)
-        if reserving is None:
-            return
-        asked = reserving.asked
-        if asked.alive:
-            self._sign_and_reply(asked, permit.sign_bytes)
-        else:
-            self._log.info("requester gone before its permit", chain=self.chain_id, validator=asked.requester.name)
-        self._advance()
+        if reserving is not None:
+            asked = reserving.asked
+            if asked.alive:
+                self._sign_and_reply(asked, permit.sign_bytes)
+            else:
+                self._log.info("requester gone before its permit", chain=self.chain_id, validator=asked.requester.name)
+            self._advance()
+        self._leave()
 
     def on_refused(self, refused: ReserveRefused) -> None:
         """The state process holds a promise that forbids these bytes."""
+        self._enter()
         reserving = self._take(refused.nonce, refused.request_id)
-        if reserving is None:
-            return
-        request = reserving.asked.request
-        text = f"{_words(refused.reason)}: asked for {_place(request.hrs)}, promised up to {_place(refused.mark)}"
-        if reserving.asked.alive:
-            self._refuse(reserving.asked, Refusal(refused.reason, text))
-        self._advance()
+        if reserving is not None:
+            asked = reserving.asked
+            text = f"{_words(refused.reason)}: asked for {_place(asked.request.hrs)}, promised up to {_place(refused.mark)}"
+            if asked.alive:
+                self._refuse(asked, Refusal(refused.reason, text))
+            self._advance()
+        self._leave()
 
     def on_state_hello(self) -> None:
         """The state process is there (again): report and ask again what it may never have seen."""
+        self._enter()
         if self.watermark.signature:
             self._unreported = Signed(self.row, self.watermark.hrs, self.watermark.sign_bytes, self.watermark.signature)
         self.report()
-        if self._reserving is not None:
-            asked = self._reserving.asked
-            self._ask(asked, self._reserving.request_id)
+        if self._reserving is not None and self._reserving.asked.alive:
+            self._ask(self._reserving.asked, self._reserving.request_id)
+        self._leave()
 
     def report(self) -> None:
         """Hand a signature to the state process that its full queue did not take before."""
+        if self._path is not None and self._path.take_unreported(self.row):
+            last = self.watermark
+            self._unreported = Signed(self.row, last.hrs, last.sign_bytes, last.signature)
         if self._unreported is not None and self._send(self._unreported):
             self._unreported = None
 
     def abandon(self) -> None:
         """The lease is gone and so is every requester: the state process has forgotten what was asked, and no answer will come."""
+        self._enter()
         self._reserving = None
         self._line.clear()
+        self._leave()
 
     def expire(self) -> None:
         """Answer empty if the permit did not come within PERMIT_TIMEOUT_S. Called from the process's timer."""
-        reserving = self._reserving
-        if reserving is None or self._clock_ns() - reserving.since_ns < PERMIT_TIMEOUT_S * 1e9:
+        since_ns = self._path.waits_since_ns(self.row) if self._path is not None else None
+        if self._reserving is not None:
+            since_ns = self._reserving.since_ns
+        if since_ns is None or self._clock_ns() - since_ns < PERMIT_TIMEOUT_S * 1e9:
             return
-        self._reserving = None
-        if reserving.asked.alive:
+        self._enter()
+        reserving, self._reserving = self._reserving, None
+        if reserving is not None and reserving.asked.alive:
             self._answer_empty(reserving.asked, Reason.NO_PERMIT)
         self._advance()
+        self._leave()
 
     def _advance(self) -> None:
         """Serve the line until one request needs a permit or nobody waits."""
@@ -234,7 +290,7 @@ class ChainSigner:
             self._log.error("not signed", chain=self.chain_id, place=_place(request.hrs), why=str(error))
             self._answer_empty(asked, Reason.NO_PERMIT)
             return
-        self.watermark = Watermark(request.hrs, sign_bytes, signature)
+        self._watermark = Watermark(request.hrs, sign_bytes, signature)
         asked.requester.deliver(frame)
         self._unreported = Signed(self.row, request.hrs, sign_bytes, signature)
         self.report()
@@ -253,18 +309,26 @@ class ChainSigner:
         self.counters.repeated += 1
         self._answered(asked, "repeated")
 
+    def on_signature(self, made: Signature) -> None:
+        """The path signed and answered, a moment ago."""
+        self.counters.signed += 1
+        self.last_signed_at = time.time() - (self._clock_ns() - made.at_ns) / 1e9
+        self._count("signed", made.hrs, made.block_hash, self._askers[made.link], made.took_ns)
+
     def _answered(self, asked: _Asked, outcome: str) -> None:
-        took_ns = self._clock_ns() - asked.started_ns
-        self.latency.add(took_ns)
         request = asked.request
+        self._count(outcome, request.hrs, request.block_hash, asked.requester, self._clock_ns() - asked.started_ns)
+
+    def _count(self, outcome: str, hrs: HRS, block_hash: bytes, requester: Requester, took_ns: int) -> None:
+        self.latency.add(took_ns)
         self._log.info(
             outcome,
             chain=self.chain_id,
-            height=request.hrs.height,
-            round=request.hrs.round,
-            step=request.hrs.step,
-            block=request.block_hash,
-            validator=asked.requester.name,
+            height=hrs.height,
+            round=hrs.round,
+            step=hrs.step,
+            block=block_hash,
+            validator=requester.name,
             us=took_ns // 1000,
         )
 

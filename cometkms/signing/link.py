@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Final
 
 from cometkms.errors import ProtocolError
-from cometkms.interface import Core, Session
+from cometkms.interface import Core, Session, SignLane, Turn
 from cometkms.limits import (
     HANDSHAKE_MESSAGE_MAX_BYTES,
     HANDSHAKE_TIMEOUT_S,
@@ -55,6 +55,7 @@ class ValidatorLink:
         self,
         *,
         name: str,
+        number: int,
         target: TcpTarget | UnixTarget,
         chain: ChainSigner,
         core: Core,
@@ -63,8 +64,8 @@ class ValidatorLink:
         spin_ns: int,
         log: EventLog,
     ) -> None:
-        """`name`: the address as configured; `settle` may bring the answers that requests wait for, without leaving the callback;
-        `spin_ns`: how long to look for the next request before going to sleep."""
+        """`name`: the address as configured; `number`: its own among all links; `settle` may bring the answers that requests wait
+        for, without leaving the callback; `spin_ns`: how long to look for the next request before going to sleep."""
         self.name = name
         self.state = State.STANDBY
         self.since = time.time()
@@ -73,6 +74,7 @@ class ValidatorLink:
         self.requests = 0
         self.connects = 0
         self.last_error = ""
+        self._number = number
         self._target = target
         self.chain = chain
         self._core = core
@@ -83,6 +85,7 @@ class ValidatorLink:
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
         self._session: Session | None = None
+        self._lane: SignLane | None = None  # the core's hot path over this session, if it has one
         self._closed: asyncio.Future[str] | None = None
         self._busy = False  # a request waits for its answer
         self._pumping = False
@@ -105,6 +108,15 @@ class ValidatorLink:
         if not self._pumping:
             self._pump(time.monotonic_ns())
             self._resume()
+
+    def on_answered(self) -> None:
+        """The hot path wrote the pending request's answer, or what the socket took of it."""
+        self._busy = False
+        unsent = self._lane.take_unsent() if self._lane is not None else b""
+        if unsent:
+            self._keep(unsent)
+        self._pump(time.monotonic_ns())
+        self._resume()
 
     # --- the life of the connection ---
 
@@ -185,6 +197,7 @@ class ValidatorLink:
     async def _serve(self, connection: socket.socket, session: Session) -> str:
         """Serve until the connection closes; return why it did."""
         self._socket, self._session = connection, session
+        self._lane = self.chain.lane(self._number, self, session, connection.fileno())
         self._closed = self._loop.create_future()
         self._busy = self._paused = False
         self._partial_since = None
@@ -244,32 +257,46 @@ class ValidatorLink:
             return False
         started_ns = time.monotonic_ns()
         try:
-            size = self._socket.recv_into(self._session.inbox)
-            if size == 0:
-                self._drop("closed by the validator")
-                return False
-            self.heard_at = self._loop.time()
-            self._session.received(size)
+            found = self._turn(self._socket, self._session)
         except (BlockingIOError, InterruptedError):
+            return False
+        except EOFError:
+            self._drop("closed by the validator")
             return False
         except (OSError, ProtocolError) as error:
             self._drop(_words(error))
             return False
-        self._pump(started_ns)
+        self.heard_at = self._loop.time()
+        if found is Turn.RESERVED:
+            self._partial_since = None
+            self._busy = True
+            self.requests += 1
+        else:
+            self._pump(started_ns, found if isinstance(found, Request) else None)
         if self._busy:
             self._settle()
         return not self._held()
+
+    def _turn(self, connection: socket.socket, session: Session) -> Request | Turn:
+        """Receive once. Raises: BlockingIOError, EOFError, OSError, ProtocolError; see interface.SignLane."""
+        if self._lane is not None:
+            return self._lane.turn()
+        size = connection.recv_into(session.inbox)
+        if size == 0:
+            raise EOFError
+        session.received(size)
+        return session.next_request() or Turn.NOTHING
 
     def _held(self) -> bool:
         """Whether nothing more is served for now: a request waits for its answer, or the answers are not read."""
         return self._busy or len(self._outbox) > _OUTBOX_BYTES
 
-    def _pump(self, started_ns: int) -> None:
-        """Serve every whole request that has arrived, one after the other."""
+    def _pump(self, started_ns: int, request: Request | None = None) -> None:
+        """Serve `request`, then every whole one that has arrived, one after the other."""
         self._pumping = True
         try:
             while not self._held() and self._session is not None:
-                request = self._session.next_request()
+                request = request or self._session.next_request()
                 if request is None:
                     self._note_partial()
                     return
@@ -277,6 +304,7 @@ class ValidatorLink:
                 self._busy = True
                 self.requests += 1
                 self._dispatch(self._session, request, started_ns)
+                request = None
         except ProtocolError as error:
             self._drop(_words(error))
         finally:
@@ -332,10 +360,18 @@ class ValidatorLink:
                 self._drop(_words(error))
                 return
         if sent < len(frame):
-            if not self._outbox:
-                self._outbox_since = self._loop.time()
-                self._loop.add_writer(self._socket.fileno(), self._on_writable)
-            self._outbox += frame[sent:]
+            self._keep(frame[sent:])
+
+    def _keep(self, unsent: bytes) -> None:
+        """The socket did not take this: the loop says when it does."""
+        if self._socket is None:
+            return
+        if not self._outbox:
+            self._outbox_since = self._loop.time()
+            self._loop.add_writer(self._socket.fileno(), self._on_writable)
+        self._outbox += unsent
+        if self._lane is not None:
+            self._lane.blocked = True
 
     def _on_writable(self) -> None:
         if self._socket is None:
@@ -351,15 +387,19 @@ class ValidatorLink:
         self._outbox_since = self._loop.time()
         if not self._outbox:
             self._loop.remove_writer(self._socket.fileno())
+            if self._lane is not None:
+                self._lane.blocked = False
         if not self._pumping:
             self._pump(time.monotonic_ns())
             self._resume()
 
     def _drop(self, why: str) -> None:
         """Close the connection, once; _serve() returns `why`."""
-        connection, session = self._socket, self._session
-        self._socket = self._session = None
+        connection, session, lane = self._socket, self._session, self._lane
+        self._socket = self._session = self._lane = None
         self._outbox.clear()
+        if lane is not None:
+            lane.close()
         if connection is not None:
             self._loop.remove_reader(connection.fileno())
             self._loop.remove_writer(connection.fileno())

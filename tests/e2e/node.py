@@ -42,7 +42,9 @@ def until(what: str, condition: Callable[[], Any], patience_s: float = PATIENCE_
 
 
 def environment(**more: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("COMETKMS_") or k == "COMETKMS_PURE"}
+    kept = {
+        k: v for k, v in os.environ.items() if not k.startswith("COMETKMS_") or k in ("COMETKMS_PURE", "COMETKMS_TRACE")
+    }
     return {**kept, **more}
 
 

@@ -5,7 +5,8 @@ duplication and reordering need no steps of their own. The acceptor's decision, 
 own functions; everything else is as pessimistic as it can be.
 
 A node: mark (slot, value; value 0 is burnt or nothing), mode, per (slot, value) the set of members counted by its process (-1:
-not proposed), what its process has read, and a copy of an older store.
+not proposed), what its process has read, a copy of an older store, and the promise it is writing (rule 4: the others were asked, its
+own sync runs; until it is done the process accepts, answers, begins and counts nothing).
 """
 
 import itertools
@@ -19,7 +20,7 @@ from cometkms.rules.promise import Accept, decide_promise
 from cometkms.rules.recovery import Answer, agreed_mark, may_end
 from tests.model.explore import Result, Step, explore
 
-NORMAL, AMNESIC, STARTING = range(3)
+NORMAL, AMNESIC, STARTING, WRITING = range(4)
 Mark = tuple[int, int]
 NOTHING: Mark = (-1, 0)
 
@@ -30,6 +31,7 @@ class Node(NamedTuple):
     counted: tuple[int, ...]
     read: tuple[tuple[int, Mark | None], ...]  # in order of arrival; None: "I am recovering too"
     copy: Mark | None
+    writing: Mark | None = None
 
 
 class State(NamedTuple):
@@ -52,7 +54,10 @@ class Protocol:
     proposers: tuple[int, ...] = ()
     write_once: bool = True  # rule 1
     monotone: bool = True  # rule 1: no mark falls
-    self_first: bool = True  # rule 4
+    self_first: bool = True  # rule 4: asked only in the step that makes the own promise durable, or after it
+    asks_first: bool = False  # rule 4: in that step, the requests leave before the sync
+    silent_writing: bool = True  # rule 4: and nothing is answered before its end
+    counts_after: bool = True  # rule 4: nor counted
     new_process: bool = True  # rules 2, 3: a lost store ends the process, answers to it are not counted
     burn: bool = True  # rule 7: bytes that are only read are burnt
     read_all: bool = True  # rule 7
@@ -114,7 +119,9 @@ class Model:
                 yield from self.proposals(state, number, node)
             yield from self.accepted(state, number, node)
             yield from self.faults(state, number, node)
-            if node.mode != NORMAL:
+            if node.mode == WRITING:
+                yield from self.written(state, number, node)
+            elif node.mode != NORMAL:
                 yield from self.reads(state, number, node)
 
     def put(self, state: State, number: int, node: Node, **more: int) -> State:
@@ -123,7 +130,8 @@ class Model:
 
     def count(self, state: State, proposer: int, node: Node, number: int, members: int) -> State:
         counted = (*node.counted[:number], members, *node.counted[number + 1 :])
-        signed = state.signed | (1 << number if members.bit_count() >= self.quorum else 0)
+        counts = node.mode != WRITING or not self.p.counts_after
+        signed = state.signed | (1 << number if counts and members.bit_count() >= self.quorum else 0)
         return self.put(state, proposer, node._replace(counted=counted), signed=signed)
 
     def proposals(self, state: State, me: int, node: Node) -> Iterator[Step]:
@@ -131,7 +139,10 @@ class Model:
             if node.counted[number] >= 0:
                 continue
             name = f"{me} proposes {slot}:{value}"
-            if not self.p.self_first:
+            if self.p.asks_first and accepts(node.mark, slot, value):
+                asked = node._replace(mode=WRITING, writing=(slot, value))
+                yield name + ", its own promise is on its way", self.count(state, me, asked, number, 0)
+            elif not self.p.self_first:
                 yield name + " without its own promise", self.count(state, me, node, number, 0)
             elif accepts(node.mark, slot, value):
                 promised = node._replace(mark=(slot, value))
@@ -144,6 +155,15 @@ class Model:
                         name + " OVER its own",
                         self.count(self.put(state, me, replaced), me, replaced, number, 1 << me),
                     )
+
+    def written(self, state: State, me: int, node: Node) -> Iterator[Step]:
+        assert node.writing is not None
+        number = self.index[node.writing]
+        done = node._replace(mark=node.writing, mode=NORMAL, writing=None)
+        yield f"{me}'s promise is durable", self.count(state, me, done, number, node.counted[number] | 1 << me)
+        if state.crashes:  # what was not synced may be there all the same
+            after = node._replace(mark=node.writing, mode=self.restarted, counted=self.none, read=(), writing=None)
+            yield f"{me} restarts, its write survived", self.put(state, me, after, crashes=state.crashes - 1)
 
     def accepted(self, state: State, proposer: int, node: Node) -> Iterator[Step]:
         for number, members in enumerate(node.counted):
@@ -164,13 +184,13 @@ class Model:
                     yield f"{other} accepts {slot}:{value}, the answer is lost", after
 
     def faults(self, state: State, me: int, node: Node) -> Iterator[Step]:
-        if state.losses and node.mark != NOTHING:
+        if state.losses and (node.mark != NOTHING or node.writing):
             counted = self.none if self.p.new_process else node.counted
             lost = Node(NOTHING, AMNESIC, counted, (), None)
             yield f"{me} LOSES its store", self.put(state, me, lost, losses=state.losses - 1)
         if state.crashes and (node.counted != self.none or node.mode != NORMAL):
             mode = AMNESIC if node.mode == AMNESIC else self.restarted
-            after = node._replace(mode=mode, counted=self.none, read=())
+            after = node._replace(mode=mode, counted=self.none, read=(), writing=None)
             yield f"{me} restarts", self.put(state, me, after, crashes=state.crashes - 1)
         if state.rollbacks and node.mode == NORMAL and node.copy is None:
             yield f"{me}'s store is copied", self.put(state, me, node._replace(copy=node.mark))
@@ -208,6 +228,8 @@ class Model:
             if self.p.amnesic_answer:
                 return asked.mark
             return None if reader.mode == AMNESIC else "silent"
+        if asked.mode == WRITING and self.p.silent_writing:
+            return "silent"
         if asked.mode == STARTING and reader.mode == AMNESIC and not self.p.starting_answer_amnesic:
             return "silent"
         return asked.mark
@@ -261,6 +283,7 @@ class Model:
                 tuple(members(node.counted[number]) for number in numbers),
                 tuple((place[other], value(mark)) for other, mark in node.read),
                 value(node.copy),
+                value(node.writing),
             )
             for node in (state.nodes[old] for old in order)
         )

@@ -11,7 +11,10 @@ class SimDisk:
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
-        self.fail_next = ""  # "write", "sync", "short": the next one of these fails
+        self.fail_next = (
+            ""  # "write", "sync", "short": the next one of these fails; "dark": the power does, instead of a sync
+        )
+        self.dark = False
         self.syncs = 0
         self._pending: dict[tuple[int, int], list[tuple[Path, int, bytes, bytes]]] = {}
 
@@ -34,6 +37,9 @@ class SimDisk:
         if self.fail_next == "sync":
             self.fail_next = ""
             raise OSError(errno.EIO, "Input/output error")
+        if self.fail_next == "dark":
+            self.fail_next, self.dark = "", True
+            raise OSError(errno.EIO, "no power")
         self.syncs += 1
         self._pending.pop(self._key(fd), None)
 

@@ -102,6 +102,36 @@ def not_self_first() -> Patches:
     yield patch.object(Proposer, "__init__", without)
 
 
+def own_promise_later() -> Patches:
+    """The proposer counts its own promise from when it began to write it; the write itself follows with its next place."""
+
+    class Later:
+        def __init__(self, real: Any) -> None:
+            self._real = real
+            self._written: list[Any] = []
+
+        def mark(self, row: int) -> Watermark:
+            return self._written[-1] if self._written else self._real.mark(row)
+
+        def promise(self, row: int, hrs: Any, sign_bytes: bytes) -> None:
+            if self._written:
+                last = self._written.pop()
+                self._real.promise(row, last.hrs, last.sign_bytes)
+            self._written.append(Watermark(hrs, sign_bytes))
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._real, name)
+
+    begin = Proposer.__init__
+
+    def later(self: Proposer, **arguments: Any) -> None:
+        begin(self, **arguments)
+        if self._others:
+            self._acceptor = Later(self._acceptor)  # type: ignore[assignment]
+
+    yield patch.object(Proposer, "__init__", later)
+
+
 def amnesia() -> Patches:
     """A node that lost its store counts at once."""
     begin = Membership.__init__
@@ -166,6 +196,7 @@ MUTANTS = (
     Mutant("one accept less than a majority", "3", minority),
     Mutant("members count before they accepted", "3", counts_twice),
     Mutant("not self first", "4", not_self_first),
+    Mutant("the own promise counts before its sync", "4", own_promise_later),
     Mutant("a node that lost its store counts at once", "7", amnesia),
     Mutant("recovery reads one other only", "7", one_is_enough),
     Mutant("no read at start, old stores put back", "8", no_start_read, rollbacks=True),

@@ -71,6 +71,7 @@ class Connection:
     last_arrival: dict[str, float] = field(default_factory=dict)
     heard: dict[str, float] = field(default_factory=dict)
     open: bool = True
+    gone: set[str] = field(default_factory=set)  # ends that know it is closed: until then, what was sent arrives
 
 
 class Node:
@@ -106,7 +107,7 @@ class Node:
         """The state process and, if it is not there, the signer."""
         world = self.world
         self.incarnation += 1
-        self.disk.fail_next = ""
+        self.disk.fail_next, self.disk.dark = "", False
         try:
             self.opened = open_node(self.files, CORE, self.disk)
         except OperatorError as error:
@@ -175,7 +176,7 @@ class Node:
             if isinstance(error, RaftBrokenError):
                 discard_journal(self.journal)
             self.world.stats[type(error).__name__] = self.world.stats.get(type(error).__name__, 0) + 1
-            self.crash(why=f"{type(error).__name__}: {error}")
+            self.crash(power=self.disk.dark, why=f"{type(error).__name__}: {error}")
             self.world.after(self.rng.uniform(0.05, 0.5), self.restart_if_down)
 
     def restart_if_down(self) -> None:
@@ -522,15 +523,16 @@ class World:
             (other,) = connection.ends.keys() - {name}
             told = closed and name != by and (by, name) not in self.cuts
             delay = self.rng.uniform(0.0002, 0.003) if told or name == by else SILENT_S
-            self.after(delay, self.lost, name, incarnation, other, told)
+            self.after(delay, self.lost, connection, name, incarnation, other, told)
 
-    def lost(self, name: str, incarnation: int, other: str, closed: bool) -> None:
+    def lost(self, connection: Connection, name: str, incarnation: int, other: str, closed: bool) -> None:
         node = self.nodes[name]
         if node.cluster is None or node.incarnation != incarnation:
             return
         if self.now < node.frozen_until:
-            self.after(node.frozen_until - self.now, self.lost, name, incarnation, other, closed)
+            self.after(node.frozen_until - self.now, self.lost, connection, name, incarnation, other, closed)
             return
+        connection.gone.add(name)
         current = self.connections.get(frozenset((name, other)))
         if current is not None and current.open:
             return  # superseded
@@ -556,7 +558,9 @@ class World:
 
     def deliver(self, connection: Connection, src: str, dst: str, payload: bytes) -> None:
         node = self.nodes[dst]
-        if not connection.open or node.cluster is None or connection.ends[dst] != node.incarnation:
+        if dst in connection.gone or self.connections.get(frozenset((src, dst))) is not connection:
+            return
+        if node.cluster is None or connection.ends[dst] != node.incarnation:
             return
         if self.now < node.frozen_until:
             self.after(node.frozen_until - self.now, self.deliver, connection, src, dst, payload)
@@ -633,7 +637,7 @@ class World:
                 if node.cluster is not None:
                     node.signer = Signer(node)
             case "disk":
-                node.disk.fail_next = self.rng.choice(("write", "sync", "short"))
+                node.disk.fail_next = self.rng.choice(("write", "sync", "short", "dark", "dark"))
             case "wipe":
                 self.lose_store(node, "wipe")
             case "ambush":

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from cometkms import core as cores
+from cometkms.errors import StoreFailure
 from cometkms.model import HRS, Reason, Refusal, Request, Watermark
 from cometkms.promises.acceptor import Acceptor
 from cometkms.promises.proposer import Outcome, Permit, Proposer
@@ -54,7 +55,6 @@ class Cluster:
         )
 
     def ask(self, member: str, row: int, sign_bytes: bytes) -> int | None:
-        assert self.own.held.hrs >= PLACE, "self first: the own mark is durable before a request leaves"
         self.requests.append((member, len(self.requests), sign_bytes))
         return len(self.requests) - 1
 
@@ -68,6 +68,7 @@ class Cluster:
         return outcome
 
     def answer(self, member: str, number: int, sign_bytes: bytes) -> Outcome | None:
+        assert self.own.held.hrs >= PLACE, "rule 4: the own mark is durable before anything is counted"
         refused = acceptor_of(self.others[member]).promise(0, PLACE, sign_bytes)
         reason = refused.reason if refused is not None else Reason.NONE
         mark = self.others[member].held if refused is not None else Watermark()
@@ -183,3 +184,21 @@ def test_bytes_that_name_another_place_are_not_proposed() -> None:
     made = cluster("E", "E", "E")
     assert isinstance(made.proposer.propose(HRS(9, 0, 1), BYTES["a"].sign_bytes), Refusal)
     assert made.own.writes == 0
+
+
+def test_the_others_are_asked_before_the_own_disk_syncs_and_a_failed_sync_ends_it() -> None:
+    """Rule 4: both in one step."""
+    made = cluster("E", "E", "E")
+    made.own.fail = True
+    with pytest.raises(StoreFailure):
+        made.proposer.propose(PLACE, BYTES["a"].sign_bytes)
+    assert [member for member, *_ in made.requests] == ["m0", "m1"]
+
+
+def test_nobody_is_asked_for_what_this_node_may_not_promise_itself() -> None:
+    made = cluster("E", "E", "E")
+    acceptor = acceptor_of(made.own)
+    acceptor.on_signed(0, Watermark(HRS(PLACE.height + 1, 0, 1), b"b", b"s"))
+    made.proposer._acceptor = acceptor
+    assert isinstance(made.proposer.propose(PLACE, BYTES["a"].sign_bytes), Refusal)
+    assert made.requests == []

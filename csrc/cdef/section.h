@@ -1,0 +1,21 @@
+/* csrc/section.h as cffi reads it. */
+#define CK_DONE ...
+typedef struct ck_link {
+    ck_session *session; int fd; int32_t blocked; uint16_t chain; uint32_t number; size_t unsent_at; size_t unsent; ...;
+} ck_link;
+typedef struct ck_section {
+    ck_slot *slot; int32_t open; ck_hrs last; size_t bytes_len; uint8_t bytes[...]; uint8_t signature[64]; uint64_t signatures;
+    int32_t unreported; ck_link *asker; uint64_t request_id; uint64_t started_ns; uint64_t since_ns; ...;
+} ck_section;
+typedef struct ck_done {
+    uint16_t chain; uint32_t link; ck_hrs at; uint64_t at_ns; uint64_t took_ns; uint8_t block_hash[...]; size_t block_hash_len; ...;
+} ck_done;
+typedef struct ck_signer {
+    uint64_t nonce; ck_ring *reservations; int reservations_wake; ck_ring *permits; uint32_t chains; ck_section sections[...];
+    uint64_t done_from; uint64_t done_to; ck_done done[...]; uint32_t answered[...]; uint8_t rest[...]; size_t rest_len; ...;
+} ck_signer;
+#define CK_NOTHING ...
+#define CK_REQUEST ...
+#define CK_RESERVED ...
+int ck_link_turn(ck_signer *signer, ck_link *link, int *found, int *error);
+int ck_signer_take(ck_signer *signer, uint32_t *answered, uint32_t *taken);

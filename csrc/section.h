@@ -1,0 +1,77 @@
+/* The signer's plain case, one call a hop: a validator's bytes → frames → request → rule → reservation; a permit → signature →
+ * frames → answer, and then the report to the state process.
+ *
+ * Twin: cometkms/signing/{link,chain}.py, which own everything else: other messages than requests to sign, refusals, repeats,
+ * a second validator while the first waits, deadlines. Whatever is not plain is handed to the twin untouched. The watermark
+ * lives in both: each side takes over what the other moved. One thread; nothing allocates. */
+#ifndef CK_SECTION_H
+#define CK_SECTION_H
+
+#include "keyslot.h"
+#include "place.h"
+#include "ring.h"
+#include "session.h"
+
+#define CK_DONE 64 /* signatures that the twin has not counted and logged yet */
+
+/* One open connection to a validator. */
+typedef struct ck_link {
+    ck_session *session;
+    int fd;
+    int32_t blocked; /* the twin holds bytes that the socket did not take: nothing may overtake them */
+    uint16_t chain;
+    uint32_t number;   /* the twin's */
+    size_t unsent_at;  /* [unsent_at, unsent_at + unsent) of the session's outbox: what the socket did not take */
+    size_t unsent;
+} ck_link;
+
+/* One chain's critical section. */
+typedef struct ck_section {
+    ck_slot *slot;
+    int32_t open; /* the twin knows the chain's mark, and nobody waits in its line */
+    ck_hrs last;  /* the last signed (or burnt) place */
+    size_t bytes_len;
+    uint8_t bytes[CK_SIGN_BYTES_MAX];
+    uint8_t signature[64];
+    uint64_t signatures; /* made here */
+    int32_t unreported;  /* the last one: the queue was full */
+    ck_link *asker;      /* whose reservation is under way; NULL: none */
+    uint64_t request_id, started_ns, since_ns;
+} ck_section;
+
+typedef struct ck_done {
+    uint16_t chain;
+    uint32_t link;
+    ck_hrs at;
+    uint64_t at_ns, took_ns;
+    uint8_t block_hash[CK_HASH_BYTES];
+    size_t block_hash_len;
+} ck_done;
+
+typedef struct ck_signer {
+    uint64_t nonce; /* of this process */
+    uint64_t requests;
+    ck_ring *reservations; /* pushed here */
+    int reservations_wake;
+    ck_ring *permits; /* popped here */
+    uint32_t chains;
+    ck_section sections[CK_ROWS_MAX];
+    uint64_t done_from, done_to; /* of `done`, modulo CK_DONE */
+    ck_done done[CK_DONE];
+    uint32_t answered[CK_RING_SLOTS]; /* numbers of the links that got their answers */
+    uint8_t rest[CK_RING_PAYLOAD];    /* a message that is the twin's */
+    size_t rest_len;                  /* 0: none */
+} ck_signer;
+
+/* What a turn found. */
+enum ck_found { CK_NOTHING = 0, CK_REQUEST = 1, CK_RESERVED = 2 };
+
+/* Receive once. *found: CK_NOTHING: no whole request yet; CK_REQUEST: one is pending in the session, for the twin; CK_RESERVED: one
+ * is, and the state process was asked. CK_MORE: nothing had arrived. CK_CLOSED: the end of the stream. CK_SOCKET: *error is errno. */
+CK_MUST_CHECK int ck_link_turn(ck_signer *signer, ck_link *link, int *found, int *error);
+
+/* Take messages from the queue up to the first that is not plain (it is in signer->rest) or to the end; sign and answer for every
+ * permit. *answered: how many of signer->answered; *taken: how many messages. CK_REFUSED: a corrupt ring. */
+CK_MUST_CHECK int ck_signer_take(ck_signer *signer, uint32_t *answered, uint32_t *taken);
+
+#endif
