@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 PRIVATE_TYPE: Final = "tendermint/PrivKeyEd25519"
+_CURE: Final = "cure: a CometBFT priv_validator_key.json, whole and unchanged, from where the key is kept"
 # The value of "priv_key": an object in which "type" may stand before or behind "value". The span of group 1 is the secret.
 _SECRET = re.compile(rb'"priv_key"\s*:\s*\{[^{}]*?"value"\s*:\s*"([A-Za-z0-9+/=]*)"')
 
@@ -178,13 +179,15 @@ def _read(path: Path) -> bytearray:
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            raise KeyFileError(f"{path} is no regular file")
+            raise KeyFileError(f"{path} is no regular file; {_CURE}")
         if status.st_mode & 0o077:
             raise KeyFileError(
                 f"{path} can be read by others (mode {status.st_mode & 0o777:04o}); cure: chmod 600 {path}"
             )
         if status.st_size > KEY_FILE_MAX_BYTES:
-            raise KeyFileError(f"{path} has {status.st_size} bytes; a key file has less than {KEY_FILE_MAX_BYTES}")
+            raise KeyFileError(
+                f"{path} has {status.st_size} bytes, and a key file less than {KEY_FILE_MAX_BYTES}; {_CURE}"
+            )
         buffer = bytearray(status.st_size)
         size = os.readv(fd, [buffer])
         del buffer[size:]
@@ -198,20 +201,18 @@ def _blank_and_parse(path: Path, buffer: bytearray, secret: bytearray) -> dict[s
     try:
         start, end = _span_of_secret(buffer)
     except ValueError:
-        raise KeyFileError(
-            f"{path} holds no priv_key of type {PRIVATE_TYPE}; cure: it must be a CometBFT priv_validator_key.json"
-        ) from None
+        raise KeyFileError(f"{path} holds no priv_key of type {PRIVATE_TYPE}; {_CURE}") from None
     with memoryview(buffer) as view:
         secret.extend(view[start:end])
     buffer[start:end] = b"A" * (end - start)
     try:
         document = json.loads(buffer)
     except (ValueError, RecursionError) as error:
-        raise KeyFileError(f"{path} is no JSON: {error}") from error
+        raise KeyFileError(f"{path} is no JSON: {error}; {_CURE}") from error
     private = document.get("priv_key") if isinstance(document, dict) else None
     if not isinstance(private, dict) or private.get("type") != PRIVATE_TYPE:
         kind = private.get("type") if isinstance(private, dict) else None
-        raise KeyFileError(f"{path} holds a key of type {kind!r}; only {PRIVATE_TYPE} is supported")
+        raise KeyFileError(f"{path} holds a key of type {kind!r}; only {PRIVATE_TYPE} is supported; {_CURE}")
     return dict(document)
 
 
@@ -240,16 +241,16 @@ def _decode_public(path: Path, document: dict[str, Any]) -> bytes:
     try:
         return decode_public(document)
     except ValueError as error:
-        raise KeyFileError(f"{path}: {error}") from error
+        raise KeyFileError(f"{path}: {error}; {_CURE}") from error
 
 
 def _check_public(path: Path, document: dict[str, Any], public_key: bytes) -> None:
     if _decode_public(path, document) != public_key:
-        raise KeyFileError(f"{path}: its pub_key is not the public key of its priv_key")
+        raise KeyFileError(f"{path}: its pub_key is not the public key of its priv_key; {_CURE}")
     try:
         check_address(document, public_key)
     except ValueError as error:
-        raise KeyFileError(f"{path}: {error}") from error
+        raise KeyFileError(f"{path}: {error}; {_CURE}") from error
 
 
 def _document(public_key: bytes, secret: str) -> bytes:

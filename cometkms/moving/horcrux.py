@@ -140,7 +140,9 @@ def _read_shard(path: Path) -> tuple[int, bytes]:
     """Number of a shard file and the validator's public key; the share itself is not looked at. Raises: KeyFileError."""
     try:
         document = json.loads(path.read_bytes()[:KEY_FILE_MAX_BYTES])
-        number, encoded = int(document["id"]), base64.b64decode(document["pubKey"], validate=True)
+        number, encoded = document["id"], base64.b64decode(document["pubKey"], validate=True)
+        if not isinstance(number, int):
+            raise TypeError(number)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise KeyFileError(f"{path} is no shard file of Horcrux; cure: the home of a cosigner") from error
     for prefix in _PUBLIC_PREFIXES:

@@ -128,9 +128,10 @@ def slot_refusal(last_signed: HRS, sign_bytes: bytes) -> str:
 
 _NO_SEED = "the cluster's secret cannot be derived: the key is not here; cure: put one into priv/cluster.key"
 _REFUSED = {
-    lib.CK_MALFORMED: "the private key is not base64 of 64 bytes whose second half is the public key of the first",
-    lib.CK_BAD_TAG: "the passphrase does not open it, or the file was changed",
-    lib.CK_TOO_LARGE: "it asks for more passes or memory than any key that is sealed here",
+    lib.CK_MALFORMED: "the private key is not base64 of 64 bytes whose second half is the public key of the first; cure: the "
+    "key file as it was, from where the key is kept",
+    lib.CK_BAD_TAG: "the passphrase does not open it, or the file was changed; cure: the passphrase it was sealed with, and the file as it was",
+    lib.CK_TOO_LARGE: "it asks for more passes or memory than any key that is sealed here; cure: the file as it was",
 }
 
 

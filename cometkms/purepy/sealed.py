@@ -37,7 +37,10 @@ def decode_secret(base64_secret: bytearray, secret: int) -> bytes:
     base64_secret[:] = bytes(len(base64_secret))
     public_key = _public_of(secret) if not failed and size.value == _SECRET_BYTES else b""
     if not public_key or sodium().sodium_memcmp(secret + 32, public_key, 32) != 0:
-        raise KeyFileError("the private key is not base64 of 64 bytes whose second half is the public key of the first")
+        raise KeyFileError(
+            "the private key is not base64 of 64 bytes whose second half is the public key of the first; cure: the "
+            "key file as it was, from where the key is kept"
+        )
     return public_key
 
 
@@ -66,7 +69,9 @@ def unseal(sealed: SealedKey, passphrase: Buffer, secret: int) -> bytes:
             secret, None, None, sealed.ciphertext, len(sealed.ciphertext), aad, len(aad), sealed.nonce, key
         )
     if failed:
-        raise KeyFileError("the passphrase does not open it, or the file was changed")
+        raise KeyFileError(
+            "the passphrase does not open it, or the file was changed; cure: the passphrase it was sealed with, and the file as it was"
+        )
     public_key = _public_of(secret)
     ctypes.memmove(secret + 32, public_key, 32)
     if public_key != sealed.public_key:
@@ -112,7 +117,9 @@ def _derived(sealed: SealedKey, passphrase: Buffer) -> Iterator[int]:
     if not (
         1 <= sealed.passes <= SEAL_PASSES_MAX and SEAL_MEMORY_MIN_BYTES <= sealed.memory_bytes <= SEAL_MEMORY_MAX_BYTES
     ):
-        raise KeyFileError("it asks for more passes or memory than any key that is sealed here")
+        raise KeyFileError(
+            "it asks for more passes or memory than any key that is sealed here; cure: the file as it was"
+        )
     key = ctypes.create_string_buffer(32)
     address = ctypes.addressof(key)
     try:

@@ -202,6 +202,7 @@ def test_a_configuration_that_is_none_is_refused(tmp_path: Path, text: str) -> N
         '{"id": 1, "pubKey": "AAAA"}',
         '{"id": "x", "pubKey": ""}',
         '{"id": 1, "pubKey": 7}',
+        '{"id": 1e999, "pubKey": ""}',
     ],
 )
 def test_a_shard_that_is_none_is_refused(tmp_path: Path, text: str) -> None:

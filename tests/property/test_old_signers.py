@@ -1,0 +1,104 @@
+"""Whatever stands in a file of another signer: it is read, or it is an operator's error that names a cure. Never a traceback."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cometkms import purepy
+from cometkms.errors import KeyFileError, OperatorError
+from cometkms.keys.validator_key import read_material
+from cometkms.moving import filepv, go_cometkms, horcrux, tmkms
+from cometkms.moving.old_signer import Asked, OldSigner
+from cometkms.store import state_file
+from tests.vectors.moving.homes import CHAIN, old_home
+
+CORE = purepy.CORE
+#: reader, home, and the files in it that the reader opens.
+HOMES: dict[str, tuple[Callable[[Asked], OldSigner], str, list[str]]] = {
+    "filepv": (filepv.read, "cometkms/node1", ["priv/priv_validator_key.json", "priv/priv_validator_state.json"]),
+    "cometkms": (
+        go_cometkms.read,
+        "cometkms/node1",
+        ["config.toml", "priv/priv_validator_key.json", "priv/priv_validator_state.json"],
+    ),
+    "horcrux single": (
+        horcrux.read,
+        "horcrux_single",
+        ["config.yaml", f"{CHAIN}_priv_validator_key.json", f"state/{CHAIN}_priv_validator_state.json"],
+    ),
+    "horcrux threshold": (
+        horcrux.read,
+        "horcrux_threshold/cosigner_1",
+        ["config.yaml", f"{CHAIN}_shard.json", f"state/{CHAIN}_share_sign_state.json"],
+    ),
+    "tmkms": (
+        tmkms.read,
+        "tmkms",
+        ["tmkms.toml", f"secrets/{CHAIN}-consensus.key", f"state/{CHAIN}-consensus.json"],
+    ),
+}
+CASES = [(name, number) for name, (_, _, files) in HOMES.items() for number in range(len(files))]
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@st.composite
+def bent(draw: st.DrawFn, whole: bytes) -> bytes:
+    """The file with a piece replaced, cut, doubled; or anything."""
+    start = draw(st.integers(0, len(whole)))
+    end = draw(st.integers(start, min(len(whole), start + 40)))
+    piece = draw(st.binary(max_size=40) | st.sampled_from([b"", b"null", b"[]", b"{}", b"-1", b"1e999", b'"', b"\xff"]))
+    return draw(st.sampled_from([whole[:start] + piece + whole[end:], whole[:start], whole + whole[start:end], piece]))
+
+
+@pytest.mark.parametrize(("name", "number"), CASES)
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_bent_file_is_read_or_told_with_a_cure(name: str, number: int, data: st.DataObject) -> None:
+    reader, place, files = HOMES[name]
+    with tempfile.TemporaryDirectory() as folder:
+        home = old_home(Path(folder), place.split("/")[0]).parent / place
+        path = home / files[number]
+        path.write_bytes(data.draw(bent(path.read_bytes())))
+        root = home / "priv" if name == "filepv" else home
+        try:
+            old = reader(Asked((root,), CHAIN, CORE))
+        except OperatorError as error:
+            assert str(folder) in str(error) or path.suffix == ".toml"  # which may name any place
+            assert "cure" in str(error).lower(), error
+        else:
+            assert old.states
+
+
+@given(_JSON)
+def test_a_state_file_of_any_json_is_a_mark_or_a_value_error(value: Any) -> None:
+    try:
+        mark = state_file.decode(json.dumps(value).encode(), CHAIN, CORE.parse_sign_bytes)
+    except ValueError:
+        return
+    assert mark.hrs.height >= 0
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=300) | _JSON.map(lambda value: json.dumps({"priv_key": value, "pub_key": value}).encode()))
+def test_a_key_file_of_anything_is_refused_by_name(untrusted: bytes) -> None:
+    folder = Path(tempfile.mkdtemp())
+    try:
+        path = folder / "key.json"
+        path.write_bytes(untrusted)
+        path.chmod(0o600)
+        with pytest.raises(KeyFileError, match=str(path)):
+            read_material(path, CORE)
+    finally:
+        shutil.rmtree(folder)
