@@ -27,7 +27,8 @@ HOPS: Final = {
 }
 OWN_DISK: Final = HOPS[4, 5]
 MEMBERS: Final = tuple(HOPS[pair] for pair in ((4, 6), (6, 7), (7, 8), (8, 9)))
-ALONE: Final = "state: permit"  # one node: from its own sync
+#: One node asks nobody.
+ALONE: Final = {(3, 5): OWN_DISK, (5, 10): "state: permit"}
 WHOLE: Final = "all of it"
 _MEMBERS: Final = (6, 7, 8)
 
@@ -49,12 +50,13 @@ def join(processes: list[dict[int, int]]) -> dict[int, int] | None:
     """One signature's marks: signer's, leader's, and of the members the one that answered last before the majority was heard."""
     whole = {point: ns for marks in processes for point, ns in marks.items() if point not in _MEMBERS}
     heard = whole.get(9, 0)
-    if any(point in whole for point in _MEMBERS) or 1 not in whole or 13 not in whole:
+    if 1 not in whole or 13 not in whole:
         return None
     answers = [marks for marks in processes if 8 in marks and marks[8] <= heard]
     if answers:
-        whole |= {point: max(answers, key=lambda marks: marks[8])[point] for point in _MEMBERS}
-    return whole
+        last = max(answers, key=lambda marks: marks[8])
+        return whole | {point: last[point] for point in _MEMBERS}
+    return None if 4 in whole else whole  # a member whose marks are not all there
 
 
 def hops(directory: Path) -> dict[str, dict[str, float]]:
@@ -64,9 +66,8 @@ def hops(directory: Path) -> dict[str, dict[str, float]]:
         marks = join(processes)
         if marks is None:
             continue
-        names = {pair: hop for pair, hop in HOPS.items() if 6 in marks or not {*pair} & {6, 7, 8, 9}}
-        if 6 not in marks:
-            names[5, 10] = ALONE
+        asked = {pair: hop for pair, hop in HOPS.items() if not {*pair} & {4, 6, 7, 8, 9}}
+        names = HOPS if 6 in marks else asked | ALONE
         for (start, end), name in names.items():
             if start in marks and end in marks:
                 times[name].append(marks[end] - marks[start])
@@ -101,7 +102,7 @@ def stack(measured: dict[str, dict[str, dict[str, float]]]) -> dict[str, dict[st
         members = sum(p50.get(hop, 0.0) for hop in MEMBERS)
         disks = max(p50[OWN_DISK], members)
         bars: dict[str, float] = {}
-        for hop in (*HOPS.values(), ALONE):
+        for hop in (*HOPS.values(), *ALONE.values()):
             if hop == OWN_DISK:
                 bars["the members' part, meanwhile the own disk" if members else OWN_DISK] = disks
             elif hop in p50 and hop not in MEMBERS:

@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any, Final
 
 QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
+ROUNDS_MIN: Final = 3  # fewer have no spread to speak of
 Rounds = list[list[int]]  # of each round the latencies, nanoseconds
 
 
@@ -42,6 +43,7 @@ def table(results: dict[str, Rounds], floor: str) -> dict[str, dict[str, Any]]:
             ]
             row[f"{key} spread"] = [round(min(ratios), 2), round(max(ratios), 2)]
         row["count"] = sum(map(len, rounds))
+        row["rounds"] = len(rounds)
         rows[name] = row
     return rows
 
@@ -53,22 +55,24 @@ class Change:
     where: str
     old: float
     new: float
-    noise: float
+    noise: float | None  # None: too few rounds to know
 
     @property
     def moved(self) -> bool:
-        return abs(self.new - self.old) > self.noise
+        return self.noise is not None and abs(self.new - self.old) > self.noise
 
     @property
     def verdict(self) -> str:
         """For a person."""
+        if self.noise is None:
+            return "too few rounds"
         if not self.moved:
             return "within noise"
         return "slower" if self.new > self.old else "faster"
 
 
 def compare(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
-    """Every ratio that both runs have. The noise of a ratio is half of each run's spread over its rounds, added."""
+    """Every ratio that both runs have. Its noise: half of each run's spread over its rounds, added; unknown with too few rounds."""
     found = []
     for section, rows in new.items():
         known = old.get(section)
@@ -80,10 +84,17 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
                 continue
             for key in ("p50", "p99"):
                 if f"{key} / floor" in row and f"{key} / floor" in before:
-                    noise = sum((one[f"{key} spread"][1] - one[f"{key} spread"][0]) / 2 for one in (before, row))
                     where = f"{section}: {name}, {key} / floor"
-                    found.append(Change(where, before[f"{key} / floor"], row[f"{key} / floor"], round(noise, 3)))
+                    found.append(
+                        Change(where, before[f"{key} / floor"], row[f"{key} / floor"], _noise(key, before, row))
+                    )
     return found
+
+
+def _noise(key: str, *rows: dict[str, Any]) -> float | None:
+    if any(row.get("rounds", 1) < ROUNDS_MIN for row in rows):
+        return None
+    return round(sum((row[f"{key} spread"][1] - row[f"{key} spread"][0]) / 2 for row in rows), 3)
 
 
 def gaps(values_ms: Sequence[float]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.end_to_end import FLOOR, asked, floor_of, ours_of
+from benchmarks.end_to_end import FLOOR, floor_of, ours_of
 from benchmarks.figures import Rounds, quantiles_us, table
 from benchmarks.signers import addresses_of, bench, floor, load, ours, validators
 from tests.e2e.cluster import Cluster
@@ -32,12 +32,12 @@ def chains(directory: Path, counts: tuple[int, ...], run_ms: int) -> dict[str, A
     for count in counts:
         home = directory / f"{count}"
         home.mkdir(parents=True)
-        names = [f"bench-{number}" for number in range(count)]
+        names = [f"bench-{number}" for number in range(count)] if count > 1 else None
         addresses = addresses_of(home, count, "tcp")
         with validators(addresses, [CHAIN] * count) as validator, floor(home / "floor", addresses, 1):
             base = load(validator, run_ms)
         addresses = addresses_of(home, count, "tcp")
-        with validators(addresses, names) as validator, ours(home / "ours", addresses, 1, names):
+        with validators(addresses, names or [CHAIN]) as validator, ours(home / "ours", addresses, 1, names):
             measured = load(validator, run_ms)
         rows = table({FLOOR: [base["ns"]], "node": [measured["ns"]]}, FLOOR)
         rows["node"]["per second"] = round(measured["count"] / measured["run_ns"] * 1e9)
@@ -59,7 +59,7 @@ def journal(directory: Path, signatures: tuple[int, ...]) -> dict[str, Any]:
             height += heights + 1
             leader = cluster.wait_leader()
             follower = next(name for name in cluster.ids if name != leader)
-            size = cluster.status(follower)["raft_journal_bytes"]
+            size = (cluster.nodes[follower].home / "data" / follower / "raft").stat().st_size
             took = _restart_s(cluster, follower)
             found[f"after {count} more signatures"] = {
                 **quantiles_us(answer[-900:]),
@@ -125,6 +125,3 @@ def run(directory: Path, *, quick: bool) -> dict[str, dict[str, Any]]:
         "growth, journal": journal(directory / "journal", (30,) if quick else (1000, 10000, 10000)),
         "growth, round trip": round_trips(directory / "trips", heights),
     }
-
-
-__all__ = ["asked", "run"]

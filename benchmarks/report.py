@@ -28,7 +28,8 @@ def changes(found: list[Change]) -> Iterator[str]:
     """What moved, first; then how many did not."""
     moved = [change for change in found if change.moved]
     yield ""
-    yield f"compared with the other run: {len(moved)} of {len(found)} ratios moved beyond noise"
+    unknown = sum(change.noise is None for change in found)
+    yield f"compared with the other run: {len(moved)} of {len(found)} ratios moved beyond noise; {unknown} of too few rounds"
     for change in moved:
         yield f"  {change.verdict:8} {change.where}: {change.old} -> {change.new} (noise {change.noise})"
 
