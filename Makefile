@@ -60,8 +60,11 @@ mutants: build
 chaos: go-tools
 	$(BIN)/python -m tests.chaos --seconds $(CHAOS_SECONDS) --seed $(SEED)
 
+# SECTIONS="one three" measures those only, QUICK=1 only whether all of it runs, COMPARE=old.json says what moved since another run,
+# PEERS="horcrux=benchmarks/peer_scripts/horcrux.sh" measures other signers too. docs/BENCHMARKS.md.
 bench: go-tools
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(SECTIONS) $(if $(QUICK),--quick) $(if $(COMPARE),--compare $(COMPARE)) \
+		$(foreach peer,$(PEERS),--peer $(peer))
 
 fuzz: build
 	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS)

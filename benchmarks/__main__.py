@@ -1,43 +1,105 @@
-"""Run all, print tables, write bench-out/bench.json."""
+"""Measure: `make bench`. Tables to the terminal, bench.json, SVG and PNG to --out. docs/BENCHMARKS.md says how to read them."""
 
+import argparse
 import json
-import os
-import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from benchmarks import cluster, end_to_end, micro
+from benchmarks import budget, end_to_end, failover, growth, machine, micro, plots, report
+from benchmarks.figures import compare
+
+Sections = dict[str, dict[str, Any]]
+CHAINS = 20
 
 
-def main() -> None:
-    rows = micro.run()
-    print(f"{'function':44} {'C, ns':>10} {'Python, ns':>12} {'ratio':>7}")
-    for row in rows:
-        print(f"{row['what']:44} {row['native_ns']:>10} {row['pure_ns'] or '':>12} {row['ratio'] or '':>7}")
-    found = end_to_end.run()
-    print(
-        f"\n{'one node, microseconds':24}" + "".join(f"{name:>12}" for name in next(iter(found["latency_us"].values())))
+def _sections(home: Path, *, quick: bool) -> dict[str, Callable[[], Sections]]:
+    rounds, heights = (1, 30) if quick else (5, 500)
+    run_ms = 300 if quick else 4000
+    return {
+        "micro": lambda: {"micro": micro.run(budget_s=0.02 if quick else 0.3)},
+        "one": lambda: {"one node": end_to_end.closed_loop(home / "one", rounds, heights, 1)},
+        "three": lambda: {"three nodes": end_to_end.closed_loop(home / "three", rounds, heights, 3)},
+        "validators": lambda: {
+            "several validators": end_to_end.several_validators(home / "several", max(1, rounds - 3), heights)
+        },
+        "pace": lambda: {"real pace, three a second": end_to_end.real_pace(home / "pace", 2 if quick else 20)},
+        "throughput": lambda: {
+            "one chain": end_to_end.throughput(home / "single", run_ms, 1),
+            f"{CHAINS} chains": end_to_end.throughput(home / "chains", run_ms, 3 if quick else CHAINS),
+        },
+        "budget": lambda: {"budget": budget.run(home / "budget", heights)},
+        "failover": lambda: {
+            "failover": failover.run(
+                home / "failover", 1 if quick else 20, ("transfer",) if quick else tuple(failover.FAULTS)
+            )
+        },
+        "growth": lambda: growth.run(home / "growth", quick=quick),
+    }
+
+
+def main() -> int:
+    names = list(_sections(Path(), quick=True))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(names)}; all if none is named")
+    parser.add_argument(
+        "--quick", action="store_true", help="whether everything runs, not how fast: one short round each"
     )
-    for name, values in found["latency_us"].items():
-        print(f"{name:24}" + "".join(f"{value:>12}" for value in values.values()))
-    print(
-        f"\nmemory of all processes (PSS) {found['node']['pss_mib']} MiB, CPU {found['node']['cpu_s_per_1000']} s per 1,000 signatures"
+    parser.add_argument("--out", type=Path, default=Path("bench-out"))
+    parser.add_argument("--compare", type=Path, metavar="OLD.json", help="say which ratios moved since that run")
+    parser.add_argument(
+        "--peer",
+        action="append",
+        default=[],
+        metavar="NAME=SCRIPT",
+        help="measure another signer, too (docs/BENCHMARKS.md)",
     )
-    three = cluster.run()
-    print(
-        f"\n{'three nodes, microseconds':28}"
-        + "".join(f"{name:>12}" for name in next(iter(three["latency_us"].values())))
-    )
-    for name, values in three["latency_us"].items():
-        print(f"{name:28}" + "".join(f"{value:>12}" for value in values.values()))
-    print(f"\n{'the leader goes':16}{'rounds':>8}{'p50, ms':>10}{'max, ms':>10}   without a signature")
-    for name, values in three["failover"].items():
-        print(f"{name:16}{values['rounds']:>8}{values['p50_ms']:>10}{values['max_ms']:>10}")
-    facts = {"machine": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()}
-    out = Path("bench-out")
-    out.mkdir(exist_ok=True)
-    (out / "bench.json").write_text(json.dumps({"facts": facts, "micro": rows, **found, "cluster": three}, indent=2))
-    print(f"written: {out / 'bench.json'}")
+    chosen = parser.parse_args()
+    unknown = set(chosen.sections) - set(names)
+    if unknown:
+        parser.error(f"no section {', '.join(sorted(unknown))}")
+    old = json.loads(chosen.compare.read_text())["sections"] if chosen.compare else None
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=chosen.out) as name:
+        home = Path(name).resolve()
+        facts = machine.facts(home)
+        print(", ".join(f"{key} {value}" for key, value in facts.items()), flush=True)
+        found = _measure(_sections(home, quick=chosen.quick), chosen.sections or names)
+        if chosen.peer:
+            found |= _peers(chosen.peer, home)
+    path = chosen.out / "bench.json"
+    path.write_text(json.dumps({"facts": facts, "quick": chosen.quick, "sections": found}, indent=2) + "\n")
+    print("\nwritten:", *[path, *plots.draw(found, chosen.out)])
+    if old is not None:
+        print("\n".join(report.changes(compare(old, found))))
+    return 0
+
+
+def _measure(sections: dict[str, Callable[[], Sections]], names: list[str]) -> Sections:
+    found: Sections = {}
+    for name in names:
+        began = time.monotonic()
+        made = sections[name]()
+        found |= made
+        for title, rows in made.items():
+            parts = rows if title == "budget" else {title: rows}
+            for part, table in parts.items():
+                print("\n".join(report.section(part if part == title else f"{title}: {part}", table)))
+        print(f"({name}: {time.monotonic() - began:.0f} s)", flush=True)
+    return found
+
+
+def _peers(given: list[str], home: Path) -> Sections:
+    from benchmarks import peers
+
+    scripts = {name: Path(script) for name, _, script in (one.partition("=") for one in given)}
+    made: dict[str, Any] = peers.run(scripts, home / "peers")
+    print("\n".join(report.section("peers", made)))
+    return {"peers": made}
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

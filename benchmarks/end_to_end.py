@@ -1,87 +1,129 @@
-"""One node and the floor, asked by CometBFT's own client in a closed loop of proposal, prevote, precommit; interleaved rounds."""
+"""One node and three, and their floors, as CometBFT's own client sees them: closed loop, several validators, many chains, real pace.
 
-import json
-import subprocess
-import tempfile
+Rounds of all configurations are interleaved, each on fresh homes: what the machine does meanwhile, it does to all of them.
+"""
+
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.node import CHAIN, Node, Validator, children_of, free_tcp
-from tests.gotools import program
+from benchmarks.figures import Rounds, table
+from benchmarks.signers import addresses_of, bench, cpu_s, floor, load, ours, pss_mib, together, validators
+from tests.e2e.node import CHAIN, Validator
 
-ROUNDS = 5
-HEIGHTS = 500
-WARMUP = 100
-QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
-
-
-def quantiles_us(times_ns: list[int]) -> dict[str, float]:
-    ordered = sorted(times_ns)
-    found = {name: ordered[min(len(ordered) - 1, int(q * len(ordered)))] / 1000 for name, q in QUANTILES.items()}
-    return {**{name: round(value, 1) for name, value in found.items()}, "max": round(ordered[-1] / 1000, 1)}
+Run = Callable[[Path], list[int]]
+#: Configuration → validator's network and pure Python or not. The floor of each number of nodes is "floor".
+ONE = {"node, tcp": ("tcp", ""), "node, unix": ("unix", ""), "node, pure Python": ("tcp", "1")}
+THREE = {"three nodes, tcp": ("tcp", ""), "three nodes, unix": ("unix", "")}
+FLOOR = "floor"
+PACE_US = 333_000  # a validator's three signatures a block, spread over about a second
 
 
-def ask(
-    address: str, start: Callable[[], Any], stop: Callable[[Any], None], inspect: Callable[[Any], Any]
-) -> tuple[list[int], Any]:
-    """The sorted latencies of one round, nanoseconds, and what `inspect` saw at its end."""
-    validator = Validator(address)
-    signer = start()
-    try:
-        validator.connect()
-        answer = validator.ask(cmd="bench", height=1, heights=HEIGHTS, warmup=WARMUP)
-        if not answer.get("verified"):
-            raise RuntimeError(answer.get("error"))
-        return answer["ns"], inspect(signer)
-    finally:
-        stop(signer)
-        validator.close()
+def interleaved(directory: Path, rounds: int, runs: dict[str, Run]) -> dict[str, Rounds]:
+    """Of each configuration its rounds."""
+    found: dict[str, Rounds] = {name: [] for name in runs}
+    for number in range(rounds):
+        for index, (name, run) in enumerate(runs.items()):
+            found[name].append(run(directory / f"{number}-{index}"))
+    return found
 
 
-def floor(address: str, directory: Path) -> tuple[list[int], None]:
-    def start() -> subprocess.Popen[bytes]:
-        command = [program("floor"), address, CHAIN, str(directory / "floor.dat")]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL)
-
-    return ask(address, start, lambda process: (process.kill(), process.wait())[0], lambda _: None)
-
-
-def node(address: str, directory: Path, number: int, **variables: str) -> tuple[list[int], dict[str, float]]:
-    made = Node(directory / f"node{number}", address)
-    return ask(address, lambda: made.start(**variables), lambda one: one.stop(), footprint)
-
-
-def footprint(one: Node) -> dict[str, float]:
-    """PSS of all processes, MiB, and CPU seconds per 1,000 signatures, of the node's whole life."""
-    assert one.process is not None
-    pids = [one.process.pid, *children_of(one.process.pid)]
-    pss = cpu = 0.0
-    for pid in pids:
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        pss += int(next(line for line in rollup.splitlines() if line.startswith("Pss:")).split()[1]) / 1024
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        cpu += (int(fields[11]) + int(fields[12])) / 100
-    return {"pss_mib": round(pss, 1), "cpu_s_per_1000": round(cpu / (3 * (HEIGHTS + WARMUP)) * 1000, 3)}
+def asked(
+    directory: Path,
+    signer: Callable[[Path, list[str]], AbstractContextManager[Any]],
+    ask: Callable[[Validator], list[int]],
+    *,
+    count: int = 1,
+    network: str = "tcp",
+) -> list[int]:
+    """Start validators, then the signer; ask."""
+    directory.mkdir(parents=True)
+    addresses = addresses_of(directory, count, network)
+    with validators(addresses, [CHAIN] * count) as validator, signer(directory / "signer", addresses):
+        return ask(validator)
 
 
-def run(directory: str = ".") -> dict[str, Any]:
-    results: dict[str, list[int]] = {"floor": [], "node tcp": [], "node unix": [], "node tcp, pure": []}
-    seen: dict[str, float] = {}
-    with tempfile.TemporaryDirectory(dir=directory) as name:
-        home = Path(name)
-        for number in range(ROUNDS):
-            results["floor"] += floor(free_tcp(), home)[0]
-            times, seen = node(free_tcp(), home, number)
-            results["node tcp"] += times
-            results["node unix"] += node(f"unix://{home}/{number}.sock", home, 100 + number)[0]
-        results["node tcp, pure"] += node(free_tcp(), home, 999, COMETKMS_PURE="1")[0]
-    table = {name: quantiles_us(times) for name, times in results.items()}
-    for row in table.values():
-        row["p50 / floor"] = round(row["p50"] / table["floor"]["p50"], 2)
-        row["p99 / floor"] = round(row["p99"] / table["floor"]["p99"], 2)
-    return {"latency_us": table, "node": seen, "rounds": ROUNDS, "heights": HEIGHTS}
+def floor_of(nodes: int, ask: Callable[[Validator], list[int]] = bench, count: int = 1) -> Run:
+    return lambda directory: asked(directory, lambda home, where: floor(home, where, nodes), ask, count=count)
 
 
-if __name__ == "__main__":
-    print(json.dumps(run(), indent=2))
+def ours_of(
+    nodes: int, ask: Callable[[Validator], list[int]] = bench, count: int = 1, network: str = "tcp", pure: str = ""
+) -> Run:
+    def signer(home: Path, where: list[str]) -> AbstractContextManager[Any]:
+        return ours(home, where, nodes, COMETKMS_PURE=pure)
+
+    return lambda directory: asked(directory, signer, ask, count=count, network=network)
+
+
+def closed_loop(directory: Path, rounds: int, heights: int, nodes: int) -> dict[str, Any]:
+    """Request after request: one validator."""
+
+    def ask(validator: Validator) -> list[int]:
+        return bench(validator, heights)
+
+    runs = {FLOOR: floor_of(nodes, ask)}
+    for name, (network, pure) in (ONE if nodes == 1 else THREE).items():
+        runs[name] = ours_of(nodes, ask, network=network, pure=pure)
+    return table(interleaved(directory, rounds, runs), FLOOR)
+
+
+def several_validators(directory: Path, rounds: int, heights: int, count: int = 4) -> dict[str, Any]:
+    """So many validators of one chain and key, all asking for the same at the same time: one reservation, then repetitions."""
+
+    def ask(validator: Validator) -> list[int]:
+        return together(validator, heights)
+
+    runs = {
+        FLOOR: floor_of(1, ask, count),
+        f"node, {count} validators": ours_of(1, ask, count),
+        "floor of three": floor_of(3, ask, count),
+        f"three nodes, {count} validators": ours_of(3, ask, count),
+    }
+    return table(interleaved(directory, rounds, runs), FLOOR)
+
+
+def real_pace(directory: Path, seconds: int) -> dict[str, Any]:
+    """Three signatures a second: caches cold, cores asleep."""
+
+    def ask(validator: Validator) -> list[int]:
+        return list(load(validator, seconds * 1000, 1000, PACE_US)["ns"])
+
+    one = table(interleaved(directory / "1", 1, {FLOOR: floor_of(1, ask), "node": ours_of(1, ask)}), FLOOR)
+    three = interleaved(directory / "3", 1, {"floor of three": floor_of(3, ask), "three nodes": ours_of(3, ask)})
+    return {**one, **table(three, "floor of three")}
+
+
+def throughput(directory: Path, run_ms: int, chains: int) -> dict[str, Any]:
+    """Every chain's validator asks at once: signatures a second, and what each costs. Promises that wait share a sync."""
+    found: dict[str, Any] = {}
+    for nodes in (1, 3):
+        names = [f"bench-{number}" for number in range(chains)] if chains > 1 else None
+        kind = "one node" if nodes == 1 else "three nodes"
+        home = directory / f"{nodes}"
+        home.mkdir(parents=True)
+        addresses = addresses_of(home, chains, "tcp")
+        with validators(addresses, [CHAIN] * chains) as validator, floor(home / "floor", addresses, nodes):
+            base = load(validator, run_ms)
+        found[f"{kind}, floor"] = _rate(base, base)
+        addresses = addresses_of(home, chains, "tcp")
+        with (
+            validators(addresses, names or [CHAIN]) as validator,
+            ours(home / "ours", addresses, nodes, names) as cluster,
+        ):
+            leader = cluster.nodes[cluster.leader() or "node0"]
+            validator.connect()
+            before = cpu_s(leader)
+            row = _rate(load(validator, run_ms), base)
+            row["leader's cpu_s per 1000"] = round((cpu_s(leader) - before) / row["count"] * 1000, 3)
+            row["pss_mib"] = pss_mib(leader)
+            found[kind] = row
+    return found
+
+
+def _rate(measured: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+    row = table({FLOOR: [base["ns"]], "this": [measured["ns"]]}, FLOOR)["this"]
+    rate = measured["count"] / measured["run_ns"] * 1e9
+    floor_rate = base["count"] / base["run_ns"] * 1e9
+    return {"per second": round(rate), "of floor": round(rate / floor_rate, 2), **row}

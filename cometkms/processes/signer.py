@@ -87,9 +87,10 @@ class _Signer:
         self._published: object = None
         self._published_at = -STATUS_LATEST_S
         self._following: asyncio.TimerHandle | None = None
-        # Other chains' requests would wait; on one core the state process would, and on few cores the members beside it.
+        # Other validators' requests would wait; on one core the state process would, and on few cores the members beside it.
         alone = len({peer.id for peer in parts.settings.peers}) <= 1
-        self._may_spin = alone and len(chains) == 1 and len(os.sched_getaffinity(0)) > 1
+        links = sum(len(chain.validator_addrs) for chain in chains)
+        self._may_spin = alone and links == 1 and len(os.sched_getaffinity(0)) > 1
         self._nonce = secrets.randbits(64)
         self._loop = asyncio.get_running_loop()
         self._leased = False

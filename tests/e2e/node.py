@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -157,10 +157,11 @@ def children_of(pid: int) -> list[int]:
 class Validator:
     """A real validator's privval client (tests/go), driven line by line."""
 
-    def __init__(self, address: str, version: str = "v038", chain: str = CHAIN) -> None:
+    def __init__(self, address: str, version: str = "v038", chain: str = CHAIN, more: Sequence[str] = ()) -> None:
+        """`more`: further addresses and chains, in turn, of validators in the same process (for "load")."""
         self.address, self.chain = address, chain
         self.process = subprocess.Popen(
-            [program(f"validator-{version}"), address, chain], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [program(f"validator-{version}"), address, chain, *more], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert self._line() == {"listening": True}
 

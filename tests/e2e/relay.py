@@ -1,6 +1,7 @@
 """A TCP relay between two nodes, in threads: it can fall silent, delay, break connections, or carry one direction only."""
 
 import contextlib
+import queue
 import socket
 import threading
 import time
@@ -9,7 +10,8 @@ import time
 class Relay:
     """Listens on `port` and forwards to 127.0.0.1:target. `silent`: bytes vanish both ways and nothing is closed.
 
-    `mute`: "out" (dialler → target) or "in" loses that direction alone. `delay_s`: before each piece is passed on.
+    `mute`: "out" (dialler → target) or "in" loses that direction alone. `delay_s`: how much later each piece is passed on; a longer
+    line, not a slower one.
     """
 
     def __init__(self, target: int) -> None:
@@ -42,10 +44,21 @@ class Relay:
                 threading.Thread(target=self._pump, args=(source, sink, way), daemon=True).start()
 
     def _pump(self, source: socket.socket, sink: socket.socket, way: str) -> None:
+        line: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+        threading.Thread(target=self._deliver, args=(line, source, sink, way), daemon=True).start()
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                if self.delay_s:
-                    time.sleep(self.delay_s)
+                line.put((time.monotonic() + self.delay_s, data))
+        line.put((0.0, b""))
+
+    def _deliver(
+        self, line: "queue.SimpleQueue[tuple[float, bytes]]", source: socket.socket, sink: socket.socket, way: str
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while (piece := line.get())[1]:
+                due, data = piece
+                while (left := due - time.monotonic()) > 0:
+                    time.sleep(max(left - 0.0001, 0))  # the rest is spun: a sleep is late
                 if not self.silent and self.mute != way:
                     sink.sendall(data)
         while self.silent and self._open:  # a dead network carries no FIN

@@ -1,6 +1,7 @@
 // The floor: CometBFT's own signer server around a PrivValidator that does nothing but one fdatasync of one 512-byte sector and one
 // ed25519 signature for each request. What a signer that syncs first cannot be faster than. With peers (the same program as
 // "floor peer LISTEN FILE") it then asks them all, each syncs its own sector, and the first answer is enough: three nodes' floor.
+// Several addresses, with commas, are several validators: requests that wait while a sync runs share the next one.
 package main
 
 import (
@@ -8,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -28,6 +30,36 @@ type floor struct {
 	peers   []net.Conn
 	answers chan byte // each peer echoes the request's number
 	number  byte
+
+	waiting chan chan error // requests of several validators
+}
+
+// shared is one sync for everybody who waits.
+func (f *floor) shared() {
+	for first := range f.waiting {
+		batch := []chan error{first}
+		for more := true; more; {
+			select {
+			case one := <-f.waiting:
+				batch = append(batch, one)
+			default:
+				more = false
+			}
+		}
+		err := f.sync()
+		for _, one := range batch {
+			one <- err
+		}
+	}
+}
+
+func (f *floor) reserve() error {
+	if f.waiting == nil {
+		return f.sync()
+	}
+	done := make(chan error, 1)
+	f.waiting <- done
+	return <-done
 }
 
 func (f *floor) GetPubKey() (crypto.PubKey, error) { return f.key.PubKey(), nil }
@@ -87,7 +119,7 @@ func servePeer(listen string, f *floor) {
 }
 
 func (f *floor) SignVote(chain string, vote *cmtproto.Vote) error {
-	if err := f.sync(); err != nil {
+	if err := f.reserve(); err != nil {
 		return err
 	}
 	signature, err := f.key.Sign(types.VoteSignBytes(chain, vote))
@@ -96,7 +128,7 @@ func (f *floor) SignVote(chain string, vote *cmtproto.Vote) error {
 }
 
 func (f *floor) SignProposal(chain string, proposal *cmtproto.Proposal) error {
-	if err := f.sync(); err != nil {
+	if err := f.reserve(); err != nil {
 		return err
 	}
 	signature, err := f.key.Sign(types.ProposalSignBytes(chain, proposal))
@@ -119,14 +151,20 @@ func main() {
 		servePeer(os.Args[2], signer)
 	}
 	signer.connect(os.Args[4:])
-	protocol, address := cmtnet.ProtocolAndAddress(os.Args[1])
-	dialer := privval.DialTCPFn(address, 3*time.Second, ed25519.GenPrivKey())
-	if protocol == "unix" {
-		dialer = privval.DialUnixFn(address)
+	addresses := strings.Split(os.Args[1], ",")
+	if len(addresses) > 1 {
+		signer.waiting = make(chan chan error, len(addresses))
+		go signer.shared()
 	}
-	endpoint := privval.NewSignerDialerEndpoint(log.NewNopLogger(), dialer, privval.SignerDialerEndpointConnRetries(100))
-	server := privval.NewSignerServer(endpoint, os.Args[2], signer)
-	must(server.Start())
+	for _, one := range addresses {
+		protocol, address := cmtnet.ProtocolAndAddress(one)
+		dialer := privval.DialTCPFn(address, 3*time.Second, ed25519.GenPrivKey())
+		if protocol == "unix" {
+			dialer = privval.DialUnixFn(address)
+		}
+		endpoint := privval.NewSignerDialerEndpoint(log.NewNopLogger(), dialer, privval.SignerDialerEndpointConnRetries(100))
+		must(privval.NewSignerServer(endpoint, os.Args[2], signer).Start())
+	}
 	fmt.Println("started")
 	select {}
 }

@@ -1,5 +1,6 @@
 // A validator's end of privval, as CometBFT itself makes it: SignerListenerEndpoint and SignerClient. Reads one JSON request a line
-// from standard input, writes one JSON answer a line. The same file is built against v0.38 and v0.40.
+// from standard input, writes one JSON answer a line. The same file is built against v0.38 and v0.40. More pairs of ADDRESS and CHAIN
+// are more validators in the same process: "load" asks all of them at once, everything else is of the first.
 package main
 
 import (
@@ -40,6 +41,7 @@ type request struct {
 	Warmup    int64  `json:"warmup"`
 	PauseUs   int64  `json:"pause_us"`
 	RunMs     int64  `json:"run_ms"`
+	WarmupMs  int64  `json:"warmup_ms"`
 }
 
 type answer struct {
@@ -55,6 +57,7 @@ type answer struct {
 	TookNs             int64   `json:"took_ns,omitempty"`
 	Gaps               []gap   `json:"gaps,omitempty"`
 	Count              int64   `json:"count,omitempty"`
+	RunNs              int64   `json:"run_ns,omitempty"`
 }
 
 // gap is a time without a signature: when it ended (unix nanoseconds) and how long it was.
@@ -70,16 +73,21 @@ type validator struct {
 	chain  string
 }
 
+var all []*validator
+
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: validator ADDRESS CHAIN")
+	if len(os.Args) < 3 || len(os.Args)%2 != 1 {
+		fmt.Fprintln(os.Stderr, "usage: validator ADDRESS CHAIN [ADDRESS CHAIN]…")
 		os.Exit(2)
 	}
-	endpoint, err := privval.NewSignerListener(os.Args[1], log.NewNopLogger())
-	must(err)
-	client, err := privval.NewSignerClient(endpoint, os.Args[2])
-	must(err)
-	v := &validator{client: client, chain: os.Args[2]}
+	for i := 1; i < len(os.Args); i += 2 {
+		endpoint, err := privval.NewSignerListener(os.Args[i], log.NewNopLogger())
+		must(err)
+		client, err := privval.NewSignerClient(endpoint, os.Args[i+1])
+		must(err)
+		all = append(all, &validator{client: client, chain: os.Args[i+1]})
+	}
+	v := all[0]
 	fmt.Println(`{"listening":true}`)
 	lines := bufio.NewReaderSize(os.Stdin, 8<<20)
 	for {
@@ -108,6 +116,11 @@ func (v *validator) do(r *request) answer {
 		if err != nil {
 			return failed(err)
 		}
+		for _, other := range all[1:] { // the same key, or another chain's
+			if other.pubKey, err = other.client.GetPubKey(); err != nil {
+				return failed(err)
+			}
+		}
 		v.pubKey = key
 		return answer{PubKey: hex.EncodeToString(key.Bytes()), Verified: true}
 	case "ping":
@@ -131,6 +144,10 @@ func (v *validator) do(r *request) answer {
 		return v.bench(r)
 	case "stream":
 		return v.stream(r)
+	case "load":
+		return load(r)
+	case "together":
+		return together(r)
 	}
 	return failed(fmt.Errorf("unknown command %q", r.Cmd))
 }
@@ -197,13 +214,16 @@ func (v *validator) bench(r *request) answer {
 		for _, kind := range []int32{int32(cmtproto.ProposalType), int32(cmtproto.PrevoteType), int32(cmtproto.PrecommitType)} {
 			one := block
 			one.Cmd, one.Type, one.Height = "sign", kind, r.Height+i
+			if kind == int32(cmtproto.PrecommitType) {
+				one.Extension = r.Extension
+			}
 			now := time.Now()
 			one.Seconds, one.Nanos = now.Unix(), int64(now.Nanosecond())
 			a := v.timed(&one)
 			if a.Error != "" || !a.Verified {
 				return failed(fmt.Errorf("height %d type %d: %s, verified %v", one.Height, kind, a.Error, a.Verified))
 			}
-			if i >= r.Warmup {
+			if i >= r.Warmup && (r.Extension == "" || kind == int32(cmtproto.PrecommitType)) {
 				times = append(times, a.TookNs)
 			}
 			if r.PauseUs > 0 {
@@ -213,6 +233,91 @@ func (v *validator) bench(r *request) answer {
 	}
 	sort.Slice(times, func(i, j int) bool { return times[i] < times[j] })
 	return answer{Ns: times, Verified: true}
+}
+
+// load asks every validator's signer for prevote after prevote, all at once, each after its last answer, for RunMs after WarmupMs, and
+// verifies one signature in 16: the verification of all of them would be most of the load.
+func load(r *request) answer {
+	type outcome struct {
+		ns  []int64
+		err error
+	}
+	done := make(chan outcome)
+	begun := time.Now()
+	from := begun.Add(time.Duration(r.WarmupMs) * time.Millisecond)
+	until := from.Add(time.Duration(r.RunMs) * time.Millisecond)
+	for _, v := range all {
+		go func(v *validator) {
+			found := outcome{}
+			for height := r.Height; time.Now().Before(until) && found.err == nil; height++ {
+				vote := &cmtproto.Vote{
+					Type: cmtproto.PrevoteType, Height: height, Timestamp: time.Now(), ValidatorAddress: unhex(fixed(3)[:40]),
+					BlockID: cmtproto.BlockID{Hash: unhex(fixed(1)), PartSetHeader: cmtproto.PartSetHeader{Total: 1, Hash: unhex(fixed(2))}},
+				}
+				started := time.Now()
+				err := v.client.SignVote(v.chain, vote)
+				took := time.Since(started)
+				if err != nil {
+					found.err = fmt.Errorf("%s height %d: %w", v.chain, height, err)
+				} else if height%16 == 0 && !v.pubKey.VerifySignature(types.VoteSignBytes(v.chain, vote), vote.Signature) {
+					found.err = fmt.Errorf("%s height %d: the signature does not verify", v.chain, height)
+				} else if started.After(from) {
+					found.ns = append(found.ns, took.Nanoseconds())
+				}
+				time.Sleep(time.Duration(r.PauseUs) * time.Microsecond)
+			}
+			done <- found
+		}(v)
+	}
+	a := answer{Verified: true}
+	for range all {
+		one := <-done
+		if one.err != nil {
+			a.Verified, a.Error = false, one.err.Error()
+		}
+		a.Ns = append(a.Ns, one.ns...)
+	}
+	a.Count, a.RunNs = int64(len(a.Ns)), time.Since(from).Nanoseconds()
+	sort.Slice(a.Ns, func(i, j int) bool { return a.Ns[i] < a.Ns[j] })
+	return a
+}
+
+// together asks every validator's signer for the same prevote at the same time, and for the next when all have answered: several
+// validators of one chain and key, each with its own clock.
+func together(r *request) answer {
+	type outcome struct {
+		ns  int64
+		err error
+	}
+	a := answer{Verified: true}
+	done := make(chan outcome)
+	for i := int64(0); i < r.Warmup+r.Heights; i++ {
+		for number, v := range all {
+			go func(v *validator, number int) {
+				one := request{
+					Type: int32(cmtproto.PrevoteType), Height: r.Height + i, Hash: fixed(1), Total: 1, Parts: fixed(2), Chain: v.chain,
+					Address: fixed(3)[:40], Seconds: time.Now().Unix(), Nanos: int64(number),
+				}
+				b := v.timed(&one)
+				var err error
+				if b.Error != "" || !b.Verified {
+					err = fmt.Errorf("height %d: %s, verified %v", one.Height, b.Error, b.Verified)
+				}
+				done <- outcome{b.TookNs, err}
+			}(v, number)
+		}
+		for range all {
+			one := <-done
+			if one.err != nil {
+				a.Verified, a.Error = false, one.err.Error()
+			}
+			if i >= r.Warmup {
+				a.Ns = append(a.Ns, one.ns)
+			}
+		}
+	}
+	sort.Slice(a.Ns, func(i, j int) bool { return a.Ns[i] < a.Ns[j] })
+	return a
 }
 
 // stream asks for prevote after prevote for RunMs, again and again until each is signed, and reports every time between two
@@ -252,7 +357,7 @@ func (v *validator) stream(r *request) answer {
 func (v *validator) timed(r *request) answer {
 	vote := &cmtproto.Vote{
 		Type: cmtproto.SignedMsgType(r.Type), Height: r.Height, Round: r.Round, BlockID: r.blockID(),
-		Timestamp: time.Unix(r.Seconds, r.Nanos).UTC(), ValidatorAddress: unhex(r.Address),
+		Timestamp: time.Unix(r.Seconds, r.Nanos).UTC(), ValidatorAddress: unhex(r.Address), Extension: unhex(r.Extension),
 	}
 	proposal := &cmtproto.Proposal{
 		Type: cmtproto.ProposalType, Height: r.Height, Round: r.Round, PolRound: r.PolRound, BlockID: r.blockID(), Timestamp: vote.Timestamp,

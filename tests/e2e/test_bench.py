@@ -1,0 +1,41 @@
+"""`python -m benchmarks --quick`: everything it promises to write is written, and a second run is compared with the first."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.e2e.node import environment
+
+SECTIONS = ("micro", "one", "three", "budget")
+
+
+def bench(out: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--out", str(out), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment(), check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_run_writes_figures_facts_and_pictures_and_is_compared_with_another(tmp_path: Path) -> None:
+    bench(tmp_path, *SECTIONS)
+    found = json.loads((tmp_path / "bench.json").read_text())
+    assert {"cpu", "cores", "kernel", "filesystem", "fdatasync_us", "python", "commit"} <= found["facts"].keys()
+    row = found["sections"]["three nodes"]["three nodes, tcp"]
+    assert row["count"] == 90
+    assert 0 < row["p50"] <= row["p90"] <= row["p99"] <= row["max"]
+    assert row["p50 / floor"] > 0
+    hops = found["sections"]["budget"]["three nodes"]
+    assert hops["member: open, judge, its disk"]["p50"] > 0
+    for name in ("latency", "budget"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert "</svg>" in (tmp_path / f"{name}.svg").read_text()
+    said = bench(tmp_path / "again", "one", "--compare", str(tmp_path / "bench.json"))
+    assert "compared with the other run" in said
+
+
+def test_a_section_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks", "nonsense", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "no section nonsense" in done.stderr
