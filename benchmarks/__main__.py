@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import budget, end_to_end, failover, growth, machine, micro, plots, report
+from benchmarks import budget, end_to_end, failover, growth, machine, micro, peers, plots, report
 from benchmarks.figures import compare
 
 Sections = dict[str, dict[str, Any]]
@@ -61,6 +61,8 @@ def main() -> int:
     unknown = set(chosen.sections) - set(names)
     if unknown:
         parser.error(f"no section {', '.join(sorted(unknown))}")
+    if any(not all(one.partition("=")) for one in chosen.peer):
+        parser.error("a peer is given as NAME=SCRIPT")
     old = json.loads(chosen.compare.read_text())["sections"] if chosen.compare else None
     chosen.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=chosen.out) as name:
@@ -93,8 +95,6 @@ def _measure(sections: dict[str, Callable[[], Sections]], names: list[str]) -> S
 
 
 def _peers(given: list[str], home: Path) -> Sections:
-    from benchmarks import peers
-
     scripts = {name: Path(script) for name, _, script in (one.partition("=") for one in given)}
     made: dict[str, Any] = peers.run(scripts, home / "peers")
     print("\n".join(report.section("peers", made)))
