@@ -71,7 +71,7 @@ def main() -> int:
         print(", ".join(f"{key} {value}" for key, value in facts.items()), flush=True)
         found = _measure(_sections(home, quick=chosen.quick), chosen.sections or names)
         if chosen.peer:
-            found |= _peers(chosen.peer, home)
+            found |= _peers(chosen.peer, home, quick=chosen.quick)
     path = chosen.out / "bench.json"
     path.write_text(json.dumps({"facts": facts, "quick": chosen.quick, "sections": found}, indent=2) + "\n")
     print("\nwritten:", *[path, *plots.draw(found, chosen.out)])
@@ -94,9 +94,9 @@ def _measure(sections: dict[str, Callable[[], Sections]], names: list[str]) -> S
     return found
 
 
-def _peers(given: list[str], home: Path) -> Sections:
+def _peers(given: list[str], home: Path, *, quick: bool) -> Sections:
     scripts = {name: Path(script) for name, _, script in (one.partition("=") for one in given)}
-    made: dict[str, Any] = peers.run(scripts, home / "peers")
+    made: dict[str, Any] = peers.run(scripts, home / "peers", peers.Load(1, 30, 10) if quick else None)
     print("\n".join(report.section("peers", made)))
     return {"peers": made}
 

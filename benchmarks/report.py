@@ -5,7 +5,7 @@ from typing import Any
 
 from benchmarks.figures import Change
 
-_HIDDEN = ("p50 spread", "p99 spread", "all_ms", "timeline", "pss_mib")
+_HIDDEN = ("p50 spread", "p99 spread", "all_ms", "timeline", "pss_mib", "not run")
 
 
 def section(name: str, rows: dict[str, dict[str, Any]]) -> Iterator[str]:

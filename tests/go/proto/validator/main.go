@@ -365,15 +365,20 @@ func (v *validator) timed(r *request) answer {
 	var err error
 	var verified bool
 	var took time.Duration
+	// What was asked is what counts, with the answer's timestamp and signature: CometBFT takes no more from an answer, and a signer
+	// may leave the rest of it empty.
+	askedVote, askedProposal := *vote, *proposal
 	started := time.Now()
 	if r.Type == int32(cmtproto.ProposalType) {
 		err = v.client.SignProposal(r.Chain, proposal)
 		took = time.Since(started)
-		verified = err == nil && v.pubKey.VerifySignature(types.ProposalSignBytes(r.Chain, proposal), proposal.Signature)
+		askedProposal.Timestamp = proposal.Timestamp
+		verified = err == nil && v.pubKey.VerifySignature(types.ProposalSignBytes(r.Chain, &askedProposal), proposal.Signature)
 	} else {
 		err = v.client.SignVote(r.Chain, vote)
 		took = time.Since(started)
-		verified = err == nil && v.pubKey.VerifySignature(types.VoteSignBytes(r.Chain, vote), vote.Signature)
+		askedVote.Timestamp = vote.Timestamp
+		verified = err == nil && v.pubKey.VerifySignature(types.VoteSignBytes(r.Chain, &askedVote), vote.Signature)
 	}
 	a := answer{Verified: verified, TookNs: took.Nanoseconds()}
 	if err != nil {
