@@ -17,6 +17,7 @@ from cometkms.cli import (
     leader,
     peers,
     recover,
+    standin,
     start,
     state,
     status,
@@ -57,6 +58,7 @@ for _command in (
     epoch.command,
     config_cmd.command,
     demo.command,
+    standin.command,
     version.command,
     completion.command,
 ):
