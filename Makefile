@@ -11,7 +11,7 @@ SEEDS ?= 2000
 CHAOS_SECONDS ?= 600
 SEED ?= $(shell date +%s)
 
-.PHONY: build demo test lint bench fuzz sim mutants model chaos go-tools clean
+.PHONY: build demo test lint bench fuzz sim mutants model chaos go-tools cometbft clean
 
 # The environment: pinned packages, then this package in place with its C core.
 $(VENV)/.dev: requirements-dev.txt pyproject.toml
@@ -39,6 +39,10 @@ lint: build
 
 go-tools: build
 	$(BIN)/python -m tests.gotools
+
+# A real CometBFT node to try things with: `cometbft init` and `cometbft start` (docs/START.md).
+cometbft: build
+	ln -sf "$$($(BIN)/python -m tests.gotools node)" $(BIN)/cometbft
 
 test: lint
 	$(BIN)/python -m tests.gotools & tools=$$!; \
