@@ -1,7 +1,8 @@
 """Run a document: its ```console blocks, one after the other, in one shell with an empty home.
 
     ```console
-    $ cmkms keys show            a line with "$ " is a command; one that ends in a backslash goes on in the next
+    $ cmkms keys show            a line with "$ " is a command; one that ends in a backslash goes on in the next,
+    > and so on                  as does one before a line with "> "
     address   5647…              what follows must be its output; "…" is any text, a line of "…" any lines
     ```
 
@@ -95,8 +96,8 @@ def _steps_of_block(block: str, background: bool, instead: str) -> Iterator[Step
     commands: list[tuple[str, list[str]]] = []
     going_on = False
     for line in block.splitlines():
-        if going_on:
-            commands[-1] = (f"{commands[-1][0]}\n{line}", [])
+        if going_on or (commands and not commands[-1][1] and line.startswith("> ")):
+            commands[-1] = (f"{commands[-1][0]}\n{line.removeprefix('> ')}", [])
         elif line.startswith("$ "):
             commands.append((line[2:], []))
         else:
