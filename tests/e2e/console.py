@@ -137,7 +137,10 @@ def own_network() -> tuple[str, ...]:
     """The command that runs another in a network of its own; () where that is not allowed."""
     for unshare in (("unshare", "--net"), ("unshare", "--user", "--map-root-user", "--net")):
         command = (*unshare, sys.executable, "-c", _NETWORK)
-        if shutil.which("unshare") and subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:
+        if (
+            shutil.which("unshare")
+            and subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0
+        ):
             return command
     warnings.warn("no network namespaces here: documents run in this one, with 127.10.0.x for 10.0.0.x", stacklevel=2)
     return ()
