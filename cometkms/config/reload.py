@@ -52,7 +52,7 @@ def plan_reload(running: Settings, loaded: Settings) -> Plan:
         before, now = getattr(running, field.name), getattr(loaded, field.name)
         if before == now or field.name == "chains":
             continue
-        words = f"{field.name}: {_show(before)} → {_show(now)}"
+        words = f"{field.name}: {_show(before)} -> {_show(now)}"
         if field.name in _AT_ONCE:
             taken[field.name] = now
             changed.append(words)
@@ -75,7 +75,7 @@ def _plan_chains(
         wanted = new.get(chain.id, chain)
         for name in ("key_file", "state_file"):
             if getattr(chain, name) != getattr(wanted, name):
-                needs_restart.append(f"{name} of {chain.id}: {getattr(chain, name)} → {getattr(wanted, name)}")
+                needs_restart.append(f"{name} of {chain.id}: {getattr(chain, name)} -> {getattr(wanted, name)}")
         before, now = _texts(chain), _texts(wanted)
         changed += [f"validator {text} of {chain.id} added" for text in now if text not in before]
         changed += [f"validator {text} of {chain.id} removed" for text in before if text not in now]

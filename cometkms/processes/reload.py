@@ -8,7 +8,7 @@ from cometkms.config.load import Flags, load_settings, read_config
 from cometkms.config.reload import encode, overridden, plan_reload, reloadable
 from cometkms.config.schema import Settings
 from cometkms.errors import ConfigError
-from cometkms.log import Log
+from cometkms.log import LEVELS, Log
 from cometkms.processes.supervisor import Reloaded
 
 
@@ -38,12 +38,15 @@ class Reloader:
                 cure="put config.toml right and reload again",
             )
             return Reloaded(None, {**facts, "error": str(error)})
+        quieter = LEVELS[plan.settings.log_level] > LEVELS[self.settings.log_level]
         self.settings = plan.settings
-        self._set_level(plan.settings.log_level)
+        if not quieter:
+            self._set_level(plan.settings.log_level)
         for what in plan.needs_restart:
             self._log.warning("not reloadable", what=what, cure="restart the node for it")
         for what in without_effect:
             self._log.warning("not reloadable", what=what)
         self._log.info("reloaded", changed="; ".join(plan.changed) or "nothing")
+        self._set_level(plan.settings.log_level)  # last where less is logged from now on: this was to be heard
         facts |= {"changed": list(plan.changed), "needs_restart": [*plan.needs_restart, *without_effect]}
         return Reloaded(document if plan.changed else None, facts)

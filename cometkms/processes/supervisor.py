@@ -197,11 +197,11 @@ class Supervisor:
             while self._ending is None:
                 self._start_due()
                 self._publish()
+                self._notify()
                 self._take_signal(self._patience_s())
                 self._reap()
                 self._watch()
                 self._settle_reload()
-                self._notify()
         finally:
             self._stop()
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -387,14 +387,15 @@ class Supervisor:
         if not self.notifier.listens:
             return
         self.notifier.flush()
-        if not self._was_ready and all(child.state is State.RUNNING for child in self._children):
-            self._was_ready = True
-            self.notifier.ready()
         now = time.monotonic()
         ages = self.board.beat_ages_s()
-        if now - self._status_at >= _STATUS_EVERY_S:
+        is_up = not self._was_ready and all(child.state is State.RUNNING for child in self._children)
+        if is_up or now - self._status_at >= _STATUS_EVERY_S:
             self._status_at = now
             self.notifier.status(status_line(self.board.sections(), ages))
+        if is_up:
+            self._was_ready = True
+            self.notifier.ready()
         if all(self._is_well(child, ages) for child in self._children if child.spec.name in ESSENTIAL):
             self.notifier.watchdog(now)
 
