@@ -305,7 +305,7 @@ class Watched:
         if self.main is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.main.pid, number)
-                if number != signal.SIGKILL:
+                if number not in (signal.SIGKILL, signal.SIGSTOP):
                     os.kill(self.main.pid, signal.SIGCONT)
 
     def _kill_all(self) -> None:
