@@ -36,6 +36,8 @@ LOG_LEVELS: Final = ("debug", "info", "error")
 LOG_FORMATS: Final = ("plain", "json")
 DEFAULT_TTL: Final = "400ms"
 DEFAULT_HTTP_ADDR: Final = ":8080"
+#: Where a value comes from that nobody gave.
+DEFAULT_SOURCE: Final = "default"
 
 #: config.toml's keys and their types.
 KEYS: Final[Mapping[str, type]] = {
@@ -156,7 +158,7 @@ class _Sources:
         if variable:
             return variable, variable_name(key)
         value = self._document.get(key, "")
-        return (str(value), f"{self._path}: {key}") if value != "" else (default, "default")
+        return (str(value), f"{self._path}: {key}") if value != "" else (default, DEFAULT_SOURCE)
 
     def texts(self, key: str) -> tuple[tuple[str, ...], str]:
         """A list: repeated flags, a variable split at commas, or an array."""
@@ -292,6 +294,10 @@ def _load_chain(home: Path, sources: _Sources, table: dict[str, Any], where: str
     if not name or not addresses:
         what = "chain id" if not name else "validator address"
         cure = "give --chain-id and --validator-addr, or chain_id and validator_addr in config.toml"
+        if where == DEFAULT_SOURCE and home.is_dir():
+            where = str(home / CONFIG_NAME)
+        elif where == DEFAULT_SOURCE:
+            where, cure = f"{home} does not exist", f"cmkms init --home {home}, or another --home; or {cure}"
         sources.problems.append(
             f"{where}: at least one validator address and a chain id must be configured, and there is no {what}; cure: {cure}"
         )

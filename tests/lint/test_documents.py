@@ -149,7 +149,9 @@ def test_every_command_is_in_the_documents() -> None:
 @each_document
 def test_every_make_target_that_a_document_names_is_there(path: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
-    named = {name for line in lines_of(path.read_text()) for name in re.findall(r"(?:^|[$`] ?)make ([a-z][a-z-]+)", line)}
+    named = {
+        name for line in lines_of(path.read_text()) for name in re.findall(r"(?:^|[$`] ?)make ([a-z][a-z-]+)", line)
+    }
     assert named <= targets, named - targets
 
 

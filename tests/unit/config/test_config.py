@@ -105,6 +105,13 @@ def test_bad_settings_name_the_place_and_the_cure(text: str, words: str, tmp_pat
     assert words in str(error.value)
 
 
+def test_a_home_that_nobody_made_is_told_as_such_and_one_without_a_chain_by_its_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere does not exist: .*cure: cmkms init --home"):
+        load_settings(tmp_path / "nowhere", Flags(), {})
+    with pytest.raises(ConfigError, match=r"config\.toml: at least one validator address"):
+        load_settings(home_with(tmp_path, ""), Flags(), {})
+
+
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         load_settings(home_with(tmp_path, "log_level = 'x'\nlog_format = 'y'\nhttp_addr = 'z'\n"), Flags(), {})
