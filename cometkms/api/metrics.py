@@ -4,6 +4,7 @@ Its registry of metrics that are counted where they happen is not used: what hap
 board says it.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -20,6 +21,7 @@ from prometheus_client.registry import Collector
 from cometkms.api.families import FAMILIES, Family, Type
 from cometkms.api.samples import Samples
 
+_ACCEPT: Final = re.compile(r"[A-Za-z0-9_.+*/;=, -]{0,1024}")
 _Plain = CounterMetricFamily | GaugeMetricFamily | UnknownMetricFamily
 _CLASSES: Final[Mapping[Type, type[_Plain]]] = {
     Type.COUNTER: CounterMetricFamily,
@@ -57,9 +59,8 @@ def _histogram(family: Family, samples: Samples) -> Metric:
 
 def encode(samples: Samples, untrusted_accept: str) -> tuple[bytes, str]:
     """Body and content type: OpenMetrics if the Accept header asks for it, else the text format."""
-    try:
-        encoder, content_type = choose_encoder(untrusted_accept)
-        return encoder(_Board(samples)), content_type
-    except ValueError:  # a version that is no number: the header is a stranger's
+    try:  # what it takes from the header it says again in the content type
+        encoder, content_type = choose_encoder(untrusted_accept if _ACCEPT.fullmatch(untrusted_accept) else "")
+    except (ValueError, TypeError):  # a version that is no number
         encoder, content_type = choose_encoder("")
-        return encoder(_Board(samples)), content_type
+    return encoder(_Board(samples)), content_type
