@@ -88,7 +88,7 @@ _ALL: Final = (
     _gauge("cometkms_peer_silence_seconds", "peer", help="Seconds since the member was last heard."),
     _gauge("cometkms_peer_promise_lag", "peer", help="Promises this node, leading, made since the member's last acknowledgement; absent on a follower."),
     _gauge("cometkms_peer_promise_lag_heights", "peer", "chain_id", help="Heights between them, likewise."),
-    _counter("cometkms_peer_port_total", "event", help="What happened at the peers' port: accepted, strangers, refused, half_open_dropped, handshake_failed, bad_frames, silent."),
+    _counter("cometkms_peer_port_total", "event", help="What came of connections at the peers' port: accepted, strangers, refused, silent and so on."),
     # promises
     _counter("cometkms_promises_total", help="Promises in this node's store; it survives restarts."),
     _gauge("cometkms_mark_height", "chain_id", help="Height of the highest place promised here."),
