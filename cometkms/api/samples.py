@@ -21,8 +21,13 @@ MEASURE_STATES: Final = ("on", "off", "unavailable")
 KINDS: Final = ("proposal", "prevote", "precommit")
 OTHER: Final = "other"  # a reason that this version does not know
 _RUNNING: Final = "running"
-_SENSELESS: Final = {reason.name.lower() for reason in FINAL_REASONS if reason < Reason.HEIGHT_REGRESSION}
-_RULE: Final = {reason.name.lower() for reason in FINAL_REASONS} - _SENSELESS
+_SENSELESS: Final = {reason.name.lower() for reason in Reason if Reason.NONE < reason < Reason.HEIGHT_REGRESSION}
+_RULE: Final = tuple(
+    reason.name.lower() for reason in Reason if reason in FINAL_REASONS and reason >= Reason.HEIGHT_REGRESSION
+)
+_PASSING: Final = tuple(
+    reason.name.lower() for reason in Reason if reason > Reason.NONE and reason not in FINAL_REASONS
+)
 _REASONS: Final = {reason.name.lower() for reason in Reason}
 
 
@@ -227,6 +232,7 @@ def _put_chain(samples: Samples, chain: Told, now: float) -> None:
     samples.add("cometkms_signatures_total", counters["signed"].amount, chain_id)
     samples.add("cometkms_repeats_total", counters["repeated"].amount, chain_id)
     samples.add("signer_total_pubkey_requests", counters["pub_keys"].amount, chain_id)
+    _begin_at_zero(samples, counters, chain_id)
     for reason, count in counters["refused"].pairs:
         kind = "senseless" if reason in _SENSELESS else "rule" if reason in _RULE else OTHER
         samples.add("cometkms_refusals_total", count.amount, chain_id, kind, OTHER if kind == OTHER else reason)
@@ -239,6 +245,14 @@ def _put_chain(samples: Samples, chain: Told, now: float) -> None:
         _put_votes(samples, chain["votes"][kind], kind, chain_id, now)
     for validator in chain["validators"].items:
         _put_validator(samples, validator, chain_id)
+
+
+def _begin_at_zero(samples: Samples, counters: Told, chain_id: str) -> None:
+    """A counter that appears with its first event shows no increase for it, and an alert would miss the first conflict."""
+    for reason in _RULE if counters["refused"].there else ():
+        samples.add("cometkms_refusals_total", 0.0, chain_id, "rule", reason)
+    for reason in _PASSING if counters["unanswered"].there else ():
+        samples.add("cometkms_unanswered_total", 0.0, chain_id, reason)
 
 
 def _put_votes(samples: Samples, votes: Told, kind: str, chain_id: str, now: float) -> None:

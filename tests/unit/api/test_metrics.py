@@ -179,6 +179,14 @@ def test_the_tables_of_states_and_reasons_are_those_of_the_program() -> None:
     assert kinds["height_regression"] == kinds["jump"] == "rule"
 
 
+def test_the_first_conflict_is_an_increase() -> None:
+    """Prometheus sees none in a series that begins with 1."""
+    chain_b = {"chain_id": "chain-b"}
+    assert one(full(), "cometkms_refusals_total", **chain_b, kind="rule", reason="conflict") == 0
+    assert one(full(), "cometkms_unanswered_total", **chain_b, reason="no_permit") == 0
+    assert one(full(), "cometkms_missed_heights_total", **chain_b, cause="unanswered") == 0
+
+
 # --- less than a whole board ---
 
 
