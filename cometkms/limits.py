@@ -77,7 +77,15 @@ SIGN_STATE_LATEST_S: Final = 1.0  # … and at the latest after this
 # --- shared memory ---
 QUEUE_SLOT_BYTES: Final = 512
 QUEUE_SLOTS: Final = 256  # one request in flight per chain, twice, with room for reports
-BOARD_SECTION_BYTES: Final = 64 << 10
+BOARD_SECTION_BYTES: Final = (
+    256 << 10
+)  # 64 chains with their signatures, events and refusals; untouched pages cost nothing
+
+# --- /metrics (docs/METRICS.md) ---
+METRIC_LABEL_MAX_CHARS: Final = 128  # a chain id, a node id or a validator's address is shorter
+METRIC_SERIES_MAX: Final = (
+    2048  # of one family: 64 chains with 6 validators in 5 states; the rest is counted, not shown
+)
 
 # --- files ---
 CONFIG_MAX_BYTES: Final = 1 << 20

@@ -6,6 +6,8 @@ Every field may be missing: a section is written by another process, perhaps one
 from collections.abc import Mapping
 from typing import Protocol, TypedDict
 
+from cometkms.histogram import Buckets
+
 
 class WatermarkReport(TypedDict, total=False):
     """The highest place promised in a row; `burnt`: what was promised there is not known."""
@@ -63,6 +65,10 @@ class StateSection(TypedDict, total=False):
     refused: dict[str, int]
     peers_port: dict[str, int]
     permit_us: Quantiles
+    permit_hist: Buckets
+    sync_hist: Buckets
+    leader_changes: int
+    ring_depth: dict[str, int]
     fast_path: dict[str, int]
     rows: list[RowReport]
     warnings: list[str]
@@ -79,6 +85,8 @@ class ValidatorReport(TypedDict, total=False):
     remote_identity: str
     requests: int
     connects: int
+    failed: int
+    failed_in_row: int
     last_error: str
 
 
@@ -89,6 +97,18 @@ class Counters(TypedDict, total=False):
     repeated: int
     unanswered: dict[str, int]
     refused: dict[str, int]
+    pub_keys: int
+
+
+class VoteReport(TypedDict, total=False):
+    """One kind of vote that this signer signed; signing/tally.py. at: UNIX seconds of the last one."""
+
+    signed: int
+    height: int
+    round: int
+    at: float | None
+    missed: int
+    missed_last: int
 
 
 class ChainReport(TypedDict, total=False):
@@ -100,6 +120,9 @@ class ChainReport(TypedDict, total=False):
     validators: list[ValidatorReport]
     counters: Counters
     latency_us: Quantiles
+    latency_hist: Buckets
+    votes: dict[str, VoteReport]
+    missed: dict[str, int]
     last_signed_at: float | None
 
 

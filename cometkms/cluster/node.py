@@ -172,7 +172,7 @@ class ClusterNode:
         `raft`: makes the replicated log; None for one node alone. `clock`: monotonic seconds. `ttl_s`: of the lease.
         """
         self.identity = identity
-        self.sync_ns = Histogram()
+        self.sync_ns = Histogram()  # this node's own promises, for itself or a member
         self.round_trip_ns = Histogram()
         self._store = store
         self._rows = rows
@@ -213,6 +213,8 @@ class ClusterNode:
         }
         for row, mark in zip(rows, signed, strict=True):
             self._learn_signed(row, mark, tell=False)
+        self.leader_changes = 0
+        self._last_leader: tuple[str, int] | None = None  # and its term
         self._raft: ReplicatedLog | None = None
         self._raft = raft(self) if raft is not None else None
         ports = Ports(
@@ -575,8 +577,10 @@ class ClusterNode:
         if not self.membership.ready:
             return Refusal(Reason.NOT_COMPLETE, self.membership.why), Watermark()
         row, hrs = located
+        started = self._clock()
         refusal = self._acceptor.promise(row, hrs, asked.sign_bytes)
         if refusal is None:
+            self.sync_ns.add(int((self._clock() - started) * 1e9))
             return None, Watermark()
         mark, signed = self._store.mark(row), self._signed.get(row, Watermark())
         if signed.signature and (signed.hrs > mark.hrs or signed.sign_bytes == mark.sign_bytes):
@@ -661,6 +665,9 @@ class ClusterNode:
     def on_role(self, *, leading: bool, leader: str | None, term: int) -> None:
         """From the replicated log: `leading` once its barrier is applied."""
         self._log.info("role", leading=leading, leader=leader or "", term=term)
+        if leader is not None and (leader, term) != self._last_leader:
+            self.leader_changes += self._last_leader is not None
+            self._last_leader = (leader, term)
         self._lead_since = None
         if leading:
             self._lead_since = self._clock()

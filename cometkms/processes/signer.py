@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from cometkms import core as cores
@@ -38,6 +38,7 @@ from cometkms.processes.child import ChildContext, run_loop
 from cometkms.protocol.identity import Identity
 from cometkms.signing.chain import ChainSigner
 from cometkms.signing.link import ValidatorLink
+from cometkms.signing.tally import KINDS
 
 _LINK_CHECK_TICKS: Final = 4  # deadlines of connections: once a second
 _LOG_LINES: Final = 4  # so many lines are written while a request waits for its permit …
@@ -241,6 +242,7 @@ class _Signer:
 
     def _release(self) -> None:
         self._leased = False
+        self._count_signatures()  # those of this lease belong to it
         for task in self._tasks:
             task.cancel()
         for chain in self._chains:
@@ -288,8 +290,12 @@ class _Signer:
                         "repeated": chain.counters.repeated,
                         "refused": dict(chain.counters.refused),
                         "unanswered": dict(chain.counters.unanswered),
+                        "pub_keys": chain.counters.pub_keys,
                     },
+                    "votes": {KINDS[step]: asdict(kind) for step, kind in chain.tally.kinds.items()},
+                    "missed": dict(chain.tally.missed),
                     "latency_us": chain.latency.summary_us(),
+                    "latency_hist": chain.latency.buckets_us(),
                     "last_signed_at": chain.last_signed_at,
                 }
                 for chain in self._chains
@@ -306,5 +312,7 @@ def _link_document(link: ValidatorLink) -> dict[str, object]:
         "remote_identity": link.remote_identity.hex(),
         "requests": link.requests,
         "connects": link.connects,
+        "failed": link.failed,
+        "failed_in_row": link.failed_in_row,
         "last_error": link.last_error,
     }

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cometkms import core as cores
+from cometkms.cluster.lag import LagMeter
 from cometkms.cluster.node import ClusterNode, Identity
 from cometkms.config.schema import Settings
 from cometkms.errors import BusyError, ProtocolError
@@ -86,6 +87,7 @@ class _State:
         self._kicked = False
         self._timer: asyncio.TimerHandle | None = None
         self._said = ""
+        self._lag = LagMeter()
         self._published_at = -STATUS_LATEST_S
         members = parts.files.members
         self._alone = parts.files.alone
@@ -403,19 +405,27 @@ class _State:
             "refused": dict(node.counters),
             "peers_port": self._network.counters(),
             "fdatasync_us": node.sync_ns.summary_us(),
+            "sync_hist": node.sync_ns.buckets_us(),
             "fast_path": self._hot.counters() if self._hot is not None else {},
             "permit_us": node.round_trip_ns.summary_us(),
+            "permit_hist": node.round_trip_ns.buckets_us(),
+            "leader_changes": node.leader_changes,
+            "ring_depth": {"requests": self._parts.requests.depth(), "permits": self._parts.permits.depth()},
         }
 
     def _members(self, addresses: dict[str, str]) -> list[dict[str, Any]]:
         settings, node = self._parts.settings, self.node
         links = {one["id"]: one for one in self._network.document()}
+        places = tuple(node.place(number) for number in range(len(settings.chains)))
+        if not node.leading:
+            self._lag = LagMeter()
+        ids = [chain.id for chain in settings.chains]
         found: list[dict[str, Any]] = []
         for name in node.identity.members:
             entry: dict[str, Any] = {"id": name, "addr": addresses.get(name, ""), "self": name == settings.id}
             if name == settings.id:
                 entry |= {"connected": True, "state": node.membership.phase, "seq": self._opened.store.seq}
-                entry["marks"] = [_place(chain.id, node.place(n)) for n, chain in enumerate(settings.chains)]
+                entry["marks"] = [_place(chain.id, hrs) for chain, hrs in zip(settings.chains, places, strict=True)]
             else:
                 known, news = node.member(name), node.membership.life_of(name)
                 entry |= links.get(name, {})
@@ -424,6 +434,9 @@ class _State:
                 entry["state"] = ("starting" if news.starting else news.life.state.name.lower()) if news else None
                 entry["seq"] = node.seq_of(name)
                 entry["marks"] = [_place(one.row.chain_id, one.mark.hrs) for one in news.marks] if news else []
+                if node.leading:
+                    lag = self._lag.look(name, entry["seq"], self._opened.store.seq, places)
+                    entry["behind"] = {"promises": lag.promises, "heights": dict(zip(ids, lag.heights, strict=True))}
                 entry["error"] = known.refused or entry.get("last_error", "")
             found.append(entry)
         return found

@@ -32,6 +32,7 @@ from cometkms.limits import PERMIT_TIMEOUT_S
 from cometkms.model import FINAL_REASONS, HRS, Reason, Refusal, Request, Watermark
 from cometkms.rules.sign import Repeat, decide
 from cometkms.signing.events import EventLog
+from cometkms.signing.tally import Tally
 
 
 class Requester(Protocol):
@@ -55,6 +56,7 @@ class Counters:
 
     signed: int = 0
     repeated: int = 0
+    pub_keys: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     unanswered: dict[str, int] = field(default_factory=dict)
 
@@ -110,6 +112,7 @@ class ChainSigner:
         self.slot = slot
         self.counters = Counters()
         self.latency = Histogram()
+        self.tally = Tally()
         self.last_signed_at: float | None = None  # unix time
         self._core = core
         self._nonce = nonce
@@ -141,6 +144,7 @@ class ChainSigner:
 
     def lane(self, number: int, requester: Requester, session: Session, fd: int) -> SignLane | None:
         """The path's part of a requester's new connection; None: there is no path. `number`: one for each requester."""
+        self.tally.on_connected()
         if self._path is None:
             return None
         self._askers[number] = requester
@@ -228,6 +232,7 @@ class ChainSigner:
 
     def abandon(self) -> None:
         """The lease is gone and so is every requester: the state process has forgotten what was asked, and no answer will come."""
+        self.tally.on_lease_lost()
         self._enter()
         self._reserving = None
         self._line.clear()
@@ -294,8 +299,7 @@ class ChainSigner:
         asked.requester.deliver(frame)
         self._unreported = Signed(self.row, request.hrs, sign_bytes, signature)
         self.report()
-        self.counters.signed += 1
-        self.last_signed_at = time.time()
+        self._count_signed(request.hrs, time.time())
         self._answered(asked, "signed")
 
     def _repeat(self, asked: _Asked, repeat: Repeat) -> None:
@@ -311,9 +315,13 @@ class ChainSigner:
 
     def on_signature(self, made: Signature) -> None:
         """The path signed and answered, a moment ago."""
-        self.counters.signed += 1
-        self.last_signed_at = time.time() - (self._clock_ns() - made.at_ns) / 1e9
+        self._count_signed(made.hrs, time.time() - (self._clock_ns() - made.at_ns) / 1e9)
         self._count("signed", made.hrs, made.block_hash, self._askers[made.link], made.took_ns)
+
+    def _count_signed(self, hrs: HRS, at: float) -> None:
+        self.counters.signed += 1
+        self.last_signed_at = at
+        self.tally.on_signed(hrs, at)
 
     def _answered(self, asked: _Asked, outcome: str) -> None:
         request = asked.request
@@ -354,6 +362,7 @@ class ChainSigner:
     def _answer_empty(self, asked: _Asked, reason: Reason) -> None:
         asked.requester.deliver(asked.session.answer_empty())
         self.counters.count_unanswered(reason)
+        self.tally.on_unanswered(asked.request.hrs)
         self._log.error(
             "unanswered",
             chain=self.chain_id,

@@ -73,6 +73,8 @@ class ValidatorLink:
         self.remote_identity = b""
         self.requests = 0
         self.connects = 0
+        self.failed = 0  # attempts to connect that came to nothing …
+        self.failed_in_row = 0  # … and how many since the last that did
         self.last_error = ""
         self._number = number
         self._target = target
@@ -138,7 +140,7 @@ class ValidatorLink:
 
     async def _connect_and_serve(self) -> bool:
         """One connection from dial to close. True if a request was served on it."""
-        served_before = self.requests
+        served_before, connects_before = self.requests, self.connects
         try:
             self._enter(State.DIALING)
             connection = await connect(self._target)
@@ -151,6 +153,9 @@ class ValidatorLink:
             why = await self._serve(connection, session)
         except (OSError, ProtocolError) as error:
             why = _words(error)
+        if self.connects == connects_before:
+            self.failed += 1
+            self.failed_in_row += 1
         if why != self.last_error or self.requests != served_before:
             self._log.info("validator not connected", validator=self.name, chain=self.chain.chain_id, why=why)
         self.last_error = why
@@ -203,6 +208,7 @@ class ValidatorLink:
         self._partial_since = None
         self.heard_at = self._loop.time()
         self.connects += 1
+        self.failed_in_row = 0
         self._enter(State.CONNECTED)
         dialect = self.dialect.name.lower() if self.dialect is not None else ""
         self._log.info("validator connected", validator=self.name, chain=self.chain.chain_id, dialect=dialect)
@@ -323,6 +329,7 @@ class ValidatorLink:
         elif kind is Kind.PING_REQUEST:
             self.deliver(session.answer_pong())
         elif kind is Kind.PUB_KEY_REQUEST and request.reason is Reason.NONE:
+            self.chain.counters.pub_keys += 1
             self.deliver(session.answer_pub_key(self.chain.slot.public_key))
         else:
             self._refuse(session, request)

@@ -371,3 +371,22 @@ def test_a_node_that_does_not_lead_permits_nothing(three: Three) -> None:
     assert isinstance(answer, ReserveRefused)
     assert answer.reason is Reason.NOT_LEADER
     assert three.nodes["b"].store.mark(0) == Watermark()
+
+
+def test_a_leader_change_is_another_leader_or_another_term(three: Three) -> None:
+    for name in NAMES:
+        three.add(name)
+    node = three.meet_all().nodes["a"].node
+    seen = []
+    for leader, term in ((None, 1), ("b", 2), ("b", 2), (None, 2), ("b", 2), (None, 3), ("b", 4), ("c", 5), ("a", 6)):
+        node.on_role(leading=False, leader=leader, term=term)
+        seen.append(node.leader_changes)
+    assert seen == [0, 0, 0, 0, 0, 0, 1, 2, 3]
+
+
+def test_a_members_syncs_are_timed_too(three: Three) -> None:
+    for name in NAMES:
+        three.add(name)
+    three.meet_all().nodes["a"].lead()
+    assert isinstance(three.nodes["a"].reserve(signed(5).sign_bytes), PermitGranted)
+    assert {name: one.node.sync_ns.count for name, one in three.nodes.items()} == dict.fromkeys(NAMES, 1)
