@@ -8,6 +8,7 @@ overtake them. A state file follows each signature after the reply (state_files.
 
 import asyncio
 import base64
+import platform
 import random
 import secrets
 import time
@@ -15,10 +16,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cometkms import __version__
 from cometkms import core as cores
 from cometkms.cluster.node import ClusterNode, Identity
+from cometkms.config.facts import settings_facts
 from cometkms.config.schema import Settings
-from cometkms.errors import BusyError, ProtocolError
+from cometkms.errors import BusyError
 from cometkms.interface import Core, Frames, HotPath, Lane, Queue
 from cometkms.ipc.board import Section
 from cometkms.ipc.messages import QueueMessage, decode, encode
@@ -31,8 +34,7 @@ from cometkms.net.dial import TcpTarget
 from cometkms.net.peers import PeerNetwork, PeerTarget
 from cometkms.processes.child import HAND_OVER_SIGNAL, ChildContext, run_loop
 from cometkms.processes.state_files import StateFiles
-from cometkms.protocol.peer_messages import Hello
-from cometkms.protocol.peer_messages import decode as decode_peer
+from cometkms.protocol.peer_messages import OtherProtocol, decode_hello, make_facts
 from cometkms.raftlog import RaftBrokenError, RaftLog, discard_journal
 from cometkms.store.node_store import NodeFiles, OpenedNode, open_node, write_born
 
@@ -115,6 +117,9 @@ class _State:
             ttl_s=settings.default_ttl_s,
             strict=settings.strict_start,
             adopted=opened.adopted,
+            facts=make_facts(
+                {**settings_facts(settings), "core": cores.chosen_name(), "python": platform.python_version()}
+            ),
             outside=self,
             clock=time.monotonic,
             log=log,
@@ -307,9 +312,9 @@ class _State:
 
     def on_stranger(self, public_key: bytes, payload: bytes, address: str) -> str | None:
         """See net.peers.PeerEvents."""
-        hello = decode_peer(payload)
-        if not isinstance(hello, Hello):
-            raise ProtocolError(f"a {type(hello).__name__} came before the hello")
+        hello = decode_hello(payload)
+        if isinstance(hello, OtherProtocol):
+            return None
         if node_identity(self._parts.secret, hello.node).public_key != public_key:
             return None
         return self.node.on_unlisted(hello, address)
@@ -385,6 +390,7 @@ class _State:
             "epoch": store.header.epoch,
             "digest": node.identity.digest.hex(),
             "members": self._members(addresses),
+            "config_differences": [one.document() for one in node.differences],
             "node_state": node.membership.phase,
             "why": node.membership.why,
             "term": node.raft.term if node.raft is not None else 0,
@@ -415,6 +421,7 @@ class _State:
             entry: dict[str, Any] = {"id": name, "addr": addresses.get(name, ""), "self": name == settings.id}
             if name == settings.id:
                 entry |= {"connected": True, "state": node.membership.phase, "seq": self._opened.store.seq}
+                entry |= {"version": __version__, "facts": dict(node.facts)}
                 entry["marks"] = [_place(chain.id, node.place(n)) for n, chain in enumerate(settings.chains)]
             else:
                 known, news = node.member(name), node.membership.life_of(name)
@@ -425,6 +432,7 @@ class _State:
                 entry["seq"] = node.seq_of(name)
                 entry["marks"] = [_place(one.row.chain_id, one.mark.hrs) for one in news.marks] if news else []
                 entry["error"] = known.refused or entry.get("last_error", "")
+                entry["version"], entry["facts"] = known.version, dict(known.facts)
             found.append(entry)
         return found
 
