@@ -77,6 +77,18 @@ SIGNER_LEASE_RENEW_S: Final = 0.1  # how often the state process renews the sign
 SIGN_STATE_QUIET_S: Final = 0.01  # a signature is replicated when no request came for so long …
 SIGN_STATE_LATEST_S: Final = 1.0  # … and at the latest after this
 
+# --- drills (cometkms/drill) ---
+SIGNATURE_RING_ENTRIES: Final = (
+    4096  # signatures a node remembers having learned of: ten minutes at two blocks a second
+)
+SIGNATURE_PAGE_ENTRIES: Final = 512  # of them in one answer of the control socket
+DRILL_ORDER_EVERY_S: Final = 1.0  # a leader obeys one order of a drill in so long
+DRILL_UPTIME_S: Final = (
+    5.0  # and restarts for one only when it has run for so long: a restart is never the next one's cause
+)
+DRILL_ANSWER_S: Final = 2.0  # how long an order waits for the leader's answer
+DRILL_WORDS_MAX_BYTES: Final = 1024  # why an order is refused
+
 # --- shared memory ---
 QUEUE_SLOT_BYTES: Final = 512
 QUEUE_SLOTS: Final = 256  # one request in flight per chain, twice, with room for reports

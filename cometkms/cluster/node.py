@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from cometkms import __version__
+from cometkms.cluster.drills import DrillPorts, Drills
 from cometkms.cluster.facts import Difference, SelfReport, differences
 from cometkms.cluster.membership import Membership, MembershipLog, Ports
 from cometkms.errors import InvariantError, ProtocolError
@@ -51,6 +52,8 @@ from cometkms.protocol.peer_messages import (
     Hello,
     LifeNews,
     Marks,
+    Obeyed,
+    Order,
     OtherProtocol,
     PeerMessage,
     Promise,
@@ -131,6 +134,14 @@ class Outside(Protocol):
 
     def mark_raised(self, row: int) -> None:
         """A mark was raised by what others hold, without a signature: the state file follows."""
+        ...
+
+    def restart(self) -> str:
+        """Stop this node in order and start it again, soon; "" or why that cannot be."""
+        ...
+
+    def signer_trouble(self) -> str:
+        """What of the signer's work stands in the way of a drill, in words; "" when nothing does."""
         ...
 
 
@@ -244,6 +255,20 @@ class ClusterNode:
             adopted=adopted,
             raft_fresh=self._raft is not None and self._raft.is_fresh,
             ports=ports,
+            clock=clock,
+            log=log,
+        )
+        self.drills = Drills(
+            nonce=nonce,
+            ports=DrillPorts(
+                others=identity.others,
+                send=self._send,
+                leads=self._why_not_leading,
+                missing=self._missing,
+                hand_over=self.hand_over,
+                restart=outside.restart,
+                trouble=outside.signer_trouble,
+            ),
             clock=clock,
             log=log,
         )
@@ -571,12 +596,21 @@ class ClusterNode:
                 self.membership.on_confirm(member, message)
             case Confirmed():
                 self.membership.on_confirmed(member, message)
+            case _:
+                self._on_rare(member, message)
+
+    def _on_rare(self, member: str, message: PeerMessage) -> None:
+        match message:
             case FactsNews():
                 known = self._members[member]
                 known.facts = message.facts
                 self._compare(member, known)
-            case Hello():
-                raise ProtocolError("a second hello")
+            case Order():
+                self.drills.on_order(member, message)
+            case Obeyed():
+                self.drills.on_obeyed(member, message)
+            case _:
+                raise ProtocolError(f"a {type(message).__name__} came out of order")
 
     def _send(self, member: str, message: PeerMessage) -> bool:
         return self._outside.send(member, encode(message))
@@ -743,6 +777,20 @@ class ClusterNode:
     def hand_over(self, to: str | None = None) -> bool:
         """Pass the leadership on, if anybody can take it."""
         return self._raft is not None and self._raft.leading and self._raft.transfer(to)
+
+    def _why_not_leading(self) -> str:
+        if not self.membership.ready:
+            return self.membership.why
+        return "" if self._leased else f"{self.identity.me} does not lead"
+
+    def _missing(self) -> tuple[str, ...]:
+        """Members that are away, or not complete and ready."""
+        found = []
+        for name, known in self._members.items():
+            news = self.membership.life_of(name)
+            if not known.connected or news is None or news.starting or news.life.state is not NodeState.COMPLETE:
+                found.append(name)
+        return tuple(found)
 
     # --- time ---
 

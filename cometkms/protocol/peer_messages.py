@@ -13,6 +13,8 @@ one before anything is made of them; whatever does not fit raises ProtocolError,
     CONFIRMED  yes or no
     RAFT       a message of the replicated log, opaque here
     FACTS      what of my settings the others compare with theirs     in the hello, and when it changes
+    ORDER      an operator's word to the leader: hand over, restart, or say what stands in the way
+    OBEYED     yes; or no, and why
 """
 
 from collections.abc import Callable, Mapping
@@ -27,6 +29,7 @@ from cometkms.limits import (
     BIRTH_NONCE_BYTES,
     CHAIN_ID_MAX_BYTES,
     CHAINS_MAX,
+    DRILL_WORDS_MAX_BYTES,
     FACT_NAME_MAX_BYTES,
     FACT_TEXT_MAX_BYTES,
     FACTS_MAX,
@@ -58,6 +61,14 @@ class Purpose(IntEnum):
     RECOVERY = 1
     LEADER = 2
     RAFT = 3
+
+
+class Action(IntEnum):
+    """What an operator asks of the leader (cluster/drills.py)."""
+
+    CHECK = 0
+    TRANSFER = 1
+    RESTART = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +189,31 @@ class FactsNews:
     facts: Facts
 
 
-PeerMessage = Hello | LifeNews | Promise | Promised | Read | Marks | Confirm | Confirmed | Raft | FactsNews
+@dataclass(frozen=True, slots=True)
+class Order:
+    """`to`: who is to lead; "": whoever can."""
+
+    nonce: int
+    request_id: int
+    action: Action
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Obeyed:
+    """`why`: why not; "" when it is done or under way."""
+
+    nonce: int
+    request_id: int
+    why: str
+
+
+PeerMessage = (
+    Hello | LifeNews | Promise | Promised | Read | Marks | Confirm | Confirmed | Raft | FactsNews | Order | Obeyed
+)
 
 _TAGS: Final[tuple[type[PeerMessage], ...]] = (
-    Hello, LifeNews, Promise, Promised, Read, Marks, Confirm, Confirmed, Raft, FactsNews,
+    Hello, LifeNews, Promise, Promised, Read, Marks, Confirm, Confirmed, Raft, FactsNews, Order, Obeyed,
 )  # fmt: skip
 
 
@@ -318,6 +350,14 @@ def _take_purpose(untrusted: Any) -> Purpose:
     return Purpose(_integer(untrusted, max(Purpose)))
 
 
+def _take_action(untrusted: Any) -> Action:
+    return Action(_integer(untrusted, max(Action)))
+
+
+def _maybe_text(untrusted: Any, most: int) -> str:
+    return "" if untrusted == "" else _text(untrusted, most)
+
+
 def _as_it_is(value: Any) -> Any:
     return value
 
@@ -358,6 +398,8 @@ _FIELDS: Final[dict[type[PeerMessage], tuple[tuple[Callable[[Any], Any], Callabl
     Confirmed: (_U64, _U64, _TRUTH),
     Raft: ((_as_it_is, lambda one: _bounded(one, PEER_FRAME_MAX_BYTES)),),
     FactsNews: (_FACTS,),
+    Order: (_U64, _U64, (int, _take_action), (_as_it_is, lambda one: _maybe_text(one, NODE_ID_MAX_BYTES))),
+    Obeyed: (_U64, _U64, (_as_it_is, lambda one: _maybe_text(one, DRILL_WORDS_MAX_BYTES))),
 }
 _LAYOUT: Final = {
     kind: (tag, tuple(field.name for field in fields(kind)), _FIELDS[kind]) for tag, kind in enumerate(_TAGS)

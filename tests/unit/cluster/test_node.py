@@ -89,7 +89,8 @@ class One:
         self.sent: list[tuple[str, bytes]] = []
         self.to: list[Any] = []
         self.raft, self.log = Raft(), Log()
-        self.born = 0
+        self.born = self.restarts = 0
+        self.cannot_restart = self.trouble = ""
         digest = options.pop("digest", b"d" * 32)
         self.node = ClusterNode(
             identity=Identity(name, options.pop("epoch", 1), NAMES, digest), store=self.store,
@@ -108,6 +109,13 @@ class One:
 
     def on_signed(self, row: int, mark: Watermark) -> None: ...
     def mark_raised(self, row: int) -> None: ...
+
+    def restart(self) -> str:
+        self.restarts += 1
+        return self.cannot_restart
+
+    def signer_trouble(self) -> str:
+        return self.trouble
 
     def before_birth(self) -> None:
         self.born += 1

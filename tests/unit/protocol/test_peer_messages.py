@@ -17,12 +17,15 @@ from cometkms.limits import (
 from cometkms.model import HRS, Reason, Row, Watermark
 from cometkms.protocol.peer_messages import (
     PEER_PROTOCOL_VERSION,
+    Action,
     Confirm,
     Confirmed,
     FactsNews,
     Hello,
     LifeNews,
     Marks,
+    Obeyed,
+    Order,
     OtherProtocol,
     PeerMessage,
     Promise,
@@ -63,6 +66,8 @@ MESSAGE = st.one_of(
     st.builds(Confirmed, U64, U64, st.booleans()),
     st.builds(Raft, st.binary(max_size=300)),
     st.builds(FactsNews, FACTS),
+    st.builds(Order, U64, U64, st.sampled_from(Action), st.just("") | NAME),
+    st.builds(Obeyed, U64, U64, st.just("") | NAME),
 )
 
 
@@ -122,6 +127,14 @@ def test_random_bytes_raise_nothing_else(untrusted: bytes) -> None:
         [9, [[f"{n:02}", "x"] for n in range(FACTS_MAX + 1)]],
         [9, {"a": "x"}],
         [9],
+        [10, 1, 2, 3, "node1"],
+        [10, 1, 2, -1, "node1"],
+        [10, 1, 2, 1, None],
+        [10, 1, 2, 1, "n" * 65],
+        [10, 1, 2, 1],
+        [11, 1, 2, "w" * 1025],
+        [11, 1, 2, b""],
+        [12],
     ],
 )  # fmt: skip
 def test_what_does_not_fit_the_schema_is_refused(value: object) -> None:
