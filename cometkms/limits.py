@@ -59,7 +59,10 @@ HEIGHT_JUMP_MAX: Final = 1_000_000  # rule 13: about two months of 5 s blocks
 
 # --- the peers (docs/ARCHITECTURE.md, "Peers") ---
 PEER_FRAME_MAX_BYTES: Final = 256 << 10  # the largest honest one: 64 rows of marks, or a batch of the Raft log
-PEER_HELLO_MAX_BYTES: Final = 16 << 10  # 64 rows and 7 members
+PEER_HELLO_MAX_BYTES: Final = 16 << 10  # 64 rows, 7 members and the facts
+FACTS_MAX: Final = 16  # a node says that many things of itself …
+FACT_NAME_MAX_BYTES: Final = 32  # … each with a word …
+FACT_TEXT_MAX_BYTES: Final = 160  # … and a line of text: shown, not parsed
 PEER_HALF_OPEN_MAX: Final = 32  # connections that have not proved who they are
 PEER_HANDSHAKE_TIMEOUT_S: Final = 3.0
 PEER_OUTBOX_MAX_BYTES: Final = 1 << 20  # a peer that does not read so much is disconnected
@@ -73,6 +76,18 @@ TICK_MIN_S: Final = 0.001  # and no timer is shorter
 SIGNER_LEASE_RENEW_S: Final = 0.1  # how often the state process renews the signer's lease
 SIGN_STATE_QUIET_S: Final = 0.01  # a signature is replicated when no request came for so long …
 SIGN_STATE_LATEST_S: Final = 1.0  # … and at the latest after this
+
+# --- drills (cometkms/drill) ---
+SIGNATURE_RING_ENTRIES: Final = (
+    4096  # signatures a node remembers having learned of: ten minutes at two blocks a second
+)
+SIGNATURE_PAGE_ENTRIES: Final = 512  # of them in one answer of the control socket
+DRILL_ORDER_EVERY_S: Final = 1.0  # a leader obeys one order of a drill in so long
+DRILL_UPTIME_S: Final = (
+    5.0  # and restarts for one only when it has run for so long: a restart is never the next one's cause
+)
+DRILL_ANSWER_S: Final = 2.0  # how long an order waits for the leader's answer
+DRILL_WORDS_MAX_BYTES: Final = 1024  # why an order is refused
 
 # --- shared memory ---
 QUEUE_SLOT_BYTES: Final = 512
@@ -108,6 +123,14 @@ if SIGN_BYTES_MAX_BYTES + 128 > QUEUE_SLOT_BYTES:
     raise ValueError(f"sign bytes of {SIGN_BYTES_MAX_BYTES} do not fit a queue slot of {QUEUE_SLOT_BYTES} bytes")
 if VOTE_EXTENSION_MAX_BYTES + 4096 > MESSAGE_MAX_BYTES:
     raise ValueError("a request with the largest extension does not fit MESSAGE_MAX_BYTES")
+if (
+    CHAINS_MAX * (CHAIN_ID_MAX_BYTES + 40)
+    + (MEMBERS_MAX + 2) * (NODE_ID_MAX_BYTES + 8)
+    + FACTS_MAX * (FACT_NAME_MAX_BYTES + FACT_TEXT_MAX_BYTES + 8)
+    + 256
+    > PEER_HELLO_MAX_BYTES
+):
+    raise ValueError("a hello with every row, member and fact does not fit PEER_HELLO_MAX_BYTES")
 if PERMIT_TIMEOUT_S >= 5.0:
     raise ValueError("an empty answer must leave before CometBFT's 5 s read timeout")
 if REDIAL_MAX_S >= 3.0:

@@ -57,6 +57,7 @@ class StateSection(TypedDict, total=False):
     epoch: int
     digest: str
     members: list[dict[str, object]]
+    config_differences: list[dict[str, str]]
     node_state: str
     why: str
     term: int

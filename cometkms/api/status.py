@@ -82,6 +82,7 @@ class Status(TypedDict, total=False):
     digest: str
     lease_left_s: float
     members: list[dict[str, object]]
+    config_differences: list[dict[str, str]]
     peers_port: dict[str, int]
     promises_refused: dict[str, int]
     permit_us: Quantiles
@@ -120,6 +121,7 @@ def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], 
         status["digest"] = state.get("digest", "")
         status["lease_left_s"] = state.get("lease_left_s", 0.0)
         status["members"] = state.get("members", [])
+        status["config_differences"] = state.get("config_differences", [])
         status["peers_port"] = state.get("peers_port", {})
         status["promises_refused"] = state.get("refused", {})
         status["permit_us"] = state.get("permit_us", {})

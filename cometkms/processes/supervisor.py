@@ -8,12 +8,13 @@ A child's life; nothing else changes its state:
     RUNNING  ── exit ──▶ BACKOFF           RUNNING ── loop does not beat ──▶ SIGKILL, then as exit
     BACKOFF  ── delay over ──▶ BOOTING
     any but IDLE ── the node ends ──▶ STOPPING ── exit ──▶ IDLE
+    any but IDLE ── a planned restart (SIGUSR2) ──▶ STOPPING ── exit ──▶ IDLE ── when all are ──▶ BOOTING, in order
 
 A pause of the supervisor itself (SIGSTOP, a frozen or starved
 machine) may have been one of the children too: they get a fresh grace to beat, and are not killed because a clock jumped.
 
-Signals are blocked and taken synchronously: no handler ever runs. Stopping: the signer first (it answers nothing
-more), then the others; whoever is left after STOP_TIMEOUT_S is killed.
+Signals are blocked and taken synchronously: no handler ever runs. Stopping, for good or for a planned restart: another node may
+lead, then the signer (it answers nothing more), then the others; whoever is left after STOP_TIMEOUT_S is killed.
 """
 
 import contextlib
@@ -31,10 +32,10 @@ from cometkms.errors import CometKMSError, InvariantError, StoreFailure
 from cometkms.ipc.board import Board
 from cometkms.ipc.prctl import die_with_parent, set_name
 from cometkms.limits import HUNG_AFTER_S, RESTART_MAX_S, RESTART_MIN_S, RESTART_RESET_AFTER_S, STOP_TIMEOUT_S
-from cometkms.processes.child import FAILED, HAND_OVER_SIGNAL, READY, STOP_SIGNAL, ChildContext
+from cometkms.processes.child import FAILED, HAND_OVER_SIGNAL, READY, RESTART_SIGNAL, STOP_SIGNAL, ChildContext
 from cometkms.rules.restart import next_delay_s
 
-_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
+_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, RESTART_SIGNAL, signal.SIGCHLD})
 _TIME_IS_UP: Final = signal.SIGALRM  # of the supervisor's own timer; blocked and taken as the others
 _WATCH_S: Final = 0.25
 _BOOT_WATCH_S: Final = 0.005
@@ -96,6 +97,7 @@ class _Child:
     delay_s: float = 0.0
     last_exit: str | None = None
     killed_hung: bool = False
+    in_turn: bool = True  # started in order: the next one waits until it is up
 
     def reason(self) -> str:
         """What the child said before it exited."""
@@ -182,9 +184,10 @@ class Supervisor:
             if child.state is State.IDLE:
                 self._fork(child)
                 return  # the next one starts when this one is up
-            if child.state is State.BOOTING and child.restarts == 0:
+            if child.state is State.BOOTING and child.in_turn:
                 return
             if child.state is State.BACKOFF and now - child.since >= child.delay_s:
+                child.in_turn = False
                 self._fork(child)
 
     def _patience_s(self) -> float:
@@ -224,6 +227,9 @@ class Supervisor:
         if number == signal.SIGHUP:
             self.log.info("SIGHUP ignored", why="nothing can be reloaded without a restart in this version")
             return
+        if number == RESTART_SIGNAL:
+            self._restart(name)
+            return
         self._ending = _Ending(0, name)
 
     def _reap(self) -> None:
@@ -257,6 +263,8 @@ class Supervisor:
         child.last_exit, child.pid = words, 0
         if child.state is State.STOPPING:
             self._enter(child, State.IDLE)
+            if code == StoreFailure.exit_code:  # a planned restart ends here
+                self._ending = self._ending or _Ending(code, child.reason() or f"{child.spec.name}: {words}")
         elif child.state is State.BOOTING:
             self._enter(child, State.IDLE)
             reason = child.reason() or f"{child.spec.name} ended before it was ready: {words}"
@@ -300,6 +308,13 @@ class Supervisor:
                 os.kill(child.pid, signal.SIGKILL)
 
     # --- stopping ---
+
+    def _restart(self, why: str) -> None:
+        """All children stop in order, as at the end, and then start in order. The home's lock stays held."""
+        self.log.info("planned restart", why=why)
+        self._stop()
+        for child in self._children:
+            child.in_turn, child.delay_s = True, 0.0
 
     def _stop(self) -> None:
         for child in self._children:
