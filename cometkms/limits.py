@@ -43,6 +43,10 @@ STATUS_QUIET_S: Final = 0.01  # the board is written when no request came for so
 STATUS_LATEST_S: Final = 1.0  # … and at the latest after this
 HUNG_AFTER_S: Final = 5.0  # a loop that did not beat for so long is killed and restarted
 STOP_TIMEOUT_S: Final = 1.5  # SIGTERM to SIGKILL; the whole stop has 2 s
+BOOT_TIMEOUT_S: Final = 30.0  # a child's start; the slowest opens a sealed key (SEAL_PASSES_MAX)
+RELOAD_TIMEOUT_S: Final = (
+    2.0  # a child that has not taken a reload over by then is reported; its loop beats eight times in this
+)
 RESTART_MIN_S: Final = 0.05
 RESTART_MAX_S: Final = 5.0
 RESTART_RESET_AFTER_S: Final = 10.0  # a child that lived so long starts again without back-off

@@ -86,4 +86,4 @@ def command(
         key_passphrase_fd,
     )
     settings = load_settings(chosen_home(), flags)
-    return node.run(settings, Log(settings.log_level, settings.log_format, node=settings.id))
+    return node.run(settings, Log(settings.log_level, settings.log_format, node=settings.id), flags)

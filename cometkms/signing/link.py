@@ -61,8 +61,8 @@ class ValidatorLink:
         core: Core,
         identity: Identity,
         settle: Callable[[], None],
-        spin_ns: int,
         log: EventLog,
+        spin_ns: int = 0,
     ) -> None:
         """`name`: the address as configured; `number`: its own among all links; `settle` may bring the answers that requests wait
         for, without leaving the callback; `spin_ns`: how long to look for the next request before going to sleep."""
@@ -82,7 +82,7 @@ class ValidatorLink:
         self._core = core
         self._identity = identity
         self._settle = settle
-        self._spin_ns = spin_ns
+        self.spin_ns = spin_ns
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
@@ -242,7 +242,7 @@ class ValidatorLink:
         turn_ends_ns = now_ns + TURN_MAX_NS  # then the loop's timers have theirs
         while self._take() and now_ns < turn_ends_ns:
             now_ns = time.monotonic_ns()
-            if not self._spin(min(turn_ends_ns, now_ns + self._spin_ns)):
+            if not self._spin(min(turn_ends_ns, now_ns + self.spin_ns)):
                 return
 
     def _spin(self, until_ns: int) -> bool:
