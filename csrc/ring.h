@@ -40,5 +40,7 @@ CK_MUST_CHECK int ck_ring_pop(ck_ring *ring, uint8_t *out, size_t *len);
  * answer is a disk's sync away. */
 int ck_ring_await(ck_ring *ring, uint64_t ns);
 size_t ck_ring_size(void);
+/* How many messages wait, as the producer sees it: the consumer may have taken more. */
+uint64_t ck_ring_used(ck_ring *ring);
 
 #endif
