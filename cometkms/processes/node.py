@@ -16,13 +16,13 @@ from cometkms.keys.passphrase import PassphraseHeld, PassphraseSource, hold
 from cometkms.keys.source import KeySource, SealedKeyFile, key_source
 from cometkms.log import Log
 from cometkms.model import Row
-from cometkms.processes import api, signer, state
+from cometkms.processes import api, audit, signer, state
 from cometkms.processes.child import ChildContext
 from cometkms.processes.supervisor import ChildSpec, Supervisor
 from cometkms.store.lock import lock_home
 from cometkms.store.node_store import ChainFiles, NodeFiles
 
-_CHILDREN = ("state", "signer", "api")
+_CHILDREN = ("state", "signer", "api", "audit")
 
 
 def run(settings: Settings, log: Log) -> int:
@@ -39,10 +39,12 @@ def run(settings: Settings, log: Log) -> int:
         secret = cluster_secret(settings.home, keys, core)
         ensure_identity(settings.home)
         _say_hello(settings, core_name, log)
-        board = Board(("supervisor", *_CHILDREN), _CHILDREN)
+        children = _CHILDREN if settings.audit_max_mib else _CHILDREN[:-1]
+        board = Board(("supervisor", *children), children)
         requests, permits = make_queue(core_name), make_queue(core_name)
+        decisions = make_queue(core_name) if settings.audit_max_mib else None
         state_parts = state.StateParts(settings, files, secret, requests, permits, board.section("state"), log)
-        signer_parts = signer.SignerParts(settings, requests, permits, board.section("signer"), log, keys)
+        signer_parts = signer.SignerParts(settings, requests, permits, board.section("signer"), log, keys, decisions)
         api_parts = api.ApiParts(settings, board, log)
         facts: dict[str, object] = {"version": __version__, "home": str(settings.home), "started_at": time.time()}
         specs = [
@@ -50,6 +52,10 @@ def run(settings: Settings, log: Log) -> int:
             ChildSpec("signer", lambda context: signer.run(context, signer_parts)),
             ChildSpec("api", without(passphrase, lambda context: api.run(context, api_parts))),
         ]
+        if decisions is not None:
+            audit_parts = audit.AuditParts(settings, decisions, board.section("audit"), log)
+            life = without(passphrase, lambda context: audit.run(context, audit_parts))
+            specs.append(ChildSpec("audit", life, essential=False))
         return Supervisor(specs, board, log.bind(module="supervisor"), facts).run()
     finally:
         os.close(lock)

@@ -152,9 +152,7 @@ class ChainSigner:
             return None
         self._askers[number] = requester
         validator = _cut(requester.name)
-        return self._path.lane(
-            self.row, number, session, fd, validator=validator, identity=requester.remote_identity
-        )
+        return self._path.lane(self.row, number, session, fd, validator=validator, identity=requester.remote_identity)
 
     def _enter(self) -> None:
         """Take over what the path did, and its reservation."""
