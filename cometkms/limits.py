@@ -81,9 +81,9 @@ BOARD_SECTION_BYTES: Final = 64 << 10
 
 # --- the audit log (docs/AUDIT.md) ---
 AUDIT_VALIDATOR_MAX_BYTES: Final = 160  # of a validator's address: what a queue slot has left; a longer one is cut
-AUDIT_FILE_MAX_BYTES: Final = 8 << 20  # then the next file begins: about 18 000 lines
+AUDIT_FILE_MAX_BYTES: Final = 8 << 20  # then the next file begins: about 15 000 lines
 AUDIT_MIN_MIB: Final = 16  # all files together: two, so that a rotation keeps something
-AUDIT_DEFAULT_MIB: Final = 256  # about 600 000 lines: two weeks of one chain with blocks of 5 s
+AUDIT_DEFAULT_MIB: Final = 256  # about 500 000 lines: two weeks of one chain with blocks of 5 s
 AUDIT_MAX_MIB: Final = 1 << 20
 AUDIT_LINE_MAX_BYTES: Final = 2048  # the longest honest one: a chain id and an address with every byte escaped
 AUDIT_WAITING_MAX: Final = 16_384  # decisions in memory while the disk does not take them: 8 MiB

@@ -83,7 +83,7 @@ class _Writer:
         thread = ThreadPoolExecutor(
             1, thread_name_prefix="audit"
         )  # not waited for: the supervisor's patience is the bound
-        stopping = asyncio.ensure_future(stop.wait())
+        stopping: asyncio.Task[object] = asyncio.create_task(stop.wait())
         loop.add_reader(self._queue.fileno(), self._on_queue)
         context.ready()
         while not stop.is_set():
@@ -97,12 +97,12 @@ class _Writer:
         self._tell(await loop.run_in_executor(thread, self._finish, batch))
         self._publish()
 
-    async def _pause(self, stopping: "asyncio.Future[bool]", *, found: bool) -> None:
+    async def _pause(self, stopping: asyncio.Task[object], *, found: bool) -> None:
         if self._error:
             await asyncio.wait([stopping], timeout=AUDIT_RETRY_S)
             return
         self._woken.clear()
-        woken = asyncio.ensure_future(self._woken.wait())
+        woken: asyncio.Task[object] = asyncio.create_task(self._woken.wait())
         await asyncio.wait(
             [stopping, woken], timeout=AUDIT_BUSY_S if found else AUDIT_IDLE_S, return_when=asyncio.FIRST_COMPLETED
         )

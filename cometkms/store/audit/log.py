@@ -247,7 +247,7 @@ class AuditLog:
             us=decision.took_ns // 1000,
         )
 
-    def _append(self, what: str, at_ns: int | None = None, **values: object) -> None:
+    def _append(self, what: str, at_ns: int | None = None, /, **values: object) -> None:
         """The next line, of an own file where the current one is full."""
         if what not in HEADS and self._files[-1].size + AUDIT_LINE_MAX_BYTES > self._file_bytes:
             self._begin_file("rotated")
