@@ -106,6 +106,19 @@ METRIC_SERIES_MAX: Final = (
     2048  # of one family: 64 chains with 6 validators in 5 states; the rest is counted, not shown
 )
 
+# --- the audit log (docs/AUDIT.md) ---
+AUDIT_VALIDATOR_MAX_BYTES: Final = 160  # of a validator's address: what a queue slot has left; a longer one is cut
+AUDIT_FILE_MAX_BYTES: Final = 8 << 20  # then the next file begins: about 15 000 lines
+AUDIT_MIN_MIB: Final = 16  # all files together: two, so that a rotation keeps something
+AUDIT_DEFAULT_MIB: Final = 256  # about 500 000 lines: two weeks of one chain with blocks of 5 s
+AUDIT_MAX_MIB: Final = 1 << 20
+AUDIT_LINE_MAX_BYTES: Final = 2048  # the longest honest one: a chain id and an address with every byte escaped
+AUDIT_WAITING_MAX: Final = 16_384  # decisions in memory while the disk does not take them: 8 MiB
+AUDIT_BUSY_S: Final = 0.05  # how soon the queue is looked at again when something was in it …
+AUDIT_IDLE_S: Final = 0.25  # … and when nothing was; half full, it wakes its reader
+AUDIT_SYNC_S: Final = 1.0  # between two fdatasyncs, if something was written
+AUDIT_RETRY_S: Final = 1.0  # after a write or sync that failed
+
 # --- files ---
 CONFIG_MAX_BYTES: Final = 1 << 20
 KEY_FILE_MAX_BYTES: Final = 16 << 10
@@ -125,6 +138,8 @@ HEIGHT_MAX: Final = (1 << 63) - 1
 
 if SIGN_BYTES_MAX_BYTES + 128 > QUEUE_SLOT_BYTES:
     raise ValueError(f"sign bytes of {SIGN_BYTES_MAX_BYTES} do not fit a queue slot of {QUEUE_SLOT_BYTES} bytes")
+if SIGN_BYTES_MAX_BYTES + 2 * 32 + AUDIT_VALIDATOR_MAX_BYTES + 50 > QUEUE_SLOT_BYTES - 8:
+    raise ValueError(f"a decision with an address of {AUDIT_VALIDATOR_MAX_BYTES} bytes does not fit a queue slot")
 if VOTE_EXTENSION_MAX_BYTES + 4096 > MESSAGE_MAX_BYTES:
     raise ValueError("a request with the largest extension does not fit MESSAGE_MAX_BYTES")
 if (

@@ -4,7 +4,7 @@ Every field may be missing: a section is written by another process, perhaps one
 """
 
 from collections.abc import Mapping
-from typing import Protocol, TypedDict
+from typing import NotRequired, Protocol, TypedDict
 
 from cometkms.histogram import Buckets
 
@@ -135,6 +135,20 @@ class SignerSection(TypedDict, total=False):
     warnings: list[str]
 
 
+class AuditSection(TypedDict, total=False):
+    """Written by the audit process. `records`, `dropped`: since it began; `bytes`: of all files; `head`: SEQ:HASH of the last line.
+
+    `error`: why nothing can be written just now; "": all is well.
+    """
+
+    records: int
+    dropped: int
+    bytes: int
+    file: str
+    head: str
+    error: str
+
+
 class ChildReport(TypedDict, total=False):
     """One child of the supervisor. started_at: UNIX seconds."""
 
@@ -162,6 +176,7 @@ class Sections(TypedDict):
     state: StateSection | None
     signer: SignerSection | None
     supervisor: SupervisorSection | None
+    audit: NotRequired[AuditSection | None]
 
 
 class BoardReader(Protocol):

@@ -6,6 +6,7 @@ from typing import Final, TypedDict
 
 from cometkms import __version__
 from cometkms.api.sections import (
+    AuditSection,
     ChainReport,
     ChildReport,
     Counters,
@@ -26,6 +27,8 @@ RUNNING: Final = "running"
 BEAT_LATE_S: Final = HUNG_AFTER_S / 2
 #: Children that a signing node cannot be without.
 ESSENTIAL: Final = ("state", "signer")
+#: Children without which it signs on: their troubles are warnings.
+BESIDE: Final = ("audit",)
 
 
 class NodeStatus(TypedDict):
@@ -91,6 +94,7 @@ class Status(TypedDict, total=False):
     chains: list[ChainStatus]
     children: list[ChildStatus]
     fdatasync_us: Quantiles
+    audit: AuditSection
     warnings: list[str]
 
 
@@ -130,7 +134,9 @@ def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], 
     status["chains"] = chains
     status["children"] = _children(sections, beat_ages_s, now)
     status["fdatasync_us"] = state.get("fdatasync_us", {})
-    status["warnings"] = [*state.get("warnings", []), *signer.get("warnings", [])]
+    status["warnings"] = [*state.get("warnings", []), *signer.get("warnings", []), *_beside(sections, beat_ages_s)]
+    if (audit := sections.get("audit")) is not None:
+        status["audit"] = audit
     return status
 
 
@@ -142,10 +148,8 @@ def find_trouble(sections: Sections, beat_ages_s: Mapping[str, float | None]) ->
     children = {child.get("name", ""): child for child in supervisor.get("children", [])}
     trouble = [f"{name} is not there" for name in ESSENTIAL if name not in children]
     for name, child in children.items():
-        if (state := child.get("state", "unknown")) != RUNNING:
-            trouble.append(f"{name} is {state}{_last_exit(child)}")
-        elif name in beat_ages_s and (late := _late(beat_ages_s[name])):
-            trouble.append(f"{name} {late}")
+        if name not in BESIDE:
+            trouble.extend(_of_child(name, child, beat_ages_s))
     trouble.extend(f"{name} has not reported yet" for name in ESSENTIAL if sections[name] is None)
     told = sections["state"]
     if told is not None and (why := told.get("why", "")):
@@ -153,6 +157,27 @@ def find_trouble(sections: Sections, beat_ages_s: Mapping[str, float | None]) ->
     elif told is not None and not told.get("leader_id"):
         trouble.append("no node leads: there is no majority, or it is being elected")
     return trouble
+
+
+def _of_child(name: str, child: ChildReport, beat_ages_s: Mapping[str, float | None]) -> list[str]:
+    if (state := child.get("state", "unknown")) != RUNNING:
+        return [f"{name} is {state}{_last_exit(child)}"]
+    late = _late(beat_ages_s[name]) if name in beat_ages_s else ""
+    return [f"{name} {late}"] if late else []
+
+
+def _beside(sections: Sections, beat_ages_s: Mapping[str, float | None]) -> list[str]:
+    """What is wrong with processes without which the node signs on."""
+    found = []
+    for child in (sections["supervisor"] or {}).get("children", []):
+        if (name := child.get("name", "")) in BESIDE:
+            found += [f"{words}; signing goes on" for words in _of_child(name, child, beat_ages_s)]
+    audit = sections.get("audit") or {}
+    if error := audit.get("error", ""):
+        found.append(f"the audit log is not written: {error}; signing goes on")
+    if dropped := audit.get("dropped", 0):
+        found.append(f"{dropped} decisions are missing in the audit log")
+    return found
 
 
 def _last_exit(child: ChildReport) -> str:

@@ -36,6 +36,7 @@ from cometkms.keys.source import KeySource
 from cometkms.keys.validator_key import address_of
 from cometkms.limits import HEARTBEAT_INTERVAL_S, PERMIT_SPIN_NS, REQUEST_SPIN_NS, STATUS_LATEST_S, STATUS_QUIET_S
 from cometkms.log import Log
+from cometkms.model import Decision, Outcome
 from cometkms.processes.child import ChildContext, run_loop
 from cometkms.protocol.identity import Identity
 from cometkms.signing.chain import ChainSigner
@@ -58,6 +59,7 @@ class SignerParts:
     board: Section
     log: Log
     keys: tuple[KeySource, ...]  # of each chain; opened here
+    decisions: Queue | None  # this process pushes, for the audit log; None: there is none
 
 
 def run(context: ChildContext, parts: SignerParts) -> int:
@@ -96,6 +98,7 @@ class _Signer:
         self._has_cores = len({peer.id for peer in parts.settings.peers}) <= 1 and len(os.sched_getaffinity(0)) > 1
         self._may_spin = False
         self._nonce = secrets.randbits(64)
+        self._trail = core.trail(parts.decisions, self._nonce) if parts.decisions is not None else None
         self._loop = asyncio.get_running_loop()
         self._leased = False
         self._lease_ends: asyncio.TimerHandle | None = None
@@ -111,6 +114,7 @@ class _Signer:
                 send=self._send,
                 clock_ns=time.monotonic_ns,
                 log=self._log,
+                trail=self._trail,
             )
             for row, (chain, slot) in enumerate(zip(chains, slots, strict=True))
         ]
@@ -122,7 +126,11 @@ class _Signer:
                 self._add_link(signer, address)
         self._allow_spin()
         self._path = core.sign_path(
-            nonce=self._nonce, reservations=parts.requests, permits=parts.permits, slots=list(slots)
+            nonce=self._nonce,
+            reservations=parts.requests,
+            permits=parts.permits,
+            slots=list(slots),
+            trail=self._trail,
         )
         if self._path is not None:
             for signer in self._chains:
@@ -134,6 +142,7 @@ class _Signer:
         self._log.attach(lambda flush: self._loop.call_later(_LOG_DELAY_S, flush))
         self._loop.add_reader(self._parts.permits.fileno(), self._on_messages)
         self._send(SignerHello(self._nonce))
+        self._note(Outcome.BEGAN)
         self._loop.call_later(HEARTBEAT_INTERVAL_S, self._tick)
 
     def _add_link(self, signer: ChainSigner, address: ValidatorAddress) -> int:
@@ -198,6 +207,7 @@ class _Signer:
         self._release()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         self._count_signatures()
+        self._note(Outcome.ENDED)
         for chain in self._chains:
             chain.slot.close()
         self._publish()
@@ -207,6 +217,11 @@ class _Signer:
             self._follow_up()
             return self._parts.requests.push(encode(message), wake=False)
         return self._parts.requests.push(encode(message))
+
+    def _note(self, outcome: Outcome) -> None:
+        """A line of this process's own life in the audit log."""
+        if self._trail is not None:
+            self._trail.note(Decision(outcome))
 
     def _follow_up(self) -> None:
         """What follows an answer must not compete with it: the state process finds the report with the next request, or is woken

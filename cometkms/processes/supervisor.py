@@ -10,6 +10,9 @@ A child's life; nothing else changes its state:
     any but IDLE ── the node ends ──▶ STOPPING ── exit ──▶ IDLE
     any but IDLE ── a planned restart (SIGUSR2) ──▶ STOPPING ── exit ──▶ IDLE ── when all are ──▶ BOOTING, in order
 
+A child that is not essential ends the node at its first boot only, with its own reason: later it goes to BACKOFF whatever it
+ended with, and so it does when it does not boot in time.
+
 A pause of the supervisor itself (SIGSTOP, a frozen or starved
 machine) may have been one of the children too: they get a fresh grace to beat, and are not killed because a clock jumped.
 
@@ -83,7 +86,7 @@ class State(StrEnum):
 
 TRANSITIONS: Final[dict[State, frozenset[State]]] = {
     State.IDLE: frozenset({State.BOOTING}),
-    State.BOOTING: frozenset({State.RUNNING, State.STOPPING, State.IDLE}),
+    State.BOOTING: frozenset({State.RUNNING, State.STOPPING, State.IDLE, State.BACKOFF}),
     State.RUNNING: frozenset({State.BACKOFF, State.STOPPING}),
     State.BACKOFF: frozenset({State.BOOTING, State.STOPPING}),
     State.STOPPING: frozenset({State.IDLE}),
@@ -102,10 +105,14 @@ class SupervisorLog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """A child: `run(context)` is its whole life and returns its exit code. The order of the specs is the order of start."""
+    """A child: `run(context)` is its whole life and returns its exit code. The order of the specs is the order of start.
+
+    `essential`: False where the node does its work without it.
+    """
 
     name: str
     run: Callable[[ChildContext], int]
+    essential: bool = True
 
 
 @dataclass(slots=True)
@@ -313,13 +320,13 @@ class Supervisor:
         child.last_exit, child.pid, child.reloading = words, 0, False
         if child.state is State.STOPPING:
             self._enter(child, State.IDLE)
-            if code == StoreFailure.exit_code:  # a planned restart ends here
+            if code == StoreFailure.exit_code and child.spec.essential:  # a planned restart ends here
                 self._ending = self._ending or _Ending(code, child.reason() or f"{child.spec.name}: {words}")
-        elif child.state is State.BOOTING:
+        elif child.state is State.BOOTING and (child.spec.essential or (not child.restarts and code > 0)):
             self._enter(child, State.IDLE)
             reason = child.reason() or f"{child.spec.name} ended before it was ready: {words}"
             self._ending = self._ending or _Ending(code if code > 0 else INTERNAL_EXIT, reason)
-        elif code == StoreFailure.exit_code:
+        elif code == StoreFailure.exit_code and child.spec.essential:
             self._enter(child, State.BACKOFF)
             self._ending = self._ending or _Ending(code, child.reason() or f"{child.spec.name}: a write or sync failed")
         else:
@@ -346,6 +353,9 @@ class Supervisor:
         for child in self._children:
             age = ages[child.spec.name]
             if child.state is State.BOOTING and now - child.since > self.timing.boot_timeout_s:
+                if not child.spec.essential:
+                    os.kill(child.pid, signal.SIGKILL)
+                    continue
                 reason = f"{child.spec.name} was not ready within {self.timing.boot_timeout_s:g} s"
                 self._ending = self._ending or _Ending(INTERNAL_EXIT, reason)
             elif (

@@ -26,7 +26,7 @@ from cometkms.limits import (
     TURN_MAX_NS,
     WRITE_TIMEOUT_S,
 )
-from cometkms.model import Dialect, Kind, Reason, Request
+from cometkms.model import Dialect, Kind, Outcome, Reason, Request
 from cometkms.net.dial import TcpTarget, UnixTarget, connect
 from cometkms.protocol.dialect import sniff_dialect
 from cometkms.protocol.identity import Identity
@@ -346,6 +346,7 @@ class ValidatorLink:
             reason=request.reason.name.lower(),
             asked_chain=request.chain_id,
         )
+        self.chain.note(Outcome.REFUSED, request.reason, request, self, request.sign_bytes)
 
     def _resume(self) -> None:
         if self._paused and not self._held() and self._socket is not None:
