@@ -77,7 +77,13 @@ SIGN_STATE_LATEST_S: Final = 1.0  # … and at the latest after this
 # --- shared memory ---
 QUEUE_SLOT_BYTES: Final = 512
 QUEUE_SLOTS: Final = 256  # one request in flight per chain, twice, with room for reports
-BOARD_SECTION_BYTES: Final = 64 << 10
+BOARD_SECTION_BYTES: Final = 256 << 10  # 64 chains with their signatures, events and refusals; untouched pages cost nothing
+
+# --- the status page (docs/STATUS_PAGE.md) ---
+EVENTS_KEPT: Final = 64  # of the state process: an hour of a bad day, 10 KiB of its section
+REFUSALS_KEPT: Final = 32  # of each chain, in the signer …
+REFUSALS_SHOWN: Final = 128  # … and of all chains together on the board: 80 KiB at most
+REFUSAL_WORDS_MAX: Final = 200  # characters of a refusal's words: a validator's chain id may be in them
 
 # --- files ---
 CONFIG_MAX_BYTES: Final = 1 << 20

@@ -36,6 +36,14 @@ class Quantiles(TypedDict, total=False):
     max: float
 
 
+class HistogramReport(TypedDict, total=False):
+    """Counts since a process started. buckets: [upper bound in microseconds, samples at or below it], ascending."""
+
+    count: int
+    sum_us: float
+    buckets: list[list[float]]
+
+
 class RowReport(TypedDict, total=False):
     """One chain as the promise store holds it. public_key: hex."""
 
@@ -43,6 +51,52 @@ class RowReport(TypedDict, total=False):
     public_key: str
     watermark: WatermarkReport
     last_sign_state: LastSignState | None
+    signed_at: float | None
+
+
+class EventReport(TypedDict, total=False):
+    """Something rare that happened. at: UNIX seconds; the fields behind `what` are those of its kind.
+
+    started · leader {leader, term} · lease {granted} · peer_connected {peer} · peer_disconnected {peer, why, closed} ·
+    node_state {state} · peer_state {peer, state} · signed_again {chain, height, last_height, last_at, gap_ms}: the first signature
+    under another leader. Made by the history of the api process: child_restarted {child, why} · validator_connected and
+    validator_lost {chain, addr, why} · refused {chain, validator, reason, why, asked, signed}.
+    """
+
+    at: float
+    what: str
+    leader: str | None
+    term: int
+    granted: bool
+    peer: str
+    why: str
+    closed: bool
+    state: str
+    chain: str
+    height: int
+    last_height: int
+    last_at: float
+    gap_ms: float
+    child: str
+    addr: str
+    validator: str
+    reason: str
+    asked: str
+    signed: str
+
+
+class RefusalReport(TypedDict, total=False):
+    """A request that was refused for good. at: UNIX seconds; asked, signed: height/round/step; blocks: hex, "" is nil."""
+
+    at: float
+    reason: str
+    why: str
+    validator: str
+    asked: str
+    asked_block: str
+    signed: str
+    signed_block: str
+    burnt: bool
 
 
 class StateSection(TypedDict, total=False):
@@ -67,6 +121,8 @@ class StateSection(TypedDict, total=False):
     rows: list[RowReport]
     warnings: list[str]
     fdatasync_us: Quantiles
+    sync_hist: HistogramReport
+    events: list[EventReport]
 
 
 class ValidatorReport(TypedDict, total=False):
@@ -100,7 +156,9 @@ class ChainReport(TypedDict, total=False):
     validators: list[ValidatorReport]
     counters: Counters
     latency_us: Quantiles
+    latency_hist: HistogramReport
     last_signed_at: float | None
+    refusals: list[RefusalReport]
 
 
 class SignerSection(TypedDict, total=False):
@@ -130,6 +188,16 @@ class SupervisorSection(TypedDict, total=False):
     home: str
     started_at: float
     children: list[ChildReport]
+
+
+class AuditSection(TypedDict, total=False):
+    """Written by the audit process."""
+
+    records: int
+    dropped: int
+    bytes: int
+    file: str
+    error: str
 
 
 class Sections(TypedDict):

@@ -9,8 +9,11 @@ from cometkms.api.sections import (
     ChainReport,
     ChildReport,
     Counters,
+    EventReport,
+    HistogramReport,
     LastSignState,
     Quantiles,
+    RefusalReport,
     RowReport,
     Sections,
     SignerSection,
@@ -41,7 +44,7 @@ class NodeStatus(TypedDict):
 
 
 class ChainStatus(TypedDict):
-    """One chain. public_key: base64; address: upper-case hex."""
+    """One chain. public_key: base64; address: upper-case hex. last_signed_at: here; signed_at: when this node learned of the newest."""
 
     chain_id: str
     public_key: str
@@ -51,7 +54,10 @@ class ChainStatus(TypedDict):
     validators: list[ValidatorReport]
     counters: Counters
     latency_us: Quantiles
+    latency_hist: HistogramReport
     last_signed_at: float | None
+    signed_at: float | None
+    refusals: list[RefusalReport]
 
 
 class ChildStatus(TypedDict):
@@ -64,6 +70,15 @@ class ChildStatus(TypedDict):
     restarts: int
     last_exit: str | None
     beat_age_s: float | None
+
+
+class AlertStatus(TypedDict):
+    """What needs a person. since: UNIX seconds."""
+
+    name: str
+    since: float
+    what: str
+    cure: str
 
 
 class Status(TypedDict, total=False):
@@ -90,7 +105,10 @@ class Status(TypedDict, total=False):
     chains: list[ChainStatus]
     children: list[ChildStatus]
     fdatasync_us: Quantiles
+    sync_hist: HistogramReport
     warnings: list[str]
+    events: list[EventReport]
+    alerts: list[AlertStatus]
 
 
 def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], now: float) -> Status:
@@ -128,6 +146,8 @@ def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], 
     status["chains"] = chains
     status["children"] = _children(sections, beat_ages_s, now)
     status["fdatasync_us"] = state.get("fdatasync_us", {})
+    status["sync_hist"] = state.get("sync_hist", {})
+    status["events"] = state.get("events", [])
     status["warnings"] = [*state.get("warnings", []), *signer.get("warnings", [])]
     return status
 
@@ -230,7 +250,10 @@ def _chain(chain_id: str, row: RowReport, report: ChainReport) -> ChainStatus:
             **report.get("counters", {}),
         },
         latency_us=report.get("latency_us", {}),
+        latency_hist=report.get("latency_hist", {}),
         last_signed_at=report.get("last_signed_at"),
+        signed_at=row.get("signed_at"),
+        refusals=report.get("refusals", []),
     )
 
 

@@ -128,6 +128,10 @@ class Outside(Protocol):
         """A mark was raised by what others hold, without a signature: the state file follows."""
         ...
 
+    def happened(self, what: str, **fields: object) -> None:
+        """Something rare that operators want to see, with its time: `leader` {leader, term}, `lease` {granted}."""
+        ...
+
 
 def row_key(row: Row) -> bytes:
     """A row's name in the replicated log: 32 bytes."""
@@ -661,6 +665,7 @@ class ClusterNode:
     def on_role(self, *, leading: bool, leader: str | None, term: int) -> None:
         """From the replicated log: `leading` once its barrier is applied."""
         self._log.info("role", leading=leading, leader=leader or "", term=term)
+        self._outside.happened("leader", leader=leader, term=term)
         self._lead_since = None
         if leading:
             self._lead_since = self._clock()
@@ -693,6 +698,7 @@ class ClusterNode:
         if may != self._leased:
             self._leased = may
             self._log.info("lease", granted=may)
+            self._outside.happened("lease", granted=may)
             if not may:
                 self._pending.clear()
                 for row, proposer in self._proposers.items():

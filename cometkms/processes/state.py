@@ -30,6 +30,7 @@ from cometkms.net.control import ControlServer
 from cometkms.net.dial import TcpTarget
 from cometkms.net.peers import PeerNetwork, PeerTarget
 from cometkms.processes.child import HAND_OVER_SIGNAL, ChildContext, run_loop
+from cometkms.processes.state_events import StateEvents
 from cometkms.processes.state_files import StateFiles
 from cometkms.protocol.peer_messages import Hello
 from cometkms.protocol.peer_messages import decode as decode_peer
@@ -39,6 +40,7 @@ from cometkms.store.node_store import NodeFiles, OpenedNode, open_node, write_bo
 JOURNAL_NAME: Final = "raft"
 CONTROL_NAME: Final = "control.sock"
 _TRANSFER_TIMEOUT_S: Final = 2.0
+_EVENT_DELAY_S: Final = 0.01  # what happens together is published together
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,9 @@ class _State:
             loop=self._loop,
             fail=self._fail,
         )
+        self._chain_ids = {row: chain.id for chain, row in zip(settings.chains, opened.rows, strict=True)}
+        self._publishing: asyncio.TimerHandle | None = None
+        self._events = StateEvents(wall_clock=time.time, clock=time.monotonic, on_event=self._publish_soon)
         self._hot: HotPath | None = None
         self._network = self._make_network(core, parts)
         self._raft: RaftLog | None = None
@@ -193,6 +198,7 @@ class _State:
             self._network.start()
             self._timer = self._loop.call_later(TICK_S, self._tick)
         self._control.start()
+        self._events.add("started")
         self.node.start()
         self._publish()
 
@@ -282,6 +288,12 @@ class _State:
     def on_signed(self, row: int, mark: Watermark) -> None:
         """See cluster.node.Outside."""
         self._files.on_signed(row, mark)
+        if row in self._chain_ids:
+            self._events.on_signed(row, self._chain_ids[row], mark.hrs)
+
+    def happened(self, what: str, **fields: object) -> None:
+        """See cluster.node.Outside."""
+        self._events.add(what, **fields)
 
     def mark_raised(self, row: int) -> None:
         """See cluster.node.Outside."""
@@ -316,6 +328,7 @@ class _State:
 
     def on_connected(self, peer: str) -> None:
         """See net.peers.PeerEvents."""
+        self._events.add("peer_connected", peer=peer)
         self._guarded(lambda: self.node.on_connected(peer))
 
     def on_frame(self, peer: str, payload: bytes) -> None:
@@ -325,6 +338,7 @@ class _State:
     def on_disconnected(self, peer: str, why: str, *, closed: bool) -> None:
         """See net.peers.PeerEvents."""
         self._log.info("peer disconnected", peer=peer, why=why)
+        self._events.add("peer_disconnected", peer=peer, why=why, closed=closed)
         self._guarded(lambda: self.node.on_disconnected(peer, closed=closed))
 
     # --- the operator ---
@@ -332,7 +346,7 @@ class _State:
     async def _on_control(self, request: dict[str, Any]) -> dict[str, Any]:
         match request.get("op"):
             case "peers":
-                return {"ok": True, **self._document()}
+                return {"ok": True, **{key: value for key, value in self._document().items() if key != "events"}}
             case "leader_transfer":
                 return await self._transfer(request.get("to"))
             case other:
@@ -363,7 +377,19 @@ class _State:
         idle_s = self._hot.idle_s() if self._hot is not None else now - self._files.asked_at
         if idle_s < STATUS_QUIET_S and now - self._published_at < STATUS_LATEST_S:
             return
-        self._published_at = now
+        self._write_board()
+
+    def _publish_soon(self) -> None:
+        """Something rare happened: whoever watches need not wait for the next beat."""
+        if self._publishing is None:
+            self._publishing = self._loop.call_later(_EVENT_DELAY_S, self._publish_event)
+
+    def _publish_event(self) -> None:
+        self._publishing = None
+        self._write_board()
+
+    def _write_board(self) -> None:
+        self._published_at = self._loop.time()
         document = self._document()
         if document["why"] != self._said and document["why"]:
             self._log.warning("not signing", why=document["why"])
@@ -377,6 +403,8 @@ class _State:
         settings, store, node = self._parts.settings, self._opened.store, self.node
         addresses = {peer.id: str(peer.address) for peer in settings.peers} | {settings.id: str(settings.raft_addr)}
         leader = node.leader
+        members = self._members(addresses)
+        self._events.see_states(settings.id, {one["id"]: one["state"] for one in members})
         return {
             "node_id": settings.id,
             "is_leader": node.leading,
@@ -384,7 +412,7 @@ class _State:
             "leader_addr": addresses.get(leader) if leader is not None else None,
             "epoch": store.header.epoch,
             "digest": node.identity.digest.hex(),
-            "members": self._members(addresses),
+            "members": members,
             "node_state": node.membership.phase,
             "why": node.membership.why,
             "term": node.raft.term if node.raft is not None else 0,
@@ -396,6 +424,7 @@ class _State:
                     "public_key": store.rows[row].public_key.hex(),
                     "watermark": _watermark_document(store.mark(row)),
                     "last_sign_state": _last_sign_state(self._files.signed(row)),
+                    "signed_at": self._events.signed_at(row),
                 }
                 for chain, row in zip(settings.chains, self._opened.rows, strict=True)
             ],
@@ -405,6 +434,7 @@ class _State:
             "fdatasync_us": node.sync_ns.summary_us(),
             "fast_path": self._hot.counters() if self._hot is not None else {},
             "permit_us": node.round_trip_ns.summary_us(),
+            "events": self._events.document(),
         }
 
     def _members(self, addresses: dict[str, str]) -> list[dict[str, Any]]:

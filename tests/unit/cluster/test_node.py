@@ -86,6 +86,7 @@ class One:
         )
         self.sent: list[tuple[str, bytes]] = []
         self.to: list[Any] = []
+        self.events: list[tuple[str, dict[str, object]]] = []
         self.raft, self.log = Raft(), Log()
         self.born = 0
         digest = options.pop("digest", b"d" * 32)
@@ -105,6 +106,9 @@ class One:
 
     def on_signed(self, row: int, mark: Watermark) -> None: ...
     def mark_raised(self, row: int) -> None: ...
+
+    def happened(self, what: str, **fields: object) -> None:
+        self.events.append((what, fields))
 
     def before_birth(self) -> None:
         self.born += 1
