@@ -119,6 +119,12 @@ AUDIT_IDLE_S: Final = 0.25  # … and when nothing was; half full, it wakes its 
 AUDIT_SYNC_S: Final = 1.0  # between two fdatasyncs, if something was written
 AUDIT_RETRY_S: Final = 1.0  # after a write or sync that failed
 
+# --- the status page (docs/STATUS_PAGE.md) ---
+EVENTS_KEPT: Final = 64  # of the state process: an hour of a bad day, 10 KiB of its section
+REFUSALS_KEPT: Final = 32  # of each chain, in the signer …
+REFUSALS_SHOWN: Final = 128  # … and of all chains together on the board: 80 KiB at most
+REFUSAL_WORDS_MAX: Final = 200  # characters of a refusal's words: a validator's chain id may be in them
+
 # --- files ---
 CONFIG_MAX_BYTES: Final = 1 << 20
 KEY_FILE_MAX_BYTES: Final = 16 << 10

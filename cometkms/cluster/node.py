@@ -144,6 +144,10 @@ class Outside(Protocol):
         """What of the signer's work stands in the way of a drill, in words; "" when nothing does."""
         ...
 
+    def happened(self, what: str, **fields: object) -> None:
+        """Something rare that operators want to see, with its time: `leader` {leader, term}, `lease` {granted}."""
+        ...
+
 
 def row_key(row: Row) -> bytes:
     """A row's name in the replicated log: 32 bytes."""
@@ -738,6 +742,7 @@ class ClusterNode:
         if leader is not None and (leader, term) != self._last_leader:
             self.leader_changes += self._last_leader is not None
             self._last_leader = (leader, term)
+        self._outside.happened("leader", leader=leader, term=term)
         self._lead_since = None
         if leading:
             self._lead_since = self._clock()
@@ -770,6 +775,7 @@ class ClusterNode:
         if may != self._leased:
             self._leased = may
             self._log.info("lease", granted=may)
+            self._outside.happened("lease", granted=may)
             if not may:
                 self._pending.clear()
                 for row, proposer in self._proposers.items():

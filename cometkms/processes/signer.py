@@ -34,7 +34,14 @@ from cometkms.ipc.prctl import make_undumpable
 from cometkms.keys.identity import load_identity
 from cometkms.keys.source import KeySource
 from cometkms.keys.validator_key import address_of
-from cometkms.limits import HEARTBEAT_INTERVAL_S, PERMIT_SPIN_NS, REQUEST_SPIN_NS, STATUS_LATEST_S, STATUS_QUIET_S
+from cometkms.limits import (
+    HEARTBEAT_INTERVAL_S,
+    PERMIT_SPIN_NS,
+    REFUSALS_SHOWN,
+    REQUEST_SPIN_NS,
+    STATUS_LATEST_S,
+    STATUS_QUIET_S,
+)
 from cometkms.log import Log
 from cometkms.model import Decision, Outcome
 from cometkms.processes.child import ChildContext, run_loop
@@ -342,6 +349,7 @@ class _Signer:
 
     def _document(self) -> dict[str, object]:
         """The signer's section of the status board; cometkms/api/status.py reads it."""
+        kept = max(1, REFUSALS_SHOWN // len(self._chains))
         return {
             "core": self._core.name,
             "chains": [
@@ -362,6 +370,7 @@ class _Signer:
                     "latency_us": chain.latency.summary_us(),
                     "latency_hist": chain.latency.buckets_us(),
                     "last_signed_at": chain.last_signed_at,
+                    "refusals": list(chain.refusals)[-kept:],
                 }
                 for chain in self._chains
             ],

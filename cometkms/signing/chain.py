@@ -24,11 +24,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from cometkms.errors import InvariantError
+from cometkms.errors import InvariantError, ProtocolError
 from cometkms.histogram import Histogram
 from cometkms.interface import Core, KeySlot, Session, Signature, SignLane, SignPath, Trail
 from cometkms.ipc.messages import Mark, PermitGranted, QueueMessage, Reserve, ReserveRefused, Signed
-from cometkms.limits import AUDIT_VALIDATOR_MAX_BYTES, PERMIT_TIMEOUT_S
+from cometkms.limits import AUDIT_VALIDATOR_MAX_BYTES, PERMIT_TIMEOUT_S, REFUSAL_WORDS_MAX, REFUSALS_KEPT
 from cometkms.model import FINAL_REASONS, HRS, Decision, Outcome, Reason, Refusal, Request, Watermark
 from cometkms.rules.sign import Repeat, decide
 from cometkms.signing.events import EventLog
@@ -117,6 +117,7 @@ class ChainSigner:
         self.chain_id = chain_id
         self.slot = slot
         self.counters = Counters()
+        self.refusals: deque[dict[str, object]] = deque(maxlen=REFUSALS_KEPT)  # for /status, oldest first
         self.latency = Histogram()
         self.tally = Tally()
         self.last_signed_at: float | None = None  # unix time
@@ -379,7 +380,7 @@ class ChainSigner:
             self._answer_empty(asked, refusal.reason)
             return
         asked.requester.deliver(asked.session.answer_error(int(refusal.reason), refusal.text))
-        self.counters.count_refused(refusal.reason)
+        self.on_refusal(asked.requester.name, asked.request, refusal)
         request = asked.request
         self._log.error(
             "refused",
@@ -393,6 +394,31 @@ class ChainSigner:
             signed_bytes=self.watermark.sign_bytes,
         )
         self.note(Outcome.REFUSED, refusal.reason, request, asked.requester, request.sign_bytes)
+
+    def on_refusal(self, validator: str, request: Request, refusal: Refusal) -> None:
+        """Count a final refusal, and keep both sides of it for /status."""
+        self.counters.count_refused(refusal.reason)
+        last = self.watermark
+        self.refusals.append(
+            {
+                "at": time.time(),
+                "reason": refusal.reason.name.lower(),
+                "why": refusal.text[:REFUSAL_WORDS_MAX],
+                "validator": validator,
+                "asked": _place(request.hrs),
+                "asked_block": request.block_hash.hex(),
+                "signed": _place(last.hrs),
+                "signed_block": self._block_of(last.sign_bytes).hex(),
+                "burnt": last.hrs.height > 0 and not last.sign_bytes,
+            }
+        )
+
+    def _block_of(self, sign_bytes: bytes) -> bytes:
+        """The block that was signed; b"" is nil, or not known."""
+        try:
+            return self._core.parse_sign_bytes(sign_bytes).block_hash if sign_bytes else b""
+        except ProtocolError:
+            return b""
 
     def _answer_empty(self, asked: _Asked, reason: Reason) -> None:
         asked.requester.deliver(asked.session.answer_empty())

@@ -17,6 +17,7 @@ from typing import Final
 from cometkms.errors import ProtocolError
 from cometkms.interface import Core, Session, SignLane, Turn
 from cometkms.limits import (
+    CHAIN_ID_MAX_BYTES,
     HANDSHAKE_MESSAGE_MAX_BYTES,
     HANDSHAKE_TIMEOUT_S,
     IDLE_TIMEOUT_S,
@@ -26,7 +27,7 @@ from cometkms.limits import (
     TURN_MAX_NS,
     WRITE_TIMEOUT_S,
 )
-from cometkms.model import Dialect, Kind, Outcome, Reason, Request
+from cometkms.model import Dialect, Kind, Outcome, Reason, Refusal, Request
 from cometkms.net.dial import TcpTarget, UnixTarget, connect
 from cometkms.protocol.dialect import sniff_dialect
 from cometkms.protocol.identity import Identity
@@ -337,7 +338,9 @@ class ValidatorLink:
     def _refuse(self, session: Session, request: Request) -> None:
         text = f"{request.reason.name.lower().replace('_', ' ')}: this signer serves chain {self.chain.chain_id!r}"
         self.deliver(session.answer_error(int(request.reason), text))
-        self.chain.counters.count_refused(request.reason)
+        untrusted_id = request.chain_id[:CHAIN_ID_MAX_BYTES]
+        asked = f", asked for {untrusted_id!r}" if request.reason is Reason.WRONG_CHAIN else ""
+        self.chain.on_refusal(self.name, request, Refusal(request.reason, text + asked))
         self._log.error(
             "refused",
             chain=self.chain.chain_id,

@@ -88,6 +88,7 @@ class One:
         )
         self.sent: list[tuple[str, bytes]] = []
         self.to: list[Any] = []
+        self.events: list[tuple[str, dict[str, object]]] = []
         self.raft, self.log = Raft(), Log()
         self.born = self.restarts = 0
         self.cannot_restart = self.trouble = ""
@@ -116,6 +117,9 @@ class One:
 
     def signer_trouble(self) -> str:
         return self.trouble
+
+    def happened(self, what: str, **fields: object) -> None:
+        self.events.append((what, fields))
 
     def before_birth(self) -> None:
         self.born += 1
