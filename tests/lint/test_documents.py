@@ -22,6 +22,11 @@ DOCUMENTS: Final = [
     ROOT / "CHANGELOG.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
+#: Alerts, each a heading of the runbook.
+ALERTS: Final = (
+    "no_leader", "height_stalled", "conflict_refused", "quorum_minimum", "validator_away", "peer_recovering",
+    "peer_away", "child_restarting", "latency_high", "disk_slow", "config_differs", "audit_failing",
+)  # fmt: skip
 #: What may stand in a block that nobody runs. A command stands in a console block.
 NOT_RUN: Final = {"", "text", "toml", "ini", "json", "yaml", "python", "promql", "html"}
 _BLOCK: Final = re.compile(r"^```(?P<language>\S*)[^\n]*\n(?P<text>.*?)^```$", re.S | re.M)
@@ -186,6 +191,19 @@ def test_every_exit_code_is_in_the_configuration() -> None:
     }
     text = section_of(ROOT / "docs" / "CONFIGURATION.md", "## Exit codes")
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.M)} == codes | {0, 2}
+
+
+def test_every_alert_is_a_heading_of_the_runbook_with_what_it_means_how_urgent_it_is_and_what_to_do() -> None:
+    path = ROOT / "docs" / "RUNBOOK.md"
+    assert set(ALERTS) == {name for name in re.findall(r"^## ([a-z_]+)$", path.read_text(), re.M) if "_" in name}
+    for name in ALERTS:
+        said = section_of(path, f"## {name}")
+        missing = [
+            word
+            for word in (r"\*\*Means\*\*", r"\*\*(now|today|look)\b", r"\*\*Do\*\*|\| do \|")
+            if not re.search(word, said, re.I)
+        ]
+        assert not missing, f"{name}: {missing}"
 
 
 # --- links ---
