@@ -10,6 +10,7 @@ from cometkms import __version__
 from cometkms import core as cores
 from cometkms.config.load import Flags
 from cometkms.config.schema import Settings
+from cometkms.interface import Queue
 from cometkms.ipc.board import Board
 from cometkms.ipc.notify import take_notifier
 from cometkms.ipc.queues import make_queue
@@ -65,29 +66,53 @@ def run(settings: Settings, log: Log, flags: Flags) -> int:
         specs = [
             ChildSpec(
                 "state",
-                without(passphrase, lambda context: state.run(context, replace(state_parts, settings=now.settings))),
+                without(
+                    passphrase,
+                    unused(decisions),
+                    lambda context: state.run(context, replace(state_parts, settings=now.settings)),
+                ),
             ),
             ChildSpec("signer", lambda context: signer.run(context, replace(signer_parts, settings=now.settings))),
             ChildSpec(
                 "api",
-                without(passphrase, lambda context: api.run(context, replace(api_parts, settings=now.settings))),
+                without(
+                    passphrase,
+                    unused(requests, permits, decisions),
+                    lambda context: api.run(context, replace(api_parts, settings=now.settings)),
+                ),
             ),
         ]
         if decisions is not None:
             audit_parts = audit.AuditParts(settings, decisions, board.section("audit"), log)
-            life = without(passphrase, lambda context: audit.run(context, replace(audit_parts, settings=now.settings)))
+            life = without(
+                passphrase,
+                unused(requests, permits),
+                lambda context: audit.run(context, replace(audit_parts, settings=now.settings)),
+            )
             specs.append(ChildSpec("audit", life, essential=False))
         return Supervisor(specs, board, own_log, facts, notifier=notifier, reload=now).run()
     finally:
         os.close(lock)
 
 
-def without(passphrase: PassphraseSource | None, life: Callable[[ChildContext], int]) -> Callable[[ChildContext], int]:
-    """A child's life that begins with wiping what it inherited of the passphrase."""
+def unused(*queues: Queue | None) -> tuple[Queue, ...]:
+    """Those that there are."""
+    return tuple(queue for queue in queues if queue is not None)
+
+
+def without(
+    passphrase: PassphraseSource | None, queues: Sequence[Queue], life: Callable[[ChildContext], int]
+) -> Callable[[ChildContext], int]:
+    """A child's life that begins with wiping what it inherited of the passphrase, and with giving up the queues that it has no part in.
+
+    Whoever takes over the api process must not be able to write a permit.
+    """
 
     def run(context: ChildContext) -> int:
         if isinstance(passphrase, PassphraseHeld):
             passphrase.forget()
+        for queue in queues:
+            queue.close()
         return life(context)
 
     return run
