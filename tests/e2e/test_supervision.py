@@ -166,7 +166,6 @@ def test_an_address_in_use_ends_the_node_with_its_name(make_node: Callable[..., 
 
 def test_the_signer_cannot_be_dumped_and_the_api_process_reaches_no_queue(make_node: Callable[..., Node]) -> None:
     """A process that is not dumpable has its /proc files owned by root, and no core limit above 0."""
-    from pathlib import Path
 
     node = make_node(free_tcp()).start()
     pid = node.child("signer")["pid"]
