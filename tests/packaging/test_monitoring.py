@@ -1,4 +1,4 @@
-"""The dashboard and the alert rules name nothing that /metrics does not say; with promtool on PATH, Prometheus itself agrees.
+"""The dashboard, the alert rules and the document name nothing that /metrics does not say; with promtool on PATH, Prometheus itself agrees.
 
 That /metrics says all of families.FAMILIES, with these labels, is tests/unit/api/test_metrics.py's, and tests/e2e/test_metrics.py's of a
 real node.
@@ -20,6 +20,7 @@ from tests.packaging.promql import TARGET_LABELS, Selector, grouping_labels, sel
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "packaging" / "prometheus" / "cometkms.rules.yml"
 RULE_TESTS = ROOT / "packaging" / "prometheus" / "cometkms.rules.test.yml"
+DOCUMENT = ROOT / "docs" / "METRICS.md"
 DASHBOARD = ROOT / "packaging" / "grafana" / "cometkms.json"
 ALERTS = {
     "CometKMSHeightStalled": "height_stalled",
@@ -185,6 +186,25 @@ def test_a_legend_uses_labels_that_its_query_keeps(panel: dict[str, Any]) -> Non
         query = filled(target["expr"])
         kept = grouping_labels(query) or set().union(*(KNOWN[one.metric] for one in selectors(query)))
         assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) <= kept, query
+
+
+# --- the document ---
+
+
+def test_the_document_lists_every_metric_as_nodes_say_it() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) \| (.*?) \| (.*?) ?\|$", DOCUMENT.read_text(), re.MULTILINE)
+    found = {name: (kind, tuple(re.findall(r"`(\w+)`", labels)), meaning) for name, kind, labels, meaning, _ in rows}
+    assert len(rows) == len(found)
+    assert found == {one.name: (one.type.value, one.labels, one.help) for one in FAMILIES.values()}
+    assert {name for name, *_, horcrux in rows if horcrux == "the same"} == {
+        name for name in FAMILIES if name.startswith("signer_")
+    }
+
+
+def test_the_document_lists_every_alert() -> None:
+    rows = re.findall(r"^\| `(CometKMS\w+)` \| .*? \| (.*?) ?\|$", DOCUMENT.read_text(), re.MULTILINE)
+    written = {alert: "".join(wait.split()).replace("min", "m") for alert, wait in rows}
+    assert written == {rule["alert"]: rule.get("for", "") for rule in rules()}
 
 
 # --- Prometheus's own word ---
