@@ -203,6 +203,7 @@ class Supervisor:
                 self._watch()
                 self._settle_reload()
         finally:
+            self.notifier.stopping()
             self._stop()
             signal.setitimer(signal.ITIMER_REAL, 0)
             while signal.sigtimedwait({*_SIGNALS, _TIME_IS_UP}, 0) is not None:
@@ -407,7 +408,6 @@ class Supervisor:
     # --- stopping ---
 
     def _stop(self) -> None:
-        self.notifier.stopping()
         for child in self._children:
             if child.spec.name == "state" and child.state is State.RUNNING:
                 os.kill(child.pid, HAND_OVER_SIGNAL)
