@@ -84,8 +84,13 @@ class Flags:
 
 
 def default_home() -> Path:
-    """~/.cmkms"""
-    return Path.home() / ".cmkms"
+    """~/.cmkms. Raises: ConfigError for a user without a home directory, as in a container."""
+    try:
+        return Path.home() / ".cmkms"
+    except RuntimeError:
+        raise ConfigError(
+            "this user has no home directory ($HOME is not set, and /etc/passwd does not name the user); cure: --home DIR"
+        ) from None
 
 
 def read_config(home: Path) -> dict[str, Any]:

@@ -421,8 +421,9 @@ class Supervisor:
             self.notifier.watchdog(now)
 
     def _is_well(self, child: _Child, ages: Mapping[str, float | None]) -> bool:
+        """A child that is late is not vouched for, before it is given up."""
         age = ages[child.spec.name]
-        return child.state is State.RUNNING and age is not None and age <= self.timing.hung_after_s
+        return child.state is State.RUNNING and age is not None and age <= self.timing.hung_after_s / 2
 
     # --- stopping ---
 
