@@ -4,6 +4,7 @@ import contextlib
 import random
 import shutil
 import time
+from pathlib import Path
 
 from tests.e2e.cluster import Cluster, Rivals
 from tests.e2e.faults import build_shim
