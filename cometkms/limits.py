@@ -79,6 +79,11 @@ QUEUE_SLOT_BYTES: Final = 512
 QUEUE_SLOTS: Final = 256  # one request in flight per chain, twice, with room for reports
 BOARD_SECTION_BYTES: Final = 64 << 10
 
+# --- hardening ---
+SIGNER_UID: Final = (
+    62087  # of systemd's range for users without an account (61184 to 65519): nobody's files are its own
+)
+
 # --- files ---
 CONFIG_MAX_BYTES: Final = 1 << 20
 KEY_FILE_MAX_BYTES: Final = 16 << 10

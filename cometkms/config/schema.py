@@ -62,4 +62,6 @@ class Settings:
     log_format: str
     allow_unsafe: bool
     strict_start: bool = False
+    hardening: str = "best-effort"
+    signer_user: str = ""
     key_passphrase: PassphraseSource | None = None

@@ -1,0 +1,160 @@
+"""What the measures have in common for every process: apply one, try it, and say what became of it."""
+
+import contextlib
+import errno
+import os
+import socket
+import sysconfig
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from cometkms.errors import HardeningError
+from cometkms.hardening import kernel, landlock
+from cometkms.hardening.account import ProcStatus
+from cometkms.hardening.landlock import Beneath, Files
+from cometkms.hardening.measures import Measure, State, UnavailableError, not_effective
+
+#: What glibc reads to find a host's address. They are replaced by renaming, so what is allowed is their directories.
+NAME_FILES: Final = ("/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/host.conf")
+_DEVICES: Final = (Path("/dev/null"), Path("/dev/urandom"), Path("/dev/random"))
+_LIBRARIES: Final = (Path("/usr"), Path("/lib"), Path("/lib64"))
+#: One that everybody may list, to see that nobody may any more.
+_LISTED: Final = (Path("/"), Path("/proc"), Path("/dev"))
+
+
+class Told:
+    """The measures of one process, in their order."""
+
+    def __init__(self, process: str) -> None:
+        self.process = process
+        self.measures: list[Measure] = []
+
+    def add(self, measure: str, state: State, why: str) -> None:
+        """It became this."""
+        self.measures.append(Measure(self.process, measure, state, why))
+
+    def attempt(self, measure: str, apply: Callable[[], str]) -> bool:
+        """`apply` does it, tries it and returns what holds now. True if it holds.
+
+        Raises: HardeningError when the kernel has it and it fails or does not hold.
+        """
+        try:
+            self.add(measure, State.ON, apply())
+        except UnavailableError as error:
+            self.add(measure, State.UNAVAILABLE, str(error))
+            return False
+        except OSError as error:
+            raise not_effective(measure, error.strerror or str(error)) from error
+        return True
+
+
+def check_no_dump(told: Told, status: ProcStatus) -> None:
+    """Set at the process's very beginning (ipc/prctl.py): read back. Raises: HardeningError."""
+    dumpable = kernel.prctl(kernel.PR_GET_DUMPABLE)
+    if dumpable != 0:
+        raise not_effective("no_dump", f"PR_GET_DUMPABLE is {dumpable}")
+    told.add("no_dump", State.ON, "no core dump, no debugger but root's")
+    no_new = status.read().get("NoNewPrivs", "unknown")
+    if no_new != "1":
+        raise not_effective("no_new_privs", f"NoNewPrivs is {no_new}")
+    told.add("no_new_privs", State.ON, "nothing it starts gains privileges")
+
+
+def code_directories(protected: Iterable[Path]) -> tuple[Beneath, ...]:
+    """Python, its libraries and this package, for reading: what is imported late is found. None that holds a protected path."""
+    paths = {Path(one) for one in sysconfig.get_paths().values()} | {Path(__file__).parents[1], *_LIBRARIES}
+    safe = [path for path in sorted(paths) if not _holds(path, protected)]
+    return tuple(Beneath(path, Files.READ_FILE | Files.READ_DIR | Files.EXECUTE) for path in safe) + tuple(
+        Beneath(path, Files.READ_FILE) for path in _DEVICES
+    )
+
+
+def name_directories(protected: Iterable[Path], *, exactly: bool) -> tuple[Beneath, ...]:
+    """For finding a host's address. `exactly`: those very files and not their directories, which a powerful process could read whole."""
+    held = tuple(protected)
+    found = []
+    for name in NAME_FILES:
+        path = Path(os.path.realpath(name))
+        wide = not exactly and path.parent != Path("/") and not _holds(path.parent, held)
+        found.append(Beneath(path.parent if wide else path, Files.READ_FILE))
+    return tuple(dict.fromkeys(found))
+
+
+def _holds(directory: Path, protected: Iterable[Path]) -> bool:
+    real = Path(os.path.realpath(directory))
+    return any(Path(os.path.realpath(path)).is_relative_to(real) for path in protected)
+
+
+def listed() -> Path | None:
+    """A directory that this process may list now."""
+    for path in _LISTED:
+        with contextlib.suppress(OSError):
+            os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            return path
+    return None
+
+
+def check_shut(path: Path) -> None:
+    """Opening it must fail, and because it is forbidden. Raises: HardeningError."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    except PermissionError:
+        return
+    except OSError as error:
+        raise not_effective("filesystem", f"opening {path}: {error.strerror}") from error
+    raise not_effective("filesystem", f"{path} can be opened")
+
+
+def check_refused(family: int, measure: str) -> None:
+    """A socket of that family must be refused. Raises: HardeningError."""
+    try:
+        socket.socket(family, socket.SOCK_STREAM).close()
+    except PermissionError:
+        return
+    except OSError as error:
+        raise not_effective(measure, f"a socket of family {family}: {error.strerror}") from error
+    raise not_effective(measure, f"a socket of family {family} can be made")
+
+
+def check_ports_shut(allowed: frozenset[int]) -> None:
+    """Connecting elsewhere and listening must be forbidden; nothing leaves this machine. Raises: HardeningError."""
+    port = next(one for one in range(1, 65536) if one not in allowed)
+    for what in ("connect", "bind"):
+        try:
+            probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        except OSError:  # a kernel without IPv4: nothing to try it with
+            return
+        with probe:
+            probe.setblocking(False)
+            try:
+                probe.connect(("127.0.0.1", port)) if what == "connect" else probe.bind(("127.0.0.1", 0))
+            except OSError as error:
+                if error.errno == errno.EACCES:
+                    continue
+                raise not_effective("tcp_ports", f"{what}: {error.strerror}") from error
+            raise not_effective("tcp_ports", f"{what} is possible")
+
+
+def shut_files(told: Told, rules: tuple[Beneath, ...], words: str, key_files: Iterable[Path]) -> None:
+    """Landlock over files alone, for a process that has others to read or write. `key_files`: must be shut afterwards.
+
+    Raises: HardeningError.
+    """
+
+    def apply() -> str:
+        version = landlock.abi()
+        seen = listed()
+        landlock.restrict(landlock.Ruleset(rules), version)
+        for path in (*key_files, *((seen,) if seen is not None else ())):
+            check_shut(path)
+        return f"{words} (Landlock ABI {version})"
+
+    told.attempt("filesystem", apply)
+
+
+def one_thread() -> None:
+    """Landlock holds for the thread that asks, and those it starts. Raises: HardeningError."""
+    threads = sum(1 for _ in Path("/proc/self/task").iterdir())
+    if threads != 1:
+        raise HardeningError(f"{threads} threads run before the process is shut off; cure: report it")
