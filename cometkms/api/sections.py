@@ -45,6 +45,15 @@ class RowReport(TypedDict, total=False):
     last_sign_state: LastSignState | None
 
 
+class MeasureReport(TypedDict, total=False):
+    """One protection of one process. state: on, off, unavailable; why: what exactly holds, or why it does not."""
+
+    process: str
+    measure: str
+    state: str
+    why: str
+
+
 class StateSection(TypedDict, total=False):
     """Written by the state process."""
 
@@ -66,6 +75,7 @@ class StateSection(TypedDict, total=False):
     fast_path: dict[str, int]
     rows: list[RowReport]
     warnings: list[str]
+    hardening: list[MeasureReport]
     fdatasync_us: Quantiles
 
 
@@ -109,6 +119,13 @@ class SignerSection(TypedDict, total=False):
     core: str
     chains: list[ChainReport]
     warnings: list[str]
+    hardening: list[MeasureReport]
+
+
+class ApiSection(TypedDict, total=False):
+    """Written by the api process."""
+
+    hardening: list[MeasureReport]
 
 
 class ChildReport(TypedDict, total=False):
@@ -130,6 +147,7 @@ class SupervisorSection(TypedDict, total=False):
     home: str
     started_at: float
     children: list[ChildReport]
+    hardening: list[MeasureReport]
 
 
 class Sections(TypedDict):

@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, TypedDict
+from typing import Final, TypedDict, cast
 
 from cometkms import __version__
 from cometkms.api.sections import (
@@ -10,6 +10,7 @@ from cometkms.api.sections import (
     ChildReport,
     Counters,
     LastSignState,
+    MeasureReport,
     Quantiles,
     RowReport,
     Sections,
@@ -91,6 +92,7 @@ class Status(TypedDict, total=False):
     children: list[ChildStatus]
     fdatasync_us: Quantiles
     warnings: list[str]
+    hardening: list[MeasureReport]
 
 
 def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], now: float) -> Status:
@@ -129,7 +131,14 @@ def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], 
     status["children"] = _children(sections, beat_ages_s, now)
     status["fdatasync_us"] = state.get("fdatasync_us", {})
     status["warnings"] = [*state.get("warnings", []), *signer.get("warnings", [])]
+    status["hardening"] = _hardening(sections)
     return status
+
+
+def _hardening(sections: Sections) -> list[MeasureReport]:
+    """Every process's own words, in the order of the sections."""
+    reports = cast("Mapping[str, Mapping[str, list[MeasureReport]] | None]", sections)  # each may hold them
+    return [one for section in reports.values() for one in (section or {}).get("hardening", [])]
 
 
 def find_trouble(sections: Sections, beat_ages_s: Mapping[str, float | None]) -> list[str]:

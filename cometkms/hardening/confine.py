@@ -2,10 +2,12 @@
 
 import contextlib
 import errno
+import ipaddress
 import os
 import socket
 import sysconfig
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +19,7 @@ from cometkms.hardening.measures import Measure, State, UnavailableError, not_ef
 
 #: What glibc reads to find a host's address. They are replaced by renaming, so what is allowed is their directories.
 NAME_FILES: Final = ("/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/host.conf")
+DNS_PORT: Final = 53  # over TCP: answers that are too long for UDP
 _DEVICES: Final = (Path("/dev/null"), Path("/dev/urandom"), Path("/dev/random"))
 _LIBRARIES: Final = (Path("/usr"), Path("/lib"), Path("/lib64"))
 #: One that everybody may list, to see that nobody may any more.
@@ -70,6 +73,15 @@ def code_directories(protected: Iterable[Path]) -> tuple[Beneath, ...]:
     )
 
 
+def is_address(host: str) -> bool:
+    """Whether it is an IPv4 or IPv6 address, and no name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def name_directories(protected: Iterable[Path], *, exactly: bool) -> tuple[Beneath, ...]:
     """For finding a host's address. `exactly`: those very files and not their directories, which a powerful process could read whole."""
     held = tuple(protected)
@@ -86,7 +98,7 @@ def _holds(directory: Path, protected: Iterable[Path]) -> bool:
     return any(Path(os.path.realpath(path)).is_relative_to(real) for path in protected)
 
 
-def listed() -> Path | None:
+def _listed_now() -> Path | None:
     """A directory that this process may list now."""
     for path in _LISTED:
         with contextlib.suppress(OSError):
@@ -95,7 +107,7 @@ def listed() -> Path | None:
     return None
 
 
-def check_shut(path: Path) -> None:
+def _check_shut(path: Path) -> None:
     """Opening it must fail, and because it is forbidden. Raises: HardeningError."""
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
@@ -117,7 +129,7 @@ def check_refused(family: int, measure: str) -> None:
     raise not_effective(measure, f"a socket of family {family} can be made")
 
 
-def check_ports_shut(allowed: frozenset[int]) -> None:
+def _check_ports_shut(allowed: frozenset[int]) -> None:
     """Connecting elsewhere and listening must be forbidden; nothing leaves this machine. Raises: HardeningError."""
     port = next(one for one in range(1, 65536) if one not in allowed)
     for what in ("connect", "bind"):
@@ -136,21 +148,59 @@ def check_ports_shut(allowed: frozenset[int]) -> None:
             raise not_effective("tcp_ports", f"{what} is possible")
 
 
-def shut_files(told: Told, rules: tuple[Beneath, ...], words: str, key_files: Iterable[Path]) -> None:
-    """Landlock over files alone, for a process that has others to read or write. `key_files`: must be shut afterwards.
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What a process keeps of what is outside of it. words: `rules`, for people. shut: files that must not open afterwards."""
 
-    Raises: HardeningError.
-    """
+    rules: tuple[Beneath, ...]
+    words: str
+    connect: frozenset[int]
+    bind: frozenset[int]
+    shut: tuple[Path, ...]
+    parent: int
 
-    def apply() -> str:
+
+def shut_outside(told: Told, outside: Outside) -> None:
+    """Landlock over files, TCP ports and signals, each tried. Raises: HardeningError."""
+    try:
         version = landlock.abi()
-        seen = listed()
-        landlock.restrict(landlock.Ruleset(rules), version)
-        for path in (*key_files, *((seen,) if seen is not None else ())):
-            check_shut(path)
-        return f"{words} (Landlock ABI {version})"
+    except UnavailableError as error:
+        for measure in ("filesystem", "tcp_ports", "scope"):
+            told.add(measure, State.UNAVAILABLE, str(error))
+        return
+    one_thread()
+    seen = _listed_now()
+    try:
+        ruleset = landlock.Ruleset(outside.rules, outside.connect, outside.bind, scoped=True)
+        landlock.restrict(ruleset, version)
+    except OSError as error:
+        raise not_effective("filesystem", str(error)) from error
+    for path in (*outside.shut, *((seen,) if seen is not None else ())):
+        _check_shut(path)
+    told.add("filesystem", State.ON, outside.words)
+    if landlock.has_ports(version):
+        _check_ports_shut(outside.connect)
+        words = f"connects to {_ports(outside.connect)}, listens on {_ports(outside.bind)}"
+        told.add("tcp_ports", State.ON, words)
+    else:
+        told.add("tcp_ports", State.UNAVAILABLE, f"Landlock ABI {version} has no ports (4, Linux 6.7)")
+    if landlock.has_scopes(version):
+        _check_signals_shut(outside.parent)
+        told.add("scope", State.ON, "no signals to other processes, none of their abstract sockets")
+    else:
+        told.add("scope", State.UNAVAILABLE, f"Landlock ABI {version} has no scopes (6, Linux 6.12)")
 
-    told.attempt("filesystem", apply)
+
+def _check_signals_shut(parent: int) -> None:
+    try:
+        os.kill(parent, 0)
+    except PermissionError:
+        return
+    raise not_effective("scope", f"process {parent} can be signalled")
+
+
+def _ports(ports: frozenset[int]) -> str:
+    return ", ".join(str(one) for one in sorted(ports)) if ports else "none"
 
 
 def one_thread() -> None:

@@ -8,7 +8,6 @@ import contextlib
 import ctypes
 import errno
 import importlib
-import ipaddress
 import mmap
 import os
 import socket
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from cometkms.errors import ConfigError, HardeningError
-from cometkms.hardening import landlock, seccomp
+from cometkms.hardening import seccomp
 from cometkms.hardening.account import (
     CAP_DAC_OVERRIDE,
     CAP_KILL,
@@ -32,23 +31,23 @@ from cometkms.hardening.account import (
     give_up_capabilities,
 )
 from cometkms.hardening.confine import (
+    DNS_PORT,
+    Outside,
     Told,
     check_no_dump,
-    check_ports_shut,
     check_refused,
-    check_shut,
-    listed,
+    is_address,
     name_directories,
     one_thread,
+    shut_outside,
 )
-from cometkms.hardening.measures import Measure, Mode, State, UnavailableError, check_required, not_effective
+from cometkms.hardening.measures import Measure, Mode, State, check_required, not_effective
 from cometkms.ipc.prctl import die_with_parent, make_undumpable
 from cometkms.net.dial import TcpTarget, UnixTarget
 
 PROCESS: Final = "signer"
 #: An audit event (sys.addaudithook): from here on nothing is imported, nothing opened.
 SHUT_EVENT: Final = "cometkms.shut"
-_DNS_PORT: Final = 53  # answers that are too long for UDP
 #: Imported by asyncio, uvloop or codecs when they first need them.
 _LATE_MODULES: Final = ("encodings.idna", "stringprep", "unicodedata", "asyncio.timeouts", "traceback", "linecache")
 #: Loaded by glibc when it first needs them: name resolution before 2.34, the end of a thread.
@@ -70,7 +69,7 @@ class Plan:
     def ports(self) -> frozenset[int]:
         """TCP ports the signer dials."""
         ports = {one.port for one in self.targets if isinstance(one, TcpTarget)}
-        return frozenset(ports | {_DNS_PORT} if self.names else ports)
+        return frozenset(ports | {DNS_PORT} if self.names else ports)
 
     @property
     def unix(self) -> bool:
@@ -85,7 +84,7 @@ class Plan:
     @property
     def names(self) -> bool:
         """Whether one is a host's name."""
-        return any(isinstance(one, TcpTarget) and not _is_address(one.host) for one in self.targets)
+        return any(isinstance(one, TcpTarget) and not is_address(one.host) for one in self.targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ class Confinement:
             return "it may make unix sockets only"
         if "tcp_ports" in on and target.port not in plan.ports:
             return f"it may not connect to port {target.port}"
-        if on & {"system_calls", "filesystem"} and not plan.names and not _is_address(target.host):
+        if on & {"system_calls", "filesystem"} and not plan.names and not is_address(target.host):
             return "it may not read the files that names are resolved with"
         return ""
 
@@ -226,41 +225,11 @@ def _check_account(account: Account) -> None:
 
 
 def _shut_files_and_ports(plan: Plan, told: Told, status: ProcStatus) -> None:
-    try:
-        version = landlock.abi()
-    except UnavailableError as error:
-        for measure in ("filesystem", "tcp_ports", "scope"):
-            told.add(measure, State.UNAVAILABLE, str(error))
-        return
     mighty = os.geteuid() == 0 or bool(capabilities(status.read()))
     rules = name_directories((plan.home, *plan.key_files), exactly=mighty) if plan.names else ()
-    seen = listed()
-    try:
-        landlock.restrict(landlock.Ruleset(rules, plan.ports, scoped=True), version)
-    except OSError as error:
-        raise not_effective("filesystem", str(error)) from error
-    for path in (*plan.key_files, *((seen,) if seen is not None else ())):
-        check_shut(path)
     where = ", ".join(str(rule.path) for rule in rules)
-    told.add("filesystem", State.ON, f"reads only {where}: a validator has a name" if rules else "no file")
-    if landlock.has_ports(version):
-        check_ports_shut(plan.ports)
-        told.add("tcp_ports", State.ON, f"connects to {_listed(plan.ports)} only, listens on none")
-    else:
-        told.add("tcp_ports", State.UNAVAILABLE, f"Landlock ABI {version} has no ports (4, Linux 6.7)")
-    if landlock.has_scopes(version):
-        _check_signals_shut(plan.parent)
-        told.add("scope", State.ON, "no signals to other processes, none of their abstract sockets")
-    else:
-        told.add("scope", State.UNAVAILABLE, f"Landlock ABI {version} has no scopes (6, Linux 6.12)")
-
-
-def _check_signals_shut(parent: int) -> None:
-    try:
-        os.kill(parent, 0)
-    except PermissionError:
-        return
-    raise not_effective("scope", f"process {parent} can be signalled")
+    words = f"reads in {where}: a validator has a name" if rules else "no file"
+    shut_outside(told, Outside(rules, words, plan.ports, frozenset(), plan.key_files, plan.parent))
 
 
 def _filter_calls(plan: Plan, told: Told, status: ProcStatus) -> None:
@@ -282,15 +251,3 @@ def _filter_calls(plan: Plan, told: Told, status: ProcStatus) -> None:
     for family in refused:
         check_refused(family, "network_families")
     told.add("network_families", State.ON, families)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _listed(ports: frozenset[int]) -> str:
-    return ", ".join(str(one) for one in sorted(ports)) if ports else "no port"

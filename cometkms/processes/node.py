@@ -8,7 +8,10 @@ from collections.abc import Callable, Sequence
 from cometkms import __version__
 from cometkms import core as cores
 from cometkms.config.schema import Settings
+from cometkms.hardening.account import ProcStatus
+from cometkms.hardening.confine import Told, check_no_dump
 from cometkms.ipc.board import Board
+from cometkms.ipc.prctl import make_undumpable
 from cometkms.ipc.queues import make_queue
 from cometkms.keys.cluster import cluster_secret
 from cometkms.keys.identity import ensure_identity
@@ -27,6 +30,7 @@ _CHILDREN = ("state", "signer", "api")
 
 def run(settings: Settings, log: Log) -> int:
     """Until a signal or a failure; returns the exit code. Raises: OperatorError before anything was started."""
+    make_undumpable()  # the children inherit it
     core_name = cores.chosen_name()
     lock = lock_home(settings.home)
     try:
@@ -44,7 +48,12 @@ def run(settings: Settings, log: Log) -> int:
         state_parts = state.StateParts(settings, files, secret, requests, permits, board.section("state"), log)
         signer_parts = signer.SignerParts(settings, requests, permits, board.section("signer"), log, keys)
         api_parts = api.ApiParts(settings, board, log)
-        facts: dict[str, object] = {"version": __version__, "home": str(settings.home), "started_at": time.time()}
+        facts: dict[str, object] = {
+            "version": __version__,
+            "home": str(settings.home),
+            "started_at": time.time(),
+            "hardening": _own_measures(),
+        }
         specs = [
             ChildSpec("state", without(passphrase, lambda context: state.run(context, state_parts))),
             ChildSpec("signer", lambda context: signer.run(context, signer_parts)),
@@ -53,6 +62,14 @@ def run(settings: Settings, log: Log) -> int:
         return Supervisor(specs, board, log.bind(module="supervisor"), facts).run()
     finally:
         os.close(lock)
+
+
+def _own_measures() -> list[dict[str, str]]:
+    """The supervisor's, for the status board. Raises: HardeningError."""
+    told = Told("supervisor")
+    with ProcStatus() as status:
+        check_no_dump(told, status)
+    return [one.document() for one in told.measures]
 
 
 def without(passphrase: PassphraseSource | None, life: Callable[[ChildContext], int]) -> Callable[[ChildContext], int]:
