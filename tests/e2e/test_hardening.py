@@ -39,13 +39,13 @@ def measures_of(node: Node) -> dict[tuple[str, str], dict[str, Any]]:
     return {(one["process"], one["measure"]): one for one in node.status()["hardening"]}
 
 
-@pytest.mark.parametrize("mode", ["native", "pure"])
+@pytest.mark.parametrize(("mode", "host"), [("native", "localhost"), ("pure", "127.0.0.1")])
 def test_a_node_that_is_shut_off_signs_reconnects_restarts_and_imports_nothing(
-    mode: str, make_node: MakeNode, make_validator: MakeValidator, tmp_path: Path
+    mode: str, host: str, make_node: MakeNode, make_validator: MakeValidator, tmp_path: Path
 ) -> None:
     """Every way to a validator, every event of a signer's life: what is needed late was loaded before."""
-    by_name, by_socket = free_tcp(), f"unix://{tmp_path}/v.sock"
-    node = make_node(by_name.replace("127.0.0.1", "localhost"), by_socket)
+    by_tcp, by_socket = free_tcp(), f"unix://{tmp_path}/v.sock"
+    node = make_node(by_tcp.replace("127.0.0.1", host), by_socket)
     (tmp_path / "word").write_text("a passphrase of the test\n")
     (tmp_path / "word").chmod(0o600)
     sealing = ["keys", "encrypt", "--memory-mib", "8", "--passphrase-file", str(tmp_path / "word")]
@@ -53,7 +53,7 @@ def test_a_node_that_is_shut_off_signs_reconnects_restarts_and_imports_nothing(
     (tmp_path / "trace").mkdir()
     variables = spied(tmp_path, node, COMETKMS_TRACE=str(tmp_path / "trace"))
     variables |= {"COMETKMS_PURE": "1"} if mode == "pure" else {}
-    validators = [make_validator(address) for address in (by_name, by_socket)]
+    validators = [make_validator(address) for address in (by_tcp, by_socket)]
     node.start("--key-passphrase-file", str(tmp_path / "word"), "--log-level", "debug", **variables)
 
     def sign(height: int) -> None:
@@ -68,7 +68,7 @@ def test_a_node_that_is_shut_off_signs_reconnects_restarts_and_imports_nothing(
     until("the signer is started again", lambda: node.child("signer")["pid"] not in (0, first))
     sign(2)
     validators[0].close()
-    validators[0] = make_validator(by_name)  # resolved and dialled again
+    validators[0] = make_validator(by_tcp)  # resolved and dialled again
     sign(3)
     pid = node.child("signer")["pid"]
     assert of_proc(pid, "NoNewPrivs", "Seccomp", "CapInh", "CapAmb") == ["1", "2", "0" * 16, "0" * 16]

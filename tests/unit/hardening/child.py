@@ -7,6 +7,7 @@ import os
 import signal
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -31,6 +32,11 @@ def in_child(life: Callable[[], Any]) -> Any:
     answer = json.loads(told)
     assert "returned" in answer, answer.get("raised")
     return answer["returned"]
+
+
+def opened(path: Path, mode: str) -> object:
+    """A file, for outcome()."""
+    return path.open(mode)
 
 
 def outcome(step: Callable[[], Any]) -> str:

@@ -26,7 +26,7 @@ def test_only_required_stops_for_what_the_kernel_lacks() -> None:
     for mode in (Mode.OFF, Mode.BEST_EFFORT):
         check_required(mode, [LACKING])
     check_required(Mode.REQUIRED, [ON, OFF])
-    with pytest.raises(HardeningError, match="signer scope: Landlock ABI 4 has no scopes.*best-effort"):
+    with pytest.raises(HardeningError, match=r"signer scope: Landlock ABI 4 has no scopes.*best-effort"):
         check_required(Mode.REQUIRED, [ON, LACKING])
 
 

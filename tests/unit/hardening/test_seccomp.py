@@ -17,7 +17,7 @@ from cometkms.hardening.measures import UnavailableError
 from cometkms.hardening.seccomp import ALLOW, DENY, KILL_PROCESS, REFUSE, UNKNOWN, Instruction, Needs, program
 from cometkms.hardening.syscalls import CALM, DEADLY, GUARDED, HOT, MACHINES, REFUSED, Machine, numbers
 from cometkms.ipc.prctl import make_undumpable
-from tests.unit.hardening.child import in_child, outcome
+from tests.unit.hardening.child import in_child, opened, outcome
 
 PID = 4711
 ALL = Needs(tcp=True, unix=True, names=True, pid=PID)
@@ -172,7 +172,7 @@ def test_a_signatures_calls_are_the_first_to_be_looked_at(machine: Machine) -> N
     last = numbers(HOT, machine)[list(numbers(HOT, machine))[-1]]
     at = next(n for n, one in enumerate(code) if one.code == 0x15 and one.constant == last and n > 2)
     assert at < 35
-    assert list(numbers(GUARDED, machine))[0] == "sendto"
+    assert next(iter(numbers(GUARDED, machine))) == "sendto"
 
 
 @EACH_MACHINE
@@ -230,7 +230,7 @@ def test_sockets_files_and_descriptors_in_the_kernel() -> None:
         lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
         lambda: socket.socket(socket.AF_UNIX, socket.SOCK_STREAM),
         lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW),
-        lambda: Path("/dev/null").open("rb"),
+        lambda: opened(Path("/dev/null"), "rb"),
         lambda: os.listdir("/"),
         lambda: socket.socketpair()[0],
         lambda: os.urandom(8),
@@ -240,7 +240,7 @@ def test_sockets_files_and_descriptors_in_the_kernel() -> None:
         lambda: os.kill(os.getppid(), 0),
         lambda: socket.create_server(("127.0.0.1", 0)),
         os.fork,
-        lambda: os.chmod("/tmp", 0o777),  # noqa: PTH101, S103
+        lambda: Path("/tmp").chmod(0o1777),
     ) == [
         "done", "EACCES", "EACCES", "EACCES", "EACCES", "EACCES", "done", "done", "done", "done", "done", "EACCES", "EPERM",
         "EACCES", "EPERM",
@@ -251,8 +251,8 @@ def test_names_bring_reading_and_datagrams() -> None:
     assert filtered(
         everything,
         lambda: socket.socket(socket.AF_INET6, socket.SOCK_DGRAM),
-        lambda: Path("/etc/hosts").open("rb"),
-        lambda: Path("/dev/null").open("wb"),
+        lambda: opened(Path("/etc/hosts"), "rb"),
+        lambda: opened(Path("/dev/null"), "wb"),
         lambda: socket.getaddrinfo("localhost", 80),
     ) == ["done", "done", "EACCES", "done"]
 

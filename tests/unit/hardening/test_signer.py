@@ -20,7 +20,7 @@ from cometkms.ipc.prctl import make_undumpable
 from cometkms.keys.passphrase import Passphrase
 from cometkms.limits import SIGNER_UID
 from cometkms.net.dial import TcpTarget, UnixTarget
-from tests.unit.hardening.child import in_child, outcome
+from tests.unit.hardening.child import in_child, opened, outcome
 
 ROOT = os.geteuid() == 0
 ADDRESS, NAME, UNIX = TcpTarget("127.0.0.1", 26658), TcpTarget("validator.example", 26658), UnixTarget("/run/v.sock")
@@ -59,7 +59,7 @@ def test_everything_is_on_and_in_order_of_what_it_needs(home: Path) -> None:
     """On this kernel. Where it lacks one the test says which."""
     measures, _ = shut(plan_of(home))
     assert list(measures) == MEASURES
-    expected = {name: "on" for name in MEASURES}
+    expected = dict.fromkeys(MEASURES, "on")
     expected |= {} if ROOT else {"user": "off"}
     expected |= {} if landlock.has_ports(landlock.abi()) else {"tcp_ports": "unavailable"}
     expected |= {} if landlock.has_scopes(landlock.abi()) else {"scope": "unavailable"}
@@ -72,10 +72,10 @@ def test_everything_is_on_and_in_order_of_what_it_needs(home: Path) -> None:
 def test_a_thief_inside_finds_no_file_no_program_and_no_way_out(home: Path) -> None:
     _, told = shut(
         plan_of(home),
-        lambda: (home / "key").open("rb"),
-        lambda: Path("/etc/passwd").open("rb"),
+        lambda: opened((home / "key"), "rb"),
+        lambda: opened(Path("/etc/passwd"), "rb"),
         lambda: (home / "stolen").write_text("x"),
-        lambda: Path("/proc/self/mem").open("rb"),
+        lambda: opened(Path("/proc/self/mem"), "rb"),
         lambda: socket.socket(socket.AF_UNIX, socket.SOCK_STREAM),
         lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
         lambda: socket.create_server(("127.0.0.1", 0)),
@@ -100,11 +100,11 @@ def test_whoever_executes_a_program_is_killed(home: Path) -> None:
 def test_a_name_brings_its_files_and_nothing_of_the_home(home: Path) -> None:
     measures, told = shut(
         plan_of(home, NAME),
-        lambda: Path("/etc/hosts").open("rb"),
+        lambda: opened(Path("/etc/hosts"), "rb"),
         lambda: socket.getaddrinfo("localhost", 1),
         lambda: os.listdir("/etc"),
-        lambda: (home / "key").open("rb"),
-        lambda: Path("/etc/hosts").open("ab"),
+        lambda: opened((home / "key"), "rb"),
+        lambda: opened(Path("/etc/hosts"), "ab"),
     )
     assert told == ["done", "done", "EACCES", "EACCES", "EACCES"]
     assert measures["filesystem"][1].startswith("reads in /etc")
@@ -118,7 +118,7 @@ def test_a_home_beside_the_names_files_narrows_the_rule_to_those_files(
     (home / "hosts").write_text("127.0.0.1 here")
     (home / "hosts").chmod(0o644)
     home.chmod(0o755)
-    _, told = shut(plan_of(home, NAME), lambda: (home / "key").open("rb"))
+    _, told = shut(plan_of(home, NAME), lambda: opened((home / "key"), "rb"))
     assert told == ["EACCES"]
 
 
@@ -136,8 +136,8 @@ def test_unix_sockets_of_others_are_reached_with_one_capability_that_opens_no_fi
         measures, told = shut(
             plan_of(home, UnixTarget(str(path))),
             dial,
-            lambda: (home / "key").open("rb"),
-            lambda: Path("/etc/shadow").open("rb"),
+            lambda: opened((home / "key"), "rb"),
+            lambda: opened(Path("/etc/shadow"), "rb"),
             lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM),
         )
     assert told == ["done", "EACCES", "EACCES", "EACCES"]
@@ -147,13 +147,13 @@ def test_unix_sockets_of_others_are_reached_with_one_capability_that_opens_no_fi
 def test_with_a_name_and_a_unix_socket_only_the_names_very_files_are_read(home: Path) -> None:
     """CAP_DAC_OVERRIDE reads what others may not: a rule on /etc would be one on /etc/shadow."""
     _, told = shut(
-        plan_of(home, NAME, UNIX), lambda: Path("/etc/hosts").open("rb"), lambda: Path("/etc/shadow").open("rb")
+        plan_of(home, NAME, UNIX), lambda: opened(Path("/etc/hosts"), "rb"), lambda: opened(Path("/etc/shadow"), "rb")
     )
     assert told == ["done", "EACCES"]
 
 
 def test_off_changes_nothing_and_says_so(home: Path) -> None:
-    measures, told = shut(plan_of(home, mode=Mode.OFF), lambda: (home / "key").open("rb"), os.getuid)
+    measures, told = shut(plan_of(home, mode=Mode.OFF), lambda: opened((home / "key"), "rb"), os.getuid)
     assert {name for name, (state, _) in measures.items() if state == "on"} == {
         "memory_locked",
         "no_dump",
@@ -186,7 +186,7 @@ def test_what_the_kernel_lacks_is_said_and_only_required_stops_for_it(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(landlock, "abi", no_landlock)
-    measures, told = shut(plan_of(home), lambda: (home / "key").open("rb"))
+    measures, told = shut(plan_of(home), lambda: opened((home / "key"), "rb"))
     for name in ("filesystem", "tcp_ports", "scope"):
         assert measures[name] == ["unavailable", "this kernel has no Landlock"]
     assert told == ["EACCES"], "the filter of system calls opens nothing either"
@@ -246,7 +246,7 @@ def _permitted() -> int:
 
 def test_signer_user_root_is_obeyed_and_said(home: Path) -> None:
     if ROOT:
-        measures, told = shut(plan_of(home, user="root"), lambda: (home / "key").open("rb"))
+        measures, told = shut(plan_of(home, user="root"), lambda: opened((home / "key"), "rb"))
         assert measures["user"] == ["off", 'signer_user = "root"']
         assert measures["capabilities"] == ["on", "none"]
         assert told == ["EACCES"]
