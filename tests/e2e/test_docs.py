@@ -10,7 +10,7 @@ from tests.e2e.console import ROOT, Step, check_instead, matches, run_document, 
 DOCUMENTS = sorted(
     path
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
-    if "```console" in path.read_text()
+    if "\n```console\n" in path.read_text()
 )
 
 
