@@ -4,7 +4,7 @@ Every field may be missing: a section is written by another process, perhaps one
 """
 
 from collections.abc import Mapping
-from typing import Protocol, TypedDict
+from typing import NotRequired, Protocol, TypedDict
 
 
 class WatermarkReport(TypedDict, total=False):
@@ -206,6 +206,7 @@ class Sections(TypedDict):
     state: StateSection | None
     signer: SignerSection | None
     supervisor: SupervisorSection | None
+    audit: NotRequired[AuditSection | None]
 
 
 class BoardReader(Protocol):

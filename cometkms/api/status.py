@@ -6,6 +6,7 @@ from typing import Final, TypedDict
 
 from cometkms import __version__
 from cometkms.api.sections import (
+    AuditSection,
     ChainReport,
     ChildReport,
     Counters,
@@ -109,6 +110,7 @@ class Status(TypedDict, total=False):
     warnings: list[str]
     events: list[EventReport]
     alerts: list[AlertStatus]
+    audit: AuditSection
 
 
 def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], now: float) -> Status:
@@ -148,6 +150,8 @@ def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], 
     status["fdatasync_us"] = state.get("fdatasync_us", {})
     status["sync_hist"] = state.get("sync_hist", {})
     status["events"] = state.get("events", [])
+    if (audit := sections.get("audit")) is not None:
+        status["audit"] = audit
     status["warnings"] = [*state.get("warnings", []), *signer.get("warnings", [])]
     return status
 

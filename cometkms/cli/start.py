@@ -4,7 +4,17 @@ import click
 
 from cometkms.cli.options import chosen_home, home_option, one_of
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
-from cometkms.config.load import DEFAULT_HTTP_ADDR, DEFAULT_TTL, LOG_FORMATS, LOG_LEVELS, Flags, load_settings
+from cometkms.config.load import (
+    DEFAULT_ALERT_DISK,
+    DEFAULT_ALERT_LATENCY,
+    DEFAULT_ALERT_STALL,
+    DEFAULT_HTTP_ADDR,
+    DEFAULT_TTL,
+    LOG_FORMATS,
+    LOG_LEVELS,
+    Flags,
+    load_settings,
+)
 
 
 @click.command("start")
@@ -38,6 +48,21 @@ from cometkms.config.load import DEFAULT_HTTP_ADDR, DEFAULT_TTL, LOG_FORMATS, LO
 @click.option("--key-passphrase-file", metavar="FILE", help="Opens sealed key files; mode 0600.")
 @click.option("--key-passphrase-credential", metavar="NAME", help="Likewise: systemd's LoadCredential=NAME:….")
 @click.option("--key-passphrase-fd", metavar="N", help="Likewise: an open descriptor, read once.")
+@click.option(
+    "--alert-stall",
+    metavar="DURATION",
+    help=f"Alert when no new height was signed for so long; 0s: never.  [default: {DEFAULT_ALERT_STALL}]",
+)
+@click.option(
+    "--alert-latency",
+    metavar="DURATION",
+    help=f"Alert when a minute's p99 of a signature is above it; 0s: never.  [default: {DEFAULT_ALERT_LATENCY}]",
+)
+@click.option(
+    "--alert-disk",
+    metavar="DURATION",
+    help=f"Alert when a minute's p99 of fdatasync is above it; 0s: never.  [default: {DEFAULT_ALERT_DISK}]",
+)
 def command(
     home: str | None,  # noqa: ARG001 - kept in the context by the option's callback
     id: str | None,  # noqa: A002 - the flag's name
@@ -54,6 +79,9 @@ def command(
     key_passphrase_file: str | None,
     key_passphrase_credential: str | None,
     key_passphrase_fd: str | None,
+    alert_stall: str | None,
+    alert_latency: str | None,
+    alert_disk: str | None,
 ) -> int:
     """Run the node until SIGTERM or Ctrl-C.
 
@@ -84,6 +112,9 @@ def command(
         key_passphrase_file,
         key_passphrase_credential,
         key_passphrase_fd,
+        alert_stall,
+        alert_latency,
+        alert_disk,
     )
     settings = load_settings(chosen_home(), flags)
     return node.run(settings, Log(settings.log_level, settings.log_format, node=settings.id))

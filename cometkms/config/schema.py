@@ -48,6 +48,16 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertBounds:
+    """When to raise an alert, in seconds; 0 switches that one off. stall: without a new height; latency and disk: the 99th percentile
+    over a minute, of a signature and of a sync of the promise store."""
+
+    stall_s: float = 60.0
+    latency_s: float = 0.25
+    disk_s: float = 0.005
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything `cmkms start` needs. Times in seconds."""
 
@@ -63,3 +73,4 @@ class Settings:
     allow_unsafe: bool
     strict_start: bool = False
     key_passphrase: PassphraseSource | None = None
+    alerts: AlertBounds = AlertBounds()

@@ -7,7 +7,7 @@ import pytest
 
 from cometkms.api.app import make_app
 
-from .boards import NOW, FakeBoard
+from .boards import FakeBoard
 
 
 class Harness:
@@ -15,7 +15,7 @@ class Harness:
         self.board = FakeBoard()
         self.failures: list[tuple[str, BaseException]] = []
         self.client = falcon.testing.TestClient(
-            make_app(self.board, lambda path, error: self.failures.append((path, error)), lambda: NOW)
+            make_app(self.board, lambda path, error: self.failures.append((path, error)), self.board.watch())
         )
 
 
@@ -66,7 +66,9 @@ def test_every_other_method_is_405_and_names_the_allowed_ones(http, method, path
     assert result.json == {"error": "method not allowed"}
 
 
-@pytest.mark.parametrize("path", ["/", "/status/", "/healthz/x", "/raft/peer", "/../etc/passwd", "/%00", "/status%20"])
+@pytest.mark.parametrize(
+    "path", ["/page", "/status/", "/healthz/x", "/raft/peer", "/../etc/passwd", "/%00", "/status%20"]
+)
 def test_an_unknown_path_is_404_in_json(http, path):
     result = http.client.simulate_get(path)
     assert result.status_code == 404

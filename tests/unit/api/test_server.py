@@ -21,7 +21,8 @@ async def running():
     listener = server.bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
     stop, ready, errors = asyncio.Event(), asyncio.Event(), []
-    app = make_app(FakeBoard(), lambda path, error: errors.append((path, error)))
+    board = FakeBoard()
+    app = make_app(board, lambda path, error: errors.append((path, error)), board.watch())
     task = asyncio.create_task(server.serve(app, listener, stop, ready.set, errors.append))
     await asyncio.wait_for(ready.wait(), PATIENCE_S)
     try:
