@@ -6,7 +6,7 @@ changed: there is one place that writes HTML, and it escapes (html.py). Nothing 
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -16,7 +16,7 @@ from cometkms.api.history import History
 from cometkms.api.html import Html, join, tag
 from cometkms.api.sections import EventReport
 from cometkms.api.status import RUNNING, AlertStatus, ChainStatus, Status
-from cometkms.api.story import Failover, clock, describe, duration, sentences
+from cometkms.api.story import NO_PLACE, Failover, clock, describe, duration, sentences
 from cometkms.api.timeline import Scene, draw
 
 _STYLE: Final = (files("cometkms.api") / "page.css").read_text("utf-8")
@@ -27,6 +27,9 @@ _STORIES: Final = 6
 _EVENTS: Final = 24
 _REFUSALS: Final = 32
 _RELOAD_S: Final = 5  # without JavaScript
+#: Columns of words that may be long and without a space: others wrote them.
+_FREE: Final = frozenset({"In words", "Last error", "Last exit", "Connection", "Validator", "Asked for", "Last signed"})
+_ELECTION_S: Final = 0.5  # a shorter one is no event of its own
 _STEPS: Final = {1: "proposal", 2: "prevote", 3: "precommit"}
 _ICON: Final = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'%3E%3Ccircle cx='4' cy='4' r='3' fill='%23357'/%3E%3C/svg%3E"
 
@@ -120,13 +123,12 @@ def whole(view: View) -> str:
             tag("div", Html(made["headline"]), id="headline", aria_live="polite"),
             part("figures", None),
             part("alerts", "What needs you"),
-            part("stories", "What happened"),
             part("timeline", "The last ten minutes"),
+            tag("div", part("stories", "What happened"), part("events-list", "Events"), class_="two"),
             part("nodes", "Nodes"),
             part("chains", "Chains"),
             part("validators", "Validators"),
             part("refusals", "Refused requests"),
-            part("events-list", "Events"),
             part("processes", "Processes of this node"),
         ),
         tag("footer", Html(made["footer"]), id="footer"),
@@ -260,19 +262,39 @@ def _stories(view: View) -> Html:
             f"The leader has not changed since this page's process began to watch, {_ago(since, view.now)}.",
             class_="calm",
         )
-    return tag(
-        "ol", *(_story(number, story, members, view.now) for number, story in reversed(numbered)), class_="stories"
-    )
+    return tag("ol", *(_story(number, story, members, view) for number, story in reversed(numbered)), class_="stories")
 
 
-def _story(number: int, story: Failover, members: dict[str, tuple[bool, str, str]], now: float) -> Html:
-    said = [tag("li", words) for words in sentences(story, members, now)]
+def _story(number: int, story: Failover, members: dict[str, tuple[bool, str, str]], view: View) -> Html:
+    usual_s = {name: line.usual_s for name, line in view.history.chains.items() if line.usual_s is not None}
     heading = tag(
         "h3",
         tag("span", str(number), class_="badge"),
         f" {clock(story.lost_at)[:8]} · {story.before} → {story.after or 'nobody yet'}",
     )
-    return tag("li", heading, tag("ul", *said))
+    said = [tag("li", words) for words in sentences(story, members, usual_s, view.now)]
+    facts = [tag("li", tag("b", value), f" {name}") for value, name in _facts(story, view.now)]
+    return tag("li", heading, tag("ul", *facts, class_="facts"), tag("ul", *said, class_="said"))
+
+
+def _facts(story: Failover, now: float) -> list[tuple[str, str]]:
+    """The story's figures."""
+    took = duration((story.took_ms if story.took_ms is not None else (now - story.lost_at) * 1000) / 1000)
+    found = [(took, "to the next leader" if story.after else "without a leader so far")]
+    if story.gaps:
+        longest = max(story.gaps, key=lambda gap: gap.gap_ms)
+        found.append(
+            (duration(longest.gap_ms / 1000), "without a signature" + ("" if longest.until is not None else " so far"))
+        )
+    if story.away_since is not None:
+        back = story.back_at
+        found.append(
+            (
+                duration((back or now) - story.away_since),
+                f"{story.before} away" + ("" if back is not None else " so far"),
+            )
+        )
+    return found
 
 
 def _timeline(view: View) -> Html:
@@ -290,7 +312,7 @@ def _timeline(view: View) -> Html:
 def _table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Html | str]]) -> Html:
     """A table that is a list of cards on a phone: roles keep it a table for whoever hears it."""
     shown = [
-        tag("tr", *(tag("td", cell, data_label=name, role="cell") for name, cell in zip(columns, row, strict=True)), role="row")
+        tag("tr", *(_cell(name, cell) for name, cell in zip(columns, row, strict=True)), role="row")
         for row in rows
     ]  # fmt: skip
     head = tag("tr", *(tag("th", name, scope="col", role="columnheader") for name in columns), role="row")
@@ -301,6 +323,10 @@ def _table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Html | 
         tag("tbody", *shown, role="rowgroup"),
         role="table",
     )
+
+
+def _cell(name: str, content: Html | str) -> Html:
+    return tag("td", tag("span", content), data_label=name, role="cell", class_="free" if name in _FREE else None)
 
 
 def _nodes(view: View) -> Html:
@@ -359,14 +385,17 @@ def _connection(member: dict[str, object], now: float) -> str:
 
 def _marks(member: dict[str, object]) -> str:
     marks = member.get("marks")
-    if not isinstance(marks, list) or not marks:
+    known = [one for one in marks if one.get("height")] if isinstance(marks, list) else []
+    if not known:
         return "—"
-    shown = [
-        f"{one['height']}/{one['round']}/{one['step']}" + (f" ({one['chain_id']})" if len(marks) > 1 else "")
-        for one in marks[:4]
-    ]
-    told = "" if member.get("self") else " when it last told"
-    return ", ".join(shown) + (f" and {len(marks) - 4} more" if len(marks) > 4 else "") + told
+    several = len(known) > 1
+    shown = [_place(one) + (f" ({one['chain_id']})" if several else "") for one in known[:4]]
+    more = f" and {len(known) - 4} more" if len(known) > 4 else ""
+    return ", ".join(shown) + more + ("" if member.get("self") else " (as it told when it came)")
+
+
+def _place(mark: Mapping[str, object]) -> str:
+    return f"{mark.get('height', 0)}/{mark.get('round', 0)}/{mark.get('step', 0)}"
 
 
 def _chains(view: View) -> Html:
@@ -403,7 +432,7 @@ def _chain(chain: ChainStatus, view: View) -> tuple[Html | str, ...]:
         else "the store"
     )
     refused, unanswered = chain["counters"].get("refused", {}), chain["counters"].get("unanswered", {})
-    promised = f"{mark.get('height', 0)}/{mark.get('round', 0)}/{mark.get('step', 0)}" if mark else "—"
+    promised = _place(mark) if mark else "—"
     return (
         tag("b", chain["chain_id"]),
         str(last.get("height", "—")),
@@ -460,7 +489,9 @@ def _refusals(view: View) -> Html:
             f"{clock(at)[:8]}, {_ago(at, view.now)}",
             chain_id,
             one["reason"].replace("_", " "),
-            f"{one['asked']} block {_block(one['asked_block'])}",
+            f"{one['asked']} block {_block(one['asked_block'])}"
+            if one["asked"] != NO_PLACE
+            else "nothing that could be signed",
             f"{one['signed']} "
             + ("what is not known (burnt)" if one.get("burnt") else f"block {_block(one['signed_block'])}"),
             one["validator"],
@@ -477,14 +508,28 @@ def _block(text: str) -> str:
 
 
 def _events(view: View) -> Html:
-    newest: list[EventReport] = list(view.history.events)[-_EVENTS:]
+    newest = _notable(list(view.history.events))[-_EVENTS:]
     if not newest:
         return tag("p", "None yet.", class_="calm")
     shown = [
-        tag("li", tag("time", clock(one["at"]), datetime=_iso(one["at"])), " ", describe(one, view.me))
+        tag("li", tag("time", clock(one["at"]), datetime=_iso(one["at"])), tag("span", describe(one, view.me)), class_=_weight(one))
         for one in reversed(newest)
-    ]
+    ]  # fmt: skip
     return tag("ol", *shown, class_="events")
+
+
+def _notable(events: list[EventReport]) -> list[EventReport]:
+    """Without the moments in which nobody led because somebody was being elected."""
+    led = [one["at"] for one in events if one["what"] == "leader" and one.get("leader")]
+    return [
+        one
+        for one in events
+        if one["what"] != "leader" or one.get("leader") or not any(0 <= at - one["at"] < _ELECTION_S for at in led)
+    ]
+
+
+def _weight(event: EventReport) -> str | None:
+    return "heavy" if event["what"] in ("leader", "peer_disconnected", "refused", "child_restarted") else None
 
 
 def _processes(view: View) -> Html:

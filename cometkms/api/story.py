@@ -19,6 +19,10 @@ from cometkms.api.sections import EventReport
 _SILENT_BEFORE_S: Final = 5.0
 
 
+#: What a senseless request asks for.
+NO_PLACE: Final = "0/0/0"
+
+
 class Cause(StrEnum):
     """How a leader stopped leading."""
 
@@ -81,8 +85,8 @@ def failovers(
     chains: for each chain with a signature the time at which its newest was learned, and its height.
     """
     changes = _changes(events)
-    ends = [change.at or now for change in changes[1:]] + [now]
-    return [_told(change, events, me, chains, until, now) for change, until in zip(changes, ends, strict=True)]
+    ends = [*(change.at or now for change in changes[1:]), now]
+    return [_told(change, events, me, chains, until, now) for change, until in zip(changes, ends, strict=False)]
 
 
 def _changes(events: Sequence[EventReport]) -> list[_Change]:
@@ -200,8 +204,10 @@ def _is(event: EventReport, what: str, peer: str | None) -> bool:
 # --- words ---
 
 
-def sentences(story: Failover, members: Mapping[str, tuple[bool, str, str]], now: float) -> list[str]:
-    """The story in words. members: connected, state and the last error of each."""
+def sentences(
+    story: Failover, members: Mapping[str, tuple[bool, str, str]], usual_s: Mapping[str, float], now: float
+) -> list[str]:
+    """The story in words. members: connected, state and the last error of each; usual_s: the longest usual pause of a chain."""
     said = [_how_it_ended(story)]
     if story.after is None:
         said.append(f"Nobody has taken over yet, for {duration(now - story.lost_at)} so far.")
@@ -211,7 +217,7 @@ def sentences(story: Failover, members: Mapping[str, tuple[bool, str, str]], now
         said.append(f"{story.after} took over at {clock(story.taken_at or now)}{_term(story)}.")
     else:
         said.append(f"{story.after} took over after {duration((story.took_ms or 0.0) / 1000)}{_term(story)}.")
-    said += [_gap_words(gap, several=len(story.gaps) > 1) for gap in story.gaps]
+    said += [_gap_words(gap, usual_s.get(gap.chain), several=len(story.gaps) > 1) for gap in story.gaps]
     if story.away_since is not None:
         said.append(_where_it_is(story, members.get(story.before, (False, "", "")), now))
     return said
@@ -241,12 +247,13 @@ def _because(why: str) -> str:
     return f"its process ended ({why})" if why else "its process ended"
 
 
-def _gap_words(gap: Gap, *, several: bool) -> str:
+def _gap_words(gap: Gap, usual_s: float | None, *, several: bool) -> str:
     chain = f"{gap.chain}: no" if several else "No"
     if gap.until is None:
         return f"{chain} signature since {clock(gap.since)}, for {duration(gap.gap_ms / 1000)} so far (last height {gap.last_height})."
     heights = f"height {gap.last_height} to {gap.height}" if gap.last_height != gap.height else f"height {gap.height}"
-    return f"{chain} signature for {duration(gap.gap_ms / 1000)} ({heights})."
+    usual = f"; a pause of up to {duration(usual_s)} is usual" if usual_s is not None else ""
+    return f"{chain} signature for {duration(gap.gap_ms / 1000)} ({heights}{usual})."
 
 
 def _where_it_is(story: Failover, member: tuple[bool, str, str], now: float) -> str:
@@ -295,10 +302,9 @@ def describe(event: EventReport, me: str) -> str:  # noqa: PLR0912 - a table of 
                 f"{event.get('chain')}: validator {event.get('addr')} lost: {event.get('why') or 'no reason is known'}"
             )
         case "refused":
-            return (
-                f"{event.get('chain')}: refused {event.get('validator')}: {event.get('reason')}, "
-                f"asked {event.get('asked')}, signed {event.get('signed')}"
-            )
+            reason, asked = event.get("reason", "").replace("_", " "), event.get("asked")
+            sides = f", asked {asked}, signed {event.get('signed')}" if asked != NO_PLACE else ""
+            return f"{event.get('chain')}: refused {event.get('validator')}: {reason}{sides}"
         case other:
             return other
 

@@ -19,7 +19,9 @@ _BAND: Final = 26
 _PLOT: Final = 46
 _LANE_GAP: Final = 12
 _AXIS: Final = 22
-_TICK_S: Final = 120
+_SPAN_MIN_S: Final = 60.0  # a page that was opened just after a start is not mostly empty
+_TICKS_S: Final = (10, 30, 60, 120, 300)
+_TICK_PIXELS: Final = 64  # room for a tick's words
 _LETTER: Final = 6.6  # pixels of one, at the label's size
 _STEP: Final = 2  # pixels between two signature marks
 _PAUSE_MIN: Final = 4.0
@@ -41,15 +43,16 @@ class Scene:
 class _Paper:
     """A width in pixels, and time on it."""
 
-    def __init__(self, width: int, now: float) -> None:
+    def __init__(self, width: int, now: float, span_s: float) -> None:
         self.width = width
-        self.since = now - HISTORY_S
+        self.span_s = span_s
+        self.since = now - span_s
         self.now = now
         self.y = 0.0
         self.drawn: list[Html] = []
 
     def x(self, at: float) -> float:
-        share = (min(max(at, self.since), self.now) - self.since) / HISTORY_S
+        share = (min(max(at, self.since), self.now) - self.since) / self.span_s
         return round(share * self.width, 1)
 
     def add(self, *shapes: Html) -> None:
@@ -62,9 +65,15 @@ class _Paper:
         self.y += _TITLE
 
 
+def span_s(history: History, now: float) -> float:
+    """How much is drawn: ten minutes, or what is known where that is less."""
+    begun = min([history.begun_at or now, *(band.at for band in history.bands)])
+    return min(HISTORY_S, max(_SPAN_MIN_S, now - begun))
+
+
 def draw(scene: Scene, width: int, name: str) -> Html:
     """One SVG. `name`: makes its ids its own."""
-    paper = _Paper(width, scene.now)
+    paper = _Paper(width, scene.now, span_s(scene.history, scene.now))
     _leaders(paper, scene)
     for chain_id, line in scene.history.chains.items():
         _chain(paper, chain_id, line, scene, name)
@@ -132,8 +141,9 @@ def _chain(paper: _Paper, chain_id: str, line: ChainLine, scene: Scene, name: st
             for one in seen
         }
         paper.add(tag("polyline", points=" ".join(f"{x},{y:g}" for x, y in points.items()), class_="height"))
-    for pause in _pauses(line, scene.now):
-        _pause(paper, pause, name)
+    free_to = float(paper.width)
+    for pause in sorted(_pauses(line, scene.now), key=lambda one: one.since, reverse=True):
+        free_to = _pause(paper, pause, name, free_to)
     paper.y += _PLOT + _LANE_GAP
 
 
@@ -144,21 +154,24 @@ def _pauses(line: ChainLine, now: float) -> Iterator[Pause]:
         yield Pause(line.signings[-1].at, now, exact=False)
 
 
-def _pause(paper: _Paper, pause: Pause, name: str) -> None:
+def _pause(paper: _Paper, pause: Pause, name: str, free_to: float) -> float:
+    """One pause and, where there is room to the left of `free_to`, its length; what is free now."""
     if pause.until < paper.since:
-        return
-    left, right = paper.x(pause.since), paper.x(pause.until)
+        return free_to
     words = duration(pause.until - pause.since)
-    width = max(right - left, _PAUSE_MIN)
-    left = min(left, paper.width - width)
+    width = max(paper.x(pause.until) - paper.x(pause.since), _PAUSE_MIN)
+    left = min(paper.x(pause.since), paper.width - width)
     paper.add(
         tag("rect", tag("title", f"no signature for {words}"), x=round(left, 1), y=paper.y, width=round(width, 1), height=_PLOT,
             fill=f"url(#hatch-{name})", class_="pause"),
     )  # fmt: skip
-    at_end = left + width + 4 + len(words) * _LETTER > paper.width
-    paper.add(
-        _text(left - 4 if at_end else left + width + 4, paper.y + 13, words, "gap", anchor="end" if at_end else "start")
-    )
+    room = len(words) * _LETTER + 8
+    if left - room >= 0 and left <= free_to:
+        paper.add(_text(left - 4, paper.y + 13, words, "gap", anchor="end"))
+        return left - room
+    if left + width + room <= free_to:
+        paper.add(_text(left + width + 4, paper.y + 13, words, "gap"))
+    return min(free_to, left)
 
 
 def _latency(paper: _Paper, scene: Scene) -> None:
@@ -210,13 +223,15 @@ def _mark(paper: _Paper, number: int, story: Failover, bottom: float) -> None:
 
 
 def _axis(paper: _Paper) -> None:
-    first = int(paper.since // _TICK_S + 1) * _TICK_S
-    for at in range(first, int(paper.now) + 1, _TICK_S):
+    most = paper.width / _TICK_PIXELS
+    tick_s = next((one for one in _TICKS_S if paper.span_s / one <= most), _TICKS_S[-1])
+    first = int(paper.since // tick_s + 1) * tick_s
+    form = "%H:%M:%S" if tick_s < 60 else "%H:%M"
+    for at in range(first, int(paper.now) + 1, tick_s):
         x = paper.x(at)
-        if 16 < x < paper.width - 16:
-            words = datetime.fromtimestamp(at, UTC).strftime("%H:%M")
+        if 24 < x < paper.width - 24:
             paper.add(tag("path", d=f"M{x} {paper.y - _LANE_GAP:g}v5", class_="tick"))
-            paper.add(_text(x, paper.y + 8, words, "faint", anchor="middle"))
+            paper.add(_text(x, paper.y + 8, datetime.fromtimestamp(at, UTC).strftime(form), "faint", anchor="middle"))
     paper.y += _AXIS - _LANE_GAP + 4
 
 
@@ -242,14 +257,18 @@ def _latency_words(us: float) -> str:
 
 def _in_words(scene: Scene) -> str:
     """For whoever does not see the picture."""
-    bands = list(scene.history.bands)
+    bands, since = list(scene.history.bands), scene.now - span_s(scene.history, scene.now)
     led = ", then ".join(
-        f"{band.leader or 'nobody'} for {duration(until - max(band.at, scene.now - HISTORY_S))}"
+        f"{band.leader or 'nobody'} for {duration(until - max(band.at, since))}"
         for band, until in [
             *((one, after.at) for one, after in pairwise(bands)),
             *((one, scene.now) for one in bands[-1:]),
         ]
-        if until > scene.now - HISTORY_S
+        if until > since
     )
     pauses = sum(len(line.pauses) for line in scene.history.chains.values())
-    return str(join(f"The last ten minutes. Led: {led or 'not known'}. Pauses without a signature: {pauses}."))
+    return str(
+        join(
+            f"The last {duration(scene.now - since)}. Led: {led or 'not known'}. Pauses without a signature: {pauses}."
+        )
+    )

@@ -111,6 +111,9 @@ def browser() -> Iterator[Browser]:
         driver.set_page_load_timeout(30)
         driver.set_script_timeout(30)
         try:
-            yield Browser(driver)
+            driver.get("about:blank")
+            shown = Browser(driver)
+            shown.complaints(), shown.requests()  # of the browser's own first page
+            yield shown
         finally:
             driver.quit()
