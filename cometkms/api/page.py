@@ -95,7 +95,8 @@ def whole(view: View) -> str:
     made = parts(view)
 
     def part(name: str, heading: str | None, element: str = "section") -> Html:
-        content = tag("div", Html(made[name]), id=name)
+        scrolls = name == "events-list"  # so a keyboard must reach it
+        content = tag("div", Html(made[name]), id=name, tabindex=0 if scrolls else None)
         if heading is None:
             return content
         return tag(element, tag("h2", heading, id=f"of-{name}"), content, aria_labelledby=f"of-{name}")
@@ -123,7 +124,7 @@ def whole(view: View) -> str:
             tag("div", Html(made["headline"]), id="headline", aria_live="polite"),
             part("figures", None),
             part("alerts", "What needs you"),
-            part("timeline", "The last ten minutes"),
+            part("timeline", "Timeline"),
             tag("div", part("stories", "What happened"), part("events-list", "Events"), class_="two"),
             part("nodes", "Nodes"),
             part("chains", "Chains"),
@@ -348,7 +349,7 @@ def _nodes(view: View) -> Html:
         )
     if not rows:
         return tag("p", "The state process does not answer.", class_="calm")
-    columns = ("Node", "Role", "State", "Connection", "Version", "Promised up to", "Address")
+    columns = ("Node", "Role", "State", "Connection", "Version", "Promised", "Address")
     return _table("Nodes of the cluster", columns, rows)
 
 
