@@ -143,8 +143,10 @@ def whole(view: View) -> str:
 
 def _verdict(view: View) -> tuple[str, str]:
     """ok, warn or bad, and two words for it."""
-    if not view.leader or not view.status.get("node_state"):
-        return "bad", "Not signing" if "node_state" in view.status else "Blind"
+    if "node_state" not in view.status:
+        return "bad", "Blind"
+    if not view.leader:
+        return "bad", "Not signing"
     if view.alerts or not view.status["healthy"]:
         return "warn", "Needs attention"
     return "ok", "All is well"

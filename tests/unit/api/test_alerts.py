@@ -13,10 +13,20 @@ from cometkms.config.schema import AlertBounds
 
 from .boards import NOW, FakeBoard
 
-NAMES = (
-    "height_stalled latency_high disk_slow no_leader quorum_minimum peer_away peer_recovering conflict_refused validator_away "
-    "child_restarting config_differs audit_failing"
-).split()
+NAMES = [
+    "height_stalled",
+    "latency_high",
+    "disk_slow",
+    "no_leader",
+    "quorum_minimum",
+    "peer_away",
+    "peer_recovering",
+    "conflict_refused",
+    "validator_away",
+    "child_restarting",
+    "config_differs",
+    "audit_failing",
+]
 
 
 class Scene:
@@ -56,7 +66,11 @@ class Scene:
         """So many samples of 200 us, and so many of 300 ms, since the start."""
 
         def told(fast: int) -> dict[str, Any]:
-            return {"count": fast + slow, "sum_us": 0.0, "buckets": [[200, fast], [2500, fast], [250000, fast], [500000, fast + slow]]}
+            return {
+                "count": fast + slow,
+                "sum_us": 0.0,
+                "buckets": [[200, fast], [2500, fast], [250000, fast], [500000, fast + slow]],
+            }
 
         self.chain["latency_hist"], self.state["sync_hist"] = told(signatures), told(syncs)
 
@@ -129,7 +143,12 @@ CASES = [
     Case("audit_failing", lambda s: s.board.sections_now.update(audit={"error": "no space left on device"}),
          lambda s: s.board.sections_now.update(audit={"error": ""}), 2, 7, "the audit log is not written: no space left on device"),
 ]  # fmt: skip
-WITH_TESTS_OF_THEIR_OWN = ("height_stalled", "child_restarting", "latency_high", "disk_slow")  # of episodes that prolong
+WITH_TESTS_OF_THEIR_OWN = (
+    "height_stalled",
+    "child_restarting",
+    "latency_high",
+    "disk_slow",
+)  # of episodes that prolong
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
@@ -151,7 +170,9 @@ def test_it_is_told_once_when_it_begins_and_once_when_it_ends(case: Case) -> Non
     assert case.name not in [one["name"] for one in scene.alerts.current()]
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.name not in WITH_TESTS_OF_THEIR_OWN], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.name not in WITH_TESTS_OF_THEIR_OWN], ids=lambda case: case.name
+)
 def test_what_comes_and_goes_quickly_is_one_episode(case: Case) -> None:
     """Hysteresis: broken again before the end was told, it was never over."""
     scene = Scene()
@@ -288,7 +309,9 @@ def test_each_conflict_tells_both_sides_and_prolongs_its_episode() -> None:
     scene.refuse("height_regression")
     scene.wait(500)
     assert scene.told("conflict_refused") == [True]
-    assert "(height regression)" in next(one["what"] for one in scene.alerts.current() if one["name"] == "conflict_refused")
+    assert "(height regression)" in next(
+        one["what"] for one in scene.alerts.current() if one["name"] == "conflict_refused"
+    )
     scene.wait(110)
     assert scene.told("conflict_refused") == [True, False]
 
@@ -351,7 +374,12 @@ def test_the_worst_stands_first() -> None:
     scene.state.update(leader_id="", is_leader=False)
     scene.refuse("conflict")
     scene.wait(10)
-    assert [one["name"] for one in scene.alerts.current()] == ["no_leader", "conflict_refused", "quorum_minimum", "peer_away"]
+    assert [one["name"] for one in scene.alerts.current()] == [
+        "no_leader",
+        "conflict_refused",
+        "quorum_minimum",
+        "peer_away",
+    ]
 
 
 def test_a_cure_names_its_subject() -> None:

@@ -186,9 +186,21 @@ def test_processes_validators_and_refusals_become_events() -> None:
     feed.look()
     assert "validator_connected" in whats(feed)
     feed.board.sections_now["supervisor"]["children"][1].update(restarts=1, last_exit="killed by SIGKILL")
-    signer(feed)["validators"][0] = {**signer(feed)["validators"][0], "state": "dialing", "since": NOW + 1, "last_error": "gone"}
+    signer(feed)["validators"][0] = {
+        **signer(feed)["validators"][0],
+        "state": "dialing",
+        "since": NOW + 1,
+        "last_error": "gone",
+    }
     signer(feed)["refusals"] = [
-        {"at": NOW + 2, "reason": "conflict", "why": "conflicting data", "validator": "v", "asked": "5/0/2", "signed": "5/0/2"}
+        {
+            "at": NOW + 2,
+            "reason": "conflict",
+            "why": "conflicting data",
+            "validator": "v",
+            "asked": "5/0/2",
+            "signed": "5/0/2",
+        }
     ]
     assert feed.look() is True
     assert {"child_restarted", "validator_lost", "refused"} <= set(whats(feed))

@@ -87,7 +87,12 @@ def test_before_anybody_took_over_the_clock_runs() -> None:
 
 def test_a_leader_that_fell_silent_is_not_said_to_have_ended() -> None:
     """Frozen or cut off: its connection is given up two seconds after another took over."""
-    events = [*START, leader(10.2, None, 2), leader(10.21, "node1", 2), gone(12, "node0", "silent for 2 s", closed=False)]
+    events = [
+        *START,
+        leader(10.2, None, 2),
+        leader(10.21, "node1", 2),
+        gone(12, "node0", "silent for 2 s", closed=False),
+    ]
     (story,) = told(events)
     assert story.cause is Cause.SILENT
     assert story.lost_at == T + 10.2
@@ -136,7 +141,9 @@ def test_chains_are_named_where_there_are_several() -> None:
 
 def test_a_usual_pause_is_said_beside_the_gap() -> None:
     (story,) = told(KILLED)
-    assert "height 12 to 13; a pause of up to 1.1 s is usual" in " ".join(sentences(story, BOTH, {"test-1": 1.1}, T + 18))
+    assert "height 12 to 13; a pause of up to 1.1 s is usual" in " ".join(
+        sentences(story, BOTH, {"test-1": 1.1}, T + 18)
+    )
 
 
 @pytest.mark.parametrize(
