@@ -86,9 +86,10 @@ class Page:
 class Events:
     """The page's parts as server-sent events: all of them first, then those that changed, once a second and when something happens."""
 
-    def __init__(self, watch: Watch, clock: Callable[[], float]) -> None:
+    def __init__(self, watch: Watch, clock: Callable[[], float], on_failure: OnFailure) -> None:
         self._watch = watch
         self._clock = clock
+        self._on_failure = on_failure
 
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         bounds = cast("StreamBounds | None", request.scope.get("state", {}).get(STREAM_BOUNDS))
@@ -103,7 +104,11 @@ class Events:
         shown: dict[str, str] = {}
         ends_at = self._clock() + STREAM_MAX_S
         while not self._watch.closed and self._clock() < ends_at:
-            parts, now = self._watch.parts()
+            try:
+                parts, now = self._watch.parts()
+            except Exception as error:  # noqa: BLE001 - told to the log; the response has begun, so it can only end
+                self._on_failure("/events", error)
+                return
             news = {name: html for name, html in parts.items() if shown.get(name) != html}
             shown = parts
             if bounds is not None:
@@ -162,7 +167,7 @@ def make_app(
     """The ASGI application over `board` and who watches it. An exception reaches `on_failure` and never the client."""
     app = falcon.asgi.App(middleware=[ReadOnly(loopback_only=loopback_only)])
     app.add_route("/", Page(watch))
-    app.add_route("/events", Events(watch, clock))
+    app.add_route("/events", Events(watch, clock, on_failure))
     app.add_route("/healthz", Healthz(board))
     app.add_route("/status", Status(watch))
     app.set_error_serializer(_serialize_error)

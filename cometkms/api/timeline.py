@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Final
 
-from cometkms.api.history import ChainLine, History, Pause
+from cometkms.api.history import Band, ChainLine, History, Pause
 from cometkms.api.html import Html, join, tag
 from cometkms.api.story import Failover, duration
 from cometkms.limits import HISTORY_S
@@ -95,7 +95,7 @@ def draw(scene: Scene, width: int, name: str) -> Html:
 def _leaders(paper: _Paper, scene: Scene) -> None:
     paper.heading("Who led")
     bands = list(scene.history.bands)
-    for band, until in zip(bands, [*(one.at for one in bands[1:]), scene.now], strict=True):
+    for band, until in _lasting(bands, scene.now):
         left, right = paper.x(band.at), paper.x(until)
         if right <= left:
             continue
@@ -108,6 +108,14 @@ def _leaders(paper: _Paper, scene: Scene) -> None:
             paper.add(_text(left + 6, paper.y + 17, label, "inside"))
     _unseen(paper, bands[0].at if bands else scene.now, _BAND)
     paper.y += _BAND + _LANE_GAP
+
+
+def _lasting(bands: Sequence[Band], now: float) -> Iterator[tuple[Band, float]]:
+    """Each with its end."""
+    for band, after in pairwise(bands):
+        yield band, after.at
+    if bands:
+        yield bands[-1], now
 
 
 def _unseen(paper: _Paper, begun: float, height: float) -> None:
@@ -260,10 +268,7 @@ def _in_words(scene: Scene) -> str:
     bands, since = list(scene.history.bands), scene.now - span_s(scene.history, scene.now)
     led = ", then ".join(
         f"{band.leader or 'nobody'} for {duration(until - max(band.at, since))}"
-        for band, until in [
-            *((one, after.at) for one, after in pairwise(bands)),
-            *((one, scene.now) for one in bands[-1:]),
-        ]
+        for band, until in _lasting(bands, scene.now)
         if until > since
     )
     pauses = sum(len(line.pauses) for line in scene.history.chains.values())

@@ -159,7 +159,7 @@ LOOPBACK_NAMES = ["127.0.0.1:8080", "localhost:8080", "LOCALHOST", "[::1]:8080",
 
 @pytest.mark.parametrize("host", LOOPBACK_NAMES)
 def test_on_loopback_an_address_or_localhost_is_answered(host):
-    assert Harness(loopback_only=True).client.simulate_get("/status", headers={"Host": host}).status_code == 200
+    assert Harness(loopback_only=True).client.simulate_get("/status", host=host).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -168,9 +168,9 @@ def test_on_loopback_an_address_or_localhost_is_answered(host):
 @pytest.mark.parametrize("path", ["/", "/status", "/events", "/healthz", "/nowhere"])
 def test_on_loopback_a_name_that_was_made_to_point_here_is_another_site(host, path):
     """DNS rebinding: the browser believes the page is evil.example's own."""
-    result = Harness(loopback_only=True).client.simulate_get(path, headers={"Host": host})
+    result = Harness(loopback_only=True).client.simulate_get(path, host=host)
     assert (result.status_code, result.json) == (421, {"error": "misdirected request"})
 
 
 def test_where_the_operator_opened_the_port_any_name_is_answered():
-    assert Harness().client.simulate_get("/status", headers={"Host": "signer-1.internal"}).status_code == 200
+    assert Harness().client.simulate_get("/status", host="signer-1.internal").status_code == 200
