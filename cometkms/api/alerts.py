@@ -22,8 +22,6 @@ _SAMPLES_MIN: Final = 10  # fewer have no 99th percentile
 _SLOW_MIN: Final = 2  # one slow sample is an accident
 _CONFLICT_LASTS_S: Final = 600.0  # a conflict is looked into by a person, who needs to see it
 _CONFLICTS: Final = frozenset({"conflict", "burnt", "height_regression", "round_regression", "step_regression"})
-#: What may differ between nodes, of all that a member says of itself.
-_OWN_FACTS: Final = frozenset({"id", "version", "core", "raft_addr", "http_addr", "home", "python", "kernel", "host"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,9 +243,7 @@ def _leadership(status: Status) -> Iterator[Held]:
 
 
 def _members(status: Status) -> Iterator[Held]:
-    members = status.get("members", [])
-    mine = next((one for one in members if one.get("self")), {})
-    for member in members:
+    for member in status.get("members", []):
         name, error = str(member.get("id", "")), str(member.get("error") or "")
         if not member.get("self") and not member.get("connected"):
             yield Held("peer_away", name, f"{name} is not connected{f': {error}' if error else ''}")
@@ -259,16 +255,10 @@ def _members(status: Status) -> Iterator[Held]:
                 name,
                 f"{name} lost its promise store and reads it from the others; until then it does not count",
             )
-        differing = _differing(mine.get("facts"), member.get("facts"))
-        if differing and member.get("connected"):
-            yield Held("config_differs", name, f"{name} is configured differently: {differing}")
-
-
-def _differing(mine: object, theirs: object) -> str:
-    if not isinstance(mine, dict) or not isinstance(theirs, dict):
-        return ""
-    keys = sorted(key for key in mine.keys() & theirs.keys() if key not in _OWN_FACTS and mine[key] != theirs[key])
-    return ", ".join(f"{key} is {theirs[key]} there and {mine[key]} here" for key in keys)
+    for one in status.get("config_differences", []):
+        if one["what"] != "version":  # an upgrade under way is no mistake
+            words = f"{one['member']} is configured differently: {one['what']} is {one['there']} there and {one['here']} here"
+            yield Held("config_differs", f"{one['member']} {one['what']}", words)
 
 
 def _validators(status: Status) -> Iterator[Held]:

@@ -1,9 +1,9 @@
-"""The HTTP application: GET and HEAD of the status page, its stream, /healthz and /status; JSON for what goes wrong. No socket here."""
+"""The HTTP application: GET and HEAD of the status page, its stream, /healthz, /status and /metrics. JSON for all that goes wrong. No socket here."""
 
 import ipaddress
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final, Protocol, cast
 
@@ -11,6 +11,9 @@ import falcon
 import falcon.asgi
 
 from cometkms.api import page
+from cometkms.api.metrics import encode
+from cometkms.api.process_use import read_use
+from cometkms.api.samples import compose_samples
 from cometkms.api.sections import BoardReader
 from cometkms.api.status import find_trouble
 from cometkms.api.watch import Watch
@@ -83,6 +86,24 @@ class Page:
     on_head = on_get
 
 
+class Metrics:
+    """What Prometheus scrapes, always 200: a process that is away leaves its part out."""
+
+    def __init__(self, board: BoardReader, watch: Watch) -> None:
+        self._board = board
+        self._watch = watch
+
+    async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        sections: Mapping[str, object] = {**self._board.sections()}
+        alerts = self._watch.raised()
+        samples = compose_samples(
+            sections, self._board.beat_ages_s(), self._watch.now(), alerts=alerts, use_of=read_use
+        )
+        response.data, response.content_type = encode(samples, request.get_header("Accept") or "")
+
+    on_head = on_get
+
+
 class Events:
     """The page's parts as server-sent events: all of them first, then those that changed, once a second and when something happens."""
 
@@ -146,7 +167,9 @@ class ReadOnly:
 def _is_address(untrusted_host: str) -> bool:
     """Whether a Host header names an address, or localhost, or nothing (HTTP/1.0): what no stranger's name can be."""
     host = untrusted_host.strip().lower()
-    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    name, closed, _ = host[1:].partition("]") if host.startswith("[") else host.partition(":")
+    if host.startswith("[") and not closed:
+        return False
     if name in ("", "localhost"):
         return True
     try:
@@ -170,6 +193,7 @@ def make_app(
     app.add_route("/events", Events(watch, clock, on_failure))
     app.add_route("/healthz", Healthz(board))
     app.add_route("/status", Status(watch))
+    app.add_route("/metrics", Metrics(board, watch))
     app.set_error_serializer(_serialize_error)
 
     async def fail(

@@ -6,7 +6,7 @@ A histogram of the status board counts since its process began; a page and an al
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cometkms.api.sections import HistogramReport
+from cometkms.histogram import Buckets
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Counted:
         return self.bounds[-1]
 
 
-def read(report: HistogramReport) -> Counted:
+def read(report: Buckets) -> Counted:
     """A cumulative report as counts by bucket; nothing where the process has not said anything."""
     buckets = report.get("buckets", [])
     if not buckets:

@@ -6,6 +6,8 @@ Every field may be missing: a section is written by another process, perhaps one
 from collections.abc import Mapping
 from typing import NotRequired, Protocol, TypedDict
 
+from cometkms.histogram import Buckets
+
 
 class WatermarkReport(TypedDict, total=False):
     """The highest place promised in a row; `burnt`: what was promised there is not known."""
@@ -34,14 +36,6 @@ class Quantiles(TypedDict, total=False):
     p90: float
     p99: float
     max: float
-
-
-class HistogramReport(TypedDict, total=False):
-    """Counts since a process started. buckets: [upper bound in microseconds, samples at or below it], ascending."""
-
-    count: int
-    sum_us: float
-    buckets: list[list[float]]
 
 
 class RowReport(TypedDict, total=False):
@@ -99,6 +93,15 @@ class RefusalReport(TypedDict, total=False):
     burnt: bool
 
 
+class MeasureReport(TypedDict, total=False):
+    """One protection of one process. state: on, off, unavailable; why: what exactly holds, or why it does not."""
+
+    process: str
+    measure: str
+    state: str
+    why: str
+
+
 class StateSection(TypedDict, total=False):
     """Written by the state process."""
 
@@ -109,6 +112,7 @@ class StateSection(TypedDict, total=False):
     epoch: int
     digest: str
     members: list[dict[str, object]]
+    config_differences: list[dict[str, str]]
     node_state: str
     why: str
     term: int
@@ -117,11 +121,15 @@ class StateSection(TypedDict, total=False):
     refused: dict[str, int]
     peers_port: dict[str, int]
     permit_us: Quantiles
+    permit_hist: Buckets
+    sync_hist: Buckets
+    leader_changes: int
+    ring_depth: dict[str, int]
     fast_path: dict[str, int]
     rows: list[RowReport]
     warnings: list[str]
+    hardening: list[MeasureReport]
     fdatasync_us: Quantiles
-    sync_hist: HistogramReport
     events: list[EventReport]
 
 
@@ -135,6 +143,8 @@ class ValidatorReport(TypedDict, total=False):
     remote_identity: str
     requests: int
     connects: int
+    failed: int
+    failed_in_row: int
     last_error: str
 
 
@@ -145,6 +155,18 @@ class Counters(TypedDict, total=False):
     repeated: int
     unanswered: dict[str, int]
     refused: dict[str, int]
+    pub_keys: int
+
+
+class VoteReport(TypedDict, total=False):
+    """One kind of vote that this signer signed; signing/tally.py. at: UNIX seconds of the last one."""
+
+    signed: int
+    height: int
+    round: int
+    at: float | None
+    missed: int
+    missed_last: int
 
 
 class ChainReport(TypedDict, total=False):
@@ -156,7 +178,9 @@ class ChainReport(TypedDict, total=False):
     validators: list[ValidatorReport]
     counters: Counters
     latency_us: Quantiles
-    latency_hist: HistogramReport
+    latency_hist: Buckets
+    votes: dict[str, VoteReport]
+    missed: dict[str, int]
     last_signed_at: float | None
     refusals: list[RefusalReport]
 
@@ -167,6 +191,27 @@ class SignerSection(TypedDict, total=False):
     core: str
     chains: list[ChainReport]
     warnings: list[str]
+    hardening: list[MeasureReport]
+
+
+class ApiSection(TypedDict, total=False):
+    """Written by the api process."""
+
+    hardening: list[MeasureReport]
+
+
+class AuditSection(TypedDict, total=False):
+    """Written by the audit process. `records`, `dropped`: since it began; `bytes`: of all files; `head`: SEQ:HASH of the last line.
+
+    `error`: why nothing can be written just now; "": all is well.
+    """
+
+    records: int
+    dropped: int
+    bytes: int
+    file: str
+    head: str
+    error: str
 
 
 class ChildReport(TypedDict, total=False):
@@ -188,16 +233,7 @@ class SupervisorSection(TypedDict, total=False):
     home: str
     started_at: float
     children: list[ChildReport]
-
-
-class AuditSection(TypedDict, total=False):
-    """Written by the audit process."""
-
-    records: int
-    dropped: int
-    bytes: int
-    file: str
-    error: str
+    hardening: list[MeasureReport]
 
 
 class Sections(TypedDict):

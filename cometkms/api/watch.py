@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from cometkms.api.alerts import Alerts
+from cometkms.api.alerts import RULES, Alerts
 from cometkms.api.history import History
 from cometkms.api.page import View, parts, view_of
 from cometkms.api.sections import BoardReader
@@ -56,6 +56,15 @@ class Watch:
     def alerts(self) -> list[AlertStatus]:
         """Raised now, the worst first."""
         return self._alerts.current()
+
+    def raised(self) -> dict[str, bool]:
+        """Every alert there is, for /metrics."""
+        now = {one["name"] for one in self.alerts()}
+        return {name: name in now for name in RULES}
+
+    def now(self) -> float:
+        """UNIX seconds."""
+        return self._wall_clock()
 
     def status(self) -> Status:
         """All of GET /status, as the board has it now."""

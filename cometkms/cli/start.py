@@ -10,11 +10,13 @@ from cometkms.config.load import (
     DEFAULT_ALERT_STALL,
     DEFAULT_HTTP_ADDR,
     DEFAULT_TTL,
+    HARDENING_MODES,
     LOG_FORMATS,
     LOG_LEVELS,
     Flags,
     load_settings,
 )
+from cometkms.limits import AUDIT_DEFAULT_MIB
 
 
 @click.command("start")
@@ -45,6 +47,17 @@ from cometkms.config.load import (
     default=None,
     help="After a start, promise nothing before every other node has answered: even an old copy of this home put back does no harm.",
 )
+@click.option(
+    "--hardening",
+    metavar="MODE",
+    shell_complete=one_of(HARDENING_MODES),
+    help="off, best-effort or required: what if this kernel lacks a protection.  [default: best-effort]",
+)
+@click.option(
+    "--signer-user",
+    metavar="USER",
+    help="Whom the signer runs as when root starts the node: a name, a number, or root.",
+)
 @click.option("--key-passphrase-file", metavar="FILE", help="Opens sealed key files; mode 0600.")
 @click.option("--key-passphrase-credential", metavar="NAME", help="Likewise: systemd's LoadCredential=NAME:….")
 @click.option("--key-passphrase-fd", metavar="N", help="Likewise: an open descriptor, read once.")
@@ -63,6 +76,11 @@ from cometkms.config.load import (
     metavar="DURATION",
     help=f"Alert when a minute's p99 of fdatasync is above it; 0s: never.  [default: {DEFAULT_ALERT_DISK}]",
 )
+@click.option(
+    "--audit-max-mib",
+    metavar="N",
+    help=f"All files of the audit log together; 0: no audit log.  [default: {AUDIT_DEFAULT_MIB}]",
+)
 def command(
     home: str | None,  # noqa: ARG001 - kept in the context by the option's callback
     id: str | None,  # noqa: A002 - the flag's name
@@ -76,12 +94,15 @@ def command(
     log_format: str | None,
     allow_unsafe: bool | None,
     strict_start: bool | None,
+    hardening: str | None,
+    signer_user: str | None,
     key_passphrase_file: str | None,
     key_passphrase_credential: str | None,
     key_passphrase_fd: str | None,
     alert_stall: str | None,
     alert_latency: str | None,
     alert_disk: str | None,
+    audit_max_mib: str | None,
 ) -> int:
     """Run the node until SIGTERM or Ctrl-C.
 
@@ -109,12 +130,15 @@ def command(
         log_format,
         allow_unsafe,
         strict_start,
+        hardening,
+        signer_user,
         key_passphrase_file,
         key_passphrase_credential,
         key_passphrase_fd,
         alert_stall,
         alert_latency,
         alert_disk,
+        audit_max_mib,
     )
     settings = load_settings(chosen_home(), flags)
-    return node.run(settings, Log(settings.log_level, settings.log_format, node=settings.id))
+    return node.run(settings, Log(settings.log_level, settings.log_format, node=settings.id), flags)

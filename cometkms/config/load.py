@@ -19,6 +19,7 @@ from cometkms.config.values import (
     check_chain_id,
     check_credential,
     check_node_id,
+    parse_audit_mib,
     parse_descriptor,
     parse_duration,
     parse_listen,
@@ -27,13 +28,14 @@ from cometkms.config.values import (
 )
 from cometkms.errors import ConfigError
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile, PassphraseSource
-from cometkms.limits import CHAINS_MAX, CONFIG_MAX_BYTES
+from cometkms.limits import AUDIT_DEFAULT_MIB, CHAINS_MAX, CONFIG_MAX_BYTES
 
 CONFIG_NAME: Final = "config.toml"
 KEY_NAME: Final = "priv_validator_key.json"
 STATE_NAME: Final = "priv_validator_state.json"
 LOG_LEVELS: Final = ("debug", "info", "error")
 LOG_FORMATS: Final = ("plain", "json")
+HARDENING_MODES: Final = ("off", "best-effort", "required")
 DEFAULT_TTL: Final = "400ms"
 DEFAULT_HTTP_ADDR: Final = "127.0.0.1:8080"
 DEFAULT_ALERT_STALL: Final = "60s"
@@ -53,12 +55,15 @@ KEYS: Final[Mapping[str, type]] = {
     "log_format": str,
     "allow_unsafe": bool,
     "strict_start": bool,
+    "hardening": str,
+    "signer_user": str,
     "key_passphrase_file": str,
     "key_passphrase_credential": str,
     "key_passphrase_fd": int,
     "alert_stall": str,
     "alert_latency": str,
     "alert_disk": str,
+    "audit_max_mib": int,
     "chain": list,
 }
 CHAIN_KEYS: Final[Mapping[str, type]] = {"id": str, "validator_addr": list, "key_file": str, "state_file": str}
@@ -81,17 +86,25 @@ class Flags:
     log_format: str | None = None
     allow_unsafe: bool | None = None
     strict_start: bool | None = None
+    hardening: str | None = None
+    signer_user: str | None = None
     key_passphrase_file: str | None = None
     key_passphrase_credential: str | None = None
     key_passphrase_fd: str | None = None
     alert_stall: str | None = None
     alert_latency: str | None = None
     alert_disk: str | None = None
+    audit_max_mib: str | None = None
 
 
 def default_home() -> Path:
-    """~/.cmkms"""
-    return Path.home() / ".cmkms"
+    """~/.cmkms. Raises: ConfigError for a user without a home directory, as in a container."""
+    try:
+        return Path.home() / ".cmkms"
+    except RuntimeError:
+        raise ConfigError(
+            "this user has no home directory ($HOME is not set, and /etc/passwd does not name the user); cure: --home DIR"
+        ) from None
 
 
 def read_config(home: Path) -> dict[str, Any]:
@@ -217,6 +230,8 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
     peers, peers_where = sources.texts("peer")
     level, level_where = sources.text("log_level", "info")
     log_format, format_where = sources.text("log_format", "plain")
+    audit_mib, audit_where = sources.text("audit_max_mib", str(AUDIT_DEFAULT_MIB))
+    hardening, hardening_where = sources.text("hardening", "best-effort")
     fallback = parse_listen(DEFAULT_RAFT_ADDR)
     settings = Settings(
         home=home,
@@ -232,8 +247,11 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
         log_format=sources.parse(format_where, log_format, _one_of(LOG_FORMATS), "plain"),
         allow_unsafe=sources.truth("allow_unsafe"),
         strict_start=sources.truth("strict_start"),
+        hardening=sources.parse(hardening_where, hardening, _one_of(HARDENING_MODES), "best-effort"),
+        signer_user=sources.text("signer_user", "")[0],
         key_passphrase=_load_passphrase(home, sources),
         alerts=_load_alerts(sources),
+        audit_max_mib=sources.parse(audit_where, audit_mib, parse_audit_mib, AUDIT_DEFAULT_MIB),
     )
     if len(settings.peers) == len(peers):  # else what is wrong with them was told already
         sources.problems += check_cluster(settings, peers_where, raft_where)

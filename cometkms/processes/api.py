@@ -1,13 +1,17 @@
-"""The api process: the status page, /healthz and /status over HTTP, and alerts in the log, from the status board.
+"""The api process: the status page, /healthz, /status and /metrics over HTTP, and alerts in the log, from the status board.
 
 Never: sees the key; talks to the other processes; answers anything that changes something.
 """
 
 import asyncio
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from cometkms.config.schema import Settings
+from cometkms.hardening.children import Keeps, shut_child
+from cometkms.hardening.measures import Mode, tell
 from cometkms.ipc.board import Board
 from cometkms.limits import HISTORY_SAMPLE_S
 from cometkms.log import Log
@@ -40,16 +44,21 @@ def run(context: ChildContext, parts: ApiParts) -> int:
     def on_failure(path: str, error: BaseException) -> None:
         log.error("request failed", path=path, why=f"{type(error).__name__}: {error}")
 
+    watch = Watch(board, parts.settings.alerts, log)
+    app = make_app(board, on_failure, watch, loopback_only=is_loopback(listener))
+    measures = shut_child("api", Mode(parts.settings.hardening), os.getppid(), Keeps(shut=_secrets(parts.settings)))
+    tell(log, measures)
+    parts.board.section("api").write({"hardening": [one.document() for one in measures]})
+
     async def main(stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
-        watch = Watch(board, parts.settings.alerts, log)
 
         def look() -> None:
             watch.look()
             loop.call_later(HISTORY_SAMPLE_S, look)
 
+        context.on_reload(lambda new: watch.set_bounds(new.alerts))
         look()
-        app = make_app(board, on_failure, watch, loopback_only=is_loopback(listener))
         said = asyncio.create_task(_say_the_end(stop, watch))
         await serve(app, listener, stop, context.ready, lambda what: log.error("http server", what=what))
         await said
@@ -61,3 +70,7 @@ async def _say_the_end(stop: asyncio.Event, watch: "Watch") -> None:
     """Whoever reads the stream must not keep the process from stopping."""
     await stop.wait()
     watch.close()
+
+
+def _secrets(settings: Settings) -> tuple[Path, ...]:
+    return tuple(chain.key_file for chain in settings.chains)

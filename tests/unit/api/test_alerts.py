@@ -357,13 +357,16 @@ def test_a_follower_has_no_validator_to_miss() -> None:
     assert scene.told("validator_away") == []
 
 
-def test_facts_that_must_be_alike_and_are_not_are_named() -> None:
+def test_settings_that_must_be_alike_and_are_not_are_named_and_a_version_is_none() -> None:
     scene = Scene()
-    scene.member(0)["facts"] = {"default_ttl": "400ms", "version": "1", "chains": "a"}
-    scene.member(1)["facts"] = {"default_ttl": "1s", "version": "2", "chains": "a"}
+    scene.state["config_differences"] = [
+        {"member": "node1", "what": "version", "here": "1", "there": "2"},
+        {"member": "node1", "what": "default_ttl", "here": "400ms", "there": "1s"},
+    ]
     scene.wait(5)
+    assert scene.told("config_differs") == [True]
     assert scene.what("config_differs") == "node1 is configured differently: default_ttl is 1s there and 400ms here"
-    scene.member(1)["facts"] = dict(scene.member(0)["facts"])
+    scene.state["config_differences"] = []
     scene.wait(5)
     assert scene.told("config_differs") == [True, False]
 
