@@ -141,7 +141,7 @@ def test_only_what_changed_follows(http):
     first, second = events_of(http.client.simulate_get("/events"))
     assert "node9 leads" in second["headline"]
     assert "processes" in first
-    assert "validators" not in second
+    assert "refusals" not in second
 
 
 def test_no_stream_outlives_the_watch(http):

@@ -167,7 +167,7 @@ def test_the_document_for_the_children_says_the_same() -> None:
 
 def test_more_than_the_board_holds_is_refused_with_a_cure() -> None:
     many = Reloadable(
-        "info", {"a": tuple(f"tcp://a-name.example.org:{port}" for port in range(1, 3000))}, AlertBounds()
+        "info", {"a": tuple(f"tcp://a-name.example.org:{port}" for port in range(1, 20000))}, AlertBounds()
     )
     with pytest.raises(ConfigError, match="restart the node"):
         encode(many)
