@@ -11,7 +11,7 @@ SEEDS ?= 2000
 CHAOS_SECONDS ?= 600
 SEED ?= $(shell date +%s)
 
-.PHONY: build demo test lint bench fuzz sim mutants model chaos go-tools cometbft clean
+.PHONY: build demo test test-web pictures lint bench fuzz sim mutants model chaos go-tools cometbft clean
 
 # The environment: pinned packages, then this package in place with its C core.
 $(VENV)/.dev: requirements-dev.txt pyproject.toml
@@ -47,8 +47,20 @@ cometbft: build
 
 test: lint
 	$(BIN)/python -m tests.gotools & tools=$$!; \
-	$(BIN)/python -m pytest tests --ignore=tests/e2e --ignore=tests/lint -n 2; unit=$$?; \
+	$(BIN)/python -m pytest tests --ignore=tests/e2e --ignore=tests/web --ignore=tests/lint -n 2; unit=$$?; \
 	wait $$tools && $(BIN)/python -m tests.sim --seeds $(SEEDS) && $(BIN)/python -m pytest tests/e2e && exit $$unit
+
+# The status page in a real browser; Debian's chromium and its driver are installed where they are missing.
+test-web: build
+	@if ! { command -v chromium && command -v chromedriver; } >/dev/null; then \
+		test "$$(id -u)" = 0 || { echo "test-web needs chromium and chromium-driver; cure: install both packages, or run it as root once" >&2; exit 1; }; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium chromium-driver; \
+	fi
+	$(BIN)/python -m pytest tests/web
+
+# The same, and its pictures are those of the documents.
+pictures: export PICTURES = docs/img
+pictures: test-web
 
 # The whole cluster, simulated; a failing seed is replayed with `python -m tests.sim --seed N`.
 sim: build

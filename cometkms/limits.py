@@ -123,6 +123,13 @@ AUDIT_RETRY_S: Final = 1.0  # after a write or sync that failed
 EVENTS_KEPT: Final = 64  # of the state process: an hour of a bad day, 10 KiB of its section
 REFUSALS_KEPT: Final = 32  # of each chain, in the signer …
 REFUSALS_SHOWN: Final = 128  # … and of all chains together on the board: 80 KiB at most
+HISTORY_S: Final = 600.0  # what the timeline shows
+HISTORY_SAMPLE_S: Final = 0.25  # as often as the board is written
+HISTORY_EVENTS: Final = 256  # outlives the state process, whose own events end with it
+HISTORY_CHAINS: Final = 4  # lanes of the timeline; 2400 samples each
+STREAMS_MAX: Final = 16  # browsers that watch; each costs a write of 40 KiB a second
+STREAM_MAX_S: Final = 600.0  # then the browser connects again: nothing of this process lives for ever
+STREAM_TICK_S: Final = 1.0
 REFUSAL_WORDS_MAX: Final = 200  # characters of a refusal's words: a validator's chain id may be in them
 
 # --- hardening ---

@@ -110,11 +110,11 @@ class Status(TypedDict, total=False):
     chains: list[ChainStatus]
     children: list[ChildStatus]
     fdatasync_us: Quantiles
-    audit: AuditSection
     sync_hist: Buckets
     warnings: list[str]
     events: list[EventReport]
     alerts: list[AlertStatus]
+    audit: AuditSection
     hardening: list[MeasureReport]
 
 

@@ -9,18 +9,21 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from cometkms.api.alerts import RULES
 from cometkms.api.app import make_app
 from cometkms.api.families import FAMILIES, Type
 from cometkms.api.metrics import encode
 from cometkms.api.process_use import ProcessUse, read_use
 from cometkms.api.samples import LINK_STATES, NODE_STATES, OTHER, Samples, compose_samples
+from cometkms.api.watch import Watch
+from cometkms.config.schema import AlertBounds
 from cometkms.limits import METRIC_LABEL_MAX_CHARS, METRIC_SERIES_MAX
 from cometkms.model import FINAL_REASONS, Reason
 from cometkms.rules.birth import NodeState
 from cometkms.signing.link import State
 from cometkms.signing.tally import KINDS, Missed
 
-from .boards import NOW, FakeBoard
+from .boards import NOW, FakeBoard, Told
 from .full_board import FullBoard, histogram
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -321,7 +324,14 @@ def http() -> falcon.testing.TestClient:
     def fail(path: str, error: BaseException) -> None:
         raise AssertionError(path) from error
 
-    return falcon.testing.TestClient(make_app(FullBoard(), fail, lambda: NOW))
+    board = FullBoard()
+    watch = Watch(board, AlertBounds(), Told(), wall_clock=lambda: NOW, clock=lambda: 0.0)
+    return falcon.testing.TestClient(make_app(board, fail, watch))
+
+
+def test_every_alert_is_a_series_raised_or_not(http: falcon.testing.TestClient) -> None:
+    samples = scraped(http.simulate_get("/metrics").text)
+    assert {name: one(samples, "cometkms_alert", name=name) for name in RULES} == dict.fromkeys(RULES, 0)
 
 
 def test_the_text_format_is_the_default(http: falcon.testing.TestClient) -> None:
