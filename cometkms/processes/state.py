@@ -440,6 +440,7 @@ class _State:
             "term": node.raft.term if node.raft is not None else 0,
             "why": node.membership.why,
             "chains": [chain.id for chain in self._parts.settings.chains],
+            "signed_at": [self._ring.newest_at(row) for row in self._opened.rows],
             "members": [
                 {key: one.get(key) for key in ("id", "self", "connected", "state", "connects")}
                 for one in self._members({})
@@ -455,6 +456,7 @@ class _State:
                 for one in found
                 if one.row in self._opened.rows
             ],
+            "oldest": self._ring.oldest,
             "next": found[-1].number + 1 if found else self._ring.next,
         }
 

@@ -1,0 +1,8 @@
+"""`cmkms doctor`"""
+
+import click
+
+
+@click.command("doctor")
+def command() -> None:
+    """x"""
