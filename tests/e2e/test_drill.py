@@ -1,0 +1,198 @@
+"""`cmkms drill` and `cmkms doctor` on one running cluster of three whole nodes under a validator's steady pace."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.node import children_of, cmkms, environment, free_port, until
+from tests.e2e.pace import Pace
+
+CHAIN = "drill-1"
+PATIENCE_S = 60.0
+
+
+class Net:
+    """Three homes that `cmkms testnet` made, their nodes, and the validator that asks them."""
+
+    def __init__(self, directory: Path, pace: Pace, address: str) -> None:
+        self.pace = pace
+        target = directory / "net"
+        ports = ["--starting-port", str(free_ports(6)), "--http-port", str(free_ports(6))]
+        done = cmkms(
+            "testnet", "--dir", str(target), "--chain-id", CHAIN, "--validator-addr", address, *ports
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        self.homes = sorted(target.iterdir())
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        for home in self.homes:
+            self.start(home.name)
+
+    def start(self, name: str) -> None:
+        home = self.home(name)
+        with (home / "log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "cometkms", "start", "--home", str(home)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(),
+            )  # fmt: skip
+
+    def home(self, name: str) -> Path:
+        return next(home for home in self.homes if home.name == name)
+
+    def run(self, name: str, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        return cmkms(*arguments, "--home", str(self.home(name)), timeout=timeout)
+
+    def peers(self, name: str) -> dict[str, Any]:
+        done = self.run(name, "peers", "--json")
+        return json.loads(done.stdout) if done.returncode == 0 else {}
+
+    def leader(self) -> str:
+        return until("one leads", lambda: self.peers(self.homes[0].name).get("leader_id"))
+
+    def whole(self) -> None:
+        def all_see_all() -> bool:
+            seen = [self.peers(home.name).get("members", []) for home in self.homes]
+            return all(
+                found and all(one["connected"] and one["state"] == "complete" for one in found) for found in seen
+            )
+
+        until("every node sees all the others complete", all_see_all, PATIENCE_S)
+        height = self.pace.height
+        until("heights are signed", lambda: self.pace.height >= height + 3 or self.pace.failure, PATIENCE_S)
+        assert self.pace.failure is None
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            process.terminate()
+        for process in self.processes.values():
+            process.wait(20)
+
+
+def free_ports(count: int) -> int:
+    while True:
+        first = free_port()
+        try:
+            for port in range(first, first + count):
+                socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return first
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
+    address = f"tcp://127.0.0.1:{free_port()}"
+    with Pace(address, CHAIN) as pace:
+        net = Net(tmp_path_factory.mktemp("drill"), pace, address)
+        try:
+            net.whole()
+            yield net
+        except BaseException:
+            for home in net.homes:
+                print(f"--- {home.name}\n" + "\n".join((home / "log").read_text().splitlines()[-40:]))
+            raise
+        finally:
+            net.stop()
+
+
+def test_a_drill_moves_restarts_and_puts_back_and_misses_no_height(net: Net) -> None:
+    net.whole()
+    first = net.leader()
+    watcher = next(home.name for home in net.homes if home.name != first)
+    supervisors = {name: process.pid for name, process in net.processes.items()}
+    before = {name: children_of(pid) for name, pid in supervisors.items()}
+    done = net.run(watcher, "drill", "--yes", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert (report["ok"], report["problems"]) == (True, [])
+    assert [step["step"] for step in report["steps"]] in (["transfer", "restart", "back"], ["transfer", "restart"])
+    moved, restarted = report["steps"][:2]
+    assert (moved["from"], restarted["from"]) == (first, moved["to"])
+    assert watcher not in (moved["to"], restarted["from"])
+    assert all(step["longest_pause_ms"] > 0 for step in report["steps"])
+    [chain] = report["chains"]
+    assert (chain["chain_id"], chain["missed"], chain["no_precommit"]) == (CHAIN, [], [])
+    assert chain["last_height"] > chain["first_height"] + 3
+    assert net.leader() == first
+    after = {name: children_of(pid) for name, pid in supervisors.items()}
+    assert [name for name in before if not set(before[name]) & set(after[name])] == [restarted["from"]]
+    assert {name: process.pid for name, process in net.processes.items()} == supervisors
+    assert "planned restart" in (net.home(restarted["from"]) / "log").read_text()
+    assert net.pace.failure is None
+
+
+def test_the_plan_is_shown_and_nothing_is_done(net: Net) -> None:
+    net.whole()
+    leader = net.leader()
+    before = children_of(net.processes[leader].pid)
+    done = net.run(leader, "drill", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert f"{leader} leads again" in done.stdout
+    assert "nothing was done" in done.stdout
+    refused = net.run(leader, "drill")
+    assert (refused.returncode, "--yes" in refused.stderr) == (1, True)
+    assert (net.leader(), children_of(net.processes[leader].pid)) == (leader, before)
+
+
+def test_any_node_takes_the_order_to_hand_over(net: Net) -> None:
+    net.whole()
+    first = net.leader()
+    heir, witness = (home.name for home in net.homes if home.name != first)
+    assert f"{first} handed over to {heir}" in net.run(witness, "leader", "transfer", "--to", heir).stdout
+    until("everybody knows", lambda: net.leader() == heir)
+
+
+def test_an_interrupted_drill_leaves_a_whole_cluster_and_says_so(net: Net) -> None:
+    net.whole()
+    first = net.leader()
+    watcher = next(home.name for home in net.homes if home.name != first)
+    drill = subprocess.Popen(
+        [sys.executable, "-m", "cometkms", "drill", "--yes", "--rounds", "5", "--home", str(net.home(watcher))],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(),
+    )  # fmt: skip
+    assert drill.stdout is not None
+    said = ""
+    while "restart" not in said.partition("watching")[2]:
+        line = drill.stdout.readline()
+        assert line, said
+        said += line
+    drill.send_signal(signal.SIGINT)
+    said += drill.stdout.read()
+    assert drill.wait(120) == 1, said
+    assert "the drill was interrupted" in said
+    assert f"interrupted; the cluster is whole and {first} leads" in said
+    net.whole()
+    assert net.leader() == first
+
+
+def test_a_drill_refuses_when_a_node_is_away_and_names_it(net: Net) -> None:
+    net.whole()
+    leader = net.leader()
+    victim, watcher = (home.name for home in net.homes if home.name != leader)
+    net.processes[victim].terminate()
+    net.processes[victim].wait(20)
+    until("it is missed", lambda: not all(one["connected"] for one in net.peers(watcher)["members"]))
+    done = net.run(watcher, "drill", "--yes")
+    assert done.returncode == 1
+    assert f"{victim} is not connected" in done.stderr
+    assert "nothing was done" in done.stderr
+    net.start(victim)
+    net.whole()
+    assert net.leader() == leader
+
+
+def test_a_drill_refuses_when_nothing_is_signed(net: Net) -> None:
+    net.whole()
+    net.pace.pause(True)
+    time.sleep(1.2)
+    done = net.run(net.leader(), "drill", "--yes", "--fresh", "1s")
+    net.pace.pause(False)
+    assert done.returncode == 1
+    assert f"{CHAIN}: the last signature is" in done.stderr
