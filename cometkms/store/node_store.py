@@ -264,6 +264,11 @@ def read_born(files: NodeFiles) -> list[str]:
     return [one for path in files.born_paths for one in _read_born(path)[0]]
 
 
+def read_born_members(files: NodeFiles) -> list[str]:
+    """The members of the epoch that this home was last in; [] when it does not say. Raises: StateError."""
+    return next((members for path in files.born_paths if (members := _read_born(path)[2])), [])
+
+
 def read_epoch(files: NodeFiles) -> int:
     """The epoch this home was last in. Raises: StateError."""
     return max(_read_born(path)[1] for path in files.born_paths)
