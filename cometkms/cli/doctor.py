@@ -64,7 +64,7 @@ def command(
     source = given(passphrase_file, passphrase_fd, passphrase_credential)
     address = parse_rpc(rpc) if rpc else None
     node = _ask(node_id)
-    node_id = node_id or (str(node["node_id"]) if node is not None else None)
+    node_id = node_id or (node["node_id"] if node is not None else None) or None
     settings, problems = _settings(node_id)
     status, why = _status(node, http_addr) if node is not None else (None, "")
     patient = Patient(
@@ -92,9 +92,12 @@ def command(
 def _ask(node_id: str | None) -> dict[str, Any] | None:
     """The running node's document; None when none answers."""
     try:
-        return ask_node(node_id, {"op": "peers"})
+        untrusted = ask_node(node_id, {"op": "peers"})
     except CometKMSError:
         return None
+    members = untrusted.get("members")
+    listed = [one for one in members if isinstance(one, dict)] if isinstance(members, list) else []
+    return {**untrusted, "node_id": str(untrusted.get("node_id") or ""), "members": listed}
 
 
 def _settings(node_id: str | None) -> tuple[Settings | None, tuple[str, ...]]:
@@ -112,7 +115,8 @@ def _settings(node_id: str | None) -> tuple[Settings | None, tuple[str, ...]]:
 def _status(node: Mapping[str, Any], http_addr: str | None) -> tuple[dict[str, Any] | None, str]:
     """/status of the running node, and why there is none."""
     own: dict[str, Any] = next((one for one in node.get("members", []) if one.get("self")), {})
-    text = http_addr or str(own.get("facts", {}).get("http_addr", ""))
+    facts = own.get("facts")
+    text = http_addr or str(facts.get("http_addr", "") if isinstance(facts, dict) else "")
     try:
         return fetch(parse_listen(text)), ""
     except (CometKMSError, OperatorError) as error:

@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -32,6 +32,10 @@ _LISTED_MAX: Final = 1000  # files of a home that are looked at
 _LOCKS: Final = Path("/proc/locks")
 
 
+class _TimeIsUpError(Exception):
+    """No OSError: what reads files would take it for one of theirs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Patient:
     """What is examined. `settings` None: they cannot be understood, and `problems` say why.
@@ -51,7 +55,6 @@ class Patient:
     blocks: int = DEFAULT_BLOCKS
     passphrase: PassphraseSource | None = None
     open_key: bool = False
-    findings: list[Finding] = field(default_factory=list)
 
 
 def examine(patient: Patient, again: Callable[[], Mapping[str, Any] | None] = lambda: None) -> list[Finding]:
@@ -72,12 +75,12 @@ def examine(patient: Patient, again: Callable[[], Mapping[str, Any] | None] = la
     ]
     for area, group in groups:
         found += _guarded(area, group)
-    return found
+    return list(dict.fromkeys(found))  # what two checks stumbled over is said once
 
 
 def _guarded(area: str, group: Callable[[], list[Finding]]) -> list[Finding]:
     def on_alarm(_number: int, _frame: FrameType | None) -> None:
-        raise TimeoutError(f"this check did not end within {GROUP_S:g} s")
+        raise _TimeIsUpError
 
     before = signal.signal(signal.SIGALRM, on_alarm)
     signal.setitimer(signal.ITIMER_REAL, GROUP_S)
@@ -85,8 +88,9 @@ def _guarded(area: str, group: Callable[[], list[Finding]]) -> list[Finding]:
         return group()
     except CometKMSError as error:
         return failed_by(area, error)
-    except TimeoutError as error:
-        return [fail(area, str(error), "look whether the files of the home are files, and the disk answers")]
+    except _TimeIsUpError:
+        words = f"this check did not end within {GROUP_S:g} s"
+        return [fail(area, words, "look whether the files of the home are files, and the disk answers")]
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         return [

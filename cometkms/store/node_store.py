@@ -285,7 +285,7 @@ def _read_born(path: Path) -> tuple[list[str], int, list[str]]:
             raise TypeError
     except FileNotFoundError:
         return [], _FIRST_EPOCH, []
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StateError(
             f"{path} cannot be understood; cure: restore it, or `cmkms recover --min-height HEIGHT`"
         ) from error
@@ -338,7 +338,7 @@ def _read_adopted(files: NodeFiles, header: Header) -> tuple[str, ...]:
         return tuple(str(one) for one in document["members"] if one in header.members)
     except FileNotFoundError:
         return ()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise StateError(f"{files.adopted_path} cannot be understood; cure: remove it") from error
 
 
