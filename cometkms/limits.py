@@ -43,6 +43,10 @@ STATUS_QUIET_S: Final = 0.01  # the board is written when no request came for so
 STATUS_LATEST_S: Final = 1.0  # … and at the latest after this
 HUNG_AFTER_S: Final = 5.0  # a loop that did not beat for so long is killed and restarted
 STOP_TIMEOUT_S: Final = 1.5  # SIGTERM to SIGKILL; the whole stop has 2 s
+BOOT_TIMEOUT_S: Final = 30.0  # a child's start; the slowest opens a sealed key (SEAL_PASSES_MAX)
+RELOAD_TIMEOUT_S: Final = (
+    2.0  # a child that has not taken a reload over by then is reported; its loop beats eight times in this
+)
 RESTART_MIN_S: Final = 0.05
 RESTART_MAX_S: Final = 5.0
 RESTART_RESET_AFTER_S: Final = 10.0  # a child that lived so long starts again without back-off
@@ -98,7 +102,34 @@ RPC_BLOCKS_MAX: Final = 500  # commits that one command reads
 # --- shared memory ---
 QUEUE_SLOT_BYTES: Final = 512
 QUEUE_SLOTS: Final = 256  # one request in flight per chain, twice, with room for reports
-BOARD_SECTION_BYTES: Final = 64 << 10
+BOARD_SECTION_BYTES: Final = (
+    256 << 10
+)  # 64 chains with their signatures, events and refusals; untouched pages cost nothing
+
+# --- /metrics (docs/METRICS.md) ---
+METRIC_LABEL_MAX_CHARS: Final = 128  # a chain id, a node id or a validator's address is shorter
+METRIC_SERIES_MAX: Final = (
+    2048  # of one family: 64 chains with 6 validators in 5 states; the rest is counted, not shown
+)
+
+# --- the audit log (docs/AUDIT.md) ---
+AUDIT_VALIDATOR_MAX_BYTES: Final = 160  # of a validator's address: what a queue slot has left; a longer one is cut
+AUDIT_FILE_MAX_BYTES: Final = 8 << 20  # then the next file begins: about 15 000 lines
+AUDIT_MIN_MIB: Final = 16  # all files together: two, so that a rotation keeps something
+AUDIT_DEFAULT_MIB: Final = 256  # about 500 000 lines: two weeks of one chain with blocks of 5 s
+AUDIT_MAX_MIB: Final = 1 << 20
+AUDIT_LINE_MAX_BYTES: Final = 2048  # the longest honest one: a chain id and an address with every byte escaped
+AUDIT_WAITING_MAX: Final = 16_384  # decisions in memory while the disk does not take them: 8 MiB
+AUDIT_BUSY_S: Final = 0.05  # how soon the queue is looked at again when something was in it …
+AUDIT_IDLE_S: Final = 0.25  # … and when nothing was; half full, it wakes its reader
+AUDIT_SYNC_S: Final = 1.0  # between two fdatasyncs, if something was written
+AUDIT_RETRY_S: Final = 1.0  # after a write or sync that failed
+
+# --- the status page (docs/STATUS_PAGE.md) ---
+EVENTS_KEPT: Final = 64  # of the state process: an hour of a bad day, 10 KiB of its section
+REFUSALS_KEPT: Final = 32  # of each chain, in the signer …
+REFUSALS_SHOWN: Final = 128  # … and of all chains together on the board: 80 KiB at most
+REFUSAL_WORDS_MAX: Final = 200  # characters of a refusal's words: a validator's chain id may be in them
 
 # --- files ---
 CONFIG_MAX_BYTES: Final = 1 << 20
@@ -119,6 +150,8 @@ HEIGHT_MAX: Final = (1 << 63) - 1
 
 if SIGN_BYTES_MAX_BYTES + 128 > QUEUE_SLOT_BYTES:
     raise ValueError(f"sign bytes of {SIGN_BYTES_MAX_BYTES} do not fit a queue slot of {QUEUE_SLOT_BYTES} bytes")
+if SIGN_BYTES_MAX_BYTES + 2 * 32 + AUDIT_VALIDATOR_MAX_BYTES + 50 > QUEUE_SLOT_BYTES - 8:
+    raise ValueError(f"a decision with an address of {AUDIT_VALIDATOR_MAX_BYTES} bytes does not fit a queue slot")
 if VOTE_EXTENSION_MAX_BYTES + 4096 > MESSAGE_MAX_BYTES:
     raise ValueError("a request with the largest extension does not fit MESSAGE_MAX_BYTES")
 if (

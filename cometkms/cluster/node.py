@@ -144,6 +144,10 @@ class Outside(Protocol):
         """What of the signer's work stands in the way of a drill, in words; "" when nothing does."""
         ...
 
+    def happened(self, what: str, **fields: object) -> None:
+        """Something rare that operators want to see, with its time: `leader` {leader, term}, `lease` {granted}."""
+        ...
+
 
 def row_key(row: Row) -> bytes:
     """A row's name in the replicated log: 32 bytes."""
@@ -193,7 +197,7 @@ class ClusterNode:
         `facts`: what the others are told of this node's settings.
         """
         self.identity = identity
-        self.sync_ns = Histogram()
+        self.sync_ns = Histogram()  # this node's own promises, for itself or a member
         self.round_trip_ns = Histogram()
         self._store = store
         self._rows = rows
@@ -235,6 +239,8 @@ class ClusterNode:
         }
         for row, mark in zip(rows, signed, strict=True):
             self._learn_signed(row, mark, tell=False)
+        self.leader_changes = 0
+        self._last_leader: tuple[str, int] | None = None  # and its term
         self._raft: ReplicatedLog | None = None
         self._raft = raft(self) if raft is not None else None
         ports = Ports(
@@ -648,8 +654,10 @@ class ClusterNode:
         if not self.membership.ready:
             return Refusal(Reason.NOT_COMPLETE, self.membership.why), Watermark()
         row, hrs = located
+        started = self._clock()
         refusal = self._acceptor.promise(row, hrs, asked.sign_bytes)
         if refusal is None:
+            self.sync_ns.add(int((self._clock() - started) * 1e9))
             return None, Watermark()
         mark, signed = self._store.mark(row), self._signed.get(row, Watermark())
         if signed.signature and (signed.hrs > mark.hrs or signed.sign_bytes == mark.sign_bytes):
@@ -734,6 +742,10 @@ class ClusterNode:
     def on_role(self, *, leading: bool, leader: str | None, term: int) -> None:
         """From the replicated log: `leading` once its barrier is applied."""
         self._log.info("role", leading=leading, leader=leader or "", term=term)
+        if leader is not None and (leader, term) != self._last_leader:
+            self.leader_changes += self._last_leader is not None
+            self._last_leader = (leader, term)
+        self._outside.happened("leader", leader=leader, term=term)
         self._lead_since = None
         if leading:
             self._lead_since = self._clock()
@@ -766,6 +778,7 @@ class ClusterNode:
         if may != self._leased:
             self._leased = may
             self._log.info("lease", granted=may)
+            self._outside.happened("lease", granted=may)
             if not may:
                 self._pending.clear()
                 for row, proposer in self._proposers.items():

@@ -20,6 +20,7 @@ from typing import Any, Final
 from cometkms import __version__
 from cometkms import core as cores
 from cometkms.cluster.history import NOBODY, SignatureRing
+from cometkms.cluster.lag import LagMeter
 from cometkms.cluster.node import ClusterNode, Identity
 from cometkms.config.facts import settings_facts
 from cometkms.config.schema import Settings
@@ -42,6 +43,7 @@ from cometkms.net.control import ControlServer
 from cometkms.net.dial import TcpTarget
 from cometkms.net.peers import PeerNetwork, PeerTarget
 from cometkms.processes.child import HAND_OVER_SIGNAL, RESTART_SIGNAL, ChildContext, run_loop
+from cometkms.processes.state_events import StateEvents
 from cometkms.processes.state_files import StateFiles
 from cometkms.protocol.peer_messages import Action, OtherProtocol, decode_hello, make_facts
 from cometkms.raftlog import RaftBrokenError, RaftLog, discard_journal
@@ -51,6 +53,7 @@ JOURNAL_NAME: Final = "raft"
 CONTROL_NAME: Final = "control.sock"
 _TRANSFER_TIMEOUT_S: Final = 2.0
 _RESTART_AFTER_S: Final = 0.05
+_EVENT_DELAY_S: Final = 0.01  # what happens together is published together
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class _State:
         self._kicked = False
         self._timer: asyncio.TimerHandle | None = None
         self._said = ""
+        self._lag = LagMeter()
         self._published_at = -STATUS_LATEST_S
         members = parts.files.members
         self._alone = parts.files.alone
@@ -115,6 +119,9 @@ class _State:
             loop=self._loop,
             fail=self._fail,
         )
+        self._chain_ids = {row: chain.id for chain, row in zip(settings.chains, opened.rows, strict=True)}
+        self._publishing: asyncio.TimerHandle | None = None
+        self._events = StateEvents(wall_clock=time.time, clock=time.monotonic, on_event=self._publish_soon)
         self._hot: HotPath | None = None
         self._network = self._make_network(core, parts)
         self._raft: RaftLog | None = None
@@ -210,6 +217,7 @@ class _State:
             self._network.start()
             self._timer = self._loop.call_later(TICK_S, self._tick)
         self._control.start()
+        self._events.add("started")
         self.node.start()
         self._publish()
 
@@ -300,10 +308,16 @@ class _State:
         """See cluster.node.Outside."""
         self._files.on_signed(row, mark)
         self._ring.add(self._loop.time(), row, mark.hrs, self._leader_number())
+        if row in self._chain_ids:
+            self._events.on_signed(row, self._chain_ids[row], mark.hrs)
 
     def _leader_number(self) -> int:
         members, leader = self._parts.files.members, self.node.leader
         return members.index(leader) if leader in members else NOBODY
+
+    def happened(self, what: str, **fields: object) -> None:
+        """See cluster.node.Outside."""
+        self._events.add(what, **fields)
 
     def mark_raised(self, row: int) -> None:
         """See cluster.node.Outside."""
@@ -352,6 +366,7 @@ class _State:
 
     def on_connected(self, peer: str) -> None:
         """See net.peers.PeerEvents."""
+        self._events.add("peer_connected", peer=peer)
         self._guarded(lambda: self.node.on_connected(peer))
 
     def on_frame(self, peer: str, payload: bytes) -> None:
@@ -361,6 +376,7 @@ class _State:
     def on_disconnected(self, peer: str, why: str, *, closed: bool) -> None:
         """See net.peers.PeerEvents."""
         self._log.info("peer disconnected", peer=peer, why=why)
+        self._events.add("peer_disconnected", peer=peer, why=why, closed=closed)
         self._guarded(lambda: self.node.on_disconnected(peer, closed=closed))
 
     # --- the operator ---
@@ -368,7 +384,7 @@ class _State:
     async def _on_control(self, request: dict[str, Any]) -> dict[str, Any]:
         match request.get("op"):
             case "peers":
-                return {"ok": True, **self._document()}
+                return {"ok": True, **{key: value for key, value in self._document().items() if key != "events"}}
             case "watch":
                 return {"ok": True, **self._watch(request.get("since"))}
             case "leader_transfer":
@@ -468,7 +484,19 @@ class _State:
         idle_s = self._hot.idle_s() if self._hot is not None else now - self._files.asked_at
         if idle_s < STATUS_QUIET_S and now - self._published_at < STATUS_LATEST_S:
             return
-        self._published_at = now
+        self._write_board()
+
+    def _publish_soon(self) -> None:
+        """Something rare happened: whoever watches need not wait for the next beat."""
+        if self._publishing is None:
+            self._publishing = self._loop.call_later(_EVENT_DELAY_S, self._publish_event)
+
+    def _publish_event(self) -> None:
+        self._publishing = None
+        self._write_board()
+
+    def _write_board(self) -> None:
+        self._published_at = self._loop.time()
         document = self._document()
         if document["why"] != self._said and document["why"]:
             self._log.warning("not signing", why=document["why"])
@@ -482,6 +510,8 @@ class _State:
         settings, store, node = self._parts.settings, self._opened.store, self.node
         addresses = {peer.id: str(peer.address) for peer in settings.peers} | {settings.id: str(settings.raft_addr)}
         leader = node.leader
+        members = self._members(addresses)
+        self._events.see_states(settings.id, {one["id"]: one["state"] for one in members})
         return {
             "node_id": settings.id,
             "is_leader": node.leading,
@@ -489,7 +519,7 @@ class _State:
             "leader_addr": addresses.get(leader) if leader is not None else None,
             "epoch": store.header.epoch,
             "digest": node.identity.digest.hex(),
-            "members": self._members(addresses),
+            "members": members,
             "config_differences": [one.document() for one in node.differences],
             "node_state": node.membership.phase,
             "why": node.membership.why,
@@ -502,6 +532,7 @@ class _State:
                     "public_key": store.rows[row].public_key.hex(),
                     "watermark": _watermark_document(store.mark(row)),
                     "last_sign_state": _last_sign_state(self._files.signed(row)),
+                    "signed_at": self._events.signed_at(row),
                 }
                 for chain, row in zip(settings.chains, self._opened.rows, strict=True)
             ],
@@ -509,20 +540,29 @@ class _State:
             "refused": dict(node.counters),
             "peers_port": self._network.counters(),
             "fdatasync_us": node.sync_ns.summary_us(),
+            "sync_hist": node.sync_ns.buckets_us(),
             "fast_path": self._hot.counters() if self._hot is not None else {},
             "permit_us": node.round_trip_ns.summary_us(),
+            "permit_hist": node.round_trip_ns.buckets_us(),
+            "leader_changes": node.leader_changes,
+            "ring_depth": {"requests": self._parts.requests.depth(), "permits": self._parts.permits.depth()},
+            "events": self._events.document(),
         }
 
     def _members(self, addresses: dict[str, str]) -> list[dict[str, Any]]:
         settings, node = self._parts.settings, self.node
         links = {one["id"]: one for one in self._network.document()}
+        places = tuple(node.place(number) for number in range(len(settings.chains)))
+        if not node.leading:
+            self._lag = LagMeter()
+        ids = [chain.id for chain in settings.chains]
         found: list[dict[str, Any]] = []
         for name in node.identity.members:
             entry: dict[str, Any] = {"id": name, "addr": addresses.get(name, ""), "self": name == settings.id}
             if name == settings.id:
                 entry |= {"connected": True, "state": node.membership.phase, "seq": self._opened.store.seq}
                 entry |= {"version": __version__, "facts": dict(node.facts)}
-                entry["marks"] = [_place(chain.id, node.place(n)) for n, chain in enumerate(settings.chains)]
+                entry["marks"] = [_place(chain.id, hrs) for chain, hrs in zip(settings.chains, places, strict=True)]
             else:
                 known, news = node.member(name), node.membership.life_of(name)
                 entry |= links.get(name, {})
@@ -531,6 +571,9 @@ class _State:
                 entry["state"] = ("starting" if news.starting else news.life.state.name.lower()) if news else None
                 entry["seq"] = node.seq_of(name)
                 entry["marks"] = [_place(one.row.chain_id, one.mark.hrs) for one in news.marks] if news else []
+                if node.leading:
+                    lag = self._lag.look(name, entry["seq"], self._opened.store.seq, places)
+                    entry["behind"] = {"promises": lag.promises, "heights": dict(zip(ids, lag.heights, strict=True))}
                 entry["error"] = known.refused or entry.get("last_error", "")
                 entry["version"], entry["facts"] = known.version, dict(known.facts)
             found.append(entry)

@@ -232,6 +232,8 @@ class Node:
         assert self.opened is not None
         self.save(Watermark(self.opened.store.mark(row).hrs))
 
+    def happened(self, what: str, **fields: object) -> None: ...
+
     def on_role(self, *, leading: bool, leader: str | None, term: int) -> None:
         if leading:
             self.world.judge_leader(self.name, term)

@@ -88,6 +88,7 @@ class One:
         )
         self.sent: list[tuple[str, bytes]] = []
         self.to: list[Any] = []
+        self.events: list[tuple[str, dict[str, object]]] = []
         self.raft, self.log = Raft(), Log()
         self.born = self.restarts = 0
         self.cannot_restart = self.trouble = ""
@@ -116,6 +117,9 @@ class One:
 
     def signer_trouble(self) -> str:
         return self.trouble
+
+    def happened(self, what: str, **fields: object) -> None:
+        self.events.append((what, fields))
 
     def before_birth(self) -> None:
         self.born += 1
@@ -401,6 +405,25 @@ def test_a_signature_made_while_the_leadership_goes_is_shown_to_the_others(three
     a.raft.leading = False
     three.wait(0.1)
     assert [three.nodes[name].node.signed(0) for name in NAMES] == [mark] * 3
+
+
+def test_a_leader_change_is_another_leader_or_another_term(three: Three) -> None:
+    for name in NAMES:
+        three.add(name)
+    node = three.meet_all().nodes["a"].node
+    seen = []
+    for leader, term in ((None, 1), ("b", 2), ("b", 2), (None, 2), ("b", 2), (None, 3), ("b", 4), ("c", 5), ("a", 6)):
+        node.on_role(leading=False, leader=leader, term=term)
+        seen.append(node.leader_changes)
+    assert seen == [0, 0, 0, 0, 0, 0, 1, 2, 3]
+
+
+def test_a_members_syncs_are_timed_too(three: Three) -> None:
+    for name in NAMES:
+        three.add(name)
+    three.meet_all().nodes["a"].lead()
+    assert isinstance(three.nodes["a"].reserve(signed(5).sign_bytes), PermitGranted)
+    assert {name: one.node.sync_ns.count for name, one in three.nodes.items()} == dict.fromkeys(NAMES, 1)
 
 
 # --- what members say of themselves ---

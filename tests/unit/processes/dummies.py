@@ -184,7 +184,7 @@ def main(settings: dict[str, dict[str, object]]) -> int:
     if settings.get("sigchld_ignored"):
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     specs = [ChildSpec(name, behaviour(str(words))) for name, words in settings["children"].items()]
-    board = Board(("supervisor", *names), names)
+    board = Board(("supervisor", "reload", *names), names)
     timing = Timing(**settings.get("timing", {}))  # type: ignore[arg-type]  # numbers from the test
     return Supervisor(specs, board, log.bind(child="-"), {"version": "1.2.3"}, timing).run()
 
