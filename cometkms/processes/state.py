@@ -22,7 +22,8 @@ from cometkms import core as cores
 from cometkms.cluster.history import NOBODY, SignatureRing
 from cometkms.cluster.lag import LagMeter
 from cometkms.cluster.node import ClusterNode, Identity
-from cometkms.config.facts import settings_facts
+from cometkms.config.facts import settings_facts, validators_fact
+from cometkms.config.reload import Reloadable
 from cometkms.config.schema import Settings
 from cometkms.errors import BusyError
 from cometkms.interface import Core, Frames, HotPath, Lane, Queue
@@ -80,6 +81,7 @@ def run(context: ChildContext, parts: StateParts) -> int:
     async def main(stop: asyncio.Event) -> None:
         state = _State(parts, core, opened, log, context.board)
         await state.start()
+        context.on_reload(state.on_reload)
         context.ready()
         await stop.wait()
         await state.stop()
@@ -239,6 +241,11 @@ class _State:
         if self._raft is not None:
             self._raft.close()
         self._opened.store.close()
+
+    def on_reload(self, new: Reloadable) -> None:
+        """The other nodes compare the new addresses with theirs."""
+        told = {**dict(self.node.facts), "validators": validators_fact(new.validator_addrs)}
+        self.node.tell_facts(make_facts(told))
 
     def _hand_over(self) -> None:
         """The node is about to stop."""
