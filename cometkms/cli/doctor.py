@@ -12,11 +12,11 @@ from cometkms.cli.passphrase import given, passphrase_options
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.cli.status import fetch
 from cometkms.config.load import Flags, load_settings
-from cometkms.config.schema import Settings
+from cometkms.config.schema import HostPort, Settings
 from cometkms.config.values import parse_listen
 from cometkms.doctor.examine import DEFAULT_BLOCKS, Patient, examine
 from cometkms.doctor.finding import is_well
-from cometkms.errors import CometKMSError, OperatorError
+from cometkms.errors import CometKMSError
 from cometkms.limits import RPC_BLOCKS_MAX
 from cometkms.net.comet_rpc import parse_rpc
 
@@ -66,7 +66,8 @@ def command(
     node = _ask(node_id)
     node_id = node_id or (node["node_id"] if node is not None else None) or None
     settings, problems = _settings(node_id)
-    status, why = _status(node, http_addr) if node is not None else (None, "")
+    served = _http_addr(node, http_addr) if node is not None else None
+    status, why = _status(served) if node is not None else (None, "")
     patient = Patient(
         home=chosen_home(),
         settings=settings,
@@ -75,6 +76,7 @@ def command(
         node=node,
         status=status,
         status_why=why,
+        http_addr=served,
         rpc=address,
         blocks=blocks,
         passphrase=source,
@@ -112,12 +114,19 @@ def _settings(node_id: str | None) -> tuple[Settings | None, tuple[str, ...]]:
         return None, problems
 
 
-def _status(node: Mapping[str, Any], http_addr: str | None) -> tuple[dict[str, Any] | None, str]:
-    """/status of the running node, and why there is none."""
-    own: dict[str, Any] = next((one for one in node.get("members", []) if one.get("self")), {})
+def _http_addr(node: Mapping[str, Any], given_addr: str | None) -> HostPort | None:
+    """Where the running node serves HTTP; None when neither it nor the operator says."""
+    own: dict[str, Any] = next((one for one in node["members"] if one.get("self")), {})
     facts = own.get("facts")
-    text = http_addr or str(facts.get("http_addr", "") if isinstance(facts, dict) else "")
+    text = given_addr or str(facts.get("http_addr", "") if isinstance(facts, dict) else "")
+    return parse_listen(text) if text else None
+
+
+def _status(address: HostPort | None) -> tuple[dict[str, Any] | None, str]:
+    """/status of the running node, and why there is none."""
+    if address is None:
+        return None, "where it serves HTTP is not known"
     try:
-        return fetch(parse_listen(text)), ""
-    except (CometKMSError, OperatorError) as error:
+        return fetch(address), ""
+    except CometKMSError as error:
         return None, str(error)

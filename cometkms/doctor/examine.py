@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any, Final
 
 from cometkms import core as cores
-from cometkms.config.schema import Chain, Settings
+from cometkms.config.schema import Chain, HostPort, Settings
 from cometkms.doctor import chain as chain_checks
 from cometkms.doctor import clock, disk, files, key, memory, reach, running, state, versions
 from cometkms.doctor.blocks import read_head
@@ -41,7 +41,7 @@ class Patient:
     """What is examined. `settings` None: they cannot be understood, and `problems` say why.
 
     `chains`: the configured ones. `node`: the running node's own document, None when none answers. `status`: its /status; None
-    when it does not answer there, and `status_why`.
+    when it does not answer there, and `status_why`. `http_addr`: where it serves.
     """
 
     home: Path
@@ -51,6 +51,7 @@ class Patient:
     node: Mapping[str, Any] | None
     status: Mapping[str, Any] | None = None
     status_why: str = ""
+    http_addr: HostPort | None = None
     rpc: RpcAddress | None = None
     blocks: int = DEFAULT_BLOCKS
     passphrase: PassphraseSource | None = None
@@ -303,13 +304,15 @@ def _reach(patient: Patient) -> list[Finding]:
         if patient.status is not None:
             leads = bool(patient.status.get("is_leader"))
             found += reach.judge_validators(_list(patient.status.get("chains")), leads=leads)
-        return found + (reach.judge_own_addresses(settings, running=True) if settings is not None else [])
+        if settings is None or patient.http_addr is None:
+            return found
+        return found + reach.judge_own_addresses(settings, patient.http_addr)
     if settings is None or is_locked(patient.home):
         return []
     found = reach.judge_reached(reach.PEERS, reach.try_all(reach.peer_targets(settings)))
     if patient.chains and not patient.problems:
         found += reach.judge_reached(reach.VALIDATORS, reach.try_all(reach.validator_targets(settings)))
-    return found + reach.judge_own_addresses(settings, running=False)
+    return found + reach.judge_own_addresses(settings, None)
 
 
 def _chain(patient: Patient, again: Callable[[], Mapping[str, Any] | None]) -> list[Finding]:

@@ -159,10 +159,11 @@ def judge_validators(chains: Sequence[Mapping[str, Any]], *, leads: bool) -> lis
     return found
 
 
-def judge_own_addresses(settings: Settings, *, running: bool) -> list[Finding]:
-    """Whether the ports can be had (stopped), and who reaches the HTTP port."""
+def judge_own_addresses(settings: Settings, http_addr: HostPort | None) -> list[Finding]:
+    """Whether the ports can be had (stopped: no `http_addr`), and who reaches the HTTP port (running: there)."""
     found = []
-    if not running:
+    served = http_addr or settings.http_addr
+    if http_addr is None:
         ports: dict[str, HostPort] = {"http_addr": settings.http_addr}
         if settings.peers:
             ports["raft_addr"] = settings.raft_addr
@@ -180,11 +181,11 @@ def judge_own_addresses(settings: Settings, *, running: bool) -> list[Finding]:
                 )
             else:
                 found.append(ok(ADDRESSES, f"{one.name} is free"))
-    if not settings.http_addr.host or settings.http_addr.host in ("0.0.0.0", "::"):  # noqa: S104 - it is compared, not bound
+    if not served.host or served.host in ("0.0.0.0", "::"):  # noqa: S104 - it is compared, not bound
         found.append(
             note(
                 ADDRESSES,
-                f"http_addr {settings.http_addr} is served on all interfaces: whoever reaches it reads the status",
+                f"http_addr {served} is served on all interfaces: whoever reaches it reads the status",
                 "127.0.0.1 and a port, or a firewall",
             )
         )

@@ -24,8 +24,12 @@ class Pace:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._stopping.set()
+        self.stop()
         self._thread.join(timeout=15)
+
+    def stop(self) -> None:
+        """Ask for nothing more."""
+        self._stopping.set()
 
     def pause(self, on: bool) -> None:
         """No more heights are asked for."""

@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,16 +51,26 @@ class Net:
     def run(self, name: str, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         return cmkms(*arguments, "--home", str(self.home(name)), timeout=timeout)
 
-    def peers(self, name: str) -> dict[str, Any]:
-        done = self.run(name, "peers", "--json")
-        return json.loads(done.stdout) if done.returncode == 0 else {}
+    def status(self, name: str) -> dict[str, Any]:
+        """{} while it does not answer."""
+        address = tomllib.loads((self.home(name) / "config.toml").read_text())["http_addr"].rpartition(":")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{address[2]}/status", timeout=5) as answer:
+                return json.loads(answer.read())
+        except (OSError, ValueError):
+            return {}
+
+    def doctor(self, name: str, *arguments: str) -> list[dict[str, str]]:
+        done = self.run(name, "doctor", "--json", *arguments)
+        assert done.returncode in (0, 1), done.stderr
+        return json.loads(done.stdout)["findings"]
 
     def leader(self) -> str:
-        return until("one leads", lambda: self.peers(self.homes[0].name).get("leader_id"))
+        return until("one leads", lambda: self.status(self.homes[0].name).get("leader_id"))
 
     def whole(self) -> None:
         def all_see_all() -> bool:
-            seen = [self.peers(home.name).get("members", []) for home in self.homes]
+            seen = [self.status(home.name).get("members", []) for home in self.homes]
             return all(
                 found and all(one["connected"] and one["state"] == "complete" for one in found) for found in seen
             )
@@ -69,6 +81,7 @@ class Net:
         assert self.pace.failure is None
 
     def stop(self) -> None:
+        self.pace.stop()
         for process in self.processes.values():
             process.terminate()
         for process in self.processes.values():
@@ -128,7 +141,30 @@ def test_a_drill_moves_restarts_and_puts_back_and_misses_no_height(net: Net) -> 
     assert net.pace.failure is None
 
 
-def test_the_plan_is_shown_and_nothing_is_done(net: Net) -> None:
+def bad(found: list[dict[str, str]], *areas: str) -> list[dict[str, str]]:
+    """What warns or fails, but for what this machine has of its own (its disk, its clock, its processes' history)."""
+    return [one for one in found if one["level"] in ("warn", "fail") and one["area"] in areas]
+
+
+OURS = ("node", "config", "key", "state", "permissions", "memory", "versions", "peers", "validators", "hardening")
+
+
+def test_the_doctor_finds_a_running_cluster_well_on_the_leader_and_beside_it(net: Net) -> None:
+    net.whole()
+    leader = net.leader()
+    follower = next(home.name for home in net.homes if home.name != leader)
+    for name in (leader, follower):
+        found = net.doctor(name)
+        assert bad(found, *OURS) == []
+        words = " ".join(one["words"] for one in found)
+        assert words.count("is connected and complete, round trip") == 2
+        assert "key and state belong together" in words
+        assert "kB locked, and dumps no core" in words
+        assert ("another node leads, and dials the validators" in words) is (name == follower)
+    assert not list(net.home(leader).rglob(".doctor-probe"))
+
+
+def test_the_plan_is_shown_and_nothing_is_done_unless_it_is_confirmed_and_the_chain_moves(net: Net) -> None:
     net.whole()
     leader = net.leader()
     before = children_of(net.processes[leader].pid)
@@ -138,6 +174,11 @@ def test_the_plan_is_shown_and_nothing_is_done(net: Net) -> None:
     assert "nothing was done" in done.stdout
     refused = net.run(leader, "drill")
     assert (refused.returncode, "--yes" in refused.stderr) == (1, True)
+    net.pace.pause(True)
+    time.sleep(1.2)
+    refused = net.run(leader, "drill", "--yes", "--fresh", "1s")
+    net.pace.pause(False)
+    assert (refused.returncode, f"{CHAIN}: the last signature is" in refused.stderr) == (1, True)
     assert (net.leader(), children_of(net.processes[leader].pid)) == (leader, before)
 
 
@@ -172,27 +213,27 @@ def test_an_interrupted_drill_leaves_a_whole_cluster_and_says_so(net: Net) -> No
     assert net.leader() == first
 
 
-def test_a_drill_refuses_when_a_node_is_away_and_names_it(net: Net) -> None:
+def test_a_node_that_is_away_is_named_by_both_and_its_other_settings_when_it_is_back(net: Net) -> None:
     net.whole()
     leader = net.leader()
     victim, watcher = (home.name for home in net.homes if home.name != leader)
     net.processes[victim].terminate()
     net.processes[victim].wait(20)
-    until("it is missed", lambda: not all(one["connected"] for one in net.peers(watcher)["members"]))
+    until("it is missed", lambda: not all(one["connected"] for one in net.status(watcher)["members"]))
     done = net.run(watcher, "drill", "--yes")
     assert done.returncode == 1
     assert f"{victim} is not connected" in done.stderr
     assert "nothing was done" in done.stderr
+    [one] = bad(net.doctor(watcher), "peers")
+    assert f"{victim} is not connected" in one["words"]
+    stopped = net.doctor(victim)
+    words = " ".join(one["words"] for one in stopped)
+    assert words.count("takes a connection in") == 3  # both others, and the validator
+    assert bad(stopped, "node", "config", "key", "state", "permissions", "peers", "addresses") == []
+    config = net.home(victim) / "config.toml"
+    config.write_text(f'default_ttl = "900ms"\n{config.read_text()}'.replace('default_ttl = "400ms"\n', "", 1))
     net.start(victim)
     net.whole()
+    [one] = bad(net.doctor(watcher), "config")
+    assert one["words"] == f"{victim} differs in default_ttl_ms: here 400, there 900"
     assert net.leader() == leader
-
-
-def test_a_drill_refuses_when_nothing_is_signed(net: Net) -> None:
-    net.whole()
-    net.pace.pause(True)
-    time.sleep(1.2)
-    done = net.run(net.leader(), "drill", "--yes", "--fresh", "1s")
-    net.pace.pause(False)
-    assert done.returncode == 1
-    assert f"{CHAIN}: the last signature is" in done.stderr
