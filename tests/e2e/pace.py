@@ -1,6 +1,10 @@
-"""A validator (the stand-in) that asks for height after height at a steady pace, in a thread, and verifies every signature."""
+"""A validator (the stand-in) that asks for height after height at a steady pace, in a thread, and verifies every signature.
+
+`python -m tests.e2e.pace ADDRESS CHAIN` does so until it is ended.
+"""
 
 import asyncio
+import sys
 import threading
 from types import TracebackType
 
@@ -31,6 +35,10 @@ class Pace:
         """Ask for nothing more."""
         self._stopping.set()
 
+    def wait(self, seconds: float) -> None:
+        """Less, when it has ended."""
+        self._thread.join(seconds)
+
     def pause(self, on: bool) -> None:
         """No more heights are asked for."""
         (self._paused.set if on else self._paused.clear)()
@@ -56,3 +64,10 @@ class Pace:
                 await asyncio.sleep(self._interval_s)
         finally:
             await validator.close()
+
+
+if __name__ == "__main__":
+    with Pace(*sys.argv[1:]) as pace:
+        while pace.failure is None:
+            pace.wait(1.0)
+    sys.exit(f"ended at height {pace.height}: {pace.failure}")

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.node import children_of, cmkms, environment, free_port, until
+from tests.e2e.node import children_of, cmkms, environment, free_ports, free_tcp, until
 from tests.e2e.pace import Pace
 
 CHAIN = "drill-1"
@@ -88,20 +87,9 @@ class Net:
             process.wait(20)
 
 
-def free_ports(count: int) -> int:
-    while True:
-        first = free_port()
-        try:
-            for port in range(first, first + count):
-                socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        return first
-
-
 @pytest.fixture(scope="module")
 def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
-    address = f"tcp://127.0.0.1:{free_port()}"
+    address = free_tcp()
     with Pace(address, CHAIN) as pace:
         net = Net(tmp_path_factory.mktemp("drill"), pace, address)
         try:
@@ -180,14 +168,6 @@ def test_the_plan_is_shown_and_nothing_is_done_unless_it_is_confirmed_and_the_ch
     net.pace.pause(False)
     assert (refused.returncode, f"{CHAIN}: the last signature is" in refused.stderr) == (1, True)
     assert (net.leader(), children_of(net.processes[leader].pid)) == (leader, before)
-
-
-def test_any_node_takes_the_order_to_hand_over(net: Net) -> None:
-    net.whole()
-    first = net.leader()
-    heir, witness = (home.name for home in net.homes if home.name != first)
-    assert f"{first} handed over to {heir}" in net.run(witness, "leader", "transfer", "--to", heir).stdout
-    until("everybody knows", lambda: net.leader() == heir)
 
 
 def test_an_interrupted_drill_leaves_a_whole_cluster_and_says_so(net: Net) -> None:
