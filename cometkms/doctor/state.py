@@ -31,13 +31,13 @@ class ChainState:
 
 @dataclass(frozen=True, slots=True)
 class StateFacts:
-    """`store` None: there is none, or it cannot be read (`store_why`). `born`: ids born in this home; None: unreadable."""
+    """`store` None: there is none, or it cannot be read (`store_findings` say why). `born`: ids born in this home; None: unreadable."""
 
     node_id: str
     members: tuple[str, ...]
     store_path: Path
     store: Survey | None
-    store_why: str
+    store_findings: tuple[Finding, ...]
     born: tuple[str, ...] | None
     born_members: tuple[str, ...]
     chains: tuple[ChainState, ...]
@@ -47,13 +47,16 @@ class StateFacts:
 
 def gather_state(files: NodeFiles, core: Core, *, running: bool) -> StateFacts:
     """Read them all; what cannot be read is told, not raised."""
-    store, why = None, ""
+    store, unread = None, []
     try:
         store = survey(files.store_path)
     except FileNotFoundError:
         pass
+    except StateError as error:
+        unread = failed_by(AREA, error)
     except OSError as error:
-        why = error.strerror or str(error)
+        words = f"{files.store_path} cannot be read: {error.strerror or error}"
+        unread = [fail(AREA, words, "run the doctor as the node's user")]
     more: list[Finding] = []
     born: tuple[str, ...] | None = None
     members: tuple[str, ...] = ()
@@ -63,7 +66,16 @@ def gather_state(files: NodeFiles, core: Core, *, running: bool) -> StateFacts:
         more += failed_by(AREA, error)
     chains = tuple(_read_chain(chain.row, chain.state_path, core) for chain in files.chains)
     return StateFacts(
-        files.node_id, files.members, files.store_path, store, why, born, members, chains, running, tuple(more)
+        files.node_id,
+        files.members,
+        files.store_path,
+        store,
+        tuple(unread),
+        born,
+        members,
+        chains,
+        running,
+        tuple(more),
     )
 
 
@@ -86,8 +98,8 @@ def judge_state(facts: StateFacts) -> list[Finding]:
 
 def _judge_store(facts: StateFacts) -> list[Finding]:
     path = facts.store_path
-    if facts.store_why:
-        return [fail(AREA, f"{path} cannot be read: {facts.store_why}", "run the doctor as the node's user")]
+    if facts.store_findings:
+        return list(facts.store_findings)
     if facts.store is None:
         return [_judge_no_store(facts)]
     if facts.store.problems:
@@ -170,7 +182,7 @@ def _judge_life(state: NodeState, epoch: int, facts: StateFacts) -> Finding:
 
 
 def _judge_born(facts: StateFacts) -> list[Finding]:
-    if facts.born_members and facts.born_members != facts.members and facts.store is None:
+    if facts.born_members and facts.born_members != facts.members and facts.store is None and not facts.store_findings:
         theirs = ", ".join(facts.born_members)
         return [
             fail(

@@ -234,6 +234,9 @@ BROKEN: dict[str, tuple[Callable[[Home], Any], str, str, str]] = {
     "store's row is corrupt": (corrupt(2 * BLOCK_BYTES + 100), "state", "fail", "is corrupt"),
     "store is cut": (lambda home: os.truncate(home.store_path, 5000), "state", "fail", "is corrupt"),
     "store is empty": (lambda home: os.truncate(home.store_path, 0), "state", "fail", "is corrupt"),
+    "store of a later version": (
+        lambda h: h.store_path.write_bytes(h.store_path.read_bytes().replace(b"CMKMSH0", b"CMKMSH9")), "state", "fail", "promises",
+    ),
     "store is lost": (forget_store, "state", "fail", "what it promised is lost"),
     "store of another node": (
         lambda h: h.store(lambda s: s.write_header(replace(s.header, owner="node9"))), "state", "fail", "belongs to node 'node9'",
