@@ -1,6 +1,5 @@
 """The key files, their passphrase and the secret that the nodes of a cluster know each other by."""
 
-import os
 from collections.abc import Sequence
 from typing import Final
 
@@ -8,7 +7,7 @@ from cometkms.config.schema import Chain, Settings
 from cometkms.doctor.finding import Finding, fail, failed_by, note, ok, warn
 from cometkms.errors import CometKMSError, KeyFileError
 from cometkms.interface import Core
-from cometkms.ipc.prctl import make_undumpable
+from cometkms.keys.aside import aside
 from cometkms.keys.cluster import CLUSTER_KEY_NAME
 from cometkms.keys.identity import IDENTITY_NAME, load_identity
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile, PassphraseSource
@@ -16,7 +15,6 @@ from cometkms.keys.source import SealedKeyFile, key_source
 from cometkms.keys.validator_key import address_of, load_public_key, load_sealed
 
 AREA: Final = "key"
-_WHY_MAX_BYTES: Final = 4000
 
 
 def read_public_key(chain: Chain) -> tuple[bytes | None, list[Finding]]:
@@ -100,28 +98,15 @@ def judge_cluster_key(settings: Settings) -> list[Finding]:
 
 def try_open(chain: Chain, passphrase: PassphraseSource | None, core: Core) -> list[Finding]:
     """Open the key as the signer would, in a child that cannot be dumped and ends at once: only when the operator asks for it."""
+
+    def work() -> bytes:
+        source.open(core, chain.id).close()
+        return b""
+
     try:
         source = key_source(chain.key_file, passphrase)
+        aside(work)
     except CometKMSError as error:
         return failed_by(AREA, error)
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:  # pragma: no cover - the child
-        code = 1
-        try:
-            os.close(reading)
-            make_undumpable()
-            source.open(core, chain.id).close()
-            code = 0
-        except BaseException as error:  # noqa: BLE001 - told to the parent
-            os.write(writing, str(error).encode("utf-8", "replace")[:_WHY_MAX_BYTES])
-        finally:
-            os._exit(code)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        told = pipe.read(_WHY_MAX_BYTES).decode("utf-8", "replace")
-    _, status = os.waitpid(pid, 0)
-    if status != 0:
-        return failed_by(AREA, KeyFileError(told or f"{chain.key_file} cannot be opened"))
     how = "with its passphrase " if isinstance(source, SealedKeyFile) else ""
     return [ok(AREA, f"{chain.id}: the key opens {how}into locked memory, and is the one its file names")]
