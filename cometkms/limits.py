@@ -93,6 +93,12 @@ DRILL_UPTIME_S: Final = (
 DRILL_ANSWER_S: Final = 2.0  # how long an order waits for the leader's answer
 DRILL_WORDS_MAX_BYTES: Final = 1024  # why an order is refused
 
+# --- a CometBFT node's RPC (cmkms doctor, cmkms drill) ---
+RPC_ANSWER_MAX_BYTES: Final = 4 << 20  # a commit of ten thousand validators
+RPC_TIMEOUT_S: Final = 5.0  # for one whole answer, however slowly it drips
+RPC_PAGES_MAX: Final = 100  # of 100 validators each
+RPC_BLOCKS_MAX: Final = 500  # commits that one command reads
+
 # --- shared memory ---
 QUEUE_SLOT_BYTES: Final = 512
 QUEUE_SLOTS: Final = 256  # one request in flight per chain, twice, with room for reports
