@@ -32,15 +32,12 @@ cd /mnt
 mkdir etc opt run tmp var dev python
 cp -a /etc/passwd /etc/group /etc/shadow /etc/gshadow /etc/nsswitch.conf /etc/hosts /etc/ld.so.cache etc/
 echo 0123456789abcdef0123456789abcdef > etc/machine-id
-mkdir -p run/systemd/system var/lib/private var/tmp var/log opt/python opt/packages opt/source opt/cometkms/current/bin dev/shm dev/pts
+mkdir -p run/systemd/system var/lib/private var/tmp var/log opt/cometkms/current/bin dev/shm dev/pts
 ln -s /run var/run
 chmod 1777 tmp var/tmp dev/shm
 for one in null zero full random urandom tty ptmx; do touch dev/$one; mount --bind /dev/$one dev/$one; done
 touch dev/console; mount --bind {console} dev/console
-mount --rbind {base} opt/python
-mount --rbind {packages} opt/packages
-mount --rbind {source} opt/source
-for one in python packages source; do mount -o remount,bind,ro opt/$one; done
+{trees}
 for one in {targets}; do
     printf '[Unit]\nDescription=%s\nDefaultDependencies=no\nAllowIsolate=yes\n' $one > run/systemd/system/$one.target
 done
@@ -61,6 +58,24 @@ exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=cometkms-test SYSTEMD_U
 """
 
 
+def mount_trees(below: str) -> str:
+    """Shell text: the interpreter, its packages and this tree, read-only below a directory that becomes /opt."""
+    trees = {"python": sys.base_prefix, "packages": sysconfig.get_path("purelib"), "source": str(PROJECT)}
+    return "\n".join(
+        f"mkdir -p {below}/{name}; mount --rbind {shlex.quote(tree)} {below}/{name}; mount -o remount,bind,ro {below}/{name}"
+        for name, tree in trees.items()
+    )
+
+
+def program_text() -> str:
+    """A script that is `cmkms`, of what mount_trees() mounted."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return (
+        "#!/bin/sh\nexport LD_LIBRARY_PATH=/opt/python/lib PYTHONHOME=/opt/python PYTHONPATH=/opt/source:/opt/packages "
+        f'PYTHONDONTWRITEBYTECODE=1\nexec /opt/python/bin/python{version} -m cometkms "$@"\n'
+    )
+
+
 class RealManager:
     """See systemdlike.Manager."""
 
@@ -76,9 +91,7 @@ class RealManager:
         self._reader.start()
         script = _BOOT.format(
             console=os.ttyname(slave),
-            base=shlex.quote(sys.base_prefix),
-            packages=shlex.quote(sysconfig.get_path("purelib")),
-            source=shlex.quote(str(PROJECT)),
+            trees=mount_trees("opt"),
             targets=" ".join(_TARGETS),
             systemd=SYSTEMD,
         )
@@ -146,12 +159,8 @@ class RealManager:
 
     def add_program(self, path: str) -> None:
         """`cmkms` at that path, of this tree."""
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
         target = self.path(path)
-        target.write_text(
-            "#!/bin/sh\nexport LD_LIBRARY_PATH=/opt/python/lib PYTHONHOME=/opt/python PYTHONPATH=/opt/source:/opt/packages "
-            f'PYTHONDONTWRITEBYTECODE=1\nexec /opt/python/bin/python{version} -m cometkms "$@"\n'
-        )
+        target.write_text(program_text())
         target.chmod(0o755)
 
     def home(self, name: str) -> Path:
