@@ -27,6 +27,8 @@ _REASON_MAX_BYTES = 4000  # with what stands before it below PIPE_BUF: one write
 STOP_SIGNAL = signal.SIGUSR1
 #: To the state process, when the node is about to stop: let another node lead first.
 HAND_OVER_SIGNAL = signal.SIGUSR2
+#: To the supervisor: stop all children in order and start them again (a drill, or an operator).
+RESTART_SIGNAL = signal.SIGUSR2
 #: To every child: settings that may change while it runs have changed.
 RELOAD_SIGNAL = signal.SIGHUP
 _FULL_COLLECTION_BEATS: Final = 40  # every ten seconds

@@ -19,14 +19,14 @@ from cometkms.keys.passphrase import PassphraseHeld, PassphraseSource, hold
 from cometkms.keys.source import KeySource, SealedKeyFile, key_source
 from cometkms.log import Log
 from cometkms.model import Row
-from cometkms.processes import api, signer, state
+from cometkms.processes import api, audit, signer, state
 from cometkms.processes.child import RELOAD_SECTION, ChildContext
 from cometkms.processes.reload import Reloader
 from cometkms.processes.supervisor import ChildSpec, Supervisor
 from cometkms.store.lock import lock_home
 from cometkms.store.node_store import ChainFiles, NodeFiles
 
-_CHILDREN = ("state", "signer", "api")
+_CHILDREN = ("state", "signer", "api", "audit")
 
 
 def run(settings: Settings, log: Log, flags: Flags) -> int:
@@ -47,10 +47,12 @@ def run(settings: Settings, log: Log, flags: Flags) -> int:
         secret = cluster_secret(settings.home, keys, core)
         ensure_identity(settings.home)
         _say_hello(settings, core_name, log)
-        board = Board(("supervisor", RELOAD_SECTION, *_CHILDREN), _CHILDREN)
+        children = _CHILDREN if settings.audit_max_mib else _CHILDREN[:-1]
+        board = Board(("supervisor", RELOAD_SECTION, *children), children)
         requests, permits = make_queue(core_name), make_queue(core_name)
+        decisions = make_queue(core_name) if settings.audit_max_mib else None
         state_parts = state.StateParts(settings, files, secret, requests, permits, board.section("state"), log)
-        signer_parts = signer.SignerParts(settings, requests, permits, board.section("signer"), log, keys)
+        signer_parts = signer.SignerParts(settings, requests, permits, board.section("signer"), log, keys, decisions)
         api_parts = api.ApiParts(settings, board, log)
         facts: dict[str, object] = {"version": __version__, "home": str(settings.home), "started_at": time.time()}
         own_log = log.bind(module="supervisor")
@@ -71,6 +73,10 @@ def run(settings: Settings, log: Log, flags: Flags) -> int:
                 without(passphrase, lambda context: api.run(context, replace(api_parts, settings=now.settings))),
             ),
         ]
+        if decisions is not None:
+            audit_parts = audit.AuditParts(settings, decisions, board.section("audit"), log)
+            life = without(passphrase, lambda context: audit.run(context, replace(audit_parts, settings=now.settings)))
+            specs.append(ChildSpec("audit", life, essential=False))
         return Supervisor(specs, board, own_log, facts, notifier=notifier, reload=now).run()
     finally:
         os.close(lock)

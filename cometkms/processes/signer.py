@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from cometkms import core as cores
@@ -34,12 +34,21 @@ from cometkms.ipc.prctl import make_undumpable
 from cometkms.keys.identity import load_identity
 from cometkms.keys.source import KeySource
 from cometkms.keys.validator_key import address_of
-from cometkms.limits import HEARTBEAT_INTERVAL_S, PERMIT_SPIN_NS, REQUEST_SPIN_NS, STATUS_LATEST_S, STATUS_QUIET_S
+from cometkms.limits import (
+    HEARTBEAT_INTERVAL_S,
+    PERMIT_SPIN_NS,
+    REFUSALS_SHOWN,
+    REQUEST_SPIN_NS,
+    STATUS_LATEST_S,
+    STATUS_QUIET_S,
+)
 from cometkms.log import Log
+from cometkms.model import Decision, Outcome
 from cometkms.processes.child import ChildContext, run_loop
 from cometkms.protocol.identity import Identity
 from cometkms.signing.chain import ChainSigner
 from cometkms.signing.link import ValidatorLink
+from cometkms.signing.tally import KINDS
 
 _LINK_CHECK_TICKS: Final = 4  # deadlines of connections: once a second
 _LOG_LINES: Final = 4  # so many lines are written while a request waits for its permit …
@@ -57,6 +66,7 @@ class SignerParts:
     board: Section
     log: Log
     keys: tuple[KeySource, ...]  # of each chain; opened here
+    decisions: Queue | None  # this process pushes, for the audit log; None: there is none
 
 
 def run(context: ChildContext, parts: SignerParts) -> int:
@@ -95,6 +105,7 @@ class _Signer:
         self._has_cores = len({peer.id for peer in parts.settings.peers}) <= 1 and len(os.sched_getaffinity(0)) > 1
         self._may_spin = False
         self._nonce = secrets.randbits(64)
+        self._trail = core.trail(parts.decisions, self._nonce) if parts.decisions is not None else None
         self._loop = asyncio.get_running_loop()
         self._leased = False
         self._lease_ends: asyncio.TimerHandle | None = None
@@ -110,6 +121,7 @@ class _Signer:
                 send=self._send,
                 clock_ns=time.monotonic_ns,
                 log=self._log,
+                trail=self._trail,
             )
             for row, (chain, slot) in enumerate(zip(chains, slots, strict=True))
         ]
@@ -121,7 +133,11 @@ class _Signer:
                 self._add_link(signer, address)
         self._allow_spin()
         self._path = core.sign_path(
-            nonce=self._nonce, reservations=parts.requests, permits=parts.permits, slots=list(slots)
+            nonce=self._nonce,
+            reservations=parts.requests,
+            permits=parts.permits,
+            slots=list(slots),
+            trail=self._trail,
         )
         if self._path is not None:
             for signer in self._chains:
@@ -133,6 +149,7 @@ class _Signer:
         self._log.attach(lambda flush: self._loop.call_later(_LOG_DELAY_S, flush))
         self._loop.add_reader(self._parts.permits.fileno(), self._on_messages)
         self._send(SignerHello(self._nonce))
+        self._note(Outcome.BEGAN)
         self._loop.call_later(HEARTBEAT_INTERVAL_S, self._tick)
 
     def _add_link(self, signer: ChainSigner, address: ValidatorAddress) -> int:
@@ -197,6 +214,7 @@ class _Signer:
         self._release()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         self._count_signatures()
+        self._note(Outcome.ENDED)
         for chain in self._chains:
             chain.slot.close()
         self._publish()
@@ -206,6 +224,11 @@ class _Signer:
             self._follow_up()
             return self._parts.requests.push(encode(message), wake=False)
         return self._parts.requests.push(encode(message))
+
+    def _note(self, outcome: Outcome) -> None:
+        """A line of this process's own life in the audit log."""
+        if self._trail is not None:
+            self._trail.note(Decision(outcome))
 
     def _follow_up(self) -> None:
         """What follows an answer must not compete with it: the state process finds the report with the next request, or is woken
@@ -291,6 +314,7 @@ class _Signer:
 
     def _release(self) -> None:
         self._leased = False
+        self._count_signatures()  # those of this lease belong to it
         for task in self._tasks.values():
             task.cancel()
         for chain in self._chains:
@@ -325,6 +349,7 @@ class _Signer:
 
     def _document(self) -> dict[str, object]:
         """The signer's section of the status board; cometkms/api/status.py reads it."""
+        kept = max(1, REFUSALS_SHOWN // len(self._chains))
         return {
             "core": self._core.name,
             "chains": [
@@ -338,9 +363,14 @@ class _Signer:
                         "repeated": chain.counters.repeated,
                         "refused": dict(chain.counters.refused),
                         "unanswered": dict(chain.counters.unanswered),
+                        "pub_keys": chain.counters.pub_keys,
                     },
+                    "votes": {KINDS[step]: asdict(kind) for step, kind in chain.tally.kinds.items()},
+                    "missed": dict(chain.tally.missed),
                     "latency_us": chain.latency.summary_us(),
+                    "latency_hist": chain.latency.buckets_us(),
                     "last_signed_at": chain.last_signed_at,
+                    "refusals": list(chain.refusals)[-kept:],
                 }
                 for chain in self._chains
             ],
@@ -356,5 +386,7 @@ def _link_document(link: ValidatorLink) -> dict[str, object]:
         "remote_identity": link.remote_identity.hex(),
         "requests": link.requests,
         "connects": link.connects,
+        "failed": link.failed,
+        "failed_in_row": link.failed_in_row,
         "last_error": link.last_error,
     }

@@ -8,6 +8,10 @@ A child's life; nothing else changes its state:
     RUNNING  ── exit ──▶ BACKOFF           RUNNING ── loop does not beat ──▶ SIGKILL, then as exit
     BACKOFF  ── delay over ──▶ BOOTING
     any but IDLE ── the node ends ──▶ STOPPING ── exit ──▶ IDLE
+    any but IDLE ── a planned restart (SIGUSR2) ──▶ STOPPING ── exit ──▶ IDLE ── when all are ──▶ BOOTING, in order
+
+A child that is not essential ends the node at its first boot only, with its own reason: later it goes to BACKOFF whatever it
+ended with, and so it does when it does not boot in time.
 
 A pause of the supervisor itself (SIGSTOP, a frozen or starved
 machine) may have been one of the children too: they get a fresh grace to beat, and are not killed because a clock jumped.
@@ -16,7 +20,8 @@ Signals are blocked and taken synchronously: no handler ever runs. SIGHUP loads 
 change while they run. The service manager is told when the node is ready, how it is, and that it lives (ipc/notify.py): its watchdog
 hears nothing while an essential child is away or this loop stands still. As PID 1 it reaps whoever was left behind.
 
-Stopping: the signer first (it answers nothing more), then the others; whoever is left after STOP_TIMEOUT_S is killed.
+Stopping, for good or for a planned restart: another node may lead, then the signer (it answers nothing more), then the others; whoever
+is left after STOP_TIMEOUT_S is killed.
 """
 
 import contextlib
@@ -51,13 +56,14 @@ from cometkms.processes.child import (
     RELOAD_SECTION,
     RELOAD_SIGNAL,
     RELOADED,
+    RESTART_SIGNAL,
     STOP_SIGNAL,
     ChildContext,
 )
 from cometkms.processes.status_line import status_line
 from cometkms.rules.restart import next_delay_s
 
-_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
+_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, RESTART_SIGNAL, signal.SIGCHLD})
 _TIME_IS_UP: Final = signal.SIGALRM  # of the supervisor's own timer; blocked and taken as the others
 _WATCH_S: Final = 0.25
 _BOOT_WATCH_S: Final = 0.005
@@ -80,7 +86,7 @@ class State(StrEnum):
 
 TRANSITIONS: Final[dict[State, frozenset[State]]] = {
     State.IDLE: frozenset({State.BOOTING}),
-    State.BOOTING: frozenset({State.RUNNING, State.STOPPING, State.IDLE}),
+    State.BOOTING: frozenset({State.RUNNING, State.STOPPING, State.IDLE, State.BACKOFF}),
     State.RUNNING: frozenset({State.BACKOFF, State.STOPPING}),
     State.BACKOFF: frozenset({State.BOOTING, State.STOPPING}),
     State.STOPPING: frozenset({State.IDLE}),
@@ -99,10 +105,14 @@ class SupervisorLog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """A child: `run(context)` is its whole life and returns its exit code. The order of the specs is the order of start."""
+    """A child: `run(context)` is its whole life and returns its exit code. The order of the specs is the order of start.
+
+    `essential`: False where the node does its work without it.
+    """
 
     name: str
     run: Callable[[ChildContext], int]
+    essential: bool = True
 
 
 @dataclass(slots=True)
@@ -119,6 +129,7 @@ class _Child:
     delay_s: float = 0.0
     last_exit: str | None = None
     killed_hung: bool = False
+    in_turn: bool = True  # started in order: the next one waits until it is up
     reloading: bool = False  # it was told, and has not answered
 
     def reason(self) -> str:
@@ -226,9 +237,10 @@ class Supervisor:
             if child.state is State.IDLE:
                 self._fork(child)
                 return  # the next one starts when this one is up
-            if child.state is State.BOOTING and child.restarts == 0:
+            if child.state is State.BOOTING and child.in_turn:
                 return
             if child.state is State.BACKOFF and now - child.since >= child.delay_s:
+                child.in_turn = False
                 self._fork(child)
 
     def _patience_s(self) -> float:
@@ -268,6 +280,9 @@ class Supervisor:
         if number == signal.SIGHUP:
             self._reload()
             return
+        if number == RESTART_SIGNAL:
+            self._restart(name)
+            return
         self._ending = _Ending(0, name)
 
     def _reap(self) -> None:
@@ -305,11 +320,13 @@ class Supervisor:
         child.last_exit, child.pid, child.reloading = words, 0, False
         if child.state is State.STOPPING:
             self._enter(child, State.IDLE)
-        elif child.state is State.BOOTING:
+            if code == StoreFailure.exit_code and child.spec.essential:  # a planned restart ends here
+                self._ending = self._ending or _Ending(code, child.reason() or f"{child.spec.name}: {words}")
+        elif child.state is State.BOOTING and (child.spec.essential or (not child.restarts and code > 0)):
             self._enter(child, State.IDLE)
             reason = child.reason() or f"{child.spec.name} ended before it was ready: {words}"
             self._ending = self._ending or _Ending(code if code > 0 else INTERNAL_EXIT, reason)
-        elif code == StoreFailure.exit_code:
+        elif code == StoreFailure.exit_code and child.spec.essential:
             self._enter(child, State.BACKOFF)
             self._ending = self._ending or _Ending(code, child.reason() or f"{child.spec.name}: a write or sync failed")
         else:
@@ -336,6 +353,9 @@ class Supervisor:
         for child in self._children:
             age = ages[child.spec.name]
             if child.state is State.BOOTING and now - child.since > self.timing.boot_timeout_s:
+                if not child.spec.essential:
+                    os.kill(child.pid, signal.SIGKILL)
+                    continue
                 reason = f"{child.spec.name} was not ready within {self.timing.boot_timeout_s:g} s"
                 self._ending = self._ending or _Ending(INTERNAL_EXIT, reason)
             elif (
@@ -406,6 +426,13 @@ class Supervisor:
         return child.state is State.RUNNING and age is not None and age <= self.timing.hung_after_s / 2
 
     # --- stopping ---
+
+    def _restart(self, why: str) -> None:
+        """All children stop in order, as at the end, and then start in order. The home's lock stays held."""
+        self.log.info("planned restart", why=why)
+        self._stop()
+        for child in self._children:
+            child.in_turn, child.delay_s = True, 0.0
 
     def _stop(self) -> None:
         for child in self._children:

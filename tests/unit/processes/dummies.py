@@ -157,6 +157,15 @@ def has_a_failing_disk(context: ChildContext) -> int:
     return looping(context, main)
 
 
+def fails_its_last_sync(context: ChildContext) -> int:
+    async def main(stop: asyncio.Event) -> None:
+        context.ready()
+        await stop.wait()
+        raise StoreFailure("fdatasync: Input/output error")
+
+    return looping(context, main)
+
+
 def exits_at_once(context: ChildContext) -> int:
     context.ready()
     return 1
