@@ -410,7 +410,7 @@ class Supervisor:
         self.notifier.flush()
         now = time.monotonic()
         ages = self.board.beat_ages_s()
-        is_up = not self._was_ready and all(child.state is State.RUNNING for child in self._children)
+        is_up = not self._was_ready and all(_has_come_up(child) for child in self._children)
         if is_up or now - self._status_at >= _STATUS_EVERY_S:
             self._status_at = now
             self.notifier.status(status_line(self.board.sections(), ages))
@@ -516,6 +516,11 @@ def _live(spec: ChildSpec, context: ChildContext, parent: int, mask: set[int]) -
             _flush_standard_streams()
         finally:
             os._exit(code)
+
+
+def _has_come_up(child: _Child) -> bool:
+    """One that the node can be without is not waited for when it fails."""
+    return child.state is State.RUNNING or (child.state is State.BACKOFF and not child.spec.essential)
 
 
 def _reap_strangers(own: Set[int]) -> None:

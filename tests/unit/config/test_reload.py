@@ -12,6 +12,7 @@ from cometkms.config.schema import Chain, HostPort, Peer, Settings
 from cometkms.config.values import parse_validator
 from cometkms.errors import ConfigError, InvariantError
 from cometkms.keys.passphrase import PassphraseFile
+from cometkms.limits import BOARD_SECTION_BYTES
 
 HOME = Path("/home/node")
 
@@ -71,6 +72,7 @@ OTHER = {
     "log_format": "json",
     "allow_unsafe": True,
     "strict_start": True,
+    "audit_max_mib": 7,
     "key_passphrase": PassphraseFile(Path("/p")),
 }
 
@@ -155,7 +157,9 @@ def test_the_document_for_the_children_says_the_same() -> None:
 
 
 def test_more_than_the_board_holds_is_refused_with_a_cure() -> None:
-    many = Reloadable("info", {"a": tuple(f"tcp://a-name.example.org:{port}" for port in range(1, 3000))})
+    many = Reloadable(
+        "info", {"a": tuple(f"tcp://a-name.example.org:{port}" for port in range(1, BOARD_SECTION_BYTES // 32))}
+    )
     with pytest.raises(ConfigError, match="restart the node"):
         encode(many)
 
