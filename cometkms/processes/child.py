@@ -19,8 +19,9 @@ from cometkms.limits import HEARTBEAT_INTERVAL_S
 
 READY = b"+"
 FAILED = b"-"
-RELOADED = b"\xff"  # in no text of a failure: it is no UTF-8
-ANEW = b"\xfe"  # nor is this: a new process must take the place of this one
+RELOADED = b"\xff"  # in no text of a failure: it is no UTF-8 …
+RESTART_WANTED = b"\xfe"  # … and neither is this …
+ANEW = b"\xfd"  # … nor this: a new process must take the place of this one
 RELOAD_SECTION = "reload"
 _REASON_MAX_BYTES = 4000  # with what stands before it below PIPE_BUF: one write, whole
 #: From the supervisor alone. SIGTERM and SIGINT often reach the whole process group (systemd, a terminal's Ctrl-C): the supervisor
@@ -65,6 +66,10 @@ class ChildContext:
     def failed(self, reason: str) -> None:
         """Tell the supervisor why; the child exits right after."""
         os.write(self._report_fd, FAILED + reason.encode("utf-8", "replace")[:_REASON_MAX_BYTES])
+
+    def ask_for_restart(self) -> None:
+        """A planned restart of the whole node, please. Through the pipe: this process may be allowed no signals (hardening)."""
+        os.write(self._report_fd, RESTART_WANTED)
 
     def beat(self) -> None:
         """Called from the child's own loop."""

@@ -250,14 +250,28 @@ def reconcile(held: Watermark, in_file: Watermark, warn: Callable[[str], None], 
     return Watermark(held.hrs)
 
 
+class BornFiles:
+    """Every born.json of a home, read once: later a process may be shut off from reading beside the key."""
+
+    def __init__(self, files: NodeFiles) -> None:
+        """Raises: StateError for a file that cannot be understood."""
+        self._files = files
+        self._held = {path: _read_born(path) for path in files.born_paths}
+
+    def write(self, epoch: int = _FIRST_EPOCH) -> None:
+        """Say beside every state file that this node was born here. Raises: StoreFailure."""
+        files = self._files
+        for path, (ids, known, members) in self._held.items():
+            if files.node_id not in ids or known != epoch or members != list(files.members):
+                born = ids if files.node_id in ids else [*ids, files.node_id]
+                document = {"ids": born, "epoch": epoch, "members": list(files.members)}
+                write_atomically(path, json.dumps(document).encode())
+                self._held[path] = born, epoch, list(files.members)
+
+
 def write_born(files: NodeFiles, epoch: int = _FIRST_EPOCH) -> None:
-    """Say beside every state file that this node was born here. Raises: StoreFailure, StateError."""
-    for path in files.born_paths:
-        ids, known, members = _read_born(path)
-        if files.node_id not in ids or known != epoch or members != list(files.members):
-            ids = ids if files.node_id in ids else [*ids, files.node_id]
-            document = {"ids": ids, "epoch": epoch, "members": list(files.members)}
-            write_atomically(path, json.dumps(document).encode())
+    """See BornFiles.write(). Raises: StoreFailure, StateError."""
+    BornFiles(files).write(epoch)
 
 
 def read_born(files: NodeFiles) -> list[str]:

@@ -30,7 +30,7 @@ class Reloaded(Node):
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reloaded]:
     made = Reloaded(tmp_path_factory.mktemp("reload") / "node0", free_tcp())
-    made.start()
+    made.start("--hardening", "off")  # then it may dial whom it likes
     yield made
     made.stop()
 
@@ -97,3 +97,23 @@ def test_an_address_given_by_a_flag_stays_and_that_is_said(node: Reloaded, valid
     assert node.validators() == [first.address]
     first.connect()
     first.must_sign(PRECOMMIT, 9)
+
+
+def test_a_signer_that_was_shut_off_from_the_new_address_is_replaced_by_one_that_is_not(
+    node: Reloaded, validators: list[Validator]
+) -> None:
+    """Where the kernel shuts nothing off, the same process takes it over."""
+    first, second, third = validators
+    assert node.stop() == 0
+    node.start()
+    before = node.child("signer")["pid"]
+    shut_off = {
+        one["measure"] for one in node.status()["hardening"] if one["process"] == "signer" and one["state"] == "on"
+    }
+    node.reload(second.address, third.address, f"{third.address} of {CHAIN} added")
+    third.connect()
+    third.must_sign(PRECOMMIT, 10)
+    first.connect()
+    first.must_sign(PRECOMMIT, 11)
+    assert (node.child("signer")["pid"] != before) == ("tcp_ports" in shut_off)
+    assert node.child("signer")["restarts"] == 0

@@ -73,6 +73,8 @@ OTHER = {
     "allow_unsafe": True,
     "strict_start": True,
     "audit_max_mib": 7,
+    "hardening": "required",
+    "signer_user": "cometkms-signer",
     "key_passphrase": PassphraseFile(Path("/p")),
 }
 
