@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from tests.e2e.systemdlike import PROJECT
+from tests.e2e.systemdlike import PROJECT, add_unit
 
 SYSTEMD: Final = Path("/lib/systemd/systemd")
 _PATIENCE_S: Final = 60.0
@@ -52,6 +52,7 @@ mount -o remount,bind,ro /proc/sys
 umount -R /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -o remount,bind,ro /sys
+mount --make-rshared /
 cd /
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=cometkms-test SYSTEMD_UNIT_PATH=/run/systemd/system {systemd} --system \
     --unit=cometkms-test.target --log-target=console --log-level=info --show-status=no
@@ -147,8 +148,7 @@ class RealManager:
         return Path(f"/proc/{self._pid}/root{inside}")
 
     def add(self, unit: Path) -> None:
-        target = self.path(f"/run/systemd/system/{unit.name}")
-        shutil.copytree(unit, target) if unit.is_dir() else shutil.copy(unit, target)
+        add_unit(unit, self.path("/run/systemd/system"))
         self.inside("systemctl", "daemon-reload")
 
     def add_user(self, sysusers: Path) -> None:
