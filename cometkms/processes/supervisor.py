@@ -8,6 +8,7 @@ A child's life; nothing else changes its state:
     RUNNING  ── exit ──▶ BACKOFF           RUNNING ── loop does not beat ──▶ SIGKILL, then as exit
     BACKOFF  ── delay over ──▶ BOOTING
     any but IDLE ── the node ends ──▶ STOPPING ── exit ──▶ IDLE
+    RUNNING  ── it asks to start anew ──▶ STOPPING ── exit ──▶ IDLE ──▶ BOOTING
     any but IDLE ── a planned restart (SIGUSR2) ──▶ STOPPING ── exit ──▶ IDLE ── when all are ──▶ BOOTING, in order
 
 A child that is not essential ends the node at its first boot only, with its own reason: later it goes to BACKOFF whatever it
@@ -50,6 +51,7 @@ from cometkms.limits import (
     STOP_TIMEOUT_S,
 )
 from cometkms.processes.child import (
+    ANEW,
     FAILED,
     HAND_OVER_SIGNAL,
     READY,
@@ -132,6 +134,7 @@ class _Child:
     killed_hung: bool = False
     in_turn: bool = True  # started in order: the next one waits until it is up
     reloading: bool = False  # it was told, and has not answered
+    asks_anew: bool = False
 
     def reason(self) -> str:
         """What the child said before it exited."""
@@ -297,6 +300,8 @@ class Supervisor:
             pid, status = os.waitpid(child.pid, os.WNOHANG)
             if pid:
                 self._on_exit(child, status)
+            elif child.asks_anew:
+                self._start_anew(child)
         _reap_strangers({child.pid for child in self._children})
 
     def _read_report(self, child: _Child) -> None:
@@ -312,6 +317,9 @@ class Supervisor:
         if RESTART_WANTED in said:
             self._restart_wanted = f"{child.spec.name} asks for it"
             said = said.replace(RESTART_WANTED, b"")
+        if ANEW in said:
+            child.asks_anew = True
+            said = said.replace(ANEW, b"")
         child.said += said[: _REPORT_MAX_BYTES - len(child.said)]
         if child.said.startswith(READY) and child.state is State.BOOTING:
             self._enter(child, State.RUNNING)
@@ -324,7 +332,7 @@ class Supervisor:
             child.report_fd = -1
         code = os.waitstatus_to_exitcode(status)
         words = "its loop hung" if child.killed_hung else describe_exit(code)
-        child.last_exit, child.pid, child.reloading = words, 0, False
+        child.last_exit, child.pid, child.reloading, child.asks_anew = words, 0, False, False
         if child.state is State.STOPPING:
             self._enter(child, State.IDLE)
             if code == StoreFailure.exit_code and child.spec.essential:  # a planned restart ends here
@@ -373,6 +381,14 @@ class Supervisor:
                 self.log.error("child hangs", child=child.spec.name, pid=child.pid, silent_s=age)
                 child.killed_hung = True
                 os.kill(child.pid, signal.SIGKILL)
+            elif (
+                child.state is State.STOPPING
+                and not child.killed_hung
+                and now - child.since > self.timing.stop_timeout_s
+            ):
+                self.log.error("child killed", child=child.spec.name, why="it did not stop in time")
+                child.killed_hung = True
+                os.kill(child.pid, signal.SIGKILL)
 
     # --- reloading ---
 
@@ -392,12 +408,22 @@ class Supervisor:
                     os.kill(child.pid, RELOAD_SIGNAL)
         self._reload_until = time.monotonic() + RELOAD_TIMEOUT_S
 
+    def _start_anew(self, child: _Child) -> None:
+        """One that asked for it: stopped in peace, then started with the new settings. The others go on meanwhile."""
+        child.asks_anew = False
+        if child.state is State.RUNNING:
+            self.log.info(
+                "child starts anew", child=child.spec.name, pid=child.pid, why="for the settings that were reloaded"
+            )
+            self._ask_to_stop(child)
+
     def _settle_reload(self) -> None:
         """Done when every child has taken it over. One that hangs is not waited for: it starts again with the new settings."""
         if not self._reload_until:
             return
         late = [child for child in self._children if child.reloading]
-        if late and time.monotonic() < self._reload_until:
+        anew = [child for child in self._children if child.state in (State.STOPPING, State.IDLE)]
+        if (late or anew) and time.monotonic() < self._reload_until:
             return
         for child in late:
             child.reloading = False
@@ -417,7 +443,7 @@ class Supervisor:
         self.notifier.flush()
         now = time.monotonic()
         ages = self.board.beat_ages_s()
-        is_up = not self._was_ready and all(child.state is State.RUNNING for child in self._children)
+        is_up = not self._was_ready and all(_has_come_up(child) for child in self._children)
         if is_up or now - self._status_at >= _STATUS_EVERY_S:
             self._status_at = now
             self.notifier.status(status_line(self.board.sections(), ages))
@@ -466,7 +492,8 @@ class Supervisor:
         self._publish()
 
     def _ask_to_stop(self, child: _Child) -> None:
-        self._enter(child, State.STOPPING)
+        if child.state is not State.STOPPING:  # one that starts anew is asked already
+            self._enter(child, State.STOPPING)
         if child.pid == 0:
             self._enter(child, State.IDLE)
             return
@@ -524,6 +551,11 @@ def _live(spec: ChildSpec, context: ChildContext, parent: int, mask: set[int]) -
             _flush_standard_streams()
         finally:
             os._exit(code)
+
+
+def _has_come_up(child: _Child) -> bool:
+    """One that the node can be without is not waited for when it fails."""
+    return child.state is State.RUNNING or (child.state is State.BACKOFF and not child.spec.essential)
 
 
 def _reap_strangers(own: Set[int]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cometkms.config.load import Flags, load_settings, variable_name
+from cometkms.config.load import Flags, default_home, load_settings, variable_name
 from cometkms.config.scaffold import init_home
 from cometkms.config.schema import AlertBounds, HostPort
 from cometkms.config.values import parse_duration, parse_listen, parse_peer, parse_validator
@@ -234,3 +234,11 @@ def test_a_passphrase_setting_that_cannot_be_is_an_error(tmp_path: Path, written
     (tmp_path / "config.toml").write_text(written)
     with pytest.raises(ConfigError, match=words):
         passphrase_of(tmp_path)
+
+
+def test_a_user_without_a_home_directory_is_told_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container: no $HOME, and no line in /etc/passwd."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    with pytest.raises(ConfigError, match="cure: --home DIR"):
+        default_home()
