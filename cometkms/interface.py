@@ -160,6 +160,10 @@ class Queue(Protocol):
         """Wait up to `ns` nanoseconds without giving up the CPU; whether there is something to pop."""
         ...
 
+    def depth(self) -> int:
+        """How many messages wait. Any process may ask; it says how things were a moment ago."""
+        ...
+
     def discard(self) -> int:
         """Drop everything queued (a restarted consumer); return how many."""
         ...

@@ -10,8 +10,10 @@ from cometkms.api.sections import (
     ChainReport,
     ChildReport,
     Counters,
+    EventReport,
     LastSignState,
     Quantiles,
+    RefusalReport,
     RowReport,
     Sections,
     SignerSection,
@@ -19,6 +21,7 @@ from cometkms.api.sections import (
     ValidatorReport,
     WatermarkReport,
 )
+from cometkms.histogram import Buckets
 from cometkms.limits import HUNG_AFTER_S
 
 #: The one state of a child in which it does its work; every other is trouble (processes/supervisor.py).
@@ -44,7 +47,7 @@ class NodeStatus(TypedDict):
 
 
 class ChainStatus(TypedDict):
-    """One chain. public_key: base64; address: upper-case hex."""
+    """One chain. public_key: base64; address: upper-case hex. last_signed_at: here; signed_at: when this node learned of the newest."""
 
     chain_id: str
     public_key: str
@@ -54,7 +57,10 @@ class ChainStatus(TypedDict):
     validators: list[ValidatorReport]
     counters: Counters
     latency_us: Quantiles
+    latency_hist: Buckets
     last_signed_at: float | None
+    signed_at: float | None
+    refusals: list[RefusalReport]
 
 
 class ChildStatus(TypedDict):
@@ -67,6 +73,15 @@ class ChildStatus(TypedDict):
     restarts: int
     last_exit: str | None
     beat_age_s: float | None
+
+
+class AlertStatus(TypedDict):
+    """What needs a person. since: UNIX seconds."""
+
+    name: str
+    since: float
+    what: str
+    cure: str
 
 
 class Status(TypedDict, total=False):
@@ -85,6 +100,7 @@ class Status(TypedDict, total=False):
     digest: str
     lease_left_s: float
     members: list[dict[str, object]]
+    config_differences: list[dict[str, str]]
     peers_port: dict[str, int]
     promises_refused: dict[str, int]
     permit_us: Quantiles
@@ -94,7 +110,10 @@ class Status(TypedDict, total=False):
     children: list[ChildStatus]
     fdatasync_us: Quantiles
     audit: AuditSection
+    sync_hist: Buckets
     warnings: list[str]
+    events: list[EventReport]
+    alerts: list[AlertStatus]
 
 
 def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], now: float) -> Status:
@@ -124,6 +143,7 @@ def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], 
         status["digest"] = state.get("digest", "")
         status["lease_left_s"] = state.get("lease_left_s", 0.0)
         status["members"] = state.get("members", [])
+        status["config_differences"] = state.get("config_differences", [])
         status["peers_port"] = state.get("peers_port", {})
         status["promises_refused"] = state.get("refused", {})
         status["permit_us"] = state.get("permit_us", {})
@@ -132,6 +152,8 @@ def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], 
     status["chains"] = chains
     status["children"] = _children(sections, beat_ages_s, now)
     status["fdatasync_us"] = state.get("fdatasync_us", {})
+    status["sync_hist"] = state.get("sync_hist", {})
+    status["events"] = state.get("events", [])
     status["warnings"] = [*state.get("warnings", []), *signer.get("warnings", []), *_beside(sections, beat_ages_s)]
     if (audit := sections.get("audit")) is not None:
         status["audit"] = audit
@@ -255,7 +277,10 @@ def _chain(chain_id: str, row: RowReport, report: ChainReport) -> ChainStatus:
             **report.get("counters", {}),
         },
         latency_us=report.get("latency_us", {}),
+        latency_hist=report.get("latency_hist", {}),
         last_signed_at=report.get("last_signed_at"),
+        signed_at=row.get("signed_at"),
+        refusals=report.get("refusals", []),
     )
 
 

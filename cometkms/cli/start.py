@@ -94,4 +94,4 @@ def command(
         audit_max_mib,
     )
     settings = load_settings(chosen_home(), flags)
-    return node.run(settings, Log(settings.log_level, settings.log_format, node=settings.id))
+    return node.run(settings, Log(settings.log_level, settings.log_format, node=settings.id), flags)

@@ -1,4 +1,4 @@
-"""The api process: /healthz and /status over HTTP, from the status board.
+"""The api process: /healthz, /status and /metrics over HTTP, from the status board.
 
 Never: sees the key; talks to the other processes; answers anything that changes something.
 """
