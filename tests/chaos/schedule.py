@@ -123,7 +123,7 @@ class Chaos:
                 armed.unlink()
                 self.up(victim)
             case "clock":
-                (cluster.directory / f"{victim}.clock").write_text(str(rng.choice((-3600, 3600))))
+                (cluster.directory / f"{victim}.clock").symlink_to(str(rng.choice((-3600, 3600))))
                 self.watch(pause)
                 (cluster.directory / f"{victim}.clock").unlink()
             case "transfer":

@@ -3,7 +3,8 @@
 The faults are made by tests/faults/shim.c under the node's own system calls; the judge is the real validator outside.
 """
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,14 @@ POINTS = {
 }
 
 
+@pytest.fixture
+def armed() -> Iterator[Path]:
+    """Where the shim looks whether it is armed: the signer's own user must be able to look, too."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory) / "armed"
+
+
 @pytest.mark.parametrize("other_first", [False, True], ids=["same block first", "other block first"])
 @pytest.mark.parametrize("point", POINTS)
 def test_a_kill_at_each_step_never_lets_two_blocks_be_signed(
@@ -31,9 +40,9 @@ def test_a_kill_at_each_step_never_lets_two_blocks_be_signed(
     shim: str,
     make_node: Callable[..., Node],
     make_validator: Callable[..., Validator],
-    tmp_path: Path,
+    armed: Path,
 ) -> None:
-    address, armed = free_tcp(), tmp_path / "armed"
+    address = free_tcp()
     validator, node = make_validator(address), make_node(address)
     node.start(**faulty(shim, *POINTS[point], armed))
     validator.connect()

@@ -11,8 +11,8 @@ from cometkms.config.scaffold import init_home
 from cometkms.config.schema import HostPort
 from cometkms.config.values import parse_duration, parse_listen, parse_peer, parse_validator
 from cometkms.errors import ConfigError
-from cometkms.limits import AUDIT_DEFAULT_MIB
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile
+from cometkms.limits import AUDIT_DEFAULT_MIB
 from cometkms.net.dial import TcpTarget, UnixTarget
 
 MINIMAL = 'chain_id = "c-1"\nvalidator_addr = "tcp://127.0.0.1:26658"\n'
