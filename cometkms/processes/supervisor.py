@@ -11,8 +11,8 @@ A child's life; nothing else changes its state:
     RUNNING  ── it asks to start anew ──▶ STOPPING ── exit ──▶ IDLE ──▶ BOOTING
     any but IDLE ── a planned restart (SIGUSR2) ──▶ STOPPING ── exit ──▶ IDLE ── when all are ──▶ BOOTING, in order
 
-A child that is not essential ends the node at its first boot only, with its own reason: later it goes to BACKOFF whatever it
-ended with, and so it does when it does not boot in time.
+A child that is not essential ends the node only if it was never up and says why it cannot be; else it goes to BACKOFF, whatever
+it ended with, and so it does when it does not boot in time.
 
 A pause of the supervisor itself (SIGSTOP, a frozen or starved
 machine) may have been one of the children too: they get a fresh grace to beat, and are not killed because a clock jumped.
@@ -132,6 +132,7 @@ class _Child:
     delay_s: float = 0.0
     last_exit: str | None = None
     killed_hung: bool = False
+    was_up: bool = False
     in_turn: bool = True  # started in order: the next one waits until it is up
     reloading: bool = False  # it was told, and has not answered
     asks_anew: bool = False
@@ -323,6 +324,7 @@ class Supervisor:
         child.said += said[: _REPORT_MAX_BYTES - len(child.said)]
         if child.said.startswith(READY) and child.state is State.BOOTING:
             self._enter(child, State.RUNNING)
+            child.was_up = True
             self.log.info("child running", child=child.spec.name, pid=child.pid, restarts=child.restarts)
 
     def _on_exit(self, child: _Child, status: int) -> None:
@@ -337,7 +339,7 @@ class Supervisor:
             self._enter(child, State.IDLE)
             if code == StoreFailure.exit_code and child.spec.essential:  # a planned restart ends here
                 self._ending = self._ending or _Ending(code, child.reason() or f"{child.spec.name}: {words}")
-        elif child.state is State.BOOTING and (child.spec.essential or (not child.restarts and code > 0)):
+        elif child.state is State.BOOTING and (child.spec.essential or (not child.was_up and code > 0)):
             self._enter(child, State.IDLE)
             reason = child.reason() or f"{child.spec.name} ended before it was ready: {words}"
             self._ending = self._ending or _Ending(code if code > 0 else INTERNAL_EXIT, reason)
