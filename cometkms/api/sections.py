@@ -212,6 +212,7 @@ class AuditSection(TypedDict, total=False):
     file: str
     head: str
     error: str
+    hardening: list[MeasureReport]
 
 
 class ChildReport(TypedDict, total=False):

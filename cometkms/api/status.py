@@ -158,7 +158,9 @@ def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], 
     status["events"] = state.get("events", [])
     status["warnings"] = [*state.get("warnings", []), *signer.get("warnings", []), *_beside(sections, beat_ages_s)]
     if (audit := sections.get("audit")) is not None:
-        status["audit"] = audit
+        shown: AuditSection = {**audit}
+        shown.pop("hardening", None)  # it stands with the others'
+        status["audit"] = shown
     status["hardening"] = _hardening(sections)
     return status
 
