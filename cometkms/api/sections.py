@@ -4,7 +4,7 @@ Every field may be missing: a section is written by another process, perhaps one
 """
 
 from collections.abc import Mapping
-from typing import Protocol, TypedDict
+from typing import NotRequired, Protocol, TypedDict
 
 from cometkms.histogram import Buckets
 
@@ -45,6 +45,52 @@ class RowReport(TypedDict, total=False):
     public_key: str
     watermark: WatermarkReport
     last_sign_state: LastSignState | None
+    signed_at: float | None
+
+
+class EventReport(TypedDict, total=False):
+    """Something rare that happened. at: UNIX seconds; the fields behind `what` are those of its kind.
+
+    started · leader {leader, term} · lease {granted} · peer_connected {peer} · peer_disconnected {peer, why, closed} ·
+    node_state {state} · peer_state {peer, state} · signed_again {chain, height, last_height, last_at, gap_ms}: the first signature
+    under another leader. Made by the history of the api process: child_restarted {child, why} · validator_connected and
+    validator_lost {chain, addr, why} · refused {chain, validator, reason, why, asked, signed}.
+    """
+
+    at: float
+    what: str
+    leader: str | None
+    term: int
+    granted: bool
+    peer: str
+    why: str
+    closed: bool
+    state: str
+    chain: str
+    height: int
+    last_height: int
+    last_at: float
+    gap_ms: float
+    child: str
+    addr: str
+    validator: str
+    reason: str
+    asked: str
+    signed: str
+
+
+class RefusalReport(TypedDict, total=False):
+    """A request that was refused for good. at: UNIX seconds; asked, signed: height/round/step; blocks: hex, "" is nil."""
+
+    at: float
+    reason: str
+    why: str
+    validator: str
+    asked: str
+    asked_block: str
+    signed: str
+    signed_block: str
+    burnt: bool
 
 
 class StateSection(TypedDict, total=False):
@@ -57,6 +103,7 @@ class StateSection(TypedDict, total=False):
     epoch: int
     digest: str
     members: list[dict[str, object]]
+    config_differences: list[dict[str, str]]
     node_state: str
     why: str
     term: int
@@ -73,6 +120,7 @@ class StateSection(TypedDict, total=False):
     rows: list[RowReport]
     warnings: list[str]
     fdatasync_us: Quantiles
+    events: list[EventReport]
 
 
 class ValidatorReport(TypedDict, total=False):
@@ -124,6 +172,7 @@ class ChainReport(TypedDict, total=False):
     votes: dict[str, VoteReport]
     missed: dict[str, int]
     last_signed_at: float | None
+    refusals: list[RefusalReport]
 
 
 class SignerSection(TypedDict, total=False):
@@ -132,6 +181,20 @@ class SignerSection(TypedDict, total=False):
     core: str
     chains: list[ChainReport]
     warnings: list[str]
+
+
+class AuditSection(TypedDict, total=False):
+    """Written by the audit process. `records`, `dropped`: since it began; `bytes`: of all files; `head`: SEQ:HASH of the last line.
+
+    `error`: why nothing can be written just now; "": all is well.
+    """
+
+    records: int
+    dropped: int
+    bytes: int
+    file: str
+    head: str
+    error: str
 
 
 class ChildReport(TypedDict, total=False):
@@ -161,6 +224,7 @@ class Sections(TypedDict):
     state: StateSection | None
     signer: SignerSection | None
     supervisor: SupervisorSection | None
+    audit: NotRequired[AuditSection | None]
 
 
 class BoardReader(Protocol):

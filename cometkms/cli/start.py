@@ -5,6 +5,7 @@ import click
 from cometkms.cli.options import chosen_home, home_option, one_of
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
 from cometkms.config.load import DEFAULT_HTTP_ADDR, DEFAULT_TTL, LOG_FORMATS, LOG_LEVELS, Flags, load_settings
+from cometkms.limits import AUDIT_DEFAULT_MIB
 
 
 @click.command("start")
@@ -38,6 +39,11 @@ from cometkms.config.load import DEFAULT_HTTP_ADDR, DEFAULT_TTL, LOG_FORMATS, LO
 @click.option("--key-passphrase-file", metavar="FILE", help="Opens sealed key files; mode 0600.")
 @click.option("--key-passphrase-credential", metavar="NAME", help="Likewise: systemd's LoadCredential=NAME:….")
 @click.option("--key-passphrase-fd", metavar="N", help="Likewise: an open descriptor, read once.")
+@click.option(
+    "--audit-max-mib",
+    metavar="N",
+    help=f"All files of the audit log together; 0: no audit log.  [default: {AUDIT_DEFAULT_MIB}]",
+)
 def command(
     home: str | None,  # noqa: ARG001 - kept in the context by the option's callback
     id: str | None,  # noqa: A002 - the flag's name
@@ -54,6 +60,7 @@ def command(
     key_passphrase_file: str | None,
     key_passphrase_credential: str | None,
     key_passphrase_fd: str | None,
+    audit_max_mib: str | None,
 ) -> int:
     """Run the node until SIGTERM or Ctrl-C.
 
@@ -84,6 +91,7 @@ def command(
         key_passphrase_file,
         key_passphrase_credential,
         key_passphrase_fd,
+        audit_max_mib,
     )
     settings = load_settings(chosen_home(), flags)
-    return node.run(settings, Log(settings.log_level, settings.log_format, node=settings.id))
+    return node.run(settings, Log(settings.log_level, settings.log_format, node=settings.id), flags)

@@ -24,12 +24,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from cometkms.errors import InvariantError
+from cometkms.errors import InvariantError, ProtocolError
 from cometkms.histogram import Histogram
-from cometkms.interface import Core, KeySlot, Session, Signature, SignLane, SignPath
+from cometkms.interface import Core, KeySlot, Session, Signature, SignLane, SignPath, Trail
 from cometkms.ipc.messages import Mark, PermitGranted, QueueMessage, Reserve, ReserveRefused, Signed
-from cometkms.limits import PERMIT_TIMEOUT_S
-from cometkms.model import FINAL_REASONS, HRS, Reason, Refusal, Request, Watermark
+from cometkms.limits import AUDIT_VALIDATOR_MAX_BYTES, PERMIT_TIMEOUT_S, REFUSAL_WORDS_MAX, REFUSALS_KEPT
+from cometkms.model import FINAL_REASONS, HRS, Decision, Outcome, Reason, Refusal, Request, Watermark
 from cometkms.rules.sign import Repeat, decide
 from cometkms.signing.events import EventLog
 from cometkms.signing.tally import Tally
@@ -40,6 +40,11 @@ class Requester(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def remote_identity(self) -> bytes:
+        """The SecretConnection's key at the other end; b"" on a unix socket."""
+        ...
 
     def serves(self, session: Session) -> bool:
         """False once the connection of that session is closed: nobody is there to answer."""
@@ -105,12 +110,14 @@ class ChainSigner:
         send: Callable[[QueueMessage], bool],
         clock_ns: Callable[[], int],
         log: EventLog,
+        trail: Trail | None = None,
     ) -> None:
-        """`send` hands a message to the state process, False when the queue is full; `clock_ns` is monotonic."""
+        """`send` hands a message to the state process, False when the queue is full; `clock_ns` is monotonic; `trail`: the audit log."""
         self.row = row
         self.chain_id = chain_id
         self.slot = slot
         self.counters = Counters()
+        self.refusals: deque[dict[str, object]] = deque(maxlen=REFUSALS_KEPT)  # for /status, oldest first
         self.latency = Histogram()
         self.tally = Tally()
         self.last_signed_at: float | None = None  # unix time
@@ -119,6 +126,7 @@ class ChainSigner:
         self._send = send
         self._clock_ns = clock_ns
         self._log = log
+        self._trail = trail
         self._reserving: _Reserving | None = None
         self._line: deque[_Asked] = deque()
         self._last_request_id = 0
@@ -148,7 +156,8 @@ class ChainSigner:
         if self._path is None:
             return None
         self._askers[number] = requester
-        return self._path.lane(self.row, number, session, fd)
+        validator = _cut(requester.name)
+        return self._path.lane(self.row, number, session, fd, validator=validator, identity=requester.remote_identity)
 
     def _enter(self) -> None:
         """Take over what the path did, and its reservation."""
@@ -300,7 +309,7 @@ class ChainSigner:
         self._unreported = Signed(self.row, request.hrs, sign_bytes, signature)
         self.report()
         self._count_signed(request.hrs, time.time())
-        self._answered(asked, "signed")
+        self._answered(asked, Outcome.SIGNED, sign_bytes)
 
     def _repeat(self, asked: _Asked, repeat: Repeat) -> None:
         try:
@@ -311,7 +320,7 @@ class ChainSigner:
             return
         asked.requester.deliver(frame)
         self.counters.repeated += 1
-        self._answered(asked, "repeated")
+        self._answered(asked, Outcome.REPEATED, repeat.sign_bytes)
 
     def on_signature(self, made: Signature) -> None:
         """The path signed and answered, a moment ago."""
@@ -323,9 +332,35 @@ class ChainSigner:
         self.last_signed_at = at
         self.tally.on_signed(hrs, at)
 
-    def _answered(self, asked: _Asked, outcome: str) -> None:
-        request = asked.request
-        self._count(outcome, request.hrs, request.block_hash, asked.requester, self._clock_ns() - asked.started_ns)
+    def _answered(self, asked: _Asked, outcome: Outcome, sign_bytes: bytes) -> None:
+        request, took_ns = asked.request, self._clock_ns() - asked.started_ns
+        self._count(outcome.name.lower(), request.hrs, request.block_hash, asked.requester, took_ns)
+        self.note(outcome, Reason.NONE, request, asked.requester, sign_bytes, took_ns)
+
+    def note(
+        self,
+        outcome: Outcome,
+        reason: Reason,
+        request: Request,
+        requester: Requester,
+        sign_bytes: bytes,
+        took_ns: int = 0,
+    ) -> None:
+        """One decision for the audit log, after its answer. The path notes its own signatures."""
+        if self._trail is not None:
+            decision = Decision(
+                outcome=outcome,
+                reason=reason,
+                kind=request.kind,
+                chain=self.row,
+                hrs=request.hrs,
+                sign_bytes=sign_bytes,
+                block_hash=request.block_hash,
+                validator=_cut(requester.name),
+                identity=requester.remote_identity,
+                took_ns=took_ns,
+            )
+            self._trail.note(decision)
 
     def _count(self, outcome: str, hrs: HRS, block_hash: bytes, requester: Requester, took_ns: int) -> None:
         self.latency.add(took_ns)
@@ -345,7 +380,7 @@ class ChainSigner:
             self._answer_empty(asked, refusal.reason)
             return
         asked.requester.deliver(asked.session.answer_error(int(refusal.reason), refusal.text))
-        self.counters.count_refused(refusal.reason)
+        self.on_refusal(asked.requester.name, asked.request, refusal)
         request = asked.request
         self._log.error(
             "refused",
@@ -358,6 +393,32 @@ class ChainSigner:
             signed=_place(self.watermark.hrs),
             signed_bytes=self.watermark.sign_bytes,
         )
+        self.note(Outcome.REFUSED, refusal.reason, request, asked.requester, request.sign_bytes)
+
+    def on_refusal(self, validator: str, request: Request, refusal: Refusal) -> None:
+        """Count a final refusal, and keep both sides of it for /status."""
+        self.counters.count_refused(refusal.reason)
+        last = self.watermark
+        self.refusals.append(
+            {
+                "at": time.time(),
+                "reason": refusal.reason.name.lower(),
+                "why": refusal.text[:REFUSAL_WORDS_MAX],
+                "validator": validator,
+                "asked": _place(request.hrs),
+                "asked_block": request.block_hash.hex(),
+                "signed": _place(last.hrs),
+                "signed_block": self._block_of(last.sign_bytes).hex(),
+                "burnt": last.hrs.height > 0 and not last.sign_bytes,
+            }
+        )
+
+    def _block_of(self, sign_bytes: bytes) -> bytes:
+        """The block that was signed; b"" is nil, or not known."""
+        try:
+            return self._core.parse_sign_bytes(sign_bytes).block_hash if sign_bytes else b""
+        except ProtocolError:
+            return b""
 
     def _answer_empty(self, asked: _Asked, reason: Reason) -> None:
         asked.requester.deliver(asked.session.answer_empty())
@@ -370,10 +431,19 @@ class ChainSigner:
             reason=reason.name.lower(),
             asked=_place(asked.request.hrs),
         )
+        self.note(Outcome.UNANSWERED, reason, asked.request, asked.requester, asked.request.sign_bytes)
 
 
 def _place(hrs: HRS) -> str:
     return f"{hrs.height}/{hrs.round}/{hrs.step}"
+
+
+def _cut(address: str) -> bytes:
+    """An address as the audit log holds it: one that is too long ends in "…"."""
+    data = address.encode("utf-8", "replace")
+    if len(data) <= AUDIT_VALIDATOR_MAX_BYTES:
+        return data
+    return data[: AUDIT_VALIDATOR_MAX_BYTES - 3].decode("utf-8", "ignore").encode() + "…".encode()
 
 
 def _words(reason: Reason) -> str:

@@ -17,6 +17,7 @@ from typing import Final
 from cometkms.errors import ProtocolError
 from cometkms.interface import Core, Session, SignLane, Turn
 from cometkms.limits import (
+    CHAIN_ID_MAX_BYTES,
     HANDSHAKE_MESSAGE_MAX_BYTES,
     HANDSHAKE_TIMEOUT_S,
     IDLE_TIMEOUT_S,
@@ -26,7 +27,7 @@ from cometkms.limits import (
     TURN_MAX_NS,
     WRITE_TIMEOUT_S,
 )
-from cometkms.model import Dialect, Kind, Reason, Request
+from cometkms.model import Dialect, Kind, Outcome, Reason, Refusal, Request
 from cometkms.net.dial import TcpTarget, UnixTarget, connect
 from cometkms.protocol.dialect import sniff_dialect
 from cometkms.protocol.identity import Identity
@@ -61,8 +62,8 @@ class ValidatorLink:
         core: Core,
         identity: Identity,
         settle: Callable[[], None],
-        spin_ns: int,
         log: EventLog,
+        spin_ns: int = 0,
     ) -> None:
         """`name`: the address as configured; `number`: its own among all links; `settle` may bring the answers that requests wait
         for, without leaving the callback; `spin_ns`: how long to look for the next request before going to sleep."""
@@ -82,7 +83,7 @@ class ValidatorLink:
         self._core = core
         self._identity = identity
         self._settle = settle
-        self._spin_ns = spin_ns
+        self.spin_ns = spin_ns
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
@@ -242,7 +243,7 @@ class ValidatorLink:
         turn_ends_ns = now_ns + TURN_MAX_NS  # then the loop's timers have theirs
         while self._take() and now_ns < turn_ends_ns:
             now_ns = time.monotonic_ns()
-            if not self._spin(min(turn_ends_ns, now_ns + self._spin_ns)):
+            if not self._spin(min(turn_ends_ns, now_ns + self.spin_ns)):
                 return
 
     def _spin(self, until_ns: int) -> bool:
@@ -337,7 +338,9 @@ class ValidatorLink:
     def _refuse(self, session: Session, request: Request) -> None:
         text = f"{request.reason.name.lower().replace('_', ' ')}: this signer serves chain {self.chain.chain_id!r}"
         self.deliver(session.answer_error(int(request.reason), text))
-        self.chain.counters.count_refused(request.reason)
+        untrusted_id = request.chain_id[:CHAIN_ID_MAX_BYTES]
+        asked = f", asked for {untrusted_id!r}" if request.reason is Reason.WRONG_CHAIN else ""
+        self.chain.on_refusal(self.name, request, Refusal(request.reason, text + asked))
         self._log.error(
             "refused",
             chain=self.chain.chain_id,
@@ -346,6 +349,7 @@ class ValidatorLink:
             reason=request.reason.name.lower(),
             asked_chain=request.chain_id,
         )
+        self.chain.note(Outcome.REFUSED, request.reason, request, self, request.sign_bytes)
 
     def _resume(self) -> None:
         if self._paused and not self._held() and self._socket is not None:

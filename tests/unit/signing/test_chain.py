@@ -29,6 +29,7 @@ class Requester:
     """A connection that is open until closed, and remembers its answers."""
 
     name = "v"
+    remote_identity = b""
 
     def __init__(self, core: Core) -> None:
         self.core, self.open, self.answers = core, True, list[Message]()
