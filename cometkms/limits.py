@@ -41,6 +41,7 @@ REDIAL_MAX_S: Final = 1.0  # CometBFT exits at boot if nobody dials within 3 s
 HEARTBEAT_INTERVAL_S: Final = 0.25  # also how often the status board is written
 STATUS_QUIET_S: Final = 0.01  # the board is written when no request came for so long …
 STATUS_LATEST_S: Final = 1.0  # … and at the latest after this
+PROCESS_USE_S: Final = 2.0  # how often the supervisor reads what its children use: monitors ask every 5 s or more
 HUNG_AFTER_S: Final = 5.0  # a loop that did not beat for so long is killed and restarted
 STOP_TIMEOUT_S: Final = 1.5  # SIGTERM to SIGKILL; the whole stop has 2 s
 BOOT_TIMEOUT_S: Final = 30.0  # a child's start; the slowest opens a sealed key (SEAL_PASSES_MAX)

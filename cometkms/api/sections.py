@@ -208,6 +208,13 @@ class ChildReport(TypedDict, total=False):
     last_exit: str | None
 
 
+class UseReport(TypedDict, total=False):
+    """What a child used since its start, and uses now; as last looked at."""
+
+    cpu_s: float
+    resident_bytes: int
+
+
 class SupervisorSection(TypedDict, total=False):
     """Written by the supervisor. started_at: UNIX seconds."""
 
@@ -216,6 +223,7 @@ class SupervisorSection(TypedDict, total=False):
     home: str
     started_at: float
     children: list[ChildReport]
+    use: dict[str, UseReport]
 
 
 class Sections(TypedDict):

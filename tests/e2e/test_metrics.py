@@ -4,6 +4,7 @@ import os
 import signal
 import urllib.request
 from collections.abc import Callable
+from typing import Any
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
@@ -43,14 +44,18 @@ def test_counters_agree_with_status_and_a_scrape_outlives_a_child(
     validator.must_refuse(PRECOMMIT, 5, block="dd")
     validator.must_refuse(PREVOTE, 4)
 
-    def settled() -> Series | None:
-        """Nobody asks any more: board, status and metrics say one thing."""
-        before, series, after = node.status()["chains"], scrape(node), node.status()["chains"]
-        done = before == after and before[0]["counters"]["refused"] == {"conflict": 1, "height_regression": 1}
-        return series if done and one(series, "cometkms_repeats_total", chain_id=CHAIN) else None
+    def settled() -> tuple[Series, dict[str, Any]] | None:
+        """Nobody asks any more: signer and state process have told all of it, and nothing moves."""
+        before, series, after = node.status(), scrape(node), node.status()
+        same = all(before[part] == after[part] for part in ("chains", "fdatasync_us", "permit_us"))
+        whole = one(series, "cometkms_repeats_total", chain_id=CHAIN) and (
+            one(series, "cometkms_last_signed_height", chain_id=CHAIN) == 5
+            and (one(series, "cometkms_permit_seconds_count") or 0) >= 9
+        )
+        return (series, after) if same and whole and after["chains"][0]["counters"]["refused"] == refused else None
 
-    series = until("the board has it all", settled)
-    status = node.status()
+    refused = {"conflict": 1, "height_regression": 1}
+    series, status = until("the board has it all", settled)
     counters = status["chains"][0]["counters"]
     chain = {"chain_id": CHAIN}
     assert counters["signed"] == one(series, "cometkms_signatures_total", **chain) == 9
@@ -74,7 +79,8 @@ def test_counters_agree_with_status_and_a_scrape_outlives_a_child(
     assert one(series, "signer_sentry_connect_tries", node=address) == 0
     assert (one(series, "signer_total_sentry_connect_tries", node=address) or 0) >= tries
     assert one(series, "cometkms_is_leader") == one(series, "cometkms_has_leader") == 1
-    assert (one(series, "cometkms_child_resident_memory_bytes", child="signer") or 0) > 1 << 20
+    used = until("memory and CPU", lambda: one(scrape(node), "cometkms_child_resident_memory_bytes", child="signer"))
+    assert used > 1 << 20
     assert one(series, "cometkms_child_restarts_total", child="signer") == 0
 
     os.kill(node.child("signer")["pid"], signal.SIGKILL)

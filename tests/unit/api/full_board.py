@@ -157,6 +157,7 @@ SIGNER: dict[str, Any] = {
 }
 
 SUPERVISOR: dict[str, Any] = {
+    "use": {name: {"cpu_s": 50.5, "resident_bytes": 101 * 4096} for name in ("state", "signer", "api", "audit")},
     "version": "0.1.0",
     "pid": 100,
     "home": "/home/validator/.cmkms",

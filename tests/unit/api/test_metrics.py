@@ -1,6 +1,5 @@
 """/metrics: what a board says is what is scraped, in both formats; what is not known is left out and nothing else with it."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,6 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from cometkms.api.app import make_app
 from cometkms.api.families import FAMILIES, Type
 from cometkms.api.metrics import encode
-from cometkms.api.process_use import ProcessUse, read_use
 from cometkms.api.samples import LINK_STATES, NODE_STATES, OTHER, Samples, compose_samples
 from cometkms.limits import METRIC_LABEL_MAX_CHARS, METRIC_SERIES_MAX
 from cometkms.model import FINAL_REASONS, Reason
@@ -54,7 +52,6 @@ def full(**more: Any) -> Series:
         board.sections_now,
         board.ages,
         alerts={"disk_slow": True, "no_leader": False},
-        use_of=lambda pid: ProcessUse(pid / 2, pid * 4096),
         **more,
     )
 
@@ -355,17 +352,3 @@ def test_an_accept_header_that_makes_no_sense_gets_the_text_format(accept: str) 
     body, content_type = encode(Samples(), accept)
     assert content_type.startswith("text/plain; version=0.0.4")
     scraped(body.decode())
-
-
-# --- what a process uses ---
-
-
-def test_a_processs_use_is_read_from_proc() -> None:
-    use = read_use(os.getpid())
-    assert use is not None
-    assert 0 < use.cpu_s < 100_000
-    assert use.resident_bytes > 1 << 20
-
-
-def test_a_process_that_is_gone_uses_nothing_that_is_known() -> None:
-    assert read_use(2**22 + 1) is None
