@@ -6,7 +6,8 @@ CometKMSError
 │   ├── ConfigError   a setting (exit 3)
 │   ├── KeyFileError  a key file (exit 4)
 │   ├── StateError    the promise store, the state file or born.json (exit 5)
-│   └── BusyError     another process uses this home or address (exit 6)
+│   ├── BusyError     another process uses this home or address (exit 6)
+│   └── HardeningError  a protection that is required, or that the kernel has, does not hold (exit 9)
 ├── StoreFailure      a write or sync failed: this process must end now (exit 7)
 ├── BehindError       this node's store is older than what it once acknowledged: the process ends, and starts again recovering (exit 8)
 └── InvariantError    ours: two values disagree that cannot; log and exit (exit 70)
@@ -53,6 +54,12 @@ class BusyError(OperatorError):
     """Another process holds the home's lock or the address."""
 
     exit_code: ClassVar[int] = 6
+
+
+class HardeningError(OperatorError):
+    """A process does not start with less protection than the settings ask for."""
+
+    exit_code: ClassVar[int] = 9
 
 
 class StoreFailure(CometKMSError):

@@ -126,6 +126,11 @@ REFUSALS_KEPT: Final = 32  # of each chain, in the signer …
 REFUSALS_SHOWN: Final = 128  # … and of all chains together on the board: 80 KiB at most
 REFUSAL_WORDS_MAX: Final = 200  # characters of a refusal's words: a validator's chain id may be in them
 
+# --- hardening ---
+SIGNER_UID: Final = (
+    62087  # of systemd's range for users without an account (61184 to 65519): nobody's files are its own
+)
+
 # --- files ---
 CONFIG_MAX_BYTES: Final = 1 << 20
 KEY_FILE_MAX_BYTES: Final = 16 << 10

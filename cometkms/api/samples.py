@@ -111,8 +111,8 @@ def compose_samples(
     samples = Samples()
     supervisor = Told(sections.get("supervisor"))
     away = {child["name"].text for child in supervisor["children"].items if child["state"].text not in (None, _RUNNING)}
-    state, signer, audit = (
-        NOTHING if name in away else Told(sections.get(name)) for name in ("state", "signer", "audit")
+    state, signer, audit, api = (
+        NOTHING if name in away else Told(sections.get(name)) for name in ("state", "signer", "audit", "api")
     )
     _put_node(samples, state, signer, supervisor)
     _put_children(samples, supervisor, beat_ages_s)
@@ -122,8 +122,8 @@ def compose_samples(
     for chain in signer["chains"].items:
         _put_chain(samples, chain, now)
     _put_last_signed(samples, state, signer, now)
-    for told in (signer["hardening"], supervisor["hardening"]):
-        _put_hardening(samples, told)
+    for told in (supervisor, state, signer, audit, api):
+        _put_hardening(samples, told["hardening"])
     _put_audit(samples, audit)
     for name, raised in (alerts or {}).items():
         samples.put("cometkms_alert", float(raised), name)

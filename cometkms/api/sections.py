@@ -93,6 +93,15 @@ class RefusalReport(TypedDict, total=False):
     burnt: bool
 
 
+class MeasureReport(TypedDict, total=False):
+    """One protection of one process. state: on, off, unavailable; why: what exactly holds, or why it does not."""
+
+    process: str
+    measure: str
+    state: str
+    why: str
+
+
 class StateSection(TypedDict, total=False):
     """Written by the state process."""
 
@@ -119,6 +128,7 @@ class StateSection(TypedDict, total=False):
     fast_path: dict[str, int]
     rows: list[RowReport]
     warnings: list[str]
+    hardening: list[MeasureReport]
     fdatasync_us: Quantiles
     events: list[EventReport]
 
@@ -181,6 +191,13 @@ class SignerSection(TypedDict, total=False):
     core: str
     chains: list[ChainReport]
     warnings: list[str]
+    hardening: list[MeasureReport]
+
+
+class ApiSection(TypedDict, total=False):
+    """Written by the api process."""
+
+    hardening: list[MeasureReport]
 
 
 class AuditSection(TypedDict, total=False):
@@ -224,6 +241,7 @@ class SupervisorSection(TypedDict, total=False):
     started_at: float
     children: list[ChildReport]
     use: dict[str, UseReport]
+    hardening: list[MeasureReport]
 
 
 class Sections(TypedDict):

@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, TypedDict
+from typing import Final, TypedDict, cast
 
 from cometkms import __version__
 from cometkms.api.sections import (
@@ -12,6 +12,7 @@ from cometkms.api.sections import (
     Counters,
     EventReport,
     LastSignState,
+    MeasureReport,
     Quantiles,
     RefusalReport,
     RowReport,
@@ -114,6 +115,7 @@ class Status(TypedDict, total=False):
     warnings: list[str]
     events: list[EventReport]
     alerts: list[AlertStatus]
+    hardening: list[MeasureReport]
 
 
 def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], now: float) -> Status:
@@ -157,7 +159,14 @@ def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], 
     status["warnings"] = [*state.get("warnings", []), *signer.get("warnings", []), *_beside(sections, beat_ages_s)]
     if (audit := sections.get("audit")) is not None:
         status["audit"] = audit
+    status["hardening"] = _hardening(sections)
     return status
+
+
+def _hardening(sections: Sections) -> list[MeasureReport]:
+    """Every process's own words, in the order of the sections."""
+    reports = cast("Mapping[str, Mapping[str, list[MeasureReport]] | None]", sections)  # each may hold them
+    return [one for section in reports.values() for one in (section or {}).get("hardening", [])]
 
 
 def find_trouble(sections: Sections, beat_ages_s: Mapping[str, float | None]) -> list[str]:

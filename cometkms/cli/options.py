@@ -17,7 +17,8 @@ Exit codes:
   2   wrong usage
   3   a setting is wrong             5   promise store or state file
   4   a key file is wrong            6   home or address in use
-  7   a write or sync failed         70  internal error"""
+  7   a write or sync failed         9   a protection does not hold
+  70  internal error"""
 
 #: Stands for a chain id that neither the settings nor the command line give.
 UNSET_CHAIN: Final = "unset"

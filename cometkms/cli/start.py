@@ -4,7 +4,15 @@ import click
 
 from cometkms.cli.options import chosen_home, home_option, one_of
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
-from cometkms.config.load import DEFAULT_HTTP_ADDR, DEFAULT_TTL, LOG_FORMATS, LOG_LEVELS, Flags, load_settings
+from cometkms.config.load import (
+    DEFAULT_HTTP_ADDR,
+    DEFAULT_TTL,
+    HARDENING_MODES,
+    LOG_FORMATS,
+    LOG_LEVELS,
+    Flags,
+    load_settings,
+)
 from cometkms.limits import AUDIT_DEFAULT_MIB
 
 
@@ -36,6 +44,17 @@ from cometkms.limits import AUDIT_DEFAULT_MIB
     default=None,
     help="After a start, promise nothing before every other node has answered: even an old copy of this home put back does no harm.",
 )
+@click.option(
+    "--hardening",
+    metavar="MODE",
+    shell_complete=one_of(HARDENING_MODES),
+    help="off, best-effort or required: what if this kernel lacks a protection.  [default: best-effort]",
+)
+@click.option(
+    "--signer-user",
+    metavar="USER",
+    help="Whom the signer runs as when root starts the node: a name, a number, or root.",
+)
 @click.option("--key-passphrase-file", metavar="FILE", help="Opens sealed key files; mode 0600.")
 @click.option("--key-passphrase-credential", metavar="NAME", help="Likewise: systemd's LoadCredential=NAME:….")
 @click.option("--key-passphrase-fd", metavar="N", help="Likewise: an open descriptor, read once.")
@@ -57,6 +76,8 @@ def command(
     log_format: str | None,
     allow_unsafe: bool | None,
     strict_start: bool | None,
+    hardening: str | None,
+    signer_user: str | None,
     key_passphrase_file: str | None,
     key_passphrase_credential: str | None,
     key_passphrase_fd: str | None,
@@ -88,6 +109,8 @@ def command(
         log_format,
         allow_unsafe,
         strict_start,
+        hardening,
+        signer_user,
         key_passphrase_file,
         key_passphrase_credential,
         key_passphrase_fd,

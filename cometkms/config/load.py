@@ -35,6 +35,7 @@ KEY_NAME: Final = "priv_validator_key.json"
 STATE_NAME: Final = "priv_validator_state.json"
 LOG_LEVELS: Final = ("debug", "info", "error")
 LOG_FORMATS: Final = ("plain", "json")
+HARDENING_MODES: Final = ("off", "best-effort", "required")
 DEFAULT_TTL: Final = "400ms"
 DEFAULT_HTTP_ADDR: Final = ":8080"
 
@@ -51,6 +52,8 @@ KEYS: Final[Mapping[str, type]] = {
     "log_format": str,
     "allow_unsafe": bool,
     "strict_start": bool,
+    "hardening": str,
+    "signer_user": str,
     "key_passphrase_file": str,
     "key_passphrase_credential": str,
     "key_passphrase_fd": int,
@@ -77,6 +80,8 @@ class Flags:
     log_format: str | None = None
     allow_unsafe: bool | None = None
     strict_start: bool | None = None
+    hardening: str | None = None
+    signer_user: str | None = None
     key_passphrase_file: str | None = None
     key_passphrase_credential: str | None = None
     key_passphrase_fd: str | None = None
@@ -84,8 +89,13 @@ class Flags:
 
 
 def default_home() -> Path:
-    """~/.cmkms"""
-    return Path.home() / ".cmkms"
+    """~/.cmkms. Raises: ConfigError for a user without a home directory, as in a container."""
+    try:
+        return Path.home() / ".cmkms"
+    except RuntimeError:
+        raise ConfigError(
+            "this user has no home directory ($HOME is not set, and /etc/passwd does not name the user); cure: --home DIR"
+        ) from None
 
 
 def read_config(home: Path) -> dict[str, Any]:
@@ -212,6 +222,7 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
     level, level_where = sources.text("log_level", "info")
     log_format, format_where = sources.text("log_format", "plain")
     audit_mib, audit_where = sources.text("audit_max_mib", str(AUDIT_DEFAULT_MIB))
+    hardening, hardening_where = sources.text("hardening", "best-effort")
     fallback = parse_listen(DEFAULT_RAFT_ADDR)
     settings = Settings(
         home=home,
@@ -227,6 +238,8 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
         log_format=sources.parse(format_where, log_format, _one_of(LOG_FORMATS), "plain"),
         allow_unsafe=sources.truth("allow_unsafe"),
         strict_start=sources.truth("strict_start"),
+        hardening=sources.parse(hardening_where, hardening, _one_of(HARDENING_MODES), "best-effort"),
+        signer_user=sources.text("signer_user", "")[0],
         key_passphrase=_load_passphrase(home, sources),
         audit_max_mib=sources.parse(audit_where, audit_mib, parse_audit_mib, AUDIT_DEFAULT_MIB),
     )

@@ -63,5 +63,7 @@ class Settings:
     log_format: str
     allow_unsafe: bool
     strict_start: bool = False
+    hardening: str = "best-effort"
+    signer_user: str = ""
     key_passphrase: PassphraseSource | None = None
     audit_max_mib: int = AUDIT_DEFAULT_MIB  # all files of the audit log together; 0: there is none

@@ -4,10 +4,14 @@ Never: sees the key; talks to the other processes; answers anything that changes
 """
 
 import asyncio
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from cometkms.config.schema import Settings
+from cometkms.hardening.children import Keeps, shut_child
+from cometkms.hardening.measures import Mode, tell
 from cometkms.ipc.board import Board
 from cometkms.log import Log
 from cometkms.processes.child import ChildContext, run_loop
@@ -36,8 +40,16 @@ def run(context: ChildContext, parts: ApiParts) -> int:
     def on_failure(path: str, error: BaseException) -> None:
         log.error("request failed", path=path, why=f"{type(error).__name__}: {error}")
 
+    app = make_app(cast("BoardReader", parts.board), on_failure)  # what a section holds is its writer's word
+    measures = shut_child("api", Mode(parts.settings.hardening), os.getppid(), Keeps(shut=_secrets(parts.settings)))
+    tell(log, measures)
+    parts.board.section("api").write({"hardening": [one.document() for one in measures]})
+
     async def main(stop: asyncio.Event) -> None:
-        app = make_app(cast("BoardReader", parts.board), on_failure)  # what a section holds is its writer's word
         await serve(app, listener, stop, context.ready, lambda what: log.error("http server", what=what))
 
     return run_loop(context, main, log)
+
+
+def _secrets(settings: Settings) -> tuple[Path, ...]:
+    return tuple(chain.key_file for chain in settings.chains)

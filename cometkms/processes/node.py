@@ -10,8 +10,11 @@ from cometkms import __version__
 from cometkms import core as cores
 from cometkms.config.load import Flags
 from cometkms.config.schema import Settings
+from cometkms.hardening.account import ProcStatus
+from cometkms.hardening.confine import Told, check_no_dump
 from cometkms.ipc.board import Board
 from cometkms.ipc.notify import take_notifier
+from cometkms.ipc.prctl import make_undumpable
 from cometkms.ipc.queues import make_queue
 from cometkms.keys.cluster import cluster_secret
 from cometkms.keys.identity import ensure_identity
@@ -35,6 +38,7 @@ def run(settings: Settings, log: Log, flags: Flags) -> int:
     Raises: OperatorError before anything was started.
     """
     notifier = take_notifier()
+    make_undumpable()  # the children inherit it
     core_name = cores.chosen_name()
     lock = lock_home(settings.home)
     try:
@@ -54,7 +58,6 @@ def run(settings: Settings, log: Log, flags: Flags) -> int:
         state_parts = state.StateParts(settings, files, secret, requests, permits, board.section("state"), log)
         signer_parts = signer.SignerParts(settings, requests, permits, board.section("signer"), log, keys, decisions)
         api_parts = api.ApiParts(settings, board, log)
-        facts: dict[str, object] = {"version": __version__, "home": str(settings.home), "started_at": time.time()}
         own_log = log.bind(module="supervisor")
 
         def set_level(level: str) -> None:
@@ -62,6 +65,12 @@ def run(settings: Settings, log: Log, flags: Flags) -> int:
             own_log.set_level(level)
 
         now = Reloader(settings, flags, own_log, set_level)
+        facts: dict[str, object] = {
+            "version": __version__,
+            "home": str(settings.home),
+            "started_at": time.time(),
+            "hardening": _own_measures(),
+        }
         specs = [
             ChildSpec(
                 "state",
@@ -80,6 +89,14 @@ def run(settings: Settings, log: Log, flags: Flags) -> int:
         return Supervisor(specs, board, own_log, facts, notifier=notifier, reload=now).run()
     finally:
         os.close(lock)
+
+
+def _own_measures() -> list[dict[str, str]]:
+    """The supervisor's, for the status board. Raises: HardeningError."""
+    told = Told("supervisor")
+    with ProcStatus() as status:
+        check_no_dump(told, status)
+    return [one.document() for one in told.measures]
 
 
 def without(passphrase: PassphraseSource | None, life: Callable[[ChildContext], int]) -> Callable[[ChildContext], int]:

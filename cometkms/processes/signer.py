@@ -16,6 +16,8 @@ from cometkms.config.reload import Reloadable
 from cometkms.config.schema import Chain, Settings, ValidatorAddress
 from cometkms.config.values import parse_validator
 from cometkms.errors import InvariantError
+from cometkms.hardening.measures import Mode, tell
+from cometkms.hardening.signer import Confinement, Plan, shut_signer
 from cometkms.interface import Core, KeySlot, Queue, SignPath
 from cometkms.ipc.board import Section
 from cometkms.ipc.messages import (
@@ -72,31 +74,67 @@ class SignerParts:
 def run(context: ChildContext, parts: SignerParts) -> int:
     """The process's whole life; returns its exit code. Raises: CometKMSError when it cannot start."""
     make_undumpable()
+    supervisor = os.getppid()
     log = parts.log.bind(immediate=False, module="signer")
     core = cores.load()
     identity = load_identity(parts.settings.home)
     slots = [key.open(core, chain.id) for key, chain in zip(parts.keys, parts.settings.chains, strict=True)]
+    with cores.tracing(context.name):
+        confinement = _shut(parts.settings, supervisor)
+        tell(log, confinement.measures)
+        return _live(context, parts, core, identity, slots, confinement, log)
 
+
+def _shut(settings: Settings, supervisor: int) -> Confinement:
+    """From here on no file is opened and nothing imported. Before the loop: it would keep an io_uring, past any filter."""
+    plan = Plan(
+        Mode(settings.hardening),
+        settings.signer_user,
+        supervisor,
+        settings.home,
+        tuple(chain.key_file for chain in settings.chains),
+        tuple(address.target for chain in settings.chains for address in chain.validator_addrs),
+    )
+    return shut_signer(plan)
+
+
+def _live(
+    context: ChildContext,
+    parts: SignerParts,
+    core: Core,
+    identity: Identity,
+    slots: Sequence[KeySlot],
+    confinement: Confinement,
+    log: Log,
+) -> int:
     async def main(stop: asyncio.Event) -> None:
-        signer = _Signer(parts, core, identity, slots, log)
+        signer = _Signer(parts, core, identity, slots, confinement, log)
         signer.start()
         context.on_reload(signer.on_reload)
         context.ready()
         await stop.wait()
         await signer.stop()
 
-    with cores.tracing(context.name):
-        return run_loop(context, main, log)
+    return run_loop(context, main, log)
 
 
 class _Signer:
     """Chains and connections of one signer process, driven by its loop."""
 
-    def __init__(self, parts: SignerParts, core: Core, identity: Identity, slots: Sequence[KeySlot], log: Log) -> None:
+    def __init__(
+        self,
+        parts: SignerParts,
+        core: Core,
+        identity: Identity,
+        slots: Sequence[KeySlot],
+        confinement: Confinement,
+        log: Log,
+    ) -> None:
         chains: tuple[Chain, ...] = parts.settings.chains
         self._parts = parts
         self._core = core
         self._log = log
+        self._hardening = [one.document() for one in confinement.measures]
         self._published: object = None
         self._published_at = -STATUS_LATEST_S
         self._following: asyncio.TimerHandle | None = None
@@ -352,6 +390,7 @@ class _Signer:
         kept = max(1, REFUSALS_SHOWN // len(self._chains))
         return {
             "core": self._core.name,
+            "hardening": self._hardening,
             "chains": [
                 {
                     "chain_id": chain.chain_id,

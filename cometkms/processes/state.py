@@ -25,8 +25,11 @@ from cometkms.cluster.node import ClusterNode, Identity
 from cometkms.config.facts import settings_facts
 from cometkms.config.schema import Settings
 from cometkms.errors import BusyError
+from cometkms.hardening.children import Keeps, shut_child
+from cometkms.hardening.confine import DNS_PORT, is_address
+from cometkms.hardening.measures import Measure, Mode, tell
 from cometkms.interface import Core, Frames, HotPath, Lane, Queue
-from cometkms.ipc.board import Board, Section
+from cometkms.ipc.board import Section
 from cometkms.ipc.messages import QueueMessage, decode, encode
 from cometkms.keys.cluster import cluster_digest, node_identity
 from cometkms.limits import (
@@ -42,12 +45,12 @@ from cometkms.model import HRS, Watermark
 from cometkms.net.control import ControlServer
 from cometkms.net.dial import TcpTarget
 from cometkms.net.peers import PeerNetwork, PeerTarget
-from cometkms.processes.child import HAND_OVER_SIGNAL, RESTART_SIGNAL, ChildContext, run_loop
+from cometkms.processes.child import HAND_OVER_SIGNAL, ChildContext, run_loop
 from cometkms.processes.state_events import StateEvents
 from cometkms.processes.state_files import StateFiles
 from cometkms.protocol.peer_messages import Action, OtherProtocol, decode_hello, make_facts
 from cometkms.raftlog import RaftBrokenError, RaftLog, discard_journal
-from cometkms.store.node_store import NodeFiles, OpenedNode, open_node, write_born
+from cometkms.store.node_store import BornFiles, NodeFiles, OpenedNode, open_node
 
 JOURNAL_NAME: Final = "raft"
 CONTROL_NAME: Final = "control.sock"
@@ -76,26 +79,56 @@ def run(context: ChildContext, parts: StateParts) -> int:
     opened = open_node(parts.files, core)
     for warning in opened.warnings:
         log.error("state reconciled", what=warning)
+    born = BornFiles(parts.files)
 
     async def main(stop: asyncio.Event) -> None:
-        state = _State(parts, core, opened, log, context.board)
+        state = _State(parts, core, opened, born, measures, log, context)
         await state.start()
         context.ready()
         await stop.wait()
         await state.stop()
 
     with cores.tracing(context.name):
+        measures = _shut(parts.settings, parts.files)
+        tell(log, measures)
         return run_loop(context, main, log)
+
+
+def _shut(settings: Settings, files: NodeFiles) -> tuple[Measure, ...]:
+    """From here on: the data directory, and replacing files beside the keys without reading any."""
+    others = [peer.address for peer in settings.peers if peer.id != settings.id]
+    names = any(not is_address(one.host) for one in (*others, settings.raft_addr) if one.host)
+    beside = {path.parent for path in (*files.born_paths, *(chain.state_path for chain in files.chains))}
+    keeps = Keeps(
+        work=(files.store_path.parent,),
+        replace=tuple(sorted(beside)),
+        names=names,
+        connect=frozenset(one.port for one in others) | (frozenset({DNS_PORT}) if names else frozenset()),
+        bind=frozenset({settings.raft_addr.port}),
+        shut=tuple(chain.key_file for chain in settings.chains),
+    )
+    return shut_child("state", Mode(settings.hardening), os.getppid(), keeps)
 
 
 class _State:
     """The shell around one ClusterNode: queues, sockets, timers, files. An `Outside`, a `PeerEvents` and a `RaftEvents`."""
 
-    def __init__(self, parts: StateParts, core: Core, opened: OpenedNode, log: Log, board: Board) -> None:
+    def __init__(
+        self,
+        parts: StateParts,
+        core: Core,
+        opened: OpenedNode,
+        born: BornFiles,
+        measures: tuple[Measure, ...],
+        log: Log,
+        context: ChildContext,
+    ) -> None:
         settings = parts.settings
         self._parts = parts
-        self._board = board
+        self._context = context
         self._opened = opened
+        self._born = born
+        self._hardening = [one.document() for one in measures]
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._published: dict[str, object] | None = None
@@ -325,21 +358,16 @@ class _State:
 
     def before_birth(self) -> None:
         """See cluster.node.Outside."""
-        write_born(self._parts.files, self._opened.store.header.epoch)
+        self._born.write(self._opened.store.header.epoch)
 
     def restart(self) -> str:
         """See cluster.node.Outside: the supervisor does it, once the answer has left."""
-        supervisor = os.getppid()
-        try:
-            os.kill(supervisor, 0)
-        except OSError as error:
-            return f"the supervisor cannot be told: {error.strerror}"
-        self._loop.call_later(_RESTART_AFTER_S, os.kill, supervisor, RESTART_SIGNAL)
+        self._loop.call_later(_RESTART_AFTER_S, self._context.ask_for_restart)
         return ""
 
     def signer_trouble(self) -> str:
         """See cluster.node.Outside."""
-        return signer_trouble(self._board.section("signer").read())
+        return signer_trouble(self._context.board.section("signer").read())
 
     # --- the network ---
 
@@ -534,6 +562,7 @@ class _State:
                 }
                 for chain, row in zip(settings.chains, self._opened.rows, strict=True)
             ],
+            "hardening": self._hardening,
             "warnings": list(self._opened.warnings),
             "refused": dict(node.counters),
             "peers_port": self._network.counters(),

@@ -30,7 +30,7 @@ from cometkms.model import HRS, Row, Step, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
-from cometkms.store.files import Disk, write_atomically
+from cometkms.store.files import Disk, FormatError, check_format, write_atomically
 from cometkms.store.promise_store import (
     STORE_NAME,
     CorruptStoreError,
@@ -41,6 +41,7 @@ from cometkms.store.promise_store import (
 )
 
 BORN_NAME = "born.json"
+_BORN_FORMAT = 1
 _FIRST_EPOCH = 1
 
 
@@ -249,14 +250,28 @@ def reconcile(held: Watermark, in_file: Watermark, warn: Callable[[str], None], 
     return Watermark(held.hrs)
 
 
+class BornFiles:
+    """Every born.json of a home, read once: later a process may be shut off from reading beside the key."""
+
+    def __init__(self, files: NodeFiles) -> None:
+        """Raises: StateError for a file that cannot be understood."""
+        self._files = files
+        self._held = {path: _read_born(path) for path in files.born_paths}
+
+    def write(self, epoch: int = _FIRST_EPOCH) -> None:
+        """Say beside every state file that this node was born here. Raises: StoreFailure."""
+        files = self._files
+        for path, (ids, known, members) in self._held.items():
+            if files.node_id not in ids or known != epoch or members != list(files.members):
+                born = ids if files.node_id in ids else [*ids, files.node_id]
+                document = {"ids": born, "epoch": epoch, "members": list(files.members)}
+                write_atomically(path, json.dumps(document).encode())
+                self._held[path] = born, epoch, list(files.members)
+
+
 def write_born(files: NodeFiles, epoch: int = _FIRST_EPOCH) -> None:
-    """Say beside every state file that this node was born here. Raises: StoreFailure, StateError."""
-    for path in files.born_paths:
-        ids, known, members = _read_born(path)
-        if files.node_id not in ids or known != epoch or members != list(files.members):
-            ids = ids if files.node_id in ids else [*ids, files.node_id]
-            document = {"ids": ids, "epoch": epoch, "members": list(files.members)}
-            write_atomically(path, json.dumps(document).encode())
+    """See BornFiles.write(). Raises: StoreFailure, StateError."""
+    BornFiles(files).write(epoch)
 
 
 def read_born(files: NodeFiles) -> list[str]:
@@ -273,6 +288,7 @@ def _read_born(path: Path) -> tuple[list[str], int, list[str]]:
     """Ids born here, epoch, and its members ([]: an older file does not say)."""
     try:
         document = json.loads(path.read_bytes())
+        check_format(path, document, _BORN_FORMAT)
         ids, epoch, members = document["ids"], document.get("epoch", _FIRST_EPOCH), document.get("members", [])
         if not isinstance(epoch, int) or not all(
             isinstance(names, list) and all(isinstance(one, str) for one in names) for names in (ids, members)
@@ -372,6 +388,8 @@ def _refuse_other_members(files: NodeFiles) -> None:
     for path in files.born_paths:
         try:
             _, _, members = _read_born(path)
+        except FormatError:
+            raise
         except StateError:  # a file that cannot be understood is one reason to recover
             continue
         if members and members != list(files.members):

@@ -3,15 +3,15 @@
 The faults are made by tests/faults/shim.c under the node's own system calls; the judge is the real validator outside.
 """
 
-import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.faults import faulty
 from tests.e2e.node import PRECOMMIT, PREVOTE, Node, Validator, ballot, cmkms, free_tcp, until
 
-SHIM = Path(__file__).parent.parent / "faults" / "shim.c"
 #: where a signature is cut: (system call, path, what happens)
 POINTS = {
     "before the store": ("pwrite", "/promises", "kill-before"),
@@ -24,22 +24,12 @@ POINTS = {
 }
 
 
-@pytest.fixture(scope="session")
-def shim(tmp_path_factory: pytest.TempPathFactory) -> str:
-    target = tmp_path_factory.mktemp("shim") / "shim.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(target), str(SHIM), "-ldl"], check=True)
-    return str(target)
-
-
-def faulty(shim: str, call: str, path: str, how: str, armed: Path) -> dict[str, str]:
-    return {
-        "LD_PRELOAD": shim,
-        "CK_FAULT_CALL": call,
-        "CK_FAULT_PATH": path,
-        "CK_FAULT_HOW": how,
-        "CK_FAULT_NTH": "1",
-        "CK_FAULT_ARMED": str(armed),
-    }
+@pytest.fixture
+def armed() -> Iterator[Path]:
+    """Where the shim looks whether it is armed: the signer's own user must be able to look, too."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory) / "armed"
 
 
 @pytest.mark.parametrize("other_first", [False, True], ids=["same block first", "other block first"])
@@ -50,9 +40,9 @@ def test_a_kill_at_each_step_never_lets_two_blocks_be_signed(
     shim: str,
     make_node: Callable[..., Node],
     make_validator: Callable[..., Validator],
-    tmp_path: Path,
+    armed: Path,
 ) -> None:
-    address, armed = free_tcp(), tmp_path / "armed"
+    address = free_tcp()
     validator, node = make_validator(address), make_node(address)
     node.start(**faulty(shim, *POINTS[point], armed))
     validator.connect()

@@ -4,11 +4,13 @@ import os
 import signal
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from cometkms.api.families import FAMILIES
+from tests.e2e.cluster import Cluster
 from tests.e2e.node import CHAIN, PRECOMMIT, PREVOTE, PROPOSAL, Node, Validator, free_tcp, until
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -88,3 +90,40 @@ def test_counters_agree_with_status_and_a_scrape_outlives_a_child(
     until("the signer is back", lambda: one(scrape(node), "cometkms_child_up", child="signer") == 1)
     until("its counters begin again", lambda: one(scrape(node), "cometkms_signatures_total", chain_id=CHAIN) == 0)
     assert one(scrape(node), "cometkms_last_signed_height", chain_id=CHAIN) == 5
+
+
+def test_a_leader_tells_how_far_a_member_that_is_away_has_fallen_behind(tmp_path: Path) -> None:
+    address = free_tcp()
+    validator, cluster = Validator(address), Cluster(tmp_path, 3, address)
+    try:
+        cluster.start()
+        leader = cluster.wait_leader()
+        away, follower = (name for name in cluster.ids if name != leader)
+        validator.connect()
+        validator.must_sign(PRECOMMIT, 1)
+        cluster.kill(away)
+        until("it is missed", lambda: one(scrape(cluster.nodes[leader]), "cometkms_peer_connected", peer=away) == 0)
+        for height in range(10, 14):
+            validator.must_sign(PRECOMMIT, height)
+
+        def behind() -> bool:
+            series = scrape(cluster.nodes[leader])
+            lag = one(series, "cometkms_peer_promise_lag_heights", peer=away, chain_id=CHAIN) or 0
+            return lag >= 3 and (one(series, "cometkms_peer_promise_lag", peer=away) or 0) >= 3
+
+        until("the lag is told", behind)
+        until(
+            "the other is in step",
+            lambda: one(scrape(cluster.nodes[leader]), "cometkms_peer_promise_lag", peer=follower) == 0,
+        )
+        series = {name: scrape(cluster.nodes[name]) for name in (leader, follower)}
+        assert [one(series[name], "cometkms_is_leader") for name in (leader, follower)] == [1, 0]
+        for name in (leader, follower):
+            assert one(series[name], "cometkms_leader_info", leader=leader) == 1
+            assert (one(series[name], "cometkms_quorum"), one(series[name], "cometkms_members")) == (2, 3)
+            assert one(series[name], "cometkms_peers_connected") == 1
+            assert (one(series[name], "cometkms_fsync_seconds_count") or 0) >= 4  # a follower's syncs are timed too
+        assert one(series[follower], "cometkms_peer_promise_lag", peer=away) is None
+    finally:
+        cluster.stop()
+        validator.close()

@@ -1,0 +1,125 @@
+"""Whom a process runs as: choose an account for the signer, become it, give up root's capabilities. And what the kernel says of itself.
+
+started as root       the account that signer_user names; else `cmkms-signer` if there is one; else a number that no account has
+signer_user = "root"  root's number stays, its capabilities go
+not started as root   the node's own user: nobody can become another
+"""
+
+import contextlib
+import errno
+import os
+import pwd
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from cometkms.errors import ConfigError
+from cometkms.hardening import kernel
+from cometkms.limits import SIGNER_UID
+
+DEFAULT_ACCOUNT: Final = "cmkms-signer"
+CAP_DAC_OVERRIDE: Final = 1
+CAP_KILL: Final = 5
+CAP_SETGID: Final = 6
+CAP_SETUID: Final = 7
+_UID_MAX: Final = (1 << 32) - 2
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """name: "" for a number without an account."""
+
+    name: str
+    uid: int
+    gid: int
+
+    def __str__(self) -> str:
+        return f"{self.name} (uid {self.uid})" if self.name else f"uid {self.uid}"
+
+
+def choose_account(wanted: str) -> Account:
+    """The one for the signer of a node that root started. `wanted`: a name or a number; "" for the default.
+
+    Raises: ConfigError when there is no such account.
+    """
+    try:
+        if not wanted:
+            with contextlib.suppress(KeyError):
+                return _of_entry(pwd.getpwnam(DEFAULT_ACCOUNT))
+            return _of_number(SIGNER_UID)
+        return _of_number(int(wanted)) if wanted.isascii() and wanted.isdigit() else _of_entry(pwd.getpwnam(wanted))
+    except KeyError:
+        raise ConfigError(
+            f"signer_user: there is no account {wanted!r}; cure: useradd --system --no-create-home --shell /usr/sbin/nologin {wanted}, "
+            "or a number"
+        ) from None
+
+
+def _of_number(uid: int) -> Account:
+    if uid > _UID_MAX:
+        raise ConfigError(f"signer_user: {uid} is no user's number")
+    try:
+        return _of_entry(pwd.getpwuid(uid))
+    except KeyError:
+        return Account("", uid, uid)
+
+
+def _of_entry(entry: pwd.struct_passwd) -> Account:
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+
+def become(account: Account, kept: frozenset[int]) -> None:
+    """That account's user and group, no other group, and of the capabilities only `kept`. No way back.
+
+    Raises: OSError. The parent's death signal and the mark "not dumpable" are lost with it: set them again.
+    """
+    _drop_bounding_set()
+    if account.uid != os.geteuid():
+        kernel.prctl(kernel.PR_SET_KEEPCAPS, 1)
+        os.setgroups([])
+        os.setresgid(account.gid, account.gid, account.gid)
+        os.setresuid(account.uid, account.uid, account.uid)
+        kernel.prctl(kernel.PR_SET_KEEPCAPS, 0)
+    kernel.set_capabilities(sum(1 << one for one in kept))
+
+
+def give_up_capabilities() -> None:
+    """All of them, whoever the process is. Raises: OSError."""
+    _drop_bounding_set()
+    kernel.set_capabilities(0)
+
+
+def _drop_bounding_set() -> None:
+    """What no program started from here could get back. Only who has CAP_SETPCAP can; others cannot start one with privileges anyway."""
+    for capability in range(64):
+        try:
+            kernel.prctl(kernel.PR_CAPBSET_DROP, capability)
+        except OSError as error:
+            if error.errno in (errno.EINVAL, errno.EPERM):  # past the last one; or not ours to drop
+                return
+            raise
+
+
+class ProcStatus:
+    """/proc/self/status, opened while files can be: it tells what the kernel holds, then and later."""
+
+    def __init__(self) -> None:
+        self._fd = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+
+    def __enter__(self) -> "ProcStatus":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+    def read(self) -> Mapping[str, str]:
+        """Its fields."""
+        data = os.pread(self._fd, 1 << 16, 0).decode("ascii", "replace")
+        pairs = (line.partition(":") for line in data.splitlines())
+        return {name: value.strip() for name, _, value in pairs}
+
+
+def capabilities(status: Mapping[str, str], field: str = "CapEff") -> frozenset[int]:
+    """Those in one of the fields Cap…"""
+    bits = int(status[field], 16)
+    return frozenset(number for number in range(64) if bits >> number & 1)

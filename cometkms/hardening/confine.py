@@ -1,0 +1,210 @@
+"""What the measures have in common for every process: apply one, try it, and say what became of it."""
+
+import contextlib
+import errno
+import ipaddress
+import os
+import socket
+import sysconfig
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cometkms.errors import HardeningError
+from cometkms.hardening import kernel, landlock
+from cometkms.hardening.account import ProcStatus
+from cometkms.hardening.landlock import Beneath, Files
+from cometkms.hardening.measures import Measure, State, UnavailableError, not_effective
+
+#: What glibc reads to find a host's address. They are replaced by renaming, so what is allowed is their directories.
+NAME_FILES: Final = ("/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/host.conf")
+DNS_PORT: Final = 53  # over TCP: answers that are too long for UDP
+_DEVICES: Final = (Path("/dev/null"), Path("/dev/urandom"), Path("/dev/random"))
+_LIBRARIES: Final = (Path("/usr"), Path("/lib"), Path("/lib64"))
+#: One that everybody may list, to see that nobody may any more.
+_LISTED: Final = (Path("/"), Path("/proc"), Path("/dev"))
+
+
+class Told:
+    """The measures of one process, in their order."""
+
+    def __init__(self, process: str) -> None:
+        self.process = process
+        self.measures: list[Measure] = []
+
+    def add(self, measure: str, state: State, why: str) -> None:
+        """It became this."""
+        self.measures.append(Measure(self.process, measure, state, why))
+
+    def attempt(self, measure: str, apply: Callable[[], str]) -> bool:
+        """`apply` does it, tries it and returns what holds now. True if it holds.
+
+        Raises: HardeningError when the kernel has it and it fails or does not hold.
+        """
+        try:
+            self.add(measure, State.ON, apply())
+        except UnavailableError as error:
+            self.add(measure, State.UNAVAILABLE, str(error))
+            return False
+        except OSError as error:
+            raise not_effective(measure, error.strerror or str(error)) from error
+        return True
+
+
+def check_no_dump(told: Told, status: ProcStatus) -> None:
+    """Set at the process's very beginning (ipc/prctl.py): read back. Raises: HardeningError."""
+    dumpable = kernel.prctl(kernel.PR_GET_DUMPABLE)
+    if dumpable != 0:
+        raise not_effective("no_dump", f"PR_GET_DUMPABLE is {dumpable}")
+    told.add("no_dump", State.ON, "no core dump, no debugger but root's")
+    no_new = status.read().get("NoNewPrivs", "unknown")
+    if no_new != "1":
+        raise not_effective("no_new_privs", f"NoNewPrivs is {no_new}")
+    told.add("no_new_privs", State.ON, "nothing it starts gains privileges")
+
+
+def code_directories(protected: Iterable[Path]) -> tuple[Beneath, ...]:
+    """Python, its libraries and this package, for reading: what is imported late is found. None that holds a protected path."""
+    paths = {Path(one) for one in sysconfig.get_paths().values()} | {Path(__file__).parents[1], *_LIBRARIES}
+    safe = [path for path in sorted(paths) if not _holds(path, protected)]
+    return tuple(Beneath(path, Files.READ_FILE | Files.READ_DIR | Files.EXECUTE) for path in safe) + tuple(
+        Beneath(path, Files.READ_FILE) for path in _DEVICES
+    )
+
+
+def is_address(host: str) -> bool:
+    """Whether it is an IPv4 or IPv6 address, and no name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def name_directories(protected: Iterable[Path], *, exactly: bool) -> tuple[Beneath, ...]:
+    """For finding a host's address. `exactly`: those very files and not their directories, which a powerful process could read whole."""
+    held = tuple(protected)
+    found = []
+    for name in NAME_FILES:
+        path = Path(os.path.realpath(name))
+        wide = not exactly and path.parent != Path("/") and not _holds(path.parent, held)
+        found.append(Beneath(path.parent if wide else path, Files.READ_FILE))
+    return tuple(dict.fromkeys(found))
+
+
+def _holds(directory: Path, protected: Iterable[Path]) -> bool:
+    real = Path(os.path.realpath(directory))
+    return any(Path(os.path.realpath(path)).is_relative_to(real) for path in protected)
+
+
+def _listed_now() -> Path | None:
+    """A directory that this process may list now."""
+    for path in _LISTED:
+        with contextlib.suppress(OSError):
+            os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            return path
+    return None
+
+
+def _check_shut(path: Path) -> None:
+    """Opening it must fail, and because it is forbidden. Raises: HardeningError."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    except PermissionError:
+        return
+    except OSError as error:
+        raise not_effective("filesystem", f"opening {path}: {error.strerror}") from error
+    raise not_effective("filesystem", f"{path} can be opened")
+
+
+def check_refused(family: int, measure: str) -> None:
+    """A socket of that family must be refused. Raises: HardeningError."""
+    try:
+        socket.socket(family, socket.SOCK_STREAM).close()
+    except PermissionError:
+        return
+    except OSError as error:
+        raise not_effective(measure, f"a socket of family {family}: {error.strerror}") from error
+    raise not_effective(measure, f"a socket of family {family} can be made")
+
+
+def _check_ports_shut(allowed: frozenset[int]) -> None:
+    """Connecting elsewhere and listening must be forbidden; nothing leaves this machine. Raises: HardeningError."""
+    port = next(one for one in range(1, 65536) if one not in allowed)
+    for what in ("connect", "bind"):
+        try:
+            probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        except OSError:  # a kernel without IPv4: nothing to try it with
+            return
+        with probe:
+            probe.setblocking(False)
+            try:
+                probe.connect(("127.0.0.1", port)) if what == "connect" else probe.bind(("127.0.0.1", 0))
+            except OSError as error:
+                if error.errno == errno.EACCES:
+                    continue
+                raise not_effective("tcp_ports", f"{what}: {error.strerror}") from error
+            raise not_effective("tcp_ports", f"{what} is possible")
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What a process keeps of what is outside of it. words: `rules`, for people. shut: files that must not open afterwards."""
+
+    rules: tuple[Beneath, ...]
+    words: str
+    connect: frozenset[int]
+    bind: frozenset[int]
+    shut: tuple[Path, ...]
+    parent: int
+
+
+def shut_outside(told: Told, outside: Outside) -> None:
+    """Landlock over files, TCP ports and signals, each tried. Raises: HardeningError."""
+    try:
+        version = landlock.abi()
+    except UnavailableError as error:
+        for measure in ("filesystem", "tcp_ports", "scope"):
+            told.add(measure, State.UNAVAILABLE, str(error))
+        return
+    one_thread()
+    seen = _listed_now()
+    try:
+        ruleset = landlock.Ruleset(outside.rules, outside.connect, outside.bind, scoped=True)
+        landlock.restrict(ruleset, version)
+    except OSError as error:
+        raise not_effective("filesystem", str(error)) from error
+    for path in (*outside.shut, *((seen,) if seen is not None else ())):
+        _check_shut(path)
+    told.add("filesystem", State.ON, outside.words)
+    if landlock.has_ports(version):
+        _check_ports_shut(outside.connect)
+        words = f"connects to {_ports(outside.connect)}, listens on {_ports(outside.bind)}"
+        told.add("tcp_ports", State.ON, words)
+    else:
+        told.add("tcp_ports", State.UNAVAILABLE, f"Landlock ABI {version} has no ports (4, Linux 6.7)")
+    if landlock.has_scopes(version):
+        _check_signals_shut(outside.parent)
+        told.add("scope", State.ON, "no signals to other processes, none of their abstract sockets")
+    else:
+        told.add("scope", State.UNAVAILABLE, f"Landlock ABI {version} has no scopes (6, Linux 6.12)")
+
+
+def _check_signals_shut(parent: int) -> None:
+    try:
+        os.kill(parent, 0)
+    except PermissionError:
+        return
+    raise not_effective("scope", f"process {parent} can be signalled")
+
+
+def _ports(ports: frozenset[int]) -> str:
+    return ", ".join(str(one) for one in sorted(ports)) if ports else "none"
+
+
+def one_thread() -> None:
+    """Landlock holds for the thread that asks, and those it starts. Raises: HardeningError."""
+    threads = sum(1 for _ in Path("/proc/self/task").iterdir())
+    if threads != 1:
+        raise HardeningError(f"{threads} threads run before the process is shut off; cure: report it")

@@ -1,0 +1,151 @@
+"""A real node shut off: seen from outside in /proc, from inside by a spy, and signing all the same."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cometkms.limits import SIGNER_UID
+from tests.e2e.console import ROOT
+from tests.e2e.node import PRECOMMIT, PREVOTE, Node, Validator, cmkms, free_tcp, until
+
+MakeNode = Callable[..., Node]
+MakeValidator = Callable[..., Validator]
+AS_ROOT = os.geteuid() == 0
+PROBES = {"key", "home", "write", "netlink", "packet", "parent", "fork"}
+
+
+def of_proc(pid: int, *fields: str) -> list[str]:
+    """Lines of /proc/<pid>/status."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    found = dict(line.split(":", 1) for line in lines)
+    return [found[field].strip() for field in fields]
+
+
+def spied(tmp_path: Path, node: Node, **more: str) -> dict[str, str]:
+    """Variables that put the spy into the node's processes."""
+    path = f"{Path(__file__).parent / 'probe'}:{ROOT}"
+    return {"PYTHONPATH": path, "CK_SPY": str(tmp_path / "spy"), "CK_SPY_KEY": str(node.key_path), **more}
+
+
+def words_of(tmp_path: Path) -> list[str]:
+    return (tmp_path / "spy").read_text().splitlines()
+
+
+def measures_of(node: Node) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(one["process"], one["measure"]): one for one in node.status()["hardening"]}
+
+
+@pytest.mark.parametrize(("mode", "host"), [("native", "localhost"), ("pure", "127.0.0.1")])
+def test_a_node_that_is_shut_off_signs_reconnects_restarts_and_imports_nothing(
+    mode: str, host: str, make_node: MakeNode, make_validator: MakeValidator, tmp_path: Path
+) -> None:
+    """Every way to a validator, every event of a signer's life: what is needed late was loaded before."""
+    by_tcp, by_socket = free_tcp(), f"unix://{tmp_path}/v.sock"
+    node = make_node(by_tcp.replace("127.0.0.1", host), by_socket)
+    (tmp_path / "word").write_text("a passphrase of the test\n")
+    (tmp_path / "word").chmod(0o600)
+    sealing = ["keys", "encrypt", "--memory-mib", "8", "--passphrase-file", str(tmp_path / "word")]
+    assert cmkms(*sealing, "--home", str(node.home)).returncode == 0
+    (tmp_path / "trace").mkdir()
+    variables = spied(tmp_path, node, COMETKMS_TRACE=str(tmp_path / "trace"))
+    variables |= {"COMETKMS_PURE": "1"} if mode == "pure" else {}
+    validators = [make_validator(address) for address in (by_tcp, by_socket)]
+    node.start("--key-passphrase-file", str(tmp_path / "word"), "--log-level", "debug", **variables)
+
+    def sign(height: int) -> None:
+        for validator, kind in zip(validators, (PREVOTE, PRECOMMIT), strict=True):
+            validator.connect()
+            validator.must_sign(kind, height)
+
+    sign(1)
+    validators[0].must_refuse(PREVOTE, 1, block="bb")
+    first = node.child("signer")["pid"]
+    os.kill(first, signal.SIGKILL)
+    until("the signer is started again", lambda: node.child("signer")["pid"] not in (0, first))
+    sign(2)
+    validators[0].close()
+    validators[0] = make_validator(by_tcp)  # resolved and dialled again
+    sign(3)
+    pid = node.child("signer")["pid"]
+    assert of_proc(pid, "NoNewPrivs", "Seccomp", "CapInh", "CapAmb") == ["1", "2", "0" * 16, "0" * 16]
+    if AS_ROOT:
+        uid = of_proc(pid, "Uid")[0].split()
+        assert len(set(uid)) == 1
+        assert uid[0] != "0"
+        # the sockets are root's here: one capability, which opens no file; without unix:// it is gone too (below)
+        assert of_proc(pid, "Groups", "CapEff", "CapPrm", "CapBnd") == ["", f"{2:016x}", f"{2:016x}", "0" * 16]
+    assert node.stop() == 0
+    said = words_of(tmp_path)
+    assert {line.split()[0] for line in said} == PROBES, "a module was imported after the signer was shut off"
+    assert len(said) == 2 * len(PROBES), "two signers"
+    assert {line.split()[1] for line in said} <= {"EACCES", "EPERM"}, said
+    assert bool(list((tmp_path / "trace").glob("signer-*.trace"))) == (mode == "native")
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """One node with a validator named by its address."""
+    address = free_tcp()
+    node = Node(tmp_path_factory.mktemp("hardening") / "node", address)
+    validator = Validator(address)
+    node.start()
+    validator.connect()
+    validator.must_sign(PREVOTE, 1)
+    yield node
+    node.stop()
+    validator.close()
+
+
+def test_from_outside_the_signer_is_nobody_who_can_do_nothing(node: Node) -> None:
+    pid = node.child("signer")["pid"]
+    assert of_proc(pid, "NoNewPrivs", "Seccomp", "CapEff", "CapPrm") == ["1", "2", "0" * 16, "0" * 16]
+    if AS_ROOT:
+        account = measures_of(node)["signer", "user"]["why"]
+        uid = of_proc(pid, "Uid")[0].split()[0]
+        assert uid in account
+        assert uid == str(SIGNER_UID) or "cmkms-signer" in account
+    for name in ("state", "api"):
+        assert of_proc(node.child(name)["pid"], "NoNewPrivs") == ["1"]
+    assert node.process is not None
+    assert of_proc(node.process.pid, "NoNewPrivs") == ["1"]
+
+
+def test_status_and_log_name_every_measure_of_every_process(node: Node) -> None:
+    measures = measures_of(node)
+    of_others = {"no_dump", "no_new_privs", "filesystem", "tcp_ports", "scope"}
+    expected = {("supervisor", "no_dump"), ("supervisor", "no_new_privs")}
+    expected |= {(process, measure) for process in ("state", "api") for measure in of_others}
+    expected |= {("signer", measure) for measure in of_others}
+    expected |= {
+        ("signer", one) for one in ("memory_locked", "user", "capabilities", "system_calls", "network_families")
+    }
+    assert set(measures) == expected
+    assert measures["signer", "filesystem"]["why"] == "no file"
+    assert all(one["state"] in ("on", "off", "unavailable") and one["why"] for one in measures.values())
+    log = node.log()
+    assert log.count("shut off") == 3
+    for (_, measure), one in measures.items():
+        if one["state"] == "unavailable":
+            assert f"measure={measure}" in log
+
+
+def test_who_executes_a_program_in_the_signer_ends_the_node_with_the_word(make_node: MakeNode, tmp_path: Path) -> None:
+    node = make_node(free_tcp())
+    done = cmkms(
+        "start", "--home", str(node.home), "--http-addr", f"127.0.0.1:{node.http_port}",
+        env={**os.environ, **spied(tmp_path, node, CK_SPY_EXEC="1")},
+    )  # fmt: skip
+    assert done.returncode == 70
+    assert "killed by SIGSYS" in done.stderr
+
+
+def test_an_account_that_is_not_there_is_a_wrong_setting(make_node: MakeNode) -> None:
+    node = make_node(free_tcp())
+    done = cmkms("start", "--home", str(node.home), "--signer-user", "no-such-account")
+    assert done.returncode == 3
+    assert "signer_user" in done.stderr
+    assert "cure" in done.stderr
