@@ -97,9 +97,7 @@ DRILL_WORDS_MAX_BYTES: Final = 1024  # why an order is refused
 # --- shared memory ---
 QUEUE_SLOT_BYTES: Final = 512
 QUEUE_SLOTS: Final = 256  # one request in flight per chain, twice, with room for reports
-BOARD_SECTION_BYTES: Final = (
-    256 << 10
-)  # 64 chains with their signatures, events and refusals; untouched pages cost nothing
+BOARD_SECTION_BYTES: Final = 512 << 10  # 64 chains of 4 validators with refusals: 300 kB; untouched pages are free
 
 # --- /metrics (docs/METRICS.md) ---
 METRIC_LABEL_MAX_CHARS: Final = 128  # a chain id, a node id or a validator's address is shorter
