@@ -141,11 +141,7 @@ def _put_node(samples: Samples, state: Told, signer: Told, supervisor: Told) -> 
     samples.put_states("cometkms_node_state", NODE_STATES, state["node_state"].text)
 
 
-def _put_children(
-    samples: Samples,
-    supervisor: Told,
-    beat_ages_s: Mapping[str, float | None],
-) -> None:
+def _put_children(samples: Samples, supervisor: Told, beat_ages_s: Mapping[str, float | None]) -> None:
     for child in supervisor["children"].items:
         if (name := child["name"].text) is None:
             continue

@@ -84,6 +84,8 @@ def test_counters_agree_with_status_and_a_scrape_outlives_a_child(
     used = until("memory and CPU", lambda: one(scrape(node), "cometkms_child_resident_memory_bytes", child="signer"))
     assert used > 1 << 20
     assert one(series, "cometkms_child_restarts_total", child="signer") == 0
+    assert one(series, "cometkms_audit_failing") == 0
+    assert {dict(labels)["process"] for name, labels in series if name == "cometkms_hardening"} >= {"signer", "state"}
 
     os.kill(node.child("signer")["pid"], signal.SIGKILL)
     until("the restart is counted", lambda: one(scrape(node), "cometkms_child_restarts_total", child="signer") == 1)
@@ -122,7 +124,10 @@ def test_a_leader_tells_how_far_a_member_that_is_away_has_fallen_behind(tmp_path
             assert one(series[name], "cometkms_leader_info", leader=leader) == 1
             assert (one(series[name], "cometkms_quorum"), one(series[name], "cometkms_members")) == (2, 3)
             assert one(series[name], "cometkms_peers_connected") == 1
-            assert (one(series[name], "cometkms_fsync_seconds_count") or 0) >= 4  # a follower's syncs are timed too
+            until(
+                f"the syncs of {name} are timed, whether it leads or not",
+                lambda node=cluster.nodes[name]: (one(scrape(node), "cometkms_fsync_seconds_count") or 0) >= 4,
+            )
         assert one(series[follower], "cometkms_peer_promise_lag", peer=away) is None
     finally:
         cluster.stop()
