@@ -226,6 +226,13 @@ class ChildReport(TypedDict, total=False):
     last_exit: str | None
 
 
+class UseReport(TypedDict, total=False):
+    """What a child used since its start, and uses now; as last looked at."""
+
+    cpu_s: float
+    resident_bytes: int
+
+
 class SupervisorSection(TypedDict, total=False):
     """Written by the supervisor. started_at: UNIX seconds."""
 
@@ -234,6 +241,7 @@ class SupervisorSection(TypedDict, total=False):
     home: str
     started_at: float
     children: list[ChildReport]
+    use: dict[str, UseReport]
     hardening: list[MeasureReport]
 
 
