@@ -42,7 +42,7 @@ go-tools: build
 
 test: lint
 	$(BIN)/python -m tests.gotools & tools=$$!; \
-	$(BIN)/python -m pytest tests --ignore=tests/e2e --ignore=tests/lint; unit=$$?; \
+	$(BIN)/python -m pytest tests --ignore=tests/e2e --ignore=tests/lint -n 2; unit=$$?; \
 	wait $$tools && $(BIN)/python -m tests.sim --seeds $(SEEDS) && $(BIN)/python -m pytest tests/e2e && exit $$unit
 
 # The whole cluster, simulated; a failing seed is replayed with `python -m tests.sim --seed N`.

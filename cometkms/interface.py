@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from cometkms.model import HRS, Dialect, Message, Request, Row, SealedKey, SignBytes, Watermark
+from cometkms.model import HRS, Decision, Dialect, Message, Request, Row, SealedKey, SignBytes, Watermark
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -158,6 +158,10 @@ class Queue(Protocol):
 
     def spin(self, ns: int) -> bool:
         """Wait up to `ns` nanoseconds without giving up the CPU; whether there is something to pop."""
+        ...
+
+    def depth(self) -> int:
+        """How many messages wait. Any process may ask; it says how things were a moment ago."""
         ...
 
     def discard(self) -> int:
@@ -317,14 +321,24 @@ class Underway:
     since_ns: int
 
 
+class Trail(Protocol):
+    """The signer's end of the audit log. Never waits, never fails: what finds no room is lost, and its number is missing in the log."""
+
+    def note(self, decision: Decision) -> None:
+        """Hand over one decision, after its answer has left."""
+        ...
+
+
 class SignPath(Protocol):
     """The plain case of a signature without a line of Python: see csrc/section.h. Its twin is cometkms.signing itself.
 
     A chain's watermark lives in both: each side sees what the other moved (push, news).
     """
 
-    def lane(self, chain: int, number: int, session: Session, fd: int) -> SignLane:
-        """`number`: the owner's name for the connection; the last one made under it counts."""
+    def lane(
+        self, chain: int, number: int, session: Session, fd: int, *, validator: bytes = b"", identity: bytes = b""
+    ) -> SignLane:
+        """`number`: the owner's name for the connection; the last one made under it counts. validator, identity: model.Decision's."""
         ...
 
     def take(self) -> tuple[bytes | None, list[int], bool]:
@@ -467,6 +481,12 @@ class Core(Protocol):
         ...
 
     # the signer's
-    def sign_path(self, *, nonce: int, reservations: Queue, permits: Queue, slots: list[KeySlot]) -> SignPath | None:
+    def trail(self, queue: Queue, life: int) -> Trail:
+        """`queue`: pushed here; `life`: of this signer process."""
+        ...
+
+    def sign_path(
+        self, *, nonce: int, reservations: Queue, permits: Queue, slots: list[KeySlot], trail: Trail | None = None
+    ) -> SignPath | None:
         """None: this core has none. `reservations`: pushed here; `permits`: popped here; `slots`: of each chain."""
         ...

@@ -43,6 +43,10 @@ STATUS_QUIET_S: Final = 0.01  # the board is written when no request came for so
 STATUS_LATEST_S: Final = 1.0  # … and at the latest after this
 HUNG_AFTER_S: Final = 5.0  # a loop that did not beat for so long is killed and restarted
 STOP_TIMEOUT_S: Final = 1.5  # SIGTERM to SIGKILL; the whole stop has 2 s
+BOOT_TIMEOUT_S: Final = 30.0  # a child's start; the slowest opens a sealed key (SEAL_PASSES_MAX)
+RELOAD_TIMEOUT_S: Final = (
+    2.0  # a child that has not taken a reload over by then is reported; its loop beats eight times in this
+)
 RESTART_MIN_S: Final = 0.05
 RESTART_MAX_S: Final = 5.0
 RESTART_RESET_AFTER_S: Final = 10.0  # a child that lived so long starts again without back-off
@@ -59,7 +63,10 @@ HEIGHT_JUMP_MAX: Final = 1_000_000  # rule 13: about two months of 5 s blocks
 
 # --- the peers (docs/ARCHITECTURE.md, "Peers") ---
 PEER_FRAME_MAX_BYTES: Final = 256 << 10  # the largest honest one: 64 rows of marks, or a batch of the Raft log
-PEER_HELLO_MAX_BYTES: Final = 16 << 10  # 64 rows and 7 members
+PEER_HELLO_MAX_BYTES: Final = 16 << 10  # 64 rows, 7 members and the facts
+FACTS_MAX: Final = 16  # a node says that many things of itself …
+FACT_NAME_MAX_BYTES: Final = 32  # … each with a word …
+FACT_TEXT_MAX_BYTES: Final = 160  # … and a line of text: shown, not parsed
 PEER_HALF_OPEN_MAX: Final = 32  # connections that have not proved who they are
 PEER_HANDSHAKE_TIMEOUT_S: Final = 3.0
 PEER_OUTBOX_MAX_BYTES: Final = 1 << 20  # a peer that does not read so much is disconnected
@@ -74,10 +81,49 @@ SIGNER_LEASE_RENEW_S: Final = 0.1  # how often the state process renews the sign
 SIGN_STATE_QUIET_S: Final = 0.01  # a signature is replicated when no request came for so long …
 SIGN_STATE_LATEST_S: Final = 1.0  # … and at the latest after this
 
+# --- drills (cometkms/drill) ---
+SIGNATURE_RING_ENTRIES: Final = (
+    4096  # signatures a node remembers having learned of: ten minutes at two blocks a second
+)
+SIGNATURE_PAGE_ENTRIES: Final = 512  # of them in one answer of the control socket
+DRILL_ORDER_EVERY_S: Final = 1.0  # a leader obeys one order of a drill in so long
+DRILL_UPTIME_S: Final = (
+    5.0  # and restarts for one only when it has run for so long: a restart is never the next one's cause
+)
+DRILL_ANSWER_S: Final = 2.0  # how long an order waits for the leader's answer
+DRILL_WORDS_MAX_BYTES: Final = 1024  # why an order is refused
+
 # --- shared memory ---
 QUEUE_SLOT_BYTES: Final = 512
 QUEUE_SLOTS: Final = 256  # one request in flight per chain, twice, with room for reports
-BOARD_SECTION_BYTES: Final = 64 << 10
+BOARD_SECTION_BYTES: Final = (
+    256 << 10
+)  # 64 chains with their signatures, events and refusals; untouched pages cost nothing
+
+# --- /metrics (docs/METRICS.md) ---
+METRIC_LABEL_MAX_CHARS: Final = 128  # a chain id, a node id or a validator's address is shorter
+METRIC_SERIES_MAX: Final = (
+    2048  # of one family: 64 chains with 6 validators in 5 states; the rest is counted, not shown
+)
+
+# --- the audit log (docs/AUDIT.md) ---
+AUDIT_VALIDATOR_MAX_BYTES: Final = 160  # of a validator's address: what a queue slot has left; a longer one is cut
+AUDIT_FILE_MAX_BYTES: Final = 8 << 20  # then the next file begins: about 15 000 lines
+AUDIT_MIN_MIB: Final = 16  # all files together: two, so that a rotation keeps something
+AUDIT_DEFAULT_MIB: Final = 256  # about 500 000 lines: two weeks of one chain with blocks of 5 s
+AUDIT_MAX_MIB: Final = 1 << 20
+AUDIT_LINE_MAX_BYTES: Final = 2048  # the longest honest one: a chain id and an address with every byte escaped
+AUDIT_WAITING_MAX: Final = 16_384  # decisions in memory while the disk does not take them: 8 MiB
+AUDIT_BUSY_S: Final = 0.05  # how soon the queue is looked at again when something was in it …
+AUDIT_IDLE_S: Final = 0.25  # … and when nothing was; half full, it wakes its reader
+AUDIT_SYNC_S: Final = 1.0  # between two fdatasyncs, if something was written
+AUDIT_RETRY_S: Final = 1.0  # after a write or sync that failed
+
+# --- the status page (docs/STATUS_PAGE.md) ---
+EVENTS_KEPT: Final = 64  # of the state process: an hour of a bad day, 10 KiB of its section
+REFUSALS_KEPT: Final = 32  # of each chain, in the signer …
+REFUSALS_SHOWN: Final = 128  # … and of all chains together on the board: 80 KiB at most
+REFUSAL_WORDS_MAX: Final = 200  # characters of a refusal's words: a validator's chain id may be in them
 
 # --- hardening ---
 SIGNER_UID: Final = (
@@ -103,8 +149,18 @@ HEIGHT_MAX: Final = (1 << 63) - 1
 
 if SIGN_BYTES_MAX_BYTES + 128 > QUEUE_SLOT_BYTES:
     raise ValueError(f"sign bytes of {SIGN_BYTES_MAX_BYTES} do not fit a queue slot of {QUEUE_SLOT_BYTES} bytes")
+if SIGN_BYTES_MAX_BYTES + 2 * 32 + AUDIT_VALIDATOR_MAX_BYTES + 50 > QUEUE_SLOT_BYTES - 8:
+    raise ValueError(f"a decision with an address of {AUDIT_VALIDATOR_MAX_BYTES} bytes does not fit a queue slot")
 if VOTE_EXTENSION_MAX_BYTES + 4096 > MESSAGE_MAX_BYTES:
     raise ValueError("a request with the largest extension does not fit MESSAGE_MAX_BYTES")
+if (
+    CHAINS_MAX * (CHAIN_ID_MAX_BYTES + 40)
+    + (MEMBERS_MAX + 2) * (NODE_ID_MAX_BYTES + 8)
+    + FACTS_MAX * (FACT_NAME_MAX_BYTES + FACT_TEXT_MAX_BYTES + 8)
+    + 256
+    > PEER_HELLO_MAX_BYTES
+):
+    raise ValueError("a hello with every row, member and fact does not fit PEER_HELLO_MAX_BYTES")
 if PERMIT_TIMEOUT_S >= 5.0:
     raise ValueError("an empty answer must leave before CometBFT's 5 s read timeout")
 if REDIAL_MAX_S >= 3.0:

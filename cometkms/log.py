@@ -50,6 +50,10 @@ class Log:
         """Write events from the loop, as soon as it has nothing better to do; None: there is no loop any more."""
         self._wake = call_soon
 
+    def set_level(self, level: str) -> None:
+        """From now on; logs that were bound before keep theirs."""
+        self._threshold = LEVELS[level]
+
     def bind(self, *, immediate: bool | None = None, **fields: object) -> "Log":
         """A log of the same kind with more fields and a queue of its own."""
         child = Log(fd=self._fd, immediate=self._immediate if immediate is None else immediate)

@@ -84,6 +84,17 @@ class Reason(IntEnum):
     UNKNOWN_ROW = 68  # the node asked has no such chain or key, or its row is not opened yet
 
 
+class Outcome(IntEnum):
+    """What became of a request, for the audit log; BEGAN and ENDED: of the signer process itself. csrc/audit.h has them too."""
+
+    BEGAN = 1
+    SIGNED = 2
+    REPEATED = 3
+    REFUSED = 4
+    UNANSWERED = 5
+    ENDED = 6
+
+
 #: Reasons that will not change by asking again: answered with RemoteSignerError.
 FINAL_REASONS = frozenset(r for r in Reason if 0 < r < 64)
 
@@ -187,6 +198,26 @@ class SignBytes:
 
 
 _NO_PLACE = HRS(0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One line of the audit log in the making. chain: its number in the settings. sign_bytes: what was signed, or was asked for.
+
+    validator, identity: who asked: the address as configured, as UTF-8 of at most AUDIT_VALIDATOR_MAX_BYTES, and the
+    SecretConnection's key (b"" on a unix socket).
+    """
+
+    outcome: Outcome
+    reason: Reason = Reason.NONE
+    kind: Kind = Kind.UNKNOWN
+    chain: int = 0
+    hrs: HRS = _NO_PLACE
+    sign_bytes: bytes = b""
+    block_hash: bytes = b""
+    validator: bytes = b""
+    identity: bytes = b""
+    took_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

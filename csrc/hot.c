@@ -144,6 +144,7 @@ static int write_promise(ck_hot *hot, batch *pending, uint32_t row_number, ck_hr
 
 /* After it, and only then, the marks have moved. */
 static int sync_promises(ck_hot *hot, const batch *pending) {
+    const uint64_t began_ns = ck_now_ns();
     if (fdatasync(hot->fd) != 0) return disk_failed(hot, errno);
     for (uint32_t n = 0; n < pending->count; n++) {
         ck_row *row = &hot->rows[pending->row[n]];
@@ -155,6 +156,8 @@ static int sync_promises(ck_hot *hot, const batch *pending) {
         row->newest = 1 - row->newest;
     }
     hot->active_ns = ck_now_ns();
+    hot->syncs++;
+    hot->sync_ns = hot->active_ns - began_ns;
     return CK_OK;
 }
 
@@ -369,8 +372,6 @@ static int propose(ck_hot *hot, batch *pending) {
     }
     if (hot->quorum > 1) CK_TRY(ask_members(hot, pending));
     CK_TRY(sync_promises(hot, pending));
-    hot->syncs++;
-    hot->sync_ns = ck_now_ns() - pending->started_ns[0];
     for (uint32_t n = 0; n < pending->count; n++) {
         ck_row *row = &hot->rows[pending->row[n]];
         row->place.state = 1;

@@ -72,7 +72,7 @@ typedef struct ck_hot {
     uint64_t seq_of[CK_MEMBERS_MAX]; /* the highest each member acknowledged */
     ck_ring *permits;
     int permits_wake;
-    uint64_t syncs, sync_ns;     /* how many own promises, and how long the last took */
+    uint64_t syncs, sync_ns;     /* of the store, for itself or a member, and how long the last took */
     uint64_t permitted, permit_ns; /* likewise, from reservation to permit */
     uint64_t answered;             /* promises to members */
     uint64_t active_ns;            /* CLOCK_MONOTONIC of the last sync */

@@ -28,7 +28,18 @@ int ck_ring_await(ck_ring *ring, uint64_t ns) {
     return 0;
 }
 
+/* Relaxed: nothing is read on the strength of it. head first: it never passes a tail that is read later. */
+size_t ck_ring_depth(ck_ring *ring) {
+    const uint64_t head = atomic_load_explicit(&ring->head, memory_order_acquire);
+    const uint64_t used = atomic_load_explicit(&ring->tail, memory_order_relaxed) - head;
+    return used < CK_RING_SLOTS ? (size_t)used : CK_RING_SLOTS;
+}
+
 size_t ck_ring_size(void) { return sizeof(ck_ring); }
+
+uint64_t ck_ring_used(ck_ring *ring) {
+    return atomic_load_explicit(&ring->tail, memory_order_relaxed) - atomic_load_explicit(&ring->head, memory_order_relaxed);
+}
 
 int ck_ring_push(ck_ring *ring, const uint8_t *message, size_t len) {
     if (len == 0 || len > CK_RING_PAYLOAD) return CK_REFUSED;

@@ -75,6 +75,13 @@ static void send_answer(ck_link *link, size_t len) {
     if (link->unsent) link->blocked = 1;
 }
 
+static void audit(ck_audit *audit, const ck_link *link, const ck_section *section, uint64_t took_ns) {
+    const ck_decision made = {.outcome = CK_OUTCOME_SIGNED, .kind = (uint8_t)link->session->request.kind, .chain = link->chain,
+                              .at = section->last, .took_ns = took_ns, .bytes = {section->bytes, section->bytes_len},
+                              .block_hash = link->session->message.ballot.block_id.hash};
+    ck_audit_note(audit, &made, &link->asker);
+}
+
 /* For the twin to count and log, later. The request's bytes are there until the next ones are received. */
 static void note(ck_signer *signer, const ck_link *link, const ck_section *section) {
     const ck_bytes hash = link->session->message.ballot.block_id.hash;
@@ -86,6 +93,7 @@ static void note(ck_signer *signer, const ck_link *link, const ck_section *secti
     done->took_ns = done->at_ns - section->started_ns;
     done->block_hash_len = hash.len <= sizeof done->block_hash ? hash.len : 0;
     if (done->block_hash_len) memcpy(done->block_hash, hash.at, hash.len);
+    if (signer->audit) audit(signer->audit, link, section, done->took_ns);
 }
 
 /* Sign, answer, report, in this order. CK_MORE: not plain; nothing was released. */

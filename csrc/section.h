@@ -7,6 +7,7 @@
 #ifndef CK_SECTION_H
 #define CK_SECTION_H
 
+#include "audit.h"
 #include "keyslot.h"
 #include "place.h"
 #include "ring.h"
@@ -21,6 +22,7 @@ typedef struct ck_link {
     int32_t blocked; /* the twin holds bytes that the socket did not take: nothing may overtake them */
     uint16_t chain;
     uint32_t number;   /* the twin's */
+    ck_asker asker;    /* for the audit log */
     size_t unsent_at;  /* [unsent_at, unsent_at + unsent) of the session's outbox: what the socket did not take */
     size_t unsent;
 } ck_link;
@@ -54,6 +56,7 @@ typedef struct ck_signer {
     ck_ring *reservations; /* pushed here */
     int reservations_wake;
     ck_ring *permits; /* popped here */
+    ck_audit *audit; /* NULL: there is no audit log */
     uint32_t chains;
     ck_section sections[CK_ROWS_MAX];
     uint64_t done_from, done_to; /* of `done`, modulo CK_DONE */

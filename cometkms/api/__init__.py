@@ -1,1 +1,1 @@
-"""What operators and monitors read over HTTP: /healthz and /status. Reads the status board only; never sees a key."""
+"""What operators and monitors read over HTTP: /healthz, /status and /metrics. Reads the status board only; never sees a key."""

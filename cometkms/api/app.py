@@ -1,13 +1,16 @@
-"""The HTTP application: GET and HEAD of /healthz and /status, JSON for everything that goes wrong. No socket here."""
+"""The HTTP application: GET and HEAD of /healthz, /status and /metrics, JSON for everything that goes wrong. No socket here."""
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import falcon
 import falcon.asgi
 
+from cometkms.api.metrics import encode
+from cometkms.api.process_use import read_use
+from cometkms.api.samples import compose_samples
 from cometkms.api.sections import BoardReader
 from cometkms.api.status import compose_status, find_trouble
 
@@ -47,6 +50,21 @@ class Status:
     on_head = on_get
 
 
+class Metrics:
+    """What Prometheus scrapes, always 200: a process that is away leaves its part out."""
+
+    def __init__(self, board: BoardReader, wall_clock: Callable[[], float]) -> None:
+        self._board = board
+        self._wall_clock = wall_clock
+
+    async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        sections: Mapping[str, object] = {**self._board.sections()}
+        samples = compose_samples(sections, self._board.beat_ages_s(), self._wall_clock(), use_of=read_use)
+        response.data, response.content_type = encode(samples, request.get_header("Accept") or "")
+
+    on_head = on_get
+
+
 class ReadOnly:
     """Middleware: a known path answers nothing but GET and HEAD, and nothing may be cached."""
 
@@ -65,6 +83,7 @@ def make_app(
     app = falcon.asgi.App(middleware=[ReadOnly()])
     app.add_route("/healthz", Healthz(board))
     app.add_route("/status", Status(board, wall_clock))
+    app.add_route("/metrics", Metrics(board, wall_clock))
     app.set_error_serializer(_serialize_error)
 
     async def fail(

@@ -4,7 +4,9 @@ Every field may be missing: a section is written by another process, perhaps one
 """
 
 from collections.abc import Mapping
-from typing import Protocol, TypedDict
+from typing import NotRequired, Protocol, TypedDict
+
+from cometkms.histogram import Buckets
 
 
 class WatermarkReport(TypedDict, total=False):
@@ -43,6 +45,52 @@ class RowReport(TypedDict, total=False):
     public_key: str
     watermark: WatermarkReport
     last_sign_state: LastSignState | None
+    signed_at: float | None
+
+
+class EventReport(TypedDict, total=False):
+    """Something rare that happened. at: UNIX seconds; the fields behind `what` are those of its kind.
+
+    started · leader {leader, term} · lease {granted} · peer_connected {peer} · peer_disconnected {peer, why, closed} ·
+    node_state {state} · peer_state {peer, state} · signed_again {chain, height, last_height, last_at, gap_ms}: the first signature
+    under another leader. Made by the history of the api process: child_restarted {child, why} · validator_connected and
+    validator_lost {chain, addr, why} · refused {chain, validator, reason, why, asked, signed}.
+    """
+
+    at: float
+    what: str
+    leader: str | None
+    term: int
+    granted: bool
+    peer: str
+    why: str
+    closed: bool
+    state: str
+    chain: str
+    height: int
+    last_height: int
+    last_at: float
+    gap_ms: float
+    child: str
+    addr: str
+    validator: str
+    reason: str
+    asked: str
+    signed: str
+
+
+class RefusalReport(TypedDict, total=False):
+    """A request that was refused for good. at: UNIX seconds; asked, signed: height/round/step; blocks: hex, "" is nil."""
+
+    at: float
+    reason: str
+    why: str
+    validator: str
+    asked: str
+    asked_block: str
+    signed: str
+    signed_block: str
+    burnt: bool
 
 
 class MeasureReport(TypedDict, total=False):
@@ -64,6 +112,7 @@ class StateSection(TypedDict, total=False):
     epoch: int
     digest: str
     members: list[dict[str, object]]
+    config_differences: list[dict[str, str]]
     node_state: str
     why: str
     term: int
@@ -72,11 +121,16 @@ class StateSection(TypedDict, total=False):
     refused: dict[str, int]
     peers_port: dict[str, int]
     permit_us: Quantiles
+    permit_hist: Buckets
+    sync_hist: Buckets
+    leader_changes: int
+    ring_depth: dict[str, int]
     fast_path: dict[str, int]
     rows: list[RowReport]
     warnings: list[str]
     hardening: list[MeasureReport]
     fdatasync_us: Quantiles
+    events: list[EventReport]
 
 
 class ValidatorReport(TypedDict, total=False):
@@ -89,6 +143,8 @@ class ValidatorReport(TypedDict, total=False):
     remote_identity: str
     requests: int
     connects: int
+    failed: int
+    failed_in_row: int
     last_error: str
 
 
@@ -99,6 +155,18 @@ class Counters(TypedDict, total=False):
     repeated: int
     unanswered: dict[str, int]
     refused: dict[str, int]
+    pub_keys: int
+
+
+class VoteReport(TypedDict, total=False):
+    """One kind of vote that this signer signed; signing/tally.py. at: UNIX seconds of the last one."""
+
+    signed: int
+    height: int
+    round: int
+    at: float | None
+    missed: int
+    missed_last: int
 
 
 class ChainReport(TypedDict, total=False):
@@ -110,7 +178,11 @@ class ChainReport(TypedDict, total=False):
     validators: list[ValidatorReport]
     counters: Counters
     latency_us: Quantiles
+    latency_hist: Buckets
+    votes: dict[str, VoteReport]
+    missed: dict[str, int]
     last_signed_at: float | None
+    refusals: list[RefusalReport]
 
 
 class SignerSection(TypedDict, total=False):
@@ -126,6 +198,21 @@ class ApiSection(TypedDict, total=False):
     """Written by the api process."""
 
     hardening: list[MeasureReport]
+
+
+class AuditSection(TypedDict, total=False):
+    """Written by the audit process. `records`, `dropped`: since it began; `bytes`: of all files; `head`: SEQ:HASH of the last line.
+
+    `error`: why nothing can be written just now; "": all is well.
+    """
+
+    records: int
+    dropped: int
+    bytes: int
+    file: str
+    head: str
+    hardening: list[MeasureReport]
+    error: str
 
 
 class ChildReport(TypedDict, total=False):
@@ -156,6 +243,7 @@ class Sections(TypedDict):
     state: StateSection | None
     signer: SignerSection | None
     supervisor: SupervisorSection | None
+    audit: NotRequired[AuditSection | None]
 
 
 class BoardReader(Protocol):

@@ -6,12 +6,15 @@ from typing import Final, TypedDict, cast
 
 from cometkms import __version__
 from cometkms.api.sections import (
+    AuditSection,
     ChainReport,
     ChildReport,
     Counters,
+    EventReport,
     LastSignState,
     MeasureReport,
     Quantiles,
+    RefusalReport,
     RowReport,
     Sections,
     SignerSection,
@@ -19,6 +22,7 @@ from cometkms.api.sections import (
     ValidatorReport,
     WatermarkReport,
 )
+from cometkms.histogram import Buckets
 from cometkms.limits import HUNG_AFTER_S
 
 #: The one state of a child in which it does its work; every other is trouble (processes/supervisor.py).
@@ -27,6 +31,8 @@ RUNNING: Final = "running"
 BEAT_LATE_S: Final = HUNG_AFTER_S / 2
 #: Children that a signing node cannot be without.
 ESSENTIAL: Final = ("state", "signer")
+#: Children without which it signs on: their troubles are warnings.
+BESIDE: Final = ("audit",)
 
 
 class NodeStatus(TypedDict):
@@ -42,7 +48,7 @@ class NodeStatus(TypedDict):
 
 
 class ChainStatus(TypedDict):
-    """One chain. public_key: base64; address: upper-case hex."""
+    """One chain. public_key: base64; address: upper-case hex. last_signed_at: here; signed_at: when this node learned of the newest."""
 
     chain_id: str
     public_key: str
@@ -52,7 +58,10 @@ class ChainStatus(TypedDict):
     validators: list[ValidatorReport]
     counters: Counters
     latency_us: Quantiles
+    latency_hist: Buckets
     last_signed_at: float | None
+    signed_at: float | None
+    refusals: list[RefusalReport]
 
 
 class ChildStatus(TypedDict):
@@ -65,6 +74,15 @@ class ChildStatus(TypedDict):
     restarts: int
     last_exit: str | None
     beat_age_s: float | None
+
+
+class AlertStatus(TypedDict):
+    """What needs a person. since: UNIX seconds."""
+
+    name: str
+    since: float
+    what: str
+    cure: str
 
 
 class Status(TypedDict, total=False):
@@ -83,6 +101,7 @@ class Status(TypedDict, total=False):
     digest: str
     lease_left_s: float
     members: list[dict[str, object]]
+    config_differences: list[dict[str, str]]
     peers_port: dict[str, int]
     promises_refused: dict[str, int]
     permit_us: Quantiles
@@ -91,8 +110,12 @@ class Status(TypedDict, total=False):
     chains: list[ChainStatus]
     children: list[ChildStatus]
     fdatasync_us: Quantiles
+    audit: AuditSection
+    sync_hist: Buckets
     warnings: list[str]
     hardening: list[MeasureReport]
+    events: list[EventReport]
+    alerts: list[AlertStatus]
 
 
 def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], now: float) -> Status:
@@ -122,6 +145,7 @@ def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], 
         status["digest"] = state.get("digest", "")
         status["lease_left_s"] = state.get("lease_left_s", 0.0)
         status["members"] = state.get("members", [])
+        status["config_differences"] = state.get("config_differences", [])
         status["peers_port"] = state.get("peers_port", {})
         status["promises_refused"] = state.get("refused", {})
         status["permit_us"] = state.get("permit_us", {})
@@ -130,8 +154,12 @@ def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], 
     status["chains"] = chains
     status["children"] = _children(sections, beat_ages_s, now)
     status["fdatasync_us"] = state.get("fdatasync_us", {})
-    status["warnings"] = [*state.get("warnings", []), *signer.get("warnings", [])]
     status["hardening"] = _hardening(sections)
+    status["sync_hist"] = state.get("sync_hist", {})
+    status["events"] = state.get("events", [])
+    status["warnings"] = [*state.get("warnings", []), *signer.get("warnings", []), *_beside(sections, beat_ages_s)]
+    if (audit := sections.get("audit")) is not None:
+        status["audit"] = cast("AuditSection", {key: held for key, held in audit.items() if key != "hardening"})
     return status
 
 
@@ -149,10 +177,8 @@ def find_trouble(sections: Sections, beat_ages_s: Mapping[str, float | None]) ->
     children = {child.get("name", ""): child for child in supervisor.get("children", [])}
     trouble = [f"{name} is not there" for name in ESSENTIAL if name not in children]
     for name, child in children.items():
-        if (state := child.get("state", "unknown")) != RUNNING:
-            trouble.append(f"{name} is {state}{_last_exit(child)}")
-        elif name in beat_ages_s and (late := _late(beat_ages_s[name])):
-            trouble.append(f"{name} {late}")
+        if name not in BESIDE:
+            trouble.extend(_of_child(name, child, beat_ages_s))
     trouble.extend(f"{name} has not reported yet" for name in ESSENTIAL if sections[name] is None)
     told = sections["state"]
     if told is not None and (why := told.get("why", "")):
@@ -160,6 +186,27 @@ def find_trouble(sections: Sections, beat_ages_s: Mapping[str, float | None]) ->
     elif told is not None and not told.get("leader_id"):
         trouble.append("no node leads: there is no majority, or it is being elected")
     return trouble
+
+
+def _of_child(name: str, child: ChildReport, beat_ages_s: Mapping[str, float | None]) -> list[str]:
+    if (state := child.get("state", "unknown")) != RUNNING:
+        return [f"{name} is {state}{_last_exit(child)}"]
+    late = _late(beat_ages_s[name]) if name in beat_ages_s else ""
+    return [f"{name} {late}"] if late else []
+
+
+def _beside(sections: Sections, beat_ages_s: Mapping[str, float | None]) -> list[str]:
+    """What is wrong with processes without which the node signs on."""
+    found = []
+    for child in (sections["supervisor"] or {}).get("children", []):
+        if (name := child.get("name", "")) in BESIDE:
+            found += [f"{words}; signing goes on" for words in _of_child(name, child, beat_ages_s)]
+    audit = sections.get("audit") or {}
+    if error := audit.get("error", ""):
+        found.append(f"the audit log is not written: {error}; signing goes on")
+    if dropped := audit.get("dropped", 0):
+        found.append(f"{dropped} decisions are missing in the audit log")
+    return found
 
 
 def _last_exit(child: ChildReport) -> str:
@@ -239,7 +286,10 @@ def _chain(chain_id: str, row: RowReport, report: ChainReport) -> ChainStatus:
             **report.get("counters", {}),
         },
         latency_us=report.get("latency_us", {}),
+        latency_hist=report.get("latency_hist", {}),
         last_signed_at=report.get("last_signed_at"),
+        signed_at=row.get("signed_at"),
+        refusals=report.get("refusals", []),
     )
 
 

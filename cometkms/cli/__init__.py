@@ -6,6 +6,7 @@ import traceback
 import click
 
 from cometkms.cli import (
+    audit,
     completion,
     config_cmd,
     demo,
@@ -53,6 +54,7 @@ for _command in (
     state.command,
     import_cmd.command,
     export.command,
+    audit.command,
     recover.command,
     epoch.command,
     config_cmd.command,

@@ -42,7 +42,7 @@ def show(home: str | None, node_id: str | None, as_json: bool) -> int:  # noqa: 
 @node_id_option
 @click.option("--to", metavar="ID", shell_complete=other_ids, help="To whom.  [default: whoever is up to date]")
 def transfer(home: str | None, node_id: str | None, to: str | None) -> None:  # noqa: ARG001
-    """Hand the leadership to another node, before the machine goes down for maintenance. Run it where the leader runs.
+    """Hand the leadership to another node, before the machine goes down for maintenance. Any running node of the cluster takes the order.
 
     Signing pauses for a few milliseconds. Stopping a leader (SIGTERM) does the same by itself.
 

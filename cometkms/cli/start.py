@@ -13,6 +13,7 @@ from cometkms.config.load import (
     Flags,
     load_settings,
 )
+from cometkms.limits import AUDIT_DEFAULT_MIB
 
 
 @click.command("start")
@@ -57,6 +58,11 @@ from cometkms.config.load import (
 @click.option("--key-passphrase-file", metavar="FILE", help="Opens sealed key files; mode 0600.")
 @click.option("--key-passphrase-credential", metavar="NAME", help="Likewise: systemd's LoadCredential=NAME:….")
 @click.option("--key-passphrase-fd", metavar="N", help="Likewise: an open descriptor, read once.")
+@click.option(
+    "--audit-max-mib",
+    metavar="N",
+    help=f"All files of the audit log together; 0: no audit log.  [default: {AUDIT_DEFAULT_MIB}]",
+)
 def command(
     home: str | None,  # noqa: ARG001 - kept in the context by the option's callback
     id: str | None,  # noqa: A002 - the flag's name
@@ -75,6 +81,7 @@ def command(
     key_passphrase_file: str | None,
     key_passphrase_credential: str | None,
     key_passphrase_fd: str | None,
+    audit_max_mib: str | None,
 ) -> int:
     """Run the node until SIGTERM or Ctrl-C.
 
@@ -107,6 +114,7 @@ def command(
         key_passphrase_file,
         key_passphrase_credential,
         key_passphrase_fd,
+        audit_max_mib,
     )
     settings = load_settings(chosen_home(), flags)
-    return node.run(settings, Log(settings.log_level, settings.log_format, node=settings.id))
+    return node.run(settings, Log(settings.log_level, settings.log_format, node=settings.id), flags)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from cometkms import __version__
+from cometkms.cluster.drills import DrillPorts, Drills
+from cometkms.cluster.facts import Difference, SelfReport, differences
 from cometkms.cluster.membership import Membership, MembershipLog, Ports
 from cometkms.errors import InvariantError, ProtocolError
 from cometkms.histogram import Histogram
@@ -45,9 +47,14 @@ from cometkms.protocol.peer_messages import (
     PEER_PROTOCOL_VERSION,
     Confirm,
     Confirmed,
+    Facts,
+    FactsNews,
     Hello,
     LifeNews,
     Marks,
+    Obeyed,
+    Order,
+    OtherProtocol,
     PeerMessage,
     Promise,
     Promised,
@@ -55,6 +62,7 @@ from cometkms.protocol.peer_messages import (
     Raft,
     Read,
     decode,
+    decode_hello,
     encode,
 )
 from cometkms.rules.birth import NodeState
@@ -128,6 +136,18 @@ class Outside(Protocol):
         """A mark was raised by what others hold, without a signature: the state file follows."""
         ...
 
+    def restart(self) -> str:
+        """Stop this node in order and start it again, soon; "" or why that cannot be."""
+        ...
+
+    def signer_trouble(self) -> str:
+        """What of the signer's work stands in the way of a drill, in words; "" when nothing does."""
+        ...
+
+    def happened(self, what: str, **fields: object) -> None:
+        """Something rare that operators want to see, with its time: `leader` {leader, term}, `lease` {granted}."""
+        ...
+
 
 def row_key(row: Row) -> bytes:
     """A row's name in the replicated log: 32 bytes."""
@@ -145,6 +165,9 @@ class _Member:
     rows: frozenset[Row] = frozenset()
     refused: str = ""
     heard_at: float = 0.0
+    version: str = ""
+    facts: Facts = ()
+    differs: tuple[Difference, ...] = ()
 
 
 class ClusterNode:
@@ -163,6 +186,7 @@ class ClusterNode:
         ttl_s: float,
         strict: bool,
         adopted: tuple[str, ...] = (),
+        facts: Facts = (),
         outside: Outside,
         clock: Callable[[], float],
         log: MembershipLog,
@@ -170,9 +194,10 @@ class ClusterNode:
         """`rows`: the store's row of each configured chain; `signed`: its last verified signature (or burnt place).
 
         `raft`: makes the replicated log; None for one node alone. `clock`: monotonic seconds. `ttl_s`: of the lease.
+        `facts`: what the others are told of this node's settings.
         """
         self.identity = identity
-        self.sync_ns = Histogram()
+        self.sync_ns = Histogram()  # this node's own promises, for itself or a member
         self.round_trip_ns = Histogram()
         self._store = store
         self._rows = rows
@@ -180,6 +205,7 @@ class ClusterNode:
         self._core = core
         self._nonce = nonce
         self._ttl_s = ttl_s
+        self._facts = facts
         self._outside = outside
         self._clock = clock
         self._log = log
@@ -213,6 +239,8 @@ class ClusterNode:
         }
         for row, mark in zip(rows, signed, strict=True):
             self._learn_signed(row, mark, tell=False)
+        self.leader_changes = 0
+        self._last_leader: tuple[str, int] | None = None  # and its term
         self._raft: ReplicatedLog | None = None
         self._raft = raft(self) if raft is not None else None
         ports = Ports(
@@ -233,6 +261,20 @@ class ClusterNode:
             adopted=adopted,
             raft_fresh=self._raft is not None and self._raft.is_fresh,
             ports=ports,
+            clock=clock,
+            log=log,
+        )
+        self.drills = Drills(
+            nonce=nonce,
+            ports=DrillPorts(
+                others=identity.others,
+                send=self._send,
+                leads=self._why_not_leading,
+                missing=self._missing,
+                hand_over=self.hand_over,
+                restart=outside.restart,
+                trouble=outside.signer_trouble,
+            ),
             clock=clock,
             log=log,
         )
@@ -426,42 +468,63 @@ class ClusterNode:
                 tuple(self._store.rows[row] for row in self._rows),
                 self._store.seq,
                 self.seq_of(member),
+                self._facts,
             )
         )
 
+    @property
+    def facts(self) -> Facts:
+        """What this node says of its settings."""
+        return self._facts
+
+    def tell_facts(self, facts: Facts) -> None:
+        """This node's facts changed: the connected members hear of it, the others in the next hello."""
+        self._facts = facts
+        for member, known in self._members.items():
+            self._compare(member, known)
+            if known.connected:
+                self._send(member, FactsNews(facts))
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        """Where this node's settings differ from what a member last said of its own."""
+        return tuple(one for known in self._members.values() for one in known.differs)
+
+    def _compare(self, member: str, known: _Member) -> None:
+        """What is new among the differences is said once."""
+        if not known.version:
+            return
+        mine = SelfReport(__version__, self._facts, frozenset(self._store.rows[row] for row in self._rows))
+        found = differences(member, mine, SelfReport(known.version, known.facts, known.rows))
+        for one in found:
+            if one not in known.differs:
+                self._log.warning("nodes differ", **one.document(), cure="the same on every node")
+        known.differs = found
+
     def on_hello(self, member: str, payload: bytes, address: str) -> str | None:
         """Judge a member's hello: None, or why it is refused. Raises: ProtocolError, BehindError."""
-        hello = decode(payload)
+        hello = decode_hello(payload)
         known = self._members[member]
-        if not isinstance(hello, Hello):
-            raise ProtocolError(f"a {type(hello).__name__} came before the hello")
         reason = self._judge_hello(member, hello, known)
         known.refused = reason or ""
-        if reason is not None:
+        if reason is not None or isinstance(hello, OtherProtocol):
             return reason
         known.nonce, known.address = hello.nonce, address
-        rows = frozenset(hello.rows)
-        mine = frozenset(self._store.rows[row] for row in self._rows)
-        if rows not in (mine, known.rows):
-            self._log.warning(
-                "chains or keys differ",
-                member=member,
-                only_here=sorted(row.chain_id for row in mine - rows),
-                only_there=sorted(row.chain_id for row in rows - mine),
-                cure="configure the same chains with the same keys on every node",
-            )
-        known.rows = rows
+        known.version, known.facts, known.rows = hello.version, hello.facts, frozenset(hello.rows)
+        self._compare(member, known)
         if hello.seq < self.seq_of(member):
             self._log.error("a member's store is older than what it acknowledged", member=member)
         known.seq = max(known.seq, hello.seq)
         self.membership.on_remembered(member, hello.remembers)
         return None
 
-    def _judge_hello(self, member: str, hello: Hello, known: _Member) -> str | None:
+    def _judge_hello(self, member: str, hello: Hello | OtherProtocol, known: _Member) -> str | None:
         identity = self.identity
-        if hello.protocol != PEER_PROTOCOL_VERSION:
+        if isinstance(hello, OtherProtocol):
             return (
-                f"peer protocol {hello.protocol} of {hello.version} here meets {PEER_PROTOCOL_VERSION} of {__version__}"
+                f"{identity.me} runs CometKMS {__version__} with the peers' protocol {PEER_PROTOCOL_VERSION}, {member} runs "
+                f"{hello.version} with protocol {hello.protocol}: they do not understand each other; cure: versions with the "
+                "same protocol on every node (docs/UPGRADING.md)"
             )
         if hello.node != member:
             return f"a node that calls itself {hello.node!r} has the identity of {member!r}"
@@ -539,8 +602,21 @@ class ClusterNode:
                 self.membership.on_confirm(member, message)
             case Confirmed():
                 self.membership.on_confirmed(member, message)
-            case Hello():
-                raise ProtocolError("a second hello")
+            case _:
+                self._on_rare(member, message)
+
+    def _on_rare(self, member: str, message: PeerMessage) -> None:
+        match message:
+            case FactsNews():
+                known = self._members[member]
+                known.facts = message.facts
+                self._compare(member, known)
+            case Order():
+                self.drills.on_order(member, message)
+            case Obeyed():
+                self.drills.on_obeyed(member, message)
+            case _:
+                raise ProtocolError(f"a {type(message).__name__} came out of order")
 
     def _send(self, member: str, message: PeerMessage) -> bool:
         return self._outside.send(member, encode(message))
@@ -575,8 +651,10 @@ class ClusterNode:
         if not self.membership.ready:
             return Refusal(Reason.NOT_COMPLETE, self.membership.why), Watermark()
         row, hrs = located
+        started = self._clock()
         refusal = self._acceptor.promise(row, hrs, asked.sign_bytes)
         if refusal is None:
+            self.sync_ns.add(int((self._clock() - started) * 1e9))
             return None, Watermark()
         mark, signed = self._store.mark(row), self._signed.get(row, Watermark())
         if signed.signature and (signed.hrs > mark.hrs or signed.sign_bytes == mark.sign_bytes):
@@ -661,6 +739,10 @@ class ClusterNode:
     def on_role(self, *, leading: bool, leader: str | None, term: int) -> None:
         """From the replicated log: `leading` once its barrier is applied."""
         self._log.info("role", leading=leading, leader=leader or "", term=term)
+        if leader is not None and (leader, term) != self._last_leader:
+            self.leader_changes += self._last_leader is not None
+            self._last_leader = (leader, term)
+        self._outside.happened("leader", leader=leader, term=term)
         self._lead_since = None
         if leading:
             self._lead_since = self._clock()
@@ -693,6 +775,7 @@ class ClusterNode:
         if may != self._leased:
             self._leased = may
             self._log.info("lease", granted=may)
+            self._outside.happened("lease", granted=may)
             if not may:
                 self._pending.clear()
                 for row, proposer in self._proposers.items():
@@ -707,6 +790,20 @@ class ClusterNode:
     def hand_over(self, to: str | None = None) -> bool:
         """Pass the leadership on, if anybody can take it."""
         return self._raft is not None and self._raft.leading and self._raft.transfer(to)
+
+    def _why_not_leading(self) -> str:
+        if not self.membership.ready:
+            return self.membership.why
+        return "" if self._leased else f"{self.identity.me} does not lead"
+
+    def _missing(self) -> tuple[str, ...]:
+        """Members that are away, or not complete and ready."""
+        found = []
+        for name, known in self._members.items():
+            news = self.membership.life_of(name)
+            if not known.connected or news is None or news.starting or news.life.state is not NodeState.COMPLETE:
+                found.append(name)
+        return tuple(found)
 
     # --- time ---
 

@@ -19,6 +19,7 @@ from cometkms.config.values import (
     check_chain_id,
     check_credential,
     check_node_id,
+    parse_audit_mib,
     parse_descriptor,
     parse_duration,
     parse_listen,
@@ -27,7 +28,7 @@ from cometkms.config.values import (
 )
 from cometkms.errors import ConfigError
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile, PassphraseSource
-from cometkms.limits import CHAINS_MAX, CONFIG_MAX_BYTES
+from cometkms.limits import AUDIT_DEFAULT_MIB, CHAINS_MAX, CONFIG_MAX_BYTES
 
 CONFIG_NAME: Final = "config.toml"
 KEY_NAME: Final = "priv_validator_key.json"
@@ -56,6 +57,7 @@ KEYS: Final[Mapping[str, type]] = {
     "key_passphrase_file": str,
     "key_passphrase_credential": str,
     "key_passphrase_fd": int,
+    "audit_max_mib": int,
     "chain": list,
 }
 CHAIN_KEYS: Final[Mapping[str, type]] = {"id": str, "validator_addr": list, "key_file": str, "state_file": str}
@@ -83,6 +85,7 @@ class Flags:
     key_passphrase_file: str | None = None
     key_passphrase_credential: str | None = None
     key_passphrase_fd: str | None = None
+    audit_max_mib: str | None = None
 
 
 def default_home() -> Path:
@@ -214,6 +217,7 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
     level, level_where = sources.text("log_level", "info")
     log_format, format_where = sources.text("log_format", "plain")
     hardening, hardening_where = sources.text("hardening", "best-effort")
+    audit_mib, audit_where = sources.text("audit_max_mib", str(AUDIT_DEFAULT_MIB))
     fallback = parse_listen(DEFAULT_RAFT_ADDR)
     settings = Settings(
         home=home,
@@ -232,6 +236,7 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
         hardening=sources.parse(hardening_where, hardening, _one_of(HARDENING_MODES), "best-effort"),
         signer_user=sources.text("signer_user", "")[0],
         key_passphrase=_load_passphrase(home, sources),
+        audit_max_mib=sources.parse(audit_where, audit_mib, parse_audit_mib, AUDIT_DEFAULT_MIB),
     )
     if len(settings.peers) == len(peers):  # else what is wrong with them was told already
         sources.problems += check_cluster(settings, peers_where, raft_where)

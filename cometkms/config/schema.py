@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cometkms.keys.passphrase import PassphraseSource
+from cometkms.limits import AUDIT_DEFAULT_MIB
 from cometkms.net.dial import TcpTarget, UnixTarget
 
 
@@ -65,3 +66,4 @@ class Settings:
     hardening: str = "best-effort"
     signer_user: str = ""
     key_passphrase: PassphraseSource | None = None
+    audit_max_mib: int = AUDIT_DEFAULT_MIB  # all files of the audit log together; 0: there is none

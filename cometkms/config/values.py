@@ -6,7 +6,7 @@ from typing import Final
 
 from cometkms.config.schema import HostPort, Peer, ValidatorAddress
 from cometkms.errors import ConfigError
-from cometkms.limits import CHAIN_ID_MAX_BYTES, NODE_ID_MAX_BYTES
+from cometkms.limits import AUDIT_MAX_MIB, AUDIT_MIN_MIB, CHAIN_ID_MAX_BYTES, NODE_ID_MAX_BYTES
 from cometkms.net.dial import TcpTarget, UnixTarget
 
 _UNIX_PATH_MAX_BYTES: Final = 107  # sockaddr_un
@@ -95,6 +95,16 @@ def parse_descriptor(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 7 or int(text) > _DESCRIPTOR_MAX:
         raise ConfigError(f"{text!r} is no file descriptor; write a number, as in 3<FILE")
     return int(text)
+
+
+def parse_audit_mib(text: str) -> int:
+    """MiB of the audit log, or 0. Raises: ConfigError."""
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else -1
+    if number == 0 or AUDIT_MIN_MIB <= number <= AUDIT_MAX_MIB:
+        return number
+    raise ConfigError(
+        f"{text!r} is no size of the audit log; write a number of MiB from {AUDIT_MIN_MIB} to {AUDIT_MAX_MIB}, or 0 for none"
+    )
 
 
 def _split_host_port(text: str) -> tuple[str, int]:

@@ -3,6 +3,7 @@
 from functools import cache
 
 from cometkms.native import codec, crypto
+from cometkms.native.audit import NativeTrail
 from cometkms.native.hot import hot_path
 from cometkms.native.section import sign_path
 from cometkms.native.session import session
@@ -28,6 +29,7 @@ class NativeCore:
     verify = staticmethod(crypto.verify)
     session = staticmethod(session)
     hot_path = staticmethod(hot_path)
+    trail = staticmethod(NativeTrail)
     sign_path = staticmethod(sign_path)
 
 

@@ -69,6 +69,10 @@ class RingQueue:
         """See interface.Queue."""
         return bool(lib.ck_ring_await(self.ring, ns))
 
+    def depth(self) -> int:
+        """See interface.Queue."""
+        return int(lib.ck_ring_depth(self.ring))
+
     def discard(self) -> int:
         """See interface.Queue."""
         count = 0

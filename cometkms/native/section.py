@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from cometkms._native import ffi, lib
 from cometkms.errors import InvariantError
-from cometkms.interface import KeySlot, Queue, Session, Signature, Turn, Underway
+from cometkms.interface import KeySlot, Queue, Session, Signature, Trail, Turn, Underway
 from cometkms.model import HRS, Request, Watermark
+from cometkms.native.audit import NativeTrail, asker_of
 from cometkms.native.crypto import NativeKeySlot
 from cometkms.native.queue import RingQueue
 from cometkms.native.seam import check
@@ -31,11 +32,13 @@ class NativeSignLane:
 
     __slots__ = ("_error", "_found", "_path", "c", "session")
 
-    def __init__(self, path: "NativeSignPath", chain: int, number: int, session: NativeSession, fd: int) -> None:
+    def __init__(
+        self, path: "NativeSignPath", chain: int, number: int, session: NativeSession, fd: int, asker: Any
+    ) -> None:
         self._path = path
         self.session = session  # keeps its struct alive
         self.c = ffi.new("ck_link *")
-        self.c.session, self.c.fd, self.c.chain, self.c.number = session.c, fd, chain, number
+        self.c.session, self.c.fd, self.c.chain, self.c.number, self.c.asker = session.c, fd, chain, number, asker[0]
         self._found, self._error = ffi.new("int *"), ffi.new("int *")
 
     @property
@@ -80,19 +83,24 @@ class NativeSignLane:
 class NativeSignPath:
     """See interface.SignPath. Made by sign_path()."""
 
-    def __init__(self, c: Any, reservations: RingQueue, permits: RingQueue, slots: list[NativeKeySlot]) -> None:
+    def __init__(
+        self, c: Any, reservations: RingQueue, permits: RingQueue, slots: list[NativeKeySlot], trail: NativeTrail | None
+    ) -> None:
         self.c = c
         self._permits = permits
-        self._keep = (reservations, slots)  # their memory
+        self._keep = (reservations, slots, trail)  # their memory
         self._done = ffi.buffer(c.done)
         self._lanes: dict[int, NativeSignLane] = {}
         self._answered, self._taken = ffi.new("uint32_t *"), ffi.new("uint32_t *")
 
-    def lane(self, chain: int, number: int, session: Session, fd: int) -> NativeSignLane:
+    def lane(
+        self, chain: int, number: int, session: Session, fd: int, *, validator: bytes = b"", identity: bytes = b""
+    ) -> NativeSignLane:
         """See interface.SignPath."""
         if not isinstance(session, NativeSession):
             raise InvariantError("the hot path takes the C core's sessions only")
-        self._lanes[number] = lane = NativeSignLane(self, chain, number, session, fd)
+        asker = asker_of(validator, identity)
+        self._lanes[number] = lane = NativeSignLane(self, chain, number, session, fd, asker)
         return lane
 
     def forget(self, lane: NativeSignLane) -> None:
@@ -171,7 +179,9 @@ class NativeSignPath:
         )
 
 
-def sign_path(*, nonce: int, reservations: Queue, permits: Queue, slots: list[KeySlot]) -> NativeSignPath | None:
+def sign_path(
+    *, nonce: int, reservations: Queue, permits: Queue, slots: list[KeySlot], trail: Trail | None = None
+) -> NativeSignPath | None:
     """See interface.Core."""
     if not isinstance(reservations, RingQueue) or not isinstance(permits, RingQueue):
         raise InvariantError("the hot path takes the C core's queues only")
@@ -179,8 +189,12 @@ def sign_path(*, nonce: int, reservations: Queue, permits: Queue, slots: list[Ke
     if len(native) != len(slots):
         raise InvariantError("the hot path takes the C core's key slots only")
     c = ffi.new("ck_signer *")
+    if trail is not None:
+        if not isinstance(trail, NativeTrail):
+            raise InvariantError("the hot path takes the C core's trail only")
+        c.audit = trail.c
     c.nonce, c.chains = nonce, len(native)
     c.reservations, c.reservations_wake, c.permits = reservations.ring, reservations.fileno(), permits.ring
     for number, slot in enumerate(native):
         c.sections[number].slot = slot.c
-    return NativeSignPath(c, reservations, permits, native)
+    return NativeSignPath(c, reservations, permits, native, trail)

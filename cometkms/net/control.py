@@ -46,8 +46,10 @@ def _short_name(path: Path) -> Any:
 class ControlServer:
     """Answers one request per connection."""
 
-    def __init__(self, path: Path, handle: Handler, log: ControlLog) -> None:
+    def __init__(self, path: Path, handle: Handler, log: ControlLog, quiet: frozenset[str] = frozenset()) -> None:
+        """`quiet`: operations that are asked so often that the log does not name them."""
         self._path = path
+        self._quiet = quiet
         self._handle = handle
         self._log = log
         self._loop = asyncio.get_running_loop()
@@ -128,7 +130,9 @@ class ControlServer:
             request = None
         if not isinstance(request, dict):
             return {"ok": False, "error": "a request is one JSON object"}
-        self._log.info("control", op=str(request.get("op"))[:64])
+        operation = str(request.get("op"))[:64]
+        if operation not in self._quiet:
+            self._log.info("control", op=operation)
         return await self._handle(request)
 
 

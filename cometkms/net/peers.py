@@ -39,7 +39,8 @@ from cometkms.protocol.identity import Identity
 from cometkms.protocol.secret_connection import Handshake
 
 _HEAD: Final = struct.Struct("<IB")
-_STAMP: Final = struct.Struct("<Q")
+_STAMP: Final = struct.Struct("<Q")  # a ping: the sender's monotonic ns
+_ECHO: Final = struct.Struct("<QQ")  # a pong: the same, and the answerer's unix ns
 _RECEIVE_BYTES: Final = 2048  # before the other end is known
 _GOODBYE_MAX_BYTES: Final = 1024
 _REDIAL_SOON_S: Final = 0.01  # after an established connection was closed
@@ -181,10 +182,21 @@ class _Peer:
     since: float = 0.0  # unix time, of the state
     last_contact: float = 0.0  # unix time
     rtt_us: float | None = None
+    clock_ahead_ms: float | None = None  # its wall clock against ours, half a round trip uncertain
     connects: int = 0
     frames_in: int = 0
     frames_out: int = 0
     last_error: str = ""
+
+
+def judge_pong(sent_ns: int, its_unix_ns: int, *, monotonic_ns: int, unix_ns: int) -> tuple[float, float]:
+    """Round trip in microseconds, and milliseconds by which the answerer's wall clock is ahead of ours.
+
+    `sent_ns`: our monotonic clock at the ping. As in NTP, its clock was read in the middle of the round trip.
+    """
+    round_trip_ns = max(0, monotonic_ns - sent_ns)
+    ahead_ns = its_unix_ns - (unix_ns - round_trip_ns // 2)
+    return round(round_trip_ns / 1000, 1), round(ahead_ns / 1e6, 1)
 
 
 class PeerNetwork:
@@ -328,6 +340,7 @@ class PeerNetwork:
                 "since": peer.since,
                 "last_contact": round(peer.last_contact, 1),
                 "rtt_us": peer.rtt_us,
+                "clock_ahead_ms": peer.clock_ahead_ms,
                 "connects": peer.connects,
                 "last_error": peer.last_error,
             }
@@ -565,9 +578,11 @@ class PeerNetwork:
             peer.frames_in += 1
             self._events.on_frame(link.peer, payload)
         elif kind is FrameType.PING and link.established and len(payload) == _STAMP.size:
-            self._write(link, FrameType.PONG, payload)
-        elif kind is FrameType.PONG and link.established and len(payload) == _STAMP.size:
-            peer.rtt_us = round((time.monotonic_ns() - _STAMP.unpack(payload)[0]) / 1000, 1)
+            self._write(link, FrameType.PONG, payload + _STAMP.pack(time.time_ns()))
+        elif kind is FrameType.PONG and link.established and len(payload) == _ECHO.size:
+            peer.rtt_us, peer.clock_ahead_ms = judge_pong(
+                *_ECHO.unpack(payload), monotonic_ns=time.monotonic_ns(), unix_ns=time.time_ns()
+            )
         elif kind is FrameType.GOODBYE:
             words = payload[:_GOODBYE_MAX_BYTES].decode("utf-8", "replace")
             self._refused(link, f"refused by {link.peer}: {words}")

@@ -1,4 +1,4 @@
-"""The api process: /healthz and /status over HTTP, from the status board.
+"""The api process: /healthz, /status and /metrics over HTTP, from the status board.
 
 Never: sees the key; talks to the other processes; answers anything that changes something.
 """
@@ -41,7 +41,7 @@ def run(context: ChildContext, parts: ApiParts) -> int:
         log.error("request failed", path=path, why=f"{type(error).__name__}: {error}")
 
     app = make_app(cast("BoardReader", parts.board), on_failure)  # what a section holds is its writer's word
-    measures = shut_child("api", Mode(parts.settings.hardening), os.getppid(), Keeps(shut=_secrets(parts.settings)))
+    measures = shut_child("api", Mode(parts.settings.hardening), os.getppid(), _keeps(parts.settings))
     tell(log, measures)
     parts.board.section("api").write({"hardening": [one.document() for one in measures]})
 
@@ -51,5 +51,6 @@ def run(context: ChildContext, parts: ApiParts) -> int:
     return run_loop(context, main, log)
 
 
-def _secrets(settings: Settings) -> tuple[Path, ...]:
-    return tuple(chain.key_file for chain in settings.chains)
+def _keeps(settings: Settings) -> Keeps:
+    """Its port is open; of files what the other processes use of the machine (api/process_use.py)."""
+    return Keeps(read=(Path("/proc"),), shut=tuple(chain.key_file for chain in settings.chains))

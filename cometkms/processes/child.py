@@ -1,4 +1,8 @@
-"""What a child process gets from the supervisor, and the loop it runs."""
+"""What a child process gets from the supervisor, and the loop it runs.
+
+A reload: the supervisor writes the new settings to the board's section RELOAD_SECTION, then sends RELOAD_SIGNAL; the child's loop takes
+them over and says RELOADED. A child that starts later finds them in what it was forked with, and again in the section: twice is harmless.
+"""
 
 import asyncio
 import gc
@@ -9,17 +13,26 @@ from typing import Final, Protocol
 
 import uvloop
 
+from cometkms.config.reload import Reloadable, decode
 from cometkms.ipc.board import Board
 from cometkms.limits import HEARTBEAT_INTERVAL_S
 
 READY = b"+"
 FAILED = b"-"
+RELOADED = b"\xff"  # in no text of a failure: it is no UTF-8
+RELOAD_SECTION = "reload"
 _REASON_MAX_BYTES = 4000  # with what stands before it below PIPE_BUF: one write, whole
 #: From the supervisor alone. SIGTERM and SIGINT often reach the whole process group (systemd, a terminal's Ctrl-C): the supervisor
 #: takes them and stops its children in order, who ignore them.
 STOP_SIGNAL = signal.SIGUSR1
 #: To the state process, when the node is about to stop: let another node lead first.
 HAND_OVER_SIGNAL = signal.SIGUSR2
+#: To the supervisor: stop all children in order and start them again (a drill, or an operator).
+RESTART_SIGNAL = signal.SIGUSR2
+#: To every child: settings that may change while it runs have changed.
+RELOAD_SIGNAL = signal.SIGHUP
+#: A child that ends with it begins again at once, and has not failed.
+AGAIN_EXIT: Final = 10
 _FULL_COLLECTION_BEATS: Final = 40  # every ten seconds
 _LOG_EVERY_S = 0.5  # events are written as they come; this is for what a full pipe left over
 
@@ -33,6 +46,8 @@ class ChildLog(Protocol):
 
     def flush(self, deadline_s: float = 0.0) -> None: ...
 
+    def set_level(self, level: str) -> None: ...
+
 
 class ChildContext:
     """The supervisor's hand in a child: reports through a pipe, and the heartbeat."""
@@ -41,6 +56,7 @@ class ChildContext:
         self.name = name
         self.board = board
         self._report_fd = report_fd
+        self._on_reload: list[Callable[[Reloadable], None]] = []
 
     def ready(self) -> None:
         """The child works from now on. Before this, its failure is a failure to boot and ends the node."""
@@ -54,6 +70,26 @@ class ChildContext:
     def beat(self) -> None:
         """Called from the child's own loop."""
         self.board.beat(self.name)
+
+    def on_reload(self, callback: Callable[[Reloadable], None]) -> None:
+        """Call back from the child's loop, at every reload; now, if there was one before."""
+        self._on_reload.append(callback)
+        if (latest := self._latest()) is not None:
+            callback(latest)
+
+    def reload(self, log: ChildLog) -> None:
+        """Take over what the supervisor wrote, and tell it so. Called from the child's own loop."""
+        latest = self._latest()
+        if latest is None:  # a terminal that was closed, say: it reaches the whole process group
+            return
+        log.set_level(latest.log_level)
+        for callback in self._on_reload:
+            callback(latest)
+        os.write(self._report_fd, RELOADED)
+
+    def _latest(self) -> Reloadable | None:
+        document = self.board.section(RELOAD_SECTION).read()
+        return decode(document) if document is not None else None
 
 
 def run_loop(context: ChildContext, main: Callable[[asyncio.Event], Awaitable[None]], log: ChildLog) -> int:
@@ -90,6 +126,7 @@ def run_loop(context: ChildContext, main: Callable[[asyncio.Event], Awaitable[No
 
         loop.set_exception_handler(on_exception)
         loop.add_signal_handler(STOP_SIGNAL, stop.set)
+        loop.add_signal_handler(RELOAD_SIGNAL, context.reload, log)
         log.attach(loop.call_soon)
         gc.collect()
         gc.freeze()

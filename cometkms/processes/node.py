@@ -4,13 +4,16 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from cometkms import __version__
 from cometkms import core as cores
+from cometkms.config.load import Flags
 from cometkms.config.schema import Settings
 from cometkms.hardening.account import ProcStatus
 from cometkms.hardening.confine import Told, check_no_dump
 from cometkms.ipc.board import Board
+from cometkms.ipc.notify import take_notifier
 from cometkms.ipc.prctl import make_undumpable
 from cometkms.ipc.queues import make_queue
 from cometkms.keys.cluster import cluster_secret
@@ -19,18 +22,23 @@ from cometkms.keys.passphrase import PassphraseHeld, PassphraseSource, hold
 from cometkms.keys.source import KeySource, SealedKeyFile, key_source
 from cometkms.log import Log
 from cometkms.model import Row
-from cometkms.processes import api, signer, state
-from cometkms.processes.child import ChildContext
+from cometkms.processes import api, audit, signer, state
+from cometkms.processes.child import RELOAD_SECTION, ChildContext
+from cometkms.processes.reload import Reloader
 from cometkms.processes.supervisor import ChildSpec, Supervisor
 from cometkms.store.lock import lock_home
 from cometkms.store.node_store import ChainFiles, NodeFiles
 
-_CHILDREN = ("state", "signer", "api")
+_CHILDREN = ("state", "signer", "api", "audit")
 
 
-def run(settings: Settings, log: Log) -> int:
-    """Until a signal or a failure; returns the exit code. Raises: OperatorError before anything was started."""
+def run(settings: Settings, log: Log, flags: Flags) -> int:
+    """Until a signal or a failure; returns the exit code. `flags`: a reload loads the settings with them again.
+
+    Raises: OperatorError before anything was started.
+    """
     make_undumpable()  # the children inherit it
+    notifier = take_notifier()
     core_name = cores.chosen_name()
     lock = lock_home(settings.home)
     try:
@@ -43,10 +51,12 @@ def run(settings: Settings, log: Log) -> int:
         secret = cluster_secret(settings.home, keys, core)
         ensure_identity(settings.home)
         _say_hello(settings, core_name, log)
-        board = Board(("supervisor", *_CHILDREN), _CHILDREN)
+        children = _CHILDREN if settings.audit_max_mib else _CHILDREN[:-1]
+        board = Board(("supervisor", RELOAD_SECTION, *children), children)
         requests, permits = make_queue(core_name), make_queue(core_name)
+        decisions = make_queue(core_name) if settings.audit_max_mib else None
         state_parts = state.StateParts(settings, files, secret, requests, permits, board.section("state"), log)
-        signer_parts = signer.SignerParts(settings, requests, permits, board.section("signer"), log, keys)
+        signer_parts = signer.SignerParts(settings, requests, permits, board.section("signer"), log, keys, decisions)
         api_parts = api.ApiParts(settings, board, log)
         facts: dict[str, object] = {
             "version": __version__,
@@ -54,12 +64,29 @@ def run(settings: Settings, log: Log) -> int:
             "started_at": time.time(),
             "hardening": _own_measures(),
         }
+        own_log = log.bind(module="supervisor")
+
+        def set_level(level: str) -> None:
+            log.set_level(level)  # what the children are forked with
+            own_log.set_level(level)
+
+        now = Reloader(settings, flags, own_log, set_level)
         specs = [
-            ChildSpec("state", without(passphrase, lambda context: state.run(context, state_parts))),
-            ChildSpec("signer", lambda context: signer.run(context, signer_parts)),
-            ChildSpec("api", without(passphrase, lambda context: api.run(context, api_parts))),
+            ChildSpec(
+                "state",
+                without(passphrase, lambda context: state.run(context, replace(state_parts, settings=now.settings))),
+            ),
+            ChildSpec("signer", lambda context: signer.run(context, replace(signer_parts, settings=now.settings))),
+            ChildSpec(
+                "api",
+                without(passphrase, lambda context: api.run(context, replace(api_parts, settings=now.settings))),
+            ),
         ]
-        return Supervisor(specs, board, log.bind(module="supervisor"), facts).run()
+        if decisions is not None:
+            audit_parts = audit.AuditParts(settings, decisions, board.section("audit"), log)
+            life = without(passphrase, lambda context: audit.run(context, replace(audit_parts, settings=now.settings)))
+            specs.append(ChildSpec("audit", life, essential=False))
+        return Supervisor(specs, board, own_log, facts, notifier=notifier, reload=now).run()
     finally:
         os.close(lock)
 

@@ -8,11 +8,13 @@ import os
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from cometkms import core as cores
-from cometkms.config.schema import Chain, Settings
+from cometkms.config.reload import Reloadable
+from cometkms.config.schema import Chain, Settings, ValidatorAddress
+from cometkms.config.values import parse_validator
 from cometkms.errors import InvariantError
 from cometkms.hardening.measures import Mode, tell
 from cometkms.hardening.signer import Confinement, Plan, shut_signer
@@ -34,12 +36,21 @@ from cometkms.ipc.prctl import make_undumpable
 from cometkms.keys.identity import load_identity
 from cometkms.keys.source import KeySource
 from cometkms.keys.validator_key import address_of
-from cometkms.limits import HEARTBEAT_INTERVAL_S, PERMIT_SPIN_NS, REQUEST_SPIN_NS, STATUS_LATEST_S, STATUS_QUIET_S
+from cometkms.limits import (
+    HEARTBEAT_INTERVAL_S,
+    PERMIT_SPIN_NS,
+    REFUSALS_SHOWN,
+    REQUEST_SPIN_NS,
+    STATUS_LATEST_S,
+    STATUS_QUIET_S,
+)
 from cometkms.log import Log
-from cometkms.processes.child import ChildContext, run_loop
+from cometkms.model import Decision, Outcome
+from cometkms.processes.child import AGAIN_EXIT, ChildContext, run_loop
 from cometkms.protocol.identity import Identity
 from cometkms.signing.chain import ChainSigner
 from cometkms.signing.link import ValidatorLink
+from cometkms.signing.tally import KINDS
 
 _LINK_CHECK_TICKS: Final = 4  # deadlines of connections: once a second
 _LOG_LINES: Final = 4  # so many lines are written while a request waits for its permit …
@@ -57,6 +68,7 @@ class SignerParts:
     board: Section
     log: Log
     keys: tuple[KeySource, ...]  # of each chain; opened here
+    decisions: Queue | None  # this process pushes, for the audit log; None: there is none
 
 
 def run(context: ChildContext, parts: SignerParts) -> int:
@@ -95,14 +107,28 @@ def _live(
     confinement: Confinement,
     log: Log,
 ) -> int:
+    again = False
+
     async def main(stop: asyncio.Event) -> None:
         signer = _Signer(parts, core, identity, slots, confinement, log)
+
+        def on_reload(new: Reloadable) -> None:
+            """A validator that this process was shut off from is the next one's: it is forked with the new settings."""
+            nonlocal again
+            for text, why in signer.out_of_reach(new):
+                log.info("the signer begins again", validator=text, why=why)
+                again = True
+                stop.set()
+            if not again:
+                signer.on_reload(new)
+
         signer.start()
+        context.on_reload(on_reload)
         context.ready()
         await stop.wait()
         await signer.stop()
 
-    return run_loop(context, main, log)
+    return run_loop(context, main, log) or (AGAIN_EXIT if again else 0)
 
 
 class _Signer:
@@ -121,20 +147,22 @@ class _Signer:
         self._parts = parts
         self._core = core
         self._log = log
+        self._confinement = confinement
         self._hardening = [one.document() for one in confinement.measures]
         self._published: object = None
         self._published_at = -STATUS_LATEST_S
         self._following: asyncio.TimerHandle | None = None
-        # Other validators' requests would wait; on one core the state process would, and on few cores the members beside it.
-        alone = len({peer.id for peer in parts.settings.peers}) <= 1
-        links = sum(len(chain.validator_addrs) for chain in chains)
-        self._may_spin = alone and links == 1 and len(os.sched_getaffinity(0)) > 1
+        self._identity = identity
+        # On one core the state process would wait, and on few cores the members beside it.
+        self._has_cores = len({peer.id for peer in parts.settings.peers}) <= 1 and len(os.sched_getaffinity(0)) > 1
+        self._may_spin = False
         self._nonce = secrets.randbits(64)
+        self._trail = core.trail(parts.decisions, self._nonce) if parts.decisions is not None else None
         self._loop = asyncio.get_running_loop()
         self._leased = False
         self._lease_ends: asyncio.TimerHandle | None = None
         self._ticks = 0
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[int, asyncio.Task[None]] = {}  # by the number of their link
         self._chains = [
             ChainSigner(
                 row=row,
@@ -145,29 +173,23 @@ class _Signer:
                 send=self._send,
                 clock_ns=time.monotonic_ns,
                 log=self._log,
+                trail=self._trail,
             )
             for row, (chain, slot) in enumerate(zip(chains, slots, strict=True))
         ]
-        self._links = [
-            ValidatorLink(
-                name=str(address),
-                number=number,
-                target=address.target,
-                chain=signer,
-                core=core,
-                identity=identity,
-                settle=self._settle,
-                spin_ns=REQUEST_SPIN_NS if self._may_spin else 0,
-                log=self._log,
-            )
-            for number, (signer, address) in enumerate(
-                (signer, address)
-                for chain, signer in zip(chains, self._chains, strict=True)
-                for address in chain.validator_addrs
-            )
-        ]
+        self._links: dict[int, ValidatorLink] = {}  # by number; none is given twice
+        self._leaving: set[int] = set()  # links whose validator was taken away, until they are closed
+        self._links_made = 0
+        for chain, signer in zip(chains, self._chains, strict=True):
+            for address in chain.validator_addrs:
+                self._add_link(signer, address)
+        self._allow_spin()
         self._path = core.sign_path(
-            nonce=self._nonce, reservations=parts.requests, permits=parts.permits, slots=list(slots)
+            nonce=self._nonce,
+            reservations=parts.requests,
+            permits=parts.permits,
+            slots=list(slots),
+            trail=self._trail,
         )
         if self._path is not None:
             for signer in self._chains:
@@ -179,13 +201,79 @@ class _Signer:
         self._log.attach(lambda flush: self._loop.call_later(_LOG_DELAY_S, flush))
         self._loop.add_reader(self._parts.permits.fileno(), self._on_messages)
         self._send(SignerHello(self._nonce))
+        self._note(Outcome.BEGAN)
         self._loop.call_later(HEARTBEAT_INTERVAL_S, self._tick)
+
+    def _add_link(self, signer: ChainSigner, address: ValidatorAddress) -> int:
+        number = self._links_made
+        self._links_made += 1
+        self._links[number] = ValidatorLink(
+            name=str(address),
+            number=number,
+            target=address.target,
+            chain=signer,
+            core=self._core,
+            identity=self._identity,
+            settle=self._settle,
+            log=self._log,
+        )
+        return number
+
+    def _allow_spin(self) -> None:
+        """Only with one link: other validators' requests would wait."""
+        self._may_spin = self._has_cores and len(self._links) == 1
+        for link in self._links.values():
+            link.spin_ns = REQUEST_SPIN_NS if self._may_spin else 0
+
+    def out_of_reach(self, new: Reloadable) -> list[tuple[str, str]]:
+        """The validators that came and that this process cannot dial, and why."""
+        mine = {link.name for link in self._links.values()}
+        came = [text for chain in self._chains for text in new.validator_addrs.get(chain.chain_id, ())]
+        found = [(text, self._confinement.why_not(parse_validator(text).target)) for text in came if text not in mine]
+        return [(text, why) for text, why in found if why]
+
+    def on_reload(self, new: Reloadable) -> None:
+        """Dial the validators that came, close the connections to those that went; the others notice nothing."""
+        for chain in self._chains:
+            wanted = new.validator_addrs.get(chain.chain_id, ())
+            mine = {
+                link.name: number
+                for number, link in self._links.items()
+                if link.chain is chain and number not in self._leaving
+            }
+            for name in [name for name in mine if name not in wanted]:
+                self._remove_link(mine[name])
+            for text in [text for text in wanted if text not in mine]:
+                number = self._add_link(chain, parse_validator(text))
+                if self._leased:
+                    self._dial(number)
+        self._allow_spin()
+
+    def _remove_link(self, number: int) -> None:
+        """A request under way gets no answer. The link stays until its connection is closed: the path knows it by its number."""
+        task = self._tasks.pop(number, None)
+        if task is None:
+            del self._links[number]
+            return
+        self._leaving.add(number)
+        task.add_done_callback(lambda _task: self._forget_link(number))
+        task.cancel()
+
+    def _forget_link(self, number: int) -> None:
+        self._leaving.discard(number)
+        del self._links[number]
+        self._allow_spin()
+
+    def _dial(self, number: int) -> None:
+        link = self._links[number]
+        self._tasks[number] = asyncio.create_task(link.run(), name=link.name)
 
     async def stop(self) -> None:
         """Close every connection. A request under way gets no answer: its validator asks the next signer."""
         self._release()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         self._count_signatures()
+        self._note(Outcome.ENDED)
         for chain in self._chains:
             chain.slot.close()
         self._publish()
@@ -195,6 +283,11 @@ class _Signer:
             self._follow_up()
             return self._parts.requests.push(encode(message), wake=False)
         return self._parts.requests.push(encode(message))
+
+    def _note(self, outcome: Outcome) -> None:
+        """A line of this process's own life in the audit log."""
+        if self._trail is not None:
+            self._trail.note(Decision(outcome))
 
     def _follow_up(self) -> None:
         """What follows an answer must not compete with it: the state process finds the report with the next request, or is woken
@@ -268,7 +361,8 @@ class _Signer:
             return
         self._leased = lease.granted
         if lease.granted:
-            self._tasks = [asyncio.create_task(link.run(), name=link.name) for link in self._links]
+            for number in self._links.keys() - self._leaving:
+                self._dial(number)
         else:
             self._release()
 
@@ -279,7 +373,8 @@ class _Signer:
 
     def _release(self) -> None:
         self._leased = False
-        for task in self._tasks:
+        self._count_signatures()  # those of this lease belong to it
+        for task in self._tasks.values():
             task.cancel()
         for chain in self._chains:
             chain.abandon()
@@ -292,14 +387,14 @@ class _Signer:
             chain.expire()
             chain.report()
         if self._ticks % _LINK_CHECK_TICKS == 0:
-            for link in self._links:
+            for link in self._links.values():
                 link.check_deadlines()
         self._publish_if_quiet()
 
     def _publish_if_quiet(self) -> None:
         now = self._loop.time()
         if now - self._published_at >= STATUS_LATEST_S or all(
-            now - link.heard_at >= STATUS_QUIET_S for link in self._links
+            now - link.heard_at >= STATUS_QUIET_S for link in self._links.values()
         ):
             self._published_at = now
             self._count_signatures()
@@ -313,6 +408,7 @@ class _Signer:
 
     def _document(self) -> dict[str, object]:
         """The signer's section of the status board; cometkms/api/status.py reads it."""
+        kept = max(1, REFUSALS_SHOWN // len(self._chains))
         return {
             "core": self._core.name,
             "hardening": self._hardening,
@@ -321,15 +417,20 @@ class _Signer:
                     "chain_id": chain.chain_id,
                     "public_key": chain.slot.public_key.hex(),
                     "address": address_of(chain.slot.public_key),
-                    "validators": [_link_document(link) for link in self._links if link.chain is chain],
+                    "validators": [_link_document(link) for link in self._links.values() if link.chain is chain],
                     "counters": {
                         "signed": chain.counters.signed,
                         "repeated": chain.counters.repeated,
                         "refused": dict(chain.counters.refused),
                         "unanswered": dict(chain.counters.unanswered),
+                        "pub_keys": chain.counters.pub_keys,
                     },
+                    "votes": {KINDS[step]: asdict(kind) for step, kind in chain.tally.kinds.items()},
+                    "missed": dict(chain.tally.missed),
                     "latency_us": chain.latency.summary_us(),
+                    "latency_hist": chain.latency.buckets_us(),
                     "last_signed_at": chain.last_signed_at,
+                    "refusals": list(chain.refusals)[-kept:],
                 }
                 for chain in self._chains
             ],
@@ -345,5 +446,7 @@ def _link_document(link: ValidatorLink) -> dict[str, object]:
         "remote_identity": link.remote_identity.hex(),
         "requests": link.requests,
         "connects": link.connects,
+        "failed": link.failed,
+        "failed_in_row": link.failed_in_row,
         "last_error": link.last_error,
     }

@@ -9,6 +9,7 @@ overtake them. A state file follows each signature after the reply (state_files.
 import asyncio
 import base64
 import os
+import platform
 import random
 import secrets
 import time
@@ -16,33 +17,46 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cometkms import __version__
 from cometkms import core as cores
+from cometkms.cluster.history import NOBODY, SignatureRing
+from cometkms.cluster.lag import LagMeter
 from cometkms.cluster.node import ClusterNode, Identity
+from cometkms.config.facts import settings_facts
 from cometkms.config.schema import Settings
-from cometkms.errors import BusyError, ProtocolError
+from cometkms.errors import BusyError
 from cometkms.hardening.children import Keeps, shut_child
 from cometkms.hardening.confine import DNS_PORT, is_address
 from cometkms.hardening.measures import Measure, Mode, tell
 from cometkms.interface import Core, Frames, HotPath, Lane, Queue
-from cometkms.ipc.board import Section
+from cometkms.ipc.board import Board, Section
 from cometkms.ipc.messages import QueueMessage, decode, encode
 from cometkms.keys.cluster import cluster_digest, node_identity
-from cometkms.limits import HEARTBEAT_INTERVAL_S, STATUS_LATEST_S, STATUS_QUIET_S, TICK_S
+from cometkms.limits import (
+    DRILL_ANSWER_S,
+    HEARTBEAT_INTERVAL_S,
+    SIGNATURE_PAGE_ENTRIES,
+    STATUS_LATEST_S,
+    STATUS_QUIET_S,
+    TICK_S,
+)
 from cometkms.log import Log
 from cometkms.model import HRS, Watermark
 from cometkms.net.control import ControlServer
 from cometkms.net.dial import TcpTarget
 from cometkms.net.peers import PeerNetwork, PeerTarget
-from cometkms.processes.child import HAND_OVER_SIGNAL, ChildContext, run_loop
+from cometkms.processes.child import HAND_OVER_SIGNAL, RESTART_SIGNAL, ChildContext, run_loop
+from cometkms.processes.state_events import StateEvents
 from cometkms.processes.state_files import StateFiles
-from cometkms.protocol.peer_messages import Hello
-from cometkms.protocol.peer_messages import decode as decode_peer
+from cometkms.protocol.peer_messages import Action, OtherProtocol, decode_hello, make_facts
 from cometkms.raftlog import RaftBrokenError, RaftLog, discard_journal
 from cometkms.store.node_store import BornFiles, NodeFiles, OpenedNode, open_node
 
 JOURNAL_NAME: Final = "raft"
 CONTROL_NAME: Final = "control.sock"
 _TRANSFER_TIMEOUT_S: Final = 2.0
+_RESTART_AFTER_S: Final = 0.05
+_EVENT_DELAY_S: Final = 0.01  # what happens together is published together
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +82,7 @@ def run(context: ChildContext, parts: StateParts) -> int:
     born = BornFiles(parts.files)
 
     async def main(stop: asyncio.Event) -> None:
-        state = _State(parts, core, opened, born, measures, log)
+        state = _State(parts, core, opened, born, measures, log, context.board)
         await state.start()
         context.ready()
         await stop.wait()
@@ -92,6 +106,7 @@ def _shut(settings: Settings, files: NodeFiles) -> tuple[Measure, ...]:
         connect=frozenset(one.port for one in others) | (frozenset({DNS_PORT}) if names else frozenset()),
         bind=frozenset({settings.raft_addr.port}),
         shut=tuple(chain.key_file for chain in settings.chains),
+        signals="the supervisor is told of a restart that a drill asks for",
     )
     return shut_child("state", Mode(settings.hardening), os.getppid(), keeps)
 
@@ -107,9 +122,11 @@ class _State:
         born: BornFiles,
         measures: tuple[Measure, ...],
         log: Log,
+        board: Board,
     ) -> None:
         settings = parts.settings
         self._parts = parts
+        self._board = board
         self._opened = opened
         self._born = born
         self._hardening = [one.document() for one in measures]
@@ -119,12 +136,14 @@ class _State:
         self._kicked = False
         self._timer: asyncio.TimerHandle | None = None
         self._said = ""
+        self._lag = LagMeter()
         self._published_at = -STATUS_LATEST_S
         members = parts.files.members
         self._alone = parts.files.alone
         self._keys = {} if self._alone else {name: node_identity(parts.secret, name).public_key for name in members}
         epoch = opened.store.header.epoch
         identity = Identity(settings.id, epoch, members, cluster_digest(epoch, self._keys))
+        self._ring = SignatureRing()
         self._files = StateFiles(
             [
                 (row, chain.state_file, opened.store.rows[row].public_key, signed)
@@ -134,6 +153,9 @@ class _State:
             loop=self._loop,
             fail=self._fail,
         )
+        self._chain_ids = {row: chain.id for chain, row in zip(settings.chains, opened.rows, strict=True)}
+        self._publishing: asyncio.TimerHandle | None = None
+        self._events = StateEvents(wall_clock=time.time, clock=time.monotonic, on_event=self._publish_soon)
         self._hot: HotPath | None = None
         self._network = self._make_network(core, parts)
         self._raft: RaftLog | None = None
@@ -148,13 +170,16 @@ class _State:
             ttl_s=settings.default_ttl_s,
             strict=settings.strict_start,
             adopted=opened.adopted,
+            facts=make_facts(
+                {**settings_facts(settings), "core": cores.chosen_name(), "python": platform.python_version()}
+            ),
             outside=self,
             clock=time.monotonic,
             log=log,
         )
         self._attach_hot_path(core, opened)
         control = parts.files.store_path.with_name(CONTROL_NAME)
-        self._control = ControlServer(control, self._on_control, log)
+        self._control = ControlServer(control, self._on_control, log, quiet=frozenset({"watch"}))
 
     def _make_network(self, core: Core, parts: StateParts) -> PeerNetwork:
         settings = parts.settings
@@ -226,6 +251,7 @@ class _State:
             self._network.start()
             self._timer = self._loop.call_later(TICK_S, self._tick)
         self._control.start()
+        self._events.add("started")
         self.node.start()
         self._publish()
 
@@ -315,6 +341,17 @@ class _State:
     def on_signed(self, row: int, mark: Watermark) -> None:
         """See cluster.node.Outside."""
         self._files.on_signed(row, mark)
+        self._ring.add(self._loop.time(), row, mark.hrs, self._leader_number())
+        if row in self._chain_ids:
+            self._events.on_signed(row, self._chain_ids[row], mark.hrs)
+
+    def _leader_number(self) -> int:
+        members, leader = self._parts.files.members, self.node.leader
+        return members.index(leader) if leader in members else NOBODY
+
+    def happened(self, what: str, **fields: object) -> None:
+        """See cluster.node.Outside."""
+        self._events.add(what, **fields)
 
     def mark_raised(self, row: int) -> None:
         """See cluster.node.Outside."""
@@ -323,6 +360,20 @@ class _State:
     def before_birth(self) -> None:
         """See cluster.node.Outside."""
         self._born.write(self._opened.store.header.epoch)
+
+    def restart(self) -> str:
+        """See cluster.node.Outside: the supervisor does it, once the answer has left."""
+        supervisor = os.getppid()
+        try:
+            os.kill(supervisor, 0)
+        except OSError as error:
+            return f"the supervisor cannot be told: {error.strerror}"
+        self._loop.call_later(_RESTART_AFTER_S, os.kill, supervisor, RESTART_SIGNAL)
+        return ""
+
+    def signer_trouble(self) -> str:
+        """See cluster.node.Outside."""
+        return signer_trouble(self._board.section("signer").read())
 
     # --- the network ---
 
@@ -340,15 +391,16 @@ class _State:
 
     def on_stranger(self, public_key: bytes, payload: bytes, address: str) -> str | None:
         """See net.peers.PeerEvents."""
-        hello = decode_peer(payload)
-        if not isinstance(hello, Hello):
-            raise ProtocolError(f"a {type(hello).__name__} came before the hello")
+        hello = decode_hello(payload)
+        if isinstance(hello, OtherProtocol):
+            return None
         if node_identity(self._parts.secret, hello.node).public_key != public_key:
             return None
         return self.node.on_unlisted(hello, address)
 
     def on_connected(self, peer: str) -> None:
         """See net.peers.PeerEvents."""
+        self._events.add("peer_connected", peer=peer)
         self._guarded(lambda: self.node.on_connected(peer))
 
     def on_frame(self, peer: str, payload: bytes) -> None:
@@ -358,6 +410,7 @@ class _State:
     def on_disconnected(self, peer: str, why: str, *, closed: bool) -> None:
         """See net.peers.PeerEvents."""
         self._log.info("peer disconnected", peer=peer, why=why)
+        self._events.add("peer_disconnected", peer=peer, why=why, closed=closed)
         self._guarded(lambda: self.node.on_disconnected(peer, closed=closed))
 
     # --- the operator ---
@@ -365,28 +418,95 @@ class _State:
     async def _on_control(self, request: dict[str, Any]) -> dict[str, Any]:
         match request.get("op"):
             case "peers":
-                return {"ok": True, **self._document()}
+                return {"ok": True, **{key: value for key, value in self._document().items() if key != "events"}}
+            case "watch":
+                return {"ok": True, **self._watch(request.get("since"))}
             case "leader_transfer":
                 return await self._transfer(request.get("to"))
+            case "order":
+                return await self._on_order(request.get("action"), request.get("to"))
             case other:
                 return {"ok": False, "error": f"unknown operation {other!r}"}
 
     async def _transfer(self, to: object) -> dict[str, Any]:
+        """Wherever the leader is: it is asked, and the change is waited for here."""
         node, started = self.node, self._loop.time()
         before = node.leader
-        if to is not None and (not isinstance(to, str) or to not in node.identity.others):
-            known = ", ".join(node.identity.others) or "none"
-            return {"ok": False, "error": f"{to!r} is not another member; the others are: {known}"}
-        if before != node.identity.me:
-            return {"ok": False, "error": f"{node.identity.me} does not lead; ask the leader, {before or 'nobody now'}"}
-        if not node.hand_over(to if isinstance(to, str) else None):
-            return {"ok": False, "error": "nobody can take over now: no other node is connected and up to date"}
+        if to is not None and (not isinstance(to, str) or to not in node.identity.members):
+            return {"ok": False, "error": f"{to!r} is no member; the members are: {', '.join(node.identity.members)}"}
+        if to is not None and to == before:
+            return {"ok": False, "error": f"{to} leads already"}
+        why = await self._order(Action.TRANSFER, to or "")
+        if why:
+            return {"ok": False, "error": why}
         while self._loop.time() - started < _TRANSFER_TIMEOUT_S:
             await asyncio.sleep(TICK_S)
             if node.leader not in (None, before):
                 took_ms = round((self._loop.time() - started) * 1000, 1)
                 return {"ok": True, "from": before, "to": node.leader, "took_ms": took_ms}
         return {"ok": False, "error": f"no other node took over within {_TRANSFER_TIMEOUT_S:g} s; {before} may lead on"}
+
+    async def _on_order(self, untrusted_action: object, to: object) -> dict[str, Any]:
+        action = next((one for one in Action if one.name.lower() == untrusted_action), None)
+        if action is None or not isinstance(to, str):
+            return {"ok": False, "error": "an order is check, transfer or restart, and to whom"}
+        leader = self.node.leader
+        if action is Action.RESTART and leader == self.node.identity.me:
+            return {
+                "ok": False,
+                "error": f"{leader} leads and is asked here: another node's restart can be watched from it, not its own",
+            }
+        why = await self._order(action, to)
+        return {"ok": True, "leader": leader, "why": why}
+
+    async def _order(self, action: Action, to: str) -> str:
+        """To the leader, wherever it is: "", or why not."""
+        node, leader = self.node, self.node.leader
+        if leader is None:
+            return "nobody leads just now"
+        if leader == node.identity.me:
+            return node.drills.obey("the operator", action, to)
+        answer: asyncio.Future[str] = self._loop.create_future()
+        asked = node.drills.ask(leader, action, to, lambda why: None if answer.done() else answer.set_result(why))
+        if not asked:
+            return f"{leader} leads and is not connected"
+        try:
+            async with asyncio.timeout(DRILL_ANSWER_S):
+                why = await answer
+        except TimeoutError:
+            return f"{leader} leads and did not answer within {DRILL_ANSWER_S:g} s"
+        return f"{leader}: {why}" if why else ""
+
+    def _watch(self, untrusted_since: object) -> dict[str, Any]:
+        """What a drill polls: who leads, who is there, and the signatures learned of since the given number."""
+        node = self.node
+        since = untrusted_since if isinstance(untrusted_since, int) and untrusted_since >= 0 else self._ring.next
+        members = self._parts.files.members
+        found = self._ring.since(since, SIGNATURE_PAGE_ENTRIES)
+        return {
+            "now": self._loop.time(),
+            "node_id": node.identity.me,
+            "leader_id": node.leader,
+            "term": node.raft.term if node.raft is not None else 0,
+            "why": node.membership.why,
+            "chains": [chain.id for chain in self._parts.settings.chains],
+            "members": [
+                {key: one.get(key) for key in ("id", "self", "connected", "state", "connects")}
+                for one in self._members({})
+            ],
+            "signatures": [
+                [
+                    one.number,
+                    one.at,
+                    self._opened.rows.index(one.row),
+                    *one.hrs,
+                    members[one.by] if one.by != NOBODY else "",
+                ]
+                for one in found
+                if one.row in self._opened.rows
+            ],
+            "next": found[-1].number + 1 if found else self._ring.next,
+        }
 
     # --- the status board ---
 
@@ -396,7 +516,19 @@ class _State:
         idle_s = self._hot.idle_s() if self._hot is not None else now - self._files.asked_at
         if idle_s < STATUS_QUIET_S and now - self._published_at < STATUS_LATEST_S:
             return
-        self._published_at = now
+        self._write_board()
+
+    def _publish_soon(self) -> None:
+        """Something rare happened: whoever watches need not wait for the next beat."""
+        if self._publishing is None:
+            self._publishing = self._loop.call_later(_EVENT_DELAY_S, self._publish_event)
+
+    def _publish_event(self) -> None:
+        self._publishing = None
+        self._write_board()
+
+    def _write_board(self) -> None:
+        self._published_at = self._loop.time()
         document = self._document()
         if document["why"] != self._said and document["why"]:
             self._log.warning("not signing", why=document["why"])
@@ -410,6 +542,8 @@ class _State:
         settings, store, node = self._parts.settings, self._opened.store, self.node
         addresses = {peer.id: str(peer.address) for peer in settings.peers} | {settings.id: str(settings.raft_addr)}
         leader = node.leader
+        members = self._members(addresses)
+        self._events.see_states(settings.id, {one["id"]: one["state"] for one in members})
         return {
             "node_id": settings.id,
             "is_leader": node.leading,
@@ -417,7 +551,8 @@ class _State:
             "leader_addr": addresses.get(leader) if leader is not None else None,
             "epoch": store.header.epoch,
             "digest": node.identity.digest.hex(),
-            "members": self._members(addresses),
+            "members": members,
+            "config_differences": [one.document() for one in node.differences],
             "node_state": node.membership.phase,
             "why": node.membership.why,
             "term": node.raft.term if node.raft is not None else 0,
@@ -429,6 +564,7 @@ class _State:
                     "public_key": store.rows[row].public_key.hex(),
                     "watermark": _watermark_document(store.mark(row)),
                     "last_sign_state": _last_sign_state(self._files.signed(row)),
+                    "signed_at": self._events.signed_at(row),
                 }
                 for chain, row in zip(settings.chains, self._opened.rows, strict=True)
             ],
@@ -437,19 +573,29 @@ class _State:
             "refused": dict(node.counters),
             "peers_port": self._network.counters(),
             "fdatasync_us": node.sync_ns.summary_us(),
+            "sync_hist": node.sync_ns.buckets_us(),
             "fast_path": self._hot.counters() if self._hot is not None else {},
             "permit_us": node.round_trip_ns.summary_us(),
+            "permit_hist": node.round_trip_ns.buckets_us(),
+            "leader_changes": node.leader_changes,
+            "ring_depth": {"requests": self._parts.requests.depth(), "permits": self._parts.permits.depth()},
+            "events": self._events.document(),
         }
 
     def _members(self, addresses: dict[str, str]) -> list[dict[str, Any]]:
         settings, node = self._parts.settings, self.node
         links = {one["id"]: one for one in self._network.document()}
+        places = tuple(node.place(number) for number in range(len(settings.chains)))
+        if not node.leading:
+            self._lag = LagMeter()
+        ids = [chain.id for chain in settings.chains]
         found: list[dict[str, Any]] = []
         for name in node.identity.members:
             entry: dict[str, Any] = {"id": name, "addr": addresses.get(name, ""), "self": name == settings.id}
             if name == settings.id:
                 entry |= {"connected": True, "state": node.membership.phase, "seq": self._opened.store.seq}
-                entry["marks"] = [_place(chain.id, node.place(n)) for n, chain in enumerate(settings.chains)]
+                entry |= {"version": __version__, "facts": dict(node.facts)}
+                entry["marks"] = [_place(chain.id, hrs) for chain, hrs in zip(settings.chains, places, strict=True)]
             else:
                 known, news = node.member(name), node.membership.life_of(name)
                 entry |= links.get(name, {})
@@ -458,9 +604,26 @@ class _State:
                 entry["state"] = ("starting" if news.starting else news.life.state.name.lower()) if news else None
                 entry["seq"] = node.seq_of(name)
                 entry["marks"] = [_place(one.row.chain_id, one.mark.hrs) for one in news.marks] if news else []
+                if node.leading:
+                    lag = self._lag.look(name, entry["seq"], self._opened.store.seq, places)
+                    entry["behind"] = {"promises": lag.promises, "heights": dict(zip(ids, lag.heights, strict=True))}
                 entry["error"] = known.refused or entry.get("last_error", "")
+                entry["version"], entry["facts"] = known.version, dict(known.facts)
             found.append(entry)
         return found
+
+
+def signer_trouble(section: dict[str, Any] | None) -> str:
+    """What the signer's section says that a drill must not begin with: a validator that is not connected."""
+    away = [
+        f"{validator.get('addr')} of {chain.get('chain_id')} is {validator.get('state')}"
+        for chain in (section or {}).get("chains", [])
+        for validator in chain.get("validators", [])
+        if validator.get("state") != "connected"
+    ]
+    if section is None:
+        return "the signer has not reported yet"
+    return f"not every validator is connected: {', '.join(away)}" if away else ""
 
 
 def _place(chain_id: str, hrs: HRS) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The supervisor: fork, watch, restart with back-off, stop. Holds no key, opens no socket, runs no loop and no thread.
+"""The supervisor: fork, watch, restart with back-off, reload, stop. Holds no key, listens on no socket, runs no loop and no thread.
 
 A child's life; nothing else changes its state:
 
@@ -8,12 +8,20 @@ A child's life; nothing else changes its state:
     RUNNING  ── exit ──▶ BACKOFF           RUNNING ── loop does not beat ──▶ SIGKILL, then as exit
     BACKOFF  ── delay over ──▶ BOOTING
     any but IDLE ── the node ends ──▶ STOPPING ── exit ──▶ IDLE
+    any but IDLE ── a planned restart (SIGUSR2) ──▶ STOPPING ── exit ──▶ IDLE ── when all are ──▶ BOOTING, in order
+
+A child that is not essential ends the node at its first boot only, with its own reason: later it goes to BACKOFF whatever it
+ended with, and so it does when it does not boot in time.
 
 A pause of the supervisor itself (SIGSTOP, a frozen or starved
 machine) may have been one of the children too: they get a fresh grace to beat, and are not killed because a clock jumped.
 
-Signals are blocked and taken synchronously: no handler ever runs. Stopping: the signer first (it answers nothing
-more), then the others; whoever is left after STOP_TIMEOUT_S is killed.
+Signals are blocked and taken synchronously: no handler ever runs. SIGHUP loads the settings anew and hands to the children what may
+change while they run. The service manager is told when the node is ready, how it is, and that it lives (ipc/notify.py): its watchdog
+hears nothing while an essential child is away or this loop stands still. As PID 1 it reaps whoever was left behind.
+
+Stopping, for good or for a planned restart: another node may lead, then the signer (it answers nothing more), then the others; whoever
+is left after STOP_TIMEOUT_S is killed.
 """
 
 import contextlib
@@ -22,24 +30,46 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
+from cometkms.api.status import ESSENTIAL
 from cometkms.errors import CometKMSError, InvariantError, StoreFailure
 from cometkms.ipc.board import Board
+from cometkms.ipc.notify import Notifier
 from cometkms.ipc.prctl import die_with_parent, set_name
-from cometkms.limits import HUNG_AFTER_S, RESTART_MAX_S, RESTART_MIN_S, RESTART_RESET_AFTER_S, STOP_TIMEOUT_S
-from cometkms.processes.child import FAILED, HAND_OVER_SIGNAL, READY, STOP_SIGNAL, ChildContext
+from cometkms.limits import (
+    BOOT_TIMEOUT_S,
+    HUNG_AFTER_S,
+    RELOAD_TIMEOUT_S,
+    RESTART_MAX_S,
+    RESTART_MIN_S,
+    RESTART_RESET_AFTER_S,
+    STOP_TIMEOUT_S,
+)
+from cometkms.processes.child import (
+    AGAIN_EXIT,
+    FAILED,
+    HAND_OVER_SIGNAL,
+    READY,
+    RELOAD_SECTION,
+    RELOAD_SIGNAL,
+    RELOADED,
+    RESTART_SIGNAL,
+    STOP_SIGNAL,
+    ChildContext,
+)
+from cometkms.processes.status_line import status_line
 from cometkms.rules.restart import next_delay_s
 
-_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
+_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, RESTART_SIGNAL, signal.SIGCHLD})
 _TIME_IS_UP: Final = signal.SIGALRM  # of the supervisor's own timer; blocked and taken as the others
 _WATCH_S: Final = 0.25
 _BOOT_WATCH_S: Final = 0.005
 _STOP_WATCH_S: Final = 0.01
-_BOOT_TIMEOUT_S: Final = 30.0
+_STATUS_EVERY_S: Final = 1.0  # the service manager's line
 _TIMER_MIN_S: Final = 1e-6  # 0 would disarm it
 _REPORT_MAX_BYTES: Final = 8192
 INTERNAL_EXIT: Final = 70
@@ -57,7 +87,7 @@ class State(StrEnum):
 
 TRANSITIONS: Final[dict[State, frozenset[State]]] = {
     State.IDLE: frozenset({State.BOOTING}),
-    State.BOOTING: frozenset({State.RUNNING, State.STOPPING, State.IDLE}),
+    State.BOOTING: frozenset({State.RUNNING, State.STOPPING, State.IDLE, State.BACKOFF}),
     State.RUNNING: frozenset({State.BACKOFF, State.STOPPING}),
     State.BACKOFF: frozenset({State.BOOTING, State.STOPPING}),
     State.STOPPING: frozenset({State.IDLE}),
@@ -76,10 +106,14 @@ class SupervisorLog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """A child: `run(context)` is its whole life and returns its exit code. The order of the specs is the order of start."""
+    """A child: `run(context)` is its whole life and returns its exit code. The order of the specs is the order of start.
+
+    `essential`: False where the node does its work without it.
+    """
 
     name: str
     run: Callable[[ChildContext], int]
+    essential: bool = True
 
 
 @dataclass(slots=True)
@@ -96,6 +130,8 @@ class _Child:
     delay_s: float = 0.0
     last_exit: str | None = None
     killed_hung: bool = False
+    in_turn: bool = True  # started in order: the next one waits until it is up
+    reloading: bool = False  # it was told, and has not answered
 
     def reason(self) -> str:
         """What the child said before it exited."""
@@ -111,12 +147,20 @@ class _Ending:
 
 
 @dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What a reload came to. `document`: for the children, None where nothing changed for them; `facts`: for the board."""
+
+    document: dict[str, object] | None
+    facts: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class Timing:
     """Seconds; tests shorten them."""
 
     hung_after_s: float = HUNG_AFTER_S
     stop_timeout_s: float = STOP_TIMEOUT_S
-    boot_timeout_s: float = _BOOT_TIMEOUT_S
+    boot_timeout_s: float = BOOT_TIMEOUT_S
     restart_min_s: float = RESTART_MIN_S
     restart_max_s: float = RESTART_MAX_S
     restart_reset_after_s: float = RESTART_RESET_AFTER_S
@@ -129,19 +173,27 @@ class Timing:
 
 @dataclass(slots=True)
 class Supervisor:
-    """Runs the specs until a signal or a failed boot. `facts` go into the board's section as they are."""
+    """Runs the specs until a signal or a failed boot. `facts` go into the board's section as they are.
+
+    `reload` loads the settings anew, keeps them for children that start later, and never raises; None: there is nothing to reload.
+    """
 
     specs: list[ChildSpec]
     board: Board
     log: SupervisorLog
     facts: dict[str, object]
     timing: Timing = field(default_factory=Timing)
+    notifier: Notifier = field(default_factory=Notifier)
+    reload: Callable[[], Reloaded] | None = None
     _children: list[_Child] = field(init=False)
     _ending: _Ending | None = field(init=False, default=None)
     _mask: set[int] = field(init=False, default_factory=set)
     _watched_at: float = field(init=False, default=0.0)
     _grace_until: float = field(init=False, default=0.0)
     _published: object = field(init=False, default=None)
+    _was_ready: bool = field(init=False, default=False)
+    _reload_until: float = field(init=False, default=0.0)  # monotonic; 0: none is under way
+    _status_at: float = field(init=False, default=0.0)  # monotonic
 
     def __post_init__(self) -> None:
         self._children = [_Child(spec) for spec in self.specs]
@@ -157,10 +209,13 @@ class Supervisor:
             while self._ending is None:
                 self._start_due()
                 self._publish()
+                self._notify()
                 self._take_signal(self._patience_s())
                 self._reap()
                 self._watch()
+                self._settle_reload()
         finally:
+            self.notifier.stopping()
             self._stop()
             signal.setitimer(signal.ITIMER_REAL, 0)
             while signal.sigtimedwait({*_SIGNALS, _TIME_IS_UP}, 0) is not None:
@@ -172,6 +227,7 @@ class Supervisor:
         else:
             self.log.error("node ended", why=ending.reason, exit_code=ending.code)
             print(f"Error: {ending.reason}", file=sys.stderr)
+        self.notifier.status(f"ended: {ending.reason}")
         return ending.code
 
     # --- starting ---
@@ -182,9 +238,10 @@ class Supervisor:
             if child.state is State.IDLE:
                 self._fork(child)
                 return  # the next one starts when this one is up
-            if child.state is State.BOOTING and child.restarts == 0:
+            if child.state is State.BOOTING and child.in_turn:
                 return
             if child.state is State.BACKOFF and now - child.since >= child.delay_s:
+                child.in_turn = False
                 self._fork(child)
 
     def _patience_s(self) -> float:
@@ -192,7 +249,7 @@ class Supervisor:
         now = time.monotonic()
         waits = [_WATCH_S]
         for child in self._children:
-            if child.state is State.BOOTING:
+            if child.state is State.BOOTING or child.reloading:
                 waits.append(_BOOT_WATCH_S)
             elif child.state is State.BACKOFF:
                 waits.append(max(0.0, child.since + child.delay_s - now))
@@ -222,7 +279,10 @@ class Supervisor:
             return
         name = signal.Signals(number).name
         if number == signal.SIGHUP:
-            self.log.info("SIGHUP ignored", why="nothing can be reloaded without a restart in this version")
+            self._reload()
+            return
+        if number == RESTART_SIGNAL:
+            self._restart(name)
             return
         self._ending = _Ending(0, name)
 
@@ -234,6 +294,7 @@ class Supervisor:
             pid, status = os.waitpid(child.pid, os.WNOHANG)
             if pid:
                 self._on_exit(child, status)
+        _reap_strangers({child.pid for child in self._children})
 
     def _read_report(self, child: _Child) -> None:
         if child.report_fd < 0:
@@ -242,6 +303,9 @@ class Supervisor:
             said = os.read(child.report_fd, 4096)
         except BlockingIOError:
             return
+        if RELOADED in said:
+            child.reloading = False
+            said = said.replace(RELOADED, b"")
         child.said += said[: _REPORT_MAX_BYTES - len(child.said)]
         if child.said.startswith(READY) and child.state is State.BOOTING:
             self._enter(child, State.RUNNING)
@@ -254,14 +318,16 @@ class Supervisor:
             child.report_fd = -1
         code = os.waitstatus_to_exitcode(status)
         words = "its loop hung" if child.killed_hung else describe_exit(code)
-        child.last_exit, child.pid = words, 0
+        child.last_exit, child.pid, child.reloading = words, 0, False
         if child.state is State.STOPPING:
             self._enter(child, State.IDLE)
-        elif child.state is State.BOOTING:
+            if code == StoreFailure.exit_code and child.spec.essential:  # a planned restart ends here
+                self._ending = self._ending or _Ending(code, child.reason() or f"{child.spec.name}: {words}")
+        elif child.state is State.BOOTING and (child.spec.essential or (not child.restarts and code > 0)):
             self._enter(child, State.IDLE)
             reason = child.reason() or f"{child.spec.name} ended before it was ready: {words}"
             self._ending = self._ending or _Ending(code if code > 0 else INTERNAL_EXIT, reason)
-        elif code == StoreFailure.exit_code:
+        elif code == StoreFailure.exit_code and child.spec.essential:
             self._enter(child, State.BACKOFF)
             self._ending = self._ending or _Ending(code, child.reason() or f"{child.spec.name}: a write or sync failed")
         else:
@@ -272,8 +338,12 @@ class Supervisor:
                 max_s=self.timing.restart_max_s,
                 reset_after_s=self.timing.restart_reset_after_s,
             )
-            child.restarts += 1
             self._enter(child, State.BACKOFF)
+            if code == AGAIN_EXIT:
+                child.last_exit = "began again for new settings"
+                self.log.info("child begins again", child=child.spec.name, restart_in_s=child.delay_s)
+                return
+            child.restarts += 1
             self.log.error("child died", child=child.spec.name, why=words, restart_in_s=child.delay_s)
 
     def _watch(self) -> None:
@@ -288,6 +358,9 @@ class Supervisor:
         for child in self._children:
             age = ages[child.spec.name]
             if child.state is State.BOOTING and now - child.since > self.timing.boot_timeout_s:
+                if not child.spec.essential:
+                    os.kill(child.pid, signal.SIGKILL)
+                    continue
                 reason = f"{child.spec.name} was not ready within {self.timing.boot_timeout_s:g} s"
                 self._ending = self._ending or _Ending(INTERNAL_EXIT, reason)
             elif (
@@ -299,7 +372,71 @@ class Supervisor:
                 child.killed_hung = True
                 os.kill(child.pid, signal.SIGKILL)
 
+    # --- reloading ---
+
+    def _reload(self) -> None:
+        if self.reload is None:
+            self.log.info("SIGHUP ignored", why="there is nothing to reload")
+            return
+        if self._was_ready:
+            self.notifier.reloading()
+        reloaded = self.reload()
+        self.facts = {**self.facts, "reload": reloaded.facts}
+        if reloaded.document is not None:
+            self.board.section(RELOAD_SECTION).write(reloaded.document)
+            for child in self._children:
+                if child.state is State.RUNNING and not child.killed_hung:
+                    child.reloading = True
+                    os.kill(child.pid, RELOAD_SIGNAL)
+        self._reload_until = time.monotonic() + RELOAD_TIMEOUT_S
+
+    def _settle_reload(self) -> None:
+        """Done when every child has taken it over. One that hangs is not waited for: it starts again with the new settings."""
+        if not self._reload_until:
+            return
+        late = [child for child in self._children if child.reloading]
+        if late and time.monotonic() < self._reload_until:
+            return
+        for child in late:
+            child.reloading = False
+            self.log.error(
+                "child did not take the reload over", child=child.spec.name, why="its loop did not answer in time"
+            )
+        self._reload_until = 0.0
+        if self._was_ready:
+            self.notifier.ready()
+
+    # --- the service manager ---
+
+    def _notify(self) -> None:
+        """Ready once: when every child has been up. Alive only while those that sign are."""
+        if not self.notifier.listens:
+            return
+        self.notifier.flush()
+        now = time.monotonic()
+        ages = self.board.beat_ages_s()
+        is_up = not self._was_ready and all(child.state is State.RUNNING for child in self._children)
+        if is_up or now - self._status_at >= _STATUS_EVERY_S:
+            self._status_at = now
+            self.notifier.status(status_line(self.board.sections(), ages))
+        if is_up:
+            self._was_ready = True
+            self.notifier.ready()
+        if all(self._is_well(child, ages) for child in self._children if child.spec.name in ESSENTIAL):
+            self.notifier.watchdog(now)
+
+    def _is_well(self, child: _Child, ages: Mapping[str, float | None]) -> bool:
+        age = ages[child.spec.name]
+        return child.state is State.RUNNING and age is not None and age <= self.timing.hung_after_s
+
     # --- stopping ---
+
+    def _restart(self, why: str) -> None:
+        """All children stop in order, as at the end, and then start in order. The home's lock stays held."""
+        self.log.info("planned restart", why=why)
+        self._stop()
+        for child in self._children:
+            child.in_turn, child.delay_s = True, 0.0
 
     def _stop(self) -> None:
         for child in self._children:
@@ -383,6 +520,15 @@ def _live(spec: ChildSpec, context: ChildContext, parent: int, mask: set[int]) -
             _flush_standard_streams()
         finally:
             os._exit(code)
+
+
+def _reap_strangers(own: Set[int]) -> None:
+    """As PID 1 of a container every orphan becomes a child of this process: a health check that was killed with its shell, say."""
+    with contextlib.suppress(ChildProcessError):  # there is no child at all
+        while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+            if found.si_pid in own:
+                return  # the next round takes its exit, and then the others
+            os.waitpid(found.si_pid, os.WNOHANG)
 
 
 def _flush_standard_streams() -> None:

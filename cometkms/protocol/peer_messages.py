@@ -3,7 +3,7 @@
 A message is one msgpack array: its tag, then its fields in the order of the class. Types, lengths and ranges are checked one by
 one before anything is made of them; whatever does not fit raises ProtocolError, and the channel closes the connection.
 
-    HELLO      who I am, my digest, what I remember of you            first, both ways
+    HELLO      who I am, my digest, what I remember of you            first, both ways; begins alike in every version
     LIFE       my node state, birth nonce or record, my marks         after the hello, and when it changes
     PROMISE    may these bytes be signed?                             leader → all
     PROMISED   yes, durable; or no, and this is my mark
@@ -12,9 +12,12 @@ one before anything is made of them; whatever does not fit raises ProtocolError,
     CONFIRM    am I the process of my id that you count? (strict)
     CONFIRMED  yes or no
     RAFT       a message of the replicated log, opaque here
+    FACTS      what of my settings the others compare with theirs     in the hello, and when it changes
+    ORDER      an operator's word to the leader: hand over, restart, or say what stands in the way
+    OBEYED     yes; or no, and why
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Any, Final
@@ -26,10 +29,15 @@ from cometkms.limits import (
     BIRTH_NONCE_BYTES,
     CHAIN_ID_MAX_BYTES,
     CHAINS_MAX,
+    DRILL_WORDS_MAX_BYTES,
+    FACT_NAME_MAX_BYTES,
+    FACT_TEXT_MAX_BYTES,
+    FACTS_MAX,
     HEIGHT_MAX,
     MEMBERS_MAX,
     NODE_ID_MAX_BYTES,
     PEER_FRAME_MAX_BYTES,
+    PEER_HELLO_MAX_BYTES,
     ROUND_MAX,
     SIGN_BYTES_MAX_BYTES,
 )
@@ -40,6 +48,10 @@ PEER_PROTOCOL_VERSION: Final = 1
 _SIGNATURE_BYTES: Final = 64
 _U64_MAX: Final = (1 << 64) - 1
 _VERSION_TEXT_MAX: Final = 32
+_HELLO_HEAD: Final = 3  # tag, protocol, version text: the same place in every version
+
+#: Short printable texts by name, sorted: what a node says of itself that others compare or show. Unknown names are kept.
+Facts = tuple[tuple[str, str], ...]
 
 
 class Purpose(IntEnum):
@@ -51,9 +63,21 @@ class Purpose(IntEnum):
     RAFT = 3
 
 
+class Action(IntEnum):
+    """What an operator asks of the leader (cluster/drills.py)."""
+
+    CHECK = 0
+    TRANSFER = 1
+    RESTART = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """`nonce` names one life of one state process. `remembers`: the highest seq this process knows of the receiver."""
+    """`nonce` names one life of one state process. `remembers`: the highest seq this process knows of the receiver.
+
+    The tag, `protocol` and `version` stand first in every version of the protocol: whatever follows, another version is
+    told apart by them (decode_hello).
+    """
 
     protocol: int
     version: str
@@ -65,6 +89,15 @@ class Hello:
     rows: tuple[Row, ...]
     seq: int
     remembers: int
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class OtherProtocol:
+    """A hello of another version of the peers' protocol: all that can be known of it."""
+
+    protocol: int
+    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +182,38 @@ class Raft:
     payload: bytes
 
 
-PeerMessage = Hello | LifeNews | Promise | Promised | Read | Marks | Confirm | Confirmed | Raft
+@dataclass(frozen=True, slots=True)
+class FactsNews:
+    """The sender's facts changed while it runs."""
+
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """`to`: who is to lead; "": whoever can."""
+
+    nonce: int
+    request_id: int
+    action: Action
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Obeyed:
+    """`why`: why not; "" when it is done or under way."""
+
+    nonce: int
+    request_id: int
+    why: str
+
+
+PeerMessage = (
+    Hello | LifeNews | Promise | Promised | Read | Marks | Confirm | Confirmed | Raft | FactsNews | Order | Obeyed
+)
 
 _TAGS: Final[tuple[type[PeerMessage], ...]] = (
-    Hello, LifeNews, Promise, Promised, Read, Marks, Confirm, Confirmed, Raft,
+    Hello, LifeNews, Promise, Promised, Read, Marks, Confirm, Confirmed, Raft, FactsNews, Order, Obeyed,
 )  # fmt: skip
 
 
@@ -187,6 +248,14 @@ def _text(untrusted: Any, most: int) -> str:
     if type(untrusted) is not str or not untrusted or len(untrusted.encode("utf-8", "surrogatepass")) > most:
         raise ProtocolError(f"a text of 1 to {most} bytes was expected")
     return untrusted
+
+
+def _printable(untrusted: Any, most: int) -> str:
+    """ASCII without control characters: it is shown in logs and pages."""
+    text = _text(untrusted, most)
+    if not (text.isascii() and text.isprintable()):
+        raise ProtocolError("a text of printable ASCII was expected")
+    return text
 
 
 def _list(untrusted: Any, most: int) -> list[Any]:
@@ -245,6 +314,31 @@ def _take_life(untrusted: Any) -> Life:
     return Life(NodeState(_integer(state, max(NodeState))), _blob(nonce, 0, BIRTH_NONCE_BYTES), tuple(entries))
 
 
+def _put_facts(facts: Facts) -> list[Any]:
+    return [[name, text] for name, text in facts]
+
+
+def _take_facts(untrusted: Any) -> Facts:
+    found: Facts = ()
+    for one in _list(untrusted, FACTS_MAX):
+        name, text = _exactly(one, 2)
+        fact = (_printable(name, FACT_NAME_MAX_BYTES), _printable(text, FACT_TEXT_MAX_BYTES))
+        if found and fact[0] <= found[-1][0]:
+            raise ProtocolError("facts in the order of their names, each once, were expected")
+        found += (fact,)
+    return found
+
+
+def make_facts(told: Mapping[str, str]) -> Facts:
+    """Facts that every peer takes: empty ones left out, the rest cut to what a message may hold, in order."""
+    facts = []
+    for name, text in sorted(told.items()):
+        shown = "".join(one if one.isascii() and one.isprintable() else "?" for one in text)[:FACT_TEXT_MAX_BYTES]
+        if shown:
+            facts.append((name, shown))
+    return _take_facts(_put_facts(tuple(facts)))
+
+
 def _take_reason(untrusted: Any) -> Reason:
     try:
         return Reason(_integer(untrusted))
@@ -256,6 +350,14 @@ def _take_purpose(untrusted: Any) -> Purpose:
     return Purpose(_integer(untrusted, max(Purpose)))
 
 
+def _take_action(untrusted: Any) -> Action:
+    return Action(_integer(untrusted, max(Action)))
+
+
+def _maybe_text(untrusted: Any, most: int) -> str:
+    return "" if untrusted == "" else _text(untrusted, most)
+
+
 def _as_it_is(value: Any) -> Any:
     return value
 
@@ -265,12 +367,13 @@ _LIFE: Final = (_put_life, _take_life)
 _ROW_MARKS: Final = (_put_row_marks, _take_row_marks)
 _MARK: Final = (_put_mark, _take_mark)
 _TRUTH: Final = (_as_it_is, _truth)
+_FACTS: Final = (_put_facts, _take_facts)
 
 #: How each field goes to the wire and comes from it, in the order of the class.
 _FIELDS: Final[dict[type[PeerMessage], tuple[tuple[Callable[[Any], Any], Callable[[Any], Any]], ...]]] = {
     Hello: (
         _U64,
-        (_as_it_is, lambda one: _text(one, _VERSION_TEXT_MAX)),
+        (_as_it_is, lambda one: _printable(one, _VERSION_TEXT_MAX)),
         (_as_it_is, lambda one: _text(one, NODE_ID_MAX_BYTES)),
         _U64,
         _U64,
@@ -279,6 +382,7 @@ _FIELDS: Final[dict[type[PeerMessage], tuple[tuple[Callable[[Any], Any], Callabl
         (lambda rows: [_put_row(one) for one in rows], lambda one: tuple(_take_row(x) for x in _list(one, CHAINS_MAX))),
         _U64,
         _U64,
+        _FACTS,
     ),
     LifeNews: (_LIFE, _TRUTH, _ROW_MARKS),
     Promise: (
@@ -293,10 +397,18 @@ _FIELDS: Final[dict[type[PeerMessage], tuple[tuple[Callable[[Any], Any], Callabl
     Confirm: (_U64, _U64),
     Confirmed: (_U64, _U64, _TRUTH),
     Raft: ((_as_it_is, lambda one: _bounded(one, PEER_FRAME_MAX_BYTES)),),
+    FactsNews: (_FACTS,),
+    Order: (_U64, _U64, (int, _take_action), (_as_it_is, lambda one: _maybe_text(one, NODE_ID_MAX_BYTES))),
+    Obeyed: (_U64, _U64, (_as_it_is, lambda one: _maybe_text(one, DRILL_WORDS_MAX_BYTES))),
 }
 _LAYOUT: Final = {
     kind: (tag, tuple(field.name for field in fields(kind)), _FIELDS[kind]) for tag, kind in enumerate(_TAGS)
 }
+
+
+_STRICT: Final[dict[str, Any]] = {
+    "raw": False, "strict_map_key": True, "max_array_len": 4 * CHAINS_MAX, "max_map_len": 0, "max_ext_len": 0,
+}  # fmt: skip
 
 
 def encode(message: PeerMessage) -> bytes:
@@ -311,14 +423,7 @@ def decode(untrusted: bytes) -> PeerMessage:
     """Inverse of encode(). Raises: ProtocolError with what is wrong."""
     try:
         value = msgpack.unpackb(
-            untrusted,
-            raw=False,
-            strict_map_key=True,
-            max_str_len=PEER_FRAME_MAX_BYTES,
-            max_bin_len=PEER_FRAME_MAX_BYTES,
-            max_array_len=4 * CHAINS_MAX,
-            max_map_len=0,
-            max_ext_len=0,
+            untrusted, max_str_len=PEER_FRAME_MAX_BYTES, max_bin_len=PEER_FRAME_MAX_BYTES, **_STRICT
         )
     except (ValueError, RecursionError, msgpack.exceptions.UnpackException) as error:
         raise ProtocolError(f"a peer's message is no msgpack of ours: {error}") from None
@@ -329,3 +434,32 @@ def decode(untrusted: bytes) -> PeerMessage:
     if len(value) != 1 + len(codecs):
         raise ProtocolError(f"a {kind.__name__} has {len(codecs)} fields, not {len(value) - 1}")
     return kind(*[take(one) for one, (_, take) in zip(value[1:], codecs, strict=True)])
+
+
+def decode_hello(untrusted: bytes) -> Hello | OtherProtocol:
+    """The first message of a peer. Raises: ProtocolError, for anything but a hello."""
+    other = _other_protocol(untrusted)
+    if other is not None:
+        return other
+    hello = decode(untrusted)
+    if not isinstance(hello, Hello):
+        raise ProtocolError(f"a {type(hello).__name__} came before the hello")
+    return hello
+
+
+def _other_protocol(untrusted: bytes) -> OtherProtocol | None:
+    """From a hello's first three values alone; None: it is none, or of this version. Raises: ProtocolError."""
+    reader = msgpack.Unpacker(
+        max_buffer_size=PEER_HELLO_MAX_BYTES, max_str_len=_VERSION_TEXT_MAX, max_bin_len=0, **_STRICT
+    )
+    try:
+        reader.feed(untrusted)
+        if reader.read_array_header() < _HELLO_HEAD or reader.unpack() != _TAGS.index(Hello):
+            return None
+        untrusted_protocol, untrusted_version = reader.unpack(), reader.unpack()
+    except (ValueError, RecursionError, msgpack.exceptions.UnpackException):
+        return None  # decode() says what is wrong
+    protocol = _integer(untrusted_protocol)
+    if protocol == PEER_PROTOCOL_VERSION:
+        return None
+    return OtherProtocol(protocol, _printable(untrusted_version, _VERSION_TEXT_MAX))

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from cometkms.purepy import codec, crypto, sealed
+from cometkms.purepy.audit import PureTrail
 from cometkms.purepy.session import session
 
 
@@ -25,6 +26,7 @@ class PureCore:
     unseal_key = staticmethod(sealed.unseal_key)
     verify = staticmethod(crypto.verify)
     session = staticmethod(session)
+    trail = staticmethod(PureTrail)
 
     def hot_path(self, **_: Any) -> None:
         """None: its twin is cometkms.cluster, for everything."""

@@ -1,12 +1,16 @@
 """The queue without shared memory: a SOCK_SEQPACKET socket pair. Twin of cometkms/native/queue.py."""
 
+import mmap
 import select
 import socket
+from typing import Final
 
 from cometkms.errors import InvariantError
 from cometkms.limits import QUEUE_SLOT_BYTES
 
 _PAYLOAD_MAX = QUEUE_SLOT_BYTES - 8
+_PUSHED: Final = 0  # words in shared memory: written by the producer …
+_POPPED: Final = 1  # … and by the consumer
 
 
 class SocketQueue:
@@ -16,6 +20,7 @@ class SocketQueue:
         self._reader, self._writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._reader.setblocking(False)
         self._writer.setblocking(False)
+        self._counts = memoryview(mmap.mmap(-1, 16)).cast("Q")
 
     def fileno(self) -> int:
         """See interface.Queue."""
@@ -25,9 +30,11 @@ class SocketQueue:
         """See interface.Queue. Raises: InvariantError for an impossible length."""
         if not 0 < len(message) <= _PAYLOAD_MAX:
             raise InvariantError(f"the queue refuses a message of {len(message)} bytes")
+        self._counts[_PUSHED] += 1  # first: once it is popped, it was counted
         try:
             self._writer.send(message)
         except BlockingIOError:
+            self._counts[_PUSHED] -= 1
             return False
         return True
 
@@ -39,7 +46,9 @@ class SocketQueue:
         try:
             message = self._reader.recv(QUEUE_SLOT_BYTES)
         except BlockingIOError:
+            self._counts[_POPPED] = self._counts[_PUSHED]  # an end that died between message and count is made good
             return None
+        self._counts[_POPPED] += 1
         if not 0 < len(message) <= _PAYLOAD_MAX:
             raise InvariantError(f"the queue holds an impossible message of {len(message)} bytes")
         return message
@@ -47,6 +56,10 @@ class SocketQueue:
     def spin(self, ns: int) -> bool:
         """See interface.Queue. Waits in poll(): Python has nothing cheaper."""
         return bool(select.select([self._reader], [], [], ns / 1e9)[0])
+
+    def depth(self) -> int:
+        """See interface.Queue."""
+        return max(0, self._counts[_PUSHED] - self._counts[_POPPED])
 
     def discard(self) -> int:
         """See interface.Queue."""

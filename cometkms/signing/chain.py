@@ -24,14 +24,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from cometkms.errors import InvariantError
+from cometkms.errors import InvariantError, ProtocolError
 from cometkms.histogram import Histogram
-from cometkms.interface import Core, KeySlot, Session, Signature, SignLane, SignPath
+from cometkms.interface import Core, KeySlot, Session, Signature, SignLane, SignPath, Trail
 from cometkms.ipc.messages import Mark, PermitGranted, QueueMessage, Reserve, ReserveRefused, Signed
-from cometkms.limits import PERMIT_TIMEOUT_S
-from cometkms.model import FINAL_REASONS, HRS, Reason, Refusal, Request, Watermark
+from cometkms.limits import AUDIT_VALIDATOR_MAX_BYTES, PERMIT_TIMEOUT_S, REFUSAL_WORDS_MAX, REFUSALS_KEPT
+from cometkms.model import FINAL_REASONS, HRS, Decision, Outcome, Reason, Refusal, Request, Watermark
 from cometkms.rules.sign import Repeat, decide
 from cometkms.signing.events import EventLog
+from cometkms.signing.tally import Tally
 
 
 class Requester(Protocol):
@@ -39,6 +40,11 @@ class Requester(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def remote_identity(self) -> bytes:
+        """The SecretConnection's key at the other end; b"" on a unix socket."""
+        ...
 
     def serves(self, session: Session) -> bool:
         """False once the connection of that session is closed: nobody is there to answer."""
@@ -55,6 +61,7 @@ class Counters:
 
     signed: int = 0
     repeated: int = 0
+    pub_keys: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     unanswered: dict[str, int] = field(default_factory=dict)
 
@@ -103,19 +110,23 @@ class ChainSigner:
         send: Callable[[QueueMessage], bool],
         clock_ns: Callable[[], int],
         log: EventLog,
+        trail: Trail | None = None,
     ) -> None:
-        """`send` hands a message to the state process, False when the queue is full; `clock_ns` is monotonic."""
+        """`send` hands a message to the state process, False when the queue is full; `clock_ns` is monotonic; `trail`: the audit log."""
         self.row = row
         self.chain_id = chain_id
         self.slot = slot
         self.counters = Counters()
+        self.refusals: deque[dict[str, object]] = deque(maxlen=REFUSALS_KEPT)  # for /status, oldest first
         self.latency = Histogram()
+        self.tally = Tally()
         self.last_signed_at: float | None = None  # unix time
         self._core = core
         self._nonce = nonce
         self._send = send
         self._clock_ns = clock_ns
         self._log = log
+        self._trail = trail
         self._reserving: _Reserving | None = None
         self._line: deque[_Asked] = deque()
         self._last_request_id = 0
@@ -141,10 +152,12 @@ class ChainSigner:
 
     def lane(self, number: int, requester: Requester, session: Session, fd: int) -> SignLane | None:
         """The path's part of a requester's new connection; None: there is no path. `number`: one for each requester."""
+        self.tally.on_connected()
         if self._path is None:
             return None
         self._askers[number] = requester
-        return self._path.lane(self.row, number, session, fd)
+        validator = _cut(requester.name)
+        return self._path.lane(self.row, number, session, fd, validator=validator, identity=requester.remote_identity)
 
     def _enter(self) -> None:
         """Take over what the path did, and its reservation."""
@@ -228,6 +241,7 @@ class ChainSigner:
 
     def abandon(self) -> None:
         """The lease is gone and so is every requester: the state process has forgotten what was asked, and no answer will come."""
+        self.tally.on_lease_lost()
         self._enter()
         self._reserving = None
         self._line.clear()
@@ -294,9 +308,8 @@ class ChainSigner:
         asked.requester.deliver(frame)
         self._unreported = Signed(self.row, request.hrs, sign_bytes, signature)
         self.report()
-        self.counters.signed += 1
-        self.last_signed_at = time.time()
-        self._answered(asked, "signed")
+        self._count_signed(request.hrs, time.time())
+        self._answered(asked, Outcome.SIGNED, sign_bytes)
 
     def _repeat(self, asked: _Asked, repeat: Repeat) -> None:
         try:
@@ -307,17 +320,47 @@ class ChainSigner:
             return
         asked.requester.deliver(frame)
         self.counters.repeated += 1
-        self._answered(asked, "repeated")
+        self._answered(asked, Outcome.REPEATED, repeat.sign_bytes)
 
     def on_signature(self, made: Signature) -> None:
         """The path signed and answered, a moment ago."""
-        self.counters.signed += 1
-        self.last_signed_at = time.time() - (self._clock_ns() - made.at_ns) / 1e9
+        self._count_signed(made.hrs, time.time() - (self._clock_ns() - made.at_ns) / 1e9)
         self._count("signed", made.hrs, made.block_hash, self._askers[made.link], made.took_ns)
 
-    def _answered(self, asked: _Asked, outcome: str) -> None:
-        request = asked.request
-        self._count(outcome, request.hrs, request.block_hash, asked.requester, self._clock_ns() - asked.started_ns)
+    def _count_signed(self, hrs: HRS, at: float) -> None:
+        self.counters.signed += 1
+        self.last_signed_at = at
+        self.tally.on_signed(hrs, at)
+
+    def _answered(self, asked: _Asked, outcome: Outcome, sign_bytes: bytes) -> None:
+        request, took_ns = asked.request, self._clock_ns() - asked.started_ns
+        self._count(outcome.name.lower(), request.hrs, request.block_hash, asked.requester, took_ns)
+        self.note(outcome, Reason.NONE, request, asked.requester, sign_bytes, took_ns)
+
+    def note(
+        self,
+        outcome: Outcome,
+        reason: Reason,
+        request: Request,
+        requester: Requester,
+        sign_bytes: bytes,
+        took_ns: int = 0,
+    ) -> None:
+        """One decision for the audit log, after its answer. The path notes its own signatures."""
+        if self._trail is not None:
+            decision = Decision(
+                outcome=outcome,
+                reason=reason,
+                kind=request.kind,
+                chain=self.row,
+                hrs=request.hrs,
+                sign_bytes=sign_bytes,
+                block_hash=request.block_hash,
+                validator=_cut(requester.name),
+                identity=requester.remote_identity,
+                took_ns=took_ns,
+            )
+            self._trail.note(decision)
 
     def _count(self, outcome: str, hrs: HRS, block_hash: bytes, requester: Requester, took_ns: int) -> None:
         self.latency.add(took_ns)
@@ -337,7 +380,7 @@ class ChainSigner:
             self._answer_empty(asked, refusal.reason)
             return
         asked.requester.deliver(asked.session.answer_error(int(refusal.reason), refusal.text))
-        self.counters.count_refused(refusal.reason)
+        self.on_refusal(asked.requester.name, asked.request, refusal)
         request = asked.request
         self._log.error(
             "refused",
@@ -350,10 +393,37 @@ class ChainSigner:
             signed=_place(self.watermark.hrs),
             signed_bytes=self.watermark.sign_bytes,
         )
+        self.note(Outcome.REFUSED, refusal.reason, request, asked.requester, request.sign_bytes)
+
+    def on_refusal(self, validator: str, request: Request, refusal: Refusal) -> None:
+        """Count a final refusal, and keep both sides of it for /status."""
+        self.counters.count_refused(refusal.reason)
+        last = self.watermark
+        self.refusals.append(
+            {
+                "at": time.time(),
+                "reason": refusal.reason.name.lower(),
+                "why": refusal.text[:REFUSAL_WORDS_MAX],
+                "validator": validator,
+                "asked": _place(request.hrs),
+                "asked_block": request.block_hash.hex(),
+                "signed": _place(last.hrs),
+                "signed_block": self._block_of(last.sign_bytes).hex(),
+                "burnt": last.hrs.height > 0 and not last.sign_bytes,
+            }
+        )
+
+    def _block_of(self, sign_bytes: bytes) -> bytes:
+        """The block that was signed; b"" is nil, or not known."""
+        try:
+            return self._core.parse_sign_bytes(sign_bytes).block_hash if sign_bytes else b""
+        except ProtocolError:
+            return b""
 
     def _answer_empty(self, asked: _Asked, reason: Reason) -> None:
         asked.requester.deliver(asked.session.answer_empty())
         self.counters.count_unanswered(reason)
+        self.tally.on_unanswered(asked.request.hrs)
         self._log.error(
             "unanswered",
             chain=self.chain_id,
@@ -361,10 +431,19 @@ class ChainSigner:
             reason=reason.name.lower(),
             asked=_place(asked.request.hrs),
         )
+        self.note(Outcome.UNANSWERED, reason, asked.request, asked.requester, asked.request.sign_bytes)
 
 
 def _place(hrs: HRS) -> str:
     return f"{hrs.height}/{hrs.round}/{hrs.step}"
+
+
+def _cut(address: str) -> bytes:
+    """An address as the audit log holds it: one that is too long ends in "…"."""
+    data = address.encode("utf-8", "replace")
+    if len(data) <= AUDIT_VALIDATOR_MAX_BYTES:
+        return data
+    return data[: AUDIT_VALIDATOR_MAX_BYTES - 3].decode("utf-8", "ignore").encode() + "…".encode()
 
 
 def _words(reason: Reason) -> str:

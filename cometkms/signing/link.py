@@ -17,6 +17,7 @@ from typing import Final
 from cometkms.errors import ProtocolError
 from cometkms.interface import Core, Session, SignLane, Turn
 from cometkms.limits import (
+    CHAIN_ID_MAX_BYTES,
     HANDSHAKE_MESSAGE_MAX_BYTES,
     HANDSHAKE_TIMEOUT_S,
     IDLE_TIMEOUT_S,
@@ -26,7 +27,7 @@ from cometkms.limits import (
     TURN_MAX_NS,
     WRITE_TIMEOUT_S,
 )
-from cometkms.model import Dialect, Kind, Reason, Request
+from cometkms.model import Dialect, Kind, Outcome, Reason, Refusal, Request
 from cometkms.net.dial import TcpTarget, UnixTarget, connect
 from cometkms.protocol.dialect import sniff_dialect
 from cometkms.protocol.identity import Identity
@@ -61,8 +62,8 @@ class ValidatorLink:
         core: Core,
         identity: Identity,
         settle: Callable[[], None],
-        spin_ns: int,
         log: EventLog,
+        spin_ns: int = 0,
     ) -> None:
         """`name`: the address as configured; `number`: its own among all links; `settle` may bring the answers that requests wait
         for, without leaving the callback; `spin_ns`: how long to look for the next request before going to sleep."""
@@ -73,6 +74,8 @@ class ValidatorLink:
         self.remote_identity = b""
         self.requests = 0
         self.connects = 0
+        self.failed = 0  # attempts to connect that came to nothing …
+        self.failed_in_row = 0  # … and how many since the last that did
         self.last_error = ""
         self._number = number
         self._target = target
@@ -80,7 +83,7 @@ class ValidatorLink:
         self._core = core
         self._identity = identity
         self._settle = settle
-        self._spin_ns = spin_ns
+        self.spin_ns = spin_ns
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
@@ -138,7 +141,7 @@ class ValidatorLink:
 
     async def _connect_and_serve(self) -> bool:
         """One connection from dial to close. True if a request was served on it."""
-        served_before = self.requests
+        served_before, connects_before = self.requests, self.connects
         try:
             self._enter(State.DIALING)
             connection = await connect(self._target)
@@ -151,6 +154,9 @@ class ValidatorLink:
             why = await self._serve(connection, session)
         except (OSError, ProtocolError) as error:
             why = _words(error)
+        if self.connects == connects_before:
+            self.failed += 1
+            self.failed_in_row += 1
         if why != self.last_error or self.requests != served_before:
             self._log.info("validator not connected", validator=self.name, chain=self.chain.chain_id, why=why)
         self.last_error = why
@@ -203,6 +209,7 @@ class ValidatorLink:
         self._partial_since = None
         self.heard_at = self._loop.time()
         self.connects += 1
+        self.failed_in_row = 0
         self._enter(State.CONNECTED)
         dialect = self.dialect.name.lower() if self.dialect is not None else ""
         self._log.info("validator connected", validator=self.name, chain=self.chain.chain_id, dialect=dialect)
@@ -236,7 +243,7 @@ class ValidatorLink:
         turn_ends_ns = now_ns + TURN_MAX_NS  # then the loop's timers have theirs
         while self._take() and now_ns < turn_ends_ns:
             now_ns = time.monotonic_ns()
-            if not self._spin(min(turn_ends_ns, now_ns + self._spin_ns)):
+            if not self._spin(min(turn_ends_ns, now_ns + self.spin_ns)):
                 return
 
     def _spin(self, until_ns: int) -> bool:
@@ -323,6 +330,7 @@ class ValidatorLink:
         elif kind is Kind.PING_REQUEST:
             self.deliver(session.answer_pong())
         elif kind is Kind.PUB_KEY_REQUEST and request.reason is Reason.NONE:
+            self.chain.counters.pub_keys += 1
             self.deliver(session.answer_pub_key(self.chain.slot.public_key))
         else:
             self._refuse(session, request)
@@ -330,7 +338,9 @@ class ValidatorLink:
     def _refuse(self, session: Session, request: Request) -> None:
         text = f"{request.reason.name.lower().replace('_', ' ')}: this signer serves chain {self.chain.chain_id!r}"
         self.deliver(session.answer_error(int(request.reason), text))
-        self.chain.counters.count_refused(request.reason)
+        untrusted_id = request.chain_id[:CHAIN_ID_MAX_BYTES]
+        asked = f", asked for {untrusted_id!r}" if request.reason is Reason.WRONG_CHAIN else ""
+        self.chain.on_refusal(self.name, request, Refusal(request.reason, text + asked))
         self._log.error(
             "refused",
             chain=self.chain.chain_id,
@@ -339,6 +349,7 @@ class ValidatorLink:
             reason=request.reason.name.lower(),
             asked_chain=request.chain_id,
         )
+        self.chain.note(Outcome.REFUSED, request.reason, request, self, request.sign_bytes)
 
     def _resume(self) -> None:
         if self._paused and not self._held() and self._socket is not None:

@@ -58,4 +58,5 @@ typedef struct ck_ring { ...; } ck_ring;
 int ck_ring_push(ck_ring *ring, const uint8_t *message, size_t len);
 int ck_ring_pop(ck_ring *ring, uint8_t *out, size_t *len);
 int ck_ring_await(ck_ring *ring, uint64_t ns);
+size_t ck_ring_depth(ck_ring *ring);
 size_t ck_ring_size(void);

@@ -1,7 +1,17 @@
-/* csrc/section.h as cffi reads it. */
+/* csrc/audit.h and section.h as cffi reads them. */
+enum ck_outcome {
+    CK_OUTCOME_BEGAN = 1, CK_OUTCOME_SIGNED = 2, CK_OUTCOME_REPEATED = 3, CK_OUTCOME_REFUSED = 4, CK_OUTCOME_UNANSWERED = 5,
+    CK_OUTCOME_ENDED = 6
+};
+typedef struct ck_audit { ck_ring *ring; int wake; uint64_t life; uint64_t number; ...; } ck_audit;
+typedef struct ck_asker { uint8_t identity[...]; size_t identity_len; uint8_t name[...]; size_t name_len; ...; } ck_asker;
+typedef struct ck_decision {
+    uint8_t outcome; uint8_t reason; uint8_t kind; uint16_t chain; ck_hrs at; uint64_t took_ns; ck_bytes bytes; ck_bytes block_hash; ...;
+} ck_decision;
+void ck_audit_note(ck_audit *audit, const ck_decision *decision, const ck_asker *asker);
 #define CK_DONE ...
 typedef struct ck_link {
-    ck_session *session; int fd; int32_t blocked; uint16_t chain; uint32_t number; size_t unsent_at; size_t unsent; ...;
+    ck_session *session; int fd; int32_t blocked; uint16_t chain; uint32_t number; ck_asker asker; size_t unsent_at; size_t unsent; ...;
 } ck_link;
 typedef struct ck_section {
     ck_slot *slot; int32_t open; ck_hrs last; size_t bytes_len; uint8_t bytes[...]; uint8_t signature[64]; uint64_t signatures;
@@ -11,7 +21,7 @@ typedef struct ck_done {
     uint16_t chain; uint32_t link; ck_hrs at; uint64_t at_ns; uint64_t took_ns; uint8_t block_hash[...]; size_t block_hash_len; ...;
 } ck_done;
 typedef struct ck_signer {
-    uint64_t nonce; ck_ring *reservations; int reservations_wake; ck_ring *permits; uint32_t chains; ck_section sections[...];
+    uint64_t nonce; ck_ring *reservations; int reservations_wake; ck_ring *permits; ck_audit *audit; uint32_t chains; ck_section sections[...];
     uint64_t done_from; uint64_t done_to; ck_done done[...]; uint32_t answered[...]; uint8_t rest[...]; size_t rest_len; ...;
 } ck_signer;
 #define CK_NOTHING ...

@@ -111,8 +111,8 @@ def test_a_chain_that_the_others_do_not_have_is_not_signed(tmp_path: Path, valid
         for name in ("node1", "node2"):
             cluster.extra[name] = ["--chain-id", "another"]
         cluster.start()
-        says(cluster, "node0", "chains or keys differ", "another")
-        says(cluster, "node1", "chains or keys differ", "test-1")
+        says(cluster, "node0", "nodes differ", "chains", "another")
+        says(cluster, "node1", "nodes differ", "chains", "test-1")
         leader = cluster.wait_leader()
         assert not validator.ask(**ballot(PREVOTE, 1)).get("signature"), leader
     finally:

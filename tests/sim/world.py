@@ -25,6 +25,7 @@ from cometkms.errors import CometKMSError, OperatorError
 from cometkms.ipc.messages import Lease, Mark, PermitGranted, QueueMessage, ReserveRefused, SignerHello, StateHello
 from cometkms.limits import START_READ_S
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Row, Step, Timestamp, Vote, Watermark
+from cometkms.protocol.peer_messages import Action
 from cometkms.raftlog import RaftBrokenError, RaftLog, discard_journal
 from cometkms.rules.birth import NodeState
 from cometkms.signing.chain import ChainSigner
@@ -42,7 +43,7 @@ ROW = Row(bytes(KEY.verify_key), CHAIN)
 CORE = cores.load()
 FAULTS = {
     "crash": 6, "power": 4, "cut": 4, "one-way": 2, "heal": 6, "freeze": 4, "signer": 2, "disk": 2, "wipe": 3,
-    "transfer": 2, "kill all": 0.5, "ambush": 3,
+    "transfer": 2, "order": 2, "kill all": 0.5, "ambush": 3,
 }  # fmt: skip
 
 
@@ -231,6 +232,8 @@ class Node:
         assert self.opened is not None
         self.save(Watermark(self.opened.store.mark(row).hrs))
 
+    def happened(self, what: str, **fields: object) -> None: ...
+
     def on_role(self, *, leading: bool, leader: str | None, term: int) -> None:
         if leading:
             self.world.judge_leader(self.name, term)
@@ -240,6 +243,21 @@ class Node:
     def on_applied(self, key: bytes, mark: Watermark) -> None:
         if self.cluster is not None:
             self.cluster.on_applied(key, mark)
+
+    def restart(self) -> str:
+        """A drill's order: the process ends well, and starts again."""
+        self.world.after(0.05, self.restart_now, self.incarnation)
+        return ""
+
+    def restart_now(self, incarnation: int) -> None:
+        if incarnation == self.incarnation and self.cluster is not None:
+            self.guarded(self.cluster.hand_over)
+            self.guarded(self.cluster.flush)
+            self.crash(why="ordered restart")
+            self.world.after(0.3, self.restart_if_down)
+
+    def signer_trouble(self) -> str:
+        return ""
 
     # --- checks ---
 
@@ -642,9 +660,19 @@ class World:
                 self.lose_store(node, "wipe")
             case "ambush":
                 self.ambush()
+            case "order":
+                leader = node.cluster.leader if node.cluster is not None else None
+                if node.cluster is not None and leader not in (None, node.name):
+                    action = self.rng.choice((Action.TRANSFER, Action.RESTART))
+                    node.guarded(node.cluster.drills.ask, leader, action, "", self.on_obeyed)
             case "transfer":
                 if node.cluster is not None:
                     node.guarded(node.cluster.hand_over)
+
+    def on_obeyed(self, why: str) -> None:
+        self.stats["order refused" if why else "order obeyed"] = (
+            self.stats.get("order refused" if why else "order obeyed", 0) + 1
+        )
 
     def lose_store(self, node: Node, kind: str, old: Path | None = None) -> bool:
         """Only within the fault model: one lost or old store at a time, everybody else complete. `old`: is put back."""

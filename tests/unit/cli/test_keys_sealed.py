@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -171,6 +172,7 @@ def at_a_terminal(*arguments: str, typed: list[str]) -> tuple[int, str]:
     """Run the command at a terminal of its own; each text is typed at the next prompt."""
     pid, terminal = pty.fork()
     if pid == 0:  # pragma: no cover - the child
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs inherit it as ignored
         os.execve(sys.executable, [sys.executable, "-m", "cometkms", *arguments], environment())
     shown = since = b""
     left = list(typed)

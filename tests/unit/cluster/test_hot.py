@@ -492,3 +492,13 @@ def test_a_lane_that_is_closed_is_not_asked(node: Node) -> None:
     node.reserve(0, sign_bytes(ROWS[2], 20))
     assert node.wires[0].received() == []
     assert len(node.wires[1].received()) == 1
+
+
+def test_a_sync_is_timed_whether_it_is_for_a_member_or_for_this_node(node: Node) -> None:
+    wire = node.wires[0]
+    wire.send(framed(promise(ROWS[0], sign_bytes(ROWS[0], 5), 1)))
+    assert wire.lane.turn(serve=True) == b""
+    assert len(node.synced) == 1
+    node.reserve(2, sign_bytes(ROWS[1], 5))
+    assert len(node.synced) == 2
+    assert min(node.synced) > 0

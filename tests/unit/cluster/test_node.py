@@ -5,16 +5,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
 from nacl.signing import SigningKey
 
+from cometkms import __version__
 from cometkms import core as cores
 from cometkms.cluster.node import ClusterNode, Identity
 from cometkms.errors import BehindError, ProtocolError
 from cometkms.ipc.messages import PermitGranted, Reserve, ReserveRefused, Signed, SignerHello
 from cometkms.limits import START_READ_S
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Row, Timestamp, Vote, Watermark
-from cometkms.protocol.peer_messages import LifeNews, Promise, Promised, RowMark, decode, encode
+from cometkms.protocol.peer_messages import LifeNews, Promise, Promised, RowMark, decode, encode, make_facts
 from cometkms.rules.birth import Life, NodeState
 from cometkms.store.promise_store import Header, PromiseStore
 
@@ -86,13 +88,16 @@ class One:
         )
         self.sent: list[tuple[str, bytes]] = []
         self.to: list[Any] = []
+        self.events: list[tuple[str, dict[str, object]]] = []
         self.raft, self.log = Raft(), Log()
-        self.born = 0
+        self.born = self.restarts = 0
+        self.cannot_restart = self.trouble = ""
         digest = options.pop("digest", b"d" * 32)
         self.node = ClusterNode(
             identity=Identity(name, options.pop("epoch", 1), NAMES, digest), store=self.store,
             rows=tuple(range(len(rows))), signed=(Watermark(),) * len(rows), raft=lambda _node: self.raft, core=CORE,
             nonce=random.getrandbits(60) + 1, ttl_s=0.4, strict=options.pop("strict", False), outside=self,
+            facts=make_facts(options.pop("facts", {})),
             clock=lambda: world.now, log=self.log,
         )  # fmt: skip
 
@@ -105,6 +110,16 @@ class One:
 
     def on_signed(self, row: int, mark: Watermark) -> None: ...
     def mark_raised(self, row: int) -> None: ...
+
+    def restart(self) -> str:
+        self.restarts += 1
+        return self.cannot_restart
+
+    def signer_trouble(self) -> str:
+        return self.trouble
+
+    def happened(self, what: str, **fields: object) -> None:
+        self.events.append((what, fields))
 
     def before_birth(self) -> None:
         self.born += 1
@@ -371,3 +386,75 @@ def test_a_node_that_does_not_lead_permits_nothing(three: Three) -> None:
     assert isinstance(answer, ReserveRefused)
     assert answer.reason is Reason.NOT_LEADER
     assert three.nodes["b"].store.mark(0) == Watermark()
+
+
+def test_a_leader_change_is_another_leader_or_another_term(three: Three) -> None:
+    for name in NAMES:
+        three.add(name)
+    node = three.meet_all().nodes["a"].node
+    seen = []
+    for leader, term in ((None, 1), ("b", 2), ("b", 2), (None, 2), ("b", 2), (None, 3), ("b", 4), ("c", 5), ("a", 6)):
+        node.on_role(leading=False, leader=leader, term=term)
+        seen.append(node.leader_changes)
+    assert seen == [0, 0, 0, 0, 0, 0, 1, 2, 3]
+
+
+def test_a_members_syncs_are_timed_too(three: Three) -> None:
+    for name in NAMES:
+        three.add(name)
+    three.meet_all().nodes["a"].lead()
+    assert isinstance(three.nodes["a"].reserve(signed(5).sign_bytes), PermitGranted)
+    assert {name: one.node.sync_ns.count for name, one in three.nodes.items()} == dict.fromkeys(NAMES, 1)
+
+
+# --- what members say of themselves ---
+
+
+def test_a_hello_of_another_protocol_is_refused_with_both_versions_and_the_cure(three: Three) -> None:
+    """Its fields may be anything: only the first three values are looked at. Both sides see the same, from their own end."""
+    node = three.add("a").node
+    reason = node.on_hello("b", msgpack.packb([0, 2, "9.9.9", {"future": [1.5, None]}]), "address")
+    assert reason is not None
+    for words in ("a runs CometKMS", __version__, "protocol 1", "b runs 9.9.9 with protocol 2", "cure: "):
+        assert words in reason
+    assert node.member("b").refused == reason
+    assert (node.member("b").nonce, node.member("b").facts) == (0, ())
+
+
+def test_members_keep_what_each_said_and_name_what_differs(three: Three) -> None:
+    alike = {"default_ttl_ms": "400", "strict_start": "off", "validators": "chain: tcp://v:1", "python": "3.11"}
+    three.add("a", facts=alike)
+    three.add("b", facts={**alike, "default_ttl_ms": "900", "python": "3.13"})
+    three.add("c", facts=alike, rows=(ROW, Row(b"o" * 32, "other")))
+    three.meet_all()
+    a = three.nodes["a"]
+    assert dict(a.node.member("b").facts)["python"] == "3.13"
+    assert a.node.member("b").version == __version__
+    assert [one.document() for one in a.node.differences] == [
+        {"member": "b", "what": "default_ttl_ms", "here": "400", "there": "900"},
+        {"member": "c", "what": "chains", "here": "nothing more", "there": f"other with the key {b'oooooooo'.hex()}"},
+    ]
+    assert [(one.member, one.there) for one in three.nodes["b"].node.differences] == [
+        ("a", "400"),
+        ("c", "400"),
+        ("c", f"other with the key {b'oooooooo'.hex()}"),
+    ]
+
+
+def test_a_difference_is_said_once_and_goes_when_the_member_says_otherwise(three: Three) -> None:
+    three.add("a", facts={"default_ttl_ms": "400"})
+    three.add("b", facts={"default_ttl_ms": "900"})
+    three.add("c", facts={"default_ttl_ms": "400"})
+    three.meet_all()
+    three.meet("a", "b")
+    a, b = three.nodes["a"], three.nodes["b"]
+    assert sum("nodes differ" in line for line in a.log.lines) == 1
+    b.node.tell_facts(make_facts({"default_ttl_ms": "400"}))
+    three.pump()
+    assert (a.node.differences, b.node.differences) == ((), ())
+    a.node.tell_facts(make_facts({"default_ttl_ms": "500"}))
+    three.pump()
+    assert [(one.member, one.here, one.there) for one in a.node.differences] == [
+        ("b", "500", "400"), ("c", "500", "400"),
+    ]  # fmt: skip
+    assert [(one.here, one.there) for one in b.node.differences] == [("400", "500")]

@@ -154,6 +154,50 @@ def test_discard_drops_everything_and_counts_it(queue: Queue) -> None:
     assert queue.pop() == b"new"
 
 
+def test_depth_is_how_many_messages_wait(queue: Queue) -> None:
+    assert queue.depth() == 0
+    for number in range(5):
+        assert queue.push(b"x")
+        assert queue.depth() == number + 1
+    for number in range(5):
+        assert queue.pop() == b"x"
+        assert queue.depth() == 4 - number
+    assert queue.pop() is None
+    assert queue.depth() == 0
+    while queue.push(bytes(400)):
+        pass
+    full = queue.depth()
+    assert not queue.push(b"x")
+    assert queue.depth() == full
+    assert queue.discard() == full
+    assert queue.depth() == 0
+
+
+def test_depth_of_corrupt_indices_is_bounded(ring: RingQueue) -> None:
+    for head, tail in ((0, RING_SLOTS + 1), (1, 0), (2**63, 0)):
+        INDEX.pack_into(ring._memory, HEAD_AT, head)
+        INDEX.pack_into(ring._memory, TAIL_AT, tail)
+        assert ring.depth() == RING_SLOTS
+
+
+@pytest.mark.parametrize("died_after_counting", [True, False])
+def test_a_count_that_an_end_died_over_is_right_again_once_the_queue_was_empty(died_after_counting: bool) -> None:
+    queue = SocketQueue()
+    try:
+        if died_after_counting:  # the producer, before it sent
+            queue._counts[0] += 1
+        else:  # the consumer, before it counted
+            queue.push(b"x")
+            queue._reader.recv(QUEUE_SLOT_BYTES)
+        assert queue.depth() == 1
+        assert queue.pop() is None
+        assert queue.depth() == 0
+        queue.push(b"y")
+        assert queue.depth() == 1
+    finally:
+        queue.close()
+
+
 def test_spin_says_whether_there_is_something_to_pop(queue: Queue) -> None:
     assert queue.spin(1000) is False
     queue.push(b"x")

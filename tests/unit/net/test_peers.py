@@ -17,7 +17,7 @@ from cometkms.interface import Core
 from cometkms.limits import PEER_FRAME_MAX_BYTES, PEER_HALF_OPEN_MAX
 from cometkms.model import Dialect
 from cometkms.net.dial import TcpTarget
-from cometkms.net.peers import FrameReader, FrameType, PeerNetwork, PeerTarget
+from cometkms.net.peers import FrameReader, FrameType, PeerNetwork, PeerTarget, judge_pong
 from cometkms.protocol.identity import Identity
 from cometkms.protocol.secret_connection import Handshake
 from tests.e2e.node import free_port
@@ -139,6 +139,27 @@ def test_a_peer_that_comes_back_is_connected_again(core: Core) -> None:
         await a.network.stop()
 
     run(work)
+
+
+def test_a_ping_measures_the_round_trip_and_the_other_ends_clock(core: Core) -> None:
+    """Both ends are this machine: its clock differs from itself by half a round trip at most."""
+
+    async def work() -> None:
+        a, b = pair()
+        a.open(core, b)
+        b.open(core, a)
+        await until(lambda: a.network.document()[0]["rtt_us"] is not None)
+        found = a.network.document()[0]
+        assert abs(found["clock_ahead_ms"]) <= found["rtt_us"] / 2000 + 0.2
+        await a.network.stop()
+        await b.network.stop()
+
+    run(work)
+
+
+def test_a_clock_is_judged_in_the_middle_of_the_round_trip() -> None:
+    assert judge_pong(1_000_000, 90_250_000_000, monotonic_ns=1_500_000, unix_ns=90_000_500_000) == (500.0, 249.8)
+    assert judge_pong(5, 0, monotonic_ns=4, unix_ns=2_000_000_000) == (0.0, -2000.0)
 
 
 def test_another_identity_is_refused_on_both_sides_and_counted(core: Core) -> None:

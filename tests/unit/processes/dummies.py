@@ -124,6 +124,15 @@ def has_a_failing_disk(context: ChildContext) -> int:
     return looping(context, main)
 
 
+def fails_its_last_sync(context: ChildContext) -> int:
+    async def main(stop: asyncio.Event) -> None:
+        context.ready()
+        await stop.wait()
+        raise StoreFailure("fdatasync: Input/output error")
+
+    return looping(context, main)
+
+
 def exits_at_once(context: ChildContext) -> int:
     context.ready()
     return 1
@@ -175,7 +184,7 @@ def main(settings: dict[str, dict[str, object]]) -> int:
     if settings.get("sigchld_ignored"):
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     specs = [ChildSpec(name, behaviour(str(words))) for name, words in settings["children"].items()]
-    board = Board(("supervisor", *names), names)
+    board = Board(("supervisor", "reload", *names), names)
     timing = Timing(**settings.get("timing", {}))  # type: ignore[arg-type]  # numbers from the test
     return Supervisor(specs, board, log.bind(child="-"), {"version": "1.2.3"}, timing).run()
 

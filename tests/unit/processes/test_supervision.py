@@ -404,6 +404,53 @@ def test_a_stop_during_a_back_off_is_not_waited_for(start: Callable[..., Dummies
     assert [line["child"] for line in dummies.log("gone")] == ["state"]
 
 
+# --- a planned restart ---
+
+
+def test_a_planned_restart_stops_all_in_order_and_starts_all_in_order(start: Callable[..., Dummies]) -> None:
+    dummies = start(ALL, stop_timeout_s=20.0)
+    before = dummies.await_running(*ALL)
+    os.kill(dummies.pid, signal.SIGUSR2)
+    after = [dummies.await_log("child running", 2, child=name)["pid"] for name in ALL]
+    assert stopped_in_order(dummies)
+    assert not any(exists(pid) for pid in before)
+    assert dummies.children() == set(after)
+    assert [line["child"] for line in dummies.log("child running")] == [*ALL, *ALL]
+    assert {line["restarts"] for line in dummies.log("child running")} == {0}
+    assert dummies.log("planned restart", why="SIGUSR2")
+    assert (dummies.log("child died"), dummies.log("child killed")) == ([], [])
+    assert dummies.stop() == 0
+
+
+def test_a_planned_restart_takes_frozen_children_and_those_in_back_off(start: Callable[..., Dummies]) -> None:
+    dummies = start({**ALL, "api": "exits at once, then works"}, stop_timeout_s=20.0, restart_min_s=PATIENCE_S * 10)
+    _, signer = dummies.await_running("state", "signer")
+    dummies.await_log("child died", child="api")
+    os.kill(signer, signal.SIGSTOP)
+    os.kill(dummies.pid, signal.SIGUSR2)
+    for name in ALL:
+        dummies.await_log("child running", 2, child=name)
+    assert dummies.log("child killed") == []
+    assert dummies.stop() == 0
+
+
+def test_a_stop_that_comes_during_a_planned_restart_ends_the_node(start: Callable[..., Dummies]) -> None:
+    dummies = start(ALL, stop_timeout_s=20.0)
+    dummies.await_running(*ALL)
+    os.kill(dummies.pid, signal.SIGUSR2)
+    os.kill(dummies.pid, signal.SIGTERM)
+    assert dummies.wait() == 0
+    assert dummies.log("stopped", why="SIGTERM")
+
+
+def test_a_sync_that_fails_at_a_planned_restart_ends_the_node(start: Callable[..., Dummies]) -> None:
+    dummies = start({**ALL, "state": "fails its last sync"})
+    dummies.await_running(*ALL)
+    os.kill(dummies.pid, signal.SIGUSR2)
+    assert dummies.wait() == 7
+    assert dummies.stderr().endswith("Error: fdatasync: Input/output error\n")
+
+
 # --- what it tells and what it leaves ---
 
 

@@ -18,7 +18,7 @@ from cometkms.processes.child import run_loop
 from cometkms.processes.supervisor import ChildSpec, Supervisor, Timing
 
 NAMES = ("state", "signer")
-board = Board(("supervisor", *NAMES), NAMES)
+board = Board(("supervisor", "reload", *NAMES), NAMES)
 log = Log("info", "plain", fd=2)
 
 def idle(context):

@@ -6,14 +6,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cometkms.errors import ProtocolError
-from cometkms.limits import HEIGHT_MAX, ROUND_MAX
+from cometkms.limits import (
+    FACT_NAME_MAX_BYTES,
+    FACT_TEXT_MAX_BYTES,
+    FACTS_MAX,
+    HEIGHT_MAX,
+    PEER_HELLO_MAX_BYTES,
+    ROUND_MAX,
+)
 from cometkms.model import HRS, Reason, Row, Watermark
 from cometkms.protocol.peer_messages import (
+    PEER_PROTOCOL_VERSION,
+    Action,
     Confirm,
     Confirmed,
+    FactsNews,
     Hello,
     LifeNews,
     Marks,
+    Obeyed,
+    Order,
+    OtherProtocol,
     PeerMessage,
     Promise,
     Promised,
@@ -22,7 +35,9 @@ from cometkms.protocol.peer_messages import (
     Read,
     RowMark,
     decode,
+    decode_hello,
     encode,
+    make_facts,
 )
 from cometkms.rules.birth import Life, NodeState
 
@@ -36,8 +51,12 @@ LIFE = st.builds(Life, st.sampled_from(NodeState), NONCE, st.lists(st.tuples(NAM
 ROW_MARKS = st.lists(st.builds(RowMark, ROW, MARK, st.booleans()), max_size=4).map(tuple)
 NAMES = st.lists(NAME, max_size=7).map(tuple)
 ROWS = st.lists(ROW, max_size=4).map(tuple)
+FACTS = st.dictionaries(NAME, st.text(max_size=200), max_size=16).map(make_facts)
+HELLO = st.builds(
+    Hello, st.just(PEER_PROTOCOL_VERSION), NAME, NAME, U64, U64, NAMES, st.binary(min_size=32, max_size=32), ROWS, U64, U64, FACTS
+)  # fmt: skip
 MESSAGE = st.one_of(
-    st.builds(Hello, U64, NAME, NAME, U64, U64, NAMES, st.binary(min_size=32, max_size=32), ROWS, U64, U64),
+    HELLO,
     st.builds(LifeNews, LIFE, st.booleans(), ROW_MARKS),
     st.builds(Promise, U64, U64, st.binary(min_size=32, max_size=32), st.binary(max_size=200)),
     st.builds(Promised, U64, U64, st.sampled_from(Reason), MARK, U64),
@@ -46,6 +65,9 @@ MESSAGE = st.one_of(
     st.builds(Confirm, U64, U64),
     st.builds(Confirmed, U64, U64, st.booleans()),
     st.builds(Raft, st.binary(max_size=300)),
+    st.builds(FactsNews, FACTS),
+    st.builds(Order, U64, U64, st.sampled_from(Action), st.just("") | NAME),
+    st.builds(Obeyed, U64, U64, st.just("") | NAME),
 )
 
 
@@ -91,8 +113,102 @@ def test_random_bytes_raise_nothing_else(untrusted: bytes) -> None:
         [3, 1, 2, 0, [1, 1, 1, b"", b"short"], 5],
         [4, 1, 2, 9],
         [8, "text"],
+        [9, [["b", "x"], ["a", "x"]]],
+        [9, [["a", "x"], ["a", "y"]]],
+        [9, [["a", "line\nbreak"]]],
+        [9, [["a", "\x1b[2J"]]],
+        [9, [["a", "h\u00f6her"]]],
+        [9, [["a", ""]]],
+        [9, [["", "x"]]],
+        [9, [["a", 7]]],
+        [9, [["a", ["x"]]]],
+        [9, [["a" * (FACT_NAME_MAX_BYTES + 1), "x"]]],
+        [9, [["a", "x" * (FACT_TEXT_MAX_BYTES + 1)]]],
+        [9, [[f"{n:02}", "x"] for n in range(FACTS_MAX + 1)]],
+        [9, {"a": "x"}],
+        [9],
+        [10, 1, 2, 3, "node1"],
+        [10, 1, 2, -1, "node1"],
+        [10, 1, 2, 1, None],
+        [10, 1, 2, 1, "n" * 65],
+        [10, 1, 2, 1],
+        [11, 1, 2, "w" * 1025],
+        [11, 1, 2, b""],
+        [12],
     ],
 )  # fmt: skip
 def test_what_does_not_fit_the_schema_is_refused(value: object) -> None:
     with pytest.raises(ProtocolError):
         decode(msgpack.packb(value))
+
+
+@given(HELLO)
+def test_a_hello_of_this_protocol_is_read_whole(hello: Hello) -> None:
+    assert decode_hello(encode(hello)) == hello
+
+
+@given(
+    st.integers(0, (1 << 64) - 1).filter(lambda number: number != PEER_PROTOCOL_VERSION),
+    NAME,
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | U64 | st.text() | st.binary(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    ),
+    st.binary(max_size=20),
+)
+def test_another_protocol_is_told_by_the_first_three_values_whatever_follows(
+    protocol: int, version: str, rest: object, tail: bytes
+) -> None:
+    """Maps, floats, other types and bytes that are no msgpack at all: none of it belongs to this version."""
+    for data in (msgpack.packb([0, protocol, version, rest]) + tail, msgpack.packb([0, protocol, version]) + tail):
+        assert decode_hello(data) == OtherProtocol(protocol, version)
+
+
+def test_another_protocols_hello_may_have_more_fields_than_this_one_reads() -> None:
+    assert decode_hello(msgpack.packb([0, 2, "9.9", *range(300)])[:20] + b"\xc1") == OtherProtocol(2, "9.9")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [0],
+        [0, 2],
+        [0, "2", "9.9"],
+        [0, -1, "9.9"],
+        [0, 2, ""],
+        [0, 2, "x" * 33],
+        [0, 2, "9.9\n"],
+        [0, 2, b"9.9"],
+        [0, 1, "9.9", "too few"],
+        [4, 1, 2, 0],
+        [5],
+        {},
+        7,
+    ],
+)
+def test_what_is_no_hello_is_none_in_any_protocol(value: object) -> None:
+    with pytest.raises(ProtocolError):
+        decode_hello(msgpack.packb(value))
+
+
+@given(st.binary(max_size=300))
+def test_random_bytes_as_a_hello_raise_nothing_else(untrusted: bytes) -> None:
+    try:
+        decode_hello(untrusted)
+    except ProtocolError:
+        return
+
+
+def test_facts_are_cut_and_cleaned_before_they_are_sent() -> None:
+    facts = make_facts({"b": "x\n" * 200, "a": "h\u00f6her", "empty": ""})
+    assert facts == (("a", "h?her"), ("b", ("x?" * 200)[:FACT_TEXT_MAX_BYTES]))
+
+
+def test_the_largest_hello_fits_what_is_read_before_it_is_accepted() -> None:
+    rows = tuple(Row(bytes([n]) * 32, f"{n:02}".ljust(64, "c")) for n in range(64))
+    facts = tuple((f"{n:02}".ljust(FACT_NAME_MAX_BYTES, "n"), "t" * FACT_TEXT_MAX_BYTES) for n in range(FACTS_MAX))
+    most = (1 << 64) - 1
+    names = tuple("m" * 64 for _ in range(7))
+    hello = Hello(1, "v" * 32, "n" * 64, most, most, names, b"d" * 32, rows, most, most, facts)
+    assert len(encode(hello)) <= PEER_HELLO_MAX_BYTES
+    assert decode_hello(encode(hello)) == hello

@@ -29,6 +29,7 @@ class Requester:
     """A connection that is open until closed, and remembers its answers."""
 
     name = "v"
+    remote_identity = b""
 
     def __init__(self, core: Core) -> None:
         self.core, self.open, self.answers = core, True, list[Message]()
@@ -239,3 +240,22 @@ def test_a_mark_never_lowers_what_the_signer_knows(stage: Stage, asker: Requeste
     stage.permit()
     stage.chain.on_mark(Mark(NONCE, 0, Watermark(HRS(1, 0, 1))))
     assert stage.chain.watermark.hrs == HRS(5, 0, 3)
+
+
+def test_what_is_signed_and_what_is_missed_is_tallied(stage: Stage, asker: Requester) -> None:
+    for height in (5, 7):
+        stage.ask(asker, height)
+        stage.permit()
+    stage.ask(asker, 8)
+    stage.now_ns += int(PERMIT_TIMEOUT_S * 1e9) + 1
+    stage.chain.expire()
+    stage.ask(asker, 10)
+    stage.permit()
+    tally = stage.chain.tally
+    precommits = tally.kinds[3]
+    assert (precommits.signed, precommits.height, precommits.missed) == (3, 10, 3)
+    assert tally.missed == {"unanswered": 1, "validator_away": 0, "not_asked": 2}
+    stage.chain.abandon()  # the lease is gone: what follows is another node's
+    stage.ask(asker, 20)
+    stage.permit()
+    assert (precommits.signed, precommits.missed) == (4, 3)

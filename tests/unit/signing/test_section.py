@@ -45,6 +45,7 @@ class Connection:
 
     def __init__(self, stage: "Stage", number: int) -> None:
         self.stage, self.number, self.name = stage, number, f"v{number}"
+        self.remote_identity = bytes([number]) * 32
         self.answers: list[Message] = []
         self.open()
 

@@ -1,0 +1,118 @@
+"""An operator's word to the leader from any node: hand over, restart yourself, or say what stands in the way. Sans-I/O.
+
+    operator ── control socket ──▶ a node ── Order ──▶ the leader: judge, do, log
+                                          ◀─ Obeyed ──
+
+Invariant: nothing here touches a promise, a mark or the replicated log. A leader obeys members only (the channel is authenticated),
+only while it leads and may promise, one order in DRILL_ORDER_EVERY_S, and restarts only when every member is complete and its
+own process has run for DRILL_UPTIME_S. Every order is in the log, obeyed or not.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from cometkms.limits import DRILL_ORDER_EVERY_S, DRILL_UPTIME_S, DRILL_WORDS_MAX_BYTES
+from cometkms.protocol.peer_messages import Action, Obeyed, Order
+
+_WAITING_MAX = 16  # orders without an answer; an older one is forgotten
+
+
+class DrillLog(Protocol):
+    """What is said to the operator."""
+
+    def warning(self, event: str, **fields: object) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DrillPorts:
+    """What the node around it knows and does.
+
+    leads(): "" when it leads and may promise, else why not. missing(): members that are away or not complete. hand_over(to):
+    whether somebody takes over. restart(): soon, "" or why it cannot. trouble(): what of the signer's work stands in a drill's way.
+    """
+
+    others: tuple[str, ...]
+    send: Callable[[str, Order | Obeyed], bool]
+    leads: Callable[[], str]
+    missing: Callable[[], tuple[str, ...]]
+    hand_over: Callable[[str | None], bool]
+    restart: Callable[[], str]
+    trouble: Callable[[], str]
+
+
+class Drills:
+    """Both ends of an order, in one node."""
+
+    def __init__(self, *, nonce: int, ports: DrillPorts, clock: Callable[[], float], log: DrillLog) -> None:
+        """`nonce`: this process's. `clock`: monotonic seconds."""
+        self._nonce = nonce
+        self._ports = ports
+        self._clock = clock
+        self._log = log
+        self._began_at = clock()
+        self._obeyed_at = -1e9
+        self._request_id = 0
+        self._waiting: dict[int, tuple[str, Callable[[str], None]]] = {}
+
+    # --- asking ---
+
+    def ask(self, leader: str, action: Action, to: str, on_answer: Callable[[str], None]) -> bool:
+        """Send the order; `on_answer(why)` is called if the answer comes. False: that member is not connected."""
+        self._request_id += 1
+        if not self._ports.send(leader, Order(self._nonce, self._request_id, action, to)):
+            return False
+        while len(self._waiting) >= _WAITING_MAX:
+            del self._waiting[next(iter(self._waiting))]
+        self._waiting[self._request_id] = (leader, on_answer)
+        return True
+
+    def on_obeyed(self, member: str, answer: Obeyed) -> None:
+        """Only of the member that was asked, by this process."""
+        asked, on_answer = self._waiting.get(answer.request_id, ("", None))
+        if answer.nonce == self._nonce and asked == member and on_answer is not None:
+            del self._waiting[answer.request_id]
+            on_answer(answer.why)
+
+    # --- obeying ---
+
+    def on_order(self, member: str, order: Order) -> None:
+        """Judge, do, answer, and say so."""
+        why = self.obey(member, order.action, order.to)
+        words = why.encode()[:DRILL_WORDS_MAX_BYTES].decode("utf-8", "ignore")
+        self._ports.send(member, Obeyed(order.nonce, order.request_id, words))
+
+    def obey(self, by: str, action: Action, to: str) -> str:
+        """Do it, if it may be done: "", or why not. `by`: who asks."""
+        why = self._do(action, to)
+        self._log.warning("order", by=by, action=action.name.lower(), to=to, obeyed=not why, why=why)
+        return why
+
+    def _do(self, action: Action, to: str) -> str:
+        if why := self._ports.leads():
+            return why
+        if action is Action.CHECK:
+            return self._ports.trouble()
+        if self._clock() - self._obeyed_at < DRILL_ORDER_EVERY_S:
+            return f"the last order was obeyed less than {DRILL_ORDER_EVERY_S:g} s ago"
+        why = self._transfer(to) if action is Action.TRANSFER else self._restart()
+        if not why:
+            self._obeyed_at = self._clock()
+        return why
+
+    def _transfer(self, to: str) -> str:
+        if to and to not in self._ports.others:
+            return f"{to!r} is not another member; the others are: {', '.join(self._ports.others) or 'none'}"
+        if self._ports.hand_over(to or None):
+            return ""
+        if to:
+            return f"{to} cannot take over now: it is not connected, or not up to date"
+        return "nobody can take over now: no other node is connected and up to date"
+
+    def _restart(self) -> str:
+        missing = self._ports.missing()
+        if missing:
+            return f"not everybody is there and complete: {', '.join(missing)}"
+        if (age := self._clock() - self._began_at) < DRILL_UPTIME_S:
+            return f"it runs for {age:.1f} s only; at least {DRILL_UPTIME_S:g} s are asked for"
+        return self._ports.restart()

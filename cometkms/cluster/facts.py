@@ -1,0 +1,56 @@
+"""What the members say of themselves in their hellos, and where that differs in a way that matters. Pure."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from cometkms.model import Row
+from cometkms.protocol.peer_messages import Facts
+
+#: Facts that should be alike on every node; the others are shown only.
+COMPARED: Final = ("default_ttl_ms", "strict_start", "validators")
+_KEY_DIGITS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class SelfReport:
+    """What one member said of itself."""
+
+    version: str
+    facts: Facts
+    rows: frozenset[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """`here`, `there`: both values in words."""
+
+    member: str
+    what: str
+    here: str
+    there: str
+
+    def document(self) -> dict[str, str]:
+        """For the status board."""
+        return {"member": self.member, "what": self.what, "here": self.here, "there": self.there}
+
+
+def differences(member: str, mine: SelfReport, theirs: SelfReport) -> tuple[Difference, ...]:
+    """In a fixed order; a fact that one of the two does not tell is no difference."""
+    found = []
+    if mine.version != theirs.version:
+        found.append(Difference(member, "version", mine.version, theirs.version))
+    here, there = dict(mine.facts), dict(theirs.facts)
+    found += [
+        Difference(member, name, here[name], there[name])
+        for name in COMPARED
+        if name in here and name in there and here[name] != there[name]
+    ]
+    if mine.rows != theirs.rows:
+        only_here, only_there = _row_words(mine.rows - theirs.rows), _row_words(theirs.rows - mine.rows)
+        found.append(Difference(member, "chains", only_here, only_there))
+    return tuple(found)
+
+
+def _row_words(rows: frozenset[Row]) -> str:
+    words = sorted(f"{row.chain_id} with the key {row.public_key.hex()[:_KEY_DIGITS]}" for row in rows)
+    return ", ".join(words) or "nothing more"

@@ -1,0 +1,29 @@
+"""What a node's hello says of its settings, so that the others can tell where theirs differ. No secret is in it."""
+
+import hashlib
+from typing import Final
+
+from cometkms.config.schema import Settings
+from cometkms.limits import FACT_TEXT_MAX_BYTES
+
+_DIGEST_DIGITS: Final = 16
+
+
+def settings_facts(settings: Settings) -> dict[str, str]:
+    """By name: default_ttl_ms, strict_start, validators (their addresses, or a digest of many), http_addr."""
+    return {
+        "default_ttl_ms": str(round(settings.default_ttl_s * 1000)),
+        "strict_start": "on" if settings.strict_start else "off",
+        "validators": _validators(settings),
+        "http_addr": str(settings.http_addr),
+    }
+
+
+def _validators(settings: Settings) -> str:
+    """Independent of the order in which they are configured."""
+    chains = sorted((chain.id, sorted(map(str, chain.validator_addrs))) for chain in settings.chains)
+    words = "; ".join(f"{chain}: {' '.join(addresses)}" for chain, addresses in chains)
+    if len(words.encode()) <= FACT_TEXT_MAX_BYTES and words.isascii() and words.isprintable():
+        return words
+    count = sum(len(addresses) for _, addresses in chains)
+    return f"{count} addresses, digest {hashlib.sha256(repr(chains).encode()).hexdigest()[:_DIGEST_DIGITS]}"

@@ -1,0 +1,143 @@
+"""What a running node takes over from settings loaded anew, and what needs a restart. Pure: no file, no clock, no process.
+
+    at once      log_level; the validators' addresses of the chains that run
+    a restart    everything else: it decides who this node is, what it holds, or where it listens
+
+What may change is small on purpose. A node's identity, members, keys and files are fixed by its first promise; a running process that
+swapped one of them would be a second node in the first one's place.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
+
+from cometkms.config.load import Flags, variable_name
+from cometkms.config.schema import Chain, Settings
+from cometkms.config.values import parse_validator
+from cometkms.errors import ConfigError, InvariantError
+from cometkms.limits import BOARD_SECTION_BYTES
+
+#: Settings' fields that are taken over as they are. The chains are looked at one by one.
+_AT_ONCE: Final = ("log_level",)
+#: config.toml's keys that a reload can take over: what overrides one of them is said.
+_KEYS: Final = ("log_level", "validator_addr")
+_DOCUMENT_MAX_BYTES: Final = BOARD_SECTION_BYTES - 64  # a board section less its head
+_SHOWN_MAX: Final = 120  # of a value in a line of the log
+
+
+@dataclass(frozen=True, slots=True)
+class Reloadable:
+    """What the children take over. `validator_addrs`: of each chain, as configured."""
+
+    log_level: str
+    validator_addrs: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a reload does. `settings`: those the node runs with from now on; the texts: each difference, in words."""
+
+    settings: Settings
+    changed: tuple[str, ...]
+    needs_restart: tuple[str, ...]
+
+
+def plan_reload(running: Settings, loaded: Settings) -> Plan:
+    """Take over what may change, name what may not."""
+    changed: list[str] = []
+    needs_restart: list[str] = []
+    taken: dict[str, Any] = {}
+    for field in fields(Settings):
+        before, now = getattr(running, field.name), getattr(loaded, field.name)
+        if before == now or field.name == "chains":
+            continue
+        words = f"{field.name}: {_show(before)} -> {_show(now)}"
+        if field.name in _AT_ONCE:
+            taken[field.name] = now
+            changed.append(words)
+        else:
+            needs_restart.append(words)
+    chains = _plan_chains(running.chains, loaded.chains, changed, needs_restart)
+    return Plan(replace(running, chains=chains, **taken), tuple(changed), tuple(needs_restart))
+
+
+def _plan_chains(
+    running: Sequence[Chain], loaded: Sequence[Chain], changed: list[str], needs_restart: list[str]
+) -> tuple[Chain, ...]:
+    """The running chains with their new addresses. A chain that came or went, or whose files moved, waits for a restart."""
+    new = {chain.id: chain for chain in loaded}
+    old = [chain.id for chain in running]
+    needs_restart += [f"chain {name} was added" for name in new if name not in old]
+    needs_restart += [f"chain {name} was taken away: it is signed for until then" for name in old if name not in new]
+    chains = []
+    for chain in running:
+        wanted = new.get(chain.id, chain)
+        for name in ("key_file", "state_file"):
+            if getattr(chain, name) != getattr(wanted, name):
+                needs_restart.append(f"{name} of {chain.id}: {getattr(chain, name)} -> {getattr(wanted, name)}")
+        before, now = _texts(chain), _texts(wanted)
+        changed += [f"validator {text} of {chain.id} added" for text in now if text not in before]
+        changed += [f"validator {text} of {chain.id} removed" for text in before if text not in now]
+        chains.append(replace(chain, validator_addrs=wanted.validator_addrs))
+    if [name for name in old if name in new] != [name for name in new if name in old]:
+        needs_restart.append("the chains' order")
+    return tuple(chains)
+
+
+def overridden(flags: Flags, environment: Mapping[str, str], document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Keys of config.toml that say one thing while a flag or variable of this process says another, which wins."""
+    found = []
+    for key in _KEYS:
+        flag, variable = getattr(flags, key), environment.get(variable_name(key), "").strip()
+        if key not in document or not (flag or variable):
+            continue
+        given = flag or variable
+        if key == "validator_addr" and not flag:
+            given = tuple(part.strip() for part in variable.split(",") if part.strip())
+        written = tuple(document[key]) if isinstance(document[key], list) else document[key]
+        if given != written:
+            where = f"--{key.replace('_', '-')}" if flag else variable_name(key)
+            found.append(
+                f"{key} of config.toml has no effect: {where} is given and wins; cure: restart the node without it"
+            )
+    return tuple(found)
+
+
+def reloadable(settings: Settings) -> Reloadable:
+    """That part of the settings."""
+    return Reloadable(settings.log_level, {chain.id: _texts(chain) for chain in settings.chains})
+
+
+def encode(part: Reloadable) -> dict[str, Any]:
+    """For the status board. Raises: ConfigError if it does not fit there."""
+    document = {"log_level": part.log_level, "validator_addrs": {k: list(v) for k, v in part.validator_addrs.items()}}
+    if len(json.dumps(document)) > _DOCUMENT_MAX_BYTES:
+        raise ConfigError(
+            f"more than {_DOCUMENT_MAX_BYTES} bytes of addresses cannot be reloaded; cure: restart the node"
+        )
+    return document
+
+
+def decode(document: Mapping[str, Any]) -> Reloadable:
+    """Inverse of encode(). Raises: InvariantError."""
+    try:
+        addresses = {str(chain): tuple(map(str, texts)) for chain, texts in document["validator_addrs"].items()}
+        for text in [text for texts in addresses.values() for text in texts]:
+            parse_validator(text)
+        return Reloadable(str(document["log_level"]), addresses)
+    except (KeyError, TypeError, AttributeError, ConfigError) as error:
+        raise InvariantError(f"the reload section holds no settings of ours: {error!r}") from error
+
+
+def _texts(chain: Chain) -> tuple[str, ...]:
+    return tuple(address.text for address in chain.validator_addrs)
+
+
+def _show(value: object) -> str:
+    """A value for a line of the log. No secret is among the settings: a passphrase's source is a place."""
+    if isinstance(value, tuple):
+        words = ", ".join(f"{peer.id}={peer.address}" for peer in value)
+    else:
+        words = str(value)
+    return words if len(words) <= _SHOWN_MAX else f"{words[:_SHOWN_MAX]}…"

@@ -1,0 +1,49 @@
+"""Decode what the signer notes for the audit log. The form is told in csrc/audit.h; encoders: csrc/audit.c, purepy/audit.py."""
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from cometkms.errors import InvariantError
+from cometkms.limits import AUDIT_VALIDATOR_MAX_BYTES, BLOCK_HASH_BYTES, SIGN_BYTES_MAX_BYTES
+from cometkms.model import HRS, Decision, Kind, Outcome, Reason
+
+_HEAD: Final = struct.Struct("<QQqqiBBBBHBBBBI")
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A decision. `life`: of the signer process; `number`: of its decisions, from 1 without a gap; at_ns: UNIX time."""
+
+    life: int
+    number: int
+    at_ns: int
+    decision: Decision
+
+
+def decode(untrusted: bytes) -> Noted:
+    """One message of the queue. Raises: InvariantError with what is wrong."""
+    if len(untrusted) < _HEAD.size:
+        raise InvariantError(f"a decision of {len(untrusted)} bytes, a head has {_HEAD.size}")
+    fields = _HEAD.unpack_from(untrusted)
+    life, number, at_ns, height, round_, step, outcome, reason, kind, chain = fields[:10]
+    *sizes, took_us = fields[10:]
+    if _HEAD.size + sum(sizes) != len(untrusted):
+        raise InvariantError(f"a decision of {len(untrusted)} bytes announces {sizes}")
+    parts = []
+    at = _HEAD.size
+    for size in sizes:
+        parts.append(untrusted[at : at + size])
+        at += size
+    sign_bytes, block_hash, identity, validator = parts
+    if len(sign_bytes) > SIGN_BYTES_MAX_BYTES or len(block_hash) > BLOCK_HASH_BYTES or len(identity) not in (0, 32):
+        raise InvariantError(f"a decision with parts of {sizes} bytes")
+    if len(validator) > AUDIT_VALIDATOR_MAX_BYTES:
+        raise InvariantError(f"a decision with an address of {len(validator)} bytes")
+    try:
+        what, why, asked = Outcome(outcome), Reason(reason), Kind(kind)
+    except ValueError as error:
+        raise InvariantError(f"a decision with {error}") from None
+    hrs = HRS(height, round_, step)
+    made = Decision(what, why, asked, chain, hrs, sign_bytes, block_hash, validator, identity, took_us * 1000)
+    return Noted(life, number, at_ns, made)

@@ -1,0 +1,84 @@
+"""A real node's /metrics: what it counted is what /status counted, and a child that is away costs its own part only."""
+
+import os
+import signal
+import urllib.request
+from collections.abc import Callable
+
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from cometkms.api.families import FAMILIES
+from tests.e2e.node import CHAIN, PRECOMMIT, PREVOTE, PROPOSAL, Node, Validator, free_tcp, until
+
+Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def scrape(node: Node) -> Series:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{node.http_port}/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"}
+    )
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        families = list(text_string_to_metric_families(answer.read().decode()))
+    assert {f"{one.name}_total" if one.type == "counter" else one.name for one in families} == set(FAMILIES)
+    return {(one.name, frozenset(one.labels.items())): one.value for family in families for one in family.samples}
+
+
+def one(series: Series, metric: str, /, **labels: str) -> float | None:
+    return series.get((metric, frozenset(labels.items())))
+
+
+def test_counters_agree_with_status_and_a_scrape_outlives_a_child(
+    make_node: Callable[..., Node], make_validator: Callable[..., Validator]
+) -> None:
+    address = free_tcp()
+    node = make_node(address).start()
+    tries = until("a failed attempt", lambda: one(scrape(node), "signer_sentry_connect_tries", node=address))
+    assert tries is not None
+    validator = make_validator(address)
+    validator.connect()
+    for height in (1, 2, 5):
+        for kind in (PROPOSAL, PREVOTE, PRECOMMIT):
+            validator.must_sign(kind, height)
+    validator.must_sign(PRECOMMIT, 5, second=1)  # again, with another time
+    validator.must_refuse(PRECOMMIT, 5, block="dd")
+    validator.must_refuse(PREVOTE, 4)
+
+    def settled() -> Series | None:
+        """Nobody asks any more: board, status and metrics say one thing."""
+        before, series, after = node.status()["chains"], scrape(node), node.status()["chains"]
+        done = before == after and before[0]["counters"]["refused"] == {"conflict": 1, "height_regression": 1}
+        return series if done and one(series, "cometkms_repeats_total", chain_id=CHAIN) else None
+
+    series = until("the board has it all", settled)
+    status = node.status()
+    counters = status["chains"][0]["counters"]
+    chain = {"chain_id": CHAIN}
+    assert counters["signed"] == one(series, "cometkms_signatures_total", **chain) == 9
+    assert counters["repeated"] == one(series, "cometkms_repeats_total", **chain) == 1
+    for reason in ("conflict", "height_regression"):
+        assert one(series, "cometkms_refusals_total", **chain, kind="rule", reason=reason) == 1
+    for kind in ("proposals", "prevotes", "precommits"):
+        assert one(series, f"signer_total_{kind}_signed", **chain) == 3
+    assert one(series, "cometkms_sign_seconds_count", **chain) == status["chains"][0]["latency_us"]["count"] == 10
+    assert one(series, "cometkms_fsync_seconds_count") == status["fdatasync_us"]["count"] >= 9
+    assert one(series, "cometkms_permit_seconds_count") == status["permit_us"]["count"] >= 9
+    last = status["last_sign_state"]
+    for field in ("height", "round", "step"):
+        assert one(series, f"cometkms_last_signed_{field}", **chain) == last[field]
+        assert one(series, f"cometkms_mark_{field}", **chain) == status["chains"][0]["watermark"][field]
+    assert one(series, "signer_last_precommit_height", **chain) == 5
+    assert one(series, "signer_missed_precommits", **chain) == one(series, "signer_total_missed_prevotes", **chain) == 2
+    assert one(series, "cometkms_missed_heights_total", **chain, cause="not_asked") == 2
+    assert (one(series, "signer_total_pubkey_requests", **chain) or 0) >= 1
+    assert one(series, "cometkms_validator_connected", **chain, validator=address) == 1
+    assert one(series, "signer_sentry_connect_tries", node=address) == 0
+    assert (one(series, "signer_total_sentry_connect_tries", node=address) or 0) >= tries
+    assert one(series, "cometkms_is_leader") == one(series, "cometkms_has_leader") == 1
+    assert (one(series, "cometkms_child_resident_memory_bytes", child="signer") or 0) > 1 << 20
+    assert one(series, "cometkms_child_restarts_total", child="signer") == 0
+
+    os.kill(node.child("signer")["pid"], signal.SIGKILL)
+    until("the restart is counted", lambda: one(scrape(node), "cometkms_child_restarts_total", child="signer") == 1)
+    until("the signer is back", lambda: one(scrape(node), "cometkms_child_up", child="signer") == 1)
+    until("its counters begin again", lambda: one(scrape(node), "cometkms_signatures_total", chain_id=CHAIN) == 0)
+    assert one(scrape(node), "cometkms_last_signed_height", chain_id=CHAIN) == 5

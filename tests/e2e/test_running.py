@@ -1,0 +1,172 @@
+"""`cmkms start` as a unit: under a real systemd where one runs (tests/e2e/realsystemd.py), and under one that is played, everywhere."""
+
+import json
+import signal
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import realsystemd, systemdlike
+from tests.e2e.node import CHAIN, PRECOMMIT, Validator, cmkms, free_port, free_tcp, until
+
+UNITS = systemdlike.PROJECT / "packaging" / "systemd"
+PROGRAM = "/opt/cometkms/current/bin/cmkms"
+SINGLE, SEVERAL = "cmkms.service", "cmkms@one.service"
+KINDS = ["played", *(["real"] if realsystemd.works_here() else [])]
+#: Shorter than the unit's, longer than a start on a busy machine takes between two heartbeats.
+QUICK = "[Service]\nWatchdogSec=3s\nRestartSec=200ms\n"
+TO_FILE = "StandardOutput=append:/run/cmkms.log\nStandardError=append:/run/cmkms.log\n"
+
+
+@dataclass
+class Machine:
+    """A service manager with both units, a home for one of them, and its validator."""
+
+    manager: systemdlike.Manager | realsystemd.RealManager
+    unit: str
+    home: Path
+    http_port: int
+    validator: Validator
+    height: int = 0
+
+    def healthy(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/healthz", timeout=5) as answer:
+                return answer.read() == b"ok"
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def signs(self, validator: Validator | None = None) -> None:
+        """The next height."""
+        self.height += 1
+        chosen = validator or self.validator
+        chosen.connect()
+        chosen.must_sign(PRECOMMIT, self.height)
+
+    def is_replaced(self, before: int) -> bool:
+        shown = self.manager.show(self.unit)
+        return shown["MainPID"] not in (0, before) and shown["ActiveState"] == "active"
+
+    def config(self, before: str, after: str) -> None:
+        path = self.home / "config.toml"
+        text = path.read_text()
+        assert before in text
+        path.write_text(text.replace(before, after))
+
+
+def played(directory: Path, http_port: int, address: str) -> tuple[systemdlike.Manager, Path]:
+    manager = systemdlike.Manager(directory)
+    manager.add_program(PROGRAM, [sys.executable, "-m", "cometkms"])
+    home = manager.home("cometkms")
+    init = ["init", "--home", str(home), "--new-key", "--chain-id", CHAIN, "--validator-addr", address]
+    done = cmkms(*init, "--http-addr", f"127.0.0.1:{http_port}")
+    assert done.returncode == 0, done.stderr
+    return manager, home
+
+
+def real(http_port: int, address: str) -> tuple[realsystemd.RealManager, Path]:
+    manager = realsystemd.RealManager()
+    manager.add_user(UNITS / "sysusers.conf")
+    manager.add_program(PROGRAM)
+    manager.inside("install", "-d", "-o", "cometkms", "-g", "cometkms", "-m", "700", "/var/lib/cometkms")
+    as_user = ["setpriv", "--reuid=cometkms", "--regid=cometkms", "--clear-groups", PROGRAM]
+    init = ["init", "--home", "/var/lib/cometkms", "--new-key", "--chain-id", CHAIN, "--validator-addr", address]
+    manager.inside(*as_user, *init, "--http-addr", f"127.0.0.1:{http_port}")
+    return manager, manager.home("cometkms")
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    directory = tmp_path_factory.mktemp("machine")
+    address, http_port = free_tcp(), free_port()
+    validator = Validator(address)
+    is_real = request.param == "real"
+    manager, home = real(http_port, address) if is_real else played(directory, http_port, address)
+    try:
+        drop_in = directory / f"{SINGLE}.d"
+        drop_in.mkdir()
+        (drop_in / "test.conf").write_text(QUICK + (TO_FILE if is_real else ""))
+        manager.add(UNITS / SINGLE)
+        manager.add(drop_in)
+        yield Machine(manager, SINGLE, home, http_port, validator)
+    except BaseException:
+        print(manager.journal(SINGLE)[-6000:])
+        raise
+    finally:
+        validator.close()
+        manager.close()
+
+
+def test_the_unit_is_active_when_the_node_is_ready_and_says_in_words_how_it_is(machine: Machine) -> None:
+    shown = machine.manager.start(SINGLE)
+    assert (shown["ActiveState"], shown["SubState"]) == ("active", "running"), machine.manager.journal(SINGLE)
+    assert "child=api" in machine.manager.journal(SINGLE)  # the last one to run: nothing is active before
+    until("healthy", machine.healthy)
+    machine.signs()
+    until("words", lambda: machine.manager.show(SINGLE)["StatusText"] == "one node alone, signing")
+
+
+def test_a_reload_is_done_when_systemctl_returns_and_a_wrong_file_changes_nothing(machine: Machine) -> None:
+    before = machine.manager.show(SINGLE)["MainPID"]
+    second = Validator(free_tcp())
+    try:
+        machine.config(f'"{machine.validator.address}"', f'"{machine.validator.address}", "{second.address}"')
+        assert machine.manager.reload(SINGLE)["ActiveState"] == "active"
+        machine.signs(second)
+        machine.signs()
+        machine.config("log_level", "log_levle")
+        assert machine.manager.reload(SINGLE)["ActiveState"] == "active"
+        until("it is said", lambda: "did you mean 'log_level'" in machine.manager.journal(SINGLE))
+        machine.signs(second)
+        machine.config("log_levle", "log_level")
+        machine.config(f', "{second.address}"', "")
+        machine.manager.reload(SINGLE)
+        until("the second validator is let go", lambda: second.ask(cmd="pub_key").get("error"))
+        machine.signs()
+    finally:
+        second.close()
+    assert machine.manager.show(SINGLE)["MainPID"] == before
+
+
+def test_a_killed_supervisor_is_started_again_and_signing_goes_on(machine: Machine) -> None:
+    before = machine.manager.show(SINGLE)
+    machine.manager.kill(SINGLE, signal.SIGKILL)
+    until("another one", lambda: machine.is_replaced(before["MainPID"]))
+    machine.signs()
+    machine.validator.must_refuse(PRECOMMIT, machine.height - 1)
+    assert machine.manager.show(SINGLE)["NRestarts"] == 1
+
+
+def test_a_supervisor_that_stands_still_is_ended_by_the_watchdog(machine: Machine) -> None:
+    before = machine.manager.show(SINGLE)
+    machine.manager.kill(SINGLE, signal.SIGSTOP)
+    until("another one", lambda: machine.is_replaced(before["MainPID"]))
+    assert "atchdog timeout" in machine.manager.journal(SINGLE)
+    machine.signs()
+    assert machine.manager.show(SINGLE)["NRestarts"] == 2
+
+
+def test_a_wrong_setting_at_a_start_fails_once_and_is_not_tried_again(machine: Machine) -> None:
+    machine.manager.stop(SINGLE)
+    machine.config("log_level", "log_levle")
+    shown = machine.manager.start(SINGLE)
+    machine.config("log_levle", "log_level")
+    assert (shown["ActiveState"], shown["SubState"]) == ("failed", "failed")
+    assert (int(shown["ExecMainStatus"]), shown["Result"]) == (3, "exit-code")
+    assert "did you mean 'log_level'" in machine.manager.journal(SINGLE)
+
+
+def test_a_planned_stop_leaves_the_unit_inactive_and_nothing_behind(machine: Machine) -> None:
+    assert machine.manager.start(SINGLE)["ActiveState"] == "active"
+    machine.signs()
+    shown = machine.manager.stop(SINGLE)
+    assert (shown["ActiveState"], shown["Result"]) == ("inactive", "success")
+    assert not machine.healthy()
+    assert json.loads((machine.home / "priv" / "priv_validator_state.json").read_text())["height"] == str(
+        machine.height
+    )

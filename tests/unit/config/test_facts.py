@@ -1,0 +1,33 @@
+"""What the hello says of the settings: alike where they are alike, whatever the order, and never too long."""
+
+from pathlib import Path
+
+from cometkms.config.facts import settings_facts
+from cometkms.config.load import Flags, load_settings
+from cometkms.limits import FACT_TEXT_MAX_BYTES
+from cometkms.protocol.peer_messages import make_facts
+
+
+def facts(home: Path, *validators: str, **flags: object) -> dict[str, str]:
+    settings = load_settings(home, Flags(id="n", chain_id="chain", validator_addr=validators, **flags), {})  # type: ignore[arg-type]
+    return settings_facts(settings)
+
+
+def test_the_order_of_the_addresses_is_no_difference(tmp_path: Path) -> None:
+    one, other = facts(tmp_path, "tcp://a:1", "tcp://b:1"), facts(tmp_path, "tcp://b:1", "tcp://a:1")
+    assert one == other
+    assert one["validators"] == "chain: tcp://a:1 tcp://b:1"
+    assert (one["default_ttl_ms"], one["strict_start"]) == ("400", "off")
+
+
+def test_many_addresses_become_a_digest_that_still_tells_them_apart(tmp_path: Path) -> None:
+    many = [f"tcp://validator-{n}.example.org:26658" for n in range(20)]
+    one = facts(tmp_path, *many)["validators"]
+    assert one.startswith("20 addresses, digest ")
+    assert one != facts(tmp_path, *many[:-1], "tcp://other:1")["validators"]
+    assert len(one) <= FACT_TEXT_MAX_BYTES
+
+
+def test_a_peer_takes_every_one_of_them(tmp_path: Path) -> None:
+    told = facts(tmp_path, "unix:///run/p\u00e4th.sock", default_ttl="1s", strict_start=True)
+    assert dict(make_facts(told)) == told
