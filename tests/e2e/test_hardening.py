@@ -118,7 +118,7 @@ def test_status_and_log_name_every_measure_of_every_process(node: Node) -> None:
     measures = measures_of(node)
     of_others = {"no_dump", "no_new_privs", "filesystem", "tcp_ports", "scope"}
     expected = {("supervisor", "no_dump"), ("supervisor", "no_new_privs")}
-    expected |= {(process, measure) for process in ("state", "api") for measure in of_others}
+    expected |= {(process, measure) for process in ("state", "api", "audit") for measure in of_others}
     expected |= {("signer", measure) for measure in of_others}
     expected |= {
         ("signer", one) for one in ("memory_locked", "user", "capabilities", "system_calls", "network_families")
@@ -127,7 +127,7 @@ def test_status_and_log_name_every_measure_of_every_process(node: Node) -> None:
     assert measures["signer", "filesystem"]["why"] == "no file"
     assert all(one["state"] in ("on", "off", "unavailable") and one["why"] for one in measures.values())
     log = node.log()
-    assert log.count("shut off") == 3
+    assert log.count("shut off") == 4
     for (_, measure), one in measures.items():
         if one["state"] == "unavailable":
             assert f"measure={measure}" in log
