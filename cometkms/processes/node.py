@@ -10,8 +10,9 @@ from cometkms import __version__
 from cometkms import core as cores
 from cometkms.config.load import Flags
 from cometkms.config.schema import Settings
-from cometkms.hardening.account import ProcStatus
+from cometkms.hardening.account import ProcStatus, check_wanted
 from cometkms.hardening.confine import Told, check_no_dump
+from cometkms.hardening.measures import Mode
 from cometkms.ipc.board import Board
 from cometkms.ipc.notify import take_notifier
 from cometkms.ipc.prctl import make_undumpable
@@ -38,6 +39,8 @@ def run(settings: Settings, log: Log, flags: Flags) -> int:
     Raises: OperatorError before anything was started.
     """
     make_undumpable()  # the children inherit it
+    if settings.hardening != Mode.OFF:
+        check_wanted(settings.signer_user)
     notifier = take_notifier()
     core_name = cores.chosen_name()
     lock = lock_home(settings.home)

@@ -11,7 +11,7 @@ DOCUMENTS = sorted(
     path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")] if "```console" in path.read_text()
 )
 #: Documents in which every command is run: no block of shell text beside the console ones.
-WHOLE = ["KEYS.md", "MOVING.md"]
+WHOLE = ["HARDENING.md", "KEYS.md", "MOVING.md"]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
