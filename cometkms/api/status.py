@@ -113,9 +113,9 @@ class Status(TypedDict, total=False):
     audit: AuditSection
     sync_hist: Buckets
     warnings: list[str]
-    hardening: list[MeasureReport]
     events: list[EventReport]
     alerts: list[AlertStatus]
+    hardening: list[MeasureReport]
 
 
 def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], now: float) -> Status:
@@ -154,12 +154,12 @@ def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], 
     status["chains"] = chains
     status["children"] = _children(sections, beat_ages_s, now)
     status["fdatasync_us"] = state.get("fdatasync_us", {})
-    status["hardening"] = _hardening(sections)
     status["sync_hist"] = state.get("sync_hist", {})
     status["events"] = state.get("events", [])
     status["warnings"] = [*state.get("warnings", []), *signer.get("warnings", []), *_beside(sections, beat_ages_s)]
     if (audit := sections.get("audit")) is not None:
         status["audit"] = cast("AuditSection", {key: held for key, held in audit.items() if key != "hardening"})
+    status["hardening"] = _hardening(sections)
     return status
 
 

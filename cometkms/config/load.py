@@ -89,8 +89,13 @@ class Flags:
 
 
 def default_home() -> Path:
-    """~/.cmkms"""
-    return Path.home() / ".cmkms"
+    """~/.cmkms. Raises: ConfigError for a user without a home directory, as in a container."""
+    try:
+        return Path.home() / ".cmkms"
+    except RuntimeError:
+        raise ConfigError(
+            "this user has no home directory ($HOME is not set, and /etc/passwd does not name the user); cure: --home DIR"
+        ) from None
 
 
 def read_config(home: Path) -> dict[str, Any]:
@@ -216,8 +221,8 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
     peers, peers_where = sources.texts("peer")
     level, level_where = sources.text("log_level", "info")
     log_format, format_where = sources.text("log_format", "plain")
-    hardening, hardening_where = sources.text("hardening", "best-effort")
     audit_mib, audit_where = sources.text("audit_max_mib", str(AUDIT_DEFAULT_MIB))
+    hardening, hardening_where = sources.text("hardening", "best-effort")
     fallback = parse_listen(DEFAULT_RAFT_ADDR)
     settings = Settings(
         home=home,

@@ -32,8 +32,7 @@ REPLACE: Final = Files.WRITE_FILE | Files.TRUNCATE | Files.READ_DIR | Files.MAKE
 
 @dataclass(frozen=True, slots=True)
 class Keeps:
-    """What a child works with. work, replace, read: directories; names: whether it finds hosts' addresses; shut: what must not open;
-    signals: why it must signal another process, if it must."""
+    """What a child works with. work, replace, read: directories; names: whether it finds hosts' addresses; shut: what must not open."""
 
     work: tuple[Path, ...] = ()
     replace: tuple[Path, ...] = ()
@@ -42,7 +41,6 @@ class Keeps:
     connect: frozenset[int] = frozenset()
     bind: frozenset[int] = frozenset()
     shut: tuple[Path, ...] = ()
-    signals: str = ""
 
 
 def shut_child(process: str, mode: Mode, parent: int, keeps: Keeps) -> tuple[Measure, ...]:
@@ -58,7 +56,7 @@ def shut_child(process: str, mode: Mode, parent: int, keeps: Keeps) -> tuple[Mea
     rules += _beneath(keeps.read, Files.READ_FILE)
     if keeps.names:
         rules += name_directories(keeps.shut, exactly=False)
-    shut_outside(told, Outside(rules, _words(keeps), keeps.connect, keeps.bind, keeps.shut, parent, keeps.signals))
+    shut_outside(told, Outside(rules, _words(keeps), keeps.connect, keeps.bind, keeps.shut, parent))
     check_required(mode, told.measures)
     return tuple(told.measures)
 

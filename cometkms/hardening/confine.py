@@ -160,7 +160,6 @@ class Outside:
     bind: frozenset[int]
     shut: tuple[Path, ...]
     parent: int
-    signals: str = ""  # why it must signal others; "": it need not
 
 
 def shut_outside(told: Told, outside: Outside) -> None:
@@ -174,7 +173,7 @@ def shut_outside(told: Told, outside: Outside) -> None:
     one_thread()
     seen = _listed_now()
     try:
-        ruleset = landlock.Ruleset(outside.rules, outside.connect, outside.bind, scoped=not outside.signals)
+        ruleset = landlock.Ruleset(outside.rules, outside.connect, outside.bind, scoped=True)
         landlock.restrict(ruleset, version)
     except OSError as error:
         raise not_effective("filesystem", str(error)) from error
@@ -187,9 +186,7 @@ def shut_outside(told: Told, outside: Outside) -> None:
         told.add("tcp_ports", State.ON, words)
     else:
         told.add("tcp_ports", State.UNAVAILABLE, f"Landlock ABI {version} has no ports (4, Linux 6.7)")
-    if outside.signals:
-        told.add("scope", State.OFF, outside.signals)
-    elif landlock.has_scopes(version):
+    if landlock.has_scopes(version):
         _check_signals_shut(outside.parent)
         told.add("scope", State.ON, "no signals to other processes, none of their abstract sockets")
     else:

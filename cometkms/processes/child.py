@@ -19,7 +19,8 @@ from cometkms.limits import HEARTBEAT_INTERVAL_S
 
 READY = b"+"
 FAILED = b"-"
-RELOADED = b"\xff"  # in no text of a failure: it is no UTF-8
+RELOADED = b"\xff"  # in no text of a failure: it is no UTF-8 …
+RESTART_WANTED = b"\xfe"  # … and neither is this
 RELOAD_SECTION = "reload"
 _REASON_MAX_BYTES = 4000  # with what stands before it below PIPE_BUF: one write, whole
 #: From the supervisor alone. SIGTERM and SIGINT often reach the whole process group (systemd, a terminal's Ctrl-C): the supervisor
@@ -66,6 +67,10 @@ class ChildContext:
     def failed(self, reason: str) -> None:
         """Tell the supervisor why; the child exits right after."""
         os.write(self._report_fd, FAILED + reason.encode("utf-8", "replace")[:_REASON_MAX_BYTES])
+
+    def ask_for_restart(self) -> None:
+        """A planned restart of the whole node, please. Through the pipe: this process may be allowed no signals (hardening)."""
+        os.write(self._report_fd, RESTART_WANTED)
 
     def beat(self) -> None:
         """Called from the child's own loop."""

@@ -38,10 +38,10 @@ def run(settings: Settings, log: Log, flags: Flags) -> int:
 
     Raises: OperatorError before anything was started.
     """
+    notifier = take_notifier()
     make_undumpable()  # the children inherit it
     if settings.hardening != Mode.OFF:
         check_wanted(settings.signer_user)
-    notifier = take_notifier()
     core_name = cores.chosen_name()
     lock = lock_home(settings.home)
     try:
@@ -61,12 +61,6 @@ def run(settings: Settings, log: Log, flags: Flags) -> int:
         state_parts = state.StateParts(settings, files, secret, requests, permits, board.section("state"), log)
         signer_parts = signer.SignerParts(settings, requests, permits, board.section("signer"), log, keys, decisions)
         api_parts = api.ApiParts(settings, board, log)
-        facts: dict[str, object] = {
-            "version": __version__,
-            "home": str(settings.home),
-            "started_at": time.time(),
-            "hardening": _own_measures(),
-        }
         own_log = log.bind(module="supervisor")
 
         def set_level(level: str) -> None:
@@ -74,6 +68,12 @@ def run(settings: Settings, log: Log, flags: Flags) -> int:
             own_log.set_level(level)
 
         now = Reloader(settings, flags, own_log, set_level)
+        facts: dict[str, object] = {
+            "version": __version__,
+            "home": str(settings.home),
+            "started_at": time.time(),
+            "hardening": _own_measures(),
+        }
         specs = [
             ChildSpec(
                 "state",

@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final
 
 from cometkms import core as cores
@@ -425,7 +425,7 @@ class _Signer:
                         "unanswered": dict(chain.counters.unanswered),
                         "pub_keys": chain.counters.pub_keys,
                     },
-                    "votes": {KINDS[step]: asdict(kind) for step, kind in chain.tally.kinds.items()},
+                    "votes": {KINDS[step]: kind.report() for step, kind in chain.tally.kinds.items()},
                     "missed": dict(chain.tally.missed),
                     "latency_us": chain.latency.summary_us(),
                     "latency_hist": chain.latency.buckets_us(),

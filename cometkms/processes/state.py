@@ -29,7 +29,7 @@ from cometkms.hardening.children import Keeps, shut_child
 from cometkms.hardening.confine import DNS_PORT, is_address
 from cometkms.hardening.measures import Measure, Mode, tell
 from cometkms.interface import Core, Frames, HotPath, Lane, Queue
-from cometkms.ipc.board import Board, Section
+from cometkms.ipc.board import Section
 from cometkms.ipc.messages import QueueMessage, decode, encode
 from cometkms.keys.cluster import cluster_digest, node_identity
 from cometkms.limits import (
@@ -45,7 +45,7 @@ from cometkms.model import HRS, Watermark
 from cometkms.net.control import ControlServer
 from cometkms.net.dial import TcpTarget
 from cometkms.net.peers import PeerNetwork, PeerTarget
-from cometkms.processes.child import HAND_OVER_SIGNAL, RESTART_SIGNAL, ChildContext, run_loop
+from cometkms.processes.child import HAND_OVER_SIGNAL, ChildContext, run_loop
 from cometkms.processes.state_events import StateEvents
 from cometkms.processes.state_files import StateFiles
 from cometkms.protocol.peer_messages import Action, OtherProtocol, decode_hello, make_facts
@@ -82,7 +82,7 @@ def run(context: ChildContext, parts: StateParts) -> int:
     born = BornFiles(parts.files)
 
     async def main(stop: asyncio.Event) -> None:
-        state = _State(parts, core, opened, born, measures, log, context.board)
+        state = _State(parts, core, opened, born, measures, log, context)
         await state.start()
         context.ready()
         await stop.wait()
@@ -106,7 +106,6 @@ def _shut(settings: Settings, files: NodeFiles) -> tuple[Measure, ...]:
         connect=frozenset(one.port for one in others) | (frozenset({DNS_PORT}) if names else frozenset()),
         bind=frozenset({settings.raft_addr.port}),
         shut=tuple(chain.key_file for chain in settings.chains),
-        signals="the supervisor is told of a restart that a drill asks for",
     )
     return shut_child("state", Mode(settings.hardening), os.getppid(), keeps)
 
@@ -122,11 +121,11 @@ class _State:
         born: BornFiles,
         measures: tuple[Measure, ...],
         log: Log,
-        board: Board,
+        context: ChildContext,
     ) -> None:
         settings = parts.settings
         self._parts = parts
-        self._board = board
+        self._context = context
         self._opened = opened
         self._born = born
         self._hardening = [one.document() for one in measures]
@@ -363,17 +362,12 @@ class _State:
 
     def restart(self) -> str:
         """See cluster.node.Outside: the supervisor does it, once the answer has left."""
-        supervisor = os.getppid()
-        try:
-            os.kill(supervisor, 0)
-        except OSError as error:
-            return f"the supervisor cannot be told: {error.strerror}"
-        self._loop.call_later(_RESTART_AFTER_S, os.kill, supervisor, RESTART_SIGNAL)
+        self._loop.call_later(_RESTART_AFTER_S, self._context.ask_for_restart)
         return ""
 
     def signer_trouble(self) -> str:
         """See cluster.node.Outside."""
-        return signer_trouble(self._board.section("signer").read())
+        return signer_trouble(self._context.board.section("signer").read())
 
     # --- the network ---
 

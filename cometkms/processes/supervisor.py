@@ -58,6 +58,7 @@ from cometkms.processes.child import (
     RELOAD_SIGNAL,
     RELOADED,
     RESTART_SIGNAL,
+    RESTART_WANTED,
     STOP_SIGNAL,
     ChildContext,
 )
@@ -192,6 +193,7 @@ class Supervisor:
     _grace_until: float = field(init=False, default=0.0)
     _published: object = field(init=False, default=None)
     _was_ready: bool = field(init=False, default=False)
+    _restart_wanted: str = field(init=False, default="")  # by whom
     _reload_until: float = field(init=False, default=0.0)  # monotonic; 0: none is under way
     _status_at: float = field(init=False, default=0.0)  # monotonic
 
@@ -212,6 +214,8 @@ class Supervisor:
                 self._notify()
                 self._take_signal(self._patience_s())
                 self._reap()
+                if self._restart_wanted:
+                    self._restart(self._restart_wanted)
                 self._watch()
                 self._settle_reload()
         finally:
@@ -306,6 +310,9 @@ class Supervisor:
         if RELOADED in said:
             child.reloading = False
             said = said.replace(RELOADED, b"")
+        if RESTART_WANTED in said:
+            self._restart_wanted = f"{child.spec.name} asks for it"
+            said = said.replace(RESTART_WANTED, b"")
         child.said += said[: _REPORT_MAX_BYTES - len(child.said)]
         if child.said.startswith(READY) and child.state is State.BOOTING:
             self._enter(child, State.RUNNING)
@@ -426,13 +433,15 @@ class Supervisor:
             self.notifier.watchdog(now)
 
     def _is_well(self, child: _Child, ages: Mapping[str, float | None]) -> bool:
+        """A child that is late is not vouched for, before it is given up."""
         age = ages[child.spec.name]
-        return child.state is State.RUNNING and age is not None and age <= self.timing.hung_after_s
+        return child.state is State.RUNNING and age is not None and age <= self.timing.hung_after_s / 2
 
     # --- stopping ---
 
     def _restart(self, why: str) -> None:
         """All children stop in order, as at the end, and then start in order. The home's lock stays held."""
+        self._restart_wanted = ""
         self.log.info("planned restart", why=why)
         self._stop()
         for child in self._children:

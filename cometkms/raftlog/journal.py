@@ -4,6 +4,7 @@
 
     "S" snapshot: the two entries at its end and the state machine   first of a file that was compacted
     "A" entry: command, index, term        "T" the log ends before this index        "M" term, vote
+    "F" format: of another version; without it, 1                       first of all
     "P" the journal is new: what its predecessor said is not known   "L" learnt from all others: term, log end (rule 12)
 
 Term and vote stand in the same file as the log. A compaction makes a new file beside it, synced, then renamed. Behind the last
@@ -23,10 +24,11 @@ import msgpack
 
 from cometkms.errors import StoreFailure
 from cometkms.model import HRS, Watermark
-from cometkms.store.files import Disk, sync_directory
+from cometkms.store.files import Disk, FormatError, sync_directory
 
 Entry = tuple[bytes, int, int]  # command, index, term
 _HEAD: Final = struct.Struct("<I8s")
+_FORMAT: Final = 1
 _GROW_BYTES: Final = 1 << 20
 _RECORD_MAX_BYTES: Final = 1 << 20
 
@@ -62,7 +64,7 @@ class Journal:
     """What pysyncobj asks of a journal (its Journal class), and sync(). Nothing is durable before sync()."""
 
     def __init__(self, path: Path, disk: Disk | None = None) -> None:
-        """Open or make it. Raises: StoreFailure."""
+        """Open or make it. Raises: StoreFailure; FormatError for another version's, which stays as it is."""
         self.path = path
         self.term = 0
         self.voted_for: str | None = None
@@ -164,6 +166,9 @@ class Journal:
                 del self._entries[index - self._entries[0][1] :]
             case ["M", term, voted_for]:
                 self.term, self.voted_for = term, voted_for
+            case ["F", number]:
+                if number != _FORMAT:
+                    raise FormatError(self.path, str(number), str(_FORMAT))
             case ["P"]:
                 self.pending = True
             case ["L", term, log_term, index]:

@@ -34,6 +34,17 @@ class KindTally:
     missed: int = 0
     missed_last: int = 0
 
+    def report(self) -> dict[str, object]:
+        """For the status board; cometkms/api/sections.py, VoteReport."""
+        return {
+            "signed": self.signed,
+            "height": self.height,
+            "round": self.round,
+            "at": self.at,
+            "missed": self.missed,
+            "missed_last": self.missed_last,
+        }
+
 
 class Tally:
     """Told of every signature after it left, in their order."""

@@ -2,10 +2,12 @@
 
 import errno
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from cometkms.errors import StoreFailure
+from cometkms import __version__
+from cometkms.errors import StateError, StoreFailure
 
 
 class Disk(Protocol):
@@ -16,6 +18,23 @@ class Disk(Protocol):
     def pread(self, fd: int, size: int, offset: int, /) -> bytes: ...
 
     def fdatasync(self, fd: int, /) -> None: ...
+
+
+class FormatError(StateError):
+    """A durable file of another version of this program. It is neither corrupt nor lost: no recovery touches it."""
+
+    def __init__(self, path: Path, found: str, known: str) -> None:
+        super().__init__(
+            f"{path} has the format {found}, and this program, version {__version__}, knows {known} only: another version wrote it. Nothing was "
+            "changed. Cure: start the version that wrote it; what going back to an older one takes is in docs/UPGRADING.md"
+        )
+
+
+def check_format(path: Path, document: Mapping[str, object], known: int) -> None:
+    """Of a JSON document of ours, whose "format" is 1 where it does not say. Raises: FormatError."""
+    found = document.get("format", 1)
+    if found != known:
+        raise FormatError(path, str(found), str(known))
 
 
 def sync_directory(path: Path) -> None:

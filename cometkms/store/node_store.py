@@ -30,7 +30,7 @@ from cometkms.model import HRS, Row, Step, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
-from cometkms.store.files import Disk, write_atomically
+from cometkms.store.files import Disk, FormatError, check_format, write_atomically
 from cometkms.store.promise_store import (
     STORE_NAME,
     CorruptStoreError,
@@ -41,6 +41,7 @@ from cometkms.store.promise_store import (
 )
 
 BORN_NAME = "born.json"
+_BORN_FORMAT = 1
 _FIRST_EPOCH = 1
 
 
@@ -287,6 +288,7 @@ def _read_born(path: Path) -> tuple[list[str], int, list[str]]:
     """Ids born here, epoch, and its members ([]: an older file does not say)."""
     try:
         document = json.loads(path.read_bytes())
+        check_format(path, document, _BORN_FORMAT)
         ids, epoch, members = document["ids"], document.get("epoch", _FIRST_EPOCH), document.get("members", [])
         if not isinstance(epoch, int) or not all(
             isinstance(names, list) and all(isinstance(one, str) for one in names) for names in (ids, members)
@@ -386,6 +388,8 @@ def _refuse_other_members(files: NodeFiles) -> None:
     for path in files.born_paths:
         try:
             _, _, members = _read_born(path)
+        except FormatError:
+            raise
         except StateError:  # a file that cannot be understood is one reason to recover
             continue
         if members and members != list(files.members):

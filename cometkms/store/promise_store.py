@@ -10,6 +10,9 @@ A record is one 512-byte sector at the start of a 4096-byte block; the two slots
 that does not hold the newest record is the one written. So a crash leaves the old record or the new one. A slot that
 was never written is all zero; one that is neither that nor valid is corruption, and the node refuses to start.
 
+The last two digits of the magic are the format's number. Whatever a later one changes, a header's sector begins with its magic, so that
+every version knows a store that is not its own, and refuses it instead of taking it for a corrupt one.
+
     sector   magic 8 | sequence 8 | body length 2 | body | zeros | BLAKE2b-128 of all before 16
 
 At open the newest record of each pair is written again and synced before the first answer: what a crash left in the page cache
@@ -37,11 +40,12 @@ from cometkms.limits import (
 )
 from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import Life, NodeState, Record
-from cometkms.store.files import Disk, sync_directory
+from cometkms.store.files import Disk, FormatError, sync_directory
 
 STORE_NAME: Final = "promises"
 _HEADER_MAGIC: Final = b"CMKMSH02"
 _ROW_MAGIC: Final = b"CMKMSR02"
+_MAGIC_KIND_BYTES: Final = 6  # then two digits: the format, of which this program knows one
 _PREFIX: Final = struct.Struct("<8sQH")
 _CHECK_BYTES: Final = 16
 _BODY_MAX: Final = SECTOR_BYTES - _PREFIX.size - _CHECK_BYTES
@@ -89,10 +93,16 @@ def _seal_sector(magic: bytes, sequence: int, body: bytes) -> bytes:
     return content + hashlib.blake2b(content, digest_size=_CHECK_BYTES).digest()
 
 
-def _open_sector(magic: bytes, sector: bytes) -> tuple[int, bytes] | None:
-    """(sequence, body), or None for a slot never written. Raises: ValueError for one that does not check."""
+def _open_sector(magic: bytes, sector: bytes, path: Path) -> tuple[int, bytes] | None:
+    """(sequence, body), or None for a slot never written.
+
+    Raises: ValueError for one that does not check; FormatError for one of another version, whatever follows its name.
+    """
     if sector == bytes(SECTOR_BYTES):
         return None
+    kind, number = sector[:_MAGIC_KIND_BYTES], sector[_MAGIC_KIND_BYTES : len(magic)]
+    if kind == magic[:_MAGIC_KIND_BYTES] and number != magic[_MAGIC_KIND_BYTES:] and number.isdigit():
+        raise FormatError(path, str(int(number)), str(int(magic[_MAGIC_KIND_BYTES:])))
     content, check = sector[:-_CHECK_BYTES], sector[-_CHECK_BYTES:]
     if len(sector) != SECTOR_BYTES or hashlib.blake2b(content, digest_size=_CHECK_BYTES).digest() != check:
         raise ValueError("its checksum does not match")
@@ -384,7 +394,7 @@ class PromiseStore:
         for number in (0, 1):
             offset = (slot.first_block + number) * BLOCK_BYTES
             try:
-                found = _open_sector(magic, self._disk.pread(self._fd, SECTOR_BYTES, offset))
+                found = _open_sector(magic, self._disk.pread(self._fd, SECTOR_BYTES, offset), self.path)
             except (ValueError, OSError) as error:
                 raise corrupt(self.path, f"slot {number} of {what} (offset {offset}): {error}") from error
             if found is not None and found[0] > slot.sequence:
@@ -442,15 +452,21 @@ def corrupt(path: Path, what: str) -> CorruptStoreError:
 
 
 def readable_marks(path: Path) -> list[tuple[Row, Watermark]]:
-    """Every row whose slots still check, of a store that may be corrupt: for recovery, which must not go below them."""
+    """Every row whose slots still check, of a store that may be corrupt: for recovery, which must not go below them.
+
+    Raises: FormatError for one of another version: it is not corrupt.
+    """
     found: dict[Row, Watermark] = {}
     try:
         data = path.read_bytes()
     except OSError:
         return []
-    for block in range(2, len(data) // BLOCK_BYTES):
+    for block in range(len(data) // BLOCK_BYTES):
+        at = block * BLOCK_BYTES
         try:
-            sector = _open_sector(_ROW_MAGIC, data[block * BLOCK_BYTES : block * BLOCK_BYTES + SECTOR_BYTES])
+            sector = _open_sector(_HEADER_MAGIC if block < 2 else _ROW_MAGIC, data[at : at + SECTOR_BYTES], path)
+            if block < 2:
+                continue
             record = _decode_row(sector[1]) if sector is not None else None
         except (ValueError, struct.error):
             continue

@@ -3,24 +3,17 @@
 import contextlib
 import random
 import shutil
-import subprocess
 import time
 from pathlib import Path
 
 from tests.e2e.cluster import Cluster, Rivals
+from tests.e2e.faults import build_shim
 from tests.e2e.node import until
 
-SHIM = Path(__file__).parent.parent / "faults" / "shim.c"
 KINDS = {
     "kill": 6, "kill leader": 6, "stop": 3, "freeze": 4, "freeze leader": 3, "wipe": 3, "cut": 4, "one way": 3,
     "slow": 2, "reset": 3, "disk": 3, "clock": 2, "transfer": 3, "kill all": 1,
 }  # fmt: skip
-
-
-def build_shim(directory: Path) -> str:
-    target = directory / "shim.so"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", str(target), str(SHIM), "-ldl"], check=True)
-    return str(target)
 
 
 class Chaos:
@@ -37,7 +30,7 @@ class Chaos:
     @staticmethod
     def prepare(cluster: Cluster) -> None:
         """Every node under the shim, its faults not armed."""
-        shim = build_shim(cluster.directory)
+        shim = build_shim(cluster.directory / "shim.so")
         for name in cluster.ids:
             cluster.variables[name] = {
                 "LD_PRELOAD": shim,

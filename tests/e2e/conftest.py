@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.faults import build_shim
 from tests.e2e.node import Node, Validator
 
 
@@ -33,3 +34,8 @@ def make_validator() -> Iterator[Callable[..., Validator]]:
     yield make
     for validator in validators:
         validator.close()
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return build_shim(tmp_path_factory.mktemp("shim") / "shim.so")

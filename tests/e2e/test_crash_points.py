@@ -3,16 +3,15 @@
 The faults are made by tests/faults/shim.c under the node's own system calls; the judge is the real validator outside.
 """
 
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.faults import faulty
 from tests.e2e.node import PRECOMMIT, PREVOTE, Node, Validator, ballot, cmkms, free_tcp, until
 
-SHIM = Path(__file__).parent.parent / "faults" / "shim.c"
 #: where a signature is cut: (system call, path, what happens)
 POINTS = {
     "before the store": ("pwrite", "/promises", "kill-before"),
@@ -23,24 +22,6 @@ POINTS = {
     "while the state file is written": ("fsync", "priv_validator_state", "kill-before"),
     "before the state file is renamed": ("rename", "priv_validator_state", "kill-before"),
 }
-
-
-@pytest.fixture(scope="session")
-def shim(tmp_path_factory: pytest.TempPathFactory) -> str:
-    target = tmp_path_factory.mktemp("shim") / "shim.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(target), str(SHIM), "-ldl"], check=True)
-    return str(target)
-
-
-def faulty(shim: str, call: str, path: str, how: str, armed: Path) -> dict[str, str]:
-    return {
-        "LD_PRELOAD": shim,
-        "CK_FAULT_CALL": call,
-        "CK_FAULT_PATH": path,
-        "CK_FAULT_HOW": how,
-        "CK_FAULT_NTH": "1",
-        "CK_FAULT_ARMED": str(armed),
-    }
 
 
 @pytest.fixture

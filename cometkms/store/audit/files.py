@@ -174,9 +174,10 @@ class _Check:
                 self.report.notes.append(note)
                 return raw.at
             self._line += 1
+            if not self._walk.torn:
+                self._torn_line = self._line
             line = feed(self._walk, raw)
             if line is None:
-                self._torn_line = self._line
                 continue
             if self._line == 1 and line.seq != first_seq_of(path):
                 raise Broken(f"its first line has the seq {line.seq}, not that of its name")

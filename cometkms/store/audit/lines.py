@@ -130,7 +130,7 @@ def parse(untrusted: bytes) -> Line:
     try:
         fields = json.loads(untrusted)
     except (ValueError, RecursionError):
-        raise LineError("no JSON" if untrusted.strip(b"\0") else "nothing but zeros") from None
+        raise LineError("nothing but zeros" if untrusted and not untrusted.strip(b"\0") else "no JSON") from None
     if not isinstance(fields, dict):
         raise LineError("no JSON object")
     what = fields.get("what")

@@ -25,7 +25,9 @@ from cometkms.store.audit.walk import Broken, Walk
 from cometkms.store.files import Disk, sync_directory
 
 #: What no waiting mends: the operator's to put right. A disk that is full, or fails, may work later.
-_FINAL: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ELOOP, errno.EISDIR})
+_FINAL: Final = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.EISDIR}
+)
 _CHUNK_BYTES: Final = 1 << 20
 _AWAY: Final = "the audit process was away"
 _NO_ROOM: Final = "the audit process did not take them in time"
@@ -211,19 +213,20 @@ class AuditLog:
         if noted.number <= self._number:
             return
         self._miss(noted.number - self._number - 1)
-        self._number = noted.number
         if outcome is Outcome.ENDED:
-            self._ended = True
             self._append("ended", noted.at_ns, number=noted.number)
         else:
-            self._ended = False
             self._decide(noted)
+        self._number, self._ended = (
+            noted.number,
+            outcome is Outcome.ENDED,
+        )  # behind the line: a new file's first tells the state before it
 
     def _miss(self, count: int) -> None:
         if count:
+            self._append("dropped", count=count, why=self._why)
             self.dropped += count
             self._number += count
-            self._append("dropped", count=count, why=self._why)
         self._why = _NO_ROOM
 
     def _decide(self, noted: Noted) -> None:

@@ -3,6 +3,7 @@
 The writer walks along its last file before it goes on, with the same rules as who verifies.
 """
 
+import hashlib
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
@@ -31,10 +32,15 @@ class NoLine(Broken):
 
 @dataclass(frozen=True, slots=True)
 class Torn:
-    """Bytes that are no line: perhaps what a writer that was killed left, which the next line then says. `why`: what is wrong."""
+    """Bytes that are no line: perhaps what a killed writer or a power cut left, which the next line then says. `why`: what is wrong."""
 
     mark: str  # SIZE:SHA-256
     why: str
+
+    def and_then(self, mark: str) -> "Torn":
+        """More of it, behind a newline: SIZE of all, and SHA-256 of both marks."""
+        size = int(self.mark.partition(":")[0]) + 1 + int(mark.partition(":")[0])
+        return Torn(f"{size}:{hashlib.sha256(f'{self.mark},{mark}'.encode()).hexdigest()}", self.why)
 
 
 @dataclass(slots=True)
@@ -100,24 +106,25 @@ class Walk:
         self.fresh = self.fresh or anew
 
     def feed(self, untrusted: bytes, mark: str) -> Line | None:
-        """The next line, without its newline; `mark`: its SIZE:SHA-256. None: it is none, which the next one must explain.
+        """The next line, without its newline; `mark`: its SIZE:SHA-256. None: it is none, which the next one that is must explain.
 
         Raises: Broken; nothing has moved then.
         """
         try:
             line = parse(untrusted)
         except LineError as error:
-            self.end()
-            self._torn = Torn(mark, str(error))
+            self._tear(mark, str(error))
             return None
         self._check(line)
         self._take(line)
         return line
 
     def feed_long(self, mark: str) -> None:
-        """Likewise, of bytes that are too many for a line. Raises: Broken."""
-        self.end()
-        self._torn = Torn(mark, "too long for a line")
+        """Likewise, of bytes that are too many for a line."""
+        self._tear(mark, "too long for a line")
+
+    def _tear(self, mark: str, why: str) -> None:
+        self._torn = self._torn.and_then(mark) if self._torn else Torn(mark, why)
 
     @property
     def torn(self) -> str:

@@ -1,10 +1,12 @@
 """A supervisor over dummy children, as a process of its own: `python -m tests.unit.processes.dummies JSON`.
 
-JSON: {"children": {name: behaviour, …}, "timing": {…}, "sigchld_ignored": bool}. The log goes to stdout, a JSON object a line. A
+JSON: {"children": {name: behaviour, …}, "timing": {…}, "sigchld_ignored": bool, "reload_file": path, "subreaper": bool}. The file holds what
+a SIGHUP loads: a document for the children, or null. The log goes to stdout, a JSON object a line. A
 behaviour is a function below; `first, then` joins two: the first life of the child, and every later one.
 """
 
 import asyncio
+import ctypes
 import json
 import os
 import signal
@@ -15,9 +17,10 @@ from pathlib import Path
 
 from cometkms.errors import StateError, StoreFailure
 from cometkms.ipc.board import Board
+from cometkms.ipc.notify import take_notifier
 from cometkms.log import Log
 from cometkms.processes.child import STOP_SIGNAL, ChildContext, run_loop
-from cometkms.processes.supervisor import ChildSpec, Supervisor, Timing
+from cometkms.processes.supervisor import ChildSpec, Reloaded, Supervisor, Timing
 
 FOREVER_S = 10_000
 log = Log("debug", "json", fd=1)
@@ -36,6 +39,36 @@ def works(context: ChildContext) -> int:
         log.info("asked to stop", child=context.name)
         await asyncio.sleep(0.1)
         log.info("gone", child=context.name)
+
+    return looping(context, main)
+
+
+def takes_reloads_over(context: ChildContext) -> int:
+    """Says what it was told, now and at every reload."""
+
+    async def main(stop: asyncio.Event) -> None:
+        context.on_reload(lambda new: log.info("took over", child=context.name, addresses=new.validator_addrs["a"]))
+        context.ready()
+        await stop.wait()
+
+    return looping(context, main)
+
+
+def leaves_an_orphan(context: ChildContext) -> int:
+    """A grandchild whose parent is gone, and that ends a moment later."""
+
+    async def main(stop: asyncio.Event) -> None:
+        middle = os.fork()
+        if middle == 0:
+            orphan = os.fork()
+            if orphan == 0:
+                time.sleep(0.2)
+            else:
+                log.info("orphan", pid=orphan)
+            os._exit(0)
+        os.waitpid(middle, 0)
+        context.ready()
+        await stop.wait()
 
     return looping(context, main)
 
@@ -183,10 +216,17 @@ def main(settings: dict[str, dict[str, object]]) -> int:
     names = tuple(settings["children"])
     if settings.get("sigchld_ignored"):
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    if settings.get("subreaper"):
+        ctypes.CDLL(None).prctl(
+            36, ctypes.c_ulong(1), 0, 0, 0
+        )  # PR_SET_CHILD_SUBREAPER: orphans come here, as to process 1
     specs = [ChildSpec(name, behaviour(str(words))) for name, words in settings["children"].items()]
     board = Board(("supervisor", "reload", *names), names)
     timing = Timing(**settings.get("timing", {}))  # type: ignore[arg-type]  # numbers from the test
-    return Supervisor(specs, board, log.bind(child="-"), {"version": "1.2.3"}, timing).run()
+    file = settings.get("reload_file")
+    reload = (lambda: Reloaded(json.loads(Path(str(file)).read_text()), {"at": 1.0})) if file else None
+    told = log.bind(child="-")
+    return Supervisor(specs, board, told, {"version": "1.2.3"}, timing, notifier=take_notifier(), reload=reload).run()
 
 
 if __name__ == "__main__":

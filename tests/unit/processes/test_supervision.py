@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -36,13 +37,22 @@ class Dummies:
     """A running supervisor with its children, and what they logged."""
 
     def __init__(
-        self, directory: Path, children: dict[str, str], timing: dict[str, float], sigchld_ignored: bool = False
+        self,
+        directory: Path,
+        children: dict[str, str],
+        timing: dict[str, float],
+        manager: "Manager | None",
+        **more: object,
     ) -> None:
         self._log_path, self._stderr_path = directory / "log", directory / "stderr"
-        settings = {"children": children, "timing": timing, "sigchld_ignored": sigchld_ignored}
+        settings = {"children": children, "timing": timing, **more}
+        variables = {} if manager is None else manager.variables
         with self._log_path.open("wb") as log, self._stderr_path.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.unit.processes.dummies", json.dumps(settings)], stdout=log, stderr=stderr
+                [sys.executable, "-m", "tests.unit.processes.dummies", json.dumps(settings)],
+                stdout=log,
+                stderr=stderr,
+                env={**os.environ, **variables},
             )
 
     @property
@@ -97,13 +107,60 @@ class Dummies:
         return self.wait()
 
 
+class Manager:
+    """A service manager that listens."""
+
+    def __init__(self, directory: Path, watchdog_s: float = 0.2) -> None:
+        path = directory / "notify"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._socket.bind(str(path))
+        self.variables = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": str(int(watchdog_s * 1e6))}
+        self._heard: list[str] = []
+        self.senders: set[int] = set()
+
+    def heard(self) -> list[str]:
+        while True:
+            try:
+                data, ancillary, _, _ = self._socket.recvmsg(4096, socket.CMSG_SPACE(12))
+            except BlockingIOError:
+                return self._heard
+            self.senders.add(int.from_bytes(ancillary[0][2][:4], sys.byteorder))
+            self._heard.append(data.decode().split("\n")[0])
+
+    def forget(self) -> None:
+        self.heard()
+        self._heard = []
+
+    def changes(self) -> list[str]:
+        return [one for one in self.heard() if not one.startswith(("STATUS", "WATCHDOG"))]
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    made = Manager(tmp_path)
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Dummies]]:
     """Start dummies; at the end nothing that was ever forked is left, as a process or as a zombie."""
     started: list[Dummies] = []
 
-    def make(children: dict[str, str], sigchld_ignored: bool = False, **timing: float) -> Dummies:
-        started.append(Dummies(tmp_path, children, {**QUICK, **timing}, sigchld_ignored))
+    def make(
+        children: dict[str, str],
+        manager: Manager | None = None,
+        sigchld_ignored: bool = False,
+        reload_file: str = "",
+        subreaper: bool = False,
+        **timing: float,
+    ) -> Dummies:
+        more = {"sigchld_ignored": sigchld_ignored, "reload_file": reload_file, "subreaper": subreaper}
+        started.append(Dummies(tmp_path, children, {**QUICK, **timing}, manager, **more))
         return started[-1]
 
     yield make
@@ -496,4 +553,137 @@ def test_a_thousand_lives_of_a_child_leak_nothing(start: Callable[..., Dummies])
     lives = {(line["descriptors"], line["shared_mappings"]) for line in dummies.log("born")}
     assert len(lives) == 1
     assert len(dummies.children()) <= 2
+    assert dummies.stop() == 0
+
+
+# --- the service manager ---
+
+
+def test_ready_is_told_once_when_every_child_is_up_and_the_end_is_announced(
+    start: Callable[..., Dummies], manager: Manager
+) -> None:
+    dummies = start({**ALL, "signer": "exits at once, then works"}, manager)
+    dummies.await_log("child running", 2, child="signer")
+    until("ready", lambda: "READY=1" in manager.heard())
+    _, _, api = dummies.await_running(*ALL)
+    os.kill(api, signal.SIGKILL)
+    dummies.await_log("child running", 2, child="api")
+    dummies.look_around()
+    assert manager.changes() == ["READY=1"]
+    assert dummies.stop() == 0
+    assert manager.changes() == ["READY=1", "STOPPING=1"]
+    assert manager.heard()[-1] == "STATUS=ended: SIGTERM"
+    assert manager.senders == {dummies.pid}
+
+
+def test_a_node_that_never_comes_up_is_never_ready(start: Callable[..., Dummies], manager: Manager) -> None:
+    dummies = start({"state": "works", "signer": "refuses to boot"}, manager)
+    assert dummies.wait() == 5
+    assert manager.changes() == ["STOPPING=1"]
+    assert manager.heard()[-1] == "STATUS=ended: the store of signer is corrupt; run cmkms recover"
+
+
+@pytest.mark.parametrize(("name", "is_essential"), [("state", True), ("signer", True), ("api", False)])
+def test_the_watchdog_hears_nothing_while_a_child_that_signing_needs_is_away(
+    name: str, is_essential: bool, start: Callable[..., Dummies], manager: Manager
+) -> None:
+    dummies = start({**ALL, name: "exits at once"}, manager, restart_min_s=PATIENCE_S * 10)
+    until("pings before", lambda: "READY=1" in manager.heard() or dummies.log("child died"))
+    dummies.await_log("child died", child=name)
+    dummies.await_running(*(one for one in ALL if one != name))
+    dummies.look_around()
+    manager.forget()
+    if is_essential:
+        for _ in range(4):  # each round would have spoken
+            dummies.look_around()
+        assert "WATCHDOG=1" not in manager.heard()
+    else:
+        until("it lives", lambda: manager.heard().count("WATCHDOG=1") > 2)
+    assert dummies.stop() == 0
+
+
+# --- reloading ---
+
+FIRST = {"log_level": "debug", "validator_addrs": {"a": ["tcp://h:1"]}}
+SECOND = {"log_level": "debug", "validator_addrs": {"a": ["tcp://h:2", "tcp://h:3"]}}
+
+
+def test_a_reload_reaches_every_child_and_is_done_when_all_have_taken_it_over(
+    tmp_path: Path, start: Callable[..., Dummies], manager: Manager
+) -> None:
+    file = tmp_path / "reload.json"
+    file.write_text(json.dumps(FIRST))
+    dummies = start(dict.fromkeys(ALL, "takes reloads over"), manager, reload_file=str(file))
+    dummies.await_running(*ALL)
+    until("ready", lambda: manager.changes() == ["READY=1"])
+    os.kill(dummies.pid, signal.SIGHUP)
+    until("reloaded", lambda: manager.changes() == ["READY=1", "RELOADING=1", "READY=1"])
+    assert {line["child"] for line in dummies.log("took over", addresses="tcp://h:1")} == set(ALL)
+    file.write_text(json.dumps(SECOND))
+    os.kill(dummies.pid, signal.SIGHUP)
+    for name in ALL:
+        dummies.await_log("took over", child=name, addresses="tcp://h:2,tcp://h:3")
+    assert dummies.log("child did not take the reload over") == []
+    assert dummies.stop() == 0
+
+
+def test_a_child_that_starts_later_has_what_was_reloaded(tmp_path: Path, start: Callable[..., Dummies]) -> None:
+    file = tmp_path / "reload.json"
+    file.write_text(json.dumps(FIRST))
+    dummies = start(dict.fromkeys(ALL, "takes reloads over"), reload_file=str(file))
+    pids = dummies.await_running(*ALL)
+    os.kill(dummies.pid, signal.SIGHUP)
+    dummies.await_log("took over", child="signer")
+    os.kill(pids[1], signal.SIGKILL)
+    dummies.await_log("child running", 2, child="signer")
+    dummies.await_log("took over", 2, child="signer", addresses="tcp://h:1")
+    assert dummies.stop() == 0
+
+
+def test_a_child_that_does_not_answer_is_reported_and_the_reload_ends(
+    tmp_path: Path, start: Callable[..., Dummies], manager: Manager
+) -> None:
+    file = tmp_path / "reload.json"
+    file.write_text(json.dumps(FIRST))
+    dummies = start({"state": "works", "api": "ends on stop without a loop"}, manager, reload_file=str(file))
+    dummies.await_running("state", "api")
+    until("ready", lambda: manager.changes() == ["READY=1"])
+    os.kill(dummies.pid, signal.SIGHUP)
+    dummies.await_log("child did not take the reload over", child="api")
+    until("it ends", lambda: manager.changes() == ["READY=1", "RELOADING=1", "READY=1"])
+    assert len(dummies.log("child did not take the reload over")) == 1
+    assert dummies.stop() == 0
+
+
+def test_a_reload_without_news_for_the_children_leaves_them_alone(
+    tmp_path: Path, start: Callable[..., Dummies], manager: Manager
+) -> None:
+    file = tmp_path / "reload.json"
+    file.write_text("null")
+    dummies = start(dict.fromkeys(ALL, "takes reloads over"), manager, reload_file=str(file))
+    pids = dummies.await_running(*ALL)
+    until("ready", lambda: manager.changes() == ["READY=1"])
+    os.kill(dummies.pid, signal.SIGHUP)
+    until("it ends", lambda: manager.changes() == ["READY=1", "RELOADING=1", "READY=1"])
+    assert dummies.log("took over") == []
+    for pid in pids:  # a terminal that is closed reaches them all
+        os.kill(pid, signal.SIGHUP)
+    os.kill(dummies.pid, signal.SIGHUP)
+    until("another", lambda: manager.changes().count("RELOADING=1") == 2)
+    assert dummies.children() == set(pids)
+    assert dummies.log("took over") == []
+    assert dummies.stop() == 0
+
+
+# --- as process 1 ---
+
+
+def test_orphans_that_become_its_children_are_reaped(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "leaves an orphan", "signer": "works"}, subreaper=True)
+    pids = dummies.await_running("state", "signer")
+    orphan = dummies.await_log("orphan")["pid"]
+    until("it is reaped", lambda: not exists(orphan))
+    os.kill(pids[1], signal.SIGKILL)  # and its own are taken as before
+    dummies.await_log("child running", 2, child="signer")
+    assert dummies.log("child died")[0]["why"] == "killed by SIGKILL"
     assert dummies.stop() == 0

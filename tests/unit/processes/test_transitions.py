@@ -47,3 +47,20 @@ def test_every_state_is_in_the_table_can_be_reached_and_can_end() -> None:
 )
 def test_an_exit_is_told_in_words(code: int, words: str) -> None:
     assert describe_exit(code) == words
+
+
+@pytest.mark.parametrize(
+    ("state", "age_s", "well"),
+    [
+        (State.RUNNING, 0.2, True),
+        (State.RUNNING, 2.6, False),  # half of the time after which it is killed
+        (State.RUNNING, None, False),
+        (State.BACKOFF, 0.2, False),
+        (State.BOOTING, 0.2, False),
+    ],
+)
+def test_only_a_running_child_whose_loop_beats_is_vouched_for(state: State, age_s: float | None, well: bool) -> None:
+    made = supervisor()
+    child = made._children[0]
+    child.state = state
+    assert made._is_well(child, {"state": age_s}) is well

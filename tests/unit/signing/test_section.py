@@ -5,6 +5,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from cometkms import core as cores
 from cometkms import native
 from cometkms.errors import ProtocolError
 from cometkms.interface import Request, Session, SignLane, Turn
+from cometkms.ipc import decisions
 from cometkms.ipc.messages import (
     Mark,
     PermitGranted,
@@ -28,7 +30,7 @@ from cometkms.ipc.messages import (
     encode,
 )
 from cometkms.limits import HEIGHT_JUMP_MAX
-from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Timestamp, Vote, Watermark
+from cometkms.model import HRS, BlockID, Decision, Dialect, Kind, Message, Outcome, Reason, Timestamp, Vote, Watermark
 from cometkms.native.queue import RingQueue
 from cometkms.native.section import NativeSignPath
 from cometkms.signing.chain import ChainSigner
@@ -106,6 +108,8 @@ class Stage:
 
     def __init__(self, *, hot: bool) -> None:
         self.reservations, self.permits, self.log = RingQueue(), RingQueue(), Log()
+        self.decisions = RingQueue()
+        trail = CORE.trail(self.decisions, NONCE)
         self.offset_ns = 0
         self.sent: list[QueueMessage] = []
         self.asked: list[Reserve] = []
@@ -120,10 +124,13 @@ class Stage:
             send=lambda message: self.reservations.push(encode(message)),
             clock_ns=lambda: time.monotonic_ns() + self.offset_ns,
             log=self.log,
+            trail=trail,
         )
         self.path: NativeSignPath | None = None
         if hot:
-            self.path = CORE.sign_path(nonce=NONCE, reservations=self.reservations, permits=self.permits, slots=[slot])
+            self.path = CORE.sign_path(
+                nonce=NONCE, reservations=self.reservations, permits=self.permits, slots=[slot], trail=trail
+            )
             assert self.path is not None
             self.chain.attach(self.path)
         self.connections = [Connection(self, number) for number in range(VALIDATORS)]
@@ -133,6 +140,16 @@ class Stage:
             connection.close()
         self.reservations.close()
         self.permits.close()
+        self.decisions.close()
+
+    def noted(self) -> list[tuple[int, Decision]]:
+        """What the audit log gets, in its order; how long it took is not compared."""
+        found = []
+        while (untrusted := self.decisions.pop()) is not None:
+            noted = decisions.decode(untrusted)
+            assert abs(noted.at_ns - time.time_ns()) < 60e9
+            found.append((noted.number, replace(noted.decision, took_ns=0)))
+        return found
 
     def take_sent(self) -> None:
         while (message := self.reservations.pop()) is not None:
@@ -245,6 +262,7 @@ class Stage:
             "counters": self.chain.counters,
             "slot": self.chain.slot.last_signed,
             "latencies": self.chain.latency.count,
+            "noted": self.noted(),
             "events": sorted(event for event, _ in self.log.events if event != "requester gone before its permit"),
         }
 
@@ -299,6 +317,23 @@ def test_a_plain_request_is_reserved_and_answered_without_python(stage: Stage) -
     assert answer.vote is not None
     KEY.verify_key.verify(stage.chain.watermark.sign_bytes, answer.vote.signature)
     assert [type(one) for one in stage.sent] == [Reserve, Signed]
+
+
+def test_a_signature_is_noted_with_the_bytes_that_were_signed_after_its_answer(stage: Stage) -> None:
+    stage.ask(0, 5, 1, 0)
+    assert stage.noted() == []
+    stage.permit(0, 9)  # another node held these bytes: another timestamp
+    ((number, decision),) = stage.noted()
+    assert number == 1
+    assert decision == Decision(
+        Outcome.SIGNED,
+        kind=Kind.SIGN_VOTE_REQUEST,
+        hrs=HRS(5, 0, 3),
+        sign_bytes=stage.chain.watermark.sign_bytes,
+        block_hash=b"\1" * 32,
+        validator=b"v0",
+        identity=bytes(32),
+    )
 
 
 def test_before_the_mark_is_known_nothing_is_plain() -> None:

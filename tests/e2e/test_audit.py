@@ -1,0 +1,185 @@
+"""The audit log of a whole node: every decision with the hash of what the validator got, whatever dies and whatever the disk does."""
+
+import hashlib
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nacl.signing import VerifyKey
+
+from cometkms import native
+from cometkms.model import BlockID, Dialect, Kind, Message, Proposal, Timestamp, Vote
+from cometkms.store.audit.files import directory_of, files_in, lines_of, verify
+from cometkms.store.audit.lines import Line
+from tests.e2e.faults import faulty
+from tests.e2e.node import CHAIN, PRECOMMIT, PREVOTE, PROPOSAL, Node, Validator, ballot, cmkms, free_tcp, until
+
+CORE = native.load()
+
+
+def directory(node: Node) -> Path:
+    return directory_of(node.home, "node0")
+
+
+def lines(node: Node) -> list[Line]:
+    return [line for path in files_in(directory(node)) for line in lines_of(path, lambda _: True)]
+
+
+def what(node: Node) -> list[str]:
+    return [line.what for line in lines(node)]
+
+
+def sign_bytes_of(kind: int, height: int, *, second: int = 0) -> bytes:
+    """Of what tests.e2e.node.ballot() asks for."""
+    block = BlockID(b"\xaa" * 32, 1, b"\xbb" * 32)
+    at = Timestamp(1_700_000_000 + second, 5)
+    if kind == PROPOSAL:
+        proposal = Proposal(PROPOSAL, height, 0, -1, block, at)
+        message = Message(Kind.SIGN_PROPOSAL_REQUEST, CHAIN, proposal=proposal)
+    else:
+        message = Message(Kind.SIGN_VOTE_REQUEST, CHAIN, vote=Vote(kind, height, 0, block, at))
+    return CORE.check_request(Dialect.PROTO, CHAIN, message).sign_bytes
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_every_kind_of_decision_is_there_with_the_hash_of_what_the_validator_got(
+    make_node: Callable[..., Node], make_validator: Callable[..., Validator]
+) -> None:
+    address = free_tcp()
+    validator, node = make_validator(address), make_node(address).start()
+    key = VerifyKey(bytes.fromhex(validator.connect()))
+    expected = []
+    for kind in (PROPOSAL, PREVOTE, PRECOMMIT):
+        answer = validator.must_sign(kind, 5)
+        key.verify(sign_bytes_of(kind, 5), bytes.fromhex(answer["signature"]))
+        expected.append(("signed", "", 5, sha256(sign_bytes_of(kind, 5))))
+    validator.must_sign(PRECOMMIT, 5, second=9)  # the first signature again
+    expected.append(("repeated", "", 5, sha256(sign_bytes_of(PRECOMMIT, 5))))
+    validator.must_refuse(PREVOTE, 5)
+    expected.append(("refused", "step_regression", 5, sha256(sign_bytes_of(PREVOTE, 5))))
+    validator.must_refuse(PRECOMMIT, 4)
+    expected.append(("refused", "height_regression", 4, sha256(sign_bytes_of(PRECOMMIT, 4))))
+    validator.must_refuse(PRECOMMIT, 6, hash="", parts="bb" * 32)
+    expected.append(("refused", "bad_block_id", 0, ""))
+    state = node.child("state")["pid"]
+    os.kill(state, signal.SIGSTOP)
+    try:
+        assert not validator.ask(**ballot(PRECOMMIT, 6)).get("signature")
+    finally:
+        os.kill(state, signal.SIGCONT)
+    expected.append(("unanswered", "no_permit", 6, sha256(sign_bytes_of(PRECOMMIT, 6))))
+    validator.must_sign(PRECOMMIT, 6)
+    expected.append(("signed", "", 6, sha256(sign_bytes_of(PRECOMMIT, 6))))
+    identity = node.status()["chains"][0]["validators"][0]["remote_identity"]
+    assert node.stop() == 0
+    told = [line.fields for line in lines(node) if "bytes" in line.fields]
+    assert [(one["what"], one["reason"], one["height"], one["bytes"]) for one in told] == expected
+    assert {(one["chain"], one["validator"], one["identity"]) for one in told} == {(CHAIN, address, identity)}
+    done = cmkms("audit", "verify", "--home", str(node.home), "--json")
+    assert done.returncode == 0, done.stdout
+    report = json.loads(done.stdout)
+    assert report["decisions"] == {"signed": 4, "repeated": 1, "refused": 3, "unanswered": 1}
+    shown = cmkms("audit", "show", "--home", str(node.home), "--height", "5", "--outcome", "refused")
+    assert "5/0/2  step_regression" in shown.stdout
+    assert len(shown.stdout.splitlines()) == 1
+
+
+def test_whatever_is_killed_the_log_stays_whole_and_says_what_it_lacks(
+    make_node: Callable[..., Node], make_validator: Callable[..., Validator]
+) -> None:
+    address = free_tcp()
+    validator, node = make_validator(address), make_node(address).start()
+    validator.connect()
+    height = 0
+
+    def sign(count: int) -> None:
+        nonlocal height
+        for _ in range(count):
+            height += 1
+            validator.must_sign(PRECOMMIT, height)
+
+    sign(20)
+    # the audit process: its queue holds what is decided meanwhile
+    audit = node.child("audit")
+    os.kill(audit["pid"], signal.SIGKILL)
+    sign(20)
+    until("it is back", lambda: node.child("audit")["pid"] not in (0, None, audit["pid"]))
+    assert node.healthy()
+    sign(20)
+    until("all of it is written", lambda: what(node).count("signed") == 60)
+    # the signer
+    os.kill(node.child("signer")["pid"], signal.SIGKILL)
+    validator.connect()
+    sign(20)
+    until("all of it is written", lambda: what(node).count("signed") == 80)
+    # an audit process that takes nothing: the queue is full, and the log says how many it could not hold
+    os.kill(audit := node.child("audit")["pid"], signal.SIGSTOP)
+    sign(400)
+    os.kill(audit, signal.SIGCONT)
+    sign(1)
+    until("the loss is told", lambda: node.status()["audit"]["dropped"] > 0)
+    assert any("missing in the audit log" in text for text in node.status()["warnings"])
+    assert node.healthy()
+    # the node
+    node.kill()
+    report = verify(directory(node))
+    assert report.whole, report
+    node.start()
+    validator.connect()
+    sign(20)
+    # and a planned stop loses nothing
+    assert node.stop() == 0
+    report = verify(directory(node))
+    assert report.whole, report
+    assert report.walk.counts["signed"] + report.walk.dropped == height
+    assert report.walk.counts["began"] == 3
+    assert what(node)[-2:] == ["ended", "closed"]
+    assert "node ended" not in node.log()
+
+
+def test_a_full_disk_stops_no_signature_and_loses_no_line(
+    make_node: Callable[..., Node], make_validator: Callable[..., Validator], shim: str, tmp_path: Path
+) -> None:
+    address, armed = free_tcp(), tmp_path / "armed"
+    validator, node = make_validator(address), make_node(address)
+    node.start(**faulty(shim, "pwrite", "/audit/", "ENOSPC", armed))
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 1)
+    armed.touch()
+    validator.must_sign(PRECOMMIT, 2)
+    told: list[str] = until("the status says it", lambda: [one for one in node.status()["warnings"] if "audit" in one])
+    assert "no space left on device; signing goes on" in told[0]
+    assert node.healthy()
+    for height in range(3, 20):
+        validator.must_sign(PRECOMMIT, height)
+    armed.unlink()
+    until("it is written again", lambda: what(node).count("signed") == 19)
+    until("and said to be", lambda: not node.status()["audit"]["error"])
+    assert node.log().count("the audit log is not written") == 1
+    assert node.stop() == 0
+    assert verify(directory(node)).whole
+
+
+def test_a_directory_that_cannot_be_used_is_the_operators_and_no_audit_log_is_a_setting(
+    make_node: Callable[..., Node], make_validator: Callable[..., Validator]
+) -> None:
+    address = free_tcp()
+    validator, node = make_validator(address), make_node(address)
+    directory(node).parent.mkdir(parents=True)
+    directory(node).write_text("")
+    done = cmkms("start", "--home", str(node.home), "--http-addr", f"127.0.0.1:{node.http_port}")
+    assert done.returncode == 5, done.stderr
+    assert "audit_max_mib = 0" in done.stderr
+    node.start("--audit-max-mib", "0")
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 1)
+    status: dict[str, Any] = node.status()
+    assert "audit" not in status
+    assert [child["name"] for child in status["children"]] == ["state", "signer", "api"]
+    assert node.stop() == 0

@@ -1,0 +1,168 @@
+"""What a reload takes over, what it names as needing a restart, and what flags and variables keep."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cometkms.config.load import Flags
+from cometkms.config.reload import Reloadable, decode, encode, overridden, plan_reload, reloadable
+from cometkms.config.schema import Chain, HostPort, Peer, Settings
+from cometkms.config.values import parse_validator
+from cometkms.errors import ConfigError, InvariantError
+from cometkms.keys.passphrase import PassphraseFile
+
+HOME = Path("/home/node")
+
+
+def chain(name: str, *addresses: str, **more: Any) -> Chain:
+    made = Chain(name, tuple(map(parse_validator, addresses)), HOME / "key", HOME / f"{name}.json")
+    return replace(made, **more)
+
+
+RUNNING = Settings(
+    home=HOME,
+    id="node0",
+    raft_addr=HostPort("127.0.0.1", 9430),
+    http_addr=HostPort("127.0.0.1", 8080),
+    default_ttl_s=0.4,
+    peers=(),
+    chains=(chain("a", "tcp://h:1", "tcp://h:2"), chain("b", "unix:///b")),
+    log_level="info",
+    log_format="plain",
+    allow_unsafe=False,
+)
+
+
+def test_nothing_changed_is_nothing_to_do() -> None:
+    plan = plan_reload(RUNNING, replace(RUNNING))
+    assert (plan.changed, plan.needs_restart) == ((), ())
+    assert plan.settings == RUNNING
+
+
+def test_log_level_and_addresses_are_taken_over_at_once() -> None:
+    chains = (chain("a", "tcp://h:2", "tcp://h:3"), chain("b", "unix:///b"))
+    loaded = replace(RUNNING, log_level="debug", chains=chains)
+    plan = plan_reload(RUNNING, loaded)
+    assert plan.needs_restart == ()
+    assert plan.changed == (
+        "log_level: info -> debug",
+        "validator tcp://h:3 of a added",
+        "validator tcp://h:1 of a removed",
+    )
+    assert plan.settings == loaded
+
+
+def test_a_validator_that_moves_to_another_chain_is_removed_there_and_added_here() -> None:
+    plan = plan_reload(
+        RUNNING, replace(RUNNING, chains=(chain("a", "tcp://h:1"), chain("b", "unix:///b", "tcp://h:2")))
+    )
+    assert plan.changed == ("validator tcp://h:2 of a removed", "validator tcp://h:2 of b added")
+
+
+OTHER = {
+    "home": Path("/elsewhere"),
+    "id": "node1",
+    "raft_addr": HostPort("", 1),
+    "http_addr": HostPort("", 2),
+    "default_ttl_s": 1.0,
+    "peers": (Peer("node0", HostPort("h", 1)),),
+    "log_format": "json",
+    "allow_unsafe": True,
+    "strict_start": True,
+    "key_passphrase": PassphraseFile(Path("/p")),
+}
+
+
+@pytest.mark.parametrize(
+    "name", [field.name for field in fields(Settings) if field.name not in ("chains", "log_level")]
+)
+def test_every_other_setting_waits_for_a_restart_and_is_named(name: str) -> None:
+    """A new setting that is not thought about here fails this test."""
+    loaded = replace(RUNNING, **{name: OTHER[name]}, log_level="error")
+    plan = plan_reload(RUNNING, loaded)
+    assert len(plan.needs_restart) == 1
+    assert plan.needs_restart[0].startswith(f"{name}: ")
+    assert plan.settings == replace(RUNNING, log_level="error")  # what may change is taken over all the same
+
+
+@pytest.mark.parametrize(
+    ("chains", "words"),
+    [
+        ((*RUNNING.chains, chain("c", "tcp://h:9")), "chain c was added"),
+        (RUNNING.chains[:1], "chain b was taken away: it is signed for until then"),
+        (
+            (chain("a", "tcp://h:1", "tcp://h:2", key_file=Path("/k")), RUNNING.chains[1]),
+            f"key_file of a: {HOME}/key -> /k",
+        ),
+        (
+            (RUNNING.chains[0], chain("b", "unix:///b", state_file=Path("/s"))),
+            f"state_file of b: {HOME}/b.json -> /s",
+        ),
+        (RUNNING.chains[::-1], "the chains' order"),
+    ],
+)
+def test_chains_themselves_wait_for_a_restart(chains: tuple[Chain, ...], words: str) -> None:
+    plan = plan_reload(RUNNING, replace(RUNNING, chains=chains))
+    assert plan.needs_restart == (words,)
+    assert plan.settings == RUNNING
+
+
+def test_a_long_value_is_cut_in_the_words() -> None:
+    peers = tuple(Peer(f"node{number}", HostPort("a-long-name.example.org", number)) for number in range(7))
+    (words,) = plan_reload(RUNNING, replace(RUNNING, peers=peers)).needs_restart
+    assert "node0=a-long-name.example.org:0" in words
+    assert len(words) < 160
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "document", "words"),
+    [
+        (Flags(validator_addr=("tcp://h:1",)), {}, {"validator_addr": ["tcp://h:2"]}, ["--validator-addr is given"]),
+        (
+            Flags(),
+            {"COMETKMS_VALIDATOR_ADDR": "tcp://h:1"},
+            {"validator_addr": ["tcp://h:2"]},
+            ["COMETKMS_VALIDATOR_ADDR"],
+        ),
+        (Flags(), {"COMETKMS_LOG_LEVEL": "info"}, {"log_level": "debug"}, ["log_level of config.toml has no effect"]),
+        (
+            Flags(log_level="info"),
+            {},
+            {"log_level": "debug", "validator_addr": ["x"]},
+            ["--log-level is given and wins"],
+        ),
+        (Flags(log_level="debug"), {}, {"log_level": "debug"}, []),
+        (Flags(validator_addr=("tcp://h:1",)), {}, {"validator_addr": ["tcp://h:1"]}, []),
+        (Flags(), {"COMETKMS_VALIDATOR_ADDR": "a, b"}, {"validator_addr": ["a", "b"]}, []),
+        (Flags(validator_addr=("tcp://h:1",)), {}, {}, []),
+        (Flags(), {}, {"validator_addr": ["tcp://h:2"], "log_level": "debug"}, []),
+    ],
+)
+def test_what_a_flag_or_variable_overrides_is_said(
+    flags: Flags, environment: dict[str, str], document: dict[str, Any], words: list[str]
+) -> None:
+    found = overridden(flags, environment, document)
+    assert len(found) == len(words)
+    assert all(word in one and "cure: restart" in one for word, one in zip(words, found, strict=True))
+
+
+def test_the_document_for_the_children_says_the_same() -> None:
+    part = reloadable(RUNNING)
+    assert part == Reloadable("info", {"a": ("tcp://h:1", "tcp://h:2"), "b": ("unix:///b",)})
+    assert decode(encode(part)) == part
+
+
+def test_more_than_the_board_holds_is_refused_with_a_cure() -> None:
+    many = Reloadable("info", {"a": tuple(f"tcp://a-name.example.org:{port}" for port in range(1, 3000))})
+    with pytest.raises(ConfigError, match="restart the node"):
+        encode(many)
+
+
+@pytest.mark.parametrize(
+    "document", [{}, {"log_level": "info", "validator_addrs": {"a": ["x://"]}}, {"validator_addrs": 1}]
+)
+def test_a_document_that_is_not_ours_is_a_bug(document: dict[str, Any]) -> None:
+    with pytest.raises(InvariantError):
+        decode(document)

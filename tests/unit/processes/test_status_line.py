@@ -1,0 +1,51 @@
+"""The line that `systemctl status` shows."""
+
+from typing import Any
+
+import pytest
+
+from cometkms.processes.status_line import status_line
+
+CHILDREN = [{"name": name, "state": "running"} for name in ("state", "signer", "api")]
+WELL = {"state": 0.1, "signer": 0.1, "api": 0.1}
+ALONE = {"is_leader": True, "leader_id": "n0", "members": [{"self": True}]}
+THREE = [{"self": True, "connected": True}, {"connected": True}, {"connected": False}]
+
+
+def board(state: dict[str, Any] | None, children: list[dict[str, Any]] = CHILDREN) -> dict[str, Any]:
+    return {"supervisor": {"children": children}, "state": state, "signer": {"core": "native"}, "reload": None}
+
+
+@pytest.mark.parametrize(
+    ("state", "line"),
+    [
+        (ALONE, "one node alone, signing"),
+        (
+            {**ALONE, "is_leader": False, "why": "a cluster holds the key"},
+            "one node alone, not signing; a cluster holds the key",
+        ),
+        ({"is_leader": True, "leader_id": "n0", "members": THREE}, "leader; 1 of 2 peers connected"),
+        ({"is_leader": False, "leader_id": "n1", "members": THREE}, "follower of n1; 1 of 2 peers connected"),
+        (
+            {"is_leader": False, "leader_id": None, "why": "waits for n2", "members": THREE},
+            "follower; 1 of 2 peers connected; waits for n2",
+        ),
+    ],
+)
+def test_who_leads_and_why_nothing_is_signed(state: dict[str, Any], line: str) -> None:
+    assert status_line(board(state), WELL) == line
+
+
+def test_a_child_that_is_away_is_named() -> None:
+    children = [*CHILDREN[:2], {"name": "api", "state": "backoff", "last_exit": "killed by SIGKILL"}]
+    assert status_line(board(ALONE, children), WELL).endswith("; api is backoff (last exit: killed by SIGKILL)")
+
+
+def test_at_the_very_start_it_starts() -> None:
+    assert status_line({"supervisor": None, "state": None, "signer": None}, {}).startswith("starting; ")
+
+
+def test_a_signature_changes_nothing_in_it() -> None:
+    rows = [{"watermark": {"height": height, "round": 0, "step": 3}} for height in (7, 8)]
+    lines = {status_line(board({**ALONE, "rows": [row], "seq": row["watermark"]["height"]}), WELL) for row in rows}
+    assert len(lines) == 1
