@@ -225,6 +225,15 @@ class ChildReport(TypedDict, total=False):
     last_exit: str | None
 
 
+class ReloadReport(TypedDict, total=False):
+    """What the last SIGHUP came to, in words. at: UNIX seconds; error: "" unless nothing was taken over."""
+
+    at: float
+    changed: list[str]
+    needs_restart: list[str]
+    error: str
+
+
 class SupervisorSection(TypedDict, total=False):
     """Written by the supervisor. started_at: UNIX seconds."""
 
@@ -234,6 +243,7 @@ class SupervisorSection(TypedDict, total=False):
     started_at: float
     children: list[ChildReport]
     hardening: list[MeasureReport]
+    reload: ReloadReport
 
 
 class Sections(TypedDict):
