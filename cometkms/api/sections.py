@@ -233,6 +233,15 @@ class UseReport(TypedDict, total=False):
     resident_bytes: int
 
 
+class ReloadReport(TypedDict, total=False):
+    """What the last SIGHUP came to, in words. at: UNIX seconds; error: "" unless nothing was taken over."""
+
+    at: float
+    changed: list[str]
+    needs_restart: list[str]
+    error: str
+
+
 class SupervisorSection(TypedDict, total=False):
     """Written by the supervisor. started_at: UNIX seconds."""
 
@@ -243,6 +252,7 @@ class SupervisorSection(TypedDict, total=False):
     children: list[ChildReport]
     use: dict[str, UseReport]
     hardening: list[MeasureReport]
+    reload: ReloadReport
 
 
 class Sections(TypedDict):
