@@ -10,8 +10,9 @@ from cometkms import __version__
 from cometkms import core as cores
 from cometkms.config.load import Flags
 from cometkms.config.schema import Settings
-from cometkms.hardening.account import ProcStatus
+from cometkms.hardening.account import ProcStatus, check_wanted
 from cometkms.hardening.confine import Told, check_no_dump
+from cometkms.hardening.measures import Mode
 from cometkms.interface import Queue
 from cometkms.ipc.board import Board
 from cometkms.ipc.notify import take_notifier
@@ -40,6 +41,8 @@ def run(settings: Settings, log: Log, flags: Flags) -> int:
     """
     notifier = take_notifier()
     make_undumpable()  # the children inherit it
+    if settings.hardening != Mode.OFF:
+        check_wanted(settings.signer_user)
     core_name = cores.chosen_name()
     lock = lock_home(settings.home)
     try:

@@ -99,6 +99,12 @@ def test_the_drop_in_brings_the_passphrase_under_the_name_that_is_asked_for() ->
     assert drop_in["Environment"] == [f"COMETKMS_KEY_PASSPHRASE_CREDENTIAL={name}"]
 
 
+def test_the_node_as_root_keeps_four_capabilities() -> None:
+    drop_in = parse_unit((UNITS / "cmkms.service.d" / "signer-user.conf").read_text())
+    assert drop_in["User"] == drop_in["Group"] == ["root"]
+    assert drop_in["CapabilityBoundingSet"] == ["CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL"]
+
+
 def test_the_user_of_the_unit_is_the_one_that_sysusers_makes() -> None:
     lines = [line.split() for line in (UNITS / "sysusers.conf").read_text().splitlines() if line and line[0] != "#"]
     assert [(line[0], line[1]) for line in lines] == [("u", value(NAMES[0], "User"))]

@@ -27,7 +27,6 @@ class Testnet:
     def __init__(self, pace_s: float = PACE_S) -> None:
         self.pace_s = pace_s
         self.height = 0
-        self.signing = True
         self.failure: BaseException | None = None
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -46,7 +45,7 @@ class Testnet:
             self._ready.set()
 
     async def _main(self) -> None:
-        self._stop = asyncio.Event()
+        self._stop, self._turn = asyncio.Event(), asyncio.Lock()
         loaded = core.load()
         self.validator = StandIn(loaded, listen(loaded, "tcp://127.0.0.1:0"), CHAIN_ID)
         try:
@@ -66,11 +65,10 @@ class Testnet:
     async def _sign_for_ever(self) -> None:
         try:
             for height in itertools.count(1):
-                while not self.signing:
-                    await asyncio.sleep(0.02)
                 await self.validator.wait_for_signer()
-                await self.validator.sign_height(height)
-                self.height = height
+                async with self._turn:
+                    await self.validator.sign_height(height)
+                    self.height = height
                 await asyncio.sleep(self.pace_s)
         except Exception as error:
             self.failure = error
@@ -115,7 +113,11 @@ class Testnet:
 
     def conflict(self) -> str:
         """Ask for another block at the last height; the refusal's words."""
-        return self.call(self.validator.try_conflict(self.height))
+        return self.call(self._conflict())
+
+    async def _conflict(self) -> str:
+        async with self._turn:  # between two heights
+            return await self.validator.try_conflict(self.height)
 
     def hostile(self, chain_id: str) -> str:
         """Ask for a vote of a chain whose name means harm."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -391,3 +392,8 @@ def test_a_cure_names_its_subject() -> None:
     scene.wait(12)
     (alert,) = scene.alerts.current()
     assert "priv_validator_laddr tcp://127.0.0.1:26658?" in alert["cure"]
+
+
+def test_the_document_names_every_alert() -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / "STATUS_PAGE.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \|", text[text.index("## Alerts") :], re.M) == list(RULES)

@@ -109,6 +109,8 @@ def shows_the_board(context: ChildContext) -> int:
         shown = None
         while not stop.is_set():
             document = context.board.section("supervisor").read()
+            if document is not None:
+                document.pop("use")  # it changes all the time, and a line of the log has its bound
             if document is not None and document != shown:
                 shown = document
                 log.info("board", document=json.dumps(document))
