@@ -230,6 +230,14 @@ def test_links_lead_to_files_and_headings_that_are_there(path: Path) -> None:
         assert not anchor or anchor in anchors_of(target), f"{link}: there is no such heading"
 
 
+@each_document
+def test_files_that_a_document_names_are_there(path: Path) -> None:
+    named = re.findall(r"`((?:tests|cometkms|csrc|packaging|benchmarks)/[\w./*-]+)`", path.read_text())
+    made_by_the_operator = {"packaging/container/secrets/"}
+    missing = [name for name in named if name not in made_by_the_operator and not any(ROOT.glob(name.rstrip("/")))]
+    assert not missing, missing
+
+
 def test_every_document_is_in_the_index() -> None:
     index = (ROOT / "docs" / "README.md").read_text()
     linked = {Path(link.partition("#")[0]).name for link in _LINK.findall(index)}
