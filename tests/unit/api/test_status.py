@@ -172,3 +172,15 @@ def test_without_the_supervisor_nothing_is_known_to_be_well():
     board = FakeBoard()
     board.sections_now["supervisor"] = None
     assert find_trouble(board.sections(), board.beat_ages_s()) == ["the supervisor has not reported its children yet"]
+
+
+def test_every_process_tells_its_own_protections_and_they_stand_in_one_list():
+    board = FakeBoard()
+    mine = {"process": "signer", "measure": "filesystem", "state": "on", "why": "no file"}
+    theirs = {**mine, "process": "audit", "state": "unavailable"}
+    board.sections_now["signer"]["hardening"] = [mine]
+    board.sections_now["audit"] = {"records": 1, "hardening": [theirs]}
+    status = compose(board)
+    assert status["hardening"] == [mine, theirs]
+    assert "hardening" not in status["audit"]
+    assert compose(FakeBoard())["hardening"] == []

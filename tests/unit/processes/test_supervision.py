@@ -687,3 +687,12 @@ def test_orphans_that_become_its_children_are_reaped(start: Callable[..., Dummie
     dummies.await_log("child running", 2, child="signer")
     assert dummies.log("child died")[0]["why"] == "killed by SIGKILL"
     assert dummies.stop() == 0
+
+
+def test_a_child_that_begins_again_has_not_failed(start: Callable[..., Dummies]) -> None:
+    """For settings that its process cannot take over: no restart is counted, nothing is an error."""
+    dummies = start({"state": "works", "signer": "begins again"}, **QUICK)
+    dummies.await_log("child begins again", 2, child="signer")
+    assert dummies.await_log("child running", 2, child="signer")["restarts"] == 0
+    assert dummies.log("child died") == []
+    assert dummies.stop() == 0
