@@ -32,11 +32,10 @@ REPLACE: Final = Files.WRITE_FILE | Files.TRUNCATE | Files.READ_DIR | Files.MAKE
 
 @dataclass(frozen=True, slots=True)
 class Keeps:
-    """What a child works with. work, replace, read: directories; names: whether it finds hosts' addresses; shut: what must not open."""
+    """What a child works with. work, replace: directories; names: whether it finds hosts' addresses; shut: what must not open."""
 
     work: tuple[Path, ...] = ()
     replace: tuple[Path, ...] = ()
-    read: tuple[Path, ...] = ()
     names: bool = False
     connect: frozenset[int] = frozenset()
     bind: frozenset[int] = frozenset()
@@ -53,7 +52,6 @@ def shut_child(process: str, mode: Mode, parent: int, keeps: Keeps) -> tuple[Mea
             told.add(measure, State.OFF, 'hardening = "off"')
         return tuple(told.measures)
     rules = (*_beneath(keeps.work, WORK), *_beneath(keeps.replace, REPLACE), *code_directories(keeps.shut))
-    rules += _beneath(keeps.read, Files.READ_FILE)
     if keeps.names:
         rules += name_directories(keeps.shut, exactly=False)
     shut_outside(told, Outside(rules, _words(keeps), keeps.connect, keeps.bind, keeps.shut, parent))
@@ -68,7 +66,6 @@ def _beneath(paths: Iterable[Path], access: Files) -> tuple[Beneath, ...]:
 def _words(keeps: Keeps) -> str:
     parts = [f"works in {_listed(keeps.work)}"] if keeps.work else []
     parts += [f"replaces files in {_listed(keeps.replace)} and reads none there"] if keeps.replace else []
-    parts += [f"reads {_listed(keeps.read)}"] if keeps.read else []
     return ", ".join([*parts, "reads Python's code" + (" and what names are found with" if keeps.names else "")])
 
 

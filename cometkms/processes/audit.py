@@ -5,7 +5,6 @@ them while this process is away or waits for the disk; what it cannot hold is lo
 """
 
 import asyncio
-import contextlib
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ from cometkms import __version__
 from cometkms.config.schema import Settings
 from cometkms.errors import StateError
 from cometkms.hardening.children import Keeps, shut_child
-from cometkms.hardening.measures import Measure, Mode, tell
+from cometkms.hardening.measures import Mode, tell
 from cometkms.interface import Queue
 from cometkms.ipc.board import Section
 from cometkms.limits import AUDIT_BUSY_S, AUDIT_IDLE_S, AUDIT_RETRY_S, AUDIT_SYNC_S, AUDIT_WAITING_MAX
@@ -47,33 +46,19 @@ def run(context: ChildContext, parts: AuditParts) -> int:
         max_bytes=settings.audit_max_mib << 20,
     )
 
-    measures = _shut(settings)
-    tell(log, measures)
-    hardening = [one.document() for one in measures]
-
     async def main(stop: asyncio.Event) -> None:
-        writer = _Writer(parts, audit, hardening, log)
+        writer = _Writer(parts, audit, log)
         writer.open()
+        writer.shut(settings)
         await writer.run(context, stop)
 
     return run_loop(context, main, log)
 
 
-def _shut(settings: Settings) -> tuple[Measure, ...]:
-    """From here on: the directory of the log. One that cannot be made now may be later, so that what is above it stays open then."""
-    directory = directory_of(settings.home, settings.id)
-    with contextlib.suppress(OSError):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    work = directory if directory.is_dir() else directory.parent
-    keeps = Keeps(work=(work,), shut=tuple(chain.key_file for chain in settings.chains))
-    return shut_child("audit", Mode(settings.hardening), os.getppid(), keeps)
-
-
 class _Writer:
     """Empties the queue in the loop and writes in one thread, so that a disk that stands still stops no heartbeat."""
 
-    def __init__(self, parts: AuditParts, audit: AuditLog, hardening: list[dict[str, str]], log: Log) -> None:
-        self._hardening = hardening
+    def __init__(self, parts: AuditParts, audit: AuditLog, log: Log) -> None:
         self._queue, self._board, self._audit, self._log = parts.decisions, parts.board, audit, log
         self._waiting: list[bytes] = []
         self._woken = asyncio.Event()
@@ -82,6 +67,7 @@ class _Writer:
         self._dropped = 0
         self._synced_at = 0.0
         self._published: object = None
+        self._hardening: list[dict[str, str]] = []
 
     def open(self) -> None:
         """Raises: StateError. A disk that fails is tried again later."""
@@ -96,6 +82,17 @@ class _Writer:
                 cure="keep a copy and run cmkms audit verify; a new file was begun",
             )
 
+    def shut(self, settings: Settings) -> None:
+        """From here on: its own directory. Raises: HardeningError."""
+        own = self._audit.directory
+        keeps = Keeps(
+            work=(own if own.is_dir() else own.parent,),  # where a full disk let none be made yet
+            shut=tuple(chain.key_file for chain in settings.chains),
+        )
+        measures = shut_child("audit", Mode(settings.hardening), os.getppid(), keeps)
+        tell(self._log, measures)
+        self._hardening = [one.document() for one in measures]
+
     async def run(self, context: ChildContext, stop: asyncio.Event) -> None:
         """Until `stop`; then everything that is in the queue is written."""
         loop = asyncio.get_running_loop()
@@ -104,6 +101,7 @@ class _Writer:
         )  # not waited for: the supervisor's patience is the bound
         stopping: asyncio.Task[object] = asyncio.create_task(stop.wait())
         loop.add_reader(self._queue.fileno(), self._on_queue)
+        self._publish()
         context.ready()
         while not stop.is_set():
             found = self._empty_queue()

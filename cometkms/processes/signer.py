@@ -46,7 +46,7 @@ from cometkms.limits import (
 )
 from cometkms.log import Log
 from cometkms.model import Decision, Outcome
-from cometkms.processes.child import AGAIN_EXIT, ChildContext, run_loop
+from cometkms.processes.child import ChildContext, run_loop
 from cometkms.protocol.identity import Identity
 from cometkms.signing.chain import ChainSigner
 from cometkms.signing.link import ValidatorLink
@@ -107,28 +107,15 @@ def _live(
     confinement: Confinement,
     log: Log,
 ) -> int:
-    again = False
-
     async def main(stop: asyncio.Event) -> None:
         signer = _Signer(parts, core, identity, slots, confinement, log)
-
-        def on_reload(new: Reloadable) -> None:
-            """A validator that this process was shut off from is the next one's: it is forked with the new settings."""
-            nonlocal again
-            for text, why in signer.out_of_reach(new):
-                log.info("the signer begins again", validator=text, why=why)
-                again = True
-                stop.set()
-            if not again:
-                signer.on_reload(new)
-
         signer.start()
-        context.on_reload(on_reload)
+        context.on_reload(lambda new: None if signer.takes_over(new) else context.ask_anew())
         context.ready()
         await stop.wait()
         await signer.stop()
 
-    return run_loop(context, main, log) or (AGAIN_EXIT if again else 0)
+    return run_loop(context, main, log)
 
 
 class _Signer:
@@ -225,15 +212,15 @@ class _Signer:
         for link in self._links.values():
             link.spin_ns = REQUEST_SPIN_NS if self._may_spin else 0
 
-    def out_of_reach(self, new: Reloadable) -> list[tuple[str, str]]:
-        """The validators that came and that this process cannot dial, and why."""
-        mine = {link.name for link in self._links.values()}
-        came = [text for chain in self._chains for text in new.validator_addrs.get(chain.chain_id, ())]
-        found = [(text, self._confinement.why_not(parse_validator(text).target)) for text in came if text not in mine]
-        return [(text, why) for text, why in found if why]
+    def takes_over(self, new: Reloadable) -> bool:
+        """Dial the validators that came, close the connections to those that went; the others notice nothing.
 
-    def on_reload(self, new: Reloadable) -> None:
-        """Dial the validators that came, close the connections to those that went; the others notice nothing."""
+        False, and nothing is done, where this process was shut off from one of them: another must take its place.
+        """
+        for text in [text for texts in new.validator_addrs.values() for text in texts]:
+            if why := self._confinement.why_not(parse_validator(text).target):
+                self._log.info("a new signer process is needed", validator=text, why=why)
+                return False
         for chain in self._chains:
             wanted = new.validator_addrs.get(chain.chain_id, ())
             mine = {
@@ -248,6 +235,7 @@ class _Signer:
                 if self._leased:
                     self._dial(number)
         self._allow_spin()
+        return True
 
     def _remove_link(self, number: int) -> None:
         """A request under way gets no answer. The link stays until its connection is closed: the path knows it by its number."""
