@@ -135,29 +135,6 @@ def test_status_and_log_name_every_measure_of_every_process(node: Node) -> None:
             assert f"measure={measure}" in log
 
 
-def test_a_validator_out_of_reach_is_the_next_signers(node: Node) -> None:
-    """A reload brings one at another port: no rule of this process can be widened, so another process takes over."""
-    another = free_tcp()
-    config = node.home / "config.toml"
-    config.write_text(config.read_text().replace('validator_addr = ["', f'validator_addr = ["{another}", "'))
-    first = node.child("signer")["pid"]
-    validator = Validator(another)
-    try:
-        assert node.process is not None
-        node.process.send_signal(signal.SIGHUP)
-        validator.connect()
-        validator.must_sign(PRECOMMIT, 5)
-    finally:
-        validator.close()
-    assert "the signer begins again" in node.log()
-    assert "it may not connect to port" in node.log()
-    after = node.child("signer")
-    assert after["pid"] != first
-    assert after["restarts"] == 0
-    port = another.rpartition(":")[2]
-    until("the new signer says its ports", lambda: port in measures_of(node)["signer", "tcp_ports"]["why"])
-
-
 def test_who_executes_a_program_in_the_signer_ends_the_node_with_the_word(make_node: MakeNode, tmp_path: Path) -> None:
     node = make_node(free_tcp())
     done = cmkms(

@@ -20,7 +20,7 @@ from cometkms.errors import StateError, StoreFailure
 from cometkms.ipc.board import Board
 from cometkms.ipc.notify import take_notifier
 from cometkms.log import Log
-from cometkms.processes.child import AGAIN_EXIT, STOP_SIGNAL, ChildContext, run_loop
+from cometkms.processes.child import STOP_SIGNAL, ChildContext, run_loop
 from cometkms.processes.supervisor import ChildSpec, Reloaded, Supervisor, Timing
 
 FOREVER_S = 10_000
@@ -205,11 +205,6 @@ def fails_its_last_sync(context: ChildContext) -> int:
 def exits_at_once(context: ChildContext) -> int:
     context.ready()
     return 1
-
-
-def begins_again(context: ChildContext) -> int:
-    context.ready()
-    return AGAIN_EXIT
 
 
 def talks_to_nobody(context: ChildContext) -> int:

@@ -755,12 +755,3 @@ def test_a_child_that_is_not_essential_and_says_at_its_first_boot_what_the_opera
     dummies = start({**ALL, "audit": "refuses to boot"})
     assert dummies.wait() == 5
     assert "the store of audit is corrupt" in dummies.stderr()
-
-
-def test_a_child_that_begins_again_has_not_failed(start: Callable[..., Dummies]) -> None:
-    """For settings that its process cannot take over: no restart is counted, nothing is an error."""
-    dummies = start({"state": "works", "signer": "begins again"}, **QUICK)
-    dummies.await_log("child begins again", 2, child="signer")
-    assert dummies.await_log("child running", 2, child="signer")["restarts"] == 0
-    assert dummies.log("child died") == []
-    assert dummies.stop() == 0
