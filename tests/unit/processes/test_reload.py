@@ -58,7 +58,15 @@ def test_a_change_of_the_level_is_heard_in_both_directions(before: str, after: s
     assert f"log_level: {before} -> {after}" in log()
 
 
-@pytest.mark.parametrize("text", ["log_levle = 1", "= no toml", 'chain_id = "chain-a"\nvalidator_addr = ["x://"]'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "log_levle = 1",
+        "= no toml",
+        'chain_id = "chain-a"\nvalidator_addr = ["x://"]',
+        CONFIG + 'key_passphrase_file = "~nobody-of-that-name/p"',
+    ],
+)
 def test_a_wrong_file_changes_nothing_and_says_so(text: str, made: Made) -> None:
     path, reload, log, levels = made
     before = reload.settings
