@@ -212,6 +212,7 @@ class AuditSection(TypedDict, total=False):
     file: str
     head: str
     error: str
+    hardening: list[MeasureReport]
 
 
 class ChildReport(TypedDict, total=False):
@@ -223,6 +224,13 @@ class ChildReport(TypedDict, total=False):
     started_at: float
     restarts: int
     last_exit: str | None
+
+
+class UseReport(TypedDict, total=False):
+    """What a child used since its start, and uses now; as last looked at."""
+
+    cpu_s: float
+    resident_bytes: int
 
 
 class ReloadReport(TypedDict, total=False):
@@ -242,6 +250,7 @@ class SupervisorSection(TypedDict, total=False):
     home: str
     started_at: float
     children: list[ChildReport]
+    use: dict[str, UseReport]
     hardening: list[MeasureReport]
     reload: ReloadReport
 

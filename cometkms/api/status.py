@@ -110,11 +110,11 @@ class Status(TypedDict, total=False):
     chains: list[ChainStatus]
     children: list[ChildStatus]
     fdatasync_us: Quantiles
-    audit: AuditSection
     sync_hist: Buckets
     warnings: list[str]
     events: list[EventReport]
     alerts: list[AlertStatus]
+    audit: AuditSection
     hardening: list[MeasureReport]
 
 
@@ -159,7 +159,9 @@ def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], 
     status["warnings"] = [*state.get("warnings", []), *signer.get("warnings", []), *_beside(sections, beat_ages_s)]
     status["warnings"] += _not_reloaded(sections)
     if (audit := sections.get("audit")) is not None:
-        status["audit"] = audit
+        shown: AuditSection = {**audit}
+        shown.pop("hardening", None)  # it stands with the others'
+        status["audit"] = shown
     status["hardening"] = _hardening(sections)
     return status
 

@@ -11,8 +11,8 @@ A child's life; nothing else changes its state:
     RUNNING  ── it asks to start anew ──▶ STOPPING ── exit ──▶ IDLE ──▶ BOOTING
     any but IDLE ── a planned restart (SIGUSR2) ──▶ STOPPING ── exit ──▶ IDLE ── when all are ──▶ BOOTING, in order
 
-A child that is not essential ends the node at its first boot only, with its own reason: later it goes to BACKOFF whatever it
-ended with, and so it does when it does not boot in time.
+A child that is not essential ends the node only if it was never up and says why it cannot be; else it goes to BACKOFF, whatever
+it ended with, and so it does when it does not boot in time.
 
 A pause of the supervisor itself (SIGSTOP, a frozen or starved
 machine) may have been one of the children too: they get a fresh grace to beat, and are not killed because a clock jumped.
@@ -32,7 +32,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -41,9 +41,11 @@ from cometkms.errors import CometKMSError, InvariantError, StoreFailure
 from cometkms.ipc.board import Board
 from cometkms.ipc.notify import Notifier
 from cometkms.ipc.prctl import die_with_parent, set_name
+from cometkms.ipc.process_use import ProcessUse, read_use
 from cometkms.limits import (
     BOOT_TIMEOUT_S,
     HUNG_AFTER_S,
+    PROCESS_USE_S,
     RELOAD_TIMEOUT_S,
     RESTART_MAX_S,
     RESTART_MIN_S,
@@ -132,6 +134,8 @@ class _Child:
     delay_s: float = 0.0
     last_exit: str | None = None
     killed_hung: bool = False
+    was_up: bool = False
+    use: ProcessUse | None = None  # of its CPU and memory, as last looked at
     in_turn: bool = True  # started in order: the next one waits until it is up
     reloading: bool = False  # it was told, and has not answered
     asks_anew: bool = False
@@ -194,6 +198,7 @@ class Supervisor:
     _watched_at: float = field(init=False, default=0.0)
     _grace_until: float = field(init=False, default=0.0)
     _published: object = field(init=False, default=None)
+    _used_at: float = field(init=False, default=0.0)
     _was_ready: bool = field(init=False, default=False)
     _restart_wanted: str = field(init=False, default="")  # by whom
     _reload_until: float = field(init=False, default=0.0)  # monotonic; 0: none is under way
@@ -274,6 +279,7 @@ class Supervisor:
             _live(child.spec, ChildContext(child.spec.name, writer, self.board), parent, self._mask)
         os.close(writer)
         child.pid, child.report_fd, child.said, child.killed_hung = pid, reader, b"", False
+        child.use = None
         child.forked_at, child.started_at = time.monotonic(), time.time()
         self._enter(child, State.BOOTING)
 
@@ -323,6 +329,7 @@ class Supervisor:
         child.said += said[: _REPORT_MAX_BYTES - len(child.said)]
         if child.said.startswith(READY) and child.state is State.BOOTING:
             self._enter(child, State.RUNNING)
+            child.was_up = True
             self.log.info("child running", child=child.spec.name, pid=child.pid, restarts=child.restarts)
 
     def _on_exit(self, child: _Child, status: int) -> None:
@@ -337,7 +344,7 @@ class Supervisor:
             self._enter(child, State.IDLE)
             if code == StoreFailure.exit_code and child.spec.essential:  # a planned restart ends here
                 self._ending = self._ending or _Ending(code, child.reason() or f"{child.spec.name}: {words}")
-        elif child.state is State.BOOTING and (child.spec.essential or (not child.restarts and code > 0)):
+        elif child.state is State.BOOTING and (child.spec.essential or (not child.was_up and code > 0)):
             self._enter(child, State.IDLE)
             reason = child.reason() or f"{child.spec.name} ended before it was ready: {words}"
             self._ending = self._ending or _Ending(code if code > 0 else INTERNAL_EXIT, reason)
@@ -513,7 +520,16 @@ class Supervisor:
         child.state = state
         child.since = time.monotonic()
 
+    def _look_at_use(self) -> None:
+        """For /metrics: the others may be shut off from /proc."""
+        now = time.monotonic()
+        if now - self._used_at >= PROCESS_USE_S:
+            self._used_at = now
+            for child in self._children:
+                child.use = read_use(child.pid) if child.state is State.RUNNING else None
+
     def _publish(self) -> None:
+        self._look_at_use()
         children = [
             {
                 "name": child.spec.name,
@@ -525,9 +541,11 @@ class Supervisor:
             }
             for child in self._children
         ]
-        if children != self._published:
-            self._published = children
-            self.board.section("supervisor").write({**self.facts, "pid": os.getpid(), "children": children})
+        use = {child.spec.name: asdict(child.use) for child in self._children if child.use is not None}
+        if (children, use) != self._published:
+            self._published = (children, use)
+            document = {**self.facts, "pid": os.getpid(), "children": children, "use": use}
+            self.board.section("supervisor").write(document)
 
 
 def _live(spec: ChildSpec, context: ChildContext, parent: int, mask: set[int]) -> None:

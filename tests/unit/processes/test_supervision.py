@@ -719,3 +719,39 @@ def test_orphans_that_become_its_children_are_reaped(start: Callable[..., Dummie
     dummies.await_log("child running", 2, child="signer")
     assert dummies.log("child died")[0]["why"] == "killed by SIGKILL"
     assert dummies.stop() == 0
+
+
+# --- a child without which the node does its work ---
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "exits at once, then works",
+        "has a failing disk, then works",
+        "has a failing callback, then works",
+        "blocks its loop, then works",
+        "is killed at boot, then works",
+        "is never ready, then works",
+        "exits at once, then refuses to boot again",
+    ],
+)
+def test_whatever_becomes_of_a_child_that_is_not_essential_the_node_goes_on(
+    how: str, start: Callable[..., Dummies]
+) -> None:
+    dummies = start({**ALL, "audit": how}, boot_timeout_s=1.0)
+    pids = dummies.await_running("state", "signer", "api")
+    dummies.await_log("child died", 2 if how.endswith("again") else 1, child="audit")
+    if how.endswith("works"):
+        dummies.await_log("child running", child="audit", restarts=1)
+    assert dummies.children() >= set(pids)
+    assert dummies.stop() == 0
+    assert not dummies.log("node ended")
+
+
+def test_a_child_that_is_not_essential_and_says_at_its_first_boot_what_the_operator_must_mend_ends_the_node(
+    start: Callable[..., Dummies],
+) -> None:
+    dummies = start({**ALL, "audit": "refuses to boot"})
+    assert dummies.wait() == 5
+    assert "the store of audit is corrupt" in dummies.stderr()
