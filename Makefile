@@ -11,7 +11,7 @@ SEEDS ?= 2000
 CHAOS_SECONDS ?= 600
 SEED ?= $(shell date +%s)
 
-.PHONY: build demo test lint bench fuzz sim mutants model chaos go-tools clean
+.PHONY: build demo test test-web pictures lint bench fuzz sim mutants model chaos go-tools cometbft clean
 
 # The environment: pinned packages, then this package in place with its C core.
 $(VENV)/.dev: requirements-dev.txt pyproject.toml
@@ -20,7 +20,8 @@ $(VENV)/.dev: requirements-dev.txt pyproject.toml
 	touch $@
 
 $(VENV)/.built: $(VENV)/.dev setup.py build_ffi.py $(wildcard csrc/*.c csrc/*.h csrc/cdef/*.h)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	PYTHONWARNINGS="ignore:Editable installation" \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@$(BIN)/python -m cometkms version | grep -q "native" || \
 		echo "cometkms: no C core was built (is there a C compiler?); the pure-Python twin runs, slower"
 	touch $@
@@ -40,10 +41,26 @@ lint: build
 go-tools: build
 	$(BIN)/python -m tests.gotools
 
+# A real CometBFT node to try things with: `cometbft init` and `cometbft start` (docs/START.md).
+cometbft: build
+	ln -sf "$$($(BIN)/python -m tests.gotools node)" $(BIN)/cometbft
+
 test: lint
 	$(BIN)/python -m tests.gotools & tools=$$!; \
-	$(BIN)/python -m pytest tests --ignore=tests/e2e --ignore=tests/lint -n 2; unit=$$?; \
+	$(BIN)/python -m pytest tests --ignore=tests/e2e --ignore=tests/web --ignore=tests/lint -n 2; unit=$$?; \
 	wait $$tools && $(BIN)/python -m tests.sim --seeds $(SEEDS) && $(BIN)/python -m pytest tests/e2e && exit $$unit
+
+# The status page in a real browser; Debian's chromium and its driver are installed where they are missing.
+test-web: build
+	@if ! { command -v chromium && command -v chromedriver; } >/dev/null; then \
+		test "$$(id -u)" = 0 || { echo "test-web needs chromium and chromium-driver; cure: install both packages, or run it as root once" >&2; exit 1; }; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium chromium-driver; \
+	fi
+	$(BIN)/python -m pytest tests/web
+
+# The same, and its pictures are those of the documents.
+pictures: export PICTURES = docs/img
+pictures: test-web
 
 # The whole cluster, simulated; a failing seed is replayed with `python -m tests.sim --seed N`.
 sim: build

@@ -7,6 +7,7 @@ setting, and a stranger who sends half a request, or none, must neither hold a c
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Generator
@@ -15,7 +16,9 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from cometkms.api.app import STREAM_BOUNDS
 from cometkms.errors import BusyError, ConfigError
+from cometkms.limits import STREAMS_MAX
 
 #: Connections at once; a monitor needs one. Those over it are closed at once.
 CONNECTIONS_MAX: Final = 64
@@ -59,23 +62,45 @@ def _bind_every_interface(port: int) -> socket.socket:
     return socket.create_server(("0.0.0.0", port), backlog=BACKLOG)  # noqa: S104  # what `:8080` asks for
 
 
+def is_loopback(listener: socket.socket) -> bool:
+    """Whether only this machine can reach it."""
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
+
+
 def _shown(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class BoundedH11(H11Protocol):
-    """uvicorn's HTTP/1.1 with what it lacks: a cap on connections, and a deadline for each request and its response."""
+    """uvicorn's HTTP/1.1 with what it lacks: a cap on connections, and a deadline for each request and its response.
+
+    A stream (/events) has a cap of its own, and each of its pieces the deadline of a request: who does not read is cut off.
+    """
 
     _deadline: asyncio.TimerHandle | None = None
+    _streams = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
+        self.app_state = {**self.app_state, STREAM_BOUNDS: self}  # the application finds it in its scope's state
         if len(self.connections) > CONNECTIONS_MAX:
             transport.abort()
         else:
             self._restart_deadline()
 
+    def begin_stream(self) -> bool:
+        """See app.StreamBounds."""
+        others = sum(isinstance(one, BoundedH11) and one._streams for one in self.connections)
+        self._streams = self._streams or others < STREAMS_MAX
+        return self._streams
+
+    def progress(self) -> None:
+        """See app.StreamBounds."""
+        if not self.transport.is_closing():
+            self._restart_deadline()
+
     def on_response_complete(self) -> None:
+        self._streams = False
         self._restart_deadline()
         super().on_response_complete()
 

@@ -5,7 +5,7 @@ import os
 import click
 
 from cometkms.cli.options import chosen_home, home_option
-from cometkms.config.load import KEY_NAME, STATE_NAME
+from cometkms.config.load import CONFIG_NAME, DEFAULT_HTTP_ADDR, KEY_NAME, STATE_NAME
 from cometkms.config.scaffold import init_home, refuse_existing
 from cometkms.config.values import check_chain_id, check_node_id, parse_listen, parse_validator
 from cometkms.keys.validator_key import write_key
@@ -21,7 +21,12 @@ from cometkms.store import state_file
 @click.option("--id", "node_id", default="node0", metavar="ID", help="Node id for config.toml.  [default: node0]")
 @click.option("--chain-id", default="", metavar="ID", help="Chain id for config.toml.")
 @click.option("--validator-addr", multiple=True, metavar="ADDR", help="Validator address for config.toml (repeatable).")
-@click.option("--http-addr", default=":8080", metavar="ADDR", help="HTTP address for config.toml.  [default: :8080]")
+@click.option(
+    "--http-addr",
+    default=DEFAULT_HTTP_ADDR,
+    metavar="ADDR",
+    help=f"HTTP address for config.toml.  [default: {DEFAULT_HTTP_ADDR}]",
+)
 def command(
     home: str | None,  # noqa: ARG001 - kept in the context by the option's callback
     new_key: bool,
@@ -62,4 +67,7 @@ def command(
         click.echo(
             f"Next: copy the validator's {KEY_NAME} and {STATE_NAME} into {path / 'priv'} (stop the old signer first)."
         )
-    click.echo(f"Then: set chain_id and validator_addr in {path / 'config.toml'}, and run cmkms start --home {path}")
+    missing = [name for name, value in (("chain_id", chain_id), ("validator_addr", validator_addr)) if not value]
+    config = path / CONFIG_NAME
+    first = f"set {' and '.join(missing)} in {config}, and " if missing and config in result.made else ""
+    click.echo(f"Then: {first}run cmkms start --home {path}")

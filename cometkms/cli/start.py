@@ -5,6 +5,9 @@ import click
 from cometkms.cli.options import chosen_home, home_option, one_of
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
 from cometkms.config.load import (
+    DEFAULT_ALERT_DISK,
+    DEFAULT_ALERT_LATENCY,
+    DEFAULT_ALERT_STALL,
     DEFAULT_HTTP_ADDR,
     DEFAULT_TTL,
     HARDENING_MODES,
@@ -59,6 +62,21 @@ from cometkms.limits import AUDIT_DEFAULT_MIB
 @click.option("--key-passphrase-credential", metavar="NAME", help="Likewise: systemd's LoadCredential=NAME:….")
 @click.option("--key-passphrase-fd", metavar="N", help="Likewise: an open descriptor, read once.")
 @click.option(
+    "--alert-stall",
+    metavar="DURATION",
+    help=f"Alert when no new height was signed for so long; 0s: never.  [default: {DEFAULT_ALERT_STALL}]",
+)
+@click.option(
+    "--alert-latency",
+    metavar="DURATION",
+    help=f"Alert when a minute's p99 of a signature is above it; 0s: never.  [default: {DEFAULT_ALERT_LATENCY}]",
+)
+@click.option(
+    "--alert-disk",
+    metavar="DURATION",
+    help=f"Alert when a minute's p99 of fdatasync is above it; 0s: never.  [default: {DEFAULT_ALERT_DISK}]",
+)
+@click.option(
     "--audit-max-mib",
     metavar="N",
     help=f"All files of the audit log together; 0: no audit log.  [default: {AUDIT_DEFAULT_MIB}]",
@@ -81,6 +99,9 @@ def command(
     key_passphrase_file: str | None,
     key_passphrase_credential: str | None,
     key_passphrase_fd: str | None,
+    alert_stall: str | None,
+    alert_latency: str | None,
+    alert_disk: str | None,
     audit_max_mib: str | None,
 ) -> int:
     """Run the node until SIGTERM or Ctrl-C.
@@ -114,6 +135,9 @@ def command(
         key_passphrase_file,
         key_passphrase_credential,
         key_passphrase_fd,
+        alert_stall,
+        alert_latency,
+        alert_disk,
         audit_max_mib,
     )
     settings = load_settings(chosen_home(), flags)

@@ -109,7 +109,10 @@ def _plan(nodes: int | None, hosts: list[str], raft_port: int, http_port: int) -
             raise click.UsageError(f"{count} nodes and {len(hosts)} addresses; cure: one address for each node")
         if len(hosts) > MEMBERS_MAX:
             raise click.UsageError(f"{len(hosts)} addresses; at most {MEMBERS_MAX} nodes are possible")
-        found = [_Node(f"node{n}", f"{_bracketed(host)}:{raft_port}", f":{http_port}") for n, host in enumerate(hosts)]
+        found = [
+            _Node(f"node{n}", f"{_bracketed(host)}:{raft_port}", f"{_LOCAL}:{http_port}")
+            for n, host in enumerate(hosts)
+        ]
     else:
         ports = [(raft_port + n, http_port + n) for n in range(count)]
         taken = {port for pair in ports for port in pair}

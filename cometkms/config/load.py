@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR, check_cluster
-from cometkms.config.schema import Chain, Settings, ValidatorAddress
+from cometkms.config.schema import AlertBounds, Chain, Settings, ValidatorAddress
 from cometkms.config.values import (
     check_chain_id,
     check_credential,
@@ -37,7 +37,12 @@ LOG_LEVELS: Final = ("debug", "info", "error")
 LOG_FORMATS: Final = ("plain", "json")
 HARDENING_MODES: Final = ("off", "best-effort", "required")
 DEFAULT_TTL: Final = "400ms"
-DEFAULT_HTTP_ADDR: Final = ":8080"
+DEFAULT_HTTP_ADDR: Final = "127.0.0.1:8080"
+DEFAULT_ALERT_STALL: Final = "60s"
+DEFAULT_ALERT_LATENCY: Final = "250ms"
+DEFAULT_ALERT_DISK: Final = "5ms"
+#: Where a value comes from that nobody gave.
+DEFAULT_SOURCE: Final = "default"
 
 #: config.toml's keys and their types.
 KEYS: Final[Mapping[str, type]] = {
@@ -57,6 +62,9 @@ KEYS: Final[Mapping[str, type]] = {
     "key_passphrase_file": str,
     "key_passphrase_credential": str,
     "key_passphrase_fd": int,
+    "alert_stall": str,
+    "alert_latency": str,
+    "alert_disk": str,
     "audit_max_mib": int,
     "chain": list,
 }
@@ -85,6 +93,9 @@ class Flags:
     key_passphrase_file: str | None = None
     key_passphrase_credential: str | None = None
     key_passphrase_fd: str | None = None
+    alert_stall: str | None = None
+    alert_latency: str | None = None
+    alert_disk: str | None = None
     audit_max_mib: str | None = None
 
 
@@ -164,7 +175,7 @@ class _Sources:
         if variable:
             return variable, variable_name(key)
         value = self._document.get(key, "")
-        return (str(value), f"{self._path}: {key}") if value != "" else (default, "default")
+        return (str(value), f"{self._path}: {key}") if value != "" else (default, DEFAULT_SOURCE)
 
     def texts(self, key: str) -> tuple[tuple[str, ...], str]:
         """A list: repeated flags, a variable split at commas, or an array."""
@@ -241,6 +252,7 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
         hardening=sources.parse(hardening_where, hardening, _one_of(HARDENING_MODES), "best-effort"),
         signer_user=sources.text("signer_user", "")[0],
         key_passphrase=_load_passphrase(home, sources),
+        alerts=_load_alerts(sources),
         audit_max_mib=sources.parse(audit_where, audit_mib, parse_audit_mib, AUDIT_DEFAULT_MIB),
     )
     if len(settings.peers) == len(peers):  # else what is wrong with them was told already
@@ -263,6 +275,18 @@ def _load_passphrase(home: Path, sources: _Sources) -> PassphraseSource | None:
     if name:
         return PassphraseCredential(sources.parse(name_where, name, check_credential, ""), sources.environment)
     return PassphraseDescriptor(sources.parse(number_where, number, parse_descriptor, 0)) if number else None
+
+
+def _load_alerts(sources: _Sources) -> AlertBounds:
+    """Three durations; "0s" switches an alert off."""
+    stall, stall_where = sources.text("alert_stall", DEFAULT_ALERT_STALL)
+    latency, latency_where = sources.text("alert_latency", DEFAULT_ALERT_LATENCY)
+    disk, disk_where = sources.text("alert_disk", DEFAULT_ALERT_DISK)
+    return AlertBounds(
+        stall_s=sources.parse(stall_where, stall, parse_duration, 0.0),
+        latency_s=sources.parse(latency_where, latency, parse_duration, 0.0),
+        disk_s=sources.parse(disk_where, disk, parse_duration, 0.0),
+    )
 
 
 def _one_of(known: Sequence[str]) -> Callable[[str], str]:
@@ -305,6 +329,10 @@ def _load_chain(home: Path, sources: _Sources, table: dict[str, Any], where: str
     if not name or not addresses:
         what = "chain id" if not name else "validator address"
         cure = "give --chain-id and --validator-addr, or chain_id and validator_addr in config.toml"
+        if where == DEFAULT_SOURCE and home.is_dir():
+            where = str(home / CONFIG_NAME)
+        elif where == DEFAULT_SOURCE:
+            where, cure = f"{home} does not exist", f"cmkms init --home {home}, or another --home; or {cure}"
         sources.problems.append(
             f"{where}: at least one validator address and a chain id must be configured, and there is no {what}; cure: {cure}"
         )

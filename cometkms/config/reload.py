@@ -1,6 +1,6 @@
 """What a running node takes over from settings loaded anew, and what needs a restart. Pure: no file, no clock, no process.
 
-    at once      log_level; the validators' addresses of the chains that run
+    at once      log_level; the bounds of alerts; the validators' addresses of the chains that run
     a restart    everything else: it decides who this node is, what it holds, or where it listens
 
 What may change is small on purpose. A node's identity, members, keys and files are fixed by its first promise; a running process that
@@ -9,19 +9,19 @@ swapped one of them would be a second node in the first one's place.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
 from cometkms.config.load import Flags, variable_name
-from cometkms.config.schema import Chain, Settings
+from cometkms.config.schema import AlertBounds, Chain, Settings
 from cometkms.config.values import parse_validator
 from cometkms.errors import ConfigError, InvariantError
 from cometkms.limits import BOARD_SECTION_BYTES
 
 #: Settings' fields that are taken over as they are. The chains are looked at one by one.
-_AT_ONCE: Final = ("log_level",)
+_AT_ONCE: Final = ("log_level", "alerts")
 #: config.toml's keys that a reload can take over: what overrides one of them is said.
-_KEYS: Final = ("log_level", "validator_addr")
+_KEYS: Final = ("log_level", "alert_stall", "alert_latency", "alert_disk", "validator_addr")
 _DOCUMENT_MAX_BYTES: Final = BOARD_SECTION_BYTES - 64  # a board section less its head
 _SHOWN_MAX: Final = 120  # of a value in a line of the log
 
@@ -32,6 +32,7 @@ class Reloadable:
 
     log_level: str
     validator_addrs: Mapping[str, tuple[str, ...]]
+    alerts: AlertBounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +107,16 @@ def overridden(flags: Flags, environment: Mapping[str, str], document: Mapping[s
 
 def reloadable(settings: Settings) -> Reloadable:
     """That part of the settings."""
-    return Reloadable(settings.log_level, {chain.id: _texts(chain) for chain in settings.chains})
+    return Reloadable(settings.log_level, {chain.id: _texts(chain) for chain in settings.chains}, settings.alerts)
 
 
 def encode(part: Reloadable) -> dict[str, Any]:
     """For the status board. Raises: ConfigError if it does not fit there."""
-    document = {"log_level": part.log_level, "validator_addrs": {k: list(v) for k, v in part.validator_addrs.items()}}
+    document = {
+        "log_level": part.log_level,
+        "validator_addrs": {k: list(v) for k, v in part.validator_addrs.items()},
+        "alerts": asdict(part.alerts),
+    }
     if len(json.dumps(document)) > _DOCUMENT_MAX_BYTES:
         raise ConfigError(
             f"more than {_DOCUMENT_MAX_BYTES} bytes of addresses cannot be reloaded; cure: restart the node"
@@ -125,8 +130,9 @@ def decode(document: Mapping[str, Any]) -> Reloadable:
         addresses = {str(chain): tuple(map(str, texts)) for chain, texts in document["validator_addrs"].items()}
         for text in [text for texts in addresses.values() for text in texts]:
             parse_validator(text)
-        return Reloadable(str(document["log_level"]), addresses)
-    except (KeyError, TypeError, AttributeError, ConfigError) as error:
+        bounds = AlertBounds(**{name: float(value) for name, value in document["alerts"].items()})
+        return Reloadable(str(document["log_level"]), addresses, bounds)
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
         raise InvariantError(f"the reload section holds no settings of ours: {error!r}") from error
 
 
@@ -138,6 +144,8 @@ def _show(value: object) -> str:
     """A value for a line of the log. No secret is among the settings: a passphrase's source is a place."""
     if isinstance(value, tuple):
         words = ", ".join(f"{peer.id}={peer.address}" for peer in value)
+    elif isinstance(value, AlertBounds):
+        words = f"stall {value.stall_s:g} s, latency {value.latency_s:g} s, disk {value.disk_s:g} s"
     else:
         words = str(value)
     return words if len(words) <= _SHOWN_MAX else f"{words[:_SHOWN_MAX]}…"

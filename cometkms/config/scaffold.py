@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
-from cometkms.config.load import CONFIG_NAME
+from cometkms.config.load import CONFIG_NAME, DEFAULT_HTTP_ADDR
 from cometkms.errors import ConfigError, KeyFileError
 from cometkms.store.files import create_exclusively
 
@@ -19,7 +19,7 @@ id = {id}
 # node's own entry in `peer`. One node alone only notices here a cluster that holds the same key, and then signs no more.
 raft_addr = "{raft_addr}"
 
-# HTTP listen address for /healthz and /status. ":8080" means all interfaces.
+# HTTP listen address for the status page, /healthz and /status: this machine only. ":8080" means all interfaces.
 http_addr = "{http_addr}"
 
 # The cluster's nodes in id=host:port form, this one included; the same list on every node. Leave empty for one node alone.
@@ -37,6 +37,14 @@ log_level = "info"
 
 # Log format: json or plain
 log_format = "plain"
+
+# When an alert is raised in the log, on the status page and in /status; "0s" switches one off.
+# No new height for so long, while a validator is configured:
+alert_stall = "60s"
+# 99 of 100 signatures of the last minute took no longer than:
+alert_latency = "250ms"
+# 99 of 100 syncs of the promise store (fdatasync) took no longer than:
+alert_disk = "5ms"
 
 # Kept for the Go CometKMS's config files; there are no unsafe APIs.
 allow_unsafe = false
@@ -74,7 +82,7 @@ def init_home(
     node_id: str = "node0",
     chain_id: str = "",
     validator_addrs: tuple[str, ...] = (),
-    http_addr: str = ":8080",
+    http_addr: str = DEFAULT_HTTP_ADDR,
     raft_addr: str = DEFAULT_RAFT_ADDR,
     peers: tuple[str, ...] = (),
 ) -> Scaffolded:

@@ -49,6 +49,16 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertBounds:
+    """When to raise an alert, in seconds; 0 switches that one off. stall: without a new height; latency and disk: the 99th percentile
+    over a minute, of a signature and of a sync of the promise store."""
+
+    stall_s: float = 60.0
+    latency_s: float = 0.25
+    disk_s: float = 0.005
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything `cmkms start` needs. Times in seconds."""
 
@@ -66,4 +76,5 @@ class Settings:
     hardening: str = "best-effort"
     signer_user: str = ""
     key_passphrase: PassphraseSource | None = None
+    alerts: AlertBounds = AlertBounds()
     audit_max_mib: int = AUDIT_DEFAULT_MIB  # all files of the audit log together; 0: there is none

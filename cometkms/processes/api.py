@@ -1,4 +1,4 @@
-"""The api process: /healthz, /status and /metrics over HTTP, from the status board.
+"""The api process: the status page, /healthz, /status and /metrics over HTTP, and alerts in the log, from the status board.
 
 Never: sees the key; talks to the other processes; answers anything that changes something.
 """
@@ -13,11 +13,13 @@ from cometkms.config.schema import Settings
 from cometkms.hardening.children import Keeps, shut_child
 from cometkms.hardening.measures import Mode, tell
 from cometkms.ipc.board import Board
+from cometkms.limits import HISTORY_SAMPLE_S
 from cometkms.log import Log
 from cometkms.processes.child import ChildContext, run_loop
 
 if TYPE_CHECKING:
     from cometkms.api.sections import BoardReader
+    from cometkms.api.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +34,42 @@ class ApiParts:
 def run(context: ChildContext, parts: ApiParts) -> int:
     """The process's whole life; returns its exit code. Raises: CometKMSError when it cannot start."""
     from cometkms.api.app import make_app
-    from cometkms.api.server import bind, serve
+    from cometkms.api.server import bind, is_loopback, serve
+    from cometkms.api.watch import Watch
 
     log = parts.log.bind(immediate=False, module="api")
     listener = bind(parts.settings.http_addr.host, parts.settings.http_addr.port)
+    board = cast("BoardReader", parts.board)  # what a section holds is its writer's word
 
     def on_failure(path: str, error: BaseException) -> None:
         log.error("request failed", path=path, why=f"{type(error).__name__}: {error}")
 
-    app = make_app(cast("BoardReader", parts.board), on_failure)  # what a section holds is its writer's word
+    watch = Watch(board, parts.settings.alerts, log)
+    app = make_app(board, on_failure, watch, loopback_only=is_loopback(listener))
     measures = shut_child("api", Mode(parts.settings.hardening), os.getppid(), Keeps(shut=_secrets(parts.settings)))
     tell(log, measures)
     parts.board.section("api").write({"hardening": [one.document() for one in measures]})
 
     async def main(stop: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+
+        def look() -> None:
+            watch.look()
+            loop.call_later(HISTORY_SAMPLE_S, look)
+
+        context.on_reload(lambda new: watch.set_bounds(new.alerts))
+        look()
+        said = asyncio.create_task(_say_the_end(stop, watch))
         await serve(app, listener, stop, context.ready, lambda what: log.error("http server", what=what))
+        await said
 
     return run_loop(context, main, log)
+
+
+async def _say_the_end(stop: asyncio.Event, watch: "Watch") -> None:
+    """Whoever reads the stream must not keep the process from stopping."""
+    await stop.wait()
+    watch.close()
 
 
 def _secrets(settings: Settings) -> tuple[Path, ...]:

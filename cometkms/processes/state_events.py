@@ -31,8 +31,8 @@ class StateEvents:
         """Remember it. A leader that is told twice is one event."""
         if what == "leader":
             told = (fields.get("leader"), fields.get("term"))
-            if told == self._leader:
-                return
+            if told == self._leader or (self._leader is not None and told[0] is None is self._leader[0]):
+                return  # elections in vain have terms, too
             if self._leader is not None and told[0] != self._leader[0]:
                 self._unproven = set(self._signed)
             self._leader = told  # type: ignore[assignment]  # what ClusterNode tells: an id or None, and a term

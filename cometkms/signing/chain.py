@@ -28,7 +28,13 @@ from cometkms.errors import InvariantError, ProtocolError
 from cometkms.histogram import Histogram
 from cometkms.interface import Core, KeySlot, Session, Signature, SignLane, SignPath, Trail
 from cometkms.ipc.messages import Mark, PermitGranted, QueueMessage, Reserve, ReserveRefused, Signed
-from cometkms.limits import AUDIT_VALIDATOR_MAX_BYTES, PERMIT_TIMEOUT_S, REFUSAL_WORDS_MAX, REFUSALS_KEPT
+from cometkms.limits import (
+    AUDIT_VALIDATOR_MAX_BYTES,
+    CHAIN_ID_MAX_BYTES,
+    PERMIT_TIMEOUT_S,
+    REFUSAL_WORDS_MAX,
+    REFUSALS_KEPT,
+)
 from cometkms.model import FINAL_REASONS, HRS, Decision, Outcome, Reason, Refusal, Request, Watermark
 from cometkms.rules.sign import Repeat, decide
 from cometkms.signing.events import EventLog
@@ -399,11 +405,13 @@ class ChainSigner:
         """Count a final refusal, and keep both sides of it for /status."""
         self.counters.count_refused(refusal.reason)
         last = self.watermark
+        untrusted_id = request.chain_id[:CHAIN_ID_MAX_BYTES]
+        asked = f"; asked for {untrusted_id!r}" if refusal.reason is Reason.WRONG_CHAIN else ""
         self.refusals.append(
             {
                 "at": time.time(),
                 "reason": refusal.reason.name.lower(),
-                "why": refusal.text[:REFUSAL_WORDS_MAX],
+                "why": (refusal.text + asked)[:REFUSAL_WORDS_MAX],
                 "validator": validator,
                 "asked": _place(request.hrs),
                 "asked_block": request.block_hash.hex(),

@@ -17,7 +17,6 @@ from typing import Final
 from cometkms.errors import ProtocolError
 from cometkms.interface import Core, Session, SignLane, Turn
 from cometkms.limits import (
-    CHAIN_ID_MAX_BYTES,
     HANDSHAKE_MESSAGE_MAX_BYTES,
     HANDSHAKE_TIMEOUT_S,
     IDLE_TIMEOUT_S,
@@ -338,9 +337,7 @@ class ValidatorLink:
     def _refuse(self, session: Session, request: Request) -> None:
         text = f"{request.reason.name.lower().replace('_', ' ')}: this signer serves chain {self.chain.chain_id!r}"
         self.deliver(session.answer_error(int(request.reason), text))
-        untrusted_id = request.chain_id[:CHAIN_ID_MAX_BYTES]
-        asked = f", asked for {untrusted_id!r}" if request.reason is Reason.WRONG_CHAIN else ""
-        self.chain.on_refusal(self.name, request, Refusal(request.reason, text + asked))
+        self.chain.on_refusal(self.name, request, Refusal(request.reason, text))
         self._log.error(
             "refused",
             chain=self.chain.chain_id,

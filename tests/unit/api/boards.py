@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from copy import deepcopy
 
 from cometkms.api.sections import Sections, SignerSection, StateSection, SupervisorSection
+from cometkms.api.watch import Watch
+from cometkms.config.schema import AlertBounds
 
 NOW = 1_800_000_000.0
 KEY = bytes(range(32))
@@ -14,7 +16,9 @@ STATE: StateSection = {
     "leader_id": "node0",
     "leader_addr": "127.0.0.1:9430",
     "epoch": 1,
-    "members": ["node0"],
+    "members": [
+        {"id": "node0", "addr": "127.0.0.1:9430", "self": True, "connected": True, "state": "complete", "marks": []}
+    ],
     "rows": [
         {
             "chain_id": "chain-a",
@@ -91,15 +95,34 @@ SUPERVISOR: SupervisorSection = {
 }
 
 
+class Told:
+    """A log that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str, dict[str, object]]] = []
+
+    def info(self, event: str, **fields: object) -> None:
+        self.lines.append(("info", event, fields))
+
+    def error(self, event: str, **fields: object) -> None:
+        self.lines.append(("error", event, fields))
+
+
 class FakeBoard:
     """`sections_now` and `ages` are there to be changed."""
 
     def __init__(self) -> None:
         self.sections_now: Sections = deepcopy({"state": STATE, "signer": SIGNER, "supervisor": SUPERVISOR})
+        self.now = NOW
+        self.log = Told()
         self.ages: dict[str, float | None] = {"state": 0.01, "signer": 0.02, "api": 0.0}
 
     def sections(self) -> Sections:
         return self.sections_now
+
+    def watch(self) -> Watch:
+        """A watch over it that has not looked yet, its clock standing still."""
+        return Watch(self, AlertBounds(), self.log, wall_clock=lambda: self.now, clock=lambda: self.now)
 
     def beat_ages_s(self) -> Mapping[str, float | None]:
         return self.ages

@@ -17,19 +17,23 @@ PATIENCE_S = 30
 
 
 @asynccontextmanager
-async def running():
+async def running(board=None):
+    """The application over a board; `look()` of its watch is the test's."""
     listener = server.bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
     stop, ready, errors = asyncio.Event(), asyncio.Event(), []
-    app = make_app(FakeBoard(), lambda path, error: errors.append((path, error)))
+    board = board or FakeBoard()
+    board.watched = board.watch()
+    app = make_app(board, lambda path, error: errors.append((path, error)), board.watched)
     task = asyncio.create_task(server.serve(app, listener, stop, ready.set, errors.append))
     await asyncio.wait_for(ready.wait(), PATIENCE_S)
     try:
         yield port
     finally:
+        board.watched.close()
         stop.set()
         await asyncio.wait_for(task, PATIENCE_S)
-        assert errors == []
+        assert errors == [], errors
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", port)
 
@@ -206,3 +210,138 @@ def test_an_empty_host_listens_on_every_interface():
         if listener.family == socket.AF_INET6:
             with socket.create_connection(("::1", port), timeout=PATIENCE_S):
                 pass
+
+
+async def open_stream(port):
+    """A stream that has begun."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_S)
+    return reader, writer, head
+
+
+async def next_event(reader):
+    while True:
+        line = await asyncio.wait_for(reader.readline(), PATIENCE_S)
+        assert line, "the stream ended"
+        if line.startswith(b"data: "):
+            return line
+
+
+def turn(board):
+    board.now += 1
+    board.watched.look()
+
+
+def test_a_stream_lives_on_beyond_a_requests_time_as_long_as_it_is_read(monkeypatch):
+    monkeypatch.setattr(server, "REQUEST_TIMEOUT_S", 0.6)
+
+    async def scenario():
+        board = FakeBoard()
+        async with running(board) as port:
+            reader, writer, head = await open_stream(port)
+            assert head.startswith(b"HTTP/1.1 200")
+            for _ in range(8):  # 1.6 s in all
+                await next_event(reader)
+                await asyncio.sleep(0.2)
+                turn(board)
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_stream_without_progress_is_cut_off(monkeypatch):
+    monkeypatch.setattr(server, "REQUEST_TIMEOUT_S", 0.3)
+
+    async def scenario():
+        async with running() as port:
+            reader, writer, _ = await open_stream(port)
+            await until_closed(reader)
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_who_does_not_read_is_dropped_and_nothing_piles_up(monkeypatch):
+    monkeypatch.setattr(server, "REQUEST_TIMEOUT_S", 0.5)
+
+    async def scenario():
+        board = FakeBoard()
+        board.sections_now["state"]["warnings"] = ["w" * 200_000]
+        async with running(board) as port:
+            _, writer, _ = await open_stream(port)
+            writer.transport.pause_reading()
+
+            async def turn_for_ever():
+                while True:
+                    board.sections_now["state"]["warnings"] = [f"{board.now}" * 20_000]
+                    turn(board)
+                    await asyncio.sleep(0.01)
+
+            turning = asyncio.create_task(turn_for_ever())
+            for _ in range(600):  # the server forgets the connection, whatever this side does
+                if not await watched(port):
+                    break
+                await asyncio.sleep(0.05)
+            else:
+                raise AssertionError("a reader that does not read was not dropped")
+            turning.cancel()
+            writer.close()
+
+    async def watched(port):
+        """Whether the cap of one is still taken."""
+        monkeypatch.setattr(server, "STREAMS_MAX", 1)
+        _, writer, head = await open_stream(port)
+        writer.close()
+        return b" 503 " in head.splitlines()[0]
+
+    asyncio.run(scenario())
+
+
+def test_streams_over_the_cap_are_told_to_come_back_and_room_is_made_again(monkeypatch):
+    monkeypatch.setattr(server, "STREAMS_MAX", 2)
+
+    async def scenario():
+        board = FakeBoard()
+        async with running(board) as port:
+            held = [await open_stream(port) for _ in range(2)]
+            for reader, _, _ in held:
+                await next_event(reader)
+            reader, writer, head = await open_stream(port)
+            assert head.startswith(b"HTTP/1.1 503")
+            assert b"retry-after: 10" in head.lower()
+            writer.close()
+            assert (await ask(port, b"GET /healthz HTTP/1.0\r\n\r\n")).endswith(b"ok"), "monitors have their own room"
+            for _, writer, _ in held:
+                writer.close()
+            for _ in range(200):
+                turn(board)
+                reader, writer, head = await open_stream(port)
+                writer.close()
+                if head.startswith(b"HTTP/1.1 200"):
+                    return
+                await asyncio.sleep(0.05)
+            raise AssertionError("no room was made")
+
+    asyncio.run(scenario())
+
+
+def test_open_streams_do_not_keep_the_server_from_stopping(monkeypatch):
+    """Not even for the grace of a response under way."""
+    monkeypatch.setattr(server, "GRACE_S", PATIENCE_S * 10)
+
+    async def scenario():
+        async with running() as port:
+            streams = [await open_stream(port) for _ in range(3)]
+            for reader, _, _ in streams:
+                await next_event(reader)
+        for reader, writer, _ in streams:
+            await until_closed(reader)
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_loopback_is_told_from_the_listener():
+    with server.bind("127.0.0.1", 0) as own, server.bind("", 0) as every:
+        assert (server.is_loopback(own), server.is_loopback(every)) == (True, False)

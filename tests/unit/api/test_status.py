@@ -108,6 +108,20 @@ def test_the_node_and_its_children_are_described():
     assert status["warnings"] == ["strict_start is off"]
 
 
+def test_what_a_reload_could_not_do_is_a_warning_and_no_trouble():
+    board = FakeBoard()
+    board.sections_now["supervisor"]["reload"] = {
+        "at": NOW,
+        "changed": ["x"],
+        "needs_restart": ["id: a -> b"],
+        "error": "",
+    }
+    assert compose(board)["warnings"][1:] == ["config.toml says, and only a restart takes over: id: a -> b"]
+    board.sections_now["supervisor"]["reload"] = {"at": NOW, "changed": [], "needs_restart": [], "error": "no TOML"}
+    assert compose(board)["warnings"][1:] == ["the last reload changed nothing: no TOML"]
+    assert compose(board)["healthy"]
+
+
 def test_an_uptime_is_never_negative_when_the_wall_clock_was_set_back():
     board = FakeBoard()
     status = compose_status(board.sections(), board.beat_ages_s(), NOW - 3600)

@@ -48,7 +48,7 @@ def test_homes_of_several_machines_have_their_addresses_and_the_same_ports(tmp_p
     settings = [load_settings(home, Flags(), {}) for home in homes]
     assert [str(one.raft_addr) for one in settings] == ["10.0.0.10:9430", "signer-1.internal:9430", "[fd00::1]:9430"]
     assert [str(peer.address) for peer in settings[0].peers] == [str(one.raft_addr) for one in settings]
-    assert {str(one.http_addr) for one in settings} == {":8080"}
+    assert {str(one.http_addr) for one in settings} == {"127.0.0.1:8080"}
     assert {str(one.chains[0].validator_addrs[0]) for one in settings} == {"10.0.0.1:26658"}
 
 

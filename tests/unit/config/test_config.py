@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cometkms.config.load import Flags, load_settings, variable_name
+from cometkms.config.load import Flags, default_home, load_settings, variable_name
 from cometkms.config.scaffold import init_home
-from cometkms.config.schema import HostPort
+from cometkms.config.schema import AlertBounds, HostPort
 from cometkms.config.values import parse_duration, parse_listen, parse_peer, parse_validator
 from cometkms.errors import ConfigError
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile
@@ -81,6 +81,8 @@ def test_lists_come_from_repeated_flags_commas_or_arrays(tmp_path: Path) -> None
         ("http_addr = '8080'\n" + MINIMAL, "write it as host:port"),
         ("raft_addr = 'h:99999'\n" + MINIMAL, "port from 1 to 65535"),
         ("default_ttl = '4 parsecs'\n" + MINIMAL, "no duration"),
+        ("alert_stall = '5'\n" + MINIMAL, "'5' is no duration"),
+        ("alert_disk = 5\n" + MINIMAL, "alert_disk = 5 must be a string"),
         ("peer = ['a']\n" + MINIMAL, "write it as id=host:port"),
         ("peer = ['a=h:1', 'a=h:2']\n" + MINIMAL, "'a' is named more than once"),
         ("id = '../x'\n" + MINIMAL, "no node id"),
@@ -104,6 +106,44 @@ def test_bad_settings_name_the_place_and_the_cure(text: str, words: str, tmp_pat
     with pytest.raises(ConfigError) as error:
         load_settings(home_with(tmp_path, text), Flags(), {})
     assert words in str(error.value)
+
+
+def test_a_home_that_nobody_made_is_told_as_such_and_one_without_a_chain_by_its_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere does not exist: .*cure: cmkms init --home"):
+        load_settings(tmp_path / "nowhere", Flags(), {})
+    with pytest.raises(ConfigError, match=r"config\.toml: at least one validator address"):
+        load_settings(home_with(tmp_path, ""), Flags(), {})
+
+
+ALERTS = ("alert_stall", "alert_latency", "alert_disk")
+
+
+@pytest.mark.parametrize("key", ALERTS)
+def test_alert_bounds_come_from_flag_variable_file_or_default(key: str, tmp_path: Path) -> None:
+    number = ALERTS.index(key)
+
+    def bound(flags: Flags, variables: dict[str, str]) -> float:
+        found = load_settings(home, flags, variables).alerts
+        return (found.stall_s, found.latency_s, found.disk_s)[number]
+
+    home = home_with(tmp_path, MINIMAL)
+    assert bound(Flags(), {}) == (60.0, 0.25, 0.005)[number]
+    home = home_with(tmp_path, MINIMAL + f'{key} = "3s"\n')
+    assert bound(Flags(), {}) == 3
+    assert bound(Flags(), {variable_name(key): "2s"}) == 2
+    assert bound(Flags(**{key: "0s"}), {variable_name(key): "2s"}) == 0
+
+
+def test_the_defaults_of_the_bounds_are_the_same_in_both_places(tmp_path: Path) -> None:
+    assert load_settings(home_with(tmp_path, MINIMAL), Flags(), {}).alerts == AlertBounds()
+
+
+def test_http_is_this_machines_alone_unless_told_otherwise(tmp_path: Path) -> None:
+    assert load_settings(home_with(tmp_path, MINIMAL), Flags(), {}).http_addr == HostPort("127.0.0.1", 8080)
+    assert load_settings(tmp_path, Flags(http_addr=":8080"), {}).http_addr == HostPort("", 8080)
+    init_home(tmp_path / "new", chain_id="c", validator_addrs=("tcp://a:1",))
+    made = load_settings(tmp_path / "new", Flags(), {})
+    assert (made.http_addr, made.alerts) == (HostPort("127.0.0.1", 8080), AlertBounds())
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
@@ -195,6 +235,14 @@ def test_a_passphrase_setting_that_cannot_be_is_an_error(tmp_path: Path, written
     (tmp_path / "config.toml").write_text(written)
     with pytest.raises(ConfigError, match=words):
         passphrase_of(tmp_path)
+
+
+def test_a_user_without_a_home_directory_is_told_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container: no $HOME, and no line in /etc/passwd."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    with pytest.raises(ConfigError, match="cure: --home DIR"):
+        default_home()
 
 
 @pytest.mark.parametrize(

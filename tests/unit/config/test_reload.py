@@ -8,7 +8,7 @@ import pytest
 
 from cometkms.config.load import Flags
 from cometkms.config.reload import Reloadable, decode, encode, overridden, plan_reload, reloadable
-from cometkms.config.schema import Chain, HostPort, Peer, Settings
+from cometkms.config.schema import AlertBounds, Chain, HostPort, Peer, Settings
 from cometkms.config.values import parse_validator
 from cometkms.errors import ConfigError, InvariantError
 from cometkms.keys.passphrase import PassphraseFile
@@ -54,6 +54,14 @@ def test_log_level_and_addresses_are_taken_over_at_once() -> None:
     assert plan.settings == loaded
 
 
+def test_alert_bounds_are_taken_over_at_once_and_reach_the_children() -> None:
+    loaded = replace(RUNNING, alerts=AlertBounds(stall_s=5, latency_s=0, disk_s=0.02))
+    plan = plan_reload(RUNNING, loaded)
+    assert plan.changed == ("alerts: stall 60 s, latency 0.25 s, disk 0.005 s -> stall 5 s, latency 0 s, disk 0.02 s",)
+    assert (plan.needs_restart, plan.settings) == ((), loaded)
+    assert decode(encode(reloadable(loaded))).alerts == loaded.alerts
+
+
 def test_a_validator_that_moves_to_another_chain_is_removed_there_and_added_here() -> None:
     plan = plan_reload(
         RUNNING, replace(RUNNING, chains=(chain("a", "tcp://h:1"), chain("b", "unix:///b", "tcp://h:2")))
@@ -71,12 +79,15 @@ OTHER = {
     "log_format": "json",
     "allow_unsafe": True,
     "strict_start": True,
+    "hardening": "required",
+    "signer_user": "cmkms",
+    "audit_max_mib": 16,
     "key_passphrase": PassphraseFile(Path("/p")),
 }
 
 
 @pytest.mark.parametrize(
-    "name", [field.name for field in fields(Settings) if field.name not in ("chains", "log_level")]
+    "name", [field.name for field in fields(Settings) if field.name not in ("chains", "log_level", "alerts")]
 )
 def test_every_other_setting_waits_for_a_restart_and_is_named(name: str) -> None:
     """A new setting that is not thought about here fails this test."""
@@ -150,18 +161,26 @@ def test_what_a_flag_or_variable_overrides_is_said(
 
 def test_the_document_for_the_children_says_the_same() -> None:
     part = reloadable(RUNNING)
-    assert part == Reloadable("info", {"a": ("tcp://h:1", "tcp://h:2"), "b": ("unix:///b",)})
+    assert part == Reloadable("info", {"a": ("tcp://h:1", "tcp://h:2"), "b": ("unix:///b",)}, AlertBounds())
     assert decode(encode(part)) == part
 
 
 def test_more_than_the_board_holds_is_refused_with_a_cure() -> None:
-    many = Reloadable("info", {"a": tuple(f"tcp://a-name.example.org:{port}" for port in range(1, 3000))})
+    many = Reloadable(
+        "info", {"a": tuple(f"tcp://a-name.example.org:{port}" for port in range(1, 20000))}, AlertBounds()
+    )
     with pytest.raises(ConfigError, match="restart the node"):
         encode(many)
 
 
 @pytest.mark.parametrize(
-    "document", [{}, {"log_level": "info", "validator_addrs": {"a": ["x://"]}}, {"validator_addrs": 1}]
+    "document",
+    [
+        {},
+        {"log_level": "info", "validator_addrs": {}, "alerts": {"stall_s": "x"}},
+        {"log_level": "info", "validator_addrs": {"a": ["x://"]}},
+        {"validator_addrs": 1},
+    ],
 )
 def test_a_document_that_is_not_ours_is_a_bug(document: dict[str, Any]) -> None:
     with pytest.raises(InvariantError):

@@ -675,6 +675,38 @@ def test_a_reload_without_news_for_the_children_leaves_them_alone(
     assert dummies.stop() == 0
 
 
+@pytest.mark.parametrize("how", ["starts anew", "starts anew and does not stop"])
+def test_a_child_that_cannot_take_it_over_is_replaced_by_one_that_was_born_with_it(
+    how: str, tmp_path: Path, start: Callable[..., Dummies], manager: Manager
+) -> None:
+    file = tmp_path / "reload.json"
+    file.write_text(json.dumps(FIRST))
+    dummies = start({"state": "takes reloads over", "signer": how}, manager, reload_file=str(file))
+    state, signer = dummies.await_running("state", "signer")
+    until("ready", lambda: manager.changes() == ["READY=1"])
+    os.kill(dummies.pid, signal.SIGHUP)
+    replaced = dummies.await_log("child running", 2, child="signer")
+    until("it ends", lambda: manager.changes() == ["READY=1", "RELOADING=1", "READY=1"])
+    assert dummies.children() == {state, replaced["pid"]}
+    assert not exists(signer)
+    assert replaced["restarts"] == 0  # it did not die
+    assert dummies.log("child died") == []
+    assert bool(dummies.log("child killed")) == (how != "starts anew")
+    assert dummies.stop() == 0
+
+
+def test_a_stop_finds_a_child_that_is_about_to_start_anew(tmp_path: Path, start: Callable[..., Dummies]) -> None:
+    file = tmp_path / "reload.json"
+    file.write_text(json.dumps(FIRST))
+    behaviours = {"state": "works", "signer": "starts anew and does not stop"}
+    dummies = start(behaviours, reload_file=str(file), stop_timeout_s=1.0)
+    dummies.await_running("state", "signer")
+    os.kill(dummies.pid, signal.SIGHUP)
+    dummies.await_log("child starts anew", child="signer")
+    assert dummies.stop() == 0
+    assert dummies.log("child killed", child="signer")
+
+
 # --- as process 1 ---
 
 

@@ -7,7 +7,7 @@ from nacl.signing import SigningKey
 
 from cometkms.interface import Core, Session
 from cometkms.ipc.messages import Mark, PermitGranted, QueueMessage, Reserve, ReserveRefused, Signed
-from cometkms.limits import AUDIT_VALIDATOR_MAX_BYTES, PERMIT_TIMEOUT_S
+from cometkms.limits import AUDIT_VALIDATOR_MAX_BYTES, PERMIT_TIMEOUT_S, REFUSAL_WORDS_MAX, REFUSALS_KEPT
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Timestamp, Vote, Watermark
 from cometkms.signing.chain import ChainSigner, _cut
 
@@ -64,9 +64,11 @@ class Stage:
             self.sent.append(message)
         return not self.full
 
-    def ask(self, requester: Requester, height: int = 5, block: bytes = b"a", second: int = 0) -> None:
+    def ask(
+        self, requester: Requester, height: int = 5, block: bytes = b"a", second: int = 0, chain: str = "c"
+    ) -> None:
         vote = Vote(2, height, 0, BlockID(block * 32, 1, b"p" * 32), Timestamp(1_700_000_000 + second, 0))
-        wire = self.core.encode_message(Dialect.PROTO, Message(Kind.SIGN_VOTE_REQUEST, "c", vote=vote))
+        wire = self.core.encode_message(Dialect.PROTO, Message(Kind.SIGN_VOTE_REQUEST, chain, vote=vote))
         session = self.core.session(Dialect.PROTO, "c", None, b"")
         session.inbox[: len(wire)] = wire
         session.received(len(wire))
@@ -138,6 +140,37 @@ def test_the_second_of_two_validators_waits_and_then_the_rule_decides(stage: Sta
     assert conflicting.answers[0].error is not None
     assert conflicting.answers[0].error.description == "conflicting data"
     assert (stage.chain.counters.repeated, stage.chain.counters.refused) == (1, {"conflict": 1})
+
+
+def test_a_refusal_is_kept_with_both_sides(stage: Stage, asker: Requester) -> None:
+    """The place and the block asked for, beside those that were signed."""
+    stage.ask(asker)
+    stage.permit()
+    stage.ask(asker, block=b"b")
+    (kept,) = stage.chain.refusals
+    assert {key: value for key, value in kept.items() if key != "at"} == {
+        "reason": "conflict", "why": "conflicting data", "validator": "v", "asked": "5/0/3", "asked_block": (b"b" * 32).hex(),
+        "signed": "5/0/3", "signed_block": (b"a" * 32).hex(), "burnt": False,
+    }  # fmt: skip
+
+
+def test_of_a_burnt_place_no_block_is_claimed(stage: Stage, asker: Requester) -> None:
+    stage.chain.on_mark(Mark(NONCE, 0, Watermark(HRS(5, 0, 3))))
+    stage.ask(asker)
+    (kept,) = stage.chain.refusals
+    assert (kept["reason"], kept["signed"], kept["signed_block"], kept["burnt"]) == ("burnt", "5/0/3", "", True)
+
+
+def test_a_wrong_chains_name_is_kept_within_bounds_and_only_the_newest_refusals_are(
+    stage: Stage, asker: Requester
+) -> None:
+    for number in range(REFUSALS_KEPT + 5):
+        stage.ask(asker, chain="<b>" * 1000, height=number + 1)
+    assert len(stage.chain.refusals) == REFUSALS_KEPT
+    words = str(stage.chain.refusals[-1]["why"])
+    assert words.startswith("wrong chain; asked for '<b><b>")
+    assert len(words) <= REFUSAL_WORDS_MAX
+    assert stage.chain.counters.refused == {"wrong_chain": REFUSALS_KEPT + 5}
 
 
 def test_a_permit_that_does_not_come_gets_an_empty_answer_and_the_next_is_served(stage: Stage, core: Core) -> None:

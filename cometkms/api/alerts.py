@@ -1,0 +1,289 @@
+"""What needs a person, told once per episode, each with a cure. Pure: the status document and two clocks come from outside.
+
+    quiet ── a condition holds for `raise_s` ──▶ RAISED (told once) ── it has not held for `clear_s` ──▶ quiet (told once)
+
+An episode has a subject (a peer, a chain, a validator): two peers that are away are two alerts of one name. What the words say may
+change while it lasts (a count, a name); that is no new episode. docs/RUNBOOK.md has a heading for each name.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from cometkms.api.deltas import Counted, read, since, together
+from cometkms.api.sections import RefusalReport
+from cometkms.api.status import RUNNING, AlertStatus, Status
+from cometkms.api.story import duration
+from cometkms.config.schema import AlertBounds
+
+_WINDOW_S: Final = 60.0  # of latencies and syncs
+_SAMPLES_MIN: Final = 10  # fewer have no 99th percentile
+_SLOW_MIN: Final = 2  # one slow sample is an accident
+_CONFLICT_LASTS_S: Final = 600.0  # a conflict is looked into by a person, who needs to see it
+_CONFLICTS: Final = frozenset({"conflict", "burnt", "height_regression", "round_regression", "step_regression"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How long a condition must hold, and be gone, to count (seconds). `cure`: for any subject: {subject} is put in."""
+
+    raise_s: float
+    clear_s: float
+    cure: str
+
+
+#: Every alert there is, in the order in which they are shown: the worst first.
+RULES: Final[dict[str, Rule]] = {
+    "no_leader": Rule(
+        3.0, 1.0, "see with `cmkms peers` who is missing and start it: `cmkms start` on its machine; a majority must be up and connected"
+    ),
+    "height_stalled": Rule(
+        0.0, 1.0, "see with `cmkms status` whether a validator is connected; if one is, look at the chain: `curl -s http://VALIDATOR:26657/status`"
+    ),
+    "conflict_refused": Rule(
+        0.0, _CONFLICT_LASTS_S, "find out what else asks with this key, and stop it; `cmkms status --json` has the refusal in full; never lower a watermark"
+    ),
+    "quorum_minimum": Rule(
+        3.0, 3.0, "bring the missing node back before you stop another: `cmkms peers` names it; `cmkms start` on its machine"
+    ),
+    "validator_away": Rule(
+        10.0, 2.0, "is the validator up, and is its priv_validator_laddr {subject}? `cmkms status` has the last error"
+    ),
+    "peer_recovering": Rule(
+        0.0, 2.0, "nothing, if all other nodes are up: it reads them and comes back by itself; `cmkms peers` shows whom it waits for"
+    ),
+    "peer_away": Rule(
+        5.0, 2.0, "on the machine of {subject}: `systemctl status cmkms` or `cmkms status`; `cmkms start` if it is down; else its network and the peers' port"
+    ),
+    "child_restarting": Rule(
+        0.0, 30.0, "read why in the node's log (`child died`); it starts again by itself; if it goes on, `cmkms doctor`"
+    ),
+    "latency_high": Rule(
+        5.0, 30.0, "`cmkms doctor` measures the disk and the way to each peer and validator; a slow leader hands over: `cmkms leader transfer`"
+    ),
+    "disk_slow": Rule(
+        5.0, 30.0, "`cmkms doctor` measures the disk; move the home to a disk of its own, with power-loss protection; until then `cmkms leader transfer`"
+    ),
+    "config_differs": Rule(
+        3.0, 3.0, "compare `cmkms config digest` on both nodes, and their config.toml; make them alike and restart the wrong one"
+    ),
+    "audit_failing": Rule(
+        0.0, 5.0, "free or repair the disk that holds the audit log; then `cmkms audit verify`"
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A condition that holds now. `subject`: of whom; "" where there is one only."""
+
+    name: str
+    subject: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An episode that begins or ends. at: UNIX seconds."""
+
+    raised: bool
+    alert: AlertStatus
+
+
+@dataclass(slots=True)
+class _Episode:
+    held: Held
+    since_wall: float
+    since: float
+    seen: float
+    raised: bool = False
+
+
+@dataclass(slots=True)
+class _Heights:
+    """The newest height of a chain, and when it was first seen."""
+
+    height: int
+    at: float
+
+
+@dataclass(slots=True)
+class Alerts:
+    """The episodes under way. `bounds` may be replaced at any time."""
+
+    bounds: AlertBounds
+    _episodes: dict[tuple[str, str], _Episode] = field(default_factory=dict)
+    _heights: dict[str, _Heights] = field(default_factory=dict)
+    _restarts: dict[str, int] = field(default_factory=dict)
+    _refused: dict[str, float] = field(default_factory=dict)
+    _latencies: deque[tuple[float, Counted]] = field(default_factory=deque)
+    _syncs: deque[tuple[float, Counted]] = field(default_factory=deque)
+
+    def evaluate(self, status: Status, wall: float, monotonic: float) -> list[Change]:
+        """Look once; what began and what ended. Call it about once a second."""
+        held = {(one.name, one.subject): one for one in self._conditions(status, wall, monotonic)}
+        changes: list[Change] = []
+        for key, one in held.items():
+            episode = self._episodes.setdefault(key, _Episode(one, wall, monotonic, monotonic))
+            episode.held, episode.seen = one, monotonic
+            if not episode.raised and monotonic - episode.since >= RULES[one.name].raise_s:
+                episode.raised = True
+                changes.append(Change(True, _document(episode)))
+        for key, episode in tuple(self._episodes.items()):
+            if key in held or (episode.raised and monotonic - episode.seen < RULES[key[0]].clear_s):
+                continue
+            del self._episodes[key]
+            if episode.raised:
+                changes.append(Change(False, _document(episode)))
+        return changes
+
+    def current(self) -> list[AlertStatus]:
+        """Those that are raised, the worst first."""
+        order = {name: number for number, name in enumerate(RULES)}
+        raised = [(key, one) for key, one in self._episodes.items() if one.raised]
+        return [_document(one) for key, one in sorted(raised, key=lambda item: (order[item[0][0]], item[0][1]))]
+
+    # --- conditions ---
+
+    def _conditions(self, status: Status, wall: float, monotonic: float) -> Iterator[Held]:
+        yield from _leadership(status)
+        yield from self._stalls(status, monotonic)
+        yield from self._conflicts(status, wall)
+        yield from _members(status)
+        yield from _validators(status)
+        yield from self._restarting(status)
+        yield from self._slow(status, monotonic)
+        if error := status.get("audit", {}).get("error", ""):
+            yield Held("audit_failing", "", f"the audit log is not written: {error}")
+
+    def _stalls(self, status: Status, monotonic: float) -> Iterator[Held]:
+        """A height that stands still where this node is the one to sign, or nobody is."""
+        bound_s, elsewhere = self.bounds.stall_s, bool(status.get("leader_id")) and not status.get("is_leader")
+        for chain in status.get("chains", []):
+            name, last = chain["chain_id"], chain["last_sign_state"]
+            height = last.get("height", 0) if last is not None else 0
+            known = self._heights.get(name)
+            if known is None or known.height != height:
+                known = self._heights[name] = _Heights(height, monotonic)
+            stands_s = monotonic - known.at
+            if height and bound_s and not elsewhere and stands_s >= bound_s:
+                connected = sum(link.get("state") == "connected" for link in chain["validators"])
+                who = f"{connected} of {len(chain['validators'])} validators connected"
+                yield Held(
+                    "height_stalled", name, f"{name}: no new height since {height}, for {duration(stands_s)}; {who}"
+                )
+
+    def _conflicts(self, status: Status, wall: float) -> Iterator[Held]:
+        """A refusal is a moment: it holds once, and the rule keeps its episode open."""
+        for chain in status.get("chains", []):
+            name = chain["chain_id"]
+            before = self._refused.get(name, wall - _CONFLICT_LASTS_S)
+            news = [one for one in chain["refusals"] if one["reason"] in _CONFLICTS and one["at"] > before]
+            if news:
+                self._refused[name] = news[-1]["at"]
+                yield Held("conflict_refused", name, _both_sides(name, news[-1]))
+
+    def _restarting(self, status: Status) -> Iterator[Held]:
+        for child in status.get("children", []):
+            name, restarts = child["name"], child["restarts"]
+            before = self._restarts.get(name, restarts)
+            self._restarts[name] = restarts
+            if restarts > before or (restarts and child["state"] != RUNNING):
+                times = "once" if restarts == 1 else f"{restarts} times"
+                why = child["last_exit"] or "no reason is known"
+                yield Held("child_restarting", name, f"the process {name} has restarted {times}: {why}")
+
+    def _slow(self, status: Status, monotonic: float) -> Iterator[Held]:
+        latency = together(read(chain["latency_hist"]) for chain in status.get("chains", []))
+        sync = read(status.get("sync_hist", {}))
+        for name, ring, now, bound_s, what in (
+            ("latency_high", self._latencies, latency, self.bounds.latency_s, "signatures"),
+            ("disk_slow", self._syncs, sync, self.bounds.disk_s, "syncs of the promise store"),
+        ):
+            minute = _window(ring, now, monotonic)
+            p99 = minute.quantile_us(0.99)
+            if not bound_s or p99 is None or minute.total < _SAMPLES_MIN or minute.above(bound_s * 1e6) < _SLOW_MIN:
+                continue
+            if p99 > bound_s * 1e6:
+                yield Held(
+                    name,
+                    "",
+                    f"{what}: 99 % within {duration(p99 / 1e6)} over the last minute, the bound is {duration(bound_s)}",
+                )
+
+
+def _window(ring: deque[tuple[float, Counted]], now: Counted, monotonic: float) -> Counted:
+    """What was counted within the last minute."""
+    ring.append((monotonic, now))
+    while len(ring) > 2 and ring[1][0] <= monotonic - _WINDOW_S:
+        ring.popleft()
+    return since(now, ring[0][1])
+
+
+def _leadership(status: Status) -> Iterator[Held]:
+    members = status.get("members", [])
+    if "node_state" in status and not status.get("leader_id"):
+        why = status.get("why", "")
+        yield Held("no_leader", "", f"no node leads, nothing is signed{f': {why}' if why else ''}")
+    if len(members) <= 1:
+        return
+    quorum = len(members) // 2 + 1
+    complete = sum(bool(one.get("connected")) and one.get("state") == "complete" for one in members)
+    if complete <= quorum < len(members):
+        missing = ", ".join(
+            str(one["id"]) for one in members if not one.get("connected") or one.get("state") != "complete"
+        )
+        loss = "one more loss stops signing" if complete == quorum else "nothing can be signed"
+        yield Held(
+            "quorum_minimum",
+            "",
+            f"{complete} of {len(members)} nodes are there, {quorum} are needed: {loss} (missing: {missing})",
+        )
+
+
+def _members(status: Status) -> Iterator[Held]:
+    for member in status.get("members", []):
+        name, error = str(member.get("id", "")), str(member.get("error") or "")
+        if not member.get("self") and not member.get("connected"):
+            yield Held("peer_away", name, f"{name} is not connected{f': {error}' if error else ''}")
+            if any(words in error for words in ("differ", "peer protocol", "not in the peer list")):
+                yield Held("config_differs", name, f"{name} refuses, or is refused: {error}")
+        elif member.get("state") == "recovering":
+            yield Held(
+                "peer_recovering",
+                name,
+                f"{name} lost its promise store and reads it from the others; until then it does not count",
+            )
+    for one in status.get("config_differences", []):
+        if one["what"] != "version":  # an upgrade under way is no mistake
+            words = f"{one['member']} is configured differently: {one['what']} is {one['there']} there and {one['here']} here"
+            yield Held("config_differs", f"{one['member']} {one['what']}", words)
+
+
+def _validators(status: Status) -> Iterator[Held]:
+    if not status.get("is_leader"):
+        return
+    for chain in status.get("chains", []):
+        for link in chain["validators"]:
+            if link.get("state") != "connected":
+                error = link.get("last_error", "")
+                words = f"{chain['chain_id']}: the validator {link.get('addr')} is not connected"
+                yield Held("validator_away", str(link.get("addr")), f"{words}{f': {error}' if error else ''}")
+
+
+def _both_sides(chain: str, refusal: RefusalReport) -> str:
+    asked = f"asked for {refusal['asked']} block {_block(refusal['asked_block'])}"
+    held = "what is not known (burnt)" if refusal.get("burnt") else f"block {_block(refusal['signed_block'])}"
+    signed = f"signed is {refusal['signed']} {held}"
+    return f"{chain}: refused {refusal['validator']} ({refusal['reason'].replace('_', ' ')}): {asked}; {signed}"
+
+
+def _block(text: str) -> str:
+    return text[:16].upper() or "nil"
+
+
+def _document(episode: _Episode) -> AlertStatus:
+    held = episode.held
+    cure = RULES[held.name].cure.replace("{subject}", held.subject)
+    return AlertStatus(name=held.name, since=episode.since_wall, what=held.what, cure=cure)

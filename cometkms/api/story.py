@@ -1,0 +1,327 @@
+"""Tell what happened to the leadership, from events and their own times. Pure: no clock, no I/O, no HTML.
+
+    peer_disconnected node0 ── leader node1 ── signed_again ── peer_connected node0 ── peer_state node0 complete
+    └─ it went away            └─ taken over    └─ the gap      └─ it came back         └─ it is a member like before
+
+Whoever reads the result on a follower knows: who led, when and how it went away, who took over after how long, how long there was no
+signature, where the lost node is now.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final
+
+from cometkms.api.sections import EventReport
+
+#: A leader whose connection is given up so long after another took over had fallen silent before (PEER_SILENT_S and some).
+_SILENT_BEFORE_S: Final = 5.0
+
+
+#: What a senseless request asks for.
+NO_PLACE: Final = "0/0/0"
+
+
+class Cause(StrEnum):
+    """How a leader stopped leading."""
+
+    CLOSED = "closed"  # its system closed the connection: the process died or was stopped
+    SILENT = "silent"  # nothing came any more: frozen, cut off, or its machine is gone
+    HANDED_OVER = "handed over"  # it is still there
+    STOPPED = "stopped"  # it handed over and then went away: a planned stop
+    LOST = "lost"  # this very node, or one that leads again: it heard no majority
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """No signature of a chain between two times. until None: not over. Heights: the last before and the first after."""
+
+    chain: str
+    since: float
+    until: float | None
+    gap_ms: float
+    last_height: int
+    height: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failover:
+    """One change of leadership. after None: nobody leads yet. away_since None: it never went away."""
+
+    before: str
+    after: str | None
+    cause: Cause
+    why: str
+    lost_at: float
+    taken_at: float | None
+    term: int | None
+    gaps: tuple[Gap, ...]
+    away_since: float | None
+    back_at: float | None
+    complete_at: float | None
+
+    @property
+    def took_ms(self) -> float | None:
+        """From the loss to the next leader, as seen here."""
+        return None if self.taken_at is None else max(0.0, (self.taken_at - self.lost_at) * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    before: str
+    after: str | None
+    led_since: float
+    vacant_at: float | None
+    at: float | None
+    term: int | None
+
+
+def failovers(
+    events: Sequence[EventReport], *, me: str, chains: Mapping[str, tuple[float, int]], now: float
+) -> list[Failover]:
+    """Every change of leadership among `events` (oldest first), oldest first.
+
+    chains: for each chain with a signature the time at which its newest was learned, and its height.
+    """
+    changes = _changes(events)
+    ends = [*(change.at or now for change in changes[1:]), now]
+    return [_told(change, events, me, chains, until, now) for change, until in zip(changes, ends, strict=False)]
+
+
+def _changes(events: Sequence[EventReport]) -> list[_Change]:
+    found: list[_Change] = []
+    leader: str | None = None
+    led_since, vacant_at = 0.0, None
+    for event in events:
+        if event["what"] != "leader":
+            continue
+        to, at = event.get("leader"), event["at"]
+        if to is None:
+            vacant_at = vacant_at or (at if leader is not None else None)
+            continue
+        if leader is not None and (to != leader or vacant_at is not None):
+            found.append(_Change(leader, to, led_since, vacant_at, at, event.get("term")))
+        if to != leader or vacant_at is not None:
+            led_since = at
+        leader, vacant_at = to, None
+    if leader is not None:
+        gone = _last(events, "peer_disconnected", leader, led_since)
+        back = _first(events, "peer_connected", leader, gone["at"]) if gone is not None else None
+        if vacant_at is not None or (gone is not None and back is None):
+            found.append(_Change(leader, None, led_since, vacant_at, None, None))
+    return found
+
+
+def _told(
+    change: _Change,
+    events: Sequence[EventReport],
+    me: str,
+    chains: Mapping[str, tuple[float, int]],
+    until: float,
+    now: float,
+) -> Failover:
+    before, taken_at = change.before, change.at
+    gone = _last(events, "peer_disconnected", before, change.led_since, taken_at)
+    later = _first(events, "peer_disconnected", before, taken_at or now, (taken_at or now) + _SILENT_BEFORE_S)
+    vacant_at = change.vacant_at
+    cause, why, lost_at = Cause.HANDED_OVER, "", vacant_at or taken_at or now
+    if before in (me, change.after):
+        lost = _last(events, "lease", None, change.led_since, taken_at)
+        cause, gone = Cause.LOST, gone if before != me else None
+        if before == me and change.after not in (None, me):
+            cause = Cause.HANDED_OVER
+        lost_at = lost["at"] if lost is not None and not lost.get("granted") else lost_at
+    elif gone is not None:
+        cause = Cause.CLOSED if gone.get("closed") else Cause.SILENT
+        why, lost_at = gone.get("why", ""), gone["at"]
+        lost_at = min(lost_at, vacant_at) if vacant_at is not None and cause is Cause.SILENT else lost_at
+    elif later is not None:
+        cause = Cause.STOPPED if later.get("closed") else Cause.SILENT
+        why, gone = later.get("why", ""), later
+    away_since = gone["at"] if gone is not None else None
+    back = _first(events, "peer_connected", before, away_since) if away_since is not None else None
+    complete = _complete_after(events, before, back["at"]) if back is not None else None
+    return Failover(
+        before, change.after, cause, why, lost_at, taken_at, change.term,
+        _gaps(events, chains, lost_at, taken_at, until, now), away_since,
+        back["at"] if back is not None else None, complete,
+    )  # fmt: skip
+
+
+def _gaps(
+    events: Sequence[EventReport],
+    chains: Mapping[str, tuple[float, int]],
+    lost_at: float,
+    taken_at: float | None,
+    until: float,
+    now: float,
+) -> tuple[Gap, ...]:
+    """Measured by the node where there was a signature since; growing where there was none."""
+    found: dict[str, Gap] = {}
+    for event in events:
+        if event["what"] == "signed_again" and lost_at <= event["at"] and event["at"] <= max(until, lost_at):
+            gap = Gap(
+                event["chain"], event["last_at"], event["at"], event["gap_ms"], event["last_height"], event["height"]
+            )
+            found.setdefault(event["chain"], gap)
+    if until >= now:
+        for chain, (signed_at, height) in chains.items():
+            if chain not in found and signed_at < (taken_at or lost_at):
+                found[chain] = Gap(chain, signed_at, None, max(0.0, now - signed_at) * 1000, height, None)
+    return tuple(found.values())
+
+
+def _complete_after(events: Sequence[EventReport], peer: str, back_at: float) -> float | None:
+    for event in events:
+        if (
+            event["at"] >= back_at
+            and event["what"] == "peer_state"
+            and event.get("peer") == peer
+            and event.get("state") == "complete"
+        ):
+            return event["at"]
+    return None
+
+
+def _first(
+    events: Sequence[EventReport], what: str, peer: str | None, since: float, until: float = float("inf")
+) -> EventReport | None:
+    return next((one for one in events if since <= one["at"] <= until and _is(one, what, peer)), None)
+
+
+def _last(
+    events: Sequence[EventReport], what: str, peer: str | None, since: float, until: float | None = None
+) -> EventReport | None:
+    end = float("inf") if until is None else until
+    return next((one for one in reversed(events) if since <= one["at"] <= end and _is(one, what, peer)), None)
+
+
+def _is(event: EventReport, what: str, peer: str | None) -> bool:
+    return event["what"] == what and (peer is None or event.get("peer") == peer)
+
+
+# --- words ---
+
+
+def sentences(
+    story: Failover, members: Mapping[str, tuple[bool, str, str]], usual_s: Mapping[str, float], now: float
+) -> list[str]:
+    """The story in words. members: connected, state and the last error of each; usual_s: the longest usual pause of a chain."""
+    said = [_how_it_ended(story)]
+    if story.after is None:
+        said.append(f"Nobody has taken over yet, for {duration(now - story.lost_at)} so far.")
+    elif story.after == story.before:
+        said.append(f"{story.after} leads again after {duration((story.took_ms or 0.0) / 1000)}{_term(story)}.")
+    elif story.cause in (Cause.HANDED_OVER, Cause.STOPPED) and not story.took_ms:
+        said.append(f"{story.after} took over at {clock(story.taken_at or now)}{_term(story)}.")
+    else:
+        said.append(f"{story.after} took over after {duration((story.took_ms or 0.0) / 1000)}{_term(story)}.")
+    said += [_gap_words(gap, usual_s.get(gap.chain), several=len(story.gaps) > 1) for gap in story.gaps]
+    if story.away_since is not None:
+        said.append(_where_it_is(story, members.get(story.before, (False, "", "")), now))
+    return said
+
+
+def _term(story: Failover) -> str:
+    return f" (term {story.term})" if story.term is not None else ""
+
+
+def _how_it_ended(story: Failover) -> str:
+    at = clock(story.lost_at)
+    match story.cause:
+        case Cause.CLOSED:
+            return f"{story.before} led and went away at {at}: {_because(story.why)}."
+        case Cause.SILENT:
+            return f"{story.before} led and fell silent at {at}: frozen, cut off, or its machine is gone."
+        case Cause.STOPPED:
+            return f"{story.before} led, handed over at {at} and stopped."
+        case Cause.HANDED_OVER:
+            return f"{story.before} led and handed over at {at}."
+        case Cause.LOST:
+            return f"{story.before} led and lost its majority at {at}."
+
+
+def _because(why: str) -> str:
+    """The connection's own words stay: they are what the log has."""
+    return f"its process ended ({why})" if why else "its process ended"
+
+
+def _gap_words(gap: Gap, usual_s: float | None, *, several: bool) -> str:
+    chain = f"{gap.chain}: no" if several else "No"
+    if gap.until is None:
+        return f"{chain} signature since {clock(gap.since)}, for {duration(gap.gap_ms / 1000)} so far (last height {gap.last_height})."
+    heights = f"height {gap.last_height} to {gap.height}" if gap.last_height != gap.height else f"height {gap.height}"
+    usual = f"; a pause of up to {duration(usual_s)} is usual" if usual_s is not None else ""
+    return f"{chain} signature for {duration(gap.gap_ms / 1000)} ({heights}{usual})."
+
+
+def _where_it_is(story: Failover, member: tuple[bool, str, str], now: float) -> str:
+    connected, state, error = member
+    away_since = story.away_since or now
+    if story.back_at is None:
+        reason = f" ({error})" if error else ""
+        return f"{story.before} is away, for {duration(now - away_since)} so far{reason}."
+    came = f"{story.before} came back at {clock(story.back_at)}, after {duration(story.back_at - away_since)}"
+    if not connected:
+        return f"{came}, and is away again."
+    if state != "complete":
+        return f"{came}; it is {state or 'starting'}."
+    if story.complete_at is not None and story.complete_at - story.back_at >= 0.001:
+        return f"{came}, and was complete {duration(story.complete_at - story.back_at)} later."
+    return f"{came}, and is complete."
+
+
+def describe(event: EventReport, me: str) -> str:  # noqa: PLR0912 - a table of sentences
+    """One event in words."""
+    match event["what"]:
+        case "leader":
+            leader = event.get("leader")
+            return f"{leader} leads (term {event.get('term')})" if leader else "nobody leads: an election is under way"
+        case "lease":
+            return f"{me} may sign" if event.get("granted") else f"{me} may not sign any more"
+        case "peer_connected":
+            return f"{event.get('peer')} connected"
+        case "peer_disconnected":
+            return f"{event.get('peer')} disconnected: {event.get('why') or 'no reason was given'}"
+        case "started":
+            return f"{me}: the state process started"
+        case "node_state":
+            return f"{me} is {event.get('state')}"
+        case "peer_state":
+            return f"{event.get('peer')} is {event.get('state')}"
+        case "signed_again":
+            gap_s = event.get("gap_ms", 0.0) / 1000
+            return f"{event.get('chain')}: first signature under the new leader, height {event.get('height')}, after {duration(gap_s)}"
+        case "child_restarted":
+            return f"{me}: the process {event.get('child')} ended ({event.get('why') or 'no reason is known'}) and starts again"
+        case "validator_connected":
+            return f"{event.get('chain')}: validator {event.get('addr')} connected"
+        case "validator_lost":
+            return (
+                f"{event.get('chain')}: validator {event.get('addr')} lost: {event.get('why') or 'no reason is known'}"
+            )
+        case "refused":
+            reason, asked = event.get("reason", "").replace("_", " "), event.get("asked")
+            sides = f", asked {asked}, signed {event.get('signed')}" if asked != NO_PLACE else ""
+            return f"{event.get('chain')}: refused {event.get('validator')}: {reason}{sides}"
+        case other:
+            return other
+
+
+def clock(at: float) -> str:
+    """11:02:14.218, UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S.%f")[:-3]
+
+
+def duration(seconds: float) -> str:
+    """As a person says it: 12 ms, 1.4 s, 3 min 20 s."""
+    if seconds < 1:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} days"

@@ -1,0 +1,399 @@
+"""Each alert: raised once an episode, ended once, not flapping, with a cure."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cometkms.api.alerts import RULES, Alerts, Change
+from cometkms.api.status import compose_status
+from cometkms.config.schema import AlertBounds
+
+from .boards import NOW, FakeBoard
+
+NAMES = [
+    "height_stalled",
+    "latency_high",
+    "disk_slow",
+    "no_leader",
+    "quorum_minimum",
+    "peer_away",
+    "peer_recovering",
+    "conflict_refused",
+    "validator_away",
+    "child_restarting",
+    "config_differs",
+    "audit_failing",
+]
+
+
+class Scene:
+    """Three nodes, all well, this one leading; a test breaks something and lets time pass."""
+
+    def __init__(self, bounds: AlertBounds | None = None) -> None:
+        self.board = FakeBoard()
+        self.alerts = Alerts(bounds or AlertBounds())
+        self.time = 0.0
+        self.changes: list[Change] = []
+        self.state["members"] = [
+            {"id": name, "self": name == "node0", "connected": True, "state": "complete", "marks": [], "error": ""}
+            for name in ("node0", "node1", "node2")
+        ]
+        self.count(signatures=0, syncs=0)
+
+    @property
+    def state(self) -> Any:
+        return self.board.sections_now["state"]
+
+    @property
+    def chain(self) -> Any:
+        return self.board.sections_now["signer"]["chains"][1]
+
+    @property
+    def link(self) -> Any:
+        return self.chain["validators"][0]
+
+    @property
+    def child(self) -> Any:
+        return self.board.sections_now["supervisor"]["children"][1]
+
+    def member(self, number: int) -> Any:
+        return self.state["members"][number]
+
+    def count(self, signatures: int, syncs: int, *, slow: int = 0) -> None:
+        """So many samples of 200 us, and so many of 300 ms, since the start."""
+
+        def told(fast: int) -> dict[str, Any]:
+            return {
+                "count": fast + slow,
+                "sum_us": 0.0,
+                "buckets": [[200, fast], [2500, fast], [250000, fast], [500000, fast + slow]],
+            }
+
+        self.chain["latency_hist"], self.state["sync_hist"] = told(signatures), told(syncs)
+
+    def sign(self, height: int) -> None:
+        self.state["rows"][0]["last_sign_state"]["height"] = height
+
+    def refuse(self, reason: str, at: float | None = None) -> None:
+        self.chain.setdefault("refusals", []).append(
+            {
+                "at": NOW + (self.time if at is None else at), "reason": reason, "why": "conflicting data", "validator": "tcp://10.0.0.1:26658",
+                "asked": "12/0/2", "asked_block": "aa" * 32, "signed": "12/0/2", "signed_block": "bb" * 32, "burnt": False,
+            }
+        )  # fmt: skip
+
+    def wait(self, seconds: float) -> None:
+        """A look each second."""
+        for _ in range(int(seconds)):
+            self.time += 1
+            now = NOW + self.time
+            status = compose_status(self.board.sections(), self.board.beat_ages_s(), now)
+            self.changes += self.alerts.evaluate(status, now, self.time)
+
+    def told(self, name: str) -> list[bool]:
+        """What was told of the name: True raised, False over."""
+        return [change.raised for change in self.changes if change.alert["name"] == name]
+
+    def what(self, name: str) -> str:
+        return next(change.alert["what"] for change in self.changes if change.alert["name"] == name)
+
+
+@dataclass(frozen=True)
+class Case:
+    """`breaks` makes it hold, `mends` ends it; told within `raise_s` and `clear_s`. `says`: in the words."""
+
+    name: str
+    breaks: Callable[[Scene], object]
+    mends: Callable[[Scene], object]
+    raise_s: float
+    clear_s: float
+    says: str
+
+
+def hear(scene: Scene, error: str) -> None:
+    scene.member(1).update(connected=False, error=error)
+
+
+CASES = [
+    Case("no_leader", lambda s: s.state.update(leader_id="", is_leader=False, why="waiting"),
+         lambda s: s.state.update(leader_id="node0", is_leader=True, why=""), 5, 3, "no node leads, nothing is signed: waiting"),
+    Case("height_stalled", lambda s: None, lambda s: s.sign(13), 62, 3,
+         "chain-a: no new height since 12, for 60.0 s; 1 of 1 validators connected"),
+    Case("conflict_refused", lambda s: s.refuse("conflict"), lambda s: None, 2, 602,
+         "chain-a: refused tcp://10.0.0.1:26658 (conflict): asked for 12/0/2 block AAAAAAAAAAAAAAAA; signed is 12/0/2 block BBBBBBBBBBBBBBBB"),
+    Case("quorum_minimum", lambda s: hear(s, "gone"), lambda s: s.member(1).update(connected=True, error=""), 6, 5,
+         "2 of 3 nodes are there, 2 are needed: one more loss stops signing (missing: node1)"),
+    Case("validator_away", lambda s: s.link.update(state="waiting", last_error="connection refused"),
+         lambda s: s.link.update(state="connected"), 12, 4, "chain-a: the validator tcp://127.0.0.1:26658 is not connected: connection refused"),
+    Case("peer_away", lambda s: hear(s, "connection refused"), lambda s: s.member(1).update(connected=True, error=""), 7, 4,
+         "node1 is not connected: connection refused"),
+    Case("peer_recovering", lambda s: s.member(2).update(state="recovering"), lambda s: s.member(2).update(state="complete"), 2, 4,
+         "node2 lost its promise store"),
+    Case("child_restarting", lambda s: s.child.update(restarts=1, last_exit="killed by SIGKILL"), lambda s: None, 2, 32,
+         "the process signer has restarted once: killed by SIGKILL"),
+    Case("latency_high", lambda s: s.count(signatures=20, syncs=0, slow=5), lambda s: None, 8, 95,
+         "signatures: 99 % within 488 ms over the last minute, the bound is 250 ms"),
+    Case("disk_slow", lambda s: s.count(signatures=0, syncs=20, slow=5), lambda s: None, 8, 95,
+         "syncs of the promise store: 99 % within 488 ms over the last minute, the bound is 5 ms"),
+    Case("config_differs", lambda s: hear(s, "digests differ: node0 has ab, node1 has cd"),
+         lambda s: s.member(1).update(connected=True, error=""), 5, 5, "node1 refuses, or is refused: digests differ"),
+    Case("audit_failing", lambda s: s.board.sections_now.update(audit={"error": "no space left on device"}),
+         lambda s: s.board.sections_now.update(audit={"error": ""}), 2, 7, "the audit log is not written: no space left on device"),
+]  # fmt: skip
+WITH_TESTS_OF_THEIR_OWN = (
+    "height_stalled",
+    "child_restarting",
+    "latency_high",
+    "disk_slow",
+)  # of episodes that prolong
+each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+@each
+def test_it_is_told_once_when_it_begins_and_once_when_it_ends(case: Case) -> None:
+    scene = Scene()
+    scene.wait(2)
+    case.breaks(scene)
+    scene.wait(case.raise_s)
+    assert scene.told(case.name) == [True]
+    assert case.says in scene.what(case.name)
+    assert case.name in [one["name"] for one in scene.alerts.current()]
+    if case.name not in ("height_stalled", "conflict_refused", "child_restarting", "latency_high", "disk_slow"):
+        scene.wait(100)  # it lasts
+        assert scene.told(case.name) == [True]
+    case.mends(scene)
+    scene.wait(case.clear_s)
+    assert scene.told(case.name) == [True, False]
+    assert case.name not in [one["name"] for one in scene.alerts.current()]
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.name not in WITH_TESTS_OF_THEIR_OWN], ids=lambda case: case.name
+)
+def test_what_comes_and_goes_quickly_is_one_episode(case: Case) -> None:
+    """Hysteresis: broken again before the end was told, it was never over."""
+    scene = Scene()
+    case.breaks(scene)
+    scene.wait(case.raise_s)
+    for _ in range(5):
+        case.mends(scene)
+        scene.wait(1)
+        if RULES[case.name].clear_s <= 1:
+            break
+        case.breaks(scene)
+        scene.wait(2)
+    assert scene.told(case.name)[:1] == [True]
+    assert scene.told(case.name).count(True) == 1
+
+
+def test_every_name_has_a_cure_with_a_command_or_says_that_there_is_nothing_to_do() -> None:
+    assert sorted(RULES) == sorted(NAMES)
+    for name, rule in RULES.items():
+        assert len(rule.cure) > 20, name
+        assert "`" in rule.cure or "nothing" in rule.cure, name
+        for command in re.findall(r"`([^`]+)`", rule.cure):
+            assert command.split()[0] in ("cmkms", "systemctl", "curl", "child"), f"{name}: {command}"
+
+
+def test_all_is_quiet_while_all_is_well() -> None:
+    scene = Scene()
+    for height in range(13, 140):
+        scene.sign(height)
+        scene.count(signatures=3 * height, syncs=3 * height)
+        scene.wait(1)
+    assert scene.changes == []
+
+
+def test_a_node_that_has_said_nothing_yet_raises_nothing_but_its_children() -> None:
+    scene = Scene()
+    scene.board.sections_now.update(state=None, signer=None, supervisor=None)
+    scene.wait(100)
+    assert scene.changes == []
+
+
+def test_a_stall_is_the_leaders_to_tell_or_everybodys_when_nobody_leads() -> None:
+    scene = Scene()
+    scene.state.update(is_leader=False, leader_id="node1")
+    scene.wait(120)
+    assert scene.told("height_stalled") == []
+    scene.state.update(leader_id="")
+    scene.wait(2)
+    assert scene.told("height_stalled") == [True]
+    scene.state.update(leader_id="node1")
+    scene.wait(3)
+    assert scene.told("height_stalled") == [True, False]
+
+
+def test_a_chain_that_never_signed_does_not_stall() -> None:
+    scene = Scene()
+    scene.state["rows"][0]["last_sign_state"] = None
+    scene.wait(200)
+    assert scene.told("height_stalled") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "bounds"),
+    [
+        ("height_stalled", AlertBounds(stall_s=0)),
+        ("latency_high", AlertBounds(latency_s=0)),
+        ("disk_slow", AlertBounds(disk_s=0)),
+    ],
+)
+def test_a_bound_of_zero_switches_it_off(name: str, bounds: AlertBounds) -> None:
+    scene = Scene(bounds)
+    scene.wait(1)
+    scene.count(signatures=20, syncs=20, slow=20)
+    scene.wait(300)
+    assert scene.told(name) == []
+
+
+def test_bounds_may_change_while_it_runs() -> None:
+    scene = Scene()
+    scene.wait(30)
+    scene.alerts.bounds = AlertBounds(stall_s=20)
+    scene.wait(1)
+    assert scene.told("height_stalled") == [True]
+
+
+def test_one_slow_signature_is_no_alert_nor_are_a_few_signatures() -> None:
+    scene = Scene()
+    scene.wait(1)
+    scene.count(signatures=20, syncs=0, slow=1)
+    scene.wait(20)
+    scene.count(signatures=25, syncs=0, slow=4)
+    assert scene.told("latency_high") == []
+    few = Scene()
+    few.wait(1)
+    few.count(signatures=1, syncs=0, slow=3)
+    few.wait(20)
+    assert few.told("latency_high") == []
+
+
+def test_slowness_of_more_than_a_minute_ago_is_over() -> None:
+    scene = Scene()
+    scene.wait(1)
+    scene.count(signatures=20, syncs=0, slow=5)
+    scene.wait(59)
+    assert scene.told("latency_high") == [True]
+    for number in range(60):
+        scene.count(signatures=20 + 3 * number, syncs=0, slow=5)
+        scene.wait(1)
+    assert scene.told("latency_high") == [True, False]
+
+
+def test_two_peers_away_are_two_alerts_of_one_name() -> None:
+    scene = Scene()
+    scene.member(1).update(connected=False)
+    scene.wait(8)
+    scene.member(2).update(connected=False)
+    scene.wait(8)
+    assert scene.told("peer_away") == [True, True]
+    assert "1 of 3 nodes are there, 2 are needed: nothing can be signed" in scene.alerts.current()[0]["what"]
+    assert {one["name"] for one in scene.alerts.current()} == {"peer_away", "quorum_minimum"}
+
+
+def test_two_nodes_are_always_at_their_minimum_and_are_told_so_at_the_start_only() -> None:
+    scene = Scene()
+    scene.state["members"] = scene.state["members"][:2]
+    scene.wait(30)
+    assert scene.told("quorum_minimum") == []
+
+
+def test_each_conflict_tells_both_sides_and_prolongs_its_episode() -> None:
+    scene = Scene()
+    scene.refuse("conflict")
+    scene.wait(500)
+    scene.refuse("height_regression")
+    scene.wait(500)
+    assert scene.told("conflict_refused") == [True]
+    assert "(height regression)" in next(
+        one["what"] for one in scene.alerts.current() if one["name"] == "conflict_refused"
+    )
+    scene.wait(110)
+    assert scene.told("conflict_refused") == [True, False]
+
+
+def test_a_senseless_request_is_no_conflict_and_an_old_one_no_news() -> None:
+    scene = Scene()
+    scene.refuse("wrong_chain")
+    scene.refuse("conflict", at=-3600)
+    scene.wait(5)
+    assert scene.told("conflict_refused") == []
+
+
+def test_a_burnt_place_is_said_to_be_unknown() -> None:
+    scene = Scene()
+    scene.refuse("burnt")
+    scene.chain["refusals"][-1].update(burnt=True, signed_block="")
+    scene.wait(1)
+    assert "signed is 12/0/2 what is not known (burnt)" in scene.what("conflict_refused")
+
+
+def test_a_process_that_restarts_again_and_again_is_one_episode() -> None:
+    scene = Scene()
+    scene.wait(1)
+    for restarts in range(1, 6):
+        scene.child.update(restarts=restarts, last_exit="exit code 1")
+        scene.wait(10)
+    assert scene.told("child_restarting") == [True]
+    assert "5 times" in scene.alerts.current()[-1]["what"]
+
+
+def test_restarts_before_this_process_looked_are_no_news() -> None:
+    scene = Scene()
+    scene.child.update(restarts=3)
+    scene.wait(40)
+    assert scene.told("child_restarting") == []
+
+
+def test_a_follower_has_no_validator_to_miss() -> None:
+    scene = Scene()
+    scene.state.update(is_leader=False, leader_id="node1")
+    scene.link.update(state="standby")
+    scene.wait(60)
+    assert scene.told("validator_away") == []
+
+
+def test_settings_that_must_be_alike_and_are_not_are_named_and_a_version_is_none() -> None:
+    scene = Scene()
+    scene.state["config_differences"] = [
+        {"member": "node1", "what": "version", "here": "1", "there": "2"},
+        {"member": "node1", "what": "default_ttl", "here": "400ms", "there": "1s"},
+    ]
+    scene.wait(5)
+    assert scene.told("config_differs") == [True]
+    assert scene.what("config_differs") == "node1 is configured differently: default_ttl is 1s there and 400ms here"
+    scene.state["config_differences"] = []
+    scene.wait(5)
+    assert scene.told("config_differs") == [True, False]
+
+
+def test_the_worst_stands_first() -> None:
+    scene = Scene()
+    scene.member(1).update(connected=False)
+    scene.state.update(leader_id="", is_leader=False)
+    scene.refuse("conflict")
+    scene.wait(10)
+    assert [one["name"] for one in scene.alerts.current()] == [
+        "no_leader",
+        "conflict_refused",
+        "quorum_minimum",
+        "peer_away",
+    ]
+
+
+def test_a_cure_names_its_subject() -> None:
+    scene = Scene()
+    scene.link.update(state="dialing")
+    scene.wait(12)
+    (alert,) = scene.alerts.current()
+    assert "priv_validator_laddr tcp://127.0.0.1:26658?" in alert["cure"]
+
+
+def test_the_document_names_every_alert() -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / "STATUS_PAGE.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \|", text[text.index("## Alerts") :], re.M) == list(RULES)

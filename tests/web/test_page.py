@@ -1,0 +1,186 @@
+"""Three real nodes, a real browser: what somebody sees who has nothing but the page."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.node import until
+from tests.web.browser import DESK, PHONE, Browser, browser
+from tests.web.testnet import Testnet, running
+
+PATIENCE_S = 60.0
+#: Where pictures go; `make pictures` writes those of the documents.
+PICTURES = Path(os.environ.get("PICTURES", ".cache/pictures"))
+HOSTILE = "<img src=x onerror=alert(1)>"
+LEAST_CONTRAST = 4.5  # WCAG 2.2, AA
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[Testnet]:
+    with running() as net:
+        yield net
+
+
+@pytest.fixture(scope="module")
+def window() -> Iterator[Browser]:
+    with browser() as window:
+        yield window
+
+
+@pytest.fixture(autouse=True)
+def nothing_from_elsewhere_and_no_complaint(net: Testnet, window: Browser) -> Iterator[None]:
+    """After every test: all that was asked for are the page and its stream; the console has no error and no violated policy."""
+    window.size(*DESK)
+    window.dark(False)
+    yield
+    own = {net.url(name) + path for name in net.nodes for path in ("", "events")}
+    assert [url for url in window.requests() if url not in own and not url.startswith("data:")] == []
+    assert window.complaints() == []
+    assert net.failure is None, net.failure
+
+
+def keep(window: Browser, name: str, height: int) -> None:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    window.picture(str(PICTURES / f"{name}.png"), height)
+
+
+def live(window: Browser, url: str) -> None:
+    window.open(url)
+    window.see("live, ", "live", PATIENCE_S)
+
+
+def test_a_follower_tells_the_whole_story_of_a_killed_leader(net: Testnet, window: Browser) -> None:
+    """Who led, when it went away, who took over after how many ms, how long no signature was made, where the dead node is, when it came back."""
+    leader = net.leader()
+    follower = next(name for name in net.nodes if name != leader)
+    live(window, net.url(follower))
+    window.see(f"{leader} leads and signs. {follower} follows.", "headline", PATIENCE_S)
+    until("ten heights are signed", lambda: net.height >= 10, PATIENCE_S)
+
+    net.kill(leader)
+    story = window.see("No signature for", "stories", PATIENCE_S)
+    assert re.search(rf"{leader} led and went away at \d\d:\d\d:\d\d\.\d\d\d: its process ended", story), story
+    after = re.search(r"(node\d) took over after [\d.]+ m?s \(term \d+\)", story)
+    assert after is not None, story
+    assert after[1] == net.leader() != leader
+    assert re.search(r"No signature for [\d.]+ m?s \(height \d+", story), story
+    assert re.search(rf"{leader} is away, for [\d.]+ m?s so far", story), story
+    window.see(f"{after[1]} leads and signs.", "headline", PATIENCE_S)
+    window.see("away (was complete)", "nodes", PATIENCE_S)
+    window.see("2 of 3 nodes are there, 2 are needed: one more loss stops signing", "alerts", PATIENCE_S)
+    window.see("Do: on the machine of", "alerts", PATIENCE_S)
+    window.see(f"{leader} disconnected", "events-list", PATIENCE_S)
+    assert re.search(r"m?s without a signature", window.text("stories"))
+    keep(window, "page-failover", 1120)
+
+    net.start(leader)
+    story = window.see(f"{leader} came back at", "stories", PATIENCE_S)
+    window.see("complete", "stories", PATIENCE_S)
+    until(
+        "the story ends",
+        lambda: re.search(
+            rf"{leader} came back at [\d:.]+, after [\d.]+ m?s, and (was|is) complete", window.text("stories")
+        ),
+        PATIENCE_S,
+    )
+    until("all nodes are there", net.all_there, PATIENCE_S)
+    for name in ("peer away", "quorum minimum"):
+        until(f"{name} is over", lambda name=name: name not in window.text("alerts"), PATIENCE_S)
+
+
+def test_a_refusal_shows_both_sides_and_hostile_words_are_words(net: Testnet, window: Browser) -> None:
+    live(window, net.url(net.leader()))
+    net.conflict()
+    net.hostile(HOSTILE)
+    shown = window.see(HOSTILE, "refusals", PATIENCE_S)
+    assert re.search(r"conflict\s+\d+/0/3 block [0-9A-F]{12}…\s+\d+/0/3 block [0-9A-F]{12}…", shown), shown
+    window.see("conflict refused", "alerts", PATIENCE_S)
+    assert window.ask("return document.images.length") == 0
+    window.see("p50 ", "timeline", PATIENCE_S)
+    keep(window, "page-leader", 1120)
+
+
+def test_on_a_phone_nothing_scrolls_sideways(net: Testnet, window: Browser) -> None:
+    window.size(*PHONE, phone=True)
+    live(window, net.url(net.leader()))
+    assert window.ask("return document.documentElement.scrollWidth") <= PHONE[0]
+    wide = """return [...document.querySelectorAll('body *')].filter(one => !one.closest('svg, caption, thead'))
+        .filter(one => one.getBoundingClientRect().right > innerWidth + 1).map(one => one.outerHTML.slice(0, 90))"""
+    assert window.ask(wide) == []
+    named = "return getComputedStyle(document.querySelector('#nodes td:last-child'), '::before').content"
+    assert window.ask(named) == '"Address"', "each cell names its column"
+    keep(window, "page-phone", 1500)
+
+
+CONTRAST = """
+const light = (text) => {
+  const [red, green, blue] = text.match(/[\\d.]+/g).slice(0, 3).map(Number).map(v => v / 255)
+    .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+  return .2126 * red + .7152 * green + .0722 * blue;
+};
+const behind = (element) => {
+  for (let one = element; one; one = one.parentElement) {
+    const back = getComputedStyle(one).backgroundColor;
+    if (!/rgba\\(.*, 0\\)|transparent/.test(back)) return back;
+  }
+  return 'rgb(255, 255, 255)';
+};
+return [...document.querySelectorAll('main *, header *, footer *')]
+  .filter(one => !one.closest('svg') && [...one.childNodes].some(child => child.nodeType === 3 && child.textContent.trim()))
+  .map(one => {
+    const [fore, back] = [light(getComputedStyle(one).color), light(behind(one))];
+    return [(Math.max(fore, back) + .05) / (Math.min(fore, back) + .05), one.outerHTML.slice(0, 90)];
+  });
+"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_every_word_can_be_read(net: Testnet, window: Browser, dark: bool) -> None:
+    window.dark(dark)
+    live(window, net.url(net.leader()))
+    found = window.ask(CONTRAST)
+    assert len(found) > 60
+    assert [one for one in found if one[0] < LEAST_CONTRAST] == []
+    paper = window.ask("return getComputedStyle(document.body).backgroundColor")
+    assert (paper == "rgb(16, 21, 27)") is dark
+
+
+def test_without_javascript_it_is_plain_tables_that_reload_themselves(net: Testnet, window: Browser) -> None:
+    window.script(False)
+    try:
+        window.open(net.url(net.leader()))
+        first = window.text("live")
+        assert re.fullmatch(r"as of \d\d:\d\d:\d\d UTC", first)
+        for words, name in (
+            ("node0", "nodes"),
+            ("complete", "nodes"),
+            ("demo-1", "chains"),
+            ("connected", "validators"),
+            ("running", "processes"),
+        ):
+            assert words in window.text(name)
+        assert len(window.driver.find_elements("css selector", "table")) >= 5
+        until("the page reloads itself", lambda: window.text("live") not in ("", first), PATIENCE_S)
+    finally:
+        window.script(True)
+
+
+def test_a_page_whose_node_is_gone_says_that_it_is_old_and_goes_on_when_it_is_back(
+    net: Testnet, window: Browser
+) -> None:
+    until("all nodes are there", net.all_there, PATIENCE_S)
+    leader = net.leader()
+    follower = next(name for name in net.nodes if name != leader)
+    live(window, net.url(follower))
+    net.kill(follower)
+    window.see("no news from this node for", "live", PATIENCE_S)
+    assert window.ask("return document.body.className") == "stale"
+    net.start(follower)
+    window.see("live, ", "live", PATIENCE_S)
+    assert window.ask("return document.body.className") == ""
+    assert all("events" in complaint for complaint in window.complaints()), (
+        "a stream that cannot be had is all there is to complain of"
+    )
