@@ -604,8 +604,9 @@ def test_the_watchdog_hears_nothing_while_a_child_that_signing_needs_is_away(
 
 # --- reloading ---
 
-FIRST = {"log_level": "debug", "validator_addrs": {"a": ["tcp://h:1"]}}
-SECOND = {"log_level": "debug", "validator_addrs": {"a": ["tcp://h:2", "tcp://h:3"]}}
+ALERTS = {"stall_s": 60.0, "latency_s": 0.25, "disk_s": 0.005}
+FIRST = {"log_level": "debug", "validator_addrs": {"a": ["tcp://h:1"]}, "alerts": ALERTS}
+SECOND = {"log_level": "debug", "validator_addrs": {"a": ["tcp://h:2", "tcp://h:3"]}, "alerts": ALERTS}
 
 
 def test_a_reload_reaches_every_child_and_is_done_when_all_have_taken_it_over(
