@@ -11,7 +11,7 @@ SEEDS ?= 2000
 CHAOS_SECONDS ?= 600
 SEED ?= $(shell date +%s)
 
-.PHONY: build demo test test-web pictures lint bench fuzz sim mutants model chaos go-tools clean
+.PHONY: build demo test test-web pictures lint bench fuzz sim mutants model chaos go-tools cometbft clean
 
 # The environment: pinned packages, then this package in place with its C core.
 $(VENV)/.dev: requirements-dev.txt pyproject.toml
@@ -20,7 +20,8 @@ $(VENV)/.dev: requirements-dev.txt pyproject.toml
 	touch $@
 
 $(VENV)/.built: $(VENV)/.dev setup.py build_ffi.py $(wildcard csrc/*.c csrc/*.h csrc/cdef/*.h)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	PYTHONWARNINGS="ignore:Editable installation" \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@$(BIN)/python -m cometkms version | grep -q "native" || \
 		echo "cometkms: no C core was built (is there a C compiler?); the pure-Python twin runs, slower"
 	touch $@
@@ -39,6 +40,10 @@ lint: build
 
 go-tools: build
 	$(BIN)/python -m tests.gotools
+
+# A real CometBFT node to try things with: `cometbft init` and `cometbft start` (docs/START.md).
+cometbft: build
+	ln -sf "$$($(BIN)/python -m tests.gotools node)" $(BIN)/cometbft
 
 test: lint
 	$(BIN)/python -m tests.gotools & tools=$$!; \

@@ -168,6 +168,10 @@ class Queue(Protocol):
         """Drop everything queued (a restarted consumer); return how many."""
         ...
 
+    def close(self) -> None:
+        """Give back this process's memory and descriptors: what it inherited and has no part in. The others keep theirs."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class RowState:

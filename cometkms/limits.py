@@ -41,6 +41,7 @@ REDIAL_MAX_S: Final = 1.0  # CometBFT exits at boot if nobody dials within 3 s
 HEARTBEAT_INTERVAL_S: Final = 0.25  # also how often the status board is written
 STATUS_QUIET_S: Final = 0.01  # the board is written when no request came for so long …
 STATUS_LATEST_S: Final = 1.0  # … and at the latest after this
+PROCESS_USE_S: Final = 2.0  # how often the supervisor reads what its children use: monitors ask every 5 s or more
 HUNG_AFTER_S: Final = 5.0  # a loop that did not beat for so long is killed and restarted
 STOP_TIMEOUT_S: Final = 1.5  # SIGTERM to SIGKILL; the whole stop has 2 s
 BOOT_TIMEOUT_S: Final = 30.0  # a child's start; the slowest opens a sealed key (SEAL_PASSES_MAX)
@@ -93,12 +94,16 @@ DRILL_UPTIME_S: Final = (
 DRILL_ANSWER_S: Final = 2.0  # how long an order waits for the leader's answer
 DRILL_WORDS_MAX_BYTES: Final = 1024  # why an order is refused
 
+# --- a CometBFT node's RPC (cmkms doctor, cmkms drill) ---
+RPC_ANSWER_MAX_BYTES: Final = 4 << 20  # a commit of ten thousand validators
+RPC_TIMEOUT_S: Final = 5.0  # for one whole answer, however slowly it drips
+RPC_PAGES_MAX: Final = 100  # of 100 validators each
+RPC_BLOCKS_MAX: Final = 500  # commits that one command reads
+
 # --- shared memory ---
 QUEUE_SLOT_BYTES: Final = 512
 QUEUE_SLOTS: Final = 256  # one request in flight per chain, twice, with room for reports
-BOARD_SECTION_BYTES: Final = (
-    256 << 10
-)  # 64 chains with their signatures, events and refusals; untouched pages cost nothing
+BOARD_SECTION_BYTES: Final = 512 << 10  # 64 chains of 4 validators with refusals: 300 kB; untouched pages are free
 
 # --- /metrics (docs/METRICS.md) ---
 METRIC_LABEL_MAX_CHARS: Final = 128  # a chain id, a node id or a validator's address is shorter

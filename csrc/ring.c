@@ -37,10 +37,6 @@ size_t ck_ring_depth(ck_ring *ring) {
 
 size_t ck_ring_size(void) { return sizeof(ck_ring); }
 
-uint64_t ck_ring_used(ck_ring *ring) {
-    return atomic_load_explicit(&ring->tail, memory_order_relaxed) - atomic_load_explicit(&ring->head, memory_order_relaxed);
-}
-
 int ck_ring_push(ck_ring *ring, const uint8_t *message, size_t len) {
     if (len == 0 || len > CK_RING_PAYLOAD) return CK_REFUSED;
     const uint64_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);

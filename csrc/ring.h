@@ -42,7 +42,5 @@ int ck_ring_await(ck_ring *ring, uint64_t ns);
 /* How many messages wait, as either side or a third may ask at any time; at most CK_RING_SLOTS. */
 size_t ck_ring_depth(ck_ring *ring);
 size_t ck_ring_size(void);
-/* How many messages wait, as the producer sees it: the consumer may have taken more. */
-uint64_t ck_ring_used(ck_ring *ring);
 
 #endif

@@ -12,7 +12,6 @@ import falcon.asgi
 
 from cometkms.api import page
 from cometkms.api.metrics import encode
-from cometkms.api.process_use import read_use
 from cometkms.api.samples import compose_samples
 from cometkms.api.sections import BoardReader
 from cometkms.api.status import find_trouble
@@ -96,9 +95,7 @@ class Metrics:
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         sections: Mapping[str, object] = {**self._board.sections()}
         alerts = self._watch.raised()
-        samples = compose_samples(
-            sections, self._board.beat_ages_s(), self._watch.now(), alerts=alerts, use_of=read_use
-        )
+        samples = compose_samples(sections, self._board.beat_ages_s(), self._watch.now(), alerts=alerts)
         response.data, response.content_type = encode(samples, request.get_header("Accept") or "")
 
     on_head = on_get

@@ -136,9 +136,9 @@ _ALL: Final = (
     _horcrux("signer_total_sentry_connect_tries", "node", help="Failed attempts to connect to the validator."),
     # trust
     _gauge("cometkms_hardening", "process", "measure", "state", help="1 for the state of the measure (on, off, unavailable), 0 for the others."),
-    _counter("cometkms_audit_records_total", help="Records written to the audit log."),
-    _counter("cometkms_audit_dropped_total", help="Records that could not be written to the audit log."),
-    _gauge("cometkms_audit_bytes", help="Size of the audit log's present file."),
+    _counter("cometkms_audit_records_total", help="Records written to the audit log since its process began."),
+    _counter("cometkms_audit_dropped_total", help="Records that the audit log misses, likewise."),
+    _gauge("cometkms_audit_bytes", help="Size of the audit log, all of its files."),
     _gauge("cometkms_audit_failing", help="1 while the audit log cannot be written."),
 )  # fmt: skip
 

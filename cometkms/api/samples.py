@@ -5,12 +5,11 @@ section holds, the rest is said all the same (told.py), and no family grows with
 """
 
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from cometkms.api.families import FAMILIES
-from cometkms.api.process_use import ProcessUse
 from cometkms.api.told import NOTHING, Told
 from cometkms.limits import METRIC_LABEL_MAX_CHARS, METRIC_SERIES_MAX
 from cometkms.model import FINAL_REASONS, Reason
@@ -104,28 +103,27 @@ def compose_samples(
     beat_ages_s: Mapping[str, float | None],
     now: float,
     alerts: Mapping[str, bool] | None = None,
-    use_of: Callable[[int], ProcessUse | None] = lambda _pid: None,
 ) -> Samples:
     """The whole of GET /metrics.
 
-    now: UNIX seconds. alerts: whether each is raised; None: they were not looked at. use_of: what a process uses, by its id.
+    now: UNIX seconds. alerts: whether each is raised; None: they were not looked at.
     """
     samples = Samples()
     supervisor = Told(sections.get("supervisor"))
     away = {child["name"].text for child in supervisor["children"].items if child["state"].text not in (None, _RUNNING)}
-    state, signer, audit = (
-        NOTHING if name in away else Told(sections.get(name)) for name in ("state", "signer", "audit")
+    state, signer, audit, api = (
+        NOTHING if name in away else Told(sections.get(name)) for name in ("state", "signer", "audit", "api")
     )
     _put_node(samples, state, signer, supervisor)
-    _put_children(samples, supervisor, beat_ages_s, use_of)
+    _put_children(samples, supervisor, beat_ages_s)
     _put_leadership(samples, state)
     _put_members(samples, state, now)
     _put_promises(samples, state)
     for chain in signer["chains"].items:
         _put_chain(samples, chain, now)
     _put_last_signed(samples, state, signer, now)
-    for told in (signer["hardening"], supervisor["hardening"]):
-        _put_hardening(samples, told)
+    for told in (supervisor, state, signer, audit, api):
+        _put_hardening(samples, told["hardening"])
     _put_audit(samples, audit)
     for name, raised in (alerts or {}).items():
         samples.put("cometkms_alert", float(raised), name)
@@ -143,15 +141,9 @@ def _put_node(samples: Samples, state: Told, signer: Told, supervisor: Told) -> 
     samples.put_states("cometkms_node_state", NODE_STATES, state["node_state"].text)
 
 
-def _put_children(
-    samples: Samples,
-    supervisor: Told,
-    beat_ages_s: Mapping[str, float | None],
-    use_of: Callable[[int], ProcessUse | None],
-) -> None:
+def _put_children(samples: Samples, supervisor: Told, beat_ages_s: Mapping[str, float | None]) -> None:
     for child in supervisor["children"].items:
-        name, pid = child["name"].text, child["pid"].amount
-        if name is None:
+        if (name := child["name"].text) is None:
             continue
         running = child["state"].text == _RUNNING
         samples.put("cometkms_child_up", float(running), name)
@@ -160,10 +152,9 @@ def _put_children(
             continue
         samples.put("cometkms_child_start_time_seconds", child["started_at"].amount, name)
         samples.put("cometkms_child_beat_age_seconds", Told(beat_ages_s.get(name)).amount, name)
-        use = use_of(int(pid)) if pid else None
-        if use is not None:
-            samples.put("cometkms_child_cpu_seconds_total", use.cpu_s, name)
-            samples.put("cometkms_child_resident_memory_bytes", float(use.resident_bytes), name)
+        use = supervisor["use"][name]
+        samples.put("cometkms_child_cpu_seconds_total", use["cpu_s"].amount, name)
+        samples.put("cometkms_child_resident_memory_bytes", use["resident_bytes"].amount, name)
 
 
 def _put_leadership(samples: Samples, state: Told) -> None:

@@ -212,6 +212,7 @@ class AuditSection(TypedDict, total=False):
     file: str
     head: str
     error: str
+    hardening: list[MeasureReport]
 
 
 class ChildReport(TypedDict, total=False):
@@ -225,6 +226,22 @@ class ChildReport(TypedDict, total=False):
     last_exit: str | None
 
 
+class UseReport(TypedDict, total=False):
+    """What a child used since its start, and uses now; as last looked at."""
+
+    cpu_s: float
+    resident_bytes: int
+
+
+class ReloadReport(TypedDict, total=False):
+    """What the last SIGHUP came to, in words. at: UNIX seconds; error: "" unless nothing was taken over."""
+
+    at: float
+    changed: list[str]
+    needs_restart: list[str]
+    error: str
+
+
 class SupervisorSection(TypedDict, total=False):
     """Written by the supervisor. started_at: UNIX seconds."""
 
@@ -233,7 +250,9 @@ class SupervisorSection(TypedDict, total=False):
     home: str
     started_at: float
     children: list[ChildReport]
+    use: dict[str, UseReport]
     hardening: list[MeasureReport]
+    reload: ReloadReport
 
 
 class Sections(TypedDict):

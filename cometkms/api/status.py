@@ -157,8 +157,11 @@ def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], 
     status["sync_hist"] = state.get("sync_hist", {})
     status["events"] = state.get("events", [])
     status["warnings"] = [*state.get("warnings", []), *signer.get("warnings", []), *_beside(sections, beat_ages_s)]
+    status["warnings"] += _not_reloaded(sections)
     if (audit := sections.get("audit")) is not None:
-        status["audit"] = audit
+        shown: AuditSection = {**audit}
+        shown.pop("hardening", None)  # it stands with the others'
+        status["audit"] = shown
     status["hardening"] = _hardening(sections)
     return status
 
@@ -206,6 +209,15 @@ def _beside(sections: Sections, beat_ages_s: Mapping[str, float | None]) -> list
         found.append(f"the audit log is not written: {error}; signing goes on")
     if dropped := audit.get("dropped", 0):
         found.append(f"{dropped} decisions are missing in the audit log")
+    return found
+
+
+def _not_reloaded(sections: Sections) -> list[str]:
+    """What the settings say and the node does not do, as far as it was asked to look."""
+    told = (sections["supervisor"] or {}).get("reload", {})
+    found = [f"config.toml says, and only a restart takes over: {what}" for what in told.get("needs_restart", [])]
+    if error := told.get("error"):
+        found.append(f"the last reload changed nothing: {error}")
     return found
 
 

@@ -5,7 +5,7 @@ import os
 import click
 
 from cometkms.cli.options import chosen_home, home_option
-from cometkms.config.load import DEFAULT_HTTP_ADDR, KEY_NAME, STATE_NAME
+from cometkms.config.load import CONFIG_NAME, DEFAULT_HTTP_ADDR, KEY_NAME, STATE_NAME
 from cometkms.config.scaffold import init_home, refuse_existing
 from cometkms.config.values import check_chain_id, check_node_id, parse_listen, parse_validator
 from cometkms.keys.validator_key import write_key
@@ -67,4 +67,7 @@ def command(
         click.echo(
             f"Next: copy the validator's {KEY_NAME} and {STATE_NAME} into {path / 'priv'} (stop the old signer first)."
         )
-    click.echo(f"Then: set chain_id and validator_addr in {path / 'config.toml'}, and run cmkms start --home {path}")
+    missing = [name for name, value in (("chain_id", chain_id), ("validator_addr", validator_addr)) if not value]
+    config = path / CONFIG_NAME
+    first = f"set {' and '.join(missing)} in {config}, and " if missing and config in result.made else ""
+    click.echo(f"Then: {first}run cmkms start --home {path}")

@@ -4,7 +4,7 @@ from array import array
 from dataclasses import dataclass
 from typing import Final
 
-from cometkms.limits import SIGNATURE_RING_ENTRIES
+from cometkms.limits import CHAINS_MAX, SIGNATURE_RING_ENTRIES
 from cometkms.model import HRS
 
 NOBODY: Final = 255
@@ -30,12 +30,22 @@ class SignatureRing:
         self._heights = array("q", bytes(8 * size))
         self._rounds = array("i", bytes(4 * size))
         self._rest = array("B", bytes(3 * size))  # row, step, by
+        self._newest = array("d", [-1.0] * CHAINS_MAX)
         self._next = 0
+
+    def newest_at(self, row: int) -> float | None:
+        """When a row's newest signature was learned of; None: none was."""
+        return self._newest[row] if self._newest[row] >= 0 else None
 
     @property
     def next(self) -> int:
         """The number that the next one gets."""
         return self._next
+
+    @property
+    def oldest(self) -> int:
+        """The number of the first one that is still known."""
+        return max(0, self._next - SIGNATURE_RING_ENTRIES)
 
     def add(self, at: float, row: int, hrs: HRS, by: int) -> None:
         """O(1), no allocation that lasts."""
@@ -46,11 +56,12 @@ class SignatureRing:
         self._rest[3 * slot] = row
         self._rest[3 * slot + 1] = hrs.step
         self._rest[3 * slot + 2] = by
+        self._newest[row] = at
         self._next += 1
 
     def since(self, number: int, most: int) -> list[Learned]:
         """At most `most` entries from that number on, oldest first; what was overwritten is left out."""
-        first = max(number, self._next - SIGNATURE_RING_ENTRIES, 0)
+        first = max(number, self.oldest)
         return [self._entry(one) for one in range(first, min(self._next, first + most))]
 
     def _entry(self, number: int) -> Learned:

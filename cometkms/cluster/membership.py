@@ -434,6 +434,10 @@ class Membership:
         self.ready = True
         self._tell_all()
 
+    def tell(self) -> None:
+        """Show the connected members where this node stands: signatures that the replicated log cannot carry any more."""
+        self._tell_all()
+
     def _tell_all(self) -> None:
         for member in sorted(self._connected):
             self._ports.send(member, self.news())

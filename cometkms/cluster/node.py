@@ -449,7 +449,10 @@ class ClusterNode:
             self._acceptor.on_signed(row, mark)
             self._raise_floor(row, mark.hrs)
             self._outside.on_signed(row, mark)
-            self._unreplicated.setdefault(row, self._clock())
+            if self._raft is None or self._raft.leading:
+                self._unreplicated.setdefault(row, self._clock())
+            else:  # the leadership went while it was made: the log takes nothing from here any more
+                self.membership.tell()
 
     # --- the others ---
 
@@ -836,7 +839,8 @@ class ClusterNode:
         for row, since in tuple(self._unreplicated.items()):
             if quiet or now - since >= SIGN_STATE_LATEST_S:
                 del self._unreplicated[row]
-                self._raft.submit(row_key(self._store.rows[row]), self._signed[row])
+                if not self._raft.submit(row_key(self._store.rows[row]), self._signed[row]):
+                    self.membership.tell()
 
     def flush(self) -> None:
         """Before the end: what was signed last goes to the others, if this node still leads."""

@@ -1,6 +1,7 @@
 """What a node's hello says of its settings, so that the others can tell where theirs differ. No secret is in it."""
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from cometkms.config.schema import Settings
@@ -14,16 +15,18 @@ def settings_facts(settings: Settings) -> dict[str, str]:
     return {
         "default_ttl_ms": str(round(settings.default_ttl_s * 1000)),
         "strict_start": "on" if settings.strict_start else "off",
-        "validators": _validators(settings),
+        "validators": validators_fact(
+            {one.id: [str(address) for address in one.validator_addrs] for one in settings.chains}
+        ),
         "http_addr": str(settings.http_addr),
     }
 
 
-def _validators(settings: Settings) -> str:
-    """Independent of the order in which they are configured."""
-    chains = sorted((chain.id, sorted(map(str, chain.validator_addrs))) for chain in settings.chains)
-    words = "; ".join(f"{chain}: {' '.join(addresses)}" for chain, addresses in chains)
+def validators_fact(addresses: Mapping[str, Iterable[str]]) -> str:
+    """Of each chain's addresses; independent of the order in which they are configured."""
+    chains = sorted((chain, sorted(texts)) for chain, texts in addresses.items())
+    words = "; ".join(f"{chain}: {' '.join(texts)}" for chain, texts in chains)
     if len(words.encode()) <= FACT_TEXT_MAX_BYTES and words.isascii() and words.isprintable():
         return words
-    count = sum(len(addresses) for _, addresses in chains)
+    count = sum(len(texts) for _, texts in chains)
     return f"{count} addresses, digest {hashlib.sha256(repr(chains).encode()).hexdigest()[:_DIGEST_DIGITS]}"

@@ -41,6 +41,8 @@ DEFAULT_HTTP_ADDR: Final = "127.0.0.1:8080"
 DEFAULT_ALERT_STALL: Final = "60s"
 DEFAULT_ALERT_LATENCY: Final = "250ms"
 DEFAULT_ALERT_DISK: Final = "5ms"
+#: Where a value comes from that nobody gave.
+DEFAULT_SOURCE: Final = "default"
 
 #: config.toml's keys and their types.
 KEYS: Final[Mapping[str, type]] = {
@@ -173,7 +175,7 @@ class _Sources:
         if variable:
             return variable, variable_name(key)
         value = self._document.get(key, "")
-        return (str(value), f"{self._path}: {key}") if value != "" else (default, "default")
+        return (str(value), f"{self._path}: {key}") if value != "" else (default, DEFAULT_SOURCE)
 
     def texts(self, key: str) -> tuple[tuple[str, ...], str]:
         """A list: repeated flags, a variable split at commas, or an array."""
@@ -327,6 +329,10 @@ def _load_chain(home: Path, sources: _Sources, table: dict[str, Any], where: str
     if not name or not addresses:
         what = "chain id" if not name else "validator address"
         cure = "give --chain-id and --validator-addr, or chain_id and validator_addr in config.toml"
+        if where == DEFAULT_SOURCE and home.is_dir():
+            where = str(home / CONFIG_NAME)
+        elif where == DEFAULT_SOURCE:
+            where, cure = f"{home} does not exist", f"cmkms init --home {home}, or another --home; or {cure}"
         sources.problems.append(
             f"{where}: at least one validator address and a chain id must be configured, and there is no {what}; cure: {cure}"
         )

@@ -55,6 +55,16 @@ def choose_account(wanted: str) -> Account:
         ) from None
 
 
+def check_wanted(wanted: str) -> None:
+    """Whether this process can make the signer that user. Raises: ConfigError with the cure."""
+    uid = os.geteuid()
+    if (uid == 0 or wanted) and choose_account(wanted).uid != uid and uid != 0:
+        raise ConfigError(
+            f"signer_user = {wanted!r}: only root can start the signer as another user, and this node runs as uid {uid}; cure: take the "
+            "setting out, or start as root"
+        )
+
+
 def _of_number(uid: int) -> Account:
     if uid > _UID_MAX:
         raise ConfigError(f"signer_user: {uid} is no user's number")

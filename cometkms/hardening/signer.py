@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cometkms.errors import ConfigError, HardeningError
+from cometkms.errors import HardeningError
 from cometkms.hardening import seccomp
 from cometkms.hardening.account import (
     CAP_DAC_OVERRIDE,
@@ -27,6 +27,7 @@ from cometkms.hardening.account import (
     ProcStatus,
     become,
     capabilities,
+    check_wanted,
     choose_account,
     give_up_capabilities,
 )
@@ -186,11 +187,7 @@ def _stay(plan: Plan, told: Told) -> None:
     """Not root: the node's own user. Raises: ConfigError when the settings want another."""
     uid = os.geteuid()
     give_up_capabilities()
-    if plan.user and choose_account(plan.user).uid != uid:
-        raise ConfigError(
-            f"signer_user = {plan.user!r}: only root can start the signer as another user, and this node runs as uid {uid}; cure: take the "
-            "setting out, or start as root"
-        )
+    check_wanted(plan.user)
     told.add("user", State.OFF, f"not started as root: uid {uid}, as the whole node")
 
 

@@ -6,7 +6,6 @@ itself never is where the peers' port is.
 """
 
 import hashlib
-import os
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,13 +15,12 @@ from nacl.signing import SigningKey
 
 from cometkms.errors import KeyFileError
 from cometkms.interface import Core
-from cometkms.ipc.prctl import make_undumpable
+from cometkms.keys.aside import aside
 from cometkms.keys.source import KeySource
 from cometkms.protocol.identity import Identity
 
 CLUSTER_KEY_NAME: Final = "cluster.key"
 SECRET_BYTES: Final = 32
-_WHY_MAX_BYTES: Final = 4000
 
 
 def cluster_secret(home: Path, keys: Iterable[KeySource], core: Core) -> bytes:
@@ -54,27 +52,16 @@ def _read_cluster_key(path: Path) -> bytes:
 
 def _derive_aside(key: KeySource, core: Core) -> bytes:
     """In a child that ends at once. Raises: KeyFileError with the child's words."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:  # pragma: no cover - the child
-        code = 1
-        try:
-            os.close(reading)
-            make_undumpable()
-            slot = key.open(core, "")
-            os.write(writing, slot.cluster_secret())
-            slot.close()
-            code = 0
-        except BaseException as error:  # noqa: BLE001 - told to the parent
-            os.write(writing, str(error).encode("utf-8", "replace")[:_WHY_MAX_BYTES])
-        finally:
-            os._exit(code)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        told = pipe.read(_WHY_MAX_BYTES)
-    _, status = os.waitpid(pid, 0)
-    if status != 0 or len(told) != SECRET_BYTES:
-        raise KeyFileError(told.decode("utf-8", "replace") or "the cluster's secret could not be derived from the key")
+
+    def derive() -> bytes:
+        slot = key.open(core, "")
+        secret = slot.cluster_secret()
+        slot.close()
+        return secret
+
+    told = aside(derive)
+    if len(told) != SECRET_BYTES:
+        raise KeyFileError("the cluster's secret could not be derived from the key")
     return told
 
 

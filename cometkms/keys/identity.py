@@ -40,7 +40,7 @@ def load_identity(home: Path) -> Identity:
         return Identity(SigningKey(base64.b64decode(value, validate=True)[:32]))
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}; cure: give it to the node's user") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise KeyFileError(
             f"{path} is no identity key; cure: remove it, a new one is made at the next start"
         ) from error

@@ -81,5 +81,7 @@ class RingQueue:
         return count
 
     def close(self) -> None:
-        """Give back the descriptor (tests; a process's end does it too)."""
+        """See interface.Queue."""
+        self.ring = ffi.NULL
+        self._memory.close()
         os.close(self._wake)

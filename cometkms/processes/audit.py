@@ -5,6 +5,7 @@ them while this process is away or waits for the disk; what it cannot hold is lo
 """
 
 import asyncio
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from cometkms import __version__
 from cometkms.config.schema import Settings
 from cometkms.errors import StateError
+from cometkms.hardening.children import Keeps, shut_child
+from cometkms.hardening.measures import Mode, tell
 from cometkms.interface import Queue
 from cometkms.ipc.board import Section
 from cometkms.limits import AUDIT_BUSY_S, AUDIT_IDLE_S, AUDIT_RETRY_S, AUDIT_SYNC_S, AUDIT_WAITING_MAX
@@ -46,6 +49,7 @@ def run(context: ChildContext, parts: AuditParts) -> int:
     async def main(stop: asyncio.Event) -> None:
         writer = _Writer(parts, audit, log)
         writer.open()
+        writer.shut(settings)
         await writer.run(context, stop)
 
     return run_loop(context, main, log)
@@ -63,6 +67,7 @@ class _Writer:
         self._dropped = 0
         self._synced_at = 0.0
         self._published: object = None
+        self._hardening: list[dict[str, str]] = []
 
     def open(self) -> None:
         """Raises: StateError. A disk that fails is tried again later."""
@@ -77,6 +82,17 @@ class _Writer:
                 cure="keep a copy and run cmkms audit verify; a new file was begun",
             )
 
+    def shut(self, settings: Settings) -> None:
+        """From here on: its own directory. Raises: HardeningError."""
+        own = self._audit.directory
+        keeps = Keeps(
+            work=(own if own.is_dir() else own.parent,),  # where a full disk let none be made yet
+            shut=tuple(chain.key_file for chain in settings.chains),
+        )
+        measures = shut_child("audit", Mode(settings.hardening), os.getppid(), keeps)
+        tell(self._log, measures)
+        self._hardening = [one.document() for one in measures]
+
     async def run(self, context: ChildContext, stop: asyncio.Event) -> None:
         """Until `stop`; then everything that is in the queue is written."""
         loop = asyncio.get_running_loop()
@@ -85,6 +101,7 @@ class _Writer:
         )  # not waited for: the supervisor's patience is the bound
         stopping: asyncio.Task[object] = asyncio.create_task(stop.wait())
         loop.add_reader(self._queue.fileno(), self._on_queue)
+        self._publish()
         context.ready()
         while not stop.is_set():
             found = self._empty_queue()
@@ -187,6 +204,7 @@ class _Writer:
             "file": audit.path.name if audit.path else "",
             "head": f"{audit.seq}:{audit.head}",
             "error": self._error,
+            "hardening": self._hardening,
         }
         if document != self._published:
             self._published = document

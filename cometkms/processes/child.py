@@ -20,7 +20,8 @@ from cometkms.limits import HEARTBEAT_INTERVAL_S
 READY = b"+"
 FAILED = b"-"
 RELOADED = b"\xff"  # in no text of a failure: it is no UTF-8 …
-RESTART_WANTED = b"\xfe"  # … and neither is this
+RESTART_WANTED = b"\xfe"  # … and neither is this …
+ANEW = b"\xfd"  # … nor this: a new process must take the place of this one
 RELOAD_SECTION = "reload"
 _REASON_MAX_BYTES = 4000  # with what stands before it below PIPE_BUF: one write, whole
 #: From the supervisor alone. SIGTERM and SIGINT often reach the whole process group (systemd, a terminal's Ctrl-C): the supervisor
@@ -79,6 +80,10 @@ class ChildContext:
         self._on_reload.append(callback)
         if (latest := self._latest()) is not None:
             callback(latest)
+
+    def ask_anew(self) -> None:
+        """Be stopped as at a planned end and started again: what was shut off for good is in the way of the new settings."""
+        os.write(self._report_fd, ANEW)
 
     def reload(self, log: ChildLog) -> None:
         """Take over what the supervisor wrote, and tell it so. Called from the child's own loop."""

@@ -10,8 +10,10 @@ from cometkms import __version__
 from cometkms import core as cores
 from cometkms.config.load import Flags
 from cometkms.config.schema import Settings
-from cometkms.hardening.account import ProcStatus
+from cometkms.hardening.account import ProcStatus, check_wanted
 from cometkms.hardening.confine import Told, check_no_dump
+from cometkms.hardening.measures import Mode
+from cometkms.interface import Queue
 from cometkms.ipc.board import Board
 from cometkms.ipc.notify import take_notifier
 from cometkms.ipc.prctl import make_undumpable
@@ -39,6 +41,8 @@ def run(settings: Settings, log: Log, flags: Flags) -> int:
     """
     notifier = take_notifier()
     make_undumpable()  # the children inherit it
+    if settings.hardening != Mode.OFF:
+        check_wanted(settings.signer_user)
     core_name = cores.chosen_name()
     lock = lock_home(settings.home)
     try:
@@ -74,17 +78,29 @@ def run(settings: Settings, log: Log, flags: Flags) -> int:
         specs = [
             ChildSpec(
                 "state",
-                without(passphrase, lambda context: state.run(context, replace(state_parts, settings=now.settings))),
+                without(
+                    passphrase,
+                    unused(decisions),
+                    lambda context: state.run(context, replace(state_parts, settings=now.settings)),
+                ),
             ),
             ChildSpec("signer", lambda context: signer.run(context, replace(signer_parts, settings=now.settings))),
             ChildSpec(
                 "api",
-                without(passphrase, lambda context: api.run(context, replace(api_parts, settings=now.settings))),
+                without(
+                    passphrase,
+                    unused(requests, permits, decisions),
+                    lambda context: api.run(context, replace(api_parts, settings=now.settings)),
+                ),
             ),
         ]
         if decisions is not None:
             audit_parts = audit.AuditParts(settings, decisions, board.section("audit"), log)
-            life = without(passphrase, lambda context: audit.run(context, replace(audit_parts, settings=now.settings)))
+            life = without(
+                passphrase,
+                unused(requests, permits),
+                lambda context: audit.run(context, replace(audit_parts, settings=now.settings)),
+            )
             specs.append(ChildSpec("audit", life, essential=False))
         return Supervisor(specs, board, own_log, facts, notifier=notifier, reload=now).run()
     finally:
@@ -99,12 +115,24 @@ def _own_measures() -> list[dict[str, str]]:
     return [one.document() for one in told.measures]
 
 
-def without(passphrase: PassphraseSource | None, life: Callable[[ChildContext], int]) -> Callable[[ChildContext], int]:
-    """A child's life that begins with wiping what it inherited of the passphrase."""
+def unused(*queues: Queue | None) -> tuple[Queue, ...]:
+    """Those that there are."""
+    return tuple(queue for queue in queues if queue is not None)
+
+
+def without(
+    passphrase: PassphraseSource | None, queues: Sequence[Queue], life: Callable[[ChildContext], int]
+) -> Callable[[ChildContext], int]:
+    """A child's life that begins with wiping what it inherited of the passphrase, and with giving up the queues that it has no part in.
+
+    Whoever takes over the api process must not be able to write a permit.
+    """
 
     def run(context: ChildContext) -> int:
         if isinstance(passphrase, PassphraseHeld):
             passphrase.forget()
+        for queue in queues:
+            queue.close()
         return life(context)
 
     return run

@@ -110,7 +110,7 @@ def _live(
     async def main(stop: asyncio.Event) -> None:
         signer = _Signer(parts, core, identity, slots, confinement, log)
         signer.start()
-        context.on_reload(signer.on_reload)
+        context.on_reload(lambda new: None if signer.takes_over(new) else context.ask_anew())
         context.ready()
         await stop.wait()
         await signer.stop()
@@ -134,6 +134,7 @@ class _Signer:
         self._parts = parts
         self._core = core
         self._log = log
+        self._confinement = confinement
         self._hardening = [one.document() for one in confinement.measures]
         self._published: object = None
         self._published_at = -STATUS_LATEST_S
@@ -211,8 +212,15 @@ class _Signer:
         for link in self._links.values():
             link.spin_ns = REQUEST_SPIN_NS if self._may_spin else 0
 
-    def on_reload(self, new: Reloadable) -> None:
-        """Dial the validators that came, close the connections to those that went; the others notice nothing."""
+    def takes_over(self, new: Reloadable) -> bool:
+        """Dial the validators that came, close the connections to those that went; the others notice nothing.
+
+        False, and nothing is done, where this process was shut off from one of them: another must take its place.
+        """
+        for text in [text for texts in new.validator_addrs.values() for text in texts]:
+            if why := self._confinement.why_not(parse_validator(text).target):
+                self._log.info("a new signer process is needed", validator=text, why=why)
+                return False
         for chain in self._chains:
             wanted = new.validator_addrs.get(chain.chain_id, ())
             mine = {
@@ -227,6 +235,7 @@ class _Signer:
                 if self._leased:
                     self._dial(number)
         self._allow_spin()
+        return True
 
     def _remove_link(self, number: int) -> None:
         """A request under way gets no answer. The link stays until its connection is closed: the path knows it by its number."""

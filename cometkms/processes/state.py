@@ -22,7 +22,8 @@ from cometkms import core as cores
 from cometkms.cluster.history import NOBODY, SignatureRing
 from cometkms.cluster.lag import LagMeter
 from cometkms.cluster.node import ClusterNode, Identity
-from cometkms.config.facts import settings_facts
+from cometkms.config.facts import settings_facts, validators_fact
+from cometkms.config.reload import Reloadable
 from cometkms.config.schema import Settings
 from cometkms.errors import BusyError
 from cometkms.hardening.children import Keeps, shut_child
@@ -84,6 +85,7 @@ def run(context: ChildContext, parts: StateParts) -> int:
     async def main(stop: asyncio.Event) -> None:
         state = _State(parts, core, opened, born, measures, log, context)
         await state.start()
+        context.on_reload(state.on_reload)
         context.ready()
         await stop.wait()
         await state.stop()
@@ -272,6 +274,11 @@ class _State:
         if self._raft is not None:
             self._raft.close()
         self._opened.store.close()
+
+    def on_reload(self, new: Reloadable) -> None:
+        """The other nodes compare the new addresses with theirs."""
+        told = {**dict(self.node.facts), "validators": validators_fact(new.validator_addrs)}
+        self.node.tell_facts(make_facts(told))
 
     def _hand_over(self) -> None:
         """The node is about to stop."""
@@ -484,6 +491,7 @@ class _State:
             "term": node.raft.term if node.raft is not None else 0,
             "why": node.membership.why,
             "chains": [chain.id for chain in self._parts.settings.chains],
+            "signed_at": [self._ring.newest_at(row) for row in self._opened.rows],
             "members": [
                 {key: one.get(key) for key in ("id", "self", "connected", "state", "connects")}
                 for one in self._members({})
@@ -499,6 +507,7 @@ class _State:
                 for one in found
                 if one.row in self._opened.rows
             ],
+            "oldest": self._ring.oldest,
             "next": found[-1].number + 1 if found else self._ring.next,
         }
 

@@ -8,10 +8,11 @@ A child's life; nothing else changes its state:
     RUNNING  ── exit ──▶ BACKOFF           RUNNING ── loop does not beat ──▶ SIGKILL, then as exit
     BACKOFF  ── delay over ──▶ BOOTING
     any but IDLE ── the node ends ──▶ STOPPING ── exit ──▶ IDLE
+    RUNNING  ── it asks to start anew ──▶ STOPPING ── exit ──▶ IDLE ──▶ BOOTING
     any but IDLE ── a planned restart (SIGUSR2) ──▶ STOPPING ── exit ──▶ IDLE ── when all are ──▶ BOOTING, in order
 
-A child that is not essential ends the node at its first boot only, with its own reason: later it goes to BACKOFF whatever it
-ended with, and so it does when it does not boot in time.
+A child that is not essential ends the node only if it was never up and says why it cannot be; else it goes to BACKOFF, whatever
+it ended with, and so it does when it does not boot in time.
 
 A pause of the supervisor itself (SIGSTOP, a frozen or starved
 machine) may have been one of the children too: they get a fresh grace to beat, and are not killed because a clock jumped.
@@ -31,7 +32,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -40,9 +41,11 @@ from cometkms.errors import CometKMSError, InvariantError, StoreFailure
 from cometkms.ipc.board import Board
 from cometkms.ipc.notify import Notifier
 from cometkms.ipc.prctl import die_with_parent, set_name
+from cometkms.ipc.process_use import ProcessUse, read_use
 from cometkms.limits import (
     BOOT_TIMEOUT_S,
     HUNG_AFTER_S,
+    PROCESS_USE_S,
     RELOAD_TIMEOUT_S,
     RESTART_MAX_S,
     RESTART_MIN_S,
@@ -50,6 +53,7 @@ from cometkms.limits import (
     STOP_TIMEOUT_S,
 )
 from cometkms.processes.child import (
+    ANEW,
     FAILED,
     HAND_OVER_SIGNAL,
     READY,
@@ -130,8 +134,11 @@ class _Child:
     delay_s: float = 0.0
     last_exit: str | None = None
     killed_hung: bool = False
+    was_up: bool = False
+    use: ProcessUse | None = None  # of its CPU and memory, as last looked at
     in_turn: bool = True  # started in order: the next one waits until it is up
     reloading: bool = False  # it was told, and has not answered
+    asks_anew: bool = False
 
     def reason(self) -> str:
         """What the child said before it exited."""
@@ -191,6 +198,7 @@ class Supervisor:
     _watched_at: float = field(init=False, default=0.0)
     _grace_until: float = field(init=False, default=0.0)
     _published: object = field(init=False, default=None)
+    _used_at: float = field(init=False, default=0.0)
     _was_ready: bool = field(init=False, default=False)
     _restart_wanted: str = field(init=False, default="")  # by whom
     _reload_until: float = field(init=False, default=0.0)  # monotonic; 0: none is under way
@@ -271,6 +279,7 @@ class Supervisor:
             _live(child.spec, ChildContext(child.spec.name, writer, self.board), parent, self._mask)
         os.close(writer)
         child.pid, child.report_fd, child.said, child.killed_hung = pid, reader, b"", False
+        child.use = None
         child.forked_at, child.started_at = time.monotonic(), time.time()
         self._enter(child, State.BOOTING)
 
@@ -297,6 +306,8 @@ class Supervisor:
             pid, status = os.waitpid(child.pid, os.WNOHANG)
             if pid:
                 self._on_exit(child, status)
+            elif child.asks_anew:
+                self._start_anew(child)
         _reap_strangers({child.pid for child in self._children})
 
     def _read_report(self, child: _Child) -> None:
@@ -312,9 +323,13 @@ class Supervisor:
         if RESTART_WANTED in said:
             self._restart_wanted = f"{child.spec.name} asks for it"
             said = said.replace(RESTART_WANTED, b"")
+        if ANEW in said:
+            child.asks_anew = True
+            said = said.replace(ANEW, b"")
         child.said += said[: _REPORT_MAX_BYTES - len(child.said)]
         if child.said.startswith(READY) and child.state is State.BOOTING:
             self._enter(child, State.RUNNING)
+            child.was_up = True
             self.log.info("child running", child=child.spec.name, pid=child.pid, restarts=child.restarts)
 
     def _on_exit(self, child: _Child, status: int) -> None:
@@ -324,12 +339,12 @@ class Supervisor:
             child.report_fd = -1
         code = os.waitstatus_to_exitcode(status)
         words = "its loop hung" if child.killed_hung else describe_exit(code)
-        child.last_exit, child.pid, child.reloading = words, 0, False
+        child.last_exit, child.pid, child.reloading, child.asks_anew = words, 0, False, False
         if child.state is State.STOPPING:
             self._enter(child, State.IDLE)
             if code == StoreFailure.exit_code and child.spec.essential:  # a planned restart ends here
                 self._ending = self._ending or _Ending(code, child.reason() or f"{child.spec.name}: {words}")
-        elif child.state is State.BOOTING and (child.spec.essential or (not child.restarts and code > 0)):
+        elif child.state is State.BOOTING and (child.spec.essential or (not child.was_up and code > 0)):
             self._enter(child, State.IDLE)
             reason = child.reason() or f"{child.spec.name} ended before it was ready: {words}"
             self._ending = self._ending or _Ending(code if code > 0 else INTERNAL_EXIT, reason)
@@ -373,6 +388,14 @@ class Supervisor:
                 self.log.error("child hangs", child=child.spec.name, pid=child.pid, silent_s=age)
                 child.killed_hung = True
                 os.kill(child.pid, signal.SIGKILL)
+            elif (
+                child.state is State.STOPPING
+                and not child.killed_hung
+                and now - child.since > self.timing.stop_timeout_s
+            ):
+                self.log.error("child killed", child=child.spec.name, why="it did not stop in time")
+                child.killed_hung = True
+                os.kill(child.pid, signal.SIGKILL)
 
     # --- reloading ---
 
@@ -392,12 +415,22 @@ class Supervisor:
                     os.kill(child.pid, RELOAD_SIGNAL)
         self._reload_until = time.monotonic() + RELOAD_TIMEOUT_S
 
+    def _start_anew(self, child: _Child) -> None:
+        """One that asked for it: stopped in peace, then started with the new settings. The others go on meanwhile."""
+        child.asks_anew = False
+        if child.state is State.RUNNING:
+            self.log.info(
+                "child starts anew", child=child.spec.name, pid=child.pid, why="for the settings that were reloaded"
+            )
+            self._ask_to_stop(child)
+
     def _settle_reload(self) -> None:
         """Done when every child has taken it over. One that hangs is not waited for: it starts again with the new settings."""
         if not self._reload_until:
             return
         late = [child for child in self._children if child.reloading]
-        if late and time.monotonic() < self._reload_until:
+        anew = [child for child in self._children if child.state in (State.STOPPING, State.IDLE)]
+        if (late or anew) and time.monotonic() < self._reload_until:
             return
         for child in late:
             child.reloading = False
@@ -417,7 +450,7 @@ class Supervisor:
         self.notifier.flush()
         now = time.monotonic()
         ages = self.board.beat_ages_s()
-        is_up = not self._was_ready and all(child.state is State.RUNNING for child in self._children)
+        is_up = not self._was_ready and all(_has_come_up(child) for child in self._children)
         if is_up or now - self._status_at >= _STATUS_EVERY_S:
             self._status_at = now
             self.notifier.status(status_line(self.board.sections(), ages))
@@ -466,7 +499,8 @@ class Supervisor:
         self._publish()
 
     def _ask_to_stop(self, child: _Child) -> None:
-        self._enter(child, State.STOPPING)
+        if child.state is not State.STOPPING:  # one that starts anew is asked already
+            self._enter(child, State.STOPPING)
         if child.pid == 0:
             self._enter(child, State.IDLE)
             return
@@ -486,7 +520,16 @@ class Supervisor:
         child.state = state
         child.since = time.monotonic()
 
+    def _look_at_use(self) -> None:
+        """For /metrics: the others may be shut off from /proc."""
+        now = time.monotonic()
+        if now - self._used_at >= PROCESS_USE_S:
+            self._used_at = now
+            for child in self._children:
+                child.use = read_use(child.pid) if child.state is State.RUNNING else None
+
     def _publish(self) -> None:
+        self._look_at_use()
         children = [
             {
                 "name": child.spec.name,
@@ -498,9 +541,11 @@ class Supervisor:
             }
             for child in self._children
         ]
-        if children != self._published:
-            self._published = children
-            self.board.section("supervisor").write({**self.facts, "pid": os.getpid(), "children": children})
+        use = {child.spec.name: asdict(child.use) for child in self._children if child.use is not None}
+        if (children, use) != self._published:
+            self._published = (children, use)
+            document = {**self.facts, "pid": os.getpid(), "children": children, "use": use}
+            self.board.section("supervisor").write(document)
 
 
 def _live(spec: ChildSpec, context: ChildContext, parent: int, mask: set[int]) -> None:
@@ -524,6 +569,11 @@ def _live(spec: ChildSpec, context: ChildContext, parent: int, mask: set[int]) -
             _flush_standard_streams()
         finally:
             os._exit(code)
+
+
+def _has_come_up(child: _Child) -> bool:
+    """One that the node can be without is not waited for when it fails."""
+    return child.state is State.RUNNING or (child.state is State.BACKOFF and not child.spec.essential)
 
 
 def _reap_strangers(own: Set[int]) -> None:

@@ -69,6 +69,6 @@ class SocketQueue:
         return count
 
     def close(self) -> None:
-        """Give back the descriptors."""
+        """See interface.Queue."""
         self._reader.close()
         self._writer.close()

@@ -279,6 +279,11 @@ def read_born(files: NodeFiles) -> list[str]:
     return [one for path in files.born_paths for one in _read_born(path)[0]]
 
 
+def read_born_members(files: NodeFiles) -> list[str]:
+    """The members of the epoch that this home was last in; [] when it does not say. Raises: StateError."""
+    return next((members for path in files.born_paths if (members := _read_born(path)[2])), [])
+
+
 def read_epoch(files: NodeFiles) -> int:
     """The epoch this home was last in. Raises: StateError."""
     return max(_read_born(path)[1] for path in files.born_paths)
@@ -296,7 +301,7 @@ def _read_born(path: Path) -> tuple[list[str], int, list[str]]:
             raise TypeError
     except FileNotFoundError:
         return [], _FIRST_EPOCH, []
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StateError(
             f"{path} cannot be understood; cure: restore it, or `cmkms recover --min-height HEIGHT`"
         ) from error
@@ -349,7 +354,7 @@ def _read_adopted(files: NodeFiles, header: Header) -> tuple[str, ...]:
         return tuple(str(one) for one in document["members"] if one in header.members)
     except FileNotFoundError:
         return ()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise StateError(f"{files.adopted_path} cannot be understood; cure: remove it") from error
 
 

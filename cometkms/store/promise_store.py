@@ -23,6 +23,7 @@ import fcntl
 import hashlib
 import os
 import struct
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,6 +55,8 @@ _HEADER_BODY: Final = struct.Struct("<QQBBB8s32s")  # epoch, seq base, node stat
 _ROW_BODY: Final = struct.Struct("<32sqiBBHBBQ")
 _BURNT: Final = 1
 _CLOSED: Final = 2
+_SURVEY_TRIES: Final = 3
+_SURVEY_AGAIN_S: Final = 0.02
 FILE_BYTES: Final = (2 + 2 * CHAINS_MAX) * BLOCK_BYTES
 
 
@@ -473,3 +476,67 @@ def readable_marks(path: Path) -> list[tuple[Row, Watermark]]:
         if record is not None and (record.row not in found or record.mark.hrs > found[record.row].hrs):
             found[record.row] = record.mark
     return list(found.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a store's file holds, read beside whoever has it open. `problems`: why open() would refuse it; () when it would not."""
+
+    header: Header | None
+    rows: tuple[tuple[Row, Watermark], ...]
+    problems: tuple[str, ...]
+
+
+def survey(path: Path) -> Survey:
+    """Read only, without the lock: a sector that is being written may look torn, so what does not check is read again.
+
+    Raises: OSError; FormatError for a store of another version.
+    """
+    found = _survey_once(path)
+    for _ in range(_SURVEY_TRIES):
+        if not found.problems:
+            break
+        time.sleep(_SURVEY_AGAIN_S)
+        found = _survey_once(path)
+    return found
+
+
+def _survey_once(path: Path) -> Survey:
+    with path.open("rb") as file:
+        data = file.read(FILE_BYTES + 1)
+    problems = [] if len(data) == FILE_BYTES else [f"it has {len(data)} bytes and not {FILE_BYTES}"]
+    header, rows, ended = None, [], False
+    for number in range(1 + CHAINS_MAX):
+        what = "the header" if number == 0 else f"row {number - 1}"
+        magic = _HEADER_MAGIC if number == 0 else _ROW_MAGIC
+        body = _newest_body(path, data[2 * number * BLOCK_BYTES :], magic, what, problems)
+        if body is None:
+            ended = True
+            continue
+        if ended and number > 1:
+            problems.append(f"{what} follows a row that was never written")
+        try:
+            if number == 0:
+                header = _decode_header(body)
+            else:
+                record = _decode_row(body)
+                rows.append((record.row, record.mark))
+        except (ValueError, IndexError, struct.error) as error:
+            problems.append(f"{what}: {error}")
+    if header is None and not problems:
+        problems.append("it has no header")
+    return Survey(header, tuple(rows), tuple(problems))
+
+
+def _newest_body(path: Path, slots: bytes, magic: bytes, what: str, problems: list[str]) -> bytes | None:
+    newest: tuple[int, bytes] | None = None
+    for number in (0, 1):
+        at = number * BLOCK_BYTES
+        try:
+            found = _open_sector(magic, slots[at : at + SECTOR_BYTES].ljust(SECTOR_BYTES, b"\0"), path)
+        except ValueError as error:
+            problems.append(f"slot {number} of {what}: {error}")
+            continue
+        if found is not None and (newest is None or found[0] > newest[0]):
+            newest = found
+    return newest[1] if newest is not None else None

@@ -1,7 +1,8 @@
 """Run a document: its ```console blocks, one after the other, in one shell with an empty home.
 
     ```console
-    $ cmkms keys show            a line with "$ " is a command; one that ends in a backslash goes on in the next
+    $ cmkms keys show            a line with "$ " is a command; one that ends in a backslash goes on in the next,
+    > and so on                  as does one before a line with "> "
     address   5647…              what follows must be its output; "…" is any text, a line of "…" any lines
     ```
 
@@ -10,17 +11,27 @@ need to see is in comments:
 
     <!-- setup: commands, run as they stand -->
     <!-- background -->          the next block's command goes on: its lines must come, in time; it is ended with the document
+    <!-- checked: make -n -->    the next block takes too long to run here: each of its commands is a target that make knows
+    <!-- run by: tests/….py::test_name -->     the next block is run elsewhere: there is such a test
 
-$FIXTURES is the directory of the tests, and `cmkms` this tree's.
+`cmkms` is this tree's, $FIXTURES the directory of the tests. What else a document needs is in tests/e2e/programs: `ssh` and `scp` between
+`machine`s that are directories, `sudo`, `cometbft`, and `eventually` for setups that wait.
+
+Each document has a network of its own (a namespace, as root or with user namespaces), in which every 10.0.0.x and 127.x.x.x is there and
+all ports are free. Where that cannot be had it runs in the present one, with 127.10.0.x for 10.0.0.x, and says so.
 """
 
+import functools
 import os
 import re
 import secrets
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,42 +40,64 @@ from typing import Final
 from tests.e2e.node import PATIENCE_S, environment
 
 ROOT: Final = Path(__file__).resolve().parents[2]
+PROGRAMS: Final = ROOT / "tests" / "e2e" / "programs"
+TAIL_CHARACTERS: Final = 4000  # of a background command's output, where a failure shows it
 _PART: Final = re.compile(
-    r"<!-- setup:(?P<setup>.*?)-->|(?P<background><!-- background -->)|^```console\n(?P<block>.*?)^```$", re.S | re.M
+    r"<!-- setup:(?P<setup>.*?)-->|(?P<background><!-- background -->)|<!-- (?P<instead>checked|run by): (?P<how>.*?) -->"
+    r"|^```console\n(?P<block>.*?)^```$",
+    re.S | re.M,
 )
+_TEST: Final = re.compile(r"(tests/[\w/]+\.py)::(test_\w+)")
+#: Run before the shell, in a network of its own: the loopback interface with 127.0.0.0/8 and 10.0.0.0/24.
+_NETWORK: Final = """
+import fcntl, os, socket, struct, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+    def control(request, name, value):
+        fcntl.ioctl(any_socket, request, struct.pack("16s16s", name, value).ljust(40, b"\\0"))
+    def address(text):
+        return struct.pack("=HH4s8x", socket.AF_INET, 0, socket.inet_aton(text))
+    IFF_UP, SIOCSIFFLAGS, SIOCSIFADDR, SIOCSIFNETMASK = 1, 0x8914, 0x8916, 0x891C
+    control(SIOCSIFFLAGS, b"lo", struct.pack("=H", IFF_UP))
+    control(SIOCSIFADDR, b"lo:1", address("10.0.0.1"))
+    control(SIOCSIFNETMASK, b"lo:1", address("255.255.255.0"))
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One command. `expected`: the lines behind it. `shown`: False for a setup."""
+    """One command. `expected`: the lines behind it. `shown`: False for a setup. `instead`: what is done in place of running it."""
 
     command: str
     expected: tuple[str, ...] = ()
     shown: bool = True
     background: bool = False
+    instead: str = ""
 
 
 def steps_of(text: str) -> list[Step]:
     """Every command of a document, in order."""
     found: list[Step] = []
-    background = False
+    background, instead = False, ""
     for part in _PART.finditer(text):
         if part["background"]:
             background = True
+        elif part["how"] is not None:
+            instead = part["how"]
         elif part["setup"] is not None:
             found.append(Step(part["setup"].strip(), shown=False))
         else:
-            found += _steps_of_block(part["block"], background)
-            background = False
+            found += _steps_of_block(part["block"], background, instead)
+            background, instead = False, ""
     return found
 
 
-def _steps_of_block(block: str, background: bool) -> Iterator[Step]:
+def _steps_of_block(block: str, background: bool, instead: str) -> Iterator[Step]:
     commands: list[tuple[str, list[str]]] = []
     going_on = False
     for line in block.splitlines():
-        if going_on:
-            commands[-1] = (f"{commands[-1][0]}\n{line}", [])
+        if going_on or (commands and not commands[-1][1] and line.startswith("> ")):
+            commands[-1] = (f"{commands[-1][0]}\n{line.removeprefix('> ')}", [])
         elif line.startswith("$ "):
             commands.append((line[2:], []))
         else:
@@ -72,7 +105,7 @@ def _steps_of_block(block: str, background: bool) -> Iterator[Step]:
             commands[-1][1].append(line)
         going_on = line.endswith("\\") and not commands[-1][1]
     for command, expected in commands:
-        yield Step(command, tuple(expected), background=background)
+        yield Step(command, tuple(expected), background=background, instead=instead)
 
 
 def matches(expected: tuple[str, ...], output: str) -> bool:
@@ -86,6 +119,33 @@ def matches(expected: tuple[str, ...], output: str) -> bool:
     return re.fullmatch(pattern, output.rstrip() + "\n") is not None
 
 
+def check_instead(step: Step) -> None:
+    """A command that is not run here is one that `make` knows, or that another test runs. Raises: AssertionError."""
+    if (test := _TEST.fullmatch(step.instead)) is not None:
+        path = ROOT / test[1]
+        assert path.exists() and f"def {test[2]}(" in path.read_text(), f"$ {step.command}\nthere is no {step.instead}"
+        return
+    assert step.instead == "make -n", step.instead
+    words = shlex.split(step.command, comments=True)
+    assert words[0] == "make", f"$ {step.command}\nis no make"
+    done = subprocess.run([*words, "-n"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"$ {step.command}\n{done.stderr}"
+
+
+@functools.cache
+def own_network() -> tuple[str, ...]:
+    """The command that runs another in a network of its own; () where that is not allowed."""
+    for unshare in (("unshare", "--net"), ("unshare", "--user", "--map-root-user", "--net")):
+        command = (*unshare, sys.executable, "-c", _NETWORK)
+        if (
+            shutil.which("unshare")
+            and subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0
+        ):
+            return command
+    warnings.warn("no network namespaces here: documents run in this one, with 127.10.0.x for 10.0.0.x", stacklevel=2)
+    return ()
+
+
 class Shell:
     """One bash for one document."""
 
@@ -95,13 +155,22 @@ class Shell:
         (programs / "cmkms").write_text(f'#!/bin/sh\nexec {sys.executable} -m cometkms "$@"\n')
         (programs / "cmkms").chmod(0o755)
         home.mkdir(parents=True)
-        path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-        self._home = home
+        path = f"{programs}:{PROGRAMS}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         self._log = home.parent / "background"
+        self._log.touch()
+        self._near = not own_network()
         self._bash = subprocess.Popen(
-            ["bash", "--noprofile", "--norc"],
+            [*own_network(), "bash", "--noprofile", "--norc"],
             cwd=home,
-            env=environment(HOME=str(home), PATH=path, PYTHONPATH=str(ROOT), FIXTURES=str(ROOT / "tests")),
+            env=environment(
+                HOME=str(home),
+                PATH=path,
+                PYTHONPATH=str(ROOT),
+                PYTHON=sys.executable,
+                ROOT=str(ROOT),
+                FIXTURES=str(ROOT / "tests"),
+                MACHINES=str(home.parent / "machines"),
+            ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -111,13 +180,13 @@ class Shell:
     def run(self, step: Step) -> tuple[int, str]:
         """Exit code and output; of a command in the background what it has said when all that is expected has come."""
         command = f"{step.command} >>{self._log} 2>&1 &" if step.background else step.command
+        said_before = len(self._log.read_bytes())
         code, output = self._run(command)
         deadline = time.monotonic() + PATIENCE_S
-        while step.background and not (found := matches(("…", *step.expected, "…"), output)):
-            assert time.monotonic() < deadline, f"{step.command}\nsaid only:\n{output}"
+        while step.background and not matches(("…", *step.expected, "…"), output):
+            assert time.monotonic() < deadline, f"{step.command}\nsaid only:\n{output[-TAIL_CHARACTERS:]}"
             time.sleep(0.05)
-            output = self._log.read_text()
-            found = found or matches(("…", *step.expected, "…"), output)
+            output = self._far(self._log.read_bytes()[said_before:].decode(errors="replace"))
         return code, output
 
     def _run(self, command: str) -> tuple[int, str]:
@@ -126,15 +195,19 @@ class Shell:
         assert self._bash.stdin is not None
         assert self._bash.stdout is not None
         text = f"{{ {command}\n}} </dev/null; __code=$?; printf '\\n%s %s\\n' {mark} $__code; (exit $__code)\n"
-        self._bash.stdin.write(text.encode())
+        self._bash.stdin.write((text.replace("10.0.0.", "127.10.0.") if self._near else text).encode())
         self._bash.stdin.flush()
         output = b""
         while True:
             line = self._bash.stdout.readline()
             assert line, f"the shell ended in: {command}\n{output.decode()}"
             if line.startswith(mark.encode()):
-                return int(line.split()[1]), output.decode().removesuffix("\n")
+                return int(line.split()[1]), self._far(output.decode().removesuffix("\n"))
             output += line
+
+    def _far(self, output: str) -> str:
+        """As a document shows it."""
+        return output.replace("127.10.0.", "10.0.0.") if self._near else output
 
     def close(self) -> None:
         """End it with all it started."""
@@ -152,6 +225,9 @@ def run_document(text: str, home: Path) -> int:
     shell = Shell(home)
     try:
         for number, step in enumerate(steps):
+            if step.instead:
+                check_instead(step)
+                continue
             code, output = shell.run(step)
             code_is_asked = number + 1 < len(steps) and steps[number + 1].command.strip() == "echo $?"
             assert code == 0 or code_is_asked, f"$ {step.command}\n{output}\nexit code {code}"

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from tests.e2e.systemdlike import PROJECT
+from tests.e2e.systemdlike import PROJECT, add_unit
 
 SYSTEMD: Final = Path("/lib/systemd/systemd")
 _PATIENCE_S: Final = 60.0
@@ -32,15 +32,12 @@ cd /mnt
 mkdir etc opt run tmp var dev python
 cp -a /etc/passwd /etc/group /etc/shadow /etc/gshadow /etc/nsswitch.conf /etc/hosts /etc/ld.so.cache etc/
 echo 0123456789abcdef0123456789abcdef > etc/machine-id
-mkdir -p run/systemd/system var/lib/private var/tmp var/log opt/python opt/packages opt/source opt/cometkms/current/bin dev/shm dev/pts
+mkdir -p run/systemd/system var/lib/private var/tmp var/log opt/cometkms/current/bin dev/shm dev/pts
 ln -s /run var/run
 chmod 1777 tmp var/tmp dev/shm
 for one in null zero full random urandom tty ptmx; do touch dev/$one; mount --bind /dev/$one dev/$one; done
 touch dev/console; mount --bind {console} dev/console
-mount --rbind {base} opt/python
-mount --rbind {packages} opt/packages
-mount --rbind {source} opt/source
-for one in python packages source; do mount -o remount,bind,ro opt/$one; done
+{trees}
 for one in {targets}; do
     printf '[Unit]\nDescription=%s\nDefaultDependencies=no\nAllowIsolate=yes\n' $one > run/systemd/system/$one.target
 done
@@ -55,10 +52,29 @@ mount -o remount,bind,ro /proc/sys
 umount -R /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -o remount,bind,ro /sys
+mount --make-rshared /
 cd /
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=cometkms-test SYSTEMD_UNIT_PATH=/run/systemd/system {systemd} --system \
     --unit=cometkms-test.target --log-target=console --log-level=info --show-status=no
 """
+
+
+def mount_trees(below: str) -> str:
+    """Shell text: the interpreter, its packages and this tree, read-only below a directory that becomes /opt."""
+    trees = {"python": sys.base_prefix, "packages": sysconfig.get_path("purelib"), "source": str(PROJECT)}
+    return "\n".join(
+        f"mkdir -p {below}/{name}; mount --rbind {shlex.quote(tree)} {below}/{name}; mount -o remount,bind,ro {below}/{name}"
+        for name, tree in trees.items()
+    )
+
+
+def program_text() -> str:
+    """A script that is `cmkms`, of what mount_trees() mounted."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return (
+        "#!/bin/sh\nexport LD_LIBRARY_PATH=/opt/python/lib PYTHONHOME=/opt/python PYTHONPATH=/opt/source:/opt/packages "
+        f'PYTHONDONTWRITEBYTECODE=1\nexec /opt/python/bin/python{version} -m cometkms "$@"\n'
+    )
 
 
 class RealManager:
@@ -76,9 +92,7 @@ class RealManager:
         self._reader.start()
         script = _BOOT.format(
             console=os.ttyname(slave),
-            base=shlex.quote(sys.base_prefix),
-            packages=shlex.quote(sysconfig.get_path("purelib")),
-            source=shlex.quote(str(PROJECT)),
+            trees=mount_trees("opt"),
             targets=" ".join(_TARGETS),
             systemd=SYSTEMD,
         )
@@ -134,8 +148,7 @@ class RealManager:
         return Path(f"/proc/{self._pid}/root{inside}")
 
     def add(self, unit: Path) -> None:
-        target = self.path(f"/run/systemd/system/{unit.name}")
-        shutil.copytree(unit, target) if unit.is_dir() else shutil.copy(unit, target)
+        add_unit(unit, self.path("/run/systemd/system"))
         self.inside("systemctl", "daemon-reload")
 
     def add_user(self, sysusers: Path) -> None:
@@ -146,12 +159,8 @@ class RealManager:
 
     def add_program(self, path: str) -> None:
         """`cmkms` at that path, of this tree."""
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
         target = self.path(path)
-        target.write_text(
-            "#!/bin/sh\nexport LD_LIBRARY_PATH=/opt/python/lib PYTHONHOME=/opt/python PYTHONPATH=/opt/source:/opt/packages "
-            f'PYTHONDONTWRITEBYTECODE=1\nexec /opt/python/bin/python{version} -m cometkms "$@"\n'
-        )
+        target.write_text(program_text())
         target.chmod(0o755)
 
     def home(self, name: str) -> Path:

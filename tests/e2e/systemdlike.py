@@ -1,6 +1,6 @@
 """A service manager that treats a unit as systemd does, where there is no systemd: for tests, and for the documents' commands.
 
-    python -m tests.e2e.systemdlike --root DIR install               `systemctl`, `journalctl`, `sudo` into DIR/bin
+    python -m tests.e2e.systemdlike --root DIR install               `systemctl`, `journalctl`, `sudo`, … into DIR/bin
     DIR/bin/systemctl start|stop|restart|reload|kill|status|is-active|show|reset-failed|enable|disable|daemon-reload [--now] [UNIT]
     DIR/bin/journalctl -u UNIT
 
@@ -175,7 +175,6 @@ class Watched:
 
         def limit() -> None:
             os.umask(umask)
-            os.environ["WATCHDOG_PID"] = str(os.getpid())
             if core:
                 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
@@ -192,7 +191,7 @@ class Watched:
         )
 
     def _load_credentials(self) -> dict[str, str]:
-        loaded = self.unit.all("LoadCredential")
+        loaded = self.unit.all("LoadCredential") + self.unit.all("LoadCredentialEncrypted")  # here nothing is encrypted
         if not loaded:
             return {}
         directory = self.root / "run/credentials" / self.unit.name
@@ -218,8 +217,12 @@ class Watched:
         done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=self.journal, stderr=self.journal, check=False)
         if done.returncode:
             self._enter("active", "running", result="exit-code")
-        elif "RELOADING" not in self._read_notify():  # it has not said so yet: systemd goes on, too
-            self._enter("active", "running")
+        else:
+            select.select(
+                [self.notify], [], [], 1.0
+            )  # Type=notify goes on at once; this waits, as Type=notify-reload does
+            if "RELOADING" not in self._read_notify():
+                self._enter("active", "running")
 
     # --- what happens ---
 
@@ -376,6 +379,17 @@ def _obey(watched: Watched, command: str) -> None:
         getattr(watched, command)()
 
 
+def add_unit(unit: Path, directory: Path) -> None:
+    """Put it where it belongs; see Manager.add()."""
+    if unit.suffix == ".conf":
+        (directory / unit.parent.name).mkdir(exist_ok=True)
+        shutil.copy(unit, directory / unit.parent.name)
+    elif unit.is_dir():
+        shutil.copytree(unit, directory / unit.name)
+    else:
+        shutil.copy(unit, directory)
+
+
 class Manager:
     """What `systemctl` talks to, as an object. Every command waits as systemctl does."""
 
@@ -386,9 +400,12 @@ class Manager:
         (root / "var/lib").mkdir(parents=True, exist_ok=True)
 
     def add(self, unit: Path) -> None:
-        """Install a unit file, or a directory of drop-ins."""
-        target = self.root / _UNITS / unit.name
-        shutil.copytree(unit, target) if unit.is_dir() else shutil.copy(unit, target)
+        """Install a unit file, a directory of drop-ins, or one drop-in out of such a directory."""
+        add_unit(unit, self.root / _UNITS)
+
+    def at_root(self, path: str) -> Path:
+        """A path of the machine's."""
+        return self.root / path.lstrip("/")
 
     def add_program(self, path: str, command: list[str], *, variables: str = "") -> None:
         """A program at an absolute path of the unit's: a script that runs `command`."""
@@ -489,6 +506,15 @@ class Manager:
             time.sleep(0.02)
 
 
+#: `sudo [-u USER] COMMAND…`: absolute paths of the machine's are below the root.
+_SUDO: Final = """[ "$1" = -u ] && shift 2
+for word; do
+    case $word in /etc/*|/opt/*|/var/lib/*|/usr/lib/*) word={root}$word;; esac
+    words+=("$word")
+done
+exec "${{words[@]}}\""""
+
+
 def _install(root: Path) -> None:
     """Programs of systemd's names for a shell."""
     Manager(root)
@@ -498,9 +524,11 @@ def _install(root: Path) -> None:
     for name, line in (
         ("systemctl", f'{here} systemctl "$@"'),
         ("journalctl", f'{here} journalctl "$@"'),
-        ("sudo", 'exec "$@"'),
+        ("sudo", _SUDO.format(root=root)),
+        ("systemd-sysusers", ":"),  # on this machine there is one user
+        ("chown", ":"),
     ):
-        (programs / name).write_text(f"#!/bin/sh\n{line}\n")
+        (programs / name).write_text(f"#!/bin/bash\n{line}\n")
         (programs / name).chmod(0o755)
     print(programs)
 

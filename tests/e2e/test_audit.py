@@ -1,5 +1,6 @@
 """The audit log of a whole node: every decision with the hash of what the validator got, whatever dies and whatever the disk does."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -30,6 +31,11 @@ def lines(node: Node) -> list[Line]:
 
 def what(node: Node) -> list[str]:
     return [line.what for line in lines(node)]
+
+
+def told(node: Node) -> int:
+    """Decisions that are in the log, and those that it says are missing."""
+    return sum(line.fields.get("count", 1) for line in lines(node) if line.what in ("signed", "refused", "dropped"))
 
 
 def sign_bytes_of(kind: int, height: int, *, second: int = 0) -> bytes:
@@ -78,9 +84,9 @@ def test_every_kind_of_decision_is_there_with_the_hash_of_what_the_validator_got
     expected.append(("signed", "", 6, sha256(sign_bytes_of(PRECOMMIT, 6))))
     identity = node.status()["chains"][0]["validators"][0]["remote_identity"]
     assert node.stop() == 0
-    told = [line.fields for line in lines(node) if "bytes" in line.fields]
-    assert [(one["what"], one["reason"], one["height"], one["bytes"]) for one in told] == expected
-    assert {(one["chain"], one["validator"], one["identity"]) for one in told} == {(CHAIN, address, identity)}
+    found = [line.fields for line in lines(node) if "bytes" in line.fields]
+    assert [(one["what"], one["reason"], one["height"], one["bytes"]) for one in found] == expected
+    assert {(one["chain"], one["validator"], one["identity"]) for one in found} == {(CHAIN, address, identity)}
     done = cmkms("audit", "verify", "--home", str(node.home), "--json")
     assert done.returncode == 0, done.stdout
     report = json.loads(done.stdout)
@@ -96,7 +102,7 @@ def test_whatever_is_killed_the_log_stays_whole_and_says_what_it_lacks(
     address = free_tcp()
     validator, node = make_validator(address), make_node(address).start()
     validator.connect()
-    height = 0
+    height = refusals = 0
 
     def sign(count: int) -> None:
         nonlocal height
@@ -104,26 +110,37 @@ def test_whatever_is_killed_the_log_stays_whole_and_says_what_it_lacks(
             height += 1
             validator.must_sign(PRECOMMIT, height)
 
+    def overflow() -> bool:
+        """An audit process that takes nothing, and more decisions than its queue holds; the supervisor may end it meanwhile."""
+        nonlocal refusals
+        stopped = node.child("audit")["pid"]
+        os.kill(stopped, signal.SIGSTOP)
+        for _ in range(300):
+            refusals += 1
+            validator.must_refuse(PRECOMMIT, 1)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(stopped, signal.SIGCONT)
+        sign(1)
+        until("each is there, or said to be missing", lambda: told(node) == height + refusals)
+        return what(node).count("dropped") > before
+
     sign(20)
-    # the audit process: its queue holds what is decided meanwhile
+    # the audit process: its queue holds what is decided meanwhile; what it had taken and not written is told by its successor
     audit = node.child("audit")
     os.kill(audit["pid"], signal.SIGKILL)
     sign(20)
     until("it is back", lambda: node.child("audit")["pid"] not in (0, None, audit["pid"]))
     assert node.healthy()
     sign(20)
-    until("all of it is written", lambda: what(node).count("signed") == 60)
-    # the signer
+    until("each is there, or said to be missing", lambda: told(node) == height)
+    # the signer: what it had decided is written when it is dead
     os.kill(node.child("signer")["pid"], signal.SIGKILL)
     validator.connect()
     sign(20)
-    until("all of it is written", lambda: what(node).count("signed") == 80)
-    # an audit process that takes nothing: the queue is full, and the log says how many it could not hold
-    os.kill(audit := node.child("audit")["pid"], signal.SIGSTOP)
-    sign(400)
-    os.kill(audit, signal.SIGCONT)
-    sign(1)
-    until("the loss is told", lambda: node.status()["audit"]["dropped"] > 0)
+    until("each is there, or said to be missing", lambda: told(node) == height)
+    # a full queue: the log says how many it could not hold
+    before = what(node).count("dropped")
+    until("a full queue", overflow)
     assert any("missing in the audit log" in text for text in node.status()["warnings"])
     assert node.healthy()
     # the node
@@ -137,7 +154,7 @@ def test_whatever_is_killed_the_log_stays_whole_and_says_what_it_lacks(
     assert node.stop() == 0
     report = verify(directory(node))
     assert report.whole, report
-    assert report.walk.counts["signed"] + report.walk.dropped == height
+    assert told(node) == height + refusals
     assert report.walk.counts["began"] == 3
     assert what(node)[-2:] == ["ended", "closed"]
     assert "node ended" not in node.log()
@@ -153,8 +170,10 @@ def test_a_full_disk_stops_no_signature_and_loses_no_line(
     validator.must_sign(PRECOMMIT, 1)
     armed.touch()
     validator.must_sign(PRECOMMIT, 2)
-    told: list[str] = until("the status says it", lambda: [one for one in node.status()["warnings"] if "audit" in one])
-    assert "no space left on device; signing goes on" in told[0]
+    warnings: list[str] = until(
+        "the status says it", lambda: [one for one in node.status()["warnings"] if "audit" in one]
+    )
+    assert "no space left on device; signing goes on" in warnings[0]
     assert node.healthy()
     for height in range(3, 20):
         validator.must_sign(PRECOMMIT, height)

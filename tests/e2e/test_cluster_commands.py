@@ -3,7 +3,6 @@
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tomllib
@@ -13,7 +12,18 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.node import PRECOMMIT, Validator, alive, children_of, cmkms, environment, free_port, free_tcp, until
+from tests.e2e.node import (
+    PRECOMMIT,
+    Validator,
+    alive,
+    children_of,
+    cmkms,
+    environment,
+    free_port,
+    free_ports,
+    free_tcp,
+    until,
+)
 
 CHAIN = "test-1"
 PATIENCE_S = 60.0
@@ -108,18 +118,6 @@ def make_homes(tmp_path: Path, validator: Validator) -> Iterator[Callable[..., l
         if member.process is not None and member.process.poll() is None:
             member.process.kill()
             member.process.wait()
-
-
-def free_ports(count: int) -> int:
-    """The first of several that are free just now."""
-    while True:
-        first = free_port()
-        try:
-            for port in range(first, first + count):
-                socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        return first
 
 
 def whole(members: list[Member]) -> None:

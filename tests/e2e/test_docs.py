@@ -1,29 +1,22 @@
 """Every ```console block of the documents does what it shows. How they are run: tests/e2e/console.py."""
 
-import re
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.console import ROOT, Step, matches, run_document, steps_of
+from tests.e2e.console import ROOT, Step, check_instead, matches, run_document, steps_of
 
+#: That no document holds a command anywhere else: tests/lint/test_documents.py.
 DOCUMENTS = sorted(
-    path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")] if "```console" in path.read_text()
+    path
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    if "\n```console\n" in path.read_text()
 )
-#: Documents in which every command is run: no block of shell text beside the console ones.
-WHOLE = ["KEYS.md", "MOVING.md"]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_every_command_does_what_the_document_shows(path: Path, tmp_path: Path) -> None:
     assert run_document(path.read_text(), tmp_path / "home") > 0
-
-
-@pytest.mark.parametrize("name", WHOLE)
-def test_these_documents_hold_no_command_that_is_not_run(name: str) -> None:
-    text = (ROOT / "docs" / name).read_text()
-    assert ROOT / "docs" / name in DOCUMENTS
-    assert not re.search(r"^```(sh|bash|shell)\b", text, re.MULTILINE)
 
 
 # --- the runner itself ---
@@ -48,6 +41,16 @@ def test_commands_outputs_setups_and_background_are_told_apart() -> None:
             "$ three",
             "ready",
             "```",
+            "<!-- checked: make -n -->",
+            "```console",
+            "$ make four",
+            "```",
+            "```console",
+            "$ for one in 1; do",
+            "> five",
+            "> done",
+            "> says",
+            "```",
         ]
     )
     assert steps_of(text) == [
@@ -55,7 +58,31 @@ def test_commands_outputs_setups_and_background_are_told_apart() -> None:
         Step("one \\\n    more", ("says",)),
         Step("two"),
         Step("three", ("ready",), background=True),
+        Step("make four", instead="make -n"),
+        Step("for one in 1; do\nfive\ndone\nsays"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("command", "instead", "wrong"),
+    [
+        ("make demo SECONDS=20  # stops by itself", "make -n", ""),
+        ("make nothing-of-that-name", "make -n", "No rule to make target"),
+        ("rm -r everything", "make -n", "is no make"),
+        ("pip install .", "tests/packaging/test_packages.py::test_the_wheel_installs_with_its_c_core", ""),
+        ("pip install .", "tests/packaging/test_packages.py::test_nothing", "there is no tests/packaging"),
+        ("pip install .", "by hand", "by hand"),
+    ],
+)
+def test_what_is_not_run_here_is_known_to_make_or_run_by_a_test_that_is_there(
+    command: str, instead: str, wrong: str
+) -> None:
+    step = Step(command, instead=instead)
+    if not wrong:
+        check_instead(step)
+        return
+    with pytest.raises(AssertionError, match=wrong):
+        check_instead(step)
 
 
 @pytest.mark.parametrize(

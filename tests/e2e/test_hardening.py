@@ -108,17 +108,19 @@ def test_from_outside_the_signer_is_nobody_who_can_do_nothing(node: Node) -> Non
         uid = of_proc(pid, "Uid")[0].split()[0]
         assert uid in account
         assert uid == str(SIGNER_UID) or "cmkms-signer" in account
-    for name in ("state", "api"):
+    until("the audit process is up", lambda: node.child("audit")["state"] == "running")
+    for name in ("state", "api", "audit"):
         assert of_proc(node.child(name)["pid"], "NoNewPrivs") == ["1"]
     assert node.process is not None
     assert of_proc(node.process.pid, "NoNewPrivs") == ["1"]
 
 
 def test_status_and_log_name_every_measure_of_every_process(node: Node) -> None:
+    until("the audit process is up, too", lambda: "audit" in node.status())
     measures = measures_of(node)
     of_others = {"no_dump", "no_new_privs", "filesystem", "tcp_ports", "scope"}
     expected = {("supervisor", "no_dump"), ("supervisor", "no_new_privs")}
-    expected |= {(process, measure) for process in ("state", "api") for measure in of_others}
+    expected |= {(process, measure) for process in ("state", "api", "audit") for measure in of_others}
     expected |= {("signer", measure) for measure in of_others}
     expected |= {
         ("signer", one) for one in ("memory_locked", "user", "capabilities", "system_calls", "network_families")
@@ -126,8 +128,8 @@ def test_status_and_log_name_every_measure_of_every_process(node: Node) -> None:
     assert set(measures) == expected
     assert measures["signer", "filesystem"]["why"] == "no file"
     assert all(one["state"] in ("on", "off", "unavailable") and one["why"] for one in measures.values())
+    until("each process says it", lambda: node.log().count("shut off") == 4)
     log = node.log()
-    assert log.count("shut off") == 3
     for (_, measure), one in measures.items():
         if one["state"] == "unavailable":
             assert f"measure={measure}" in log

@@ -4,10 +4,13 @@ import os
 import signal
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from cometkms.api.families import FAMILIES
+from tests.e2e.cluster import Cluster
 from tests.e2e.node import CHAIN, PRECOMMIT, PREVOTE, PROPOSAL, Node, Validator, free_tcp, until
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -43,14 +46,18 @@ def test_counters_agree_with_status_and_a_scrape_outlives_a_child(
     validator.must_refuse(PRECOMMIT, 5, block="dd")
     validator.must_refuse(PREVOTE, 4)
 
-    def settled() -> Series | None:
-        """Nobody asks any more: board, status and metrics say one thing."""
-        before, series, after = node.status()["chains"], scrape(node), node.status()["chains"]
-        done = before == after and before[0]["counters"]["refused"] == {"conflict": 1, "height_regression": 1}
-        return series if done and one(series, "cometkms_repeats_total", chain_id=CHAIN) else None
+    def settled() -> tuple[Series, dict[str, Any]] | None:
+        """Nobody asks any more: signer and state process have told all of it, and nothing moves."""
+        before, series, after = node.status(), scrape(node), node.status()
+        same = all(before[part] == after[part] for part in ("chains", "fdatasync_us", "permit_us"))
+        whole = one(series, "cometkms_repeats_total", chain_id=CHAIN) and (
+            one(series, "cometkms_last_signed_height", chain_id=CHAIN) == 5
+            and (one(series, "cometkms_permit_seconds_count") or 0) >= 9
+        )
+        return (series, after) if same and whole and after["chains"][0]["counters"]["refused"] == refused else None
 
-    series = until("the board has it all", settled)
-    status = node.status()
+    refused = {"conflict": 1, "height_regression": 1}
+    series, status = until("the board has it all", settled)
     counters = status["chains"][0]["counters"]
     chain = {"chain_id": CHAIN}
     assert counters["signed"] == one(series, "cometkms_signatures_total", **chain) == 9
@@ -74,11 +81,54 @@ def test_counters_agree_with_status_and_a_scrape_outlives_a_child(
     assert one(series, "signer_sentry_connect_tries", node=address) == 0
     assert (one(series, "signer_total_sentry_connect_tries", node=address) or 0) >= tries
     assert one(series, "cometkms_is_leader") == one(series, "cometkms_has_leader") == 1
-    assert (one(series, "cometkms_child_resident_memory_bytes", child="signer") or 0) > 1 << 20
+    used = until("memory and CPU", lambda: one(scrape(node), "cometkms_child_resident_memory_bytes", child="signer"))
+    assert used > 1 << 20
     assert one(series, "cometkms_child_restarts_total", child="signer") == 0
+    assert one(series, "cometkms_audit_failing") == 0
+    assert {dict(labels)["process"] for name, labels in series if name == "cometkms_hardening"} >= {"signer", "state"}
 
     os.kill(node.child("signer")["pid"], signal.SIGKILL)
     until("the restart is counted", lambda: one(scrape(node), "cometkms_child_restarts_total", child="signer") == 1)
     until("the signer is back", lambda: one(scrape(node), "cometkms_child_up", child="signer") == 1)
     until("its counters begin again", lambda: one(scrape(node), "cometkms_signatures_total", chain_id=CHAIN) == 0)
     assert one(scrape(node), "cometkms_last_signed_height", chain_id=CHAIN) == 5
+
+
+def test_a_leader_tells_how_far_a_member_that_is_away_has_fallen_behind(tmp_path: Path) -> None:
+    address = free_tcp()
+    validator, cluster = Validator(address), Cluster(tmp_path, 3, address)
+    try:
+        cluster.start()
+        leader = cluster.wait_leader()
+        away, follower = (name for name in cluster.ids if name != leader)
+        validator.connect()
+        validator.must_sign(PRECOMMIT, 1)
+        cluster.kill(away)
+        until("it is missed", lambda: one(scrape(cluster.nodes[leader]), "cometkms_peer_connected", peer=away) == 0)
+        for height in range(10, 14):
+            validator.must_sign(PRECOMMIT, height)
+
+        def behind() -> bool:
+            series = scrape(cluster.nodes[leader])
+            lag = one(series, "cometkms_peer_promise_lag_heights", peer=away, chain_id=CHAIN) or 0
+            return lag >= 3 and (one(series, "cometkms_peer_promise_lag", peer=away) or 0) >= 3
+
+        until("the lag is told", behind)
+        until(
+            "the other is in step",
+            lambda: one(scrape(cluster.nodes[leader]), "cometkms_peer_promise_lag", peer=follower) == 0,
+        )
+        series = {name: scrape(cluster.nodes[name]) for name in (leader, follower)}
+        assert [one(series[name], "cometkms_is_leader") for name in (leader, follower)] == [1, 0]
+        for name in (leader, follower):
+            assert one(series[name], "cometkms_leader_info", leader=leader) == 1
+            assert (one(series[name], "cometkms_quorum"), one(series[name], "cometkms_members")) == (2, 3)
+            assert one(series[name], "cometkms_peers_connected") == 1
+            until(
+                f"the syncs of {name} are timed, whether it leads or not",
+                lambda node=cluster.nodes[name]: (one(scrape(node), "cometkms_fsync_seconds_count") or 0) >= 4,
+            )
+        assert one(series[follower], "cometkms_peer_promise_lag", peer=away) is None
+    finally:
+        cluster.stop()
+        validator.close()

@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.e2e.node import Node, free_port, free_tcp, until
+from tests.e2e.node import Node, cmkms, free_port, free_tcp, until
 from tests.gotools import program
 
 BLOCKS = 30
@@ -91,5 +91,10 @@ def test_a_real_node_makes_blocks_through_restarts_of_both(make_node: Callable[.
             assert [one["validator_address"] for one in commit["signatures"]] == [address_hex], height
             assert len(base64.b64decode(commit["signatures"][0]["signature"])) == 64
         assert node.status()["chains"][0]["counters"]["refused"] == {}
+        examined = cmkms(
+            "doctor", "--home", str(node.home), "--rpc", f"http://127.0.0.1:{chain.rpc}", "--blocks", "25", "--json"
+        )
+        findings = [one for one in json.loads(examined.stdout)["findings"] if one["area"] == "chain"]
+        assert [one["level"] for one in findings] == ["ok"] * 4, findings
     finally:
         chain.stop()

@@ -1,11 +1,13 @@
 """`cmkms start` as a unit: under a real systemd where one runs (tests/e2e/realsystemd.py), and under one that is played, everywhere."""
 
 import json
+import os
+import shutil
 import signal
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,8 @@ UNITS = systemdlike.PROJECT / "packaging" / "systemd"
 PROGRAM = "/opt/cometkms/current/bin/cmkms"
 SINGLE, SEVERAL = "cmkms.service", "cmkms@one.service"
 KINDS = ["played", *(["real"] if realsystemd.works_here() else [])]
+#: What need not be seen twice.
+BEST = pytest.mark.parametrize("machine", KINDS[-1:], indirect=True)
 #: Shorter than the unit's, longer than a start on a busy machine takes between two heartbeats.
 QUICK = "[Service]\nWatchdogSec=3s\nRestartSec=200ms\n"
 TO_FILE = "StandardOutput=append:/run/cmkms.log\nStandardError=append:/run/cmkms.log\n"
@@ -32,6 +36,7 @@ class Machine:
     home: Path
     http_port: int
     validator: Validator
+    run: Callable[..., str]  # cmkms as the unit's user, with its home
     height: int = 0
 
     def healthy(self) -> bool:
@@ -59,25 +64,27 @@ class Machine:
         path.write_text(text.replace(before, after))
 
 
-def played(directory: Path, http_port: int, address: str) -> tuple[systemdlike.Manager, Path]:
+def played(directory: Path) -> tuple[systemdlike.Manager, Path, Callable[..., str]]:
     manager = systemdlike.Manager(directory)
     manager.add_program(PROGRAM, [sys.executable, "-m", "cometkms"])
     home = manager.home("cometkms")
-    init = ["init", "--home", str(home), "--new-key", "--chain-id", CHAIN, "--validator-addr", address]
-    done = cmkms(*init, "--http-addr", f"127.0.0.1:{http_port}")
-    assert done.returncode == 0, done.stderr
-    return manager, home
+
+    def run(*arguments: str) -> str:
+        done = cmkms(*arguments, "--home", str(home))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return manager, home, run
 
 
-def real(http_port: int, address: str) -> tuple[realsystemd.RealManager, Path]:
+def real() -> tuple[realsystemd.RealManager, Path, Callable[..., str]]:
     manager = realsystemd.RealManager()
     manager.add_user(UNITS / "sysusers.conf")
     manager.add_program(PROGRAM)
     manager.inside("install", "-d", "-o", "cometkms", "-g", "cometkms", "-m", "700", "/var/lib/cometkms")
-    as_user = ["setpriv", "--reuid=cometkms", "--regid=cometkms", "--clear-groups", PROGRAM]
-    init = ["init", "--home", "/var/lib/cometkms", "--new-key", "--chain-id", CHAIN, "--validator-addr", address]
-    manager.inside(*as_user, *init, "--http-addr", f"127.0.0.1:{http_port}")
-    return manager, manager.home("cometkms")
+    as_user = ("setpriv", "--reuid=cometkms", "--regid=cometkms", "--clear-groups", PROGRAM)
+    home = ("--home", "/var/lib/cometkms")
+    return manager, manager.home("cometkms"), lambda *arguments: manager.inside(*as_user, *arguments, *home)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -86,14 +93,16 @@ def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     address, http_port = free_tcp(), free_port()
     validator = Validator(address)
     is_real = request.param == "real"
-    manager, home = real(http_port, address) if is_real else played(directory, http_port, address)
+    manager, home, run = real() if is_real else played(directory)
     try:
+        init = ("init", "--new-key", "--chain-id", CHAIN, "--validator-addr", address)
+        run(*init, "--http-addr", f"127.0.0.1:{http_port}")
         drop_in = directory / f"{SINGLE}.d"
         drop_in.mkdir()
         (drop_in / "test.conf").write_text(QUICK + (TO_FILE if is_real else ""))
         manager.add(UNITS / SINGLE)
         manager.add(drop_in)
-        yield Machine(manager, SINGLE, home, http_port, validator)
+        yield Machine(manager, SINGLE, home, http_port, validator, run)
     except BaseException:
         print(manager.journal(SINGLE)[-6000:])
         raise
@@ -142,13 +151,14 @@ def test_a_killed_supervisor_is_started_again_and_signing_goes_on(machine: Machi
     assert machine.manager.show(SINGLE)["NRestarts"] == 1
 
 
+@BEST
 def test_a_supervisor_that_stands_still_is_ended_by_the_watchdog(machine: Machine) -> None:
     before = machine.manager.show(SINGLE)
     machine.manager.kill(SINGLE, signal.SIGSTOP)
     until("another one", lambda: machine.is_replaced(before["MainPID"]))
     assert "atchdog timeout" in machine.manager.journal(SINGLE)
     machine.signs()
-    assert machine.manager.show(SINGLE)["NRestarts"] == 2
+    assert machine.manager.show(SINGLE)["NRestarts"] == before["NRestarts"] + 1
 
 
 def test_a_wrong_setting_at_a_start_fails_once_and_is_not_tried_again(machine: Machine) -> None:
@@ -161,12 +171,49 @@ def test_a_wrong_setting_at_a_start_fails_once_and_is_not_tried_again(machine: M
     assert "did you mean 'log_level'" in machine.manager.journal(SINGLE)
 
 
+@BEST
+def test_a_sealed_key_is_opened_with_the_credential_of_the_drop_in(machine: Machine) -> None:
+    """packaging/systemd/cmkms.service.d/passphrase.conf as it is; under the real one with a credential that is encrypted for it."""
+    manager = machine.manager
+    passphrase = machine.home / "passphrase"
+    passphrase.write_text("correct horse battery staple")
+    os.chown(passphrase, machine.home.stat().st_uid, machine.home.stat().st_gid)
+    passphrase.chmod(0o600)
+    inside = "/var/lib/cometkms/passphrase"
+    if isinstance(manager, realsystemd.RealManager):
+        manager.inside("mkdir", "/etc/cometkms")
+        sealed = "/etc/cometkms/passphrase.cred"
+        manager.inside("systemd-creds", "encrypt", "--with-key=host", "--name=cmkms-passphrase", inside, sealed)
+        machine.run("keys", "encrypt", "--memory-mib", "8", "--passphrase-file", inside)
+    else:
+        manager.at_root("/etc/cometkms").mkdir()
+        shutil.copy(passphrase, manager.at_root("/etc/cometkms/passphrase.cred"))
+        machine.run("keys", "encrypt", "--memory-mib", "8", "--passphrase-file", str(passphrase))
+    passphrase.unlink()
+    manager.add(UNITS / f"{SINGLE}.d" / "passphrase.conf")
+    shown = manager.start(SINGLE)
+    assert shown["ActiveState"] == "active", manager.journal(SINGLE)[-3000:]
+    machine.signs()
+
+
+@BEST
+def test_the_other_drop_in_gives_the_signer_a_user_of_its_own(machine: Machine) -> None:
+    """A played manager starts everything as whoever runs the tests: then it is as with that user."""
+    machine.manager.stop(SINGLE)
+    machine.manager.add(UNITS / f"{SINGLE}.d" / "signer-user.conf")
+    assert machine.manager.start(SINGLE)["ActiveState"] == "active", machine.manager.journal(SINGLE)[-3000:]
+    machine.signs()
+    with urllib.request.urlopen(f"http://127.0.0.1:{machine.http_port}/status", timeout=5) as answer:
+        measures = json.loads(answer.read())["hardening"]
+    (user,) = [one for one in measures if (one["process"], one["measure"]) == ("signer", "user")]
+    assert user["state"] == ("on" if os.geteuid() == 0 else "off"), user
+
+
 def test_a_planned_stop_leaves_the_unit_inactive_and_nothing_behind(machine: Machine) -> None:
     assert machine.manager.start(SINGLE)["ActiveState"] == "active"
     machine.signs()
     shown = machine.manager.stop(SINGLE)
     assert (shown["ActiveState"], shown["Result"]) == ("inactive", "success")
     assert not machine.healthy()
-    assert json.loads((machine.home / "priv" / "priv_validator_state.json").read_text())["height"] == str(
-        machine.height
-    )
+    state = json.loads((machine.home / "priv" / "priv_validator_state.json").read_text())
+    assert state["height"] == str(machine.height)

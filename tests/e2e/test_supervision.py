@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -163,9 +164,8 @@ def test_an_address_in_use_ends_the_node_with_its_name(make_node: Callable[..., 
     assert str(first.http_port) in done.stderr
 
 
-def test_the_signer_cannot_be_dumped(make_node: Callable[..., Node]) -> None:
+def test_the_signer_cannot_be_dumped_and_the_api_process_reaches_no_queue(make_node: Callable[..., Node]) -> None:
     """A process that is not dumpable has its /proc files owned by root, and no core limit above 0."""
-    from pathlib import Path
 
     node = make_node(free_tcp()).start()
     pid = node.child("signer")["pid"]
@@ -178,3 +178,7 @@ def test_the_signer_cannot_be_dumped(make_node: Callable[..., Node]) -> None:
     assert int(locked.split()[1]) > 0
     secret = node.key_path.read_text().split('"priv_key"')[1].split('"value": "')[1].split('"')[0]
     assert secret not in node.log()
+    maps = {name: Path(f"/proc/{node.child(name)['pid']}/maps").read_text() for name in ("signer", "api")}
+    shared = {name: text.count("/dev/zero") for name, text in maps.items()}  # the board, and a ring a queue
+    assert shared["api"] == 1, shared
+    assert shared["signer"] > 2 or os.environ.get("COMETKMS_PURE"), shared

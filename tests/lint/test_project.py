@@ -17,13 +17,5 @@ def test_no_assert_in_the_program() -> None:
         assert not re.search(r"^\s*assert ", path.read_text(), re.M), path
 
 
-def test_documents_link_to_what_is_there() -> None:
-    for path in tracked():
-        if path.suffix != ".md":
-            continue
-        for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", path.read_text()):
-            assert (path.parent / target).exists(), f"{path.name} links to {target}"
-
-
 def test_no_generated_file_is_tracked() -> None:
     assert not [path for path in tracked() if path.suffix in (".o", ".so", ".pyc")]

@@ -157,11 +157,12 @@ SIGNER: dict[str, Any] = {
 }
 
 SUPERVISOR: dict[str, Any] = {
+    "use": {name: {"cpu_s": 50.5, "resident_bytes": 101 * 4096} for name in ("state", "signer", "api", "audit")},
     "version": "0.1.0",
     "pid": 100,
     "home": "/home/validator/.cmkms",
     "started_at": NOW - 60,
-    "hardening": [{"process": "api", "measure": "no_new_privs", "state": "off", "why": "told so"}],
+    "hardening": [{"process": "supervisor", "measure": "no_new_privs", "state": "on", "why": ""}],
     "children": [
         {
             "name": name,
@@ -178,12 +179,17 @@ SUPERVISOR: dict[str, Any] = {
 AUDIT: dict[str, Any] = {"records": 3020, "dropped": 0, "bytes": 900_000, "file": "audit.log", "error": ""}
 
 
+API: dict[str, Any] = {
+    "hardening": [{"process": "api", "measure": "no_new_privs", "state": "off", "why": "told so"}],
+}
+
+
 class FullBoard(FakeBoard):
     """`sections_now` and `ages` are there to be changed."""
 
     def __init__(self) -> None:
         super().__init__()
         self.sections_now: Any = deepcopy(
-            {"state": STATE, "signer": SIGNER, "supervisor": SUPERVISOR, "audit": AUDIT, "reload": None}
+            {"state": STATE, "signer": SIGNER, "supervisor": SUPERVISOR, "audit": AUDIT, "api": API, "reload": None}
         )
         self.ages = {"state": 0.01, "signer": 0.02, "api": 0.0, "audit": 0.1}

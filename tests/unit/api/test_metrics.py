@@ -1,6 +1,5 @@
 """/metrics: what a board says is what is scraped, in both formats; what is not known is left out and nothing else with it."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,11 +12,18 @@ from cometkms.api.alerts import RULES
 from cometkms.api.app import make_app
 from cometkms.api.families import FAMILIES, Type
 from cometkms.api.metrics import encode
-from cometkms.api.process_use import ProcessUse, read_use
 from cometkms.api.samples import LINK_STATES, NODE_STATES, OTHER, Samples, compose_samples
 from cometkms.api.watch import Watch
 from cometkms.config.schema import AlertBounds
-from cometkms.limits import METRIC_LABEL_MAX_CHARS, METRIC_SERIES_MAX
+from cometkms.histogram import BOUNDS_US, Histogram
+from cometkms.ipc.board import Board
+from cometkms.limits import (
+    CHAINS_MAX,
+    METRIC_LABEL_MAX_CHARS,
+    METRIC_SERIES_MAX,
+    REFUSAL_WORDS_MAX,
+    REFUSALS_SHOWN,
+)
 from cometkms.model import FINAL_REASONS, Reason
 from cometkms.rules.birth import NodeState
 from cometkms.signing.link import State
@@ -57,7 +63,6 @@ def full(**more: Any) -> Series:
         board.sections_now,
         board.ages,
         alerts={"disk_slow": True, "no_leader": False},
-        use_of=lambda pid: ProcessUse(pid / 2, pid * 4096),
         **more,
     )
 
@@ -306,6 +311,34 @@ def test_the_dropped_series_are_told() -> None:
     assert one(scrape(board.sections_now), "cometkms_metrics_dropped_series") == 3
 
 
+def test_the_section_of_the_largest_signer_fits_the_board() -> None:
+    """64 chains with four validators each, every counter long and every reason met; a section that does not fit ends its process."""
+    many = 10**12
+    histogram = Histogram()
+    for bound in BOUNDS_US:
+        histogram.add(bound * 1000)
+    told = {**histogram.buckets_us(), "buckets": [[bound, many] for bound in BOUNDS_US]}
+    refusal = {
+        "at": NOW, "reason": "height_regression", "why": "x" * REFUSAL_WORDS_MAX, "validator": "tcp://" + "v" * 60, "asked": f"{many}/1/1",
+        "asked_block": "ab" * 32, "signed": f"{many}/1/1", "signed_block": "ab" * 32, "burnt": False,
+    }  # fmt: skip
+    template = FullBoard().sections_now["signer"]["chains"][0]
+    validator = {**template["validators"][0], "addr": "tcp://" + "v" * 60, "last_error": "y" * 100, "requests": many}
+    chain = {
+        **template,
+        "chain_id": "c" * 50,
+        "validators": [validator] * 4,
+        "counters": {
+            "signed": many, "repeated": many, "pub_keys": many,
+            "refused": {reason.name.lower(): many for reason in FINAL_REASONS},
+            "unanswered": {reason.name.lower(): many for reason in set(Reason) - FINAL_REASONS},
+        },
+        "latency_hist": told,
+        "refusals": [refusal] * (REFUSALS_SHOWN // CHAINS_MAX),
+    }  # fmt: skip
+    Board(("signer",), ()).section("signer").write({"core": "native", "chains": [chain] * CHAINS_MAX})
+
+
 # --- the table ---
 
 
@@ -365,17 +398,3 @@ def test_an_accept_header_that_makes_no_sense_gets_the_text_format(accept: str) 
     body, content_type = encode(Samples(), accept)
     assert content_type.startswith("text/plain; version=0.0.4")
     scraped(body.decode())
-
-
-# --- what a process uses ---
-
-
-def test_a_processs_use_is_read_from_proc() -> None:
-    use = read_use(os.getpid())
-    assert use is not None
-    assert 0 < use.cpu_s < 100_000
-    assert use.resident_bytes > 1 << 20
-
-
-def test_a_process_that_is_gone_uses_nothing_that_is_known() -> None:
-    assert read_use(2**22 + 1) is None

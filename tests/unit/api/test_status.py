@@ -108,6 +108,20 @@ def test_the_node_and_its_children_are_described():
     assert status["warnings"] == ["strict_start is off"]
 
 
+def test_what_a_reload_could_not_do_is_a_warning_and_no_trouble():
+    board = FakeBoard()
+    board.sections_now["supervisor"]["reload"] = {
+        "at": NOW,
+        "changed": ["x"],
+        "needs_restart": ["id: a -> b"],
+        "error": "",
+    }
+    assert compose(board)["warnings"][1:] == ["config.toml says, and only a restart takes over: id: a -> b"]
+    board.sections_now["supervisor"]["reload"] = {"at": NOW, "changed": [], "needs_restart": [], "error": "no TOML"}
+    assert compose(board)["warnings"][1:] == ["the last reload changed nothing: no TOML"]
+    assert compose(board)["healthy"]
+
+
 def test_an_uptime_is_never_negative_when_the_wall_clock_was_set_back():
     board = FakeBoard()
     status = compose_status(board.sections(), board.beat_ages_s(), NOW - 3600)
@@ -172,3 +186,48 @@ def test_without_the_supervisor_nothing_is_known_to_be_well():
     board = FakeBoard()
     board.sections_now["supervisor"] = None
     assert find_trouble(board.sections(), board.beat_ages_s()) == ["the supervisor has not reported its children yet"]
+
+
+# --- the audit process: the node signs on without it ---
+
+
+def with_audit(**changed):
+    board = FakeBoard()
+    board.sections_now["audit"] = {"records": 9, "dropped": 0, "bytes": 4000, "file": "f", "head": "1:0", "error": ""}
+    board.sections_now["audit"].update(changed)
+    board.sections_now["supervisor"]["children"].append({"name": "audit", "pid": 104, "state": "running"})
+    board.ages["audit"] = 0.1
+    return board
+
+
+def test_the_audit_logs_own_section_is_shown():
+    status = compose(with_audit())
+    assert (status["healthy"], status["trouble"], status["warnings"]) == (True, [], ["strict_start is off"])
+    assert status["audit"]["records"] == 9
+    assert "audit" not in compose(FakeBoard())
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (
+            {"error": "no space left on device"},
+            "the audit log is not written: no space left on device; signing goes on",
+        ),
+        ({"dropped": 3}, "3 decisions are missing in the audit log"),
+    ],
+)
+def test_an_audit_log_that_fails_is_a_warning(changed, words):
+    status = compose(with_audit(**changed))
+    assert (status["healthy"], status["warnings"][-1]) == (True, words)
+
+
+def test_an_audit_process_that_is_away_or_hangs_is_a_warning():
+    board = with_audit()
+    child(board, "audit").update(state="backoff", last_exit="killed by SIGKILL")
+    status = compose(board)
+    assert status["healthy"] is True
+    assert status["warnings"][-1] == "audit is backoff (last exit: killed by SIGKILL); signing goes on"
+    board = with_audit()
+    board.ages["audit"] = BEAT_LATE_S + 0.5
+    assert compose(board)["warnings"][-1] == "audit has not beaten for 3.0 s; signing goes on"

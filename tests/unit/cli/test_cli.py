@@ -72,13 +72,16 @@ def test_home_stands_before_or_behind_the_command(home: Path) -> None:
 
 def test_init_without_new_key_makes_no_key_and_keeps_what_is_there(home: Path, tmp_path: Path) -> None:
     before = tree(home)
-    assert cmkms("init", "--home", str(home), "--chain-id", "other").returncode == 0
-    assert tree(home) == before
+    again = cmkms("init", "--home", str(home), "--chain-id", "other")
+    assert (again.returncode, tree(home)) == (0, before)
+    assert again.stdout.splitlines()[-1] == f"Then: run cmkms start --home {home}"
     refused = cmkms("init", "--home", str(home), "--new-key")
     assert refused.returncode == 4
     assert tree(home) == before
     fresh = tmp_path / "fresh"
-    assert cmkms("init", "--home", str(fresh)).returncode == 0
+    made = cmkms("init", "--home", str(fresh), "--chain-id", "c-1")
+    assert made.returncode == 0
+    assert made.stdout.splitlines()[-1].startswith(f"Then: set validator_addr in {fresh}/config.toml, and run ")
     assert not list((fresh / "priv").iterdir())
 
 

@@ -21,6 +21,8 @@ def test_what_was_added_comes_back_in_order(entries: list[tuple[float, int, HRS,
     expected = [Learned(number, *entry) for number, entry in enumerate(entries)][since : since + most]
     assert ring.since(since, most) == expected
     assert ring.next == len(entries)
+    newest = {row: at for at, row, _, _ in entries}
+    assert [ring.newest_at(row) for row in range(64)] == [newest.get(row) for row in range(64)]
 
 
 def test_the_oldest_are_overwritten_and_a_reader_sees_from_their_numbers_that_some_are_gone() -> None:

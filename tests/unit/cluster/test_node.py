@@ -53,7 +53,7 @@ class Raft:
 
     def submit(self, key: bytes, mark: Watermark) -> bool:
         self.submitted.append(mark)
-        return True
+        return self.leading
 
     def hold(self, on: bool) -> None:
         self.held = on
@@ -386,6 +386,25 @@ def test_a_node_that_does_not_lead_permits_nothing(three: Three) -> None:
     assert isinstance(answer, ReserveRefused)
     assert answer.reason is Reason.NOT_LEADER
     assert three.nodes["b"].store.mark(0) == Watermark()
+
+
+@pytest.mark.parametrize("when", ["before the report", "after it"])
+def test_a_signature_made_while_the_leadership_goes_is_shown_to_the_others(three: Three, when: str) -> None:
+    """The log takes nothing from a node that does not lead any more: without this, nobody else would know of it."""
+    for name in NAMES:
+        three.add(name)
+    three.meet_all()
+    a = three.nodes["a"]
+    a.lead()
+    data = sign_bytes(7)
+    assert isinstance(a.reserve(data), PermitGranted)
+    mark = signed(7)
+    if when == "before the report":
+        a.raft.leading = False
+    a.node.on_signer(Signed(0, mark.hrs, data, mark.signature))
+    a.raft.leading = False
+    three.wait(0.1)
+    assert [three.nodes[name].node.signed(0) for name in NAMES] == [mark] * 3
 
 
 def test_a_leader_change_is_another_leader_or_another_term(three: Three) -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from cometkms.config.load import Flags, load_settings, variable_name
+from cometkms.config.load import Flags, default_home, load_settings, variable_name
 from cometkms.config.scaffold import init_home
 from cometkms.config.schema import AlertBounds, HostPort
 from cometkms.config.values import parse_duration, parse_listen, parse_peer, parse_validator
 from cometkms.errors import ConfigError
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile
+from cometkms.limits import AUDIT_DEFAULT_MIB
 from cometkms.net.dial import TcpTarget, UnixTarget
 
 MINIMAL = 'chain_id = "c-1"\nvalidator_addr = "tcp://127.0.0.1:26658"\n'
@@ -105,6 +106,13 @@ def test_bad_settings_name_the_place_and_the_cure(text: str, words: str, tmp_pat
     with pytest.raises(ConfigError) as error:
         load_settings(home_with(tmp_path, text), Flags(), {})
     assert words in str(error.value)
+
+
+def test_a_home_that_nobody_made_is_told_as_such_and_one_without_a_chain_by_its_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere does not exist: .*cure: cmkms init --home"):
+        load_settings(tmp_path / "nowhere", Flags(), {})
+    with pytest.raises(ConfigError, match=r"config\.toml: at least one validator address"):
+        load_settings(home_with(tmp_path, ""), Flags(), {})
 
 
 ALERTS = ("alert_stall", "alert_latency", "alert_disk")
@@ -227,3 +235,44 @@ def test_a_passphrase_setting_that_cannot_be_is_an_error(tmp_path: Path, written
     (tmp_path / "config.toml").write_text(written)
     with pytest.raises(ConfigError, match=words):
         passphrase_of(tmp_path)
+
+
+def test_a_user_without_a_home_directory_is_told_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container: no $HOME, and no line in /etc/passwd."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    with pytest.raises(ConfigError, match="cure: --home DIR"):
+        default_home()
+
+
+@pytest.mark.parametrize(
+    ("written", "variables", "flag", "mib"),
+    [
+        ("", {}, None, AUDIT_DEFAULT_MIB),
+        ("audit_max_mib = 0", {}, None, 0),
+        ("audit_max_mib = 16", {}, None, 16),
+        ("audit_max_mib = 16", {"COMETKMS_AUDIT_MAX_MIB": "32"}, None, 32),
+        ("audit_max_mib = 16", {"COMETKMS_AUDIT_MAX_MIB": "32"}, "0", 0),
+    ],
+)
+def test_the_audit_logs_size(
+    tmp_path: Path, written: str, variables: dict[str, str], flag: str | None, mib: int
+) -> None:
+    (tmp_path / "config.toml").write_text(written)
+    flags = Flags(chain_id="c", validator_addr=("tcp://a:1",), audit_max_mib=flag)
+    assert load_settings(tmp_path, flags, variables).audit_max_mib == mib
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ('audit_max_mib = "64"', "must be a number"),
+        ("audit_max_mib = 15", "is no size of the audit log; write a number of MiB from 16"),
+        ("audit_max_mib = -1", "is no size of the audit log"),
+        ("audit_max_mib = 99999999", "is no size of the audit log"),
+    ],
+)
+def test_a_size_of_the_audit_log_that_cannot_be_is_an_error(tmp_path: Path, written: str, words: str) -> None:
+    (tmp_path / "config.toml").write_text(written)
+    with pytest.raises(ConfigError, match=words):
+        load_settings(tmp_path, Flags(chain_id="c", validator_addr=("tcp://a:1",)), {})

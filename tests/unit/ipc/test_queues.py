@@ -48,6 +48,29 @@ def indices(ring: RingQueue) -> tuple[int, int]:
     return INDEX.unpack_from(ring._memory, HEAD_AT)[0], INDEX.unpack_from(ring._memory, TAIL_AT)[0]
 
 
+def test_a_process_that_closes_what_it_inherited_keeps_no_way_in_and_takes_nothing_from_the_others(
+    queue: Queue,
+) -> None:
+    def shared() -> int:
+        return sum("/dev/zero" in line for line in open("/proc/self/maps").readlines())
+
+    before = shared()
+    pid = os.fork()
+    if pid == 0:
+        descriptor = queue.fileno()
+        queue.close()
+        gone = shared() == before - isinstance(queue, RingQueue)
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os._exit(0 if gone else 2)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert shared() == before
+    assert queue.push(b"still here")
+    assert queue.pop() == b"still here"
+
+
 def test_messages_of_every_size_come_out_as_they_went_in_and_in_order(queue: Queue) -> None:
     for size in range(1, PAYLOAD_MAX + 1):
         sent = [bytes([size % 251]) * size, os.urandom(size)]

@@ -48,6 +48,24 @@ def test_an_answer_comes_back_and_the_socket_is_the_owners_alone(tmp_path: Path)
     assert not path.exists()
 
 
+def test_what_is_asked_is_logged_but_for_what_is_asked_often(tmp_path: Path) -> None:
+    said: list[object] = []
+
+    class Log(Quiet):
+        def info(self, event: str, **fields: object) -> None:
+            said.append(fields["op"])
+
+    async def main() -> None:
+        server = ControlServer(tmp_path / "s", echo, Log(), quiet=frozenset({"watch"}))
+        server.start()
+        for operation in ("watch", "peers", "watch"):
+            await asyncio.to_thread(ask, tmp_path / "s", {"op": operation})
+        await server.stop()
+
+    asyncio.run(main())
+    assert said == ["peers"]
+
+
 def test_a_refusal_is_an_error_in_the_nodes_words(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match="because"):
         served(tmp_path / "s", lambda: ask(tmp_path / "s", {"op": "no"}))

@@ -676,6 +676,38 @@ def test_a_reload_without_news_for_the_children_leaves_them_alone(
     assert dummies.stop() == 0
 
 
+@pytest.mark.parametrize("how", ["starts anew", "starts anew and does not stop"])
+def test_a_child_that_cannot_take_it_over_is_replaced_by_one_that_was_born_with_it(
+    how: str, tmp_path: Path, start: Callable[..., Dummies], manager: Manager
+) -> None:
+    file = tmp_path / "reload.json"
+    file.write_text(json.dumps(FIRST))
+    dummies = start({"state": "takes reloads over", "signer": how}, manager, reload_file=str(file))
+    state, signer = dummies.await_running("state", "signer")
+    until("ready", lambda: manager.changes() == ["READY=1"])
+    os.kill(dummies.pid, signal.SIGHUP)
+    replaced = dummies.await_log("child running", 2, child="signer")
+    until("it ends", lambda: manager.changes() == ["READY=1", "RELOADING=1", "READY=1"])
+    assert dummies.children() == {state, replaced["pid"]}
+    assert not exists(signer)
+    assert replaced["restarts"] == 0  # it did not die
+    assert dummies.log("child died") == []
+    assert bool(dummies.log("child killed")) == (how != "starts anew")
+    assert dummies.stop() == 0
+
+
+def test_a_stop_finds_a_child_that_is_about_to_start_anew(tmp_path: Path, start: Callable[..., Dummies]) -> None:
+    file = tmp_path / "reload.json"
+    file.write_text(json.dumps(FIRST))
+    behaviours = {"state": "works", "signer": "starts anew and does not stop"}
+    dummies = start(behaviours, reload_file=str(file), stop_timeout_s=1.0)
+    dummies.await_running("state", "signer")
+    os.kill(dummies.pid, signal.SIGHUP)
+    dummies.await_log("child starts anew", child="signer")
+    assert dummies.stop() == 0
+    assert dummies.log("child killed", child="signer")
+
+
 # --- as process 1 ---
 
 
@@ -688,3 +720,39 @@ def test_orphans_that_become_its_children_are_reaped(start: Callable[..., Dummie
     dummies.await_log("child running", 2, child="signer")
     assert dummies.log("child died")[0]["why"] == "killed by SIGKILL"
     assert dummies.stop() == 0
+
+
+# --- a child without which the node does its work ---
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "exits at once, then works",
+        "has a failing disk, then works",
+        "has a failing callback, then works",
+        "blocks its loop, then works",
+        "is killed at boot, then works",
+        "is never ready, then works",
+        "exits at once, then refuses to boot again",
+    ],
+)
+def test_whatever_becomes_of_a_child_that_is_not_essential_the_node_goes_on(
+    how: str, start: Callable[..., Dummies]
+) -> None:
+    dummies = start({**ALL, "audit": how}, boot_timeout_s=1.0)
+    pids = dummies.await_running("state", "signer", "api")
+    dummies.await_log("child died", 2 if how.endswith("again") else 1, child="audit")
+    if how.endswith("works"):
+        dummies.await_log("child running", child="audit", restarts=1)
+    assert dummies.children() >= set(pids)
+    assert dummies.stop() == 0
+    assert not dummies.log("node ended")
+
+
+def test_a_child_that_is_not_essential_and_says_at_its_first_boot_what_the_operator_must_mend_ends_the_node(
+    start: Callable[..., Dummies],
+) -> None:
+    dummies = start({**ALL, "audit": "refuses to boot"})
+    assert dummies.wait() == 5
+    assert "the store of audit is corrupt" in dummies.stderr()

@@ -7,9 +7,9 @@ from nacl.signing import SigningKey
 
 from cometkms.interface import Core, Session
 from cometkms.ipc.messages import Mark, PermitGranted, QueueMessage, Reserve, ReserveRefused, Signed
-from cometkms.limits import PERMIT_TIMEOUT_S, REFUSAL_WORDS_MAX, REFUSALS_KEPT
+from cometkms.limits import AUDIT_VALIDATOR_MAX_BYTES, PERMIT_TIMEOUT_S, REFUSAL_WORDS_MAX, REFUSALS_KEPT
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Timestamp, Vote, Watermark
-from cometkms.signing.chain import ChainSigner
+from cometkms.signing.chain import ChainSigner, _cut
 
 NONCE = 7
 KEY = SigningKey(bytes(32))
@@ -292,3 +292,14 @@ def test_what_is_signed_and_what_is_missed_is_tallied(stage: Stage, asker: Reque
     stage.ask(asker, 20)
     stage.permit()
     assert (precommits.signed, precommits.missed) == (4, 3)
+
+
+def test_an_address_too_long_for_the_audit_log_ends_in_an_ellipsis() -> None:
+    """Between characters: what is written is UTF-8."""
+    assert _cut("tcp://a:1") == b"tcp://a:1"
+    assert _cut("a" * AUDIT_VALIDATOR_MAX_BYTES) == b"a" * AUDIT_VALIDATOR_MAX_BYTES
+    for text in ("a" * 161, "ä" * 100, "a" + "ä" * 100, "ab" + "\u20ac" * 100):
+        cut = _cut(text)
+        assert len(cut) <= AUDIT_VALIDATOR_MAX_BYTES
+        assert cut.decode().endswith("…")
+        assert text.startswith(cut.decode()[:-1])

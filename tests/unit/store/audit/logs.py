@@ -1,11 +1,13 @@
 """Logs that tests write: decisions as the signer notes them, on a disk of a test's choice."""
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from cometkms.model import HRS, Decision, Kind, Outcome, Reason
 from cometkms.purepy.audit import pack
+from cometkms.store.audit.files import directory_of
 from cometkms.store.audit.log import AuditLog
 
 LIFE = 0x1234
@@ -54,3 +56,22 @@ def written(directory: Path, decisions: Iterable[Decision], **more: Any) -> Audi
     log.take(one_after_another(decisions))
     log.close()
     return log
+
+
+def main(home: Path) -> None:
+    """The log that docs/AUDIT.md shows."""
+    conflict = Decision(
+        Outcome.REFUSED,
+        Reason.CONFLICT,
+        Kind.SIGN_VOTE_REQUEST,
+        hrs=HRS(5120, 0, 3),
+        sign_bytes=b"another block",
+        block_hash=b"x" * 32,
+        validator=b"tcp://10.0.0.2:26658",
+        identity=b"j" * 32,
+    )
+    written(directory_of(home, "node0"), [BEGAN, signed(5119), signed(5120), conflict, signed(5121), ENDED])
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

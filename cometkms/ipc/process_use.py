@@ -19,7 +19,7 @@ class ProcessUse:
 
 
 def read_use(pid: int) -> ProcessUse | None:
-    """None: it is gone, or /proc is not to be seen from here (a sandbox may hide it)."""
+    """None: it is gone, or /proc is not to be seen from here (hidepid)."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (OSError, UnicodeDecodeError):

@@ -1,0 +1,90 @@
+"""`cmkms standin`: the stand-in validator by itself, for a trial of nodes that somebody else starts, kills and watches.
+
+A line a height, and one for everything that a validator's operator would want to know: who connected, how long nothing was signed.
+"""
+
+import asyncio
+import signal
+import sys
+import time
+from typing import IO, Final
+
+import uvloop
+
+from cometkms import core
+from cometkms.errors import BusyError, CometKMSError
+from cometkms.standin import SignerRefused, SignerSilent, StandIn, listen
+
+GAP_S: Final = 0.05  # a pause that is worth a word: ten times what a slow signature takes
+
+
+def run(address: str, chain_id: str, every_s: float, seconds: float | None, out: IO[str] = sys.stdout) -> int:
+    """Until SIGTERM or Ctrl-C, or for `seconds`. The exit code: 0, or 1 if a signature failed to verify or there was none.
+
+    Raises: BusyError if nothing can listen at `address`.
+    """
+    return uvloop.run(_run(address, chain_id, every_s, seconds, out))
+
+
+async def _run(address: str, chain_id: str, every_s: float, seconds: float | None, out: IO[str]) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    loaded = core.load()
+    try:
+        listener = listen(loaded, address)
+    except OSError as error:
+        raise BusyError(f"nothing can listen at {address}: {error.strerror}; cure: another --listen") from error
+    validator = StandIn(loaded, listener, chain_id)
+    _say(out, f"a stand-in validator of {chain_id} listens at {validator.address}")
+    asking = asyncio.create_task(_ask_for_ever(validator, every_s, out))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([asking, stopping], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if asking.done():
+            asking.result()
+    except CometKMSError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        for task in (asking, stopping):
+            task.cancel()
+        await asyncio.gather(asking, stopping, return_exceptions=True)
+        await validator.close()
+    _say(out, f"{validator.signatures} signatures, all verified")
+    return 0 if validator.signatures else 1
+
+
+async def _ask_for_ever(validator: StandIn, every_s: float, out: IO[str]) -> None:
+    """Raises: BadSignature."""
+    height, step = 1, 1
+    public_key = b""
+    connects = 0
+    signed_at: float | None = None
+    while True:
+        await validator.wait_for_signer()
+        try:
+            public_key = public_key or await validator.ask_public_key()
+            signed = await validator.sign_height(height)
+        except SignerSilent as silent:
+            _say(out, f"height {height}  not signed: {silent}")
+            continue
+        except SignerRefused as refused:
+            _say(out, f"height {height}  refused: {refused}")
+            height, step = height + step, 2 * step
+            continue
+        now = time.monotonic()
+        gap_s = now - signed_at - every_s if signed_at is not None else 0.0
+        said = f"height {height}  {max(one.latency_us for one in signed) / 1000:.2f} ms  {validator.signatures} signatures verified"
+        if validator.connects != connects:
+            said += f"  connection {validator.connects}"
+        if gap_s > GAP_S:
+            said += f"  after {gap_s:.2f} s without a signature"
+        _say(out, said)
+        connects, signed_at, step = validator.connects, now, 1
+        height += 1
+        await asyncio.sleep(every_s)
+
+
+def _say(out: IO[str], line: str) -> None:
+    print(line, file=out, flush=True)

@@ -1,0 +1,76 @@
+"""One finding of the doctor's: how bad, where, what, and what to do. Pure."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from cometkms.errors import CometKMSError
+
+_CURES: Final = ("; cure: ", ". Cure: ", "; Cure: ", ". cure: ")
+
+
+class Level(StrEnum):
+    """OK and NOTE are fine; WARN is not as it should be; FAIL keeps the node from signing, or from signing safely."""
+
+    OK = "ok"
+    NOTE = "note"
+    WARN = "WARN"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`cure`: what to do; "" where nothing is to be done."""
+
+    level: Level
+    area: str
+    words: str
+    cure: str = ""
+
+    def line(self) -> str:
+        """`ok    disk         words; cure: …`"""
+        cure = f"; cure: {self.cure}" if self.cure else ""
+        return f"{self.level.value:<5} {self.area:<12} {self.words}{cure}"
+
+    def document(self) -> dict[str, str]:
+        """For --json."""
+        return {"level": self.level.value.lower(), "area": self.area, "words": self.words, "cure": self.cure}
+
+
+def ok(area: str, words: str) -> Finding:
+    """As it should be."""
+    return Finding(Level.OK, area, words)
+
+
+def note(area: str, words: str, cure: str = "") -> Finding:
+    """Worth knowing."""
+    return Finding(Level.NOTE, area, words, cure)
+
+
+def warn(area: str, words: str, cure: str) -> Finding:
+    """Not as it should be."""
+    return Finding(Level.WARN, area, words, cure)
+
+
+def fail(area: str, words: str, cure: str) -> Finding:
+    """It keeps the node from signing, or from signing safely."""
+    return Finding(Level.FAIL, area, words, cure)
+
+
+def failed_by(area: str, error: CometKMSError, otherwise: str = "look at the file that is named") -> list[Finding]:
+    """An error of the program's as findings, a line each: its words, and the cure that ends them."""
+    return [fail(area, *split_cure(line, otherwise)) for line in str(error).splitlines() if line.strip()]
+
+
+def split_cure(text: str, otherwise: str) -> tuple[str, str]:
+    """Words and cure of an error's text; `otherwise` where it names none."""
+    found = [(text.find(mark), mark) for mark in _CURES if mark in text]
+    if not found:
+        return text, otherwise
+    at, mark = min(found)
+    return text[:at], text[at + len(mark) :]
+
+
+def is_well(findings: list[Finding]) -> bool:
+    """Whether nothing fails or warns: exit code 0."""
+    return not any(one.level in (Level.WARN, Level.FAIL) for one in findings)

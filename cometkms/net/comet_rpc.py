@@ -1,0 +1,126 @@
+"""Ask a CometBFT node's RPC over plain HTTP: bounded answers, a deadline for each, GET only. What an answer means is not known here."""
+
+import contextlib
+import http.client
+import json
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+from cometkms.errors import ConfigError, OperatorError
+from cometkms.limits import RPC_ANSWER_MAX_BYTES, RPC_TIMEOUT_S
+
+_PART_BYTES: Final = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class RpcAddress:
+    """`prefix`: of every path, for an RPC behind a proxy."""
+
+    host: str
+    port: int
+    prefix: str
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}{self.prefix}"
+
+
+@dataclass(frozen=True, slots=True)
+class RpcAnswer:
+    """`result` is the node's word, not checked. `date`: its Date header. `asked_at`, `took_s`: our clock (UNIX) and how long it took."""
+
+    result: dict[str, Any]
+    date: str
+    asked_at: float
+    took_s: float
+
+
+def parse_rpc(text: str) -> RpcAddress:
+    """`http://HOST:PORT`, `tcp://HOST:PORT` or `HOST:PORT`. Raises: ConfigError."""
+    whole = text if "://" in text else f"http://{text}"
+    try:
+        parts = urlsplit(whole)
+        host, port = parts.hostname, parts.port or 26657
+    except ValueError as error:
+        raise ConfigError(f"--rpc {text!r}: {error}; cure: http://HOST:PORT of a CometBFT node's RPC") from error
+    if parts.scheme == "https":
+        raise ConfigError(f"--rpc {text!r}: only http:// is spoken; cure: the node's own RPC port, or a tunnel to it")
+    if parts.scheme not in ("http", "tcp") or not host or parts.query or parts.fragment or parts.username:
+        raise ConfigError(f"--rpc {text!r} is no address; cure: http://HOST:PORT of a CometBFT node's RPC")
+    return RpcAddress(host, port, parts.path.rstrip("/"))
+
+
+def ask_rpc(address: RpcAddress, method: str, timeout_s: float = RPC_TIMEOUT_S, **arguments: object) -> RpcAnswer:
+    """One call. Raises: OperatorError, with what the node says where it says something."""
+    query = "&".join(f"{key}={quote(str(value))}" for key, value in arguments.items())
+    path = f"{quote(address.prefix)}/{method}{'?' if query else ''}{query}"
+    asked_at, started = time.time(), time.monotonic()
+    try:
+        status, date, body = _get(address, path, timeout_s)
+    except TimeoutError as error:
+        raise OperatorError(
+            f"{address}/{method}: no whole answer within {timeout_s:g} s; cure: another --rpc"
+        ) from error
+    except (OSError, http.client.HTTPException) as error:
+        words = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+        raise OperatorError(
+            f"{address}/{method}: {words}; cure: the address of a CometBFT node's RPC that runs"
+        ) from error
+    took_s = time.monotonic() - started
+    return RpcAnswer(_result(body, status, f"{address}/{method}"), date, asked_at, took_s)
+
+
+def _get(address: RpcAddress, path: str, timeout_s: float) -> tuple[int, str, bytes]:
+    """Status, Date, body. The watch closes the socket when time is up, at whatever byte it stands."""
+    deadline = time.monotonic() + timeout_s
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=timeout_s)
+    watch: threading.Timer | None = None
+    try:
+        connection.connect()
+        watch = threading.Timer(max(0.0, deadline - time.monotonic()), _shut, (connection.sock,))
+        watch.daemon = True
+        watch.start()
+        connection.request("GET", path, headers={"Connection": "close", "Accept": "application/json"})
+        answer = connection.getresponse()
+        body = bytearray()
+        while part := answer.read(_PART_BYTES):
+            body += part
+            if len(body) > RPC_ANSWER_MAX_BYTES:
+                raise OSError(None, f"the answer has more than {RPC_ANSWER_MAX_BYTES} bytes")
+        if time.monotonic() >= deadline:
+            raise TimeoutError
+        return answer.status, answer.getheader("Date") or "", bytes(body)
+    except (OSError, http.client.HTTPException) as error:
+        if time.monotonic() >= deadline:
+            raise TimeoutError from error
+        raise
+    finally:
+        if watch is not None:
+            watch.cancel()
+        connection.close()
+
+
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _result(body: bytes, status: int, where: str) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    if isinstance(document, dict) and isinstance(document.get("error"), dict):
+        told = document["error"]
+        words = f"{told.get('message', '')} {told.get('data', '')}".strip()
+        raise OperatorError(f"{where}: the node says: {words[:300]!r}")
+    result = document.get("result") if isinstance(document, dict) else None
+    if not isinstance(result, dict):
+        raise OperatorError(
+            f"{where}: this is no CometBFT RPC (HTTP {status}); cure: the address in the node's [rpc] laddr"
+        )
+    return result

@@ -1,0 +1,219 @@
+"""`cmkms drill` and `cmkms doctor` on one running cluster of three whole nodes under a validator's steady pace."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.node import children_of, cmkms, environment, free_ports, free_tcp, until
+from tests.e2e.pace import Pace
+
+CHAIN = "drill-1"
+PATIENCE_S = 60.0
+
+
+class Net:
+    """Three homes that `cmkms testnet` made, their nodes, and the validator that asks them."""
+
+    def __init__(self, directory: Path, pace: Pace, address: str) -> None:
+        self.pace = pace
+        target = directory / "net"
+        ports = ["--starting-port", str(free_ports(6)), "--http-port", str(free_ports(6))]
+        done = cmkms(
+            "testnet", "--dir", str(target), "--chain-id", CHAIN, "--validator-addr", address, *ports
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        self.homes = sorted(target.iterdir())
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        for home in self.homes:
+            self.start(home.name)
+
+    def start(self, name: str) -> None:
+        home = self.home(name)
+        with (home / "log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "cometkms", "start", "--home", str(home)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(),
+            )  # fmt: skip
+
+    def home(self, name: str) -> Path:
+        return next(home for home in self.homes if home.name == name)
+
+    def run(self, name: str, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        return cmkms(*arguments, "--home", str(self.home(name)), timeout=timeout)
+
+    def status(self, name: str) -> dict[str, Any]:
+        """{} while it does not answer."""
+        address = tomllib.loads((self.home(name) / "config.toml").read_text())["http_addr"].rpartition(":")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{address[2]}/status", timeout=5) as answer:
+                return json.loads(answer.read())
+        except (OSError, ValueError):
+            return {}
+
+    def doctor(self, name: str, *arguments: str) -> list[dict[str, str]]:
+        done = self.run(name, "doctor", "--json", *arguments)
+        assert done.returncode in (0, 1), done.stderr
+        return json.loads(done.stdout)["findings"]
+
+    def leader(self) -> str:
+        return until("one leads", lambda: self.status(self.homes[0].name).get("leader_id"))
+
+    def whole(self) -> None:
+        def all_see_all() -> bool:
+            seen = [self.status(home.name).get("members", []) for home in self.homes]
+            return all(
+                found and all(one["connected"] and one["state"] == "complete" for one in found) for found in seen
+            )
+
+        until("every node sees all the others complete", all_see_all, PATIENCE_S)
+        height = self.pace.height
+        until("heights are signed", lambda: self.pace.height >= height + 3 or self.pace.failure, PATIENCE_S)
+        assert self.pace.failure is None
+
+    def stop(self) -> None:
+        self.pace.stop()
+        for process in self.processes.values():
+            process.terminate()
+        for process in self.processes.values():
+            process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
+    address = free_tcp()
+    with Pace(address, CHAIN) as pace:
+        net = Net(tmp_path_factory.mktemp("drill"), pace, address)
+        try:
+            net.whole()
+            yield net
+        except BaseException:
+            for home in net.homes:
+                print(f"--- {home.name}\n" + "\n".join((home / "log").read_text().splitlines()[-40:]))
+            raise
+        finally:
+            net.stop()
+
+
+def test_a_drill_moves_restarts_and_puts_back_and_misses_no_height(net: Net) -> None:
+    net.whole()
+    first = net.leader()
+    watcher = next(home.name for home in net.homes if home.name != first)
+    supervisors = {name: process.pid for name, process in net.processes.items()}
+    before = {name: children_of(pid) for name, pid in supervisors.items()}
+    done = net.run(watcher, "drill", "--yes", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert (report["ok"], report["problems"]) == (True, [])
+    assert [step["step"] for step in report["steps"]] in (["transfer", "restart", "back"], ["transfer", "restart"])
+    moved, restarted = report["steps"][:2]
+    assert (moved["from"], restarted["from"]) == (first, moved["to"])
+    assert watcher not in (moved["to"], restarted["from"])
+    assert all(step["longest_pause_ms"] > 0 for step in report["steps"])
+    [chain] = report["chains"]
+    assert (chain["chain_id"], chain["missed"], chain["no_precommit"]) == (CHAIN, [], [])
+    assert chain["last_height"] > chain["first_height"] + 3
+    assert net.leader() == first
+    after = {name: children_of(pid) for name, pid in supervisors.items()}
+    assert [name for name in before if not set(before[name]) & set(after[name])] == [restarted["from"]]
+    assert {name: process.pid for name, process in net.processes.items()} == supervisors
+    assert "planned restart" in (net.home(restarted["from"]) / "log").read_text()
+    assert net.pace.failure is None
+
+
+def bad(found: list[dict[str, str]], *areas: str) -> list[dict[str, str]]:
+    """What warns or fails, but for what this machine has of its own (its disk, its clock, its processes' history)."""
+    return [one for one in found if one["level"] in ("warn", "fail") and one["area"] in areas]
+
+
+OURS = ("node", "config", "key", "state", "permissions", "memory", "versions", "peers", "validators", "hardening")
+
+
+def test_the_doctor_finds_a_running_cluster_well_on_the_leader_and_beside_it(net: Net) -> None:
+    net.whole()
+    leader = net.leader()
+    follower = next(home.name for home in net.homes if home.name != leader)
+    for name in (leader, follower):
+        found = net.doctor(name)
+        assert bad(found, *OURS) == []
+        words = " ".join(one["words"] for one in found)
+        assert words.count("is connected and complete, round trip") == 2
+        assert "key and state belong together" in words
+        assert "kB locked, and dumps no core" in words
+        assert ("another node leads, and dials the validators" in words) is (name == follower)
+    assert not list(net.home(leader).rglob(".doctor-probe"))
+
+
+def test_the_plan_is_shown_and_nothing_is_done_unless_it_is_confirmed_and_the_chain_moves(net: Net) -> None:
+    net.whole()
+    leader = net.leader()
+    before = children_of(net.processes[leader].pid)
+    done = net.run(leader, "drill", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert f"{leader} leads again" in done.stdout
+    assert "nothing was done" in done.stdout
+    refused = net.run(leader, "drill")
+    assert (refused.returncode, "--yes" in refused.stderr) == (1, True)
+    net.pace.pause(True)
+    time.sleep(1.2)
+    refused = net.run(leader, "drill", "--yes", "--fresh", "1s")
+    net.pace.pause(False)
+    assert (refused.returncode, f"{CHAIN}: the last signature is" in refused.stderr) == (1, True)
+    assert (net.leader(), children_of(net.processes[leader].pid)) == (leader, before)
+
+
+def test_an_interrupted_drill_leaves_a_whole_cluster_and_says_so(net: Net) -> None:
+    net.whole()
+    first = net.leader()
+    watcher = next(home.name for home in net.homes if home.name != first)
+    drill = subprocess.Popen(
+        [sys.executable, "-m", "cometkms", "drill", "--yes", "--rounds", "5", "--home", str(net.home(watcher))],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(),
+    )  # fmt: skip
+    assert drill.stdout is not None
+    said = ""
+    while "restart" not in said.partition("watching")[2]:
+        line = drill.stdout.readline()
+        assert line, said
+        said += line
+    drill.send_signal(signal.SIGINT)
+    said += drill.stdout.read()
+    assert drill.wait(120) == 1, said
+    assert "the drill was interrupted" in said
+    assert f"interrupted; the cluster is whole and {first} leads" in said
+    net.whole()
+    assert net.leader() == first
+
+
+def test_a_node_that_is_away_is_named_by_both_and_its_other_settings_when_it_is_back(net: Net) -> None:
+    net.whole()
+    leader = net.leader()
+    victim, watcher = (home.name for home in net.homes if home.name != leader)
+    net.processes[victim].terminate()
+    net.processes[victim].wait(20)
+    until("it is missed", lambda: not all(one["connected"] for one in net.status(watcher)["members"]))
+    done = net.run(watcher, "drill", "--yes")
+    assert done.returncode == 1
+    assert f"{victim} is not connected" in done.stderr
+    assert "nothing was done" in done.stderr
+    [one] = bad(net.doctor(watcher), "peers")
+    assert f"{victim} is not connected" in one["words"]
+    stopped = net.doctor(victim)
+    words = " ".join(one["words"] for one in stopped)
+    assert words.count("takes a connection in") == 3  # both others, and the validator
+    assert bad(stopped, "node", "config", "key", "state", "permissions", "peers", "addresses") == []
+    config = net.home(victim) / "config.toml"
+    config.write_text(f'default_ttl = "900ms"\n{config.read_text()}'.replace('default_ttl = "400ms"\n', "", 1))
+    net.start(victim)
+    net.whole()
+    [one] = bad(net.doctor(watcher), "config")
+    assert one["words"] == f"{victim} differs in default_ttl_ms: here 400, there 900"
+    assert net.leader() == leader

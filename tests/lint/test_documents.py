@@ -1,0 +1,235 @@
+"""The documents agree with the program: commands, options, settings, exit codes, alerts, make targets and links that are there.
+
+That the ```console blocks do what they show is tests/e2e/test_docs.py.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+import pytest
+
+from cometkms import errors
+from cometkms.cli import cli
+from cometkms.config.load import CHAIN_KEYS, KEYS
+from tests.lint.test_project import ROOT, tracked
+
+DOCUMENTS: Final = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+#: Alerts, each a heading of the runbook.
+ALERTS: Final = (
+    "no_leader", "height_stalled", "conflict_refused", "quorum_minimum", "validator_away", "peer_recovering",
+    "peer_away", "child_restarting", "latency_high", "disk_slow", "config_differs", "audit_failing",
+)  # fmt: skip
+#: What may stand in a block that nobody runs. A command stands in a console block.
+NOT_RUN: Final = {"", "text", "toml", "ini", "json", "yaml", "python", "promql", "html"}
+_BLOCK: Final = re.compile(r"^```(?P<language>\S*)[^\n]*\n(?P<text>.*?)^```$", re.S | re.M)
+_SPAN: Final = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+_CMKMS: Final = re.compile(r"(?<![\w./-])(?<!-u )cmkms (?=([^`&; ][^`&;]*))")
+_LINK: Final = re.compile(r"\]\(([^)\s]+)\)")
+
+each_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+
+
+# --- blocks ---
+
+
+@each_document
+def test_a_command_stands_in_a_block_that_is_run(path: Path) -> None:
+    for block in _BLOCK.finditer(path.read_text()):
+        language, text = block["language"], block["text"]
+        assert language in NOT_RUN | {"console"}, f"```{language}: a command belongs into ```console, which a test runs"
+        if language != "console" and "└" not in text:
+            assert not re.search(r"^(\$ |#? ?sudo |cmkms |make |ssh |curl )", text, re.M), text
+
+
+# --- commands ---
+
+
+def lines_of(text: str) -> Iterator[str]:
+    """What stands between backquotes in running text, and the lines of blocks; a comment's too."""
+    for block in _BLOCK.finditer(text):
+        yield from re.sub(r"\\\n(?:> )?", " ", block["text"]).splitlines()
+    yield from _SPAN.findall(_BLOCK.sub("", text))
+
+
+def wrong_of(line: str) -> list[str]:
+    """What a line says of `cmkms` that is not so."""
+    return [wrong for said in _CMKMS.findall(line) for wrong in _wrong(said.split())]
+
+
+def _wrong(words: list[str]) -> list[str]:
+    """`words`: those behind `cmkms`, to the end of the line. "a|b" and "a | b" are both commands where both are meant to be."""
+    node: click.Command = cli
+    path = ["cmkms"]
+    takes_value = False
+    for position, raw in enumerate(words):
+        word = raw.strip("\"'()[],;:.")
+        if takes_value:
+            takes_value = False
+        elif raw in ("|", "or") and isinstance(group := _group(path), click.Group):
+            listed = [name for name in words[position:] if name not in ("|", "or")]
+            if all(re.fullmatch("[a-z]+", name) for name in listed):
+                return [f"{' '.join(path[:-1])} has no {name}" for name in listed if name not in group.commands]
+            return []
+        elif not word or word[0] in "…#<>|&$" or word.isupper() or re.match(r"\d?[<>]", word):
+            return []
+        elif word.startswith("-"):
+            option = _options(node).get(word.split("=")[0])
+            if option is None:
+                return [f"{' '.join(path)} has no {word}"]
+            takes_value = not option.is_flag and "=" not in word
+        elif isinstance(node, click.Group):
+            names = word.split("|")
+            if missing := [name for name in names if name not in node.commands]:
+                return [f"{' '.join(path)} has no {name}" for name in missing]
+            node = node.commands[names[-1]]
+            path.append(names[-1])
+    return []
+
+
+def _options(node: click.Command) -> dict[str, click.Option]:
+    options = [one for command in (cli, node) for one in command.params if isinstance(one, click.Option)]
+    found = {name: option for option in options for name in (*option.opts, *option.secondary_opts)}
+    return found | dict.fromkeys(("--help", "-h"), click.Option(["--help"], is_flag=True))
+
+
+def _group(path: list[str]) -> click.Command:
+    """What the last word of a path is a command of."""
+    node: click.Command = cli
+    for name in path[1:-1]:
+        assert isinstance(node, click.Group)
+        node = node.commands[name]
+    return node
+
+
+def leaves(node: click.Command = cli, path: str = "cmkms") -> Iterator[str]:
+    if isinstance(node, click.Group):
+        for name, command in node.commands.items():
+            yield from leaves(command, f"{path} {name}")
+    else:
+        yield path
+
+
+@each_document
+def test_every_command_and_option_that_a_document_names_is_there(path: Path) -> None:
+    wrong = [f"{line}: {words}" for line in lines_of(path.read_text()) for words in wrong_of(line)]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("cmkms start --home ~/node0 && cmkms status --json", []),
+        ("cmkms leader show | transfer", []),
+        ("cmkms leader show|transfer", []),
+        ("cmkms leader show | grep node0", []),
+        ("cmkms init | start | stop", ["cmkms has no stop"]),
+        ("cmkms lead show", ["cmkms has no lead"]),
+        ("cmkms keys sho", ["cmkms keys has no sho"]),
+        ("sudo -u cmkms cmkms --home /x leader transfer --too node1", ["cmkms leader transfer has no --too"]),
+        ("cmkms recover --min-height HEIGHT", []),
+        ("cmkms state import …", []),
+        ("diff <(ssh a cmkms config digest) <(ssh b cmkms config digests)", ["cmkms config has no digests"]),
+        ("/home/cmkms/x and no-cmkms x and cmkms.lock", []),
+    ],
+)
+def test_what_a_line_says_of_a_command_is_held_against_the_program(line: str, wrong: list[str]) -> None:
+    assert wrong_of(line) == wrong
+
+
+def test_every_command_is_in_the_documents() -> None:
+    everything = "\n".join(path.read_text() for path in DOCUMENTS if path.name != "CHANGELOG.md")
+    said = " ".join(line for line in lines_of(everything) if "cmkms" in line)
+    missing = [command for command in leaves() if command not in said]
+    assert not missing, missing
+
+
+@each_document
+def test_every_make_target_that_a_document_names_is_there(path: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    named = {
+        name for line in lines_of(path.read_text()) for name in re.findall(r"(?:^|[$`] ?)make ([a-z][a-z-]+)", line)
+    }
+    assert named <= targets, named - targets
+
+
+# --- settings, exit codes, alerts ---
+
+
+def section_of(path: Path, heading: str) -> str:
+    """A section's text, to the next heading of its level."""
+    level = heading.partition(" ")[0]
+    found = re.search(rf"^{re.escape(heading)}\n(.*?)(?=^{level} |\Z)", path.read_text(), re.S | re.M)
+    assert found, f"{path.name} has no {heading}"
+    return found[1]
+
+
+def test_every_setting_is_in_the_configuration_with_its_flag_and_variable() -> None:
+    text = (ROOT / "docs" / "CONFIGURATION.md").read_text()
+    for key in [name for name in KEYS if name != "chain"]:
+        row = re.search(rf"^\| `{key}` \|.*$", text, re.M)
+        assert row, f"{key} is missing"
+        assert f"`--{key.replace('_', '-')}`" in row[0], row[0]
+    named = set(re.findall(r"^\| `([a-z_]+)` \| `--", text, re.M))
+    assert named == set(KEYS) - {"chain"}
+    for key in CHAIN_KEYS:
+        assert re.search(rf"^{key} = ", text, re.M), f"[[chain]] {key} is missing"
+
+
+def test_every_exit_code_is_in_the_configuration() -> None:
+    codes = {
+        one.exit_code
+        for one in vars(errors).values()
+        if isinstance(one, type) and issubclass(one, errors.CometKMSError)
+    }
+    text = section_of(ROOT / "docs" / "CONFIGURATION.md", "## Exit codes")
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.M)} == codes | {0, 2}
+
+
+def test_every_alert_is_a_heading_of_the_runbook_with_what_it_means_how_urgent_it_is_and_what_to_do() -> None:
+    path = ROOT / "docs" / "RUNBOOK.md"
+    assert set(ALERTS) == {name for name in re.findall(r"^## ([a-z_]+)$", path.read_text(), re.M) if "_" in name}
+    for name in ALERTS:
+        said = section_of(path, f"## {name}")
+        missing = [
+            word
+            for word in (r"\*\*Means\*\*", r"\*\*(now|today|look)\b", r"\*\*Do\*\*|\| do \|")
+            if not re.search(word, said, re.I)
+        ]
+        assert not missing, f"{name}: {missing}"
+
+
+# --- links ---
+
+
+def anchors_of(path: Path) -> set[str]:
+    """What GitHub makes of the headings."""
+    headings = re.findall(r"^#{1,6} (.+)$", _BLOCK.sub("", path.read_text()), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in tracked() if path.suffix == ".md"], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_links_lead_to_files_and_headings_that_are_there(path: Path) -> None:
+    for link in _LINK.findall(path.read_text()):
+        if link.startswith(("http://", "https://", "mailto:")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (path.parent / name).resolve() if name else path
+        assert target.exists(), f"{link}: there is no such file"
+        assert not anchor or anchor in anchors_of(target), f"{link}: there is no such heading"
+
+
+def test_every_document_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    linked = {Path(link.partition("#")[0]).name for link in _LINK.findall(index)}
+    missing = {path.name for path in DOCUMENTS} - linked - {"README.md"}
+    assert not missing, missing

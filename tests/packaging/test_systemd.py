@@ -1,0 +1,111 @@
+"""The units: what systemd says of them where there is one, and what they must hold everywhere."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cometkms.errors import ConfigError, KeyFileError, StateError
+from cometkms.limits import BOOT_TIMEOUT_S, HUNG_AFTER_S, RESTART_MAX_S, STOP_TIMEOUT_S
+from tests.e2e.systemdlike import parse_unit, seconds
+
+ROOT = Path(__file__).resolve().parents[2]
+UNITS = ROOT / "packaging" / "systemd"
+NAMES = ["cmkms.service", "cmkms@.service"]
+PROGRAM = "/opt/cometkms/current/bin/cmkms"
+CHILDREN = 4  # at most so many boot one after the other
+#: systemd-analyze security: 10 is a service without any protection, below 2 is called OK.
+EXPOSURE_MAX = 2.0
+
+
+def values(name: str) -> dict[str, list[str]]:
+    return parse_unit((UNITS / name).read_text())
+
+
+def value(name: str, key: str) -> str:
+    return values(name)[key][-1]
+
+
+def test_systemd_itself_finds_nothing_to_complain_about(tmp_path: Path) -> None:
+    """`systemd-analyze verify` and `security`; where there is no systemd, every line is at least one that a unit may hold."""
+    analyze = shutil.which("systemd-analyze")
+    for name in NAMES:
+        text = (UNITS / name).read_text()
+        if analyze is None:
+            known = re.compile(r"^(?:\[(?:Unit|Service|Install)\]|[A-Z][A-Za-z]+=.*|#.*|)$")
+            assert [line for line in text.splitlines() if not known.match(line)] == []
+            continue
+        path = tmp_path / name.replace("@", "@one")
+        path.write_text(text.replace(PROGRAM, "/bin/true"))
+        checked = subprocess.run([analyze, "verify", str(path)], capture_output=True, text=True, check=False)
+        ours = [line for line in checked.stderr.splitlines() if "cmkms" in line]  # it looks at the machine's units, too
+        assert ours == []
+        command = [analyze, "security", "--offline=true", f"--threshold={int(EXPOSURE_MAX * 10)}", str(path)]
+        rated = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert rated.returncode == 0, rated.stdout + rated.stderr
+
+
+def test_both_units_are_the_same_but_for_the_home() -> None:
+    one, several = [(UNITS / name).read_text().splitlines() for name in NAMES]
+    differ = [(a, b) for a, b in zip(one, several, strict=True) if a != b and not a.startswith("#")]
+    assert differ == [
+        (
+            "Description=CometKMS, signer of a CometBFT validator",
+            "Description=CometKMS, signer of a CometBFT validator, home %i",
+        ),
+        (f"ExecStart={PROGRAM} start --home %S/cometkms", f"ExecStart={PROGRAM} start --home %S/cometkms/%i"),
+        ("StateDirectory=cometkms", "StateDirectory=cometkms/%i"),
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_times_leave_the_supervisor_the_first_word(name: str) -> None:
+    """What the supervisor would say in words must come before systemd's timeout."""
+    assert seconds(value(name, "TimeoutStartSec")) > CHILDREN * BOOT_TIMEOUT_S
+    assert seconds(value(name, "TimeoutStopSec")) > 2 * STOP_TIMEOUT_S
+    assert seconds(value(name, "WatchdogSec")) > 2 * HUNG_AFTER_S + RESTART_MAX_S + BOOT_TIMEOUT_S
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_only_a_person_can_put_right_is_not_tried_again(name: str) -> None:
+    prevented = {int(one) for one in value(name, "RestartPreventExitStatus").split()}
+    assert prevented == {2, ConfigError.exit_code, KeyFileError.exit_code, StateError.exit_code}
+    assert value(name, "Restart") == "on-failure"
+    interval, burst = seconds(value(name, "StartLimitIntervalSec")), int(value(name, "StartLimitBurst"))
+    assert burst * seconds(value(name, "RestartSec")) < interval  # else the limit could never be met
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_measures_the_processes_take_themselves_are_not_in_the_way(name: str) -> None:
+    """No-new-privileges and seccomp by systemd must leave room for seccomp and Landlock by us, and for locked memory."""
+    allowed = " ".join(values(name)["SystemCallFilter"]).split()
+    assert {
+        "@system-service",
+        "seccomp",
+        "landlock_create_ruleset",
+        "landlock_add_rule",
+        "landlock_restrict_self",
+    } <= set(allowed)
+    assert not [one for one in allowed if one.startswith("~")]
+    assert value(name, "LimitCORE") == "0"
+    assert value(name, "LimitMEMLOCK") == "64M"
+
+
+def test_the_drop_in_brings_the_passphrase_under_the_name_that_is_asked_for() -> None:
+    drop_in = parse_unit((UNITS / "cmkms.service.d" / "passphrase.conf").read_text())
+    name = drop_in["LoadCredentialEncrypted"][0].partition(":")[0]
+    assert drop_in["Environment"] == [f"COMETKMS_KEY_PASSPHRASE_CREDENTIAL={name}"]
+
+
+def test_the_node_as_root_keeps_four_capabilities() -> None:
+    drop_in = parse_unit((UNITS / "cmkms.service.d" / "signer-user.conf").read_text())
+    assert drop_in["User"] == drop_in["Group"] == ["root"]
+    assert drop_in["CapabilityBoundingSet"] == ["CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL"]
+
+
+def test_the_user_of_the_unit_is_the_one_that_sysusers_makes() -> None:
+    lines = [line.split() for line in (UNITS / "sysusers.conf").read_text().splitlines() if line and line[0] != "#"]
+    assert [(line[0], line[1]) for line in lines] == [("u", value(NAMES[0], "User"))]
+    assert value(NAMES[0], "User") == value(NAMES[0], "Group")

@@ -1,0 +1,40 @@
+"""Work with a secret in a process of its own: what it gives or raises comes back, and nothing of it stays here."""
+
+import os
+
+import pytest
+
+from cometkms.errors import KeyFileError
+from cometkms.keys.aside import aside
+
+
+def test_what_the_work_gives_comes_back() -> None:
+    assert aside(lambda: b"given") == b"given"
+
+
+def test_it_is_done_in_another_process_that_cannot_be_dumped() -> None:
+    def work() -> bytes:
+        import ctypes
+
+        return f"{os.getpid()} {ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)}".encode()
+
+    pid, dumpable = aside(work).split()
+    assert (int(pid) != os.getpid(), dumpable) == (True, b"0")
+
+
+def test_what_the_work_raises_is_told_and_cut() -> None:
+    def work() -> bytes:
+        raise ValueError("no key here " + "x" * 10_000)
+
+    with pytest.raises(KeyFileError, match="no key here") as raised:
+        aside(work)
+    assert len(str(raised.value)) <= 4000
+
+
+def test_a_child_that_is_killed_is_an_error_in_words() -> None:
+    def work() -> bytes:
+        os.kill(os.getpid(), 9)
+        return b""
+
+    with pytest.raises(KeyFileError, match="without a word"):
+        aside(work)
