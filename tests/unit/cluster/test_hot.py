@@ -268,7 +268,8 @@ def test_a_changed_message_is_served_only_if_it_still_is_one(node: Node, data: s
         asked = decode(bytes(sent[5 : 4 + int.from_bytes(sent[:4], "little")]))
         assert isinstance(asked, Promise)
         assert any(
-            node.store.mark(n).sign_bytes == asked.sign_bytes and place(asked.sign_bytes) > before[n].hrs for n in range(3)
+            node.store.mark(n).sign_bytes == asked.sign_bytes and place(asked.sign_bytes) > before[n].hrs
+            for n in range(3)
         )
 
 
