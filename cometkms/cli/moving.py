@@ -6,7 +6,8 @@ from typing import Final
 
 import click
 
-from cometkms.cli.options import UNSET_CHAIN, load_home, one_chain
+from cometkms.cli.options import UNSET_CHAIN, chosen_home, load_home, one_chain
+from cometkms.config.load import CONFIG_NAME, read_config
 from cometkms.config.schema import Chain, Settings
 from cometkms.errors import BusyError, ConfigError
 from cometkms.model import HRS, Watermark
@@ -16,6 +17,11 @@ _PROBE_S: Final = 1.0
 
 def chosen_chain(chain_id: str | None, node_id: str | None) -> tuple[Settings, Chain]:
     """The home's settings and the chain that is meant. Raises: ConfigError."""
+    configured = read_config(chosen_home()).get("chain_id", "")
+    if chain_id and configured and chain_id != configured:
+        raise ConfigError(
+            f"{chosen_home() / CONFIG_NAME} is of chain {configured!r}, and --chain-id says {chain_id!r}; cure: the home of that chain (--home)"
+        )
     settings = load_home(chain_id, node_id)
     chain = one_chain(settings, chain_id)
     if chain.id == UNSET_CHAIN:

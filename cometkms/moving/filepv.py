@@ -7,6 +7,7 @@ from cometkms.errors import ConfigError, KeyFileError, StateError
 from cometkms.keys.validator_key import read_material
 from cometkms.moving.old_signer import Asked, OldSigner, OldState, first_file, one_path
 from cometkms.store import state_file
+from cometkms.store.node_store import BORN_NAME
 
 KEY_NAME: Final = "priv_validator_key.json"
 STATE_NAME: Final = "priv_validator_state.json"
@@ -14,6 +15,10 @@ _OFF: Final = (
     "the node that signs with this file is stopped, and priv_validator_laddr is set in its config.toml before it starts again",
     f"its own {KEY_NAME} is moved away from its config/: without priv_validator_laddr it would sign by itself",
     "no other node, sentry or backup holds the key and can start",
+)
+_OURS: Final = (
+    f"{{}} stands beside a {BORN_NAME}: a node of this program keeps it, and its promise store knows more than the file. Cure: `cmkms export --to filepv "
+    "DIR` there, and import from DIR; or --min-height HEIGHT above the chain's head"
 )
 
 
@@ -34,7 +39,8 @@ def read(asked: Asked) -> OldSigner:
         ),
     )
     key = read_material(key_path, asked.core)
-    return OldSigner(key, key_path, key.public_key, load_states(states, asked), off=_OFF)
+    doubts = tuple(_OURS.format(path) for path in states if path.with_name(BORN_NAME).exists())
+    return OldSigner(key, key_path, key.public_key, load_states(states, asked), doubts, off=_OFF)
 
 
 def load_states(paths: tuple[Path, ...], asked: Asked) -> tuple[OldState, ...]:

@@ -38,6 +38,10 @@ _WRITES_BEHIND: Final = (
     "Horcrux writes its states behind its answers: let it stop by itself (SIGTERM); after a crash or a power cut add --min-height HEIGHT above the "
     "chain's head"
 )
+_NO_SHARD: Final = (
+    "{} says threshold mode, and {} holds no shard of {}: what the cosigners signed together does not show here. Cure: the homes that hold the "
+    "shards; or --min-height HEIGHT above the chain's head"
+)
 
 
 def read(asked: Asked) -> OldSigner:
@@ -49,8 +53,13 @@ def read(asked: Asked) -> OldSigner:
     doubts = [doubt for config in configs for doubt in config.running()]
     if shards:
         return _threshold(asked, configs, shards, doubts)
+    unsharded = [config for config in configs if config.mode == "threshold"]
     if len(configs) > 1:
+        if unsharded:
+            unsharded[0].refuse_chain(asked.chain_id)
         raise ConfigError("single-signer mode is one process: give one path")
+    if unsharded:  # a key file that was left behind there says nothing of what the shards have signed
+        doubts.append(_NO_SHARD.format(unsharded[0].path, unsharded[0].key_dir, asked.chain_id))
     return _single(asked, configs[0], doubts)
 
 
@@ -157,10 +166,15 @@ class _Config:
     def __init__(self, home: Path) -> None:
         """Raises: ConfigError, StateError."""
         self.home = home
-        self._path = home / "config.yaml"
-        self._document = load_config(self._path, _parse_yaml)
+        self.path = home / "config.yaml"
+        self._document = load_config(self.path, _parse_yaml)
         key_dir = self._document.get("keyDir")
         self.key_dir = home / key_dir if isinstance(key_dir, str) and key_dir else home
+
+    @property
+    def mode(self) -> str:
+        """single, threshold, or whatever is written."""
+        return str(self._document.get("signMode", ""))
 
     @property
     def threshold(self) -> int:
@@ -168,7 +182,7 @@ class _Config:
         value = self._mode().get("threshold")
         if not isinstance(value, int) or not 1 <= value <= self.cosigners:
             raise ConfigError(
-                f"{self._path}: its threshold is {value!r} of {self.cosigners}; cure: the file as Horcrux has it"
+                f"{self.path}: its threshold is {value!r} of {self.cosigners}; cure: the file as Horcrux has it"
             )
         return value
 
@@ -177,7 +191,7 @@ class _Config:
         """Raises: ConfigError."""
         listed = self._mode().get("cosigners")
         if not isinstance(listed, list) or not listed:
-            raise ConfigError(f"{self._path} lists no cosigners; cure: the file as Horcrux has it")
+            raise ConfigError(f"{self.path} lists no cosigners; cure: the file as Horcrux has it")
         return len(listed)
 
     def running(self) -> list[str]:

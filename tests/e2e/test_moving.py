@@ -125,7 +125,8 @@ def test_from_every_other_signer(
 def test_a_running_node_is_neither_raised_nor_exported(make_node: MakeNode, tmp_path: Path) -> None:
     node = make_node(free_tcp()).start()
     out = tmp_path / "out"
-    for command in (("import", "--from", "filepv", str(node.key_path)), ("export", "--to", "filepv", str(out))):
+    raised = ("import", "--from", "filepv", str(node.key_path), "--min-height", "1")
+    for command in (raised, ("export", "--to", "filepv", str(out))):
         refused = cmkms(command[0], "--home", str(node.home), *command[1:], "--yes")
         assert refused.returncode == 6, refused.stderr
         assert "stop it first" in refused.stderr

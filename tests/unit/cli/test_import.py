@@ -190,7 +190,7 @@ def test_a_raise_in_a_living_cluster_is_refused_while_another_member_runs(home: 
         (["--from", "tmkms", "/no/such/home"], 5, "/no/such/home is missing"),
         (["--from", "horcrux", "/no/such/home"], 5, "config.yaml is missing"),
         (["--from", "cometkms", "/no/such/home"], 4, "priv_validator_key.json is missing"),
-        (["--from", "tmkms", "OLD", "--chain-id", "other"], 3, "knows no chain 'other'"),
+        (["--from", "tmkms", "OLD", "--chain-id", "other"], 3, f"is of chain '{CHAIN}', and --chain-id says 'other'"),
         (["--from", "tmkms", "OLD", "--key-file", "/dev/null"], 4, "chmod 600 /dev/null"),
         (["--from", "tmkms", "OLD", "--state-file", "/etc/hostname"], 5, "is no state file of this signer"),
         (["--from", "nothing", "OLD"], 2, "nothing"),
@@ -216,6 +216,8 @@ def test_a_home_without_a_chain_says_which_to_name(tmp_path: Path) -> None:
     refused = run(path, "tmkms", old)
     assert refused.returncode == 3
     assert "which chain? cure: --chain-id ID" in refused.stderr
+    refused = run(path, "tmkms", old, "--chain-id", "other")
+    assert "knows no chain 'other'" in refused.stderr
     assert run(path, "tmkms", old, "--chain-id", CHAIN).returncode == 0
 
 
@@ -229,3 +231,18 @@ def test_a_watermark_of_nobody_is_refused(home: Path, tmp_path: Path) -> None:
     write_key(home / "priv" / "priv_validator_key.json", SEED)
     assert run(home, "tmkms", str(old), "--yes").returncode == 0
     assert state_of(home) == ["45", 1, 3, False]
+
+
+def test_a_running_programs_own_file_is_doubted_for_its_store_knows_more(home: Path, tmp_path: Path) -> None:
+    """The state file follows the store, and after a kill -9 it may be behind."""
+    assert run(home, "tmkms", str(old_home(tmp_path, "tmkms")), "--yes").returncode == 0
+    (home / "priv" / "born.json").write_text("{}")
+    other = tmp_path / "other"
+    assert cmkms("init", "--home", str(other), "--chain-id", CHAIN, "--validator-addr", "tcp://a:1").returncode == 0
+    before = tree(other)
+    refused = run(other, "filepv", str(home / "priv"), "--yes")
+    assert refused.returncode == 5
+    assert "cmkms export --to filepv DIR" in refused.stderr
+    assert tree(other) == before
+    assert run(other, "filepv", str(home / "priv"), "--min-height", "46", "--yes").returncode == 0
+    assert state_of(other)[:1] == ["46"]

@@ -220,3 +220,16 @@ def test_a_threshold_that_cannot_be_is_refused(tmp_path: Path, mode: str) -> Non
     (home / "config.yaml").write_text(f"signMode: threshold\nthresholdMode:\n  {mode}\n")
     with pytest.raises(ConfigError, match=r"config\.yaml.*cure"):
         horcrux.read(asked(home))
+
+
+def test_a_key_file_that_was_left_in_a_threshold_home_without_its_shard_is_doubted(tmp_path: Path) -> None:
+    """What the cosigners signed together does not show in the one state that lies there."""
+    home = old_home(tmp_path / "one", "horcrux_single")
+    config = (old_home(tmp_path / "three", "horcrux_threshold") / "cosigner_1" / "config.yaml").read_text()
+    (home / "config.yaml").write_text(config)
+    old = horcrux.read(asked(home))
+    assert len(old.doubts) == 1
+    assert "says threshold mode" in old.doubts[0]
+    assert "--min-height" in old.doubts[0]
+    with pytest.raises(ConfigError, match=f"holds no key or shard of '{CHAIN}'"):
+        horcrux.read(asked(home, old_home(tmp_path / "two", "horcrux_single")))
