@@ -235,9 +235,9 @@ def _how_it_ended(story: Failover) -> str:
         case Cause.SILENT:
             return f"{story.before} led and fell silent at {at}: frozen, cut off, or its machine is gone."
         case Cause.STOPPED:
-            return f"{story.before} led, handed over at {at} and stopped."
+            return f"{story.before} led, gave way at {at} and then stopped."
         case Cause.HANDED_OVER:
-            return f"{story.before} led and handed over at {at}."
+            return f"{story.before} led and gave way at {at}: it handed over, or its heartbeats came too late."
         case Cause.LOST:
             return f"{story.before} led and lost its majority at {at}."
 

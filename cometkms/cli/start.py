@@ -1,5 +1,7 @@
 """`cmkms start`"""
 
+import sys
+
 import click
 
 from cometkms.cli.options import chosen_home, home_option, one_of
@@ -115,6 +117,7 @@ def command(
       COMETKMS_LOG_FORMAT=json cmkms start --home /var/lib/cmkms
       cmkms start --id n0 --raft-addr 10.0.0.10:9430 --peer n0=10.0.0.10:9430 --peer n1=10.0.0.11:9430 --peer n2=10.0.0.12:9430
     """
+    from cometkms.cli.passphrase import to_open
     from cometkms.log import Log
     from cometkms.processes import node
 
@@ -141,4 +144,9 @@ def command(
         audit_max_mib,
     )
     settings = load_settings(chosen_home(), flags)
-    return node.run(settings, Log(settings.log_level, settings.log_format, node=settings.id), flags)
+    typed = None
+    if (
+        settings.key_passphrase is None and sys.stdin.isatty()
+    ):  # nobody is there otherwise, and the start says what to configure
+        typed = to_open([chain.key_file for chain in settings.chains], settings)
+    return node.run(settings, Log(settings.log_level, settings.log_format, node=settings.id), flags, typed)

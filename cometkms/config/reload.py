@@ -16,6 +16,7 @@ from cometkms.config.load import Flags, variable_name
 from cometkms.config.schema import AlertBounds, Chain, Settings
 from cometkms.config.values import parse_validator
 from cometkms.errors import ConfigError, InvariantError
+from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile
 from cometkms.limits import BOARD_SECTION_BYTES
 
 #: Settings' fields that are taken over as they are. The chains are looked at one by one.
@@ -141,8 +142,10 @@ def _texts(chain: Chain) -> tuple[str, ...]:
 
 
 def _show(value: object) -> str:
-    """A value for a line of the log. No secret is among the settings: a passphrase's source is a place."""
-    if isinstance(value, tuple):
+    """A value for a line of the log. No secret is among the settings: a passphrase's source is a place, of which no more is told."""
+    if isinstance(value, PassphraseFile | PassphraseCredential | PassphraseDescriptor):
+        words = {PassphraseFile: "a file", PassphraseCredential: "a credential"}.get(type(value), "a descriptor")
+    elif isinstance(value, tuple):
         words = ", ".join(f"{peer.id}={peer.address}" for peer in value)
     elif isinstance(value, AlertBounds):
         words = f"stall {value.stall_s:g} s, latency {value.latency_s:g} s, disk {value.disk_s:g} s"

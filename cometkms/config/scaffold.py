@@ -53,6 +53,11 @@ allow_unsafe = false
 # unnoticed, does no harm; but a node that starts while another is down for good waits.
 strict_start = false
 
+# The signer is shut off from everything it does not need. "required": do not start where this kernel lacks a part of that; "off".
+# signer_user: whom it runs as when root starts the node; default: the account cmkms-signer, else a number that no account has.
+# hardening = "best-effort"
+# signer_user = "cmkms-signer"
+
 # The passphrase of key files that `cmkms keys encrypt` sealed: a file (mode 0600; relative to this directory), or the name of a
 # credential of systemd's LoadCredential=.
 # key_passphrase_file = "/etc/cmkms/passphrase"

@@ -218,7 +218,7 @@ def _state(patient: Patient) -> list[Finding]:
         return (
             [] if patient.settings is None else [note(state.AREA, "not looked at: the key it belongs to is not known")]
         )
-    return state.judge_state(state.gather_state(found, cores.load(), running=patient.node is not None))
+    return state.judge_state(state.gather_state(found, cores.load()))
 
 
 def _permissions(patient: Patient) -> list[Finding]:
@@ -334,7 +334,7 @@ def _mark_now(
     patient: Patient, found: NodeFiles, mine: ChainFiles, core: Core, again: Callable[[], Mapping[str, Any] | None]
 ) -> Watermark | None:
     """The highest place known here, asked for after the blocks were read; with the signature where the node knows it."""
-    facts = state.gather_state(found, core, running=patient.node is not None)
+    facts = state.gather_state(found, core)
     chain = next(one for one in facts.chains if one.chain_id == mine.row.chain_id)
     marks = [mark for mark in (state.highest_mark(facts, chain),) if mark is not None]
     if patient.node is not None:

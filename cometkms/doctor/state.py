@@ -1,6 +1,6 @@
 """Whether key, state file, promise store and born.json of a home belong together. Reads only, also beside a running node."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -41,12 +41,12 @@ class StateFacts:
     born: tuple[str, ...] | None
     born_members: tuple[str, ...]
     chains: tuple[ChainState, ...]
-    running: bool
-    more: tuple[Finding, ...] = field(default=())
+    more: tuple[Finding, ...] = ()
 
 
-def gather_state(files: NodeFiles, core: Core, *, running: bool) -> StateFacts:
-    """Read them all; what cannot be read is told, not raised."""
+def gather_state(files: NodeFiles, core: Core) -> StateFacts:
+    """Read them all; what cannot be read is told, not raised. The state files first: a running node's follow its store."""
+    chains = tuple(_read_chain(chain.row, chain.state_path, core) for chain in files.chains)
     store, unread = None, []
     try:
         store = survey(files.store_path)
@@ -64,18 +64,9 @@ def gather_state(files: NodeFiles, core: Core, *, running: bool) -> StateFacts:
         born, members = tuple(read_born(files)), tuple(read_born_members(files))
     except StateError as error:
         more += failed_by(AREA, error)
-    chains = tuple(_read_chain(chain.row, chain.state_path, core) for chain in files.chains)
+    store_findings = tuple(unread)
     return StateFacts(
-        files.node_id,
-        files.members,
-        files.store_path,
-        store,
-        tuple(unread),
-        born,
-        members,
-        chains,
-        running,
-        tuple(more),
+        files.node_id, files.members, files.store_path, store, store_findings, born, members, chains, tuple(more)
     )
 
 

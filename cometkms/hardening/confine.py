@@ -6,7 +6,6 @@ import ipaddress
 import os
 import socket
 import sys
-import sysconfig
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +66,7 @@ def check_no_dump(told: Told, status: ProcStatus) -> None:
 
 def code_directories(protected: Iterable[Path]) -> tuple[Beneath, ...]:
     """Python, its libraries and this package, for reading: what is imported late is found. None that holds a protected path."""
-    paths = {Path(one) for one in (*sysconfig.get_paths().values(), *sys.path) if Path(one).is_absolute()}
+    paths = {Path(one) for one in sys.path if Path(one).is_absolute()}
     paths |= {Path(__file__).parents[1], *_LIBRARIES}
     safe = [path for path in sorted(paths) if not _holds(path, protected)]
     return tuple(Beneath(path, Files.READ_FILE | Files.READ_DIR | Files.EXECUTE) for path in safe) + tuple(

@@ -34,8 +34,9 @@ from cometkms.store.node_store import ChainFiles, NodeFiles
 _CHILDREN = ("state", "signer", "api", "audit")
 
 
-def run(settings: Settings, log: Log, flags: Flags) -> int:
-    """Until a signal or a failure; returns the exit code. `flags`: a reload loads the settings with them again.
+def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | None = None) -> int:
+    """Until a signal or a failure; returns the exit code. `flags`: a reload loads the settings with them again. `typed`: a passphrase
+    that was asked for at the terminal.
 
     Raises: OperatorError before anything was started.
     """
@@ -47,7 +48,7 @@ def run(settings: Settings, log: Log, flags: Flags) -> int:
     lock = lock_home(settings.home)
     try:
         core = cores.load()
-        passphrase = hold(settings.key_passphrase)
+        passphrase = typed or hold(settings.key_passphrase)
         keys = tuple(key_source(chain.key_file, passphrase) for chain in settings.chains)
         if passphrase is not None and not any(isinstance(key, SealedKeyFile) for key in keys):
             log.warning("a passphrase is configured and no key is sealed", cure="cmkms keys encrypt")

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from cometkms.config.load import Flags, load_settings, read_config
 from cometkms.config.reload import encode, overridden, plan_reload, reloadable
 from cometkms.config.schema import Settings
-from cometkms.errors import ConfigError
 from cometkms.log import LEVELS, Log
 from cometkms.processes.supervisor import Reloaded
 
@@ -30,7 +29,7 @@ class Reloader:
             plan = plan_reload(self.settings, loaded)
             document = encode(reloadable(plan.settings))
             without_effect = overridden(self._flags, os.environ, read_config(self.settings.home))
-        except ConfigError as error:
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a file: a node that signs does not end for it
             self._log.error(
                 "not reloaded",
                 why=str(error),

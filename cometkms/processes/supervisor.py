@@ -429,7 +429,7 @@ class Supervisor:
         if not self._reload_until:
             return
         late = [child for child in self._children if child.reloading]
-        anew = [child for child in self._children if child.state in (State.STOPPING, State.IDLE)]
+        anew = [child for child in self._children if child.state in (State.STOPPING, State.IDLE, State.BOOTING)]
         if (late or anew) and time.monotonic() < self._reload_until:
             return
         for child in late:

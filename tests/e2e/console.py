@@ -17,8 +17,9 @@ need to see is in comments:
 `cmkms` is this tree's, $FIXTURES the directory of the tests. What else a document needs is in tests/e2e/programs: `ssh` and `scp` between
 `machine`s that are directories, `sudo`, `cometbft`, and `eventually` for setups that wait.
 
-Each document has a network of its own (a namespace, as root or with user namespaces), in which every 10.0.0.x and 127.x.x.x is there and
-all ports are free. Where that cannot be had it runs in the present one, with 127.10.0.x for 10.0.0.x, and says so.
+Each document has a network and processes of its own (namespaces, as root or with user namespaces): every 10.0.0.x and 127.x.x.x is there,
+all ports are free, and at its end everything ends that it started. Where that cannot be had it runs in the present ones, with 127.10.0.x
+for 10.0.0.x, and says so.
 """
 
 import functools
@@ -134,8 +135,9 @@ def check_instead(step: Step) -> None:
 
 @functools.cache
 def own_network() -> tuple[str, ...]:
-    """The command that runs another in a network of its own; () where that is not allowed."""
-    for unshare in (("unshare", "--net"), ("unshare", "--user", "--map-root-user", "--net")):
+    """The command that runs another in a network of its own, as the first of its processes; () where that is not allowed."""
+    own = ("--net", "--pid", "--fork", "--kill-child", "--mount-proc")
+    for unshare in (("unshare", *own), ("unshare", "--user", "--map-root-user", *own)):
         command = (*unshare, sys.executable, "-c", _NETWORK)
         if (
             shutil.which("unshare")
@@ -211,7 +213,10 @@ class Shell:
 
     def close(self) -> None:
         """End it with all it started."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
+        if self._near:  # units have a manager in a session of its own
+            for systemctl in self._log.parent.rglob("bin/systemctl"):
+                subprocess.run([systemctl, "stop", "cmkms"], capture_output=True, check=False)
+        for number in (signal.SIGTERM, signal.SIGKILL) if self._near else (signal.SIGKILL,):
             try:
                 os.killpg(self._bash.pid, number)
                 self._bash.wait(5)

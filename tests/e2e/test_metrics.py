@@ -9,6 +9,7 @@ from typing import Any
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from cometkms.api.alerts import RULES
 from cometkms.api.families import FAMILIES
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import CHAIN, PRECOMMIT, PREVOTE, PROPOSAL, Node, Validator, free_tcp, until
@@ -85,6 +86,7 @@ def test_counters_agree_with_status_and_a_scrape_outlives_a_child(
     assert used > 1 << 20
     assert one(series, "cometkms_child_restarts_total", child="signer") == 0
     assert one(series, "cometkms_audit_failing") == 0
+    assert {dict(labels)["name"] for name, labels in series if name == "cometkms_alert"} == set(RULES)
     assert {dict(labels)["process"] for name, labels in series if name == "cometkms_hardening"} >= {"signer", "state"}
 
     os.kill(node.child("signer")["pid"], signal.SIGKILL)

@@ -12,6 +12,7 @@ import click
 import pytest
 
 from cometkms import errors
+from cometkms.api.alerts import RULES
 from cometkms.cli import cli
 from cometkms.config.load import CHAIN_KEYS, KEYS
 from tests.lint.test_project import ROOT, tracked
@@ -22,11 +23,6 @@ DOCUMENTS: Final = [
     ROOT / "CHANGELOG.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-#: Alerts, each a heading of the runbook.
-ALERTS: Final = (
-    "no_leader", "height_stalled", "conflict_refused", "quorum_minimum", "validator_away", "peer_recovering",
-    "peer_away", "child_restarting", "latency_high", "disk_slow", "config_differs", "audit_failing",
-)  # fmt: skip
 #: What may stand in a block that nobody runs. A command stands in a console block.
 NOT_RUN: Final = {"", "text", "toml", "ini", "json", "yaml", "python", "promql", "html"}
 _BLOCK: Final = re.compile(r"^```(?P<language>\S*)[^\n]*\n(?P<text>.*?)^```$", re.S | re.M)
@@ -195,8 +191,8 @@ def test_every_exit_code_is_in_the_configuration() -> None:
 
 def test_every_alert_is_a_heading_of_the_runbook_with_what_it_means_how_urgent_it_is_and_what_to_do() -> None:
     path = ROOT / "docs" / "RUNBOOK.md"
-    assert set(ALERTS) == {name for name in re.findall(r"^## ([a-z_]+)$", path.read_text(), re.M) if "_" in name}
-    for name in ALERTS:
+    assert set(RULES) == {name for name in re.findall(r"^## ([a-z_]+)$", path.read_text(), re.M) if "_" in name}
+    for name in RULES:
         said = section_of(path, f"## {name}")
         missing = [
             word
@@ -204,6 +200,12 @@ def test_every_alert_is_a_heading_of_the_runbook_with_what_it_means_how_urgent_i
             if not re.search(word, said, re.I)
         ]
         assert not missing, f"{name}: {missing}"
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_command_in_an_alerts_cure_is_there(name: str) -> None:
+    wrong = [words for line in _SPAN.findall(RULES[name].cure) for words in wrong_of(line)]
+    assert not wrong, wrong
 
 
 # --- links ---
@@ -226,6 +228,14 @@ def test_links_lead_to_files_and_headings_that_are_there(path: Path) -> None:
         target = (path.parent / name).resolve() if name else path
         assert target.exists(), f"{link}: there is no such file"
         assert not anchor or anchor in anchors_of(target), f"{link}: there is no such heading"
+
+
+@each_document
+def test_files_that_a_document_names_are_there(path: Path) -> None:
+    named = re.findall(r"`((?:tests|cometkms|csrc|packaging|benchmarks)/[\w./*-]+)`", path.read_text())
+    made_by_the_operator = {"packaging/container/secrets/"}
+    missing = [name for name in named if name not in made_by_the_operator and not any(ROOT.glob(name.rstrip("/")))]
+    assert not missing, missing
 
 
 def test_every_document_is_in_the_index() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from cometkms.api.alerts import RULES as ALERTS_OF_A_NODE
 from cometkms.api.families import FAMILIES
 from tests.packaging.promql import TARGET_LABELS, Selector, grouping_labels, selectors
 
@@ -94,6 +95,9 @@ def test_there_is_one_rule_for_each_alert_of_the_status_page_and_the_runbook() -
     assert {rule["alert"]: rule["annotations"]["runbook_url"] for rule in rules()} == {
         alert: f"docs/RUNBOOK.md#{name}" for alert, name in ALERTS.items()
     }
+    assert set(ALERTS.values()) == set(ALERTS_OF_A_NODE)
+    headings = re.findall(r"^## (.+)$", (ROOT / "docs" / "RUNBOOK.md").read_text(), re.MULTILINE)
+    assert set(ALERTS.values()) <= set(headings)
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])

@@ -35,6 +35,14 @@ def version_of(environment: Path) -> dict[str, str]:
     return json.loads(done.stdout)
 
 
+def has_page(environment: Path) -> bool:
+    """The status page's style and script are files of the package."""
+    command = [str(environment / "bin" / "python"), "-c", "from cometkms.api import page; print(page.POLICY)"]
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=environment, env=kept)
+    return "sha256-" in done.stdout
+
+
 def install(environment: Path, package: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     venv.create(environment, with_pip=True)
     command = [str(environment / "bin" / "pip"), "install", "--verbose", str(package)]
@@ -44,11 +52,13 @@ def install(environment: Path, package: Path, **variables: str) -> subprocess.Co
 def test_the_wheel_installs_with_its_c_core(built: Path, tmp_path: Path) -> None:
     install(tmp_path / "env", next(built.glob("*.whl")))
     assert version_of(tmp_path / "env")["core"] == "native"
+    assert has_page(tmp_path / "env")
 
 
 def test_the_sdist_installs_with_its_c_core(built: Path, tmp_path: Path) -> None:
     install(tmp_path / "env", next(built.glob("*.tar.gz")))
     assert version_of(tmp_path / "env")["core"] == "native"
+    assert has_page(tmp_path / "env")
 
 
 def test_without_a_compiler_the_build_says_so_in_one_line_and_the_twin_runs(built: Path, tmp_path: Path) -> None:

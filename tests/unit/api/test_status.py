@@ -231,3 +231,15 @@ def test_an_audit_process_that_is_away_or_hangs_is_a_warning():
     board = with_audit()
     board.ages["audit"] = BEAT_LATE_S + 0.5
     assert compose(board)["warnings"][-1] == "audit has not beaten for 3.0 s; signing goes on"
+
+
+def test_every_process_tells_its_own_protections_and_they_stand_in_one_list():
+    board = FakeBoard()
+    mine = {"process": "signer", "measure": "filesystem", "state": "on", "why": "no file"}
+    theirs = {**mine, "process": "audit", "state": "unavailable"}
+    board.sections_now["signer"]["hardening"] = [mine]
+    board.sections_now["audit"] = {"records": 1, "hardening": [theirs]}
+    status = compose(board)
+    assert status["hardening"] == [mine, theirs]
+    assert "hardening" not in status["audit"]
+    assert compose(FakeBoard())["hardening"] == []

@@ -103,10 +103,12 @@ def test_handing_over_is_told_apart_from_dying() -> None:
     handed = [*START, leader(10, None, 2), leader(10.003, "node1", 2)]
     (story,) = told(handed)
     assert (story.cause, story.away_since) == (Cause.HANDED_OVER, None)
-    assert words(story).startswith("node0 led and handed over at 08:00:10.000. node1 took over after 3 ms (term 2).")
+    assert words(story).startswith(
+        "node0 led and gave way at 08:00:10.000: it handed over, or its heartbeats came too late. node1 took over after 3 ms (term 2)."
+    )
     (stopped,) = told([*handed, gone(10.2, "node0")])
     assert stopped.cause is Cause.STOPPED
-    assert words(stopped).startswith("node0 led, handed over at 08:00:10.000 and stopped.")
+    assert words(stopped).startswith("node0 led, gave way at 08:00:10.000 and then stopped.")
 
 
 def test_the_node_that_led_itself_tells_it_from_its_lease() -> None:

@@ -298,6 +298,23 @@ def test_a_file_with_anything_in_it_is_a_finding_at_most(
     doctor(home)
 
 
+def test_a_node_that_signs_meanwhile_is_not_taken_for_two(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its store moves first, its state file follows: read in the other order, the file would seem to be ahead."""
+    from cometkms.doctor import state as checks
+
+    read = checks.survey
+
+    def signs_first(path: Path) -> Any:
+        home.store(lambda store: store.write_mark(0, signed(home.key, 8)))
+        found = read(path)
+        state_file.save(home.state_path, signed(home.key, 8))
+        return found
+
+    monkeypatch.setattr(checks, "survey", signs_first)
+    done = cmkms("doctor", "--home", str(home.path), "--json")
+    assert bad_of(json.loads(done.stdout)["findings"], "state") == []
+
+
 # --- keys ---
 
 

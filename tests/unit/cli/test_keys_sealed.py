@@ -5,6 +5,7 @@ import os
 import pty
 import select
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -219,3 +220,16 @@ def test_a_descriptor_as_the_shell_opens_it(home: Path, word: str) -> None:
     command = f"printf '%s' '{WORD}' | {sys.executable} -m cometkms keys decrypt --home {home} --passphrase-fd 0"
     done = subprocess.run(["sh", "-c", command], env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_start_at_a_terminal_asks_for_the_passphrase(sealed: Path) -> None:
+    """The right one opens the key in the signer, which is up when the HTTP address turns out to be in use; a wrong one ends the start."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = ("--home", str(sealed), "--http-addr", f"127.0.0.1:{taken.getsockname()[1]}")
+        code, shown = at_a_terminal("start", *where, typed=[WORD])
+        assert code == 6, shown
+        assert "child=signer" in shown
+        assert WORD not in shown
+        code, shown = at_a_terminal("start", *where, typed=["something else"])
+        assert code == 4, shown
+        assert "does not open it" in shown

@@ -2,7 +2,7 @@
 
 import sys
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cometkms.cluster.history import NOBODY, Learned, SignatureRing
@@ -13,6 +13,7 @@ PLACE = st.builds(HRS, st.integers(0, HEIGHT_MAX), st.integers(0, ROUND_MAX), st
 ENTRY = st.tuples(st.floats(0, 1e9), st.integers(0, 63), PLACE, st.integers(0, 6) | st.just(NOBODY))
 
 
+@settings(deadline=None)
 @given(st.lists(ENTRY, max_size=30), st.integers(0, 40), st.integers(0, 40))
 def test_what_was_added_comes_back_in_order(entries: list[tuple[float, int, HRS, int]], since: int, most: int) -> None:
     ring = SignatureRing()

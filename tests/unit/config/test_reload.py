@@ -11,7 +11,7 @@ from cometkms.config.reload import Reloadable, decode, encode, overridden, plan_
 from cometkms.config.schema import AlertBounds, Chain, HostPort, Peer, Settings
 from cometkms.config.values import parse_validator
 from cometkms.errors import ConfigError, InvariantError
-from cometkms.keys.passphrase import PassphraseFile
+from cometkms.keys.passphrase import PassphraseCredential, PassphraseFile
 
 HOME = Path("/home/node")
 
@@ -96,6 +96,13 @@ def test_every_other_setting_waits_for_a_restart_and_is_named(name: str) -> None
     assert len(plan.needs_restart) == 1
     assert plan.needs_restart[0].startswith(f"{name}: ")
     assert plan.settings == replace(RUNNING, log_level="error")  # what may change is taken over all the same
+
+
+def test_of_a_passphrase_and_its_surroundings_nothing_is_told() -> None:
+    """A credential's source holds the environment it is looked up in."""
+    source = PassphraseCredential("cmkms-passphrase", {"AWS_SECRET": "hunter2"})
+    (words,) = plan_reload(RUNNING, replace(RUNNING, key_passphrase=source)).needs_restart
+    assert words == "key_passphrase: None -> a credential"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cometkms import core as cores
@@ -109,6 +109,7 @@ ODD = st.one_of(
 
 
 @pytest.mark.parametrize("method", ["status", "commit", "validators"])
+@settings(deadline=None)
 @given(data=st.data())
 def test_an_answer_with_any_part_replaced_is_read_or_refused_in_words(method: str, data: st.DataObject) -> None:
     good = RECORDED["commits"]["7"] if method == "commit" else RECORDED[method]

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cometkms.drill.plan import (
@@ -274,6 +274,7 @@ def test_only_what_the_table_holds_happens(source: Phase, target: Phase) -> None
         assert drill.phase is source
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_whatever_happens_it_ends_and_says_what_is_not_well(data: st.DataObject) -> None:
     """Refusals, deafness, skipped heights, members that stay away, leaders that vanish, an interruption: at any time."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cometkms.drill.view import View, obstacles, parse_view
@@ -59,6 +59,7 @@ def test_alerts_of_speed_and_settings_are_no_obstacle_and_a_reason_is_said_once(
     assert len(found) == 1
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(sorted(answer())),
     st.none() | st.integers() | st.text() | st.lists(st.integers(), max_size=3) | st.just([[1]]),

@@ -13,6 +13,9 @@ from typing import Any, TypeVar
 
 import pytest
 
+from cometkms.config.reload import Reloadable, encode
+from cometkms.config.schema import AlertBounds
+
 PATIENCE_S = 60.0
 T = TypeVar("T")
 QUICK = {"restart_min_s": 0.01, "restart_max_s": 0.04}
@@ -604,8 +607,8 @@ def test_the_watchdog_hears_nothing_while_a_child_that_signing_needs_is_away(
 
 # --- reloading ---
 
-FIRST = {"log_level": "debug", "validator_addrs": {"a": ["tcp://h:1"]}}
-SECOND = {"log_level": "debug", "validator_addrs": {"a": ["tcp://h:2", "tcp://h:3"]}}
+FIRST = encode(Reloadable("debug", {"a": ("tcp://h:1",)}, AlertBounds()))
+SECOND = encode(Reloadable("debug", {"a": ("tcp://h:2", "tcp://h:3")}, AlertBounds()))
 
 
 def test_a_reload_reaches_every_child_and_is_done_when_all_have_taken_it_over(

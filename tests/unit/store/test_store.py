@@ -15,7 +15,7 @@ from cometkms.limits import BLOCK_BYTES, ROUND_MAX, SECTOR_BYTES
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Row, Timestamp, Vote, Watermark
 from cometkms.store import state_file
 from cometkms.store.lock import lock_home, locked_home
-from cometkms.store.node_store import ChainFiles, NodeFiles, import_mark, open_node, recover
+from cometkms.store.node_store import BornFiles, ChainFiles, NodeFiles, import_mark, open_node, read_born, recover
 from cometkms.store.promise_store import FILE_BYTES, Header, NodeState, PromiseStore, readable_marks
 
 CORE = native.load()
@@ -209,6 +209,23 @@ def test_birth_opens_the_store_at_the_state_files_mark(tmp_path: Path) -> None:
         "epoch": 1,
         "members": ["node0"],
     }
+
+
+def test_a_birth_is_written_without_reading_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read before the process was shut off is what it goes on from, more than once."""
+    files = node_at(tmp_path)
+    born = BornFiles(files)
+
+    def shut(*_: object) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", shut)
+    born.write()
+    born.write()
+    born.write(2)
+    monkeypatch.undo()
+    assert json.loads(files.born_paths[0].read_text())["epoch"] == 2
+    assert read_born(files) == ["node0"]
 
 
 def test_a_missing_state_file_is_refused_and_nothing_is_made(tmp_path: Path) -> None:
