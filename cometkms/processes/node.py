@@ -102,7 +102,8 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
                 unused(requests, permits),
                 lambda context: audit.run(context, replace(audit_parts, settings=now.settings)),
             )
-            specs.append(ChildSpec("audit", life, essential=False))
+            # Right behind the signer, which waits for nobody: its queue must not fill while Python imports an HTTP server.
+            specs.insert(2, ChildSpec("audit", life, essential=False))
         return Supervisor(specs, board, own_log, facts, notifier=notifier, reload=now).run()
     finally:
         os.close(lock)
