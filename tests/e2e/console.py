@@ -39,6 +39,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.e2e.node import PATIENCE_S, environment
+from tests.e2e.systemdlike import Manager
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PROGRAMS: Final = ROOT / "tests" / "e2e" / "programs"
@@ -215,7 +216,7 @@ class Shell:
         """End it with all it started."""
         if self._near:  # units have a manager in a session of its own
             for systemctl in self._log.parent.rglob("bin/systemctl"):
-                subprocess.run([systemctl, "stop", "cmkms"], capture_output=True, check=False)
+                Manager(systemctl.parents[1]).close()
         for number in (signal.SIGTERM, signal.SIGKILL) if self._near else (signal.SIGKILL,):
             try:
                 os.killpg(self._bash.pid, number)
