@@ -48,7 +48,7 @@ cometbft: build
 test: lint
 	$(BIN)/python -m tests.gotools & tools=$$!; \
 	$(BIN)/python -m pytest tests --ignore=tests/e2e --ignore=tests/web --ignore=tests/lint -n 2; unit=$$?; \
-	wait $$tools && $(BIN)/python -m tests.sim --seeds $(SEEDS) && $(BIN)/python -m pytest tests/e2e && exit $$unit
+	wait $$tools && $(BIN)/python -m tests.sim --seeds $(SEEDS) && $(BIN)/python -m pytest tests/e2e -n 2 --dist loadfile && exit $$unit
 
 # The status page in a real browser; Debian's chromium and its driver are installed where they are missing.
 test-web: build

@@ -189,6 +189,7 @@ class _Signer:
         self._loop.add_reader(self._parts.permits.fileno(), self._on_messages)
         self._send(SignerHello(self._nonce))
         self._note(Outcome.BEGAN)
+        self._publish()
         self._loop.call_later(HEARTBEAT_INTERVAL_S, self._tick)
 
     def _add_link(self, signer: ChainSigner, address: ValidatorAddress) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import select
 import signal
 import socket
@@ -20,21 +21,31 @@ CHAIN = "test-1"
 PATIENCE_S = 30.0
 
 
+#: Below what the kernel gives to outgoing connections, one of which may take a port between a look and its use. A worker has a part of it.
+_PORTS_FROM, _PORTS_TO, _PARTS = 10_000, 32_000, 8
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One that is free just now, and that nobody else here got."""
+    return free_ports(1)
 
 
 def free_ports(count: int) -> int:
-    """The first of several that are free just now."""
+    """The first of several."""
+    part = (_PORTS_TO - _PORTS_FROM) // _PARTS
+    begin = _PORTS_FROM + part * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % _PARTS)
     while True:
-        first = free_port()
+        first = random.randrange(begin, begin + part - count)
+        wanted = range(first, first + count)
+        if not _given.isdisjoint(wanted):
+            continue
         try:
-            for port in range(first, first + count):
+            for port in wanted:
                 socket.create_server(("127.0.0.1", port)).close()
         except OSError:
             continue
+        _given.update(wanted)
         return first
 
 

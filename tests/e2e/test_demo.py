@@ -105,7 +105,7 @@ def test_a_signal_stops_it_cleanly_and_leaves_nothing_behind(
     demo = start_demo()
     demo.read_until(r"^height \d+ ")
     pids = demo.descendants()
-    assert len(pids) == 3 * 4
+    assert len(pids) == 3 * 5  # a supervisor and its children each
     demo.process.send_signal(number)
     assert demo.wait() == 0, demo.text
     assert "all verified" in demo.text.splitlines()[-1]

@@ -177,6 +177,7 @@ def test_an_interrupted_drill_leaves_a_whole_cluster_and_says_so(net: Net) -> No
     drill = subprocess.Popen(
         [sys.executable, "-m", "cometkms", "drill", "--yes", "--rounds", "5", "--home", str(net.home(watcher))],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs inherit it as ignored
     )  # fmt: skip
     assert drill.stdout is not None
     said = ""
