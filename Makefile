@@ -45,10 +45,13 @@ go-tools: build
 cometbft: build
 	ln -sf "$$($(BIN)/python -m tests.gotools node)" $(BIN)/cometbft
 
+# Whole nodes: a file's tests share one worker, and a node; the directory's short name leaves room for sockets' paths.
 test: lint
 	$(BIN)/python -m tests.gotools & tools=$$!; \
 	$(BIN)/python -m pytest tests --ignore=tests/e2e --ignore=tests/web --ignore=tests/lint -n 2; unit=$$?; \
-	wait $$tools && $(BIN)/python -m tests.sim --seeds $(SEEDS) && $(BIN)/python -m pytest tests/e2e -n 2 --dist loadfile && exit $$unit
+	wait $$tools && $(BIN)/python -m tests.sim --seeds $(SEEDS) && \
+	work=$$(mktemp -d -t ckXXXX) && $(BIN)/python -m pytest tests/e2e -n 2 --dist loadfile --basetemp=$$work/t && \
+	rm -rf $$work && exit $$unit
 
 # The status page in a real browser; Debian's chromium and its driver are installed where they are missing.
 test-web: build

@@ -22,7 +22,7 @@ CHAIN_ID: Final = "demo-1"
 NODES: Final = 3
 STOP_S: Final = 5.0  # SIGTERM to SIGKILL; a node needs less than 2
 STATUS_TIMEOUT_S: Final = 1.0
-LOG_TAIL_LINES: Final = 20
+LOG_TAIL_LINES: Final = 40  # a whole start, and what came after it
 PORT_TRIES: Final = 100
 PR_SET_PDEATHSIG: Final = 1
 

@@ -16,7 +16,8 @@ from cometkms.errors import OperatorError
 from cometkms.standin import StandIn, quantile
 
 HEIGHT_INTERVAL_S: Final = 0.05  # far quicker than any chain, slow enough to read along
-CONFLICT_EVERY: Final = 10  # heights; the stand-in then asks for another block at a place already signed
+CONFLICT_EVERY: Final = 10  # heights; the stand-in then asks for another block at a place already signed …
+CONFLICT_FIRST: Final = 2  # … beginning here, so that the shortest demo shows it
 BOOT_S: Final = 20.0  # until the nodes have seen each other, the signer has dialled and /status answers
 POLL_S: Final = 0.05
 RECONNECT_POLL_S: Final = 0.001  # part of what is measured
@@ -113,7 +114,7 @@ class Show:
             await self._validator.sign(request)
             if self._signed_again is not None and not self._signed_again.done():
                 self._signed_again.set_result(time.monotonic())
-        if height % CONFLICT_EVERY == 0:
+        if height % CONFLICT_EVERY == CONFLICT_FIRST:
             await self._validator.try_conflict(height)
 
     def _line(self, height: int) -> str:
