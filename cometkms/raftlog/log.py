@@ -150,7 +150,7 @@ class RaftLog:
         self._stand_at: float | None = None
         self._transfer_until = 0.0
         self._led = False
-        self._quiet_until = -1e9  # a leader that stepped down does not stand again at once
+        self._quiet_until = -1e9  # until then it does not stand for election
         self._failure: BaseException | None = None
         if self.journal.untrusted:
             log.error("the journal of the replicated log is made anew", why=self.journal.untrusted)
@@ -260,6 +260,8 @@ class RaftLog:
 
     def on_connected(self, peer: str) -> None:
         """A connection to the peer is there."""
+        if not self._connected:
+            self._stay_quiet()
         self._connected.add(peer)
         self._tell_connections()
         self._poke()
@@ -393,6 +395,8 @@ class RaftLog:
 
     def hold(self, on: bool) -> None:
         """While a node is not complete: it follows, and neither votes nor stands nor leads."""
+        if self._held and not on:
+            self._stay_quiet()
         self._held = on
         self._poked = True
         self._filter.mute = self._mute
@@ -426,6 +430,10 @@ class RaftLog:
                 self._bridge.disconnected(self._nodes[name])
         self._told = set(wanted)
 
+    def _stay_quiet(self) -> None:
+        """For an election timeout. Whoever led, or saw nobody, has a deadline that is long past: it would take the term from who leads."""
+        self._quiet_until = self._clock() + self.rng.uniform(ELECTION_MIN_S, ELECTION_MAX_S)
+
     def _stand(self) -> None:
         """The leader's connection closed and nobody else leads yet: an election at once, through the library's own door."""
         leader = self.leader
@@ -451,8 +459,8 @@ class RaftLog:
         if self._failure is not None:
             raise self._failure
         leads = self._is_leader
-        if self._led and not leads:  # its election deadline is long past: it would take the term from its successor
-            self._quiet_until = self._clock() + self.rng.uniform(ELECTION_MIN_S, ELECTION_MAX_S)
+        if self._led and not leads:
+            self._stay_quiet()
             self._tell_connections()
         self._led = leads
         self.journal.sync()

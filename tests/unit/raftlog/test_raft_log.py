@@ -136,6 +136,23 @@ def test_a_transfer_hands_over_to_the_one_that_was_named_and_the_old_leader_stay
     assert leader_of(net)._me == to
 
 
+@pytest.mark.parametrize("away_s", [0.0, 1.0])
+def test_whoever_meets_the_others_again_leaves_the_term_to_who_leads(net: Net, away_s: float) -> None:
+    """Its own deadline passed while it saw nobody: it hears the leader before it stands."""
+    old = leader_of(net)
+    term, name = old.term, next(one for one in NAMES if one != old._me)
+    net.stop(name)
+    net.run(0.1)
+    back = net.start(name)
+    net.run(away_s)
+    for other in NAMES:
+        if other != name:
+            back.on_connected(other)
+            net.logs[other].on_connected(name)
+    net.run(1.0)
+    assert (leader_of(net), old.term, back.leader) == (old, term, old._me)
+
+
 def test_a_leader_that_hears_nobody_loses_its_lease_and_steps_down(net: Net) -> None:
     old = leader_of(net)
     assert old.lease_left_s > 0
