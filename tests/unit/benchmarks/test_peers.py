@@ -12,7 +12,7 @@ import pytest
 from benchmarks.peers import CANNOT, CHUNK, KINDS, Loop, Unmeasured, members, run, settle, started
 from tests.e2e.node import CHAIN, environment, until
 
-ADDRESS = "tcp://127.0.0.1:1"
+ADDRESS = "tcp://127.0.0.1:9"  # no free port begins with it
 SCRIPTS = Path(__file__).resolve().parents[3] / "benchmarks" / "peer_scripts"
 #: Script → the variable that names its binary.
 BINARIES = {
