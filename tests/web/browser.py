@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
@@ -32,6 +33,7 @@ FLAGS = (
 )
 PHONE = (360, 740)
 DESK = (1180, 900)
+_LOOKS = 20
 
 
 class Browser:
@@ -55,9 +57,14 @@ class Browser:
         self.driver.get(url)
 
     def text(self, name: str = "") -> str:
-        """What a reader sees of the element with that id, or of all."""
-        found = self.driver.find_elements("css selector", f"#{name}" if name else "body")
-        return found[0].text if found else ""
+        """What a reader sees of the element with that id, or of all; looked for again where the page was replaced meanwhile."""
+        for _ in range(_LOOKS):
+            try:
+                found = self.driver.find_elements("css selector", f"#{name}" if name else "body")
+                return found[0].text if found else ""
+            except StaleElementReferenceException:
+                continue
+        raise AssertionError(f"{name or 'the page'} was replaced {_LOOKS} times while it was looked at")
 
     def see(self, words: str, name: str = "", patience_s: float = 30.0) -> str:
         """Wait until the words are there; all that is there then."""
