@@ -4,7 +4,7 @@
                                           ◀─ Obeyed ──
 
 Invariant: nothing here touches a promise, a mark or the replicated log. A leader obeys members only (the channel is authenticated),
-only while it leads and may promise, one order in DRILL_ORDER_EVERY_S, and restarts only when every member is complete and its
+only while it leads, one order in DRILL_ORDER_EVERY_S, and restarts only when every member is complete and its
 own process has run for DRILL_UPTIME_S. Every order is in the log, obeyed or not.
 """
 
@@ -28,15 +28,16 @@ class DrillLog(Protocol):
 class DrillPorts:
     """What the node around it knows and does.
 
-    leads(): "" when it leads and may promise, else why not. missing(): members that are away or not complete. hand_over(to):
-    whether somebody takes over. restart(): soon, "" or why it cannot. trouble(): what of the signer's work stands in a drill's way.
+    leads(): "" when it leads and may promise, else why not. missing(): members that are away or not complete. hand_over(to): "" when
+    somebody is asked to take over, else why not. restart(): soon, "" or why it cannot. trouble(): what of the signer's work stands in
+    a drill's way.
     """
 
     others: tuple[str, ...]
     send: Callable[[str, Order | Obeyed], bool]
     leads: Callable[[], str]
     missing: Callable[[], tuple[str, ...]]
-    hand_over: Callable[[str | None], bool]
+    hand_over: Callable[[str | None], str]
     restart: Callable[[], str]
     trouble: Callable[[], str]
 
@@ -89,7 +90,9 @@ class Drills:
         return why
 
     def _do(self, action: Action, to: str) -> str:
-        if why := self._ports.leads():
+        if action is not Action.TRANSFER and (
+            why := self._ports.leads()
+        ):  # who leads for a moment only can hand over, too
             return why
         if action is Action.CHECK:
             return self._ports.trouble()
@@ -103,11 +106,10 @@ class Drills:
     def _transfer(self, to: str) -> str:
         if to and to not in self._ports.others:
             return f"{to!r} is not another member; the others are: {', '.join(self._ports.others) or 'none'}"
-        if self._ports.hand_over(to or None):
+        why = self._ports.hand_over(to or None)
+        if not why:
             return ""
-        if to:
-            return f"{to} cannot take over now: it is not connected, or not up to date"
-        return "nobody can take over now: no other node is connected and up to date"
+        return f"{to} cannot take over now: {why}" if to else f"nobody can take over now: {why}"
 
     def _restart(self) -> str:
         missing = self._ports.missing()

@@ -69,6 +69,7 @@ from cometkms.rules.birth import NodeState
 from cometkms.store.promise_store import PromiseStore
 
 _HOT_PATIENCE_NS: Final = 50_000_000  # then this module asks for it, and sees what stands in the way
+_NEVER: Final = float("inf")
 _STUCK_AFTER_TTLS: Final = 2  # a leader whose request got no answers for so long hands over
 
 
@@ -95,7 +96,7 @@ class ReplicatedLog(Protocol):
     def tick(self) -> None: ...
     def idle_for_s(self) -> float: ...
     def submit(self, key: bytes, mark: Watermark) -> bool: ...
-    def transfer(self, to: str | None) -> bool: ...
+    def transfer(self, able: tuple[str, ...]) -> None: ...
     def learn(self, term: int, log_term: int, index: int) -> None: ...
     def hold(self, on: bool) -> None: ...
 
@@ -168,6 +169,8 @@ class _Member:
     version: str = ""
     facts: Facts = ()
     differs: tuple[Difference, ...] = ()
+    told_life: bool = False  # on the connection that is there
+    able_at: float = _NEVER  # since when it is connected, complete and no longer starting
 
 
 class ClusterNode:
@@ -573,7 +576,8 @@ class ClusterNode:
 
     def on_disconnected(self, member: str, *, closed: bool) -> None:
         """`closed`: by the other end; else it fell silent."""
-        self._members[member].connected = False
+        self._members[member].connected = self._members[member].told_life = False
+        self._note_able(member)
         self._lead_waits.discard(member)
         self.membership.on_disconnected(member)
         if self._raft is not None:
@@ -594,6 +598,8 @@ class ClusterNode:
                     self._raft.on_message(member, message.payload)
             case LifeNews():
                 self.membership.on_life(member, message)
+                self._members[member].told_life = True
+                self._note_able(member)
                 for one in message.marks:
                     self._learn_shown(member, one.row, one.mark)
                 self._offer(member)
@@ -790,9 +796,44 @@ class ClusterNode:
             self._lease_sent_at = self._clock()
             self._outside.to_signer(self._lease())
 
-    def hand_over(self, to: str | None = None) -> bool:
-        """Pass the leadership on, if anybody can take it."""
-        return self._raft is not None and self._raft.leading and self._raft.transfer(to)
+    def hand_over(self, to: str | None = None) -> str:
+        """Pass the leadership on, to the given member or to whoever can take it: "" when that is under way, else why it is not.
+
+        Asked are members that are complete, connected and no longer starting: the one that has been so for longest first.
+        """
+        if self._raft is None:
+            return "this node is alone"
+        if not self._raft.leading:
+            return f"{self.identity.me} does not lead"
+        wanted = (to,) if to is not None else self.identity.others
+        why = {name: self._why_not_able(name) for name in wanted}
+        able = sorted(
+            (name for name, reason in why.items() if not reason), key=lambda name: self._members[name].able_at
+        )
+        if not able:
+            return ", ".join(f"{name} {reason}" for name, reason in sorted(why.items()))
+        self._raft.transfer(tuple(able))
+        return ""
+
+    def _why_not_able(self, name: str) -> str:
+        """What keeps a member from taking over, in words; "" when nothing does."""
+        if not self._members[name].connected:
+            return "is not connected"
+        news = self.membership.life_of(name)
+        if news is None or not self._members[name].told_life:
+            return "has not said yet whether it is complete"
+        if news.starting:
+            return "is starting"
+        state = news.life.state
+        return "" if state is NodeState.COMPLETE else f"is {state.name.lower()}"
+
+    def _note_able(self, name: str) -> None:
+        """Since when a member could take over."""
+        known = self._members[name]
+        if self._why_not_able(name):
+            known.able_at = _NEVER
+        elif known.able_at == _NEVER:
+            known.able_at = self._clock()
 
     def _why_not_leading(self) -> str:
         if not self.membership.ready:
@@ -801,12 +842,7 @@ class ClusterNode:
 
     def _missing(self) -> tuple[str, ...]:
         """Members that are away, or not complete and ready."""
-        found = []
-        for name, known in self._members.items():
-            news = self.membership.life_of(name)
-            if not known.connected or news is None or news.starting or news.life.state is not NodeState.COMPLETE:
-                found.append(name)
-        return tuple(found)
+        return tuple(name for name in self._members if self._why_not_able(name))
 
     # --- time ---
 

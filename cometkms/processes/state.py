@@ -430,22 +430,33 @@ class _State:
                 return {"ok": False, "error": f"unknown operation {other!r}"}
 
     async def _transfer(self, to: object) -> dict[str, Any]:
-        """Wherever the leader is: it is asked, and the change is waited for here."""
+        """Wherever the leader is: it is asked, and the change is waited for here. Whoever leads next is asked when nobody did, or no longer."""
         node, started = self.node, self._loop.time()
-        before = node.leader
         if to is not None and (not isinstance(to, str) or to not in node.identity.members):
             return {"ok": False, "error": f"{to!r} is no member; the members are: {', '.join(node.identity.members)}"}
-        if to is not None and to == before:
+        if to is not None and to == node.leader:
             return {"ok": False, "error": f"{to} leads already"}
-        why = await self._order(Action.TRANSFER, to or "")
-        if why:
-            return {"ok": False, "error": why}
-        while self._loop.time() - started < _TRANSFER_TIMEOUT_S:
+        until = started + _TRANSFER_TIMEOUT_S
+        while True:
+            before = await self._leader_besides(None, until)
+            why = await self._order(Action.TRANSFER, to or "") if before != to else ""
+            if not why:
+                break
+            if node.leader == before or self._loop.time() >= until:
+                return {"ok": False, "error": why}
+        after = before if before == to else await self._leader_besides(before, until)
+        if after is None:
+            return {
+                "ok": False,
+                "error": f"no other node took over within {_TRANSFER_TIMEOUT_S:g} s; {before} may lead on",
+            }
+        return {"ok": True, "from": before, "to": after, "took_ms": round((self._loop.time() - started) * 1000, 1)}
+
+    async def _leader_besides(self, known: str | None, until: float) -> str | None:
+        """Who leads, as soon as that is somebody besides `known`; None when the time is over."""
+        while (leader := self.node.leader) in (None, known) and self._loop.time() < until:
             await asyncio.sleep(TICK_S)
-            if node.leader not in (None, before):
-                took_ms = round((self._loop.time() - started) * 1000, 1)
-                return {"ok": True, "from": before, "to": node.leader, "took_ms": took_ms}
-        return {"ok": False, "error": f"no other node took over within {_TRANSFER_TIMEOUT_S:g} s; {before} may lead on"}
+        return leader if leader != known else None
 
     async def _on_order(self, untrusted_action: object, to: object) -> dict[str, Any]:
         action = next((one for one in Action if one.name.lower() == untrusted_action), None)

@@ -8,6 +8,7 @@ Nothing leaves before it is durable: what the library sends within one call is k
 import random
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -27,7 +28,8 @@ _COMPACT_BYTES: Final = 8 << 20  # terms and votes count too
 _NEVER: Final = 10**9
 _STAGGER_FIRST_S: Final = 0.002  # so that the others have seen the connection close too
 _STAGGER_S: Final = 0.06
-_TRANSFER_WAIT_S: Final = 0.3
+_TRANSFER_WAIT_S: Final = 0.3  # how long the one that was asked to take over has for it, before another is asked …
+_TRANSFER_S: Final = 1.5  # … and how long anybody is: below the two seconds for which an operator's order is waited for
 
 
 class RaftBrokenError(CometKMSError):
@@ -102,6 +104,16 @@ class _Replica(SyncObj):  # type: ignore[misc]
         self._raft_log.apply(mark)
 
 
+@dataclass(slots=True)
+class _Transfer:
+    """A handover under way. `able`: who may take over, the first choice first. `asked`: who was told to, last at `asked_at`."""
+
+    able: tuple[str, ...]
+    until: float
+    asked: list[str] = field(default_factory=list)
+    asked_at: float = -1e9
+
+
 class RaftLog:
     """One member of the replicated log."""
 
@@ -143,12 +155,13 @@ class RaftLog:
         self._connected: set[str] = set()
         self._told: set[str] = set()  # peers that the library believes to be connected
         self._heard: dict[str, float] = {}
+        self._following: set[str] = set()  # peers that answered this leader's entries on the connection that is there
         self._held = False
         self._staged: tuple[Entry, Entry, dict[bytes, Watermark]] | None = None
         self._barrier: tuple[int, int] | None = None  # term, index
         self._role: tuple[bool, str | None, int] = (False, None, -1)
         self._stand_at: float | None = None
-        self._transfer_until = 0.0
+        self._transfer: _Transfer | None = None
         self._led = False
         self._quiet_until = -1e9  # until then it does not stand for election
         self._failure: BaseException | None = None
@@ -263,6 +276,7 @@ class RaftLog:
         if not self._connected:
             self._stay_quiet()
         self._connected.add(peer)
+        self._following.discard(peer)
         self._tell_connections()
         self._poke()
 
@@ -285,6 +299,8 @@ class RaftLog:
         """Raises: ProtocolError (close the connection), RaftBrokenError (discard the journal, end), StoreFailure."""
         message = wire.decode(payload)
         self._heard[peer] = self._clock()
+        if message["type"] == "next_node_idx":
+            self._following.add(peer)
         before = self._facts()
         try:
             wanted, replies = self._filter.inbound(
@@ -296,13 +312,24 @@ class RaftLog:
             )
         except LogInvariantError as error:
             raise RaftBrokenError(str(error)) from error
+        if wanted is not None and wanted["type"] == "timeout_now":
+            wanted = self._obey_timeout_now(wanted)
         if wanted is not None:
             self._deliver(peer, wanted)
         for reply in replies:
             self._outgoing.append((peer, reply))
         self._finish()
-        if self._facts() != before or not self._settled:
+        if self._facts() != before or not self._settled or self._transfer is not None:
             self._poke()
+
+    def _obey_timeout_now(self, message: Message) -> Message | None:
+        """The leader wants this node to lead: it stands at the next tick, quiet time or not. One that may not vote goes on following."""
+        if self._held:
+            self._filter.transferring = False
+            return None
+        self._end_quiet()
+        self._poke()
+        return message
 
     def _facts(self) -> tuple[object, ...]:
         """What a heartbeat and its answer leave as it was."""
@@ -331,6 +358,7 @@ class RaftLog:
         with working_for(self):
             self._replica.doTick(0.0)
         self._filter.transferring = False
+        self._go_on_with_transfer()
         self._finish()
         self._due = min(next_deadline(self._replica), now + HEARTBEAT_S)
 
@@ -344,34 +372,53 @@ class RaftLog:
         self._kick()
 
     def submit(self, key: bytes, mark: Watermark) -> bool:
-        """A sign state for every node. False unless this node leads. Not awaited: it may be lost with the leader."""
-        if not self.leading:
+        """A sign state for every node. False unless this node leads, and goes on to. Not awaited: it may be lost with the leader."""
+        if not self.leading or self._transfer is not None:
             return False
         with working_for(self):
             self._replica.put([key, *mark.hrs, mark.sign_bytes, mark.signature])
         self._poke()
         return True
 
-    def transfer(self, to: str | None) -> bool:
-        """Ask a caught-up peer to take over (the given one, or the furthest). False when nobody can."""
-        if not self._is_leader or self._clock() < self._transfer_until:
-            return False
-        term, last = self.term, self.last_index
+    def transfer(self, able: tuple[str, ...]) -> None:
+        """Hand over to one of `able`, the first choice first: to the first whose log is complete, or is so soon. For a leader.
+
+        Whoever does not take over within _TRANSFER_WAIT_S is passed over for the next. Nothing is submitted meanwhile, so that a log that is
+        complete stays so.
+        """
+        self._transfer = _Transfer(able, self._clock() + _TRANSFER_S)
+        self._poke()
+
+    def _hears(self, name: str) -> bool:
+        following = name in self._connected and name in self._following
+        return following and self._clock() - self._heard[name] < self._ttl_s
+
+    def _go_on_with_transfer(self) -> None:
+        """Tell the best that can take over at once to do so; the next one, when that one did not. After a tick: all that was submitted is in the log."""
+        transfer, now = self._transfer, self._clock()
+        if transfer is None:
+            return
+        if not self._is_leader or now >= transfer.until:
+            if self._is_leader:
+                self._log.warning(
+                    "nobody took the leadership over", able=list(transfer.able), asked=list(transfer.asked)
+                )
+            self._transfer = None
+            return
+        if now - transfer.asked_at < _TRANSFER_WAIT_S:
+            return
         fit = [
             name
-            for name in self._others
-            if name in self._connected
-            and (to is None or name == to)
-            and self._filter.acked(term, name) >= last
-            and self._clock() - self._heard.get(name, -1e9) < self._ttl_s
+            for name in transfer.able
+            if self._hears(name) and self._filter.acked(self.term, name) >= self.last_index
         ]
         if not fit:
-            return False
-        chosen = max(fit, key=lambda name: (self._heard[name], name))
-        self._transfer_until = self._clock() + _TRANSFER_WAIT_S
-        self._outgoing.append((chosen, {"type": "timeout_now", "term": term}))
-        self._finish()
-        return True
+            return
+        lively = [name for name in fit if now - self._heard[name] < self._ttl_s / 4]
+        chosen = min(lively or fit, key=transfer.asked.count)
+        transfer.asked.append(chosen)
+        transfer.asked_at = now
+        self._outgoing.append((chosen, {"type": "timeout_now", "term": self.term}))
 
     def resign(self) -> None:
         """Step down without a successor."""
@@ -434,11 +481,17 @@ class RaftLog:
         """For an election timeout. Whoever led, or saw nobody, has a deadline that is long past: it would take the term from who leads."""
         self._quiet_until = self._clock() + self.rng.uniform(ELECTION_MIN_S, ELECTION_MAX_S)
 
+    def _end_quiet(self) -> None:
+        """Whoever led gave the term away, or is gone: there is nobody to take it from."""
+        self._quiet_until = -1e9
+        self._tell_connections()
+
     def _stand(self) -> None:
         """The leader's connection closed and nobody else leads yet: an election at once, through the library's own door."""
         leader = self.leader
         if leader is None or leader in self._connected or leader == self._me or self._held or self._mute:
             return
+        self._end_quiet()
         self._deliver(leader, {"type": "timeout_now", "term": self.term})
 
     def _deliver(self, peer: str, message: Message) -> None:

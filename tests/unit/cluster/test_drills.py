@@ -23,11 +23,11 @@ class Leader:
         self.did: list[Any] = []
         self.connected = True
         self.log = Log()
-        told: dict[str, Any] = {"leads": "", "missing": (), "hand_over": True, "restart": "", "trouble": "", **said}
+        told: dict[str, Any] = {"leads": "", "missing": (), "hand_over": "", "restart": "", "trouble": "", **said}
 
-        def hand_over(to: str | None) -> bool:
+        def hand_over(to: str | None) -> str:
             self.did.append(to)
-            return bool(told["hand_over"])
+            return str(told["hand_over"])
 
         def restart() -> str:
             self.did.append("restart")
@@ -74,12 +74,12 @@ def test_a_leader_obeys_and_says_so_in_its_log(action: Action, to: str, did: lis
 @pytest.mark.parametrize(
     ("action", "to", "said", "why"),
     [
-        (Action.TRANSFER, "", {"leads": "a does not lead"}, "a does not lead"),
+        (Action.CHECK, "", {"leads": "a does not lead"}, "a does not lead"),
         (Action.RESTART, "", {"leads": "recovering"}, "recovering"),
         (Action.CHECK, "", {"trouble": "tcp://v is waiting"}, "tcp://v is waiting"),
         (Action.TRANSFER, "x", {}, "'x' is not another member; the others are: b, c"),
-        (Action.TRANSFER, "c", {"hand_over": False}, "c cannot take over now"),
-        (Action.TRANSFER, "", {"hand_over": False}, "nobody can take over now"),
+        (Action.TRANSFER, "c", {"hand_over": "c is starting"}, "c cannot take over now: c is starting"),
+        (Action.TRANSFER, "", {"hand_over": "a does not lead"}, "nobody can take over now: a does not lead"),
         (Action.RESTART, "", {"missing": ("c",)}, "not everybody is there and complete: c"),
         (Action.RESTART, "", {"restart": "the supervisor cannot be told"}, "the supervisor cannot be told"),
     ],
@@ -162,7 +162,7 @@ def test_a_follower_gives_the_leader_an_order_over_the_channel(three: Three) -> 
     assert (ask(Action.RESTART), a.restarts) == ("", 1)
     three.nodes["c"].node.drills.ask("b", Action.TRANSFER, "", answers.append)
     three.pump()
-    assert answers[-1] == "b does not lead"
+    assert answers[-1] == "nobody can take over now: b does not lead"
 
 
 def test_a_leader_that_misses_somebody_does_not_restart(three: Three) -> None:

@@ -14,9 +14,9 @@ from cometkms import core as cores
 from cometkms.cluster.node import ClusterNode, Identity
 from cometkms.errors import BehindError, ProtocolError
 from cometkms.ipc.messages import PermitGranted, Reserve, ReserveRefused, Signed, SignerHello
-from cometkms.limits import START_READ_S
+from cometkms.limits import DRILL_ORDER_EVERY_S, START_READ_S
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Row, Timestamp, Vote, Watermark
-from cometkms.protocol.peer_messages import LifeNews, Promise, Promised, RowMark, decode, encode, make_facts
+from cometkms.protocol.peer_messages import Action, LifeNews, Promise, Promised, RowMark, decode, encode, make_facts
 from cometkms.rules.birth import Life, NodeState
 from cometkms.store.promise_store import Header, PromiseStore
 
@@ -47,6 +47,10 @@ class Raft:
         self.learnt: list[tuple[int, int, int]] = []
         self.submitted: list[Watermark] = []
         self.held = True
+        self.transfers: list[tuple[str, ...]] = []
+
+    def transfer(self, able: tuple[str, ...]) -> None:
+        self.transfers.append(able)
 
     def learn(self, *place: int) -> None:
         self.learnt.append(place)  # type: ignore[arg-type]
@@ -477,3 +481,73 @@ def test_a_difference_is_said_once_and_goes_when_the_member_says_otherwise(three
         ("b", "500", "400"), ("c", "500", "400"),
     ]  # fmt: skip
     assert [(one.here, one.there) for one in b.node.differences] == [("400", "500")]
+
+
+# --- handing over ---
+
+
+def leading(three: Three) -> One:
+    for name in NAMES:
+        three.add(name)
+    three.meet_all()
+    three.wait(START_READ_S)
+    three.nodes["a"].lead()
+    return three.nodes["a"]
+
+
+def come_back(three: Three, name: str, *, meets: bool = True) -> None:
+    """Its process ended and another began."""
+    for other in three.nodes:
+        if other != name:
+            three.nodes[other].node.on_disconnected(name, closed=True)
+    three.add(name)
+    if meets:
+        for other in three.nodes:
+            if other != name:
+                three.meet(name, other)
+
+
+def test_a_handover_asks_the_complete_members_the_longest_so_first(three: Three) -> None:
+    a = leading(three)
+    assert a.node.hand_over() == ""
+    assert a.raft.transfers == [("b", "c")]
+    come_back(three, "b")
+    three.wait(START_READ_S)
+    assert (a.node.hand_over(), a.node.hand_over("b")) == ("", "")
+    assert a.raft.transfers[1:] == [("c", "b"), ("b",)]
+
+
+def test_a_handover_is_refused_only_when_nobody_is_complete_and_names_each(three: Three) -> None:
+    a = leading(three)
+    b = three.nodes["b"]
+    three.nodes["c"].node.on_disconnected("a", closed=True)
+    a.node.on_disconnected("c", closed=True)
+    assert (a.node.hand_over(), a.raft.transfers[-1]) == ("", ("b",))
+    assert a.node.hand_over("c") == "c is not connected"
+    come_back(three, "b", meets=False)
+    assert a.node.hand_over() == "b is not connected, c is not connected"
+    three.nodes["b"].node.membership.ready = False
+    three.meet("a", "b")
+    assert three.nodes["b"] is not b
+    assert a.node.drills.obey("the operator", Action.TRANSFER, "").startswith(
+        "nobody can take over now: b is starting, "
+    )
+    assert len(a.raft.transfers) == 1
+
+
+def test_what_a_member_said_on_an_earlier_connection_is_not_believed(three: Three) -> None:
+    a = leading(three)
+    come_back(three, "b", meets=False)
+    a.node.on_hello("b", three.nodes["b"].node.hello("a"), "address")
+    a.node.on_connected("b")
+    assert a.node.hand_over("b") == "b has not said yet whether it is complete"
+
+
+def test_an_order_to_hand_over_needs_the_lead_and_no_lease(three: Three) -> None:
+    """In the moment after an election the marks of the others are still read: that is no reason to refuse."""
+    a = leading(three)
+    a.node._leased = False
+    assert a.node.drills.obey("the operator", Action.TRANSFER, "c") == ""
+    three.wait(DRILL_ORDER_EVERY_S)
+    a.raft.leading = False
+    assert a.node.drills.obey("the operator", Action.TRANSFER, "c") == "c cannot take over now: a does not lead"

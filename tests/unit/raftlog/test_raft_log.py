@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from cometkms.errors import ProtocolError
 from cometkms.model import HRS, Watermark
 from cometkms.raftlog import RaftLog, vouch_for_journal, wire
+from cometkms.raftlog.log import HEARTBEAT_S
 
 KEY = b"k" * 32
 NAMES = ("a", "b", "c")
@@ -125,15 +126,116 @@ def test_a_closed_connection_of_the_leader_elects_at_once_and_silence_by_timer(n
     assert leader_of(net).term >= term
 
 
+AT_ONCE_S = 0.03  # a few messages there and back, and no timer
+
+
+def others_of(one: RaftLog) -> tuple[str, ...]:
+    return tuple(name for name in NAMES if name != one._me)
+
+
+def come_back(net: Net, name: str) -> None:
+    net.stop(name)
+    net.run(0.1)
+    net.start(name)
+    net.connect()
+
+
 def test_a_transfer_hands_over_to_the_one_that_was_named_and_the_old_leader_stays_quiet(net: Net) -> None:
     old = leader_of(net)
-    to = next(name for name in NAMES if name != old._me)
-    assert not old.transfer("nobody")
-    assert old.transfer(to)
-    net.run(0.15)
+    to = others_of(old)[1]
+    old.transfer((to,))
+    net.run(AT_ONCE_S)
     assert leader_of(net)._me == to
     net.run(0.5)
     assert leader_of(net)._me == to
+
+
+@pytest.mark.parametrize("back_s", [0.0, 0.02, 0.06, 0.1])
+@pytest.mark.parametrize("kind", ["restarted", "held"])
+def test_a_transfer_to_one_that_is_just_back_is_taken_at_once(net: Net, kind: str, back_s: float) -> None:
+    """It keeps quiet, so that it takes the term from nobody; the leader's word ends that."""
+    old = leader_of(net)
+    to = others_of(old)[0]
+    if kind == "restarted":
+        come_back(net, to)
+    else:
+        net.logs[to].hold(True)
+        net.run(0.5)
+        net.logs[to].hold(False)
+    net.run(back_s)
+    old.transfer((to,))
+    net.run(HEARTBEAT_S + AT_ONCE_S)
+    assert leader_of(net)._me == to
+    assert net.roles[-1][2] == leader_of(net).term
+
+
+def test_a_transfer_goes_to_the_first_choice_whose_log_is_complete(net: Net) -> None:
+    old = leader_of(net)
+    behind, to = others_of(old)
+    net.away = {behind}
+    old.submit(KEY, mark(4))
+    net.run(0.1)
+    net.away = set()
+    old.transfer((behind, to))
+    net.run(0.01)
+    net.run(AT_ONCE_S)
+    assert leader_of(net)._me == to
+
+
+def test_a_transfer_waits_for_a_log_that_is_a_moment_behind(net: Net) -> None:
+    """An order in the moment after a signature was submitted is no less obeyed than another."""
+    old = leader_of(net)
+    to = others_of(old)[0]
+    old.submit(KEY, mark(4))
+    old.transfer((to,))
+    assert not old.submit(KEY, mark(5)), (
+        "nothing is submitted during a handover: the log would not be complete any more"
+    )
+    net.run(0.2)
+    assert leader_of(net)._me == to
+    assert net.logs[to].fsm[KEY] == mark(4)
+
+
+def test_a_transfer_that_is_not_taken_goes_to_the_next(net: Net) -> None:
+    old = leader_of(net)
+    deaf, to = others_of(old)
+    net.away = {deaf}  # since a moment: its last words are fresh
+    old.transfer((deaf, to))
+    net.run(0.5)
+    assert leader_of(net)._me == to
+
+
+def test_a_transfer_that_nobody_takes_ends_and_the_leader_leads_on(net: Net) -> None:
+    old = leader_of(net)
+    term = old.term
+    deaf = others_of(old)[0]
+    net.away = {deaf}
+    old.transfer((deaf,))
+    net.run(2.0)
+    assert (leader_of(net), old.term) == (old, term)
+    assert old.submit(KEY, mark(4))
+
+
+def test_a_transfer_to_one_on_hold_is_not_taken_then_nor_later(net: Net) -> None:
+    """An order that it could not obey does not make it stand when it may."""
+    old = leader_of(net)
+    term, held = old.term, others_of(old)[0]
+    net.logs[held].hold(True)
+    old.transfer((held,))
+    net.run(2.0)
+    net.logs[held].hold(False)
+    net.run(1.0)
+    assert (leader_of(net), old.term) == (old, term)
+
+
+def test_a_leader_s_death_finds_its_successor_ready_even_one_that_is_just_back(net: Net) -> None:
+    old = leader_of(net)
+    back = others_of(old)[0]
+    come_back(net, back)
+    net.run(0.06)  # it has heard the leader
+    net.stop(old._me)
+    net.run(0.1)
+    assert net.leader() is not None
 
 
 @pytest.mark.parametrize("away_s", [0.0, 1.0])
