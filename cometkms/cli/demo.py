@@ -5,7 +5,7 @@ import click
 
 @click.command("demo")
 @click.option(
-    "--seconds", type=click.FloatRange(0), default=0, metavar="N", help="Stop after N seconds.  [default: Ctrl-C]"
+    "--seconds", type=click.FloatRange(0), default=0, metavar="N", help="Sign for N seconds.  [default: until Ctrl-C]"
 )
 @click.option(
     "--kill-every",

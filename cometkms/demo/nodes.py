@@ -20,7 +20,7 @@ from cometkms.net.control import ask
 
 CHAIN_ID: Final = "demo-1"
 NODES: Final = 3
-STOP_S: Final = 5.0  # SIGTERM to SIGKILL; a node needs less than 2
+STOP_S: Final = 30.0  # SIGTERM to SIGKILL; a node needs less than 2 where the machine is not busy
 STATUS_TIMEOUT_S: Final = 1.0
 LOG_TAIL_LINES: Final = 40  # a whole start, and what came after it
 PORT_TRIES: Final = 100
@@ -106,9 +106,13 @@ class Cluster:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory / "homes"
-        self._raft_port = _free_ports(2 * NODES)
+        self._raft_port = self._choose_ports()
         http_port = self._raft_port + NODES
         self.nodes = [Node(self._directory / f"node{n}", f"127.0.0.1:{http_port + n}") for n in range(NODES)]
+
+    def _choose_ports(self) -> int:
+        """The first of the consecutive ports of all nodes. Raises: DemoFailure."""
+        return _free_ports(2 * NODES)
 
     @contextlib.asynccontextmanager
     async def running(self, validator_addr: str) -> AsyncIterator[None]:
@@ -195,7 +199,7 @@ def _die_with_parent() -> None:
 
 #: Below what Linux gives to outgoing connections, one of which would take a port before its node does.
 _PORTS_FROM: Final = 10_000
-_PORTS_TO: Final = 32_000
+_PORTS_TO: Final = 20_000
 
 
 def _free_ports(count: int) -> int:

@@ -18,7 +18,7 @@ from cometkms.standin import StandIn, quantile
 HEIGHT_INTERVAL_S: Final = 0.05  # far quicker than any chain, slow enough to read along
 CONFLICT_EVERY: Final = 10  # heights; the stand-in then asks for another block at a place already signed …
 CONFLICT_FIRST: Final = 2  # … beginning here, so that the shortest demo shows it
-BOOT_S: Final = 20.0  # until the nodes have seen each other, the signer has dialled and /status answers
+BOOT_S: Final = 60.0  # until the nodes have seen each other, the signer has dialled and /status answers
 POLL_S: Final = 0.05
 RECONNECT_POLL_S: Final = 0.001  # part of what is measured
 STATUS_INTERVAL_S: Final = 0.5
@@ -39,20 +39,22 @@ class Show:
         self._under_way = ""  # in words
         self._signed_again: asyncio.Future[float] | None = None
         self._away_since: int | None = None  # the connection that was given up
+        self._begun = asyncio.Event()  # everybody is there, and the first height is asked for
         self._statuses: list[dict[str, Any]] = []
         self._gaps_ms: dict[str, list[float]] = {}
 
     async def run(self, seconds: float | None, kill_every_s: float | None, keys: "asyncio.Queue[str]") -> None:
-        """Until told to stop or `seconds` are over. Raises: DemoFailure, BadSignature, SignerRefused, SignerSilent."""
+        """Until told to stop, or for `seconds` from the first height on. Raises: DemoFailure, BadSignature, SignerRefused, SignerSilent."""
         parts: list[Coroutine[Any, Any, None]] = [
             self._sign_for_ever(),
             self._watch_nodes(),
             self._obey(keys),
             *([self._kill_for_ever(kill_every_s)] if kill_every_s is not None else []),
+            *([self._end_after(seconds)] if seconds is not None else []),
         ]
         tasks = [asyncio.create_task(self._stop.wait()), *(asyncio.create_task(part) for part in parts)]
         try:
-            done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
@@ -61,6 +63,10 @@ class Show:
             await asyncio.gather(*tasks, return_exceptions=True)
         if not self._stop.is_set() and self._validator.signatures == 0:
             raise DemoFailure(f"nothing was signed in {seconds} s:\n{self._cluster.log_tails()}")
+
+    async def _end_after(self, seconds: float) -> None:
+        await self._begun.wait()
+        await asyncio.sleep(seconds)
 
     def summary(self) -> list[str]:
         """What was shown."""
@@ -81,6 +87,7 @@ class Show:
 
     async def _sign_for_ever(self) -> None:
         await self._boot()
+        self._begun.set()
         if self._screen.is_terminal:
             self._screen.say(KEYS_LINE)
         for height in itertools.count(1):

@@ -55,7 +55,7 @@ from cometkms.store.node_store import BornFiles, NodeFiles, OpenedNode, open_nod
 
 JOURNAL_NAME: Final = "raft"
 CONTROL_NAME: Final = "control.sock"
-_TRANSFER_TIMEOUT_S: Final = 2.0
+_TRANSFER_TIMEOUT_S: Final = 5.0
 _RESTART_AFTER_S: Final = 0.05
 _EVENT_DELAY_S: Final = 0.01  # what happens together is published together
 

@@ -29,7 +29,9 @@ _NEVER: Final = 10**9
 _STAGGER_FIRST_S: Final = 0.002  # so that the others have seen the connection close too
 _STAGGER_S: Final = 0.06
 _TRANSFER_WAIT_S: Final = 0.3  # how long the one that was asked to take over has for it, before another is asked …
-_TRANSFER_S: Final = 1.5  # … and how long anybody is: below the two seconds for which an operator's order is waited for
+_TRANSFER_S: Final = (
+    3.0  # … and how long anybody is: well below the five seconds for which an operator's order is waited for
+)
 
 
 class RaftBrokenError(CometKMSError):

@@ -211,7 +211,7 @@ def test_a_transfer_that_nobody_takes_ends_and_the_leader_leads_on(net: Net) -> 
     deaf = others_of(old)[0]
     net.away = {deaf}
     old.transfer((deaf,))
-    net.run(2.0)
+    net.run(3.5)
     assert (leader_of(net), old.term) == (old, term)
     assert old.submit(KEY, mark(4))
 
@@ -222,7 +222,7 @@ def test_a_transfer_to_one_on_hold_is_not_taken_then_nor_later(net: Net) -> None
     term, held = old.term, others_of(old)[0]
     net.logs[held].hold(True)
     old.transfer((held,))
-    net.run(2.0)
+    net.run(3.5)
     net.logs[held].hold(False)
     net.run(1.0)
     assert (leader_of(net), old.term) == (old, term)
