@@ -6,16 +6,19 @@
     address   5647…              what follows must be its output; "…" is any text, a line of "…" any lines
     ```
 
-A command without lines behind it may print what it likes. Each must succeed, unless the next one is `echo $?`. What a reader does not
-need to see is in comments:
+A command without lines behind it may print what it likes. Each must succeed, unless the next one is `echo $?`. A command that only looks
+(`cmkms status`, `curl -s`, …) is given again until it shows what the document shows: it shows a state, and states take their time, or
+pass by for a moment when another node is elected. What a reader does not need to see is in comments:
 
     <!-- setup: commands, run as they stand -->
+    <!-- again: leads node0 -->   the next block needs that state: a command of it that does not do what is shown is given again after these
     <!-- background -->          the next block's command goes on: its lines must come, in time; it is ended with the document
     <!-- checked: make -n -->    the next block takes too long to run here: each of its commands is a target that make knows
     <!-- run by: tests/….py::test_name -->     the next block is run elsewhere: there is such a test
 
 `cmkms` is this tree's, $FIXTURES the directory of the tests. What else a document needs is in tests/e2e/programs: `ssh` and `scp` between
-`machine`s that are directories, `sudo`, `cometbft`, and `eventually` for setups that wait.
+`machine`s that are directories, `sudo`, `cometbft` (built beforehand, with the environment that the tests have), and `eventually` for
+setups that wait.
 
 Each document has a network and processes of its own (namespaces, as root or with user namespaces): every 10.0.0.x and 127.x.x.x is there,
 all ports are free, and at its end everything ends that it started. Where that cannot be had it runs in the present ones, with 127.10.0.x
@@ -40,15 +43,22 @@ from typing import Final
 
 from tests.e2e.node import PATIENCE_S, environment
 from tests.e2e.systemdlike import Manager
+from tests.gotools import program
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PROGRAMS: Final = ROOT / "tests" / "e2e" / "programs"
 TAIL_CHARACTERS: Final = 4000  # of a background command's output, where a failure shows it
 _PART: Final = re.compile(
-    r"<!-- setup:(?P<setup>.*?)-->|(?P<background><!-- background -->)|<!-- (?P<instead>checked|run by): (?P<how>.*?) -->"
+    r"<!-- setup:(?P<setup>.*?)-->|<!-- again:(?P<again>.*?)-->|(?P<background><!-- background -->)|<!-- (?P<instead>checked|run by): (?P<how>.*?) -->"
     r"|^```console\n(?P<block>.*?)^```$",
     re.S | re.M,
 )
+#: A command that changes nothing, here or on a machine; what is behind a pipe only reads.
+_LOOKS: Final = re.compile(
+    r"(?:ssh \S+ )?(?:sudo )?"
+    r"(?:cmkms (?:status|peers|leader show|doctor|audit (?:show|verify))|curl -s|systemctl (?:status|is-active)|journalctl)\b[^;&<>]*"
+)
+AGAIN_S: Final = 180.0  # for so long a command is given again
 _TEST: Final = re.compile(r"(tests/[\w/]+\.py)::(test_\w+)")
 #: Run before the shell, in a network of its own: the loopback interface with 127.0.0.0/8 and 10.0.0.0/24.
 _NETWORK: Final = """
@@ -68,33 +78,44 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One command. `expected`: the lines behind it. `shown`: False for a setup. `instead`: what is done in place of running it."""
+    """One command. `expected`: the lines behind it. `shown`: False for a setup. `instead`: what is done in place of running it.
+
+    `again`: the commands that make the state which it needs.
+    """
 
     command: str
     expected: tuple[str, ...] = ()
     shown: bool = True
     background: bool = False
     instead: str = ""
+    again: str = ""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it may be given again when it does not do what is shown."""
+        return bool(self.again) or _LOOKS.fullmatch(self.command) is not None
 
 
 def steps_of(text: str) -> list[Step]:
     """Every command of a document, in order."""
     found: list[Step] = []
-    background, instead = False, ""
+    background, instead, again = False, "", ""
     for part in _PART.finditer(text):
         if part["background"]:
             background = True
+        elif part["again"] is not None:
+            again = part["again"].strip()
         elif part["how"] is not None:
             instead = part["how"]
         elif part["setup"] is not None:
             found.append(Step(part["setup"].strip(), shown=False))
         else:
-            found += _steps_of_block(part["block"], background, instead)
-            background, instead = False, ""
+            found += _steps_of_block(part["block"], background, instead, again)
+            background, instead, again = False, "", ""
     return found
 
 
-def _steps_of_block(block: str, background: bool, instead: str) -> Iterator[Step]:
+def _steps_of_block(block: str, background: bool, instead: str, again: str) -> Iterator[Step]:
     commands: list[tuple[str, list[str]]] = []
     going_on = False
     for line in block.splitlines():
@@ -107,7 +128,7 @@ def _steps_of_block(block: str, background: bool, instead: str) -> Iterator[Step
             commands[-1][1].append(line)
         going_on = line.endswith("\\") and not commands[-1][1]
     for command, expected in commands:
-        yield Step(command, tuple(expected), background=background, instead=instead)
+        yield Step(command, tuple(expected), background=background, instead=instead, again=again)
 
 
 def matches(expected: tuple[str, ...], output: str) -> bool:
@@ -152,7 +173,8 @@ def own_network() -> tuple[str, ...]:
 class Shell:
     """One bash for one document."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, variables: dict[str, str]) -> None:
+        """`variables`: of the environment, besides those that every document has."""
         programs = home.parent / "bin"
         programs.mkdir(parents=True)
         (programs / "cmkms").write_text(f'#!/bin/sh\nexec {sys.executable} -m cometkms "$@"\n')
@@ -173,12 +195,17 @@ class Shell:
                 ROOT=str(ROOT),
                 FIXTURES=str(ROOT / "tests"),
                 MACHINES=str(home.parent / "machines"),
+                **variables,
             ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+    def background(self) -> str:
+        """What all commands in the background have said."""
+        return self._far(self._log.read_text(errors="replace"))
 
     def run(self, step: Step) -> tuple[int, str]:
         """Exit code and output; of a command in the background what it has said when all that is expected has come."""
@@ -228,18 +255,35 @@ class Shell:
 def run_document(text: str, home: Path) -> int:
     """Run every command; how many. Raises: AssertionError naming the first that is not as the document says."""
     steps = steps_of(text)
-    shell = Shell(home)
+    shell = Shell(home, {"COMETBFT": str(program("node"))} if re.search(r"^\$ cometbft", text, re.M) else {})
     try:
         for number, step in enumerate(steps):
             if step.instead:
                 check_instead(step)
                 continue
-            code, output = shell.run(step)
             code_is_asked = number + 1 < len(steps) and steps[number + 1].command.strip() == "echo $?"
-            assert code == 0 or code_is_asked, f"$ {step.command}\n{output}\nexit code {code}"
-            if step.expected and not step.background:
-                shown = "\n".join(step.expected)
-                assert matches(step.expected, output), f"$ {step.command}\nsays:\n{output}\nthe document:\n{shown}"
+            _run_step(shell, step, code_is_asked=code_is_asked)
+    except BaseException:
+        print(f"--- what ran in the background\n{shell.background()[-TAIL_CHARACTERS:]}")
+        raise
     finally:
         shell.close()
     return len(steps)
+
+
+def _run_step(shell: Shell, step: Step, *, code_is_asked: bool) -> None:
+    """Raises: AssertionError."""
+    deadline = time.monotonic() + AGAIN_S
+    while True:
+        code, output = shell.run(step)
+        wrong = ""
+        if code != 0 and not code_is_asked:
+            wrong = f"exit code {code}"
+        elif step.expected and not step.background and not matches(step.expected, output):
+            wrong = "the document:\n" + "\n".join(step.expected)
+        if not wrong:
+            return
+        assert step.repeatable and time.monotonic() < deadline, f"$ {step.command}\nsays:\n{output}\n{wrong}"
+        time.sleep(0.2)
+        if step.again:
+            shell.run(Step(step.again, shown=False))

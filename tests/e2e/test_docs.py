@@ -45,6 +45,7 @@ def test_commands_outputs_setups_and_background_are_told_apart() -> None:
             "```console",
             "$ make four",
             "```",
+            "<!-- again: leads node0 -->",
             "```console",
             "$ for one in 1; do",
             "> five",
@@ -59,7 +60,7 @@ def test_commands_outputs_setups_and_background_are_told_apart() -> None:
         Step("two"),
         Step("three", ("ready",), background=True),
         Step("make four", instead="make -n"),
-        Step("for one in 1; do\nfive\ndone\nsays"),
+        Step("for one in 1; do\nfive\ndone\nsays", again="leads node0"),
     ]
 
 
@@ -104,6 +105,25 @@ def test_an_ellipsis_is_any_text_and_the_rest_is_to_the_letter(
     assert matches(expected, output) is same
 
 
+@pytest.mark.parametrize(
+    ("command", "looks"),
+    [
+        ("cmkms status --home trial/node0", True),
+        ("ssh node0 cmkms status --json | grep -A 8 '\"refusals\"'", True),
+        ("ssh node2 sudo journalctl -u cmkms", True),
+        ("curl -s http://127.0.0.1:8081/ | grep -o 'led and went away'", True),
+        ("ssh node1 cmkms leader transfer --to node0", False),
+        ("cmkms status; rm -r trial", False),
+        ("cmkms peers > file", False),
+        ("sudo systemctl start cmkms", False),
+        ("cmkms keys encrypt", False),
+    ],
+)
+def test_only_a_command_that_only_looks_is_given_again(command: str, looks: bool) -> None:
+    assert Step(command).repeatable is looks
+    assert Step(command, again="leads node0").repeatable
+
+
 def document(*lines: str) -> str:
     return "\n".join(["```console", *lines, "```", ""])
 
@@ -122,3 +142,12 @@ def test_a_wrong_output_a_failure_and_a_shell_that_ends_are_found(tmp_path: Path
 
 def test_an_expected_failure_is_asked_for(tmp_path: Path) -> None:
     assert run_document(document("$ (exit 4)", "$ echo $?", "4", "$ cd /tmp", "$ pwd", "/tmp"), tmp_path / "home") == 4
+
+
+def test_a_state_that_takes_its_time_is_waited_for_and_one_that_is_needed_is_made_again(tmp_path: Path) -> None:
+    looking = document("$ curl -s file://$PWD/later", "there")
+    text = "<!-- setup: (sleep 0.5; echo there > later) & -->\n" + looking
+    assert run_document(text, tmp_path / "one" / "home") == 2
+    needing = document("$ test $(cat state) = 3", "$ echo done", "done")
+    text = "<!-- setup: echo 0 > state -->\n<!-- again: echo $(($(cat state) + 1)) > state -->\n" + needing
+    assert run_document(text, tmp_path / "two" / "home") == 3
