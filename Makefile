@@ -8,10 +8,17 @@ SECONDS = 0
 FUZZ_SECONDS ?= 600
 
 SEEDS ?= 2000
+N ?= 5
+ONLY ?=
+CORES := $(shell nproc)
+# Whole nodes wait more than they compute.
+WORKERS ?= $(shell expr 3 \* $(CORES))
+# BUSY=1: every core and the disk are kept busy meanwhile.
+LOADED := $(if $(BUSY),$(BIN)/python -m tests.busy)
 CHAOS_SECONDS ?= 600
 SEED ?= $(shell date +%s)
 
-.PHONY: build demo test test-web pictures lint bench fuzz sim mutants model chaos go-tools cometbft clean
+.PHONY: build demo test test-again test-web chromium pictures lint bench fuzz sim mutants model chaos go-tools cometbft clean
 
 # The environment: pinned packages, then this package in place with its C core.
 $(VENV)/.dev: requirements-dev.txt pyproject.toml
@@ -45,21 +52,34 @@ go-tools: build
 cometbft: build
 	ln -sf "$$($(BIN)/python -m tests.gotools node)" $(BIN)/cometbft
 
-# Whole nodes: a file's tests share one worker, and a node; the directory's short name leaves room for sockets' paths.
+# Tests of whole nodes, and beside them, where a core is free, those that compute: units, models, the simulation's seeds. The latter's words
+# come at the end. The directory's short name leaves room for sockets' paths; what a failing test left there stays.
 test: lint
-	$(BIN)/python -m tests.gotools & tools=$$!; \
-	$(BIN)/python -m pytest tests --ignore=tests/e2e --ignore=tests/web --ignore=tests/lint -n 2; unit=$$?; \
-	wait $$tools && $(BIN)/python -m tests.sim --seeds $(SEEDS) && \
-	work=$$(mktemp -d -t ckXXXX) && $(BIN)/python -m pytest tests/e2e -n 2 --dist loadfile --basetemp=$$work/t && \
-	rm -rf $$work && exit $$unit
+	@work=$$(mktemp -d -t ckXXXX); \
+	$(BIN)/python -m tests.gotools > $$work/tools 2>&1 & tools=$$!; \
+	SEEDS=$(SEEDS) nice -n 10 $(BIN)/python -m pytest tests --ignore=tests/e2e --ignore=tests/packaging --ignore=tests/web \
+		--ignore=tests/lint -n $(CORES) --dist loadgroup --basetemp=$$work/u > $$work/units 2>&1 & units=$$!; \
+	trap 'kill $$tools $$units 2> $$work/killed' INT TERM; \
+	$(LOADED) $(BIN)/python -m pytest tests/e2e tests/packaging -n $(WORKERS) --dist loadgroup --basetemp=$$work/t; whole=$$?; \
+	wait $$tools || { cat $$work/tools; whole=1; }; \
+	wait $$units; units=$$?; cat $$work/units; \
+	echo "whole nodes: exit code $$whole; units, models and simulation: exit code $$units"; \
+	test $$whole = 0 && test $$units = 0 && rm -rf $$work
 
-# The status page in a real browser; Debian's chromium and its driver are installed where they are missing.
-test-web: build
+# What runs whole nodes, N times; what was not green every time is listed. ONLY="tests/e2e/test_demo.py" for a part.
+test-again: go-tools $(if $(ONLY),,chromium)
+	$(LOADED) $(BIN)/python -m tests.again --times $(N) --workers $(WORKERS) $(ONLY)
+
+# Debian's chromium and its driver are installed where they are missing.
+chromium:
 	@if ! { command -v chromium && command -v chromedriver; } >/dev/null; then \
 		test "$$(id -u)" = 0 || { echo "test-web needs chromium and chromium-driver; cure: install both packages, or run it as root once" >&2; exit 1; }; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium chromium-driver; \
 	fi
-	$(BIN)/python -m pytest tests/web
+
+# The status page in a real browser.
+test-web: build chromium
+	$(LOADED) $(BIN)/python -m pytest tests/web
 
 # The same, and its pictures are those of the documents.
 pictures: export PICTURES = docs/img

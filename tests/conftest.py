@@ -1,12 +1,55 @@
-"""Fixtures every test may use."""
+"""Fixtures every test may use, and the nodes' logs where one fails."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from cometkms import native, purepy
 from cometkms.interface import Core
 
+LOG_NAMES = ("*.log", "log", "*.journal", "background", "*.watcher")
+LOG_LINES = 60  # of each: a whole start, and what came after it
+BEGAN = pytest.StashKey[float]()
+
 
 @pytest.fixture(params=["native", "pure"])
 def core(request: pytest.FixtureRequest) -> Core:
     """Each implementation of the core in turn. Both must be there: a missing C core fails the test."""
     return native.load() if request.param == "native" else purepy.CORE
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `--dist loadgroup`: the tests that share a fixture of their module, a node mostly, run in one worker; any other runs anywhere."""
+    for item in items:
+        found = getattr(item, "_fixtureinfo", None)
+        scopes = {one.scope for ones in found.name2fixturedefs.values() for one in ones} if found is not None else set()
+        if scopes & {"module", "class"}:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.stash[BEGAN] = time.time()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[pytest.TestReport | None]:
+    """Whatever the nodes of a failing test wrote since it began is in its report, while they and their files are still there."""
+    report = yield
+    if report.failed:
+        for path in _logs_since(item):
+            lines = path.read_text(errors="replace").splitlines()[-LOG_LINES:]
+            report.sections.append((f"{path.parent.name}/{path.name}", "\n".join(lines)))
+    return report
+
+
+def _logs_since(item: pytest.Item) -> list[Path]:
+    """All that is written to below this process's temporary directory: by nodes of the test, and of its module."""
+    factory: pytest.TempPathFactory | None = getattr(item.config, "_tmp_path_factory", None)
+    if factory is None:
+        return []
+    found = {path for name in LOG_NAMES for path in factory.getbasetemp().rglob(name)}
+    return sorted(path for path in found if path.is_file() and path.stat().st_mtime >= item.stash.get(BEGAN, 0.0) - 1)

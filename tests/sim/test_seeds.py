@@ -1,0 +1,23 @@
+"""The simulation's seeds in portions, so that they fill the cores beside tests that wait. `make sim` runs them alone."""
+
+import os
+
+import pytest
+
+from tests.sim.__main__ import nodes_of, run
+
+SEEDS = int(os.environ.get("SEEDS", "200"))
+PORTION = 50
+SECONDS = 6.0  # simulated, under faults
+
+
+@pytest.mark.parametrize("first", range(1, SEEDS + 1, PORTION))
+def test_whatever_happens_nothing_is_signed_twice_and_it_signs_again(first: int) -> None:
+    """A seed that fails is replayed with `python -m tests.sim --seed N`."""
+    failed = {}
+    for seed in range(first, min(first + PORTION, SEEDS + 1)):
+        _, _, problem, trace, _ = run((seed, nodes_of(seed), SECONDS))
+        if problem:
+            failed[seed] = problem
+            print("\n".join(trace[-60:]))
+    assert failed == {}
