@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.e2e.node import (
     CHAIN,
+    PATIENCE_S,
     PRECOMMIT,
     PREVOTE,
     Node,
@@ -25,6 +26,8 @@ from tests.e2e.node import (
     until,
 )
 from tests.e2e.relay import Relay
+
+LOOK_S = 5.0  # for an answer of a node that may be frozen: then it is asked again
 
 
 class Client(Validator):
@@ -84,7 +87,7 @@ class Cluster:
         if not self.up(name):
             return {}
         try:
-            return self.nodes[name].status()
+            return self.nodes[name].status(LOOK_S)
         except (OSError, urllib.error.URLError, json.JSONDecodeError):
             return {}
 
@@ -97,13 +100,27 @@ class Cluster:
             leader = self.leader()
             return leader if leader != besides else None
 
-        return until(f"a leader besides {besides}: {self.reasons()}", found)
+        return until(lambda: f"a leader besides {besides}: {self.reasons()}", found)
 
     def reasons(self) -> dict[str, Any]:
         return {name: self.status(name).get("why", "down") for name in self.ids}
 
     def wait_state(self, name: str, state: str) -> None:
-        until(f"{name} is {state}", lambda: self.status(name).get("node_state") == state)
+        until(lambda: f"{name} is {state}: {self.reasons()}", lambda: self.status(name).get("node_state") == state)
+
+    def wait_whole(self) -> None:
+        """Every node is healthy, complete and sees all the others so, and all follow one leader."""
+
+        def whole() -> bool:
+            found = [self.status(name) for name in self.ids]
+            members = [one for status in found for one in status.get("members", [])]
+            return (
+                all(status.get("healthy") for status in found)
+                and len({status["leader_id"] for status in found}) == 1
+                and all(one["connected"] and one["state"] == "complete" for one in members)
+            )
+
+        until(lambda: f"the cluster is whole: {self.reasons()}", whole)
 
     def kill(self, name: str) -> None:
         self.nodes[name].kill()
@@ -211,7 +228,7 @@ class Rivals:
             with self._lock:
                 self.height = max(self.height, height)
 
-    def progress(self, more: int = 10, patience_s: float = 30.0) -> None:
+    def progress(self, more: int = 10, patience_s: float = PATIENCE_S) -> None:
         """So many more heights are signed."""
         wanted = self.judge.highest() + more
         until(f"height {wanted} is signed", lambda: self.judge.highest() >= wanted, patience_s)
@@ -219,7 +236,7 @@ class Rivals:
     def stop(self) -> None:
         self._stopping = True
         for thread in self._threads:
-            thread.join(timeout=10)
+            thread.join(timeout=PATIENCE_S)
         for validator in self.validators:
             validator.close()
 
@@ -238,10 +255,6 @@ def rivalry(directory: Path, count: int = 3, *, relays: bool = False) -> Iterato
         rivals.progress(3)
         yield cluster, rivals
         judge.verdict()
-    except BaseException:
-        for name in cluster.ids:
-            print(f"--- {name}\n" + "\n".join(cluster.log(name).splitlines()[-40:]))
-        raise
     finally:
         rivals.stop()
         cluster.stop()

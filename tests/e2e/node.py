@@ -1,5 +1,6 @@
 """A whole node (`cmkms start`) and real validators (tests/go), as processes that tests kill and restart."""
 
+import fcntl
 import json
 import os
 import random
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -18,12 +20,32 @@ from typing import Any
 from tests.gotools import program
 
 CHAIN = "test-1"
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0  # for anything that must happen; no test measures time, and a wait costs nothing when it is short
 
 
-#: Below what the kernel gives to outgoing connections, one of which may take a port between a look and its use. A worker has a part of it.
-_PORTS_FROM, _PORTS_TO, _PARTS = 10_000, 32_000, 8
-_given: set[int] = set()
+#: Below what the kernel gives to outgoing connections, one of which may take a port between a look and its use, and above those that the
+#: demo chooses by itself. A process takes a block after the other, and nobody else on this machine has a block that it has: a node that is
+#: down finds its port free when it comes back.
+_PORTS_FROM, _PORTS_TO, _BLOCK = 20_000, 32_000, 100
+_locks: list[int] = []
+_left: list[int] = []
+
+
+def _take_block() -> None:
+    """The next ports to give; the lock on their file ends with this process."""
+    directory = Path(tempfile.gettempdir()) / f"cometkms-test-ports-{os.getuid()}"
+    directory.mkdir(exist_ok=True)
+    for first in random.sample(range(_PORTS_FROM, _PORTS_TO, _BLOCK), (_PORTS_TO - _PORTS_FROM) // _BLOCK):
+        lock = os.open(directory / str(first), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            continue
+        _locks.append(lock)
+        _left[:] = range(first, first + _BLOCK)
+        return
+    raise AssertionError(f"other tests on this machine have all ports from {_PORTS_FROM} to {_PORTS_TO}")
 
 
 def free_port() -> int:
@@ -33,35 +55,32 @@ def free_port() -> int:
 
 def free_ports(count: int) -> int:
     """The first of several."""
-    part = (_PORTS_TO - _PORTS_FROM) // _PARTS
-    begin = _PORTS_FROM + part * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % _PARTS)
     while True:
-        first = random.randrange(begin, begin + part - count)
-        wanted = range(first, first + count)
-        if not _given.isdisjoint(wanted):
-            continue
+        if len(_left) < count:
+            _take_block()
+        wanted = _left[:count]
+        del _left[:count]
         try:
             for port in wanted:
                 socket.create_server(("127.0.0.1", port)).close()
         except OSError:
             continue
-        _given.update(wanted)
-        return first
+        return wanted[0]
 
 
 def free_tcp() -> str:
     return f"tcp://127.0.0.1:{free_port()}"
 
 
-def until(what: str, condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
-    """The first true value of `condition`; an assertion when patience ends."""
+def until(what: str | Callable[[], str], condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
+    """The first true value of `condition`; an assertion when patience ends. `what` may be found out only then."""
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         value = condition()
         if value:
             return value
         time.sleep(0.02)
-    raise AssertionError(f"not within {patience_s:g} s: {what}")
+    raise AssertionError(f"not within {patience_s:g} s: {what if isinstance(what, str) else what()}")
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -77,7 +96,7 @@ def cmkms(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
     options: dict[str, Any] = {
         "capture_output": True,
         "text": True,
-        "timeout": 60,
+        "timeout": PATIENCE_S,
         "env": environment(),
         "check": False,
     }
@@ -121,20 +140,20 @@ class Node:
                 pass_fds=inherit,
             )
         if wait:
-            until(f"the node is healthy\n{self.log()}", self.healthy)
+            until(lambda: f"the node is healthy\n{self.log()}", self.healthy)
         return self
 
     def healthy(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, self.log()
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/healthz", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/healthz", timeout=PATIENCE_S) as answer:
                 return answer.read() == b"ok"
         except (urllib.error.URLError, OSError):
             return False
 
-    def status(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/status", timeout=5) as answer:
+    def status(self, patience_s: float = PATIENCE_S) -> dict[str, Any]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/status", timeout=patience_s) as answer:
             return json.loads(answer.read())
 
     def child(self, name: str) -> dict[str, Any]:
@@ -160,6 +179,11 @@ class Node:
 
     def log(self) -> str:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def closed_by_itself(self, address: str = "") -> list[str]:
+        """The log's lines of connections to validators (to that one) that the node ended; a validator may lose patience and close one."""
+        ended = [line for line in self.log().splitlines() if "validator not connected" in line and address in line]
+        return [line for line in ended if "closed by the validator" not in line and "reset by peer" not in line]
 
     def file_state(self) -> dict[str, Any]:
         return json.loads(self.state_path.read_text())

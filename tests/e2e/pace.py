@@ -21,6 +21,7 @@ class Pace:
         self._address, self._chain_id, self._interval_s = address, chain_id, interval_s
         self._stopping = threading.Event()
         self._paused = threading.Event()
+        self._idle = threading.Event()  # it is paused, and nothing is asked
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> "Pace":
@@ -29,7 +30,7 @@ class Pace:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
-        self._thread.join(timeout=15)
+        self._thread.join(timeout=120)
 
     def stop(self) -> None:
         """Ask for nothing more."""
@@ -40,8 +41,11 @@ class Pace:
         self._thread.join(seconds)
 
     def pause(self, on: bool) -> None:
-        """No more heights are asked for."""
+        """No more heights are asked for: the one under way is signed when this returns."""
+        self._idle.clear()
         (self._paused.set if on else self._paused.clear)()
+        while on and self.failure is None and not self._idle.wait(0.1):
+            pass
 
     def _run(self) -> None:
         try:
@@ -58,7 +62,9 @@ class Pace:
             if not self._stopping.is_set():
                 await validator.ask_public_key()
             while not self._stopping.is_set():
-                if not self._paused.is_set():
+                if self._paused.is_set():
+                    self._idle.set()
+                else:
                     await validator.sign_height(self.height + 1)
                     self.height += 1
                 await asyncio.sleep(self._interval_s)

@@ -21,7 +21,7 @@ from typing import Any, Final
 from tests.e2e.systemdlike import PROJECT, add_unit
 
 SYSTEMD: Final = Path("/lib/systemd/systemd")
-_PATIENCE_S: Final = 60.0
+_PATIENCE_S: Final = 120.0
 #: The units that ours, and systemd's own defaults, refer to. Nothing of the distribution's is started beside them.
 _TARGETS: Final = ("cometkms-test", "sysinit", "basic", "shutdown", "multi-user", "network-online", "time-sync")
 _BOOT: Final = """

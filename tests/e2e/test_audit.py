@@ -155,7 +155,7 @@ def test_whatever_is_killed_the_log_stays_whole_and_says_what_it_lacks(
     report = verify(directory(node))
     assert report.whole, report
     assert told(node) == height + refusals
-    assert report.walk.counts["began"] == 3
+    assert report.walk.counts["began"] >= 3  # an audit process that stood still for long was ended, too
     assert what(node)[-2:] == ["ended", "closed"]
     assert "node ended" not in node.log()
 

@@ -12,7 +12,7 @@ SECTIONS = ("micro", "one", "three", "budget")
 
 def bench(out: Path, *arguments: str) -> str:
     command = [sys.executable, "-m", "benchmarks", "--quick", "--out", str(out), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment(), check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment(), check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import subprocess
 from pathlib import Path
 
 from tests.e2e.cluster import Cluster
@@ -36,8 +35,7 @@ class Member(CometBFT):
         command = [program("node"), "start", "--home", str(self.home), "--log_level", "error"]
         command += ["--rpc.laddr", f"tcp://127.0.0.1:{self.rpc}", "--p2p.laddr", f"tcp://127.0.0.1:{self.p2p}"]
         command += ["--p2p.persistent_peers", peers]
-        with (self.home / "node.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        self.boot([str(one) for one in command])
 
 
 def genesis_of(members: list[Member], ours: Path) -> str:
@@ -59,6 +57,15 @@ def genesis_of(members: list[Member], ours: Path) -> str:
     return document["chain_id"]
 
 
+def signs_above(member: Member, address: str, height: int) -> bool:
+    """Whether that validator is in the commit of a block above `height`. The newest block's commit may still grow."""
+    for above in range(height + 1, member.height()):
+        commit = member.get(f"commit?height={above}")["signed_header"]["commit"]
+        if address in [one["validator_address"] for one in commit["signatures"]]:
+            return True
+    return False
+
+
 def test_a_chain_of_four_validators_keeps_its_blocks_while_our_leaders_are_killed(tmp_path: Path) -> None:
     address = free_tcp()
     members = [Member(tmp_path / f"comet{number}", address if number == 0 else "") for number in range(4)]
@@ -72,21 +79,19 @@ def test_a_chain_of_four_validators_keeps_its_blocks_while_our_leaders_are_kille
         cluster.wait_leader()
         for one in members:
             one.join([other for other in members if other is not one])
-        until("blocks", lambda: members[1].height() >= 3, 90)
+        until("blocks", lambda: members[1].height() >= 3)
+        until("our node keeps up", lambda: members[0].height() >= 3)
         for _ in range(KILLS):
             leader = cluster.wait_leader()
             before = members[1].height()
             cluster.kill(leader)
-            until("blocks while the leader is dead", lambda before=before: members[1].height() >= before + 3, 60)
+            until("blocks while the leader is dead", lambda before=before: members[1].height() >= before + 3)
+            until("our validator is in one of them", lambda before=before: signs_above(members[1], our_address, before))
             cluster.start(leader)
             cluster.wait_state(leader, "complete")
         top = members[1].height()
-        until("our node keeps up", lambda: members[0].height() >= top, 60)
-        signed = 0
-        for height in range(2, top):
-            commit = members[1].get(f"commit?height={height}")["signed_header"]["commit"]
-            signed += our_address in [one["validator_address"] for one in commit["signatures"]]
-        assert signed >= (top - 2) // 2, f"our validator is in {signed} of {top - 2} commits"
+        until("our node keeps up", lambda: members[0].height() >= top)
+        until("our validator signs on", lambda: signs_above(members[1], our_address, top))
         for name in cluster.ids:
             assert "conflict" not in cluster.log(name)
     finally:

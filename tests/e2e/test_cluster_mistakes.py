@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.cluster import Client, Cluster
-from tests.e2e.node import PREVOTE, Node, ballot, free_tcp, until
+from tests.e2e.node import PATIENCE_S, PREVOTE, Node, ballot, free_tcp, until
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_node_configured_alone_beside_its_cluster_signs_no_more_once_it_is_met
     (alone.key_path.parent / "born.json").unlink()
     cluster.start("node0", members=["node0"])
     until("node0 stands down", lambda: "configured alone" in cluster.status("node0").get("why", ""))
-    assert not cluster.status("node0")["is_leader"]
+    assert not until("it answers", lambda: cluster.status("node0"))["is_leader"]
     assert not alone.healthy()
     says(cluster, "node0", "stranger at the peers' port", "holds the same key in a cluster of node0, node1, node2")
     says(cluster, "node1", "refused by node0", "is configured as one node alone")
@@ -74,7 +74,7 @@ def test_a_node_restarted_with_another_list_does_not_start(cluster: Cluster, val
     cluster.start(victim, members=[victim])
     process = cluster.nodes[victim].process
     assert process is not None
-    assert process.wait(timeout=30) == 5
+    assert process.wait(timeout=PATIENCE_S) == 5
     assert "cmkms epoch" in cluster.log(victim)
 
 
@@ -101,7 +101,7 @@ def test_the_same_node_started_twice_is_refused_by_its_home(cluster: Cluster) ->
     cluster.start("node0")
     twice = cluster.nodes["node0"].process
     assert twice is not None
-    assert twice.wait(timeout=30) == 6
+    assert twice.wait(timeout=PATIENCE_S) == 6
     cluster.nodes["node0"].process = second
 
 

@@ -1,5 +1,8 @@
 """Partitions by the kernel: each node in its own network namespace, the leader's or a follower's cable pulled out."""
 
+import itertools
+import os
+import random
 import shutil
 import subprocess
 import sys
@@ -11,44 +14,51 @@ import pytest
 from tests.e2e.cluster import Client, Cluster
 from tests.e2e.node import PREVOTE, Node, environment, until
 
-HOST = "10.213.77.254"
-
 
 def ip(*arguments: str) -> bool:
     return subprocess.run(["ip", *arguments], capture_output=True, check=False).returncode == 0
 
 
 class Namespaces(Cluster):
-    """Every node behind its own virtual cable to one bridge; the validator is on the host's side."""
+    """Every node behind its own virtual cable to one bridge; the validator is on the host's side. Names and network are nobody else's."""
 
-    def __init__(self, directory: Path, address: str) -> None:
-        super().__init__(directory, 3, address)
-        self.hosts = {name: f"10.213.77.{number}" for number, name in enumerate(self.ids, 1)}
+    def __init__(self, directory: Path, network: str) -> None:
+        self.host, self.token = f"{network}.254", f"{os.getpid():x}"
+        super().__init__(directory, 3, f"tcp://{self.host}:26970")
+        self.bridge = f"ckb{self.token}"
+        self.hosts = {name: f"{network}.{number}" for number, name in enumerate(self.ids, 1)}
+
+    def space(self, name: str) -> str:
+        return f"ck{self.token}-{name}"
+
+    def cable(self, name: str, end: str) -> str:
+        return f"ck{end}{self.ids.index(name)}{self.token}"
 
     def build(self) -> bool:
-        made = ip("link", "add", "ckbr0", "type", "bridge") and ip("addr", "add", f"{HOST}/24", "dev", "ckbr0")
-        made = made and ip("link", "set", "ckbr0", "up")
-        for number, name in enumerate(self.ids):
-            space, near, far = f"ck-{name}", f"ckv{number}", f"ckp{number}"
+        made = ip("link", "add", self.bridge, "type", "bridge")
+        made = made and ip("addr", "add", f"{self.host}/24", "dev", self.bridge)
+        made = made and ip("link", "set", self.bridge, "up")
+        for name in self.ids:
+            space, near, far = self.space(name), self.cable(name, "v"), self.cable(name, "p")
             made = made and ip("netns", "add", space)
             made = made and ip("link", "add", near, "type", "veth", "peer", "name", far, "netns", space)
-            made = made and ip("link", "set", near, "master", "ckbr0", "up")
+            made = made and ip("link", "set", near, "master", self.bridge, "up")
             made = made and ip("-n", space, "addr", "add", f"{self.hosts[name]}/24", "dev", far)
             made = made and ip("-n", space, "link", "set", far, "up") and ip("-n", space, "link", "set", "lo", "up")
         return made
 
     def remove(self) -> None:
-        for number, name in enumerate(self.ids):
-            ip("netns", "del", f"ck-{name}")
-            ip("link", "del", f"ckv{number}")
-        ip("link", "del", "ckbr0")
+        for name in self.ids:
+            ip("netns", "del", self.space(name))
+            ip("link", "del", self.cable(name, "v"))
+        ip("link", "del", self.bridge)
 
     def pull(self, name: str, out: bool = True) -> None:
-        assert ip("link", "set", f"ckv{self.ids.index(name)}", "down" if out else "up")
+        assert ip("link", "set", self.cable(name, "v"), "down" if out else "up")
 
     def run(self, name: str) -> None:
         node: Node = self.nodes[name]
-        command = ["ip", "netns", "exec", f"ck-{name}", sys.executable, "-m", "cometkms", "start"]
+        command = ["ip", "netns", "exec", self.space(name), sys.executable, "-m", "cometkms", "start"]
         command += ["--home", str(node.home), "--id", name, "--raft-addr", f"{self.hosts[name]}:9430"]
         command += ["--http-addr", f"127.0.0.1:{node.http_port}"]
         for other in self.ids:
@@ -64,15 +74,22 @@ class Namespaces(Cluster):
         return next((name for name, has in held.items() if has), None)
 
 
+def free_network() -> str:
+    """Three numbers of a /24 in which this machine has no address."""
+    shown = subprocess.run(["ip", "-o", "addr"], capture_output=True, text=True, check=False).stdout
+    networks = [f"10.{a}.{b}" for a, b in itertools.product(range(200, 255), range(256))]
+    return next(one for one in random.sample(networks, len(networks)) if f" {one}." not in shown)
+
+
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[tuple[Namespaces, Client]]:
-    made = Namespaces(tmp_path, f"tcp://{HOST}:26970")
-    if shutil.which("ip") is None or (made.remove(), made.build())[1] is False:
+    made = Namespaces(tmp_path, free_network())
+    if shutil.which("ip") is None or not made.build():
         made.remove()
         pytest.skip(
             "no network namespaces here (root and iproute2); tests/e2e/test_cluster.py cuts the same links by relays"
         )
-    validator = Client(f"tcp://{HOST}:26970")
+    validator = Client(*made.addresses)
     try:
         yield made, validator
     finally:

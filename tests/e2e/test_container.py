@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.node import CHAIN, PRECOMMIT, Validator, children_of, cmkms, free_port, free_tcp, until
+from tests.e2e.node import CHAIN, PATIENCE_S, PRECOMMIT, Validator, children_of, cmkms, free_port, free_tcp, until
 from tests.e2e.realsystemd import mount_trees, program_text
 
 NOBODY = 54321  # in no /etc/passwd
@@ -113,7 +113,7 @@ def contained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 def healthy(contained: Contained) -> bool:
     assert contained.process.poll() is None, contained.log.read_text()
-    return subprocess.run(contained.health, capture_output=True, check=False, timeout=60).returncode == 0
+    return subprocess.run(contained.health, capture_output=True, check=False, timeout=PATIENCE_S).returncode == 0
 
 
 def test_it_signs_and_its_health_check_says_so(contained: Contained) -> None:
@@ -125,11 +125,11 @@ def test_it_signs_and_its_health_check_says_so(contained: Contained) -> None:
     ):  # it is process 1: what others leave behind becomes its own, and is reaped
         before = set(children_of(contained.pid))
         command = [*contained.health[: contained.health.index("env")], "sh", "-c", "sleep 0.1 & sleep 0.2 &"]
-        subprocess.run(command, check=True, timeout=60)
+        subprocess.run(command, check=True, timeout=PATIENCE_S)
         until("nobody is left", lambda: set(children_of(contained.pid)) == before)
 
 
 def test_a_stop_of_the_container_is_a_planned_stop(contained: Contained) -> None:
     os.kill(contained.pid, signal.SIGTERM)
-    assert contained.process.wait(timeout=30) == 0
+    assert contained.process.wait(timeout=PATIENCE_S) == 0
     assert "why=SIGTERM" in contained.log.read_text()

@@ -120,6 +120,10 @@ def test_kills_at_random_moments_under_load(
                 if height % 30 == 15 and kind == PRECOMMIT:
                     node.kill()
                 answer = validator.receive()
+                if not answer.get("signature") and node.process is not None and node.process.poll() is None:
+                    answer = validator.sign(
+                        kind, height, block="aa"
+                    )  # the disk took its time: as a validator asks again
                 if answer.get("signature"):
                     judge.setdefault((height, kind), set()).add((answer["signature"], answer["seconds"]))
                 if height % 30 == 15 and kind == PRECOMMIT:

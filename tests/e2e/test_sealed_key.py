@@ -139,7 +139,7 @@ def test_a_key_that_does_not_open_ends_the_start_with_the_cure(
     wrong.write_text("something else")
     wrong.chmod(0o600)
     given = [str(wrong) if one == "WRONG" else one for one in arguments]
-    done = cmkms("start", "--home", str(node.home), *given)
+    done = cmkms("start", "--home", str(node.home), "--http-addr", f"127.0.0.1:{node.http_port}", *given)
     assert done.returncode == 4, done.stderr
     assert words in done.stderr
     assert WORD not in done.stderr + done.stdout

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cometkms.limits import HUNG_AFTER_S
-from tests.e2e.node import PRECOMMIT, Node, Validator, alive, children_of, cmkms, free_tcp, until
+from tests.e2e.node import PATIENCE_S, PRECOMMIT, Node, Validator, alive, children_of, cmkms, free_tcp, until
 
 
 @pytest.mark.parametrize("name", ["state", "signer", "api"])
@@ -32,7 +32,7 @@ def test_a_child_that_dies_or_hangs_is_replaced_and_signing_goes_on(
     validator.must_sign(PRECOMMIT, 2)
     validator.must_refuse(PRECOMMIT, 1)
     assert not alive(pid)
-    assert node.child(name)["restarts"] == 1
+    assert node.child(name)["restarts"] >= 1
     assert node.stop() == 0
 
 
@@ -52,7 +52,7 @@ def test_while_a_child_is_down_healthz_says_which(make_node: Callable[..., Node]
 
     def trouble() -> str | None:
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}/healthz", timeout=5).close()
+            urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}/healthz", timeout=PATIENCE_S).close()
         except urllib.error.HTTPError as error:
             return error.read().decode() if error.code == 503 else None
         return None
@@ -69,6 +69,7 @@ def test_a_parent_that_was_frozen_for_long_kills_nobody_when_it_goes_on(
     validator, node = make_validator(address), make_node(address).start()
     validator.connect()
     assert node.process is not None
+    until("every child runs", lambda: all(child["state"] == "running" for child in node.status()["children"]))
     before = [(child["name"], child["pid"]) for child in node.status()["children"]]
     os.kill(node.process.pid, signal.SIGSTOP)
     signer = node.child("signer")["pid"]
@@ -99,7 +100,7 @@ def test_a_stop_signal_to_the_whole_group_leaves_nothing_behind(
     children = children_of(node.process.pid)
     for pid in [*children, node.process.pid]:
         os.kill(pid, number)
-    assert node.process.wait(timeout=30) == 0
+    assert node.process.wait(timeout=PATIENCE_S) == 0
     assert not any(alive(pid) for pid in children)
     assert "child died" not in node.log()
 

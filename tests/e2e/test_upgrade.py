@@ -8,7 +8,7 @@ import pytest
 from cometkms import __version__
 from cometkms.protocol.peer_messages import PEER_PROTOCOL_VERSION
 from tests.e2e.cluster import Cluster, Rivals, rivalry
-from tests.e2e.node import PRECOMMIT, PREVOTE, until
+from tests.e2e.node import PATIENCE_S, PRECOMMIT, PREVOTE, until
 from tests.e2e.versions import other_version
 
 NEXT = "99.1.0"
@@ -48,15 +48,17 @@ def test_a_cluster_goes_to_another_version_node_by_node_and_signs_all_the_while(
     until("all are up", lambda: {version_of(cluster, name) for name in cluster.ids} == {__version__})
     variables = other_version(tmp_path, NEXT)
     leader = cluster.wait_leader()
+    leases = sum(cluster.log(name).count("granted=True") for name in cluster.ids)
     followers = [name for name in cluster.ids if name != leader]
     for name in (*followers, leader):  # the leader last: one handover instead of three
         restart(cluster, name, **variables)
-        assert version_of(cluster, name) == NEXT
+        until("it says so", lambda name=name: version_of(cluster, name) == NEXT)
         rivals.progress(3)  # mixed versions, but for the last time
     cluster.wait_leader()
     until("all say so", lambda: {version_of(cluster, name) for name in cluster.ids} == {NEXT})
-    assert len({cluster.status(name)["digest"] for name in cluster.ids}) == 1
-    assert len(lost(rivals)) <= 1, lost(rivals)  # what was under way at the handover, at most
+    until("all have one digest", lambda: len({cluster.status(name).get("digest") for name in cluster.ids}) == 1)
+    changes = sum(cluster.log(name).count("granted=True") for name in cluster.ids) - leases
+    assert len(lost(rivals)) <= changes, lost(rivals)  # what was under way at a change of the leader, at most
     assert not rivals.judge.double
 
 
@@ -78,11 +80,11 @@ def test_a_version_of_another_protocol_is_refused_on_both_sides_with_both_versio
 
     for here, there in ((leader, name), (name, leader)):
         words = until(f"{here} refuses {there}", lambda here=here, there=there: refused_at(here, there))
-        assert all(str(one) in words for one in (version_of(cluster, leader), PEER_PROTOCOL_VERSION, FOREIGN_PROTOCOL))
+        assert all(str(one) in words for one in (NEXT, PEER_PROTOCOL_VERSION, FOREIGN_PROTOCOL))
         assert "cure" in words
-        assert FOREIGN in cluster.log(here)
+        until("its log says it, too", lambda here=here: FOREIGN in cluster.log(here))
     rivals.progress(3)  # the others are a majority, and do not mind
-    assert not cluster.status(name)["is_leader"]
+    assert not until("it answers", lambda: cluster.status(name))["is_leader"]
     assert cluster.nodes[name].stop() == 0
     cluster.variables[name] = before
     cluster.start(name)
@@ -102,7 +104,7 @@ def test_an_older_version_leaves_a_newer_ones_store_alone(running: tuple[Cluster
     store.write_bytes(newer)
     cluster.start(name)
     assert node.process is not None
-    assert node.process.wait(timeout=60) == 5
+    assert node.process.wait(timeout=PATIENCE_S) == 5
     assert "has the format 3" in node.log()
     assert store.read_bytes() == newer
     store.write_bytes(mine)

@@ -16,7 +16,7 @@ from cometkms import core as cores
 from cometkms.limits import HEARTBEAT_INTERVAL_S, HEIGHT_JUMP_MAX, MESSAGE_MAX_BYTES, RESPONSE_MAX_BYTES
 from cometkms.model import BlockID, Dialect, Kind, Message, RemoteSignerError, SignedType, Timestamp
 from cometkms.standin import block_of, proposal_request, vote_request
-from tests.e2e.node import free_tcp
+from tests.e2e.node import free_tcp, until
 
 from .wire import AT_ONCE_S, CHAIN, PATIENCE_S, WireNode, assert_nothing_signed, connect, connected
 
@@ -43,7 +43,7 @@ def processes_survive(node):
     before = node.pids()
     yield
     assert node.pids() == before
-    assert node.get("/healthz") == (200, b"ok")
+    until("it is healthy", lambda: node.get("/healthz") == (200, b"ok"))
 
 
 @pytest.fixture(params=["tcp", "unix"])

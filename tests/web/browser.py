@@ -15,7 +15,7 @@ from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
-from tests.e2e.node import until
+from tests.e2e.node import PATIENCE_S, until
 
 #: Nothing is fetched for the browser itself, nothing is remembered.
 FLAGS = (
@@ -66,7 +66,7 @@ class Browser:
                 continue
         raise AssertionError(f"{name or 'the page'} was replaced {_LOOKS} times while it was looked at")
 
-    def see(self, words: str, name: str = "", patience_s: float = 30.0) -> str:
+    def see(self, words: str, name: str = "", patience_s: float = PATIENCE_S) -> str:
         """Wait until the words are there; all that is there then."""
 
         def seen() -> str:
@@ -116,8 +116,8 @@ def browser() -> Iterator[Browser]:
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         driver = webdriver.Chrome(options=options, service=Service(driver_path))
-        driver.set_page_load_timeout(30)
-        driver.set_script_timeout(30)
+        driver.set_page_load_timeout(PATIENCE_S)
+        driver.set_script_timeout(PATIENCE_S)
         try:
             driver.get("about:blank")
             shown = Browser(driver)

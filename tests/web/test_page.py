@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.node import until
+from tests.e2e.node import PATIENCE_S, until
 from tests.web.browser import DESK, PHONE, Browser, browser
 from tests.web.testnet import Testnet, running
 
-PATIENCE_S = 60.0
 #: Where pictures go; `make pictures` writes those of the documents.
 PICTURES = Path(os.environ.get("PICTURES", ".cache/pictures"))
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -65,15 +64,15 @@ def test_a_follower_tells_the_whole_story_of_a_killed_leader(net: Testnet, windo
     assert re.search(rf"{leader} led and went away at \d\d:\d\d:\d\d\.\d\d\d: its process ended", story), story
     after = re.search(r"(node\d) took over after [\d.]+ m?s \(term \d+\)", story)
     assert after is not None, story
-    assert after[1] == net.leader() != leader
+    assert after[1] != leader
     assert re.search(r"No signature for [\d.]+ m?s \(height \d+", story), story
     assert re.search(rf"{leader} is away, for [\d.]+ m?s so far", story), story
-    window.see(f"{after[1]} leads and signs.", "headline", PATIENCE_S)
+    until("another leads", lambda: re.search(rf"(?!{leader})node\d leads and signs\.", window.text("headline")))
     window.see("away (was complete)", "nodes", PATIENCE_S)
     window.see("2 of 3 nodes are there, 2 are needed: one more loss stops signing", "alerts", PATIENCE_S)
     window.see("Do: on the machine of", "alerts", PATIENCE_S)
     window.see(f"{leader} disconnected", "events-list", PATIENCE_S)
-    assert re.search(r"m?s without a signature", window.text("stories"))
+    until("how long none was made", lambda: re.search(r"m?s without a signature", window.text("stories")))
     keep(window, "page-failover", 1120)
 
     net.start(leader)
@@ -161,8 +160,10 @@ def test_without_javascript_it_is_plain_tables_that_reload_themselves(net: Testn
             ("connected", "validators"),
             ("running", "processes"),
         ):
-            assert words in window.text(name)
-        assert len(window.driver.find_elements("css selector", "table")) >= 5
+            until(f"{words} in {name}", lambda words=words, name=name: words in window.text(name))
+        until(
+            "all tables", lambda: len(window.driver.find_elements("css selector", "table")) >= 5
+        )  # not in the midst of a reload
         until("the page reloads itself", lambda: window.text("live") not in ("", first), PATIENCE_S)
     finally:
         window.script(True)

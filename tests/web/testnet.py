@@ -10,17 +10,23 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cometkms import core
-from cometkms.demo.nodes import CHAIN_ID, Cluster, Node
+from cometkms.demo.nodes import CHAIN_ID, NODES, Cluster, Node
 from cometkms.model import SignedType
 from cometkms.standin import StandIn, block_of, listen, vote_request
-from tests.e2e.node import until
+from tests.e2e.node import PATIENCE_S, free_ports, until
 
 PACE_S = 0.25  # a height
 T = TypeVar("T")
 
 
 class Homes(Cluster):
-    """Without the alerts that are about this machine's disk and load: the tests want to know which alerts there are."""
+    """Without the alerts that are about this machine's disk and load: the tests want to know which alerts there are.
+
+    On ports that no other test is given, also while a node is down.
+    """
+
+    def _choose_ports(self) -> int:
+        return free_ports(2 * NODES)
 
     async def _make(self, validator_addr: str) -> None:
         await super()._make(validator_addr)
@@ -46,7 +52,7 @@ class Testnet:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        assert self._ready.wait(60)
+        assert self._ready.wait(PATIENCE_S)
         if self.failure is not None:
             raise self.failure
 
@@ -91,7 +97,7 @@ class Testnet:
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Do it in the loop; its result."""
         assert self.failure is None, self.failure
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S)
 
     @property
     def nodes(self) -> dict[str, Node]:
@@ -141,7 +147,7 @@ class Testnet:
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(60)
+        self._thread.join(PATIENCE_S)
 
 
 @contextmanager
