@@ -80,13 +80,9 @@ class ReplicatedLog(Protocol):
     @property
     def leader(self) -> str | None: ...
     @property
+    def hears_leader(self) -> bool: ...
+    @property
     def term(self) -> int: ...
-    @property
-    def log_end(self) -> tuple[int, int]: ...
-    @property
-    def is_fresh(self) -> bool: ...
-    @property
-    def is_mute(self) -> bool: ...
     @property
     def lease_left_s(self) -> float: ...
     def on_connected(self, peer: str) -> None: ...
@@ -96,7 +92,7 @@ class ReplicatedLog(Protocol):
     def idle_for_s(self) -> float: ...
     def submit(self, key: bytes, mark: Watermark) -> bool: ...
     def transfer(self, to: str | None) -> bool: ...
-    def learn(self, term: int, log_term: int, index: int) -> None: ...
+    def settle(self) -> None: ...
     def hold(self, on: bool) -> None: ...
 
 
@@ -247,9 +243,7 @@ class ClusterNode:
             send=self._send,
             before_birth=outside.before_birth,
             mark_raised=outside.mark_raised,
-            learn_raft=self._learn_raft,
-            raft_place=lambda: (self._raft.term, *self._raft.log_end) if self._raft is not None else (0, 0, 0),
-            raft_is_mute=lambda: self._raft is not None and self._raft.is_mute,
+            settle_raft=self._settle_raft,
             known_signed=lambda row: self._signed.get(row, Watermark()),
             verifies=self._verifies,
         )
@@ -259,7 +253,6 @@ class ClusterNode:
             nonce=nonce,
             strict=strict,
             adopted=adopted,
-            raft_fresh=self._raft is not None and self._raft.is_fresh,
             ports=ports,
             clock=clock,
             log=log,
@@ -330,6 +323,22 @@ class ClusterNode:
         if self._raft is None:
             return self.identity.me
         return self._raft.leader
+
+    @property
+    def why(self) -> str:
+        """What stands in the way of signing here, as far as this node knows; "" when it promises and somebody leads."""
+        if self.membership.why or self._raft is None:
+            return self.membership.why
+        if self._leased or self._raft.hears_leader:
+            return ""
+        there = [self.identity.me, *(name for name, one in self._members.items() if one.connected)]
+        if len(there) < self.quorum:
+            away = ", ".join(name for name, one in self._members.items() if not one.connected)
+            return f"nobody leads: {away} not connected here, and {self.quorum} of {len(self.identity.members)} nodes are needed"
+        unready = [name for name in self._missing() if name in there]
+        if len(there) - len(unready) < self.quorum:
+            return f"nobody leads: {', '.join(unready)} not complete yet, and {self.quorum} complete nodes are needed"
+        return f"nobody leads: {', '.join(there)} elect a leader"
 
     @property
     def quorum(self) -> int:
@@ -863,9 +872,9 @@ class ClusterNode:
                 del self._pending[row]
                 self.hand_over()
 
-    def _learn_raft(self, term: int, log_term: int, index: int) -> None:
+    def _settle_raft(self) -> None:
         if self._raft is not None:
-            self._raft.learn(term, log_term, index)
+            self._raft.settle()
 
     @property
     def may_promise(self) -> bool:

@@ -489,7 +489,7 @@ class _State:
             "node_id": node.identity.me,
             "leader_id": node.leader,
             "term": node.raft.term if node.raft is not None else 0,
-            "why": node.membership.why,
+            "why": node.why,
             "chains": [chain.id for chain in self._parts.settings.chains],
             "signed_at": [self._ring.newest_at(row) for row in self._opened.rows],
             "members": [
@@ -557,7 +557,7 @@ class _State:
             "members": members,
             "config_differences": [one.document() for one in node.differences],
             "node_state": node.membership.phase,
-            "why": node.membership.why,
+            "why": node.why,
             "term": node.raft.term if node.raft is not None else 0,
             "lease_left_s": round(node.lease_left_s(), 2),
             "seq": store.seq,

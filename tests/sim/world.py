@@ -1,7 +1,8 @@
 """One seeded run: N nodes, their disks, network, signers and validators under faults; what must hold is checked after each step.
 
 check after each step     no two sign bytes at one place; no mark below its former self; every permit rests on a majority of
-                          durable promises of those bytes; one leader per term
+                          durable promises of those bytes; no term in which two processes led; a leader whenever a majority of
+                          complete members has been connected for ELECTED_S
 after the faults          everybody is up and reachable: it signs again, and every node comes to know the last signature
 """
 
@@ -37,6 +38,9 @@ CHAIN = "sim-1"
 TTL_S = 0.4
 TICK_S = 0.01
 SILENT_S = 2.0
+ELECTED_S = 2.0  # a majority of connected, complete members has a leader within this
+SAID_S = TTL_S + 0.6  # a node that hears no leader says so within this: what was on its way arrives first
+LOOK_S = 0.05
 KEY = SigningKey(b"simulated validator key, 32 byte")
 SECRET = b64encode(bytes(KEY) + bytes(KEY.verify_key))
 ROW = Row(bytes(KEY.verify_key), CHAIN)
@@ -91,6 +95,7 @@ class Node:
         self.frozen_until = 0.0
         self.offset = self.rng.uniform(0, 1000)  # of its monotonic clock
         self.kicked = False
+        self.unled_since = 0.0
         self.high = HRS(0, 0, 0)  # the highest mark this home ever showed, since it was last wiped or rolled back
         self.checked: Watermark | None = None
         path = self.home / "priv" / "priv_validator_state.json"
@@ -191,7 +196,9 @@ class Node:
         if incarnation != self.incarnation or self.cluster is None:
             return
         if self.world.now < self.frozen_until:
-            self.world.after(self.frozen_until - self.world.now, self.tick, incarnation)
+            self.world.after(
+                min(self.frozen_until - self.world.now, LOOK_S), self.tick, incarnation
+            )  # it may be woken early
             return
         self.guarded(self.cluster.tick)
         self.world.after(TICK_S, self.tick, incarnation)
@@ -235,8 +242,10 @@ class Node:
     def happened(self, what: str, **fields: object) -> None: ...
 
     def on_role(self, *, leading: bool, leader: str | None, term: int) -> None:
+        if leader == self.name:
+            self.world.elected_at = self.world.now
         if leading:
-            self.world.judge_leader(self.name, term)
+            self.world.judge_leader(self, term)
         if self.cluster is not None:
             self.cluster.on_role(leading=leading, leader=leader, term=term)
 
@@ -446,7 +455,11 @@ class World:
         self.connections: dict[frozenset[str], Connection] = {}
         self.signatures: dict[HRS, bytes] = {}
         self.promised: dict[tuple[HRS, bytes], set[str]] = {}
-        self.leaders: dict[int, str] = {}
+        self.leaders: dict[int, tuple[str, int]] = {}  # by term: node and its incarnation
+        self.majorities: dict[
+            tuple[tuple[str, int], ...], float
+        ] = {}  # since when they are whole: members and incarnations
+        self.led_at = self.elected_at = 0.0
         self.directory = Path(tempfile.mkdtemp(prefix="cmkms-sim-", dir="/dev/shm"))  # a memory file system
         self.nodes = {name: Node(self, name) for name in self.names}
         self.validators = [Validator(self, number) for number in range(2)]
@@ -615,9 +628,50 @@ class World:
         if len(holders) < self.quorum:
             raise Violation(f"a permit at {tuple(hrs)} rests on {sorted(holders)} only")
 
-    def judge_leader(self, name: str, term: int) -> None:
-        if self.leaders.setdefault(term, name) != name:
-            raise Violation(f"two leaders in term {term}: {self.leaders[term]} and {name}")
+    def judge_leader(self, node: Node, term: int) -> None:
+        """A process that has no memory of a term may not lead in it again either."""
+        me = (node.name, node.incarnation)
+        if self.leaders.setdefault(term, me) != me:
+            raise Violation(f"two leaders in term {term}: {self.leaders[term]} and {me}")
+
+    def judge_liveness(self) -> None:
+        """Many times a second: whoever could sign together has somebody who leads."""
+        self.after(LOOK_S, self.judge_liveness)
+        whole = [
+            node
+            for node in self.nodes.values()
+            if node.cluster is not None and self.now >= node.frozen_until and node.cluster.membership.ready
+        ]
+        found = {
+            tuple((node.name, node.incarnation) for node in some)
+            for size in range(self.quorum, len(whole) + 1)
+            for some in itertools.combinations(whole, size)
+            if all(self.linked(a.name, b.name) for a, b in itertools.combinations(some, 2))
+        }
+        self.majorities = {some: self.majorities.get(some, self.now) for some in found}
+        if any(node.cluster is not None and node.cluster.leading for node in whole):
+            self.led_at = self.now
+        led = self.now - self.elected_at < LOOK_S or any(
+            node.cluster is not None and node.cluster.leader == node.name for node in self.nodes.values()
+        )
+        for node in self.nodes.values():
+            if led or node not in whole:
+                node.unled_since = self.now
+            elif self.now - node.unled_since > SAID_S and not node.cluster.why:  # type: ignore[union-attr]
+                raise Violation(f"nobody leads, and {node.name} does not say so")
+        since = min(self.majorities.values(), default=self.now)
+        if self.now - since > ELECTED_S:
+            self.stats["looks at a whole majority"] = self.stats.get("looks at a whole majority", 0) + 1
+            if self.now - self.led_at > ELECTED_S:
+                some = next(one for one, at in self.majorities.items() if at == since)
+                raise Violation(f"nobody leads though {[name for name, _ in some]} are complete and connected")
+
+    def linked(self, a: str, b: str) -> bool:
+        """Whether the two exchange what they want to say, both ways."""
+        connection = self.connections.get(frozenset((a, b)))
+        if connection is None or not connection.open or connection.gone or len(connection.established) < 2:
+            return False
+        return (a, b) not in self.cuts and (b, a) not in self.cuts
 
     # --- faults ---
 
@@ -754,6 +808,7 @@ class World:
             for name in self.names:
                 self.after(self.rng.uniform(0, 1.0), self.nodes[name].restart_if_down)
             self.after(0.0, self.keep_connected)
+            self.after(LOOK_S, self.judge_liveness)
             for validator in self.validators:
                 self.after(self.rng.random(), validator.poll)
             self.after(self.rng.uniform(0.2, 2.0), self.fault)

@@ -42,14 +42,10 @@ class Raft:
     """Leads when told to."""
 
     def __init__(self) -> None:
-        self.leading, self.leader, self.term, self.log_end = False, None, 1, (1, 1)
-        self.is_fresh, self.is_mute, self.lease_left_s = False, False, 1.0
-        self.learnt: list[tuple[int, int, int]] = []
+        self.leading, self.leader, self.term = False, None, 1
+        self.lease_left_s, self.hears_leader = 1.0, True
         self.submitted: list[Watermark] = []
         self.held = True
-
-    def learn(self, *place: int) -> None:
-        self.learnt.append(place)  # type: ignore[arg-type]
 
     def submit(self, key: bytes, mark: Watermark) -> bool:
         self.submitted.append(mark)
