@@ -59,7 +59,7 @@ class ChildContext:
         self._on_reload: list[Callable[[Reloadable], None]] = []
 
     def ready(self) -> None:
-        """The child works from now on. Before this, its failure is a failure to boot and ends the node."""
+        """The child works from now on. Before this, its failure is a failure to boot: the node's first ends the node."""
         self.beat()
         os.write(self._report_fd, READY)
 

@@ -3,7 +3,8 @@
 A child's life; nothing else changes its state:
 
     IDLE     ── previous child is up ──▶ BOOTING
-    BOOTING  ── ready ──▶ RUNNING          BOOTING ── exit or silence ──▶ the node ends with the child's reason
+    BOOTING  ── ready ──▶ RUNNING          first BOOTING ── exit or silence ──▶ the node ends with the child's reason
+    BOOTING  ── exit, or SIGKILL after silence ──▶ BACKOFF, once it has been up
     RUNNING  ── a write or sync failed ──▶ the node ends: a disk that failed once is not trusted again
     RUNNING  ── exit ──▶ BACKOFF           RUNNING ── loop does not beat ──▶ SIGKILL, then as exit
     BACKOFF  ── delay over ──▶ BOOTING
@@ -11,8 +12,9 @@ A child's life; nothing else changes its state:
     RUNNING  ── it asks to start anew ──▶ STOPPING ── exit ──▶ IDLE ──▶ BOOTING
     any but IDLE ── a planned restart (SIGUSR2) ──▶ STOPPING ── exit ──▶ IDLE ── when all are ──▶ BOOTING, in order
 
-A child that is not essential ends the node only if it was never up and says why it cannot be; else it goes to BACKOFF, whatever
-it ended with, and so it does when it does not boot in time.
+Only the node's very first boot is fatal: what fails then is for the operator to mend, and nothing is lost by ending. A child that has been
+up is started again for ever, with back-off: a node that does not sign and says why, in `/status` and to the alerts, is better than none.
+A child that is not essential ends the node only if it was never up and says why it cannot be; it may be killed or hang as it likes.
 
 A pause of the supervisor itself (SIGSTOP, a frozen or starved
 machine) may have been one of the children too: they get a fresh grace to beat, and are not killed because a clock jumped.
@@ -344,7 +346,7 @@ class Supervisor:
             self._enter(child, State.IDLE)
             if code == StoreFailure.exit_code and child.spec.essential:  # a planned restart ends here
                 self._ending = self._ending or _Ending(code, child.reason() or f"{child.spec.name}: {words}")
-        elif child.state is State.BOOTING and (child.spec.essential or (not child.was_up and code > 0)):
+        elif child.state is State.BOOTING and not child.was_up and (child.spec.essential or code > 0):
             self._enter(child, State.IDLE)
             reason = child.reason() or f"{child.spec.name} ended before it was ready: {words}"
             self._ending = self._ending or _Ending(code if code > 0 else INTERNAL_EXIT, reason)
@@ -360,11 +362,13 @@ class Supervisor:
                 reset_after_s=self.timing.restart_reset_after_s,
             )
             child.restarts += 1
+            if reason := child.reason():
+                child.last_exit = words = f"{words}: {reason}"
             self._enter(child, State.BACKOFF)
             self.log.error("child died", child=child.spec.name, why=words, restart_in_s=child.delay_s)
 
     def _watch(self) -> None:
-        """Kill a child whose own loop does not beat; end the node when one does not boot."""
+        """Kill a child whose own loop does not beat, or that does not boot; end the node when it never did."""
         ages = self.board.beat_ages_s()
         now = time.monotonic()  # read after the ages: whatever pause made them look old shows here
         if now - self._watched_at > self.timing.own_pause_s:
@@ -375,7 +379,7 @@ class Supervisor:
         for child in self._children:
             age = ages[child.spec.name]
             if child.state is State.BOOTING and now - child.since > self.timing.boot_timeout_s:
-                if not child.spec.essential:
+                if child.was_up or not child.spec.essential:
                     os.kill(child.pid, signal.SIGKILL)
                     continue
                 reason = f"{child.spec.name} was not ready within {self.timing.boot_timeout_s:g} s"
