@@ -17,6 +17,7 @@ from cometkms import __version__
 from cometkms.cluster.drills import DrillPorts, Drills
 from cometkms.cluster.facts import Difference, SelfReport, differences
 from cometkms.cluster.membership import Membership, MembershipLog, Ports
+from cometkms.cluster.useful import REACH_FACT, Cause, Reach, Usefulness, UsefulPorts
 from cometkms.errors import InvariantError, ProtocolError
 from cometkms.histogram import Histogram
 from cometkms.interface import Core, HotPath
@@ -64,6 +65,7 @@ from cometkms.protocol.peer_messages import (
     decode,
     decode_hello,
     encode,
+    make_facts,
 )
 from cometkms.rules.birth import NodeState
 from cometkms.store.promise_store import PromiseStore
@@ -140,8 +142,23 @@ class Outside(Protocol):
         """What of the signer's work stands in the way of a drill, in words; "" when nothing does."""
         ...
 
+    def signer_beat(self) -> int:
+        """A number that changes whenever the signer's loop beats; 0: its process has not beaten yet."""
+        ...
+
+    def validator_reached(self) -> bool | None:
+        """Whether a validator is connected to this node's signer; None when that is not known."""
+        ...
+
+    def replace_signer(self) -> None:
+        """Ask for a new signer process: the one that is there does not move."""
+        ...
+
     def happened(self, what: str, **fields: object) -> None:
-        """Something rare that operators want to see, with its time: `leader` {leader, term}, `lease` {granted}."""
+        """Something rare that operators want to see, with its time.
+
+        `leader` {leader, term}, `lease` {granted}, `handing_over` {reason, peer}: by itself; `peer` "" when it is left to the log.
+        """
         ...
 
 
@@ -267,6 +284,20 @@ class ClusterNode:
                 hand_over=self.hand_over,
                 restart=outside.restart,
                 trouble=outside.signer_trouble,
+            ),
+            clock=clock,
+            log=log,
+        )
+        self.useful = Usefulness(
+            ports=UsefulPorts(
+                beat=outside.signer_beat,
+                reached=outside.validator_reached,
+                able=lambda: tuple(name for name in identity.others if name not in self._missing()),
+                says=self._reach_of,
+                hand_over=self.hand_over,
+                replace_signer=outside.replace_signer,
+                tell=self._tell_reach,
+                happened=self._on_handing_over,
             ),
             clock=clock,
             log=log,
@@ -817,6 +848,17 @@ class ClusterNode:
                 found.append(name)
         return tuple(found)
 
+    def _reach_of(self, member: str) -> Reach:
+        told = dict(self._members[member].facts).get(REACH_FACT, "")
+        return Reach(told) if told in set(Reach) else Reach.UNKNOWN
+
+    def _tell_reach(self, reach: Reach) -> None:
+        facts = {**dict(self._facts), REACH_FACT: reach.value}
+        self.tell_facts(make_facts(facts))
+
+    def _on_handing_over(self, cause: Cause, to: str) -> None:
+        self._outside.happened("handing_over", reason=cause.value, peer=to)
+
     # --- time ---
 
     def idle_for_s(self) -> float:
@@ -838,6 +880,8 @@ class ClusterNode:
             self._replicate()
             self._check_stuck()
         self._update_lease()
+        if self._raft is not None:
+            self.useful.look(leads=self._leased and self._signer != 0)
 
     def _replicate(self) -> None:
         """Newest signatures into the log, when no request is near: a burst does not pay for it."""

@@ -7,6 +7,7 @@ A child's life; nothing else changes its state:
     BOOTING  ── exit, or SIGKILL after silence ──▶ BACKOFF, once it has been up
     RUNNING  ── a write or sync failed ──▶ the node ends: a disk that failed once is not trusted again
     RUNNING  ── exit ──▶ BACKOFF           RUNNING ── loop does not beat ──▶ SIGKILL, then as exit
+    signer RUNNING ── the state process says that it does not beat, and it is true ──▶ SIGKILL, then as exit
     BACKOFF  ── delay over ──▶ BOOTING
     any but IDLE ── the node ends ──▶ STOPPING ── exit ──▶ IDLE
     RUNNING  ── it asks to start anew ──▶ STOPPING ── exit ──▶ IDLE ──▶ BOOTING
@@ -52,6 +53,7 @@ from cometkms.limits import (
     RESTART_MAX_S,
     RESTART_MIN_S,
     RESTART_RESET_AFTER_S,
+    SIGNER_BELIEVED_S,
     STOP_TIMEOUT_S,
 )
 from cometkms.processes.child import (
@@ -64,6 +66,7 @@ from cometkms.processes.child import (
     RELOADED,
     RESTART_SIGNAL,
     RESTART_WANTED,
+    SIGNER_STUCK,
     STOP_SIGNAL,
     ChildContext,
 )
@@ -325,6 +328,9 @@ class Supervisor:
         if RESTART_WANTED in said:
             self._restart_wanted = f"{child.spec.name} asks for it"
             said = said.replace(RESTART_WANTED, b"")
+        if SIGNER_STUCK in said:
+            said = said.replace(SIGNER_STUCK, b"")
+            self._replace_stuck_signer()
         if ANEW in said:
             child.asks_anew = True
             said = said.replace(ANEW, b"")
@@ -333,6 +339,19 @@ class Supervisor:
             self._enter(child, State.RUNNING)
             child.was_up = True
             self.log.info("child running", child=child.spec.name, pid=child.pid, restarts=child.restarts)
+
+    def _replace_stuck_signer(self) -> None:
+        """The state process saw it stand still, long before HUNG_AFTER_S. Believed only if its heartbeat is late here, too."""
+        age_s = self.board.beat_ages_s().get("signer")
+        for child in self._children:
+            if child.spec.name != "signer" or child.state is not State.RUNNING or child.killed_hung:
+                continue
+            if age_s is None or age_s < SIGNER_BELIEVED_S:
+                self.log.info("signer kept", why="its loop beats again", silent_s=age_s)
+                continue
+            self.log.error("child hangs", child=child.spec.name, pid=child.pid, silent_s=age_s)
+            child.killed_hung = True
+            os.kill(child.pid, signal.SIGKILL)
 
     def _on_exit(self, child: _Child, status: int) -> None:
         self._read_report(child)

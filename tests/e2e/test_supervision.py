@@ -50,9 +50,7 @@ def test_a_child_that_is_killed_each_time_while_it_boots_never_ends_the_node(
     others = {one: _pid_of(supervisor, one) for one in ("api", "audit", "signer", "state") if one != name}
     killed = 0
     for _ in range(4):
-        pid = until(
-            f"{name} is there again", lambda: _pid_of(supervisor, name) not in (0, killed) and _pid_of(supervisor, name)
-        )
+        pid = _next_pid(supervisor, name, killed)
         os.kill(pid, signal.SIGKILL)
         killed = pid
     until("healthy again", node.healthy)
@@ -61,6 +59,16 @@ def test_a_child_that_is_killed_each_time_while_it_boots_never_ends_the_node(
     validator.must_sign(PRECOMMIT, 2)
     validator.must_refuse(PRECOMMIT, 1)
     assert node.stop() == 0
+
+
+def _next_pid(supervisor: int, name: str, before: int) -> int:
+    """Of the process that is there in the place of `before`."""
+
+    def found() -> int:
+        pid = _pid_of(supervisor, name)
+        return pid if pid != before else 0
+
+    return until(f"{name} is there again", found)
 
 
 def _pid_of(supervisor: int, name: str) -> int:

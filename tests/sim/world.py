@@ -47,7 +47,7 @@ ROW = Row(bytes(KEY.verify_key), CHAIN)
 CORE = cores.load()
 FAULTS = {
     "crash": 6, "power": 4, "cut": 4, "one-way": 2, "heal": 6, "freeze": 4, "signer": 2, "disk": 2, "wipe": 3,
-    "transfer": 2, "order": 2, "kill all": 0.5, "ambush": 3,
+    "transfer": 2, "order": 2, "kill all": 0.5, "ambush": 3, "stuck signer": 2, "unreached": 2,
 }  # fmt: skip
 
 
@@ -95,7 +95,7 @@ class Node:
         self.frozen_until = 0.0
         self.offset = self.rng.uniform(0, 1000)  # of its monotonic clock
         self.kicked = False
-        self.unled_since = 0.0
+        self.unled_since = self.unreached_until = 0.0
         self.high = HRS(0, 0, 0)  # the highest mark this home ever showed, since it was last wiped or rolled back
         self.checked: Watermark | None = None
         path = self.home / "priv" / "priv_validator_state.json"
@@ -268,6 +268,21 @@ class Node:
     def signer_trouble(self) -> str:
         return ""
 
+    def signer_beat(self) -> int:
+        return self.signer.beats if self.signer is not None else 0
+
+    def validator_reached(self) -> bool | None:
+        return self.world.now >= self.unreached_until if self.signer is not None else None
+
+    def replace_signer(self) -> None:
+        """What the supervisor does: the process is killed; another boots."""
+        self.signer = None
+        self.world.after(self.rng.uniform(0.1, 0.6), self.boot_signer, self.incarnation)
+
+    def boot_signer(self, incarnation: int) -> None:
+        if self.signer is None and incarnation == self.incarnation and self.cluster is not None:
+            self.signer = Signer(self)
+
     # --- checks ---
 
     def check(self) -> None:
@@ -290,6 +305,8 @@ class Signer:
     def __init__(self, node: Node) -> None:
         self.node, self.world = node, node.world
         self.nonce = node.rng.getrandbits(62)
+        self.beats = 0
+        self.stuck_until = 0.0
         self.leased = False
         self.lease_until = 0.0
         self.chain = ChainSigner(
@@ -325,8 +342,8 @@ class Signer:
     def on_message(self, message: QueueMessage) -> None:
         if not self.alive:
             return
-        if self.world.now < self.node.frozen_until:
-            self.world.after(self.node.frozen_until - self.world.now, self.on_message, message)
+        if self.world.now < self.still_until:
+            self.world.after(self.still_until - self.world.now, self.on_message, message)
             return
         match message:
             case PermitGranted():
@@ -339,6 +356,7 @@ class Signer:
             case Mark() if message.nonce == self.nonce:
                 self.chain.on_mark(message)
             case Lease() if message.nonce == self.nonce:
+                self.beats += 1
                 self.lease_until = self.world.now + message.ttl_ms / 1000 if message.granted else 0.0
                 self._set_leased(message.granted)
             case _:
@@ -353,12 +371,18 @@ class Signer:
         if not self.alive:
             return
         self.world.after(0.1, self.tick)
-        if self.world.now < self.node.frozen_until:
+        if self.world.now < self.still_until:
             return
+        self.beats += 1
         if self.world.now > self.lease_until:
             self._set_leased(False)
         self.chain.expire()
         self.chain.report()
+
+    @property
+    def still_until(self) -> float:
+        """With its whole machine, or alone."""
+        return max(self.stuck_until, self.node.frozen_until)
 
     def serves(self, _session: object) -> bool:
         return self.alive and self.leased
@@ -604,7 +628,9 @@ class World:
         found = [
             node.signer
             for node in self.nodes.values()
-            if node.signer is not None and node.signer.leased and self.now >= node.frozen_until
+            if node.signer is not None
+            and node.signer.leased
+            and self.now >= max(node.signer.still_until, node.unreached_until)
         ]
         return rng.choice(found) if found else None
 
@@ -708,6 +734,13 @@ class World:
                 node.signer = None
                 if node.cluster is not None:
                     node.signer = Signer(node)
+            case "stuck signer":
+                if node.signer is not None:
+                    node.signer.stuck_until = self.now + self.rng.choice((0.2, 1.0, 5.0))
+                    self.note(f"{node.name}: its signer is stuck until {node.signer.stuck_until:.3f}")
+            case "unreached":
+                node.unreached_until = self.now + self.rng.choice((1.0, 10.0))
+                self.note(f"{node.name}: reaches no validator until {node.unreached_until:.3f}")
             case "disk":
                 node.disk.fail_next = self.rng.choice(("write", "sync", "short", "dark", "dark"))
             case "wipe":
@@ -824,6 +857,9 @@ class World:
         for node in self.nodes.values():
             node.frozen_until = min(node.frozen_until, self.now)
             node.disk.fail_next = ""
+            node.unreached_until = 0.0
+            if node.signer is not None:
+                node.signer.stuck_until = 0.0
             node.restart_if_down()
         self.lossy = False
         top = max(self.signatures, default=HRS(0, 0, 0))

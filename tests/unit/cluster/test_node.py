@@ -86,7 +86,8 @@ class One:
         self.to: list[Any] = []
         self.events: list[tuple[str, dict[str, object]]] = []
         self.raft, self.log = Raft(), Log()
-        self.born = self.restarts = 0
+        self.born = self.restarts = self.beats = 0
+        self.signer_moves = True
         self.cannot_restart = self.trouble = ""
         digest = options.pop("digest", b"d" * 32)
         self.node = ClusterNode(
@@ -110,6 +111,15 @@ class One:
     def restart(self) -> str:
         self.restarts += 1
         return self.cannot_restart
+
+    def signer_beat(self) -> int:
+        self.beats += self.signer_moves
+        return self.beats
+
+    def validator_reached(self) -> bool | None:
+        return None
+
+    def replace_signer(self) -> None: ...
 
     def signer_trouble(self) -> str:
         return self.trouble
