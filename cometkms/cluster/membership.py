@@ -46,17 +46,14 @@ class Ports:
     """What the node around it does for it.
 
     before_birth: durable steps that must precede BORN (born.json). mark_raised(row): a mark was raised: the state file follows.
-    raft_place(): its term, and the last entry's term and index. raft_is_mute(): its log has not reached what was learnt.
-    learn_raft(term, log term, index): rule 12, durable. known_signed(row): the highest verified signature of a row.
+    settle_raft(): this node was never born before, so it never led (rule 12); durable. known_signed(row): the highest verified signature of a row.
     verifies(row, mark): whether the mark's signature is the row's.
     """
 
     send: Callable[[str, PeerMessage], bool]
     before_birth: Callable[[], None]
     mark_raised: Callable[[int], None]
-    learn_raft: Callable[[int, int, int], None]
-    raft_place: Callable[[], tuple[int, int, int]]
-    raft_is_mute: Callable[[], bool]
+    settle_raft: Callable[[], None]
     known_signed: Callable[[int], Watermark]
     verifies: Callable[[Row, Watermark], bool]
 
@@ -72,8 +69,6 @@ class _Reading:
     answers: dict[str, Answer] = field(default_factory=dict)
     best: dict[str, dict[Row, Watermark]] = field(default_factory=dict)
     records: set[Record] = field(default_factory=set)
-    term: int = 0
-    log_end: tuple[int, int] = (0, 0)  # the furthest log's last entry: term, index
     order: int = 0
     over: bool = False
     told: str = ""
@@ -90,13 +85,12 @@ class Membership:
         nonce: int,
         strict: bool,
         adopted: tuple[str, ...],
-        raft_fresh: bool,
         ports: Ports,
         clock: Callable[[], float],
         log: MembershipLog,
     ) -> None:
         """`nonce`: this process's. `strict`: rule 8's strict_start. `adopted`: members whose
-        stores the operator brought: they count as read in a recovery (rule 14). `raft_fresh`: the Raft journal was not there (rule 12)."""
+        stores the operator brought: they count as read in a recovery (rule 14)."""
         self._store = store
         self._me = store.header.owner
         self._others = others
@@ -111,8 +105,6 @@ class Membership:
         self._request_id = 0
         self._confirmed: set[str] = set()
         self._confirming = 0
-        self._raft_pending = raft_fresh and bool(others)
-        self._raft_read_at = -1e9
         self.highest_remembered = 0  # of this node's seq, by anybody
         self.ready = not others and self.state is NodeState.COMPLETE
         self._retired = ""
@@ -129,8 +121,8 @@ class Membership:
 
     @property
     def raft_may_vote(self) -> bool:
-        """Rule 12: a node that lost its Raft journal, or is not ready, neither votes nor leads."""
-        return self.ready and not self._raft_pending
+        """A node that may not promise neither votes nor leads: it could not do a leader's work. Nothing else is asked (rule 12)."""
+        return self.ready
 
     @property
     def phase(self) -> str:
@@ -146,8 +138,6 @@ class Membership:
             return self._retired
         if self.state is NodeState.SEALED:
             return "its epoch was sealed: it refuses everything further; cure: cmkms epoch begin, on the members of the next"
-        if self.ready and self._raft_pending:
-            return f"the replicated log was lost; waiting to read {self._names(self._unread())}"
         if self.ready:
             return ""
         missing = [name for name in self._others if name not in self._connected]
@@ -233,9 +223,6 @@ class Membership:
         """Ask again what was not answered; end a start read whose time is up. Raises: StoreFailure."""
         now = self._clock()
         if self._reading is None:
-            if self.ready and self._others and self._ports.raft_is_mute() and now - self._raft_read_at >= READ_AGAIN_S:
-                self._raft_read_at = now  # the log that was the furthest may be lost since: what is left is enough
-                self._reading = _Reading(Purpose.RAFT, now)
             return
         if now - self._reading.asked_at >= READ_AGAIN_S:
             self._ask_all()
@@ -246,7 +233,6 @@ class Membership:
         real = self.state in _ANSWERING
         if read.purpose is Purpose.RECOVERY and self.phase == "starting":
             real = False
-        term, log_term, index = self._ports.raft_place()
         answer = Marks(
             read.nonce,
             read.request_id,
@@ -254,9 +240,9 @@ class Membership:
             self._store.header.life,
             self._row_marks() if real else (),
             self._store.seq,
-            term,
-            log_term,
-            index,
+            raft_term=0,
+            raft_log_term=0,
+            raft_index=0,
         )
         self._ports.send(member, answer)
 
@@ -268,8 +254,6 @@ class Membership:
         declared = marks.life.state is NodeState.RECOVERING
         if not marks.real and not declared:
             return
-        reading.term = max(reading.term, marks.raft_term)
-        reading.log_end = max(reading.log_end, (marks.raft_log_term, marks.raft_index))
         reading.order += 1
         if marks.real:
             reading.answers[member] = Answer(reading.order, real=True)
@@ -329,8 +313,7 @@ class Membership:
         self._write_header(replace(header, state=life.state, record=nonces))
         self._log.info("node state", state=life.state.name.lower())
         if life.state is NodeState.COMPLETE:
-            self._ports.learn_raft(0, 0, 0)  # it never had a Raft journal to lose: everybody was seen born
-            self._raft_pending = False
+            self._ports.settle_raft()
             self._reading = None
             self._become_ready()
         elif life.state is NodeState.RECOVERING:
@@ -382,11 +365,6 @@ class Membership:
             if everybody:
                 self._recover(reading)
             return
-        if reading.purpose is Purpose.RAFT:
-            if everybody:
-                self._ports.learn_raft(reading.term, *reading.log_end)
-                self._reading = None
-            return
         if not reading.over and (everybody or (not self._strict and now - reading.since >= START_READ_S)):
             reading.over = True
             self._raise_to(reading.best, keep_own=True)
@@ -398,9 +376,6 @@ class Membership:
             else:
                 self._become_ready()
         if everybody:
-            if self._raft_pending:
-                self._ports.learn_raft(reading.term, *reading.log_end)
-                self._raft_pending = False
             self._reading = None
 
     def _recover(self, reading: _Reading) -> None:
@@ -417,8 +392,6 @@ class Membership:
                 )
                 return
         self._raise_to(reading.best, keep_own=False)
-        self._ports.learn_raft(reading.term, *reading.log_end)
-        self._raft_pending = False
         self._ports.before_birth()
         header = self._store.header
         record = next(iter(reading.records), ())

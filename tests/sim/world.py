@@ -1,7 +1,8 @@
 """One seeded run: N nodes, their disks, network, signers and validators under faults; what must hold is checked after each step.
 
 check after each step     no two sign bytes at one place; no mark below its former self; every permit rests on a majority of
-                          durable promises of those bytes; one leader per term
+                          durable promises of those bytes; no term in which two processes led; a leader whenever a majority of
+                          complete members has been connected for ELECTED_S
 after the faults          everybody is up and reachable: it signs again, and every node comes to know the last signature
 """
 
@@ -37,13 +38,16 @@ CHAIN = "sim-1"
 TTL_S = 0.4
 TICK_S = 0.01
 SILENT_S = 2.0
+ELECTED_S = 2.0  # a majority of connected, complete members has a leader within this
+SAID_S = TTL_S + 0.6  # a node that hears no leader says so within this: what was on its way arrives first
+LOOK_S = 0.05
 KEY = SigningKey(b"simulated validator key, 32 byte")
 SECRET = b64encode(bytes(KEY) + bytes(KEY.verify_key))
 ROW = Row(bytes(KEY.verify_key), CHAIN)
 CORE = cores.load()
 FAULTS = {
     "crash": 6, "power": 4, "cut": 4, "one-way": 2, "heal": 6, "freeze": 4, "signer": 2, "disk": 2, "wipe": 3,
-    "transfer": 2, "order": 2, "kill all": 0.5, "ambush": 3,
+    "transfer": 2, "order": 2, "kill all": 0.5, "ambush": 3, "stuck signer": 2, "unreached": 2,
 }  # fmt: skip
 
 
@@ -91,6 +95,7 @@ class Node:
         self.frozen_until = 0.0
         self.offset = self.rng.uniform(0, 1000)  # of its monotonic clock
         self.kicked = False
+        self.unled_since = self.unreached_until = 0.0
         self.high = HRS(0, 0, 0)  # the highest mark this home ever showed, since it was last wiped or rolled back
         self.checked: Watermark | None = None
         path = self.home / "priv" / "priv_validator_state.json"
@@ -191,7 +196,9 @@ class Node:
         if incarnation != self.incarnation or self.cluster is None:
             return
         if self.world.now < self.frozen_until:
-            self.world.after(self.frozen_until - self.world.now, self.tick, incarnation)
+            self.world.after(
+                min(self.frozen_until - self.world.now, LOOK_S), self.tick, incarnation
+            )  # it may be woken early
             return
         self.guarded(self.cluster.tick)
         self.world.after(TICK_S, self.tick, incarnation)
@@ -235,8 +242,10 @@ class Node:
     def happened(self, what: str, **fields: object) -> None: ...
 
     def on_role(self, *, leading: bool, leader: str | None, term: int) -> None:
+        if leader == self.name:
+            self.world.elected_at = self.world.now
         if leading:
-            self.world.judge_leader(self.name, term)
+            self.world.judge_leader(self, term)
         if self.cluster is not None:
             self.cluster.on_role(leading=leading, leader=leader, term=term)
 
@@ -258,6 +267,21 @@ class Node:
 
     def signer_trouble(self) -> str:
         return ""
+
+    def signer_beat(self) -> int:
+        return self.signer.beats if self.signer is not None else 0
+
+    def validator_reached(self) -> bool | None:
+        return self.world.now >= self.unreached_until if self.signer is not None else None
+
+    def replace_signer(self) -> None:
+        """What the supervisor does: the process is killed; another boots."""
+        self.signer = None
+        self.world.after(self.rng.uniform(0.1, 0.6), self.boot_signer, self.incarnation)
+
+    def boot_signer(self, incarnation: int) -> None:
+        if self.signer is None and incarnation == self.incarnation and self.cluster is not None:
+            self.signer = Signer(self)
 
     # --- checks ---
 
@@ -281,6 +305,8 @@ class Signer:
     def __init__(self, node: Node) -> None:
         self.node, self.world = node, node.world
         self.nonce = node.rng.getrandbits(62)
+        self.beats = 0
+        self.stuck_until = 0.0
         self.leased = False
         self.lease_until = 0.0
         self.chain = ChainSigner(
@@ -316,8 +342,8 @@ class Signer:
     def on_message(self, message: QueueMessage) -> None:
         if not self.alive:
             return
-        if self.world.now < self.node.frozen_until:
-            self.world.after(self.node.frozen_until - self.world.now, self.on_message, message)
+        if self.world.now < self.still_until:
+            self.world.after(self.still_until - self.world.now, self.on_message, message)
             return
         match message:
             case PermitGranted():
@@ -330,6 +356,7 @@ class Signer:
             case Mark() if message.nonce == self.nonce:
                 self.chain.on_mark(message)
             case Lease() if message.nonce == self.nonce:
+                self.beats += 1
                 self.lease_until = self.world.now + message.ttl_ms / 1000 if message.granted else 0.0
                 self._set_leased(message.granted)
             case _:
@@ -344,12 +371,18 @@ class Signer:
         if not self.alive:
             return
         self.world.after(0.1, self.tick)
-        if self.world.now < self.node.frozen_until:
+        if self.world.now < self.still_until:
             return
+        self.beats += 1
         if self.world.now > self.lease_until:
             self._set_leased(False)
         self.chain.expire()
         self.chain.report()
+
+    @property
+    def still_until(self) -> float:
+        """With its whole machine, or alone."""
+        return max(self.stuck_until, self.node.frozen_until)
 
     def serves(self, _session: object) -> bool:
         return self.alive and self.leased
@@ -446,7 +479,11 @@ class World:
         self.connections: dict[frozenset[str], Connection] = {}
         self.signatures: dict[HRS, bytes] = {}
         self.promised: dict[tuple[HRS, bytes], set[str]] = {}
-        self.leaders: dict[int, str] = {}
+        self.leaders: dict[int, tuple[str, int]] = {}  # by term: node and its incarnation
+        self.majorities: dict[
+            tuple[tuple[str, int], ...], float
+        ] = {}  # since when they are whole: members and incarnations
+        self.led_at = self.elected_at = 0.0
         self.directory = Path(tempfile.mkdtemp(prefix="cmkms-sim-", dir="/dev/shm"))  # a memory file system
         self.nodes = {name: Node(self, name) for name in self.names}
         self.validators = [Validator(self, number) for number in range(2)]
@@ -591,7 +628,9 @@ class World:
         found = [
             node.signer
             for node in self.nodes.values()
-            if node.signer is not None and node.signer.leased and self.now >= node.frozen_until
+            if node.signer is not None
+            and node.signer.leased
+            and self.now >= max(node.signer.still_until, node.unreached_until)
         ]
         return rng.choice(found) if found else None
 
@@ -615,9 +654,50 @@ class World:
         if len(holders) < self.quorum:
             raise Violation(f"a permit at {tuple(hrs)} rests on {sorted(holders)} only")
 
-    def judge_leader(self, name: str, term: int) -> None:
-        if self.leaders.setdefault(term, name) != name:
-            raise Violation(f"two leaders in term {term}: {self.leaders[term]} and {name}")
+    def judge_leader(self, node: Node, term: int) -> None:
+        """A process that has no memory of a term may not lead in it again either."""
+        me = (node.name, node.incarnation)
+        if self.leaders.setdefault(term, me) != me:
+            raise Violation(f"two leaders in term {term}: {self.leaders[term]} and {me}")
+
+    def judge_liveness(self) -> None:
+        """Many times a second: whoever could sign together has somebody who leads."""
+        self.after(LOOK_S, self.judge_liveness)
+        whole = [
+            node
+            for node in self.nodes.values()
+            if node.cluster is not None and self.now >= node.frozen_until and node.cluster.membership.ready
+        ]
+        found = {
+            tuple((node.name, node.incarnation) for node in some)
+            for size in range(self.quorum, len(whole) + 1)
+            for some in itertools.combinations(whole, size)
+            if all(self.linked(a.name, b.name) for a, b in itertools.combinations(some, 2))
+        }
+        self.majorities = {some: self.majorities.get(some, self.now) for some in found}
+        if any(node.cluster is not None and node.cluster.leading for node in whole):
+            self.led_at = self.now
+        led = self.now - self.elected_at < LOOK_S or any(
+            node.cluster is not None and node.cluster.leader == node.name for node in self.nodes.values()
+        )
+        for node in self.nodes.values():
+            if led or node not in whole:
+                node.unled_since = self.now
+            elif self.now - node.unled_since > SAID_S and not node.cluster.why:  # type: ignore[union-attr]
+                raise Violation(f"nobody leads, and {node.name} does not say so")
+        since = min(self.majorities.values(), default=self.now)
+        if self.now - since > ELECTED_S:
+            self.stats["looks at a whole majority"] = self.stats.get("looks at a whole majority", 0) + 1
+            if self.now - self.led_at > ELECTED_S:
+                some = next(one for one, at in self.majorities.items() if at == since)
+                raise Violation(f"nobody leads though {[name for name, _ in some]} are complete and connected")
+
+    def linked(self, a: str, b: str) -> bool:
+        """Whether the two exchange what they want to say, both ways."""
+        connection = self.connections.get(frozenset((a, b)))
+        if connection is None or not connection.open or connection.gone or len(connection.established) < 2:
+            return False
+        return (a, b) not in self.cuts and (b, a) not in self.cuts
 
     # --- faults ---
 
@@ -654,6 +734,13 @@ class World:
                 node.signer = None
                 if node.cluster is not None:
                     node.signer = Signer(node)
+            case "stuck signer":
+                if node.signer is not None:
+                    node.signer.stuck_until = self.now + self.rng.choice((0.2, 1.0, 5.0))
+                    self.note(f"{node.name}: its signer is stuck until {node.signer.stuck_until:.3f}")
+            case "unreached":
+                node.unreached_until = self.now + self.rng.choice((1.0, 10.0))
+                self.note(f"{node.name}: reaches no validator until {node.unreached_until:.3f}")
             case "disk":
                 node.disk.fail_next = self.rng.choice(("write", "sync", "short", "dark", "dark"))
             case "wipe":
@@ -754,6 +841,7 @@ class World:
             for name in self.names:
                 self.after(self.rng.uniform(0, 1.0), self.nodes[name].restart_if_down)
             self.after(0.0, self.keep_connected)
+            self.after(LOOK_S, self.judge_liveness)
             for validator in self.validators:
                 self.after(self.rng.random(), validator.poll)
             self.after(self.rng.uniform(0.2, 2.0), self.fault)
@@ -769,6 +857,9 @@ class World:
         for node in self.nodes.values():
             node.frozen_until = min(node.frozen_until, self.now)
             node.disk.fail_next = ""
+            node.unreached_until = 0.0
+            if node.signer is not None:
+                node.signer.stuck_until = 0.0
             node.restart_if_down()
         self.lossy = False
         top = max(self.signatures, default=HRS(0, 0, 0))
