@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Final
 
-from cometkms.doctor.blocks import is_our_signature, read_commits, read_head, read_validator_power
-from cometkms.errors import ConfigError
+from cometkms.doctor.blocks import is_our_signature, read_commit, read_head, read_validator_power
+from cometkms.errors import ConfigError, OperatorError
 from cometkms.interface import Core
 from cometkms.keys.public import address_of
 from cometkms.limits import ROUND_MAX
@@ -60,18 +60,29 @@ def ask_chain(old: OldSigner, rpc: RpcAddress, row: Row, core: Core) -> OldSigne
         return old
     address = address_of(row.public_key)
     power, _ = read_validator_power(rpc, head.height, address)
-    signed = [
-        commit.height
-        for commit in read_commits(rpc, head.height - _BLOCKS, head.height - 1, address)
-        if commit.signed and is_our_signature(commit, row.chain_id, row.public_key, core)
-    ]
+    signed = _signed_lately(rpc, head.height - 1, row, core)
     in_use, seen = list(old.in_use), list(old.seen)
     if power is not None:
         in_use.append(f"{rpc} has it as a validator at height {head.height}")
     if signed:
-        in_use.append(f"{rpc} has its signature at height {max(signed)}")
-        if max(signed) > highest(old.states).height:
-            place = Watermark(HRS(max(signed), ROUND_MAX, Step.PRECOMMIT))
+        in_use.append(f"{rpc} has its signature at height {signed}")
+        if signed > highest(old.states).height:
+            place = Watermark(HRS(signed, ROUND_MAX, Step.PRECOMMIT))
             seen.append(OldState(str(rpc), place, "its signature on the chain"))
     notes = (*old.notes, f"{rpc}: the chain's head is at height {head.height}")
     return replace(old, seen=tuple(seen), in_use=tuple(in_use), notes=notes)
+
+
+def _signed_lately(rpc: RpcAddress, last: int, row: Row, core: Core) -> int:
+    """The highest of the last heights that has a signature of the key; 0 for none. A node keeps only some blocks. Raises: OperatorError."""
+    address = address_of(row.public_key)
+    for height in range(last, max(0, last - _BLOCKS), -1):
+        try:
+            commit = read_commit(rpc, height, address)
+        except OperatorError:
+            if height == last:
+                raise
+            return 0
+        if commit.signed and is_our_signature(commit, row.chain_id, row.public_key, core):
+            return commit.height
+    return 0

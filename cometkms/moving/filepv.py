@@ -197,7 +197,7 @@ def _home_of(path: Path) -> Path | None:
     """The home that a directory is, or whose config/ it is; None for any other directory."""
     if path.name == "config" and ((path / _CONFIG_NAME).exists() or (path.parent / "data").is_dir()):
         return path.parent
-    if (path / "config").is_dir() or (path / "data").is_dir():
+    if (path / "config").is_dir():
         return path
     return path if _is_comets(path / _CONFIG_NAME) else None
 
