@@ -78,6 +78,9 @@ LEADER_READ_S: Final = 0.1  # rule 5: how long a new leader waits for hints
 READ_AGAIN_S: Final = 0.5  # a read that was not answered is asked again
 TICK_S: Final = 0.01  # a busy node's timer
 TICK_MIN_S: Final = 0.001  # and no timer is shorter
+LEASE_MIN_S: Final = 0.15  # default_ttl: three heartbeats of the replicated log, which is heard every 50 ms
+LEASE_MAX_S: Final = 60.0  # … and so long a leader that is cut off keeps its validators from asking the next one
+ALERT_MAX_S: Final = 168 * 3600.0  # a week: who wants no alert writes 0s
 SIGNER_LEASE_RENEW_S: Final = 0.1  # how often the state process renews the signer's lease
 SIGNER_SILENT_S: Final = (
     0.3  # three renewals of the lease that the signer's loop did not answer with a beat: it does not move …

@@ -6,7 +6,6 @@ setting, and a stranger who sends half a request, or none, must neither hold a c
 
 import asyncio
 import contextlib
-import errno
 import ipaddress
 import logging
 import socket
@@ -17,8 +16,9 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cometkms.api.app import STREAM_BOUNDS
-from cometkms.errors import BusyError, ConfigError
 from cometkms.limits import STREAMS_MAX
+from cometkms.net.listen import HTTP_CURE as CURE
+from cometkms.net.listen import listen
 
 #: Connections at once; a monitor needs one. Those over it are closed at once.
 CONNECTIONS_MAX: Final = 64
@@ -27,48 +27,18 @@ REQUEST_TIMEOUT_S: Final = 5.0
 KEEP_ALIVE_S: Final = 5
 #: Request line and headers together; a browser sends about 1 KiB.
 HEADERS_MAX_BYTES: Final = 16 << 10
-BACKLOG: Final = 64
 #: For responses under way when the process stops; below STOP_TIMEOUT_S.
 GRACE_S: Final = 1
-CURE: Final = "choose another http_addr (--http-addr, COMETKMS_HTTP_ADDR or config.toml), or stop the other process"
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. host "": every interface, IPv6 and IPv4 on one socket where the machine has both.
-
-    Raises: BusyError if the address is in use; ConfigError if it is not this machine's, or not ours to use.
-    """
-    shown = f"http_addr {_shown(host, port)}"
-    try:
-        if host == "":
-            return _bind_every_interface(port)
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
-    except socket.gaierror as error:
-        raise ConfigError(f"{shown}: {host!r} is no address of this machine ({error.strerror}); {CURE}") from error
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise BusyError(f"{shown} is in use by another process; {CURE}") from error
-        raise ConfigError(f"{shown} cannot be used: {error.strerror}; {CURE}") from error
-
-
-def _bind_every_interface(port: int) -> socket.socket:
-    if socket.has_dualstack_ipv6():
-        try:
-            return socket.create_server(("::", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
-        except OSError as error:
-            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                raise  # IPv6 compiled in but switched off is the only case for IPv4 alone
-    return socket.create_server(("0.0.0.0", port), backlog=BACKLOG)  # noqa: S104  # what `:8080` asks for
+    """The socket that HTTP is served on. Raises: BusyError, ConfigError."""
+    return listen("http_addr", host, port, CURE)
 
 
 def is_loopback(listener: socket.socket) -> bool:
     """Whether only this machine can reach it."""
     return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
-
-
-def _shown(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class BoundedH11(H11Protocol):

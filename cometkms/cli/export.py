@@ -21,6 +21,7 @@ from cometkms.keys.passphrase import PassphraseSource
 from cometkms.keys.validator_key import KeyMaterial, address_of, load_public_key, load_sealed, read_material, wipe
 from cometkms.model import Watermark
 from cometkms.moving import filepv, tmkms
+from cometkms.moving.old_signer import is_missing
 from cometkms.store import epoch as epochs
 from cometkms.store import state_file
 from cometkms.store.files import create_exclusively, write_atomically
@@ -36,11 +37,12 @@ _OFF_CLUSTER: Final = "every member stays stopped or sealed; a new epoch begins 
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """Where the other signer expects its files. `is_json`: the key in CometBFT's form."""
+    """Where the other signer expects its files. `is_json`: the key in CometBFT's form. `laddr_in`: the config.toml that bars it from signing."""
 
     key_path: Path
     state_path: Path
     is_json: bool
+    laddr_in: Path | None = None
 
 
 @click.command("export")
@@ -97,12 +99,14 @@ def command(
 def _target(kind: str, directory: Path, chain: Chain) -> _Target:
     """Raises: ConfigError."""
     if kind == "filepv":
-        is_home = (directory / "config").is_dir() and (directory / "data").is_dir()
-        keys, states = (directory / "config", directory / "data") if is_home else (directory, directory)
-        return _Target(keys / filepv.KEY_NAME, states / filepv.STATE_NAME, is_json=True)
+        there = filepv.export_layout(directory)
+        return _Target(
+            there.key_path, there.state_path, is_json=True, laddr_in=there.config_path if there.laddr else None
+        )
     if (directory / tmkms.CONFIG_NAME).exists():
         layout = tmkms.layout_of(directory, chain.id)
         if layout.key_path is not None:
+            layout.refuse_relative(key=True, state=True, cure="its whole path as {0} in tmkms.toml; or another DIR")
             return _Target(layout.key_path, layout.state_path, layout.is_json)
     name = f"{chain.id}-consensus"
     return _Target(directory / "secrets" / f"{name}.key", directory / "state" / f"{name}.json", is_json=False)
@@ -117,7 +121,7 @@ def _promised(settings: Settings, chain: Chain, seal_files: tuple[Path, ...]) ->
 
 def _mark_there(kind: str, target: _Target, chain: Chain) -> Watermark | None:
     """What the other signer's state says now. Raises: StateError."""
-    if not target.state_path.exists():
+    if is_missing(target.state_path):
         return None
     if kind == "tmkms":
         return tmkms.load_mark(target.state_path)
@@ -126,7 +130,7 @@ def _mark_there(kind: str, target: _Target, chain: Chain) -> Watermark | None:
 
 def _refuse_other_key(kind: str, target: _Target, chain: Chain) -> None:
     """Raises: KeyFileError."""
-    if not target.key_path.exists():
+    if is_missing(target.key_path):
         return
     ours = load_public_key(chain.key_file)
     reader = tmkms.read_key if kind == "tmkms" else read_material
@@ -151,6 +155,10 @@ def _show(
         click.echo(f"keeps    {target.state_path}: it stands higher, at {words_of(there)}")
     else:
         click.echo(f"writes   {target.state_path}")
+    if target.laddr_in is not None:
+        click.echo(
+            f"note     {target.laddr_in} sets priv_validator_laddr: the node signs with these files once that is empty, and not before"
+        )
     if kind == "tmkms" and not target.is_json:
         click.echo(
             f'note     in tmkms.toml: state_file = "{target.state_path}", and providers.softsign path = "{target.key_path}"'

@@ -14,16 +14,19 @@ from cometkms.cli.running import node_id_option
 from cometkms.config.schema import Chain, Settings
 from cometkms.errors import ConfigError, KeyFileError, StateError
 from cometkms.ipc.prctl import make_undumpable
+from cometkms.keys.identity import IDENTITY_NAME, bring_identity, check_identity
 from cometkms.keys.validator_key import KeyMaterial, address_of, load_public_key, write_material
 from cometkms.limits import HEIGHT_MAX, ROUND_MAX
 from cometkms.model import HRS, Row, Step, Watermark
-from cometkms.moving import filepv, go_cometkms, horcrux, tmkms
-from cometkms.moving.old_signer import Asked, OldSigner
+from cometkms.moving import comet_kms, filepv, horcrux, tmkms
+from cometkms.moving.evidence import ask_chain, judge
+from cometkms.moving.old_signer import Asked, OldSigner, highest
+from cometkms.net.comet_rpc import parse_rpc
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import ChainFiles, NodeFiles, higher_mark, known_mark, raise_mark
 
 READERS: Final[dict[str, Callable[[Asked], OldSigner]]] = {
-    "cometkms": go_cometkms.read,
+    "cometkms": comet_kms.read_either,
     "filepv": filepv.read,
     "horcrux": horcrux.read,
     "tmkms": tmkms.read,
@@ -32,7 +35,8 @@ READERS: Final[dict[str, Callable[[Asked], OldSigner]]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What would be written. `known`, `mark`: of this home before and after. `key`: None where it is there already, or not known."""
+    """What would be written. `known`, `mark`: of this home before and after. `key`, `identity`: None where
+    one is there already, or not known."""
 
     old: OldSigner
     files: NodeFiles
@@ -41,6 +45,7 @@ class _Plan:
     known: Watermark | None
     mark: Watermark
     key: KeyMaterial | None
+    identity: Path | None
 
     @property
     def raises(self) -> bool:
@@ -55,7 +60,7 @@ class _Plan:
     "kind",
     type=click.Choice(sorted(READERS)),
     required=True,
-    help="Whose files they are; cometkms: the Go CometKMS.",
+    help="Whose files they are; cometkms: CometBFT's own (cometkms.toml), or the Go CometKMS.",
 )
 @click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))
 @click.option(
@@ -65,6 +70,10 @@ class _Plan:
               help="A state file, where PATH does not hold or name it; of a further node (repeatable).")  # fmt: skip
 @click.option("--min-height", type=click.IntRange(1, HEIGHT_MAX), metavar="H",
               help="Nothing is signed at H or below, whatever the files say: where they may be behind.")  # fmt: skip
+@click.option("--never-signed", is_flag=True,
+              help="Your word that this key has signed nothing anywhere, where the files say so and nothing says otherwise.")  # fmt: skip
+@click.option("--rpc", metavar="URL",
+              help="A CometBFT node's RPC (http://HOST:PORT): what the chain shows of this key is held against the files.")  # fmt: skip
 @chain_option
 @node_id_option
 @click.option("--yes", is_flag=True, help="Write it. Without this nothing is changed.")
@@ -75,6 +84,8 @@ def command(
     key_file: Path | None,
     state_files: tuple[Path, ...],
     min_height: int | None,
+    never_signed: bool,
+    rpc: str | None,
     chain_id: str | None,
     node_id: str | None,
     yes: bool,
@@ -82,7 +93,8 @@ def command(
     """Bring another signer's key and watermark into this home. Shows what it would do; --yes does it. The node must be stopped.
 
     PATH is the home of the old signer; of every node of it, where there are several. A key is never overwritten, the watermark never goes
-    below what either side knows, and the old signer's files are only read.
+    below what either side knows, and the old signer's files are only read. Their paths are resolved as the old signer resolves them; what is
+    not understood, what lies higher beside them and what may have gone further is told, and decided by --min-height.
 
     \b
     Examples:
@@ -94,13 +106,21 @@ def command(
     make_undumpable()
     settings, chain = chosen_chain(chain_id, node_id)
     core = cores.load()
-    homes = tuple(dict.fromkeys(path.expanduser().resolve() for path in paths))  # a home given twice is one
-    asked = Asked(homes, chain.id, core, key_file, state_files)
+    if min_height is not None and never_signed:
+        raise ConfigError("--min-height and --never-signed contradict each other; cure: the one that is true")
+    homes = {path.resolve(): path for path in (one.expanduser().absolute() for one in paths)}
+    typed = min_height is not None or never_signed
+    asked = Asked(tuple(homes.values()), chain.id, core, key_file, state_files, typed)  # a home given twice is one
     old = READERS[kind](asked)
-    plan = _plan(settings, chain, old, min_height)
+    address = parse_rpc(rpc) if rpc else None
+    public_key = _public_key(chain, old)
+    if address is not None:
+        old = ask_chain(old, address, Row(public_key, chain.id), core)
+    plan = _plan(settings, chain, old, public_key, min_height)
     _show(kind, settings, chain, plan)
-    if old.doubts and min_height is None:
-        raise StateError("\n".join(old.doubts))
+    doubts = judge(old, never_signed)
+    if doubts and min_height is None:
+        raise StateError("\n".join(doubts))
     if plan.raises and not plan.files.alone and plan.files.store_path.exists():
         refuse_running_members(settings)
     tell_off(old.off)
@@ -112,9 +132,8 @@ def command(
     _tell_done(settings, chain, plan)
 
 
-def _plan(settings: Settings, chain: Chain, old: OldSigner, min_height: int | None) -> _Plan:
-    """Raises: KeyFileError, StateError."""
-    core = cores.load()
+def _public_key(chain: Chain, old: OldSigner) -> bytes:
+    """Whose watermark it is. Raises: KeyFileError."""
     here = load_public_key(chain.key_file) if chain.key_file.exists() else None
     public_key = old.public_key or here
     if public_key is None:
@@ -127,15 +146,37 @@ def _plan(settings: Settings, chain: Chain, old: OldSigner, min_height: int | No
             f"{chain.key_file} holds the key {address_of(here)}, and the old signer's is {address_of(public_key)}: nothing is overwritten. Cure: another "
             "--home, or move that key away"
         )
+    return public_key
+
+
+def _plan(settings: Settings, chain: Chain, old: OldSigner, public_key: bytes, min_height: int | None) -> _Plan:
+    """Raises: StateError."""
+    core = cores.load()
     target = ChainFiles(Row(public_key, chain.id), chain.state_file)
     files = NodeFiles.at(settings.home, settings.id, (target,), tuple(peer.id for peer in settings.peers))
     burnt = (Watermark(HRS(min_height, ROUND_MAX, Step.PRECOMMIT)),) if min_height is not None else ()
-    marks = tuple(state.mark for state in old.states) + burnt
-    if not marks:
-        raise ConfigError("no state file was read, so what the key has signed is not known; cure: --state-file FILE")
+    marks = tuple(state.mark for state in (*old.states, *old.seen)) + burnt or (Watermark(),)
     known = known_mark(files, target, core)
     mark = higher_mark(known, marks, target.row, core)
-    return _Plan(old, files, target, marks, known, mark, old.key if here is None else None)
+    return _Plan(
+        old,
+        files,
+        target,
+        marks,
+        known,
+        mark,
+        None if chain.key_file.exists() else old.key,
+        _identity(settings, files, old),
+    )
+
+
+def _identity(settings: Settings, files: NodeFiles, old: OldSigner) -> Path | None:
+    """The old signer's identity, where this is one node and has none yet. Raises: KeyFileError."""
+    source = old.identity_path
+    if source is None or not source.exists() or not files.alone or (settings.home / "priv" / IDENTITY_NAME).exists():
+        return None
+    check_identity(source)
+    return source
 
 
 def _show(kind: str, settings: Settings, chain: Chain, plan: _Plan) -> None:
@@ -145,6 +186,9 @@ def _show(kind: str, settings: Settings, chain: Chain, plan: _Plan) -> None:
     click.echo(f"key      {address}{where}")
     for state in old.states:
         click.echo(f"state    {place_of(state.mark)}  {state.path}")
+    for state in old.seen:
+        if state.mark.hrs > highest(old.states):
+            click.echo(f"higher   {place_of(state.mark)}  {state.path}{f' ({state.what})' if state.what else ''}")
     click.echo(f"to       {settings.home}, node {settings.id}, chain {chain.id}")
     if plan.key is not None:
         click.echo(f"writes   {chain.key_file}, mode 0600{', sealed as it is' if plan.key.sealed else ''}")
@@ -152,6 +196,10 @@ def _show(kind: str, settings: Settings, chain: Chain, plan: _Plan) -> None:
         click.echo(f"keeps    {chain.key_file}: the same key")
     else:
         click.echo(f"lacks    {chain.key_file}: `cmkms keys import FILE` before the first start")
+    if plan.identity is not None:
+        click.echo(
+            f"writes   {settings.home / 'priv' / IDENTITY_NAME}: the identity that the validator knows, of {plan.identity}"
+        )
     click.echo(f"before   {words_of(plan.known)}")
     click.echo(f"after    {words_of(plan.mark)}")
     if not plan.raises:
@@ -165,6 +213,8 @@ def _write(chain: Chain, plan: _Plan) -> None:
     for path in (chain.state_file, chain.key_file):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     raise_mark(plan.files, plan.target, plan.marks, cores.load())
+    if plan.identity is not None:
+        bring_identity(plan.identity, chosen_home())
     if plan.key is not None:
         with plan.key:
             write_material(chain.key_file, plan.key)

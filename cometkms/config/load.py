@@ -19,9 +19,10 @@ from cometkms.config.values import (
     check_chain_id,
     check_credential,
     check_node_id,
+    parse_alert,
     parse_audit_mib,
     parse_descriptor,
-    parse_duration,
+    parse_lease,
     parse_listen,
     parse_peer,
     parse_validator,
@@ -29,6 +30,7 @@ from cometkms.config.values import (
 from cometkms.errors import ConfigError
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile, PassphraseSource
 from cometkms.limits import AUDIT_DEFAULT_MIB, CHAINS_MAX, CONFIG_MAX_BYTES
+from cometkms.store.files import read_bounded
 
 CONFIG_NAME: Final = "config.toml"
 KEY_NAME: Final = "priv_validator_key.json"
@@ -113,16 +115,18 @@ def read_config(home: Path) -> dict[str, Any]:
     """config.toml, its keys and types checked; {} if there is none. Raises: ConfigError."""
     path = home / CONFIG_NAME
     try:
-        data = path.read_bytes()
+        data = read_bounded(path, CONFIG_MAX_BYTES)
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}; cure: the file itself, readable for this user"
+        ) from error
     if len(data) > CONFIG_MAX_BYTES:
         raise ConfigError(f"{path} has more than {CONFIG_MAX_BYTES} bytes")
     try:
         document = tomllib.loads(data.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError too
         raise ConfigError(f"{path} is no TOML: {error}") from error
     problems = _check_table(document, KEYS, str(path))
     chains = document.get("chain", [])
@@ -240,7 +244,7 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
         id=node_id,
         raft_addr=sources.parse(raft_where, raft, parse_listen, fallback),
         http_addr=sources.parse(http_where, http, parse_listen, fallback),
-        default_ttl_s=sources.parse(ttl_where, ttl, parse_duration, 0.0),
+        default_ttl_s=sources.parse(ttl_where, ttl, parse_lease, 0.0),
         peers=tuple(
             peer for peer in (sources.parse(peers_where, one, parse_peer, None) for one in peers) if peer is not None
         ),
@@ -283,9 +287,9 @@ def _load_alerts(sources: _Sources) -> AlertBounds:
     latency, latency_where = sources.text("alert_latency", DEFAULT_ALERT_LATENCY)
     disk, disk_where = sources.text("alert_disk", DEFAULT_ALERT_DISK)
     return AlertBounds(
-        stall_s=sources.parse(stall_where, stall, parse_duration, 0.0),
-        latency_s=sources.parse(latency_where, latency, parse_duration, 0.0),
-        disk_s=sources.parse(disk_where, disk, parse_duration, 0.0),
+        stall_s=sources.parse(stall_where, stall, parse_alert, 0.0),
+        latency_s=sources.parse(latency_where, latency, parse_alert, 0.0),
+        disk_s=sources.parse(disk_where, disk, parse_alert, 0.0),
     )
 
 

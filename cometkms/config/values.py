@@ -6,9 +6,18 @@ from typing import Final
 
 from cometkms.config.schema import HostPort, Peer, ValidatorAddress
 from cometkms.errors import ConfigError
-from cometkms.limits import AUDIT_MAX_MIB, AUDIT_MIN_MIB, CHAIN_ID_MAX_BYTES, NODE_ID_MAX_BYTES
+from cometkms.limits import (
+    ALERT_MAX_S,
+    AUDIT_MAX_MIB,
+    AUDIT_MIN_MIB,
+    CHAIN_ID_MAX_BYTES,
+    LEASE_MAX_S,
+    LEASE_MIN_S,
+    NODE_ID_MAX_BYTES,
+)
 from cometkms.net.dial import TcpTarget, UnixTarget
 
+_SHOWN_MAX: Final = 60  # of a value in an error
 _UNIX_PATH_MAX_BYTES: Final = 107  # sockaddr_un
 _DESCRIPTOR_MAX: Final = 1 << 20  # the kernel's own limit (fs.nr_open)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
@@ -22,6 +31,29 @@ def parse_duration(text: str) -> float:
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ConfigError(f"{text!r} is no duration; write it as 400ms, 1.5s or 1m30s")
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+
+
+def parse_lease(text: str) -> float:
+    """How long a leader may lead unheard. Raises: ConfigError."""
+    return _within(
+        parse_duration(text),
+        text,
+        (LEASE_MIN_S, LEASE_MAX_S),
+        "write 150ms to 60s: followers are heard every 50 ms, and a leader that is cut off holds its validators for so long",
+    )
+
+
+def parse_alert(text: str) -> float:
+    """An alert's bound; 0s switches it off. Raises: ConfigError."""
+    return _within(parse_duration(text), text, (0.0, ALERT_MAX_S), "write at most 168h, or 0s for never")
+
+
+def _within(seconds: float, text: str, bounds: tuple[float, float], words: str) -> float:
+    """Raises: ConfigError with `words`, which say the bounds and why."""
+    if not bounds[0] <= seconds <= bounds[1]:
+        shown = text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}…"
+        raise ConfigError(f"{shown!r} is out of bounds; {words}")
+    return seconds
 
 
 def parse_listen(text: str) -> HostPort:
@@ -109,7 +141,7 @@ def parse_audit_mib(text: str) -> int:
 
 def _split_host_port(text: str) -> tuple[str, int]:
     host, separator, port = text.rpartition(":")
-    if not separator or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+    if not separator or not port.isascii() or not port.isdigit() or len(port) > 5 or not 0 < int(port) < 65536:
         raise ConfigError(f"{text!r} is no address; write it as host:port with a port from 1 to 65535")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]

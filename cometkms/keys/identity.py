@@ -8,8 +8,9 @@ from pathlib import Path
 from nacl.signing import SigningKey
 
 from cometkms.errors import KeyFileError
+from cometkms.limits import KEY_FILE_MAX_BYTES
 from cometkms.protocol.identity import Identity
-from cometkms.store.files import create_exclusively
+from cometkms.store.files import create_exclusively, read_bounded
 
 IDENTITY_NAME = "identity_key.json"
 _TYPE = "tendermint/PrivKeyEd25519"
@@ -30,13 +31,51 @@ def ensure_identity(home: Path) -> None:
         ) from error
 
 
+def bring_identity(source: Path, home: Path) -> None:
+    """Take over another signer's identity, in node_key.json's form; never over one that is there. Raises: KeyFileError."""
+    seed = _seed_of(source)
+    value = base64.b64encode(seed + bytes(SigningKey(seed).verify_key)).decode()
+    path = home / "priv" / IDENTITY_NAME
+    try:
+        create_exclusively(path, json.dumps({"priv_key": {"type": _TYPE, "value": value}}).encode())
+    except OSError as error:
+        raise KeyFileError(
+            f"{path}: {error.strerror}; cure: a priv/ that can be written, without an identity"
+        ) from error
+
+
+def check_identity(source: Path) -> None:
+    """Whether bring_identity() could read it. Raises: KeyFileError."""
+    _seed_of(source)
+
+
+def _seed_of(path: Path) -> bytes:
+    """Raises: KeyFileError naming the file."""
+    try:
+        if path.stat().st_mode & 0o077:
+            raise KeyFileError(f"{path} can be read by others; cure: chmod 600 {path}")
+        private = json.loads(read_bounded(path, KEY_FILE_MAX_BYTES)[:KEY_FILE_MAX_BYTES])["priv_key"]
+        raw = base64.b64decode(private["value"], validate=True)
+        if private["type"] != _TYPE or len(raw) not in (32, 64):
+            raise ValueError(private["type"])
+    except OSError as error:
+        raise KeyFileError(
+            f"{path}: {error.strerror}; cure: give it to this user, or leave it and start with a new identity"
+        ) from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise KeyFileError(
+            f"{path} is no ed25519 node key; cure: move it away, and this program makes an identity of its own"
+        ) from error
+    return raw[:32]
+
+
 def load_identity(home: Path) -> Identity:
     """priv/identity_key.json. Raises: KeyFileError."""
     path = home / "priv" / IDENTITY_NAME
     try:
         if path.stat().st_mode & 0o077:
             raise KeyFileError(f"{path} can be read by others; cure: chmod 600 {path}")
-        value = json.loads(path.read_bytes())["priv_key"]["value"]
+        value = json.loads(read_bounded(path, KEY_FILE_MAX_BYTES)[:KEY_FILE_MAX_BYTES])["priv_key"]["value"]
         return Identity(SigningKey(base64.b64decode(value, validate=True)[:32]))
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}; cure: give it to the node's user") from error

@@ -166,7 +166,7 @@ def wipe(buffer: bytearray) -> None:
 def _read(path: Path) -> bytearray:
     """The file, in a buffer that can be wiped. Raises: KeyFileError if it is missing, too open, too large."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO is told below, not waited for
     except FileNotFoundError:
         raise KeyFileError(
             f"{path} is missing; cure: copy the validator's priv_validator_key.json there, or make a new key with "

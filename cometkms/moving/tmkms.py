@@ -3,6 +3,9 @@
     secrets/CHAIN-consensus.key   base64 of the 32-byte seed; or, with key_format = "json", CometBFT's key file
     state/CHAIN-consensus.json    {"height": "5", "round": "1", "step": 2, "block_id": {"hash": …, "parts": {"total": 1, "hash": …}}}
 
+tmkms takes a relative state_file and path, and the default of an absent state_file (CHAIN_priv_validator_state.json), from its working
+directory, which is not known here (src/chain.rs): they are asked for, never looked for beside tmkms.toml.
+
 Its steps are 0, 1, 2 for proposal, prevote, precommit since v0.13; before that 3 was a proposal and 6 either vote. It keeps the
 block id, not the bytes, so a place that comes from there is burnt. At its last place it signs again whatever has the same block
 id, with another timestamp too; so a place goes out with a block id that no block has, and nothing is signed there a second time.
@@ -10,6 +13,7 @@ id, with another timestamp too; so a place goes out with a block id that no bloc
 
 import base64
 import binascii
+import glob
 import json
 import tomllib
 from dataclasses import dataclass
@@ -21,12 +25,31 @@ from cometkms.interface import Core
 from cometkms.keys.validator_key import KeyMaterial, material_of, read_material
 from cometkms.limits import HEIGHT_MAX, KEY_FILE_MAX_BYTES, ROUND_MAX
 from cometkms.model import HRS, Step, Watermark
-from cometkms.moving.old_signer import Asked, OldSigner, load_config, load_state, one_path
+from cometkms.moving.old_signer import (
+    Asked,
+    OldSigner,
+    OldState,
+    is_missing,
+    load_config,
+    load_state,
+    load_states,
+    not_understood,
+    one_path,
+    only_keys,
+    seen_states,
+    tables,
+    text,
+    texts,
+)
+from cometkms.store.files import read_bounded
 
 CONFIG_NAME: Final = "tmkms.toml"
 _STEPS: Final = {0: Step.PROPOSAL, 1: Step.PREVOTE, 2: Step.PRECOMMIT, 3: Step.PROPOSAL, 6: Step.PRECOMMIT}
 _NO_BLOCK: Final = "00" * 32
 _EXPANDED_SIZES: Final = (64, 96)
+_CHAIN_KEYS: Final = ("id", "key_format", "sign_extensions", "state_file", "state_hook")
+_PROVIDERS: Final = ("softsign", "yubihsm", "ledgertm", "fortanixdsm")
+_SOFTSIGN_KEYS: Final = ("chain_ids", "key_type", "key_format", "path")
 _OFF: Final = (
     "tmkms is stopped and disabled: it knows nothing of other signers",
     "the validator's priv_validator_laddr admits the new signer's address (firewall); its node restarts if that changes",
@@ -39,21 +62,47 @@ _NO_SYNC: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where a chain's files are, by tmkms.toml. `key_path` None: the key is in a device."""
+    """Where a chain's files are, by tmkms.toml. `key_path` None: the key is in a device. Relative paths begin at a directory that is not known."""
 
+    config_path: Path
     key_path: Path | None
     is_json: bool
     state_path: Path
+    hooked: bool = False
+
+    def refuse_relative(self, *, key: bool, state: bool, cure: str) -> None:
+        """Raises: ConfigError for a path of the wanted ones that begins at tmkms's working directory."""
+        if state and not self.state_path.is_absolute():
+            raise ConfigError(
+                f"{self.config_path}: the state is {self.state_path}, relative to tmkms's working directory, which is not known here (look at its unit); "
+                f"a file beside tmkms.toml may be another one. Cure: {cure.format('state_file', '--state-file')}"
+            )
+        if key and self.key_path is not None and not self.key_path.is_absolute():
+            raise ConfigError(
+                f"{self.config_path}: the key's path is {self.key_path}, relative to tmkms's working directory, which is not known here (look at its "
+                f"unit). Cure: {cure.format('path', '--key-file')}"
+            )
 
 
 def read(asked: Asked) -> OldSigner:
     """Raises: ConfigError, KeyFileError, StateError."""
     home = one_path(asked, "tmkms")
-    if home is None and not (asked.key_file and asked.state_files):
+    if home is None and not (asked.key_file and (asked.state_files or asked.typed)):
         raise ConfigError("tmkms: where is it? cure: its home, its tmkms.toml, or --key-file and --state-file")
     layout = layout_of(home, asked.chain_id) if home is not None else None
-    key_path = asked.key_file or (layout.key_path if layout else None)
-    states = asked.state_files or ((layout.state_path,) if layout else ())
+    states, key_path = asked.state_files, asked.key_file
+    seen: tuple[OldState, ...] = ()
+    if layout is not None:
+        layout.refuse_relative(
+            key=key_path is None,
+            state=not states and not asked.typed,
+            cure="the whole path of the file that it used, with {1}",
+        )
+        key_path = key_path or layout.key_path
+        if layout.state_path.is_absolute() and not (states and is_missing(layout.state_path)):
+            states = tuple(dict.fromkeys((layout.state_path, *states)))
+        seen = _seen(layout, asked.chain_id, states, key_path)
+    loaded = load_states(states, asked.typed, decode)
     key = read_key(key_path, asked.core) if key_path else None
     notes = (
         []
@@ -62,33 +111,74 @@ def read(asked: Asked) -> OldSigner:
             "the key is in a device that gives none away: only the watermark is moved, unless you have the key: --key-file FILE"
         ]
     )
-    loaded = tuple(load_state(path, decode) for path in states)
-    return OldSigner(key, key_path, key.public_key if key else None, loaded, (), (*notes, _NO_SYNC), _OFF)
+    if layout is not None and layout.hooked:
+        notes.append(
+            "its state_hook raises the height in memory only: what it raised and did not sign does not show in the file"
+        )
+    return OldSigner(key, key_path, key.public_key if key else None, loaded, (), (*notes, _NO_SYNC), _OFF, seen)
+
+
+def _seen(layout: Layout, chain_id: str, used: tuple[Path, ...], key_path: Path | None) -> tuple[OldState, ...]:
+    """Other states of the chain beside tmkms.toml, in its state/, and beside the state in use."""
+    home, name = layout.config_path.parent, glob.escape(chain_id)
+    folders = [home, home / "state", *(path.parent for path in used)]
+    return seen_states(folders, (f"*{name}*.json*",), (*used, *([key_path] if key_path else ())), decode)
 
 
 def layout_of(path: Path, chain_id: str) -> Layout:
-    """What tmkms.toml says of a chain; relative paths are taken from its directory. Raises: ConfigError, StateError."""
+    """What tmkms.toml says of a chain; relative paths stay relative. Raises: ConfigError, StateError."""
     file = path / CONFIG_NAME if path.is_dir() else path
     config = load_config(file, tomllib.loads)
-    chains = {str(chain.get("id")): chain for chain in _tables(config, "chain")}
-    if chain_id not in chains:
-        raise ConfigError(
-            f"{file} knows no chain {chain_id!r}, but {', '.join(sorted(chains)) or 'none'}; cure: --chain-id"
-        )
-    state = chains[chain_id].get("state_file") or f"{chain_id}_priv_validator_state.json"
-    providers = config.get("providers")
-    for soft in _tables(providers if isinstance(providers, dict) else {}, "softsign"):
-        served = soft.get("chain_ids")
-        if isinstance(served, list) and chain_id in served and soft.get("key_type", "consensus") == "consensus":
-            return Layout(
-                file.parent / str(soft.get("path", "")), soft.get("key_format") == "json", file.parent / str(state)
-            )
-    return Layout(None, False, file.parent / str(state))
+    only_keys(file, "it", config, ("chain", "providers", "validator", "tx_signer"))
+    chains = tables(file, config, "chain")
+    for chain in chains:
+        only_keys(file, "[[chain]]", chain, _CHAIN_KEYS)
+    ours = [chain for chain in chains if chain.get("id") == chain_id]
+    if not ours:
+        named = ", ".join(sorted(str(chain.get("id")) for chain in chains))
+        raise ConfigError(f"{file} knows no chain {chain_id!r}, but {named or 'none'}; cure: --chain-id")
+    if len(ours) > 1:
+        raise not_understood(file, f"the chain {chain_id!r} is there {len(ours)} times")
+    state = text(file, ours[0], "state_file") or f"{chain_id}_priv_validator_state.json"
+    key_path, is_json = _softsign(file, config, chain_id)
+    return Layout(file, key_path, is_json, Path(state), "state_hook" in ours[0])
 
 
-def _tables(table: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    listed = table.get(name)
-    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+def _softsign(file: Path, config: dict[str, object], chain_id: str) -> tuple[Path | None, bool]:
+    """The chain's consensus key and whether it is json; None where a device holds it. Raises: ConfigError."""
+    providers = config.get("providers", {})
+    if not isinstance(providers, dict):
+        raise not_understood(file, "its providers are no table")
+    only_keys(file, "[providers]", providers, _PROVIDERS)
+    found = []
+    for soft in tables(file, providers, "softsign"):
+        only_keys(file, "[[providers.softsign]]", soft, _SOFTSIGN_KEYS)
+        kind = soft.get("key_type", "consensus")
+        if kind not in ("consensus", "account"):
+            raise not_understood(file, f"its key_type is {kind!r}")
+        if kind == "consensus" and chain_id in texts(file, soft, "chain_ids"):
+            found.append(soft)
+    if len(found) > 1:
+        raise not_understood(file, f"{len(found)} softsign keys are of the chain {chain_id!r}")
+    if not found:
+        return None, False
+    if any(chain_id in _texts_below(providers[name]) for name in providers if name != "softsign"):
+        raise not_understood(file, f"softsign and a device hold a key of the chain {chain_id!r}")
+    key_path, form = text(file, found[0], "path"), found[0].get("key_format", "base64")
+    if key_path is None or form not in ("base64", "json"):
+        raise not_understood(file, f"its softsign path is {key_path!r}, and the format {form!r}")
+    return Path(key_path), form == "json"
+
+
+def _texts_below(value: object) -> set[str]:
+    """Every string in a list `chain_ids`, however deep: each device has its own form."""
+    if isinstance(value, list):
+        return set().union(*map(_texts_below, value)) if value else set()
+    if isinstance(value, dict):
+        listed = value.get("chain_ids")
+        own = {one for one in listed if isinstance(one, str)} if isinstance(listed, list) else set()
+        return own.union(*map(_texts_below, value.values()))
+    return set()
 
 
 # --- the key ---
@@ -98,15 +188,15 @@ def read_key(path: Path, core: Core) -> KeyMaterial:
     """Either form. Raises: KeyFileError naming the file."""
     try:
         mode = path.stat().st_mode
-        data = path.read_bytes()[: KEY_FILE_MAX_BYTES + 1]
+        if mode & 0o077:
+            raise KeyFileError(f"{path} can be read by others (mode {mode & 0o777:04o}); cure: chmod 600 {path}")
+        data = read_bounded(path, KEY_FILE_MAX_BYTES)
     except OSError as error:
         raise KeyFileError(
             f"{path} cannot be read: {error.strerror}; cure: the path of the key, with --key-file"
         ) from error
     if data.lstrip().startswith(b"{"):
         return read_material(path, core)
-    if mode & 0o077:
-        raise KeyFileError(f"{path} can be read by others (mode {mode & 0o777:04o}); cure: chmod 600 {path}")
     try:
         return material_of(decode_key(data))
     except ValueError as error:

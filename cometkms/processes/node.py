@@ -24,6 +24,7 @@ from cometkms.keys.passphrase import PassphraseHeld, PassphraseSource, hold
 from cometkms.keys.source import KeySource, SealedKeyFile, key_source
 from cometkms.log import Log
 from cometkms.model import Row
+from cometkms.net.listen import HTTP_CURE, listen
 from cometkms.processes import api, audit, signer, state
 from cometkms.processes.child import RELOAD_SECTION, ChildContext
 from cometkms.processes.reload import Reloader
@@ -47,6 +48,8 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
     core_name = cores.chosen_name()
     lock = lock_home(settings.home)
     try:
+        # The api process takes this address when others already run: who holds it is told before a node leads that would end for it.
+        listen("http_addr", settings.http_addr.host, settings.http_addr.port, HTTP_CURE).close()
         core = cores.load()
         passphrase = typed or hold(settings.key_passphrase)
         keys = tuple(key_source(chain.key_file, passphrase) for chain in settings.chains)

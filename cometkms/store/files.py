@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -35,6 +36,21 @@ def check_format(path: Path, document: Mapping[str, object], known: int) -> None
     found = document.get("format", 1)
     if found != known:
         raise FormatError(path, str(found), str(known))
+
+
+def open_regular(path: Path) -> int:
+    """Open a file for reading without ever waiting for it: a FIFO, a socket, a device or a directory is no file. Raises: OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return fd
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """A regular file's first `most` bytes and one more, which says that it is longer. Raises: OSError."""
+    with os.fdopen(open_regular(path), "rb") as file:
+        return file.read(most + 1)
 
 
 def sync_directory(path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from cometkms.errors import CometKMSError, StateError
 from cometkms.limits import HEIGHT_MAX, ROUND_MAX, SIGN_BYTES_MAX_BYTES, STATE_FILE_MAX_BYTES
 from cometkms.model import HRS, SignBytes, Step, Watermark
-from cometkms.store.files import write_atomically
+from cometkms.store.files import read_bounded, write_atomically
 
 Parse = Callable[[bytes], SignBytes]
 
@@ -22,7 +22,7 @@ def load(path: Path, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
     Raises: StateError (missing, unreadable, corrupt, of another chain) with the cure.
     """
     try:
-        data = path.read_bytes()[: STATE_FILE_MAX_BYTES + 1]
+        data = read_bounded(path, STATE_FILE_MAX_BYTES)
     except FileNotFoundError:
         raise StateError(
             f"{path} is missing, so what this key has signed is not known. Cure: copy it from the signer that used the key "

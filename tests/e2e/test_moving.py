@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from cometkms.keys.validator_key import write_key
 from tests.e2e.node import PRECOMMIT, PREVOTE, PROPOSAL, Node, Validator, ballot, cmkms, free_tcp
-from tests.vectors.moving.homes import CHAIN, old_home
+from tests.vectors.moving.homes import CHAIN, SEED, comet_kms_home, old_home
 
 MakeNode = Callable[..., Node]
 MakeValidator = Callable[..., Validator]
@@ -89,28 +90,83 @@ def test_what_only_the_store_knows_goes_out_too(
     assert back(PRECOMMIT, 20)["verified"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "name", "last"),
-    [
-        ("cometkms", "cometkms", (PREVOTE, 73)),
-        ("horcrux", "horcrux_single", (PRECOMMIT, 51)),
-        ("tmkms", "tmkms", (PRECOMMIT, 45)),
-    ],
-)
-def test_from_every_other_signer(
-    make_node: MakeNode, make_validator: MakeValidator, tmp_path: Path, kind: str, name: str, last: tuple[int, int]
+def test_the_filepv_procedure_with_the_old_signer_back_at_every_moment(
+    make_node: MakeNode, make_validator: MakeValidator, tmp_path: Path
 ) -> None:
+    """MOVING.md: it signs on after the look, it comes back after the import, and again when the new one signs."""
+    address = free_tcp()
+    node = empty_home(make_node, address)
+    validator = make_validator(address)
+    gaia = tmp_path / "gaia"
+    move = ("import", "--home", str(node.home), "--from", "filepv", str(gaia))
+    old = file_pv(validator, gaia)
+    (gaia / "config" / "config.toml").write_text('priv_validator_laddr = ""\n')
+    old(PRECOMMIT, 10)
+    looked = cmkms(*move)
+    assert "height 10 round 0 step 3" in looked.stdout
+    signed = {11: old(PRECOMMIT, 11)}
+    assert cmkms(*move, "--yes").returncode == 0
+
+    signed[12] = old(PRECOMMIT, 12)  # its supervisor had started it again: the import is run again, and sees it
+    assert cmkms(*move, "--yes").returncode == 0
+    key = gaia / "config" / "priv_validator_key.json"
+    (gaia / "config" / "config.toml").write_text('priv_validator_laddr = "tcp://0.0.0.0:26658"\n')
+    key.rename(tmp_path / "aside.json")
+
+    node.start()
+    ours = validator.connect()
+    for height in signed:
+        assert "error" in validator.sign(PRECOMMIT, height, block="bb")
+    assert validator.must_sign(PRECOMMIT, 12, second=7)["signature"] == signed[12]["signature"]
+    validator.must_sign(PREVOTE, 13)
+    validator.must_sign(PRECOMMIT, 13)
+
+    # The node comes back without its priv_validator_laddr: CometBFT makes itself another key, and this one is not signed with.
+    keys = {"key_file": str(key), "state_file": str(gaia / "data" / "priv_validator_state.json")}
+    validator.ask(cmd="load_filepv", **keys)
+    made = json.loads(key.read_text())["pub_key"]["value"]
+    assert made not in (ours, json.loads((tmp_path / "aside.json").read_text())["pub_key"]["value"])
+    validator.must_refuse(PREVOTE, 13, block="bb")
+
+    # From now on its state says nothing of this key, and another import of it is refused.
+    again = cmkms(*move, "--yes")
+    assert again.returncode != 0
+    assert "cure" in again.stderr.lower()
+
+
+HOMES = {
+    "cometkms": ("cometkms", (PREVOTE, 73)),
+    "comet_kms": ("cometkms", (PREVOTE, 73)),
+    "horcrux_single": ("horcrux", (PRECOMMIT, 51)),
+    "horcrux_threshold": ("horcrux", (PRECOMMIT, 61)),
+    "tmkms": ("tmkms", (PRECOMMIT, 45)),
+}
+SEVERAL = ("cometkms", "horcrux_threshold")
+
+
+def move_of(node: Node, tmp_path: Path, name: str) -> tuple[Path, list[str]]:
+    """The old signer's home or homes, and the command of MOVING.md for it."""
+    home = comet_kms_home(tmp_path) if name == "comet_kms" else old_home(tmp_path, name)
+    paths = sorted(home.iterdir()) if name in SEVERAL else [home]
+    command = ["import", "--home", str(node.home), "--from", HOMES[name][0], *map(str, paths)]
+    if name == "horcrux_threshold":
+        write_key(tmp_path / "split.json", SEED)
+        command += ["--key-file", str(tmp_path / "split.json")]
+    return home, command
+
+
+@pytest.mark.parametrize("name", HOMES)
+def test_from_every_other_signer(make_node: MakeNode, make_validator: MakeValidator, tmp_path: Path, name: str) -> None:
     """Nothing at the old signer's last place that it did not sign, nothing below, everything above."""
     address = free_tcp()
     node = empty_home(make_node, address, chain=CHAIN)
-    home = old_home(tmp_path, name)
-    paths = sorted(home.iterdir()) if kind == "cometkms" else [home]
-    moved = cmkms("import", "--home", str(node.home), "--from", kind, *map(str, paths), "--yes")
+    _, command = move_of(node, tmp_path, name)
+    moved = cmkms(*command, "--yes")
     assert moved.returncode == 0, moved.stderr
     node.start()
     validator = make_validator(address, chain=CHAIN)
     validator.connect()
-    step, height = last
+    step, height = HOMES[name][1]
     for refused in (
         (step, height, 1, "bb"),
         (step, height, 1, ""),
@@ -120,6 +176,44 @@ def test_from_every_other_signer(
         validator.must_refuse(*refused)
     validator.must_sign(step, height, 2)
     validator.must_sign(PRECOMMIT, height + 1)
+
+
+#: The state that a signer writes when it signs once more, of the node or cosigner that does.
+LAST = {
+    "cometkms": "node2/priv/priv_validator_state.json",
+    "comet_kms": f"state/{CHAIN}.json",
+    "horcrux_single": f"state/{CHAIN}_priv_validator_state.json",
+    "horcrux_threshold": f"cosigner_2/state/{CHAIN}_share_sign_state.json",
+    "tmkms": f"state/{CHAIN}-consensus.json",
+}
+
+
+@pytest.mark.parametrize("name", HOMES)
+def test_from_every_other_signer_that_signs_once_more_at_the_worst_moment(
+    make_node: MakeNode, make_validator: MakeValidator, tmp_path: Path, name: str
+) -> None:
+    """After the look, and again between the import and the start: the import that is run last knows."""
+    address = free_tcp()
+    node = empty_home(make_node, address, chain=CHAIN)
+    home, command = move_of(node, tmp_path, name)
+    state = home / LAST[name]
+
+    def sign_at(height: int) -> None:
+        written = {"height": str(height), "round": "0", "step": 2}
+        state.write_text(json.dumps(written if name == "tmkms" else {**written, "step": 3}))
+
+    assert cmkms(*command).returncode == 0
+    sign_at(200)
+    assert cmkms(*command, "--yes").returncode == 0
+    sign_at(201)
+    assert cmkms(*command, "--yes").returncode == 0
+    node.start()
+    validator = make_validator(address, chain=CHAIN)
+    validator.connect()
+    for height in (200, 201):
+        for block in ("aa", ""):
+            validator.must_refuse(PRECOMMIT, height, 0, block)
+    validator.must_sign(PRECOMMIT, 202)
 
 
 def test_a_running_node_is_neither_raised_nor_exported(make_node: MakeNode, tmp_path: Path) -> None:

@@ -208,7 +208,31 @@ def test_an_address_in_use_ends_the_node_with_its_name(make_node: Callable[..., 
     first, second = make_node(free_tcp()).start(), make_node(free_tcp())
     done = cmkms("start", "--home", str(second.home), "--http-addr", f"127.0.0.1:{first.http_port}")
     assert done.returncode == 6
-    assert str(first.http_port) in done.stderr
+    assert f"http_addr 127.0.0.1:{first.http_port} is in use" in done.stderr
+    assert not second.store_path.exists(), "it was told before anything could lead or promise"
+    assert "child=" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["priv/priv_validator_key.json", "priv/priv_validator_state.json", "config.toml"])
+def test_a_fifo_in_a_files_place_is_told_and_never_waited_for(make_node: Callable[..., Node], name: str) -> None:
+    node = make_node(free_tcp())
+    (node.home / name).unlink()
+    os.mkfifo(node.home / name, 0o600)
+    done = cmkms("start", "--home", str(node.home), "--http-addr", f"127.0.0.1:{node.http_port}", timeout=30)
+    assert done.returncode in (3, 4, 5), done.stderr
+    assert f"{name} " in done.stderr
+    assert "no regular file" in done.stderr
+
+
+def test_a_lease_that_the_log_cannot_keep_is_told_with_its_bounds(make_node: Callable[..., Node]) -> None:
+    node = make_node(free_tcp())
+    for text in ("1ms", "0s", "50ms", "1h", "9" * 400 + "h"):
+        done = cmkms(
+            "start", "--home", str(node.home), "--http-addr", f"127.0.0.1:{node.http_port}", "--default-ttl", text
+        )
+        assert done.returncode == 3, done.stderr
+        assert "--default-ttl: " in done.stderr
+        assert "write 150ms to 60s" in done.stderr
 
 
 def test_the_signer_cannot_be_dumped_and_the_api_process_reaches_no_queue(make_node: Callable[..., Node]) -> None:

@@ -13,20 +13,37 @@ from hypothesis import strategies as st
 
 from cometkms import purepy
 from cometkms.errors import KeyFileError, OperatorError
-from cometkms.keys.validator_key import read_material
-from cometkms.moving import filepv, go_cometkms, horcrux, tmkms
+from cometkms.keys.validator_key import read_material, write_key
+from cometkms.moving import comet_kms, filepv, horcrux, tmkms
 from cometkms.moving.old_signer import Asked, OldSigner
 from cometkms.store import state_file
-from tests.vectors.moving.homes import CHAIN, old_home
+from tests.unit.moving.test_comet_wal import ended
+from tests.unit.moving.test_horcrux import old_cosigners
+from tests.vectors.moving.homes import CHAIN, SEED, comet_kms_home, old_home
 
 CORE = purepy.CORE
 #: reader, home, and the files in it that the reader opens.
 HOMES: dict[str, tuple[Callable[[Asked], OldSigner], str, list[str]]] = {
     "filepv": (filepv.read, "cometkms/node1", ["priv/priv_validator_key.json", "priv/priv_validator_state.json"]),
     "cometkms": (
-        go_cometkms.read,
+        comet_kms.read_either,
         "cometkms/node1",
         ["config.toml", "priv/priv_validator_key.json", "priv/priv_validator_state.json"],
+    ),
+    "filepv home": (
+        filepv.read,
+        "gaia",
+        ["config/config.toml", "config/k.json", "data/s.json", "data/cs.wal/wal", "data/priv_validator_state.json"],
+    ),
+    "CometBFT's cometkms": (
+        comet_kms.read_either,
+        "comet_kms",
+        ["cometkms.toml", "priv_validator_key.json", f"state/{CHAIN}.json"],
+    ),
+    "horcrux v2": (
+        horcrux.read,
+        "horcrux_v2",
+        ["config.yaml", "share.json", f"state/{CHAIN}_share_sign_state.json"],
     ),
     "horcrux single": (
         horcrux.read,
@@ -44,6 +61,29 @@ HOMES: dict[str, tuple[Callable[[Asked], OldSigner], str, list[str]]] = {
         ["tmkms.toml", f"secrets/{CHAIN}-consensus.key", f"state/{CHAIN}-consensus.json"],
     ),
 }
+
+
+def made_home(folder: Path, name: str) -> Path:
+    """A home of `HOMES`, whole."""
+    if name == "comet_kms":
+        return comet_kms_home(folder)
+    if name == "horcrux_v2":
+        return old_cosigners(folder)[0]
+    if name == "gaia":
+        home = folder / "gaia"
+        (home / "data" / "cs.wal").mkdir(parents=True)
+        (home / "config").mkdir()
+        (home / "config" / "config.toml").write_text(
+            'priv_validator_key_file = "config/k.json"\npriv_validator_state_file = "data/s.json"\npriv_validator_laddr = ""\n'
+        )
+        write_key(home / "config" / "k.json", SEED)
+        for state in ("s.json", "priv_validator_state.json"):
+            (home / "data" / state).write_text('{"height":"70","round":0,"step":3}')
+        (home / "data" / "cs.wal" / "wal").write_bytes(ended(70) + ended(71))
+        return home
+    return old_home(folder, name.split("/", maxsplit=1)[0]).parent / name
+
+
 CASES = [(name, number) for name, (_, _, files) in HOMES.items() for number in range(len(files))]
 
 _JSON = st.recursive(
@@ -68,14 +108,14 @@ def bent(draw: st.DrawFn, whole: bytes) -> bytes:
 def test_a_bent_file_is_read_or_told_with_a_cure(name: str, number: int, data: st.DataObject) -> None:
     reader, place, files = HOMES[name]
     with tempfile.TemporaryDirectory() as folder:
-        home = old_home(Path(folder), place.split("/")[0]).parent / place
+        home = made_home(Path(folder), place)
         path = home / files[number]
         path.write_bytes(data.draw(bent(path.read_bytes())))
         root = home / "priv" if name == "filepv" else home
         try:
             old = reader(Asked((root,), CHAIN, CORE))
         except OperatorError as error:
-            assert str(folder) in str(error) or path.suffix == ".toml"  # which may name any place
+            assert str(folder) in str(error) or path.suffix in (".toml", ".yaml")  # which may name any place
             assert "cure" in str(error).lower(), error
         else:
             assert old.states
@@ -102,3 +142,37 @@ def test_a_key_file_of_anything_is_refused_by_name(untrusted: bytes) -> None:
             read_material(path, CORE)
     finally:
         shutil.rmtree(folder)
+
+
+_SETTING = st.sampled_from(
+    [
+        "priv_validator_key_file",
+        "priv_validator_state_file",
+        "priv_validator_laddr",
+        "db_dir",
+        "consensus",
+        "PRIV_VALIDATOR_LADDR",
+        "privval",
+        "x",
+    ]
+)
+_VALUE = st.sampled_from(
+    ["", "/", ".", "..", "a/../..", "config/k.json", "data/s.json", "/dev/null", "\\u0000", "~"]
+) | st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters='"\\'), max_size=12)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(_SETTING, _VALUE, max_size=5))
+def test_whatever_a_nodes_config_names_is_read_or_told(chosen: dict[str, str]) -> None:
+    """Paths that lead anywhere: what is read is what the node would read, and nothing else is put in its place."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = made_home(Path(folder), "gaia")
+        (home / "config" / "config.toml").write_text("".join(f'{key} = "{value}"\n' for key, value in chosen.items()))
+        try:
+            old = filepv.read(Asked((home,), CHAIN, CORE))
+        except OperatorError as error:
+            assert "cure" in str(error).lower(), error
+            return
+        named = chosen.get("priv_validator_state_file", "data/priv_validator_state.json")
+        assert old.states[0].path.resolve() == (home / named).resolve()
+        assert bool(old.doubts) == bool(chosen.get("priv_validator_laddr"))

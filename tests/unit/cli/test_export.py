@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -91,12 +92,63 @@ def test_tmkmss_files_where_its_toml_says_or_where_its_init_would(home: Path, tm
     other = tmp_path / "other"
     other.mkdir()
     (other / "tmkms.toml").write_text(
-        f'[[chain]]\nid = "{CHAIN}"\nstate_file = "s.json"\n'
-        f'[[providers.softsign]]\nchain_ids = ["{CHAIN}"]\nkey_format = "json"\npath = "k.json"\n'
+        f'[[chain]]\nid = "{CHAIN}"\nstate_file = "{other}/s.json"\n'
+        f'[[providers.softsign]]\nchain_ids = ["{CHAIN}"]\nkey_format = "json"\npath = "{other}/k.json"\n'
     )
     assert run(home, "tmkms", other, "--yes").returncode == 0
     assert (other / "k.json").read_bytes() == (home / "priv" / "priv_validator_key.json").read_bytes()
     assert tmkms.load_mark(other / "s.json").hrs == HRS(20, 0, 2)
+
+
+@pytest.mark.parametrize(("state", "key"), [("s.json", "/k.key"), ("/s.json", "k.key"), (None, "/k.key")])
+def test_where_tmkms_looks_from_its_working_directory_nothing_is_written(
+    home: Path, tmp_path: Path, state: str | None, key: str
+) -> None:
+    """It would go on from the state that it had there, below what was signed here."""
+    toml = tmp_path / "tmkms.toml"
+    toml.write_text(
+        f'[[chain]]\nid = "{CHAIN}"\n'
+        + (f'state_file = "{state}"\n' if state else "")
+        + f'[[providers.softsign]]\nchain_ids = ["{CHAIN}"]\npath = "{key}"\n'
+    )
+    before = tree(tmp_path)
+    refused = run(home, "tmkms", tmp_path, "--yes")
+    assert refused.returncode == 3
+    assert "relative to tmkms's working directory" in refused.stderr
+    assert tree(tmp_path) == before
+
+
+def test_a_nodes_files_go_where_its_config_says_and_a_remote_signer_there_is_told(home: Path, tmp_path: Path) -> None:
+    """FilePV would begin at 0 beside a state that lies where it does not look."""
+    gaia = tmp_path / "gaia"
+    for name in ("config", "data"):
+        (gaia / name).mkdir(parents=True)
+    (gaia / "config" / "config.toml").write_text(
+        'priv_validator_key_file = "keys/k.json"\npriv_validator_state_file = "keys/s.json"\npriv_validator_laddr = "tcp://0.0.0.0:1"\n'
+    )
+    done = run(home, "filepv", gaia, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert set(tree(gaia)) == {"config/config.toml", "keys/k.json", "keys/s.json"}
+    assert "sets priv_validator_laddr" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["priv_validator_state.json", "priv_validator_key.json"])
+@pytest.mark.parametrize("what", ["fifo", "directory", "dangling"])
+def test_a_target_that_is_no_file_is_refused_and_never_waited_for(
+    home: Path, tmp_path: Path, name: str, what: str
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    if what == "fifo":
+        os.mkfifo(out / name, 0o600)
+    elif what == "directory":
+        (out / name).mkdir()
+    else:
+        (out / name).symlink_to(tmp_path / "nowhere")
+    refused = run(home, "filepv", out, "--yes")
+    assert refused.returncode in (4, 5), refused.stdout
+    assert name in refused.stderr
+    assert not (tmp_path / "nowhere").exists()
 
 
 @pytest.mark.parametrize("kind", ["filepv", "tmkms"])
@@ -107,8 +159,8 @@ def test_out_and_back_in_is_the_same_place(home: Path, tmp_path: Path, kind: str
         cmkms("init", "--home", str(back), "--chain-id", CHAIN, "--validator-addr", "tcp://127.0.0.1:1").returncode == 0
     )
     (tmp_path / "out" / "tmkms.toml").write_text(
-        f'[[chain]]\nid = "{CHAIN}"\nstate_file = "state/{CHAIN}-consensus.json"\n'
-        f'[[providers.softsign]]\nchain_ids = ["{CHAIN}"]\npath = "secrets/{CHAIN}-consensus.key"\n'
+        f'[[chain]]\nid = "{CHAIN}"\nstate_file = "{tmp_path}/out/state/{CHAIN}-consensus.json"\n'
+        f'[[providers.softsign]]\nchain_ids = ["{CHAIN}"]\npath = "{tmp_path}/out/secrets/{CHAIN}-consensus.key"\n'
     )
     done = cmkms("import", "--home", str(back), "--from", kind, str(tmp_path / "out"), "--yes")
     assert done.returncode == 0, done.stderr

@@ -246,3 +246,113 @@ def test_a_running_programs_own_file_is_doubted_for_its_store_knows_more(home: P
     assert tree(other) == before
     assert run(other, "filepv", str(home / "priv"), "--min-height", "46", "--yes").returncode == 0
     assert state_of(other)[:1] == ["46"]
+
+
+# --- what the old signer's own configuration says ---
+
+
+def gaia(tmp_path: Path, config: str = "", state: str = '{"height":"0","round":0,"step":0}') -> Path:
+    home = tmp_path / "gaia"
+    for name in ("config", "data"):
+        (home / name).mkdir(parents=True)
+    write_key(home / "config" / "priv_validator_key.json", SEED)
+    (home / "data" / "priv_validator_state.json").write_text(state)
+    (home / "config" / "config.toml").write_text(config)
+    return home
+
+
+def test_a_state_that_config_toml_names_is_taken_and_not_the_default(home: Path, tmp_path: Path) -> None:
+    old = gaia(tmp_path, 'priv_validator_state_file = "vault/s.json"\n')
+    (old / "vault").mkdir()
+    (old / "vault" / "s.json").write_text('{"height":"9000000","round":0,"step":3}')
+    done = run(home, "filepv", str(old), "--yes")
+    assert done.returncode == 0, done.stderr
+    assert state_of(home) == ["9000000", 0, 3, False]
+
+
+def refused_with(home: Path, words: str, *arguments: str, code: int = 5) -> None:
+    before = tree(home)
+    refused = run(home, *arguments, "--yes")
+    assert refused.returncode == code, refused.stderr
+    assert words in refused.stderr
+    assert tree(home) == before
+
+
+def test_with_a_remote_signer_a_height_or_its_own_state_is_asked_for(home: Path, tmp_path: Path) -> None:
+    old = str(gaia(tmp_path, 'priv_validator_laddr = "tcp://0.0.0.0:26658"\n', '{"height":"70","round":0,"step":3}'))
+    refused_with(home, "another signer signs for this node", "filepv", old)
+    assert run(home, "filepv", old, "--min-height", "9000000", "--yes").returncode == 0
+    assert state_of(home)[0] == "9000000"
+
+
+def test_a_key_that_was_in_use_with_a_state_at_0_takes_a_typed_height(home: Path, tmp_path: Path) -> None:
+    old = gaia(tmp_path)
+    refused_with(home, "--never-signed", "filepv", str(old))
+    (old / "data" / "blockstore.db").mkdir()
+    refused_with(home, "but it was in use", "filepv", str(old))
+    refused_with(home, "but it was in use", "filepv", str(old), "--never-signed")
+    (old / "data" / "priv_validator_state.json").unlink()
+    refused_with(home, "--min-height", "filepv", str(old))
+    refused_with(home, "but it was in use", "filepv", str(old), "--never-signed")
+    refused_with(home, "contradict", "filepv", str(old), "--never-signed", "--min-height", "5", code=3)
+    assert run(home, "filepv", str(old), "--min-height", "77", "--yes").returncode == 0
+    assert state_of(home)[0] == "77"
+
+
+def test_a_key_that_never_signed_takes_the_word(home: Path, tmp_path: Path) -> None:
+    done = run(home, "filepv", str(gaia(tmp_path)), "--never-signed", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert state_of(home) == ["0", 0, 0, False]
+
+
+def test_what_says_more_than_the_state_is_refused_and_counts_beside_a_typed_height(home: Path, tmp_path: Path) -> None:
+    old = gaia(tmp_path, state='{"height":"50","round":0,"step":3}')
+    (old / "data" / "priv_validator_state.json.bak").write_text('{"height":"900","round":0,"step":3}')
+    refused_with(home, "says height 900, and the state in use height 50", "filepv", str(old))
+    assert "higher   height 900" in run(home, "filepv", str(old)).stdout
+    done = run(home, "filepv", str(old), "--min-height", "60", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert state_of(home)[0] == "900"
+
+
+def cometbfts(tmp_path: Path) -> Path:
+    """A home of CometBFT's own cometkms."""
+    old = tmp_path / "their"
+    (old / "state").mkdir(parents=True)
+    (old / "cometkms.toml").write_text(
+        f'[[chain]]\nid = "{CHAIN}"\n[[validator]]\nchain_id = "{CHAIN}"\naddr = "tcp://a:1"\nidentity_key = "identity.json"\n'
+        f'[[providers.softsign]]\nchain_ids = ["{CHAIN}"]\nkey_file = "k.json"\n'
+    )
+    write_key(old / "k.json", SEED)
+    (old / "state" / f"{CHAIN}.json").write_text('{"height":"88","round":0,"step":3}')
+    seed = bytes(range(1, 33))
+    value = base64.b64encode(seed + bytes(SigningKey(seed).verify_key)).decode()
+    identity = {"id": "x", "priv_key": {"type": "tendermint/PrivKeyEd25519", "value": value}}
+    (old / "identity.json").write_text(json.dumps(identity))
+    (old / "identity.json").chmod(0o600)
+    return old
+
+
+def test_cometbfts_own_cometkms_brings_key_watermark_and_identity(home: Path, tmp_path: Path) -> None:
+    old = cometbfts(tmp_path)
+    done = run(home, "cometkms", str(old), "--yes")
+    assert done.returncode == 0, done.stderr
+    assert state_of(home) == ["88", 0, 3, False]
+    assert ADDRESS in cmkms("keys", "show", "--home", str(home)).stdout
+    here, there = (
+        json.loads(path.read_text()) for path in (home / "priv" / "identity_key.json", old / "identity.json")
+    )
+    assert here["priv_key"] == there["priv_key"]
+    assert (home / "priv" / "identity_key.json").stat().st_mode & 0o777 == 0o600
+    kept = tree(home)
+    (old / "identity.json").write_text("{}")
+    assert run(home, "cometkms", str(old), "--yes").returncode == 0, "an identity that is here stays"
+    assert tree(home) == kept
+
+
+def test_an_identity_that_is_none_is_told_before_anything_is_written(home: Path, tmp_path: Path) -> None:
+    old = cometbfts(tmp_path)
+    (old / "identity.json").write_text('{"priv_key": {"type": "tendermint/PrivKeySecp256k1", "value": "AAAA"}}')
+    refused_with(home, "is no ed25519 node key", "cometkms", str(old), code=4)
+    (old / "identity.json").chmod(0o644)
+    refused_with(home, "chmod 600", "cometkms", str(old), code=4)

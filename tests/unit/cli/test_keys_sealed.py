@@ -5,7 +5,6 @@ import os
 import pty
 import select
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from cometkms.keys.validator_key import load_public_key
 from cometkms.limits import PASSPHRASE_MIN_BYTES
 from cometkms.store.lock import locked_home
-from tests.e2e.node import PATIENCE_S, environment
+from tests.e2e.node import PATIENCE_S, environment, free_port
 from tests.unit.cli.inside import cmkms
 from tests.unit.cli.test_cli import tree
 
@@ -169,8 +168,8 @@ def test_the_digest_of_a_cluster_needs_the_passphrase_once(sealed: Path, tmp_pat
     assert "member   node1" in done.stdout
 
 
-def at_a_terminal(*arguments: str, typed: list[str]) -> tuple[int, str]:
-    """Run the command at a terminal of its own; each text is typed at the next prompt."""
+def at_a_terminal(*arguments: str, typed: list[str], until: bytes = b"") -> tuple[int, str]:
+    """Run the command at a terminal of its own; each text is typed at the next prompt. `until`: what ends it, with Ctrl-C, once it is shown."""
     pid, terminal = pty.fork()
     if pid == 0:  # pragma: no cover - the child
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs inherit it as ignored
@@ -187,6 +186,9 @@ def at_a_terminal(*arguments: str, typed: list[str]) -> tuple[int, str]:
         if not part:
             break
         shown, since = shown + part, since + part
+        if until and until in shown:
+            until = b""
+            os.kill(pid, signal.SIGINT)
         if left and since.rstrip().endswith(b":"):  # a prompt that was not answered yet
             since = b""
             os.write(terminal, left.pop(0).encode() + b"\n")
@@ -223,13 +225,11 @@ def test_a_descriptor_as_the_shell_opens_it(home: Path, word: str) -> None:
 
 
 def test_a_start_at_a_terminal_asks_for_the_passphrase(sealed: Path) -> None:
-    """The right one opens the key in the signer, which is up when the HTTP address turns out to be in use; a wrong one ends the start."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        where = ("--home", str(sealed), "--http-addr", f"127.0.0.1:{taken.getsockname()[1]}")
-        code, shown = at_a_terminal("start", *where, typed=[WORD])
-        assert code == 6, shown
-        assert "child=signer" in shown
-        assert WORD not in shown
-        code, shown = at_a_terminal("start", *where, typed=["something else"])
-        assert code == 4, shown
-        assert "does not open it" in shown
+    """The right one opens the key in the signer; a wrong one ends the start."""
+    where = ("--home", str(sealed), "--http-addr", f"127.0.0.1:{free_port()}")
+    code, shown = at_a_terminal("start", *where, typed=[WORD], until=b"child=signer")
+    assert code == 0, shown
+    assert WORD not in shown
+    code, shown = at_a_terminal("start", *where, typed=["something else"])
+    assert code == 4, shown
+    assert "does not open it" in shown

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from cometkms.config.load import Flags, default_home, load_settings, variable_name
+from cometkms.config.load import DEFAULT_TTL, KEYS, Flags, default_home, load_settings, variable_name
 from cometkms.config.scaffold import init_home
 from cometkms.config.schema import AlertBounds, HostPort
-from cometkms.config.values import parse_duration, parse_listen, parse_peer, parse_validator
+from cometkms.config.values import parse_duration, parse_lease, parse_listen, parse_peer, parse_validator
 from cometkms.errors import ConfigError
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile
-from cometkms.limits import AUDIT_DEFAULT_MIB
+from cometkms.limits import AUDIT_DEFAULT_MIB, LEASE_MAX_S, LEASE_MIN_S, SIGNER_LEASE_RENEW_S
 from cometkms.net.dial import TcpTarget, UnixTarget
+from cometkms.raftlog.log import HEARTBEAT_S
 
 MINIMAL = 'chain_id = "c-1"\nvalidator_addr = "tcp://127.0.0.1:26658"\n'
 #: key → (flag, variable, file) and what each gives
@@ -276,3 +277,42 @@ def test_a_size_of_the_audit_log_that_cannot_be_is_an_error(tmp_path: Path, writ
     (tmp_path / "config.toml").write_text(written)
     with pytest.raises(ConfigError, match=words):
         load_settings(tmp_path, Flags(chain_id="c", validator_addr=("tcp://a:1",)), {})
+
+
+@pytest.mark.parametrize("text", ["150ms", "400ms", "60s"])
+def test_leases_within_their_bounds(text: str) -> None:
+    assert parse_lease(text) == parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["0s", "1ms", "149ms", "61s", "9" * 5000 + "h"])
+def test_a_lease_out_of_bounds_is_told_with_them_and_their_reason(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"out of bounds; write 150ms to 60s: followers are heard") as error:
+        parse_lease(text)
+    assert len(str(error.value)) < 400
+
+
+def test_the_lease_is_longer_than_what_the_log_needs() -> None:
+    """The library asserts that a leader's fallback is longer than a heartbeat; and the signer's lease is renewed within it."""
+    assert pytest.approx(3 * HEARTBEAT_S) == LEASE_MIN_S
+    assert LEASE_MIN_S > SIGNER_LEASE_RENEW_S
+    assert LEASE_MIN_S <= parse_lease(DEFAULT_TTL) <= LEASE_MAX_S
+
+
+@pytest.mark.parametrize("key", ["default_ttl", *ALERTS])
+def test_no_duration_is_without_bounds(key: str, tmp_path: Path) -> None:
+    for text in ("999999h", "9" * 400 + "s"):
+        with pytest.raises(ConfigError, match=f"{key}.*out of bounds"):
+            load_settings(home_with(tmp_path, MINIMAL + f'{key} = "{text}"\n'), Flags(), {})
+
+
+@pytest.mark.parametrize("text", ["host:" + "9" * 5000, "host:0", "host:65536", "host:000080"])
+def test_a_port_of_any_length_is_told(text: str) -> None:
+    with pytest.raises(ConfigError, match="port from 1 to 65535"):
+        parse_listen(text)
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 5000, "1e999999", "2001-99-99", "nan"])
+def test_whatever_value_stands_in_the_file_is_told(value: str, tmp_path: Path) -> None:
+    for key in KEYS:
+        with pytest.raises(ConfigError):
+            load_settings(home_with(tmp_path, f"{key} = {value}\n" + MINIMAL), Flags(), {})

@@ -1,15 +1,20 @@
 """CometBFT's own files, wherever a node or an operator has put them."""
 
 import base64
+import contextlib
 import json
+import os
+import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cometkms import purepy
 from cometkms.errors import ConfigError, KeyFileError, StateError
 from cometkms.moving import filepv
-from cometkms.moving.old_signer import Asked
+from cometkms.moving.old_signer import Asked, OldSigner
+from tests.unit.moving.test_comet_wal import ended
 from tests.vectors.vectors import load
 
 CORE = purepy.CORE
@@ -80,3 +85,158 @@ def test_bad_input_names_the_file_and_the_cure(tmp_path: Path) -> None:
     (home / "data" / filepv.STATE_NAME).unlink()
     with pytest.raises(StateError, match=r"what this key has signed is not known, at .*--state-file"):
         filepv.read(Asked((home,), case["chain_id"], CORE))
+
+
+# --- what config.toml says ---
+
+NAME, CASE = CASES[0]
+CHAIN = CASE["chain_id"]
+HEIGHT = int(CASE["final_state_file"]["height"])
+AT_ZERO = {"height": "0", "round": 0, "step": 0}
+
+
+def read(*paths: Path, **more: Any) -> OldSigner:
+    return filepv.read(Asked(paths, CHAIN, CORE, **more))
+
+
+def configured(tmp_path: Path, text: str) -> Path:
+    """A home whose data/ holds a state at 0: a first try, a copy of a template. The node itself may use another one."""
+    home = node(tmp_path / "gaia", CASE)
+    put(home / "data", filepv.STATE_NAME, AT_ZERO)
+    (home / "config" / "config.toml").write_text(text)
+    return home
+
+
+@pytest.mark.parametrize(
+    "where", ["vault/s.json", "./vault/../vault/s.json", "../outside.json", "{tmp}/elsewhere/s.json"]
+)
+@pytest.mark.parametrize("key", ["priv_validator_state_file", "Priv_Validator_State_File"])
+def test_the_state_is_where_config_toml_says(tmp_path: Path, where: str, key: str) -> None:
+    where = where.format(tmp=tmp_path)
+    home = configured(tmp_path, f'moniker = "x"\n{key} = "{where}"\n[p2p]\nladdr = "tcp://0.0.0.0:26656"\n')
+    real = Path(where) if where.startswith("/") else home / where
+    put(real.parent.resolve(), real.name, CASE["final_state_file"])
+    for path in (home, home / "config", home / "config" / filepv.KEY_NAME):
+        assert [one.mark.hrs.height for one in read(path).states] == [HEIGHT]
+
+
+def test_the_key_is_where_config_toml_says(tmp_path: Path) -> None:
+    home = configured(tmp_path, 'priv_validator_key_file = "vault/k.json"\n')
+    other = dict(CASE["key_file"])
+    put(home / "vault", "k.json", other)
+    assert read(home).key_path == home / "vault" / "k.json"
+    (home / "vault" / "k.json").unlink()
+    with pytest.raises(KeyFileError, match=r"there is no key file at .*/vault/k\.json"):
+        read(home)
+    with pytest.raises(ConfigError, match=r"config\.toml names .*vault/k\.json as the key, not"):
+        read(home / "config" / filepv.KEY_NAME)
+
+
+def test_the_default_beside_a_configured_state_that_is_missing_is_not_taken(tmp_path: Path) -> None:
+    home = configured(tmp_path, 'priv_validator_state_file = "vault/s.json"\n')
+    with pytest.raises(StateError, match=r"not known, at .*/vault/s\.json.*--min-height"):
+        read(home)
+    assert read(home, typed=True).states == ()
+
+
+def test_with_a_remote_signer_the_local_state_is_doubted_and_both_ways_out_are_named(tmp_path: Path) -> None:
+    home = configured(tmp_path, 'priv_validator_laddr = "tcp://0.0.0.0:26658"\n')
+    doubt = read(home).doubts[0]
+    assert "sets priv_validator_laddr" in doubt
+    assert "--from tmkms" in doubt
+    assert "--min-height" in doubt
+    assert read(home, state_files=(home / "data" / filepv.STATE_NAME,)).doubts, "the same file again is no word"
+    theirs = put(tmp_path, "theirs.json", CASE["final_state_file"])
+    assert not read(home, state_files=(theirs,)).doubts
+    (home / "config" / "config.toml").write_text('priv_validator_laddr = ""\n')
+    assert not read(home).doubts
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("priv_validator_state_file = 5", "priv_validator_state_file is 5"),
+        ('priv_validator_state_file = ""', "priv_validator_state_file is ''"),
+        ("priv_validator_laddr = true", "priv_validator_laddr is True"),
+        ('priv_validator_file = "x"', "'priv_validator_file', which this import does not know"),
+        ('[priv-validator]\nkey-file = "x"', "'priv-validator', which this import does not know"),
+        ('[privval]\nx = "x"', "'privval'"),
+        ('priv_validator_laddr = ""\nPriv_Validator_Laddr = "x"', "is there twice"),
+        ("consensus = 5", "consensus is no table"),
+        ("db_dir = []", "db_dir is"),
+        ("a = ", "cannot be understood"),
+    ],
+)
+def test_a_configuration_that_is_not_understood_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=f"{words}.*cure.*--state-file"):
+        read(configured(tmp_path, text))
+
+
+@pytest.mark.parametrize("second", ["config.toml", "config.json", "config/config.yaml", "config/priv_validator.json"])
+def test_a_home_that_says_it_twice_is_refused(tmp_path: Path, second: str) -> None:
+    home = configured(tmp_path, "")
+    (home / second).write_text("")
+    with pytest.raises(ConfigError, match="without this home"):
+        read(home)
+
+
+def test_what_says_more_beside_the_state_is_seen(tmp_path: Path) -> None:
+    home = configured(tmp_path, "")
+    put(home / "data", filepv.STATE_NAME + ".bak", CASE["final_state_file"])
+    put(home, "old_priv_validator_state.json", {"height": "5", "round": 0, "step": 1})
+    put(home / "data", "priv_validator_state.txt", ["not one"])
+    put(home / "data", "priv_validator_state.other", {**CASE["final_state_file"], "height": "1"})
+    assert sorted(one.mark.hrs.height for one in read(home).seen) == sorted([HEIGHT, 5])
+
+
+def test_the_nodes_own_log_and_stores_are_seen(tmp_path: Path) -> None:
+    home = configured(tmp_path, "")
+    assert not read(home).in_use
+    wal = home / "data" / "cs.wal" / "wal"
+    wal.parent.mkdir()
+    wal.write_bytes(ended(HEIGHT + 3))
+    (home / "data" / "blockstore.db").mkdir()
+    old = read(home)
+    assert [(one.path, one.mark.hrs.height) for one in old.seen] == [(wal, HEIGHT + 3)]
+    assert any("blockstore.db" in words for words in old.in_use)
+    (home / "config" / "config.toml").write_text('[consensus]\nwal_file = "elsewhere/wal"\n')
+    assert not read(home).seen
+    put(home / "data", filepv.STATE_NAME, {"height": str(HEIGHT + 3), "round": 0, "step": 3})
+    (home / "config" / "config.toml").write_text("")
+    assert not read(home).seen, "a node that has finished what it signed is no news"
+
+
+@pytest.mark.parametrize("name", [f"config/{filepv.KEY_NAME}", f"data/{filepv.STATE_NAME}", "config/config.toml"])
+@pytest.mark.parametrize("what", ["fifo", "directory", "dangling", "huge", "unreadable socket"])
+def test_a_file_that_is_none_is_told_and_never_waited_for(tmp_path: Path, name: str, what: str) -> None:
+    path = configured(tmp_path, "") / name
+    path.unlink()
+    home = tmp_path / "gaia"
+    if what == "fifo":
+        os.mkfifo(path, 0o600)
+    elif what == "directory":
+        path.mkdir(mode=0o700)
+    elif what == "dangling":
+        path.symlink_to(tmp_path / "nowhere")
+    elif what == "huge":
+        path.touch(0o600)
+        os.truncate(path, 1 << 40)
+    else:
+        with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(path.name)
+            path.chmod(0o600)
+    with pytest.raises((KeyFileError, StateError, ConfigError), match=rf"{path.name}.*[Cc]ure"):
+        read(home)
+
+
+def test_links_are_followed_as_the_node_follows_them(tmp_path: Path) -> None:
+    home = configured(tmp_path, "")
+    put(tmp_path / "volume", "s.json", CASE["final_state_file"])
+    state = home / "data" / filepv.STATE_NAME
+    state.unlink()
+    state.symlink_to(tmp_path / "volume" / "s.json")
+    link = tmp_path / "link"
+    link.symlink_to(home)
+    old = read(link)
+    assert [one.mark.hrs.height for one in old.states] == [HEIGHT]
+    assert not old.seen

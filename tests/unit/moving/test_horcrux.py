@@ -233,3 +233,150 @@ def test_a_key_file_that_was_left_in_a_threshold_home_without_its_shard_is_doubt
     assert "--min-height" in old.doubts[0]
     with pytest.raises(ConfigError, match=f"holds no key or shard of '{CHAIN}'"):
         horcrux.read(asked(home, old_home(tmp_path / "two", "horcrux_single")))
+
+
+# --- v1 and v2 ---
+
+V2 = """chain-id: moving-1
+cosigner:
+  threshold: 2
+  shares: 3
+  p2p-listen: tcp://c1:2222
+  peers:
+  - share-id: 2
+    p2p-addr: tcp://c2:2222
+  - share-id: 3
+    p2p-addr: tcp://c3:2222
+  rpc-timeout: 1500ms
+chain-nodes:
+- priv-val-addr: tcp://n:1234
+"""
+V1 = V2.replace("  shares: 3\n", "").replace("  rpc-timeout: 1500ms\n", "") + "home-dir: /no/such/home\n"
+
+
+def old_cosigners(tmp_path: Path, text: str = V2, marks: tuple[tuple[str, str], ...] = ()) -> list[Path]:
+    """Homes as v2 kept them: share.json, and both states; `marks`: the heights of the two, a home each."""
+    homes = []
+    for number, (plain, share) in enumerate(marks or (("1000", "1500"), ("1500", "1500"), ("900", "900")), 1):
+        home = tmp_path / f"c{number}"
+        (home / "state").mkdir(parents=True)
+        (home / "config.yaml").write_text(text)
+        public = base64.b64encode(bytes.fromhex("0a20") + PUBLIC).decode()
+        (home / "share.json").write_text(
+            json.dumps({"rsa_key": "AA==", "pub_key": public, "secret_share": "AA==", "id": number, "rsa_pubs": []})
+        )
+        for name, height in (("priv_validator_state", plain), ("share_sign_state", share)):
+            written = {"height": height, "round": "0", "step": 2, "ephemeral_public": None}
+            (home / "state" / f"{CHAIN}_{name}.json").write_text(json.dumps(written))
+        homes.append(home)
+    return homes
+
+
+@pytest.mark.parametrize("text", [V2, V1])
+def test_v2_with_cosigners_is_threshold_mode(tmp_path: Path, text: str) -> None:
+    homes = old_cosigners(tmp_path, text)
+    old = horcrux.read(asked(*homes))
+    assert old.public_key == PUBLIC
+    assert max(one.mark.hrs.height for one in old.states) == 1500
+    assert not old.doubts
+    assert any("all 3 cosigners are stopped" in item for item in old.off)
+    assert not horcrux.read(asked(*homes[:2])).doubts
+    alone = horcrux.read(asked(homes[0]))
+    assert max(one.mark.hrs.height for one in alone.states) == 1500, "its own share state counts"
+    assert "any 2 of 3 cosigners" in alone.doubts[0]
+
+
+def test_v2_without_cosigners_is_single_signer_mode(tmp_path: Path) -> None:
+    home = tmp_path / "v2"
+    (home / "state").mkdir(parents=True)
+    (home / "config.yaml").write_text(f"chain-id: {CHAIN}\nchain-nodes: []\n")
+    write_key(home / "priv_validator_key.json", SEED)
+    hexed = {**SINGLE, "signbytes": base64.b64decode(SINGLE["signbytes"]).hex().upper()}
+    (home / "state" / f"{CHAIN}_priv_validator_state.json").write_text(json.dumps(hexed))
+    old = horcrux.read(asked(home))
+    assert old.public_key == PUBLIC
+    assert old.states[0].mark.hrs == HRS(51, 1, 3)
+    (home / "share.json").write_text((old_cosigners(tmp_path / "three")[0] / "share.json").read_text())
+    with pytest.raises(ConfigError, match="lists no cosigners"):
+        horcrux.read(asked(home))
+
+
+def test_v2_of_another_chain_is_refused(tmp_path: Path) -> None:
+    homes = old_cosigners(tmp_path)
+    with pytest.raises(ConfigError, match=f"is of chain '{CHAIN}', and 'other' is asked for"):
+        horcrux.read(asked(*homes, chain="other"))
+
+
+def test_v1s_home_dir_is_followed_where_it_is_there(tmp_path: Path) -> None:
+    homes = old_cosigners(tmp_path, V1.replace("/no/such/home", str(tmp_path)))
+    with pytest.raises(ConfigError, match=f"{tmp_path} as PATH"):
+        horcrux.read(asked(*homes))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (V2 + "signMode: threshold\n", "of Horcrux v2 and"),
+        (V2 + "state-dir: /x\n", "'state-dir'"),
+        (V2.replace("shares: 3", "shares: 5"), "5 shares, and lists 2 peers"),
+        (V2.replace("shares:", "share:"), "'share'"),
+        (V2.replace("  threshold: 2\n", ""), "its threshold is None"),
+        (V2.replace("chain-id: moving-1", "key-file: 5"), "key-file is 5"),
+        ("cosigner: 5\nchain-id: moving-1\n", "lists no cosigners"),
+        ("chainNodes: []\n", "signMode is None"),
+        ("signMode: other\n", "signMode is 'other'"),
+        ("signMode: threshold\nthresholdMode:\n  threshold: 2\n  stateDir: x\n", "'stateDir'"),
+        ("signMode: single\nprivValKeyDir: /x\n", "'privValKeyDir'"),
+    ],
+)
+def test_a_configuration_that_is_not_understood_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    homes = old_cosigners(tmp_path, text)
+    with pytest.raises(ConfigError, match=words):
+        horcrux.read(asked(*homes))
+
+
+def test_homes_that_disagree_about_the_cluster_are_refused(tmp_path: Path) -> None:
+    homes = old_cosigners(tmp_path)
+    (homes[1] / "config.yaml").write_text(V2.replace("threshold: 2", "threshold: 3"))
+    with pytest.raises(ConfigError, match=r"says 2 of 3, and .* 3 of 3"):
+        horcrux.read(asked(*homes))
+    share = homes[2] / "share.json"
+    (homes[1] / "config.yaml").write_text(V2)
+    share.write_text(share.read_text().replace('"id": 3', '"id": 9'))
+    with pytest.raises(KeyFileError, match="numbered"):
+        horcrux.read(asked(*homes))
+
+
+def test_a_relative_key_directory_counts_only_where_a_signature_proves_it(tmp_path: Path) -> None:
+    """Horcrux takes it from its working directory, which nobody knows here."""
+    home = old_home(tmp_path, "horcrux_single")
+    (home / "keys").mkdir()
+    key = home / "keys" / f"{CHAIN}_priv_validator_key.json"
+    write_key(key, bytes(32))
+    (home / "config.yaml").write_text("keyDir: keys\nsignMode: single\n")
+    with pytest.raises(ConfigError, match=r"relative keyDir.*--key-file"):
+        horcrux.read(asked(home))
+    assert horcrux.read(asked(home, key_file=home / f"{CHAIN}_priv_validator_key.json")).public_key == PUBLIC
+    key.unlink()
+    write_key(key, SEED)
+    assert horcrux.read(asked(home)).public_key == PUBLIC
+    (home / "config.yaml").write_text(f"keyDir: {home}/keys\nsignMode: single\n")
+    assert horcrux.read(asked(home)).key_path == key
+
+
+def test_a_relative_share_of_v2_without_a_signature_is_a_guess(tmp_path: Path) -> None:
+    homes = old_cosigners(tmp_path, V2 + "key-file: share.json\n")
+    with pytest.raises(ConfigError, match="relative key-file"):
+        horcrux.read(asked(*homes))
+
+
+def test_another_state_of_the_chain_that_says_more_is_seen(tmp_path: Path) -> None:
+    """A share's state that was left by threshold mode, a backup."""
+    home = old_home(tmp_path, "horcrux_single")
+    left = {"height": "1500", "round": "0", "step": 2}
+    (home / "state" / f"{CHAIN}_share_sign_state.json").write_text(json.dumps(left))
+    (home / "state" / f"{CHAIN}_priv_validator_state.json.1").write_text(json.dumps({**left, "height": "9"}))
+    (home / "raft").mkdir()
+    old = horcrux.read(asked(home))
+    assert sorted(one.mark.hrs.height for one in old.seen) == [9, 1500]
+    assert old.in_use

@@ -38,23 +38,23 @@ def test_the_states_that_tmkms_wrote_are_burnt_places_in_cometbfts_steps(name: s
     assert tmkms.decode(STATES[name].encode()) == Watermark(HRS(*place))
 
 
-def state(**changes: Any) -> bytes:
+def state_of(**changes: Any) -> bytes:
     return json.dumps({"height": "5", "round": "1", "step": 2, "block_id": BLOCK, **changes}).encode()
 
 
 @pytest.mark.parametrize(("step", "meant"), [(3, 1), (6, 3)])
 def test_before_v0_13_three_was_a_proposal_and_six_either_vote(step: int, meant: int) -> None:
-    assert tmkms.decode(state(step=step)).hrs == HRS(5, 1, meant)
+    assert tmkms.decode(state_of(step=step)).hrs == HRS(5, 1, meant)
 
 
 def test_the_state_that_tmkms_makes_at_its_first_start_says_that_nothing_is_signed() -> None:
     nothing = {"height": "0", "round": "0", "step": 0, "block_id": {"hash": "", "parts": {"total": 0, "hash": ""}}}
     assert tmkms.decode(json.dumps(nothing).encode()) == Watermark()
-    assert tmkms.decode(state(height="0", round="0", step=0, block_id=None)) == Watermark()
+    assert tmkms.decode(state_of(height="0", round="0", step=0, block_id=None)) == Watermark()
 
 
 def test_a_height_from_its_hook_burns_that_heights_first_place() -> None:
-    assert tmkms.decode(state(height="347290", round="0", step=0, block_id=None)).hrs == HRS(347290, 0, 1)
+    assert tmkms.decode(state_of(height="347290", round="0", step=0, block_id=None)).hrs == HRS(347290, 0, 1)
 
 
 @pytest.mark.parametrize(
@@ -64,19 +64,19 @@ def test_a_height_from_its_hook_burns_that_heights_first_place() -> None:
         (b"{", "it is no JSON"),
         (b"[]", "it is no JSON object"),
         (b"\xff", "it is no JSON"),
-        (state(height=5), "its height is 5, and tmkms writes a string"),
-        (state(height="-5"), "its height is '-5'"),
-        (state(height=str(HEIGHT_MAX + 1)), "its height"),
-        (state(round=0), "its round is 0, and tmkms writes a string"),
-        (state(round=str(ROUND_MAX + 1)), "its round"),
-        (state(round="1.0"), "its round"),
-        (state(round="²"), "its round"),
-        (state(step="2"), "its step is '2'"),
-        (state(step=True), "its step is True"),
-        (state(step=4), "its step is 4"),
-        (state(step=-1), "its step is -1"),
-        (state(block_id=[]), "its block_id"),
-        (state(block_id={"hash": 5}), "its block_id"),
+        (state_of(height=5), "its height is 5, and tmkms writes a string"),
+        (state_of(height="-5"), "its height is '-5'"),
+        (state_of(height=str(HEIGHT_MAX + 1)), "its height"),
+        (state_of(round=0), "its round is 0, and tmkms writes a string"),
+        (state_of(round=str(ROUND_MAX + 1)), "its round"),
+        (state_of(round="1.0"), "its round"),
+        (state_of(round="²"), "its round"),
+        (state_of(step="2"), "its step is '2'"),
+        (state_of(step=True), "its step is True"),
+        (state_of(step=4), "its step is 4"),
+        (state_of(step=-1), "its step is -1"),
+        (state_of(block_id=[]), "its block_id"),
+        (state_of(block_id={"hash": 5}), "its block_id"),
     ],
 )
 def test_what_tmkms_never_wrote_is_refused(data: bytes, words: str) -> None:
@@ -116,7 +116,7 @@ _JSON = st.recursive(
     st.binary(max_size=200)
     | _JSON.map(lambda value: json.dumps(value).encode())
     | st.tuples(st.sampled_from(["height", "round", "step", "block_id"]), _JSON).map(
-        lambda one: state(**{one[0]: one[1]})
+        lambda one: state_of(**{one[0]: one[1]})
     )
 )
 def test_whatever_stands_in_the_file_is_a_place_or_a_value_error(untrusted: bytes) -> None:
@@ -196,14 +196,78 @@ def test_a_home_is_read_by_its_toml(tmp_path: Path) -> None:
         assert not old.doubts
 
 
-def test_paths_are_relative_to_the_toml_and_the_state_has_a_default(tmp_path: Path) -> None:
+def test_paths_stay_as_they_are_written_and_the_state_has_a_default(tmp_path: Path) -> None:
     (tmp_path / "tmkms.toml").write_text(
         '[[chain]]\nid = "c"\nkey_format = { type = "hex" }\n[[providers.softsign]]\nchain_ids = ["b"]\npath = "b"\n'
         '[[providers.softsign]]\nchain_ids = ["c"]\nkey_type = "account"\npath = "account"\n'
         '[[providers.softsign]]\nchain_ids = ["a", "c"]\nkey_format = "json"\npath = "keys/c.json"\n'
     )
     layout = tmkms.layout_of(tmp_path, "c")
-    assert layout == tmkms.Layout(tmp_path / "keys" / "c.json", True, tmp_path / "c_priv_validator_state.json")
+    assert layout == tmkms.Layout(
+        tmp_path / "tmkms.toml", Path("keys/c.json"), True, Path("c_priv_validator_state.json")
+    )
+
+
+@pytest.mark.parametrize("state", [None, "state.json", "./state.json", "../state.json"])
+def test_a_state_relative_to_tmkmss_working_directory_is_asked_for_and_never_guessed(
+    tmp_path: Path, state: str | None
+) -> None:
+    """A file of that name beside tmkms.toml is another one: at 0, say, from a first try."""
+    home = old_home(tmp_path, "tmkms")
+    toml, real = home / "tmkms.toml", home / "state" / f"{CHAIN}-consensus.json"
+    line = next(line for line in toml.read_text().splitlines() if line.startswith("state_file"))
+    toml.write_text(toml.read_text().replace(line, f'state_file = "{state}"' if state else ""))
+    for decoy in (home / (state or f"{CHAIN}_priv_validator_state.json"), Path.cwd() / "never"):
+        if decoy.parent.is_dir() and decoy.parent != Path.cwd():
+            decoy.write_bytes(state_of(height="1"))
+    with pytest.raises(ConfigError, match=r"working directory.*--state-file"):
+        tmkms.read(asked(home))
+    old = tmkms.read(asked(home, state_files=(real,)))
+    assert [one.mark.hrs for one in old.states] == [HRS(45, 1, 3)]
+    assert tmkms.read(asked(home, typed=True)).states == ()
+
+
+def test_a_key_relative_to_tmkmss_working_directory_is_asked_for(tmp_path: Path) -> None:
+    home = old_home(tmp_path, "tmkms")
+    toml = home / "tmkms.toml"
+    toml.write_text(toml.read_text().replace(f'path = "{home}/', 'path = "'))
+    with pytest.raises(ConfigError, match=r"working directory.*--key-file"):
+        tmkms.read(asked(home))
+    assert tmkms.read(asked(home, key_file=home / "secrets" / f"{CHAIN}-consensus.key")).public_key == PUBLIC
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: text.replace("[[validator]]", 'include = "x"\n[[validator]]'), "'include'"),
+        (lambda text: text + "[providers.other]\n", "'other'"),
+        (lambda text: text + '[[chain]]\nid = "moving-1"\n', "is there 2 times"),
+        (lambda text: text + f'[[providers.softsign]]\nchain_ids = ["{CHAIN}"]\npath = "/x"\n', "2 softsign keys"),
+        (
+            lambda text: text + f'[[providers.yubihsm]]\nkeys = [{{ key = 1, chain_ids = ["{CHAIN}"] }}]\n',
+            "softsign and a device",
+        ),
+        (lambda text: text.replace('key_type = "consensus"', 'key_type = "other"'), "key_type is 'other'"),
+        (lambda text: text.replace("state_file = ", "state_file = 5 # "), "state_file is 5"),
+        (lambda text: text.replace("state_file = ", 'state_file = "" # '), "state_file is ''"),
+        (lambda text: text.replace("chain_ids = [", "chain_ids = 5 # ["), "chain_ids is 5"),
+        (lambda text: "chain = 5\n" + text.replace("[[chain]]", "[[other]]"), "'other'"),
+    ],
+)
+def test_a_toml_that_tmkms_would_not_run_with_is_refused(tmp_path: Path, change: Any, words: str) -> None:
+    home = old_home(tmp_path, "tmkms")
+    toml = home / "tmkms.toml"
+    toml.write_text(change(toml.read_text()))
+    with pytest.raises(ConfigError, match=f"{words}.*--state-file"):
+        tmkms.read(asked(home))
+
+
+def test_another_state_of_the_chain_that_says_more_is_seen(tmp_path: Path) -> None:
+    home = old_home(tmp_path, "tmkms")
+    (home / f"{CHAIN}_priv_validator_state.json").write_bytes(state_of(height="900"))
+    (home / "state" / f"{CHAIN}-consensus.json.bak").write_bytes(state_of(height="7"))
+    seen = tmkms.read(asked(home)).seen
+    assert {one.mark.hrs.height for one in seen} == {900, 7}
 
 
 def test_a_key_in_a_device_leaves_the_watermark(tmp_path: Path) -> None:

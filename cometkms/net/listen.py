@@ -1,0 +1,45 @@
+"""A listening TCP socket, or an error that names the setting and what to do."""
+
+import errno
+import socket
+from typing import Final
+
+from cometkms.errors import BusyError, ConfigError
+
+BACKLOG: Final = 64
+HTTP_CURE: Final = (
+    "choose another http_addr (--http-addr, COMETKMS_HTTP_ADDR or config.toml), or stop the other process"
+)
+
+
+def listen(setting: str, host: str, port: int, cure: str) -> socket.socket:
+    """A listening socket of a `setting`. host "": every interface, IPv6 and IPv4 on one socket where the machine has both.
+
+    Raises: BusyError if the address is in use; ConfigError if it is not this machine's, or not ours to use.
+    """
+    shown = f"{setting} {_shown(host, port)}"
+    try:
+        if host == "":
+            return _bind_every_interface(port)
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except socket.gaierror as error:
+        raise ConfigError(f"{shown}: {host!r} is no address of this machine ({error.strerror}); {cure}") from error
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise BusyError(f"{shown} is in use by another process; {cure}") from error
+        raise ConfigError(f"{shown} cannot be used: {error.strerror}; {cure}") from error
+
+
+def _bind_every_interface(port: int) -> socket.socket:
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(("::", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise  # IPv6 compiled in but switched off is the only case for IPv4 alone
+    return socket.create_server(("0.0.0.0", port), backlog=BACKLOG)  # noqa: S104  # what `:8080` asks for
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
