@@ -154,7 +154,9 @@ class Model:
         return one._replace(counted=(*one.counted[:number], members, *one.counted[number + 1 :]))
 
     def signs(self, state: State, proposer: Instance) -> State:
-        won = sum(1 << n for n, members in enumerate(proposer.counted) if members > 0 and members.bit_count() >= self.quorum)
+        won = sum(
+            1 << n for n, members in enumerate(proposer.counted) if members > 0 and members.bit_count() >= self.quorum
+        )
         return state._replace(signed=state.signed | won)
 
     def accepted(self, state: State, proposer: int, one: Instance, name: str) -> Iterator[Step]:
@@ -270,7 +272,9 @@ class Model:
             return may_end(self.p.nodes, answers)
         if not (self.p.agree and self.p.learns):
             return may_end(self.p.nodes, self.without_agreement(one, answers))
-        records = {name: record for name, record in zip(self.names, one.records, strict=True) if name != str(one.member)}
+        records = {
+            name: record for name, record in zip(self.names, one.records, strict=True) if name != str(one.member)
+        }
         return may_end(self.p.nodes, counting(str(one.member), one.incarnation, records, answers))
 
     def without_agreement(self, one: Instance, answers: dict[str, Answer]) -> dict[str, Answer]:
