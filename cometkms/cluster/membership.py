@@ -316,7 +316,10 @@ class Membership:
         self._tell_all()
 
     def _on_own_record(self, by: str, record: Statement) -> None:
-        if self.own() is None:
+        header = self._store.header
+        if header.state is NodeState.EMPTY or (
+            self._claiming and (header.unclaimed or header.state is NodeState.RECOVERING)
+        ):
             near = record.incarnation.number - self.incarnation.number <= INCARNATION_STEP_MAX
             if near or self._ports.proven(record):
                 self._highest_of_me = max(self._highest_of_me, record.incarnation)
@@ -325,7 +328,8 @@ class Membership:
                 raise SupersededError(
                     f"another store stands for {self._me} now: {by} shows the incarnation {record.incarnation}, signed by {self._me}'s "
                     f"identity, and the store here is {self.incarnation}. What this process promised counts no more, and it ends. Cure: leave this "
-                    "machine off if it was replaced; else stop the other one, move this node's data directory away and start it: it takes its place again"
+                    "machine off if it was replaced. If no other one stands for it (an older copy of its data was put back), move data/ away and start it: it "
+                    "then reads what it must not forget from all the others"
                 )
             self._say_once("an unproven higher incarnation of this node", by=by, incarnation=str(record.incarnation))
             self._count("false_incarnation")
