@@ -16,10 +16,12 @@ from unittest.mock import patch
 
 from cometkms.cluster import membership, node
 from cometkms.cluster.membership import Membership
+from cometkms.cluster.node import ClusterNode
 from cometkms.model import Watermark
 from cometkms.promises import proposer
 from cometkms.promises.proposer import Proposer
-from cometkms.raftlog.journal import Journal
+from cometkms.raftlog import RaftLog, log
+from cometkms.raftlog.filter import RaftFilter
 from cometkms.rules.birth import NodeState
 from cometkms.rules.recovery import Answer
 from tests.sim import world
@@ -40,6 +42,7 @@ class Mutant:
     rule: str
     patches: Callable[[], Patches]
     rollbacks: bool = False
+    nodes: int = 3
 
 
 # --- what each mutant does ---
@@ -182,13 +185,39 @@ def signs_its_own() -> Patches:
     yield patch.object(world, "ChainSigner", Own)
 
 
-def votes_after_amnesia() -> Patches:
-    """A node that lost its Raft journal votes and acks at once."""
+def terms_of_everybody() -> Patches:
+    """Members stand in whatever term comes next."""
+    yield patch.object(RaftLog, "_take_own_term", lambda _self: None)
 
-    def forget(self: Journal) -> bool:
-        return False
 
-    yield patch.object(Journal, "pending", property(forget, lambda _self, _value: None), create=True)
+def no_leap() -> Patches:
+    """A node that lost its journal goes on counting terms from what it sees."""
+    yield patch.object(log, "_LEAP_BITS", 1)
+
+
+def waits_for_all() -> Patches:
+    """A node that lost its journal votes when it has led, that is: when the others can do without its vote."""
+
+    def may_vote(self: Membership) -> bool:
+        return self.ready and not self._ports.settle_raft.__self__._raft.is_fresh  # type: ignore[attr-defined]
+
+    yield patch.object(Membership, "raft_may_vote", property(may_vote))
+
+
+def no_vote_without_a_leader() -> Patches:
+    """A vote is refused for ten election timeouts after a leader was heard, and its closed connection does not free it."""
+    begin = RaftFilter.__init__
+
+    def sticky(self: RaftFilter, journal: Any, clock: Any, sticky_s: float) -> None:
+        begin(self, journal, clock, sticky_s * 20)
+
+    yield patch.object(RaftFilter, "__init__", sticky)
+    yield patch.object(RaftFilter, "leader_gone", lambda _self: None)
+
+
+def silent_election() -> Patches:
+    """Nobody says why nothing is signed while no node leads."""
+    yield patch.object(ClusterNode, "why", property(lambda self: self.membership.why))
 
 
 MUTANTS = (
@@ -201,7 +230,11 @@ MUTANTS = (
     Mutant("recovery reads one other only", "7", one_is_enough),
     Mutant("no read at start, old stores put back", "8", no_start_read, rollbacks=True),
     Mutant("the signer signs what was asked, not what was permitted", "3", signs_its_own),
-    Mutant("a node that lost its Raft journal votes at once", "12", votes_after_amnesia),
+    Mutant("terms do not belong to members", "12", terms_of_everybody),
+    Mutant("a node that lost its Raft journal goes on counting terms", "12", no_leap, nodes=2),
+    Mutant("a node that lost its Raft journal votes later", "12", waits_for_all),
+    Mutant("votes stay bound to a leader that is gone", "12", no_vote_without_a_leader),
+    Mutant("no reason is shown while nobody leads", "12", silent_election),
 )
 
 
@@ -219,7 +252,7 @@ def killed_by(number: int) -> tuple[int, str] | None:
     mutant = MUTANTS[number]
     with applied(mutant):
         for seed in range(1, SEEDS + 1):
-            made = World(seed, 3)
+            made = World(seed, mutant.nodes)
             made.strict, made.rollbacks = False, mutant.rollbacks
             try:
                 made.run(SECONDS)
