@@ -120,7 +120,7 @@ class Membership:
         self._lives: dict[str, LifeNews] = {}
         self._request_id = 0
         self._borne: dict[str, Incarnation | None] = {}  # by who said hello last; None: it has none yet
-        self._heard: set[str] = set()  # members that said in this process what they know of this one
+        self._heard: set[str] = set()  # members that let this process in, and said what they know of this one
         self._highest_of_me = FIRST
         self._accusers: dict[str, int] = {}  # who has seen a higher seq of this store than it shows
         self._said: set[str] = set()
@@ -244,12 +244,8 @@ class Membership:
 
     def judge_hello(self, member: str, hello: Hello) -> str | None:
         """Whether this member's process may be connected; what it bears is recorded first. Raises: SupersededError, StoreFailure."""
-        self._heard.add(member)
         self.learn(member, hello.known)
-        reason = self._take_own(member, hello.own)
-        if reason is None:
-            self._claim()
-        return reason
+        return self._take_own(member, hello.own)
 
     def _take_own(self, member: str, own: Statement | None) -> str | None:
         """What a connection's process says that it bears: None, or why it is refused."""
@@ -372,6 +368,7 @@ class Membership:
     def on_connected(self, member: str) -> None:
         """After the hellos."""
         self._connected.add(member)
+        self._heard.add(member)
         self._ports.send(member, self.news())
         self._claim()
         if self._reading is not None:

@@ -22,7 +22,7 @@ from nacl.signing import SigningKey
 
 from cometkms import core as cores
 from cometkms.cluster.node import ClusterNode, Identity
-from cometkms.errors import CometKMSError, OperatorError
+from cometkms.errors import CometKMSError, OperatorError, ProtocolError, SupersededError
 from cometkms.ipc.messages import Lease, Mark, PermitGranted, QueueMessage, ReserveRefused, SignerHello, StateHello
 from cometkms.keys.cluster import node_identity
 from cometkms.limits import START_READ_S
@@ -49,6 +49,7 @@ CORE = cores.load()
 FAULTS = {
     "crash": 6, "power": 4, "cut": 4, "one-way": 2, "heal": 6, "freeze": 4, "signer": 2, "disk": 2, "wipe": 3,
     "transfer": 2, "order": 2, "kill all": 0.5, "ambush": 3, "stuck signer": 2, "unreached": 2,
+    "replace": 3,
 }  # fmt: skip
 
 
@@ -81,12 +82,17 @@ class Connection:
 
 
 class Node:
-    """One machine: its home, disk, and the life of its state and signer processes."""
+    """One machine: its home, disk, and the life of its state and signer processes. `member`: whose node runs there.
 
-    def __init__(self, world: "World", name: str) -> None:
-        self.world, self.name = world, name
+    `name`: the machine's, by which the network knows it: one that took another's place has another.
+    """
+
+    def __init__(self, world: "World", name: str, member: str = "") -> None:
+        self.world, self.name, self.member = world, name, member or name
         self.rng = random.Random(f"{world.seed} {name}")
         self.home = world.directory / name
+        self.superseded = False
+        self.born = next(world.order)
         self.disk = SimDisk(self.rng)
         self.incarnation = 0
         self.opened: OpenedNode | None = None
@@ -102,7 +108,7 @@ class Node:
         path = self.home / "priv" / "priv_validator_state.json"
         path.parent.mkdir(parents=True)
         state_file.save(path, Watermark())
-        self.files = NodeFiles.at(self.home, name, (ChainFiles(ROW, path),), world.names)
+        self.files = NodeFiles.at(self.home, self.member, (ChainFiles(ROW, path),), world.names)
 
     @property
     def journal(self) -> Path:
@@ -124,7 +130,7 @@ class Node:
         self.check()
         self.cluster = ClusterNode(
             identity=Identity(
-                self.name, 1, self.files.members, b"d" * 32, world.keys, world.identities[self.name].sign
+                self.member, 1, self.files.members, b"d" * 32, world.keys, world.identities[self.member].sign
             ),
             store=self.opened.store,
             rows=self.opened.rows,
@@ -145,7 +151,7 @@ class Node:
 
     def make_raft(self, node: ClusterNode) -> RaftLog:
         self.raft = RaftLog(
-            me=self.name,
+            me=self.member,
             members=self.files.members,
             journal=self.journal,
             disk=self.disk,
@@ -181,15 +187,20 @@ class Node:
             return
         try:
             step(*arguments, **named)
+        except ProtocolError:
+            raise  # the connection's end
         except CometKMSError as error:
             if isinstance(error, RaftBrokenError):
                 discard_journal(self.journal)
             self.world.stats[type(error).__name__] = self.world.stats.get(type(error).__name__, 0) + 1
             self.crash(power=self.disk.dark, why=f"{type(error).__name__}: {error}")
+            if isinstance(error, SupersededError):
+                self.world.on_superseded(self)
+                return
             self.world.after(self.rng.uniform(0.05, 0.5), self.restart_if_down)
 
     def restart_if_down(self) -> None:
-        if self.cluster is None:
+        if self.cluster is None and not self.superseded:
             self.start()
 
     def clock(self) -> float:
@@ -224,7 +235,7 @@ class Node:
     def disconnect(self, member: str, why: str) -> None:
         self.world.note(f"{self.name}: disconnects {member}: {why}")
         for connection in self.world.connections_of(self.name):
-            if member in connection.ends:
+            if member in (self.world.nodes[end].member for end in connection.ends):
                 self.world.close(connection, self.name, closed=True)
 
     def to_signer(self, message: QueueMessage) -> None:
@@ -251,7 +262,7 @@ class Node:
     def happened(self, what: str, **fields: object) -> None: ...
 
     def on_role(self, *, leading: bool, leader: str | None, term: int) -> None:
-        if leader == self.name:
+        if leader == self.member:
             self.world.elected_at = self.world.now
         if leading:
             self.world.judge_leader(self, term)
@@ -305,7 +316,7 @@ class Node:
             raise Violation(f"{self.name}'s mark fell from {tuple(self.high)} to {tuple(mark.hrs)}")
         self.high = mark.hrs
         if mark.sign_bytes and self.opened.store.header.state is NodeState.COMPLETE:
-            self.world.promised.setdefault((mark.hrs, mark.sign_bytes), set()).add(self.name)
+            self.world.promised.setdefault((mark.hrs, mark.sign_bytes), set()).add(self.member)
 
 
 class Signer:
@@ -528,7 +539,9 @@ class World:
     def keep_connected(self) -> None:
         """Redial whatever is not connected and can be; notice what fell silent."""
         self.after(self.rng.uniform(0.01, 0.05), self.keep_connected)
-        for a, b in itertools.combinations(self.names, 2):
+        for a, b in itertools.combinations(sorted(self.nodes), 2):
+            if self.nodes[a].member == self.nodes[b].member:
+                continue
             pair = frozenset((a, b))
             connection = self.connections.get(pair)
             if connection is not None and connection.open:
@@ -538,8 +551,21 @@ class World:
                         break
                 continue
             up = all(self.nodes[x].cluster is not None and self.now >= self.nodes[x].frozen_until for x in (a, b))
+            up = up and not (self.occupied(a, b) or self.occupied(b, a))
             if up and (a, b) not in self.cuts and (b, a) not in self.cuts:
                 self.connect(a, b)
+
+    def occupied(self, name: str, other: str) -> bool:
+        """Whether it has a connection to another machine of the other's member; now and then it is dialled all the same."""
+        return self.link(name, self.nodes[other].member) is not None and self.rng.random() < 0.9
+
+    def link(self, name: str, member: str) -> Connection | None:
+        """The machine's connection to whichever machine of the member it has one with."""
+        for end, node in self.nodes.items():
+            connection = self.connections.get(frozenset((name, end))) if node.member == member else None
+            if connection is not None and connection.open and name in connection.ends:
+                return connection
+        return None
 
     def connect(self, a: str, b: str) -> None:
         one, two = self.nodes[a], self.nodes[b]
@@ -547,7 +573,7 @@ class World:
         assert two.cluster is not None
         connection = Connection({a: one.incarnation, b: two.incarnation}, heard={a: self.now, b: self.now})
         self.connections[frozenset((a, b))] = connection
-        hellos = {a: one.cluster.hello(b), b: two.cluster.hello(a)}
+        hellos = {a: one.cluster.hello(two.member), b: two.cluster.hello(one.member)}
         for me, other in ((one, b), (two, a)):
             self.after(self.rng.uniform(0.0001, 0.002), self.greet, connection, me, other, hellos[other])
 
@@ -558,7 +584,7 @@ class World:
 
         def judge() -> None:
             assert node.cluster is not None
-            reason[0] = node.cluster.on_hello(other, hello, other)
+            reason[0] = node.cluster.on_hello(self.nodes[other].member, hello, other)
 
         node.guarded(judge)
         if node.cluster is None or not connection.open:
@@ -578,7 +604,12 @@ class World:
             (other,) = connection.ends.keys() - {name}
             connection.last_arrival[name] = self.now
             connection.heard[name] = self.now
-            node.guarded(node.cluster.on_connected, other)
+            for end in list(self.nodes):  # a newer connection takes the place of an older one
+                older = self.connections.get(frozenset((name, end)))
+                if older not in (None, connection) and self.nodes[end].member == self.nodes[other].member:
+                    assert older is not None
+                    self.close(older, name, closed=True)
+            node.guarded(node.cluster.on_connected, self.nodes[other].member)
 
     def close(self, connection: Connection, by: str, *, closed: bool) -> None:
         """`closed`: the other end hears of it at once, unless the network is cut."""
@@ -599,15 +630,16 @@ class World:
             self.after(node.frozen_until - self.now, self.lost, connection, name, incarnation, other, closed)
             return
         connection.gone.add(name)
-        current = self.connections.get(frozenset((name, other)))
-        if current is not None and current.open:
+        member = self.nodes[other].member
+        if self.link(name, member) is not None:
             return  # superseded
-        node.guarded(node.cluster.on_disconnected, other, closed=closed)
+        node.guarded(node.cluster.on_disconnected, member, closed=closed)
 
-    def send(self, src: str, dst: str, payload: bytes) -> bool:
-        connection = self.connections.get(frozenset((src, dst)))
-        if connection is None or not connection.open or len(connection.established) < 2:
+    def send(self, src: str, member: str, payload: bytes) -> bool:
+        connection = self.link(src, member)
+        if connection is None or len(connection.established) < 2:
             return False
+        (dst,) = connection.ends.keys() - {src}
         if connection.ends[src] != self.nodes[src].incarnation:
             return False
         if (src, dst) in self.cuts:
@@ -632,7 +664,12 @@ class World:
             self.after(node.frozen_until - self.now, self.deliver, connection, src, dst, payload)
             return
         connection.heard[dst] = self.now
-        node.guarded(node.cluster.on_frame, src, payload)
+        try:
+            node.guarded(node.cluster.on_frame, self.nodes[src].member, payload)
+        except ProtocolError as error:
+            self.note(f"{dst}: {src} broke the protocol: {error}")
+            self.stats["broke the protocol"] = self.stats.get("broke the protocol", 0) + 1
+            self.close(connection, dst, closed=True)
 
     def dialling_signer(self, rng: random.Random) -> Signer | None:
         """A signer that holds the lease, as it sees it; two at once are possible, and each validator may meet either."""
@@ -683,13 +720,13 @@ class World:
             tuple((node.name, node.incarnation) for node in some)
             for size in range(self.quorum, len(whole) + 1)
             for some in itertools.combinations(whole, size)
-            if all(self.linked(a.name, b.name) for a, b in itertools.combinations(some, 2))
+            if all(a.member != b.member and self.linked(a.name, b.name) for a, b in itertools.combinations(some, 2))
         }
         self.majorities = {some: self.majorities.get(some, self.now) for some in found}
         if any(node.cluster is not None and node.cluster.leading for node in whole):
             self.led_at = self.now
         led = self.now - self.elected_at < LOOK_S or any(
-            node.cluster is not None and node.cluster.leader == node.name for node in self.nodes.values()
+            node.cluster is not None and node.cluster.leader == node.member for node in self.nodes.values()
         )
         for node in self.nodes.values():
             if led or node not in whole:
@@ -717,7 +754,7 @@ class World:
         if self.healing:
             return
         self.after(self.rng.expovariate(3.0), self.fault)
-        node = self.nodes[self.rng.choice(self.names)]
+        node = self.rng.choice([one for one in self.nodes.values() if not one.superseded])
         kind = self.rng.choices(list(FAULTS), list(FAULTS.values()))[0]
         self.stats[kind] = self.stats.get(kind, 0) + 1
         match kind:
@@ -729,11 +766,11 @@ class World:
                     one.crash(power=True)
                     self.after(self.rng.choice((0.01, 0.3, 1.5)), one.restart_if_down)
             case "cut":
-                for other in self.names:
+                for other in self.nodes:
                     self.cuts |= {(node.name, other), (other, node.name)}
                 self.note(f"{node.name}: cut off")
             case "one-way":
-                other = self.rng.choice(self.names)
+                other = self.rng.choice(sorted(self.nodes))
                 self.cuts.add((node.name, other))
                 self.note(f"{node.name} -> {other}: cut")
             case "heal":
@@ -758,6 +795,8 @@ class World:
                 self.lose_store(node, "wipe")
             case "ambush":
                 self.ambush()
+            case "replace":
+                self.replace(node)
             case "order":
                 leader = node.cluster.leader if node.cluster is not None else None
                 if node.cluster is not None and leader not in (None, node.name):
@@ -774,8 +813,10 @@ class World:
 
     def lose_store(self, node: Node, kind: str, old: Path | None = None) -> bool:
         """Only within the fault model: one lost or old store at a time, everybody else complete. `old`: is put back."""
-        others = [one for one in self.nodes.values() if one is not node]
-        if not all(one.opened is not None and one.opened.store.header.state is NodeState.COMPLETE for one in others):
+        others = [one for one in self.nodes.values() if one is not node and not one.superseded]
+        if node.superseded or not all(
+            one.opened is not None and one.opened.store.header.state is NodeState.COMPLETE for one in others
+        ):
             return False
         if any(one.cluster is not None and not one.cluster.membership.ready for one in others):
             return False
@@ -804,7 +845,7 @@ class World:
             node.opened is None or node.opened.store.header.state is not NodeState.COMPLETE for node in (away, victim)
         ):
             return
-        for other in self.names:
+        for other in self.nodes:
             self.cuts |= {(away.name, other), (other, away.name)}
         self.note(f"ambush: {away.name} is away")
         if self.rng.random() < 0.3:
@@ -829,6 +870,58 @@ class World:
         self.cuts.clear()
         for validator in self.validators:
             validator.forget()
+
+    def on_superseded(self, node: Node) -> None:
+        """It ends for good. Where no other machine stands for its member, an older copy was put back: the operator moves it away."""
+        self.stats["superseded"] = self.stats.get("superseded", 0) + 1
+        node.signer = None
+        if any(one.member == node.member and one is not node and not one.superseded for one in self.nodes.values()):
+            node.superseded = True
+            return
+        shutil.rmtree(node.files.store_path.parent, ignore_errors=True)
+        node.high = HRS(0, 0, 0)
+        self.after(0.5, node.restart_if_down)
+
+    def whole(self) -> bool:
+        """Every machine runs, complete and ready, and no member has two."""
+        found = [node for node in self.nodes.values() if not node.superseded]
+        return len(found) == len(self.names) and all(
+            node.cluster is not None and node.cluster.membership.ready for node in found
+        )
+
+    def replace(self, old: Node) -> None:
+        """A machine is cut off, and another takes its place with nothing but the key; then both are there, each with another part of
+        the others; then everybody meets, in any order."""
+        if len(self.names) < 2 or not self.whole():
+            return
+        new = Node(self, f"{old.member}.{next(self.order)}", old.member)
+        self.nodes[new.name] = new
+        write_born(new.files, 1)
+        others = [one.name for one in self.nodes.values() if one.member != old.member and not one.superseded]
+        self.cuts.clear()
+        for other in others:
+            self.cuts |= {(old.name, other), (other, old.name)}
+        self.note(f"{new.name} takes the place of {old.name}")
+        self.stats["replaced"] = self.stats.get("replaced", 0) + 1
+        self.after(self.rng.uniform(0.05, 0.5), new.restart_if_down)
+        self.after(self.rng.uniform(0.1, 2.0), self.split, old, new, others)
+
+    def split(self, old: Node, new: Node, others: list[str]) -> None:
+        """Each of the two machines with another part of the rest."""
+        if self.healing:
+            return
+        self.cuts.clear()
+        chosen = self.rng.sample(others, self.rng.randint(0, len(others)))
+        rest = [name for name in others if name not in chosen]
+        apart = [(old.name, name) for name in chosen] + [(new.name, name) for name in rest]
+        for one, other in (*apart, *itertools.product(chosen, rest)):
+            self.cuts |= {(one, other), (other, one)}
+        self.note(f"{old.name} with {rest}, {new.name} with {chosen}")
+        for one in self.validators:
+            one.forget()
+        if self.rng.random() < 0.3:
+            old.crash()
+            self.after(self.rng.uniform(0.01, 0.5), old.restart_if_down)
 
     def spring_at_vote(self, away: Node) -> None:
         leader = next((node for node in self.nodes.values() if node.cluster is not None and node.cluster.leading), None)
@@ -865,6 +958,13 @@ class World:
         """No more faults: it signs again, and every node learns of it."""
         self.healing = True
         self.cuts.clear()
+        for node in tuple(
+            self.nodes.values()
+        ):  # who replaced a machine switches the old one off, if it did not end by itself
+            newer = [one for one in self.nodes.values() if one.member == node.member and one.born > node.born]
+            if newer and not node.superseded:
+                node.superseded, node.signer = True, None
+                node.crash(why="switched off")
         for node in self.nodes.values():
             node.frozen_until = min(node.frozen_until, self.now)
             node.disk.fail_next = ""
@@ -878,7 +978,9 @@ class World:
         while self.now < deadline:
             self.run_until(self.now + 0.25)
             newest = max(self.signatures, default=HRS(0, 0, 0))
-            if newest.height >= top.height + 3 and all(self.knows(node, top) for node in self.nodes.values()):
+            if newest.height >= top.height + 3 and all(
+                self.knows(node, top) for node in self.nodes.values() if not node.superseded
+            ):
                 return
         found = [node.cluster.membership.phase for node in self.nodes.values() if node.cluster is not None]
         phases = set(found)
