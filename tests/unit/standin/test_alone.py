@@ -23,7 +23,7 @@ def play(meddle, until_words: str, every_s: float = 0.0) -> list[str]:
         signer = TinySigner(CORE, CHAIN)
         signer.meddle = meddle
         standin = asyncio.create_task(alone._run(address, CHAIN, every_s, None, out))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while "listens" not in out.getvalue():
                 await asyncio.sleep(0.01)
             serving = asyncio.create_task(signer.serve(address))
