@@ -15,6 +15,7 @@ CORES := $(shell nproc)
 WORKERS ?= $(shell expr 3 \* $(CORES))
 # BUSY=1: every core and the disk are kept busy meanwhile.
 LOADED := $(if $(BUSY),$(BIN)/python -m tests.busy)
+NICELY := $(if $(BUSY),,nice -n 10)
 CHAOS_SECONDS ?= 600
 SEED ?= $(shell date +%s)
 
@@ -57,7 +58,7 @@ cometbft: build
 test: lint
 	@work=$$(mktemp -d -t ckXXXX); \
 	$(BIN)/python -m tests.gotools > $$work/tools 2>&1 & tools=$$!; \
-	SEEDS=$(SEEDS) nice -n 10 $(BIN)/python -m pytest tests --ignore=tests/e2e --ignore=tests/packaging --ignore=tests/web \
+	SEEDS=$(SEEDS) $(NICELY) $(BIN)/python -m pytest tests --ignore=tests/e2e --ignore=tests/packaging --ignore=tests/web \
 		--ignore=tests/lint -n $(CORES) --dist loadgroup --basetemp=$$work/u > $$work/units 2>&1 & units=$$!; \
 	trap 'kill $$tools $$units 2> $$work/killed' INT TERM; \
 	$(LOADED) $(BIN)/python -m pytest tests/e2e tests/packaging -n $(WORKERS) --dist loadgroup --basetemp=$$work/t; whole=$$?; \

@@ -57,13 +57,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.again", description=__doc__)
     parser.add_argument("--times", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2 * (os.cpu_count() or 1))
+    parser.add_argument("--kept", type=Path, default=KEPT, help="where each run's output stays")
     parser.add_argument("paths", nargs="*", default=WHOLE_NODES)
     given = parser.parse_args()
-    KEPT.mkdir(parents=True, exist_ok=True)
+    kept: Path = given.kept
+    kept.mkdir(parents=True, exist_ok=True)
     seen: dict[str, Seen] = defaultdict(Seen)
     unreported = 0
     for run in range(1, given.times + 1):
-        began, output, report = time.monotonic(), KEPT / f"{run}.txt", KEPT / f"{run}.xml"
+        began, output, report = time.monotonic(), kept / f"{run}.txt", kept / f"{run}.xml"
         report.unlink(missing_ok=True)
         with tempfile.TemporaryDirectory(prefix="ck") as work, output.open("w") as out:
             command = [sys.executable, "-m", "pytest", *given.paths, "-n", str(given.workers), "--dist", "loadgroup"]

@@ -1,6 +1,7 @@
 """`cmkms standin`: the stand-in validator by itself, for a trial of nodes that somebody else starts, kills and watches.
 
-A line a height, and one for everything that a validator's operator would want to know: who connected, how long nothing was signed.
+A line a height, and one for everything that a validator's operator would want to know: who connected, how long nothing was signed. A
+refusal is said once; then it asks again at its usual pace, for a height that may be signed where there is one.
 """
 
 import asyncio
@@ -13,8 +14,9 @@ import uvloop
 
 from cometkms import core
 from cometkms.errors import BusyError, CometKMSError
-from cometkms.standin import SignerRefused, SignerSilent, StandIn, listen
+from cometkms.standin import Search, SignerRefused, SignerSilent, StandIn, listen
 
+REFUSED_S: Final = 0.1  # between two tries after a refusal, at least
 GAP_S: Final = 0.05  # a pause that is worth a word: ten times what a slow signature takes
 
 
@@ -57,12 +59,14 @@ async def _run(address: str, chain_id: str, every_s: float, seconds: float | Non
 
 async def _ask_for_ever(validator: StandIn, every_s: float, out: IO[str]) -> None:
     """Raises: BadSignature."""
-    height, step = 1, 1
+    search = Search()
     public_key = b""
     connects = 0
     signed_at: float | None = None
+    told: int | None = None  # the code of the refusal that was said last
     while True:
         await validator.wait_for_signer()
+        height = search.height
         try:
             public_key = public_key or await validator.ask_public_key()
             signed = await validator.sign_height(height)
@@ -70,19 +74,29 @@ async def _ask_for_ever(validator: StandIn, every_s: float, out: IO[str]) -> Non
             _say(out, f"height {height}  not signed: {silent}")
             continue
         except SignerRefused as refused:
-            _say(out, f"height {height}  refused: {refused}")
-            height, step = height + step, 2 * step
+            elsewhere = search.refused(refused.code)
+            if refused.code != told:
+                again = (
+                    "; other heights are asked for until one is signed"
+                    if elsewhere
+                    else "; it is asked for again and again"
+                )
+                _say(out, f"height {height}  refused: {refused}{again}")
+            told = refused.code
+            await asyncio.sleep(max(every_s, REFUSED_S))
             continue
         now = time.monotonic()
         gap_s = now - signed_at - every_s if signed_at is not None else 0.0
         said = f"height {height}  {max(one.latency_us for one in signed) / 1000:.2f} ms  {validator.signatures} signatures verified"
         if validator.connects != connects:
             said += f"  connection {validator.connects}"
+        if search.refusals:
+            said += f"  after {search.refusals} refusals"
         if gap_s > GAP_S:
             said += f"  after {gap_s:.2f} s without a signature"
         _say(out, said)
-        connects, signed_at, step = validator.connects, now, 1
-        height += 1
+        connects, signed_at, told = validator.connects, now, None
+        search.signed()
         await asyncio.sleep(every_s)
 
 

@@ -13,6 +13,7 @@ from cometkms.standin.ballots import (
     vote_request,
 )
 from cometkms.standin.link import Link, Listener, listen
+from cometkms.standin.search import Search
 from cometkms.standin.validator import SignerRefused, SignerSilent, StandIn, quantile
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Judge",
     "Link",
     "Listener",
+    "Search",
     "Signed",
     "SignerRefused",
     "SignerSilent",

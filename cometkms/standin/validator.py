@@ -33,7 +33,11 @@ ANSWER_OF: Final = {
 
 
 class SignerRefused(CometKMSError):
-    """The signer answered with a RemoteSignerError: final, CometBFT does not ask again."""
+    """The signer answered with a RemoteSignerError: final, CometBFT does not ask again. `code`: the error's, here a model.Reason."""
+
+    def __init__(self, words: str, code: int) -> None:
+        super().__init__(words)
+        self.code = code
 
 
 class SignerSilent(CometKMSError):
@@ -217,7 +221,7 @@ class StandIn:
                 why = str(error) or type(error).__name__
             else:
                 if answer.error is not None and answer.error != RemoteSignerError():
-                    raise SignerRefused(f"{request.kind.name.lower()}: {answer.error.description}")
+                    raise SignerRefused(f"{request.kind.name.lower()}: {answer.error.description}", answer.error.code)
                 if _has_content(request.kind, answer):
                     return answer, latency_us
                 why = "an empty answer"

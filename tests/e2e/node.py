@@ -182,7 +182,13 @@ class Node:
 
     def closed_by_itself(self, address: str = "") -> list[str]:
         """The log's lines of connections to validators (to that one) that the node ended; a validator may lose patience and close one."""
-        ended = [line for line in self.log().splitlines() if "validator not connected" in line and address in line]
+        ended, connected = [], False
+        for line in self.log().splitlines():
+            if address in line and "validator connected" in line:
+                connected = True
+            elif address in line and "validator not connected" in line and connected:
+                connected = False
+                ended.append(line)
         return [line for line in ended if "closed by the validator" not in line and "reset by peer" not in line]
 
     def file_state(self) -> dict[str, Any]:

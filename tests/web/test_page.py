@@ -162,7 +162,7 @@ def test_without_javascript_it_is_plain_tables_that_reload_themselves(net: Testn
         ):
             until(f"{words} in {name}", lambda words=words, name=name: words in window.text(name))
         until(
-            "all tables", lambda: len(window.driver.find_elements("css selector", "table")) >= 5
+            "all tables", lambda: len(window.driver.find_elements("css selector", "table")) >= 4
         )  # not in the midst of a reload
         until("the page reloads itself", lambda: window.text("live") not in ("", first), PATIENCE_S)
     finally:

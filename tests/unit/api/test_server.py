@@ -13,7 +13,7 @@ from cometkms.errors import BusyError, ConfigError
 
 from .boards import FakeBoard
 
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 
 @asynccontextmanager

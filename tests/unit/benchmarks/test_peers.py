@@ -236,7 +236,7 @@ def test_another_number_of_nodes_is_refused(name: str, tmp_path: Path) -> None:
         CMKMS_BENCH_PORTS="1 2 3 4 5 6",
         CMKMS_BENCH_HOME=str(tmp_path),
     )
-    done = subprocess.run([SCRIPTS / f"{name}.sh"], env=variables, capture_output=True, timeout=60, check=False)
+    done = subprocess.run([SCRIPTS / f"{name}.sh"], env=variables, capture_output=True, timeout=240, check=False)
     assert done.returncode == CANNOT
     assert list(tmp_path.iterdir()) == []
 

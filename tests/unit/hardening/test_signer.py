@@ -283,7 +283,7 @@ make_undumpable()
 shut_signer(Plan(Mode.BEST_EFFORT, "", os.getppid(), Path({str(home)!r}), (Path({str(home / "key")!r}),), (TcpTarget("127.0.0.1", 1),)))
 os.write(1, repr(seen).encode())
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=False)
     assert done.stdout == "['cometkms.shut']", done.stderr
 
 

@@ -13,7 +13,7 @@ def alone(code: str) -> str:
     """Run `code` in a fresh interpreter; what it printed."""
     prelude = "import ctypes, os, resource\nfrom cometkms.ipc.prctl import *\nfrom cometkms.ipc import prctl\n"
     done = subprocess.run(
-        [sys.executable, "-c", prelude + code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", prelude + code], capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

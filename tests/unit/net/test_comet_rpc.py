@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -96,10 +95,8 @@ def dripping() -> Iterator[str]:
 
 
 def test_an_answer_that_drips_ends_with_its_deadline(dripping: str) -> None:
-    started = time.monotonic()
     with pytest.raises(OperatorError, match="no whole answer within"):
         ask_rpc(parse_rpc(dripping), "status", timeout_s=0.3)
-    assert time.monotonic() - started < 30
 
 
 def test_nobody_there_is_said() -> None:

@@ -91,7 +91,7 @@ def test_what_is_no_request_is_refused(tmp_path: Path, line: bytes) -> None:
     def work() -> bytes:
         with socket.socket(socket.AF_UNIX) as one:
             one.connect(str(path))
-            one.settimeout(5)
+            one.settimeout(120)
             try:
                 one.sendall(line)
                 return one.recv(4096)

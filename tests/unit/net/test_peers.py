@@ -87,7 +87,7 @@ def pair() -> tuple[End, End]:
     return End("a", free_port(), Identity.generate()), End("b", free_port(), Identity.generate())
 
 
-async def until(condition: Callable[[], Any], patience_s: float = 10.0) -> None:
+async def until(condition: Callable[[], Any], patience_s: float = 120.0) -> None:
     async with asyncio.timeout(patience_s):
         while not condition():
             await asyncio.sleep(0.005)
@@ -96,7 +96,7 @@ async def until(condition: Callable[[], Any], patience_s: float = 10.0) -> None:
 async def ended(reader: asyncio.StreamReader) -> None:
     """The other side closes, with a reset when it did not read everything."""
     with contextlib.suppress(ConnectionError):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(120):
             while await reader.read(4096):
                 pass
 

@@ -16,9 +16,11 @@ import pytest
 from cometkms.config.reload import Reloadable, encode
 from cometkms.config.schema import AlertBounds
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
+HUNG_S = 4.0  # where a child is to be found hung; a busy machine lets a healthy one wait for less
 T = TypeVar("T")
-QUICK = {"restart_min_s": 0.01, "restart_max_s": 0.04}
+#: No waiting before a restart, and patience with what a busy machine is slow at.
+QUICK = {"restart_min_s": 0.01, "restart_max_s": 0.04, "hung_after_s": 30.0, "stop_timeout_s": 20.0}
 
 
 def until(what: str, condition: Callable[[], T]) -> T:
@@ -221,9 +223,9 @@ def test_a_child_killed_while_it_boots_ends_the_node_and_says_by_what(start: Cal
 
 
 def test_a_child_that_is_never_ready_ends_the_node(start: Callable[..., Dummies]) -> None:
-    dummies = start({"state": "works", "signer": "is never ready"}, boot_timeout_s=0.3)
+    dummies = start({"state": "works", "signer": "is never ready"}, boot_timeout_s=4)
     assert dummies.wait() == 70
-    assert "signer was not ready within 0.3 s" in dummies.stderr()
+    assert "signer was not ready within 4 s" in dummies.stderr()
     assert dummies.log("gone", child="state")
 
 
@@ -294,7 +296,7 @@ def test_a_killed_child_is_replaced_and_the_others_stay(
 
 
 def test_a_frozen_child_is_killed_and_replaced(start: Callable[..., Dummies]) -> None:
-    dummies = start(ALL, hung_after_s=1.0)
+    dummies = start(ALL, hung_after_s=HUNG_S)
     _, signer, _ = dummies.await_running(*ALL)
     os.kill(signer, signal.SIGSTOP)
     dummies.await_log("child running", 2, child="signer")
@@ -306,7 +308,7 @@ def test_a_frozen_child_is_killed_and_replaced(start: Callable[..., Dummies]) ->
 
 
 def test_a_child_whose_loop_is_blocked_is_killed_and_replaced(start: Callable[..., Dummies]) -> None:
-    dummies = start({"state": "works", "signer": "blocks its loop, then works"}, hung_after_s=1.0)
+    dummies = start({"state": "works", "signer": "blocks its loop, then works"}, hung_after_s=HUNG_S)
     assert dummies.await_log("child running", 2, child="signer")["restarts"] == 1
     assert dummies.log("child hangs", child="signer")
     assert dummies.stop() == 0
@@ -384,11 +386,11 @@ def test_the_parents_death_ends_a_child_that_is_still_booting(start: Callable[..
 
 
 def test_a_frozen_parent_goes_on_where_it_was(start: Callable[..., Dummies]) -> None:
-    dummies = start(ALL, hung_after_s=1.0)
+    dummies = start(ALL, hung_after_s=HUNG_S)
     pids = dummies.await_running(*ALL)
     os.kill(dummies.pid, signal.SIGSTOP)
     os.kill(pids[2], signal.SIGKILL)
-    time.sleep(1.5)
+    time.sleep(1.5 * HUNG_S)
     os.kill(dummies.pid, signal.SIGCONT)
     replaced = dummies.await_log("child running", 2, child="api")["pid"]
     dummies.look_around()
@@ -399,11 +401,11 @@ def test_a_frozen_parent_goes_on_where_it_was(start: Callable[..., Dummies]) -> 
 
 def test_a_pause_of_the_whole_node_kills_no_child(start: Callable[..., Dummies]) -> None:
     """All are frozen for longer than the limit, and the supervisor is the first to run again."""
-    dummies = start(ALL, hung_after_s=3.0)
+    dummies = start(ALL, hung_after_s=HUNG_S)
     pids = dummies.await_running(*ALL)
     for pid in (dummies.pid, *pids):
         os.kill(pid, signal.SIGSTOP)
-    time.sleep(4.0)
+    time.sleep(1.5 * HUNG_S)
     os.kill(dummies.pid, signal.SIGCONT)
     dummies.look_around()
     for pid in pids:
@@ -415,11 +417,11 @@ def test_a_pause_of_the_whole_node_kills_no_child(start: Callable[..., Dummies])
 
 
 def test_a_child_that_does_not_wake_from_the_pause_is_killed_after_the_grace(start: Callable[..., Dummies]) -> None:
-    dummies = start(ALL, hung_after_s=1.0)
+    dummies = start(ALL, hung_after_s=HUNG_S)
     pids = dummies.await_running(*ALL)
     for pid in (dummies.pid, pids[0]):
         os.kill(pid, signal.SIGSTOP)
-    time.sleep(1.5)
+    time.sleep(1.5 * HUNG_S)
     os.kill(dummies.pid, signal.SIGCONT)
     dummies.await_log("child hangs", child="state", pid=pids[0])
     dummies.await_log("child running", 2, child="state")
@@ -445,7 +447,7 @@ def stopped_in_order(dummies: Dummies) -> bool:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_signer_stops_before_the_others(number: signal.Signals, start: Callable[..., Dummies]) -> None:
-    dummies = start(ALL, stop_timeout_s=20.0)
+    dummies = start(ALL)
     dummies.await_running(*ALL)
     os.kill(dummies.pid, number)
     assert dummies.wait() == 0
@@ -455,7 +457,7 @@ def test_the_signer_stops_before_the_others(number: signal.Signals, start: Calla
 
 def test_the_order_holds_when_the_signal_reaches_every_process(start: Callable[..., Dummies]) -> None:
     """systemd and a terminal signal the whole group."""
-    dummies = start(ALL, stop_timeout_s=20.0)
+    dummies = start(ALL)
     for pid in (*dummies.await_running(*ALL), dummies.pid):
         os.kill(pid, signal.SIGINT)
         os.kill(pid, signal.SIGTERM)
@@ -465,7 +467,7 @@ def test_the_order_holds_when_the_signal_reaches_every_process(start: Callable[.
 
 
 def test_a_child_that_ignores_the_stop_is_killed_and_the_others_stop_well(start: Callable[..., Dummies]) -> None:
-    dummies = start({**ALL, "signer": "ignores the stop"})
+    dummies = start({**ALL, "signer": "ignores the stop"}, stop_timeout_s=8.0)
     _, signer, _ = dummies.await_running(*ALL)
     assert dummies.stop() == 0
     assert dummies.log("ignores the stop", child="signer")
@@ -475,7 +477,7 @@ def test_a_child_that_ignores_the_stop_is_killed_and_the_others_stop_well(start:
 
 
 def test_a_frozen_child_can_obey_the_stop(start: Callable[..., Dummies]) -> None:
-    dummies = start(ALL, stop_timeout_s=20.0)
+    dummies = start(ALL)
     _, signer, _ = dummies.await_running(*ALL)
     os.kill(signer, signal.SIGSTOP)
     assert dummies.stop() == 0
@@ -502,7 +504,7 @@ def test_a_stop_during_a_back_off_is_not_waited_for(start: Callable[..., Dummies
 
 
 def test_a_planned_restart_stops_all_in_order_and_starts_all_in_order(start: Callable[..., Dummies]) -> None:
-    dummies = start(ALL, stop_timeout_s=20.0)
+    dummies = start(ALL)
     before = dummies.await_running(*ALL)
     os.kill(dummies.pid, signal.SIGUSR2)
     after = [dummies.await_log("child running", 2, child=name)["pid"] for name in ALL]
@@ -517,7 +519,7 @@ def test_a_planned_restart_stops_all_in_order_and_starts_all_in_order(start: Cal
 
 
 def test_a_planned_restart_takes_frozen_children_and_those_in_back_off(start: Callable[..., Dummies]) -> None:
-    dummies = start({**ALL, "api": "exits at once, then works"}, stop_timeout_s=20.0, restart_min_s=PATIENCE_S * 10)
+    dummies = start({**ALL, "api": "exits at once, then works"}, restart_min_s=PATIENCE_S * 10)
     _, signer = dummies.await_running("state", "signer")
     dummies.await_log("child died", child="api")
     os.kill(signer, signal.SIGSTOP)
@@ -529,7 +531,7 @@ def test_a_planned_restart_takes_frozen_children_and_those_in_back_off(start: Ca
 
 
 def test_a_stop_that_comes_during_a_planned_restart_ends_the_node(start: Callable[..., Dummies]) -> None:
-    dummies = start(ALL, stop_timeout_s=20.0)
+    dummies = start(ALL)
     dummies.await_running(*ALL)
     os.kill(dummies.pid, signal.SIGUSR2)
     os.kill(dummies.pid, signal.SIGTERM)
@@ -575,22 +577,19 @@ def test_a_thousand_lives_of_a_child_leak_nothing(start: Callable[..., Dummies])
     """The thousandth child is born with exactly what the first was, and so inherits no leak of the supervisor's."""
     dummies = start({"state": "works", "api": "counts its descriptors"}, restart_min_s=0.0, restart_max_s=0.0)
 
-    def supervisor_holds() -> tuple[int, int]:
-        """Descriptors, and shared mappings."""
+    def supervisor_holds() -> tuple[int, int, int]:
+        """Descriptors, shared mappings, and mapped files of a memory file system."""
         maps = Path(f"/proc/{dummies.pid}/maps").read_text().splitlines()
-        return len(os.listdir(f"/proc/{dummies.pid}/fd")), sum("/dev/zero" in line for line in maps)
-
-    def segments() -> list[str]:
-        """Named shared memory of this machine, without the disks of simulations that run beside this test."""
-        return sorted(name for name in os.listdir("/dev/shm") if not name.startswith("cmkms-sim-"))
+        shared, files = (sum(name in line for line in maps) for name in ("/dev/zero", "/dev/shm"))
+        return len(os.listdir(f"/proc/{dummies.pid}/fd")), shared, files
 
     dummies.await_log("born", 20)
-    before, named = supervisor_holds(), segments()
+    before = supervisor_holds()
     dummies.await_log("born", 1020)
     after = supervisor_holds()
     assert after[0] - before[0] <= 2  # both ends of the report pipe come and go
     assert after[1] == before[1]
-    assert segments() == named
+    assert after[2] == before[2] == 0
     lives = {(line["descriptors"], line["shared_mappings"]) for line in dummies.log("born")}
     assert len(lives) == 1
     assert len(dummies.children()) <= 2
@@ -722,7 +721,8 @@ def test_a_child_that_cannot_take_it_over_is_replaced_by_one_that_was_born_with_
 ) -> None:
     file = tmp_path / "reload.json"
     file.write_text(json.dumps(FIRST))
-    dummies = start({"state": "takes reloads over", "signer": how}, manager, reload_file=str(file))
+    timing = {"stop_timeout_s": 3.0} if how != "starts anew" else {}
+    dummies = start({"state": "takes reloads over", "signer": how}, manager, reload_file=str(file), **timing)
     state, signer = dummies.await_running("state", "signer")
     until("ready", lambda: manager.changes() == ["READY=1"])
     os.kill(dummies.pid, signal.SIGHUP)
@@ -780,7 +780,7 @@ def test_orphans_that_become_its_children_are_reaped(start: Callable[..., Dummie
 def test_whatever_becomes_of_a_child_that_is_not_essential_the_node_goes_on(
     how: str, start: Callable[..., Dummies]
 ) -> None:
-    dummies = start({**ALL, "audit": how}, boot_timeout_s=1.0)
+    dummies = start({**ALL, "audit": how}, boot_timeout_s=4.0, hung_after_s=HUNG_S)
     pids = dummies.await_running("state", "signer", "api")
     dummies.await_log("child died", 2 if how.endswith("again") else 1, child="audit")
     if how.endswith("works"):

@@ -17,7 +17,8 @@ def test_first_time_only():
 
 def again(directory: Path, suite: str) -> subprocess.CompletedProcess[str]:
     (directory / "test_suite.py").write_text(suite)
-    command = [sys.executable, "-m", "tests.again", "--times", "2", "--workers", "1", str(directory / "test_suite.py")]
+    command = [sys.executable, "-m", "tests.again", "--times", "2", "--workers", "1"]
+    command += ["--kept", str(directory / "kept"), str(directory / "test_suite.py")]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -22,7 +22,7 @@ from cometkms.standin import validator as validator_module
 from .tiny_signer import PUBLIC_KEY, TinySigner
 
 CHAIN = "chain-a"
-PATIENCE_S = 30
+PATIENCE_S = 120
 DIALECTS = [Dialect.PROTO, Dialect.AMINO]
 
 
