@@ -80,16 +80,11 @@ class Layout:
 def read(asked: Asked) -> OldSigner:
     """Raises: ConfigError, KeyFileError, StateError."""
     path = one_path(asked, "a node with its own key file")
-    if path is None:
-        if asked.key_file is None:
-            raise ConfigError("filepv: where are the files? cure: the node's home, or --key-file and --state-file")
-        state = first_file(
-            asked.state_files or (asked.key_file.with_name(STATE_NAME),),
-            StateError,
-            "state file, so what this key has signed is not known,",
-            "--state-file FILE",
-        )
-        return _signer(asked, asked.key_file, asked.state_files or (state,), None)
+    if path is None and asked.key_file is None:
+        raise ConfigError("filepv: where are the files? cure: the node's home, or --key-file and --state-file")
+    if path is None and asked.key_file is not None and asked.state_files:
+        return _signer(asked, asked.key_file, asked.state_files, None)
+    path = path or asked.key_file or Path()
     layout = layout_of(path)
     key_path = asked.key_file or first_file(
         (layout.key_path,), KeyFileError, "key file", "the home of the node that signs, or --key-file FILE"

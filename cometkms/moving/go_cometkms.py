@@ -52,7 +52,9 @@ def read(asked: Asked) -> OldSigner:
     covered = len(given) + len(set(asked.state_files))
     doubts = [_FEWER.format(len(named), ", ".join(sorted(named)), covered)] if len(named) > covered else []
     notes = (
-        [] if named else ["no peer list in config.toml: had the cluster more nodes than these, give their homes too"]
+        ["--peer and COMETKMS_PEER go before the list in config.toml, and do not show here"]
+        if named
+        else ["no peer list in config.toml: had the cluster more nodes than these, give their homes too"]
     )
     return OldSigner(
         key,

@@ -66,6 +66,7 @@ _WRITES_BEHIND: Final = (
     "Horcrux writes its states behind its answers: let it stop by itself (SIGTERM); after a crash or a power cut add --min-height HEIGHT above the "
     "chain's head"
 )
+_UNSEEN: Final = "--home and HORCRUX_… variables may have named other files than these: look at its unit"
 _NO_SHARD: Final = (
     "{} says threshold mode, and {} holds no shard of {}: what the cosigners signed together does not show here. Cure: the homes that hold the "
     "shards; or --min-height HEIGHT above the chain's head"
@@ -114,7 +115,7 @@ def _single(asked: Asked, config: "Config", doubts: list[str]) -> OldSigner:
         key.public_key,
         states,
         tuple(doubts),
-        (_WRITES_BEHIND,),
+        (_WRITES_BEHIND, _UNSEEN),
         off,
         seen,
         config.in_use(),
@@ -150,7 +151,7 @@ def _threshold(
             f"any {threshold} of {cosigners} cosigners may have signed together, and the states of {len(given)} are given; {need} show "
             "everything. Cure: the homes of more cosigners, best of all; or --min-height HEIGHT above the chain's head"
         )
-    notes = (_WRITES_BEHIND,) if key else (_WHY_NO_KEY, _WRITES_BEHIND)
+    notes = (_WRITES_BEHIND, _UNSEEN) if key else (_WHY_NO_KEY, _WRITES_BEHIND, _UNSEEN)
     off = (
         f"all {cosigners} cosigners are stopped and disabled: {threshold} of them together can sign without this program",
         "the sentries that they dialled are told where the new signer dials from (firewall)",

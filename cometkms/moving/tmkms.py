@@ -55,6 +55,7 @@ _OFF: Final = (
     "the validator's priv_validator_laddr admits the new signer's address (firewall); its node restarts if that changes",
     "no other tmkms, and no validator, holds the key and can start",
 )
+_UNSEEN: Final = "-c and TMKMS_CONFIG_FILE may have named another tmkms.toml than this: look at its unit"
 _NO_SYNC: Final = (
     "tmkms does not sync its state to the disk: after a power cut add --min-height HEIGHT above the chain's head"
 )
@@ -115,7 +116,16 @@ def read(asked: Asked) -> OldSigner:
         notes.append(
             "its state_hook raises the height in memory only: what it raised and did not sign does not show in the file"
         )
-    return OldSigner(key, key_path, key.public_key if key else None, loaded, (), (*notes, _NO_SYNC), _OFF, seen)
+    return OldSigner(
+        key,
+        key_path,
+        key.public_key if key else None,
+        loaded,
+        (),
+        (*notes, _NO_SYNC, *([_UNSEEN] if layout else [])),
+        _OFF,
+        seen,
+    )
 
 
 def _seen(layout: Layout, chain_id: str, used: tuple[Path, ...], key_path: Path | None) -> tuple[OldState, ...]:

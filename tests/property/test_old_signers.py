@@ -175,4 +175,5 @@ def test_whatever_a_nodes_config_names_is_read_or_told(chosen: dict[str, str]) -
             return
         named = chosen.get("priv_validator_state_file", "data/priv_validator_state.json")
         assert old.states[0].path.resolve() == (home / named).resolve()
-        assert bool(old.doubts) == bool(chosen.get("priv_validator_laddr"))
+        remote = chosen.get("priv_validator_laddr") or chosen.get("PRIV_VALIDATOR_LADDR")
+        assert bool(old.doubts) == bool(remote)

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -271,10 +272,25 @@ def test_what_is_broken_is_found_with_its_cure(name: str, home: Home) -> None:
 
 
 def test_a_file_that_never_ends_is_told_and_not_waited_for(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is gone, a network's file system."""
+    over = threading.Event()
+
+    def never(_path: Path, _most: int) -> bytes:
+        over.wait(30)
+        return b""
+
     monkeypatch.setattr(examine, "GROUP_S", 0.2)
+    monkeypatch.setattr("cometkms.store.state_file.read_bounded", never)
+    try:
+        assert any("did not end" in one["words"] for one in bad_of(doctor(home), "state"))
+    finally:
+        over.set()
+
+
+def test_a_fifo_in_a_files_place_is_told_as_what_it_is(home: Home) -> None:
     home.state_path.unlink()
     os.mkfifo(home.state_path, 0o600)
-    assert any("did not end" in one["words"] for one in bad_of(doctor(home), "state"))
+    assert any("no regular file" in one["words"] for one in bad_of(doctor(home), "state"))
 
 
 MUTABLE = ("config.toml", PRIV, STATE, "priv/born.json", "data/node0/promises")

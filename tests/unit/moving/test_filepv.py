@@ -132,6 +132,16 @@ def test_the_key_is_where_config_toml_says(tmp_path: Path) -> None:
         read(home / "config" / filepv.KEY_NAME)
 
 
+def test_a_key_that_is_named_alone_leads_to_its_home(tmp_path: Path) -> None:
+    """A state that lies beside the key is not what the node writes."""
+    home = configured(tmp_path, 'priv_validator_state_file = "vault/s.json"\npriv_validator_laddr = "tcp://x:1"\n')
+    put(home / "vault", "s.json", CASE["final_state_file"])
+    put(home / "config", filepv.STATE_NAME, AT_ZERO)
+    old = read(key_file=home / "config" / filepv.KEY_NAME)
+    assert [one.mark.hrs.height for one in old.states] == [HEIGHT]
+    assert old.doubts
+
+
 def test_the_default_beside_a_configured_state_that_is_missing_is_not_taken(tmp_path: Path) -> None:
     home = configured(tmp_path, 'priv_validator_state_file = "vault/s.json"\n')
     with pytest.raises(StateError, match=r"not known, at .*/vault/s\.json.*--min-height"):
