@@ -57,6 +57,7 @@ class Protocol:
     replaced: int = 0  # machines that get an empty store while the old one lives
     copies: int = 0  # stores that are copied and started a second time, with strict_start
     victims: tuple[int, ...] = (0,)
+    begins: str = ""  # "two": two empty machines stand for member 0, whose old one is gone; "after": member 0 was replaced already
     values: int = 2
     proposers: tuple[int, ...] = ()
     refuses_promises: bool = True
@@ -88,6 +89,14 @@ class Model:
         instances = tuple(
             Instance(member, FIRST, NOTHING, NORMAL, self.none, (), self.unknown) for member in range(self.p.nodes)
         )
+        if self.p.begins == "two":
+            fresh = Instance(0, None, NOTHING, LOST, self.none, (), self.unknown)
+            instances = (*instances[1:], fresh, fresh)
+        if self.p.begins == "after":
+            taken = Incarnation(1, 1)
+            known = (taken, *self.unknown[1:])
+            new = Instance(0, taken, NOTHING, NORMAL, self.none, (), self.unknown)
+            instances = (instances[0], *(one._replace(records=known) for one in instances[1:]), new)
         return State(instances, 0, self.p.replaced, self.p.copies)
 
     def broken(self, state: Hashable) -> bool:
@@ -288,7 +297,7 @@ class Model:
     def canonical(self, state: Hashable) -> Hashable:
         """The same but for the names of the two values, and of the members that are no victims."""
         assert isinstance(state, State)
-        free = [member for member in range(self.p.nodes) if member not in self.p.victims and not self.p.proposers]
+        free = [member for member in range(self.p.nodes) if member not in (*self.p.victims, *self.p.proposers)]
         best: tuple[object, ...] | None = None
         for order in itertools.permutations(free):
             place = {**{member: member for member in range(self.p.nodes)}, **dict(zip(free, order, strict=True))}
@@ -323,12 +332,23 @@ class Model:
                 by_member(one.records),
             )
 
-        n = self.p.nodes
-        instances = (*sorted(map(rename, state.instances[:n])), *map(rename, state.instances[n:]))  # type: ignore[type-var]
+        instances = tuple(sorted(map(rename, state.instances)))  # type: ignore[type-var]
         signed = state.signed
         if swap:
             signed = (signed & 1) << 1 | signed >> 1
         return (instances, signed, *state[2:])
+
+
+def walk(protocol: Protocol, steps: tuple[str, ...]) -> tuple[bool, str]:
+    """Go these ways only: whether two byte strings are signed at the end, and the first step that cannot be gone ("": all can)."""
+    model = Model(protocol)
+    state: Hashable = model.first()
+    for step in steps:
+        found = dict(model.successors(state))
+        if step not in found:
+            return model.broken(state), step
+        state = found[step]
+    return model.broken(state), ""
 
 
 def check(protocol: Protocol, limit: int = 0) -> Result:

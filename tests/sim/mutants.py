@@ -23,7 +23,8 @@ from cometkms.promises.proposer import Proposer
 from cometkms.raftlog import RaftLog, log
 from cometkms.raftlog.filter import RaftFilter
 from cometkms.rules.birth import NodeState
-from cometkms.rules.recovery import Answer
+from cometkms.rules.incarnation import Answer, Verdict
+from cometkms.store.promise_store import PromiseStore
 from tests.sim import world
 from tests.sim.disk import SimDisk
 from tests.sim.world import Violation, World
@@ -220,6 +221,26 @@ def silent_election() -> Patches:
     yield patch.object(ClusterNode, "why", property(lambda self: self.membership.why))
 
 
+def every_store_counts() -> Patches:
+    """What bears a lower incarnation is taken like any other."""
+    real = membership.judge
+
+    def lenient(recorded: Any, borne: Any) -> Verdict:
+        found = real(recorded, borne)
+        return Verdict.TAKE if found is Verdict.REFUSE else found
+
+    yield patch.object(membership, "judge", lenient)
+    yield patch.object(Membership, "_on_own_record", lambda *_: None)
+    yield patch.object(Membership, "check_bears", lambda *_: None)
+    yield patch.object(Membership, "is_current", lambda *_: True)
+    yield patch.object(world.Node, "disconnect", lambda *_: None)
+
+
+def incarnations_in_memory() -> Patches:
+    """What is recorded of a member is forgotten with the process."""
+    yield patch.object(PromiseStore, "_load_members", lambda _self: None)
+
+
 MUTANTS = (
     Mutant("answered before the sync", "2", no_sync),
     Mutant("one accept less than a majority", "3", minority),
@@ -229,6 +250,8 @@ MUTANTS = (
     Mutant("a node that lost its store counts at once", "7", amnesia),
     Mutant("recovery reads one other only", "7", one_is_enough),
     Mutant("no read at start, old stores put back", "8", no_start_read, rollbacks=True),
+    Mutant("what an earlier store of a member sends is taken", "15", every_store_counts),
+    Mutant("the others' incarnations are forgotten with the process", "15", incarnations_in_memory),
     Mutant("the signer signs what was asked, not what was permitted", "3", signs_its_own),
     Mutant("terms do not belong to members", "12", terms_of_everybody),
     Mutant("a node that lost its Raft journal goes on counting terms", "12", no_leap, nodes=2),
