@@ -44,6 +44,10 @@ RULES: Final[dict[str, Rule]] = {
     "conflict_refused": Rule(
         0.0, _CONFLICT_LASTS_S, "find out what else asks with this key, and stop it; `cmkms status --json` has the refusal in full; never lower a watermark"
     ),
+    "strict_wait": Rule(
+        5.0, 1.0, "if no older copy of data/ was put back on {subject}: on each of them set strict_start = false in config.toml, `systemctl restart "
+        "cmkms`, and set it back when `cmkms peers` shows every node complete"
+    ),
     "quorum_minimum": Rule(
         3.0, 3.0, "bring the missing node back before you stop another: `cmkms peers` names it; `cmkms start` on its machine"
     ),
@@ -150,6 +154,7 @@ class Alerts:
         yield from _leadership(status)
         yield from self._stalls(status, monotonic)
         yield from self._conflicts(status, wall)
+        yield from _strict_waits(status)
         yield from _members(status)
         yield from _validators(status)
         yield from self._restarting(status)
@@ -240,6 +245,13 @@ def _leadership(status: Status) -> Iterator[Held]:
             "",
             f"{complete} of {len(members)} nodes are there, {quorum} are needed: {loss} (missing: {missing})",
         )
+
+
+def _strict_waits(status: Status) -> Iterator[Held]:
+    if (wait := status.get("strict_wait")) is not None:
+        lost, starting = ", ".join(wait["lost"]), " and ".join(wait["starting"])
+        words = f"{lost} lost its promises and waits for {starting}, and strict_start keeps {starting} waiting for {lost}: neither goes on"
+        yield Held("strict_wait", starting, words)
 
 
 def _members(status: Status) -> Iterator[Held]:

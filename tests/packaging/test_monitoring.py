@@ -31,6 +31,7 @@ ALERTS = {
     "CometKMSQuorumMinimum": "quorum_minimum",
     "CometKMSPeerAway": "peer_away",
     "CometKMSPeerRecovering": "peer_recovering",
+    "CometKMSStrictWait": "strict_wait",
     "CometKMSConflictRefused": "conflict_refused",
     "CometKMSValidatorAway": "validator_away",
     "CometKMSChildRestarting": "child_restarting",
