@@ -236,6 +236,7 @@ class _State:
             events=node,
             ttl_s=settings.default_ttl_s,
             log=self._log,
+            round_trip_s=self._network.round_trip_s,
         )
         return self._raft
 

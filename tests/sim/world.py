@@ -153,6 +153,7 @@ class Node:
             events=self,
             ttl_s=TTL_S,
             log=SilentLog(self.world, self.name),
+            round_trip_s=lambda _peer: self.world.latency_s() + self.world.latency_s(),
         )
         return self.raft
 
@@ -471,6 +472,8 @@ class World:
         self.strict = nodes > 1 and self.rng.random() < 0.25
         self.lossy = self.rng.random() < 0.5
         self.patience_s = 5.0
+        self.spikes = 0.05  # of the frames come up to 0.2 s late
+        self.round_trip_s = self.jitter_s = 0.0  # far members; the jitter comes on top
         self.queue: list[tuple[float, int, Callable[..., None], tuple[Any, ...], dict[str, Any]]] = []
         self.order = itertools.count()
         self.trace: list[str] = []
@@ -511,6 +514,10 @@ class World:
 
     # --- network ---
 
+    def latency_s(self) -> float:
+        """One way, between two machines that are far apart."""
+        return (self.round_trip_s + self.rng.uniform(0, self.jitter_s)) / 2 if self.round_trip_s else 0.0
+
     def connections_of(self, name: str) -> list[Connection]:
         return [connection for connection in self.connections.values() if name in connection.ends]
 
@@ -521,7 +528,9 @@ class World:
             pair = frozenset((a, b))
             connection = self.connections.get(pair)
             if connection is not None and connection.open:
-                for end in (a, b):
+                for end, other in ((a, b), (b, a)):
+                    if self.pings_pass(connection, other, end):
+                        connection.heard[end] = self.now
                     if self.now - connection.heard.get(end, self.now) > SILENT_S:
                         self.close(connection, end, closed=False)
                         break
@@ -529,6 +538,12 @@ class World:
             up = all(self.nodes[x].cluster is not None and self.now >= self.nodes[x].frozen_until for x in (a, b))
             if up and (a, b) not in self.cuts and (b, a) not in self.cuts:
                 self.connect(a, b)
+
+    def pings_pass(self, connection: Connection, src: str, dst: str) -> bool:
+        """What keeps a connection alive on which nothing else is said (net/peers.py)."""
+        node = self.nodes[src]
+        lives = node.cluster is not None and node.incarnation == connection.ends[src] and self.now >= node.frozen_until
+        return lives and (src, dst) not in self.cuts
 
     def connect(self, a: str, b: str) -> None:
         one, two = self.nodes[a], self.nodes[b]
@@ -538,7 +553,9 @@ class World:
         self.connections[frozenset((a, b))] = connection
         hellos = {a: one.cluster.hello(b), b: two.cluster.hello(a)}
         for me, other in ((one, b), (two, a)):
-            self.after(self.rng.uniform(0.0001, 0.002), self.greet, connection, me, other, hellos[other])
+            self.after(
+                self.rng.uniform(0.0001, 0.002) + self.latency_s(), self.greet, connection, me, other, hellos[other]
+            )
 
     def greet(self, connection: Connection, node: Node, other: str, hello: bytes) -> None:
         if not connection.open or node.cluster is None or connection.ends[node.name] != node.incarnation:
@@ -578,6 +595,7 @@ class World:
             (other,) = connection.ends.keys() - {name}
             told = closed and name != by and (by, name) not in self.cuts
             delay = self.rng.uniform(0.0002, 0.003) if told or name == by else SILENT_S
+            delay += self.latency_s() if told else 0.0
             self.after(delay, self.lost, connection, name, incarnation, other, told)
 
     def lost(self, connection: Connection, name: str, incarnation: int, other: str, closed: bool) -> None:
@@ -601,8 +619,8 @@ class World:
             return False
         if (src, dst) in self.cuts:
             return True  # into the void
-        delay = self.rng.uniform(0.0001, 0.001) if self.rng.random() < 0.95 else self.rng.uniform(0.001, 0.2)
-        arrival = self.now + delay
+        delay = self.rng.uniform(0.0001, 0.001) if self.rng.random() >= self.spikes else self.rng.uniform(0.001, 0.2)
+        arrival = self.now + delay + self.latency_s()
         if not (self.lossy and self.rng.random() < 0.02):  # else it overtakes
             arrival = max(arrival, connection.last_arrival.get(dst, 0.0))
             connection.last_arrival[dst] = arrival
