@@ -77,6 +77,7 @@ PEER_HALF_OPEN_MAX: Final = 32  # connections that have not proved who they are
 PEER_HANDSHAKE_TIMEOUT_S: Final = 3.0
 PEER_OUTBOX_MAX_BYTES: Final = 1 << 20  # a peer that does not read so much is disconnected
 PEER_PING_S: Final = 0.5
+PEER_FAR_S: Final = 0.4  # a longer round trip is beyond what elections are tried with (tests/sim/test_far.py)
 PEER_SILENT_S: Final = 2.0  # four lost pings
 START_READ_S: Final = 1.0  # rule 8: how long a starting node waits for members that do not answer
 LEADER_READ_S: Final = 0.1  # rule 5: how long a new leader waits for hints

@@ -16,6 +16,7 @@ from cometkms.api.sections import RefusalReport
 from cometkms.api.status import RUNNING, AlertStatus, Status
 from cometkms.api.story import duration
 from cometkms.config.schema import AlertBounds
+from cometkms.limits import PEER_FAR_S
 
 _WINDOW_S: Final = 60.0  # of latencies and syncs
 _SAMPLES_MIN: Final = 10  # fewer have no 99th percentile
@@ -44,6 +45,10 @@ RULES: Final[dict[str, Rule]] = {
     "conflict_refused": Rule(
         0.0, _CONFLICT_LASTS_S, "find out what else asks with this key, and stop it; `cmkms status --json` has the refusal in full; never lower a watermark"
     ),
+    "strict_wait": Rule(
+        5.0, 1.0, "if no older copy of data/ was put back on {subject}: on each of them set strict_start = false in config.toml, `systemctl restart "
+        "cmkms`, and set it back when `cmkms peers` shows every node complete"
+    ),
     "quorum_minimum": Rule(
         3.0, 3.0, "bring the missing node back before you stop another: `cmkms peers` names it; `cmkms start` on its machine"
     ),
@@ -55,6 +60,10 @@ RULES: Final[dict[str, Rule]] = {
     ),
     "peer_away": Rule(
         5.0, 2.0, "on the machine of {subject}: `systemctl status cmkms` or `cmkms status`; `cmkms start` if it is down; else its network and the peers' port"
+    ),
+    "peer_far": Rule(
+        10.0, 10.0, "`cmkms peers` has the round trips: each signature waits for one to the nearer half of the members, a lost leader costs up to six to "
+        "the farthest; is {subject} where it should be, and does its traffic take a detour?"
     ),
     "child_restarting": Rule(
         0.0, 30.0, "read why in the node's log (`child died`); it starts again by itself; if it goes on, `cmkms doctor`"
@@ -150,6 +159,7 @@ class Alerts:
         yield from _leadership(status)
         yield from self._stalls(status, monotonic)
         yield from self._conflicts(status, wall)
+        yield from _strict_waits(status)
         yield from _members(status)
         yield from _validators(status)
         yield from self._restarting(status)
@@ -242,6 +252,13 @@ def _leadership(status: Status) -> Iterator[Held]:
         )
 
 
+def _strict_waits(status: Status) -> Iterator[Held]:
+    if (wait := status.get("strict_wait")) is not None:
+        lost, starting = ", ".join(wait["lost"]), " and ".join(wait["starting"])
+        words = f"{lost} lost its promises and waits for {starting}, and strict_start keeps {starting} waiting for {lost}: neither goes on"
+        yield Held("strict_wait", starting, words)
+
+
 def _members(status: Status) -> Iterator[Held]:
     for member in status.get("members", []):
         name, error = str(member.get("id", "")), str(member.get("error") or "")
@@ -249,7 +266,10 @@ def _members(status: Status) -> Iterator[Held]:
             yield Held("peer_away", name, f"{name} is not connected{f': {error}' if error else ''}")
             if any(words in error for words in ("differ", "peer protocol", "not in the peer list")):
                 yield Held("config_differs", name, f"{name} refuses, or is refused: {error}")
-        elif member.get("state") == "recovering":
+        elif (rtt_us := member.get("rtt_us")) is not None and float(str(rtt_us)) > PEER_FAR_S * 1e6:
+            far = f"the round trip to {name} takes {duration(float(str(rtt_us)) / 1e6)}; more than {duration(PEER_FAR_S)} is too far to elect a leader in time"
+            yield Held("peer_far", name, far)
+        if member.get("connected") and member.get("state") == "recovering":
             yield Held(
                 "peer_recovering",
                 name,

@@ -48,6 +48,13 @@ class RowReport(TypedDict, total=False):
     signed_at: float | None
 
 
+class StrictWaitReport(TypedDict):
+    """Members that wait for each other for ever: those whose promises are lost, and those that start with strict_start."""
+
+    lost: list[str]
+    starting: list[str]
+
+
 class EventReport(TypedDict, total=False):
     """Something rare that happened. at: UNIX seconds; the fields behind `what` are those of its kind.
 
@@ -116,6 +123,7 @@ class StateSection(TypedDict, total=False):
     node_state: str
     why: str
     term: int
+    strict_wait: StrictWaitReport | None
     lease_left_s: float
     seq: int
     refused: dict[str, int]

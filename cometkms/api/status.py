@@ -19,6 +19,7 @@ from cometkms.api.sections import (
     Sections,
     SignerSection,
     StateSection,
+    StrictWaitReport,
     ValidatorReport,
     WatermarkReport,
 )
@@ -96,6 +97,7 @@ class Status(TypedDict, total=False):
     trouble: list[str]
     node_state: str
     why: str
+    strict_wait: StrictWaitReport | None
     term: int
     epoch: int
     digest: str
@@ -140,6 +142,7 @@ def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], 
     if sections["state"] is not None:
         status["node_state"] = state.get("node_state", "")
         status["why"] = state.get("why", "")
+        status["strict_wait"] = state.get("strict_wait")
         status["term"] = state.get("term", 0)
         status["epoch"] = state.get("epoch", 0)
         status["digest"] = state.get("digest", "")

@@ -74,6 +74,24 @@ class Ports:
     forget: Callable[[str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class StrictWait:
+    """`lost`: members whose promises are lost. `starting`: those that start and wait for them, and for whom they wait."""
+
+    lost: tuple[str, ...]
+    starting: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """What an operator must know, and do."""
+        lost, starting = " and ".join(self.lost), " and ".join(self.starting)
+        return (
+            f"{lost} lost what it promised and waits for the marks of {starting}; with strict_start {starting} waits for {lost} in turn, and "
+            f"neither goes on by itself; cure: if no older copy of data/ was put back on {starting}, restart {starting} once with "
+            "`strict_start = false` (docs/RUNBOOK.md, strict_wait)"
+        )
+
+
 @dataclass(slots=True)
 class _Reading:
     """One process's read of all the others, asked again until it is answered. `best`: highest mark read, per member and row."""
@@ -155,6 +173,25 @@ class Membership:
         return self.state.name.lower()
 
     @property
+    def strict_wait(self) -> StrictWait | None:
+        """Who waits for each other for ever, because of strict_start; None while nobody is known to. A node that waits for nobody sees it, too.
+
+        A member that lost its store gives no marks before it has read all others; one that starts gives none to it (its own may be old), and
+        with strict_start it counts only when all others gave it theirs. Nothing that any of them holds can tell whether a store that was
+        lost and one that is old forgot the same promise: the operator's word is needed.
+        """
+        if not self._others or len(self._connected) < len(self._others):
+            return None
+        lives = {name: self._lives.get(name) for name in self._others}
+        lost = {name for name, news in lives.items() if news is not None and news.life.state is NodeState.RECOVERING}
+        starting = {name for name, news in lives.items() if news is not None and news.starting}
+        if self.state is NodeState.RECOVERING:
+            lost.add(self._me)
+        elif self._strict and self.phase == "starting" and self._reading is not None:
+            starting.add(self._me)
+        return StrictWait(tuple(sorted(lost)), tuple(sorted(starting))) if lost and starting else None
+
+    @property
     def why(self) -> str:
         """Why it does not promise yet, naming whom it waits for; "" when it does."""
         if self._retired:
@@ -172,6 +209,8 @@ class Membership:
         told = self._reading.told if self._reading is not None else ""
         if told:
             return told
+        if (wait := self.strict_wait) is not None and self._me in wait.starting:
+            return wait.words
         if self._claiming:
             unheard = [name for name in self._others if name not in self._heard and name not in self._adopted]
             return (
@@ -193,10 +232,13 @@ class Membership:
         return self._lives.get(member)
 
     def _names(self, names: list[str]) -> str:
-        return (
-            ", ".join(name if name in self._connected else f"{name} (not connected)" for name in sorted(names))
-            or "nobody"
-        )
+        return ", ".join(self._named(name) for name in sorted(names)) or "nobody"
+
+    def _named(self, name: str) -> str:
+        news = self._lives.get(name)
+        if name not in self._connected:
+            return f"{name} (not connected)"
+        return f"{name} (starting)" if news is not None and news.starting else name
 
     def _unread(self) -> list[str]:
         read = self._counting(self._reading) if self._reading is not None else {}

@@ -36,7 +36,7 @@ def judge_children(children: Sequence[Mapping[str, Any]]) -> list[Finding]:
 def _exit_words(last_exit: object) -> str:
     if not last_exit:
         return ""
-    meaning = _EXITS.get(str(last_exit).removeprefix("exit code "))
+    meaning = _EXITS.get(str(last_exit).removeprefix("exit code ").partition(":")[0])
     return f"; its last exit: {last_exit}{' (' + meaning + ')' if meaning else ''}"
 
 

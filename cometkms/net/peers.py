@@ -329,6 +329,11 @@ class PeerNetwork:
         """Of what was refused at the port, since the start."""
         return dict(self._counters)
 
+    def round_trip_s(self, peer: str) -> float | None:
+        """To a peer, as last measured; None while it was not."""
+        rtt_us = self._peers[peer].rtt_us
+        return None if rtt_us is None else rtt_us / 1e6
+
     def document(self) -> list[dict[str, Any]]:
         """Every peer, for /status."""
         return [

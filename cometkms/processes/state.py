@@ -14,7 +14,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from cometkms import __version__
@@ -243,6 +243,7 @@ class _State:
             events=node,
             ttl_s=settings.default_ttl_s,
             log=self._log,
+            round_trip_s=self._network.round_trip_s,
         )
         return self._raft
 
@@ -592,6 +593,7 @@ class _State:
             "config_differences": [one.document() for one in node.differences],
             "node_state": node.membership.phase,
             "why": node.why,
+            "strict_wait": asdict(wait) if (wait := node.membership.strict_wait) is not None else None,
             "term": node.raft.term if node.raft is not None else 0,
             "lease_left_s": round(node.lease_left_s(), 2),
             "seq": store.seq,

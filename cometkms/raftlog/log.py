@@ -21,17 +21,14 @@ from cometkms.model import HRS, Watermark
 from cometkms.raftlog import wire
 from cometkms.raftlog.filter import LogInvariantError, Message, RaftFilter, adopt_term
 from cometkms.raftlog.journal import Entry, Journal, pack_state, unpack_state
+from cometkms.raftlog.pace import ELECTION_MIN_S, HEARTBEAT_S, ROUND_TRIP_EVERY_S, RoundTrips, pace_of
 from cometkms.raftlog.pinned import Node, SyncObj, SyncObjConf, Transport, next_deadline, replicated, working_for
 from cometkms.store.files import Disk
 
-HEARTBEAT_S: Final = 0.05
-ELECTION_MIN_S: Final = 0.151  # the library wants strictly more than three heartbeats
-ELECTION_MAX_S: Final = 0.3
 _COMPACT_ENTRIES: Final = 5000
 _COMPACT_BYTES: Final = 8 << 20  # terms and votes count too
 _NEVER: Final = 10**9
 _STAGGER_FIRST_S: Final = 0.002  # so that the others have seen the connection close too
-_STAGGER_S: Final = 0.06
 _TRANSFER_WAIT_S: Final = 0.3  # how long the one that was asked to take over has for it, before another is asked …
 _TRANSFER_S: Final = (
     3.0  # … and how long anybody is: well below the five seconds for which an operator's order is waited for
@@ -138,8 +135,10 @@ class RaftLog:
         events: RaftEvents,
         ttl_s: float,
         log: RaftLogger,
+        round_trip_s: Callable[[str], float | None] = lambda _peer: None,
     ) -> None:
         """`clock`: monotonic seconds. `kick`: ask for a tick() soon. `ttl_s`: how long a leader may lead unheard.
+        `round_trip_s`: to a connected member, as last measured.
 
         Raises: StoreFailure.
         """
@@ -160,6 +159,10 @@ class RaftLog:
         self._due = 0.0  # when time alone is the library's reason to do something
         self._events = events
         self._ttl_s = ttl_s
+        self._round_trip_s = round_trip_s
+        self._round_trips = RoundTrips()
+        self._measured_at = -1e9
+        self._pace = pace_of(0.0, ttl_s)
         self._log = log
         self._filter = RaftFilter(self.journal, clock, ELECTION_MIN_S)
         self._outgoing: list[tuple[str, Message]] = []
@@ -184,10 +187,10 @@ class RaftLog:
         settings = SyncObjConf(
             autoTick=False,
             appendEntriesUseBatch=False,
-            raftMinTimeout=ELECTION_MIN_S,
-            raftMaxTimeout=ELECTION_MAX_S,
+            raftMinTimeout=self._pace.earliest_s,
+            raftMaxTimeout=self._pace.latest_s,
             appendEntriesPeriod=HEARTBEAT_S,
-            leaderFallbackTimeout=self._ttl_s,
+            leaderFallbackTimeout=self._pace.fallback_s,
             connectionTimeout=1.0,
             commandsWaitLeader=False,
             dynamicMembershipChange=False,
@@ -196,6 +199,7 @@ class RaftLog:
             logCompactionMinTime=_NEVER,
             fullDumpFile=str(path) if self.journal.snapshot is not None else None,
         )
+        self._settings = settings  # the library reads its times from there each time
         self._nodes = {name: _Member(name) for name in members}
 
         def bridge(sync_obj: Any, me: Any, others: Any) -> _Bridge:
@@ -304,7 +308,7 @@ class RaftLog:
         if not closed or not was_leader:
             return
         ranks = sorted(name for name in (self._me, *self._others) if name != peer)
-        self._stand_at = self._clock() + _STAGGER_FIRST_S + _STAGGER_S * ranks.index(self._me)
+        self._stand_at = self._clock() + _STAGGER_FIRST_S + self._pace.stagger_s * ranks.index(self._me)
         waiting = self._filter.leader_gone()
         if waiting is not None:
             self._deliver(*waiting)
@@ -364,6 +368,7 @@ class RaftLog:
         if not self._poked and now < self._due and (self._stand_at is None or now < self._stand_at):
             return
         self._poked = False
+        self._measure(now)
         if self._stand_at is not None and now >= self._stand_at:
             self._stand_at = None
             self._stand()
@@ -381,6 +386,21 @@ class RaftLog:
         self._go_on_with_transfer()
         self._finish()
         self._due = min(next_deadline(self._replica), now + HEARTBEAT_S)
+
+    def _measure(self, now: float) -> None:
+        """Elections keep pace with the round trips between the members."""
+        if now - self._measured_at < ROUND_TRIP_EVERY_S:
+            return
+        self._measured_at = now
+        for peer in self._others:
+            sample_s = self._round_trip_s(peer) if peer in self._connected else None
+            if sample_s is not None:
+                self._round_trips.feed(peer, sample_s)
+            elif peer not in self._connected:
+                self._round_trips.forget(peer)
+        self._pace = pace_of(self._round_trips.longest(self._others), self._ttl_s)
+        self._settings.raftMinTimeout, self._settings.raftMaxTimeout = self._pace.earliest_s, self._pace.latest_s
+        self._settings.leaderFallbackTimeout = self._pace.fallback_s
 
     def idle_for_s(self) -> float:
         """How long tick() would find nothing to do, if nothing happens."""
@@ -497,7 +517,7 @@ class RaftLog:
 
     def _stay_quiet(self) -> None:
         """For an election timeout. Whoever led, or saw nobody, has a deadline that is long past: it would take the term from who leads."""
-        self._quiet_until = self._clock() + self.rng.uniform(ELECTION_MIN_S, ELECTION_MAX_S)
+        self._quiet_until = self._clock() + self.rng.uniform(self._pace.earliest_s, self._pace.latest_s)
 
     def _end_quiet(self) -> None:
         """Whoever led gave the term away, or is gone: there is nobody to take it from."""

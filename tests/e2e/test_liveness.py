@@ -183,3 +183,39 @@ def test_with_a_validator_that_is_away_the_lead_does_not_circle(tmp_path: Path) 
         cluster.wait_leader()
     finally:
         cluster.stop()
+
+
+def test_strict_start_after_power_was_lost_everywhere_and_one_disk_says_what_to_do_and_that_helps(
+    cluster: Cluster, validator: Client
+) -> None:
+    """docs/RUNBOOK.md, strict_wait, to the first signature."""
+    cluster.extra = {name: ["--strict-start"] for name in cluster.ids}
+    cluster.start()
+    cluster.wait_leader()
+    validator.must_sign(PRECOMMIT, 1)
+    for name in cluster.ids:
+        cluster.kill(name)
+    cluster.wipe("node2")
+    cluster.start()
+    for name in cluster.ids:
+        until(
+            f"{name} says who waits for whom",
+            lambda name=name: (
+                cluster.status(name).get("strict_wait") == {"lost": ["node2"], "starting": ["node0", "node1"]}
+                and "strict_wait" in [one["name"] for one in cluster.status(name)["alerts"]]
+            ),
+        )
+    for name in ("node0", "node1"):
+        assert "restart node0 and node1 once with `strict_start = false`" in cluster.status(name)["why"]
+        assert "strict_wait" in cluster.log(name)
+        assert "strict_wait" in cluster.control(name, "doctor").stdout
+    for name in ("node0", "node1"):
+        assert cluster.nodes[name].stop() == 0
+        cluster.extra[name] = ["--no-strict-start"]
+        cluster.start(name)
+    cluster.wait_leader()
+    validator.must_sign(PRECOMMIT, 2)
+    validator.must_refuse(PRECOMMIT, 1, block="bb")
+    for name in cluster.ids:
+        cluster.wait_state(name, "complete")
+        until("it is over", lambda name=name: cluster.status(name).get("strict_wait") is None)

@@ -31,6 +31,8 @@ ALERTS = {
     "CometKMSQuorumMinimum": "quorum_minimum",
     "CometKMSPeerAway": "peer_away",
     "CometKMSPeerRecovering": "peer_recovering",
+    "CometKMSStrictWait": "strict_wait",
+    "CometKMSPeerFar": "peer_far",
     "CometKMSConflictRefused": "conflict_refused",
     "CometKMSValidatorAway": "validator_away",
     "CometKMSChildRestarting": "child_restarting",

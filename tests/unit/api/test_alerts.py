@@ -22,6 +22,8 @@ NAMES = [
     "quorum_minimum",
     "peer_away",
     "peer_recovering",
+    "strict_wait",
+    "peer_far",
     "conflict_refused",
     "validator_away",
     "child_restarting",
@@ -226,6 +228,32 @@ def test_a_stall_is_the_leaders_to_tell_or_everybodys_when_nobody_leads() -> Non
     scene.state.update(leader_id="node1")
     scene.wait(3)
     assert scene.told("height_stalled") == [True, False]
+
+
+def test_a_member_that_is_too_far_is_named_with_its_round_trip() -> None:
+    scene = Scene()
+    for rtt_us, told in ((399_000.0, []), (None, []), (650_000.0, [True]), (200_000.0, [True, False])):
+        scene.state["members"][1]["rtt_us"] = rtt_us
+        scene.wait(15)
+        assert scene.told("peer_far") == told
+        if rtt_us == 650_000.0:
+            assert "the round trip to node1 takes 650 ms" in scene.alerts.current()[0]["what"]
+
+
+def test_members_that_wait_for_each_other_are_named_with_what_to_type() -> None:
+    scene = Scene()
+    scene.state["strict_wait"] = {"lost": ["node2"], "starting": ["node0", "node1"]}
+    scene.wait(3)
+    assert scene.told("strict_wait") == []
+    scene.wait(4)
+    assert scene.told("strict_wait") == [True]
+    alert = scene.alerts.current()[0]
+    assert "node2 lost its promises and waits for node0 and node1" in alert["what"]
+    assert "put back on node0 and node1" in alert["cure"]
+    assert "strict_start = false" in alert["cure"]
+    scene.state["strict_wait"] = None
+    scene.wait(3)
+    assert scene.told("strict_wait") == [True, False]
 
 
 def test_a_chain_that_never_signed_does_not_stall() -> None:

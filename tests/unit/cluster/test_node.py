@@ -89,7 +89,7 @@ class One:
         header = Header(name, 1, NAMES, state, NONCE if state is not NodeState.EMPTY else name.encode() * 8, record)
         rows = options.pop("rows", (ROW,))
         path = world.directory / f"{name}{len(list(world.directory.iterdir()))}"
-        self.store = PromiseStore.create(
+        self.store = options.pop("store", None) or PromiseStore.create(
             path, header, [(row, mark or Watermark()) for row in rows], opened=options.pop("opened", True)
         )
         self.sent: list[tuple[str, bytes]] = []
@@ -307,6 +307,38 @@ def test_strict_start_waits_for_every_member(three: Three) -> None:
     three.meet("a", "c")
     three.wait(1.0)
     assert "a" in three.ready()
+
+
+def test_strict_start_beside_a_lost_store_says_who_waits_for_whom_and_goes_on_when_both_are_vouched_for(
+    three: Three,
+) -> None:
+    """Power lost on all three, one disk lost."""
+    three.add("a", strict=True)
+    three.add("b", strict=True)
+    three.add("c", NodeState.RECOVERING, strict=True)
+    assert three.nodes["a"].node.membership.strict_wait is None, "nobody is there yet"
+    three.meet_all().wait(5.0)
+    assert three.ready() == []
+    for name in NAMES:
+        wait = three.nodes[name].node.membership.strict_wait
+        assert wait is not None
+        assert (wait.lost, wait.starting) == (("c",), ("a", "b"))
+    for name in ("a", "b"):
+        why = three.nodes[name].node.why
+        assert "c lost what it promised and waits for the marks of a and b" in why
+        assert "`strict_start = false`" in why
+    assert "a (starting), b (starting)" in three.nodes["c"].node.why
+    for name in ("a", "b"):  # what the operator does
+        for other in NAMES:
+            if other != name:
+                three.nodes[other].node.on_disconnected(name, closed=True)
+        three.add(name, strict=False, store=three.nodes[name].store)
+        for other in NAMES:
+            if other != name:
+                assert three.meet(name, other) is None
+    three.wait(3 * START_READ_S)
+    assert three.ready() == list(NAMES)
+    assert all(one.node.membership.strict_wait is None for one in three.nodes.values())
 
 
 def test_a_node_whose_store_is_older_than_what_it_acknowledged_ends_and_is_recovering(three: Three) -> None:

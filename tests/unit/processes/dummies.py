@@ -55,6 +55,44 @@ def takes_reloads_over(context: ChildContext) -> int:
     return looping(context, main)
 
 
+def finds_the_signer_stuck(context: ChildContext) -> int:
+    """As a state process: asks for another signer once, when the one that is there has not beaten for a while, or at once."""
+
+    async def main(stop: asyncio.Event) -> None:
+        context.ready()
+        while not stop.is_set():
+            age_s = context.board.beat_ages_s()["signer"]
+            if age_s is not None and age_s > 0.3:
+                context.ask_for_new_signer()
+                log.info("asked for another signer", silent_s=age_s)
+                await asyncio.sleep(0.5)
+            await asyncio.sleep(0.02)
+
+    return looping(context, main)
+
+
+def is_wrong_about_the_signer(context: ChildContext) -> int:
+    async def main(stop: asyncio.Event) -> None:
+        context.ready()
+        while context.board.beat_ages_s()["signer"] is None:
+            await asyncio.sleep(0.01)
+        for _ in range(5):
+            context.ask_for_new_signer()
+            await asyncio.sleep(0.05)
+        log.info("asked in vain")
+        await stop.wait()
+
+    return looping(context, main)
+
+
+def beats_without_a_loop(context: ChildContext) -> int:
+    signal.signal(STOP_SIGNAL, lambda *_: os._exit(0))
+    context.ready()
+    while True:
+        context.beat()
+        time.sleep(0.005)
+
+
 def starts_anew(context: ChildContext) -> int:
     """Cannot take over what is reloaded while it runs."""
 

@@ -762,6 +762,29 @@ def test_orphans_that_become_its_children_are_reaped(start: Callable[..., Dummie
     assert dummies.stop() == 0
 
 
+# --- a signer that the state process finds stuck ---
+
+
+def test_a_signer_that_the_state_process_finds_stuck_is_replaced_before_it_is_called_hung(
+    start: Callable[..., Dummies],
+) -> None:
+    dummies = start(
+        {**ALL, "state": "finds the signer stuck", "signer": "blocks its loop, then works"}, hung_after_s=60.0
+    )
+    dummies.await_log("asked for another signer")
+    dummies.await_log("child running", 2, child="signer")
+    assert dummies.log("child died", child="signer")[0]["why"] == "its loop hung"
+    assert dummies.stop() == 0
+
+
+def test_a_signer_that_beats_is_kept_whatever_the_state_process_says(start: Callable[..., Dummies]) -> None:
+    dummies = start({**ALL, "state": "is wrong about the signer", "signer": "beats without a loop"})
+    dummies.await_log("asked in vain")
+    dummies.await_log("signer kept")
+    assert dummies.log("child died") == []
+    assert dummies.stop() == 0
+
+
 # --- a child without which the node does its work ---
 
 
