@@ -104,6 +104,9 @@ RPC_BLOCKS_MAX: Final = 500  # commits that one command reads
 QUEUE_SLOT_BYTES: Final = 512
 QUEUE_SLOTS: Final = 256  # one request in flight per chain, twice, with room for reports
 BOARD_SECTION_BYTES: Final = 512 << 10  # 64 chains of 4 validators with refusals: 300 kB; untouched pages are free
+BOARD_DEPTH_MAX: Final = 24  # of a document in a section; the deepest of ours has 7
+BOARD_VALUES_MAX: Final = 100_000  # in one document: 64 chains of 4 validators have 20 000
+BOARD_INTEGER_MAX: Final = (1 << 64) - 1  # a nonce; whatever is larger, no reader can make a float of
 
 # --- /metrics (docs/METRICS.md) ---
 METRIC_LABEL_MAX_CHARS: Final = 128  # a chain id, a node id or a validator's address is shorter

@@ -137,6 +137,7 @@ class _Child:
     was_up: bool = False
     use: ProcessUse | None = None  # of its CPU and memory, as last looked at
     in_turn: bool = True  # started in order: the next one waits until it is up
+    knows: int = 0  # reloads that it was forked with or told of
     reloading: bool = False  # it was told, and has not answered
     asks_anew: bool = False
 
@@ -201,6 +202,7 @@ class Supervisor:
     _used_at: float = field(init=False, default=0.0)
     _was_ready: bool = field(init=False, default=False)
     _restart_wanted: str = field(init=False, default="")  # by whom
+    _reloads: int = field(init=False, default=0)
     _reload_until: float = field(init=False, default=0.0)  # monotonic; 0: none is under way
     _status_at: float = field(init=False, default=0.0)  # monotonic
 
@@ -276,10 +278,11 @@ class Supervisor:
         if pid == 0:
             for fd in (reader, *(other.report_fd for other in self._children if other.report_fd >= 0)):
                 os.close(fd)
+            self.board.become(child.spec.name)
             _live(child.spec, ChildContext(child.spec.name, writer, self.board), parent, self._mask)
         os.close(writer)
         child.pid, child.report_fd, child.said, child.killed_hung = pid, reader, b"", False
-        child.use = None
+        child.use, child.knows = None, self._reloads
         child.forked_at, child.started_at = time.monotonic(), time.time()
         self._enter(child, State.BOOTING)
 
@@ -330,6 +333,8 @@ class Supervisor:
         if child.said.startswith(READY) and child.state is State.BOOTING:
             self._enter(child, State.RUNNING)
             child.was_up = True
+            if child.knows < self._reloads:  # it was booting, with the settings of before
+                self._tell_reload(child)
             self.log.info("child running", child=child.spec.name, pid=child.pid, restarts=child.restarts)
 
     def _on_exit(self, child: _Child, status: int) -> None:
@@ -409,11 +414,15 @@ class Supervisor:
         self.facts = {**self.facts, "reload": reloaded.facts}
         if reloaded.document is not None:
             self.board.section(RELOAD_SECTION).write(reloaded.document)
+            self._reloads += 1
             for child in self._children:
                 if child.state is State.RUNNING and not child.killed_hung:
-                    child.reloading = True
-                    os.kill(child.pid, RELOAD_SIGNAL)
+                    self._tell_reload(child)
         self._reload_until = time.monotonic() + RELOAD_TIMEOUT_S
+
+    def _tell_reload(self, child: _Child) -> None:
+        child.reloading, child.knows = True, self._reloads
+        os.kill(child.pid, RELOAD_SIGNAL)
 
     def _start_anew(self, child: _Child) -> None:
         """One that asked for it: stopped in peace, then started with the new settings. The others go on meanwhile."""
@@ -453,12 +462,19 @@ class Supervisor:
         is_up = not self._was_ready and all(_has_come_up(child) for child in self._children)
         if is_up or now - self._status_at >= _STATUS_EVERY_S:
             self._status_at = now
-            self.notifier.status(status_line(self.board.sections(), ages))
+            self.notifier.status(self._status_words(ages))
         if is_up:
             self._was_ready = True
             self.notifier.ready()
         if all(self._is_well(child, ages) for child in self._children if child.spec.name in ESSENTIAL):
             self.notifier.watchdog(now)
+
+    def _status_words(self, ages: Mapping[str, float | None]) -> str:
+        try:
+            return status_line(self.board.sections(), ages)
+        except Exception as error:  # noqa: BLE001 - what children wrote: no word of theirs ends the node
+            self.log.error("the processes' own words cannot be told", why=f"{type(error).__name__}: {error}")
+            return "what the processes say of themselves cannot be told"
 
     def _is_well(self, child: _Child, ages: Mapping[str, float | None]) -> bool:
         """A child that is late is not vouched for, before it is given up."""
