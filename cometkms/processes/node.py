@@ -12,7 +12,7 @@ from cometkms.config.load import Flags
 from cometkms.config.schema import Settings
 from cometkms.hardening.account import ProcStatus, check_wanted
 from cometkms.hardening.confine import Told, check_no_dump
-from cometkms.hardening.measures import Mode, State
+from cometkms.hardening.measures import Mode, State, check_required
 from cometkms.interface import Queue
 from cometkms.ipc.board import Board
 from cometkms.ipc.descriptors import close_inherited
@@ -78,11 +78,12 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
             own_log.set_level(level)
 
         now = Reloader(settings, flags, own_log, set_level)
+        own_measures = _own_measures(board, Mode(settings.hardening))
         facts: dict[str, object] = {
             "version": __version__,
             "home": str(settings.home),
             "started_at": time.time(),
-            "hardening": _own_measures(board),
+            "hardening": own_measures,
         }
 
         def spec(
@@ -140,7 +141,7 @@ def _key_sources(settings: Settings, passphrase: PassphraseSource | None, log: L
     return keys
 
 
-def _own_measures(board: Board) -> list[dict[str, str]]:
+def _own_measures(board: Board, mode: Mode) -> list[dict[str, str]]:
     """The supervisor's, for the status board. Raises: HardeningError."""
     told = Told("supervisor")
     with ProcStatus() as status:
@@ -152,6 +153,7 @@ def _own_measures(board: Board) -> list[dict[str, str]]:
     else:
         why = "the status board's parts are read-only to others, and not sealed (Linux 5.1): root's capabilities could undo it"
         told.add("board", State.UNAVAILABLE, why)
+    check_required(mode, told.measures)
     return [one.document() for one in told.measures]
 
 

@@ -390,7 +390,7 @@ class Validator:
         self.asked, self.asked_at = (vote, signer), self.world.now
         signer.chain.submit(self, self.session, request, int(signer.node.clock() * 1e9))
 
-    def deliver(self, frame: bytes) -> None:
+    def deliver(self, frame: bytes, *, refused: bool | None = None) -> None:
         """The answer: a signature, a refusal (the next place, then), or nothing (the same again)."""
         if self.asked is None:
             return
