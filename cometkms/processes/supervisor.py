@@ -77,6 +77,8 @@ _STATUS_EVERY_S: Final = 1.0  # the service manager's line
 _TIMER_MIN_S: Final = 1e-6  # 0 would disarm it
 _REPORT_MAX_BYTES: Final = 8192
 INTERNAL_EXIT: Final = 70
+#: The child whose exit for a failed write ends the node, and whose wish restarts it: nobody else has a store, or a door for operators.
+STORE_KEEPER: Final = "state"
 
 
 class State(StrEnum):
@@ -324,7 +326,8 @@ class Supervisor:
             child.reloading = False
             said = said.replace(RELOADED, b"")
         if RESTART_WANTED in said:
-            self._restart_wanted = f"{child.spec.name} asks for it"
+            if child.spec.name == STORE_KEEPER:  # it hears the operator; of another it would be a word of an attacker's
+                self._restart_wanted = f"{child.spec.name} asks for it"
             said = said.replace(RESTART_WANTED, b"")
         if ANEW in said:
             child.asks_anew = True
@@ -347,13 +350,13 @@ class Supervisor:
         child.last_exit, child.pid, child.reloading, child.asks_anew = words, 0, False, False
         if child.state is State.STOPPING:
             self._enter(child, State.IDLE)
-            if code == StoreFailure.exit_code and child.spec.essential:  # a planned restart ends here
+            if code == StoreFailure.exit_code and child.spec.name == STORE_KEEPER:  # a planned restart ends here
                 self._ending = self._ending or _Ending(code, child.reason() or f"{child.spec.name}: {words}")
         elif child.state is State.BOOTING and (child.spec.essential or (not child.was_up and code > 0)):
             self._enter(child, State.IDLE)
             reason = child.reason() or f"{child.spec.name} ended before it was ready: {words}"
             self._ending = self._ending or _Ending(code if code > 0 else INTERNAL_EXIT, reason)
-        elif code == StoreFailure.exit_code and child.spec.essential:
+        elif code == StoreFailure.exit_code and child.spec.name == STORE_KEEPER:
             self._enter(child, State.BACKOFF)
             self._ending = self._ending or _Ending(code, child.reason() or f"{child.spec.name}: a write or sync failed")
         else:

@@ -1,5 +1,6 @@
 """The walls between the processes of one node: what code in one of them does to the others. Real processes, all of them."""
 
+import base64
 import json
 import os
 import re
@@ -152,7 +153,10 @@ def memory_of(pid: int) -> Iterator[bytes]:
 
 
 def holds(pid: int, secrets: dict[str, bytes]) -> set[str]:
-    forms = {name: (raw, raw.hex().encode(), raw.hex().upper().encode()) for name, raw in secrets.items()}
+    forms = {
+        name: (raw, raw.hex().encode(), raw.hex().upper().encode(), base64.b64encode(raw)[:40])
+        for name, raw in secrets.items()
+    }
     return {name for piece in memory_of(pid) for name, shown in forms.items() if any(form in piece for form in shown)}
 
 
@@ -174,7 +178,8 @@ def test_no_running_process_holds_the_secret_and_one_holds_its_own_identity(
         for name in ("node0", "node1", "node2")
     }
     authority = blake2b(key=secret, digest_size=32, person=b"cmkms-authority").digest()
-    secrets = {"secret": secret, "authority": authority, **seeds}
+    value = json.loads(node.key_path.read_text())["priv_key"]["value"]
+    secrets = {"secret": secret, "authority": authority, "validator's key": base64.b64decode(value)[:32], **seeds}
     ports = [free_port() for _ in seeds]
     peers = [part for name, port in zip(seeds, ports, strict=True) for part in ("--peer", f"{name}=127.0.0.1:{port}")]
     node.start("--id", "node0", "--raft-addr", f"127.0.0.1:{ports[0]}", *peers, wait=False, inherit=(precious,))
@@ -189,7 +194,7 @@ def test_no_running_process_holds_the_secret_and_one_holds_its_own_identity(
         with pytest.raises(PermissionError):
             holds(pids["state"], secrets)
         return
-    expected = {name: {"node0"} if name == "state" else set() for name in (*CHILDREN, "supervisor")}
+    expected = {name: set() for name in (*CHILDREN, "supervisor")} | {"state": {"node0"}, "signer": {"validator's key"}}
     assert {name: holds(pid, secrets) for name, pid in {**pids, "supervisor": node.process.pid}.items()} == expected
     for name in ("state", "signer"):
         os.kill(pids[name], 9)

@@ -207,6 +207,14 @@ def fails_its_last_sync(context: ChildContext) -> int:
     return looping(context, main)
 
 
+def wants_the_node_restarted(context: ChildContext) -> int:
+    context.ready()
+    context.ask_for_restart()
+    log.info("asked for a restart", child=context.name)
+    time.sleep(0.3)
+    return 1
+
+
 def exits_at_once(context: ChildContext) -> int:
     context.ready()
     return 1
