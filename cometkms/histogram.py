@@ -1,7 +1,7 @@
 """Count durations into logarithmic buckets and read quantiles from them. Constant memory, a microsecond per sample."""
 
 from itertools import pairwise
-from typing import Final, TypedDict
+from typing import Annotated, Final, TypedDict
 
 _SUB_BITS: Final = 5  # 32 buckets an octave: a quantile is at most 3 % off
 _SUB: Final = 1 << _SUB_BITS
@@ -18,7 +18,7 @@ class Buckets(TypedDict, total=False):
 
     count: int
     sum_us: float
-    buckets: list[list[int]]
+    buckets: list[Annotated[list[int], 2]]  # the length of each
 
 
 class Histogram:

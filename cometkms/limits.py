@@ -129,6 +129,9 @@ RPC_BLOCKS_MAX: Final = 500  # commits that one command reads
 QUEUE_SLOT_BYTES: Final = 512
 QUEUE_SLOTS: Final = 256  # one request in flight per chain, twice, with room for reports
 BOARD_SECTION_BYTES: Final = 512 << 10  # 64 chains of 4 validators with refusals: 300 kB; untouched pages are free
+BOARD_DEPTH_MAX: Final = 24  # of a document in a section; the deepest of ours has 7
+BOARD_VALUES_MAX: Final = 100_000  # in one document: 64 chains of 4 validators have 20 000
+BOARD_INTEGER_MAX: Final = (1 << 64) - 1  # a nonce; whatever is larger, no reader can make a float of
 
 # --- /metrics (docs/METRICS.md) ---
 METRIC_LABEL_MAX_CHARS: Final = 128  # a chain id, a node id or a validator's address is shorter
@@ -146,6 +149,11 @@ AUDIT_LINE_MAX_BYTES: Final = 2048  # the longest honest one: a chain id and an 
 AUDIT_WAITING_MAX: Final = 16_384  # decisions in memory while the disk does not take them: 8 MiB
 AUDIT_BUSY_S: Final = 0.05  # how soon the queue is looked at again when something was in it …
 AUDIT_IDLE_S: Final = 0.25  # … and when nothing was; half full, it wakes its reader
+FOLD_FIRST_S: Final = 1.0  # refusals like one that was told are counted for so long, then told as a number …
+FOLD_MAX_S: Final = 600.0  # … and the interval doubles up to this; who is silent for so long is told anew
+FOLD_KINDS_MAX: Final = 256  # kinds of refusal that a chain tells apart at once: 64 validators, four reasons each
+REFUSED_PAUSE_MIN_S: Final = 0.001  # after a refusal a connection is read again so much later, doubled with each …
+REFUSED_PAUSE_MAX_S: Final = 0.1  # … up to this: ten a second, and no vote that follows is late by it
 AUDIT_SYNC_S: Final = 1.0  # between two fdatasyncs, if something was written
 AUDIT_RETRY_S: Final = 1.0  # after a write or sync that failed
 

@@ -85,7 +85,10 @@ class Reason(IntEnum):
 
 
 class Outcome(IntEnum):
-    """What became of a request, for the audit log; BEGAN and ENDED: of the signer process itself. csrc/audit.h has them too."""
+    """What became of a request, for the audit log; BEGAN and ENDED: of the signer process itself. csrc/audit.h has them too.
+
+    FOLDED: of as many requests as `count` says, each like the one that was told before.
+    """
 
     BEGAN = 1
     SIGNED = 2
@@ -93,6 +96,7 @@ class Outcome(IntEnum):
     REFUSED = 4
     UNANSWERED = 5
     ENDED = 6
+    FOLDED = 7
 
 
 #: Reasons that will not change by asking again: answered with RemoteSignerError.
@@ -218,6 +222,16 @@ class Decision:
     validator: bytes = b""
     identity: bytes = b""
     took_ns: int = 0
+
+    @staticmethod
+    def took_of(count: int) -> int:
+        """`took_ns` of a FOLDED one: a record has one number for both."""
+        return min(count, (1 << 32) - 1) * 1000
+
+    @property
+    def count(self) -> int:
+        """How many a FOLDED one stands for."""
+        return self.took_ns // 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
  *
  * A record, little-endian: life u64, number u64, unix time in ns i64, height i64, round i32, step u8, outcome u8, reason u8,
  * kind u8, chain u16, lengths of the four that follow u8 each, microseconds u32; then sign bytes, block hash, the validator's
- * identity and its address. Twin: cometkms/purepy/audit.py; decoder: cometkms/ipc/decisions.py. */
+ * identity and its address. Of a folded one the microseconds are how many it stands for. Twin: cometkms/purepy/audit.py; decoder: cometkms/ipc/decisions.py. */
 #ifndef CK_AUDIT_H
 #define CK_AUDIT_H
 
@@ -17,7 +17,8 @@ enum ck_outcome { /* model.Outcome */
     CK_OUTCOME_REPEATED = 3,
     CK_OUTCOME_REFUSED = 4,
     CK_OUTCOME_UNANSWERED = 5,
-    CK_OUTCOME_ENDED = 6
+    CK_OUTCOME_ENDED = 6,
+    CK_OUTCOME_FOLDED = 7 /* the path refuses nothing: only Python says it */
 };
 
 enum { CK_AUDIT_HEAD = 50 };

@@ -4,7 +4,7 @@ Every field may be missing: a section is written by another process, perhaps one
 """
 
 from collections.abc import Mapping
-from typing import NotRequired, Protocol, TypedDict
+from typing import Annotated, NotRequired, Protocol, TypedDict
 
 from cometkms.histogram import Buckets
 
@@ -38,11 +38,21 @@ class Quantiles(TypedDict, total=False):
     max: float
 
 
+class QuantilesForm(TypedDict):
+    """All of them, or none."""
+
+    count: int
+    p50: float
+    p90: float
+    p99: float
+    max: float
+
+
 class RowReport(TypedDict, total=False):
     """One chain as the promise store holds it. public_key: hex."""
 
     chain_id: str
-    public_key: str
+    public_key: Annotated[str, bytes]
     watermark: WatermarkReport
     last_sign_state: LastSignState | None
     signed_at: float | None
@@ -55,7 +65,14 @@ class StrictWaitReport(TypedDict):
     starting: list[str]
 
 
-class EventReport(TypedDict, total=False):
+class _Event(TypedDict):
+    """What every event has."""
+
+    at: float
+    what: str
+
+
+class EventReport(_Event, total=False):
     """Something rare that happened. at: UNIX seconds; the fields behind `what` are those of its kind.
 
     started · leader {leader, term} · lease {granted} · handing_over {reason, peer} · peer_connected {peer} · peer_disconnected {peer, why, closed} ·
@@ -64,8 +81,6 @@ class EventReport(TypedDict, total=False):
     validator_lost {chain, addr, why} · refused {chain, validator, reason, why, asked, signed}.
     """
 
-    at: float
-    what: str
     leader: str | None
     term: int
     granted: bool
@@ -86,7 +101,7 @@ class EventReport(TypedDict, total=False):
     signed: str
 
 
-class RefusalReport(TypedDict, total=False):
+class RefusalReport(TypedDict):
     """A request that was refused for good. at: UNIX seconds; asked, signed: height/round/step; blocks: hex, "" is nil."""
 
     at: float
@@ -109,6 +124,51 @@ class MeasureReport(TypedDict, total=False):
     why: str
 
 
+class _Named(TypedDict):
+    """What every member has."""
+
+    id: str
+
+
+class MarkForm(TypedDict, total=False):
+    """Where a member stands in a chain."""
+
+    chain_id: str
+    height: int
+    round: int
+    step: int
+
+
+class MemberForm(_Named, total=False):
+    """What a member's entry is held against when it is read; the entry itself may hold more."""
+
+    addr: str
+    self: bool
+    connected: bool
+    connects: int
+    connection: str
+    state: str | None
+    seq: int | None
+    since: float | None
+    last_contact: float | None
+    rtt_us: float | None
+    clock_ahead_ms: float | None
+    marks: list[MarkForm]
+    error: str
+    last_error: str
+    version: str
+    facts: dict[str, str]
+
+
+class DifferenceForm(TypedDict):
+    """Likewise, where two members' settings differ."""
+
+    member: str
+    what: str
+    here: str
+    there: str
+
+
 class StateSection(TypedDict, total=False):
     """Written by the state process."""
 
@@ -118,8 +178,8 @@ class StateSection(TypedDict, total=False):
     leader_addr: str
     epoch: int
     digest: str
-    members: list[dict[str, object]]
-    config_differences: list[dict[str, str]]
+    members: list[Annotated[dict[str, object], MemberForm]]
+    config_differences: list[Annotated[dict[str, str], DifferenceForm]]
     node_state: str
     why: str
     term: int
@@ -128,7 +188,7 @@ class StateSection(TypedDict, total=False):
     seq: int
     refused: dict[str, int]
     peers_port: dict[str, int]
-    permit_us: Quantiles
+    permit_us: Annotated[Quantiles, QuantilesForm]
     permit_hist: Buckets
     sync_hist: Buckets
     leader_changes: int
@@ -138,7 +198,7 @@ class StateSection(TypedDict, total=False):
     rows: list[RowReport]
     warnings: list[str]
     hardening: list[MeasureReport]
-    fdatasync_us: Quantiles
+    fdatasync_us: Annotated[Quantiles, QuantilesForm]
     events: list[EventReport]
 
 
@@ -182,11 +242,11 @@ class ChainReport(TypedDict, total=False):
     """One chain as the signer sees it. public_key and address: hex. last_signed_at: UNIX seconds."""
 
     chain_id: str
-    public_key: str
-    address: str
+    public_key: Annotated[str, bytes]
+    address: Annotated[str, bytes]
     validators: list[ValidatorReport]
     counters: Counters
-    latency_us: Quantiles
+    latency_us: Annotated[Quantiles, QuantilesForm]
     latency_hist: Buckets
     votes: dict[str, VoteReport]
     missed: dict[str, int]

@@ -11,7 +11,7 @@ from cometkms.cli.passphrase import to_open
 from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
 from cometkms.config.schema import Settings
-from cometkms.keys.cluster import cluster_digest, cluster_secret, node_identity
+from cometkms.keys.cluster import cluster_digest, public_identities
 from cometkms.keys.source import key_source
 from cometkms.keys.validator_key import address_of
 from cometkms.store.node_store import read_epoch
@@ -59,8 +59,7 @@ def agreement(settings: Settings) -> dict[str, Any]:
     if not files.alone:
         passphrase = to_open([chain.key_file for chain in settings.chains], settings)
         sources = [key_source(chain.key_file, passphrase) for chain in settings.chains]
-        secret = cluster_secret(settings.home, sources, cores.load())
-        keys = {name: node_identity(secret, name).public_key for name in files.members}
+        keys = public_identities(settings.home, sources, cores.load(), files.members)
     addresses = {peer.id: str(peer.address) for peer in settings.peers}
     return {
         "digest": cluster_digest(epoch, keys).hex(),

@@ -1,17 +1,25 @@
 """What the nodes of a cluster know each other by: one secret, and from it an ed25519 identity for each node id.
 
 The secret is `priv/cluster.key` (64 hex digits) if that is there, else HKDF-SHA256 of the validator's seed: every node that holds the
-key knows whom to expect, without more configuration. It is derived in a process that does nothing else and ends: the seed
-itself never is where the peers' port is.
+key knows whom to expect, without more configuration. Whoever has the secret is every member, so no running process has it: a
+process that does nothing else derives it, and what a node is to know of it, and ends.
+
+    identity       this node's own: the only private key that leaves the deriving process
+    public_keys    the identity keys of all members, to expect them by
+    authority      a public key that is alike on all nodes …
+    certificate    … and its signature over this node's id and identity key: a node that is in nobody's list shows with it that
+                   the secret is its own, too (rule 9), and shows nothing by which another could
 """
 
 import hashlib
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nacl.signing import SigningKey
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey, VerifyKey
 
 from cometkms.errors import KeyFileError
 from cometkms.interface import Core
@@ -21,17 +29,89 @@ from cometkms.protocol.identity import Identity
 
 CLUSTER_KEY_NAME: Final = "cluster.key"
 SECRET_BYTES: Final = 32
+_KEY_BYTES: Final = 32
+_SIGNATURE_BYTES: Final = 64
+_CERTIFIES: Final = b"cmkms: this key is that of the node "
 
 
-def cluster_secret(home: Path, keys: Iterable[KeySource], core: Core) -> bytes:
-    """32 bytes. `keys`: of each chain; the lowest public key is the one used.
+@dataclass(frozen=True, slots=True, repr=False)
+class ClusterIdentity:
+    """What one node knows of the secret. See the module."""
 
-    Raises: KeyFileError.
+    identity: Identity
+    public_keys: Mapping[str, bytes]
+    authority: bytes
+    certificate: bytes
+
+    def certifies(self, node_id: str, public_key: bytes, untrusted_certificate: bytes) -> bool:
+        """Whether who holds the secret has said that this is that node's identity key."""
+        try:
+            VerifyKey(self.authority).verify(_certified(node_id, public_key), untrusted_certificate)
+        except (BadSignatureError, ValueError):
+            return False
+        return True
+
+
+def derive_identity(
+    home: Path, keys: Iterable[KeySource], core: Core, me: str, members: Iterable[str]
+) -> ClusterIdentity:
+    """Of the node `me`. `keys`: of each chain; the lowest public key is the one used. Opens a key file, asks for its passphrase.
+
+    Raises: KeyFileError with the words of the process that derives.
     """
+    names = tuple(sorted({me, *members}))
+    chosen = tuple(keys)
+    told = aside(lambda: _derive(_cluster_secret(home, chosen, core), me, names))
+    if len(told) != 2 * _KEY_BYTES + _SIGNATURE_BYTES + len(names) * _KEY_BYTES:
+        raise KeyFileError("the cluster's identities could not be derived from the key")
+    seed, authority, told = told[:_KEY_BYTES], told[_KEY_BYTES : 2 * _KEY_BYTES], told[2 * _KEY_BYTES :]
+    certificate, told = told[:_SIGNATURE_BYTES], told[_SIGNATURE_BYTES:]
+    public_keys = {name: told[at * _KEY_BYTES : (at + 1) * _KEY_BYTES] for at, name in enumerate(names)}
+    identity = Identity(SigningKey(seed))
+    if identity.public_key != public_keys[me]:
+        raise KeyFileError("the cluster's identities could not be derived from the key")
+    return ClusterIdentity(identity, public_keys, authority, certificate)
+
+
+def public_identities(home: Path, keys: Iterable[KeySource], core: Core, members: Iterable[str]) -> dict[str, bytes]:
+    """The members' identity keys, for who only shows them. Raises: KeyFileError."""
+    names, chosen = tuple(sorted(members)), tuple(keys)
+
+    def derive() -> bytes:
+        secret = _cluster_secret(home, chosen, core)
+        return b"".join(_node_key(secret, name).verify_key.encode() for name in names)
+
+    told = aside(derive)
+    return {name: told[at * _KEY_BYTES : (at + 1) * _KEY_BYTES] for at, name in enumerate(names)}
+
+
+def _derive(secret: bytes, me: str, names: tuple[str, ...]) -> bytes:
+    """In the deriving process: seed, authority, certificate, public keys in the order of the names."""
+    authority = SigningKey(hashlib.blake2b(key=secret, digest_size=32, person=b"cmkms-authority").digest())
+    own = _node_key(secret, me)
+    certificate = authority.sign(_certified(me, own.verify_key.encode())).signature
+    public_keys = [_node_key(secret, name).verify_key.encode() for name in names]
+    return b"".join((own.encode(), authority.verify_key.encode(), certificate, *public_keys))
+
+
+def _node_key(secret: bytes, node_id: str) -> SigningKey:
+    seed = hashlib.blake2b(node_id.encode(), key=secret, digest_size=32, person=b"cmkms-node-key").digest()
+    return SigningKey(seed)
+
+
+def _certified(node_id: str, public_key: bytes) -> bytes:
+    return _CERTIFIES + public_key + node_id.encode("utf-8", "surrogatepass")
+
+
+def _cluster_secret(home: Path, keys: Iterable[KeySource], core: Core) -> bytes:
     path = home / "priv" / CLUSTER_KEY_NAME
     if path.exists():
         return _read_cluster_key(path)
-    return _derive_aside(min(keys, key=lambda key: key.public_key), core)
+    slot = min(keys, key=lambda key: key.public_key).open(core, "")
+    try:
+        return slot.cluster_secret()
+    finally:
+        slot.close()
 
 
 def _read_cluster_key(path: Path) -> bytes:
@@ -50,28 +130,7 @@ def _read_cluster_key(path: Path) -> bytes:
     return secret
 
 
-def _derive_aside(key: KeySource, core: Core) -> bytes:
-    """In a child that ends at once. Raises: KeyFileError with the child's words."""
-
-    def derive() -> bytes:
-        slot = key.open(core, "")
-        secret = slot.cluster_secret()
-        slot.close()
-        return secret
-
-    told = aside(derive)
-    if len(told) != SECRET_BYTES:
-        raise KeyFileError("the cluster's secret could not be derived from the key")
-    return told
-
-
-def node_identity(secret: bytes, node_id: str) -> Identity:
-    """The identity of one node of the cluster."""
-    seed = hashlib.blake2b(node_id.encode(), key=secret, digest_size=32, person=b"cmkms-node-key").digest()
-    return Identity(SigningKey(seed))
-
-
-def cluster_digest(epoch: int, identities: dict[str, bytes]) -> bytes:
+def cluster_digest(epoch: int, identities: Mapping[str, bytes]) -> bytes:
     """hash(epoch, sorted ids and identity keys): what all members must agree on. 32 bytes. `identities`: public keys by id."""
     digest = hashlib.blake2b(struct.pack("<Q", epoch), digest_size=32, person=b"cmkms-cluster")
     for name, public_key in sorted(identities.items()):

@@ -8,6 +8,7 @@ from pathlib import Path
 from nacl.signing import SigningKey
 
 from cometkms.errors import KeyFileError
+from cometkms.keys.aside import aside
 from cometkms.limits import KEY_FILE_MAX_BYTES
 from cometkms.protocol.identity import Identity
 from cometkms.store.files import create_exclusively, read_bounded
@@ -19,16 +20,22 @@ _TYPE = "tendermint/PrivKeyEd25519"
 def ensure_identity(home: Path) -> None:
     """Make priv/identity_key.json if it is missing (the first start). Raises: KeyFileError."""
     path = home / "priv" / IDENTITY_NAME
-    seed = os.urandom(32)
-    value = base64.b64encode(seed + bytes(SigningKey(seed).verify_key)).decode()
-    try:
-        create_exclusively(path, json.dumps({"priv_key": {"type": _TYPE, "value": value}}).encode())
-    except FileExistsError:
-        return
-    except OSError as error:
-        raise KeyFileError(
-            f"{path}: {error.strerror}; cure: the node's user must be able to write {path.parent}"
-        ) from error
+
+    def make() -> bytes:
+        seed = os.urandom(32)
+        value = base64.b64encode(seed + bytes(SigningKey(seed).verify_key)).decode()
+        try:
+            create_exclusively(path, json.dumps({"priv_key": {"type": _TYPE, "value": value}}).encode())
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise KeyFileError(
+                f"{path}: {error.strerror}; cure: the node's user must be able to write {path.parent}"
+            ) from error
+        return b""
+
+    if not path.exists():
+        aside(make)  # the signer reads it; whoever forks the signer and the others must not have seen it
 
 
 def bring_identity(source: Path, home: Path) -> None:

@@ -35,11 +35,12 @@ def run(context: ChildContext, parts: ApiParts) -> int:
     """The process's whole life; returns its exit code. Raises: CometKMSError when it cannot start."""
     from cometkms.api.app import make_app
     from cometkms.api.server import bind, is_loopback, serve
+    from cometkms.api.shape import ShapedBoard
     from cometkms.api.watch import Watch
 
     log = parts.log.bind(immediate=False, module="api")
     listener = bind(parts.settings.http_addr.host, parts.settings.http_addr.port)
-    board = cast("BoardReader", parts.board)  # what a section holds is its writer's word
+    board = ShapedBoard(cast("BoardReader", parts.board))  # what a section holds is its writer's word
 
     def on_failure(path: str, error: BaseException) -> None:
         log.error("request failed", path=path, why=f"{type(error).__name__}: {error}")
@@ -54,7 +55,10 @@ def run(context: ChildContext, parts: ApiParts) -> int:
         loop = asyncio.get_running_loop()
 
         def look() -> None:
-            watch.look()
+            try:
+                watch.look()
+            except Exception as error:  # noqa: BLE001 - another process's words: they end no reader
+                on_failure("the board", error)
             loop.call_later(HISTORY_SAMPLE_S, look)
 
         context.on_reload(lambda new: watch.set_bounds(new.alerts))

@@ -1,7 +1,8 @@
 """What a child process gets from the supervisor, and the loop it runs.
 
-A reload: the supervisor writes the new settings to the board's section RELOAD_SECTION, then sends RELOAD_SIGNAL; the child's loop takes
-them over and says RELOADED. A child that starts later finds them in what it was forked with, and again in the section: twice is harmless.
+A reload: the supervisor writes the new settings to the board's section RELOAD_SECTION, which it alone can write (ipc/memory.py), then
+sends RELOAD_SIGNAL; the child's loop takes them over and says RELOADED. The signal may come from anybody: it makes a child read what the
+supervisor wrote last, which it has already. A child that starts later was forked with the settings as they are then, and reads nothing.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import Final, Protocol
 import uvloop
 
 from cometkms.config.reload import Reloadable, decode
+from cometkms.errors import InvariantError
 from cometkms.ipc.board import Board
 from cometkms.limits import HEARTBEAT_INTERVAL_S
 
@@ -81,10 +83,8 @@ class ChildContext:
         self.board.beat(self.name)
 
     def on_reload(self, callback: Callable[[Reloadable], None]) -> None:
-        """Call back from the child's loop, at every reload; now, if there was one before."""
+        """Call back from the child's loop, at every reload from now on."""
         self._on_reload.append(callback)
-        if (latest := self._latest()) is not None:
-            callback(latest)
 
     def ask_anew(self) -> None:
         """Be stopped as at a planned end and started again: what was shut off for good is in the way of the new settings."""
@@ -92,17 +92,18 @@ class ChildContext:
 
     def reload(self, log: ChildLog) -> None:
         """Take over what the supervisor wrote, and tell it so. Called from the child's own loop."""
-        latest = self._latest()
-        if latest is None:  # a terminal that was closed, say: it reaches the whole process group
+        document = self.board.section(RELOAD_SECTION).read()
+        if document is None:  # a terminal that was closed, say: it reaches the whole process group
+            return
+        try:
+            latest = decode(document)
+        except InvariantError as error:  # the supervisor says that this child did not take it over
+            log.error("not reloaded", why=str(error), what="this process runs on with what it had")
             return
         log.set_level(latest.log_level)
         for callback in self._on_reload:
             callback(latest)
         os.write(self._report_fd, RELOADED)
-
-    def _latest(self) -> Reloadable | None:
-        document = self.board.section(RELOAD_SECTION).read()
-        return decode(document) if document is not None else None
 
 
 def run_loop(context: ChildContext, main: Callable[[asyncio.Event], Awaitable[None]], log: ChildLog) -> int:

@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from cometkms import __version__
@@ -12,15 +12,16 @@ from cometkms.config.load import Flags
 from cometkms.config.schema import Settings
 from cometkms.hardening.account import ProcStatus, check_wanted
 from cometkms.hardening.confine import Told, check_no_dump
-from cometkms.hardening.measures import Mode
+from cometkms.hardening.measures import Mode, State, check_required
 from cometkms.interface import Queue
 from cometkms.ipc.board import Board
+from cometkms.ipc.descriptors import close_inherited
 from cometkms.ipc.notify import take_notifier
 from cometkms.ipc.prctl import make_undumpable
 from cometkms.ipc.queues import make_queue
-from cometkms.keys.cluster import cluster_secret
+from cometkms.keys.cluster import derive_identity
 from cometkms.keys.identity import ensure_identity
-from cometkms.keys.passphrase import PassphraseHeld, PassphraseSource, hold
+from cometkms.keys.passphrase import PassphraseDescriptor, PassphraseHeld, PassphraseSource, hold
 from cometkms.keys.source import KeySource, SealedKeyFile, key_source
 from cometkms.log import Log
 from cometkms.model import Row
@@ -29,7 +30,7 @@ from cometkms.processes import api, audit, signer, state
 from cometkms.processes.child import RELOAD_SECTION, ChildContext
 from cometkms.processes.reload import Reloader
 from cometkms.processes.supervisor import ChildSpec, Supervisor
-from cometkms.store.lock import lock_home
+from cometkms.store.lock import lock_home, share_home
 from cometkms.store.node_store import ChainFiles, NodeFiles
 
 _CHILDREN = ("state", "signer", "api", "audit")
@@ -41,6 +42,8 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
 
     Raises: OperatorError before anything was started.
     """
+    held = settings.key_passphrase
+    close_inherited({held.number} if isinstance(held, PassphraseDescriptor) else ())
     notifier = take_notifier()
     make_undumpable()  # the children inherit it
     if settings.hardening != Mode.OFF:
@@ -52,18 +55,23 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
         listen("http_addr", settings.http_addr.host, settings.http_addr.port, HTTP_CURE).close()
         core = cores.load()
         passphrase = typed or hold(settings.key_passphrase)
-        keys = tuple(key_source(chain.key_file, passphrase) for chain in settings.chains)
-        if passphrase is not None and not any(isinstance(key, SealedKeyFile) for key in keys):
-            log.warning("a passphrase is configured and no key is sealed", cure="cmkms keys encrypt")
+        keys = _key_sources(settings, passphrase, log)
         files = _node_files(settings, keys)
-        secret = cluster_secret(settings.home, keys, core)
         ensure_identity(settings.home)
         _say_hello(settings, core_name, log)
         children = _CHILDREN if settings.audit_max_mib else _CHILDREN[:-1]
         board = Board(("supervisor", RELOAD_SECTION, *children), children)
         requests, permits = make_queue(core_name), make_queue(core_name)
         decisions = make_queue(core_name) if settings.audit_max_mib else None
-        state_parts = state.StateParts(settings, files, secret, requests, permits, board.section("state"), log)
+        members = tuple(peer.id for peer in settings.peers)
+
+        def live_state(context: ChildContext) -> int:
+            """The seed of this node's identity is derived aside, at every start, and comes into this process only."""
+            kin = derive_identity(settings.home, keys, core, settings.id, members)
+            forget(passphrase)
+            parts = state.StateParts(now.settings, files, kin, requests, permits, board.section("state"), log)
+            return state.run(context, parts)
+
         signer_parts = signer.SignerParts(settings, requests, permits, board.section("signer"), log, keys, decisions)
         api_parts = api.ApiParts(settings, board, log)
         own_log = log.bind(module="supervisor")
@@ -77,71 +85,92 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
             "version": __version__,
             "home": str(settings.home),
             "started_at": time.time(),
-            "hardening": _own_measures(),
+            "hardening": _own_measures(board, Mode(settings.hardening)),
         }
+
+        def spec(
+            name: str,
+            life: Callable[[ChildContext], int],
+            *unused: Queue | None,
+            secret: bool = False,
+            essential: bool = True,
+        ) -> ChildSpec:
+            """`unused`: queues that it has no part in; `secret`: whether it is to open a key itself."""
+
+            def live(context: ChildContext) -> int:
+                share_home(settings.home, lock)
+                give_up(unused)
+                if not secret:
+                    forget(passphrase)
+                return life(context)
+
+            return ChildSpec(name, live, essential)
+
         specs = [
-            ChildSpec(
-                "state",
-                without(
-                    passphrase,
-                    unused(decisions),
-                    lambda context: state.run(context, replace(state_parts, settings=now.settings)),
-                ),
+            spec("state", live_state, decisions, secret=True),
+            spec(
+                "signer", lambda context: signer.run(context, replace(signer_parts, settings=now.settings)), secret=True
             ),
-            ChildSpec("signer", lambda context: signer.run(context, replace(signer_parts, settings=now.settings))),
-            ChildSpec(
+            spec(
                 "api",
-                without(
-                    passphrase,
-                    unused(requests, permits, decisions),
-                    lambda context: api.run(context, replace(api_parts, settings=now.settings)),
-                ),
+                lambda context: api.run(context, replace(api_parts, settings=now.settings)),
+                requests,
+                permits,
+                decisions,
                 essential=False,
             ),
         ]
         if decisions is not None:
             audit_parts = audit.AuditParts(settings, decisions, board.section("audit"), log)
-            life = without(
-                passphrase,
-                unused(requests, permits),
+            one = spec(
+                "audit",
                 lambda context: audit.run(context, replace(audit_parts, settings=now.settings)),
+                requests,
+                permits,
+                essential=False,
             )
             # Right behind the signer, which waits for nobody: its queue must not fill while Python imports an HTTP server.
-            specs.insert(2, ChildSpec("audit", life, essential=False))
+            specs.insert(2, one)
         return Supervisor(specs, board, own_log, facts, notifier=notifier, reload=now).run()
     finally:
         os.close(lock)
 
 
-def _own_measures() -> list[dict[str, str]]:
+def _key_sources(settings: Settings, passphrase: PassphraseSource | None, log: Log) -> tuple[KeySource, ...]:
+    """Of each chain. No key is opened: that is the signer's, and the process's that derives. Raises: KeyFileError."""
+    keys = tuple(key_source(chain.key_file, passphrase) for chain in settings.chains)
+    if passphrase is not None and not any(isinstance(key, SealedKeyFile) for key in keys):
+        log.warning("a passphrase is configured and no key is sealed", cure="cmkms keys encrypt")
+    return keys
+
+
+def _own_measures(board: Board, mode: Mode) -> list[dict[str, str]]:
     """The supervisor's, for the status board. Raises: HardeningError."""
     told = Told("supervisor")
     with ProcStatus() as status:
         check_no_dump(told, status)
+    if board.sealed:
+        told.add(
+            "board", State.ON, "each process writes its own part of the status board; the rest is sealed against it"
+        )
+    else:
+        why = "the status board's parts are read-only to others, and not sealed (Linux 5.1): root's capabilities could undo it"
+        told.add("board", State.UNAVAILABLE, why)
+    check_required(mode, told.measures)
     return [one.document() for one in told.measures]
 
 
-def unused(*queues: Queue | None) -> tuple[Queue, ...]:
-    """Those that there are."""
-    return tuple(queue for queue in queues if queue is not None)
+def forget(passphrase: PassphraseSource | None) -> None:
+    """In this process, whatever it inherited of it."""
+    if isinstance(passphrase, PassphraseHeld):
+        passphrase.forget()
 
 
-def without(
-    passphrase: PassphraseSource | None, queues: Sequence[Queue], life: Callable[[ChildContext], int]
-) -> Callable[[ChildContext], int]:
-    """A child's life that begins with wiping what it inherited of the passphrase, and with giving up the queues that it has no part in.
-
-    Whoever takes over the api process must not be able to write a permit.
-    """
-
-    def run(context: ChildContext) -> int:
-        if isinstance(passphrase, PassphraseHeld):
-            passphrase.forget()
-        for queue in queues:
+def give_up(queues: Iterable[Queue | None]) -> None:
+    """Those that there are. Whoever takes over the api process must not be able to write a permit."""
+    for queue in queues:
+        if queue is not None:
             queue.close()
-        return life(context)
-
-    return run
 
 
 def _node_files(settings: Settings, keys: Sequence[KeySource]) -> NodeFiles:

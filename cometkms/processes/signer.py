@@ -265,6 +265,8 @@ class _Signer:
         self._release()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         self._count_signatures()
+        for chain in self._chains:
+            chain.tell_folded(all_of_it=True)
         self._note(Outcome.ENDED)
         for chain in self._chains:
             chain.slot.close()
@@ -379,6 +381,7 @@ class _Signer:
         for chain in self._chains:
             chain.expire()
             chain.report()
+            chain.tell_folded()
         if self._ticks % _LINK_CHECK_TICKS == 0:
             for link in self._links.values():
                 link.check_deadlines()

@@ -32,7 +32,7 @@ from cometkms.hardening.measures import Measure, Mode, tell
 from cometkms.interface import Core, Frames, HotPath, Lane, Queue
 from cometkms.ipc.board import Section
 from cometkms.ipc.messages import QueueMessage, decode, encode
-from cometkms.keys.cluster import cluster_digest, node_identity
+from cometkms.keys.cluster import ClusterIdentity, cluster_digest
 from cometkms.limits import (
     DRILL_ANSWER_S,
     HEARTBEAT_INTERVAL_S,
@@ -49,7 +49,15 @@ from cometkms.net.peers import PeerNetwork, PeerTarget
 from cometkms.processes.child import HAND_OVER_SIGNAL, ChildContext, run_loop
 from cometkms.processes.state_events import StateEvents
 from cometkms.processes.state_files import StateFiles
-from cometkms.protocol.peer_messages import Action, OtherProtocol, decode_hello, make_facts
+from cometkms.protocol.peer_messages import (
+    CERTIFICATE_FACT,
+    Action,
+    Facts,
+    OtherProtocol,
+    certificate_of,
+    decode_hello,
+    make_facts,
+)
 from cometkms.raftlog import RaftBrokenError, RaftLog, discard_journal
 from cometkms.store.node_store import BornFiles, NodeFiles, OpenedNode, open_node
 
@@ -62,11 +70,11 @@ _EVENT_DELAY_S: Final = 0.01  # what happens together is published together
 
 @dataclass(frozen=True, slots=True)
 class StateParts:
-    """What the supervisor made before the fork. `secret`: what its key's nodes know each other by."""
+    """What the supervisor made before the fork; and `kin`, derived behind it: who this node is among its key's nodes."""
 
     settings: Settings
     files: NodeFiles
-    secret: bytes
+    kin: ClusterIdentity
     requests: Queue  # this process pops
     permits: Queue  # this process pushes
     board: Section
@@ -141,7 +149,7 @@ class _State:
         self._published_at = -STATUS_LATEST_S
         members = parts.files.members
         self._alone = parts.files.alone
-        self._keys = {} if self._alone else {name: node_identity(parts.secret, name).public_key for name in members}
+        self._keys = {} if self._alone else {name: parts.kin.public_keys[name] for name in members}
         epoch = opened.store.header.epoch
         identity = Identity(
             settings.id,
@@ -149,7 +157,7 @@ class _State:
             members,
             cluster_digest(epoch, self._keys),
             self._keys,
-            node_identity(parts.secret, settings.id).sign,
+            parts.kin.identity.sign,
         )
         self._ring = SignatureRing()
         self._files = StateFiles(
@@ -179,7 +187,12 @@ class _State:
             strict=settings.strict_start,
             adopted=opened.adopted,
             facts=make_facts(
-                {**settings_facts(settings), "core": cores.chosen_name(), "python": platform.python_version()}
+                {
+                    **settings_facts(settings),
+                    "core": cores.chosen_name(),
+                    "python": platform.python_version(),
+                    CERTIFICATE_FACT: parts.kin.certificate.hex(),
+                }
             ),
             outside=self,
             clock=time.monotonic,
@@ -194,7 +207,7 @@ class _State:
         return PeerNetwork(
             core=core,
             me=settings.id,
-            identity=node_identity(parts.secret, settings.id),
+            identity=parts.kin.identity,
             peers=tuple(
                 PeerTarget(peer.id, self._keys[peer.id], TcpTarget(peer.address.host, peer.address.port))
                 for peer in settings.peers
@@ -419,7 +432,7 @@ class _State:
         hello = decode_hello(payload)
         if isinstance(hello, OtherProtocol):
             return None
-        if node_identity(self._parts.secret, hello.node).public_key != public_key:
+        if not self._parts.kin.certifies(hello.node, public_key, certificate_of(hello.facts)):
             return None
         return self.node.on_unlisted(hello, address)
 
@@ -634,7 +647,7 @@ class _State:
             entry: dict[str, Any] = {"id": name, "addr": addresses.get(name, ""), "self": name == settings.id}
             if name == settings.id:
                 entry |= {"connected": True, "state": node.membership.phase, "seq": self._opened.store.seq}
-                entry |= {"version": __version__, "facts": dict(node.facts)}
+                entry |= {"version": __version__, "facts": _shown(node.facts)}
                 entry["marks"] = [_place(chain.id, hrs) for chain, hrs in zip(settings.chains, places, strict=True)]
             else:
                 known, news = node.member(name), node.membership.life_of(name)
@@ -648,7 +661,7 @@ class _State:
                     lag = self._lag.look(name, entry["seq"], self._opened.store.seq, places)
                     entry["behind"] = {"promises": lag.promises, "heights": dict(zip(ids, lag.heights, strict=True))}
                 entry["error"] = known.refused or entry.get("last_error", "")
-                entry["version"], entry["facts"] = known.version, dict(known.facts)
+                entry["version"], entry["facts"] = known.version, _shown(known.facts)
             found.append(entry)
         return found
 
@@ -657,8 +670,8 @@ def signer_trouble(section: dict[str, Any] | None) -> str:
     """What the signer's section says that a drill must not begin with: a validator that is not connected."""
     away = [
         f"{validator.get('addr')} of {chain.get('chain_id')} is {validator.get('state')}"
-        for chain in (section or {}).get("chains", [])
-        for validator in chain.get("validators", [])
+        for chain in _objects((section or {}).get("chains"))
+        for validator in _objects(chain.get("validators"))
         if validator.get("state") != "connected"
     ]
     if section is None:
@@ -674,6 +687,16 @@ def validator_reached(section: dict[str, Any] | None) -> bool | None:
         for validator in chain.get("validators", [])
     ]
     return "connected" in states if states else None
+
+
+def _objects(untrusted: object) -> list[dict[str, Any]]:
+    """Those in a list of another process's section, whatever else it may hold."""
+    return [one for one in untrusted if isinstance(one, dict)] if isinstance(untrusted, list) else []
+
+
+def _shown(facts: Facts) -> dict[str, str]:
+    """What a person compares."""
+    return {name: text for name, text in facts if name != CERTIFICATE_FACT}
 
 
 def _place(chain_id: str, hrs: HRS) -> dict[str, Any]:

@@ -1,19 +1,16 @@
 """How this node is, in one line, for `systemctl status`. Pure: from the status board."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
-from cometkms.api.sections import Sections, StateSection
+from cometkms.api.sections import StateSection
+from cometkms.api.shape import shape
 from cometkms.api.status import find_trouble
 
 
 def status_line(board: Mapping[str, dict[str, Any] | None], beat_ages_s: Mapping[str, float | None]) -> str:
     """Who leads, how many of the others are there, and what is wrong. It changes when one of these does, not with each signature."""
-    sections = Sections(
-        state=cast("StateSection | None", board.get("state")),
-        signer=cast("Any", board.get("signer")),
-        supervisor=cast("Any", board.get("supervisor")),
-    )
+    sections = shape({name: board.get(name) for name in ("state", "signer", "supervisor")})
     words = [_role(sections["state"])] if sections["state"] is not None else ["starting"]
     return "; ".join([*words, *find_trouble(sections, beat_ages_s)])
 

@@ -87,6 +87,8 @@ _STATUS_EVERY_S: Final = 1.0  # the service manager's line
 _TIMER_MIN_S: Final = 1e-6  # 0 would disarm it
 _REPORT_MAX_BYTES: Final = 8192
 INTERNAL_EXIT: Final = 70
+#: The child whose exit for a failed write ends the node, and whose wish restarts it: nobody else has a store, or a door for operators.
+STORE_KEEPER: Final = "state"
 
 
 class State(StrEnum):
@@ -147,6 +149,7 @@ class _Child:
     was_up: bool = False
     use: ProcessUse | None = None  # of its CPU and memory, as last looked at
     in_turn: bool = True  # started in order: the next one waits until it is up
+    knows: int = 0  # reloads that it was forked with or told of
     reloading: bool = False  # it was told, and has not answered
     asks_anew: bool = False
 
@@ -211,6 +214,7 @@ class Supervisor:
     _used_at: float = field(init=False, default=0.0)
     _was_ready: bool = field(init=False, default=False)
     _restart_wanted: str = field(init=False, default="")  # by whom
+    _reloads: int = field(init=False, default=0)
     _reload_until: float = field(init=False, default=0.0)  # monotonic; 0: none is under way
     _status_at: float = field(init=False, default=0.0)  # monotonic
 
@@ -286,10 +290,11 @@ class Supervisor:
         if pid == 0:
             for fd in (reader, *(other.report_fd for other in self._children if other.report_fd >= 0)):
                 os.close(fd)
+            self.board.become(child.spec.name)
             _live(child.spec, ChildContext(child.spec.name, writer, self.board), parent, self._mask)
         os.close(writer)
         child.pid, child.report_fd, child.said, child.killed_hung = pid, reader, b"", False
-        child.use = None
+        child.use, child.knows = None, self._reloads
         child.forked_at, child.started_at = time.monotonic(), time.time()
         self._enter(child, State.BOOTING)
 
@@ -331,11 +336,13 @@ class Supervisor:
             child.reloading = False
             said = said.replace(RELOADED, b"")
         if RESTART_WANTED in said:
-            self._restart_wanted = f"{child.spec.name} asks for it"
+            if child.spec.name == STORE_KEEPER:  # it hears the operator; of another it would be a word of an attacker's
+                self._restart_wanted = f"{child.spec.name} asks for it"
             said = said.replace(RESTART_WANTED, b"")
         if SIGNER_STUCK in said:
             said = said.replace(SIGNER_STUCK, b"")
-            self._replace_stuck_signer()
+            if child.spec.name == STORE_KEEPER:
+                self._replace_stuck_signer()
         if ANEW in said:
             child.asks_anew = True
             said = said.replace(ANEW, b"")
@@ -343,6 +350,8 @@ class Supervisor:
         if child.said.startswith(READY) and child.state is State.BOOTING:
             self._enter(child, State.RUNNING)
             child.was_up = True
+            if child.knows < self._reloads:  # it was booting, with the settings of before
+                self._tell_reload(child)
             self.log.info("child running", child=child.spec.name, pid=child.pid, restarts=child.restarts)
 
     def _replace_stuck_signer(self) -> None:
@@ -368,13 +377,13 @@ class Supervisor:
         child.last_exit, child.pid, child.reloading, child.asks_anew = words, 0, False, False
         if child.state is State.STOPPING:
             self._enter(child, State.IDLE)
-            if code in _FINAL and child.spec.essential:  # a planned restart ends here
+            if code in _FINAL and child.spec.name == STORE_KEEPER:  # a planned restart ends here
                 self._ending = self._ending or _Ending(code, child.reason() or f"{child.spec.name}: {words}")
         elif child.state is State.BOOTING and not child.was_up and (child.spec.essential or code > 0):
             self._enter(child, State.IDLE)
             reason = child.reason() or f"{child.spec.name} ended before it was ready: {words}"
             self._ending = self._ending or _Ending(code if code > 0 else INTERNAL_EXIT, reason)
-        elif code in _FINAL and child.spec.essential:
+        elif code in _FINAL and child.spec.name == STORE_KEEPER:
             self._enter(child, State.BACKOFF)
             self._ending = self._ending or _Ending(code, child.reason() or f"{child.spec.name}: {_FINAL[code]}")
         else:
@@ -437,11 +446,15 @@ class Supervisor:
         self.facts = {**self.facts, "reload": reloaded.facts}
         if reloaded.document is not None:
             self.board.section(RELOAD_SECTION).write(reloaded.document)
+            self._reloads += 1
             for child in self._children:
                 if child.state is State.RUNNING and not child.killed_hung:
-                    child.reloading = True
-                    os.kill(child.pid, RELOAD_SIGNAL)
+                    self._tell_reload(child)
         self._reload_until = time.monotonic() + RELOAD_TIMEOUT_S
+
+    def _tell_reload(self, child: _Child) -> None:
+        child.reloading, child.knows = True, self._reloads
+        os.kill(child.pid, RELOAD_SIGNAL)
 
     def _start_anew(self, child: _Child) -> None:
         """One that asked for it: stopped in peace, then started with the new settings. The others go on meanwhile."""
@@ -481,12 +494,19 @@ class Supervisor:
         is_up = not self._was_ready and all(_has_come_up(child) for child in self._children)
         if is_up or now - self._status_at >= _STATUS_EVERY_S:
             self._status_at = now
-            self.notifier.status(status_line(self.board.sections(), ages))
+            self.notifier.status(self._status_words(ages))
         if is_up:
             self._was_ready = True
             self.notifier.ready()
         if all(self._is_well(child, ages) for child in self._children if child.spec.name in ESSENTIAL):
             self.notifier.watchdog(now)
+
+    def _status_words(self, ages: Mapping[str, float | None]) -> str:
+        try:
+            return status_line(self.board.sections(), ages)
+        except Exception as error:  # noqa: BLE001 - what children wrote: no word of theirs ends the node
+            self.log.error("the processes' own words cannot be told", why=f"{type(error).__name__}: {error}")
+            return "what the processes say of themselves cannot be told"
 
     def _is_well(self, child: _Child, ages: Mapping[str, float | None]) -> bool:
         """A child that is late is not vouched for, before it is given up."""

@@ -55,6 +55,8 @@ _HELLO_HEAD: Final = 3  # tag, protocol, version text: the same place in every v
 
 #: Short printable texts by name, sorted: what a node says of itself that others compare or show. Unknown names are kept.
 Facts = tuple[tuple[str, str], ...]
+#: The fact with which a node that is in nobody's list shows that it holds the cluster's secret (keys/cluster.py), in hex.
+CERTIFICATE_FACT: Final = "kin"
 
 
 class Purpose(IntEnum):
@@ -329,6 +331,14 @@ def _take_facts(untrusted: Any) -> Facts:
             raise ProtocolError("facts in the order of their names, each once, were expected")
         found += (fact,)
     return found
+
+
+def certificate_of(facts: Facts) -> bytes:
+    """b"" where there is none, or no hex."""
+    try:
+        return bytes.fromhex(dict(facts).get(CERTIFICATE_FACT, ""))
+    except ValueError:
+        return b""
 
 
 def make_facts(told: Mapping[str, str]) -> Facts:

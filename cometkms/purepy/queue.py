@@ -20,7 +20,8 @@ class SocketQueue:
         self._reader, self._writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._reader.setblocking(False)
         self._writer.setblocking(False)
-        self._counts = memoryview(mmap.mmap(-1, 16)).cast("Q")
+        self._memory = mmap.mmap(-1, 16)
+        self._counts = memoryview(self._memory).cast("Q")
 
     def fileno(self) -> int:
         """See interface.Queue."""
@@ -72,3 +73,5 @@ class SocketQueue:
         """See interface.Queue."""
         self._reader.close()
         self._writer.close()
+        self._counts.release()
+        self._memory.close()

@@ -38,6 +38,7 @@ from cometkms.limits import (
 from cometkms.model import FINAL_REASONS, HRS, Decision, Outcome, Reason, Refusal, Request, Watermark
 from cometkms.rules.sign import Repeat, decide
 from cometkms.signing.events import EventLog
+from cometkms.signing.fold import Folds
 from cometkms.signing.tally import Tally
 
 
@@ -56,8 +57,8 @@ class Requester(Protocol):
         """False once the connection of that session is closed: nobody is there to answer."""
         ...
 
-    def deliver(self, frame: bytes) -> None:
-        """Write the answer to the pending request and go on with the next."""
+    def deliver(self, frame: bytes, *, refused: bool | None = None) -> None:
+        """Write the answer to the pending request and go on with the next. `refused`: it is a final no, or (False) a signature."""
         ...
 
 
@@ -93,6 +94,15 @@ class _Asked:
     def alive(self) -> bool:
         """Whether the connection it came on is still there."""
         return self.requester.serves(self.session)
+
+
+@dataclass(frozen=True, slots=True)
+class _Denied:
+    """A request that got no signature."""
+
+    requester: Requester
+    request: Request
+    refusal: Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +152,7 @@ class ChainSigner:
         self._path: SignPath | None = None
         self._signatures = 0  # made by the path, as far as they were taken over
         self._askers: dict[int, Requester] = {}
+        self._folds: Folds[tuple[Outcome, Reason, str], _Denied] = Folds()
 
     @property
     def watermark(self) -> Watermark:
@@ -311,7 +322,7 @@ class ChainSigner:
             self._answer_empty(asked, Reason.NO_PERMIT)
             return
         self._watermark = Watermark(request.hrs, sign_bytes, signature)
-        asked.requester.deliver(frame)
+        asked.requester.deliver(frame, refused=False)
         self._unreported = Signed(self.row, request.hrs, sign_bytes, signature)
         self.report()
         self._count_signed(request.hrs, time.time())
@@ -324,7 +335,7 @@ class ChainSigner:
             self._log.error("not repeated", chain=self.chain_id, place=_place(asked.request.hrs), why=str(error))
             self._answer_empty(asked, Reason.NO_PERMIT)
             return
-        asked.requester.deliver(frame)
+        asked.requester.deliver(frame, refused=False)
         self.counters.repeated += 1
         self._answered(asked, Outcome.REPEATED, repeat.sign_bytes)
 
@@ -385,34 +396,70 @@ class ChainSigner:
         if refusal.reason not in FINAL_REASONS:
             self._answer_empty(asked, refusal.reason)
             return
-        asked.requester.deliver(asked.session.answer_error(int(refusal.reason), refusal.text))
-        self.on_refusal(asked.requester.name, asked.request, refusal)
-        request = asked.request
-        self._log.error(
-            "refused",
-            chain=self.chain_id,
-            validator=asked.requester.name,
-            reason=refusal.reason.name.lower(),
-            why=refusal.text,
-            asked=_place(request.hrs),
-            asked_block=request.block_hash,
-            signed=_place(self.watermark.hrs),
-            signed_bytes=self.watermark.sign_bytes,
-        )
-        self.note(Outcome.REFUSED, refusal.reason, request, asked.requester, request.sign_bytes)
+        asked.requester.deliver(asked.session.answer_error(int(refusal.reason), refusal.text), refused=True)
+        self.on_refusal(asked.requester, asked.request, refusal)
 
-    def on_refusal(self, validator: str, request: Request, refusal: Refusal) -> None:
-        """Count a final refusal, and keep both sides of it for /status."""
+    def on_refusal(self, requester: Requester, request: Request, refusal: Refusal) -> None:
+        """A final refusal was answered: count it, and tell it unless it is one of many alike."""
         self.counters.count_refused(refusal.reason)
-        last = self.watermark
+        self._settle(Outcome.REFUSED, requester, request, refusal)
+
+    def _answer_empty(self, asked: _Asked, reason: Reason) -> None:
+        asked.requester.deliver(asked.session.answer_empty())
+        self.counters.count_unanswered(reason)
+        self.tally.on_unanswered(asked.request.hrs)
+        self._settle(Outcome.UNANSWERED, asked.requester, asked.request, Refusal(reason, _words(reason)))
+
+    def _settle(self, outcome: Outcome, requester: Requester, request: Request, refusal: Refusal) -> None:
+        denied = _Denied(requester, request, refusal)
+        if self._folds.add((outcome, refusal.reason, requester.name), denied, self._clock_ns()):
+            self._tell(outcome, denied)
+            self.note(outcome, refusal.reason, request, requester, request.sign_bytes)
+
+    def tell_folded(self, *, all_of_it: bool = False) -> None:
+        """How many more there were of what was told, where it is time to say it. Called from the process's timer, and at its end."""
+        now_ns = self._clock_ns()
+        for (outcome, reason, _), denied, count in self._folds.rest(now_ns) if all_of_it else self._folds.due(now_ns):
+            self._tell(outcome, denied, count)
+            took_ns = Decision.took_of(count)
+            self.note(Outcome.FOLDED, reason, denied.request, denied.requester, denied.request.sign_bytes, took_ns)
+
+    def _tell(self, outcome: Outcome, denied: "_Denied", more: int = 0) -> None:
+        """To the log, and to the page. `more`: so many alike since it was told; their latest is shown."""
+        request, refusal, last = denied.request, denied.refusal, self.watermark
+        fields: dict[str, object] = {"more": more} if more else {}
+        if outcome is Outcome.REFUSED:
+            fields |= {
+                "kind": request.kind,
+                "why": refusal.text,
+                "asked_block": request.block_hash,
+                "signed": _place(last.hrs),
+                "signed_bytes": last.sign_bytes,
+            }
+            if refusal.reason is Reason.WRONG_CHAIN:
+                fields["asked_chain"] = request.chain_id[:CHAIN_ID_MAX_BYTES]
+            self._keep(denied, more)
+        self._log.error(
+            outcome.name.lower(),
+            chain=self.chain_id,
+            validator=denied.requester.name,
+            reason=refusal.reason.name.lower(),
+            asked=_place(request.hrs),
+            **fields,
+        )
+
+    def _keep(self, denied: "_Denied", more: int) -> None:
+        """Both sides of a refusal, for /status."""
+        request, refusal, last = denied.request, denied.refusal, self.watermark
         untrusted_id = request.chain_id[:CHAIN_ID_MAX_BYTES]
         asked = f"; asked for {untrusted_id!r}" if refusal.reason is Reason.WRONG_CHAIN else ""
+        times = f"{more} more like one before, the latest: " if more else ""
         self.refusals.append(
             {
                 "at": time.time(),
                 "reason": refusal.reason.name.lower(),
-                "why": (refusal.text + asked)[:REFUSAL_WORDS_MAX],
-                "validator": validator,
+                "why": (times + refusal.text + asked)[:REFUSAL_WORDS_MAX],
+                "validator": denied.requester.name,
                 "asked": _place(request.hrs),
                 "asked_block": request.block_hash.hex(),
                 "signed": _place(last.hrs),
@@ -427,19 +474,6 @@ class ChainSigner:
             return self._core.parse_sign_bytes(sign_bytes).block_hash if sign_bytes else b""
         except ProtocolError:
             return b""
-
-    def _answer_empty(self, asked: _Asked, reason: Reason) -> None:
-        asked.requester.deliver(asked.session.answer_empty())
-        self.counters.count_unanswered(reason)
-        self.tally.on_unanswered(asked.request.hrs)
-        self._log.error(
-            "unanswered",
-            chain=self.chain_id,
-            validator=asked.requester.name,
-            reason=reason.name.lower(),
-            asked=_place(asked.request.hrs),
-        )
-        self.note(Outcome.UNANSWERED, reason, asked.request, asked.requester, asked.request.sign_bytes)
 
 
 def _place(hrs: HRS) -> str:

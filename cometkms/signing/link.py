@@ -23,10 +23,12 @@ from cometkms.limits import (
     PARTIAL_MESSAGE_TIMEOUT_S,
     REDIAL_MAX_S,
     REDIAL_MIN_S,
+    REFUSED_PAUSE_MAX_S,
+    REFUSED_PAUSE_MIN_S,
     TURN_MAX_NS,
     WRITE_TIMEOUT_S,
 )
-from cometkms.model import Dialect, Kind, Outcome, Reason, Refusal, Request
+from cometkms.model import Dialect, Kind, Reason, Refusal, Request
 from cometkms.net.dial import TcpTarget, UnixTarget, connect
 from cometkms.protocol.dialect import sniff_dialect
 from cometkms.protocol.identity import Identity
@@ -90,6 +92,8 @@ class ValidatorLink:
         self._lane: SignLane | None = None  # the core's hot path over this session, if it has one
         self._closed: asyncio.Future[str] | None = None
         self._busy = False  # a request waits for its answer
+        self._pause_s = 0.0  # behind the last refusal
+        self._resting: asyncio.TimerHandle | None = None
         self._pumping = False
         self._paused = False  # the reader is off because of _busy
         self._outbox = bytearray()
@@ -103,9 +107,13 @@ class ValidatorLink:
         """Whether that session's connection is still the open one."""
         return self._session is session
 
-    def deliver(self, frame: bytes) -> None:
-        """Write the pending request's answer, then go on reading."""
+    def deliver(self, frame: bytes, *, refused: bool | None = None) -> None:
+        """Write the pending request's answer, then go on reading; behind refusals only, a little later each time."""
         self._busy = False
+        if refused:
+            self._pause()
+        elif refused is False:
+            self._pause_s = 0.0
         self._write(frame)
         if not self._pumping:
             self._pump(time.monotonic_ns())
@@ -113,7 +121,7 @@ class ValidatorLink:
 
     def on_answered(self) -> None:
         """The hot path wrote the pending request's answer, or what the socket took of it."""
-        self._busy = False
+        self._busy, self._pause_s = False, 0.0
         unsent = self._lane.take_unsent() if self._lane is not None else b""
         if unsent:
             self._keep(unsent)
@@ -205,6 +213,7 @@ class ValidatorLink:
         self._lane = self.chain.lane(self._number, self, session, connection.fileno())
         self._closed = self._loop.create_future()
         self._busy = self._paused = False
+        self._pause_s = 0.0
         self._partial_since = None
         self.heard_at = self._loop.time()
         self.connects += 1
@@ -295,7 +304,18 @@ class ValidatorLink:
 
     def _held(self) -> bool:
         """Whether nothing more is served for now: a request waits for its answer, or the answers are not read."""
-        return self._busy or len(self._outbox) > _OUTBOX_BYTES
+        return self._busy or self._resting is not None or len(self._outbox) > _OUTBOX_BYTES
+
+    def _pause(self) -> None:
+        """Who only earns refusals is answered ever more slowly, and never sent away: it may be right the next time."""
+        self._pause_s = min(max(2 * self._pause_s, REFUSED_PAUSE_MIN_S), REFUSED_PAUSE_MAX_S)
+        if self._resting is None:
+            self._resting = self._loop.call_later(self._pause_s, self._rested)
+
+    def _rested(self) -> None:
+        self._resting = None
+        self._pump(time.monotonic_ns())
+        self._resume()
 
     def _pump(self, started_ns: int, request: Request | None = None) -> None:
         """Serve `request`, then every whole one that has arrived, one after the other."""
@@ -336,17 +356,8 @@ class ValidatorLink:
 
     def _refuse(self, session: Session, request: Request) -> None:
         text = f"{request.reason.name.lower().replace('_', ' ')}: this signer serves chain {self.chain.chain_id!r}"
-        self.deliver(session.answer_error(int(request.reason), text))
-        self.chain.on_refusal(self.name, request, Refusal(request.reason, text))
-        self._log.error(
-            "refused",
-            chain=self.chain.chain_id,
-            validator=self.name,
-            kind=request.kind.name.lower(),
-            reason=request.reason.name.lower(),
-            asked_chain=request.chain_id,
-        )
-        self.chain.note(Outcome.REFUSED, request.reason, request, self, request.sign_bytes)
+        self.deliver(session.answer_error(int(request.reason), text), refused=True)
+        self.chain.on_refusal(self, request, Refusal(request.reason, text))
 
     def _resume(self) -> None:
         if self._paused and not self._held() and self._socket is not None:
@@ -406,6 +417,9 @@ class ValidatorLink:
         connection, session, lane = self._socket, self._session, self._lane
         self._socket = self._session = self._lane = None
         self._outbox.clear()
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
         if lane is not None:
             lane.close()
         if connection is not None:

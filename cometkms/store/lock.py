@@ -1,18 +1,29 @@
-"""One node per home: a lock that dies with its holders."""
+"""One node per home: a lock that no child can give up, and that no process of the node outlives unseen.
+
+The supervisor holds flock(2) on <home>/cmkms.lock and no child has that open file: LOCK_UN by any process that shares it would end
+the lock for all. Each child opens the file anew, to read, and holds a shared open-file-description lock of its own (the other kind,
+which does not meet flock): it can give up its own only. A start takes the first and looks for the second, so that an orphan of a
+supervisor that was killed still keeps another node out.
+"""
 
 import contextlib
+import errno
 import fcntl
 import os
+import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from cometkms.errors import BusyError, StateError
 
 LOCK_NAME = "cmkms.lock"
+#: struct flock: type, whence, start, length (0: to the end), and a pid that must be 0.
+_FLOCK: Final = struct.Struct("hhqqi4x")
 
 
 def lock_home(home: Path) -> int:
-    """Hold <home>/cmkms.lock; the descriptor is inherited by children, so an orphan still holds it.
+    """Hold <home>/cmkms.lock; the descriptor is this process's alone (share_home).
 
     Raises: BusyError naming the holder's pid; StateError if the home cannot be written.
     """
@@ -23,13 +34,42 @@ def lock_home(home: Path) -> int:
         raise StateError(f"{path} cannot be opened: {error.strerror}; cure: `cmkms init --home {home}`") from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _own_lock(fd, fcntl.F_WRLCK)
+        _own_lock(fd, fcntl.F_UNLCK)
     except BlockingIOError:
         holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
         os.close(fd)
         raise BusyError(f"a node (pid {holder}) uses {home} already; cure: stop it first") from None
+    except PermissionError:  # F_OFD_SETLK's other word for the same
+        os.close(fd)
+        raise BusyError(f"a process of a node uses {home} already; cure: stop it first") from None
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return fd
+
+
+def share_home(home: Path, inherited: int) -> None:
+    """A child's part, before anything else: it gives `inherited` back, and keeps another node out as long as it lives itself.
+
+    Raises: StateError.
+    """
+    os.close(inherited)
+    path = home / LOCK_NAME
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        raise StateError(f"{path} cannot be opened: {error.strerror}; cure: give it to the node's user") from error
+    try:
+        _own_lock(fd, fcntl.F_RDLCK)
+    except OSError as error:
+        # Over NFS both kinds of lock are one: the supervisor's keeps this out, and another node too.
+        os.close(fd)
+        if error.errno not in (errno.EAGAIN, errno.EACCES):
+            raise StateError(f"{path} cannot be locked: {error.strerror}") from error
+
+
+def _own_lock(fd: int, kind: int) -> None:
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, 0, 0, 0))
 
 
 @contextlib.contextmanager

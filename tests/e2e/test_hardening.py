@@ -118,7 +118,7 @@ def test_from_outside_the_signer_is_nobody_who_can_do_nothing(node: Node) -> Non
 def test_status_and_log_name_every_measure_of_every_process(node: Node) -> None:
     until("the audit process is up, too", lambda: "audit" in node.status())
     of_others = {"no_dump", "no_new_privs", "filesystem", "tcp_ports", "scope"}
-    expected = {("supervisor", "no_dump"), ("supervisor", "no_new_privs")}
+    expected = {("supervisor", "no_dump"), ("supervisor", "no_new_privs"), ("supervisor", "board")}
     expected |= {(process, measure) for process in ("state", "api", "audit") for measure in of_others}
     expected |= {("signer", measure) for measure in of_others}
     expected |= {

@@ -24,9 +24,9 @@ from cometkms import core as cores
 from cometkms.cluster.node import ClusterNode, Identity
 from cometkms.errors import CometKMSError, OperatorError, ProtocolError, SupersededError
 from cometkms.ipc.messages import Lease, Mark, PermitGranted, QueueMessage, ReserveRefused, SignerHello, StateHello
-from cometkms.keys.cluster import node_identity
 from cometkms.limits import START_READ_S
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Row, Step, Timestamp, Vote, Watermark
+from cometkms.protocol.identity import Identity as NodeIdentity
 from cometkms.protocol.peer_messages import Action
 from cometkms.raftlog import RaftBrokenError, RaftLog, discard_journal
 from cometkms.rules.birth import NodeState
@@ -444,7 +444,7 @@ class Validator:
         self.asked, self.asked_at = (vote, signer), self.world.now
         signer.chain.submit(self, self.session, request, int(signer.node.clock() * 1e9))
 
-    def deliver(self, frame: bytes) -> None:
+    def deliver(self, frame: bytes, *, refused: bool | None = None) -> None:
         """The answer: a signature, a refusal (the next place, then), or nothing (the same again)."""
         if self.asked is None:
             return
@@ -489,7 +489,7 @@ class World:
         self.now = 0.0
         self.names = tuple(f"n{number}" for number in range(nodes))
         self.quorum = nodes // 2 + 1
-        self.identities = {name: node_identity(b"s" * 32, name) for name in self.names}
+        self.identities = {name: NodeIdentity(SigningKey(name.encode().ljust(32, b"s"))) for name in self.names}
         self.keys = {name: identity.public_key for name, identity in self.identities.items()}
         self.strict = nodes > 1 and self.rng.random() < 0.25
         self.lossy = self.rng.random() < 0.5
@@ -818,7 +818,7 @@ class World:
                 self.replace(node)
             case "order":
                 leader = node.cluster.leader if node.cluster is not None else None
-                if node.cluster is not None and leader not in (None, node.name):
+                if node.cluster is not None and leader not in (None, node.member):
                     action = self.rng.choice((Action.TRANSFER, Action.RESTART))
                     node.guarded(node.cluster.drills.ask, leader, action, "", self.on_obeyed)
             case "transfer":

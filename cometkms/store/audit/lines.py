@@ -11,6 +11,7 @@ So a line cannot be changed, moved, doubled or left out without a line whose has
     began     a signer process (`life`) began            ended     it was stopped, this was its last number
     dropped   so many decisions are missing here         unsynced  the lines before may not survive a power cut
     signed, repeated, refused, unanswered                a decision
+    folded    so many requests more were refused, or not answered, for that reason
 """
 
 import hashlib
@@ -28,6 +29,7 @@ NO_HASH: Final = "0" * 64  # before the first line of all
 DECISIONS: Final = tuple(
     one.name.lower() for one in (Outcome.SIGNED, Outcome.REPEATED, Outcome.REFUSED, Outcome.UNANSWERED)
 )
+FOLDED: Final = Outcome.FOLDED.name.lower()
 HEADS: Final = ("opened", "rotated", "reopened")  # what a file may begin with
 WHY_MAX: Final = 100
 
@@ -79,6 +81,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "dropped": ("count", "why"),
     "unsynced": ("why",),
     **dict.fromkeys(DECISIONS, _DECISION_KEYS),
+    FOLDED: ("number", "chain", "reason", "validator", "count"),
 }
 
 

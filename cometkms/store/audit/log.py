@@ -20,7 +20,7 @@ from cometkms.ipc.decisions import Noted, decode
 from cometkms.limits import AUDIT_FILE_MAX_BYTES, AUDIT_LINE_MAX_BYTES
 from cometkms.model import Outcome
 from cometkms.store.audit.files import feed, files_in, first_seq_of, name_of, raws_of
-from cometkms.store.audit.lines import HEADS, NO_HASH, WHY_MAX, encode
+from cometkms.store.audit.lines import FOLDED, HEADS, NO_HASH, WHY_MAX, encode
 from cometkms.store.audit.walk import Broken, Walk
 from cometkms.store.files import Disk, sync_directory
 
@@ -31,6 +31,10 @@ _FINAL: Final = frozenset(
 _CHUNK_BYTES: Final = 1 << 20
 _AWAY: Final = "the audit process was away"
 _NO_ROOM: Final = "the audit process did not take them in time"
+_NO_SHARE: Final = "refusals had used their share of the file"
+#: What anybody who reaches a signer can bring about as often as he likes: at most half of each file, so that it washes nothing out.
+_CHEAP: Final = frozenset({Outcome.REFUSED, Outcome.UNANSWERED, Outcome.FOLDED})
+_CHEAP_WORDS: Final = frozenset(one.name.lower() for one in _CHEAP)
 
 
 @dataclass(slots=True)
@@ -75,6 +79,7 @@ class AuditLog:
         self._full: list[tuple[Path, int]] = []  # the files before the current one, oldest first, and their sizes
         self._doomed: list[Path] = []
         self._files: deque[_File] = deque()  # what is to be written; the last one is the current file
+        self._cheap_bytes = 0  # of the current file
         self._fd = -1
         self._fd_path: Path | None = None
         self._written = 0  # the size of that file
@@ -124,9 +129,9 @@ class AuditLog:
         """Go on behind the last whole line; of a half one behind it, say what it is."""
         current = paths[-1]
         try:
-            walk, unfinished, torn = self._walk_along(paths[-1:])
+            walk, unfinished, torn, cheap = self._walk_along(paths[-1:])
             if walk.fresh and len(paths) > 1:  # its very first line is a half one
-                walk, unfinished, torn = self._walk_along(paths[-2:])
+                walk, unfinished, torn, cheap = self._walk_along(paths[-2:])
         except Broken as error:
             self.changed = f"{current.name}: {error}"
             self._begin_behind_a_change(current)
@@ -136,18 +141,22 @@ class AuditLog:
         self._why = _AWAY
         size = current.stat().st_size
         self._files.append(_File(current, size + unfinished, bytearray(b"\n" * unfinished)))
+        self._cheap_bytes = cheap
         self._prune()
         self._append("opened", **self._state(torn))
 
-    def _walk_along(self, paths: Sequence[Path]) -> tuple[Walk, bool, str]:
-        """Where it ends, whether a newline is missing there, and the half line (SIZE:SHA-256) if there is one. Raises: Broken."""
-        walk, raw = Walk(), None
+    def _walk_along(self, paths: Sequence[Path]) -> tuple[Walk, bool, str, int]:
+        """Where it ends, whether a newline is missing there, the half line (SIZE:SHA-256) if there is one, and how much of the last
+        file refusals have. Raises: Broken."""
+        walk, raw, cheap = Walk(), None, 0
         for path in paths:
             walk.begin_file()
+            cheap = 0
             with path.open("rb") as file:
                 for raw in raws_of(file):
-                    feed(walk, raw)
-        return walk, raw is not None and not raw.finished, walk.torn
+                    line = feed(walk, raw)
+                    cheap += raw.size + 1 if line is not None and line.what in _CHEAP_WORDS else 0
+        return walk, raw is not None and not raw.finished, walk.torn, cheap
 
     def _begin_behind_a_change(self, found: Path) -> None:
         """Nothing is appended to a file that was changed: a new one says what it looked like when it was found."""
@@ -176,6 +185,7 @@ class AuditLog:
         if self._files:
             self._full.append((self._files[-1].path, self._files[-1].size))
         self._files.append(_File(self.directory / name_of(self.seq + 1), 0))
+        self._cheap_bytes = 0
         self._prune()
         self._append(what, **self._state())
 
@@ -212,6 +222,9 @@ class AuditLog:
             self._life, self._number, self._ended = life, number, False
         if noted.number <= self._number:
             return
+        if outcome in _CHEAP and self._cheap_bytes >= self._file_bytes // 2:
+            self._why = _NO_SHARE  # its number is missing, and the next line that is written says how many are
+            return
         self._miss(noted.number - self._number - 1)
         if outcome is Outcome.ENDED:
             self._append("ended", noted.at_ns, number=noted.number)
@@ -231,6 +244,9 @@ class AuditLog:
 
     def _decide(self, noted: Noted) -> None:
         decision = noted.decision
+        if decision.outcome is Outcome.FOLDED:
+            self._fold(noted)
+            return
         sign_bytes = hashlib.sha256(decision.sign_bytes).hexdigest() if decision.sign_bytes else ""
         self.records += 1
         self._append(
@@ -250,6 +266,18 @@ class AuditLog:
             us=decision.took_ns // 1000,
         )
 
+    def _fold(self, noted: Noted) -> None:
+        decision = noted.decision
+        self._append(
+            FOLDED,
+            noted.at_ns,
+            number=noted.number,
+            chain=self._chains[decision.chain],
+            reason=decision.reason.name.lower() if decision.reason else "",
+            validator=decision.validator.decode("utf-8", "replace"),
+            count=max(1, decision.count),
+        )
+
     def _append(self, what: str, at_ns: int | None = None, /, **values: object) -> None:
         """The next line, of an own file where the current one is full."""
         if what not in HEADS and self._files[-1].size + AUDIT_LINE_MAX_BYTES > self._file_bytes:
@@ -258,6 +286,7 @@ class AuditLog:
         self.seq += 1
         self._files[-1].pending += line
         self._files[-1].size += len(line)
+        self._cheap_bytes += len(line) if what in _CHEAP_WORDS else 0
 
     # --- the disk ---
 

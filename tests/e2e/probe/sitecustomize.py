@@ -29,10 +29,13 @@ _PROBES = {
 
 
 def _spy(path: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    fd = -1
     shut: list[int] = []
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal fd
+        if event == "os.fork" and fd < 0:  # the supervisor's first: what was open before it has closed
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         if event == "cometkms.shut":
             shut.append(os.getpid())
             for name, step in _PROBES.items():

@@ -14,9 +14,9 @@ from cometkms import core as cores
 from cometkms.cluster.node import ClusterNode, Identity
 from cometkms.errors import BehindError, ProtocolError
 from cometkms.ipc.messages import PermitGranted, Reserve, ReserveRefused, Signed, SignerHello
-from cometkms.keys.cluster import node_identity
 from cometkms.limits import DRILL_ORDER_EVERY_S, START_READ_S
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Row, Timestamp, Vote, Watermark
+from cometkms.protocol.identity import Identity as NodeIdentity
 from cometkms.protocol.peer_messages import Action, LifeNews, Promise, Promised, RowMark, decode, encode, make_facts
 from cometkms.rules.birth import Life, NodeState
 from cometkms.rules.incarnation import FIRST
@@ -26,7 +26,7 @@ CORE = cores.load()
 KEY = SigningKey(b"a key of the cluster's own, ouch")
 ROW = Row(bytes(KEY.verify_key), "chain")
 NAMES = ("a", "b", "c")
-IDENTITIES = {name: node_identity(b"s" * 32, name) for name in NAMES}
+IDENTITIES = {name: NodeIdentity(SigningKey(name.encode().ljust(32, b"s"))) for name in NAMES}
 KEYS = {name: identity.public_key for name, identity in IDENTITIES.items()}
 NONCE = b"n" * 8
 RECORD = (b"1" * 8, b"2" * 8, b"3" * 8)

@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable
 
 import pytest
@@ -77,20 +78,24 @@ def test_a_document_that_does_not_fit_is_refused_and_the_old_one_stays(board: Bo
 
 
 def memory_of(section: Section) -> tuple[memoryview, int]:
-    return memoryview(section._memory), section._offset
+    return section._memory.writable, section._offset
+
+
+def make_odd(section: Section) -> None:
+    section._memory.writable.cast("Q")[section._offset // 8] += 1
 
 
 def test_while_the_sequence_is_odd_nothing_is_read(board: Board) -> None:
     section = board.section("state")
     section.write({"n": 1})
-    section._words[section._offset // 8] += 1
+    make_odd(section)
     assert section.read() is None
 
 
 def test_a_successor_of_a_writer_that_died_while_writing_is_read(board: Board) -> None:
     section = board.section("state")
     section.write({"n": 1})
-    section._words[section._offset // 8] += 1
+    make_odd(section)
     section.write({"n": 2})
     assert section.read() == {"n": 2}
     assert section._words[section._offset // 8] % 2 == 0
@@ -120,7 +125,7 @@ def test_a_writer_that_finished_meanwhile_is_read_at_the_next_try(
 ) -> None:
     section = board.section("state")
     section.write({"n": 1})
-    section._words[section._offset // 8] += 1
+    make_odd(section)
 
     def finish(_seconds: float) -> None:
         section.write({"n": 2})
@@ -145,6 +150,88 @@ def test_a_heartbeat_is_never_absent_while_it_is_renewed() -> None:
     assert traffic("beat", 300_000) == 300_000
 
 
+# --- whatever a writer in foreign hands leaves there, a reader gets a document of bounded depth, size and numbers, or none ---
+
+
+def put(section: Section, data: bytes) -> None:
+    memory, at = memory_of(section)
+    struct.pack_into("=II", memory, at + HEAD_AT, len(data), zlib.crc32(data))
+    memory[at + CONTENT_AT : at + CONTENT_AT + len(data)] = data
+    memory.cast("Q")[at // 8] = 2
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"{",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"\xff\xfe{}",
+        b'{"a": NaN}',
+        b'{"a": [Infinity]}',
+        b'{"a": -Infinity}',
+        b'{"a": 1e999}',
+        b'{"a": %d}' % 2**64,
+        b'{"a": [{"b": -%d}]}' % 10**4000,
+        b'{"a": ' + b"9" * 5000 + b"}",
+        b'{"a": "\\ud800"}',
+        b'{"\\uDC80": 1}',
+        b'{"a": ' + b"[" * 200_000 + b"]" * 200_000 + b"}",
+        b'{"a": ' + b"[" * 25 + b"]" * 25 + b"}",
+        b'{"a":' * 25 + b"1" + b"}" * 25,
+        b'{"a": [' + b"0," * 100_000 + b"0]}",
+    ],
+    ids=lambda data: data[:12].decode("ascii", "replace"),
+)
+def test_what_is_no_bounded_document_is_not_read(board: Board, data: bytes) -> None:
+    section = board.section("state")
+    put(section, b'{"a": "\\ud83d\\ude00", "n": [18446744073709551615, -1.5e300, true]}')
+    assert section.read() == {"a": "\U0001f600", "n": [2**64 - 1, -1.5e300, True]}
+    put(section, data)
+    assert section.read() is None
+
+
+def test_a_sequence_at_its_end_goes_on(board: Board) -> None:
+    section = board.section("state")
+    memory, at = memory_of(section)
+    memory.cast("Q")[at // 8] = 2**64 - 1
+    section.write({"n": 1})
+    section.write({"n": 2})
+    assert section.read() == {"n": 2}
+
+
+def test_half_a_character_of_a_files_name_is_replaced_by_the_writer(board: Board) -> None:
+    board.section("state").write({"home": "/srv/\udcff", "face": "\U0001f600"})
+    assert board.section("state").read() == {"home": "/srv/?", "face": "\U0001f600"}
+
+
+# --- walls ---
+
+
+def test_a_child_writes_its_own_part_only(board: Board) -> None:
+    board.section("signer").write({"from": "parent"})
+
+    def child() -> None:
+        board.become("state")
+        board.section("state").write({"from": "child"})
+        board.beat("state")
+        for attempt in (
+            lambda: board.section("signer").write({"from": "child"}),
+            lambda: board.section("supervisor").write({}),
+            lambda: board.beat("signer"),
+            lambda: board.forget_beat("signer"),
+        ):
+            with pytest.raises(InvariantError, match="not the writer"):
+                attempt()
+
+    in_another_process(child)
+    assert board.sections() == {"supervisor": None, "state": {"from": "child"}, "signer": {"from": "parent"}}
+    assert board.beat_ages_s()["signer"] is None
+    board.section("signer").write({"from": "parent again"})
+    assert board.section("signer").read() == {"from": "parent again"}
+
+
 # --- heartbeats ---
 
 
@@ -165,8 +252,16 @@ def test_the_age_is_the_time_since_the_last_beat_of_any_process(board: Board, mo
 
 def test_a_beat_after_the_readers_clock_is_not_of_negative_age(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     board.beat("state")
-    monkeypatch.setattr("cometkms.ipc.board.time.monotonic_ns", lambda: 1)
+    now = time.monotonic_ns()
+    monkeypatch.setattr("cometkms.ipc.board.time.monotonic_ns", lambda: now - 500_000_000)
     assert board.beat_ages_s()["state"] == 0
+
+
+def test_a_beat_from_far_ahead_was_made_up_and_counts_for_nothing(board: Board) -> None:
+    """Every process reads one clock: whoever writes a beat of tomorrow wants never to be given up."""
+    board._memories["state"].writable.cast("Q")[0] = time.monotonic_ns() + 60_000_000_000
+    board._memories["signer"].writable.cast("Q")[0] = 2**64 - 1
+    assert board.beat_ages_s() == {"state": None, "signer": None}
 
 
 def test_a_forgotten_beat_is_gone(board: Board) -> None:

@@ -127,7 +127,7 @@ WHOLE = pack(1, 1, 1, Decision(Outcome.SIGNED, sign_bytes=b"s", identity=bytes(3
         WHOLE[:-1],
         WHOLE + b"x",
         WHOLE[:37] + b"\0" + WHOLE[38:],  # outcome
-        WHOLE[:37] + b"\x07" + WHOLE[38:],
+        WHOLE[:37] + b"\x08" + WHOLE[38:],
         WHOLE[:38] + b"\xff" + WHOLE[39:],  # reason
         WHOLE[:39] + b"\xff" + WHOLE[40:],  # kind
         WHOLE[:42] + b"\xff" + WHOLE[43:] + bytes(254),  # sign bytes

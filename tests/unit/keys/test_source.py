@@ -9,7 +9,7 @@ from nacl.signing import SigningKey
 from cometkms.errors import InvariantError, KeyFileError
 from cometkms.interface import Core, KeySlot
 from cometkms.keys import sealed_file
-from cometkms.keys.cluster import cluster_secret
+from cometkms.keys.cluster import derive_identity, public_identities
 from cometkms.keys.passphrase import PassphraseFile
 from cometkms.keys.source import KeySource, PlainKeyFile, SealedKeyFile, key_source
 from cometkms.keys.validator_key import load_public_key, write_key
@@ -41,7 +41,7 @@ def test_plain_and_sealed_files_give_the_same_slot(core: Core, tmp_path: Path) -
     slots = [one.open(core, CHAIN) for one in sources]
     assert len({slot.sign(sign_bytes(core, vote())) for slot in slots}) == 1
     assert len({slot.cluster_secret() for slot in slots}) == 1
-    assert len({cluster_secret(tmp_path, [one], core) for one in sources}) == 1
+    assert len({public_identities(tmp_path, [one], core, ["a"])["a"] for one in sources}) == 1
 
 
 def test_a_sealed_key_without_a_passphrase_names_every_cure(core: Core, tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_wrong_passphrase_names_the_file_and_not_the_word(core: Core, tmp_path
     path, word = sealed(tmp_path, core)
     word.path.write_bytes(b"another")
     source = key_source(path, word)
-    for action in (lambda: source.open(core, CHAIN), lambda: cluster_secret(tmp_path, [source], core)):
+    for action in (lambda: source.open(core, CHAIN), lambda: derive_identity(tmp_path, [source], core, "a", ())):
         with pytest.raises(KeyFileError, match=f"{path}: the passphrase does not open it") as error:
             action()
         assert "another" not in str(error.value)
@@ -106,7 +106,7 @@ def test_a_token_is_one_more_source_behind_the_same_guards(core: Core, tmp_path:
             slot.sign(refused)
     assert len(token.asked) == 2
     with pytest.raises(KeyFileError, match=r"priv/cluster\.key"):
-        cluster_secret(tmp_path, [source], core)
+        derive_identity(tmp_path, [source], core, "a", ())
     slot.close()
     with pytest.raises(InvariantError):
         slot.sign(sign_bytes(core, vote(height=9)))

@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from cometkms.config.reload import encode
+from cometkms.config.reload import Reloadable, decode, encode
 from cometkms.errors import StateError, StoreFailure
 from cometkms.ipc.board import Board
 from cometkms.ipc.notify import take_notifier
@@ -45,10 +45,15 @@ def works(context: ChildContext) -> int:
 
 
 def takes_reloads_over(context: ChildContext) -> int:
-    """Says what it was told, now and at every reload."""
+    """Says what it was born with (a node's child is forked with the settings of the last reload), and takes over at every reload."""
+
+    def take_over(new: Reloadable) -> None:
+        log.info("took over", child=context.name, addresses=new.validator_addrs["a"])
 
     async def main(stop: asyncio.Event) -> None:
-        context.on_reload(lambda new: log.info("took over", child=context.name, addresses=new.validator_addrs["a"]))
+        if (born_with := context.board.section("reload").read()) is not None:
+            take_over(decode(born_with))
+        context.on_reload(take_over)
         context.ready()
         await stop.wait()
 
@@ -250,6 +255,14 @@ def fails_its_last_sync(context: ChildContext) -> int:
     return looping(context, main)
 
 
+def wants_the_node_restarted(context: ChildContext) -> int:
+    context.ready()
+    context.ask_for_restart()
+    log.info("asked for a restart", child=context.name)
+    time.sleep(0.3)
+    return 1
+
+
 def exits_at_once(context: ChildContext) -> int:
     context.ready()
     return 1
@@ -269,7 +282,7 @@ def talks_to_nobody(context: ChildContext) -> int:
 
 def counts_its_descriptors(context: ChildContext) -> int:
     """Logs what it was born with, then ends."""
-    shared = sum("/dev/zero" in line for line in Path("/proc/self/maps").read_text().splitlines())
+    shared = sum("/memfd:cmkms-" in line for line in Path("/proc/self/maps").read_text().splitlines())
     log.info("born", descriptors=len(os.listdir("/proc/self/fd")), shared_mappings=shared)
     return exits_at_once(context)
 

@@ -9,7 +9,7 @@ from cometkms.processes.status_line import status_line
 CHILDREN = [{"name": name, "state": "running"} for name in ("state", "signer", "api")]
 WELL = {"state": 0.1, "signer": 0.1, "api": 0.1}
 ALONE = {"is_leader": True, "leader_id": "n0", "members": [{"self": True}]}
-THREE = [{"self": True, "connected": True}, {"connected": True}, {"connected": False}]
+THREE = [{"id": f"n{at}", "self": at == 0, "connected": at < 2} for at in range(3)]
 
 
 def board(state: dict[str, Any] | None, children: list[dict[str, Any]] = CHILDREN) -> dict[str, Any]:

@@ -329,6 +329,20 @@ def test_a_failed_sync_is_never_trusted_again_the_node_ends(start: Callable[...,
     assert dummies.stderr().endswith("Error: fdatasync: Input/output error\n")
 
 
+def test_only_who_keeps_the_store_ends_the_node_by_a_failed_write_or_restarts_it_by_its_wish(
+    start: Callable[..., Dummies],
+) -> None:
+    """Whoever takes the api process over can end that process, and no other."""
+    dummies = start({"state": "works", "api": "has a failing disk, then wants the node restarted"})
+    (state,) = dummies.await_running("state")
+    dummies.await_log("child running", 2, child="api")
+    dummies.await_log("asked for a restart", child="api")
+    dummies.await_log("child died", 2, child="api")
+    assert state in dummies.children()
+    assert dummies.log("planned restart") == []
+    assert dummies.stop() == 0
+
+
 def test_a_child_with_a_dead_stdout_ends_as_itself_and_not_as_a_second_supervisor(
     start: Callable[..., Dummies],
 ) -> None:

@@ -7,9 +7,17 @@ from nacl.signing import SigningKey
 
 from cometkms.interface import Core, Session
 from cometkms.ipc.messages import Mark, PermitGranted, QueueMessage, Reserve, ReserveRefused, Signed
-from cometkms.limits import AUDIT_VALIDATOR_MAX_BYTES, PERMIT_TIMEOUT_S, REFUSAL_WORDS_MAX, REFUSALS_KEPT
-from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Timestamp, Vote, Watermark
+from cometkms.limits import (
+    AUDIT_VALIDATOR_MAX_BYTES,
+    FOLD_KINDS_MAX,
+    FOLD_MAX_S,
+    PERMIT_TIMEOUT_S,
+    REFUSAL_WORDS_MAX,
+    REFUSALS_KEPT,
+)
+from cometkms.model import HRS, BlockID, Decision, Dialect, Kind, Message, Outcome, Reason, Timestamp, Vote, Watermark
 from cometkms.signing.chain import ChainSigner, _cut
+from cometkms.signing.fold import Folds
 
 NONCE = 7
 KEY = SigningKey(bytes(32))
@@ -25,6 +33,14 @@ class Log:
     debug = info = warning = error = _add
 
 
+class Trail:
+    def __init__(self) -> None:
+        self.noted: list[Decision] = []
+
+    def note(self, decision: Decision) -> None:
+        self.noted.append(decision)
+
+
 class Requester:
     """A connection that is open until closed, and remembers its answers."""
 
@@ -37,7 +53,7 @@ class Requester:
     def serves(self, session: Session) -> bool:
         return self.open
 
-    def deliver(self, frame: bytes) -> None:
+    def deliver(self, frame: bytes, *, refused: bool | None = None) -> None:
         self.answers.append(self.core.decode_message(Dialect.PROTO, frame))
 
 
@@ -165,12 +181,81 @@ def test_a_wrong_chains_name_is_kept_within_bounds_and_only_the_newest_refusals_
     stage: Stage, asker: Requester
 ) -> None:
     for number in range(REFUSALS_KEPT + 5):
+        stage.now_ns += int((FOLD_MAX_S + 1) * 1e9)  # each told on its own
         stage.ask(asker, chain="<b>" * 1000, height=number + 1)
     assert len(stage.chain.refusals) == REFUSALS_KEPT
     words = str(stage.chain.refusals[-1]["why"])
     assert words.startswith("wrong chain; asked for '<b><b>")
     assert len(words) <= REFUSAL_WORDS_MAX
     assert stage.chain.counters.refused == {"wrong_chain": REFUSALS_KEPT + 5}
+
+
+def told(stage: Stage) -> list[tuple[str, object]]:
+    return [(event, fields.get("more")) for event, fields in stage.log.events if event in ("refused", "unanswered")]
+
+
+def test_refusals_alike_are_told_once_and_then_as_a_number_at_growing_intervals(
+    stage: Stage, asker: Requester, core: Core
+) -> None:
+    """In the log, on the page and in the audit log alike; the counters count every one."""
+    stage.chain._trail = trail = Trail()
+    for number in range(1000):
+        stage.ask(asker, chain="d", height=number + 1)
+        stage.chain.tell_folded()
+    assert told(stage) == [("refused", None)]
+    other = Requester(core)
+    other.name = "w"
+    stage.ask(other, chain="d")
+    stage.chain.on_mark(Mark(NONCE, 0, Watermark(HRS(9, 0, 3))))
+    stage.ask(asker, height=8)
+    assert told(stage) == [("refused", None)] * 3  # another validator, another reason
+    for _ in range(100):
+        stage.now_ns += 100_000_000
+        stage.ask(asker, chain="d")
+        stage.chain.tell_folded()
+    assert told(stage)[3:] == [("refused", 1009), ("refused", 20), ("refused", 40)]  # at 1 s, 3 s and 7 s
+    stage.chain.tell_folded(all_of_it=True)
+    stage.chain.tell_folded(all_of_it=True)
+    assert told(stage)[6:] == [("refused", 30)]
+    notes = [(one.outcome, one.count if one.outcome is Outcome.FOLDED else 1) for one in trail.noted]
+    assert notes == [
+        *[(Outcome.REFUSED, 1)] * 3,
+        *[(Outcome.FOLDED, count) for count in (1009, 20, 40, 30)],
+    ]
+    whys = [str(one["why"]) for one in stage.chain.refusals]
+    assert len(whys) == 7
+    assert whys[3].startswith("1009 more like one before, the latest: wrong chain")
+    assert stage.chain.counters.refused["wrong_chain"] == 1101
+    assert len(asker.answers) == 1101
+
+
+def test_who_is_told_off_again_after_a_long_silence_is_the_first_again(stage: Stage, asker: Requester) -> None:
+    stage.ask(asker, chain="d")
+    stage.now_ns += int(FOLD_MAX_S * 1e9) - 1
+    stage.ask(asker, chain="d")
+    stage.chain.tell_folded()
+    assert told(stage) == [("refused", None), ("refused", 1)]
+    stage.now_ns += int(FOLD_MAX_S * 1e9)
+    stage.ask(asker, chain="d")
+    assert told(stage)[2:] == [("refused", None)]
+
+
+def test_requests_without_an_answer_are_folded_too(core: Core, asker: Requester) -> None:
+    stage = Stage(core)
+    stage.full = True
+    for number in range(10):
+        stage.ask(asker, height=number + 1)
+    assert told(stage) == [("unanswered", None)]
+    assert stage.chain.counters.unanswered == {"no_permit": 10}
+
+
+def test_kinds_of_refusal_beyond_the_bound_push_out_the_oldest() -> None:
+    folds: Folds[int, str] = Folds()
+    for kind in range(FOLD_KINDS_MAX + 1):
+        assert folds.add(kind, "x", kind)
+    assert not folds.add(FOLD_KINDS_MAX, "x", FOLD_KINDS_MAX)
+    assert folds.add(0, "x", FOLD_KINDS_MAX + 1)
+    assert len(folds._alike) == FOLD_KINDS_MAX
 
 
 def test_a_permit_that_does_not_come_gets_an_empty_answer_and_the_next_is_served(stage: Stage, core: Core) -> None:

@@ -69,7 +69,7 @@ class Connection:
     def serves(self, session: Session) -> bool:
         return self.session is session
 
-    def deliver(self, frame: bytes) -> None:
+    def deliver(self, frame: bytes, *, refused: bool | None = None) -> None:
         self.busy = False
         self.ours.send(frame)
 

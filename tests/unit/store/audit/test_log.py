@@ -1,6 +1,7 @@
 """The writer: what it takes is in the log or is said to be missing, whatever the disk does and whenever it is killed."""
 
 import errno
+import json
 import os
 import random
 from pathlib import Path
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cometkms.errors import StateError
-from cometkms.model import Decision, Outcome
+from cometkms.model import Decision, Outcome, Reason
 from cometkms.store.audit.files import files_in, lines_of, verify
 from cometkms.store.audit.lines import Line
 from tests.unit.store.audit.logs import (
@@ -445,3 +446,51 @@ def test_every_outcome_has_its_line(tmp_path: Path) -> None:
     assert what(tmp_path)[1:-1] == [
         outcome.name.lower() for outcome in (Outcome.BEGAN, *[d.outcome for d in decisions], Outcome.ENDED)
     ]
+
+
+# --- refusals and their share ---
+
+
+def folded(count: int) -> Decision:
+    return Decision(Outcome.FOLDED, Reason.CONFLICT, validator=b"v", took_ns=Decision.took_of(count))
+
+
+def test_many_refusals_alike_are_one_line_with_their_number(tmp_path: Path) -> None:
+    log = written(tmp_path, [BEGAN, refused(5), folded(4711), signed(6), ENDED])
+    lines = [json.loads(line) for line in log.path.read_text().splitlines()]  # type: ignore[union-attr]
+    line = next(one for one in lines if one["what"] == "folded")
+    assert (line["reason"], line["validator"], line["count"], line["number"]) == ("conflict", "v", 4711, 3)
+    report = verify(tmp_path)
+    assert report.whole
+    assert report.walk.counts["folded"] == 1
+
+
+def test_refusals_have_half_of_each_file_and_wash_no_signature_out(tmp_path: Path) -> None:
+    """However many there are: they stop where their share ends, and the next line says how many are missing."""
+    bounds = {"max_bytes": 200_000, "file_bytes": 50_000}
+    flood = [refused(5) for _ in range(20_000)]
+    log = written(tmp_path, [BEGAN, *(signed(height) for height in range(1, 60)), *flood, signed(60), ENDED], **bounds)
+    report = verify(tmp_path)
+    assert report.whole
+    assert report.walk.counts["signed"] == 60
+    assert 50 < report.walk.counts["refused"] < 130  # two files begun
+    assert report.walk.counts["refused"] + report.walk.dropped == 20_000
+    assert log.dropped == report.walk.dropped
+    text = "".join(path.read_text() for path in files_in(tmp_path))
+    assert "refusals had used their share of the file" in text
+
+
+def test_a_writer_that_begins_again_knows_what_refusals_have_used(tmp_path: Path) -> None:
+    bounds = {"max_bytes": 200_000, "file_bytes": 50_000}
+    written(tmp_path, [BEGAN, *(refused(5) for _ in range(1000))], **bounds)
+    used = verify(tmp_path).walk.counts["refused"]
+    again = make(tmp_path, **bounds)
+    again.open()
+    again.take([noted(number, refused(5)) for number in range(1002, 1100)])
+    again.take([noted(1100, signed(9))])
+    again.close()
+    report = verify(tmp_path)
+    assert report.whole
+    assert report.walk.counts["refused"] == used
+    assert report.walk.counts["signed"] == 1
+    assert report.walk.dropped == 1000 - used + 98

@@ -1,0 +1,140 @@
+"""What an attacker does in a process that is his. Each returns what he got: the names of what went, so that nothing is "[]"."""
+
+import asyncio
+import ctypes
+import fcntl
+import json
+import mmap
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from cometkms.ipc.memory import OneWriterMemory
+from cometkms.processes.child import RELOAD_SECTION, ChildContext
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_HEAD_AT, _CONTENT_AT, _SECTION_AT = 8, 16, 64
+_OFD_UNLOCK = struct.pack("hhqqi4x", fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0)
+
+
+class _Buffer(ctypes.Structure):
+    """The beginning of Py_buffer, and room for the rest."""
+
+    _fields_ = (("at", ctypes.c_void_p), ("rest", ctypes.c_byte * 256))
+
+
+def address_of(view: memoryview) -> int:
+    """Of what a view shows, read-only or not."""
+    buffer = _Buffer()
+    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(view), ctypes.byref(buffer), 0)
+    return int(buffer.at)
+
+
+def writable_by_force(memory: OneWriterMemory) -> memoryview | None:
+    """The part of another process's board that lies here read-only, made writable; None: it cannot be."""
+    at, size = address_of(memory.readable), len(memory.readable)
+    if _libc.mprotect(ctypes.c_void_p(at), ctypes.c_size_t(size), mmap.PROT_READ | mmap.PROT_WRITE) != 0:
+        return None
+    return memoryview((ctypes.c_ubyte * size).from_address(at)).cast("B")
+
+
+def put(memory: memoryview, data: bytes) -> None:
+    """A section's content, as its writer would leave it there."""
+    struct.pack_into("=II", memory, _SECTION_AT + _HEAD_AT, len(data), zlib.crc32(data))
+    memory[_SECTION_AT + _CONTENT_AT : _SECTION_AT + _CONTENT_AT + len(data)] = data
+    words = memory.cast("Q")
+    words[_SECTION_AT // 8] = (words[_SECTION_AT // 8] | 1) + 1
+
+
+def forge_the_board(context: ChildContext, parts: Any) -> list[str]:
+    """The way to a signing oracle: a reload section with the attacker's validator, and heartbeats that have the others killed."""
+    address, chain = os.environ["ATTACKER"], os.environ["ATTACKED_CHAIN"]
+    bounds = {"stall_s": 0.0, "latency_s": 0.0, "disk_s": 0.0}
+    forged = {"log_level": "info", "validator_addrs": {chain: [address]}, "alerts": bounds}
+    board, went = context.board, []
+
+    def attempt(name: str, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except Exception:  # noqa: BLE001 - what stood in the way does not matter to him
+            return
+        went.append(name)
+
+    attempt("write the reload section", lambda: board.section(RELOAD_SECTION).write(forged))
+    attempt("write the supervisor's section", lambda: board.section("supervisor").write({"children": []}))
+    for other in ("state", "signer"):
+        if other != context.name:
+            attempt(f"beat for {other}", lambda other=other: board.beat(other))  # type: ignore[misc]
+            attempt(f"forget {other}", lambda other=other: board.forget_beat(other))  # type: ignore[misc]
+    for name, memory in board._memories.items():
+        if name != context.name and (view := writable_by_force(memory)) is not None:
+            went.append(f"mprotect {name}")
+            view.cast("Q")[0] = 1
+            put(view, json.dumps(forged).encode())
+    return went
+
+
+HOSTILE = (
+    b"{", b"null", b"[]", b"\xff\xfe", b'{"chains": NaN}', b'{"chains": 1e999}', b'{"a":' * 9000, b'{"a": "\\ud800"}',
+    b'{"chains": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", b'{"chains": 7, "hardening": "x", "warnings": {"a": 1}}',
+    b'{"chains": [[], {"validators": 3, "counters": [], "latency_hist": {"buckets": [[], 1]}, "refusals": [{"at": "x"}]}]}',
+    b'{"rows": [{"public_key": "zz", "chain_id": 5}], "members": {"a": 1}, "events": [{"at": null}], "why": []}',
+    b'{"rows": [{"public_key": "zz", "chain_id": "c", "watermark": {"height": -18446744073709551615}, "signed_at": 1e300}]}',
+    b'{"error": {}, "dropped": "many", "head": 3}', b'{"hardening": [{"process": 3}, 4]}',
+)  # fmt: skip
+
+
+def spoil_the_own_section(context: ChildContext, parts: Any) -> list[str]:
+    """What is his he may write: one after the other, whatever could end a reader. The last stays."""
+    view = context.board._memories[context.name].writable
+    pieces = iter(HOSTILE * 4)
+    loop = asyncio.get_running_loop()
+
+    def next_piece() -> None:
+        for piece in pieces:
+            put(view, piece)
+            loop.call_later(0.03, next_piece)
+            return
+        os.write(1, b'{"payload": "spoiled", "found": []}\n')
+        loop.call_later(0.001, keep_spoilt)
+
+    def keep_spoilt() -> None:
+        put(view, HOSTILE[9])
+        loop.call_later(0.02, keep_spoilt)
+
+    next_piece()
+    return []
+
+
+def everything(context: ChildContext, parts: Any) -> list[str]:
+    """One after the other; spoiling goes on until the end."""
+    return [
+        attack for one in (forge_the_board, unlock_everything, spoil_the_own_section) for attack in one(context, parts)
+    ]
+
+
+def open_descriptors() -> Iterator[int]:
+    """His own, found without /proc."""
+    for fd in range(3, 512):
+        try:
+            os.fstat(fd)
+        except OSError:
+            continue
+        yield fd
+
+
+def unlock_everything(context: ChildContext, parts: Any) -> list[str]:
+    """Give up every lock of every descriptor here, and ask for none."""
+    for fd in open_descriptors():
+        for unlock in (
+            lambda fd=fd: fcntl.flock(fd, fcntl.LOCK_UN),
+            lambda fd=fd: fcntl.lockf(fd, fcntl.LOCK_UN),
+            lambda fd=fd: fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _OFD_UNLOCK),
+        ):
+            try:
+                unlock()  # type: ignore[no-untyped-call]
+            except OSError:
+                continue
+    return []

@@ -1,0 +1,47 @@
+"""A validator that asks for what it cannot have, as often as it can: it is answered, told once and then as a number, and never sent away."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from tests.e2e.node import PREVOTE, Node, free_tcp, until
+
+FLOOD = 40
+
+
+def test_a_flood_of_refusals_washes_nothing_out(
+    make_node: Callable[..., Node], make_validator: Callable[..., Any]
+) -> None:
+    validator = make_validator(free_tcp())
+    node = make_node(validator.address).start(wait=False)
+    validator.connect()
+    validator.must_sign(PREVOTE, 5)
+    for number in range(FLOOD):
+        validator.must_refuse(PREVOTE, 5, block=f"{number:02x}")
+    validator.must_sign(PREVOTE, 6)
+    for _ in range(3):
+        validator.must_refuse(PREVOTE, 6, block="ee")
+
+    def counted() -> dict[str, Any] | None:
+        (chain,) = node.status()["chains"]
+        return chain if chain["counters"].get("refused") == {"conflict": FLOOD + 3} else None
+
+    chain = until("every one is counted", counted)
+    (link,) = chain["validators"]
+    assert (link["state"], link["connects"]) == ("connected", 1)
+    assert node.stop() == 0
+    told = [line for line in node.log().splitlines() if re.match(r"E\[[^]]*\] refused ", line)]
+    assert sum(int(line.split("more=")[1].split()[0]) if "more=" in line else 1 for line in told) == FLOOD + 3
+    assert len(told) <= FLOOD // 2
+    lines = [
+        json.loads(line)
+        for file in (node.home / "data" / "node0" / "audit").iterdir()
+        for line in file.read_text().splitlines()
+    ]
+    kinds = Counter(line["what"] for line in lines)
+    assert kinds["signed"] == 2
+    assert kinds["refused"] == 1
+    assert sum(line["count"] for line in lines if line["what"] == "folded") == FLOOD + 2
+    assert kinds["dropped"] == 0

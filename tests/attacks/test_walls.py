@@ -1,0 +1,203 @@
+"""The walls between the processes of one node: what code in one of them does to the others. Real processes, all of them."""
+
+import base64
+import json
+import os
+import re
+import signal
+import socket
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cometkms import core as cores
+from cometkms.keys.cluster import _cluster_secret
+from cometkms.keys.source import key_source
+from tests.e2e.node import CHAIN, PREVOTE, Node, children_of, cmkms, free_port, free_tcp, until
+
+CHILDREN = ("state", "signer", "audit", "api")
+BUSY = 6
+
+
+def in_hands_of_an_attacker(node: Node, child: str, payload: str) -> Node:
+    node.program = [sys.executable, "-m", "tests.attacks.taken", child, payload]
+    return node
+
+
+def found_by(node: Node, payload: str) -> Any:
+    """What the payload said it got."""
+
+    def said() -> dict[str, Any] | None:
+        lines = [line for line in node.log().splitlines() if line.startswith('{"payload": "' + payload)]
+        return json.loads(lines[-1]) if lines else None
+
+    return until(f"the payload ran\n{node.log()}", said)["found"]
+
+
+def pids_of(node: Node) -> dict[str, int]:
+    return {child["name"]: child["pid"] for child in node.status()["children"]}
+
+
+@pytest.fixture
+def attacker() -> Iterator[socket.socket]:
+    """Where the attacker waits for a signer that dials him."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        yield listener
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[str]:
+    """A service manager that listens: the supervisor reads the sections to tell it how the node is."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        path = str(tmp_path / "notify")
+        listener.bind(path)
+        yield path
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+def test_code_in_one_child_steers_no_other_process(
+    child: str,
+    make_node: Callable[..., Node],
+    make_validator: Callable[..., Any],
+    attacker: socket.socket,
+    manager: str,
+) -> None:
+    """It forges a reload with the attacker's validator, a heartbeat that has the signer killed, unlocks the home for a second node, and
+    leaves in its own section whatever could end a reader. A signer that starts meanwhile is the old one's heir, and not the attacker's."""
+    validator = make_validator(free_tcp())
+    node = in_hands_of_an_attacker(make_node(validator.address), child, "everything")
+    node.start(
+        wait=False,
+        ATTACKER=f"tcp://127.0.0.1:{attacker.getsockname()[1]}",
+        ATTACKED_CHAIN=CHAIN,
+        NOTIFY_SOCKET=manager,
+    )
+    assert found_by(node, "everything") == []
+    found_by(node, "spoiled")
+    before = until("all processes run", lambda: all_run(node))
+    validator.connect()
+    validator.must_sign(PREVOTE, 5)
+    refuses_a_second_start(node)
+    answers_all(node, child)
+    os.kill(before["signer"], signal.SIGKILL)  # what he wanted: a signer that starts now
+    until("another signer", lambda: (all_run(node) or before)["signer"] != before["signer"])
+    validator.connect()
+    validator.must_sign(PREVOTE, 6)
+    with pytest.raises(BlockingIOError):
+        attacker.accept()
+    assert {**pids_of(node), "signer": 0} == {**before, "signer": 0}
+    died = re.findall(r"^E\[[^]]*\] child died .*", node.log(), re.MULTILINE)
+    assert [("child=signer" in line, "SIGKILL" in line) for line in died] == [(True, True)]
+    assert "child hangs" not in node.log()
+    assert "request failed" not in node.log()
+
+
+def refuses_a_second_start(node: Node) -> None:
+    assert node.process is not None
+    second = cmkms("start", "--home", str(node.home), "--http-addr", f"127.0.0.1:{free_port()}")
+    assert second.returncode == BUSY, second.stderr
+    assert f"pid {node.process.pid}" in second.stderr
+    for pid in children_of(node.process.pid):
+        assert [entry for entry in Path(f"/proc/{pid}/fdinfo").iterdir() if is_flock(entry)] == []
+
+
+def answers_all(node: Node, spoilt: str) -> None:
+    for path in ("/status", "/metrics", "/"):
+        with urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}{path}", timeout=5) as answer:
+            assert answer.status == 200
+    if spoilt in ("state", "signer"):
+        words = f"what the {spoilt} process says of itself is not all of its form"
+        until("the page says so", lambda: any(words in one for one in node.status()["warnings"]))
+
+
+def all_run(node: Node) -> dict[str, int] | None:
+    try:
+        pids = pids_of(node)
+    except OSError:
+        return None
+    return pids if set(pids) == set(CHILDREN) and all(pids.values()) else None
+
+
+def is_flock(entry: Path) -> bool:
+    """Whether that descriptor stands for the home's own lock."""
+    try:
+        return re.search(r"^lock:.*FLOCK .*WRITE", entry.read_text(), re.MULTILINE) is not None and str(
+            os.readlink(entry.parent.parent / "fd" / entry.name)
+        ).endswith("cmkms.lock")
+    except OSError:
+        return False
+
+
+# --- secrets ---
+
+
+def memory_of(pid: int) -> Iterator[bytes]:
+    """All that a process has mapped, piece by piece. Root's right; others are refused by the kernel, which is a wall, too."""
+    spans = [line.split() for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for span, mode, *_ in spans:
+            begin, end = (int(one, 16) for one in span.split("-"))
+            if "r" not in mode or begin >= 1 << 63:
+                continue
+            try:
+                memory.seek(begin)
+                yield memory.read(end - begin) or b""
+            except OSError:  # guard pages, the kernel's own
+                continue
+
+
+def holds(pid: int, secrets: dict[str, bytes]) -> set[str]:
+    forms = {
+        name: (raw, raw.hex().encode(), raw.hex().upper().encode(), base64.b64encode(raw)[:40])
+        for name, raw in secrets.items()
+    }
+    return {name for piece in memory_of(pid) for name, shown in forms.items() if any(form in piece for form in shown)}
+
+
+@pytest.mark.parametrize("source", ["the validator's key", "priv/cluster.key"])
+def test_no_running_process_holds_the_secret_and_one_holds_its_own_identity(
+    source: str, make_node: Callable[..., Node], tmp_path: Path
+) -> None:
+    """Whoever reads one process out is one member at most. Also behind a restart, which derives again. Nor is there a file in it that
+    the node's parent had left open."""
+    precious = os.open(tmp_path / "precious", os.O_CREAT | os.O_WRONLY, 0o600)
+    node = make_node(free_tcp())
+    if source == "priv/cluster.key":
+        file = node.home / "priv" / "cluster.key"
+        file.write_text("5a" * 16 + "c3" * 16)
+        file.chmod(0o600)
+    secret = _cluster_secret(node.home, [key_source(node.key_path, None)], cores.load())
+    seeds = {
+        name: blake2b(name.encode(), key=secret, digest_size=32, person=b"cmkms-node-key").digest()
+        for name in ("node0", "node1", "node2")
+    }
+    authority = blake2b(key=secret, digest_size=32, person=b"cmkms-authority").digest()
+    value = json.loads(node.key_path.read_text())["priv_key"]["value"]
+    secrets = {"secret": secret, "authority": authority, "validator's key": base64.b64decode(value)[:32], **seeds}
+    ports = [free_port() for _ in seeds]
+    peers = [part for name, port in zip(seeds, ports, strict=True) for part in ("--peer", f"{name}=127.0.0.1:{port}")]
+    node.start("--id", "node0", "--raft-addr", f"127.0.0.1:{ports[0]}", *peers, wait=False, inherit=(precious,))
+    os.close(precious)
+
+    pids = until("all processes run", lambda: all_run(node))
+    assert node.process is not None
+    for pid in (node.process.pid, *pids.values()):
+        links = [os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink()]
+        assert [link for link in links if "precious" in link] == []
+    if os.geteuid() != 0:
+        with pytest.raises(PermissionError):
+            holds(pids["state"], secrets)
+        return
+    expected = {name: set() for name in (*CHILDREN, "supervisor")} | {"state": {"node0"}, "signer": {"validator's key"}}
+    assert {name: holds(pid, secrets) for name, pid in {**pids, "supervisor": node.process.pid}.items()} == expected
+    for name in ("state", "signer"):
+        os.kill(pids[name], 9)
+        until(f"another {name}", lambda name=name: (all_run(node) or pids)[name] != pids[name])
+    pids = until("all processes run", lambda: all_run(node))
+    assert {name: holds(pid, secrets) for name, pid in {**pids, "supervisor": node.process.pid}.items()} == expected
