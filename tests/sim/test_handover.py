@@ -7,7 +7,9 @@ import pytest
 
 from tests.sim.world import Node, World
 
-DELAY_S = 0.0001  # less than the news of a closed connection takes: what was sent before arrives before, as on a real one
+DELAY_S = (
+    0.0001  # less than the news of a closed connection takes: what was sent before arrives before, as on a real one
+)
 AT_ONCE_S = 0.1  # of simulated time: two heartbeats, and no election timeout
 
 
