@@ -1,10 +1,13 @@
 """Fixtures every test may use, and the nodes' logs where one fails."""
 
+import functools
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from cometkms import native, purepy
 from cometkms.interface import Core
@@ -20,14 +23,23 @@ def core(request: pytest.FixtureRequest) -> Core:
     return native.load() if request.param == "native" else purepy.CORE
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup`: the tests that share a fixture of their module, a node mostly, run in one worker; any other runs anywhere."""
-    for item in items:
-        found = getattr(item, "_fixtureinfo", None)
-        scopes = {one.scope for ones in found.name2fixturedefs.values() for one in ones} if found is not None else set()
-        if scopes & {"module", "class"}:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+class ByModuleFixture(LoadScopeScheduling):
+    """The tests of a file that has a fixture for all of them, a node mostly, run in one worker and in order; any other runs anywhere."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return path if _shares(self.config.rootpath / path) else nodeid
+
+
+@functools.cache
+def _shares(path: Path) -> bool:
+    return 'scope="module"' in path.read_text()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    """`--dist loadgroup`, by what the files say: the plugin's own way, marks that end up in a test's name, does nothing in this pytest."""
+    return ByModuleFixture(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @pytest.hookimpl(tryfirst=True)

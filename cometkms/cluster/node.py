@@ -683,6 +683,7 @@ class ClusterNode:
                 self._on_promised(member, message)
             case Raft():
                 if self._raft is not None and self.membership.is_current(member):
+                    self._hold_raft()  # whoever was told that this node is complete may hand over to it at once
                     self._raft.on_message(member, message.payload)
             case LifeNews():
                 self.membership.on_life(member, message)
@@ -975,16 +976,20 @@ class ClusterNode:
         """When idle_for_s() is over (one node alone: rarely). Raises: StoreFailure, BehindError."""
         self.membership.tick()
         if self._raft is not None:
-            held = not self.membership.raft_may_vote
-            if held != self._held:
-                self._held = held
-                self._raft.hold(held)
+            self._hold_raft()
             self._raft.tick()
             self._replicate()
             self._check_stuck()
         self._update_lease()
         if self._raft is not None:
             self.useful.look(leads=self._leased and self._signer != 0)
+
+    def _hold_raft(self) -> None:
+        """The replicated log votes and leads as soon as the node may, and no longer."""
+        held = not self.membership.raft_may_vote
+        if held != self._held and self._raft is not None:
+            self._held = held
+            self._raft.hold(held)
 
     def _replicate(self) -> None:
         """Newest signatures into the log, when no request is near: a burst does not pay for it."""

@@ -1,12 +1,10 @@
 """Several whole nodes on one key, validators that want conflicting blocks, and a judge of every signature that leaves."""
 
 import contextlib
-import json
 import os
 import shutil
 import signal
 import threading
-import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,8 +85,8 @@ class Cluster:
         if not self.up(name):
             return {}
         try:
-            return self.nodes[name].status(LOOK_S)
-        except (OSError, urllib.error.URLError, json.JSONDecodeError):
+            return self.nodes[name].look(LOOK_S)
+        except (OSError, ValueError):
             return {}
 
     def leader(self) -> str | None:

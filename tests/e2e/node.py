@@ -1,6 +1,8 @@
 """A whole node (`cmkms start`) and real validators (tests/go), as processes that tests kill and restart."""
 
+import contextlib
 import fcntl
+import http.client
 import json
 import os
 import random
@@ -150,12 +152,28 @@ class Node:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/healthz", timeout=PATIENCE_S) as answer:
                 return answer.read() == b"ok"
-        except (urllib.error.URLError, OSError):
+        except (OSError, http.client.HTTPException):
             return False
 
-    def status(self, patience_s: float = PATIENCE_S) -> dict[str, Any]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/status", timeout=patience_s) as answer:
-            return json.loads(answer.read())
+    def look(self, patience_s: float) -> dict[str, Any]:
+        """GET /status. Raises: OSError, ValueError when the process that answers is away, frozen or only starting."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/status", timeout=patience_s) as answer:
+                return json.loads(answer.read())
+        except http.client.HTTPException as error:
+            raise OSError("it went away in the midst of its answer") from error
+
+    def status(self) -> dict[str, Any]:
+        """Once it answers."""
+
+        def answer() -> dict[str, Any] | None:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log()
+            with contextlib.suppress(OSError, ValueError):
+                return self.look(PATIENCE_S)
+            return None
+
+        return until(lambda: f"an answer\n{self.log()}", answer)
 
     def child(self, name: str) -> dict[str, Any]:
         return next(child for child in self.status()["children"] if child["name"] == name)

@@ -82,7 +82,7 @@ def test_every_kind_of_decision_is_there_with_the_hash_of_what_the_validator_got
     expected.append(("unanswered", "no_permit", 6, sha256(sign_bytes_of(PRECOMMIT, 6))))
     validator.must_sign(PRECOMMIT, 6)
     expected.append(("signed", "", 6, sha256(sign_bytes_of(PRECOMMIT, 6))))
-    identity = node.status()["chains"][0]["validators"][0]["remote_identity"]
+    identity = until("it is told", lambda: node.status()["chains"][0]["validators"][0]["remote_identity"])
     assert node.stop() == 0
     found = [line.fields for line in lines(node) if "bytes" in line.fields]
     assert [(one["what"], one["reason"], one["height"], one["bytes"]) for one in found] == expected

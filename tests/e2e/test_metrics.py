@@ -21,8 +21,17 @@ def scrape(node: Node) -> Series:
     request = urllib.request.Request(
         f"http://127.0.0.1:{node.http_port}/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"}
     )
-    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-        families = list(text_string_to_metric_families(answer.read().decode()))
+
+    def answer() -> str:
+        """ "" while the process that answers is starting, or starting again."""
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answered:
+                text: str = answered.read().decode()
+                return text
+        except OSError:
+            return ""
+
+    families = list(text_string_to_metric_families(until("an answer", answer)))
     assert {f"{one.name}_total" if one.type == "counter" else one.name for one in families} == set(FAMILIES)
     return {(one.name, frozenset(one.labels.items())): one.value for family in families for one in family.samples}
 
