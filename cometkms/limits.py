@@ -100,8 +100,9 @@ SIGNER_REPLACE_S: Final = 1.5  # without another member to lead it is replaced l
 SIGNER_BELIEVED_S: Final = (
     0.2  # the supervisor replaces a signer for the state process only if it was silent for so long
 )
+HAND_OVER_AGAIN_S: Final = 0.5  # a leader that hands over by itself asks again after so long
 UNREACHED_S: Final = 3.0  # a leader without a connected validator; three dials of REDIAL_MAX_S
-UNREACHED_LOOK_S: Final = 0.5
+UNREACHED_LOOK_S: Final = 1.0  # as often as a busy signer writes its section of the board
 UNREACHED_AGAIN_S: Final = 60.0  # a member that reached no validator is not asked to lead for so long …
 UNREACHED_AGAIN_MAX_S: Final = 600.0  # … doubled each time, up to this
 SIGN_STATE_QUIET_S: Final = 0.01  # a signature is replicated when no request came for so long …

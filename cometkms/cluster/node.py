@@ -1011,7 +1011,7 @@ class ClusterNode:
             self._raft.tick()
 
     def _check_stuck(self) -> None:
-        """Rule 12: a leader whose requests nobody answers, while Raft is well, lets another try."""
+        """A leader whose requests nobody answers, while Raft is well, lets another try."""
         if not self._leased or self._raft is None:
             return
         if self.hot is not None:

@@ -20,6 +20,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from cometkms.limits import (
+    HAND_OVER_AGAIN_S,
     SIGNER_CALM_S,
     SIGNER_REPLACE_S,
     SIGNER_SILENT_MAX_S,
@@ -90,6 +91,7 @@ class Usefulness:
         self._silent_s = 0.0
         self._bound_s = SIGNER_SILENT_S
         self._calm_at = 0.0  # then the bound is the usual one again
+        self._handed_until = -1e9
         self._said_silent = self._replaced = False
         self._reach = Reach.UNKNOWN
         self._reach_looked_at = -1e9
@@ -132,7 +134,7 @@ class Usefulness:
                 "the signer does not move" if beat else "the signer's process ended",
                 silent_ms=int(self._silent_s * 1000),
             )
-        handed = self._ports.hand_over(None)
+        handed = self._hand_over(None, now)
         if handed:
             self._count(cause, "")
         if beat and not self._replaced and (handed or self._silent_s >= SIGNER_REPLACE_S):
@@ -170,12 +172,19 @@ class Usefulness:
     def _leave_to_whoever_reaches_one(self, unreached_s: float) -> None:
         able = sorted(self._ports.able(), key=lambda name: (self._ports.says(name) is not Reach.YES, name))
         for name in able:
-            if self._ports.says(name) is not Reach.NO and self._ports.hand_over(name):
+            if self._ports.says(name) is not Reach.NO and self._hand_over(name, self._clock()):
                 self._log.warning(
                     "no validator is reached from here", for_s=round(unreached_s, 1), handing_over_to=name
                 )
                 self._count(Cause.NO_VALIDATOR, name)
                 return
+
+    def _hand_over(self, to: str | None, now: float) -> bool:
+        """One that is under way is given its time."""
+        if now < self._handed_until or not self._ports.hand_over(to):
+            return False
+        self._handed_until = now + HAND_OVER_AGAIN_S
+        return True
 
     def _say(self, reach: Reach) -> None:
         if reach is self._reach:

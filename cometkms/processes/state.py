@@ -324,11 +324,11 @@ class _State:
             self._timer = self._loop.call_later(idle_s, self._tick)
 
     def _guarded(self, step: Callable[[], Any]) -> None:
-        """A broken Raft invariant discards the local Raft state: the next process learns from the others (rule 12)."""
+        """A broken Raft invariant discards the local Raft state: the next process follows with a new one (rule 12)."""
         try:
             step()
         except RaftBrokenError as error:
-            self._log.error("the replicated log is broken here and is made anew from the others", why=str(error))
+            self._log.error("the replicated log contradicts the leader's and is made anew", why=str(error))
             discard_journal(self._parts.files.store_path.with_name(JOURNAL_NAME))
             raise
 

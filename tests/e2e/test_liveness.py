@@ -219,3 +219,24 @@ def test_strict_start_after_power_was_lost_everywhere_and_one_disk_says_what_to_
     for name in cluster.ids:
         cluster.wait_state(name, "complete")
         until("it is over", lambda name=name: cluster.status(name).get("strict_wait") is None)
+
+
+@pytest.mark.parametrize("one_way_s", [0.1, 0.18])
+def test_nodes_far_apart_elect_the_next_leader_again_and_again(tmp_path: Path, one_way_s: float) -> None:
+    with rivalry(tmp_path, 3, relays=True) as (cluster, rivals):
+        for relay in cluster.relays.values():
+            relay.delay_s = one_way_s
+
+        def measured() -> bool:
+            trips = [one.get("rtt_us") for one in cluster.status(cluster.wait_leader())["members"] if not one["self"]]
+            return all(trip is not None and trip > one_way_s * 1.9e6 for trip in trips)
+
+        until("the nodes know how far they are", measured)
+        rivals.progress(2)
+        for _ in range(2):
+            leader = cluster.wait_leader()
+            cluster.kill(leader)
+            cluster.wait_leader(besides=leader)
+            rivals.progress(2)
+            cluster.start(leader)
+            cluster.wait_state(leader, "complete")

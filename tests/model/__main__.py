@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.model import birth, epoch, incarnations, promises
+from tests.model import birth, epoch, incarnations, promises, terms
 from tests.model.explore import Result
 from tests.model.promises import Protocol
 
@@ -67,6 +67,9 @@ CASES = (
     Case("incarnations: 3 nodes, a second one replaced after it, 2 proposers", "", i(nodes=3, replaced=1, victims=(1,), begins="after", proposers=(1, 2)), quick=False),
     Case("incarnations: 3 nodes, 2 machines begin at once for one member, 2 proposers", "", i(nodes=3, begins="two", proposers=(1, 2)), quick=False),
     Case("incarnations: 3 nodes, 1 store copied and started beside the first (strict)", "", i(nodes=3, copies=1), quick=False),
+    Case("terms: 2 nodes, 4 candidacies, 2 lost journals", "", lambda: terms.check(2, stands=4, losses=2)),
+    Case("terms: 3 nodes, 3 candidacies, 2 lost journals", "", lambda: terms.check(3, stands=3, losses=2), quick=False),
+    Case("terms: 3 nodes, 2 candidacies, 2 lost journals, 1 restart", "", lambda: terms.check(3, stands=2, losses=2, restarts=1)),
     Case("held bytes are replaced", "1", p(nodes=3, slots=1, write_once=False)),
     Case("a lower place is promised again", "1", p(nodes=3, slots=2, crashes=1, monotone=False)),
     Case("answers to a process whose store was lost are counted", "2", p(nodes=3, slots=1, losses=1, new_process=False)),
@@ -100,6 +103,8 @@ CASES = (
     Case("promises before everybody was seen born", "9", lambda: birth.check(3, 1, promises=birth.when_born)),
     Case("an epoch begins from reads without seals", "10", lambda: epoch.check(3, sealing=False)),
     Case("an epoch begins from fewer seals than a majority", "10", lambda: epoch.check(3, seals=1)),
+    Case("terms do not belong to members, and a journal is lost", "12", lambda: terms.check(3, stands=2, losses=1, own_terms=False)),
+    Case("a member without memory stands in the next term", "12", lambda: terms.check(2, stands=2, losses=2, leap=False)),
 )  # fmt: skip
 
 

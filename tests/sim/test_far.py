@@ -10,7 +10,7 @@ ROWS = [
     for jitter_ms in (0, 50, 200)
     if round_trip_ms or not jitter_ms
 ]
-SEEDS = 6
+SEEDS = 4
 LOOK_S = 0.01
 FIXED_S = 0.3
 

@@ -1,11 +1,13 @@
 """When a leader hands over by itself: its signer does not move, or reaches no validator; and when it must not."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from cometkms.cluster.useful import Cause, Reach, Usefulness, UsefulPorts
 from cometkms.limits import (
+    HAND_OVER_AGAIN_S,
     SIGNER_CALM_S,
     SIGNER_REPLACE_S,
     SIGNER_SILENT_MAX_S,
@@ -123,6 +125,26 @@ def test_whoever_can_take_over_a_moment_later_does() -> None:
     leader.run(0.6)
     leader.takes_over = True
     assert leader.run(5.0) == pytest.approx(STEP_S)
+
+
+def test_a_handover_that_is_under_way_is_given_its_time() -> None:
+    """The member that was asked does not take over at once: it is not asked with every look."""
+    leader = Leader()
+    leader.run(1.0)
+    asked = []
+
+    def ask(to: str | None) -> bool:
+        asked.append(leader.now)
+        return True
+
+    leader.useful._ports = UsefulPorts(
+        **{**{field: getattr(leader.useful._ports, field) for field in UsefulPorts.__slots__}, "hand_over": ask}
+    )
+    leader.stuck = True
+    leader.run(2.0)
+    assert len(asked) >= 2
+    assert all(later - earlier >= HAND_OVER_AGAIN_S for earlier, later in pairwise(asked))
+    assert leader.replaced == 1
 
 
 @pytest.mark.parametrize("pause_s", [0.3, 1.0, 30.0])

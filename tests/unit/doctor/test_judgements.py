@@ -318,6 +318,7 @@ def test_validators_are_the_leaders_matter() -> None:
     [
         ({"name": "signer", "state": "running", "pid": 5}, "ok", "pid 5"),
         ({"name": "state", "state": "backoff", "last_exit": "exit code 7"}, "FAIL", "a write or sync failed"),
+        ({"name": "signer", "state": "backoff", "last_exit": "exit code 4: no key"}, "FAIL", "a key file is wrong"),
         (
             {"name": "api", "state": "running", "restarts": 2, "last_exit": "killed by SIGKILL"},
             "WARN",

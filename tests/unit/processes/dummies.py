@@ -90,14 +90,6 @@ def is_wrong_about_the_signer(context: ChildContext) -> int:
     return looping(context, main)
 
 
-def beats_without_a_loop(context: ChildContext) -> int:
-    signal.signal(STOP_SIGNAL, lambda *_: os._exit(0))
-    context.ready()
-    while True:
-        context.beat()
-        time.sleep(0.005)
-
-
 def starts_anew(context: ChildContext) -> int:
     """Cannot take over what is reloaded while it runs."""
 

@@ -792,7 +792,7 @@ def test_a_signer_that_the_state_process_finds_stuck_is_replaced_before_it_is_ca
 
 
 def test_a_signer_that_beats_is_kept_whatever_the_state_process_says(start: Callable[..., Dummies]) -> None:
-    dummies = start({**ALL, "state": "is wrong about the signer", "signer": "beats without a loop"})
+    dummies = start({**ALL, "state": "is wrong about the signer", "signer": "ends on stop without a loop"})
     dummies.await_log("asked in vain")
     dummies.await_log("signer kept")
     assert dummies.log("child died") == []
