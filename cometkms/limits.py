@@ -124,6 +124,11 @@ AUDIT_IDLE_S: Final = 0.25  # … and when nothing was; half full, it wakes its 
 AUDIT_SYNC_S: Final = 1.0  # between two fdatasyncs, if something was written
 AUDIT_RETRY_S: Final = 1.0  # after a write or sync that failed
 
+# --- what is told of the situation (docs/STATUS_PAGE.md) ---
+SIGNED_LATELY_S: Final = 60.0  # a signature so young, and the chain is being signed: longer than any usual block
+FAILING_MIN: Final = 2  # one refusal is an accident: a validator that restarted …
+FAILING_S: Final = 3.0  # … and so are several within a block
+
 # --- the status page (docs/STATUS_PAGE.md) ---
 EVENTS_KEPT: Final = 64  # of the state process: an hour of a bad day, 10 KiB of its section
 REFUSALS_KEPT: Final = 32  # of each chain, in the signer …

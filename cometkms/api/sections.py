@@ -133,8 +133,18 @@ class StateSection(TypedDict, total=False):
     events: list[EventReport]
 
 
+class FailingReport(TypedDict, total=False):
+    """A validator's failures in a row, since its last signature here. since, at: UNIX seconds of the first and the last; reason: a Reason's name."""
+
+    count: int
+    since: float
+    at: float
+    reason: str
+    why: str
+
+
 class ValidatorReport(TypedDict, total=False):
-    """One connection to a validator. since: UNIX seconds at which `state` began."""
+    """One connection to a validator. since: UNIX seconds at which `state` began; signed_at: of its last signature, None: it got none here."""
 
     addr: str
     state: str
@@ -146,6 +156,8 @@ class ValidatorReport(TypedDict, total=False):
     failed: int
     failed_in_row: int
     last_error: str
+    signed_at: float | None
+    failing: FailingReport | None
 
 
 class Counters(TypedDict, total=False):

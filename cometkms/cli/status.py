@@ -65,6 +65,8 @@ def table(document: dict[str, Any]) -> list[str]:
         f"node      {node.get('id')}  {healthy}, {'leader' if document.get('is_leader') else 'follower'}",
         f"          version {node.get('version')}, {node.get('core')} core, up {node.get('uptime_s') or 0:.0f} s, home {node.get('home')}",
     ]
+    if headline := (document.get("situation") or {}).get("headline"):
+        lines.append(f"          {headline}")
     lines += _cluster_lines(document)
     for child in document.get("children", []):
         lines.append(

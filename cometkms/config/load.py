@@ -40,7 +40,7 @@ DEFAULT_TTL: Final = "400ms"
 DEFAULT_HTTP_ADDR: Final = "127.0.0.1:8080"
 DEFAULT_ALERT_STALL: Final = "60s"
 DEFAULT_ALERT_LATENCY: Final = "250ms"
-DEFAULT_ALERT_DISK: Final = "5ms"
+DEFAULT_ALERT_DISK: Final = "auto"
 #: Where a value comes from that nobody gave.
 DEFAULT_SOURCE: Final = "default"
 
@@ -278,14 +278,14 @@ def _load_passphrase(home: Path, sources: _Sources) -> PassphraseSource | None:
 
 
 def _load_alerts(sources: _Sources) -> AlertBounds:
-    """Three durations; "0s" switches an alert off."""
+    """Three durations; "0s" switches an alert off, and a disk may be left to what it has shown."""
     stall, stall_where = sources.text("alert_stall", DEFAULT_ALERT_STALL)
     latency, latency_where = sources.text("alert_latency", DEFAULT_ALERT_LATENCY)
     disk, disk_where = sources.text("alert_disk", DEFAULT_ALERT_DISK)
     return AlertBounds(
         stall_s=sources.parse(stall_where, stall, parse_duration, 0.0),
         latency_s=sources.parse(latency_where, latency, parse_duration, 0.0),
-        disk_s=sources.parse(disk_where, disk, parse_duration, 0.0),
+        disk_s=None if disk == DEFAULT_ALERT_DISK else sources.parse(disk_where, disk, parse_duration, 0.0),
     )
 
 

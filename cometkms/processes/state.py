@@ -56,6 +56,9 @@ from cometkms.store.node_store import BornFiles, NodeFiles, OpenedNode, open_nod
 JOURNAL_NAME: Final = "raft"
 CONTROL_NAME: Final = "control.sock"
 _TRANSFER_TIMEOUT_S: Final = 2.0
+_REFUSED_LATELY_S: Final = (
+    10.0  # a refusal beside a connection that stands is old after so long: one that is refused dials every second
+)
 _RESTART_AFTER_S: Final = 0.05
 _EVENT_DELAY_S: Final = 0.01  # what happens together is published together
 
@@ -610,7 +613,9 @@ class _State:
                 if node.leading:
                     lag = self._lag.look(name, entry["seq"], self._opened.store.seq, places)
                     entry["behind"] = {"promises": lag.promises, "heights": dict(zip(ids, lag.heights, strict=True))}
-                entry["error"] = known.refused or entry.get("last_error", "")
+                old = known.connected and time.time() - entry.get("refused_at", 0.0) > _REFUSED_LATELY_S
+                entry["error"] = "" if old else entry.get("last_error", "")
+                entry["error_code"] = "" if old else entry.get("error_code", "")
                 entry["version"], entry["facts"] = known.version, dict(known.facts)
             found.append(entry)
         return found

@@ -453,7 +453,7 @@ class Supervisor:
         is_up = not self._was_ready and all(_has_come_up(child) for child in self._children)
         if is_up or now - self._status_at >= _STATUS_EVERY_S:
             self._status_at = now
-            self.notifier.status(status_line(self.board.sections(), ages))
+            self.notifier.status(status_line(self.board.sections(), ages, time.time()))
         if is_up:
             self._was_ready = True
             self.notifier.ready()

@@ -37,6 +37,7 @@ from cometkms.limits import (
 )
 from cometkms.model import FINAL_REASONS, HRS, Decision, Outcome, Reason, Refusal, Request, Watermark
 from cometkms.rules.sign import Repeat, decide
+from cometkms.signing.answers import Answers
 from cometkms.signing.events import EventLog
 from cometkms.signing.tally import Tally
 
@@ -126,6 +127,7 @@ class ChainSigner:
         self.refusals: deque[dict[str, object]] = deque(maxlen=REFUSALS_KEPT)  # for /status, oldest first
         self.latency = Histogram()
         self.tally = Tally()
+        self.answers = Answers()
         self.last_signed_at: float | None = None  # unix time
         self._core = core
         self._nonce = nonce
@@ -248,6 +250,7 @@ class ChainSigner:
     def abandon(self) -> None:
         """The lease is gone and so is every requester: the state process has forgotten what was asked, and no answer will come."""
         self.tally.on_lease_lost()
+        self.answers.forget()
         self._enter()
         self._reserving = None
         self._line.clear()
@@ -314,7 +317,7 @@ class ChainSigner:
         asked.requester.deliver(frame)
         self._unreported = Signed(self.row, request.hrs, sign_bytes, signature)
         self.report()
-        self._count_signed(request.hrs, time.time())
+        self._count_signed(asked.requester, request.hrs, time.time())
         self._answered(asked, Outcome.SIGNED, sign_bytes)
 
     def _repeat(self, asked: _Asked, repeat: Repeat) -> None:
@@ -326,15 +329,18 @@ class ChainSigner:
             return
         asked.requester.deliver(frame)
         self.counters.repeated += 1
+        self.answers.on_signed(asked.requester.name, time.time())
         self._answered(asked, Outcome.REPEATED, repeat.sign_bytes)
 
     def on_signature(self, made: Signature) -> None:
         """The path signed and answered, a moment ago."""
-        self._count_signed(made.hrs, time.time() - (self._clock_ns() - made.at_ns) / 1e9)
-        self._count("signed", made.hrs, made.block_hash, self._askers[made.link], made.took_ns)
+        asker = self._askers[made.link]
+        self._count_signed(asker, made.hrs, time.time() - (self._clock_ns() - made.at_ns) / 1e9)
+        self._count("signed", made.hrs, made.block_hash, asker, made.took_ns)
 
-    def _count_signed(self, hrs: HRS, at: float) -> None:
+    def _count_signed(self, asker: Requester, hrs: HRS, at: float) -> None:
         self.counters.signed += 1
+        self.answers.on_signed(asker.name, at)
         self.last_signed_at = at
         self.tally.on_signed(hrs, at)
 
@@ -407,11 +413,13 @@ class ChainSigner:
         last = self.watermark
         untrusted_id = request.chain_id[:CHAIN_ID_MAX_BYTES]
         asked = f"; asked for {untrusted_id!r}" if refusal.reason is Reason.WRONG_CHAIN else ""
+        now, why = time.time(), (refusal.text + asked)[:REFUSAL_WORDS_MAX]
+        self.answers.on_failed(validator, now, refusal.reason, why)
         self.refusals.append(
             {
-                "at": time.time(),
+                "at": now,
                 "reason": refusal.reason.name.lower(),
-                "why": (refusal.text + asked)[:REFUSAL_WORDS_MAX],
+                "why": why,
                 "validator": validator,
                 "asked": _place(request.hrs),
                 "asked_block": request.block_hash.hex(),
@@ -431,6 +439,7 @@ class ChainSigner:
     def _answer_empty(self, asked: _Asked, reason: Reason) -> None:
         asked.requester.deliver(asked.session.answer_empty())
         self.counters.count_unanswered(reason)
+        self.answers.on_failed(asked.requester.name, time.time(), reason, "")
         self.tally.on_unanswered(asked.request.hrs)
         self._log.error(
             "unanswered",
