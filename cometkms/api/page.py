@@ -27,6 +27,7 @@ _NARROW: Final = 328  # … on a phone of 360
 _STORIES: Final = 6
 _EVENTS: Final = 24
 _REFUSALS: Final = 32
+_FRESH_S: Final = 5.0  # what another node told is not said to be old before
 _RELOAD_S: Final = 5  # without JavaScript
 #: Columns of words that may be long and without a space: others wrote them.
 _FREE: Final = frozenset({"In words", "Last error", "Last exit", "Connection", "Validator", "Asked for", "Last signed"})
@@ -330,7 +331,7 @@ def _nodes(view: View) -> Html:
                 _member_state(member),
                 _connection(member, view.now),
                 str(version),
-                _marks(member),
+                _marks(member, view.now),
                 str(member.get("addr") or "—"),
             )
         )
@@ -371,7 +372,7 @@ def _connection(member: dict[str, object], now: float) -> str:
     return f"not connected{lasts}{f': {error}' if error else ''}"
 
 
-def _marks(member: dict[str, object]) -> str:
+def _marks(member: dict[str, object], now: float) -> str:
     marks = member.get("marks")
     known = [one for one in marks if one.get("height")] if isinstance(marks, list) else []
     if not known:
@@ -379,7 +380,9 @@ def _marks(member: dict[str, object]) -> str:
     several = len(known) > 1
     shown = [_place(one) + (f" ({one['chain_id']})" if several else "") for one in known[:4]]
     more = f" and {len(known) - 4} more" if len(known) > 4 else ""
-    return ", ".join(shown) + more + ("" if member.get("self") else " (as it told when it came)")
+    told_at = member.get("marks_at")
+    old = isinstance(told_at, int | float) and now - told_at >= _FRESH_S
+    return ", ".join(shown) + more + (f" (as of {_ago(float(str(told_at)), now)})" if old else "")
 
 
 def _place(mark: Mapping[str, object]) -> str:

@@ -166,6 +166,7 @@ class _Member:
     rows: frozenset[Row] = frozenset()
     refused: str = ""  # with a code: protocol/why.py
     heard_at: float = 0.0
+    told_at: float = 0.0  # when it last told where its promises stand
     version: str = ""
     facts: Facts = ()
     differs: tuple[Difference, ...] = ()
@@ -606,6 +607,7 @@ class ClusterNode:
                 if self._raft is not None:
                     self._raft.on_message(member, message.payload)
             case LifeNews():
+                self._members[member].told_at = self._clock()
                 self.membership.on_life(member, message)
                 for one in message.marks:
                     self._learn_shown(member, one.row, one.mark)

@@ -610,9 +610,15 @@ class _State:
                 entry["state"] = ("starting" if news.starting else news.life.state.name.lower()) if news else None
                 entry["seq"] = node.seq_of(name)
                 entry["marks"] = [_place(one.row.chain_id, one.mark.hrs) for one in news.marks] if news else []
+                entry["marks_at"] = (
+                    round(time.time() - (self._loop.time() - known.told_at), 1) if known.told_at else None
+                )
                 if node.leading:
-                    lag = self._lag.look(name, entry["seq"], self._opened.store.seq, places)
+                    lag = self._lag.look(name, entry["seq"], self._opened.store.seq, places, self._loop.time())
                     entry["behind"] = {"promises": lag.promises, "heights": dict(zip(ids, lag.heights, strict=True))}
+                    if known.connected and (acked := self._lag.acknowledged(name)) is not None:
+                        entry["marks"] = [_place(chain, hrs) for chain, hrs in zip(ids, acked.places, strict=True)]
+                        entry["marks_at"] = round(time.time() - (self._loop.time() - acked.at), 1)
                 old = known.connected and time.time() - entry.get("refused_at", 0.0) > _REFUSED_LATELY_S
                 entry["error"] = "" if old else entry.get("last_error", "")
                 entry["error_code"] = "" if old else entry.get("error_code", "")
