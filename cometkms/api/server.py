@@ -17,7 +17,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cometkms.api.app import STREAM_BOUNDS
-from cometkms.errors import BusyError, ConfigError
+from cometkms.errors import BusyError, ConfigError, os_words
 from cometkms.limits import STREAMS_MAX
 
 #: Connections at once; a monitor needs one. Those over it are closed at once.
@@ -45,11 +45,11 @@ def bind(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except socket.gaierror as error:
-        raise ConfigError(f"{shown}: {host!r} is no address of this machine ({error.strerror}); {CURE}") from error
+        raise ConfigError(f"{shown}: {host!r} is no address of this machine ({os_words(error)}); {CURE}") from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise BusyError(f"{shown} is in use by another process; {CURE}") from error
-        raise ConfigError(f"{shown} cannot be used: {error.strerror}; {CURE}") from error
+        raise ConfigError(f"{shown} cannot be used: {os_words(error)}; {CURE}") from error
 
 
 def _bind_every_interface(port: int) -> socket.socket:

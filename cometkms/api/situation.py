@@ -275,6 +275,9 @@ def _failing_document(failing: Failing) -> FailingReport:
     )
 
 
+_LEARNED_LATE_S: Final = (
+    2.0  # the state process learns of this node's own signatures a moment later: a later one is another node's
+)
 _FINAL: Final = {reason.name.lower() for reason in Reason if reason in FINAL_REASONS}
 _NOBODY_SIGNS: Final = {
     Leads.WAITING: Signs.NOBODY,
@@ -294,7 +297,11 @@ def situation_of(sections: Sections, beat_ages_s: Mapping[str, float | None], no
     quorum = size // 2 + 1
     reports = {one.get("chain_id", ""): one for one in (signer["chains"] if signer and "chains" in signer else [])}
     signed = {one.get("chain_id", ""): one.get("signed_at") for one in told.get("rows", [])}
-    failing = [one for report in reports.values() for one in _failing_of(report, now)] if leads is Leads.HERE else []
+    failing = (
+        [one for chain_id, report in reports.items() for one in _failing_of(report, signed.get(chain_id), now)]
+        if leads is Leads.HERE
+        else []
+    )
     chains = tuple(
         _chain(chain_id, reports.get(chain_id), signed.get(chain_id), leads, known=signer is not None, now=now)
         for chain_id in dict.fromkeys([*signed, *reports])
@@ -361,7 +368,7 @@ def _chain(
         return ChainSituation(chain_id, Signs.UNKNOWN, learned_at)
     here = [one for one in (learned_at, report.get("last_signed_at")) if one is not None]
     signed_at = max(here, default=None)
-    if (failing := _all_failing(report, now)) is not None:
+    if (failing := _all_failing(report, learned_at, now)) is not None:
         return ChainSituation(chain_id, Signs.REFUSED if failing.refused else Signs.UNANSWERED, signed_at, failing)
     links = report.get("validators", [])
     if links and not any(link.get("state") == "connected" for link in links):
@@ -370,20 +377,22 @@ def _chain(
     return ChainSituation(chain_id, Signs.SIGNED if lately else Signs.NOT_ASKED, signed_at)
 
 
-def _failing_of(report: ChainReport, now: float) -> list[Failing]:
+def _failing_of(report: ChainReport, learned_at: float | None, now: float) -> list[Failing]:
     """Each validator of which no request is answered with a signature any more, though it asks."""
     found = []
+    here = max((link.get("signed_at") or 0.0 for link in report.get("validators", [])), default=0.0)
+    elsewhere = learned_at if learned_at is not None and learned_at > here + _LEARNED_LATE_S else 0.0
     for link in report.get("validators", []):
-        one = _failing(report.get("chain_id", ""), link, 0.0, now)
+        one = _failing(report.get("chain_id", ""), link, elsewhere, now)
         if one is not None:
             found.append(one)
     return found
 
 
-def _all_failing(report: ChainReport, now: float) -> Failing | None:
+def _all_failing(report: ChainReport, learned_at: float | None, now: float) -> Failing | None:
     """The one that asked last, if nobody got a signature since, and that lasts."""
     links = report.get("validators", [])
-    signed_at = max((link.get("signed_at") or 0.0 for link in links), default=0.0)
+    signed_at = max((*(link.get("signed_at") or 0.0 for link in links), learned_at or 0.0), default=0.0)
     found = [_failing(report.get("chain_id", ""), link, signed_at, now) for link in links]
     return max((one for one in found if one is not None), key=lambda one: one.since, default=None)
 

@@ -10,7 +10,7 @@ import click
 from cometkms import core as cores
 from cometkms.cli.options import chain_option, chosen_home, home_option, load_home, one_chain
 from cometkms.cli.passphrase import given, new_passphrase, passphrase_options, to_open
-from cometkms.errors import InvariantError, KeyFileError
+from cometkms.errors import InvariantError, KeyFileError, os_words
 from cometkms.keys import sealed_file
 from cometkms.keys.formats import bech32_address, cometbft_json, cosmos_json
 from cometkms.keys.passphrase import PassphraseSource
@@ -105,7 +105,9 @@ def import_key(home: str | None, chain_id: str | None, file: str) -> None:  # no
     try:
         text = sys.stdin.read(KEY_FILE_MAX_BYTES) if file == "-" else Path(file).read_text()[:KEY_FILE_MAX_BYTES]
     except (OSError, UnicodeDecodeError) as error:
-        raise KeyFileError(f"{file} cannot be read: {error}") from error
+        raise KeyFileError(
+            f"{file} cannot be read: {os_words(error) if isinstance(error, OSError) else error}"
+        ) from error
     _write(chain.key_file, parse_material(text))
 
 

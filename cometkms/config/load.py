@@ -26,7 +26,7 @@ from cometkms.config.values import (
     parse_peer,
     parse_validator,
 )
-from cometkms.errors import ConfigError
+from cometkms.errors import ConfigError, os_words
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile, PassphraseSource
 from cometkms.limits import AUDIT_DEFAULT_MIB, CHAINS_MAX, CONFIG_MAX_BYTES
 
@@ -117,7 +117,9 @@ def read_config(home: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+        raise ConfigError(
+            f"{path} cannot be read: {os_words(error)}; cure: make it readable for the node's user"
+        ) from error
     if len(data) > CONFIG_MAX_BYTES:
         raise ConfigError(f"{path} has more than {CONFIG_MAX_BYTES} bytes")
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
 from cometkms.config.load import CONFIG_NAME, DEFAULT_HTTP_ADDR
-from cometkms.errors import ConfigError, KeyFileError
+from cometkms.errors import ConfigError, KeyFileError, os_words
 from cometkms.store.files import create_exclusively
 
 _TEMPLATE = """\
@@ -116,7 +116,7 @@ def init_home(
             result.kept.append(path)
     except OSError as error:
         raise ConfigError(
-            f"{home} cannot be prepared: {error}; cure: choose a directory you can write with --home"
+            f"{error.filename or home} cannot be made: {os_words(error)}; cure: choose a directory you can write with --home"
         ) from error
     return result
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nacl.signing import SigningKey
 
-from cometkms.errors import KeyFileError
+from cometkms.errors import KeyFileError, os_words
 from cometkms.protocol.identity import Identity
 from cometkms.store.files import create_exclusively
 
@@ -18,6 +18,8 @@ _TYPE = "tendermint/PrivKeyEd25519"
 def ensure_identity(home: Path) -> None:
     """Make priv/identity_key.json if it is missing (the first start). Raises: KeyFileError."""
     path = home / "priv" / IDENTITY_NAME
+    if os.path.lexists(path):  # a full or read-only disk is no trouble for what is there
+        return
     seed = os.urandom(32)
     value = base64.b64encode(seed + bytes(SigningKey(seed).verify_key)).decode()
     try:
@@ -26,7 +28,7 @@ def ensure_identity(home: Path) -> None:
         return
     except OSError as error:
         raise KeyFileError(
-            f"{path}: {error.strerror}; cure: the node's user must be able to write {path.parent}"
+            f"{path} cannot be made: {os_words(error)}; cure: the node's user must be able to write {path.parent}"
         ) from error
 
 
@@ -39,7 +41,9 @@ def load_identity(home: Path) -> Identity:
         value = json.loads(path.read_bytes())["priv_key"]["value"]
         return Identity(SigningKey(base64.b64decode(value, validate=True)[:32]))
     except OSError as error:
-        raise KeyFileError(f"{path}: {error.strerror}; cure: give it to the node's user") from error
+        raise KeyFileError(
+            f"{path} cannot be read: {os_words(error)}; cure: give it to the node's user, mode 0600"
+        ) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise KeyFileError(
             f"{path} is no identity key; cure: remove it, a new one is made at the next start"

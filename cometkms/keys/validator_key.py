@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from cometkms.errors import KeyFileError
+from cometkms.errors import KeyFileError, os_words
 from cometkms.interface import Core, KeySlot
 from cometkms.keys import sealed_file
 from cometkms.keys.public import PUBLIC_TYPE, address_of, check_address, decode_public
@@ -155,7 +155,7 @@ def write_material(path: Path, material: KeyMaterial) -> None:
     except FileExistsError:
         raise KeyFileError(f"{path} is there already and is never overwritten; cure: move it away first") from None
     except OSError as error:
-        raise KeyFileError(f"{path} cannot be written: {error.strerror}") from error
+        raise KeyFileError(f"{path} cannot be written: {os_words(error)}") from error
 
 
 def wipe(buffer: bytearray) -> None:
@@ -174,7 +174,7 @@ def _read(path: Path) -> bytearray:
         ) from None
     except OSError as error:
         raise KeyFileError(
-            f"{path} cannot be read: {error.strerror}; cure: give it to the node's user, mode 0600"
+            f"{path} cannot be read: {os_words(error)}; cure: give it to the node's user, mode 0600"
         ) from error
     try:
         status = os.fstat(fd)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cometkms.errors import ConfigError, KeyFileError, OperatorError, StateError
+from cometkms.errors import ConfigError, KeyFileError, OperatorError, StateError, os_words
 from cometkms.interface import Core
 from cometkms.keys.public import address_of
 from cometkms.keys.validator_key import KeyMaterial
@@ -105,7 +105,7 @@ def _bounded(path: Path, most: int, what: str) -> bytes:
         raise StateError(f"{path} is missing; cure: the path of the signer's {what} file") from None
     except OSError as error:
         raise StateError(
-            f"{path} cannot be read: {error.strerror}; cure: run this as a user that may read it"
+            f"{path} cannot be read: {os_words(error)}; cure: run this as a user that may read it"
         ) from error
     if len(data) > most:
         raise StateError(f"{path} has more than {most} bytes: it is no {what} file; cure: the right path")

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, Protocol
 
-from cometkms.errors import BusyError, ProtocolError
+from cometkms.errors import BusyError, ProtocolError, os_words
 from cometkms.interface import Core, Frames, Lane
 from cometkms.limits import (
     INBOX_BYTES,
@@ -279,7 +279,7 @@ class PeerNetwork:
         try:
             found = socket.getaddrinfo(host, self._listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         except OSError as error:
-            raise BusyError(f"raft_addr {self._listen.host!r} has no address: {error.strerror}") from error
+            raise BusyError(f"raft_addr {self._listen.host!r} has no address: {os_words(error)}") from error
         for family, kind, protocol, _, address in found:
             listener = socket.socket(family, kind, protocol)
             try:
@@ -294,7 +294,7 @@ class PeerNetwork:
                 if family == socket.AF_INET6 and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                     continue
                 raise BusyError(
-                    f"raft_addr {self._listen.host}:{self._listen.port} cannot be listened on: {error.strerror}; cure: stop what uses the port, or "
+                    f"raft_addr {self._listen.host}:{self._listen.port} cannot be listened on: {os_words(error)}; cure: stop what uses the port, or "
                     "set another raft_addr (and the same in every node's peer list)"
                 ) from error
             self._listeners.append(listener)

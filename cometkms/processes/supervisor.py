@@ -37,7 +37,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from cometkms.api.status import ESSENTIAL
-from cometkms.errors import CometKMSError, InvariantError, StoreFailure
+from cometkms.errors import CometKMSError, InvariantError, StoreFailure, disk_failure
 from cometkms.ipc.board import Board
 from cometkms.ipc.notify import Notifier
 from cometkms.ipc.prctl import die_with_parent, set_name
@@ -558,10 +558,12 @@ def _live(spec: ChildSpec, context: ChildContext, parent: int, mask: set[int]) -
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         code = spec.run(context)
-    except CometKMSError as error:
-        code = error.exit_code
-        context.failed(str(error))
     except BaseException as error:  # noqa: BLE001 - the last frame of a process: it must not return into its parent's
+        told = disk_failure(error) or error
+        if isinstance(told, CometKMSError):
+            code = told.exit_code
+            context.failed(str(told))
+            return
         context.failed(f"{spec.name}: {type(error).__name__}: {error}")
         sys.excepthook(type(error), error, error.__traceback__)
     finally:

@@ -42,11 +42,6 @@ class Answers:
             known.since = at
         known.count, known.at, known.reason, known.why = known.count + 1, at, reason, why
 
-    def forget(self) -> None:
-        """Another node answers from now on: what failed here is over."""
-        for known in self._of.values():
-            known.count = 0
-
     def document(self, validator: str) -> dict[str, Any]:
         """For the status board: api/sections.py, ValidatorReport."""
         known = self._of.get(validator, _Answers())

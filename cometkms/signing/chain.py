@@ -250,8 +250,12 @@ class ChainSigner:
     def abandon(self) -> None:
         """The lease is gone and so is every requester: the state process has forgotten what was asked, and no answer will come."""
         self.tally.on_lease_lost()
-        self.answers.forget()
         self._enter()
+        lost = [self._reserving.asked] if self._reserving is not None else []
+        for asked in (*lost, *self._line):  # its connection is closed in place of an answer
+            self.answers.on_failed(
+                asked.requester.name, time.time(), Reason.NOT_LEADER, "the lead was lost before a majority promised"
+            )
         self._reserving = None
         self._line.clear()
         self._leave()

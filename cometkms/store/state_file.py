@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cometkms.errors import CometKMSError, StateError
+from cometkms.errors import CometKMSError, StateError, os_words
 from cometkms.limits import HEIGHT_MAX, ROUND_MAX, SIGN_BYTES_MAX_BYTES, STATE_FILE_MAX_BYTES
 from cometkms.model import HRS, SignBytes, Step, Watermark
 from cometkms.store.files import write_atomically
@@ -31,7 +31,7 @@ def load(path: Path, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
         ) from None
     except OSError as error:
         raise StateError(
-            f"{path} cannot be read: {error.strerror}; cure: make it readable for the node's user"
+            f"{path} cannot be read: {os_words(error)}; cure: make it readable for the node's user"
         ) from error
     try:
         return decode(data, chain_id, parse_sign_bytes)

@@ -1,5 +1,6 @@
 """The table of situations on real nodes: who leads × who is there × what is signed, and every voice of a node says the same."""
 
+import html
 import re
 import shutil
 import threading
@@ -31,8 +32,12 @@ class Asker:
                 if not self.client.ask(cmd="pub_key").get("pub_key"):
                     continue
                 answer = self.client.ask(**ballot(PREVOTE, self.height + 1))
-            except (AssertionError, OSError, ValueError):
-                return  # it was killed
+            except AssertionError:  # it was killed, or nobody serves it now
+                if self.client.process.poll() is not None:
+                    return
+                continue
+            except (OSError, ValueError):
+                return
             self.height += bool(answer.get("signature"))
 
     def stop(self) -> None:
@@ -113,6 +118,8 @@ def agree(
         seen.clear()
         if leader:
             lead(cluster, leader)
+        if cluster.status(name).get("situation", {}).get("leads") != leads:
+            return False
         try:
             seen.update(voices(cluster, name))
         except (OSError, urllib.error.URLError):
@@ -122,7 +129,7 @@ def agree(
         return (
             found == (leads, signs, there, verdict, healthy)
             and says in seen["headline"]
-            and seen["headline"] == seen["page"]
+            and seen["headline"] == html.unescape(seen["page"])
             and seen["headline"] in seen["status"]
             and (seen["healthz"] == 200) is healthy
             and (seen["status_code"] == 0) is healthy
@@ -212,7 +219,7 @@ def test_nobody_leads_where_a_majority_is_gone_and_the_survivor_says_so_everywhe
     assert "nobody leads" in seen["show"]
     until("it is an alert", lambda: {"no_leader", "quorum_minimum"} <= voices(cluster, last)["alerts"])
     cluster.start(leader)
-    agree(cluster, leader, cluster.status(leader)["situation"]["leads"], "signed", "bare", healthy=True, verdict=GOOD)
+    until("two are enough again", cluster.nodes[last].healthy)
 
 
 @pytest.mark.parametrize("how", ["killed", "frozen", "cut off"])
@@ -231,8 +238,18 @@ def test_a_leader_that_is_lost_is_followed_by_another_and_itself_knows_of_nobody
         "another leads", lambda: next((name for name in others if cluster.status(name).get("is_leader")), None)
     )
     follower = next(name for name in others if name != heir)
-    agree(cluster, heir, "here", "signed", "bare", healthy=True, verdict=GOOD)
-    agree(cluster, follower, "elsewhere", "signed", "bare", healthy=True, verdict=GOOD, says=f"{heir} leads and signs.")
+    agree(cluster, heir, "here", "signed", "bare", healthy=True, verdict=GOOD, leader=heir)
+    agree(
+        cluster,
+        follower,
+        "elsewhere",
+        "signed",
+        "bare",
+        healthy=True,
+        verdict=GOOD,
+        says=f"{heir} leads and signs.",
+        leader=heir,
+    )
     if how == "cut off":
         agree(cluster, leader, "nobody", "nobody", "short", healthy=False, verdict=BAD)
         for name in others:
@@ -241,7 +258,7 @@ def test_a_leader_that_is_lost_is_followed_by_another_and_itself_knows_of_nobody
         cluster.thaw(leader)
     else:
         cluster.start(leader)
-    agree(cluster, leader, "elsewhere", "signed", "all", healthy=True, verdict=GOOD)
+    agree(cluster, leader, "elsewhere", "signed", "all", healthy=True, verdict=GOOD, leader=heir)
 
 
 def test_a_recovering_node_says_that_it_does_not_count_beside_who_leads(cluster: Cluster, asker: Asker) -> None:
@@ -260,11 +277,12 @@ def test_a_recovering_node_says_that_it_does_not_count_beside_who_leads(cluster:
         healthy=False,
         verdict=GOOD,
         says=f"{leader} leads and signs. {lost} is recovering",
+        leader=leader,
     )
     assert f"{other} (not connected)" in seen["why"]
     until("the leader says who recovers", lambda: "peer_recovering" in voices(cluster, leader)["alerts"])
     cluster.cut(lost, other, on=False)
-    agree(cluster, lost, "elsewhere", "signed", "all", healthy=True, verdict=GOOD)
+    agree(cluster, lost, "elsewhere", "signed", "all", healthy=True, verdict=GOOD, leader=leader)
 
 
 def test_a_validator_that_is_absent_is_told_by_the_leader_and_not_seen_by_a_follower(tmp_path: Path) -> None:
@@ -282,6 +300,7 @@ def test_a_validator_that_is_absent_is_told_by_the_leader_and_not_seen_by_a_foll
             healthy=True,
             verdict=BAD,
             says="Nothing is signed: no validator is connected.",
+            leader=leader,
         )
         agree(
             cluster,
@@ -292,6 +311,7 @@ def test_a_validator_that_is_absent_is_told_by_the_leader_and_not_seen_by_a_foll
             healthy=True,
             verdict=GOOD,
             says=f"{leader} leads. No signature was seen",
+            leader=leader,
         )
         until("it is an alert", lambda: "validator_away" in voices(cluster, leader)["alerts"])
     finally:
@@ -301,11 +321,10 @@ def test_a_validator_that_is_absent_is_told_by_the_leader_and_not_seen_by_a_foll
 def test_a_validator_of_another_chain_is_refused_and_the_node_is_not_healthy(tmp_path: Path) -> None:
     validator = Client(free_tcp(), chain="another-1")
     cluster = Cluster(tmp_path, 3, validator.address)
+    asker = Asker(validator)
     try:
         cluster.start()
         leader = cluster.wait_leader()
-        until("it is refused", lambda: validator.ask(**ballot(PREVOTE, 1)).get("remote"))
-        validator.ask(**ballot(PREVOTE, 1))
         seen = agree(
             cluster,
             leader,
@@ -315,6 +334,7 @@ def test_a_validator_of_another_chain_is_refused_and_the_node_is_not_healthy(tmp
             healthy=False,
             verdict=BAD,
             says="Nothing is signed: every request of",
+            leader=leader,
         )
         assert "wrong chain" in seen["why"] and "another-1" in seen["why"]
         alert = until(
@@ -323,6 +343,7 @@ def test_a_validator_of_another_chain_is_refused_and_the_node_is_not_healthy(tmp
         )
         assert "`chain_id` in config.toml" in alert["cure"] and "recover anything" in alert["cure"]
     finally:
+        asker.stop()
         validator.close()
         cluster.stop()
 
@@ -346,24 +367,32 @@ def test_a_height_far_above_the_last_one_is_refused_until_a_usual_one_is_asked(t
         node.stop()
 
 
-def test_members_with_other_keys_leave_every_request_unanswered_and_that_is_said(tmp_path: Path) -> None:
-    """One cluster.key, and another validator key on two of the nodes: they are connected, and never promise for the first."""
+def test_nodes_with_a_key_each_answer_nothing_and_whoever_leads_says_so(tmp_path: Path) -> None:
+    """One cluster.key, three validator keys: they are connected, elect each other in turn, and promise for none of the three."""
     validator = Client(free_tcp())
+    asker = Asker(validator)
     cluster = Cluster(tmp_path, 3, validator.address)
     try:
-        other = Node(tmp_path / "other")
         for name in cluster.ids:
-            (cluster.nodes[name].key_path.parent / "cluster.key").write_text("ab" * 32)
-            (cluster.nodes[name].key_path.parent / "cluster.key").chmod(0o600)
-        shutil.copy(other.key_path, cluster.nodes["node0"].key_path)
+            node = cluster.nodes[name]
+            secret = node.key_path.with_name("cluster.key")
+            secret.write_text("ab" * 32)
+            secret.chmod(0o600)
+            if name != "node0":
+                shutil.copy(Node(tmp_path / f"other-{name}").key_path, node.key_path)
         cluster.start()
-        leader = cluster.wait_leader()
+        for name in cluster.ids:
+            until(
+                f"{name} says that nothing is signed",
+                lambda name=name: cluster.status(name).get("situation", {}).get("signs") == "unanswered",
+                120,
+            )
+        assert asker.height == 0
         until(
-            "requests fail in a row",
-            lambda: validator.ask(**ballot(PREVOTE, 1)) and cluster.status(leader)["situation"]["failing"],
-            90,
+            "it is an alert",
+            lambda: "config_differs" in {one["name"] for one in cluster.status("node0").get("alerts", [])},
         )
-        assert cluster.status(leader)["situation"]["signs"] in ("unanswered", "refused", "signed")
     finally:
+        asker.stop()
         validator.close()
         cluster.stop()

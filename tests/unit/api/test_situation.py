@@ -133,9 +133,17 @@ def test_what_a_process_wrote_that_does_not_answer_is_of_the_past(name: str, how
 )
 def test_how_many_refusals_are_all_of_them(row: Any, signs: Signs) -> None:
     board = board_of(Leads.HERE)
+    board.sections_now["state"]["rows"][0]["signed_at"] = NOW - 50  # type: ignore[index]
     link = board.sections_now["signer"]["chains"][0]["validators"][0]  # type: ignore[index]
     link.update(failing={**row, "reason": "jump", "why": ""} if row else None, signed_at=NOW - 100)
     assert of(board).signs is signs
+
+
+def test_what_failed_before_another_node_signed_is_over() -> None:
+    board = board_of(Leads.HERE, signs=Signs.REFUSED)
+    board.sections_now["state"]["rows"][0]["signed_at"] = NOW - 0.5  # type: ignore[index]
+    assert of(board).signs is Signs.SIGNED
+    assert of(board).failing == ()
 
 
 def test_a_second_validator_that_is_served_keeps_the_chain_signed_and_its_loss_does_not() -> None:
