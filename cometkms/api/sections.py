@@ -51,7 +51,8 @@ class RowReport(TypedDict, total=False):
 class EventReport(TypedDict, total=False):
     """Something rare that happened. at: UNIX seconds; the fields behind `what` are those of its kind.
 
-    started · leader {leader, term} · lease {granted} · peer_connected {peer} · peer_disconnected {peer, why, closed} ·
+    started · ordered {peer}: that leader obeyed an order to hand over ·
+    leader {leader, term} · lease {granted} · peer_connected {peer} · peer_disconnected {peer, why, closed} ·
     node_state {state} · peer_state {peer, state} · signed_again {chain, height, last_height, last_at, gap_ms}: the first signature
     under another leader. Made by the history of the api process: child_restarted {child, why} · validator_connected and
     validator_lost {chain, addr, why} · refused {chain, validator, reason, why, asked, signed}.

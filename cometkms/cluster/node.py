@@ -279,6 +279,7 @@ class ClusterNode:
             ),
             clock=clock,
             log=log,
+            heard=lambda member: outside.happened("ordered", peer=member or identity.me),
         )
         self._held = True
         if self._raft is not None:

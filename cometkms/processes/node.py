@@ -30,6 +30,7 @@ from cometkms.processes.reload import Reloader
 from cometkms.processes.supervisor import ChildSpec, Supervisor
 from cometkms.store.lock import lock_home
 from cometkms.store.node_store import ChainFiles, NodeFiles
+from cometkms.store.twin import take_name
 
 _CHILDREN = ("state", "signer", "api", "audit")
 
@@ -46,6 +47,7 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
         check_wanted(settings.signer_user)
     core_name = cores.chosen_name()
     lock = lock_home(settings.home)
+    only = None
     try:
         core = cores.load()
         passphrase = typed or hold(settings.key_passphrase)
@@ -54,6 +56,7 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
             log.warning("a passphrase is configured and no key is sealed", cure="cmkms keys encrypt")
         files = _node_files(settings, keys)
         secret = cluster_secret(settings.home, keys, core)
+        only = take_name(secret, settings.id)
         ensure_identity(settings.home)
         _say_hello(settings, core_name, log)
         children = _CHILDREN if settings.audit_max_mib else _CHILDREN[:-1]
@@ -106,6 +109,8 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
             specs.insert(2, ChildSpec("audit", life, essential=False))
         return Supervisor(specs, board, own_log, facts, notifier=notifier, reload=now).run()
     finally:
+        if only is not None:
+            only.close()
         os.close(lock)
 
 
