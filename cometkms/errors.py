@@ -14,6 +14,7 @@ CometKMSError
 """
 
 import errno
+import os
 import re
 from typing import ClassVar, Final
 
@@ -95,7 +96,11 @@ _CURE: Final = re.compile(r"[;.] [Cc]ure: ")
 
 
 def os_words(error: OSError) -> str:
-    """As a person says it: no number, no Python."""
+    """As a person says it: no number, no Python, and not what asyncio makes of it."""
+    if isinstance(error, TimeoutError) and not error.errno:
+        return str(error) or "timed out"
+    if error.errno is not None and error.errno > 0:  # a name that leads nowhere has a number of another kind
+        return os.strerror(error.errno).lower()
     return (error.strerror or str(error) or type(error).__name__).lower()
 
 

@@ -200,9 +200,11 @@ class Situation:
         if self.why:
             return self.why
         if self.there in (There.SHORT, There.UNKNOWN):
-            are = "is" if self.present == 1 else "are"
+            there = self.size - len(self.missing)
+            are = "is" if there == 1 else "are"
+            of_them = f", {self.present} of them complete" if self.present < there else ""
             away = ", ".join(f"{name}: {error or 'not connected'}" for name, error in self.missing)
-            return f"{self.present} of {self.size} nodes {are} there, {self.quorum} are needed{f' ({away})' if away else ''}"
+            return f"{there} of {self.size} nodes {are} there{of_them}, {self.quorum} are needed{f' ({away})' if away else ''}"
         return "a leader is being elected"
 
     @property

@@ -9,7 +9,7 @@ import click
 from cometkms.cli.options import home_option, load_home
 from cometkms.config.schema import HostPort, Settings
 from cometkms.config.values import parse_listen
-from cometkms.errors import CometKMSError, OperatorError
+from cometkms.errors import CometKMSError, OperatorError, os_words
 
 _TIMEOUT_S = 5.0
 _DOCUMENT_MAX_BYTES = 1 << 20
@@ -67,9 +67,7 @@ def fetch(address: HostPort) -> dict[str, Any]:
 def _words(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {_TIMEOUT_S:g} s"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return "what answers there speaks no HTTP, or no JSON" if not isinstance(error, OSError) else str(error)
+    return os_words(error) if isinstance(error, OSError) else "what answers there speaks no HTTP, or no JSON"
 
 
 def refuse_another(document: dict[str, Any], settings: Settings) -> None:

@@ -318,19 +318,25 @@ def _load_chains(home: Path, sources: _Sources, document: dict[str, Any]) -> tup
     several = len(tables) > 1
     chains = []
     for number, table in enumerate(tables):
-        where = f"{home / CONFIG_NAME}, chain {number + 1}" if document.get("chain") else id_where
-        chain = _load_chain(home, sources, table, where, several)
+        where = f"{home / CONFIG_NAME}, chain {number + 1}"
+        places = (where, where) if document.get("chain") else (id_where, addresses_where)
+        chain = _load_chain(home, sources, table, places, several)
         if chain is not None:
             chains.append(chain)
     _check_distinct(chains, sources.problems)
     return tuple(chains)
 
 
-def _load_chain(home: Path, sources: _Sources, table: dict[str, Any], where: str, several: bool) -> Chain | None:
+def _load_chain(
+    home: Path, sources: _Sources, table: dict[str, Any], places: tuple[str, str], several: bool
+) -> Chain | None:
+    """`places`: where the chain id stands, and where the validators' addresses do."""
     name, addresses = table.get("id", ""), table.get("validator_addr", [])
+    where, addresses_where = places
     if not name or not addresses:
         what = "chain id" if not name else "validator address"
         cure = "give --chain-id and --validator-addr, or chain_id and validator_addr in config.toml"
+        where = addresses_where if name else where
         if where == DEFAULT_SOURCE and home.is_dir():
             where = str(home / CONFIG_NAME)
         elif where == DEFAULT_SOURCE:
@@ -342,7 +348,7 @@ def _load_chain(home: Path, sources: _Sources, table: dict[str, Any], where: str
     name = sources.parse(where, name, check_chain_id, "")
     parsed = tuple(
         address
-        for address in (sources.parse(where, one, parse_validator, None) for one in addresses)
+        for address in (sources.parse(addresses_where, one, parse_validator, None) for one in addresses)
         if isinstance(address, ValidatorAddress)
     )
     folder = home / "priv" / name if several and "/" not in name else home / "priv"

@@ -11,6 +11,7 @@ from typing import Any, Final
 from cometkms.api.cures import OF_PEERS
 from cometkms.config.schema import HostPort, Settings
 from cometkms.doctor.finding import Finding, fail, note, ok, warn
+from cometkms.errors import os_words
 from cometkms.limits import CONNECT_TIMEOUT_S
 from cometkms.net.dial import TcpTarget, UnixTarget
 from cometkms.protocol.why import CONFIGURED, PeerCode
@@ -59,7 +60,7 @@ def _try(name: str, target: TcpTarget | UnixTarget) -> Reached:
     except TimeoutError:
         return Reached(name, None, f"no answer within {CONNECT_TIMEOUT_S:g} s")
     except OSError as error:
-        return Reached(name, None, (error.strerror or str(error)).lower())
+        return Reached(name, None, os_words(error))
     return Reached(name, (time.perf_counter() - started) * 1000)
 
 

@@ -158,7 +158,7 @@ def ask(path: Path, request: dict[str, Any], timeout_s: float = _TIMEOUT_S) -> d
             raise OperatorError(
                 f"no node runs at {path.parent}; cure: start it there, or give --home and --id of the one that runs"
             ) from error
-        why = "it did not answer in time" if isinstance(error, TimeoutError) else str(error.strerror)
+        why = "it did not answer in time" if isinstance(error, TimeoutError) else os_words(error)
         raise OperatorError(f"{path}: {why}") from error
     try:
         answer = json.loads(received)

@@ -9,7 +9,6 @@ payload. What a frame means is not known here.
 
 import asyncio
 import errno
-import os
 import random
 import socket
 import struct
@@ -748,7 +747,7 @@ class _StrangerError(ProtocolError):
 def _why(error: BaseException) -> Why:
     """Why no connection was made."""
     if isinstance(error, socket.gaierror):
-        return Why(PeerCode.UNRESOLVED, f"the name is not known: {(error.strerror or 'no answer').lower()}")
+        return Why(PeerCode.UNRESOLVED, f"the name is not known: {os_words(error)}")
     if isinstance(error, OSError) and error.errno == errno.ECONNREFUSED:
         return Why(PeerCode.DOWN, _words(error))
     return Why(PeerCode.UNREACHABLE, _words(error))
@@ -775,8 +774,6 @@ def _why_lost(error: OSError) -> Why:
 
 
 def _words(error: BaseException) -> str:
-    if isinstance(error, TimeoutError) and not str(error):
-        return "timed out"
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno).lower()
+    if isinstance(error, OSError):
+        return os_words(error)
     return str(error) or type(error).__name__
