@@ -5,6 +5,7 @@ import traceback
 
 import click
 
+from cometkms import __version__
 from cometkms.cli import (
     audit,
     completion,
@@ -32,6 +33,9 @@ from cometkms.errors import CometKMSError, disk_failure
 
 
 @click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(
+    __version__, "--version", prog_name="cmkms", message="%(prog)s %(version)s", help="The version, and nothing else."
+)
 @home_option
 def cli(home: str | None) -> None:
     """CometKMS: a key management service for CometBFT validators.

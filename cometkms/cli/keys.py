@@ -1,5 +1,6 @@
 """`cmkms keys`"""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -47,7 +48,8 @@ def command() -> None:
 @home_option
 @chain_option
 @click.option("--prefix", default="cosmosvalcons", metavar="HRP", help="bech32 prefix.  [default: cosmosvalcons]")
-def show(home: str | None, chain_id: str | None, prefix: str) -> None:  # noqa: ARG001
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def show(home: str | None, chain_id: str | None, prefix: str, as_json: bool) -> None:  # noqa: ARG001
     """The key's address and public key, in every form an operator needs.
 
     \b
@@ -61,6 +63,13 @@ def show(home: str | None, chain_id: str | None, prefix: str) -> None:  # noqa: 
         bech32 = bech32_address(prefix, public_key)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+    if as_json:
+        facts = {
+            "address": address_of(public_key), "bech32": bech32, "cometbft": json.loads(cometbft_json(public_key)),
+            "cosmos": json.loads(cosmos_json(public_key)), "file": str(chain.key_file), "sealed": load_sealed(chain.key_file) is not None,
+        }  # fmt: skip
+        click.echo(json.dumps(facts, indent=2))
+        return
     click.echo(f"address   {address_of(public_key)}")
     click.echo(f"bech32    {bech32}")
     click.echo(f"cometbft  {cometbft_json(public_key)}")

@@ -220,6 +220,84 @@ def variable_name(key: str) -> str:
     return f"COMETKMS_{key.upper()}"
 
 
+#: Variables that are no settings: which core is used, and where a trace of it is written (cometkms/core.py).
+_OTHER_VARIABLES: Final = ("COMETKMS_PURE", "COMETKMS_TRACE")
+_PREFIX: Final = "COMETKMS_"
+
+
+def unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]:
+    """Variables that look like settings of this program and are none, each with what may have been meant.
+
+    They are named and do not keep a node from starting: an orchestrator sets some for whatever is called like this program.
+    """
+    # default_ttl has a flag and a key in the file only, as in the Go original
+    known = {variable_name(key) for key in KEYS if key not in ("chain", "default_ttl")} | set(_OTHER_VARIABLES)
+    found = []
+    for name in sorted(os.environ if environment is None else environment):
+        if name.startswith(_PREFIX) and name not in known:
+            close = difflib.get_close_matches(name, known, 1, 0.8)
+            found.append(
+                f"the variable {name} is unknown and has no effect" + (f"; did you mean {close[0]}?" if close else "")
+            )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """One setting as a start would take it. `where`: the variable, the file's key, or "default"."""
+
+    key: str
+    value: str | bool | list[str]
+    where: str
+
+
+def in_force(home: Path, environment: Mapping[str, str] | None = None) -> list[InForce]:
+    """Every setting of a home, with its value and where that comes from; not checked. Raises: ConfigError for a file that cannot be read.
+
+    The flags of `cmkms start`, which win over all this, are not seen from here.
+    """
+    home = home.expanduser().absolute()
+    path = home / CONFIG_NAME
+    document = read_config(home)
+    sources = _Sources(Flags(), os.environ if environment is None else environment, document, path)
+    found = []
+    for key, kind in KEYS.items():
+        if key == "chain":
+            tables = document.get("chain", [])
+            found += [
+                InForce(f"chain {number}", [f"{name} = {value}" for name, value in table.items()], str(path))
+                for number, table in enumerate(tables, 1)
+            ]
+        elif kind is list:
+            values, where = sources.texts(key)
+            found.append(InForce(key, list(values), where if values else DEFAULT_SOURCE))
+        elif kind is bool:
+            where = variable_name(key) if sources.environment.get(variable_name(key), "").strip() else f"{path}: {key}"
+            given = where == variable_name(key) or key in document
+            found.append(InForce(key, sources.truth(key), where if given else DEFAULT_SOURCE))
+        else:
+            value, where = sources.text(key, _defaults().get(key, ""))
+            found.append(InForce(key, value, where))
+    return found
+
+
+def _defaults() -> dict[str, str]:
+    """Of the settings that are one text."""
+    return {
+        "id": _hostname(),
+        "raft_addr": DEFAULT_RAFT_ADDR,
+        "http_addr": DEFAULT_HTTP_ADDR,
+        "default_ttl": DEFAULT_TTL,
+        "log_level": "info",
+        "log_format": "plain",
+        "hardening": "best-effort",
+        "alert_stall": DEFAULT_ALERT_STALL,
+        "alert_latency": DEFAULT_ALERT_LATENCY,
+        "alert_disk": DEFAULT_ALERT_DISK,
+        "audit_max_mib": str(AUDIT_DEFAULT_MIB),
+    }
+
+
 def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | None = None) -> Settings:
     """Everything a start needs. Raises: ConfigError with every problem found, a line each."""
     home = home.expanduser().absolute()

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from cometkms import __version__
 from cometkms import core as cores
-from cometkms.config.load import Flags
+from cometkms.config.load import Flags, unknown_variables
 from cometkms.config.schema import Settings
 from cometkms.hardening.account import ProcStatus, check_wanted
 from cometkms.hardening.confine import Told, check_no_dump
@@ -180,5 +180,7 @@ def _say_hello(settings: Settings, core_name: str, log: Log) -> None:
             else f"{members} nodes bear no more losses than {members - 1}",
             cure="three or five nodes",
         )
+    for words in unknown_variables():
+        log.warning("unknown variable", what=words)
     if settings.allow_unsafe:
         log.warning("allow_unsafe has no effect", why="this program has no unsafe APIs")

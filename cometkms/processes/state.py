@@ -439,7 +439,7 @@ class _State:
         if to is not None and (not isinstance(to, str) or to not in node.identity.members):
             return {"ok": False, "error": f"{to!r} is no member; the members are: {', '.join(node.identity.members)}"}
         if to is not None and to == before:
-            return {"ok": False, "error": f"{to} leads already"}
+            return {"ok": True, "from": to, "to": to, "took_ms": 0.0}
         why = await self._order(Action.TRANSFER, to or "")
         if why:
             return {"ok": False, "error": why}

@@ -45,7 +45,8 @@ def load(path: Path, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
         return decode(data, chain_id, parse_sign_bytes)
     except _OtherChainError as error:
         raise StateError(
-            f"{path} is of the chain {error.there!r}, and {chain_id!r} is configured as chain_id. Cure: if that is mistyped, put chain_id = {json.dumps(error.there)} into "
+            f"{path} is of the chain {error.there!r}, and {chain_id!r} is configured as chain_id. Cure: if that is mistyped, put "
+            f"chain_id = {json.dumps(error.there)} into "
             "config.toml (or --chain-id) and start again: nothing is lost, and nothing is to be recovered. If this key is to sign for "
             f"another chain from now on, give {chain_id!r} a state file of its own (docs/RUNBOOK.md, Another chain id)"
         ) from error
