@@ -107,11 +107,20 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
             )
             # Right behind the signer, which waits for nobody: its queue must not fill while Python imports an HTTP server.
             specs.insert(2, ChildSpec("audit", life, essential=False))
-        return Supervisor(specs, board, own_log, facts, notifier=notifier, reload=now).run()
+        one_stream = settings.log_format == "plain" and _is_one_stream()
+        return Supervisor(specs, board, own_log, facts, notifier=notifier, reload=now, one_stream=one_stream).run()
     finally:
         if only is not None:
             only.close()
         os.close(lock)
+
+
+def _is_one_stream() -> bool:
+    """Whether stdout, where the log goes, and stderr are one terminal, file or journal."""
+    try:
+        return os.path.sameopenfile(1, 2)
+    except OSError:  # one of them is closed
+        return False
 
 
 def _own_measures() -> list[dict[str, str]]:

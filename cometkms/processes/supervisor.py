@@ -182,6 +182,7 @@ class Timing:
 class Supervisor:
     """Runs the specs until a signal or a failed boot. `facts` go into the board's section as they are.
 
+    `one_stream`: a person reads log and stderr in one place: why the node ended is said once, on stderr.
     `reload` loads the settings anew, keeps them for children that start later, and never raises; None: there is nothing to reload.
     """
 
@@ -192,6 +193,7 @@ class Supervisor:
     timing: Timing = field(default_factory=Timing)
     notifier: Notifier = field(default_factory=Notifier)
     reload: Callable[[], Reloaded] | None = None
+    one_stream: bool = False
     _children: list[_Child] = field(init=False)
     _ending: _Ending | None = field(init=False, default=None)
     _mask: set[int] = field(init=False, default_factory=set)
@@ -236,7 +238,8 @@ class Supervisor:
         if ending.code == 0:
             self.log.info("stopped", why=ending.reason)
         else:
-            self.log.error("node ended", why=ending.reason, exit_code=ending.code)
+            why = {} if self.one_stream else {"why": ending.reason}
+            self.log.error("node ended", **why, exit_code=ending.code)
             print(f"Error: {ending.reason}", file=sys.stderr)
         self.notifier.status(f"ended: {ending.reason}")
         return ending.code

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.node import PRECOMMIT, PREVOTE, Validator, environment, free_port, free_tcp, until
+from tests.e2e.node import PRECOMMIT, PREVOTE, Validator, ballot, cmkms, environment, free_port, free_tcp, until
 
 HOME = "/mnt"
 
@@ -142,7 +142,6 @@ def test_a_disk_that_was_full_for_a_while_ends_the_node_with_7_and_the_next_star
 
 
 def _ask(height: int) -> dict[str, Any]:
-    from tests.e2e.node import ballot
 
     return ballot(PREVOTE, height)
 
@@ -188,3 +187,22 @@ def test_commands_on_a_full_disk_are_7_too(disk: Disk) -> None:
     assert done.returncode == 7, done.stderr
     assert "no space left on device; cure: make room" in done.stderr
     clean(done.stderr)
+
+
+def test_why_a_start_failed_is_said_once_where_log_and_stderr_are_one(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert (
+        cmkms(
+            "init", "--home", str(home), "--new-key", "--chain-id", "c", "--validator-addr", "tcp://127.0.0.1:1"
+        ).returncode
+        == 0
+    )
+    (home / "priv" / "priv_validator_state.json").unlink()
+    ports = ("--http-addr", f"127.0.0.1:{free_port()}", "--raft-addr", f"127.0.0.1:{free_port()}")
+    done = cmkms(
+        "start", "--home", str(home), *ports, capture_output=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert done.returncode == 5
+    assert done.stdout.count("is missing, so what this key has signed is not known") == 1
+    apart = cmkms("start", "--home", str(home), *ports)
+    assert "why=" in apart.stdout and apart.stderr.startswith("Error: ")
