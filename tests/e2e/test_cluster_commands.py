@@ -212,6 +212,21 @@ def replace_dead(living: list[Member], make_homes: Callable[..., list[Member]]) 
     return members
 
 
+def between_epochs(member: Member) -> bool:
+    """What a node of the old epoch says beside those of the new one."""
+    shown = cmkms("--home", str(member.home), "status", "--json")
+    status = json.loads(shown.stdout or "{}")
+    alerts = {one["name"] for one in status.get("alerts", [])}
+    codes = {one.get("error_code") for one in status.get("members", []) if not one.get("self")}
+    told = status.get("situation", {})
+    return (
+        shown.returncode == 1
+        and (told.get("leads"), told.get("signs")) == ("nobody", "nobody")
+        and codes & {"unlisted", "members"} != set()
+        and {"no_leader", "config_differs"} <= alerts
+    )
+
+
 def test_a_dead_node_is_replaced_and_counts_no_more_when_it_returns(
     make_homes: Callable[..., list[Member]], validator: Validator
 ) -> None:
@@ -229,6 +244,7 @@ def test_a_dead_node_is_replaced_and_counts_no_more_when_it_returns(
     two.start()
     until("those that are left turn it away", lambda: "is not in the peer list" in zero.log())
     until("it runs, and knows no leader", lambda: two.peers().get("leader_id", "") is None)
+    until("it says so, and why", lambda: between_epochs(two))
     validator.must_sign(PRECOMMIT, 7)
     assert not two.leads()
 

@@ -121,3 +121,50 @@ def test_a_copy_of_a_home_beside_it_does_not_start_on_one_machine(
     assert done.returncode == 6
     assert "runs the node 'node0' with this very key, from another home" in done.stderr
     validator.must_sign(PREVOTE, 2)
+
+
+def test_a_mistyped_chain_id_is_named_as_that_and_nothing_is_to_be_recovered(tmp_path: Path, validator: Client) -> None:
+    node = Node(tmp_path / "node", validator.address).start("--id", "node0", wait=False)
+    try:
+        validator.must_sign(PREVOTE, 5)
+        assert node.stop() == 0
+        node.start("--id", "node0", "--chain-id", "tset-1", wait=False)
+        assert node.process is not None
+        assert node.process.wait(30) == 5
+        said = node.log()[node.log().rindex("Error: ") :]
+        assert "is of the chain 'test-1', and 'tset-1' is configured as chain_id" in said
+        assert 'put chain_id = "test-1" into config.toml' in said
+        assert "recover --min-height" not in said
+        node.start("--id", "node0", wait=False)
+        validator.must_refuse(PREVOTE, 4)
+        validator.must_sign(PREVOTE, 6)
+    finally:
+        node.stop()
+
+
+def test_faults_of_validator_addr_name_validator_addr(tmp_path: Path) -> None:
+    Node(tmp_path / "node", "tcp://127.0.0.1:1")
+    config = tmp_path / "node" / "config.toml"
+    config.write_text(config.read_text().replace("tcp://127.0.0.1:1", "http://127.0.0.1:1"))
+    done = cmkms("config", "check", "--home", str(tmp_path / "node"))
+    assert done.returncode == 3
+    assert "config.toml: validator_addr: " in done.stderr
+    assert "chain_id: " not in done.stderr
+
+
+def test_the_status_of_another_home_is_not_taken_for_this_ones(tmp_path: Path, validator: Client) -> None:
+    """Two homes at one HTTP address, as a container's health check would ask: whoever answers is compared."""
+    node = Node(tmp_path / "node", validator.address).start("--id", "node0")
+    other = Node(tmp_path / "other", validator.address)
+    try:
+        for home in (node.home, other.home):
+            config = home / "config.toml"
+            config.write_text(config.read_text().replace("127.0.0.1:8080", f"127.0.0.1:{node.http_port}"))
+        mine = cmkms("status", "--home", str(node.home))
+        assert (mine.returncode, "healthy" in mine.stdout) == (0, True), mine.stdout + mine.stderr
+        theirs = cmkms("status", "--home", str(other.home))
+        assert theirs.returncode == 1
+        assert f"of the home {node.home} answers at" in theirs.stderr
+        assert theirs.stdout == ""
+    finally:
+        node.stop()
