@@ -14,7 +14,10 @@ CometKMSError
 └── InvariantError    ours: two values disagree that cannot; log and exit (exit 70)
 """
 
-from typing import ClassVar
+import errno
+import os
+import re
+from typing import ClassVar, Final
 
 
 class CometKMSError(Exception):
@@ -85,3 +88,42 @@ class InvariantError(CometKMSError):
     """A bug of ours: raised with the two values that disagree."""
 
     exit_code: ClassVar[int] = 70
+
+
+#: What a disk says, whatever file is meant: it is full, it fails, or it is mounted read-only.
+_DISK: Final = {
+    errno.ENOSPC: "make room there (`df`, and `df -i`); nothing is lost, and the next start goes on",
+    errno.EDQUOT: "make room there, or raise the quota of the node's user; nothing is lost, and the next start goes on",
+    errno.EIO: "the disk fails (`dmesg`): move the node to another machine or disk as docs/RUNBOOK.md says, and never copy data/",
+    errno.EROFS: "mount it writable; if the system made it read-only by itself, the disk fails (`dmesg`)",
+}
+
+
+_CURE: Final = re.compile(r"[;.] [Cc]ure: ")
+
+
+def os_words(error: OSError) -> str:
+    """As a person says it: no number, no Python, and not what asyncio makes of it."""
+    if isinstance(error, TimeoutError) and not error.errno:
+        return str(error) or "timed out"
+    if error.errno is not None and error.errno > 0:  # a name that leads nowhere has a number of another kind
+        return os.strerror(error.errno).lower()
+    return (error.strerror or str(error) or type(error).__name__).lower()
+
+
+def disk_failure(error: BaseException) -> StoreFailure | None:
+    """`error` as a failure of the disk, if that is behind it; None: it is something else.
+
+    A full disk is no fault of a key file or a state file, whichever happened to be opened: neither is to be restored, made anew or
+    given to another user. The one thing to do is to look at the disk, and then to start again.
+    """
+    behind: BaseException | None = error
+    while behind is not None and not (isinstance(behind, OSError) and behind.errno in _DISK):
+        behind = behind.__cause__
+    if not isinstance(behind, OSError) or behind.errno not in _DISK:
+        return None
+    where = behind.filename.decode("utf-8", "replace") if isinstance(behind.filename, bytes) else behind.filename
+    words = _CURE.split(str(error))[0] if isinstance(error, CometKMSError) else ""
+    if os_words(behind) not in words.lower():
+        words = f"{where or 'a file of this node'}: {os_words(behind)}"
+    return StoreFailure(f"{words}; cure: {_DISK[behind.errno]}")

@@ -158,6 +158,11 @@ REFUSED_PAUSE_MAX_S: Final = 0.1  # … up to this: ten a second, and no vote th
 AUDIT_SYNC_S: Final = 1.0  # between two fdatasyncs, if something was written
 AUDIT_RETRY_S: Final = 1.0  # after a write or sync that failed
 
+# --- what is told of the situation (docs/STATUS_PAGE.md) ---
+SIGNED_LATELY_S: Final = 60.0  # a signature so young, and the chain is being signed: longer than any usual block
+FAILING_MIN: Final = 2  # one refusal is an accident: a validator that restarted …
+FAILING_S: Final = 3.0  # … and so are several within a block
+
 # --- the status page (docs/STATUS_PAGE.md) ---
 EVENTS_KEPT: Final = 64  # of the state process: an hour of a bad day, 10 KiB of its section
 REFUSALS_KEPT: Final = 32  # of each chain, in the signer …

@@ -7,20 +7,30 @@ change while it lasts (a count, a name); that is no new episode. docs/RUNBOOK.md
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from cometkms.api.cures import OF_PEERS, OF_REFUSALS
 from cometkms.api.deltas import Counted, read, since, together
 from cometkms.api.sections import RefusalReport
-from cometkms.api.status import RUNNING, AlertStatus, Status
+from cometkms.api.situation import RUNNING
+from cometkms.api.status import AlertStatus, Status
 from cometkms.api.story import duration
 from cometkms.config.schema import AlertBounds
 from cometkms.limits import PEER_FAR_S
+from cometkms.protocol.why import CONFIGURED, PeerCode
 
 _WINDOW_S: Final = 60.0  # of latencies and syncs
 _SAMPLES_MIN: Final = 10  # fewer have no 99th percentile
 _SLOW_MIN: Final = 2  # one slow sample is an accident
+_DISK_UNKNOWN_S: Final = (
+    0.020  # the bound of a disk that has not shown yet what it can: a common cloud disk stays below
+)
+_DISK_MIN_S: Final = 0.005  # … and of the quickest disk: less delays no vote
+_DISK_MAX_S: Final = 0.050  # … and of the slowest: whatever it has shown, this is felt
+_DISK_FACTOR: Final = 10.0  # slow is a disk that takes so many times what it took before
+_DISK_SYNCS_MIN: Final = 200  # which is known after so many
 _CONFLICT_LASTS_S: Final = 600.0  # a conflict is looked into by a person, who needs to see it
 _CONFLICTS: Final = frozenset({"conflict", "burnt", "height_regression", "round_regression", "step_regression"})
 
@@ -39,6 +49,9 @@ RULES: Final[dict[str, Rule]] = {
     "no_leader": Rule(
         3.0, 1.0, "see with `cmkms peers` who is missing and start it: `cmkms start` on its machine; a majority must be up and connected"
     ),
+    "requests_refused": Rule(
+        0.0, 5.0, "`cmkms status` says which validator and why; nothing needs to be recovered because of it"
+    ),
     "height_stalled": Rule(
         0.0, 1.0, "see with `cmkms status` whether a validator is connected; if one is, look at the chain: `curl -s http://VALIDATOR:26657/status`"
     ),
@@ -48,6 +61,9 @@ RULES: Final[dict[str, Rule]] = {
     "strict_wait": Rule(
         5.0, 1.0, "if no older copy of data/ was put back on {subject}: on each of them set strict_start = false in config.toml, `systemctl restart "
         "cmkms`, and set it back when `cmkms peers` shows every node complete"
+    ),
+    "duplicate_id": Rule(
+        0.0, 15.0, "two nodes have one id: find the copy of the home of {subject} and stop it; another node begins with `cmkms init`"
     ),
     "quorum_minimum": Rule(
         3.0, 3.0, "bring the missing node back before you stop another: `cmkms peers` names it; `cmkms start` on its machine"
@@ -85,11 +101,12 @@ RULES: Final[dict[str, Rule]] = {
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A condition that holds now. `subject`: of whom; "" where there is one only."""
+    """A condition that holds now. `subject`: of whom; "" where there is one only. `cure`: "" where the rule's own is meant."""
 
     name: str
     subject: str
     what: str
+    cure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +174,7 @@ class Alerts:
 
     def _conditions(self, status: Status, wall: float, monotonic: float) -> Iterator[Held]:
         yield from _leadership(status)
+        yield from _refused(status)
         yield from self._stalls(status, monotonic)
         yield from self._conflicts(status, wall)
         yield from _strict_waits(status)
@@ -169,7 +187,9 @@ class Alerts:
 
     def _stalls(self, status: Status, monotonic: float) -> Iterator[Held]:
         """A height that stands still where this node is the one to sign, or nobody is."""
-        bound_s, elsewhere = self.bounds.stall_s, bool(status.get("leader_id")) and not status.get("is_leader")
+        bound_s, elsewhere = self.bounds.stall_s, status["situation"]["leads"] == "elsewhere"
+        if "node_state" not in status:
+            return  # what is signed is not known just now
         for chain in status.get("chains", []):
             name, last = chain["chain_id"], chain["last_sign_state"]
             height = last.get("height", 0) if last is not None else 0
@@ -207,12 +227,13 @@ class Alerts:
     def _slow(self, status: Status, monotonic: float) -> Iterator[Held]:
         latency = together(read(chain["latency_hist"]) for chain in status.get("chains", []))
         sync = read(status.get("sync_hist", {}))
-        for name, ring, now, bound_s, what in (
+        for name, ring, now, set_s, what in (
             ("latency_high", self._latencies, latency, self.bounds.latency_s, "signatures"),
             ("disk_slow", self._syncs, sync, self.bounds.disk_s, "syncs of the promise store"),
         ):
             minute = _window(ring, now, monotonic)
             p99 = minute.quantile_us(0.99)
+            bound_s = _disk_bound(ring[0][1]) if set_s is None else set_s
             if not bound_s or p99 is None or minute.total < _SAMPLES_MIN or minute.above(bound_s * 1e6) < _SLOW_MIN:
                 continue
             if p99 > bound_s * 1e6:
@@ -221,6 +242,14 @@ class Alerts:
                     "",
                     f"{what}: 99 % within {duration(p99 / 1e6)} over the last minute, the bound is {duration(bound_s)}",
                 )
+
+
+def _disk_bound(before: Counted) -> float:
+    """Seconds: from what the disk has shown before the last minute."""
+    p99_us = before.quantile_us(0.99)
+    if p99_us is None or before.total < _DISK_SYNCS_MIN:
+        return _DISK_UNKNOWN_S
+    return min(_DISK_MAX_S, max(_DISK_MIN_S, _DISK_FACTOR * p99_us / 1e6))
 
 
 def _window(ring: deque[tuple[float, Counted]], now: Counted, monotonic: float) -> Counted:
@@ -233,22 +262,23 @@ def _window(ring: deque[tuple[float, Counted]], now: Counted, monotonic: float) 
 
 def _leadership(status: Status) -> Iterator[Held]:
     members = status.get("members", [])
-    if "node_state" in status and not status.get("leader_id"):
-        why = status.get("why", "")
-        yield Held("no_leader", "", f"no node leads, nothing is signed{f': {why}' if why else ''}")
+    if absence := status["situation"]["absence"]:
+        yield Held("no_leader", "", absence, _cure_of_absence(members))
     if len(members) <= 1:
         return
     quorum = len(members) // 2 + 1
-    complete = sum(bool(one.get("connected")) and one.get("state") == "complete" for one in members)
+    there = [one for one in members if one.get("connected")]
+    complete = sum(one.get("state") == "complete" for one in there)
     if complete <= quorum < len(members):
         missing = ", ".join(
             str(one["id"]) for one in members if not one.get("connected") or one.get("state") != "complete"
         )
         loss = "one more loss stops signing" if complete == quorum else "nothing can be signed"
+        of_them = f", {complete} of them complete" if complete < len(there) else ""
         yield Held(
             "quorum_minimum",
             "",
-            f"{complete} of {len(members)} nodes are there, {quorum} are needed: {loss} (missing: {missing})",
+            f"{len(there)} of {len(members)} nodes are there{of_them}, {quorum} are needed: {loss} (missing: {missing})",
         )
 
 
@@ -259,13 +289,41 @@ def _strict_waits(status: Status) -> Iterator[Held]:
         yield Held("strict_wait", starting, words)
 
 
+def _cure_of_absence(members: Sequence[Mapping[str, object]]) -> str:
+    """Of the first member that is away for a reason with a cure of its own."""
+    for member in members:
+        code = _code(member)
+        if not member.get("connected") and code in OF_PEERS and code is not PeerCode.DOWN:
+            return f"{OF_PEERS[code].replace('{subject}', str(member.get('id')))}; then {RULES['no_leader'].cure}"
+    return ""
+
+
+def _refused(status: Status) -> Iterator[Held]:
+    """A validator whose requests all fail, though it is connected and everything runs."""
+    chains = status["situation"]["chains"]
+    for one in status["situation"]["failing"]:
+        nothing = chains.get(one["chain_id"]) in ("refused", "unanswered")
+        words = f"{one['chain_id']}: {one['words']}{'; nothing is signed' if nothing else ''}"
+        cure = OF_REFUSALS.get(one["reason"], "").replace("{chain}", one["chain_id"])
+        yield Held("requests_refused", f"{one['chain_id']} {one['validator']}", words, cure)
+
+
+def _code(member: Mapping[str, object]) -> PeerCode:
+    return next((one for one in PeerCode if one.value == member.get("error_code")), PeerCode.OTHER)
+
+
 def _members(status: Status) -> Iterator[Held]:
     for member in status.get("members", []):
-        name, error = str(member.get("id", "")), str(member.get("error") or "")
-        if not member.get("self") and not member.get("connected"):
-            yield Held("peer_away", name, f"{name} is not connected{f': {error}' if error else ''}")
-            if any(words in error for words in ("differ", "peer protocol", "not in the peer list")):
-                yield Held("config_differs", name, f"{name} refuses, or is refused: {error}")
+        name, error, code = str(member.get("id", "")), str(member.get("error") or ""), _code(member)
+        if member.get("self"):
+            continue
+        if code is PeerCode.DUPLICATE:
+            yield _duplicate(status, member, error)
+        if not member.get("connected"):
+            cure = OF_PEERS.get(code, "").replace("{subject}", name)
+            yield Held("peer_away", name, f"{name} is not connected{f': {error}' if error else ''}", cure)
+            if code in CONFIGURED:
+                yield Held("config_differs", name, f"{name} refuses, or is refused: {error}", cure)
         elif (rtt_us := member.get("rtt_us")) is not None and float(str(rtt_us)) > PEER_FAR_S * 1e6:
             far = f"the round trip to {name} takes {duration(float(str(rtt_us)) / 1e6)}; more than {duration(PEER_FAR_S)} is too far to elect a leader in time"
             yield Held("peer_far", name, far)
@@ -281,8 +339,16 @@ def _members(status: Status) -> Iterator[Held]:
             yield Held("config_differs", f"{one['member']} {one['what']}", words)
 
 
+def _duplicate(status: Status, member: Mapping[str, object], error: str) -> Held:
+    """A second process with one id was seen: another member's, or, where this node is not let in, this node's own."""
+    name, me = str(member.get("id", "")), status["node"]["id"]
+    if member.get("connected"):
+        return Held("duplicate_id", name, f"a second node calls itself {name} and was turned away: {error}")
+    return Held("duplicate_id", me, f"another node with the id of this one, {me}, is there already: {error}")
+
+
 def _validators(status: Status) -> Iterator[Held]:
-    if not status.get("is_leader"):
+    if status["situation"]["leads"] != "here":
         return
     for chain in status.get("chains", []):
         for link in chain["validators"]:
@@ -305,5 +371,5 @@ def _block(text: str) -> str:
 
 def _document(episode: _Episode) -> AlertStatus:
     held = episode.held
-    cure = RULES[held.name].cure.replace("{subject}", held.subject)
+    cure = held.cure or RULES[held.name].cure.replace("{subject}", held.subject)
     return AlertStatus(name=held.name, since=episode.since_wall, what=held.what, cure=cure)

@@ -47,11 +47,12 @@ class StreamBounds(Protocol):
 class Healthz:
     """200 `ok`, or 503 with the reasons in words, one a line."""
 
-    def __init__(self, board: BoardReader) -> None:
+    def __init__(self, board: BoardReader, watch: Watch) -> None:
         self._board = board
+        self._watch = watch
 
     async def on_get(self, _request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        trouble = find_trouble(self._board.sections(), self._board.beat_ages_s())
+        trouble = find_trouble(self._board.sections(), self._board.beat_ages_s(), self._watch.now())
         response.status = falcon.HTTP_503 if trouble else falcon.HTTP_200
         response.data = ("\n".join(trouble) if trouble else "ok").encode()
         response.content_type = TEXT
@@ -188,7 +189,7 @@ def make_app(
     app = falcon.asgi.App(middleware=[ReadOnly(loopback_only=loopback_only)])
     app.add_route("/", Page(watch))
     app.add_route("/events", Events(watch, clock, on_failure))
-    app.add_route("/healthz", Healthz(board))
+    app.add_route("/healthz", Healthz(board, watch))
     app.add_route("/status", Status(watch))
     app.add_route("/metrics", Metrics(board, watch))
     app.set_error_serializer(_serialize_error)

@@ -70,8 +70,8 @@ _ALL: Final = (
     _gauge("cometkms_child_resident_memory_bytes", "child", help="Resident memory of the child, what it shares with the others included."),
     # who leads
     _gauge("cometkms_is_leader", help="1 while this node leads and holds the lease: only then its signer is connected."),
-    _gauge("cometkms_has_leader", help="1 while this node knows of a leader."),
-    _gauge("cometkms_leader_info", "leader", help="1; the leader as this node knows it. Absent when it knows of none."),
+    _gauge("cometkms_has_leader", help="1 while this node leads, or hears who does."),
+    _gauge("cometkms_leader_info", "leader", help="1; the leader, while this node hears it. Absent when nobody leads."),
     _counter("cometkms_leader_changes_total", help="New leaders or new terms seen since the state process was started."),
     _counter("cometkms_handovers_total", "reason", help="Handovers by itself, without an order: signer_silent, signer_gone, no_validator."),
     _gauge("cometkms_term", help="Raft term."),

@@ -22,6 +22,7 @@ _GAP_FACTOR: Final = 3.0  # … and a pause is one when it lasts so many times w
 _INTERVALS: Final = 40  # of which "usual" is made
 _INTERVALS_MIN: Final = 4
 _GAP_UNKNOWN_S: Final = 10.0  # … before there are so many
+_MINUTE_S: Final = 60.0
 _CONNECTED: Final = "connected"
 _STANDBY: Final = "standby"  # of a node that does not lead: nobody's trouble
 
@@ -130,6 +131,9 @@ class History:
         self._counted = Counted()
         self._signed = 0
         self._second_at: float | None = None
+        self._minute: deque[tuple[float, Counted]] = (
+            deque()
+        )  # what was counted at the end of each of the last 60 seconds
 
     def sample(self, status: Status, now: float) -> bool:
         """Whether something happened that a reader wants to see at once. now: UNIX seconds."""
@@ -235,11 +239,22 @@ class History:
         counted = together(read(chain["latency_hist"]) for chain in chains)
         signed = sum(chain["counters"].get("signed", 0) for chain in chains)
         news, more = since(counted, self._counted), max(0, signed - self._signed)
+        self._minute.append((now, counted))
+        while len(self._minute) > 1 and self._minute[0][0] < now - _MINUTE_S:
+            self._minute.popleft()
         began = self._counted.bounds == () and not self._signed
         self._counted, self._signed = counted, signed
         p50, p99 = news.quantile_us(0.5), news.quantile_us(0.99)
         if p50 is not None and p99 is not None and not began:
             self.seconds.append(Second(now, more, p50, p99))
+
+    def minute(self, now: float) -> tuple[float, float] | None:
+        """p50 and p99, in microseconds, of what this node signed within the last minute; None: nothing."""
+        if not self._minute or now - self._minute[-1][0] >= _MINUTE_S:
+            return None
+        news = since(self._minute[-1][1], self._minute[0][1])
+        p50, p99 = news.quantile_us(0.5), news.quantile_us(0.99)
+        return None if p50 is None or p99 is None else (p50, p99)
 
     def _forget(self, before: float) -> None:
         while len(self.bands) > 1 and self.bands[1].at < before:

@@ -15,7 +15,8 @@ from typing import Final
 from cometkms.api.history import History
 from cometkms.api.html import Html, join, tag
 from cometkms.api.sections import EventReport
-from cometkms.api.status import RUNNING, AlertStatus, ChainStatus, Status
+from cometkms.api.situation import RUNNING, WELL
+from cometkms.api.status import AlertStatus, ChainStatus, Status
 from cometkms.api.story import NO_PLACE, Failover, clock, describe, duration, sentences
 from cometkms.api.timeline import Scene, draw
 
@@ -26,6 +27,7 @@ _NARROW: Final = 328  # … on a phone of 360
 _STORIES: Final = 6
 _EVENTS: Final = 24
 _REFUSALS: Final = 32
+_FRESH_S: Final = 5.0  # what another node told is not said to be old before
 _RELOAD_S: Final = 5  # without JavaScript
 #: Columns of words that may be long and without a space: others wrote them.
 _FREE: Final = frozenset({"In words", "Last error", "Last exit", "Connection", "Validator", "Asked for", "Last signed"})
@@ -142,14 +144,13 @@ def whole(view: View) -> str:
 
 
 def _verdict(view: View) -> tuple[str, str]:
-    """ok, warn or bad, and two words for it."""
-    if "node_state" not in view.status:
-        return "bad", "Blind"
-    if not view.leader:
-        return "bad", "Not signing"
+    """ok, warn or bad, and two words for it: the situation's, which alerts and troubles make worse."""
+    verdict = view.status["situation"]["verdict"]
+    if verdict != WELL:
+        return "bad", verdict
     if view.alerts or not view.status["healthy"]:
         return "warn", "Needs attention"
-    return "ok", "All is well"
+    return "ok", WELL
 
 
 def _title(view: View) -> str:
@@ -161,27 +162,20 @@ def _headline(view: View) -> Html:
     level, words = _verdict(view)
     mark = {"ok": "✓", "warn": "!", "bad": "✕"}[level]
     pill = tag("span", tag("span", mark, aria_hidden="true"), f" {words}", class_=f"pill {level}")
-    if "node_state" not in view.status:
-        said = "The state process does not answer: this node knows nothing of the cluster just now."
-    elif not view.leader:
-        said = f"Nobody leads, as far as {view.me} knows. Nothing is signed."
-    elif view.leader == view.me:
-        said = f"{view.me} leads and signs." if view.status["is_leader"] else f"{view.me} leads, and may not sign yet."
-    else:
-        said = f"{view.leader} leads and signs. {view.me} follows."
-    return join(tag("h1", said), pill)
+    return join(tag("h1", view.status["situation"]["headline"]), pill)
 
 
 def _figures(view: View) -> Html:
     status = view.status
     members = status.get("members", [])
-    there = sum(bool(one.get("connected")) and one.get("state") == "complete" for one in members)
+    there = sum(bool(one.get("connected")) for one in members)
+    complete = sum(bool(one.get("connected")) and one.get("state") == "complete" for one in members)
     term = f"term {status.get('term', 0)}" if len(members) > 1 else "alone"
     quorum = len(members) // 2 + 1
-    shown = [_figure("Leader", view.leader or "nobody", term if view.leader else "no majority, or an election")]
+    shown = [_figure("Leader", view.leader or "nobody", term if view.leader else "nothing is signed")]
     if members:
-        spare = there - quorum
-        more = f"{quorum} are needed" + (
+        spare = complete - quorum
+        more = f"{f'{complete} complete, ' if complete < there else ''}{quorum} are needed" + (
             f"; {spare} may be lost" if spare > 0 else "; none may be lost" if spare == 0 else ""
         )
         shown.append(
@@ -207,20 +201,12 @@ def _last_signature(view: View) -> Html:
 
 
 def _latency(view: View) -> Html:
-    seconds = view.history.seconds
-    if seconds and view.now - seconds[-1].at < 60:
-        return _figure(
-            "Latency, p50 · p99",
-            f"{_us(seconds[-1].p50_us)} · {_us(seconds[-1].p99_us)}",
-            "of the last second that signed",
-        )
-    quantiles = next(
-        (chain["latency_us"] for chain in view.status.get("chains", []) if chain["latency_us"].get("count")), None
-    )
-    if view.leader == view.me and quantiles:
-        return _figure(
-            "Latency, p50 · p99", f"{_us(quantiles['p50'])} · {_us(quantiles['p99'])}", "since the signer started"
-        )
+    """Of the last minute, on the node that signs."""
+    if (minute := view.history.minute(view.now)) is not None:
+        p50_us, p99_us = minute
+        return _figure("Latency, p50 · p99", f"{_us(p50_us)} · {_us(p99_us)}", "of the last minute")
+    if view.status["situation"]["leads"] == "here":
+        return _figure("Latency", "—", "nothing was signed in the last minute")
     return _figure("Latency", "—", f"is measured on {view.leader}" if view.leader else "nobody signs")
 
 
@@ -345,7 +331,7 @@ def _nodes(view: View) -> Html:
                 _member_state(member),
                 _connection(member, view.now),
                 str(version),
-                _marks(member),
+                _marks(member, view.now),
                 str(member.get("addr") or "—"),
             )
         )
@@ -386,7 +372,7 @@ def _connection(member: dict[str, object], now: float) -> str:
     return f"not connected{lasts}{f': {error}' if error else ''}"
 
 
-def _marks(member: dict[str, object]) -> str:
+def _marks(member: dict[str, object], now: float) -> str:
     marks = member.get("marks")
     known = [one for one in marks if one.get("height")] if isinstance(marks, list) else []
     if not known:
@@ -394,7 +380,9 @@ def _marks(member: dict[str, object]) -> str:
     several = len(known) > 1
     shown = [_place(one) + (f" ({one['chain_id']})" if several else "") for one in known[:4]]
     more = f" and {len(known) - 4} more" if len(known) > 4 else ""
-    return ", ".join(shown) + more + ("" if member.get("self") else " (as it told when it came)")
+    told_at = member.get("marks_at")
+    old = isinstance(told_at, int | float) and now - told_at >= _FRESH_S
+    return ", ".join(shown) + more + (f" (as of {_ago(float(str(told_at)), now)})" if old else "")
 
 
 def _place(mark: Mapping[str, object]) -> str:

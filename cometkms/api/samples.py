@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cometkms.api.families import FAMILIES
+from cometkms.api.situation import BEAT_LATE_S, RUNNING
 from cometkms.api.story import HANDING_OVER
 from cometkms.api.told import NOTHING, Told
 from cometkms.limits import METRIC_LABEL_MAX_CHARS, METRIC_SERIES_MAX
@@ -20,7 +21,6 @@ LINK_STATES: Final = ("standby", "dialing", "handshake", "connected", "waiting")
 MEASURE_STATES: Final = ("on", "off", "unavailable")
 KINDS: Final = ("proposal", "prevote", "precommit")
 OTHER: Final = "other"  # a reason that this version does not know
-_RUNNING: Final = "running"
 _SENSELESS: Final = {reason.name.lower() for reason in Reason if Reason.NONE < reason < Reason.HEIGHT_REGRESSION}
 _RULE: Final = tuple(
     reason.name.lower() for reason in Reason if reason in FINAL_REASONS and reason >= Reason.HEIGHT_REGRESSION
@@ -111,7 +111,8 @@ def compose_samples(
     """
     samples = Samples()
     supervisor = Told(sections.get("supervisor"))
-    away = {child["name"].text for child in supervisor["children"].items if child["state"].text not in (None, _RUNNING)}
+    away = {child["name"].text for child in supervisor["children"].items if child["state"].text not in (None, RUNNING)}
+    away |= {name for name, age_s in beat_ages_s.items() if age_s is not None and age_s > BEAT_LATE_S}
     state, signer, audit, api = (
         NOTHING if name in away else Told(sections.get(name)) for name in ("state", "signer", "audit", "api")
     )
@@ -146,7 +147,7 @@ def _put_children(samples: Samples, supervisor: Told, beat_ages_s: Mapping[str, 
     for child in supervisor["children"].items:
         if (name := child["name"].text) is None:
             continue
-        running = child["state"].text == _RUNNING
+        running = child["state"].text == RUNNING
         samples.put("cometkms_child_up", float(running), name)
         samples.add("cometkms_child_restarts_total", child["restarts"].amount, name)
         if not running:

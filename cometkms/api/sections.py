@@ -75,7 +75,8 @@ class _Event(TypedDict):
 class EventReport(_Event, total=False):
     """Something rare that happened. at: UNIX seconds; the fields behind `what` are those of its kind.
 
-    started · leader {leader, term} · lease {granted} · handing_over {reason, peer} · peer_connected {peer} · peer_disconnected {peer, why, closed} ·
+    started · ordered {peer}: that leader obeyed an order to hand over ·
+    leader {leader, term} · lease {granted} · handing_over {reason, peer} · peer_connected {peer} · peer_disconnected {peer, why, closed} ·
     node_state {state} · peer_state {peer, state} · signed_again {chain, height, last_height, last_at, gap_ms}: the first signature
     under another leader. Made by the history of the api process: child_restarted {child, why} · validator_connected and
     validator_lost {chain, addr, why} · refused {chain, validator, reason, why, asked, signed}.
@@ -202,8 +203,18 @@ class StateSection(TypedDict, total=False):
     events: list[EventReport]
 
 
+class FailingReport(TypedDict, total=False):
+    """A validator's failures in a row, since its last signature here. since, at: UNIX seconds of the first and the last; reason: a Reason's name."""
+
+    count: int
+    since: float
+    at: float
+    reason: str
+    why: str
+
+
 class ValidatorReport(TypedDict, total=False):
-    """One connection to a validator. since: UNIX seconds at which `state` began."""
+    """One connection to a validator. since: UNIX seconds at which `state` began; signed_at: of its last signature, None: it got none here."""
 
     addr: str
     state: str
@@ -215,6 +226,8 @@ class ValidatorReport(TypedDict, total=False):
     failed: int
     failed_in_row: int
     last_error: str
+    signed_at: float | None
+    failing: FailingReport | None
 
 
 class Counters(TypedDict, total=False):

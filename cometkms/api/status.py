@@ -23,13 +23,9 @@ from cometkms.api.sections import (
     ValidatorReport,
     WatermarkReport,
 )
+from cometkms.api.situation import BEAT_LATE_S, RUNNING, SituationReport, answers, situation_of
 from cometkms.histogram import Buckets
-from cometkms.limits import HUNG_AFTER_S
 
-#: The one state of a child in which it does its work; every other is trouble (processes/supervisor.py).
-RUNNING: Final = "running"
-#: A loop that has not beaten for so long is reported before the supervisor gives up on it.
-BEAT_LATE_S: Final = HUNG_AFTER_S / 2
 #: Children that a signing node cannot be without.
 ESSENTIAL: Final = ("state", "signer")
 #: Children without which it signs on: their troubles are warnings.
@@ -95,6 +91,7 @@ class Status(TypedDict, total=False):
     last_sign_state: LastSignState
     healthy: bool
     trouble: list[str]
+    situation: SituationReport
     node_state: str
     why: str
     strict_wait: StrictWaitReport | None
@@ -123,12 +120,13 @@ class Status(TypedDict, total=False):
 def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], now: float) -> Status:
     """The whole of GET /status.
 
-    now: UNIX seconds. A process that is away leaves its part empty; the Go fields then say "not the leader",
-    because without the state process nothing can be signed here.
+    now: UNIX seconds. A process that is away, or hangs, leaves its part empty: what it wrote is no longer so. The Go fields then
+    say "not the leader", because without the state process nothing can be signed here.
     """
+    sections = _of_the_living(sections, beat_ages_s)
     state = sections["state"] or StateSection()
     signer = sections["signer"] or SignerSection()
-    trouble = find_trouble(sections, beat_ages_s)
+    trouble = find_trouble(sections, beat_ages_s, now)
     chains = _chains(state.get("rows", []), signer.get("chains", []))
     status: Status = {"is_leader": state.get("is_leader", False)}
     if leader_addr := state.get("leader_addr", ""):
@@ -139,6 +137,7 @@ def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], 
         status["last_sign_state"] = last
     status["healthy"] = not trouble
     status["trouble"] = trouble
+    status["situation"] = situation_of(sections, beat_ages_s, now).document()
     if sections["state"] is not None:
         status["node_state"] = state.get("node_state", "")
         status["why"] = state.get("why", "")
@@ -169,14 +168,24 @@ def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], 
     return status
 
 
+def _of_the_living(sections: Sections, beat_ages_s: Mapping[str, float | None]) -> Sections:
+    """Without what a process wrote that does not answer any more."""
+    living = sections.copy()
+    if not answers("state", sections, beat_ages_s):
+        living["state"] = None
+    if not answers("signer", sections, beat_ages_s):
+        living["signer"] = None
+    return living
+
+
 def _hardening(sections: Sections) -> list[MeasureReport]:
     """Every process's own words, in the order of the sections."""
     reports = cast("Mapping[str, Mapping[str, list[MeasureReport]] | None]", sections)  # each may hold them
     return [one for section in reports.values() for one in (section or {}).get("hardening", [])]
 
 
-def find_trouble(sections: Sections, beat_ages_s: Mapping[str, float | None]) -> list[str]:
-    """Why this node cannot be relied on just now, in words; empty when all is well."""
+def find_trouble(sections: Sections, beat_ages_s: Mapping[str, float | None], now: float) -> list[str]:
+    """Why this node cannot be relied on just now, in words; empty when all is well. now: UNIX seconds."""
     supervisor = sections["supervisor"]
     if supervisor is None:
         return ["the supervisor has not reported its children yet"]
@@ -185,13 +194,12 @@ def find_trouble(sections: Sections, beat_ages_s: Mapping[str, float | None]) ->
     for name, child in children.items():
         if name not in BESIDE:
             trouble.extend(_of_child(name, child, beat_ages_s))
-    trouble.extend(f"{name} has not reported yet" for name in ESSENTIAL if sections[name] is None)
-    told = sections["state"]
-    if told is not None and (why := told.get("why", "")):
-        trouble.append(why)
-    elif told is not None and not told.get("leader_id"):
-        trouble.append("no node leads: there is no majority, or it is being elected")
-    return trouble
+    trouble.extend(
+        f"{name} has not reported yet"
+        for name in ESSENTIAL
+        if sections[name] is None and answers(name, sections, beat_ages_s)
+    )
+    return trouble + situation_of(sections, beat_ages_s, now).trouble()
 
 
 def _of_child(name: str, child: ChildReport, beat_ages_s: Mapping[str, float | None]) -> list[str]:

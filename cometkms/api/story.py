@@ -17,6 +17,8 @@ from cometkms.api.sections import EventReport
 
 #: A leader whose connection is given up so long after another took over had fallen silent before (PEER_SILENT_S and some).
 _SILENT_BEFORE_S: Final = 5.0
+#: The news of an order may come by another way than that of the next leader.
+_NEWS_LATE_S: Final = 0.5
 
 
 #: What a senseless request asks for.
@@ -28,6 +30,7 @@ class Cause(StrEnum):
 
     CLOSED = "closed"  # its system closed the connection: the process died or was stopped
     SILENT = "silent"  # nothing came any more: frozen, cut off, or its machine is gone
+    ORDERED = "ordered"  # an operator ordered it to hand over, and it did
     HANDED_OVER = "handed over"  # it is still there
     STOPPED = "stopped"  # it handed over and then went away: a planned stop
     LOST = "lost"  # this very node, or one that leads again: it heard no majority
@@ -139,6 +142,9 @@ def _told(
     elif later is not None:
         cause = Cause.STOPPED if later.get("closed") else Cause.SILENT
         why, gone = later.get("why", ""), later
+    ordered = _last(events, "ordered", before, change.led_since, (taken_at or now) + _NEWS_LATE_S)
+    if ordered is not None and cause in (Cause.HANDED_OVER, Cause.LOST) and change.after not in (None, before):
+        cause, lost_at = Cause.ORDERED, min(ordered["at"], taken_at or ordered["at"])
     away_since = gone["at"] if gone is not None else None
     back = _first(events, "peer_connected", before, away_since) if away_since is not None else None
     complete = _complete_after(events, before, back["at"]) if back is not None else None
@@ -213,6 +219,8 @@ def sentences(
         said.append(f"Nobody has taken over yet, for {duration(now - story.lost_at)} so far.")
     elif story.after == story.before:
         said.append(f"{story.after} leads again after {duration((story.took_ms or 0.0) / 1000)}{_term(story)}.")
+    elif story.cause is Cause.ORDERED:
+        said.append(f"{story.after} led {duration((story.took_ms or 0.0) / 1000)} later{_term(story)}.")
     elif story.cause in (Cause.HANDED_OVER, Cause.STOPPED) and not story.took_ms:
         said.append(f"{story.after} took over at {clock(story.taken_at or now)}{_term(story)}.")
     else:
@@ -236,6 +244,8 @@ def _how_it_ended(story: Failover) -> str:
             return f"{story.before} led and fell silent at {at}: frozen, cut off, or its machine is gone."
         case Cause.STOPPED:
             return f"{story.before} led, gave way at {at} and then stopped."
+        case Cause.ORDERED:
+            return f"{story.before} handed over to {story.after} by order at {at}."
         case Cause.HANDED_OVER:
             return f"{story.before} led and gave way at {at}: it handed over, or its heartbeats came too late."
         case Cause.LOST:
@@ -290,6 +300,8 @@ def describe(event: EventReport, me: str) -> str:  # noqa: PLR0912 - a table of 
         case "handing_over":
             why = HANDING_OVER.get(event.get("reason", ""), "")
             return f"{me} hands over{' to ' + event['peer'] if event.get('peer') else ''}: {why}"
+        case "ordered":
+            return f"{event.get('peer')} hands over by order"
         case "peer_connected":
             return f"{event.get('peer')} connected"
         case "peer_disconnected":

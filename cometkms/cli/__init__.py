@@ -5,6 +5,7 @@ import traceback
 
 import click
 
+from cometkms import __version__
 from cometkms.cli import (
     audit,
     completion,
@@ -28,10 +29,13 @@ from cometkms.cli import (
     version,
 )
 from cometkms.cli.options import EXIT_CODES, home_option
-from cometkms.errors import CometKMSError
+from cometkms.errors import CometKMSError, disk_failure
 
 
 @click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(
+    __version__, "--version", prog_name="cmkms", message="%(prog)s %(version)s", help="The version, and nothing else."
+)
 @home_option
 def cli(home: str | None) -> None:
     """CometKMS: a key management service for CometBFT validators.
@@ -71,6 +75,20 @@ for _command in (
     cli.add_command(_command)
 
 
+def _tell(error: Exception) -> int:
+    """Say what went wrong; the exit code. A disk that is full or fails is said to be that, whatever stumbled over it."""
+    if (failure := disk_failure(error)) is not None:
+        error = failure
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if isinstance(error, CometKMSError):
+        click.echo(f"Error: {error}", err=True)
+        return error.exit_code
+    traceback.print_exception(error)
+    return 70
+
+
 def main() -> None:
     """The console script. Errors of the operator's are one message and an exit code; bugs are a traceback and 70."""
     try:
@@ -78,15 +96,8 @@ def main() -> None:
     except click.exceptions.Abort:
         click.echo("Aborted", err=True)
         sys.exit(1)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except CometKMSError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(1)
-    except Exception:  # noqa: BLE001 - the last frame: a bug of ours, told as one
-        traceback.print_exc()
-        sys.exit(70)
+    except Exception as error:  # noqa: BLE001 - the last frame: what nobody caught is a bug of ours, told as one
+        sys.exit(_tell(error))
     sys.exit(code if isinstance(code, int) else 0)

@@ -6,10 +6,11 @@ from typing import Any
 import click
 
 from cometkms import core as cores
-from cometkms.cli.options import UNSET_CHAIN, home_option, load_home
+from cometkms.cli.options import UNSET_CHAIN, chosen_home, home_option, load_home
 from cometkms.cli.passphrase import to_open
 from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
+from cometkms.config.load import Flags, in_force, load_settings, unknown_variables
 from cometkms.config.schema import Settings
 from cometkms.keys.cluster import cluster_digest, public_identities
 from cometkms.keys.source import key_source
@@ -20,6 +21,55 @@ from cometkms.store.node_store import read_epoch
 @click.group("config")
 def command() -> None:
     """What this node's settings come to."""
+
+
+@command.command("check")
+@home_option
+def check(home: str | None) -> None:  # noqa: ARG001
+    """Whether a start would take this home's settings: config.toml and the variables. Exit code 3 with every fault, a line each, if not.
+
+    Nothing is started and nothing is written; `cmkms doctor` looks at keys, state, disk and network, too.
+
+    \b
+    Example:
+      cmkms config check && systemctl reload cmkms
+    """
+    settings = load_settings(chosen_home(), Flags())
+    for words in unknown_variables():
+        click.echo(f"WARNING   {words}", err=True)
+    members = ", ".join(peer.id for peer in settings.peers) or "alone"
+    chains = ", ".join(chain.id for chain in settings.chains)
+    click.echo(f"ok: node {settings.id} of {members}; chains {chains}")
+
+
+@command.command("show")
+@home_option
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def show(home: str | None, as_json: bool) -> None:  # noqa: ARG001
+    """Every setting that a start would take from this home, and where it comes from: a variable, config.toml, or the default.
+
+    What a running node was given by flags is not seen here. Passphrases are never shown, only where they come from.
+
+    \b
+    Examples:
+      cmkms config show
+      cmkms config show --json
+    """
+    found = in_force(chosen_home())
+    for words in unknown_variables():
+        click.echo(f"WARNING   {words}", err=True)
+    if as_json:
+        click.echo(json.dumps({one.key: {"value": one.value, "from": one.where} for one in found}, indent=2))
+        return
+    width = max(len(one.key) for one in found)
+    for one in found:
+        click.echo(f"{one.key.ljust(width)}  {_shown(one.value)}  ({one.where})")
+
+
+def _shown(value: str | bool | list[str]) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return (", ".join(value) if isinstance(value, list) else value) or "-"
 
 
 @command.command("digest")

@@ -10,7 +10,7 @@ from cometkms import core as cores
 from cometkms.cli.options import chosen_home, home_option, load_home
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.cli.state import files_of
-from cometkms.errors import ConfigError, OperatorError, StateError
+from cometkms.errors import ConfigError, OperatorError, StateError, os_words
 from cometkms.model import HRS
 from cometkms.rules.birth import NodeState
 from cometkms.store import epoch as epochs
@@ -160,6 +160,8 @@ def _lines(paths: tuple[Path, ...]) -> list[str]:
         try:
             text = path.read_bytes()[:_SEAL_FILE_MAX_BYTES].decode()
         except (OSError, UnicodeDecodeError) as error:
-            raise StateError(f"{path} cannot be read: {error}") from error
+            raise StateError(
+                f"{path} cannot be read: {os_words(error) if isinstance(error, OSError) else error}"
+            ) from error
         found += [line for line in text.splitlines() if line.strip()]
     return found

@@ -15,7 +15,7 @@ from cometkms.cli.passphrase import given, passphrase_options, to_open
 from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
 from cometkms.config.schema import Chain, Settings
-from cometkms.errors import KeyFileError, StateError
+from cometkms.errors import KeyFileError, StateError, os_words
 from cometkms.ipc.prctl import make_undumpable
 from cometkms.keys.passphrase import PassphraseSource
 from cometkms.keys.validator_key import KeyMaterial, address_of, load_public_key, load_sealed, read_material, wipe
@@ -171,7 +171,7 @@ def _write(kind: str, chain: Chain, target: _Target, mark: Watermark | None, sou
         for path in (target.state_path, target.key_path):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise StateError(f"{target.state_path} cannot be made: {error.strerror}; cure: another DIR") from error
+        raise StateError(f"{target.state_path} cannot be made: {os_words(error)}; cure: another DIR") from error
     sealed = load_sealed(chain.key_file)
     with (
         read_material(chain.key_file, cores.load())
@@ -189,6 +189,6 @@ def _write_key(target: _Target, material: KeyMaterial) -> None:
     try:
         create_exclusively(target.key_path, content)
     except OSError as error:
-        raise KeyFileError(f"{target.key_path} cannot be written: {error.strerror}") from error
+        raise KeyFileError(f"{target.key_path} cannot be written: {os_words(error)}") from error
     finally:
         wipe(content)

@@ -1,5 +1,6 @@
 """`cmkms init`"""
 
+import json
 import os
 
 import click
@@ -27,6 +28,7 @@ from cometkms.store import state_file
     metavar="ADDR",
     help=f"HTTP address for config.toml.  [default: {DEFAULT_HTTP_ADDR}]",
 )
+@click.option("--json", "as_json", is_flag=True, help="What was made and kept, as JSON.")
 def command(
     home: str | None,  # noqa: ARG001 - kept in the context by the option's callback
     new_key: bool,
@@ -34,6 +36,7 @@ def command(
     chain_id: str,
     validator_addr: tuple[str, ...],
     http_addr: str,
+    as_json: bool,
 ) -> None:
     """Make config.toml, data/ and priv/ in the home; what is there is kept as it is.
 
@@ -54,14 +57,19 @@ def command(
     if new_key:
         refuse_existing((key_path, state_path))
     result = init_home(path, node_id=node_id, chain_id=chain_id, validator_addrs=validator_addr, http_addr=http_addr)
-    for made in result.made:
-        click.echo(f"made  {made}")
-    for kept in result.kept:
-        click.echo(f"kept  {kept}")
+    made_files, kept_files = [str(one) for one in result.made], [str(one) for one in result.kept]
     if new_key:
         write_key(key_path, os.urandom(32))
         state_file.save(state_path, Watermark())
-        click.echo(f"made  {key_path}\nmade  {state_path}")
+        made_files += [str(key_path), str(state_path)]
+    if as_json:
+        click.echo(json.dumps({"home": str(path), "made": made_files, "kept": kept_files}, indent=2))
+        return
+    for made in made_files:
+        click.echo(f"made  {made}")
+    for kept in kept_files:
+        click.echo(f"kept  {kept}")
+    if new_key:
         click.echo("The key is new and not encrypted (cmkms keys encrypt): back it up, and use it nowhere else.")
     elif not key_path.exists():
         click.echo(

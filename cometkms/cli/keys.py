@@ -1,5 +1,6 @@
 """`cmkms keys`"""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import click
 from cometkms import core as cores
 from cometkms.cli.options import chain_option, chosen_home, home_option, load_home, one_chain
 from cometkms.cli.passphrase import given, new_passphrase, passphrase_options, to_open
-from cometkms.errors import InvariantError, KeyFileError
+from cometkms.errors import InvariantError, KeyFileError, os_words
 from cometkms.keys import sealed_file
 from cometkms.keys.formats import bech32_address, cometbft_json, cosmos_json
 from cometkms.keys.passphrase import PassphraseSource
@@ -47,7 +48,8 @@ def command() -> None:
 @home_option
 @chain_option
 @click.option("--prefix", default="cosmosvalcons", metavar="HRP", help="bech32 prefix.  [default: cosmosvalcons]")
-def show(home: str | None, chain_id: str | None, prefix: str) -> None:  # noqa: ARG001
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def show(home: str | None, chain_id: str | None, prefix: str, as_json: bool) -> None:  # noqa: ARG001
     """The key's address and public key, in every form an operator needs.
 
     \b
@@ -61,6 +63,13 @@ def show(home: str | None, chain_id: str | None, prefix: str) -> None:  # noqa: 
         bech32 = bech32_address(prefix, public_key)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+    if as_json:
+        facts = {
+            "address": address_of(public_key), "bech32": bech32, "cometbft": json.loads(cometbft_json(public_key)),
+            "cosmos": json.loads(cosmos_json(public_key)), "file": str(chain.key_file), "sealed": load_sealed(chain.key_file) is not None,
+        }  # fmt: skip
+        click.echo(json.dumps(facts, indent=2))
+        return
     click.echo(f"address   {address_of(public_key)}")
     click.echo(f"bech32    {bech32}")
     click.echo(f"cometbft  {cometbft_json(public_key)}")
@@ -105,7 +114,9 @@ def import_key(home: str | None, chain_id: str | None, file: str) -> None:  # no
     try:
         text = sys.stdin.read(KEY_FILE_MAX_BYTES) if file == "-" else Path(file).read_text()[:KEY_FILE_MAX_BYTES]
     except (OSError, UnicodeDecodeError) as error:
-        raise KeyFileError(f"{file} cannot be read: {error}") from error
+        raise KeyFileError(
+            f"{file} cannot be read: {os_words(error) if isinstance(error, OSError) else error}"
+        ) from error
     _write(chain.key_file, parse_material(text))
 
 

@@ -41,10 +41,12 @@ def show(home: str | None, node_id: str | None, as_json: bool) -> int:  # noqa: 
 @home_option
 @node_id_option
 @click.option("--to", metavar="ID", shell_complete=other_ids, help="To whom.  [default: whoever is up to date]")
-def transfer(home: str | None, node_id: str | None, to: str | None) -> None:  # noqa: ARG001
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def transfer(home: str | None, node_id: str | None, to: str | None, as_json: bool) -> None:  # noqa: ARG001
     """Hand the leadership to another node, before the machine goes down for maintenance. Any running node of the cluster takes the order.
 
-    Signing pauses for a few milliseconds. Stopping a leader (SIGTERM) does the same by itself.
+    Signing pauses for a few milliseconds. Stopping a leader (SIGTERM) does the same by itself. If the named node leads already, that is
+    what was wanted: exit code 0.
 
     \b
     Examples:
@@ -52,4 +54,10 @@ def transfer(home: str | None, node_id: str | None, to: str | None) -> None:  # 
       cmkms leader transfer --to node2
     """
     answer = ask_node(node_id, {"op": "leader_transfer", "to": to})
+    if as_json:
+        click.echo(json.dumps({key: answer.get(key) for key in ("from", "to", "took_ms")}))
+        return
+    if answer.get("from") == answer.get("to"):
+        click.echo(f"{answer.get('to')} leads already")
+        return
     click.echo(f"{answer.get('from')} handed over to {answer.get('to')} in {answer.get('took_ms')} ms")

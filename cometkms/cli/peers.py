@@ -10,6 +10,7 @@ from cometkms.cli.options import home_option
 from cometkms.cli.running import ask_node, node_id_option
 
 _HEADINGS = ("ID", "ADDRESS", "CONNECTION", "ROUND TRIP", "STATE", "PROMISED", "LAST CONTACT")
+_FRESH_S = 5.0  # what is so young is not said to be old
 
 
 @click.command("peers")
@@ -19,7 +20,8 @@ _HEADINGS = ("ID", "ADDRESS", "CONNECTION", "ROUND TRIP", "STATE", "PROMISED", "
 def command(home: str | None, node_id: str | None, as_json: bool) -> None:  # noqa: ARG001
     """The cluster as this home's node sees it: every member's connection, state and promise position. The node must be running.
 
-    A star marks the leader. PROMISED is height/round/step, a chain each; of others it is what they last told.
+    A star marks the leader. PROMISED is height/round/step, a chain each. Of the others the leader knows it from what they acknowledge;
+    elsewhere it is what they told when they came, and how long ago that is stands beside it.
 
     \b
     Examples:
@@ -52,14 +54,20 @@ def _row(member: dict[str, Any], leader: str | None, now: float) -> tuple[str, .
     me = bool(member.get("self"))
     star = "*" if member.get("id") == leader else ""
     connected = "connected" if member.get("connected") else member.get("connection") or "none"
-    marks = ", ".join(f"{one['height']}/{one['round']}/{one['step']}" for one in member.get("marks", []))
+    marks = (
+        ", ".join(f"{one['height']}/{one['round']}/{one['step']}" for one in member.get("marks", []) if one["height"])
+        or "-"
+    )
+    told_at = member.get("marks_at")
+    if told_at is not None and now - told_at >= _FRESH_S:
+        marks += f", as of {_ago(told_at, now)}"
     return (
         f"{member.get('id')}{star}",
         str(member.get("addr", "")),
         "this node" if me else str(connected),
         _round_trip(member.get("rtt_us")) if member.get("connected") else "-",
         str(member.get("state") or "unknown"),
-        marks or "-",
+        marks,
         "-" if me else _ago(member.get("last_contact"), now),
     )
 

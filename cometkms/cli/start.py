@@ -76,7 +76,7 @@ from cometkms.limits import AUDIT_DEFAULT_MIB
 @click.option(
     "--alert-disk",
     metavar="DURATION",
-    help=f"Alert when a minute's p99 of fdatasync is above it; 0s: never.  [default: {DEFAULT_ALERT_DISK}]",
+    help=f"Alert when a minute's p99 of fdatasync is above it; auto: above what the disk has shown; 0s: never.  [default: {DEFAULT_ALERT_DISK}]",
 )
 @click.option(
     "--audit-max-mib",

@@ -1,14 +1,15 @@
 """`cmkms status`"""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
 
 from cometkms.cli.options import home_option, load_home
-from cometkms.config.schema import HostPort
+from cometkms.config.schema import HostPort, Settings
 from cometkms.config.values import parse_listen
-from cometkms.errors import CometKMSError
+from cometkms.errors import CometKMSError, OperatorError, os_words
 
 _TIMEOUT_S = 5.0
 _DOCUMENT_MAX_BYTES = 1 << 20
@@ -19,15 +20,21 @@ _DOCUMENT_MAX_BYTES = 1 << 20
 @click.option("--http-addr", metavar="ADDR", help="Where the node serves HTTP.  [default: the home's http_addr]")
 @click.option("--json", "as_json", is_flag=True, help="The node's own JSON.")
 def command(home: str | None, http_addr: str | None, as_json: bool) -> int:  # noqa: ARG001
-    """Show what a running node does. Exit code 1 if it is not healthy or cannot be reached.
+    """Show what the node of this home does. Exit code 1 if it is not healthy, cannot be reached, or another node answers there.
+
+    With --http-addr it is the node at that address, whichever home it has.
 
     \b
     Examples:
       cmkms status
       cmkms status --http-addr 10.0.0.10:8080 --json
     """
-    address = parse_listen(http_addr) if http_addr else load_home().http_addr
-    document = fetch(address)
+    if http_addr:
+        document = fetch(parse_listen(http_addr))
+    else:
+        settings = load_home()
+        document = fetch(settings.http_addr)
+        refuse_another(document, settings)
     if as_json:
         click.echo(json.dumps(document, indent=2))
     else:
@@ -48,13 +55,36 @@ def fetch(address: HostPort) -> dict[str, Any]:
         document = json.loads(answer.read(_DOCUMENT_MAX_BYTES))
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise CometKMSError(
-            f"no node answers at http://{host}:{address.port}/status: {error}; cure: cmkms start, or --http-addr"
+            f"no node answers at http://{host}:{address.port}/status: {_words(error)}; cure: cmkms start, or --http-addr"
         ) from error
     finally:
         connection.close()
     if not isinstance(document, dict):
         raise CometKMSError(f"http://{host}:{address.port}/status is not a CometKMS node")
     return document
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {_TIMEOUT_S:g} s"
+    return os_words(error) if isinstance(error, OSError) else "what answers there speaks no HTTP, or no JSON"
+
+
+def refuse_another(document: dict[str, Any], settings: Settings) -> None:
+    """Another home's node may serve the address of this one. Raises: OperatorError when it does."""
+    node = document.get("node") or {}
+    there, home = str(node.get("home") or ""), settings.home
+    ids = {settings.id, *(path.name for path in (home / "data").glob("*") if path.is_dir())}  # the id may be a flag's
+    if there and Path(there).resolve() != home.resolve():
+        found = f"node {node.get('id')!r} of the home {there}"
+    elif node.get("id") and node["id"] not in ids:
+        found = f"node {node['id']!r}"
+    else:
+        return
+    raise OperatorError(
+        f"{found} answers at {settings.http_addr}, and the home {home} is of node {settings.id!r}: this node is not there, or serves another "
+        f"address; cure: cmkms start --home {home}, with an http_addr of its own; or --http-addr for the other's status"
+    )
 
 
 def table(document: dict[str, Any]) -> list[str]:
@@ -65,6 +95,8 @@ def table(document: dict[str, Any]) -> list[str]:
         f"node      {node.get('id')}  {healthy}, {'leader' if document.get('is_leader') else 'follower'}",
         f"          version {node.get('version')}, {node.get('core')} core, up {node.get('uptime_s') or 0:.0f} s, home {node.get('home')}",
     ]
+    if headline := (document.get("situation") or {}).get("headline"):
+        lines.append(f"          {headline}")
     lines += _cluster_lines(document)
     for child in document.get("children", []):
         lines.append(

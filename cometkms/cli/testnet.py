@@ -12,7 +12,7 @@ from cometkms.config.cluster import DEFAULT_RAFT_ADDR
 from cometkms.config.load import CONFIG_NAME, KEY_NAME, STATE_NAME, Flags, load_settings
 from cometkms.config.scaffold import init_home
 from cometkms.config.values import check_chain_id, parse_listen, parse_validator
-from cometkms.errors import ConfigError
+from cometkms.errors import ConfigError, os_words
 from cometkms.keys.validator_key import (
     KeyMaterial,
     address_of,
@@ -155,7 +155,7 @@ def _empty_directory(path: Path) -> Path:
                 f"{path} is not an empty directory, and nothing in it is overwritten; cure: another --dir"
             )
     except OSError as error:
-        raise ConfigError(f"{path} cannot be used: {error.strerror}; cure: another --dir") from error
+        raise ConfigError(f"{path} cannot be used: {os_words(error)}; cure: another --dir") from error
     return path
 
 

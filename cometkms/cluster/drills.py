@@ -15,6 +15,8 @@ from typing import Protocol
 from cometkms.limits import DRILL_ORDER_EVERY_S, DRILL_UPTIME_S, DRILL_WORDS_MAX_BYTES
 from cometkms.protocol.peer_messages import Action, Obeyed, Order
 
+_NEWS = 0  # the request id of an answer that nobody asked for: an earlier version knows no such request, and ignores it
+_HANDS_OVER = "hands over by order"
 _WAITING_MAX = 16  # orders without an answer; an older one is forgotten
 
 
@@ -45,12 +47,21 @@ class DrillPorts:
 class Drills:
     """Both ends of an order, in one node."""
 
-    def __init__(self, *, nonce: int, ports: DrillPorts, clock: Callable[[], float], log: DrillLog) -> None:
-        """`nonce`: this process's. `clock`: monotonic seconds."""
+    def __init__(
+        self,
+        *,
+        nonce: int,
+        ports: DrillPorts,
+        clock: Callable[[], float],
+        log: DrillLog,
+        heard: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`nonce`: this process's. `clock`: monotonic seconds. `heard(member)`: it led and obeyed an order to hand over; "": this node did."""
         self._nonce = nonce
         self._ports = ports
         self._clock = clock
         self._log = log
+        self._heard = heard
         self._began_at = clock()
         self._obeyed_at = -1e9
         self._request_id = 0
@@ -69,7 +80,11 @@ class Drills:
         return True
 
     def on_obeyed(self, member: str, answer: Obeyed) -> None:
-        """Only of the member that was asked, by this process."""
+        """Only of the member that was asked, by this process; or the news that a leader hands over by order, for those who look on."""
+        if answer.request_id == _NEWS:
+            if answer.why == _HANDS_OVER:
+                self._heard(member)
+            return
         asked, on_answer = self._waiting.get(answer.request_id, ("", None))
         if answer.nonce == self._nonce and asked == member and on_answer is not None:
             del self._waiting[answer.request_id]
@@ -87,6 +102,10 @@ class Drills:
         """Do it, if it may be done: "", or why not. `by`: who asks."""
         why = self._do(action, to)
         self._log.warning("order", by=by, action=action.name.lower(), to=to, obeyed=not why, why=why)
+        if action is Action.TRANSFER and not why:
+            self._heard("")
+            for other in self._ports.others:
+                self._ports.send(other, Obeyed(self._nonce, _NEWS, _HANDS_OVER))
         return why
 
     def _do(self, action: Action, to: str) -> str:

@@ -24,6 +24,7 @@ from cometkms.protocol.peer_messages import (
     Read,
     RowMark,
 )
+from cometkms.protocol.why import PeerCode, Why
 from cometkms.rules.birth import Life, NodeState, Record, next_life
 from cometkms.rules.incarnation import (
     FIRST,
@@ -284,29 +285,33 @@ class Membership:
         """What the others are told: of every other member that did not stay what it was at birth."""
         return tuple(one for name in self._others if (one := self._store.known(name)) is not None)
 
-    def judge_hello(self, member: str, hello: Hello) -> str | None:
+    def judge_hello(self, member: str, hello: Hello) -> Why | None:
         """Whether this member's process may be connected; what it bears is recorded first. Raises: SupersededError, StoreFailure."""
         self.learn(member, hello.known)
         return self._take_own(member, hello.own)
 
-    def _take_own(self, member: str, own: Statement | None) -> str | None:
+    def _take_own(self, member: str, own: Statement | None) -> Why | None:
         """What a connection's process says that it bears: None, or why it is refused."""
         if own is None:
             self._borne[member] = None
             return None
         if own.member != member:
-            return f"{member} bears an incarnation of {own.member}"
+            return Why(PeerCode.UNBELIEVED, f"{member} bears an incarnation of {own.member}")
         recorded = self.recorded(member)
         verdict = judge(recorded, own.incarnation)
         if verdict is Verdict.REFUSE:
             self._count("old_incarnation")
-            return (
+            return Why(
+                PeerCode.SUPERSEDED,
                 f"another store stands for {member} now: {self._me} has recorded its incarnation {recorded}, and this process bears "
-                f"{own.incarnation}: what it promised counts no more; cure: stop it if the machine was replaced, else find out who began as {member}"
+                f"{own.incarnation}: what it promised counts no more; cure: stop it if the machine was replaced, else find out who began as {member}",
             )
         if verdict is Verdict.ABSURD or (own.incarnation > FIRST and not self._ports.proven(own)):
             self._count("false_incarnation")
-            return f"{member} bears the incarnation {own.incarnation} after {recorded}, which is not believed"
+            return Why(
+                PeerCode.UNBELIEVED,
+                f"{member} bears the incarnation {own.incarnation} after {recorded}, which is not believed",
+            )
         if verdict is Verdict.RECORD:
             self._record(own)
         elif own.incarnation > FIRST and own != self._store.known(member):
@@ -501,7 +506,7 @@ class Membership:
             reading.answers[member] = Answer(order, False, borne, knows)
         self._judge(self._clock())
 
-    def on_remembered(self, member: str, remembered: int) -> str | None:
+    def on_remembered(self, member: str, remembered: int) -> Why | None:
         """What a member remembers of this store's seq: None, or why it is not believed (rule 8).
 
         One member's word makes this node read every other one before it promises again, while that member is there. The word of a
@@ -513,7 +518,10 @@ class Membership:
             return None
         if not believable_seq(store.seq, remembered):
             self._count("false_seq")
-            return f"{member} says that it has seen promise {remembered} of {self._me}, whose store ends at {store.seq}: that is not believed"
+            return Why(
+                PeerCode.UNBELIEVED,
+                f"{member} says that it has seen promise {remembered} of {self._me}, whose store ends at {store.seq}: that is not believed",
+            )
         self._accusers[member] = remembered
         if len(self._accusers) >= (len(self._others) + 1) // 2 + 1:
             store.write_header(replace(store.header, state=NodeState.RECOVERING, record=(), unclaimed=True))

@@ -65,6 +65,7 @@ from cometkms.protocol.peer_messages import (
     encode,
     make_facts,
 )
+from cometkms.protocol.why import PeerCode, Why
 from cometkms.rules.birth import NodeState
 from cometkms.rules.incarnation import Statement, believable_seq, statement_bytes
 from cometkms.store.promise_store import PromiseStore
@@ -184,8 +185,9 @@ class _Member:
     address: str = ""
     connected: bool = False
     rows: frozenset[Row] = frozenset()
-    refused: str = ""
+    refused: str = ""  # with a code: protocol/why.py
     heard_at: float = 0.0
+    told_at: float = 0.0  # when it last told where its promises stand
     version: str = ""
     facts: Facts = ()
     differs: tuple[Difference, ...] = ()
@@ -301,6 +303,7 @@ class ClusterNode:
             ),
             clock=clock,
             log=log,
+            heard=lambda member: outside.happened("ordered", peer=member or identity.me),
         )
         self.useful = Usefulness(
             ports=UsefulPorts(
@@ -567,7 +570,7 @@ class ClusterNode:
         hello = decode_hello(payload)
         known = self._members[member]
         reason = self._judge_hello(member, hello, known)
-        known.refused = reason or ""
+        known.refused = reason or Why(PeerCode.OTHER, "")
         if reason is not None or isinstance(hello, OtherProtocol):
             return reason
         known.nonce, known.address = hello.nonce, address
@@ -598,49 +601,62 @@ class ClusterNode:
         text = statement_bytes(self.identity.digest, statement.member, statement.incarnation)
         return self._core.verify(key, text, statement.signature)
 
-    def _judge_hello(self, member: str, hello: Hello | OtherProtocol, known: _Member) -> str | None:
+    def _judge_hello(self, member: str, hello: Hello | OtherProtocol, known: _Member) -> Why | None:
         identity = self.identity
         if isinstance(hello, OtherProtocol):
-            return (
+            return Why(
+                PeerCode.PROTOCOL,
                 f"{identity.me} runs CometKMS {__version__} with the peers' protocol {PEER_PROTOCOL_VERSION}, {member} runs "
                 f"{hello.version} with protocol {hello.protocol}: they do not understand each other; cure: versions with the "
-                "same protocol on every node (docs/UPGRADING.md)"
+                "same protocol on every node (docs/UPGRADING.md)",
             )
         if hello.node != member:
-            return f"a node that calls itself {hello.node!r} has the identity of {member!r}"
+            return Why(PeerCode.NAME, f"a node that calls itself {hello.node!r} has the identity of {member!r}")
         if hello.nonce == self._nonce:
-            return "this is the same process"
+            return Why(PeerCode.MYSELF, "this is the same process")
         if hello.epoch != identity.epoch or hello.members != identity.members:
-            return (
+            return Why(
+                PeerCode.MEMBERS,
                 f"epochs or peer lists differ: {identity.me} has epoch {identity.epoch} of {', '.join(identity.members)}; "
-                f"{hello.node} has epoch {hello.epoch} of {', '.join(hello.members)}"
+                f"{hello.node} has epoch {hello.epoch} of {', '.join(hello.members)}",
             )
         if hello.digest != identity.digest:
-            return f"digests differ: {identity.me} has {identity.digest.hex()[:16]}, {hello.node} has {hello.digest.hex()[:16]}"
+            return Why(
+                PeerCode.DIGEST,
+                f"digests differ: {identity.me} has {identity.digest.hex()[:16]}, {hello.node} has {hello.digest.hex()[:16]}",
+            )
         if not believable_seq(known.seq, hello.seq):
-            return (
-                f"{member} says that its store has made {hello.seq} promises, after {known.seq}: that is not believed"
+            return Why(
+                PeerCode.UNBELIEVED,
+                f"{member} says that its store has made {hello.seq} promises, after {known.seq}: that is not believed",
             )
         if hello.own is not None:
             reason = self.membership.judge_hello(member, hello)
             if reason is not None:
                 return reason
         if known.connected and known.nonce not in (0, hello.nonce):
-            return f"two processes with the id {member!r}: the first answers from {known.address} still"
+            return Why(
+                PeerCode.DUPLICATE,
+                f"two processes with the id {member!r}: the first answers from {known.address} still",
+            )
         if hello.own is None:
             return self.membership.judge_hello(member, hello)
         return self.membership.on_remembered(member, hello.remembers)
 
-    def on_unlisted(self, hello: Hello, address: str) -> str:
+    def on_unlisted(self, hello: Hello, address: str) -> Why:
         """A node that holds the key and is not in the list here: why it is refused. One node alone signs no more (rule 9)."""
         identity = self.identity
         theirs = ", ".join(hello.members)
         if len(identity.members) > 1:
-            return (
+            return Why(
+                PeerCode.UNLISTED,
                 f"{hello.node!r} is not in the peer list of {identity.me!r} ({', '.join(identity.members)}); its own list has {theirs}; "
-                "cure: the same list on every node"
+                "cure: the same list on every node",
             )
-        reason = f"{identity.me!r} is configured as one node alone; {hello.node!r} holds the same key in a cluster of {theirs}"
+        reason = Why(
+            PeerCode.ALONE,
+            f"{identity.me!r} is configured as one node alone; {hello.node!r} holds the same key in a cluster of {theirs}",
+        )
         if hello.seq:  # it has promised: two majorities of one key
             self.membership.retire(
                 f"{hello.node!r} at {address} has signed with this key in a cluster of {theirs}, and this node is configured alone: it signs no "
@@ -686,6 +702,7 @@ class ClusterNode:
                     self._hold_raft()  # whoever was told that this node is complete may hand over to it at once
                     self._raft.on_message(member, message.payload)
             case LifeNews():
+                self._members[member].told_at = self._clock()
                 self.membership.on_life(member, message)
                 self._members[member].told_life = True
                 self._note_able(member)

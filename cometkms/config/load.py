@@ -27,7 +27,7 @@ from cometkms.config.values import (
     parse_peer,
     parse_validator,
 )
-from cometkms.errors import ConfigError
+from cometkms.errors import ConfigError, os_words
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile, PassphraseSource
 from cometkms.limits import AUDIT_DEFAULT_MIB, CHAINS_MAX, CONFIG_MAX_BYTES
 from cometkms.store.files import read_bounded
@@ -42,7 +42,7 @@ DEFAULT_TTL: Final = "400ms"
 DEFAULT_HTTP_ADDR: Final = "127.0.0.1:8080"
 DEFAULT_ALERT_STALL: Final = "60s"
 DEFAULT_ALERT_LATENCY: Final = "250ms"
-DEFAULT_ALERT_DISK: Final = "5ms"
+DEFAULT_ALERT_DISK: Final = "auto"
 #: Where a value comes from that nobody gave.
 DEFAULT_SOURCE: Final = "default"
 
@@ -120,7 +120,7 @@ def read_config(home: Path) -> dict[str, Any]:
         return {}
     except OSError as error:
         raise ConfigError(
-            f"{path} cannot be read: {error.strerror}; cure: the file itself, readable for this user"
+            f"{path} cannot be read: {os_words(error)}; cure: the file itself, readable for this user"
         ) from error
     if len(data) > CONFIG_MAX_BYTES:
         raise ConfigError(f"{path} has more than {CONFIG_MAX_BYTES} bytes")
@@ -222,6 +222,84 @@ def variable_name(key: str) -> str:
     return f"COMETKMS_{key.upper()}"
 
 
+#: Variables that are no settings: which core is used, and where a trace of it is written (cometkms/core.py).
+_OTHER_VARIABLES: Final = ("COMETKMS_PURE", "COMETKMS_TRACE")
+_PREFIX: Final = "COMETKMS_"
+
+
+def unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]:
+    """Variables that look like settings of this program and are none, each with what may have been meant.
+
+    They are named and do not keep a node from starting: an orchestrator sets some for whatever is called like this program.
+    """
+    # default_ttl has a flag and a key in the file only, as in the Go original
+    known = {variable_name(key) for key in KEYS if key not in ("chain", "default_ttl")} | set(_OTHER_VARIABLES)
+    found = []
+    for name in sorted(os.environ if environment is None else environment):
+        if name.startswith(_PREFIX) and name not in known:
+            close = difflib.get_close_matches(name, known, 1, 0.8)
+            found.append(
+                f"the variable {name} is unknown and has no effect" + (f"; did you mean {close[0]}?" if close else "")
+            )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """One setting as a start would take it. `where`: the variable, the file's key, or "default"."""
+
+    key: str
+    value: str | bool | list[str]
+    where: str
+
+
+def in_force(home: Path, environment: Mapping[str, str] | None = None) -> list[InForce]:
+    """Every setting of a home, with its value and where that comes from; not checked. Raises: ConfigError for a file that cannot be read.
+
+    The flags of `cmkms start`, which win over all this, are not seen from here.
+    """
+    home = home.expanduser().absolute()
+    path = home / CONFIG_NAME
+    document = read_config(home)
+    sources = _Sources(Flags(), os.environ if environment is None else environment, document, path)
+    found = []
+    for key, kind in KEYS.items():
+        if key == "chain":
+            tables = document.get("chain", [])
+            found += [
+                InForce(f"chain {number}", [f"{name} = {value}" for name, value in table.items()], str(path))
+                for number, table in enumerate(tables, 1)
+            ]
+        elif kind is list:
+            values, where = sources.texts(key)
+            found.append(InForce(key, list(values), where if values else DEFAULT_SOURCE))
+        elif kind is bool:
+            where = variable_name(key) if sources.environment.get(variable_name(key), "").strip() else f"{path}: {key}"
+            given = where == variable_name(key) or key in document
+            found.append(InForce(key, sources.truth(key), where if given else DEFAULT_SOURCE))
+        else:
+            value, where = sources.text(key, _defaults().get(key, ""))
+            found.append(InForce(key, value, where))
+    return found
+
+
+def _defaults() -> dict[str, str]:
+    """Of the settings that are one text."""
+    return {
+        "id": _hostname(),
+        "raft_addr": DEFAULT_RAFT_ADDR,
+        "http_addr": DEFAULT_HTTP_ADDR,
+        "default_ttl": DEFAULT_TTL,
+        "log_level": "info",
+        "log_format": "plain",
+        "hardening": "best-effort",
+        "alert_stall": DEFAULT_ALERT_STALL,
+        "alert_latency": DEFAULT_ALERT_LATENCY,
+        "alert_disk": DEFAULT_ALERT_DISK,
+        "audit_max_mib": str(AUDIT_DEFAULT_MIB),
+    }
+
+
 def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | None = None) -> Settings:
     """Everything a start needs. Raises: ConfigError with every problem found, a line each."""
     home = home.expanduser().absolute()
@@ -282,14 +360,14 @@ def _load_passphrase(home: Path, sources: _Sources) -> PassphraseSource | None:
 
 
 def _load_alerts(sources: _Sources) -> AlertBounds:
-    """Three durations; "0s" switches an alert off."""
+    """Three durations; "0s" switches an alert off, and a disk may be left to what it has shown."""
     stall, stall_where = sources.text("alert_stall", DEFAULT_ALERT_STALL)
     latency, latency_where = sources.text("alert_latency", DEFAULT_ALERT_LATENCY)
     disk, disk_where = sources.text("alert_disk", DEFAULT_ALERT_DISK)
     return AlertBounds(
         stall_s=sources.parse(stall_where, stall, parse_alert, 0.0),
         latency_s=sources.parse(latency_where, latency, parse_alert, 0.0),
-        disk_s=sources.parse(disk_where, disk, parse_alert, 0.0),
+        disk_s=None if disk == DEFAULT_ALERT_DISK else sources.parse(disk_where, disk, parse_alert, 0.0),
     )
 
 
@@ -320,19 +398,25 @@ def _load_chains(home: Path, sources: _Sources, document: dict[str, Any]) -> tup
     several = len(tables) > 1
     chains = []
     for number, table in enumerate(tables):
-        where = f"{home / CONFIG_NAME}, chain {number + 1}" if document.get("chain") else id_where
-        chain = _load_chain(home, sources, table, where, several)
+        where = f"{home / CONFIG_NAME}, chain {number + 1}"
+        places = (where, where) if document.get("chain") else (id_where, addresses_where)
+        chain = _load_chain(home, sources, table, places, several)
         if chain is not None:
             chains.append(chain)
     _check_distinct(chains, sources.problems)
     return tuple(chains)
 
 
-def _load_chain(home: Path, sources: _Sources, table: dict[str, Any], where: str, several: bool) -> Chain | None:
+def _load_chain(
+    home: Path, sources: _Sources, table: dict[str, Any], places: tuple[str, str], several: bool
+) -> Chain | None:
+    """`places`: where the chain id stands, and where the validators' addresses do."""
     name, addresses = table.get("id", ""), table.get("validator_addr", [])
+    where, addresses_where = places
     if not name or not addresses:
         what = "chain id" if not name else "validator address"
         cure = "give --chain-id and --validator-addr, or chain_id and validator_addr in config.toml"
+        where = addresses_where if name else where
         if where == DEFAULT_SOURCE and home.is_dir():
             where = str(home / CONFIG_NAME)
         elif where == DEFAULT_SOURCE:
@@ -344,7 +428,7 @@ def _load_chain(home: Path, sources: _Sources, table: dict[str, Any], where: str
     name = sources.parse(where, name, check_chain_id, "")
     parsed = tuple(
         address
-        for address in (sources.parse(where, one, parse_validator, None) for one in addresses)
+        for address in (sources.parse(addresses_where, one, parse_validator, None) for one in addresses)
         if isinstance(address, ValidatorAddress)
     )
     folder = home / "priv" / name if several and "/" not in name else home / "priv"

@@ -131,7 +131,8 @@ def decode(document: Mapping[str, Any]) -> Reloadable:
         addresses = {str(chain): tuple(map(str, texts)) for chain, texts in document["validator_addrs"].items()}
         for text in [text for texts in addresses.values() for text in texts]:
             parse_validator(text)
-        bounds = AlertBounds(**{name: float(value) for name, value in document["alerts"].items()})
+        stall_s, latency_s, disk_s = (document["alerts"][name] for name in ("stall_s", "latency_s", "disk_s"))
+        bounds = AlertBounds(float(stall_s), float(latency_s), None if disk_s is None else float(disk_s))
         return Reloadable(str(document["log_level"]), addresses, bounds)
     except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
         raise InvariantError(f"the reload section holds no settings of ours: {error!r}") from error
@@ -148,7 +149,8 @@ def _show(value: object) -> str:
     elif isinstance(value, tuple):
         words = ", ".join(f"{peer.id}={peer.address}" for peer in value)
     elif isinstance(value, AlertBounds):
-        words = f"stall {value.stall_s:g} s, latency {value.latency_s:g} s, disk {value.disk_s:g} s"
+        disk = "auto" if value.disk_s is None else f"{value.disk_s:g} s"
+        words = f"stall {value.stall_s:g} s, latency {value.latency_s:g} s, disk {disk}"
     else:
         words = str(value)
     return words if len(words) <= _SHOWN_MAX else f"{words[:_SHOWN_MAX]}…"

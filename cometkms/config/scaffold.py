@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
 from cometkms.config.load import CONFIG_NAME, DEFAULT_HTTP_ADDR
-from cometkms.errors import ConfigError, KeyFileError
+from cometkms.errors import ConfigError, KeyFileError, os_words
 from cometkms.store.files import create_exclusively
 
 _TEMPLATE = """\
@@ -43,8 +43,8 @@ log_format = "plain"
 alert_stall = "60s"
 # 99 of 100 signatures of the last minute took no longer than:
 alert_latency = "250ms"
-# 99 of 100 syncs of the promise store (fdatasync) took no longer than:
-alert_disk = "5ms"
+# 99 of 100 syncs of the promise store (fdatasync) took no longer than; "auto": ten times what the disk has shown before:
+alert_disk = "auto"
 
 # Kept for the Go CometKMS's config files; there are no unsafe APIs.
 allow_unsafe = false
@@ -116,7 +116,7 @@ def init_home(
             result.kept.append(path)
     except OSError as error:
         raise ConfigError(
-            f"{home} cannot be prepared: {error}; cure: choose a directory you can write with --home"
+            f"{error.filename or home} cannot be made: {os_words(error)}; cure: choose a directory you can write with --home"
         ) from error
     return result
 

@@ -51,11 +51,11 @@ class Chain:
 @dataclass(frozen=True, slots=True)
 class AlertBounds:
     """When to raise an alert, in seconds; 0 switches that one off. stall: without a new height; latency and disk: the 99th percentile
-    over a minute, of a signature and of a sync of the promise store."""
+    over a minute, of a signature and of a sync of the promise store. disk None: from what the disk has shown."""
 
     stall_s: float = 60.0
     latency_s: float = 0.25
-    disk_s: float = 0.005
+    disk_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cometkms.api.cures import OF_PEERS
 from cometkms.config.schema import HostPort, Settings
 from cometkms.doctor.finding import Finding, fail, note, ok, warn
+from cometkms.errors import os_words
 from cometkms.limits import CONNECT_TIMEOUT_S
 from cometkms.net.dial import TcpTarget, UnixTarget
+from cometkms.protocol.why import CONFIGURED, PeerCode
 
 PEERS: Final = "peers"
 VALIDATORS: Final = "validators"
@@ -57,7 +60,7 @@ def _try(name: str, target: TcpTarget | UnixTarget) -> Reached:
     except TimeoutError:
         return Reached(name, None, f"no answer within {CONNECT_TIMEOUT_S:g} s")
     except OSError as error:
-        return Reached(name, None, (error.strerror or str(error)).lower())
+        return Reached(name, None, os_words(error))
     return Reached(name, (time.perf_counter() - started) * 1000)
 
 
@@ -106,6 +109,10 @@ def judge_members(document: Mapping[str, Any]) -> list[Finding]:
         if member.get("self"):
             continue
         error = str(member.get("error") or "")
+        code = next((one for one in PeerCode if one.value == member.get("error_code")), PeerCode.OTHER)
+        cure = OF_PEERS.get(code, "").replace("{subject}", str(name))
+        if code is PeerCode.DUPLICATE and member.get("connected"):
+            found.append(fail(PEERS, f"a second node with the id {name} was turned away: {error}", cure))
         if member.get("connected") and member.get("state") == "complete":
             rtt = member.get("rtt_us")
             shown = "round trip not measured yet" if rtt is None else f"round trip {rtt / 1000:.2f} ms"
@@ -118,22 +125,11 @@ def judge_members(document: Mapping[str, Any]) -> list[Finding]:
                     "wait, or look at its log: `cmkms doctor` there",
                 )
             )
-        elif "differ" in error or "protocol" in error or "not in the peer list" in error or "two processes" in error:
-            found.append(
-                fail(
-                    PEERS,
-                    f"{name} is refused: {error}",
-                    "the same key, members, epoch and version on every node (cmkms config digest)",
-                )
-            )
+        elif code in CONFIGURED or code is PeerCode.DUPLICATE:
+            found.append(fail(PEERS, f"{name} refuses, or is refused: {error}", cure))
         else:
-            found.append(
-                warn(
-                    PEERS,
-                    f"{name} is not connected{': ' + error if error else ''}",
-                    "start it, or look at its raft_addr, the list and the firewalls between",
-                )
-            )
+            otherwise = "start it, or look at its raft_addr, the list and the firewalls between"
+            found.append(warn(PEERS, f"{name} is not connected{': ' + error if error else ''}", cure or otherwise))
     return found
 
 

@@ -63,8 +63,10 @@ def judge_trouble(status: Mapping[str, Any]) -> list[Finding]:
                 warn(ALERTS, f"{alert.get('name')}: {alert.get('what')}", str(alert.get("cure") or "docs/RUNBOOK.md"))
             )
     if not found:
+        situation = status.get("situation")
         leads = "and leads" if status.get("is_leader") else f"and {status.get('leader_id')} leads"
-        found.append(ok("node", f"it runs, is healthy, {leads}"))
+        headline = f": {situation.get('headline')}" if isinstance(situation, Mapping) else ""
+        found.append(ok("node", f"it runs, is healthy, {leads}{headline}"))
     return found
 
 

@@ -21,7 +21,7 @@ from typing import Final
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
-from cometkms.errors import KeyFileError
+from cometkms.errors import KeyFileError, os_words
 from cometkms.interface import Core
 from cometkms.keys.aside import aside
 from cometkms.keys.source import KeySource
@@ -120,7 +120,7 @@ def _read_cluster_key(path: Path) -> bytes:
             raise KeyFileError(f"{path} can be read by others; cure: chmod 600 {path}")
         secret = bytes.fromhex(path.read_text("ascii").strip())
     except OSError as error:
-        raise KeyFileError(f"{path}: {error.strerror}; cure: give it to the node's user") from error
+        raise KeyFileError(f"{path}: {os_words(error)}; cure: give it to the node's user") from error
     except ValueError:
         secret = b""
     if len(secret) != SECRET_BYTES:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nacl.signing import SigningKey
 
-from cometkms.errors import KeyFileError
+from cometkms.errors import KeyFileError, os_words
 from cometkms.keys.aside import aside
 from cometkms.limits import KEY_FILE_MAX_BYTES
 from cometkms.protocol.identity import Identity
@@ -30,11 +30,11 @@ def ensure_identity(home: Path) -> None:
             pass
         except OSError as error:
             raise KeyFileError(
-                f"{path}: {error.strerror}; cure: the node's user must be able to write {path.parent}"
+                f"{path} cannot be made: {os_words(error)}; cure: the node's user must be able to write {path.parent}"
             ) from error
         return b""
 
-    if not path.exists():
+    if not os.path.lexists(path):  # a full or read-only disk is no trouble for what is there
         aside(make)  # the signer reads it; whoever forks the signer and the others must not have seen it
 
 
@@ -47,7 +47,7 @@ def bring_identity(source: Path, home: Path) -> None:
         create_exclusively(path, json.dumps({"priv_key": {"type": _TYPE, "value": value}}).encode())
     except OSError as error:
         raise KeyFileError(
-            f"{path}: {error.strerror}; cure: a priv/ that can be written, without an identity"
+            f"{path} cannot be made: {os_words(error)}; cure: a priv/ that can be written, without an identity"
         ) from error
 
 
@@ -67,7 +67,7 @@ def _seed_of(path: Path) -> bytes:
             raise ValueError(private["type"])
     except OSError as error:
         raise KeyFileError(
-            f"{path}: {error.strerror}; cure: give it to this user, or leave it and start with a new identity"
+            f"{path} cannot be read: {os_words(error)}; cure: give it to this user, or leave it and start with a new identity"
         ) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise KeyFileError(
@@ -85,7 +85,9 @@ def load_identity(home: Path) -> Identity:
         value = json.loads(read_bounded(path, KEY_FILE_MAX_BYTES)[:KEY_FILE_MAX_BYTES])["priv_key"]["value"]
         return Identity(SigningKey(base64.b64decode(value, validate=True)[:32]))
     except OSError as error:
-        raise KeyFileError(f"{path}: {error.strerror}; cure: give it to the node's user") from error
+        raise KeyFileError(
+            f"{path} cannot be read: {os_words(error)}; cure: give it to the node's user, mode 0600"
+        ) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise KeyFileError(
             f"{path} is no identity key; cure: remove it, a new one is made at the next start"

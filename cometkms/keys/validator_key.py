@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from cometkms.errors import KeyFileError
+from cometkms.errors import KeyFileError, os_words
 from cometkms.interface import Core, KeySlot
 from cometkms.keys import sealed_file
 from cometkms.keys.public import PUBLIC_TYPE, address_of, check_address, decode_public
@@ -37,6 +37,7 @@ __all__ = [
 
 PRIVATE_TYPE: Final = "tendermint/PrivKeyEd25519"
 _CURE: Final = "cure: a CometBFT priv_validator_key.json, whole and unchanged, from where the key is kept"
+_OTHER_TYPE: Final = "cure: the validator's ed25519 consensus key; a chain whose validators have keys of another type needs another signer"
 # The value of "priv_key": an object in which "type" may stand before or behind "value". The span of group 1 is the secret.
 _SECRET = re.compile(rb'"priv_key"\s*:\s*\{[^{}]*?"value"\s*:\s*"([A-Za-z0-9+/=]*)"')
 
@@ -155,7 +156,7 @@ def write_material(path: Path, material: KeyMaterial) -> None:
     except FileExistsError:
         raise KeyFileError(f"{path} is there already and is never overwritten; cure: move it away first") from None
     except OSError as error:
-        raise KeyFileError(f"{path} cannot be written: {error.strerror}") from error
+        raise KeyFileError(f"{path} cannot be written: {os_words(error)}") from error
 
 
 def wipe(buffer: bytearray) -> None:
@@ -174,7 +175,7 @@ def _read(path: Path) -> bytearray:
         ) from None
     except OSError as error:
         raise KeyFileError(
-            f"{path} cannot be read: {error.strerror}; cure: give it to the node's user, mode 0600"
+            f"{path} cannot be read: {os_words(error)}; cure: give it to the node's user, mode 0600"
         ) from error
     try:
         status = os.fstat(fd)
@@ -212,7 +213,7 @@ def _blank_and_parse(path: Path, buffer: bytearray, secret: bytearray) -> dict[s
     private = document.get("priv_key") if isinstance(document, dict) else None
     if not isinstance(private, dict) or private.get("type") != PRIVATE_TYPE:
         kind = private.get("type") if isinstance(private, dict) else None
-        raise KeyFileError(f"{path} holds a key of type {kind!r}; only {PRIVATE_TYPE} is supported; {_CURE}")
+        raise KeyFileError(f"{path} holds a key of type {kind!r}; only {PRIVATE_TYPE} is supported; {_OTHER_TYPE}")
     return dict(document)
 
 
@@ -300,9 +301,16 @@ def parse_seed(text: str) -> bytes:
     text = text.strip()
     if text.startswith("{"):
         try:
-            text = str(json.loads(text)["priv_key"]["value"])
-        except (ValueError, KeyError, TypeError):
-            raise KeyFileError("the file is no priv_validator_key.json") from None
+            private = json.loads(text)["priv_key"]
+            kind, text = private.get("type"), str(private["value"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise KeyFileError(
+                "the file is no priv_validator_key.json; cure: a CometBFT key file, or base64 or hex of the seed"
+            ) from None
+        if kind != PRIVATE_TYPE:  # 32 bytes of any other secret would pass for a seed
+            raise KeyFileError(
+                f"the file holds a key of type {kind!r}; only {PRIVATE_TYPE} is supported; {_OTHER_TYPE}"
+            )
     for decode in (bytes.fromhex, lambda value: base64.b64decode(value, validate=True)):
         try:
             raw = decode(text)

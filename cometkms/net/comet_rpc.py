@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from cometkms.errors import ConfigError, OperatorError
+from cometkms.errors import ConfigError, OperatorError, os_words
 from cometkms.limits import RPC_ANSWER_MAX_BYTES, RPC_TIMEOUT_S
 
 _PART_BYTES: Final = 64 << 10
@@ -66,7 +66,7 @@ def ask_rpc(address: RpcAddress, method: str, timeout_s: float = RPC_TIMEOUT_S, 
             f"{address}/{method}: no whole answer within {timeout_s:g} s; cure: another --rpc"
         ) from error
     except (OSError, http.client.HTTPException) as error:
-        words = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+        words = os_words(error) if isinstance(error, OSError) else str(error) or type(error).__name__
         raise OperatorError(
             f"{address}/{method}: {words}; cure: the address of a CometBFT node's RPC that runs"
         ) from error

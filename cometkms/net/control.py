@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from cometkms.errors import BusyError, OperatorError
+from cometkms.errors import BusyError, OperatorError, os_words
 
 REQUEST_MAX_BYTES: Final = 4 << 10
 ANSWER_MAX_BYTES: Final = 256 << 10
@@ -72,7 +72,7 @@ class ControlServer:
             listener.listen(_CONNECTIONS_MAX)
         except OSError as error:
             listener.close()
-            raise BusyError(f"{self._path} cannot be listened on: {error.strerror}") from error
+            raise BusyError(f"{self._path} cannot be listened on: {os_words(error)}") from error
         finally:
             os.umask(mask)
         self._socket = listener
@@ -158,7 +158,7 @@ def ask(path: Path, request: dict[str, Any], timeout_s: float = _TIMEOUT_S) -> d
             raise OperatorError(
                 f"no node runs at {path.parent}; cure: start it there, or give --home and --id of the one that runs"
             ) from error
-        why = "it did not answer in time" if isinstance(error, TimeoutError) else str(error.strerror)
+        why = "it did not answer in time" if isinstance(error, TimeoutError) else os_words(error)
         raise OperatorError(f"{path}: {why}") from error
     try:
         answer = json.loads(received)

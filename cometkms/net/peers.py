@@ -9,7 +9,6 @@ payload. What a frame means is not known here.
 
 import asyncio
 import errno
-import os
 import random
 import socket
 import struct
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, Protocol
 
-from cometkms.errors import BusyError, ProtocolError
+from cometkms.errors import BusyError, ProtocolError, os_words
 from cometkms.interface import Core, Frames, Lane
 from cometkms.limits import (
     INBOX_BYTES,
@@ -37,6 +36,7 @@ from cometkms.model import Dialect
 from cometkms.net.dial import TcpTarget, connect
 from cometkms.protocol.identity import Identity
 from cometkms.protocol.secret_connection import Handshake
+from cometkms.protocol.why import PeerCode, Why, code_of, decode_why, encode_why
 
 _HEAD: Final = struct.Struct("<IB")
 _STAMP: Final = struct.Struct("<Q")  # a ping: the sender's monotonic ns
@@ -47,7 +47,11 @@ _REDIAL_SOON_S: Final = 0.01  # after an established connection was closed
 _ACCEPT_PAUSE_S: Final = 0.2  # without descriptors
 _BACKLOG: Final = 64
 _USER_TIMEOUT_MS: Final = 2000
-_CLOSED_EARLY: Final = "closed by the peer before its hello: it may not know this node (another peer list or key there)"
+_LOST: Final = "it hangs, or the way there loses large packets (its MTU)"
+_CLOSED_EARLY: Final = Why(
+    PeerCode.CLOSED_EARLY,
+    "closed by the peer before its hello: it may not know this node (another peer list or key there)",
+)
 
 
 class FrameType(IntEnum):
@@ -187,6 +191,7 @@ class _Peer:
     frames_in: int = 0
     frames_out: int = 0
     last_error: str = ""
+    refused_at: float = 0.0  # unix time: when one of the two last refused the other, whatever connection is there
 
 
 def judge_pong(sent_ns: int, its_unix_ns: int, *, monotonic_ns: int, unix_ns: int) -> tuple[float, float]:
@@ -273,7 +278,7 @@ class PeerNetwork:
         try:
             found = socket.getaddrinfo(host, self._listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         except OSError as error:
-            raise BusyError(f"raft_addr {self._listen.host!r} has no address: {error.strerror}") from error
+            raise BusyError(f"raft_addr {self._listen.host!r} has no address: {os_words(error)}") from error
         for family, kind, protocol, _, address in found:
             listener = socket.socket(family, kind, protocol)
             try:
@@ -288,7 +293,7 @@ class PeerNetwork:
                 if family == socket.AF_INET6 and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                     continue
                 raise BusyError(
-                    f"raft_addr {self._listen.host}:{self._listen.port} cannot be listened on: {error.strerror}; cure: stop what uses the port, or "
+                    f"raft_addr {self._listen.host}:{self._listen.port} cannot be listened on: {os_words(error)}; cure: stop what uses the port, or "
                     "set another raft_addr (and the same in every node's peer list)"
                 ) from error
             self._listeners.append(listener)
@@ -348,6 +353,8 @@ class PeerNetwork:
                 "clock_ahead_ms": peer.clock_ahead_ms,
                 "connects": peer.connects,
                 "last_error": peer.last_error,
+                "error_code": code_of(peer.last_error).value if peer.last_error else "",
+                "refused_at": round(peer.refused_at, 1),
             }
             for peer in self._peers.values()
         ]
@@ -373,7 +380,8 @@ class PeerNetwork:
         try:
             connection = await connect(target)
         except OSError as error:
-            self._fail(peer, f"{address}: {_words(error)}")
+            why = _why(error)
+            self._fail(peer, Why(code_of(why), f"{address}: {why}"))
             return False
         try:
             self._enter(peer, "handshake")
@@ -381,14 +389,14 @@ class PeerNetwork:
                 handshake = await self._handshake(connection)
             if handshake.remote_identity != peer.target.public_key:
                 self._counters["strangers"] += 1
-                raise ProtocolError(
+                raise _StrangerError(
                     f"the node at {address} is not {peer.target.id!r} of this cluster: another validator key or cluster.key, or the address of "
                     "another node"
                 )
         except (OSError, ProtocolError) as error:
             connection.close()
             self._counters["handshake_failed"] += 1
-            self._fail(peer, _words(error))
+            self._fail(peer, _why_no_handshake(error, address))
             return False
         except BaseException:
             connection.close()
@@ -472,7 +480,7 @@ class PeerNetwork:
                 reason = self._events.on_stranger(identity, payload, address) if kind is FrameType.HELLO else None
                 if reason is None:
                     return unknown
-                words = reason.encode("utf-8", "replace")[:_GOODBYE_MAX_BYTES]
+                words = encode_why(reason, _GOODBYE_MAX_BYTES)
                 sealed = handshake.frames.seal(_HEAD.pack(1 + len(words), FrameType.GOODBYE) + words)
                 await self._loop.sock_sendall(connection, sealed)
                 return reason
@@ -518,7 +526,11 @@ class PeerNetwork:
 
     def _on_no_hello(self, link: _Link) -> None:
         if not link.established:
-            self._close(link, "no hello came", closed=False)
+            self._close(
+                link,
+                Why(PeerCode.HANDSHAKE, f"no hello came within {PEER_HANDSHAKE_TIMEOUT_S:g} s: {_LOST}"),
+                closed=False,
+            )
 
     # --- frames ---
 
@@ -528,15 +540,15 @@ class PeerNetwork:
         except (BlockingIOError, InterruptedError):
             return
         except EOFError:
-            why = "closed by the peer" if link.we_accepted else _CLOSED_EARLY
+            why = Why(PeerCode.CLOSED, "closed by the peer") if link.we_accepted else _CLOSED_EARLY
             self._close(link, why, closed=True)
             return
         except OSError as error:
-            self._close(link, _words(error), closed=True)
+            self._close(link, _why_lost(error), closed=True)
             return
         except ProtocolError as error:
             self._counters["bad_frames"] += 1
-            self._close(link, str(error), closed=False)
+            self._close(link, Why(PeerCode.BROKE_PROTOCOL, str(error)), closed=False)
             return
         link.heard_at = time.monotonic()
         if data:
@@ -575,7 +587,7 @@ class PeerNetwork:
         except ProtocolError as error:
             self._counters["bad_frames"] += 1
             self._log.error("a peer broke the protocol", peer=link.peer, why=str(error))
-            self._close(link, str(error), closed=False)
+            self._close(link, Why(PeerCode.BROKE_PROTOCOL, str(error)), closed=False)
 
     def _on_frame(self, link: _Link, kind: FrameType, payload: bytes) -> None:
         peer = self._peers[link.peer]
@@ -589,12 +601,11 @@ class PeerNetwork:
                 *_ECHO.unpack(payload), monotonic_ns=time.monotonic_ns(), unix_ns=time.time_ns()
             )
         elif kind is FrameType.GOODBYE:
-            words = payload[:_GOODBYE_MAX_BYTES].decode("utf-8", "replace")
-            self._refused(link, f"refused by {link.peer}: {words}")
+            self._refused(link, decode_why(payload[:_GOODBYE_MAX_BYTES], f"refused by {link.peer}: "))
         elif kind is FrameType.HELLO and not link.we_accepted:
             reason = self._events.on_hello(link.peer, payload, link.address)
             if reason is not None:
-                self._write(link, FrameType.GOODBYE, reason.encode("utf-8", "replace")[:_GOODBYE_MAX_BYTES])
+                self._write(link, FrameType.GOODBYE, encode_why(reason, _GOODBYE_MAX_BYTES))
                 self._refused(link, reason)
                 return
             link.we_accepted = True
@@ -612,7 +623,7 @@ class PeerNetwork:
         self._counters["refused"] += 1
         if reason != peer.last_error:
             self._log.error("peer refused", peer=link.peer, address=link.address, why=reason)
-        peer.last_error = reason
+        peer.last_error, peer.refused_at = reason, time.time()
         self._close(link, reason, closed=False)
 
     def _establish(self, link: _Link) -> None:
@@ -643,7 +654,7 @@ class PeerNetwork:
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError as error:
-                self._loop.call_soon(self._close_later, link, _words(error))
+                self._loop.call_soon(self._close_later, link, _why_lost(error))
                 return False
         if sent < len(sealed):
             if not link.outbox:
@@ -652,7 +663,9 @@ class PeerNetwork:
             if link.lane is not None:
                 link.lane.blocked = True
             if len(link.outbox) > PEER_OUTBOX_MAX_BYTES:
-                self._loop.call_soon(self._close_later, link, "it does not read what is sent")
+                self._loop.call_soon(
+                    self._close_later, link, Why(PeerCode.NOT_ACKNOWLEDGED, "it does not read what is sent")
+                )
                 return False
         return True
 
@@ -666,7 +679,7 @@ class PeerNetwork:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            self._close(link, _words(error), closed=True)
+            self._close(link, _why_lost(error), closed=True)
             return
         del link.outbox[:sent]
         if not link.outbox:
@@ -711,7 +724,7 @@ class PeerNetwork:
             peer.last_contact = time.time() - (now - link.heard_at)
             if now - link.heard_at > PEER_SILENT_S:
                 self._counters["silent"] += 1
-                self._close(link, f"silent for {PEER_SILENT_S:g} s", closed=False)
+                self._close(link, Why(PeerCode.SILENT, f"silent for {PEER_SILENT_S:g} s"), closed=False)
             else:
                 self._write(link, FrameType.PING, _STAMP.pack(time.monotonic_ns()))
 
@@ -732,9 +745,40 @@ def _set_options(connection: socket.socket) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
 
 
+class _StrangerError(ProtocolError):
+    """Somebody else answers at a member's address."""
+
+
+def _why(error: BaseException) -> Why:
+    """Why no connection was made."""
+    if isinstance(error, socket.gaierror):
+        return Why(PeerCode.UNRESOLVED, f"the name is not known: {os_words(error)}")
+    if isinstance(error, OSError) and error.errno == errno.ECONNREFUSED:
+        return Why(PeerCode.DOWN, _words(error))
+    return Why(PeerCode.UNREACHABLE, _words(error))
+
+
+def _why_no_handshake(error: BaseException, address: str) -> Why:
+    """A connection was made, and no member was found at its end."""
+    if isinstance(error, _StrangerError):
+        return Why(PeerCode.KEY, str(error))
+    if isinstance(error, TimeoutError):
+        words = f"{address} takes the connection, and no handshake came within {PEER_HANDSHAKE_TIMEOUT_S:g} s: {_LOST}"
+        return Why(PeerCode.HANDSHAKE, words)
+    if isinstance(error, ConnectionResetError):
+        return Why(PeerCode.CLOSED_EARLY, _words(error))
+    return Why(PeerCode.HANDSHAKE, _words(error))
+
+
+def _why_lost(error: OSError) -> Why:
+    """A connection that was there ended with an error."""
+    if error.errno == errno.ETIMEDOUT:
+        words = f"what was sent was not acknowledged within {_USER_TIMEOUT_MS / 1000:g} s: the way is cut, or loses large packets"
+        return Why(PeerCode.NOT_ACKNOWLEDGED, words)
+    return Why(PeerCode.CLOSED, _words(error))
+
+
 def _words(error: BaseException) -> str:
-    if isinstance(error, TimeoutError) and not str(error):
-        return "timed out"
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno).lower()
+    if isinstance(error, OSError):
+        return os_words(error)
     return str(error) or type(error).__name__

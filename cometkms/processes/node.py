@@ -8,18 +8,18 @@ from dataclasses import replace
 
 from cometkms import __version__
 from cometkms import core as cores
-from cometkms.config.load import Flags
+from cometkms.config.load import Flags, unknown_variables
 from cometkms.config.schema import Settings
 from cometkms.hardening.account import ProcStatus, check_wanted
 from cometkms.hardening.confine import Told, check_no_dump
 from cometkms.hardening.measures import Mode, State, check_required
-from cometkms.interface import Queue
+from cometkms.interface import Core, Queue
 from cometkms.ipc.board import Board
 from cometkms.ipc.descriptors import close_inherited
 from cometkms.ipc.notify import take_notifier
 from cometkms.ipc.prctl import make_undumpable
 from cometkms.ipc.queues import make_queue
-from cometkms.keys.cluster import derive_identity
+from cometkms.keys.cluster import ClusterIdentity, derive_identity
 from cometkms.keys.identity import ensure_identity
 from cometkms.keys.passphrase import PassphraseDescriptor, PassphraseHeld, PassphraseSource, hold
 from cometkms.keys.source import KeySource, SealedKeyFile, key_source
@@ -32,6 +32,7 @@ from cometkms.processes.reload import Reloader
 from cometkms.processes.supervisor import ChildSpec, Supervisor
 from cometkms.store.lock import lock_home, share_home
 from cometkms.store.node_store import ChainFiles, NodeFiles
+from cometkms.store.twin import take_name
 
 _CHILDREN = ("state", "signer", "api", "audit")
 
@@ -63,14 +64,11 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
         board = Board(("supervisor", RELOAD_SECTION, *children), children)
         requests, permits = make_queue(core_name), make_queue(core_name)
         decisions = make_queue(core_name) if settings.audit_max_mib else None
-        members = tuple(peer.id for peer in settings.peers)
 
         def live_state(context: ChildContext) -> int:
-            """The seed of this node's identity is derived aside, at every start, and comes into this process only."""
-            kin = derive_identity(settings.home, keys, core, settings.id, members)
-            forget(passphrase)
+            kin = _own_identity(settings, keys, core, passphrase)
             parts = state.StateParts(now.settings, files, kin, requests, permits, board.section("state"), log)
-            return state.run(context, parts)
+            return _live_as_the_only(context, parts)
 
         signer_parts = signer.SignerParts(settings, requests, permits, board.section("signer"), log, keys, decisions)
         api_parts = api.ApiParts(settings, board, log)
@@ -131,9 +129,29 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
             )
             # Right behind the signer, which waits for nobody: its queue must not fill while Python imports an HTTP server.
             specs.insert(2, one)
-        return Supervisor(specs, board, own_log, facts, notifier=notifier, reload=now).run()
+        one_stream = settings.log_format == "plain" and _is_one_stream()
+        return Supervisor(specs, board, own_log, facts, notifier=notifier, reload=now, one_stream=one_stream).run()
     finally:
         os.close(lock)
+
+
+def _own_identity(
+    settings: Settings, keys: Sequence[KeySource], core: Core, passphrase: PassphraseSource | None
+) -> ClusterIdentity:
+    """In the state process, at every start: the seed of this node's identity is derived aside, and comes into this process only."""
+    kin = derive_identity(settings.home, keys, core, settings.id, tuple(peer.id for peer in settings.peers))
+    forget(passphrase)
+    return kin
+
+
+def _live_as_the_only(context: ChildContext, parts: state.StateParts) -> int:
+    """The state process's life, while nobody else on this machine lives as this node. Raises: BusyError."""
+    only = take_name(bytes(parts.kin.identity.key), parts.settings.id)
+    try:
+        return state.run(context, parts)
+    finally:
+        if only is not None:
+            only.close()
 
 
 def _key_sources(settings: Settings, passphrase: PassphraseSource | None, log: Log) -> tuple[KeySource, ...]:
@@ -142,6 +160,14 @@ def _key_sources(settings: Settings, passphrase: PassphraseSource | None, log: L
     if passphrase is not None and not any(isinstance(key, SealedKeyFile) for key in keys):
         log.warning("a passphrase is configured and no key is sealed", cure="cmkms keys encrypt")
     return keys
+
+
+def _is_one_stream() -> bool:
+    """Whether stdout, where the log goes, and stderr are one terminal, file or journal."""
+    try:
+        return os.path.sameopenfile(1, 2)
+    except OSError:  # one of them is closed
+        return False
 
 
 def _own_measures(board: Board, mode: Mode) -> list[dict[str, str]]:
@@ -208,5 +234,7 @@ def _say_hello(settings: Settings, core_name: str, log: Log) -> None:
             else f"{members} nodes bear no more losses than {members - 1}",
             cure="three or five nodes",
         )
+    for words in unknown_variables():
+        log.warning("unknown variable", what=words)
     if settings.allow_unsafe:
         log.warning("allow_unsafe has no effect", why="this program has no unsafe APIs")

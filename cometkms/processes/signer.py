@@ -445,4 +445,5 @@ def _link_document(link: ValidatorLink) -> dict[str, object]:
         "failed": link.failed,
         "failed_in_row": link.failed_in_row,
         "last_error": link.last_error,
+        **link.chain.answers.document(link.name),
     }

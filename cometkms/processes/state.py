@@ -64,6 +64,9 @@ from cometkms.store.node_store import BornFiles, NodeFiles, OpenedNode, open_nod
 JOURNAL_NAME: Final = "raft"
 CONTROL_NAME: Final = "control.sock"
 _TRANSFER_TIMEOUT_S: Final = 5.0
+_REFUSED_LATELY_S: Final = (
+    10.0  # a refusal beside a connection that stands is old after so long: one that is refused dials every second
+)
 _RESTART_AFTER_S: Final = 0.05
 _EVENT_DELAY_S: Final = 0.01  # what happens together is published together
 
@@ -472,7 +475,7 @@ class _State:
         if to is not None and (not isinstance(to, str) or to not in node.identity.members):
             return {"ok": False, "error": f"{to!r} is no member; the members are: {', '.join(node.identity.members)}"}
         if to is not None and to == node.leader:
-            return {"ok": False, "error": f"{to} leads already"}
+            return {"ok": True, "from": to, "to": to, "took_ms": 0.0}
         until = started + _TRANSFER_TIMEOUT_S
         while True:
             before = await self._leader_besides(None, until)
@@ -657,10 +660,18 @@ class _State:
                 entry["state"] = ("starting" if news.starting else news.life.state.name.lower()) if news else None
                 entry["seq"] = node.seq_of(name)
                 entry["marks"] = [_place(one.row.chain_id, one.mark.hrs) for one in news.marks] if news else []
+                entry["marks_at"] = (
+                    round(time.time() - (self._loop.time() - known.told_at), 1) if known.told_at else None
+                )
                 if node.leading:
-                    lag = self._lag.look(name, entry["seq"], self._opened.store.seq, places)
+                    lag = self._lag.look(name, entry["seq"], self._opened.store.seq, places, self._loop.time())
                     entry["behind"] = {"promises": lag.promises, "heights": dict(zip(ids, lag.heights, strict=True))}
-                entry["error"] = known.refused or entry.get("last_error", "")
+                    if known.connected and (acked := self._lag.acknowledged(name)) is not None:
+                        entry["marks"] = [_place(chain, hrs) for chain, hrs in zip(ids, acked.places, strict=True)]
+                        entry["marks_at"] = round(time.time() - (self._loop.time() - acked.at), 1)
+                old = known.connected and time.time() - entry.get("refused_at", 0.0) > _REFUSED_LATELY_S
+                entry["error"] = "" if old else entry.get("last_error", "")
+                entry["error_code"] = "" if old else entry.get("error_code", "")
                 entry["version"], entry["facts"] = known.version, _shown(known.facts)
             found.append(entry)
         return found

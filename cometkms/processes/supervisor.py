@@ -40,7 +40,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from cometkms.api.status import ESSENTIAL
-from cometkms.errors import CometKMSError, InvariantError, StoreFailure, SupersededError
+from cometkms.errors import CometKMSError, InvariantError, StoreFailure, SupersededError, disk_failure
 from cometkms.ipc.board import Board
 from cometkms.ipc.notify import Notifier
 from cometkms.ipc.prctl import die_with_parent, set_name
@@ -195,6 +195,7 @@ class Timing:
 class Supervisor:
     """Runs the specs until a signal or a failed boot. `facts` go into the board's section as they are.
 
+    `one_stream`: a person reads log and stderr in one place: why the node ended is said once, on stderr.
     `reload` loads the settings anew, keeps them for children that start later, and never raises; None: there is nothing to reload.
     """
 
@@ -205,6 +206,7 @@ class Supervisor:
     timing: Timing = field(default_factory=Timing)
     notifier: Notifier = field(default_factory=Notifier)
     reload: Callable[[], Reloaded] | None = None
+    one_stream: bool = False
     _children: list[_Child] = field(init=False)
     _ending: _Ending | None = field(init=False, default=None)
     _mask: set[int] = field(init=False, default_factory=set)
@@ -250,7 +252,8 @@ class Supervisor:
         if ending.code == 0:
             self.log.info("stopped", why=ending.reason)
         else:
-            self.log.error("node ended", why=ending.reason, exit_code=ending.code)
+            why = {} if self.one_stream else {"why": ending.reason}
+            self.log.error("node ended", **why, exit_code=ending.code)
             print(f"Error: {ending.reason}", file=sys.stderr)
         self.notifier.status(f"ended: {ending.reason}")
         return ending.code
@@ -503,7 +506,7 @@ class Supervisor:
 
     def _status_words(self, ages: Mapping[str, float | None]) -> str:
         try:
-            return status_line(self.board.sections(), ages)
+            return status_line(self.board.sections(), ages, time.time())
         except Exception as error:  # noqa: BLE001 - what children wrote: no word of theirs ends the node
             self.log.error("the processes' own words cannot be told", why=f"{type(error).__name__}: {error}")
             return "what the processes say of themselves cannot be told"
@@ -606,10 +609,12 @@ def _live(spec: ChildSpec, context: ChildContext, parent: int, mask: set[int]) -
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         code = spec.run(context)
-    except CometKMSError as error:
-        code = error.exit_code
-        context.failed(str(error))
     except BaseException as error:  # noqa: BLE001 - the last frame of a process: it must not return into its parent's
+        told = disk_failure(error) or error
+        if isinstance(told, CometKMSError):
+            code = told.exit_code
+            context.failed(str(told))
+            return
         context.failed(f"{spec.name}: {type(error).__name__}: {error}")
         sys.excepthook(type(error), error, error.__traceback__)
     finally:

@@ -59,6 +59,11 @@ class RaftFilter:
         """The highest index a peer acknowledged to this leader in that term."""
         return self._acked.get((term, peer), 0)
 
+    @property
+    def heard_leader_for_s(self) -> float:
+        """Seconds since a leader's append_entries was last heard; endless once its connection closed."""
+        return self._clock() - self._leader_heard_at
+
     def leader_gone(self) -> tuple[str, Message] | None:
         """The leader's connection closed: votes are free again. A vote refused a moment ago is to be asked again."""
         self._leader_heard_at = -1e9

@@ -22,7 +22,7 @@ from typing import Any, Final, cast
 
 import msgpack
 
-from cometkms.errors import StoreFailure
+from cometkms.errors import StoreFailure, os_words
 from cometkms.model import HRS, Watermark
 from cometkms.store.files import Disk, FormatError, sync_directory
 
@@ -53,7 +53,7 @@ def discard_journal(path: Path) -> None:
             path.rename(path.with_name(path.name + ".broken"))
         sync_directory(path.parent)
     except OSError as error:
-        raise StoreFailure(f"{path} could not be put aside: {error}") from error
+        raise StoreFailure(f"{path} could not be put aside: {os_words(error)}") from error
 
 
 def _sum(data: bytes) -> bytes:
@@ -84,7 +84,7 @@ class Journal:
         try:
             self._open()
         except OSError as error:
-            raise StoreFailure(f"{path}: {error}") from error
+            raise StoreFailure(f"{path}: {os_words(error)}") from error
 
     # --- opening ---
 
@@ -198,7 +198,7 @@ class Journal:
             self._disk.fdatasync(self._fd)
         except OSError as error:
             self._failure = str(error)
-            raise StoreFailure(f"{self.path}: {error}") from error
+            raise StoreFailure(f"{self.path}: {os_words(error)}") from error
         self._offset += len(self._buffer)
         self._buffer.clear()
 
@@ -222,7 +222,7 @@ class Journal:
             fd, size = self._make(content)
         except OSError as error:
             self._failure = str(error)
-            raise StoreFailure(f"{self.path}: {error}") from error
+            raise StoreFailure(f"{self.path}: {os_words(error)}") from error
         os.close(self._fd)
         self._fd, self._size, self._offset = fd, size, len(content)
         self._buffer.clear()

@@ -270,7 +270,18 @@ class RaftLog:
 
     @property
     def leader(self) -> str | None:
-        """The leader's id as far as this node knows."""
+        """Who leads: this node, or one that it heard as leader within the lease. None: nobody, or nobody that this node can hear.
+
+        The library keeps the last leader for as long as nobody is connected, because it elects nobody then.
+        """
+        last = self._last_leader
+        if last is None or last == self._me:
+            return last
+        return last if self._filter.heard_leader_for_s < self._ttl_s and last in self._connected else None
+
+    @property
+    def _last_leader(self) -> str | None:
+        """The library's word: the leader of this term, dead or alive."""
         node = self._replica._getLeader()
         return None if node is None else str(node.id)
 
@@ -303,7 +314,7 @@ class RaftLog:
     def on_disconnected(self, peer: str, *, closed: bool) -> None:
         """`closed`: its system closed it. If that was the leader, the next is chosen at once, one after the other by rank."""
         self._connected.discard(peer)
-        was_leader = self.leader == peer
+        was_leader = self._last_leader == peer
         self._tell_connections()
         if not closed or not was_leader:
             return
@@ -353,14 +364,14 @@ class RaftLog:
 
     def _facts(self) -> tuple[object, ...]:
         """What a heartbeat and its answer leave as it was."""
-        return self.term, self.leader, self._is_leader, self.last_index, self.commit_index, self.applied_index
+        return self.term, self._last_leader, self._is_leader, self.last_index, self.commit_index, self.applied_index
 
     @property
     def _settled(self) -> bool:
         """There is a leader and nothing to commit or apply: until the next deadline the library has nothing to do."""
         commit = self.commit_index
         behind = self.applied_index < commit or (self._is_leader and commit < self.last_index)
-        return self.leader is not None and not behind
+        return self._last_leader is not None and not behind
 
     def tick(self) -> None:
         """When idle_for_s() is over, and soon after kick(). Raises: StoreFailure."""
@@ -526,7 +537,7 @@ class RaftLog:
 
     def _stand(self) -> None:
         """The leader's connection closed and nobody else leads yet: an election at once, through the library's own door."""
-        leader = self.leader
+        leader = self._last_leader
         if leader is None or leader in self._connected or leader == self._me or self._held:
             return
         self._end_quiet()

@@ -37,6 +37,7 @@ from cometkms.limits import (
 )
 from cometkms.model import FINAL_REASONS, HRS, Decision, Outcome, Reason, Refusal, Request, Watermark
 from cometkms.rules.sign import Repeat, decide
+from cometkms.signing.answers import Answers
 from cometkms.signing.events import EventLog
 from cometkms.signing.fold import Folds
 from cometkms.signing.tally import Tally
@@ -136,6 +137,7 @@ class ChainSigner:
         self.refusals: deque[dict[str, object]] = deque(maxlen=REFUSALS_KEPT)  # for /status, oldest first
         self.latency = Histogram()
         self.tally = Tally()
+        self.answers = Answers()
         self.last_signed_at: float | None = None  # unix time
         self._core = core
         self._nonce = nonce
@@ -260,6 +262,11 @@ class ChainSigner:
         """The lease is gone and so is every requester: the state process has forgotten what was asked, and no answer will come."""
         self.tally.on_lease_lost()
         self._enter()
+        lost = [self._reserving.asked] if self._reserving is not None else []
+        for asked in (*lost, *self._line):  # its connection is closed in place of an answer
+            self.answers.on_failed(
+                asked.requester.name, time.time(), Reason.NOT_LEADER, "the lead was lost before a majority promised"
+            )
         self._reserving = None
         self._line.clear()
         self._leave()
@@ -325,7 +332,7 @@ class ChainSigner:
         asked.requester.deliver(frame, refused=False)
         self._unreported = Signed(self.row, request.hrs, sign_bytes, signature)
         self.report()
-        self._count_signed(request.hrs, time.time())
+        self._count_signed(asked.requester, request.hrs, time.time())
         self._answered(asked, Outcome.SIGNED, sign_bytes)
 
     def _repeat(self, asked: _Asked, repeat: Repeat) -> None:
@@ -337,15 +344,18 @@ class ChainSigner:
             return
         asked.requester.deliver(frame, refused=False)
         self.counters.repeated += 1
+        self.answers.on_signed(asked.requester.name, time.time())
         self._answered(asked, Outcome.REPEATED, repeat.sign_bytes)
 
     def on_signature(self, made: Signature) -> None:
         """The path signed and answered, a moment ago."""
-        self._count_signed(made.hrs, time.time() - (self._clock_ns() - made.at_ns) / 1e9)
-        self._count("signed", made.hrs, made.block_hash, self._askers[made.link], made.took_ns)
+        asker = self._askers[made.link]
+        self._count_signed(asker, made.hrs, time.time() - (self._clock_ns() - made.at_ns) / 1e9)
+        self._count("signed", made.hrs, made.block_hash, asker, made.took_ns)
 
-    def _count_signed(self, hrs: HRS, at: float) -> None:
+    def _count_signed(self, asker: Requester, hrs: HRS, at: float) -> None:
         self.counters.signed += 1
+        self.answers.on_signed(asker.name, at)
         self.last_signed_at = at
         self.tally.on_signed(hrs, at)
 
@@ -454,9 +464,10 @@ class ChainSigner:
         untrusted_id = request.chain_id[:CHAIN_ID_MAX_BYTES]
         asked = f"; asked for {untrusted_id!r}" if refusal.reason is Reason.WRONG_CHAIN else ""
         times = f"{more} more like one before, the latest: " if more else ""
+        now = time.time()
         self.refusals.append(
             {
-                "at": time.time(),
+                "at": now,
                 "reason": refusal.reason.name.lower(),
                 "why": (times + refusal.text + asked)[:REFUSAL_WORDS_MAX],
                 "validator": denied.requester.name,

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
-from cometkms.errors import ProtocolError
+from cometkms.errors import ProtocolError, os_words
 from cometkms.interface import Core, Session, SignLane, Turn
 from cometkms.limits import (
     HANDSHAKE_MESSAGE_MAX_BYTES,
@@ -438,8 +438,6 @@ class ValidatorLink:
 
 
 def _words(error: BaseException) -> str:
-    if isinstance(error, TimeoutError) and not str(error):
-        return "timed out"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
+    if isinstance(error, OSError):
+        return os_words(error)
     return str(error) or type(error).__name__

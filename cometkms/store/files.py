@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cometkms import __version__
-from cometkms.errors import StateError, StoreFailure
+from cometkms.errors import StateError, StoreFailure, os_words
 
 
 class Disk(Protocol):
@@ -81,7 +81,7 @@ def write_atomically(path: Path, data: bytes | bytearray, mode: int = 0o600) -> 
         aside.rename(path)
         sync_directory(path.parent)
     except OSError as error:
-        raise StoreFailure(f"{path} could not be written: {error}") from error
+        raise StoreFailure(f"{path} could not be written: {os_words(error)}") from error
 
 
 def create_exclusively(path: Path, data: bytes | bytearray, mode: int = 0o600) -> None:

@@ -15,11 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from cometkms.errors import BusyError, StateError
+from cometkms.errors import BusyError, StateError, os_words
 
 LOCK_NAME = "cmkms.lock"
 #: struct flock: type, whence, start, length (0: to the end), and a pid that must be 0.
 _FLOCK: Final = struct.Struct("hhqqi4x")
+_PID_BYTES = 16  # more than any pid: a shorter one covers a longer one, so that nothing is cut off before it is written
 
 
 def lock_home(home: Path) -> int:
@@ -30,8 +31,12 @@ def lock_home(home: Path) -> int:
     path = home / LOCK_NAME
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError as error:
+        raise StateError(f"{home} does not exist; cure: `cmkms init --home {home}`") from error
     except OSError as error:
-        raise StateError(f"{path} cannot be opened: {error.strerror}; cure: `cmkms init --home {home}`") from error
+        raise StateError(
+            f"{path} cannot be opened: {os_words(error)}; cure: give {home} and what is in it to the user that runs this"
+        ) from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _own_lock(fd, fcntl.F_WRLCK)
@@ -43,8 +48,8 @@ def lock_home(home: Path) -> int:
     except PermissionError:  # F_OFD_SETLK's other word for the same
         os.close(fd)
         raise BusyError(f"a process of a node uses {home} already; cure: stop it first") from None
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    with contextlib.suppress(OSError):  # for people only: the lock holds without it, and a full disk takes no pid
+        os.pwrite(fd, f"{os.getpid()}\n".ljust(_PID_BYTES).encode(), 0)
     return fd
 
 

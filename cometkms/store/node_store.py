@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cometkms.errors import StateError
+from cometkms.errors import StateError, os_words
 from cometkms.interface import Core
 from cometkms.limits import BIRTH_NONCE_BYTES, ROUND_MAX
 from cometkms.model import HRS, Incarnation, Row, Step, Watermark
@@ -203,7 +203,7 @@ def _make(
     disk: Disk | None,
 ) -> PromiseStore:
     """A new store at the state files' marks, or higher ones that are left of an old one."""
-    files.store_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _make_directory(files.store_path.parent)
     header = Header(
         files.node_id,
         epoch,
@@ -225,6 +225,15 @@ def _make(
         opened=state is not NodeState.RECOVERING,
         known=left_of_old.known,
     )
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StateError(
+            f"{error.filename or path} cannot be made: {os_words(error)}; cure: give the home and what is in it to the node's user"
+        ) from error
 
 
 def _check_header(store: PromiseStore, files: NodeFiles) -> None:
@@ -340,7 +349,9 @@ def _read_born(path: Path) -> tuple[list[str], int, list[str]]:
             raise TypeError
     except FileNotFoundError:
         return [], _FIRST_EPOCH, []
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except OSError as error:
+        raise StateError(f"{path} cannot be read: {os_words(error)}; cure: give it to the node's user") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StateError(
             f"{path} cannot be understood; cure: restore it, or `cmkms recover --min-height HEIGHT`"
         ) from error
@@ -404,7 +415,10 @@ def _read_adopted(files: NodeFiles, header: Header) -> dict[str, Incarnation]:
         return {str(one): Incarnation(*map(int, its)) for one, its in members.items() if one in header.members}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except OSError as error:
+        words = os_words(error)
+        raise StateError(f"{files.adopted_path} cannot be read: {words}; cure: give it to the node's user") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StateError(f"{files.adopted_path} cannot be understood; cure: remove it") from error
 
 
@@ -428,7 +442,7 @@ def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None,
     configured = {chain.row for chain in files.chains}
     rows = [(chain.row, mark) for chain, mark in zip(files.chains, marks, strict=True)]
     rows += [(row, mark) for row, mark in known.items() if row not in configured]
-    files.store_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _make_directory(files.store_path.parent)
     header = Header(
         files.node_id,
         epoch,

@@ -33,7 +33,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol, cast
 
-from cometkms.errors import BusyError, InvariantError, StateError, StoreFailure
+from cometkms.errors import BusyError, InvariantError, StateError, StoreFailure, os_words
 from cometkms.interface import RowState
 from cometkms.limits import (
     BIRTH_NONCE_BYTES,
@@ -298,7 +298,7 @@ class PromiseStore:
         except OSError as error:
             if fd >= 0:
                 os.close(fd)
-            raise StoreFailure(f"{path} could not be made: {error}") from error
+            raise StoreFailure(f"{path} could not be made: {os_words(error)}") from error
         return store
 
     @classmethod
@@ -312,7 +312,9 @@ class PromiseStore:
         except FileNotFoundError:
             raise StateError(f"{path} is missing") from None
         except OSError as error:
-            raise StateError(f"{path} cannot be opened: {error.strerror}; cure: its owner must run the node") from error
+            raise StateError(
+                f"{path} cannot be opened: {os_words(error)}; cure: its owner must run the node"
+            ) from error
         store = cls(path, fd, disk or cast(Disk, os))
         try:
             _lock(fd, path)
@@ -456,18 +458,22 @@ class PromiseStore:
             self._disk.fdatasync(self._fd)
         except OSError as error:
             self._failure = str(error)
-            raise StoreFailure(f"{self.path}: {error}") from error
+            raise StoreFailure(f"{self.path}: {os_words(error)}") from error
         slot.sequence += 1
         slot.newest, slot.magic = target, magic
 
     def _read(self, slot: _Slot, magic: bytes, what: str) -> bytes | None:
-        """The newest body of a pair, or None if neither slot was ever written. Raises: StateError."""
+        """The newest body of a pair, or None if neither slot was ever written. Raises: StateError, StoreFailure."""
         newest: bytes | None = None
         for number in (0, 1):
             offset = slot.at(number)
             try:
-                found = _open_sector(magic, self._disk.pread(self._fd, SECTOR_BYTES, offset), self.path)
-            except (ValueError, OSError) as error:
+                sector = self._disk.pread(self._fd, SECTOR_BYTES, offset)
+            except OSError as error:
+                raise StoreFailure(f"{self.path} cannot be read: {os_words(error)}") from error
+            try:
+                found = _open_sector(magic, sector, self.path)
+            except ValueError as error:
                 raise corrupt(self.path, f"slot {number} of {what} (offset {offset}): {error}") from error
             if found is not None and found[0] > slot.sequence:
                 slot.sequence, slot.newest, slot.magic, newest = found[0], number, found[2], found[1]

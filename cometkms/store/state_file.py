@@ -7,12 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cometkms.errors import CometKMSError, StateError
+from cometkms.errors import CometKMSError, StateError, os_words
 from cometkms.limits import HEIGHT_MAX, ROUND_MAX, SIGN_BYTES_MAX_BYTES, STATE_FILE_MAX_BYTES
 from cometkms.model import HRS, SignBytes, Step, Watermark
 from cometkms.store.files import read_bounded, write_atomically
 
 Parse = Callable[[bytes], SignBytes]
+
+
+class _OtherChainError(ValueError):
+    """The file is whole, and another chain's."""
+
+    def __init__(self, there: str, here: str) -> None:
+        super().__init__(f"its signbytes are of chain {there!r}, and {here!r} is configured")
+        self.there = there
 
 
 def load(path: Path, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
@@ -31,10 +39,17 @@ def load(path: Path, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
         ) from None
     except OSError as error:
         raise StateError(
-            f"{path} cannot be read: {error.strerror}; cure: make it readable for the node's user"
+            f"{path} cannot be read: {os_words(error)}; cure: make it readable for the node's user"
         ) from error
     try:
         return decode(data, chain_id, parse_sign_bytes)
+    except _OtherChainError as error:
+        raise StateError(
+            f"{path} is of the chain {error.there!r}, and {chain_id!r} is configured as chain_id. Cure: if that is mistyped, put "
+            f"chain_id = {json.dumps(error.there)} into "
+            "config.toml (or --chain-id) and start again: nothing is lost, and nothing is to be recovered. If this key is to sign for "
+            f"another chain from now on, give {chain_id!r} a state file of its own (docs/RUNBOOK.md, Another chain id)"
+        ) from error
     except ValueError as error:
         raise StateError(
             f"{path} is not a validator's state file: {error}. Cure: restore it from the signer that used the key before; if it is "
@@ -86,7 +101,7 @@ def _check_bytes(sign_bytes: bytes, hrs: HRS, chain_id: str, parse_sign_bytes: P
     if parsed.hrs != hrs:
         raise ValueError(f"it says {tuple(hrs)} and its signbytes say {tuple(parsed.hrs)}")
     if parsed.chain_id != chain_id:
-        raise ValueError(f"its signbytes are of chain {parsed.chain_id!r}, and {chain_id!r} is configured")
+        raise _OtherChainError(parsed.chain_id, chain_id)
 
 
 def _height(value: object) -> int:

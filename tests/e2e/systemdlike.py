@@ -6,7 +6,7 @@
 
 It reads the real unit files, drop-ins and templates below DIR/etc/systemd/system, and plays what CometKMS relies on: Type=notify with
 NOTIFY_SOCKET and NotifyAccess=main, WATCHDOG_USEC and SIGABRT when it is silent, TimeoutStartSec/StopSec, ExecReload, Restart=on-failure with
-RestartPreventExitStatus and the start limit, StateDirectory, Environment, EnvironmentFile, LoadCredential, KillMode=mixed, LimitCORE.
+RestartPreventExitStatus, RestartSteps and the start limit, StateDirectory, Environment, EnvironmentFile, LoadCredential, KillMode=mixed, LimitCORE.
 Paths of the unit are below DIR (%S is DIR/var/lib). Sandboxing is not played: tests/e2e/realsystemd.py is for that, where it works.
 
 Each started unit has a process of its own that watches it and answers on a socket; it ends when the unit is inactive and nobody waits.
@@ -295,14 +295,20 @@ class Watched:
         self.say(f"Main process exited, code={'killed' if code < 0 else 'exited'}, status={abs(code)}")
         prevented = str(code) in self.unit.get("RestartPreventExitStatus").split()
         if self.result != "success" and not wanted and not prevented and self.unit.get("Restart") == "on-failure":
-            self._enter(
-                "activating", "auto-restart", within_s=self.unit.seconds("RestartSec", "100ms"), result=self.result
-            )
+            self._enter("activating", "auto-restart", within_s=self._restart_delay_s(), result=self.result)
         elif self.result != "success":
             self.say(f"Failed with result '{self.result}'.")
             self._enter("failed", "failed", result=self.result)
         else:
             self._enter("inactive", "dead")
+
+    def _restart_delay_s(self) -> float:
+        """From RestartSec to RestartMaxDelaySec in RestartSteps, each longer by the same factor."""
+        first, steps = self.unit.seconds("RestartSec", "100ms"), int(self.unit.get("RestartSteps", "0"))
+        most = self.unit.seconds("RestartMaxDelaySec", "0")
+        if not steps or most <= first:
+            return first
+        return min(most, first * (most / first) ** (self.restarts / steps))
 
     def _signal(self, number: int) -> None:
         if self.main is not None:

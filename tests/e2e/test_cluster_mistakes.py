@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.cluster import Client, Cluster
-from tests.e2e.node import PATIENCE_S, PREVOTE, Node, ballot, free_tcp, until
+from tests.e2e.node import PATIENCE_S, PREVOTE, Node, ballot, cmkms, free_port, free_tcp, until
 
 
 @pytest.fixture
@@ -78,22 +78,6 @@ def test_a_node_restarted_with_another_list_does_not_start(cluster: Cluster, val
     assert "cmkms epoch" in cluster.log(victim)
 
 
-def test_two_nodes_with_one_id_say_so_and_only_one_counts(cluster: Cluster, validator: Client, tmp_path: Path) -> None:
-    cluster.start()
-    cluster.wait_leader()
-    twin = Cluster(tmp_path / "twin", 3, validator.address)
-    shutil.copy(cluster.nodes["node0"].key_path, twin.nodes["node2"].key_path)
-    twin.ports |= {"node0": cluster.ports["node0"], "node1": cluster.ports["node1"]}
-    try:
-        twin.start("node2")
-        says(cluster, "node0", "two processes with the id 'node2'")
-        says(twin, "node2", "two processes with the id 'node2'")
-        assert twin.leader() is None
-        validator.must_sign(PREVOTE, 1)
-    finally:
-        twin.stop()
-
-
 def test_the_same_node_started_twice_is_refused_by_its_home(cluster: Cluster) -> None:
     cluster.start()
     cluster.wait_leader()
@@ -117,3 +101,70 @@ def test_a_chain_that_the_others_do_not_have_is_not_signed(tmp_path: Path, valid
         assert not validator.ask(**ballot(PREVOTE, 1)).get("signature"), leader
     finally:
         cluster.stop()
+
+
+def test_a_copy_of_a_home_beside_it_does_not_start_on_one_machine(
+    cluster: Cluster, validator: Client, tmp_path: Path
+) -> None:
+    """Another directory, another port: the home's lock does not see it."""
+    cluster.start()
+    cluster.wait_leader()
+    validator.must_sign(PREVOTE, 1)
+    copy = tmp_path / "copy"
+    shutil.copytree(cluster.nodes["node0"].home, copy, ignore=shutil.ignore_patterns("*.sock"))
+    cluster.ports = {**cluster.ports, "node0": free_port()}
+    done = cmkms(
+        "start",
+        *("--home", str(copy), "--id", "node0", "--http-addr", f"127.0.0.1:{free_port()}"),
+        *("--raft-addr", f"127.0.0.1:{cluster.ports['node0']}", *cluster.peers_of("node0")),
+    )
+    assert done.returncode == 6
+    assert "runs the node 'node0' with this very key, from another home" in done.stderr
+    validator.must_sign(PREVOTE, 2)
+
+
+def test_a_mistyped_chain_id_is_named_as_that_and_nothing_is_to_be_recovered(tmp_path: Path, validator: Client) -> None:
+    node = Node(tmp_path / "node", validator.address).start("--id", "node0", wait=False)
+    try:
+        validator.must_sign(PREVOTE, 5)
+        assert node.stop() == 0
+        node.start("--id", "node0", "--chain-id", "tset-1", wait=False)
+        assert node.process is not None
+        assert node.process.wait(30) == 5
+        said = node.log()[node.log().rindex("Error: ") :]
+        assert "is of the chain 'test-1', and 'tset-1' is configured as chain_id" in said
+        assert 'put chain_id = "test-1" into config.toml' in said
+        assert "recover --min-height" not in said
+        node.start("--id", "node0", wait=False)
+        validator.must_refuse(PREVOTE, 4)
+        validator.must_sign(PREVOTE, 6)
+    finally:
+        node.stop()
+
+
+def test_faults_of_validator_addr_name_validator_addr(tmp_path: Path) -> None:
+    Node(tmp_path / "node", "tcp://127.0.0.1:1")
+    config = tmp_path / "node" / "config.toml"
+    config.write_text(config.read_text().replace("tcp://127.0.0.1:1", "http://127.0.0.1:1"))
+    done = cmkms("config", "check", "--home", str(tmp_path / "node"))
+    assert done.returncode == 3
+    assert "config.toml: validator_addr: " in done.stderr
+    assert "chain_id: " not in done.stderr
+
+
+def test_the_status_of_another_home_is_not_taken_for_this_ones(tmp_path: Path, validator: Client) -> None:
+    """Two homes at one HTTP address, as a container's health check would ask: whoever answers is compared."""
+    node = Node(tmp_path / "node", validator.address).start("--id", "node0")
+    other = Node(tmp_path / "other", validator.address)
+    try:
+        for home in (node.home, other.home):
+            config = home / "config.toml"
+            config.write_text(config.read_text().replace("127.0.0.1:8080", f"127.0.0.1:{node.http_port}"))
+        mine = cmkms("status", "--home", str(node.home))
+        assert (mine.returncode, "healthy" in mine.stdout) == (0, True), mine.stdout + mine.stderr
+        theirs = cmkms("status", "--home", str(other.home))
+        assert theirs.returncode == 1
+        assert f"of the home {node.home} answers at" in theirs.stderr
+        assert theirs.stdout == ""
+    finally:
+        node.stop()

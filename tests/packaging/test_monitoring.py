@@ -29,6 +29,8 @@ ALERTS = {
     "CometKMSDiskSlow": "disk_slow",
     "CometKMSNoLeader": "no_leader",
     "CometKMSQuorumMinimum": "quorum_minimum",
+    "CometKMSRequestsRefused": "requests_refused",
+    "CometKMSDuplicateId": "duplicate_id",
     "CometKMSPeerAway": "peer_away",
     "CometKMSPeerRecovering": "peer_recovering",
     "CometKMSStrictWait": "strict_wait",

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from cometkms.api.alerts import RULES, Alerts, Change
+from cometkms.api.cures import OF_PEERS, OF_REFUSALS
 from cometkms.api.status import compose_status
 from cometkms.config.schema import AlertBounds
+from cometkms.model import Reason
+from cometkms.protocol.why import CONFIGURED, PeerCode
 
 from .boards import NOW, FakeBoard
 
@@ -29,6 +32,8 @@ NAMES = [
     "child_restarting",
     "config_differs",
     "audit_failing",
+    "requests_refused",
+    "duplicate_id",
 ]
 
 
@@ -116,8 +121,15 @@ class Case:
     says: str
 
 
-def hear(scene: Scene, error: str) -> None:
-    scene.member(1).update(connected=False, error=error)
+def hear(scene: Scene, error: str, code: str = "down") -> None:
+    scene.member(1).update(connected=False, error=error, error_code=code)
+
+
+def fail(scene: Scene, reason: str = "wrong_chain", why: str = "wrong chain; asked for 'x'", count: int = 9) -> None:
+    """The validator has got nothing but refusals for a minute."""
+    now = NOW + scene.time
+    row = {"count": count, "since": now - 60, "at": now, "reason": reason, "why": why}
+    scene.link.update(failing=row, signed_at=now - 61)
 
 
 CASES = [
@@ -140,9 +152,13 @@ CASES = [
     Case("latency_high", lambda s: s.count(signatures=20, syncs=0, slow=5), lambda s: None, 8, 95,
          "signatures: 99 % within 488 ms over the last minute, the bound is 250 ms"),
     Case("disk_slow", lambda s: s.count(signatures=0, syncs=20, slow=5), lambda s: None, 8, 95,
-         "syncs of the promise store: 99 % within 488 ms over the last minute, the bound is 5 ms"),
-    Case("config_differs", lambda s: hear(s, "digests differ: node0 has ab, node1 has cd"),
-         lambda s: s.member(1).update(connected=True, error=""), 5, 5, "node1 refuses, or is refused: digests differ"),
+         "syncs of the promise store: 99 % within 488 ms over the last minute, the bound is 20 ms"),
+    Case("requests_refused", fail, lambda s: s.link.update(failing=None, signed_at=NOW + s.time), 2, 7,
+         "chain-a: every request of tcp://127.0.0.1:26658 since "),
+    Case("duplicate_id", lambda s: s.member(1).update(error="two processes with the id 'node1'", error_code="duplicate"),
+         lambda s: s.member(1).update(error="", error_code=""), 2, 17, "a second node calls itself node1 and was turned away"),
+    Case("config_differs", lambda s: hear(s, "digests differ: node0 has ab, node1 has cd", "digest"),
+         lambda s: s.member(1).update(connected=True, error="", error_code=""), 5, 5, "node1 refuses, or is refused: digests differ"),
     Case("audit_failing", lambda s: s.board.sections_now.update(audit={"error": "no space left on device"}),
          lambda s: s.board.sections_now.update(audit={"error": ""}), 2, 7, "the audit log is not written: no space left on device"),
 ]  # fmt: skip
@@ -398,6 +414,101 @@ def test_settings_that_must_be_alike_and_are_not_are_named_and_a_version_is_none
     scene.state["config_differences"] = []
     scene.wait(5)
     assert scene.told("config_differs") == [True, False]
+
+
+def cure_of(scene: Scene, name: str) -> str:
+    return next(one["cure"] for one in scene.alerts.current() if one["name"] == name)
+
+
+@pytest.mark.parametrize("reason", OF_REFUSALS)
+def test_a_refusal_of_everything_says_what_to_do_about_its_reason(reason: str) -> None:
+    scene = Scene()
+    fail(scene, reason)
+    scene.wait(2)
+    assert cure_of(scene, "requests_refused") == OF_REFUSALS[reason].replace("{chain}", "chain-a")
+    assert "nothing is signed" in scene.what("requests_refused")
+
+
+def test_every_reason_and_every_code_that_needs_one_has_a_cure() -> None:
+    assert {one.name.lower() for one in Reason if one is not Reason.NONE} == set(OF_REFUSALS)
+    general = {PeerCode.CLOSED, PeerCode.SILENT, PeerCode.BROKE_PROTOCOL, PeerCode.OTHER}
+    assert set(PeerCode) - general == set(OF_PEERS)
+    assert set(OF_PEERS) >= CONFIGURED
+
+
+@pytest.mark.parametrize("code", PeerCode)
+def test_a_member_that_is_away_has_the_cure_of_its_code_whatever_the_words(code: PeerCode) -> None:
+    scene = Scene()
+    hear(scene, "words that nobody matches", code.value)
+    scene.wait(8)
+    assert ("config_differs" in [one["name"] for one in scene.alerts.current()]) == (code in CONFIGURED)
+    general = RULES["peer_away"].cure.replace("{subject}", "node1")
+    assert cure_of(scene, "peer_away") == OF_PEERS.get(code, general).replace("{subject}", "node1")
+    assert ("duplicate_id" in [one["name"] for one in scene.alerts.current()]) == (code is PeerCode.DUPLICATE)
+
+
+def test_words_alone_are_no_code() -> None:
+    scene = Scene()
+    hear(scene, "epochs differ, the peers' protocol differs, it is not in the peer list", "closed")
+    scene.wait(8)
+    assert scene.told("config_differs") == []
+
+
+def test_a_node_that_is_not_let_in_because_its_id_is_taken_is_told_that_it_is_the_copy() -> None:
+    scene = Scene()
+    hear(scene, "refused by node1: two processes with the id 'node0'", "duplicate")
+    scene.wait(2)
+    assert "another node with the id of this one, node0, is there already" in scene.what("duplicate_id")
+
+
+def test_one_refusal_or_some_within_a_moment_are_no_failure() -> None:
+    scene = Scene()
+    fail(scene, count=1)
+    scene.wait(10)
+    row = {"count": 5, "since": NOW + scene.time, "at": NOW + scene.time, "reason": "conflict", "why": ""}
+    scene.link.update(failing=row)
+    scene.wait(2)
+    assert scene.told("requests_refused") == []
+
+
+def test_one_validator_that_is_refused_beside_one_that_is_served_is_named_and_the_chain_signs() -> None:
+    scene = Scene()
+    scene.chain["validators"].append({"addr": "tcp://b:1", "state": "connected", "signed_at": NOW + 100})
+    fail(scene)
+    scene.wait(2)
+    assert scene.told("requests_refused") == [True]
+    assert "nothing is signed" not in scene.what("requests_refused")
+
+
+def test_a_way_that_loses_large_packets_is_not_told_as_a_missing_majority_alone() -> None:
+    scene = Scene()
+    hear(scene, "takes the connection, and no handshake came", "handshake")
+    scene.member(2).update(connected=False, error="connection refused", error_code="down")
+    scene.state.update(leader_id="", is_leader=False)
+    scene.wait(8)
+    assert "large packets" in cure_of(scene, "no_leader")
+    assert "node1: takes the connection" in scene.what("no_leader")
+
+
+def test_the_disks_bound_comes_from_what_it_has_shown() -> None:
+    """A quick disk that becomes slow is told earlier, a common cloud disk is calm; at 50 ms every disk is slow."""
+    for shown_ms, slow_ms, told in ((0.2, 4, False), (0.2, 8, True), (3.0, 15, False), (15, 40, False), (15, 60, True)):
+        scene = Scene()
+        us = shown_ms * 1000
+        quick: dict[str, Any] = {
+            "count": 500,
+            "sum_us": 0.0,
+            "buckets": [[us, 500], [slow_ms * 900, 500], [slow_ms * 1000, 500]],
+        }
+        scene.state["sync_hist"] = quick
+        scene.wait(70)
+        scene.state["sync_hist"] = {
+            **quick,
+            "count": 600,
+            "buckets": [[us, 500], [slow_ms * 900, 500], [slow_ms * 1000, 600]],
+        }
+        scene.wait(8)
+        assert (scene.told("disk_slow") == [True]) is told, (shown_ms, slow_ms)
 
 
 def test_the_worst_stands_first() -> None:

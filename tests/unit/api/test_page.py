@@ -123,7 +123,7 @@ def test_nobody_leads() -> None:
     board = busy()
     board.sections_now["state"].update(leader_id="", is_leader=False)  # type: ignore[union-attr]
     text = shown(board).text
-    assert "Nobody leads, as far as node0 knows. Nothing is signed." in text
+    assert "Nobody leads, as far as node0 knows. Nothing is signed: a leader is being elected." in text
     assert "Not signing" in text
 
 

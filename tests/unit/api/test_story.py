@@ -111,6 +111,23 @@ def test_handing_over_is_told_apart_from_dying() -> None:
     assert words(stopped).startswith("node0 led, gave way at 08:00:10.000 and then stopped.")
 
 
+@pytest.mark.parametrize("me", ["node0", "node1", "node2"])
+@pytest.mark.parametrize("news_at", [9.99, 10.1], ids=["before the next leader", "a moment after"])
+def test_a_handover_that_was_ordered_is_told_as_such_on_every_node(me: str, news_at: float) -> None:
+    ordered: EventReport = {"at": T + news_at, "what": "ordered", "peer": "node0"}
+    events = sorted([*START, ordered, leader(10, None, 2), leader(10.003, "node1", 2)], key=lambda one: one["at"])
+    (story,) = told(events, me=me)
+    assert story.cause is Cause.ORDERED
+    assert words(story).startswith("node0 handed over to node1 by order at 08:00:")
+    assert "too late" not in words(story)
+
+
+def test_an_old_order_is_not_the_reason_of_a_later_loss() -> None:
+    ordered: EventReport = {"at": T + 5, "what": "ordered", "peer": "node2"}
+    (story,) = told([*START, ordered, leader(10, None, 2), leader(10.003, "node1", 2)])
+    assert story.cause is Cause.HANDED_OVER
+
+
 def test_the_node_that_led_itself_tells_it_from_its_lease() -> None:
     events = [*START, lease(1.1, True), lease(9.8, False), leader(10, None, 2), leader(10.5, "node1", 3)]
     (story,) = told(events, me="node0")

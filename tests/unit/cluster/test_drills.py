@@ -37,7 +37,8 @@ class Leader:
             others=("b", "c"), send=self.send, leads=lambda: told["leads"], missing=lambda: told["missing"],
             hand_over=hand_over, restart=restart, trouble=lambda: told["trouble"],
         )  # fmt: skip
-        self.drills = Drills(nonce=7, ports=ports, clock=lambda: self.now, log=self.log)
+        self.heard: list[str] = []
+        self.drills = Drills(nonce=7, ports=ports, clock=lambda: self.now, log=self.log, heard=self.heard.append)
         self.now += DRILL_UPTIME_S
 
     def send(self, member: str, message: Order | Obeyed) -> bool:
@@ -89,6 +90,22 @@ def test_a_refusal_says_why_to_both_and_is_logged(action: Action, to: str, said:
     assert leader.order(action, to).startswith(why)
     assert "'obeyed': False" in leader.log.lines[-1]
     assert "restart" not in leader.did or said.get("restart")
+
+
+def test_a_handover_by_order_is_told_to_every_member_and_nothing_else_is() -> None:
+    leader = Leader()
+    assert leader.order(Action.CHECK) == ""
+    assert leader.sent == []
+    assert leader.order(Action.TRANSFER, "c") == ""
+    assert leader.heard == [""]
+    assert [member for member, _ in leader.sent] == ["b", "c"]
+    follower = Leader()
+    for _, news in leader.sent:
+        assert isinstance(news, Obeyed)
+        follower.drills.on_obeyed("a", news)
+    assert follower.heard == ["a", "a"]
+    follower.drills.on_obeyed("a", Obeyed(7, 0, "something else"))
+    assert follower.heard == ["a", "a"]
 
 
 def test_one_order_is_obeyed_at_a_time_and_checks_are_free() -> None:

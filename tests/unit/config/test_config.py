@@ -123,12 +123,12 @@ ALERTS = ("alert_stall", "alert_latency", "alert_disk")
 def test_alert_bounds_come_from_flag_variable_file_or_default(key: str, tmp_path: Path) -> None:
     number = ALERTS.index(key)
 
-    def bound(flags: Flags, variables: dict[str, str]) -> float:
+    def bound(flags: Flags, variables: dict[str, str]) -> float | None:
         found = load_settings(home, flags, variables).alerts
         return (found.stall_s, found.latency_s, found.disk_s)[number]
 
     home = home_with(tmp_path, MINIMAL)
-    assert bound(Flags(), {}) == (60.0, 0.25, 0.005)[number]
+    assert bound(Flags(), {}) == (60.0, 0.25, None)[number]
     home = home_with(tmp_path, MINIMAL + f'{key} = "3s"\n')
     assert bound(Flags(), {}) == 3
     assert bound(Flags(), {variable_name(key): "2s"}) == 2

@@ -57,7 +57,7 @@ def test_log_level_and_addresses_are_taken_over_at_once() -> None:
 def test_alert_bounds_are_taken_over_at_once_and_reach_the_children() -> None:
     loaded = replace(RUNNING, alerts=AlertBounds(stall_s=5, latency_s=0, disk_s=0.02))
     plan = plan_reload(RUNNING, loaded)
-    assert plan.changed == ("alerts: stall 60 s, latency 0.25 s, disk 0.005 s -> stall 5 s, latency 0 s, disk 0.02 s",)
+    assert plan.changed == ("alerts: stall 60 s, latency 0.25 s, disk auto -> stall 5 s, latency 0 s, disk 0.02 s",)
     assert (plan.needs_restart, plan.settings) == ((), loaded)
     assert decode(encode(reloadable(loaded))).alerts == loaded.alerts
 

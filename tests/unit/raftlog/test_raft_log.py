@@ -105,6 +105,28 @@ def test_there_is_one_leader_and_every_node_knows_it(net: Net) -> None:
     assert sum(one.leading for one in net.logs.values()) == 1
 
 
+@pytest.mark.parametrize("first", ["the leader", "a follower"])
+@pytest.mark.parametrize("closed", [True, False], ids=["killed", "frozen"])
+def test_nobody_leads_for_the_one_that_is_left(net: Net, first: str, closed: bool) -> None:
+    """The library keeps the last leader while nobody is connected: a dead one would lead for ever."""
+    leader = leader_of(net)._me
+    followers = [name for name in NAMES if name != leader]
+    for name in (leader, followers[0]) if first == "the leader" else (followers[0], leader):
+        net.stop(name, closed=closed)
+    left = net.logs[followers[1]]
+    net.run(0.5)
+    for _ in range(40):
+        assert left.leader is None
+        net.run(0.25)
+
+
+def test_a_leader_that_falls_silent_leads_no_longer_than_its_lease_whatever_the_connections_say(net: Net) -> None:
+    leader = leader_of(net)._me
+    net.away = set(NAMES)
+    net.run(0.45)
+    assert {one.leader for name, one in net.logs.items() if name != leader} == {None}
+
+
 def test_the_sign_state_reaches_every_node_and_never_falls(net: Net) -> None:
     for height in (3, 5, 4):
         assert leader_of(net).submit(KEY, mark(height))

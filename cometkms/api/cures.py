@@ -1,0 +1,68 @@
+"""What to do about a refusal or a connection that is not there, by its code. Pure words.
+
+Held to the codes by a test: a code without a cure of its own has the general one of its alert.
+"""
+
+from typing import Final
+
+from cometkms.protocol.why import PeerCode
+
+_VERSION: Final = "what asks is of a version that this one does not know, or is no validator: compare with `cmkms version`, and look who connects"
+
+#: By a Reason's name: what to do when every request fails for it. {validator} and {chain} are put in.
+OF_REFUSALS: Final[dict[str, str]] = {
+    "wrong_chain": "compare `chain_id` in config.toml ({chain}) with the network of `curl -s http://VALIDATOR:26657/status`, and correct the wrong one: "
+    "here on every node, with a restart. Nothing was signed and nothing is lost: do not recover anything",
+    "empty_chain": _VERSION,
+    "missing_payload": _VERSION,
+    "bad_type": _VERSION,
+    "negative_height": _VERSION,
+    "negative_round": _VERSION,
+    "bad_block_id": _VERSION,
+    "unexpected_extension": _VERSION,
+    "unknown_kind": _VERSION,
+    "bad_timestamp": _VERSION,
+    "bad_pol_round": _VERSION,
+    "bad_address": _VERSION,
+    "height_regression": "the validator is behind what this key has signed: let it catch up. Was it restored from an old state, or is it on another chain with "
+    "this id? Never lower a watermark",
+    "round_regression": "the validator asks again for what is past: the next height is signed. If it goes on, look for a second validator in `validator_addr`",
+    "step_regression": "the validator asks again for what is past: the next height is signed. If it goes on, look for a second validator in `validator_addr`",
+    "conflict": "another block was signed at this place: the next height is signed. If it goes on, two validators ask with one key and do not agree: take one "
+    "out of `validator_addr`, and find out which is on a fork",
+    "burnt": "what was signed at this place is not known, so it is not signed again: the next height is. Nothing is to be done",
+    "jump": "is the chain really at that height? Ask a node that you trust: `curl -s http://NODE:26657/status`. If so, and this key signed nothing in between, "
+    "stop all nodes and run `cmkms recover --min-height HEIGHT` with its height on each; if not, the validator is on another chain",
+    "no_permit": "no majority promises in time: `cmkms peers` says who is missing, `cmkms doctor` which disk or way is slow",
+    "not_leader": "the leadership moves: `cmkms leader show`; `cmkms doctor` where it goes on",
+    "state_away": "the state process of this node does not answer: `cmkms status` has its last exit",
+    "not_complete": "the other nodes are starting or recovering: `cmkms peers` says which, and whom they wait for",
+    "unknown_row": "the other nodes have another key or another chain id: make `chain_id` and the validator key the same on every node: `cmkms config digest`",
+}
+
+_LOSES: Final = "what is sent does not come through, though connections are made: does the way lose large packets? `ping -M do -s 1372 HOST` from here; lower "
+_LOSES_MORE: Final = (
+    "the interfaces' MTU on both machines, or clamp the MSS on the router; else its process hangs: `cmkms status` there"
+)
+
+#: By a PeerCode: what to do about a member that is not connected. {subject} is its id.
+OF_PEERS: Final[dict[PeerCode, str]] = {
+    PeerCode.PROTOCOL: "finish the upgrade: versions with the same peers' protocol on every node (docs/UPGRADING.md); `cmkms version` on each",
+    PeerCode.MEMBERS: "the same `peer` list on every node, and every one in the same epoch: `cmkms config digest` on each; members change with `cmkms epoch`",
+    PeerCode.DIGEST: "the same `peer` list and the same validator key, or priv/cluster.key, on every node: `cmkms config digest` on each",
+    PeerCode.UNLISTED: "write {subject} into `peer` on every node with `cmkms epoch`, or stop it: the same list everywhere",
+    PeerCode.ALONE: "give the node that is configured alone the cluster's `peer` list, or stop it: two majorities of one key sign twice",
+    PeerCode.DUPLICATE: "two nodes have the id {subject}: find the copy and stop it; a node of its own needs another `id` and a home from `cmkms init`",
+    PeerCode.MYSELF: "its address in `peer` leads to this very node: correct the address of {subject}",
+    PeerCode.NAME: "the `id` there and its name in `peer` differ: make them the same; a copied config.toml needs its own `id`",
+    PeerCode.KEY: "another validator key or priv/cluster.key there, or its address in `peer` leads to another machine: `cmkms config digest` on both",
+    PeerCode.SUPERSEDED: "another machine, or a later store, stands for {subject} now: leave the earlier one off if it was replaced; if an older "
+    "copy of its data was put back, move data/ away there and start it",
+    PeerCode.UNBELIEVED: "its numbers are beyond what promises can have made: find out what runs as {subject}; nothing of it is taken here",
+    PeerCode.DOWN: "on the machine of {subject}: `systemctl status cmkms`, `cmkms start` if it is down; if it runs, compare its `raft_addr` with `peer` here",
+    PeerCode.UNREACHABLE: "is the machine of {subject} up? If so, the network and the firewalls between: the port of its `raft_addr` must be open from here",
+    PeerCode.UNRESOLVED: "correct the name of {subject} in `peer`, or the DNS that this machine asks; an address needs neither",
+    PeerCode.HANDSHAKE: _LOSES + _LOSES_MORE,
+    PeerCode.NOT_ACKNOWLEDGED: _LOSES + _LOSES_MORE,
+    PeerCode.CLOSED_EARLY: "its log says why it closes: `cmkms doctor` there; another `peer` list, another key, or a node that is just starting",
+}

@@ -1,0 +1,78 @@
+"""`cmkms config check` and `show`: what a start would take, and from where; variables that are none are named."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cometkms.cli import cli
+from cometkms.config.load import KEYS, in_force, unknown_variables
+from cometkms.errors import ConfigError
+
+CONFIG = 'chain_id = "c-1"\nvalidator_addr = ["tcp://127.0.0.1:1"]\nhttp_addr = "127.0.0.1:7"\n'
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "config.toml").write_text(CONFIG)
+    return tmp_path
+
+
+def test_every_setting_is_shown_with_its_source_and_the_stronger_one_wins(home: Path) -> None:
+    found = {one.key: one for one in in_force(home, {"COMETKMS_HTTP_ADDR": ":9", "COMETKMS_STRICT_START": "yes"})}
+    assert set(found) == set(KEYS) - {"chain"}
+    assert (found["http_addr"].value, found["http_addr"].where) == (":9", "COMETKMS_HTTP_ADDR")
+    assert (found["strict_start"].value, found["strict_start"].where) == (True, "COMETKMS_STRICT_START")
+    assert (found["chain_id"].value, found["chain_id"].where) == ("c-1", f"{home}/config.toml: chain_id")
+    assert found["validator_addr"].value == ["tcp://127.0.0.1:1"]
+    assert (found["alert_disk"].value, found["alert_disk"].where) == ("auto", "default")
+
+
+def test_the_commands_say_it(home: Path) -> None:
+    runner = CliRunner()
+    shown = runner.invoke(cli, ["config", "show", "--home", str(home)])
+    assert shown.exit_code == 0
+    assert f"http_addr                  127.0.0.1:7  ({home}/config.toml: http_addr)" in shown.output
+    as_json = json.loads(runner.invoke(cli, ["config", "show", "--home", str(home), "--json"]).stdout)
+    assert as_json["http_addr"] == {"value": "127.0.0.1:7", "from": f"{home}/config.toml: http_addr"}
+    assert runner.invoke(cli, ["config", "check", "--home", str(home)]).output.startswith("ok: node ")
+    (home / "config.toml").write_text(CONFIG + 'log_level = "loud"\n')
+    refused = runner.invoke(cli, ["config", "check", "--home", str(home)])
+    assert isinstance(refused.exception, ConfigError)
+    assert "'loud' is unknown" in str(refused.exception)
+
+
+def test_unknown_variables_are_named_with_what_was_meant() -> None:
+    environment = {
+        "COMETKMS_HTTP_ADR": "x",
+        "COMETKMS_HTTP_ADDR": "x",
+        "COMETKMS_PURE": "1",
+        "COMETKMS_SERVICE_HOST": "x",
+        "OTHER": "x",
+    }
+    assert unknown_variables(environment) == [
+        "the variable COMETKMS_HTTP_ADR is unknown and has no effect; did you mean COMETKMS_HTTP_ADDR?",
+        "the variable COMETKMS_SERVICE_HOST is unknown and has no effect",
+    ]
+
+
+def test_the_version_alone() -> None:
+    from cometkms import __version__
+
+    assert CliRunner().invoke(cli, ["--version"]).output == f"cmkms {__version__}\n"
+
+
+def test_what_init_made_and_a_keys_forms_come_as_json(tmp_path: Path) -> None:
+    runner, home = CliRunner(), tmp_path / "new"
+    made = json.loads(
+        runner.invoke(cli, ["init", "--home", str(home), "--new-key", "--chain-id", "c", "--json"]).stdout
+    )
+    assert made["home"] == str(home)
+    assert {str(home / "config.toml"), str(home / "priv" / "priv_validator_key.json")} <= set(made["made"])
+    again = json.loads(runner.invoke(cli, ["init", "--home", str(home), "--json"]).stdout)
+    assert (again["made"], str(home / "config.toml") in again["kept"]) == ([], True)
+    key = json.loads(runner.invoke(cli, ["keys", "show", "--home", str(home), "--json"]).stdout)
+    assert len(key["address"]) == 40
+    assert key["cometbft"]["type"] == "tendermint/PubKeyEd25519"
+    assert key["sealed"] is False

@@ -1,0 +1,65 @@
+"""Errors of the system in a person's words, and a disk that is full or fails told as that, whoever stumbled over it."""
+
+import errno
+import os
+import socket
+
+import pytest
+
+from cometkms.errors import ConfigError, KeyFileError, StateError, StoreFailure, disk_failure, os_words
+
+
+def raised(kind: type[Exception], words: str, number: int, path: str | None = "/home/x/file") -> Exception:
+    try:
+        try:
+            raise OSError(number, os.strerror(number), path) if path else OSError(number, os.strerror(number))
+        except OSError as error:
+            raise kind(words) from error
+    except kind as error:
+        return error
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
+@pytest.mark.parametrize("kind", [KeyFileError, StateError, ConfigError, StoreFailure, RuntimeError])
+def test_the_disk_is_named_and_no_file_is_blamed(kind: type[Exception], number: int) -> None:
+    error = raised(kind, "/home/x/file cannot be understood; cure: `cmkms recover --min-height HEIGHT`", number)
+    failure = disk_failure(error)
+    assert failure is not None
+    assert failure.exit_code == 7
+    assert str(failure).startswith(f"/home/x/file: {os.strerror(number).lower()}; cure: ")
+    assert "recover" not in str(failure)
+
+
+def test_words_that_say_it_already_stay_but_for_their_cure() -> None:
+    error = raised(
+        KeyFileError, "/p/identity_key.json cannot be made: no space left on device; cure: chown", errno.ENOSPC, None
+    )
+    assert str(disk_failure(error)).startswith(
+        "/p/identity_key.json cannot be made: no space left on device; cure: make room"
+    )
+
+
+def test_a_bare_error_of_the_system_is_one_too() -> None:
+    failure = disk_failure(OSError(errno.ENOSPC, "No space left on device"))
+    assert str(failure).startswith("a file of this node: no space left on device; cure: ")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOENT, errno.EADDRINUSE, errno.ECONNREFUSED])
+def test_what_is_not_the_disks_stays_what_it_is(number: int) -> None:
+    assert disk_failure(raised(KeyFileError, "words", number)) is None
+    assert disk_failure(KeyFileError("no space left on device")) is None, "words are no code"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "anything"), "no space left on device"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed ('127.0.0.1', 1)"), "connection refused"),
+        (TimeoutError(), "timed out"),
+        (TimeoutError(errno.ETIMEDOUT, "x"), "connection timed out"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "name or service not known"),
+        (OSError("short write: 1 of 2 bytes"), "short write: 1 of 2 bytes"),
+    ],
+)
+def test_a_person_reads_no_number_and_no_python(error: OSError, words: str) -> None:
+    assert os_words(error) == words
