@@ -381,22 +381,26 @@ def _chain(
 
 def _failing_of(report: ChainReport, learned_at: float | None, now: float) -> list[Failing]:
     """Each validator of which no request is answered with a signature any more, though it asks."""
-    found = []
-    here = max((link.get("signed_at") or 0.0 for link in report.get("validators", [])), default=0.0)
-    elsewhere = learned_at if learned_at is not None and learned_at > here + _LEARNED_LATE_S else 0.0
-    for link in report.get("validators", []):
-        one = _failing(report.get("chain_id", ""), link, elsewhere, now)
-        if one is not None:
-            found.append(one)
-    return found
+    links, elsewhere = report.get("validators", []), _signed_elsewhere(report, learned_at)
+    found = [_failing(report.get("chain_id", ""), link, elsewhere, now) for link in links]
+    return [one for one in found if one is not None]
 
 
 def _all_failing(report: ChainReport, learned_at: float | None, now: float) -> Failing | None:
     """The one that asked last, if nobody got a signature since, and that lasts."""
     links = report.get("validators", [])
-    signed_at = max((*(link.get("signed_at") or 0.0 for link in links), learned_at or 0.0), default=0.0)
+    signed_at = max(_signed_here(report), _signed_elsewhere(report, learned_at))
     found = [_failing(report.get("chain_id", ""), link, signed_at, now) for link in links]
     return max((one for one in found if one is not None), key=lambda one: one.since, default=None)
+
+
+def _signed_here(report: ChainReport) -> float:
+    return max((link.get("signed_at") or 0.0 for link in report.get("validators", [])), default=0.0)
+
+
+def _signed_elsewhere(report: ChainReport, learned_at: float | None) -> float:
+    """When another node signed last; 0: not since this one did. Of its own signatures the state process learns a moment later."""
+    return learned_at if learned_at is not None and learned_at > _signed_here(report) + _LEARNED_LATE_S else 0.0
 
 
 def _failing(chain_id: str, link: ValidatorReport, signed_at: float, now: float) -> Failing | None:

@@ -139,6 +139,17 @@ def test_how_many_refusals_are_all_of_them(row: Any, signs: Signs) -> None:
     assert of(board).signs is signs
 
 
+def test_refusals_right_behind_a_signature_count_though_the_state_process_learned_of_it_after_them() -> None:
+    board = board_of(Leads.HERE)
+    board.sections_now["state"]["rows"][0]["signed_at"] = NOW - 29.98  # type: ignore[index]
+    link = board.sections_now["signer"]["chains"][0]["validators"][0]  # type: ignore[index]
+    link.update(
+        signed_at=NOW - 30, failing={"count": 3, "since": NOW - 29.995, "at": NOW - 29.99, "reason": "jump", "why": ""}
+    )
+    assert of(board).signs is Signs.REFUSED
+    assert [one.reason for one in of(board).failing] == ["jump"]
+
+
 def test_what_failed_before_another_node_signed_is_over() -> None:
     board = board_of(Leads.HERE, signs=Signs.REFUSED)
     board.sections_now["state"]["rows"][0]["signed_at"] = NOW - 0.5  # type: ignore[index]
