@@ -1,6 +1,6 @@
 """`python -m tests.again --times N`: everything that runs whole nodes, N times over; what was not green every time is listed.
 
-`make test-again N=5`, with `BUSY=1` under load, `ONLY=tests/e2e/test_demo.py` for a part. Each run's output is kept in .cache/again/.
+`make test-again N=5`, with `BUSY=1` under load, `ONLY=tests/e2e/test_demo.py` for a part. Each run's output is kept below .cache/again/.
 """
 
 import argparse
@@ -57,7 +57,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.again", description=__doc__)
     parser.add_argument("--times", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2 * (os.cpu_count() or 1))
-    parser.add_argument("--kept", type=Path, default=KEPT, help="where each run's output stays")
+    mine = KEPT / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    parser.add_argument("--kept", type=Path, default=mine, help="where each run's output stays")
     parser.add_argument("paths", nargs="*", default=WHOLE_NODES)
     given = parser.parse_args()
     kept: Path = given.kept
