@@ -15,6 +15,7 @@ from cometkms.api.story import HANDING_OVER
 from cometkms.api.told import NOTHING, Told
 from cometkms.limits import METRIC_LABEL_MAX_CHARS, METRIC_SERIES_MAX
 from cometkms.model import FINAL_REASONS, Reason
+from cometkms.rules.incarnation import REFUSALS
 
 NODE_STATES: Final = ("empty", "born", "complete", "recovering", "sealed", "starting")
 LINK_STATES: Final = ("standby", "dialing", "handshake", "connected", "waiting")
@@ -28,7 +29,7 @@ _RULE: Final = tuple(
 _PASSING: Final = tuple(
     reason.name.lower() for reason in Reason if reason > Reason.NONE and reason not in FINAL_REASONS
 )
-_REASONS: Final = {reason.name.lower() for reason in Reason}
+_REASONS: Final = {*(reason.name.lower() for reason in Reason), *REFUSALS}
 
 
 @dataclass(frozen=True, slots=True)

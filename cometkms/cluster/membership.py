@@ -141,6 +141,7 @@ class Membership:
         self._borne: dict[str, Incarnation | None] = {}  # by who said hello last; None: it has none yet
         self._heard: set[str] = set()  # members that let this process in, and said what they know of this one
         self._highest_of_me = FIRST
+        self._own: Statement | None = None  # signed once
         self._accusers: dict[str, int] = {}  # who has seen a higher seq of this store than it shows
         self._said: set[str] = set()
         header = store.header
@@ -273,8 +274,10 @@ class Membership:
         """What it bears; None while it has to take a higher one."""
         if self._claiming or self.state is NodeState.EMPTY:
             return None
-        signature = self._ports.prove(self.incarnation) if self.incarnation > FIRST else b""
-        return Statement(self._me, self.incarnation, signature)
+        if self._own is None or self._own.incarnation != self.incarnation:
+            signature = self._ports.prove(self.incarnation) if self.incarnation > FIRST else b""
+            self._own = Statement(self._me, self.incarnation, signature)
+        return self._own
 
     def recorded(self, member: str) -> Incarnation:
         """The highest known of another member."""

@@ -158,7 +158,16 @@ def one_is_enough() -> Patches:
     def some(_members: int, answers: dict[str, Answer]) -> bool:
         return any(one.real for one in answers.values())
 
+    begin = Membership.__init__
+
+    def heard_of_nobody(self: Membership, **arguments: Any) -> None:
+        """Nor does its incarnation wait for the rest."""
+        begin(self, **arguments)
+        self._heard = set(self._others)
+        self._claim()
+
     yield patch.object(membership, "may_end", some)
+    yield patch.object(Membership, "__init__", heard_of_nobody)
 
 
 def no_start_read() -> Patches:

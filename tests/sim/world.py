@@ -938,9 +938,10 @@ class World:
         self.note(f"{old.name} with {rest}, {new.name} with {chosen}")
         for one in self.validators:
             one.forget()
-        if self.rng.random() < 0.3:
-            old.crash()
-            self.after(self.rng.uniform(0.01, 0.5), old.restart_if_down)
+        for one in (old, *(self.nodes[name] for name in rest)):  # what they know must outlive them
+            if self.rng.random() < 0.4:
+                one.crash(power=self.rng.random() < 0.5)
+                self.after(self.rng.uniform(0.01, 0.5), one.restart_if_down)
 
     def spring_at_vote(self, away: Node) -> None:
         leader = next((node for node in self.nodes.values() if node.cluster is not None and node.cluster.leading), None)
