@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from cometkms import native, purepy
 from cometkms.interface import Core
+
+#: How long an example takes says how busy the machine is.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 LOG_NAMES = ("*.log", "log", "*.journal", "background", "*.watcher")
 LOG_LINES = 60  # of each: a whole start, and what came after it

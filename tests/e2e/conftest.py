@@ -5,8 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e import realsystemd
 from tests.e2e.faults import build_shim
 from tests.e2e.node import Node, Validator
+
+
+def pytest_configure() -> None:
+    """Before the workers are started, which inherit what was found out."""
+    realsystemd.works_here()
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from typing import Any, Final
 from tests.e2e.systemdlike import PROJECT, add_unit
 
 SYSTEMD: Final = Path("/lib/systemd/systemd")
+_WORKS: Final = "CMKMS_TEST_SYSTEMD"
 _PATIENCE_S: Final = 120.0
 #: The units that ours, and systemd's own defaults, refer to. Nothing of the distribution's is started beside them.
 _TARGETS: Final = ("cometkms-test", "sysinit", "basic", "shutdown", "multi-user", "network-online", "time-sync")
@@ -214,7 +215,14 @@ class RealManager:
 
 
 def works_here() -> bool:
-    """Whether a systemd can be run here at all."""
+    """Whether a systemd can be run here at all. Found out once: every worker must come to the same."""
+    known = os.environ.get(_WORKS)
+    if known is None:
+        known = os.environ[_WORKS] = "yes" if _boots() else "no"
+    return known == "yes"
+
+
+def _boots() -> bool:
     if os.geteuid() != 0 or not SYSTEMD.exists() or shutil.which("unshare") is None:
         return False
     try:
