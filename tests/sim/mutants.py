@@ -7,9 +7,9 @@ instead (tests/model).
 import argparse
 import multiprocessing
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -32,18 +32,20 @@ from tests.sim.world import Violation, World
 SEEDS = 300
 SECONDS = 6.0
 MARKERS = ("<!-- mutants: begin -->", "<!-- mutants: end -->")
+REPLACING = {"replace": 3, "crash": 0.5, "signer": 0.5}
 Patches = Iterator[Any]
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """`options`: what the world must allow for the rule to matter."""
+    """`rollbacks`, `faults`: what the world must allow, or be busy with, for the rule to matter."""
 
     name: str
     rule: str
     patches: Callable[[], Patches]
     rollbacks: bool = False
     nodes: int = 3
+    faults: Mapping[str, float] = field(default_factory=lambda: dict(world.FAULTS))
 
 
 # --- what each mutant does ---
@@ -259,8 +261,8 @@ MUTANTS = (
     Mutant("a node that lost its store counts at once", "7", amnesia),
     Mutant("recovery reads one other only", "7", one_is_enough),
     Mutant("no read at start, old stores put back", "8", no_start_read, rollbacks=True),
-    Mutant("what an earlier store of a member sends is taken", "15", every_store_counts),
-    Mutant("the others' incarnations are forgotten with the process", "15", incarnations_in_memory),
+    Mutant("what an earlier store of a member sends is taken", "15", every_store_counts, faults=REPLACING),
+    Mutant("the others' incarnations are forgotten with the process", "15", incarnations_in_memory, faults=REPLACING),
     Mutant("the signer signs what was asked, not what was permitted", "3", signs_its_own),
     Mutant("terms do not belong to members", "12", terms_of_everybody),
     Mutant("a node that lost its Raft journal goes on counting terms", "12", no_leap, nodes=2),
@@ -282,7 +284,7 @@ def applied(mutant: Mutant) -> Iterator[None]:
 def killed_by(number: int) -> tuple[int, str] | None:
     """Seed and what failed, or None: it survived."""
     mutant = MUTANTS[number]
-    with applied(mutant):
+    with applied(mutant), patch.dict(world.FAULTS, mutant.faults, clear=True):
         for seed in range(1, SEEDS + 1):
             made = World(seed, mutant.nodes)
             made.strict, made.rollbacks = False, mutant.rollbacks

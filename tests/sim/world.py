@@ -513,6 +513,7 @@ class World:
         self.nodes = {name: Node(self, name) for name in self.names}
         self.validators = [Validator(self, number) for number in range(2)]
         self.healing = False
+        self.quiet_until = 0.0
         self.rollbacks = False  # old stores are put back without strict_start: outside the fault model, for mutants
 
     # --- time ---
@@ -773,6 +774,8 @@ class World:
         if self.healing:
             return
         self.after(self.rng.expovariate(3.0), self.fault)
+        if self.now < self.quiet_until:
+            return
         node = self.rng.choice([one for one in self.nodes.values() if not one.superseded])
         kind = self.rng.choices(list(FAULTS), list(FAULTS.values()))[0]
         self.stats[kind] = self.stats.get(kind, 0) + 1
@@ -930,7 +933,10 @@ class World:
         if self.healing:
             return
         self.cuts.clear()
-        chosen = self.rng.sample(others, self.rng.randint(0, len(others)))
+        halves = self.rng.random() < 0.6
+        chosen = self.rng.sample(others, len(others) // 2 if halves else self.rng.randint(0, len(others)))
+        if halves:
+            self.quiet_until = self.now + 3.0  # time enough for either half to sign
         rest = [name for name in others if name not in chosen]
         apart = [(old.name, name) for name in chosen] + [(new.name, name) for name in rest]
         for one, other in (*apart, *itertools.product(chosen, rest)):
