@@ -28,7 +28,7 @@ from tests.sim import world
 from tests.sim.disk import SimDisk
 from tests.sim.world import Violation, World
 
-SEEDS = 300
+SEEDS = 600
 SECONDS = 6.0
 MARKERS = ("<!-- mutants: begin -->", "<!-- mutants: end -->")
 Patches = Iterator[Any]
