@@ -29,7 +29,7 @@ from tests.sim import world
 from tests.sim.disk import SimDisk
 from tests.sim.world import Violation, World
 
-SEEDS = 300
+SEEDS = 600
 SECONDS = 6.0
 MARKERS = ("<!-- mutants: begin -->", "<!-- mutants: end -->")
 REPLACING = {"replace": 3, "crash": 0.5, "signer": 0.5}
