@@ -13,13 +13,13 @@ from cometkms.config.schema import Settings
 from cometkms.hardening.account import ProcStatus, check_wanted
 from cometkms.hardening.confine import Told, check_no_dump
 from cometkms.hardening.measures import Mode, State, check_required
-from cometkms.interface import Queue
+from cometkms.interface import Core, Queue
 from cometkms.ipc.board import Board
 from cometkms.ipc.descriptors import close_inherited
 from cometkms.ipc.notify import take_notifier
 from cometkms.ipc.prctl import make_undumpable
 from cometkms.ipc.queues import make_queue
-from cometkms.keys.cluster import derive_identity
+from cometkms.keys.cluster import Derivation
 from cometkms.keys.identity import ensure_identity
 from cometkms.keys.passphrase import PassphraseDescriptor, PassphraseHeld, PassphraseSource, hold
 from cometkms.keys.source import KeySource, SealedKeyFile, key_source
@@ -60,13 +60,11 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
         board = Board(("supervisor", RELOAD_SECTION, *children), children)
         requests, permits = make_queue(core_name), make_queue(core_name)
         decisions = make_queue(core_name) if settings.audit_max_mib else None
-        members = tuple(peer.id for peer in settings.peers)
 
         def live_state(context: ChildContext) -> int:
-            """The seed of this node's identity is derived aside, at every start, and comes into this process only."""
-            kin = derive_identity(settings.home, keys, core, settings.id, members)
-            forget(passphrase)
-            parts = state.StateParts(now.settings, files, kin, requests, permits, board.section("state"), log)
+            """Who this node is, is derived aside at every start, and comes into this process only."""
+            derivation = _derive(settings, keys, core, passphrase)
+            parts = state.StateParts(now.settings, files, derivation, requests, permits, board.section("state"), log)
             return state.run(context, parts)
 
         signer_parts = signer.SignerParts(settings, requests, permits, board.section("signer"), log, keys, decisions)
@@ -139,6 +137,16 @@ def _key_sources(settings: Settings, passphrase: PassphraseSource | None, log: L
     if passphrase is not None and not any(isinstance(key, SealedKeyFile) for key in keys):
         log.warning("a passphrase is configured and no key is sealed", cure="cmkms keys encrypt")
     return keys
+
+
+def _derive(
+    settings: Settings, keys: Sequence[KeySource], core: Core, passphrase: PassphraseSource | None
+) -> Derivation:
+    """Done, and not taken yet. A key that does not open leaves no trace in the home. Raises: KeyFileError."""
+    derivation = Derivation(settings.home, keys, core, settings.id, [peer.id for peer in settings.peers])
+    forget(passphrase)
+    derivation.wait()
+    return derivation
 
 
 def _own_measures(board: Board, mode: Mode) -> list[dict[str, str]]:
