@@ -657,6 +657,24 @@ def test_a_child_that_starts_later_has_what_was_reloaded(tmp_path: Path, start: 
     assert dummies.stop() == 0
 
 
+def test_a_child_that_boots_while_settings_are_reloaded_is_told_when_it_is_up(
+    tmp_path: Path, start: Callable[..., Dummies]
+) -> None:
+    """It was forked with the settings of before."""
+    file, booted = tmp_path / "reload.json", tmp_path / "booted"
+    file.write_text(json.dumps(FIRST))
+    dummies = start(
+        {"state": "takes reloads over", "signer": f"boots until a file is there {booted}"}, reload_file=str(file)
+    )
+    dummies.await_log("boots until a file is there", child="signer")
+    os.kill(dummies.pid, signal.SIGHUP)
+    dummies.await_log("took over", child="state", addresses="tcp://h:1")
+    assert dummies.log("took over", child="signer") == []
+    booted.touch()
+    dummies.await_log("took over", child="signer", addresses="tcp://h:1")
+    assert dummies.stop() == 0
+
+
 def test_a_child_that_does_not_answer_is_reported_and_the_reload_ends(
     tmp_path: Path, start: Callable[..., Dummies], manager: Manager
 ) -> None:
