@@ -8,8 +8,12 @@ from cometkms.processes.status_line import status_line
 
 CHILDREN = [{"name": name, "state": "running"} for name in ("state", "signer", "api")]
 WELL = {"state": 0.1, "signer": 0.1, "api": 0.1}
-ALONE = {"is_leader": True, "leader_id": "n0", "members": [{"self": True}]}
-THREE = [{"self": True, "connected": True}, {"connected": True}, {"connected": False}]
+ALONE = {"is_leader": True, "leader_id": "n0", "members": [{"id": "n0", "self": True}]}
+THREE = [
+    {"id": "n0", "self": True, "connected": True},
+    {"id": "n1", "connected": True},
+    {"id": "n2", "connected": False},
+]
 
 
 def board(state: dict[str, Any] | None, children: list[dict[str, Any]] = CHILDREN) -> dict[str, Any]:

@@ -558,7 +558,7 @@ def test_a_thousand_lives_of_a_child_leak_nothing(start: Callable[..., Dummies])
     def supervisor_holds() -> tuple[int, int]:
         """Descriptors, and shared mappings."""
         maps = Path(f"/proc/{dummies.pid}/maps").read_text().splitlines()
-        return len(os.listdir(f"/proc/{dummies.pid}/fd")), sum("/dev/zero" in line for line in maps)
+        return len(os.listdir(f"/proc/{dummies.pid}/fd")), sum("/memfd:cmkms-" in line for line in maps)
 
     dummies.await_log("born", 20)
     before, segments = supervisor_holds(), sorted(os.listdir("/dev/shm"))
