@@ -23,7 +23,7 @@ from nacl.signing import SigningKey, VerifyKey
 
 from cometkms.errors import KeyFileError, os_words
 from cometkms.interface import Core
-from cometkms.keys.aside import aside
+from cometkms.keys.aside import Aside, aside
 from cometkms.keys.source import KeySource
 from cometkms.protocol.identity import Identity
 
@@ -52,25 +52,36 @@ class ClusterIdentity:
         return True
 
 
-def derive_identity(
-    home: Path, keys: Iterable[KeySource], core: Core, me: str, members: Iterable[str]
-) -> ClusterIdentity:
-    """Of the node `me`. `keys`: of each chain; the lowest public key is the one used. Opens a key file, asks for its passphrase.
+class Derivation:
+    """Of one node's identity, under way in a process of its own: opens a key file, asks for its passphrase, hands over, ends.
 
-    Raises: KeyFileError with the words of the process that derives.
+    Whoever begins it need not be able to open the key any more, nor know the passphrase, when it takes what was derived; a process
+    that it forks in between, and that closes what it inherited, knows neither.
     """
-    names = tuple(sorted({me, *members}))
-    chosen = tuple(keys)
-    told = aside(lambda: _derive(_cluster_secret(home, chosen, core), me, names))
-    if len(told) != 2 * _KEY_BYTES + _SIGNATURE_BYTES + len(names) * _KEY_BYTES:
-        raise KeyFileError("the cluster's identities could not be derived from the key")
-    seed, authority, told = told[:_KEY_BYTES], told[_KEY_BYTES : 2 * _KEY_BYTES], told[2 * _KEY_BYTES :]
-    certificate, told = told[:_SIGNATURE_BYTES], told[_SIGNATURE_BYTES:]
-    public_keys = {name: told[at * _KEY_BYTES : (at + 1) * _KEY_BYTES] for at, name in enumerate(names)}
-    identity = Identity(SigningKey(seed))
-    if identity.public_key != public_keys[me]:
-        raise KeyFileError("the cluster's identities could not be derived from the key")
-    return ClusterIdentity(identity, public_keys, authority, certificate)
+
+    def __init__(self, home: Path, keys: Iterable[KeySource], core: Core, me: str, members: Iterable[str]) -> None:
+        """Begin. `keys`: of each chain; the lowest public key is the one used."""
+        self._me, self._names = me, tuple(sorted({me, *members}))
+        chosen, names = tuple(keys), self._names
+        self._aside = Aside(lambda: _derive(_cluster_secret(home, chosen, core), me, names))
+
+    def wait(self) -> None:
+        """Until it is done, or has failed; nothing of it is here yet. Raises: KeyFileError with the words of the process that derives."""
+        self._aside.wait()
+
+    def take(self) -> ClusterIdentity:
+        """Once. Raises: KeyFileError, as wait()."""
+        me, names = self._me, self._names
+        told = self._aside.take()
+        if len(told) != 2 * _KEY_BYTES + _SIGNATURE_BYTES + len(names) * _KEY_BYTES:
+            raise KeyFileError("the cluster's identities could not be derived from the key")
+        seed, authority, told = told[:_KEY_BYTES], told[_KEY_BYTES : 2 * _KEY_BYTES], told[2 * _KEY_BYTES :]
+        certificate, told = told[:_SIGNATURE_BYTES], told[_SIGNATURE_BYTES:]
+        public_keys = {name: told[at * _KEY_BYTES : (at + 1) * _KEY_BYTES] for at, name in enumerate(names)}
+        identity = Identity(SigningKey(seed))
+        if identity.public_key != public_keys[me]:
+            raise KeyFileError("the cluster's identities could not be derived from the key")
+        return ClusterIdentity(identity, public_keys, authority, certificate)
 
 
 def public_identities(home: Path, keys: Iterable[KeySource], core: Core, members: Iterable[str]) -> dict[str, bytes]:

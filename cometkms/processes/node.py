@@ -19,7 +19,7 @@ from cometkms.ipc.descriptors import close_inherited
 from cometkms.ipc.notify import take_notifier
 from cometkms.ipc.prctl import make_undumpable
 from cometkms.ipc.queues import make_queue
-from cometkms.keys.cluster import ClusterIdentity, derive_identity
+from cometkms.keys.cluster import Derivation
 from cometkms.keys.identity import ensure_identity
 from cometkms.keys.passphrase import PassphraseDescriptor, PassphraseHeld, PassphraseSource, hold
 from cometkms.keys.source import KeySource, SealedKeyFile, key_source
@@ -32,7 +32,6 @@ from cometkms.processes.reload import Reloader
 from cometkms.processes.supervisor import ChildSpec, Supervisor
 from cometkms.store.lock import lock_home, share_home
 from cometkms.store.node_store import ChainFiles, NodeFiles
-from cometkms.store.twin import take_name
 
 _CHILDREN = ("state", "signer", "api", "audit")
 
@@ -66,9 +65,10 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
         decisions = make_queue(core_name) if settings.audit_max_mib else None
 
         def live_state(context: ChildContext) -> int:
-            kin = _own_identity(settings, keys, core, passphrase)
-            parts = state.StateParts(now.settings, files, kin, requests, permits, board.section("state"), log)
-            return _live_as_the_only(context, parts)
+            """Who this node is, is derived aside at every start, and comes into this process only."""
+            derivation = _derive(settings, keys, core, passphrase)
+            parts = state.StateParts(now.settings, files, derivation, requests, permits, board.section("state"), log)
+            return state.run(context, parts)
 
         signer_parts = signer.SignerParts(settings, requests, permits, board.section("signer"), log, keys, decisions)
         api_parts = api.ApiParts(settings, board, log)
@@ -135,25 +135,6 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
         os.close(lock)
 
 
-def _own_identity(
-    settings: Settings, keys: Sequence[KeySource], core: Core, passphrase: PassphraseSource | None
-) -> ClusterIdentity:
-    """In the state process, at every start: the seed of this node's identity is derived aside, and comes into this process only."""
-    kin = derive_identity(settings.home, keys, core, settings.id, tuple(peer.id for peer in settings.peers))
-    forget(passphrase)
-    return kin
-
-
-def _live_as_the_only(context: ChildContext, parts: state.StateParts) -> int:
-    """The state process's life, while nobody else on this machine lives as this node. Raises: BusyError."""
-    only = take_name(bytes(parts.kin.identity.key), parts.settings.id)
-    try:
-        return state.run(context, parts)
-    finally:
-        if only is not None:
-            only.close()
-
-
 def _key_sources(settings: Settings, passphrase: PassphraseSource | None, log: Log) -> tuple[KeySource, ...]:
     """Of each chain. No key is opened: that is the signer's, and the process's that derives. Raises: KeyFileError."""
     keys = tuple(key_source(chain.key_file, passphrase) for chain in settings.chains)
@@ -168,6 +149,16 @@ def _is_one_stream() -> bool:
         return os.path.sameopenfile(1, 2)
     except OSError:  # one of them is closed
         return False
+
+
+def _derive(
+    settings: Settings, keys: Sequence[KeySource], core: Core, passphrase: PassphraseSource | None
+) -> Derivation:
+    """Done, and not taken yet. A key that does not open leaves no trace in the home. Raises: KeyFileError."""
+    derivation = Derivation(settings.home, keys, core, settings.id, [peer.id for peer in settings.peers])
+    forget(passphrase)
+    derivation.wait()
+    return derivation
 
 
 def _own_measures(board: Board, mode: Mode) -> list[dict[str, str]]:

@@ -8,6 +8,7 @@ overtake them. A state file follows each signature after the reply (state_files.
 
 import asyncio
 import base64
+import contextlib
 import os
 import platform
 import random
@@ -32,7 +33,7 @@ from cometkms.hardening.measures import Measure, Mode, tell
 from cometkms.interface import Core, Frames, HotPath, Lane, Queue
 from cometkms.ipc.board import Section
 from cometkms.ipc.messages import QueueMessage, decode, encode
-from cometkms.keys.cluster import ClusterIdentity, cluster_digest
+from cometkms.keys.cluster import ClusterIdentity, Derivation, cluster_digest
 from cometkms.limits import (
     DRILL_ANSWER_S,
     HEARTBEAT_INTERVAL_S,
@@ -60,6 +61,7 @@ from cometkms.protocol.peer_messages import (
 )
 from cometkms.raftlog import RaftBrokenError, RaftLog, discard_journal
 from cometkms.store.node_store import BornFiles, NodeFiles, OpenedNode, open_node
+from cometkms.store.twin import take_name
 
 JOURNAL_NAME: Final = "raft"
 CONTROL_NAME: Final = "control.sock"
@@ -73,11 +75,11 @@ _EVENT_DELAY_S: Final = 0.01  # what happens together is published together
 
 @dataclass(frozen=True, slots=True)
 class StateParts:
-    """What the supervisor made before the fork; and `kin`, derived behind it: who this node is among its key's nodes."""
+    """What the supervisor made before the fork; and `derivation`, begun behind it: who this node is among its key's nodes."""
 
     settings: Settings
     files: NodeFiles
-    kin: ClusterIdentity
+    derivation: Derivation
     requests: Queue  # this process pops
     permits: Queue  # this process pushes
     board: Section
@@ -91,17 +93,19 @@ def run(context: ChildContext, parts: StateParts) -> int:
     opened = open_node(parts.files, core)
     for warning in opened.warnings:
         log.error("state reconciled", what=warning)
+    kin = parts.derivation.take()  # last: whatever this process has forked by now does not have it
     born = BornFiles(parts.files)
 
     async def main(stop: asyncio.Event) -> None:
-        state = _State(parts, core, opened, born, measures, log, context)
+        state = _State(parts, kin, core, opened, born, measures, log, context)
         await state.start()
         context.on_reload(state.on_reload)
         context.ready()
         await stop.wait()
         await state.stop()
 
-    with cores.tracing(context.name):
+    name = take_name(bytes(kin.identity.key), parts.settings.id)  # a copy of this home that is started here is noticed
+    with name or contextlib.nullcontext(), cores.tracing(context.name):
         measures = _shut(parts.settings, parts.files)
         tell(log, measures)
         return run_loop(context, main, log)
@@ -129,6 +133,7 @@ class _State:
     def __init__(
         self,
         parts: StateParts,
+        kin: ClusterIdentity,
         core: Core,
         opened: OpenedNode,
         born: BornFiles,
@@ -138,6 +143,7 @@ class _State:
     ) -> None:
         settings = parts.settings
         self._parts = parts
+        self._kin = kin
         self._context = context
         self._opened = opened
         self._born = born
@@ -152,7 +158,7 @@ class _State:
         self._published_at = -STATUS_LATEST_S
         members = parts.files.members
         self._alone = parts.files.alone
-        self._keys = {} if self._alone else {name: parts.kin.public_keys[name] for name in members}
+        self._keys = {} if self._alone else {name: kin.public_keys[name] for name in members}
         epoch = opened.store.header.epoch
         identity = Identity(
             settings.id,
@@ -160,7 +166,7 @@ class _State:
             members,
             cluster_digest(epoch, self._keys),
             self._keys,
-            parts.kin.identity.sign,
+            kin.identity.sign,
         )
         self._ring = SignatureRing()
         self._files = StateFiles(
@@ -194,7 +200,7 @@ class _State:
                     **settings_facts(settings),
                     "core": cores.chosen_name(),
                     "python": platform.python_version(),
-                    CERTIFICATE_FACT: parts.kin.certificate.hex(),
+                    CERTIFICATE_FACT: kin.certificate.hex(),
                 }
             ),
             outside=self,
@@ -210,7 +216,7 @@ class _State:
         return PeerNetwork(
             core=core,
             me=settings.id,
-            identity=parts.kin.identity,
+            identity=self._kin.identity,
             peers=tuple(
                 PeerTarget(peer.id, self._keys[peer.id], TcpTarget(peer.address.host, peer.address.port))
                 for peer in settings.peers
@@ -435,7 +441,7 @@ class _State:
         hello = decode_hello(payload)
         if isinstance(hello, OtherProtocol):
             return None
-        if not self._parts.kin.certifies(hello.node, public_key, certificate_of(hello.facts)):
+        if not self._kin.certifies(hello.node, public_key, certificate_of(hello.facts)):
             return None
         return self.node.on_unlisted(hello, address)
 

@@ -293,7 +293,6 @@ class Supervisor:
         if pid == 0:
             for fd in (reader, *(other.report_fd for other in self._children if other.report_fd >= 0)):
                 os.close(fd)
-            self.board.become(child.spec.name)
             _live(child.spec, ChildContext(child.spec.name, writer, self.board), parent, self._mask)
         os.close(writer)
         child.pid, child.report_fd, child.said, child.killed_hung = pid, reader, b"", False
@@ -603,6 +602,7 @@ def _live(spec: ChildSpec, context: ChildContext, parent: int, mask: set[int]) -
     """A child's whole life, in the forked process. Never returns."""
     code = INTERNAL_EXIT
     try:
+        context.board.become(spec.name)
         die_with_parent(parent)
         set_name(f"cmkms-{spec.name}")
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, HAND_OVER_SIGNAL):

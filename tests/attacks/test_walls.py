@@ -160,6 +160,20 @@ def holds(pid: int, secrets: dict[str, bytes]) -> set[str]:
     return {name for piece in memory_of(pid) for name, shown in forms.items() if any(form in piece for form in shown)}
 
 
+def tree_of(pid: int) -> list[int]:
+    """A process and all that it started."""
+    return [pid, *(one for child in children_of(pid) for one in tree_of(child))]
+
+
+def hoard(node: Node, secrets: dict[str, bytes]) -> dict[str, set[str]]:
+    """Who holds what, by the kernel's name for a process; who holds nothing is not in it."""
+    assert node.process is not None
+    names = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in tree_of(node.process.pid)}
+    found = {name: holds(pid, secrets) for pid, name in names.items()}
+    assert {f"cmkms-{child}" for child in CHILDREN} < found.keys()
+    return {name: held for name, held in found.items() if held}
+
+
 @pytest.mark.parametrize("source", ["the validator's key", "priv/cluster.key"])
 def test_no_running_process_holds_the_secret_and_one_holds_its_own_identity(
     source: str, make_node: Callable[..., Node], tmp_path: Path
@@ -187,17 +201,17 @@ def test_no_running_process_holds_the_secret_and_one_holds_its_own_identity(
 
     pids = until("all processes run", lambda: all_run(node))
     assert node.process is not None
-    for pid in (node.process.pid, *pids.values()):
+    for pid in tree_of(node.process.pid):
         links = [os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink()]
         assert [link for link in links if "precious" in link] == []
     if os.geteuid() != 0:
         with pytest.raises(PermissionError):
             holds(pids["state"], secrets)
         return
-    expected = {name: set() for name in (*CHILDREN, "supervisor")} | {"state": {"node0"}, "signer": {"validator's key"}}
-    assert {name: holds(pid, secrets) for name, pid in {**pids, "supervisor": node.process.pid}.items()} == expected
+    expected = {"cmkms-state": {"node0"}, "cmkms-signer": {"validator's key"}}
+    assert hoard(node, secrets) == expected
     for name in ("state", "signer"):
-        os.kill(pids[name], 9)
+        os.kill(pids[name], signal.SIGKILL)
         until(f"another {name}", lambda name=name: (all_run(node) or pids)[name] != pids[name])
-    pids = until("all processes run", lambda: all_run(node))
-    assert {name: holds(pid, secrets) for name, pid in {**pids, "supervisor": node.process.pid}.items()} == expected
+    until("all processes run", lambda: all_run(node))
+    assert hoard(node, secrets) == expected

@@ -9,7 +9,7 @@ from nacl.signing import SigningKey
 
 from cometkms.errors import KeyFileError
 from cometkms.interface import Core
-from cometkms.keys.cluster import ClusterIdentity, cluster_digest, derive_identity, public_identities
+from cometkms.keys.cluster import ClusterIdentity, Derivation, cluster_digest, public_identities
 from cometkms.keys.source import PlainKeyFile, key_source
 from cometkms.keys.validator_key import write_key
 from tests.unit.test_core import SEED
@@ -33,7 +33,7 @@ def source(home: Path, seed: bytes = SEED) -> PlainKeyFile:
 
 
 def kin(home: Path, core: Core, me: str, seed: bytes = SEED) -> ClusterIdentity:
-    return derive_identity(home, [source(home, seed)], core, me, MEMBERS)
+    return Derivation(home, [source(home, seed)], core, me, MEMBERS).take()
 
 
 def test_every_node_derives_itself_and_knows_the_others(home: Path, core: Core) -> None:
@@ -61,13 +61,13 @@ def secret_of(seed: bytes) -> bytes:
 
 
 def test_a_node_alone_has_an_identity_and_is_its_only_member(home: Path, core: Core) -> None:
-    one = derive_identity(home, [source(home)], core, "alone", ())
+    one = Derivation(home, [source(home)], core, "alone", ()).take()
     assert list(one.public_keys) == ["alone"]
     assert one.certifies("alone", one.identity.public_key, one.certificate)
 
 
 def test_a_certificate_proves_one_id_with_one_key_and_that_the_secret_is_the_same(home: Path, core: Core) -> None:
-    mine, stranger = kin(home, core, "a"), derive_identity(home, [source(home)], core, "stranger", ())
+    mine, stranger = kin(home, core, "a"), Derivation(home, [source(home)], core, "stranger", ()).take()
     public = stranger.identity.public_key
     assert mine.certifies("stranger", public, stranger.certificate)
     assert not mine.certifies("strangers", public, stranger.certificate)
@@ -76,7 +76,7 @@ def test_a_certificate_proves_one_id_with_one_key_and_that_the_secret_is_the_sam
     assert not mine.certifies("stranger", public, bytes(64))
     assert not mine.certifies("stranger", public, b"")
     assert not mine.certifies("stranger\udc80", public, stranger.certificate)
-    other = derive_identity(home, [source(home, bytes(32))], core, "stranger", ())
+    other = Derivation(home, [source(home, bytes(32))], core, "stranger", ()).take()
     assert not mine.certifies("stranger", other.identity.public_key, other.certificate)
 
 

@@ -9,7 +9,7 @@ from nacl.signing import SigningKey
 from cometkms.errors import InvariantError, KeyFileError
 from cometkms.interface import Core, KeySlot
 from cometkms.keys import sealed_file
-from cometkms.keys.cluster import derive_identity, public_identities
+from cometkms.keys.cluster import Derivation, public_identities
 from cometkms.keys.passphrase import PassphraseFile
 from cometkms.keys.source import KeySource, PlainKeyFile, SealedKeyFile, key_source
 from cometkms.keys.validator_key import load_public_key, write_key
@@ -54,7 +54,7 @@ def test_a_wrong_passphrase_names_the_file_and_not_the_word(core: Core, tmp_path
     path, word = sealed(tmp_path, core)
     word.path.write_bytes(b"another")
     source = key_source(path, word)
-    for action in (lambda: source.open(core, CHAIN), lambda: derive_identity(tmp_path, [source], core, "a", ())):
+    for action in (lambda: source.open(core, CHAIN), lambda: Derivation(tmp_path, [source], core, "a", ()).take()):
         with pytest.raises(KeyFileError, match=f"{path}: the passphrase does not open it") as error:
             action()
         assert "another" not in str(error.value)
@@ -106,7 +106,7 @@ def test_a_token_is_one_more_source_behind_the_same_guards(core: Core, tmp_path:
             slot.sign(refused)
     assert len(token.asked) == 2
     with pytest.raises(KeyFileError, match=r"priv/cluster\.key"):
-        derive_identity(tmp_path, [source], core, "a", ())
+        Derivation(tmp_path, [source], core, "a", ()).take()
     slot.close()
     with pytest.raises(InvariantError):
         slot.sign(sign_bytes(core, vote(height=9)))

@@ -90,6 +90,20 @@ def is_wrong_about_the_signer(context: ChildContext) -> int:
     return looping(context, main)
 
 
+def boots_until_a_file_is_there(context: ChildContext, path: str) -> int:
+    """Then it takes reloads over. What it was born with it does not look at: a node's child has it from the fork."""
+    log.info("boots until a file is there", child=context.name)
+    while not Path(path).exists():
+        time.sleep(0.01)
+
+    async def main(stop: asyncio.Event) -> None:
+        context.on_reload(lambda new: log.info("took over", child=context.name, addresses=new.validator_addrs["a"]))
+        context.ready()
+        await stop.wait()
+
+    return looping(context, main)
+
+
 def starts_anew(context: ChildContext) -> int:
     """Cannot take over what is reloaded while it runs."""
 
@@ -295,7 +309,9 @@ def behaviour(words: str) -> Callable[[ChildContext], int]:
         reports = document["children"] if document else []
         lives = next((report["restarts"] for report in reports if report["name"] == context.name), 0)
         chosen = later if lives and later else first
-        code: int = globals()[chosen.replace(" ", "_")](context)
+        name, slash, path = chosen.partition(" /")
+        function = globals()[name.replace(" ", "_")]
+        code: int = function(context, f"/{path}") if slash else function(context)
         return code
 
     return run

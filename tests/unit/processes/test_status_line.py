@@ -9,8 +9,12 @@ from cometkms.processes.status_line import status_line
 NOW = 1_800_000_000.0
 CHILDREN = [{"name": name, "state": "running"} for name in ("state", "signer", "api")]
 WELL = {"state": 0.1, "signer": 0.1, "api": 0.1}
-ALONE = {"is_leader": True, "leader_id": "n0", "members": [{"self": True}]}
-THREE = [{"id": f"n{at}", "self": at == 0, "connected": at < 2} for at in range(3)]
+ALONE = {"is_leader": True, "leader_id": "n0", "members": [{"id": "n0", "self": True}]}
+THREE = [
+    {"id": "n0", "self": True, "connected": True},
+    {"id": "n1", "connected": True},
+    {"id": "n2", "connected": False},
+]
 
 
 def board(

@@ -594,28 +594,16 @@ def test_a_thousand_lives_of_a_child_leak_nothing(start: Callable[..., Dummies])
     def supervisor_holds() -> tuple[int, int, int]:
         """Descriptors, shared mappings, and mapped files of a memory file system."""
         maps = Path(f"/proc/{dummies.pid}/maps").read_text().splitlines()
-        shared, files = (sum(name in line for line in maps) for name in ("/dev/zero", "/dev/shm"))
+        shared, files = (sum(name in line for line in maps) for name in ("/memfd:cmkms-", "/dev/shm"))
         return len(os.listdir(f"/proc/{dummies.pid}/fd")), shared, files
 
-    def named_segments() -> list[str]:
-        """Simulations that run beside this test keep their homes there."""
-        return sorted(name for name in os.listdir("/dev/shm") if not name.startswith("cmkms-sim-"))
-
     dummies.await_log("born", 20)
-<<<<<<< HEAD
     before = supervisor_holds()
-=======
-    before, segments = supervisor_holds(), named_segments()
->>>>>>> liveness
     dummies.await_log("born", 1020)
     after = supervisor_holds()
     assert after[0] - before[0] <= 2  # both ends of the report pipe come and go
     assert after[1] == before[1]
-<<<<<<< HEAD
     assert after[2] == before[2] == 0
-=======
-    assert named_segments() == segments
->>>>>>> liveness
     lives = {(line["descriptors"], line["shared_mappings"]) for line in dummies.log("born")}
     assert len(lives) == 1
     assert len(dummies.children()) <= 2
@@ -703,6 +691,24 @@ def test_a_child_that_starts_later_has_what_was_reloaded(tmp_path: Path, start: 
     os.kill(pids[1], signal.SIGKILL)
     dummies.await_log("child running", 2, child="signer")
     dummies.await_log("took over", 2, child="signer", addresses="tcp://h:1")
+    assert dummies.stop() == 0
+
+
+def test_a_child_that_boots_while_settings_are_reloaded_is_told_when_it_is_up(
+    tmp_path: Path, start: Callable[..., Dummies]
+) -> None:
+    """It was forked with the settings of before."""
+    file, booted = tmp_path / "reload.json", tmp_path / "booted"
+    file.write_text(json.dumps(FIRST))
+    dummies = start(
+        {"state": "takes reloads over", "signer": f"boots until a file is there {booted}"}, reload_file=str(file)
+    )
+    dummies.await_log("boots until a file is there", child="signer")
+    os.kill(dummies.pid, signal.SIGHUP)
+    dummies.await_log("took over", child="state", addresses="tcp://h:1")
+    assert dummies.log("took over", child="signer") == []
+    booted.touch()
+    dummies.await_log("took over", child="signer", addresses="tcp://h:1")
     assert dummies.stop() == 0
 
 
