@@ -8,6 +8,7 @@ import click
 from cometkms import __version__
 from cometkms.cli import (
     audit,
+    chain,
     completion,
     config_cmd,
     demo,
@@ -61,6 +62,7 @@ for _command in (
     drill.command,
     keys.command,
     state.command,
+    chain.command,
     import_cmd.command,
     export.command,
     audit.command,

@@ -43,7 +43,9 @@ class StateFiles:
         return self._files[row].wanted
 
     def on_signed(self, row: int, mark: Watermark) -> None:
-        """A signature left. Never lowers what is known."""
+        """A signature left. Never lowers what is known. A row that is configured no more, a chain's earlier id, has no file."""
+        if row not in self._files:
+            return
         known = self._files[row].wanted
         if mark.hrs > known.hrs or (mark.hrs == known.hrs and not known.signature):
             self._files[row].want(mark)

@@ -1,0 +1,74 @@
+"""A key that goes on under another chain id: the new one begins at 0, and what was signed under the old one is never forgotten."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cluster import Client, Cluster
+from tests.e2e.node import PRECOMMIT, Node, cmkms, free_tcp
+
+
+@pytest.fixture
+def address() -> str:
+    return free_tcp()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, address: str) -> Iterator[Cluster]:
+    made = Cluster(tmp_path, 3, address)
+    yield made
+    made.stop()
+
+
+def rename(node: Node, name: str, old: str, new: str, *more: str) -> str:
+    done = cmkms("chain", "rename", "--home", str(node.home), "--id", name, "--from", old, "--to", new, *more)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_three_nodes_go_on_under_another_id_and_back(cluster: Cluster, address: str) -> None:
+    def signs(chain: str, low: int | None, height: int) -> None:
+        for name in cluster.ids:
+            cluster.extra[name] = ["--chain-id", chain]
+        cluster.start()
+        validator = Client(address, chain=chain)
+        try:
+            if low is not None:
+                validator.must_refuse(PRECOMMIT, low)
+            validator.must_sign(PRECOMMIT, height)
+        finally:
+            validator.close()
+        for name in cluster.ids:
+            cluster.nodes[name].stop()
+
+    signs("test-1", None, 100)
+    before = cluster.nodes["node0"].state_path.read_text()
+    assert "Nothing was changed" in rename(cluster.nodes["node0"], "node0", "test-1", "test-2")
+    assert cluster.nodes["node0"].state_path.read_text() == before
+    for name in cluster.ids:
+        assert "test-2  begins at 0" in rename(cluster.nodes[name], name, "test-1", "test-2", "--yes")
+    signs("test-2", None, 3)
+    back = [rename(cluster.nodes[name], name, "test-2", "test-1", "--yes") for name in cluster.ids]
+    assert sum("test-1  begins at 100/0/3" in said for said in back) >= 2, "a majority promised it, and knows"
+    signs("test-1", 99, 101)
+
+
+def test_what_the_store_does_not_know_is_not_forgotten(tmp_path: Path, address: str) -> None:
+    """A state file that another signer wrote, and that this home never started with: its mark would be lost."""
+    node = Node(tmp_path / "node", address)
+    node.start("--id", "node0").stop()
+    node.state_path.write_text('{"height":"500","round":0,"step":3}')
+    done = cmkms(
+        "chain", "rename", "--home", str(node.home), "--id", "node0", "--from", "test-1", "--to", "test-2", "--yes"
+    )
+    assert done.returncode == 5
+    assert "what was signed would be forgotten" in done.stderr
+    assert "500" in node.state_path.read_text()
+    node.start("--id", "node0")
+    running = cmkms(
+        "chain", "rename", "--home", str(node.home), "--id", "node0", "--from", "test-1", "--to", "test-2", "--yes"
+    )
+    assert running.returncode == 6
+    node.stop()
+    assert "test-1  stands at 500/0/3" in rename(node, "node0", "test-1", "test-2")
