@@ -70,6 +70,7 @@ _REFUSED_LATELY_S: Final = (
     10.0  # a refusal beside a connection that stands is old after so long: one that is refused dials every second
 )
 _RESTART_AFTER_S: Final = 0.05
+_SAID_AFTER_S: Final = 1.0  # a reason not to sign that has lasted for so long stands in the log
 _EVENT_DELAY_S: Final = 0.01  # what happens together is published together
 
 
@@ -153,7 +154,7 @@ class _State:
         self._published: dict[str, object] | None = None
         self._kicked = False
         self._timer: asyncio.TimerHandle | None = None
-        self._said = ""
+        self._why, self._why_since, self._said = "", 0.0, ""
         self._lag = LagMeter()
         self._published_at = -STATUS_LATEST_S
         members = parts.files.members
@@ -590,12 +591,21 @@ class _State:
     def _write_board(self) -> None:
         self._published_at = self._loop.time()
         document = self._document()
-        if document["why"] != self._said and document["why"]:
-            self._log.warning("not signing", why=document["why"])
-        self._said = document["why"]
+        self._say_why(document["why"])
         if document != self._published:
             self._published = document
             self._parts.board.write(document)
+
+    def _say_why(self, why: str) -> None:
+        """In the log, once it has lasted: an election is over before that."""
+        now = self._loop.time()
+        if why != self._why:
+            self._why, self._why_since = why, now
+        if why and why != self._said and now - self._why_since >= _SAID_AFTER_S:
+            self._said = why
+            self._log.warning("not signing", why=why)
+        elif not why:
+            self._said = ""
 
     def _document(self) -> dict[str, Any]:
         """The state's section of the status board; cometkms/api/sections.py has its fields."""
