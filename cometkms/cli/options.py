@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -8,7 +9,8 @@ import click
 
 from cometkms.config.load import Flags, default_home, load_settings, read_config
 from cometkms.config.schema import Chain, Settings
-from cometkms.errors import CometKMSError, ConfigError
+from cometkms.errors import CometKMSError, ConfigError, StateError
+from cometkms.limits import HEIGHT_MAX
 
 EXIT_CODES: Final = """\b
 Exit codes:
@@ -56,6 +58,30 @@ def chain_option(function: F) -> F:
     """--chain-id where a home may hold several."""
     option = click.option("--chain-id", metavar="ID", default=None, help="Which chain, where the home has several.")
     return option(function)
+
+
+def burn_options(function: F) -> F:
+    """--min-height and --yes-height, where a height may be burnt on the operator's word."""
+    typed = click.option("--yes-height", type=int, metavar="H", help="The height once more, instead of typing it.")
+    height = click.option(
+        "--min-height",
+        type=click.IntRange(1, HEIGHT_MAX),
+        metavar="H",
+        help="Nothing is signed at H or below, ever again.",
+    )
+    return height(typed(function))
+
+
+def demand_height(min_height: int, typed: int | None) -> None:
+    """Raises: StateError unless the operator says the height once more; Abort."""
+    if typed is None:
+        if not sys.stdin.isatty():
+            raise StateError(
+                f"the height must be typed, and nobody is there to type it; cure: --yes-height {min_height}. Nothing was changed"
+            )
+        typed = click.prompt("Type the height to go on", type=int)
+    if typed != min_height:
+        raise StateError(f"{typed} was typed, {min_height} was asked for: nothing was changed")
 
 
 def load_home(chain_id: str | None = None, node_id: str | None = None) -> Settings:

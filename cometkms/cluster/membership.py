@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from cometkms.errors import BehindError
-from cometkms.limits import READ_AGAIN_S, START_READ_S
+from cometkms.errors import BehindError, InvariantError
+from cometkms.limits import EPOCH_MAX, READ_AGAIN_S, START_READ_S
 from cometkms.model import HRS, Row, Watermark
 from cometkms.protocol.peer_messages import (
     Confirm,
@@ -25,7 +25,9 @@ from cometkms.protocol.peer_messages import (
     RowMark,
 )
 from cometkms.rules.birth import Life, NodeState, Record, next_life
+from cometkms.rules.epoch import Standing
 from cometkms.rules.recovery import Answer, absurd, agreed_mark, may_end
+from cometkms.store.epoch import Seal, sealed_header
 from cometkms.store.promise_store import Header, PromiseStore
 
 _ANSWERING: Final = {NodeState.BORN, NodeState.COMPLETE}
@@ -45,7 +47,8 @@ class MembershipLog(Protocol):
 class Ports:
     """What the node around it does for it.
 
-    before_birth: durable steps that must precede BORN (born.json). mark_raised(row): a mark was raised: the state file follows.
+    before_birth, before_seal(following): durable steps that must precede BORN and SEALED (born.json).
+    mark_raised(row): a mark was raised: the state file follows.
     raft_place(): its term, and the last entry's term and index. raft_is_mute(): its log has not reached what was learnt.
     learn_raft(term, log term, index): rule 12, durable. known_signed(row): the highest verified signature of a row.
     verifies(row, mark): whether the mark's signature is the row's.
@@ -53,6 +56,7 @@ class Ports:
 
     send: Callable[[str, PeerMessage], bool]
     before_birth: Callable[[], None]
+    before_seal: Callable[[tuple[str, ...]], None]
     mark_raised: Callable[[int], None]
     learn_raft: Callable[[int, int, int], None]
     raft_place: Callable[[], tuple[int, int, int]]
@@ -116,6 +120,10 @@ class Membership:
         self.highest_remembered = 0  # of this node's seq, by anybody
         self.ready = not others and self.state is NodeState.COMPLETE
         self._retired = ""
+        self.confirmed = (
+            False  # nothing that any other member knew of is missing in the store, since this process began
+        )
+        self._epochs: dict[str, int] = {}  # the later epoch that a member says it is in
         self._reading: _Reading | None = None
         if others:
             self._begin_reading()
@@ -145,7 +153,7 @@ class Membership:
         if self._retired:
             return self._retired
         if self.state is NodeState.SEALED:
-            return "its epoch was sealed: it refuses everything further; cure: cmkms epoch begin, on the members of the next"
+            return "its epoch is sealed: it refuses everything further; cure: cmkms epoch begin on the members of the next, or cmkms member again"
         if self.ready and self._raft_pending:
             return f"the replicated log was lost; waiting to read {self._names(self._unread())}"
         if self.ready:
@@ -311,6 +319,41 @@ class Membership:
                 "It starts again as a node that lost its promises"
             )
 
+    def on_later_epoch(self, member: str, epoch: int) -> None:
+        """A member of the same list says that the epoch is a later one. A node that has promised nothing that it knows of believes a majority.
+
+        Raises: BehindError once a majority of that epoch's members, or all others of two, said the same: "recovering" in that epoch is
+        durable then. StoreFailure.
+        """
+        header = self._store.header
+        if self.state not in (NodeState.EMPTY, NodeState.RECOVERING) or not header.epoch < epoch < EPOCH_MAX:
+            return
+        self._epochs[member] = epoch
+        said = [name for name, one in self._epochs.items() if one == epoch]
+        if len(said) < min(len(header.members) // 2 + 1, len(self._others)):
+            return
+        self._store.write_header(replace(header, epoch=epoch, state=NodeState.RECOVERING, record=()))
+        raise BehindError(
+            f"{', '.join(sorted(said))} are in epoch {epoch} with these members, and this node, which holds no promises, was in epoch {header.epoch}: it "
+            f"starts again as a member of epoch {epoch} that lost its promises"
+        )
+
+    def seal(self, following: tuple[str, ...]) -> Seal:
+        """Promise nothing more in this epoch, for ever, and let `following` alone begin the next. Again: the same seal.
+
+        Raises: StateError when it knows not what it promised, or is sealed for others; StoreFailure.
+        """
+        header = sealed_header(self._store.header, following, confirmed=self.confirmed)
+        self._ports.before_seal(following)
+        self.ready, self._reading, self._confirming = False, None, 0
+        if header != self._store.header:
+            self._write_header(header)
+            self._log.warning("sealed", epoch=header.epoch, next=", ".join(following), confirmed=header.confirmed)
+        standing = Standing.CONFIRMED if header.confirmed else Standing.UNCONFIRMED
+        marks = tuple((one.row, one.mark) for one in self._row_marks())
+        self._tell_all()
+        return Seal(header.owner, header.epoch, header.members, following, standing, marks)
+
     def retire(self, why: str) -> None:
         """For the rest of this process's life: somebody else may be counting on the same key."""
         self.ready, self._retired = False, why
@@ -327,6 +370,7 @@ class Membership:
             self._log.error("a birth record of other members was shown", record=[name for name, _ in life.record])
             return
         self._write_header(replace(header, state=life.state, record=nonces))
+        self.confirmed = life.state is NodeState.COMPLETE  # everybody was seen born, and nobody had promised anything
         self._log.info("node state", state=life.state.name.lower())
         if life.state is NodeState.COMPLETE:
             self._ports.learn_raft(0, 0, 0)  # it never had a Raft journal to lose: everybody was seen born
@@ -398,10 +442,16 @@ class Membership:
             else:
                 self._become_ready()
         if everybody:
+            self.confirmed = self._lacks_nothing(reading)
             if self._raft_pending:
                 self._ports.learn_raft(reading.term, *reading.log_end)
                 self._raft_pending = False
             self._reading = None
+
+    def _lacks_nothing(self, reading: _Reading) -> bool:
+        """Whether the store stands at or above every mark that was read: a later answer may have come when nothing was raised any more."""
+        own = {row: self._store.mark(number).hrs for number, row in enumerate(self._store.rows)}
+        return all(row in own and one.hrs <= own[row] for rows in reading.best.values() for row, one in rows.items())
 
     def _recover(self, reading: _Reading) -> None:
         if len(reading.records) > 1:
@@ -425,12 +475,15 @@ class Membership:
         base = header.seq_base + max(0, self.highest_remembered + 1 - self._store.seq)
         nonces = tuple(nonce for _, nonce in record)
         self._write_header(replace(header, state=NodeState.COMPLETE, record=nonces, seq_base=base))
+        self.confirmed = True
         self._log.info("recovered: every other node was read", state="complete")
         self._reading = None
         self._become_ready()
         self._open_rows()
 
     def _become_ready(self) -> None:
+        if self.state is not NodeState.COMPLETE:
+            raise InvariantError(f"a node that is {self.state.name.lower()} was to promise")
         self.ready = True
         self._tell_all()
 

@@ -66,6 +66,7 @@ from cometkms.protocol.peer_messages import (
     encode,
 )
 from cometkms.rules.birth import NodeState
+from cometkms.store.epoch import Seal
 from cometkms.store.promise_store import PromiseStore
 
 _HOT_PATIENCE_NS: Final = 50_000_000  # then this module asks for it, and sees what stands in the way
@@ -130,6 +131,10 @@ class Outside(Protocol):
 
     def before_birth(self) -> None:
         """Durably say beside the state files that this node was born here. Raises: StoreFailure."""
+        ...
+
+    def before_seal(self, following: tuple[str, ...]) -> None:
+        """Durably say there for whom this node's epoch is sealed. Raises: StoreFailure."""
         ...
 
     def mark_raised(self, row: int) -> None:
@@ -246,6 +251,7 @@ class ClusterNode:
         ports = Ports(
             send=self._send,
             before_birth=outside.before_birth,
+            before_seal=outside.before_seal,
             mark_raised=outside.mark_raised,
             learn_raft=self._learn_raft,
             raft_place=lambda: (self._raft.term, *self._raft.log_end) if self._raft is not None else (0, 0, 0),
@@ -454,6 +460,12 @@ class ClusterNode:
             else:  # the leadership went while it was made: the log takes nothing from here any more
                 self.membership.tell()
 
+    def seal(self, following: tuple[str, ...]) -> Seal:
+        """This node's part in its epoch is over. See Membership.seal()."""
+        seal = self.membership.seal(following)
+        self._update_lease()
+        return seal
+
     # --- the others ---
 
     def hello(self, member: str) -> bytes:
@@ -534,6 +546,8 @@ class ClusterNode:
         if hello.nonce == self._nonce:
             return "this is the same process"
         if hello.epoch != identity.epoch or hello.members != identity.members:
+            if hello.members == identity.members:
+                self.membership.on_later_epoch(member, hello.epoch)
             return (
                 f"epochs or peer lists differ: {identity.me} has epoch {identity.epoch} of {', '.join(identity.members)}; "
                 f"{hello.node} has epoch {hello.epoch} of {', '.join(hello.members)}"

@@ -55,6 +55,7 @@ _HEADER_BODY: Final = struct.Struct("<QQBBB8s32s")  # epoch, seq base, node stat
 _ROW_BODY: Final = struct.Struct("<32sqiBBHBBQ")
 _BURNT: Final = 1
 _CLOSED: Final = 2
+_SEALED_BYTES: Final = 33  # behind the ids of a sealed store: the digest of what follows, and whether it was confirmed
 _SURVEY_TRIES: Final = 3
 _SURVEY_AGAIN_S: Final = 0.02
 FILE_BYTES: Final = (2 + 2 * CHAINS_MAX) * BLOCK_BYTES
@@ -64,8 +65,9 @@ FILE_BYTES: Final = (2 + 2 * CHAINS_MAX) * BLOCK_BYTES
 class Header:
     """Whose store this is. `members`: the ids of the epoch's nodes, sorted, this one's among them.
 
-    `record`: the birth nonces of the members, in their order; () before birth and while recovering. `seq_base`: where the
-    store's seq began, above what peers remember of an earlier one.
+    `record`: the birth nonces of the members, in their order; () before birth, while recovering, and once sealed. `seq_base`: where
+    the store's seq began, above what peers remember of an earlier one. `following`: of a sealed store, the members_digest of the epoch
+    that may follow; b"" where an older version sealed it. `confirmed`: it was sealed by a process that had read every other member.
     """
 
     owner: str
@@ -75,6 +77,8 @@ class Header:
     birth_nonce: bytes
     record: tuple[bytes, ...] = ()
     seq_base: int = 0
+    following: bytes = b""
+    confirmed: bool = False
 
     @property
     def life(self) -> Life:
@@ -124,7 +128,8 @@ def _encode_header(header: Header) -> bytes:
     digest = members_digest(header.epoch, header.members)
     sizes = (header.state, len(header.members), len(header.record))
     fixed = _HEADER_BODY.pack(header.epoch, header.seq_base, *sizes, header.birth_nonce, digest)
-    return fixed + b"".join(header.record) + b"".join(bytes([len(one)]) + one for one in ids)
+    sealed = header.following + bytes([header.confirmed]) if header.following else b""
+    return fixed + b"".join(header.record) + b"".join(bytes([len(one)]) + one for one in ids) + sealed
 
 
 def _decode_header(body: bytes) -> Header:
@@ -136,8 +141,15 @@ def _decode_header(body: bytes) -> Header:
         size = body[at]
         ids.append(body[at + 1 : at + 1 + size].decode())
         at += 1 + size
+    sealed = body[at:]
     header = Header(ids[0], epoch, tuple(ids[1:]), NodeState(state), nonce, record, seq_base)
-    if members_digest(epoch, header.members) != digest or nonces not in (0, count) or at != len(body):
+    if sealed:
+        header = replace(header, following=sealed[:-1], confirmed=bool(sealed[-1]))
+    if (
+        members_digest(epoch, header.members) != digest
+        or nonces not in (0, count)
+        or len(sealed) not in (0, _SEALED_BYTES)
+    ):
         raise ValueError("its members do not match their digest")
     return header
 

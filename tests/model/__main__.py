@@ -57,7 +57,11 @@ CASES = (
     Case("promises: asked before the own sync, 5 nodes, 1 loss, 2 proposers, 200,000 states", "", p(200_000, nodes=5, slots=1, losses=1, asks_first=True, proposers=(0, 4)), quick=False),
     Case("birth: 3 nodes", "", lambda: birth.check(3, 0)),
     Case("birth: 3 nodes, 1 loss", "", lambda: birth.check(3, 1), quick=False),
-    Case("epoch: a majority of 1, 2, 3, 5 is sealed", "", lambda: worst(epoch.check(old) for old in (1, 2, 3, 5))),
+    Case("epoch: a majority of 1, 2, 3, 4, 5 is sealed for one of two lists", "", lambda: worst(epoch.check(old) for old in (1, 2, 3, 4, 5)), quick=False),
+    Case("epoch: a majority of 1, 2, 3 is sealed for one of two lists", "", lambda: worst(epoch.check(old) for old in (1, 2, 3))),
+    Case("epoch: 2, 3, 4 nodes, one restart, one old store (strict)", "", lambda: worst(epoch.check(old, restarts=1, rollbacks=1) for old in (2, 3, 4)), quick=False),
+    Case("epoch: 3 nodes, one old store (strict)", "", lambda: epoch.check(3, rollbacks=1)),
+    Case("epoch: a member that has begun lost its store, and recovers", "", epoch.again),
     Case("held bytes are replaced", "1", p(nodes=3, slots=1, write_once=False)),
     Case("a lower place is promised again", "1", p(nodes=3, slots=2, crashes=1, monotone=False)),
     Case("answers to a process whose store was lost are counted", "2", p(nodes=3, slots=1, losses=1, new_process=False)),
@@ -84,7 +88,10 @@ CASES = (
     Case("birth without nonces, promises at once", "9", lambda: birth.check(3, 1, birth.without_nonces, birth.when_born)),
     Case("promises before everybody was seen born", "9", lambda: birth.check(3, 1, promises=birth.when_born)),
     Case("an epoch begins from reads without seals", "10", lambda: epoch.check(3, sealing=False)),
-    Case("an epoch begins from fewer seals than a majority", "10", lambda: epoch.check(3, seals=1)),
+    Case("an epoch begins from fewer seals than a majority", "10", lambda: epoch.check(3, seals=1, vouching=False)),
+    Case("a seal serves any list of next members", "10", lambda: epoch.check(3, bound=False)),
+    Case("seals are believed whatever was put back", "10", lambda: epoch.check(3, rollbacks=1, vouching=False)),
+    Case("a member begins again in an epoch that it has begun", "10", lambda: epoch.again(refuses=False)),
 )  # fmt: skip
 
 

@@ -228,6 +228,9 @@ class Node:
     def before_birth(self) -> None:
         write_born(self.files, 1)
 
+    def before_seal(self, following: tuple[str, ...]) -> None:
+        write_born(self.files, 1, following)
+
     def mark_raised(self, row: int) -> None:
         assert self.opened is not None
         self.save(Watermark(self.opened.store.mark(row).hrs))

@@ -121,6 +121,9 @@ class One:
     def happened(self, what: str, **fields: object) -> None:
         self.events.append((what, fields))
 
+    def before_seal(self, following: tuple[str, ...]) -> None:
+        self.sealed_for = following
+
     def before_birth(self) -> None:
         self.born += 1
 
