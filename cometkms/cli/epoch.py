@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from cometkms import core as cores
-from cometkms.cli.options import burn_options, chosen_home, demand_height, home_option, load_home
+from cometkms.cli.options import burn_options, chosen_home, demand_height, home_option, load_home, must_confirm
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.cli.state import files_of
 from cometkms.config.schema import Settings
@@ -39,9 +39,9 @@ def show(home: str | None, node_id: str | None, as_json: bool) -> None:  # noqa:
     Example:
       cmkms epoch show
     """
-    found = _running(node_id) or _stopped(files_of(load_home(node_id=node_id)))
+    found = running_here(node_id) or _stopped(files_of(load_home(node_id=node_id)))
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps({name: value for name, value in found.items() if name != "others"}, indent=2))
         return
     click.echo(f"epoch    {found['epoch']}")
     click.echo(f"members  {', '.join(found['members'])}")
@@ -50,8 +50,8 @@ def show(home: str | None, node_id: str | None, as_json: bool) -> None:  # noqa:
         click.echo(f"next     {', '.join(found['next'])}")
 
 
-def _running(node_id: str | None) -> dict[str, Any] | None:
-    """What the node says; None when none runs here."""
+def running_here(node_id: str | None) -> dict[str, Any] | None:
+    """What the node says; None when none runs here. `others`: the id and state of each other member, and whether it is there and whole."""
     try:
         answer = ask_node(node_id, {"op": "peers"})
     except OperatorError:
@@ -63,6 +63,15 @@ def _running(node_id: str | None) -> dict[str, Any] | None:
         "members": members,
         "state": answer.get("node_state"),
         "next": answer.get("next", []),
+        "others": [
+            {
+                "id": one["id"],
+                "state": one.get("state"),
+                "whole": bool(one.get("connected")) and one.get("state") in ("complete", "starting"),
+            }
+            for one in answer.get("members", [])
+            if not one.get("self")
+        ],
     }
 
 
@@ -113,7 +122,7 @@ def seal(home: str | None, node_id: str | None, following: str, yes: bool) -> No
 
 def seal_here(node_id: str | None, following: tuple[str, ...], yes: bool) -> epochs.Seal:
     """This home's seal, by the node that runs in it or from its files. Raises: StateError, BusyError, OperatorError, Abort."""
-    found = _running(node_id)
+    found = running_here(node_id)
     if found is not None:
         _confirm(
             str(found["node_id"]),
@@ -154,8 +163,8 @@ def _confirm(
         "effect   this store promises nothing more, for ever; the node signs again only as a member of a next epoch (cmkms epoch begin)",
         err=True,
     )
-    if not yes and not click.confirm("Seal it?", err=True):
-        raise OperatorError("this was not confirmed (in scripts: --yes); nothing was changed")
+    if not yes:
+        must_confirm("Seal it?")
 
 
 @command.command("begin")

@@ -31,7 +31,7 @@ _OFF: Final = (
     "this node stays stopped and disabled: a signature of the other signer is one that it does not know of",
     "to sign here again, bring the other signer's watermark back first: cmkms import",
 )
-_OFF_CLUSTER: Final = "every member stays stopped or sealed; the epoch that the seals name may begin only when the other signer is off, and its watermark is back"
+_OFF_CLUSTER: Final = "every member stays stopped or sealed; the epoch that the seals name begins only when the other signer is off, and its watermark is back"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -9,7 +10,7 @@ import click
 
 from cometkms.config.load import Flags, default_home, load_settings, read_config
 from cometkms.config.schema import Chain, Settings
-from cometkms.errors import CometKMSError, ConfigError, StateError
+from cometkms.errors import CometKMSError, ConfigError, OperatorError, StateError
 from cometkms.limits import HEIGHT_MAX
 
 EXIT_CODES: Final = """\b
@@ -84,21 +85,34 @@ def demand_height(min_height: int, typed: int | None) -> None:
         raise StateError(f"{typed} was typed, {min_height} was asked for: nothing was changed")
 
 
-def load_home(chain_id: str | None = None, node_id: str | None = None) -> Settings:
-    """The home's settings, for commands that need no validator address."""
+def must_confirm(question: str) -> None:
+    """Raises: OperatorError unless somebody says yes."""
+    try:
+        said = click.confirm(question, err=True)
+    except click.Abort:
+        said = False
+    if not said:
+        raise OperatorError("this was not confirmed (in scripts: --yes); nothing was changed")
+
+
+def load_home(
+    chain_id: str | None = None, node_id: str | None = None, peer: tuple[str, ...] = (), raft_addr: str | None = None
+) -> Settings:
+    """The home's settings, for commands that need no validator address. `peer`, `raft_addr`: instead of the ones that are set."""
     home = chosen_home()
     if not home.is_dir():
         raise ConfigError(f"{home} does not exist; cure: cmkms init --home {home}")
     # A command on a stopped node needs the files only: what is missing for a start is filled in. With [[chain]] tables
     # --chain-id chooses one of them (one_chain) and sets nothing.
     has_tables = bool(read_config(home).get("chain"))
-    flags = Flags(id=node_id, chain_id=None if has_tables else chain_id)
+    flags = Flags(id=node_id, peer=peer, raft_addr=raft_addr, chain_id=None if has_tables else chain_id)
     try:
         return load_settings(home, flags)
     except ConfigError:
         if has_tables:
             raise
-        filled = Flags(id=node_id, chain_id=chain_id or UNSET_CHAIN, validator_addr=("tcp://127.0.0.1:1",))
+        named = chain_id or read_config(home).get("chain_id") or UNSET_CHAIN
+        filled = replace(flags, chain_id=named, validator_addr=("tcp://127.0.0.1:1",))
         return load_settings(home, filled)
 
 
