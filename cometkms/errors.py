@@ -10,6 +10,7 @@ CometKMSError
 │   └── HardeningError  a protection that is required, or that the kernel has, does not hold (exit 9)
 ├── StoreFailure      a write or sync failed: this process must end now (exit 7)
 ├── BehindError       this node's store is older than what it once acknowledged: the process ends, and starts again recovering (exit 8)
+├── SupersededError   another store stands for this node's member now: the node ends, and stays down (exit 10)
 └── InvariantError    ours: two values disagree that cannot; log and exit (exit 70)
 """
 
@@ -72,6 +73,12 @@ class BehindError(CometKMSError):
     """The process must not go on with what it holds in memory; "recovering" is durable already, and the next one starts there."""
 
     exit_code: ClassVar[int] = 8
+
+
+class SupersededError(CometKMSError):
+    """Another store of this member took a higher incarnation, and its signature was shown: this process stands for nobody any more."""
+
+    exit_code: ClassVar[int] = 10
 
 
 class InvariantError(CometKMSError):

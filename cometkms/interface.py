@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from cometkms.model import HRS, Decision, Dialect, Message, Request, Row, SealedKey, SignBytes, Watermark
+from cometkms.model import HRS, Decision, Dialect, Incarnation, Message, Request, Row, SealedKey, SignBytes, Watermark
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -234,8 +234,12 @@ class HotPath(Protocol):
         """What was written here since the row had that sequence."""
         ...
 
-    def set_seq_base(self, seq_base: int) -> None:
-        """The store's header says where its seq begins."""
+    def set_header(self, seq_base: int, incarnation: Incarnation) -> None:
+        """The store's header says where its seq begins, and which of its member's stores it is."""
+        ...
+
+    def set_member(self, member: str, incarnation: Incarnation, seq: int) -> None:
+        """What the member's promises and accepts must bear to be plain, and the highest seq known of it."""
         ...
 
     def raise_floor(self, number: int, hrs: HRS) -> None:
@@ -268,7 +272,7 @@ class HotPath(Protocol):
         ...
 
     def seq_of(self, member: str) -> int:
-        """The highest seq the member acknowledged here."""
+        """The highest seq the member showed here."""
         ...
 
 

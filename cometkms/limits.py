@@ -61,6 +61,11 @@ MEMBERS_MAX: Final = 7
 EPOCH_MAX: Final = 1 << 32  # a store's or a member's word for a higher one is not believed
 MEMBER_IDS_MAX_BYTES: Final = 320  # all ids together fit one header sector
 BIRTH_NONCE_BYTES: Final = 8  # seven of them fit the header's sector beside the ids
+SEQ_MAX: Final = (1 << 62) - 1  # of a store's promises; nobody makes a millionth of them
+SEQ_STEP_MAX: Final = 1 << 40  # what one word of a member may add to it: thirty years at a thousand promises a second
+INCARNATION_MAX: Final = (1 << 62) - 1  # stores that ever stood for one member
+INCARNATION_STEP_MAX: Final = 1 << 32  # what one word may add to it
+INCARNATION_NONCE_MAX: Final = (1 << 63) - 1
 HEIGHT_JUMP_MAX: Final = 1_000_000  # rule 13: about two months of 5 s blocks
 
 # --- the peers (docs/ARCHITECTURE.md, "Peers") ---

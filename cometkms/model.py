@@ -241,6 +241,16 @@ class Row:
     chain_id: str
 
 
+class Incarnation(NamedTuple):
+    """Which store of its member, in the order in which they began. `nonce`: 63 random bits."""
+
+    number: int
+    nonce: int
+
+    def __str__(self) -> str:
+        return f"{self.number}-{self.nonce:016x}"
+
+
 @dataclass(frozen=True, slots=True)
 class SealedKey:
     """A seed behind a passphrase. `passes`, `memory_bytes`: what Argon2id costs. `ciphertext`: seed (32) and tag (16).

@@ -11,7 +11,10 @@
 #include "trace.h"
 
 /* cometkms/net/peers.py, cometkms/protocol/peer_messages.py */
-enum { DATA = 4, FRAME_HEAD = 5, TAG_PROMISE = 2, TAG_PROMISED = 3, MESSAGE_MAX = 64 + 32 + CK_SIGN_BYTES_MAX };
+enum { DATA = 4, FRAME_HEAD = 5, TAG_PROMISE = 2, TAG_PROMISED = 3, MESSAGE_MAX = 96 + 32 + CK_SIGN_BYTES_MAX };
+/* cometkms/limits.py */
+#define SEQ_MAX ((1ull << 62) - 1)
+#define SEQ_STEP_MAX (1ull << 40)
 #define ROW_MAGIC "CMKMSR02"
 
 /* Promises written and not yet synced; each is answered after the one sync they share. */
@@ -75,6 +78,25 @@ static int take_bin(ck_reader *in, ck_bytes *bytes) {
     *bytes = (ck_bytes){in->at + 2, in->at[1]};
     in->at += 2 + bytes->len, in->left -= 2 + bytes->len;
     return 1;
+}
+
+static void put_incarnation(uint8_t **out, ck_incarnation incarnation) {
+    *(*out)++ = 0x92;
+    put_uint(out, incarnation.number);
+    put_uint(out, incarnation.nonce);
+}
+
+/* A message's last two fields: the sender's seq, and an incarnation that must be the one recorded of it. */
+static int take_end(const ck_hot *hot, uint32_t member, ck_reader *in, uint64_t *member_seq) {
+    ck_incarnation borne;
+    const ck_incarnation *recorded = &hot->incarnation_of[member];
+    return take_uint(in, member_seq) && take_byte(in, 0x92) && take_uint(in, &borne.number) && take_uint(in, &borne.nonce) &&
+           in->left == 0 && borne.number == recorded->number && borne.nonce == recorded->nonce &&
+           *member_seq <= SEQ_MAX && (*member_seq <= hot->seq_of[member] || *member_seq - hot->seq_of[member] <= SEQ_STEP_MAX);
+}
+
+static void learn_seq(ck_hot *hot, uint32_t member, uint64_t member_seq) {
+    if (member_seq > hot->seq_of[member]) hot->seq_of[member] = member_seq;
 }
 
 /* --- the rule and the store --- */
@@ -211,14 +233,15 @@ static int answer_promises(ck_hot *hot, ck_lane *lane, batch *pending) {
     for (uint32_t n = 0; n < pending->count; n++) {
         ck_trace_then(CK_AT_OPENED, pending->row[n], pending->at[n], pending->started_ns[n]);
         ck_trace_then(CK_AT_PROMISED, pending->row[n], pending->at[n], hot->active_ns);
-        uint8_t message[64], *at = message;
-        *at++ = 0x96; /* [tag, nonce, request id, reason, mark, seq] */
+        uint8_t message[96], *at = message;
+        *at++ = 0x97; /* [tag, nonce, request id, reason, mark, seq, incarnation] */
         *at++ = TAG_PROMISED;
         put_uint(&at, pending->nonce[n]);
         put_uint(&at, pending->request_id[n]);
         *at++ = CK_REASON_NONE;
         memcpy(at, "\x95\0\0\0\xc4\0\xc4\0", 8), at += 8; /* [0, 0, 0, b"", b""] */
         put_uint(&at, known);
+        put_incarnation(&at, hot->own);
         add_frame(lane, &out, message, (size_t)(at - message));
     }
     send_frames(lane, &out);
@@ -230,11 +253,11 @@ static int answer_promises(ck_hot *hot, ck_lane *lane, batch *pending) {
 
 /* CK_MORE: not plain. */
 static int on_promise(ck_hot *hot, ck_lane *lane, ck_reader in, batch *pending) {
-    uint64_t nonce, request_id;
+    uint64_t nonce, request_id, member_seq;
     ck_bytes public_key, bytes;
     ck_sign_bytes parsed;
     if (!take_uint(&in, &nonce) || !take_uint(&in, &request_id) || !take_bin(&in, &public_key) || !take_bin(&in, &bytes) ||
-        in.left != 0 || public_key.len != 32 || !parse(bytes, &parsed))
+        !take_end(hot, lane->member, &in, &member_seq) || public_key.len != 32 || !parse(bytes, &parsed))
         return CK_MORE;
     const ck_hrs at = {parsed.height, parsed.round, parsed.step};
     for (uint32_t i = 0; i < hot->rows_len; i++) {
@@ -243,6 +266,7 @@ static int on_promise(ck_hot *hot, ck_lane *lane, ck_reader in, batch *pending) 
         if (in_batch(pending, i)) CK_TRY(answer_promises(hot, lane, pending));
         if (lane->blocked || !plain(row, at)) return CK_MORE;
         CK_TRY(write_promise(hot, pending, i, at, bytes));
+        learn_seq(hot, lane->member, member_seq);
         pending->started_ns[pending->count - 1] = hot->turn_ns;
         pending->nonce[pending->count - 1] = nonce;
         pending->request_id[pending->count - 1] = request_id;
@@ -277,9 +301,9 @@ static int on_promised(ck_hot *hot, ck_lane *lane, ck_reader in) {
         memcmp(in.at, "\0\x95\0\0\0\xc4\0\xc4\0", 9) != 0)
         return CK_MORE;
     in.at += 9, in.left -= 9;
-    if (!take_uint(&in, &member_seq) || in.left != 0 || nonce != hot->nonce || request_id < CK_HOT_IDS) return CK_MORE;
+    if (!take_end(hot, lane->member, &in, &member_seq) || nonce != hot->nonce || request_id < CK_HOT_IDS) return CK_MORE;
     ck_row *row = &hot->rows[request_id % CK_ROWS_MAX];
-    if (member_seq > hot->seq_of[lane->member]) hot->seq_of[lane->member] = member_seq;
+    learn_seq(hot, lane->member, member_seq);
     if (row->place.state == 0 || row->place.asked[lane->member] != request_id) return CK_OK; /* of a place that is over */
     row->place.asked[lane->member] = 0;
     row->place.accepted++;
@@ -296,9 +320,9 @@ static int on_frame(ck_hot *hot, ck_lane *lane, ck_bytes in, int may, batch *pen
     if (size < 3 || size > 1 + MESSAGE_MAX || in.len - 4 < size) return CK_MORE;
     *used = 4 + size;
     ck_reader body = {in.at + FRAME_HEAD, size - 1};
-    if ((may & CK_MAY_PROMISE) && take_byte(&body, 0x95)) return take_byte(&body, TAG_PROMISE) ? on_promise(hot, lane, body, pending) : CK_MORE;
-    if (take_byte(&body, 0x96) && take_byte(&body, TAG_PROMISED)) return on_promised(hot, lane, body);
-    return CK_MORE;
+    if (!take_byte(&body, 0x97)) return CK_MORE;
+    if (take_byte(&body, TAG_PROMISED)) return on_promised(hot, lane, body);
+    return (may & CK_MAY_PROMISE) && take_byte(&body, TAG_PROMISE) ? on_promise(hot, lane, body, pending) : CK_MORE;
 }
 
 int ck_lane_turn(ck_hot *hot, ck_lane *lane, int serve, int may, size_t *rest_at, size_t *rest_len, int *error) {
@@ -330,6 +354,7 @@ int ck_lane_turn(ck_hot *hot, ck_lane *lane, int serve, int may, size_t *rest_at
 /* --- the signer's reservations --- */
 
 static int ask_members(ck_hot *hot, const batch *pending) {
+    const uint64_t known = seq(hot);
     for (uint32_t member = 0; member < hot->members; member++) {
         ck_lane *lane = hot->lanes[member];
         outgoing out = {0, CK_OK};
@@ -338,12 +363,14 @@ static int ask_members(ck_hot *hot, const batch *pending) {
             ck_row *row = &hot->rows[pending->row[n]];
             uint8_t message[MESSAGE_MAX], *at = message;
             const uint64_t request_id = CK_HOT_IDS + ++hot->requests * CK_ROWS_MAX + pending->row[n];
-            *at++ = 0x95; /* [tag, nonce, request id, public key, sign bytes] */
+            *at++ = 0x97; /* [tag, nonce, request id, public key, sign bytes, seq, incarnation] */
             *at++ = TAG_PROMISE;
             put_uint(&at, hot->nonce);
             put_uint(&at, request_id);
             put_bin(&at, row->public_key, 32);
             put_bin(&at, row->place.bytes, row->place.bytes_len);
+            put_uint(&at, known);
+            put_incarnation(&at, hot->own);
             row->place.asked[member] = request_id;
             add_frame(lane, &out, message, (size_t)(at - message));
         }

@@ -45,6 +45,11 @@ typedef struct ck_row {
     ck_place place;
 } ck_row;
 
+/* Which of its member's stores it is: cometkms/rules/incarnation.py. */
+typedef struct ck_incarnation {
+    uint64_t number, nonce;
+} ck_incarnation;
+
 /* One established connection to a member. */
 typedef struct ck_lane {
     ck_frames *frames;
@@ -61,6 +66,7 @@ typedef struct ck_hot {
     int error; /* errno of the failed write or sync: the store is dead */
     uint64_t nonce; /* of this process */
     uint64_t seq_base;
+    ck_incarnation own;
     uint64_t requests;
     uint32_t quorum;
     uint32_t members;
@@ -69,7 +75,8 @@ typedef struct ck_hot {
     uint32_t chains;
     ck_row rows[CK_ROWS_MAX];
     ck_lane *lanes[CK_MEMBERS_MAX];
-    uint64_t seq_of[CK_MEMBERS_MAX]; /* the highest each member acknowledged */
+    uint64_t seq_of[CK_MEMBERS_MAX];               /* the highest each member showed */
+    ck_incarnation incarnation_of[CK_MEMBERS_MAX]; /* what is recorded of each: nothing else that it bears is plain */
     ck_ring *permits;
     int permits_wake;
     uint64_t syncs, sync_ns;     /* of the store, for itself or a member, and how long the last took */

@@ -1,4 +1,4 @@
-"""Whether this node may promise, and what it must learn first (docs/ARCHITECTURE.md, rules 7 to 11). Sans-I/O.
+"""Whether this node may promise, and what it must learn first (docs/ARCHITECTURE.md, rules 7 to 11 and 15). Sans-I/O.
 
     EMPTY ─ all seen empty ─▶ BORN ─ all seen born ─▶ COMPLETE ─ process start ─▶ (starting) ─ read ─▶ ready
       └─ shown a record without this node's nonce ─▶ RECOVERING ─ every other member read ─▶ COMPLETE, ready
@@ -7,16 +7,16 @@ Every transition is durable before anybody is told. A complete node that learns 
 process: proposals that are under way must not meet a store that forgot (BehindError).
 """
 
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from cometkms.errors import BehindError, InvariantError
-from cometkms.limits import EPOCH_MAX, READ_AGAIN_S, START_READ_S
-from cometkms.model import HRS, Row, Watermark
+from cometkms.errors import BehindError, InvariantError, ProtocolError, SupersededError
+from cometkms.limits import EPOCH_MAX, INCARNATION_NONCE_MAX, INCARNATION_STEP_MAX, READ_AGAIN_S, START_READ_S
+from cometkms.model import HRS, Incarnation, Row, Watermark
 from cometkms.protocol.peer_messages import (
-    Confirm,
-    Confirmed,
+    Hello,
     LifeNews,
     Marks,
     PeerMessage,
@@ -26,7 +26,17 @@ from cometkms.protocol.peer_messages import (
 )
 from cometkms.rules.birth import Life, NodeState, Record, next_life
 from cometkms.rules.epoch import Standing
-from cometkms.rules.recovery import Answer, absurd, agreed_mark, may_end
+from cometkms.rules.incarnation import (
+    FIRST,
+    Answer,
+    Statement,
+    Verdict,
+    believable_seq,
+    counting,
+    judge,
+    next_incarnation,
+)
+from cometkms.rules.recovery import absurd, agreed_mark, may_end
 from cometkms.store.epoch import Seal, sealed_header
 from cometkms.store.promise_store import Header, PromiseStore
 
@@ -51,7 +61,9 @@ class Ports:
     mark_raised(row): a mark was raised: the state file follows.
     raft_place(): its term, and the last entry's term and index. raft_is_mute(): its log has not reached what was learnt.
     learn_raft(term, log term, index): rule 12, durable. known_signed(row): the highest verified signature of a row.
-    verifies(row, mark): whether the mark's signature is the row's.
+    verifies(row, mark): whether the mark's signature is the row's. prove(incarnation): this member's signature over it.
+    proven(statement): whether the member that it names signed it. disconnect(member, why): it is an earlier store's process.
+    forget(member): a store began anew: what was known of the earlier one's seq is nothing.
     """
 
     send: Callable[[str, PeerMessage], bool]
@@ -63,6 +75,10 @@ class Ports:
     raft_is_mute: Callable[[], bool]
     known_signed: Callable[[int], Watermark]
     verifies: Callable[[Row, Watermark], bool]
+    prove: Callable[[Incarnation], bytes]
+    proven: Callable[[Statement], bool]
+    disconnect: Callable[[str, str], None]
+    forget: Callable[[str], None]
 
 
 @dataclass(slots=True)
@@ -93,31 +109,42 @@ class Membership:
         others: tuple[str, ...],
         nonce: int,
         strict: bool,
-        adopted: tuple[str, ...],
+        adopted: Mapping[str, Incarnation],
         raft_fresh: bool,
         ports: Ports,
         clock: Callable[[], float],
         log: MembershipLog,
     ) -> None:
         """`nonce`: this process's. `strict`: rule 8's strict_start. `adopted`: members whose
-        stores the operator brought: they count as read in a recovery (rule 14). `raft_fresh`: the Raft journal was not there (rule 12)."""
+        stores the operator brought, and those stores' incarnations: they count as read in a recovery (rule 14).
+        `raft_fresh`: the Raft journal was not there (rule 12)."""
         self._store = store
         self._me = store.header.owner
         self._others = others
         self._nonce = nonce
         self._strict = strict
-        self._adopted = adopted
+        self._adopted = dict(adopted)
         self._ports = ports
         self._clock = clock
         self._log = log
         self._connected: set[str] = set()
         self._lives: dict[str, LifeNews] = {}
         self._request_id = 0
-        self._confirmed: set[str] = set()
-        self._confirming = 0
+        self._borne: dict[str, Incarnation | None] = {}  # by who said hello last; None: it has none yet
+        self._heard: set[str] = set()  # members that said in this process what they know of this one
+        self._highest_of_me = FIRST
+        self._stood_before = (
+            ""  # who showed this member's signature over an incarnation of an earlier store in this epoch
+        )
+        self._accusers: dict[str, int] = {}  # who has seen a higher seq of this store than it shows
+        self._said: set[str] = set()
+        header = store.header
+        lost = header.state is NodeState.RECOVERING and header.incarnation == FIRST
+        starts = strict and header.state is NodeState.COMPLETE
+        self._claiming = bool(others) and (header.unclaimed or lost or starts)
+        self.counters: dict[str, int] = {}
         self._raft_pending = raft_fresh and bool(others)
         self._raft_read_at = -1e9
-        self.highest_remembered = 0  # of this node's seq, by anybody
         self.ready = not others and self.state is NodeState.COMPLETE
         self._retired = ""
         self.confirmed = (
@@ -167,11 +194,20 @@ class Membership:
         told = self._reading.told if self._reading is not None else ""
         if told:
             return told
+        if self._claiming:
+            unheard = [name for name in self._others if name not in self._heard and name not in self._adopted]
+            return (
+                "its store takes the place of an earlier one: what the others know of that must be heard first; not heard yet: "
+                f"{self._names(unheard)}"
+            )
+        if self._accusers:
+            return (
+                f"{', '.join(sorted(self._accusers))} remembers promises of this node that its store does not hold: every other node is read "
+                f"first; not read yet: {self._names(self._unread())}"
+            )
         unread = self._unread()
         if self.state is NodeState.RECOVERING:
             return f"what it promised is lost; every other node must be read first; not read yet: {self._names(unread)}"
-        if self._confirming:
-            return f"waiting to be confirmed by {self._names([n for n in self._others if n not in self._confirmed])}"
         return f"reading the others' marks at start; not read yet: {self._names(unread)}"
 
     def life_of(self, member: str) -> LifeNews | None:
@@ -185,12 +221,12 @@ class Membership:
         )
 
     def _unread(self) -> list[str]:
-        read = self._reading.answers if self._reading is not None else {}
+        read = self._counting(self._reading) if self._reading is not None else {}
         return [name for name in self._others if name not in read or not read[name].real]
 
     def news(self) -> LifeNews:
         """What the others are told."""
-        return LifeNews(self._store.header.life, self.phase == "starting", self._row_marks())
+        return LifeNews(self._store.header.life, self.phase == "starting", self._row_marks(), self.own(), self.known())
 
     def _row_marks(self) -> tuple[RowMark, ...]:
         found = []
@@ -205,23 +241,176 @@ class Membership:
             found.append(RowMark(row, mark, self._store.opened(number)))
         return tuple(found)
 
+    # --- incarnations (rule 15; rules/incarnation.py has the tables) ---
+
+    @property
+    def incarnation(self) -> Incarnation:
+        """This store's."""
+        return self._store.header.incarnation
+
+    def own(self) -> Statement | None:
+        """What it bears; None while it has to take a higher one."""
+        if self._claiming or self.state is NodeState.EMPTY:
+            return None
+        signature = self._ports.prove(self.incarnation) if self.incarnation > FIRST else b""
+        return Statement(self._me, self.incarnation, signature)
+
+    def recorded(self, member: str) -> Incarnation:
+        """The highest known of another member."""
+        statement = self._store.known(member)
+        return statement.incarnation if statement is not None else FIRST
+
+    def known(self) -> tuple[Statement, ...]:
+        """What the others are told: of every other member that did not stay what it was at birth."""
+        return tuple(one for name in self._others if (one := self._store.known(name)) is not None)
+
+    def judge_hello(self, member: str, hello: Hello) -> str | None:
+        """Whether this member's process may be connected; what it bears is recorded first. Raises: SupersededError, StoreFailure."""
+        self._heard.add(member)
+        self.learn(member, hello.known)
+        reason = self._take_own(member, hello.own)
+        if reason is None:
+            self._claim()
+        return reason
+
+    def _take_own(self, member: str, own: Statement | None) -> str | None:
+        """What a connection's process says that it bears: None, or why it is refused."""
+        if own is None:
+            self._borne[member] = None
+            return None
+        if own.member != member:
+            return f"{member} bears an incarnation of {own.member}"
+        recorded = self.recorded(member)
+        verdict = judge(recorded, own.incarnation)
+        if verdict is Verdict.REFUSE:
+            self._count("old_incarnation")
+            return (
+                f"another store stands for {member} now: {self._me} has recorded its incarnation {recorded}, and this process bears "
+                f"{own.incarnation}: what it promised counts no more; cure: stop it if the machine was replaced, else find out who began as {member}"
+            )
+        if verdict is Verdict.ABSURD or (own.incarnation > FIRST and not self._ports.proven(own)):
+            self._count("false_incarnation")
+            return f"{member} bears the incarnation {own.incarnation} after {recorded}, which is not believed"
+        if verdict is Verdict.RECORD:
+            self._record(own)
+        elif own.incarnation > FIRST and own != self._store.known(member):
+            self._store.record(own)  # the same, signed by another identity key
+        self._borne[member] = own.incarnation
+        return None
+
+    def _take_news(self, member: str, own: Statement | None) -> None:
+        """A process that had no incarnation yet may have taken one. Raises: ProtocolError."""
+        reason = self._take_own(member, own) if own is not None else None
+        if reason is not None:
+            raise ProtocolError(reason)
+
+    def learn(self, by: str, known: Iterable[Statement]) -> None:
+        """What a member knows of the others' incarnations: only their own signatures are believed. Raises: SupersededError, StoreFailure."""
+        for one in known:
+            if one.member == self._me:
+                self._on_own_record(by, one)
+            elif one.member in self._others and one.member != by:
+                news = judge(self.recorded(one.member), one.incarnation) is Verdict.RECORD
+                if news and self._ports.proven(one):
+                    self._record(one)
+
+    def _record(self, statement: Statement) -> None:
+        """Durable before anything is answered to whom bears it. The earlier store's process is heard no more."""
+        member = statement.member
+        self._store.record(statement)
+        self._ports.forget(member)
+        self._accusers.pop(member, None)
+        self._log.warning("a member began anew", member=member, incarnation=str(statement.incarnation))
+        if member in self._connected and self._borne.get(member) is not None:
+            self._count("old_incarnation")
+            self._ports.disconnect(member, f"another store stands for {member} now")
+        self._tell_all()
+
+    def _on_own_record(self, by: str, record: Statement) -> None:
+        if self.own() is None:
+            if self._ports.proven(record):
+                self._stood_before = by
+            near = record.incarnation.number - self.incarnation.number <= INCARNATION_STEP_MAX
+            if near or self._ports.proven(record):
+                self._highest_of_me = max(self._highest_of_me, record.incarnation)
+        elif record.incarnation > self.incarnation:
+            if self._ports.proven(record):
+                raise SupersededError(
+                    f"another store stands for {self._me} now: {by} shows the incarnation {record.incarnation}, signed by {self._me}'s "
+                    f"identity, and the store here is {self.incarnation}. What this process promised counts no more, and it ends. Cure: leave this "
+                    "machine off if it was replaced; else stop the other one, move this node's data directory away and start it: it takes its place again"
+                )
+            self._say_once("an unproven higher incarnation of this node", by=by, incarnation=str(record.incarnation))
+            self._count("false_incarnation")
+
+    def _claim(self) -> None:
+        """Take a higher incarnation, durably, once all that must have said what they know of this member. Raises: StoreFailure."""
+        header = self._store.header
+        if not self._claiming or header.state not in (NodeState.RECOVERING, NodeState.COMPLETE):
+            return
+        unheard = [name for name in self._others if name not in self._heard and name not in self._adopted]
+        quorum = (len(self._others) + 1) // 2 + 1
+        if unheard and (header.state is NodeState.RECOVERING or self._strict or len(self._heard) + 1 < quorum):
+            return
+        if header.unclaimed and header.state is NodeState.COMPLETE and header.record and self._stood_before:
+            self._write_header(replace(header, state=NodeState.RECOVERING, record=()))
+            raise BehindError(
+                f"{self._stood_before} has recorded another store of this member in epoch {header.epoch}: it began before, and what it promised is "
+                "not in the store that has begun now. It starts again as a node that lost its promises"
+            )
+        nonce = secrets.randbelow(INCARNATION_NONCE_MAX) + 1
+        incarnation = next_incarnation((header.incarnation, self._highest_of_me), nonce)
+        self._write_header(replace(header, incarnation=incarnation, unclaimed=False))
+        self._claiming = False
+        self._log.info("this store takes the place of an earlier one", incarnation=str(incarnation))
+        self._tell_all()
+        if self._reading is not None:
+            self._reading.since = self._clock()
+            self._ask_all()
+
+    def bears_any(self, member: str) -> bool:
+        """Whether its process has an incarnation already."""
+        return self._borne.get(member) is not None
+
+    def check_bears(self, member: str, incarnation: Incarnation, what: str) -> None:
+        """For a promise or an accept. Raises: ProtocolError unless it bears what is recorded of its member."""
+        recorded = self.recorded(member)
+        if incarnation != recorded or self._borne.get(member) != recorded:
+            self._count("old_incarnation")
+            raise ProtocolError(
+                f"{member}'s {what} bears the incarnation {incarnation}, and {recorded} is recorded of it"
+            )
+
+    def is_current(self, member: str) -> bool:
+        """Whether the connection's process is of the highest store known of its member, or of one that is still to take its place."""
+        return self._borne.get(member) in (None, self.recorded(member))
+
+    def _count(self, what: str) -> None:
+        self.counters[what] = self.counters.get(what, 0) + 1
+
+    def _say_once(self, event: str, **fields: object) -> None:
+        if (said := f"{event} {fields}") not in self._said:
+            self._said.add(said)
+            self._log.error(event, **fields)
+
     # --- what happens ---
 
     def on_connected(self, member: str) -> None:
         """After the hellos."""
         self._connected.add(member)
         self._ports.send(member, self.news())
+        self._claim()
         if self._reading is not None:
             self._ask(member)
-        if self._confirming:
-            self._ports.send(member, Confirm(self._nonce, self._confirming))
 
     def on_disconnected(self, member: str) -> None:
         """Its answers stay: marks never fall."""
         self._connected.discard(member)
 
     def on_life(self, member: str, news: LifeNews) -> None:
-        """A member's last word. Raises: StoreFailure."""
+        """A member's last word. Raises: SupersededError, StoreFailure, ProtocolError."""
+        self._take_news(member, news.own)
+        self.learn(member, news.known)
         self._lives[member] = news
         if not self._others or self.state in (NodeState.RECOVERING, NodeState.SEALED):
             return
@@ -250,7 +439,11 @@ class Membership:
         self._judge(now)
 
     def on_read(self, member: str, read: Read) -> None:
-        """Answer with the marks, or say that they are lost. Starting nodes answer starting nodes, not recovering ones."""
+        """Answer with the marks, or say that they are lost. Starting nodes answer starting nodes, not recovering ones.
+
+        What the reader bears is durable here before the answer leaves. Raises: ProtocolError, StoreFailure.
+        """
+        self._take_news(member, read.own)
         real = self.state in _ANSWERING
         if read.purpose is Purpose.RECOVERY and self.phase == "starting":
             real = False
@@ -265,59 +458,72 @@ class Membership:
             term,
             log_term,
             index,
+            self.own(),
+            self.known(),
         )
         self._ports.send(member, answer)
 
     def on_marks(self, member: str, marks: Marks) -> None:
-        """An answer to this process's read. Raises: StoreFailure."""
+        """An answer to this process's read. Raises: SupersededError, StoreFailure, ProtocolError."""
+        self._take_news(member, marks.own)
+        self.learn(member, marks.known)
         reading = self._reading
         if reading is None or marks.nonce != self._nonce or marks.request_id != reading.request_id:
             return
         declared = marks.life.state is NodeState.RECOVERING
-        if not marks.real and not declared:
+        if marks.own is None or (not marks.real and not declared):
             return
+        borne, knows = marks.own.incarnation, {one.member: one.incarnation for one in marks.known}
+        before = reading.answers.get(member)
+        if before is not None and before.incarnation != borne:
+            reading.best.pop(member, None)
+            before = None
         reading.term = max(reading.term, marks.raft_term)
         reading.log_end = max(reading.log_end, (marks.raft_log_term, marks.raft_index))
         reading.order += 1
         if marks.real:
-            reading.answers[member] = Answer(reading.order, real=True)
+            reading.answers[member] = Answer(reading.order, True, borne, knows)
             best = reading.best.setdefault(member, {})
             for one in marks.marks:
                 if one.row not in best or one.mark.hrs >= best[one.row].hrs:
                     best[one.row] = one.mark
             if marks.life.record:
                 reading.records.add(marks.life.record)
-        else:
-            reading.answers.setdefault(member, Answer(reading.order, real=False))
+        elif before is None or not before.real:
+            order = before.order if before is not None else reading.order
+            reading.answers[member] = Answer(order, False, borne, knows)
         self._judge(self._clock())
 
-    def on_confirm(self, member: str, confirm: Confirm) -> None:
-        """The connection's process is the one counted: two of one id never have one at the same time (rule 11)."""
-        self._ports.send(member, Confirmed(confirm.nonce, confirm.request_id, counted=True))
+    def on_remembered(self, member: str, remembered: int) -> str | None:
+        """What a member remembers of this store's seq: None, or why it is not believed (rule 8).
 
-    def on_confirmed(self, member: str, confirmed: Confirmed) -> None:
-        """strict_start's second round. Raises: StoreFailure."""
-        if confirmed.nonce != self._nonce or confirmed.request_id != self._confirming or not self._confirming:
-            return
-        if not confirmed.counted:
-            self._log.error("another process of this id is counted", by=member)
-            self._confirming, self._confirmed = 0, set()
-            self._begin_reading()
-            return
-        self._confirmed.add(member)
-        if len(self._confirmed) == len(self._others):
-            self._confirming = 0
-            self._become_ready()
-
-    def on_remembered(self, member: str, remembered: int) -> None:
-        """What a member remembers of this node's seq. Raises: BehindError when the store is older than that (rule 8)."""
-        self.highest_remembered = max(self.highest_remembered, remembered)
-        if self.state in (NodeState.BORN, NodeState.COMPLETE) and remembered > self._store.seq:
-            self._store.write_header(replace(self._store.header, state=NodeState.RECOVERING, record=()))
+        One member's word makes this node read every other one before it promises again, while that member is there. The word of a
+        majority makes it a node that lost its promises. Raises: BehindError: it is durably that.
+        """
+        store = self._store
+        if self.own() is None or self.state not in _ANSWERING or remembered <= store.seq:
+            self._accusers.pop(member, None)
+            return None
+        if not believable_seq(store.seq, remembered):
+            self._count("false_seq")
+            return f"{member} says that it has seen promise {remembered} of {self._me}, whose store ends at {store.seq}: that is not believed"
+        self._accusers[member] = remembered
+        self.confirmed = False
+        if len(self._accusers) >= (len(self._others) + 1) // 2 + 1:
+            store.write_header(replace(store.header, state=NodeState.RECOVERING, record=(), unclaimed=True))
             raise BehindError(
-                f"{member} has seen promise {remembered} of this node, and its store ends at {self._store.seq}: an older copy was put back. "
-                "It starts again as a node that lost its promises"
+                f"{' and '.join(sorted(self._accusers))} have seen promise {remembered} of this node, and its store ends at {store.seq}: an older "
+                "copy was put back. It starts again as a node that lost its promises"
             )
+        self._log.error(
+            "a member has seen a later promise of this node than its store holds: was an older copy put back?",
+            member=member, seen=remembered, held=store.seq,
+        )  # fmt: skip
+        self._count("store_behind")
+        if self.state is NodeState.COMPLETE:
+            self.ready = False
+            self._begin_reading()
+        return None
 
     def on_later_epoch(self, member: str, epoch: int) -> None:
         """A member of the same list says that the epoch is a later one. A node that has promised nothing that it knows of believes a majority.
@@ -332,7 +538,9 @@ class Membership:
         said = [name for name, one in self._epochs.items() if one == epoch]
         if len(said) < min(len(header.members) // 2 + 1, len(self._others)):
             return
-        self._store.write_header(replace(header, epoch=epoch, state=NodeState.RECOVERING, record=()))
+        self._store.forget_members()  # what was known of their incarnations was of the earlier epoch
+        lost = replace(header, epoch=epoch, state=NodeState.RECOVERING, record=(), incarnation=FIRST, unclaimed=True)
+        self._store.write_header(lost)
         raise BehindError(
             f"{', '.join(sorted(said))} are in epoch {epoch} with these members, and this node, which holds no promises, was in epoch {header.epoch}: it "
             f"starts again as a member of epoch {epoch} that lost its promises"
@@ -345,7 +553,7 @@ class Membership:
         """
         header = sealed_header(self._store.header, following, confirmed=self.confirmed)
         self._ports.before_seal(following)
-        self.ready, self._reading, self._confirming = False, None, 0
+        self.ready, self._reading = False, None
         if header != self._store.header:
             self._write_header(header)
             self._log.warning("sealed", epoch=header.epoch, next=", ".join(following), confirmed=header.confirmed)
@@ -369,7 +577,8 @@ class Membership:
         if life.record and tuple(name for name, _ in life.record) != header.members:
             self._log.error("a birth record of other members was shown", record=[name for name, _ in life.record])
             return
-        self._write_header(replace(header, state=life.state, record=nonces))
+        lost = life.state is NodeState.RECOVERING
+        self._write_header(replace(header, state=life.state, record=nonces, unclaimed=lost))
         self.confirmed = life.state is NodeState.COMPLETE  # everybody was seen born, and nobody had promised anything
         self._log.info("node state", state=life.state.name.lower())
         if life.state is NodeState.COMPLETE:
@@ -377,8 +586,10 @@ class Membership:
             self._raft_pending = False
             self._reading = None
             self._become_ready()
-        elif life.state is NodeState.RECOVERING:
+        elif lost:
+            self._claiming = True
             self._begin_reading()
+            self._claim()
         self._tell_all()
 
     def _write_header(self, header: Header) -> None:
@@ -394,11 +605,11 @@ class Membership:
         purpose = Purpose.RECOVERY if self.state is NodeState.RECOVERING else Purpose.START
         self._reading = _Reading(purpose, self._clock())
         if purpose is Purpose.RECOVERY:
-            self._reading.answers = {name: Answer(0, real=True) for name in self._adopted}
+            self._reading.answers = {name: Answer(0, True, one) for name, one in self._adopted.items()}
 
     def _ask_all(self) -> None:
         reading = self._reading
-        if reading is None:
+        if reading is None or self._claiming:
             return
         reading.asked_at = self._clock()
         if reading.request_id == 0:
@@ -409,19 +620,25 @@ class Membership:
 
     def _ask(self, member: str) -> None:
         reading = self._reading
-        if reading is None:
+        if reading is None or self._claiming:
             return
         if reading.request_id == 0:
             self._request_id += 1
             reading.request_id = self._request_id
-        self._ports.send(member, Read(self._nonce, reading.request_id, reading.purpose))
+        self._ports.send(member, Read(self._nonce, reading.request_id, reading.purpose, self.own()))
+
+    def _counting(self, reading: _Reading) -> dict[str, Answer]:
+        records = {name: self.recorded(name) for name in self._others}
+        return counting(self._me, self.incarnation, records, reading.answers)
 
     def _judge(self, now: float) -> None:
         """End the read when enough was answered."""
         reading = self._reading
         if reading is None:
             return
-        everybody = may_end(len(self._others) + 1, reading.answers)
+        if self._claiming:
+            return
+        everybody = may_end(len(self._others) + 1, self._counting(reading))
         if reading.purpose is Purpose.RECOVERY:
             if everybody:
                 self._recover(reading)
@@ -431,16 +648,17 @@ class Membership:
                 self._ports.learn_raft(reading.term, *reading.log_end)
                 self._reading = None
             return
-        if not reading.over and (everybody or (not self._strict and now - reading.since >= START_READ_S)):
+        # a single member's word makes a start wait for everybody only while that member is there
+        whole = self._strict or any(name in self._connected for name in self._accusers)
+        if not reading.over and (everybody or (not whole and now - reading.since >= START_READ_S)):
             reading.over = True
             self._raise_to(reading.best, keep_own=True)
-            if self._strict:
-                self._request_id += 1
-                self._confirming, self._confirmed = self._request_id, set()
-                for member in sorted(self._connected):
-                    self._ports.send(member, Confirm(self._nonce, self._confirming))
-            else:
-                self._become_ready()
+            if self._accusers and everybody:
+                header, said = self._store.header, max(self._accusers.values())
+                base = header.seq_base + max(0, said + 1 - self._store.seq)
+                self._write_header(replace(header, seq_base=base))
+            self._accusers = {}
+            self._become_ready()
         if everybody:
             self.confirmed = self._lacks_nothing(reading)
             if self._raft_pending:
@@ -472,9 +690,8 @@ class Membership:
         self._ports.before_birth()
         header = self._store.header
         record = next(iter(reading.records), ())
-        base = header.seq_base + max(0, self.highest_remembered + 1 - self._store.seq)
         nonces = tuple(nonce for _, nonce in record)
-        self._write_header(replace(header, state=NodeState.COMPLETE, record=nonces, seq_base=base))
+        self._write_header(replace(header, state=NodeState.COMPLETE, record=nonces))
         self.confirmed = True
         self._log.info("recovered: every other node was read", state="complete")
         self._reading = None

@@ -9,8 +9,8 @@ term durable, barrier applied (both in RaftLog), the others' marks read, then th
 """
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from cometkms import __version__
@@ -40,13 +40,11 @@ from cometkms.limits import (
     TICK_MIN_S,
     TICK_S,
 )
-from cometkms.model import HRS, Reason, Refusal, Row, Watermark
+from cometkms.model import HRS, Incarnation, Reason, Refusal, Row, Watermark
 from cometkms.promises.acceptor import Acceptor
 from cometkms.promises.proposer import Outcome, Permit, Proposer
 from cometkms.protocol.peer_messages import (
     PEER_PROTOCOL_VERSION,
-    Confirm,
-    Confirmed,
     Facts,
     FactsNews,
     Hello,
@@ -66,6 +64,7 @@ from cometkms.protocol.peer_messages import (
     encode,
 )
 from cometkms.rules.birth import NodeState
+from cometkms.rules.incarnation import Statement, believable_seq, statement_bytes
 from cometkms.store.epoch import Seal
 from cometkms.store.promise_store import PromiseStore
 
@@ -103,12 +102,14 @@ class ReplicatedLog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The node's place in its epoch. `digest`: of epoch, ids and identity keys."""
+    """The node's place in its epoch. `digest`: of epoch, ids and identity keys. `keys`: the members' identity keys; `sign`: by this one's."""
 
     me: str
     epoch: int
     members: tuple[str, ...]
     digest: bytes
+    keys: Mapping[str, bytes] = field(default_factory=dict)
+    sign: Callable[[bytes], bytes] = lambda _statement: b""
 
     @property
     def others(self) -> tuple[str, ...]:
@@ -121,6 +122,10 @@ class Outside(Protocol):
 
     def send(self, member: str, payload: bytes) -> bool:
         """To a connected member; False when it is not."""
+        ...
+
+    def disconnect(self, member: str, why: str) -> None:
+        """Close the connection to a member, if there is one."""
         ...
 
     def to_signer(self, message: QueueMessage) -> None: ...
@@ -190,7 +195,7 @@ class ClusterNode:
         nonce: int,
         ttl_s: float,
         strict: bool,
-        adopted: tuple[str, ...] = (),
+        adopted: Mapping[str, Incarnation] | None = None,
         facts: Facts = (),
         outside: Outside,
         clock: Callable[[], float],
@@ -229,7 +234,6 @@ class ClusterNode:
         self._lead_waits: set[str] = set()
         self._asked_at = -1e9
         self._unreplicated: dict[int, float] = {}
-        self.counters: dict[str, int] = {}
         self._proposers = {
             row: Proposer(
                 row=row,
@@ -258,18 +262,23 @@ class ClusterNode:
             raft_is_mute=lambda: self._raft is not None and self._raft.is_mute,
             known_signed=lambda row: self._signed.get(row, Watermark()),
             verifies=self._verifies,
+            prove=lambda one: identity.sign(statement_bytes(identity.digest, identity.me, one)),
+            proven=self._proven,
+            disconnect=outside.disconnect,
+            forget=self._forget,
         )
         self.membership = Membership(
             store=store,
             others=identity.others,
             nonce=nonce,
             strict=strict,
-            adopted=adopted,
+            adopted=adopted or {},
             raft_fresh=self._raft is not None and self._raft.is_fresh,
             ports=ports,
             clock=clock,
             log=log,
         )
+        self.counters = self.membership.counters
         self.drills = Drills(
             nonce=nonce,
             ports=DrillPorts(
@@ -305,6 +314,8 @@ class ClusterNode:
         self._store.attach(hot, self._rows)
         for row, mark in self._signed.items():
             hot.raise_floor(row, mark.hrs)
+        for member in self._members:
+            self._tell_hot(member)
 
     def on_hot(self) -> None:
         """A reservation was handled there."""
@@ -484,6 +495,8 @@ class ClusterNode:
                 self._store.seq,
                 self.seq_of(member),
                 self._facts,
+                self.membership.own(),
+                self.membership.known(),
             )
         )
 
@@ -527,11 +540,30 @@ class ClusterNode:
         known.nonce, known.address = hello.nonce, address
         known.version, known.facts, known.rows = hello.version, hello.facts, frozenset(hello.rows)
         self._compare(member, known)
+        if hello.own is None:
+            return None
         if hello.seq < self.seq_of(member):
             self._log.error("a member's store is older than what it acknowledged", member=member)
         known.seq = max(known.seq, hello.seq)
-        self.membership.on_remembered(member, hello.remembers)
         return None
+
+    def _forget(self, member: str) -> None:
+        """Another store stands for it: its seq began anew."""
+        self._members[member].seq = 0
+        self._tell_hot(member)
+
+    def _tell_hot(self, member: str) -> None:
+        """Which incarnation the member's promises and accepts must bear there."""
+        if self.hot is not None:
+            self.hot.set_member(member, self.membership.recorded(member), self._members[member].seq)
+
+    def _proven(self, statement: Statement) -> bool:
+        """Whether the member that it names signed it, in this epoch."""
+        key = self.identity.keys.get(statement.member)
+        if key is None or not statement.signature:
+            return False
+        text = statement_bytes(self.identity.digest, statement.member, statement.incarnation)
+        return self._core.verify(key, text, statement.signature)
 
     def _judge_hello(self, member: str, hello: Hello | OtherProtocol, known: _Member) -> str | None:
         identity = self.identity
@@ -554,9 +586,19 @@ class ClusterNode:
             )
         if hello.digest != identity.digest:
             return f"digests differ: {identity.me} has {identity.digest.hex()[:16]}, {hello.node} has {hello.digest.hex()[:16]}"
+        if not believable_seq(known.seq, hello.seq):
+            return (
+                f"{member} says that its store has made {hello.seq} promises, after {known.seq}: that is not believed"
+            )
+        if hello.own is not None:
+            reason = self.membership.judge_hello(member, hello)
+            if reason is not None:
+                return reason
         if known.connected and known.nonce not in (0, hello.nonce):
             return f"two processes with the id {member!r}: the first answers from {known.address} still"
-        return None
+        if hello.own is None:
+            return self.membership.judge_hello(member, hello)
+        return self.membership.on_remembered(member, hello.remembers)
 
     def on_unlisted(self, hello: Hello, address: str) -> str:
         """A node that holds the key and is not in the list here: why it is refused. One node alone signs no more (rule 9)."""
@@ -579,7 +621,11 @@ class ClusterNode:
     def on_connected(self, member: str) -> None:
         """Both hellos were accepted."""
         known = self._members[member]
+        if not self.membership.is_current(member):  # recorded while the hellos crossed
+            self._outside.disconnect(member, f"another store stands for {member} now")
+            return
         known.connected, known.heard_at = True, self._clock()
+        self._tell_hot(member)
         self.membership.on_connected(member)
         if self._raft is not None:
             self._raft.on_connected(member)
@@ -604,7 +650,7 @@ class ClusterNode:
             case Promised():
                 self._on_promised(member, message)
             case Raft():
-                if self._raft is not None:
+                if self._raft is not None and self.membership.is_current(member):
                     self._raft.on_message(member, message.payload)
             case LifeNews():
                 self.membership.on_life(member, message)
@@ -615,10 +661,6 @@ class ClusterNode:
                 self.membership.on_read(member, message)
             case Marks():
                 self._on_marks(member, message)
-            case Confirm():
-                self.membership.on_confirm(member, message)
-            case Confirmed():
-                self.membership.on_confirmed(member, message)
             case _:
                 self._on_rare(member, message)
 
@@ -647,18 +689,35 @@ class ClusterNode:
             return None
         self._request_id += 1
         request_id = self._request_id * CHAINS_MAX + row  # so that the answer finds its row
-        request = Promise(self._nonce, request_id, self._store.rows[row].public_key, sign_bytes)
+        request = Promise(
+            self._nonce,
+            request_id,
+            self._store.rows[row].public_key,
+            sign_bytes,
+            self._store.seq,
+            self.membership.incarnation,
+        )
         return request_id if self._send(member, request) else None
 
     def _on_promise(self, member: str, asked: Promise) -> None:
-        """Another node's proposal: rule, sync, answer. Raises: ProtocolError for bytes that are not canonical."""
+        """Another node's proposal: rule, sync, answer. Raises: ProtocolError for bytes that are not canonical, or of an earlier store."""
+        self.membership.check_bears(member, asked.incarnation, "promise")
+        self._learn_seq(member, asked.seq)
         refusal, mark = self._promise(asked)
         reason = refusal.reason if refusal is not None else Reason.NONE
-        self._send(member, Promised(asked.nonce, asked.request_id, reason, mark, self._store.seq))
+        answer = Promised(asked.nonce, asked.request_id, reason, mark, self._store.seq, self.membership.incarnation)
+        self._send(member, answer)
         if refusal is not None:
             name = refusal.reason.name.lower()
             self.counters[name] = self.counters.get(name, 0) + 1
             self._log.info("promise refused to a member", member=member, reason=name, why=refusal.text)
+
+    def _learn_seq(self, member: str, seq: int) -> None:
+        """Raises: ProtocolError for a step that no promises make."""
+        known = self._members[member]
+        if not believable_seq(self.seq_of(member), seq):
+            raise ProtocolError(f"{member} says that its store has made {seq} promises, after {known.seq}")
+        known.seq = max(known.seq, seq)
 
     def _promise(self, asked: Promise) -> tuple[Refusal | None, Watermark]:
         """The refusal, if it is one, and the mark that forbids it."""
@@ -679,8 +738,10 @@ class ClusterNode:
         return refusal, mark
 
     def _on_promised(self, member: str, answer: Promised) -> None:
-        known = self._members[member]
-        known.seq = max(known.seq, answer.seq)
+        if answer.reason is not Reason.NONE and not self.membership.bears_any(member):
+            return  # it has lost its store and says so
+        self.membership.check_bears(member, answer.incarnation, "accept")
+        self._learn_seq(member, answer.seq)
         row = answer.request_id % CHAINS_MAX
         if answer.reason is not Reason.NONE and row in self._proposers:
             self._raise_floor(row, answer.mark.hrs)
@@ -767,7 +828,7 @@ class ClusterNode:
             self._lead_request = self._request_id
             self._lead_waits = {name for name, one in self._members.items() if one.connected}
             for name in sorted(self._lead_waits):
-                self._send(name, Read(self._nonce, self._lead_request, Purpose.LEADER))
+                self._send(name, Read(self._nonce, self._lead_request, Purpose.LEADER, self.membership.own()))
         self._update_lease()
 
     def _on_marks(self, member: str, marks: Marks) -> None:

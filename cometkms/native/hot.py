@@ -10,7 +10,7 @@ from cometkms._native import ffi, lib
 from cometkms.errors import InvariantError, StoreFailure
 from cometkms.interface import Abandoned, Frames, Queue, RowState
 from cometkms.limits import QUEUE_SLOT_BYTES
-from cometkms.model import HRS, Row
+from cometkms.model import HRS, Incarnation, Row
 from cometkms.native.crypto import NativeFrames
 from cometkms.native.queue import RingQueue
 from cometkms.native.seam import check, to_wire
@@ -139,9 +139,16 @@ class NativeHotPath:
             _hrs(row.mark), bytes(ffi.buffer(row.bytes, row.bytes_len)), row.count, row.sequence, row.newest
         )
 
-    def set_seq_base(self, seq_base: int) -> None:
+    def set_header(self, seq_base: int, incarnation: Incarnation) -> None:
         """See interface.HotPath."""
         self.c.seq_base = seq_base
+        self.c.own = tuple(incarnation)
+
+    def set_member(self, member: str, incarnation: Incarnation, seq: int) -> None:
+        """See interface.HotPath."""
+        number = self._members[member]
+        self.c.incarnation_of[number] = tuple(incarnation)
+        self.c.seq_of[number] = seq
 
     def raise_floor(self, number: int, hrs: HRS) -> None:
         """See interface.HotPath."""

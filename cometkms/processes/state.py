@@ -144,7 +144,14 @@ class _State:
         self._alone = parts.files.alone
         self._keys = {} if self._alone else {name: node_identity(parts.secret, name).public_key for name in members}
         epoch = opened.store.header.epoch
-        identity = Identity(settings.id, epoch, members, cluster_digest(epoch, self._keys))
+        identity = Identity(
+            settings.id,
+            epoch,
+            members,
+            cluster_digest(epoch, self._keys),
+            self._keys,
+            node_identity(parts.secret, settings.id).sign,
+        )
         self._ring = SignatureRing()
         self._files = StateFiles(
             [
@@ -337,6 +344,10 @@ class _State:
             self.node.on_hot()
             for untrusted in rest:
                 self.node.on_signer(decode(untrusted))
+
+    def disconnect(self, member: str, why: str) -> None:
+        """See cluster.node.Outside."""
+        self._network.disconnect(member, why)
 
     def to_signer(self, message: QueueMessage) -> None:
         """See cluster.node.Outside."""

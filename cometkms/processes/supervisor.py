@@ -37,7 +37,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from cometkms.api.status import ESSENTIAL
-from cometkms.errors import CometKMSError, InvariantError, StoreFailure
+from cometkms.errors import CometKMSError, InvariantError, StoreFailure, SupersededError
 from cometkms.ipc.board import Board
 from cometkms.ipc.notify import Notifier
 from cometkms.ipc.prctl import die_with_parent, set_name
@@ -68,6 +68,11 @@ from cometkms.processes.child import (
 from cometkms.processes.status_line import status_line
 from cometkms.rules.restart import next_delay_s
 
+#: What a child ends with when the node must not go on with another one.
+_FINAL: Final = {
+    StoreFailure.exit_code: "a write or sync failed",
+    SupersededError.exit_code: "another store stands for this member",
+}
 _SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, RESTART_SIGNAL, signal.SIGCHLD})
 _TIME_IS_UP: Final = signal.SIGALRM  # of the supervisor's own timer; blocked and taken as the others
 _WATCH_S: Final = 0.25
@@ -342,15 +347,15 @@ class Supervisor:
         child.last_exit, child.pid, child.reloading, child.asks_anew = words, 0, False, False
         if child.state is State.STOPPING:
             self._enter(child, State.IDLE)
-            if code == StoreFailure.exit_code and child.spec.essential:  # a planned restart ends here
+            if code in _FINAL and child.spec.essential:  # a planned restart ends here
                 self._ending = self._ending or _Ending(code, child.reason() or f"{child.spec.name}: {words}")
         elif child.state is State.BOOTING and (child.spec.essential or (not child.was_up and code > 0)):
             self._enter(child, State.IDLE)
             reason = child.reason() or f"{child.spec.name} ended before it was ready: {words}"
             self._ending = self._ending or _Ending(code if code > 0 else INTERNAL_EXIT, reason)
-        elif code == StoreFailure.exit_code and child.spec.essential:
+        elif code in _FINAL and child.spec.essential:
             self._enter(child, State.BACKOFF)
-            self._ending = self._ending or _Ending(code, child.reason() or f"{child.spec.name}: a write or sync failed")
+            self._ending = self._ending or _Ending(code, child.reason() or f"{child.spec.name}: {_FINAL[code]}")
         else:
             child.delay_s = next_delay_s(
                 child.delay_s,

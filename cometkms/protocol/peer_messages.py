@@ -4,13 +4,12 @@ A message is one msgpack array: its tag, then its fields in the order of the cla
 one before anything is made of them; whatever does not fit raises ProtocolError, and the channel closes the connection.
 
     HELLO      who I am, my digest, what I remember of you            first, both ways; begins alike in every version
-    LIFE       my node state, birth nonce or record, my marks         after the hello, and when it changes
+    LIFE       my node state, birth nonce or record, my marks, whose incarnations I know
+                                                                      after the hello, and when it changes
     PROMISE    may these bytes be signed?                             leader → all
     PROMISED   yes, durable; or no, and this is my mark
     READ       tell me your marks (start, recovery, new leader)
     MARKS      these; or: I am recovering too
-    CONFIRM    am I the process of my id that you count? (strict)
-    CONFIRMED  yes or no
     RAFT       a message of the replicated log, opaque here
     FACTS      what of my settings the others compare with theirs     in the hello, and when it changes
     ORDER      an operator's word to the leader: hand over, restart, or say what stands in the way
@@ -34,17 +33,21 @@ from cometkms.limits import (
     FACT_TEXT_MAX_BYTES,
     FACTS_MAX,
     HEIGHT_MAX,
+    INCARNATION_MAX,
+    INCARNATION_NONCE_MAX,
     MEMBERS_MAX,
     NODE_ID_MAX_BYTES,
     PEER_FRAME_MAX_BYTES,
     PEER_HELLO_MAX_BYTES,
     ROUND_MAX,
+    SEQ_MAX,
     SIGN_BYTES_MAX_BYTES,
 )
-from cometkms.model import HRS, Reason, Row, Watermark
+from cometkms.model import HRS, Incarnation, Reason, Row, Watermark
 from cometkms.rules.birth import Life, NodeState
+from cometkms.rules.incarnation import Statement
 
-PEER_PROTOCOL_VERSION: Final = 1
+PEER_PROTOCOL_VERSION: Final = 2
 _SIGNATURE_BYTES: Final = 64
 _U64_MAX: Final = (1 << 64) - 1
 _VERSION_TEXT_MAX: Final = 32
@@ -73,7 +76,9 @@ class Action(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """`nonce` names one life of one state process. `remembers`: the highest seq this process knows of the receiver.
+    """`nonce` names one life of one state process. `remembers`: the highest seq this process knows of the receiver's store.
+
+    `own`: the sender's incarnation, signed; None while it has to take one. `known`: what it has recorded of the others.
 
     The tag, `protocol` and `version` stand first in every version of the protocol: whatever follows, another version is
     told apart by them (decode_hello).
@@ -90,6 +95,8 @@ class Hello:
     seq: int
     remembers: int
     facts: Facts
+    own: Statement | None
+    known: tuple[Statement, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,21 +118,25 @@ class RowMark:
 
 @dataclass(frozen=True, slots=True)
 class LifeNews:
-    """`starting`: complete, and still reading at its start."""
+    """`starting`: complete, and still reading at its start. `own`, `known`: see Hello."""
 
     life: Life
     starting: bool
     marks: tuple[RowMark, ...]
+    own: Statement | None
+    known: tuple[Statement, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """The place and the chain are in the bytes; the row's public key is not."""
+    """The place and the chain are in the bytes; the row's public key is not. `seq`: the proposer's durable one, without this."""
 
     nonce: int
     request_id: int
     public_key: bytes
     sign_bytes: bytes
+    seq: int
+    incarnation: Incarnation
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,20 +148,24 @@ class Promised:
     reason: Reason
     mark: Watermark
     seq: int
+    incarnation: Incarnation
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
+    """`own`: the reader's incarnation, which is recorded before the answer; None: it has none yet, and takes no answer."""
+
     nonce: int
     request_id: int
     purpose: Purpose
+    own: Statement | None
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
     """`real` False: this node is recovering (or may not answer this purpose) and its marks say nothing.
 
-    `raft_term`: its current one; `raft_log_term`, `raft_index`: of the last entry of its replicated log.
+    `raft_term`: its current one; `raft_log_term`, `raft_index`: of the last entry of its replicated log. `own`, `known`: see Hello.
     """
 
     nonce: int
@@ -162,19 +177,8 @@ class Marks:
     raft_term: int
     raft_log_term: int
     raft_index: int
-
-
-@dataclass(frozen=True, slots=True)
-class Confirm:
-    nonce: int
-    request_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Confirmed:
-    nonce: int
-    request_id: int
-    counted: bool
+    own: Statement | None
+    known: tuple[Statement, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,12 +212,10 @@ class Obeyed:
     why: str
 
 
-PeerMessage = (
-    Hello | LifeNews | Promise | Promised | Read | Marks | Confirm | Confirmed | Raft | FactsNews | Order | Obeyed
-)
+PeerMessage = Hello | LifeNews | Promise | Promised | Read | Marks | Raft | FactsNews | Order | Obeyed
 
 _TAGS: Final[tuple[type[PeerMessage], ...]] = (
-    Hello, LifeNews, Promise, Promised, Read, Marks, Confirm, Confirmed, Raft, FactsNews, Order, Obeyed,
+    Hello, LifeNews, Promise, Promised, Read, Marks, Raft, FactsNews, Order, Obeyed,
 )  # fmt: skip
 
 
@@ -339,6 +341,29 @@ def make_facts(told: Mapping[str, str]) -> Facts:
     return _take_facts(_put_facts(tuple(facts)))
 
 
+def _put_incarnation(incarnation: Incarnation) -> list[Any]:
+    return list(incarnation)
+
+
+def _take_incarnation(untrusted: Any) -> Incarnation:
+    number, nonce = _exactly(untrusted, 2)
+    return Incarnation(_integer(number, INCARNATION_MAX), _integer(nonce, INCARNATION_NONCE_MAX))
+
+
+def _put_statement(statement: Statement) -> list[Any]:
+    return [statement.member, *statement.incarnation, statement.signature]
+
+
+def _take_statement(untrusted: Any) -> Statement:
+    member, number, nonce, signature = _exactly(untrusted, 4)
+    incarnation = _take_incarnation([number, nonce])
+    return Statement(_text(member, NODE_ID_MAX_BYTES), incarnation, _blob(signature, 0, _SIGNATURE_BYTES))
+
+
+def _take_statements(untrusted: Any) -> tuple[Statement, ...]:
+    return tuple(_take_statement(one) for one in _list(untrusted, MEMBERS_MAX))
+
+
 def _take_reason(untrusted: Any) -> Reason:
     try:
         return Reason(_integer(untrusted))
@@ -363,6 +388,13 @@ def _as_it_is(value: Any) -> Any:
 
 
 _U64: Final = (_as_it_is, _integer)
+_SEQ: Final = (_as_it_is, lambda one: _integer(one, SEQ_MAX))
+_INCARNATION: Final = (_put_incarnation, _take_incarnation)
+_OWN: Final = (
+    lambda own: None if own is None else _put_statement(own),
+    lambda one: None if one is None else _take_statement(one),
+)
+_KNOWN: Final = (lambda known: [_put_statement(one) for one in known], _take_statements)
 _LIFE: Final = (_put_life, _take_life)
 _ROW_MARKS: Final = (_put_row_marks, _take_row_marks)
 _MARK: Final = (_put_mark, _take_mark)
@@ -380,22 +412,24 @@ _FIELDS: Final[dict[type[PeerMessage], tuple[tuple[Callable[[Any], Any], Callabl
         (list, lambda one: tuple(_text(name, NODE_ID_MAX_BYTES) for name in _list(one, MEMBERS_MAX))),
         (_as_it_is, lambda one: _blob(one, 32)),
         (lambda rows: [_put_row(one) for one in rows], lambda one: tuple(_take_row(x) for x in _list(one, CHAINS_MAX))),
-        _U64,
-        _U64,
+        _SEQ,
+        _SEQ,
         _FACTS,
+        _OWN,
+        _KNOWN,
     ),
-    LifeNews: (_LIFE, _TRUTH, _ROW_MARKS),
+    LifeNews: (_LIFE, _TRUTH, _ROW_MARKS, _OWN, _KNOWN),
     Promise: (
         _U64,
         _U64,
         (_as_it_is, lambda one: _blob(one, 32)),
         (_as_it_is, lambda one: _bounded(one, SIGN_BYTES_MAX_BYTES)),
+        _SEQ,
+        _INCARNATION,
     ),
-    Promised: (_U64, _U64, (int, _take_reason), _MARK, _U64),
-    Read: (_U64, _U64, (int, _take_purpose)),
-    Marks: (_U64, _U64, _TRUTH, _LIFE, _ROW_MARKS, _U64, _U64, _U64, _U64),
-    Confirm: (_U64, _U64),
-    Confirmed: (_U64, _U64, _TRUTH),
+    Promised: (_U64, _U64, (int, _take_reason), _MARK, _SEQ, _INCARNATION),
+    Read: (_U64, _U64, (int, _take_purpose), _OWN),
+    Marks: (_U64, _U64, _TRUTH, _LIFE, _ROW_MARKS, _SEQ, _U64, _U64, _U64, _OWN, _KNOWN),
     Raft: ((_as_it_is, lambda one: _bounded(one, PEER_FRAME_MAX_BYTES)),),
     FactsNews: (_FACTS,),
     Order: (_U64, _U64, (int, _take_action), (_as_it_is, lambda one: _maybe_text(one, NODE_ID_MAX_BYTES))),

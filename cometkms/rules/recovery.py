@@ -16,23 +16,15 @@ The mark a reader takes is the highest of what it read and what it has left:
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 from cometkms.limits import HEIGHT_JUMP_MAX
 from cometkms.model import HRS, Watermark
+from cometkms.rules.incarnation import Answer
 from cometkms.rules.promise import is_jump
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What one member answered to one process's read. `order`: of arrival, growing. `real`: its marks, not a declaration."""
-
-    order: int
-    real: bool
-
-
 def may_end(members: int, answers: Mapping[str, Answer]) -> bool:
-    """Whether a recovering node among `members` nodes has read enough. One node alone never has."""
+    """Whether a recovering node among `members` nodes has read enough. One node alone never has. `answers`: those that count (rule 15)."""
     quorum = members // 2 + 1
     if members < 2 or len(answers) < members - 1:
         return False

@@ -260,7 +260,10 @@ def begin(
         for row in dict.fromkeys(row for row, _ in shown)
     )
     nonces = tuple(_nonce(epoch, files.members, name) for name in files.members)
-    header = Header(files.node_id, epoch, files.members, NodeState.COMPLETE, os.urandom(BIRTH_NONCE_BYTES), nonces)
+    birth_nonce = os.urandom(BIRTH_NONCE_BYTES)
+    header = Header(
+        files.node_id, epoch, files.members, NodeState.COMPLETE, birth_nonce, nonces, unclaimed=not files.alone
+    )
     _replace_store(files, old.epoch, header, list(rows), new_log)
     marks = dict(rows)
     for chain in files.chains:

@@ -22,15 +22,16 @@ place: burnt.
 import contextlib
 import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cometkms.errors import StateError
 from cometkms.interface import Core
 from cometkms.limits import BIRTH_NONCE_BYTES, ROUND_MAX
-from cometkms.model import HRS, Row, Step, Watermark
+from cometkms.model import HRS, Incarnation, Row, Step, Watermark
 from cometkms.rules.birth import NodeState
+from cometkms.rules.incarnation import FIRST, Statement
 from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
 from cometkms.store.files import Disk, FormatError, check_format, write_atomically
@@ -40,6 +41,8 @@ from cometkms.store.promise_store import (
     Header,
     PromiseStore,
     corrupt,
+    readable_header,
+    readable_known,
     readable_marks,
 )
 
@@ -91,14 +94,14 @@ class NodeFiles:
 class OpenedNode:
     """rows[i], signed[i]: the store's row of the i-th configured chain and its last signed (or burnt) place.
 
-    `adopted`: members that count as read in this recovery, because the operator brought their stores.
+    `adopted`: members that count as read in this recovery, because the operator brought their stores, and those stores' incarnations.
     """
 
     store: PromiseStore
     rows: tuple[int, ...]
     signed: tuple[Watermark, ...]
     warnings: tuple[str, ...]
-    adopted: tuple[str, ...] = ()
+    adopted: Mapping[str, Incarnation] = field(default_factory=dict)
 
 
 def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedNode:
@@ -152,13 +155,13 @@ def _open_or_bear(
         except CorruptStoreError as error:
             if files.alone:
                 raise
-            known = readable_marks(files.store_path)
+            left = _left_of(files)
             kept = _set_aside(files.store_path)
             if files.node_id not in read_born(files):  # it never promised: it begins again
-                return _make(files, from_files, NodeState.EMPTY, _FIRST_EPOCH, known, disk), (
+                return _make(files, from_files, NodeState.EMPTY, _FIRST_EPOCH, left, disk), (
                     f"{error}. It is kept as {kept}",
                 )
-            store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), known, disk)
+            store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), left, disk)
             return store, (
                 f"{error}. It is kept as {kept}; this node reads what it must not forget from all the others",
             )
@@ -170,10 +173,10 @@ def _open_or_bear(
                 "lost, so it does not sign. Cure: put the store back if it is somewhere; else read the chain's head height from two nodes "
                 "you trust and run `cmkms recover --min-height HEIGHT` with a height above it"
             )
-        store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), [], disk)
+        store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), _Left(), disk)
         return store, ("what this node promised is lost: it reads it from all the others before it promises again",)
     if born and not files.alone and not any(_is_there(files, one) for one in born):
-        store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), [], disk)
+        store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), _Left(), disk)
         return store, (
             f"{files.born_paths[0]} came from another node: if {files.node_id!r} promised anything before, it is lost; it reads all the others before it "
             "promises",
@@ -185,7 +188,25 @@ def _open_or_bear(
             "host's name); a second node needs a home of its own"
         )
     state = NodeState.COMPLETE if files.alone else NodeState.EMPTY
-    return _make(files, from_files, state, _FIRST_EPOCH, [], disk), ()
+    return _make(files, from_files, state, _FIRST_EPOCH, _Left(), disk), ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What is still readable of a store: marks, this member's incarnation there, and those of the others."""
+
+    marks: tuple[tuple[Row, Watermark], ...] = ()
+    incarnation: Incarnation = FIRST
+    known: tuple[Statement, ...] = ()
+
+
+def _left_of(files: NodeFiles) -> _Left:
+    """Incarnations count within one epoch. Raises: FormatError."""
+    path = files.store_path
+    marks, header = readable_marks(path), readable_header(path)
+    if header is None or (header.epoch, header.members) != (_epoch_left(files), files.members):
+        return _Left(tuple(marks))
+    return _Left(tuple(marks), header.incarnation, tuple(readable_known(path)))
 
 
 def _is_there(files: NodeFiles, node_id: str) -> bool:
@@ -212,9 +233,9 @@ def _put_back(files: NodeFiles, from_files: list[Watermark], disk: Disk | None) 
         raise StateError(
             f"{said}, and what it forgot is not known. Cure: the newest copy; else `cmkms recover --min-height HEIGHT`"
         )
-    known = readable_marks(files.store_path)
+    left = _Left(tuple(readable_marks(files.store_path)))
     kept = _set_aside(files.store_path)
-    store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), known, disk)
+    store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), left, disk)
     return store, (f"{said}. It is kept as {kept}; this node reads what it must not forget from all the others",)
 
 
@@ -223,18 +244,31 @@ def _make(
     from_files: list[Watermark],
     state: NodeState,
     epoch: int,
-    known: list[tuple[Row, Watermark]],
+    left_of_old: _Left,
     disk: Disk | None,
 ) -> PromiseStore:
-    """A new store at the state files' marks, or higher ones that are `known`."""
+    """A new store at the state files' marks, or higher ones that are left of an old one."""
     files.store_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    header = Header(files.node_id, epoch, files.members, state, os.urandom(BIRTH_NONCE_BYTES))
-    left = dict(known)
+    header = Header(
+        files.node_id,
+        epoch,
+        files.members,
+        state,
+        os.urandom(BIRTH_NONCE_BYTES),
+        incarnation=left_of_old.incarnation,
+        unclaimed=state is NodeState.RECOVERING,
+    )
+    left = dict(left_of_old.marks)
     rows = []
     for chain, in_file in zip(files.chains, from_files, strict=True):
         rows.append((chain.row, max(in_file, left.pop(chain.row, in_file), key=lambda mark: mark.hrs)))
     return PromiseStore.create(
-        files.store_path, header, [*rows, *left.items()], disk, opened=state is not NodeState.RECOVERING
+        files.store_path,
+        header,
+        [*rows, *left.items()],
+        disk,
+        opened=state is not NodeState.RECOVERING,
+        known=left_of_old.known,
     )
 
 
@@ -394,6 +428,7 @@ def adopt_answer(files: NodeFiles, dead: Path) -> tuple[str, tuple[Watermark, ..
     other = PromiseStore.open(dead)
     header = other.header
     marks = {row: other.mark(number) for number, row in enumerate(other.rows)}
+    knows = [one for name in header.members if (one := other.known(name)) is not None]
     other.close()
     store = PromiseStore.open(files.store_path)
     try:
@@ -413,7 +448,14 @@ def adopt_answer(files: NodeFiles, dead: Path) -> tuple[str, tuple[Watermark, ..
         for number, row in enumerate(store.rows):
             if row in marks and marks[row].hrs > store.mark(number).hrs:
                 store.write_mark(number, Watermark(marks[row].hrs))
-        adopted = sorted({*_read_adopted(files, own), header.owner})
+        for one in knows:
+            held = store.known(one.member)
+            if one.member != own.owner and (held is None or held.incarnation < one.incarnation):
+                store.record(one)
+        of_me = max((one.incarnation for one in knows if one.member == own.owner), default=FIRST)
+        if of_me > own.incarnation:
+            store.write_header(replace(own, incarnation=of_me, unclaimed=True))
+        adopted = {**_read_adopted(files, own), header.owner: header.incarnation}
         document = {"birth_nonce": own.birth_nonce.hex(), "members": adopted}
         write_atomically(files.adopted_path, json.dumps(document).encode())
         by_row = {row: store.mark(number) for number, row in enumerate(store.rows)}
@@ -422,16 +464,19 @@ def adopt_answer(files: NodeFiles, dead: Path) -> tuple[str, tuple[Watermark, ..
     return header.owner, tuple(by_row.get(chain.row, Watermark()) for chain in files.chains)
 
 
-def _read_adopted(files: NodeFiles, header: Header) -> tuple[str, ...]:
-    """The members whose stores were read in person, for this very loss."""
+def _read_adopted(files: NodeFiles, header: Header) -> dict[str, Incarnation]:
+    """The members whose stores were read in person, for this very loss, and those stores' incarnations."""
     try:
         document = json.loads(files.adopted_path.read_bytes())
         if document["birth_nonce"] != header.birth_nonce.hex() or header.state is not NodeState.RECOVERING:
-            return ()
-        return tuple(str(one) for one in document["members"] if one in header.members)
+            return {}
+        members = document["members"]
+        if isinstance(members, list):  # written before there were incarnations
+            members = dict.fromkeys(members, FIRST)
+        return {str(one): Incarnation(*map(int, its)) for one, its in members.items() if one in header.members}
     except FileNotFoundError:
-        return ()
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StateError(f"{files.adopted_path} cannot be understood; cure: remove it") from error
 
 
@@ -442,7 +487,8 @@ def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None,
     Returns: where the old store is kept, and the new mark of each chain.
     """
     _refuse_other_members(files)
-    known = dict(readable_marks(files.store_path))
+    left = _left_of(files)
+    known = dict(left.marks)
     epoch = _epoch_left(files)
     marks = []
     for chain in files.chains:
@@ -455,8 +501,16 @@ def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None,
     rows = [(chain.row, mark) for chain, mark in zip(files.chains, marks, strict=True)]
     rows += [(row, mark) for row, mark in known.items() if row not in configured]
     files.store_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    header = Header(files.node_id, epoch, files.members, NodeState.COMPLETE, os.urandom(BIRTH_NONCE_BYTES))
-    PromiseStore.create(files.store_path, header, rows).close()
+    header = Header(
+        files.node_id,
+        epoch,
+        files.members,
+        NodeState.COMPLETE,
+        os.urandom(BIRTH_NONCE_BYTES),
+        incarnation=left.incarnation,
+        unclaimed=not files.alone,
+    )
+    PromiseStore.create(files.store_path, header, rows, known=left.known).close()
     for chain, mark in zip(files.chains, marks, strict=True):
         state_file.save(chain.state_path, mark)
     for path in files.born_paths:

@@ -3,15 +3,18 @@
 One file, `data/<id>/promises`, made whole and preallocated at creation, so that a promise overwrites one sector in place and one
 fdatasync writes one block and no metadata:
 
-    block 0, 1              the header, two slots: owner, epoch, members, node state, birth nonce and record
+    block 0, 1              the header, two slots: owner, epoch, members, node state, birth nonce and record, incarnation
     block 2+2i, 3+2i        row i, two slots: public key, chain id, height/round/step, flags, sign bytes, signature if known
+    block 2i, 2i+1 … + 1024 what is known of member i, two slots: its highest incarnation, and its signature over it
 
-A record is one 512-byte sector at the start of a 4096-byte block; the two slots of a record lie in different blocks, and the slot
+A record is one 512-byte sector in a 4096-byte block; the two slots of a record lie in different blocks, and the slot
 that does not hold the newest record is the one written. So a crash leaves the old record or the new one. A slot that
 was never written is all zero; one that is neither that nor valid is corruption, and the node refuses to start.
 
-The last two digits of the magic are the format's number. Whatever a later one changes, a header's sector begins with its magic, so that
-every version knows a store that is not its own, and refuses it instead of taking it for a corrupt one.
+The last two digits of the magic are the format's number. A header is written in format 2 as long as its store is its
+member's first, and in format 3 from then on: a program that does not know incarnations refuses a store that has one.
+Whatever a later one changes, a header's sector begins with its magic, so that every version knows a store that is not its
+own, and refuses it instead of taking it for a corrupt one.
 
     sector   magic 8 | sequence 8 | body length 2 | body | zeros | BLAKE2b-128 of all before 16
 
@@ -19,6 +22,7 @@ At open the newest record of each pair is written again and synced before the fi
 only is then durable, or the open fails. A write or sync that fails is never trusted again: the object is dead.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -35,22 +39,31 @@ from cometkms.limits import (
     BIRTH_NONCE_BYTES,
     BLOCK_BYTES,
     CHAINS_MAX,
+    INCARNATION_MAX,
+    INCARNATION_NONCE_MAX,
     MEMBER_IDS_MAX_BYTES,
     MEMBERS_MAX,
     SECTOR_BYTES,
+    SEQ_MAX,
 )
-from cometkms.model import HRS, Row, Watermark
+from cometkms.model import HRS, Incarnation, Row, Watermark
 from cometkms.rules.birth import Life, NodeState, Record
+from cometkms.rules.incarnation import FIRST, Statement
 from cometkms.store.files import Disk, FormatError, sync_directory
 
 STORE_NAME: Final = "promises"
-_HEADER_MAGIC: Final = b"CMKMSH02"
+_HEADER_MAGIC: Final = b"CMKMSH03"
+_HEADER_MAGIC_FIRST: Final = b"CMKMSH02"  # without an incarnation
 _ROW_MAGIC: Final = b"CMKMSR02"
+_MEMBER_MAGIC: Final = b"CMKMSM01"
 _MAGIC_KIND_BYTES: Final = 6  # then two digits: the format, of which this program knows one
 _PREFIX: Final = struct.Struct("<8sQH")
 _CHECK_BYTES: Final = 16
 _BODY_MAX: Final = SECTOR_BYTES - _PREFIX.size - _CHECK_BYTES
 _HEADER_BODY: Final = struct.Struct("<QQBBB8s32s")  # epoch, seq base, node state, members, nonces, birth nonce, digest
+_HEADER_END: Final = struct.Struct("<QQB")  # incarnation: number, nonce; whether it is still to be taken
+_MEMBER_BODY: Final = struct.Struct("<QQB")  # incarnation, size of the signature; then signature and id
+_MEMBER_OFFSET: Final = 1024  # in the block, behind the header's or the row's sector
 # public key, height, round, step, flags, sizes of bytes, signature, chain; promises written so far
 _ROW_BODY: Final = struct.Struct("<32sqiBBHBBQ")
 _BURNT: Final = 1
@@ -66,8 +79,9 @@ class Header:
     """Whose store this is. `members`: the ids of the epoch's nodes, sorted, this one's among them.
 
     `record`: the birth nonces of the members, in their order; () before birth, while recovering, and once sealed. `seq_base`: where
-    the store's seq began, above what peers remember of an earlier one. `following`: of a sealed store, the members_digest of the epoch
-    that may follow; b"" where an older version sealed it. `confirmed`: it was sealed by a process that had read every other member.
+    the store's seq began, above what peers remember of an earlier one. `incarnation`: which of its member's stores it is (rule 15);
+    `unclaimed`: it stands for its member only after it took a higher one. `following`: of a sealed store, the members_digest of the
+    epoch that may follow; b"" where an older version sealed it. `confirmed`: it was sealed by a process that had read every other member.
     """
 
     owner: str
@@ -77,6 +91,8 @@ class Header:
     birth_nonce: bytes
     record: tuple[bytes, ...] = ()
     seq_base: int = 0
+    incarnation: Incarnation = FIRST
+    unclaimed: bool = False
     following: bytes = b""
     confirmed: bool = False
 
@@ -100,26 +116,28 @@ def _seal_sector(magic: bytes, sequence: int, body: bytes) -> bytes:
     return content + hashlib.blake2b(content, digest_size=_CHECK_BYTES).digest()
 
 
-def _open_sector(magic: bytes, sector: bytes, path: Path) -> tuple[int, bytes] | None:
-    """(sequence, body), or None for a slot never written.
+def _open_sector(magic: bytes, sector: bytes, path: Path) -> tuple[int, bytes, bytes] | None:
+    """(sequence, body, magic), or None for a slot never written.
 
     Raises: ValueError for one that does not check; FormatError for one of another version, whatever follows its name.
     """
     if sector == bytes(SECTOR_BYTES):
         return None
     kind, number = sector[:_MAGIC_KIND_BYTES], sector[_MAGIC_KIND_BYTES : len(magic)]
-    if kind == magic[:_MAGIC_KIND_BYTES] and number != magic[_MAGIC_KIND_BYTES:] and number.isdigit():
+    known = (magic, _HEADER_MAGIC_FIRST) if magic == _HEADER_MAGIC else (magic,)
+    if kind == magic[:_MAGIC_KIND_BYTES] and kind + number not in known and number.isdigit():
         raise FormatError(path, str(int(number)), str(int(magic[_MAGIC_KIND_BYTES:])))
     content, check = sector[:-_CHECK_BYTES], sector[-_CHECK_BYTES:]
     if len(sector) != SECTOR_BYTES or hashlib.blake2b(content, digest_size=_CHECK_BYTES).digest() != check:
         raise ValueError("its checksum does not match")
     found, sequence, size = _PREFIX.unpack_from(content)
-    if found != magic or size > _BODY_MAX:
+    if found not in known or size > _BODY_MAX:
         raise ValueError(f"it is no such record: {found!r}, {size} bytes")
-    return sequence, content[_PREFIX.size : _PREFIX.size + size]
+    return sequence, content[_PREFIX.size : _PREFIX.size + size], found
 
 
-def _encode_header(header: Header) -> bytes:
+def _encode_header(header: Header) -> tuple[bytes, bytes]:
+    """Magic and body."""
     ids = [header.owner.encode(), *(member.encode() for member in header.members)]
     if len(header.members) > MEMBERS_MAX or sum(map(len, ids)) > MEMBER_IDS_MAX_BYTES:
         raise StateError(f"the ids of the members take more than {MEMBER_IDS_MAX_BYTES} bytes; cure: shorter ids")
@@ -128,11 +146,14 @@ def _encode_header(header: Header) -> bytes:
     digest = members_digest(header.epoch, header.members)
     sizes = (header.state, len(header.members), len(header.record))
     fixed = _HEADER_BODY.pack(header.epoch, header.seq_base, *sizes, header.birth_nonce, digest)
+    body = fixed + b"".join(header.record) + b"".join(bytes([len(one)]) + one for one in ids)
+    if header.incarnation == FIRST and not header.unclaimed and not header.following:
+        return _HEADER_MAGIC_FIRST, body
     sealed = header.following + bytes([header.confirmed]) if header.following else b""
-    return fixed + b"".join(header.record) + b"".join(bytes([len(one)]) + one for one in ids) + sealed
+    return _HEADER_MAGIC, body + _HEADER_END.pack(*header.incarnation, header.unclaimed) + sealed
 
 
-def _decode_header(body: bytes) -> Header:
+def _decode_header(magic: bytes, body: bytes) -> Header:
     epoch, seq_base, state, count, nonces, nonce, digest = _HEADER_BODY.unpack_from(body)
     at, ids = _HEADER_BODY.size, []
     record = tuple(body[at + n * BIRTH_NONCE_BYTES : at + (n + 1) * BIRTH_NONCE_BYTES] for n in range(nonces))
@@ -141,15 +162,20 @@ def _decode_header(body: bytes) -> Header:
         size = body[at]
         ids.append(body[at + 1 : at + 1 + size].decode())
         at += 1 + size
-    sealed = body[at:]
-    header = Header(ids[0], epoch, tuple(ids[1:]), NodeState(state), nonce, record, seq_base)
-    if sealed:
-        header = replace(header, following=sealed[:-1], confirmed=bool(sealed[-1]))
-    if (
-        members_digest(epoch, header.members) != digest
-        or nonces not in (0, count)
-        or len(sealed) not in (0, _SEALED_BYTES)
-    ):
+    number, own_nonce, unclaimed = 0, 0, state == NodeState.RECOVERING
+    if magic == _HEADER_MAGIC:
+        number, own_nonce, unclaimed = _HEADER_END.unpack_from(body, at)
+        at += _HEADER_END.size
+    if seq_base > SEQ_MAX or number > INCARNATION_MAX or own_nonce > INCARNATION_NONCE_MAX:
+        raise ValueError(f"it names a seq of {seq_base} and the incarnation {number}, which no store ever reaches")
+    incarnation = Incarnation(number, own_nonce)
+    header = Header(
+        ids[0], epoch, tuple(ids[1:]), NodeState(state), nonce, record, seq_base, incarnation, bool(unclaimed)
+    )
+    if magic == _HEADER_MAGIC and len(body) == at + _SEALED_BYTES:
+        header = replace(header, following=body[at:-1], confirmed=bool(body[-1]))
+        at = len(body)
+    if members_digest(epoch, header.members) != digest or nonces not in (0, count) or at != len(body):
         raise ValueError("its members do not match their digest")
     return header
 
@@ -177,6 +203,8 @@ def _decode_row(body: bytes) -> _RowRecord:
     fields = _ROW_BODY.unpack_from(body)
     public_key, height, round_, step, flags, bytes_size, signature_size, chain_size, count = fields
     at = _ROW_BODY.size
+    if count > SEQ_MAX:
+        raise ValueError(f"it counts {count} promises, which no store ever makes")
     if len(body) != at + chain_size + bytes_size + signature_size or bool(flags & _BURNT) != (
         not bytes_size and (height, round_, step) > (0, 0, 0)
     ):
@@ -190,11 +218,25 @@ def _decode_row(body: bytes) -> _RowRecord:
 
 @dataclass(slots=True)
 class _Slot:
-    """One record's pair of slots: where it stands and which slot holds the newest."""
+    """One record's pair of slots: where it stands and which slot holds the newest. `offset`: in their blocks."""
 
     first_block: int
     sequence: int = 0
     newest: int = 1  # so that the first write goes to slot 0
+    offset: int = 0
+    magic: bytes = b""  # of the newest
+
+    def at(self, number: int) -> int:
+        """Where a slot begins in the file."""
+        return (self.first_block + number) * BLOCK_BYTES + self.offset
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is recorded of one other member."""
+
+    slot: _Slot
+    statement: Statement | None = None
 
 
 class Mirror(Protocol):
@@ -204,7 +246,7 @@ class Mirror(Protocol):
 
     def news(self, number: int, sequence: int) -> RowState | None: ...
 
-    def set_seq_base(self, seq_base: int) -> None: ...
+    def set_header(self, seq_base: int, incarnation: Incarnation) -> None: ...
 
 
 class PromiseStore:
@@ -219,6 +261,7 @@ class PromiseStore:
         self._header_slot = _Slot(0)
         self._slots: list[_Slot] = []
         self._records: list[_RowRecord] = []
+        self._known: dict[str, _Known] = {}
         self._failure: str | None = None
         self._mirror: Mirror | None = None
         self._served: frozenset[int] = frozenset()
@@ -234,10 +277,11 @@ class PromiseStore:
         disk: Disk | None = None,
         *,
         opened: bool = True,
+        known: Iterable[Statement] = (),
     ) -> "PromiseStore":
         """Make a store that was not there; it appears under its name only when it is whole and durable.
 
-        `opened`: whether the rows may be promised in at once.
+        `opened`: whether the rows may be promised in at once. `known`: of the other members' incarnations.
 
         Raises: StateError if one is there; StoreFailure.
         """
@@ -255,6 +299,8 @@ class PromiseStore:
             store.write_header(header)
             for row, mark in rows:
                 store.add_row(row, mark, opened=opened)
+            for statement in known:
+                store.record(statement)
             aside.rename(path)
             sync_directory(path.parent)
         except OSError as error:
@@ -299,7 +345,7 @@ class PromiseStore:
     def attach(self, mirror: Mirror, served: Iterable[int]) -> None:
         """Share the rows from now on. `served`: those that are configured here; the mirror writes no other."""
         self._mirror, self._served = mirror, frozenset(served)
-        mirror.set_seq_base(self.header.seq_base)
+        mirror.set_header(self.header.seq_base, self.header.incarnation)
         for number in range(len(self._records)):
             self._push(number)
 
@@ -375,10 +421,47 @@ class PromiseStore:
 
     def write_header(self, header: Header) -> None:
         """Durable on return. Raises: StoreFailure."""
-        self._write(self._header_slot, _HEADER_MAGIC, _encode_header(header))
+        magic, body = _encode_header(header)
+        self._write(self._header_slot, magic, body)
         self.header = header
         if self._mirror is not None:
-            self._mirror.set_seq_base(header.seq_base)
+            self._mirror.set_header(header.seq_base, header.incarnation)
+
+    def known(self, member: str) -> Statement | None:
+        """The highest incarnation that was recorded of another member; None for its first."""
+        record = self._known.get(member)
+        return record.statement if record is not None else None
+
+    def record(self, statement: Statement) -> None:
+        """Keep what a member said of its incarnation, durable on return. Raises: InvariantError if it would fall; StoreFailure."""
+        member = statement.member
+        if member not in self.header.members:
+            raise InvariantError(f"{member} is no member of this store's epoch")
+        record = self._known.setdefault(member, _Known(_member_slot(self.header.members.index(member))))
+        if record.statement is not None and record.statement.incarnation > statement.incarnation:
+            raise InvariantError(
+                f"an incarnation never falls: {record.statement} is held, {statement} was to be written"
+            )
+        self._write(record.slot, _MEMBER_MAGIC, _encode_member(statement))
+        record.statement = statement
+
+    def forget_members(self) -> None:
+        """Nothing is recorded of the others any more: for a store that changes its epoch or members. Durable on return. Raises: StoreFailure."""
+        for record in self._known.values():
+            self._erase(record.slot)
+        self._known.clear()
+
+    def _erase(self, slot: _Slot) -> None:
+        if self._failure is not None:
+            raise StoreFailure(f"{self.path} is not trusted any more: {self._failure}")
+        try:
+            for number in (0, 1):
+                if self._disk.pwrite(self._fd, bytes(SECTOR_BYTES), slot.at(number)) != SECTOR_BYTES:
+                    raise OSError("short write")
+            self._disk.fdatasync(self._fd)
+        except OSError as error:
+            self._failure = str(error)
+            raise StoreFailure(f"{self.path}: {error}") from error
 
     def set_state(self, state: NodeState) -> None:
         """Durable on return. Raises: StoreFailure."""
@@ -393,7 +476,7 @@ class PromiseStore:
         target = 1 - slot.newest
         sector = _seal_sector(magic, slot.sequence + 1, body)
         try:
-            written = self._disk.pwrite(self._fd, sector, (slot.first_block + target) * BLOCK_BYTES)
+            written = self._disk.pwrite(self._fd, sector, slot.at(target))
             if written != SECTOR_BYTES:
                 raise OSError(f"short write: {written} of {SECTOR_BYTES} bytes")
             self._disk.fdatasync(self._fd)
@@ -401,19 +484,19 @@ class PromiseStore:
             self._failure = str(error)
             raise StoreFailure(f"{self.path}: {error}") from error
         slot.sequence += 1
-        slot.newest = target
+        slot.newest, slot.magic = target, magic
 
     def _read(self, slot: _Slot, magic: bytes, what: str) -> bytes | None:
         """The newest body of a pair, or None if neither slot was ever written. Raises: StateError."""
         newest: bytes | None = None
         for number in (0, 1):
-            offset = (slot.first_block + number) * BLOCK_BYTES
+            offset = slot.at(number)
             try:
                 found = _open_sector(magic, self._disk.pread(self._fd, SECTOR_BYTES, offset), self.path)
             except (ValueError, OSError) as error:
                 raise corrupt(self.path, f"slot {number} of {what} (offset {offset}): {error}") from error
             if found is not None and found[0] > slot.sequence:
-                slot.sequence, slot.newest, newest = found[0], number, found[1]
+                slot.sequence, slot.newest, slot.magic, newest = found[0], number, found[2], found[1]
         return newest
 
     def _load(self) -> None:
@@ -421,8 +504,9 @@ class PromiseStore:
         if body is None:
             raise corrupt(self.path, "it has no header")
         try:
-            self.header = _decode_header(body)
+            self.header = _decode_header(self._header_slot.magic, body)
             self._load_rows()
+            self._load_members()
         except (ValueError, IndexError, struct.error) as error:
             raise corrupt(self.path, str(error)) from error
 
@@ -439,11 +523,38 @@ class PromiseStore:
             self._slots.append(slot)
             self._records.append(_decode_row(body))
 
+    def _load_members(self) -> None:
+        for number, member in enumerate(self.header.members):
+            slot = _member_slot(number)
+            body = self._read(slot, _MEMBER_MAGIC, f"member {member}")
+            if body is not None:
+                self._known[member] = _Known(slot, _decode_member(body, member))
+
     def _rewrite(self) -> None:
         """Nothing is answered on bytes that may be in the page cache only."""
         self.write_header(self.header)
+        for known in self._known.values():
+            if known.statement is not None:
+                self.record(known.statement)
         for number, record in enumerate(self._records):
             self._write_record(number, record)
+
+
+def _member_slot(number: int) -> _Slot:
+    return _Slot(2 * number, offset=_MEMBER_OFFSET)
+
+
+def _encode_member(statement: Statement) -> bytes:
+    fixed = _MEMBER_BODY.pack(*statement.incarnation, len(statement.signature))
+    return fixed + statement.signature + statement.member.encode()
+
+
+def _decode_member(body: bytes, member: str) -> Statement:
+    number, nonce, size = _MEMBER_BODY.unpack_from(body)
+    signature, name = body[_MEMBER_BODY.size : _MEMBER_BODY.size + size], body[_MEMBER_BODY.size + size :]
+    if name != member.encode() or size not in (0, 64) or number > INCARNATION_MAX or nonce > INCARNATION_NONCE_MAX:
+        raise ValueError(f"what is known of {member} does not make sense")
+    return Statement(member, Incarnation(number, nonce), signature)
 
 
 def _lock(fd: int, path: Path) -> None:
@@ -490,6 +601,35 @@ def readable_marks(path: Path) -> list[tuple[Row, Watermark]]:
     return list(found.items())
 
 
+def readable_header(path: Path) -> Header | None:
+    """The newest header that still checks, of a store that may be corrupt. Raises: FormatError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(2 * BLOCK_BYTES)
+    except OSError:
+        return None
+    newest = _newest(path, data, _HEADER_MAGIC, "the header", [])
+    try:
+        return _decode_header(newest[2], newest[1]) if newest is not None else None
+    except (ValueError, IndexError, struct.error):
+        return None
+
+
+def readable_known(path: Path) -> list[Statement]:
+    """What a store that may be corrupt still knows of its members' incarnations. Raises: FormatError."""
+    header, found = readable_header(path), []
+    if header is None:
+        return []
+    data = path.read_bytes()
+    for number, member in enumerate(header.members):
+        slots = data[_member_slot(number).at(0) :]
+        newest = _newest(path, slots, _MEMBER_MAGIC, "", [])
+        with contextlib.suppress(ValueError, struct.error):
+            if newest is not None:
+                found.append(_decode_member(newest[1], member))
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Survey:
     """What a store's file holds, read beside whoever has it open. `problems`: why open() would refuse it; () when it would not."""
@@ -521,15 +661,16 @@ def _survey_once(path: Path) -> Survey:
     for number in range(1 + CHAINS_MAX):
         what = "the header" if number == 0 else f"row {number - 1}"
         magic = _HEADER_MAGIC if number == 0 else _ROW_MAGIC
-        body = _newest_body(path, data[2 * number * BLOCK_BYTES :], magic, what, problems)
-        if body is None:
+        newest = _newest(path, data[2 * number * BLOCK_BYTES :], magic, what, problems)
+        if newest is None:
             ended = True
             continue
+        _, body, found = newest
         if ended and number > 1:
             problems.append(f"{what} follows a row that was never written")
         try:
             if number == 0:
-                header = _decode_header(body)
+                header = _decode_header(found, body)
             else:
                 record = _decode_row(body)
                 rows.append((record.row, record.mark))
@@ -540,8 +681,9 @@ def _survey_once(path: Path) -> Survey:
     return Survey(header, tuple(rows), tuple(problems))
 
 
-def _newest_body(path: Path, slots: bytes, magic: bytes, what: str, problems: list[str]) -> bytes | None:
-    newest: tuple[int, bytes] | None = None
+def _newest(path: Path, slots: bytes, magic: bytes, what: str, problems: list[str]) -> tuple[int, bytes, bytes] | None:
+    """Sequence, body and magic."""
+    newest: tuple[int, bytes, bytes] | None = None
     for number in (0, 1):
         at = number * BLOCK_BYTES
         try:
@@ -551,4 +693,4 @@ def _newest_body(path: Path, slots: bytes, magic: bytes, what: str, problems: li
             continue
         if found is not None and (newest is None or found[0] > newest[0]):
             newest = found
-    return newest[1] if newest is not None else None
+    return newest

@@ -23,6 +23,7 @@ from cometkms import core as cores
 from cometkms.cluster.node import ClusterNode, Identity
 from cometkms.errors import CometKMSError, OperatorError
 from cometkms.ipc.messages import Lease, Mark, PermitGranted, QueueMessage, ReserveRefused, SignerHello, StateHello
+from cometkms.keys.cluster import node_identity
 from cometkms.limits import START_READ_S
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Row, Step, Timestamp, Vote, Watermark
 from cometkms.protocol.peer_messages import Action
@@ -117,7 +118,9 @@ class Node:
             self.high = HRS(0, 0, 0)  # a store that does not check was put aside: what it held is not counted on
         self.check()
         self.cluster = ClusterNode(
-            identity=Identity(self.name, 1, self.files.members, b"d" * 32),
+            identity=Identity(
+                self.name, 1, self.files.members, b"d" * 32, world.keys, world.identities[self.name].sign
+            ),
             store=self.opened.store,
             rows=self.opened.rows,
             signed=self.opened.signed,
@@ -210,6 +213,12 @@ class Node:
 
     def send(self, member: str, payload: bytes) -> bool:
         return self.world.send(self.name, member, payload)
+
+    def disconnect(self, member: str, why: str) -> None:
+        self.world.note(f"{self.name}: disconnects {member}: {why}")
+        for connection in self.world.connections_of(self.name):
+            if member in connection.ends:
+                self.world.close(connection, self.name, closed=True)
 
     def to_signer(self, message: QueueMessage) -> None:
         if isinstance(message, PermitGranted):
@@ -438,6 +447,8 @@ class World:
         self.now = 0.0
         self.names = tuple(f"n{number}" for number in range(nodes))
         self.quorum = nodes // 2 + 1
+        self.identities = {name: node_identity(b"s" * 32, name) for name in self.names}
+        self.keys = {name: identity.public_key for name, identity in self.identities.items()}
         self.strict = nodes > 1 and self.rng.random() < 0.25
         self.lossy = self.rng.random() < 0.5
         self.patience_s = 5.0

@@ -23,6 +23,7 @@ from cometkms.native.queue import RingQueue
 from cometkms.net.peers import FrameReader, FrameType
 from cometkms.protocol.peer_messages import PeerMessage, Promise, Promised, Read, decode, encode
 from cometkms.rules.birth import NodeState
+from cometkms.rules.incarnation import FIRST
 from cometkms.rules.promise import Accept, decide_promise
 from cometkms.store.promise_store import Header, PromiseStore
 
@@ -142,7 +143,7 @@ def node(tmp_path: Path) -> Iterator[Node]:
 
 
 def promise(row: Row, data: bytes, request_id: int = 5) -> Promise:
-    return Promise(1234567890123, request_id, row.public_key, data)
+    return Promise(1234567890123, request_id, row.public_key, data, 3, FIRST)
 
 
 # --- a member's request ---
@@ -152,7 +153,7 @@ def test_a_promise_is_durable_and_answered_as_its_twin_would(node: Node) -> None
     data = sign_bytes(ROWS[1], 10)
     node.wires[0].send(framed(promise(ROWS[1], data)))
     assert node.wires[0].lane.turn(serve=True) == b""
-    assert node.wires[0].received() == [Promised(1234567890123, 5, Reason.NONE, Watermark(), 41)]
+    assert node.wires[0].received() == [Promised(1234567890123, 5, Reason.NONE, Watermark(), 41, FIRST)]
     assert node.store.mark(1) == Watermark(HRS(10, 0, 2), data)
     assert node.store.seq == 41
     assert node.on_disk() == [Watermark(), Watermark(HRS(10, 0, 2), data), Watermark()]
@@ -204,7 +205,7 @@ def test_what_is_not_plain_is_the_twins_untouched(node: Node, why: str) -> None:
 
 
 def test_nothing_overtakes_what_is_the_twins(node: Node) -> None:
-    read, asked = framed(Read(1, 2, 0)), framed(promise(ROWS[0], sign_bytes(ROWS[0], 10)))  # type: ignore[arg-type]
+    read, asked = framed(Read(1, 2, 0, None)), framed(promise(ROWS[0], sign_bytes(ROWS[0], 10)))  # type: ignore[arg-type]
     node.wires[0].send(asked, read, asked)
     assert node.wires[0].lane.turn(serve=True) == read + asked
     assert len(node.wires[0].received()) == 1
@@ -253,7 +254,7 @@ _NUMBER = itertools.count()
 @given(st.data())
 def test_a_changed_message_is_served_only_if_it_still_is_one(node: Node, data: st.DataObject) -> None:
     whole = framed(promise(ROWS[0], sign_bytes(ROWS[0], next(_NUMBER) + 1000)))
-    answer = framed(Promised(NONCE, (1 << 50) + CHAINS_MAX, Reason.NONE, Watermark(), 3))
+    answer = framed(Promised(NONCE, (1 << 50) + CHAINS_MAX, Reason.NONE, Watermark(), 3, FIRST))
     sent = bytearray(data.draw(st.sampled_from([whole, answer])))
     for _ in range(data.draw(st.integers(1, 4))):
         sent[data.draw(st.integers(0, len(sent) - 1))] = data.draw(st.integers(0, 255))
@@ -303,6 +304,7 @@ def accept(node: Node, wire: Wire, asked: PeerMessage, **changed: object) -> Non
         "reason": Reason.NONE,
         "mark": Watermark(),
         "seq": 9,
+        "incarnation": FIRST,
     }
     wire.send(framed(Promised(**{**fields, **changed})))  # type: ignore[arg-type]
 

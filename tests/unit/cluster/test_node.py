@@ -14,16 +14,20 @@ from cometkms import core as cores
 from cometkms.cluster.node import ClusterNode, Identity
 from cometkms.errors import BehindError, ProtocolError
 from cometkms.ipc.messages import PermitGranted, Reserve, ReserveRefused, Signed, SignerHello
+from cometkms.keys.cluster import node_identity
 from cometkms.limits import START_READ_S
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Row, Timestamp, Vote, Watermark
 from cometkms.protocol.peer_messages import LifeNews, Promise, Promised, RowMark, decode, encode, make_facts
 from cometkms.rules.birth import Life, NodeState
+from cometkms.rules.incarnation import FIRST
 from cometkms.store.promise_store import Header, PromiseStore
 
 CORE = cores.load()
 KEY = SigningKey(b"a key of the cluster's own, ouch")
 ROW = Row(bytes(KEY.verify_key), "chain")
 NAMES = ("a", "b", "c")
+IDENTITIES = {name: node_identity(b"s" * 32, name) for name in NAMES}
+KEYS = {name: identity.public_key for name, identity in IDENTITIES.items()}
 NONCE = b"n" * 8
 RECORD = (b"1" * 8, b"2" * 8, b"3" * 8)
 
@@ -87,6 +91,7 @@ class One:
             path, header, [(row, mark or Watermark()) for row in rows], opened=options.pop("opened", True)
         )
         self.sent: list[tuple[str, bytes]] = []
+        self.cut: list[tuple[str, str]] = []
         self.to: list[Any] = []
         self.events: list[tuple[str, dict[str, object]]] = []
         self.raft, self.log = Raft(), Log()
@@ -94,7 +99,7 @@ class One:
         self.cannot_restart = self.trouble = ""
         digest = options.pop("digest", b"d" * 32)
         self.node = ClusterNode(
-            identity=Identity(name, options.pop("epoch", 1), NAMES, digest), store=self.store,
+            identity=Identity(name, options.pop("epoch", 1), NAMES, digest, KEYS, IDENTITIES[name].sign), store=self.store,
             rows=tuple(range(len(rows))), signed=(Watermark(),) * len(rows), raft=lambda _node: self.raft, core=CORE,
             nonce=random.getrandbits(60) + 1, ttl_s=0.4, strict=options.pop("strict", False), outside=self,
             facts=make_facts(options.pop("facts", {})),
@@ -104,6 +109,10 @@ class One:
     def send(self, member: str, payload: bytes) -> bool:
         self.sent.append((member, payload))
         return True
+
+    def disconnect(self, member: str, why: str) -> None:
+        self.cut.append((member, why))
+        self.world.part(self.name, member)
 
     def to_signer(self, message: Any) -> None:
         self.to.append(message)
@@ -169,6 +178,13 @@ class Three:
         for one, other in (("a", "b"), ("a", "c"), ("b", "c")):
             assert self.meet(one, other) is None
         return self
+
+    def part(self, one: str, other: str) -> None:
+        """The connection between them is closed, and what is under way in it is lost."""
+        for me, it in ((one, other), (other, one)):
+            if me in self.nodes:
+                self.nodes[me].sent = [sent for sent in self.nodes[me].sent if sent[0] != it]
+                self.nodes[me].node.on_disconnected(it, closed=True)
 
     def pump(self) -> None:
         while any(one.sent for one in self.nodes.values()):
@@ -293,10 +309,15 @@ def test_a_node_whose_store_is_older_than_what_it_acknowledged_ends_and_is_recov
     for height in (1, 2, 3):
         a.reserve(sign_bytes(height), height)
     old = three.add("b", NodeState.COMPLETE, Watermark(HRS(1, 0, 2), sign_bytes(1)))
-    a.node.on_disconnected("b", closed=True)
+    for name in ("a", "c"):
+        three.nodes[name].node.on_disconnected("b", closed=True)
+    three.nodes["c"].node._members["b"].seq = 3  # it led too
+    assert old.node.on_hello("a", a.node.hello("b"), "address") is None
+    assert old.store.header.state is NodeState.COMPLETE, "one member's word alone changes nothing durable"
     with pytest.raises(BehindError):
-        old.node.on_hello("a", a.node.hello("b"), "address")
+        old.node.on_hello("c", three.nodes["c"].node.hello("b"), "address")
     assert old.store.header.state is NodeState.RECOVERING
+    assert old.store.header.unclaimed
 
 
 def test_hellos_that_differ_say_both_sides(three: Three) -> None:
@@ -328,12 +349,12 @@ def test_an_unknown_chain_is_a_passing_trouble_and_bytes_that_are_not_canonical_
     b = three.add("b")
     three.meet("a", "b")
     three.wait(2 * START_READ_S)
-    b.node.on_frame("a", encode(Promise(1, 64, ROW.public_key, sign_bytes(1, chain="other"))))
+    b.node.on_frame("a", encode(Promise(1, 64, ROW.public_key, sign_bytes(1, chain="other"), 0, FIRST)))
     answer = decode(b.sent[-1][1])
     assert isinstance(answer, Promised)
     assert answer.reason is Reason.UNKNOWN_ROW
     with pytest.raises(ProtocolError):
-        b.node.on_frame("a", encode(Promise(1, 64, ROW.public_key, b"junk")))
+        b.node.on_frame("a", encode(Promise(1, 64, ROW.public_key, b"junk", 0, FIRST)))
 
 
 def test_a_signature_that_does_not_verify_has_no_effect_and_one_that_does_vetoes(three: Three) -> None:
@@ -344,9 +365,11 @@ def test_a_signature_that_does_not_verify_has_no_effect_and_one_that_does_vetoes
     life = Life(NodeState.COMPLETE, NONCE, tuple(zip(NAMES, RECORD, strict=True)))
     forged = Watermark(signed(9).hrs, signed(9).sign_bytes, b"s" * 64)
     for mark, reason in ((forged, Reason.NONE), (signed(9), Reason.HEIGHT_REGRESSION)):
-        b.node.on_frame("a", encode(LifeNews(life, False, (RowMark(ROW, mark, True),))))
+        b.node.on_frame("a", encode(LifeNews(life, False, (RowMark(ROW, mark, True),), None, ())))
         b.sent.clear()
-        b.node.on_frame("a", encode(Promise(1, 64, ROW.public_key, sign_bytes(2 if reason is Reason.NONE else 3))))
+        b.node.on_frame(
+            "a", encode(Promise(1, 64, ROW.public_key, sign_bytes(2 if reason is Reason.NONE else 3), 0, FIRST))
+        )
         answer = decode(b.sent[-1][1])
         assert isinstance(answer, Promised)
         assert answer.reason is reason
@@ -435,9 +458,9 @@ def test_a_members_syncs_are_timed_too(three: Three) -> None:
 def test_a_hello_of_another_protocol_is_refused_with_both_versions_and_the_cure(three: Three) -> None:
     """Its fields may be anything: only the first three values are looked at. Both sides see the same, from their own end."""
     node = three.add("a").node
-    reason = node.on_hello("b", msgpack.packb([0, 2, "9.9.9", {"future": [1.5, None]}]), "address")
+    reason = node.on_hello("b", msgpack.packb([0, 3, "9.9.9", {"future": [1.5, None]}]), "address")
     assert reason is not None
-    for words in ("a runs CometKMS", __version__, "protocol 1", "b runs 9.9.9 with protocol 2", "cure: "):
+    for words in ("a runs CometKMS", __version__, "protocol 2", "b runs 9.9.9 with protocol 3", "cure: "):
         assert words in reason
     assert node.member("b").refused == reason
     assert (node.member("b").nonce, node.member("b").facts) == (0, ())

@@ -11,15 +11,16 @@ from cometkms.limits import (
     FACT_TEXT_MAX_BYTES,
     FACTS_MAX,
     HEIGHT_MAX,
+    INCARNATION_MAX,
+    INCARNATION_NONCE_MAX,
     PEER_HELLO_MAX_BYTES,
     ROUND_MAX,
+    SEQ_MAX,
 )
-from cometkms.model import HRS, Reason, Row, Watermark
+from cometkms.model import HRS, Incarnation, Reason, Row, Watermark
 from cometkms.protocol.peer_messages import (
     PEER_PROTOCOL_VERSION,
     Action,
-    Confirm,
-    Confirmed,
     FactsNews,
     Hello,
     LifeNews,
@@ -40,6 +41,7 @@ from cometkms.protocol.peer_messages import (
     make_facts,
 )
 from cometkms.rules.birth import Life, NodeState
+from cometkms.rules.incarnation import Statement
 
 U64 = st.integers(0, (1 << 64) - 1)
 NAME = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1, max_size=20)
@@ -52,18 +54,21 @@ ROW_MARKS = st.lists(st.builds(RowMark, ROW, MARK, st.booleans()), max_size=4).m
 NAMES = st.lists(NAME, max_size=7).map(tuple)
 ROWS = st.lists(ROW, max_size=4).map(tuple)
 FACTS = st.dictionaries(NAME, st.text(max_size=200), max_size=16).map(make_facts)
+SEQ = st.integers(0, SEQ_MAX)
+INCARNATION = st.builds(Incarnation, st.integers(0, INCARNATION_MAX), st.integers(0, INCARNATION_NONCE_MAX))
+STATEMENT = st.builds(Statement, NAME, INCARNATION, st.sampled_from([b"", b"s" * 64]))
+OWN = st.none() | STATEMENT
+KNOWN = st.lists(STATEMENT, max_size=7).map(tuple)
 HELLO = st.builds(
-    Hello, st.just(PEER_PROTOCOL_VERSION), NAME, NAME, U64, U64, NAMES, st.binary(min_size=32, max_size=32), ROWS, U64, U64, FACTS
+    Hello, st.just(PEER_PROTOCOL_VERSION), NAME, NAME, U64, U64, NAMES, st.binary(min_size=32, max_size=32), ROWS, SEQ, SEQ, FACTS, OWN, KNOWN
 )  # fmt: skip
 MESSAGE = st.one_of(
     HELLO,
-    st.builds(LifeNews, LIFE, st.booleans(), ROW_MARKS),
-    st.builds(Promise, U64, U64, st.binary(min_size=32, max_size=32), st.binary(max_size=200)),
-    st.builds(Promised, U64, U64, st.sampled_from(Reason), MARK, U64),
-    st.builds(Read, U64, U64, st.sampled_from(Purpose)),
-    st.builds(Marks, U64, U64, st.booleans(), LIFE, ROW_MARKS, U64, U64, U64, U64),
-    st.builds(Confirm, U64, U64),
-    st.builds(Confirmed, U64, U64, st.booleans()),
+    st.builds(LifeNews, LIFE, st.booleans(), ROW_MARKS, OWN, KNOWN),
+    st.builds(Promise, U64, U64, st.binary(min_size=32, max_size=32), st.binary(max_size=200), SEQ, INCARNATION),
+    st.builds(Promised, U64, U64, st.sampled_from(Reason), MARK, SEQ, INCARNATION),
+    st.builds(Read, U64, U64, st.sampled_from(Purpose), OWN),
+    st.builds(Marks, U64, U64, st.booleans(), LIFE, ROW_MARKS, SEQ, U64, U64, U64, OWN, KNOWN),
     st.builds(Raft, st.binary(max_size=300)),
     st.builds(FactsNews, FACTS),
     st.builds(Order, U64, U64, st.sampled_from(Action), st.just("") | NAME),
@@ -104,37 +109,49 @@ def test_random_bytes_raise_nothing_else(untrusted: bytes) -> None:
         [99],
         [-1, 1],
         [True, 1, 1],
-        [2, 1, 2, b"k" * 31, b"x"],
-        [2, 1, 2, b"k" * 32, b"x" * 225],
-        [2, -1, 2, b"k" * 32, b"x"],
+        [2, 1, 2, b"k" * 31, b"x", 5, [0, 0]],
+        [2, 1, 2, b"k" * 32, b"x" * 225, 5, [0, 0]],
+        [2, -1, 2, b"k" * 32, b"x", 5, [0, 0]],
         [2, 1, 2, b"k" * 32, b"x", 5],
-        [3, 1, 2, 9999, [1, 1, 1, b"", b""], 5],
-        [3, 1, 2, 0, [1, 1, 4, b"", b""], 5],
-        [3, 1, 2, 0, [1, 1, 1, b"", b"short"], 5],
-        [4, 1, 2, 9],
-        [8, "text"],
-        [9, [["b", "x"], ["a", "x"]]],
-        [9, [["a", "x"], ["a", "y"]]],
-        [9, [["a", "line\nbreak"]]],
-        [9, [["a", "\x1b[2J"]]],
-        [9, [["a", "h\u00f6her"]]],
-        [9, [["a", ""]]],
-        [9, [["", "x"]]],
-        [9, [["a", 7]]],
-        [9, [["a", ["x"]]]],
-        [9, [["a" * (FACT_NAME_MAX_BYTES + 1), "x"]]],
-        [9, [["a", "x" * (FACT_TEXT_MAX_BYTES + 1)]]],
-        [9, [[f"{n:02}", "x"] for n in range(FACTS_MAX + 1)]],
-        [9, {"a": "x"}],
-        [9],
-        [10, 1, 2, 3, "node1"],
-        [10, 1, 2, -1, "node1"],
-        [10, 1, 2, 1, None],
-        [10, 1, 2, 1, "n" * 65],
-        [10, 1, 2, 1],
-        [11, 1, 2, "w" * 1025],
-        [11, 1, 2, b""],
-        [12],
+        [2, 1, 2, b"k" * 32, b"x", SEQ_MAX + 1, [0, 0]],
+        [2, 1, 2, b"k" * 32, b"x", (1 << 64) - 1, [0, 0]],
+        [2, 1, 2, b"k" * 32, b"x", 5, [INCARNATION_MAX + 1, 0]],
+        [2, 1, 2, b"k" * 32, b"x", 5, [0, INCARNATION_NONCE_MAX + 1]],
+        [2, 1, 2, b"k" * 32, b"x", 5, [0]],
+        [3, 1, 2, 9999, [1, 1, 1, b"", b""], 5, [0, 0]],
+        [3, 1, 2, 0, [1, 1, 4, b"", b""], 5, [0, 0]],
+        [3, 1, 2, 0, [1, 1, 1, b"", b"short"], 5, [0, 0]],
+        [3, 1, 2, 0, [1, 1, 1, b"", b""], 5],
+        [3, 1, 2, 0, [1, 1, 1, b"", b""], SEQ_MAX + 1, [0, 0]],
+        [4, 1, 2, 9, None],
+        [4, 1, 2, 0],
+        [4, 1, 2, 0, ["n", 1, 2, b"short"]],
+        [4, 1, 2, 0, ["n", INCARNATION_MAX + 1, 2, b""]],
+        [4, 1, 2, 0, ["", 1, 2, b""]],
+        [1, [0, b"", []], False, [], None, [["n", 1, 2, b""]] * 8],
+        [6, "text"],
+        [7, [["b", "x"], ["a", "x"]]],
+        [7, [["a", "x"], ["a", "y"]]],
+        [7, [["a", "line\nbreak"]]],
+        [7, [["a", "\x1b[2J"]]],
+        [7, [["a", "h\u00f6her"]]],
+        [7, [["a", ""]]],
+        [7, [["", "x"]]],
+        [7, [["a", 7]]],
+        [7, [["a", ["x"]]]],
+        [7, [["a" * (FACT_NAME_MAX_BYTES + 1), "x"]]],
+        [7, [["a", "x" * (FACT_TEXT_MAX_BYTES + 1)]]],
+        [7, [[f"{n:02}", "x"] for n in range(FACTS_MAX + 1)]],
+        [7, {"a": "x"}],
+        [7],
+        [8, 1, 2, 3, "node1"],
+        [8, 1, 2, -1, "node1"],
+        [8, 1, 2, 1, None],
+        [8, 1, 2, 1, "n" * 65],
+        [8, 1, 2, 1],
+        [9, 1, 2, "w" * 1025],
+        [9, 1, 2, b""],
+        [10],
     ],
 )  # fmt: skip
 def test_what_does_not_fit_the_schema_is_refused(value: object) -> None:
@@ -165,7 +182,7 @@ def test_another_protocol_is_told_by_the_first_three_values_whatever_follows(
 
 
 def test_another_protocols_hello_may_have_more_fields_than_this_one_reads() -> None:
-    assert decode_hello(msgpack.packb([0, 2, "9.9", *range(300)])[:20] + b"\xc1") == OtherProtocol(2, "9.9")
+    assert decode_hello(msgpack.packb([0, 3, "9.9", *range(300)])[:20] + b"\xc1") == OtherProtocol(3, "9.9")
 
 
 @pytest.mark.parametrize(
@@ -179,7 +196,7 @@ def test_another_protocols_hello_may_have_more_fields_than_this_one_reads() -> N
         [0, 2, "x" * 33],
         [0, 2, "9.9\n"],
         [0, 2, b"9.9"],
-        [0, 1, "9.9", "too few"],
+        [0, PEER_PROTOCOL_VERSION, "9.9", "too few"],
         [4, 1, 2, 0],
         [5],
         {},
@@ -209,6 +226,9 @@ def test_the_largest_hello_fits_what_is_read_before_it_is_accepted() -> None:
     facts = tuple((f"{n:02}".ljust(FACT_NAME_MAX_BYTES, "n"), "t" * FACT_TEXT_MAX_BYTES) for n in range(FACTS_MAX))
     most = (1 << 64) - 1
     names = tuple("m" * 64 for _ in range(7))
-    hello = Hello(1, "v" * 32, "n" * 64, most, most, names, b"d" * 32, rows, most, most, facts)
+    known = tuple(Statement("m" * 64, Incarnation(INCARNATION_MAX, INCARNATION_NONCE_MAX), b"s" * 64) for _ in range(7))
+    hello = Hello(
+        PEER_PROTOCOL_VERSION, "v" * 32, "n" * 64, most, most, names, b"d" * 32, rows, SEQ_MAX, SEQ_MAX, facts, known[0], known
+    )  # fmt: skip
     assert len(encode(hello)) <= PEER_HELLO_MAX_BYTES
     assert decode_hello(encode(hello)) == hello

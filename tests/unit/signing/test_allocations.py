@@ -11,6 +11,7 @@ from pathlib import Path
 from cometkms.ipc.messages import PermitGranted, Reserve, decode
 from cometkms.model import Reason, Watermark
 from cometkms.protocol.peer_messages import Promise, Promised
+from cometkms.rules.incarnation import FIRST
 from tests.unit.cluster.test_hot import ROWS, Node, framed, promise, sign_bytes
 from tests.unit.signing.test_section import NONCE, Stage
 
@@ -63,7 +64,7 @@ def test_the_leaders_hops_leave_nothing_behind(tmp_path: Path) -> None:
         for wire in node.wires:
             (asked,) = wire.received()
             assert isinstance(asked, Promise)
-            wire.send(framed(Promised(asked.nonce, asked.request_id, Reason.NONE, Watermark(), height)))
+            wire.send(framed(Promised(asked.nonce, asked.request_id, Reason.NONE, Watermark(), height, FIRST)))
             assert wire.lane.turn(serve=True) == b""
         (permit,) = node.granted()
         assert permit.sign_bytes == data

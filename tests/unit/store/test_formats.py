@@ -39,7 +39,7 @@ def of_another_version(path: Path, *, sealed: bool, what: bytes = b"CMKMSH") -> 
     data = bytearray(path.read_bytes())
     for at in range(0, len(data), BLOCK_BYTES):
         if data[at : at + 6] == what:
-            data[at + 6 : at + 8] = b"03"
+            data[at + 6 : at + 8] = b"09"
             if sealed:
                 content = bytes(data[at : at + SECTOR_BYTES - 16])
                 data[at + SECTOR_BYTES - 16 : at + SECTOR_BYTES] = hashlib.blake2b(content, digest_size=16).digest()
@@ -67,7 +67,7 @@ def test_a_newer_store_is_not_taken_for_a_corrupt_one(asked: str, sealed: bool, 
     with pytest.raises(FormatError) as caught:
         ASKED[asked](files)
     words = str(caught.value)
-    assert f"{files.store_path} has the format 3, and this program, version {__version__}, knows 2 only" in words
+    assert f"{files.store_path} has the format 9, and this program, version {__version__}, knows 3 only" in words
     assert "Cure: start the version that wrote it" in words
     assert "recover" not in words
     assert caught.value.exit_code == StateError.exit_code
@@ -76,7 +76,7 @@ def test_a_newer_store_is_not_taken_for_a_corrupt_one(asked: str, sealed: bool, 
 
 def test_a_newer_row_is_refused_too(files: NodeFiles) -> None:
     of_another_version(files.store_path, sealed=True, what=b"CMKMSR")
-    with pytest.raises(FormatError, match="has the format 3"):
+    with pytest.raises(FormatError, match="has the format 9"):
         open_node(files, CORE)
 
 
