@@ -336,13 +336,13 @@ def _join(here: _Here, given: _Given) -> None:
     """A new machine, or a member that lost its store. Raises: OperatorError, StateError."""
     if here.running is not None and here.state is None:
         raise StateError(f"{here.settings.id} runs and has no store; cure: stop it first")
+    folder = here.settings.home / SEALS_DIRECTORY
     seals = _seals(here, given)
     if not seals:
+        folder.mkdir(mode=0o700, exist_ok=True)
         click.echo(f"ready    {here.settings.id}: the key is here; the next members are {', '.join(here.following)}")
         click.echo(f"next     on the old members, while they run: cmkms member {given.words}")
-        click.echo(
-            f"then     copy their seals into {here.settings.home / SEALS_DIRECTORY}; here: the same command again"
-        )
+        click.echo(f"then     copy their seals into {folder}; here: the same command again")
         return
     old = seals[0]
     stay = [name for name in here.following if name in old.members]

@@ -5,37 +5,33 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cometkms.config.load import CONFIG_NAME, read_config
-from cometkms.errors import ConfigError
+from cometkms.errors import ConfigError, StoreFailure
 from cometkms.store.files import write_atomically
 
 _TABLE: Final = re.compile(r"\s*\[")
 
 
 def rewrite_config(home: Path, values: Mapping[str, str | list[str]]) -> bool:
-    """Give top-level keys these values, durably. Whether anything changed. Raises: ConfigError with the lines to write; StoreFailure."""
+    """Give top-level keys these values, durably. Whether anything changed. Raises: ConfigError with the lines to write."""
     path = home / CONFIG_NAME
     before = read_config(home)
     if all(before.get(key) == value for key, value in values.items()):
         return False
+    cure = f"cure: write into it: {'; '.join(_line(key, value) for key, value in values.items())}"
     try:
         text, mode = path.read_text(), path.stat().st_mode & 0o777
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be changed: {error.strerror}; cure: write into it: {_lines(values)}"
-        ) from error
-    for key, value in values.items():
-        text = _with_value(text, key, value)
-    if tomllib.loads(text) != {**tomllib.loads(path.read_text()), **values}:
-        raise ConfigError(f"{path} is written in a way that is not changed here; cure: write into it: {_lines(values)}")
-    write_atomically(path, text.encode(), mode)
+        wanted = {**tomllib.loads(text), **values}
+        for key, value in values.items():
+            text = _with_value(text, key, value)
+        if tomllib.loads(text) != wanted:
+            raise ValueError("it is not written as expected")
+        write_atomically(path, text.encode(), mode)
+    except (OSError, ValueError, StoreFailure) as error:
+        raise ConfigError(f"{path} cannot be changed: {error}; {cure}") from error
     return True
-
-
-def _lines(values: Mapping[str, Any]) -> str:
-    return "; ".join(_line(key, value) for key, value in values.items())
 
 
 def _line(key: str, value: str | list[str]) -> str:
