@@ -175,7 +175,7 @@ def _open_or_bear(
             )
         store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), _Left(), disk)
         return store, ("what this node promised is lost: it reads it from all the others before it promises again",)
-    if born and not files.alone and not any(_is_there(files, one) for one in born):
+    if born and not files.alone and not any(has_data_of(files, one) for one in born):
         store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), _Left(), disk)
         return store, (
             f"{files.born_paths[0]} came from another node: if {files.node_id!r} promised anything before, it is lost; it reads all the others before it "
@@ -209,7 +209,7 @@ def _left_of(files: NodeFiles) -> _Left:
     return _Left(tuple(marks), header.incarnation, tuple(readable_known(path)))
 
 
-def _is_there(files: NodeFiles, node_id: str) -> bool:
+def has_data_of(files: NodeFiles, node_id: str) -> bool:
     """Whether this home has the data of a node of that id."""
     return (files.store_path.parent.parent / node_id / STORE_NAME).exists()
 
