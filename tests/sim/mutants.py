@@ -220,7 +220,7 @@ def killed_by(number: int) -> tuple[int, str] | None:
     with applied(mutant):
         for seed in range(1, SEEDS + 1):
             made = World(seed, 3)
-            made.strict, made.rollbacks = False, mutant.rollbacks
+            made.strict, made.rollbacks, made.changes = False, mutant.rollbacks, 0.0
             try:
                 made.run(SECONDS)
             except Violation as error:
