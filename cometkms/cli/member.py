@@ -237,7 +237,7 @@ def _seals(here: _Here, given: _Given) -> list[epochs.Seal]:
     found: dict[str, epochs.Seal] = {}
     for one in read_seals((*sorted(folder.glob("*.seal")), *given.seal_paths)):
         known = found.get(one.node, one)
-        found[one.node] = max(known, one, key=lambda seal: (seal.epoch, seal.standing))
+        found[one.node] = max(known, one, key=lambda seal: (seal.epoch, seal.incarnation, seal.standing))
     newest = max((one.epoch for one in found.values()), default=0)
     seals = [one for _, one in sorted(found.items()) if one.epoch == newest]
     ended = here.header.epoch if here.header is not None else 0

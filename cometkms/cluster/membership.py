@@ -37,7 +37,7 @@ from cometkms.rules.incarnation import (
     next_incarnation,
 )
 from cometkms.rules.recovery import absurd, agreed_mark, may_end
-from cometkms.store.epoch import Seal, sealed_header
+from cometkms.store.epoch import Seal, of_store, sealed_header
 from cometkms.store.promise_store import Header, PromiseStore
 
 _ANSWERING: Final = {NodeState.BORN, NodeState.COMPLETE}
@@ -57,7 +57,7 @@ class MembershipLog(Protocol):
 class Ports:
     """What the node around it does for it.
 
-    before_birth, before_seal(following): durable steps that must precede BORN and SEALED (born.json).
+    before_birth: durable steps that must precede BORN (born.json). on_sealed(following): those that must follow SEALED, before the seal is shown.
     mark_raised(row): a mark was raised: the state file follows.
     raft_place(): its term, and the last entry's term and index. raft_is_mute(): its log has not reached what was learnt.
     learn_raft(term, log term, index): rule 12, durable. known_signed(row): the highest verified signature of a row.
@@ -68,7 +68,7 @@ class Ports:
 
     send: Callable[[str, PeerMessage], bool]
     before_birth: Callable[[], None]
-    before_seal: Callable[[tuple[str, ...]], None]
+    on_sealed: Callable[[tuple[str, ...]], None]
     mark_raised: Callable[[int], None]
     learn_raft: Callable[[int, int, int], None]
     raft_place: Callable[[], tuple[int, int, int]]
@@ -552,15 +552,15 @@ class Membership:
         Raises: StateError when it knows not what it promised, or is sealed for others; StoreFailure.
         """
         header = sealed_header(self._store.header, following, confirmed=self.confirmed)
-        self._ports.before_seal(following)
         self.ready, self._reading = False, None
         if header != self._store.header:
             self._write_header(header)
             self._log.warning("sealed", epoch=header.epoch, next=", ".join(following), confirmed=header.confirmed)
+        self._ports.on_sealed(following)
         standing = Standing.CONFIRMED if header.confirmed else Standing.UNCONFIRMED
         marks = tuple((one.row, one.mark) for one in self._row_marks())
         self._tell_all()
-        return Seal(header.owner, header.epoch, header.members, following, standing, marks)
+        return of_store(self._store, standing, marks, following)
 
     def retire(self, why: str) -> None:
         """For the rest of this process's life: somebody else may be counting on the same key."""

@@ -138,7 +138,7 @@ class Outside(Protocol):
         """Durably say beside the state files that this node was born here. Raises: StoreFailure."""
         ...
 
-    def before_seal(self, following: tuple[str, ...]) -> None:
+    def on_sealed(self, following: tuple[str, ...]) -> None:
         """Durably say there for whom this node's epoch is sealed. Raises: StoreFailure."""
         ...
 
@@ -255,7 +255,7 @@ class ClusterNode:
         ports = Ports(
             send=self._send,
             before_birth=outside.before_birth,
-            before_seal=outside.before_seal,
+            on_sealed=outside.on_sealed,
             mark_raised=outside.mark_raised,
             learn_raft=self._learn_raft,
             raft_place=lambda: (self._raft.term, *self._raft.log_end) if self._raft is not None else (0, 0, 0),

@@ -379,7 +379,7 @@ class _State:
         """See cluster.node.Outside."""
         self._born.write(self._opened.store.header.epoch)
 
-    def before_seal(self, following: tuple[str, ...]) -> None:
+    def on_sealed(self, following: tuple[str, ...]) -> None:
         """See cluster.node.Outside."""
         self._born.write(self._opened.store.header.epoch, following)
 

@@ -23,14 +23,17 @@ from cometkms.interface import Core
 from cometkms.limits import (
     BIRTH_NONCE_BYTES,
     EPOCH_MAX,
+    INCARNATION_MAX,
+    INCARNATION_NONCE_MAX,
     MEMBER_IDS_MAX_BYTES,
     MEMBERS_MAX,
     NODE_ID_MAX_BYTES,
     ROUND_MAX,
 )
-from cometkms.model import HRS, Row, Step, Watermark
+from cometkms.model import HRS, Incarnation, Row, Step, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.rules.epoch import Standing, doubt
+from cometkms.rules.incarnation import FIRST
 from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
 from cometkms.store.files import sync_directory
@@ -53,7 +56,11 @@ _TEXT_MAX_BYTES: Final = 128 << 10  # 64 rows
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """Where a member stood when it stopped promising for ever. `following`: the members of the next epoch, sorted; no others may begin from it."""
+    """Where a member stood when it stopped promising for ever.
+
+    `following`: the members of the next epoch, sorted; no others may begin from it. `incarnation`: which of its member's stores was sealed;
+    `known`: what that store had recorded of the others' (rule 15).
+    """
 
     node: str
     epoch: int
@@ -61,6 +68,8 @@ class Seal:
     following: tuple[str, ...]
     standing: Standing
     marks: tuple[tuple[Row, Watermark], ...]
+    incarnation: Incarnation = FIRST
+    known: tuple[tuple[str, Incarnation], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +93,8 @@ def seal_text(seal: Seal) -> str:
         "members": list(seal.members),
         "next": list(seal.following),
         "standing": int(seal.standing),
+        "incarnation": list(seal.incarnation),
+        "known": [[name, *incarnation] for name, incarnation in seal.known],
         "rows": rows,
     }
     body = json.dumps(document, separators=(",", ":")).encode()
@@ -120,9 +131,33 @@ def parse_seal(text: str) -> Seal:
         epoch = document["epoch"]
         if type(epoch) is not int or not 1 <= epoch < EPOCH_MAX:
             raise ValueError(f"{epoch!r} is no epoch that another can follow")
-        return Seal(str(document["node"]), epoch, members, following, Standing(document["standing"]), marks)
+        node, standing, incarnation = (
+            str(document["node"]),
+            Standing(document["standing"]),
+            _incarnation(*document["incarnation"]),
+        )
+        known = tuple((str(name), _incarnation(*numbers)) for name, *numbers in document["known"])
+        return Seal(node, epoch, members, following, standing, marks, incarnation, known)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StateError(f"this is no seal: {error}; cure: the whole line that `cmkms epoch seal` printed") from error
+
+
+def _incarnation(number: object, nonce: object) -> Incarnation:
+    """Raises: ValueError."""
+    if type(number) is not int or type(nonce) is not int:
+        raise ValueError(f"{number!r}, {nonce!r} is no incarnation")
+    if not 0 <= number <= INCARNATION_MAX or not 0 <= nonce <= INCARNATION_NONCE_MAX:
+        raise ValueError(f"{number}, {nonce} is an incarnation that no store reaches")
+    return Incarnation(number, nonce)
+
+
+def of_store(
+    store: PromiseStore, standing: Standing, marks: tuple[tuple[Row, Watermark], ...], following: tuple[str, ...]
+) -> Seal:
+    """The seal of a store that is sealed."""
+    header = store.header
+    known = tuple((name, one.incarnation) for name in header.members if (one := store.known(name)) is not None)
+    return Seal(header.owner, header.epoch, header.members, following, standing, marks, header.incarnation, known)
 
 
 def _check(body: bytes) -> bytes:
@@ -214,10 +249,10 @@ def seal(files: NodeFiles, core: Core, following: tuple[str, ...]) -> Seal:
                     mark = in_file
             marks.append((row, mark))
         sealed = sealed_header(header, following, confirmed=False)
-        write_born(replace(files, members=header.members), header.epoch, following)
         if sealed != header:
             store.write_header(sealed)
-        return Seal(header.owner, header.epoch, header.members, following, standing, tuple(marks))
+        write_born(replace(files, members=header.members), header.epoch, following)
+        return of_store(store, standing, tuple(marks), following)
     finally:
         store.close()
 
@@ -406,6 +441,13 @@ def _agree(seals: list[Seal]) -> Seal:
             f"the seal of {first.node} names {', '.join(first.following)} as the next members, and that of {odd.node} {', '.join(odd.following)}: a majority "
             "must be sealed for the same. Cure: seal more of the members for one of the two lists"
         )
+    for one in seals:
+        for name, incarnation in one.known:
+            if earlier := next((its for its in seals if its.node == name and its.incarnation < incarnation), None):
+                raise StateError(
+                    f"the seal of {name} is of an earlier store of its member ({earlier.incarnation}): {one.node} has recorded {incarnation} since, and what "
+                    f"that one promised it does not show. Cure: the seal of {name} as it is now, or another member's"
+                )
     nodes = {one.node for one in seals}
     quorum = len(first.members) // 2 + 1
     if not nodes <= set(first.members):

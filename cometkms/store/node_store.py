@@ -156,24 +156,26 @@ def _open_or_bear(
             if files.alone:
                 raise
             left = _left_of(files)
+            _epoch_due(files)  # says so, where it is sealed for others
             kept = _set_aside(files.store_path)
             if files.node_id not in read_born(files):  # it never promised: it begins again
                 return _make(files, from_files, NodeState.EMPTY, _FIRST_EPOCH, left, disk), (
                     f"{error}. It is kept as {kept}",
                 )
-            store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), left, disk)
+            store = _make(files, from_files, NodeState.RECOVERING, _epoch_due(files), left, disk)
             return store, (
                 f"{error}. It is kept as {kept}; this node reads what it must not forget from all the others",
             )
     born = read_born(files)
     if files.node_id in born:
+        epoch = _epoch_due(files)
         if files.alone:
             raise StateError(
                 f"{files.store_path} is missing, and {files.born_paths[0]} says that node {files.node_id!r} was born here: what it promised is "
                 "lost, so it does not sign. Cure: put the store back if it is somewhere; else read the chain's head height from two nodes "
                 "you trust and run `cmkms recover --min-height HEIGHT` with a height above it"
             )
-        store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), _Left(), disk)
+        store = _make(files, from_files, NodeState.RECOVERING, epoch, _Left(), disk)
         return store, ("what this node promised is lost: it reads it from all the others before it promises again",)
     if born and not files.alone and not any(has_data_of(files, one) for one in born):
         store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), _Left(), disk)
@@ -214,19 +216,39 @@ def has_data_of(files: NodeFiles, node_id: str) -> bool:
     return (files.store_path.parent.parent / node_id / STORE_NAME).exists()
 
 
+def _epoch_due(files: NodeFiles) -> int:
+    """The epoch in which this home's node takes part if its store is lost: the next, where its own is sealed, for its seal is out for ever.
+
+    Raises: StateError where it is sealed for others than the peer list names.
+    """
+    following = read_following(files) if files.node_id in read_born(files) else ()
+    if not following:
+        return read_epoch(files)
+    if following != files.members:
+        raise StateError(
+            f"{files.born_paths[0]} says that epoch {read_epoch(files)} is sealed here, for {', '.join(following)}, and the peer list names "
+            f"{', '.join(files.members)}: this node promises nothing more in its epoch. Cure: the peer list of those who follow, once they run; until "
+            "then it stays stopped"
+        )
+    return read_epoch(files) + 1
+
+
 def _is_of_an_epoch_that_is_over(store: PromiseStore, files: NodeFiles) -> bool:
-    """An old copy of data/ was put back: this very node was in a later epoch."""
-    return (
-        files.node_id == store.header.owner
-        and files.node_id in read_born(files)
-        and store.header.epoch < read_epoch(files)
+    """An old copy of data/ was put back: this very node was in a later epoch, or is sealed since."""
+    header = store.header
+    if files.node_id != header.owner or files.node_id not in read_born(files):
+        return False
+    sealed_since = (
+        header.epoch == read_epoch(files) and bool(read_following(files)) and header.state is not NodeState.SEALED
     )
+    return header.epoch < read_epoch(files) or sealed_since
 
 
 def _put_back(files: NodeFiles, from_files: list[Watermark], disk: Disk | None) -> tuple[PromiseStore, tuple[str, ...]]:
     """What this node promised since is lost: as one that lost its store. Raises: StateError for one node alone."""
+    epoch = _epoch_due(files)
     said = (
-        f"{files.store_path} is of an epoch that is over: {files.born_paths[0]} says that this node was in epoch {read_epoch(files)} since. An old copy "
+        f"{files.store_path} is of an epoch that is over: {files.born_paths[0]} says that this node was in a later one, or sealed since. An old copy "
         "was put back"
     )
     if files.alone:
@@ -235,7 +257,7 @@ def _put_back(files: NodeFiles, from_files: list[Watermark], disk: Disk | None) 
         )
     left = _Left(tuple(readable_marks(files.store_path)))
     kept = _set_aside(files.store_path)
-    store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), left, disk)
+    store = _make(files, from_files, NodeState.RECOVERING, epoch, left, disk)
     return store, (f"{said}. It is kept as {kept}; this node reads what it must not forget from all the others",)
 
 
@@ -486,6 +508,7 @@ def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None,
     Never below what is readable in the old store or a state file. Raises: StateError, BusyError, StoreFailure.
     Returns: where the old store is kept, and the new mark of each chain.
     """
+    _refuse_sealed(files)
     _refuse_other_members(files)
     left = _left_of(files)
     known = dict(left.marks)
@@ -518,11 +541,25 @@ def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None,
     return kept, tuple(marks)
 
 
+def _refuse_sealed(files: NodeFiles) -> None:
+    """Its seal is out, and says that it promises nothing more in this epoch. Raises: StateError."""
+    header = readable_header(files.store_path)
+    if header is not None and header.state is NodeState.SEALED:
+        raise StateError(
+            f"{files.store_path}: epoch {header.epoch} is sealed here: there is no way back into it. Cure: the same `cmkms member` command again, or `cmkms "
+            "epoch begin`"
+        )
+
+
 def _refuse_other_members(files: NodeFiles) -> None:
     """A forgotten peer list must not make one node of several its own majority. Raises: StateError."""
+    header = readable_header(files.store_path)
+    if header is not None and header.state is NodeState.RECOVERING and header.members == files.members:
+        return  # the list of the epoch that it recovers in, which others have said
     for path in files.born_paths:
         try:
-            members = _read_born(path).members
+            born = _read_born(path)
+            members = born.following or born.members
         except FormatError:
             raise
         except StateError:  # a file that cannot be understood is one reason to recover
@@ -530,15 +567,16 @@ def _refuse_other_members(files: NodeFiles) -> None:
         if members and members != files.members:
             raise StateError(
                 f"{path} says that this node is one of {', '.join(members)}, and the peer list names {', '.join(files.members)}. Cure: give "
-                "the same peer list as before; members change with `cmkms epoch seal` and `cmkms epoch begin`"
+                "the same peer list as before; members change with `cmkms member`"
             )
 
 
 def _epoch_left(files: NodeFiles) -> int:
     """What is left of the knowledge which epoch this is."""
+    header, epoch = readable_header(files.store_path), _FIRST_EPOCH
     with contextlib.suppress(StateError):
-        return read_epoch(files)
-    return _FIRST_EPOCH
+        epoch = _epoch_due(files)
+    return max(epoch, header.epoch) if header is not None and header.owner == files.node_id else epoch
 
 
 def _set_aside(path: Path) -> Path | None:

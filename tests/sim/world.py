@@ -252,7 +252,7 @@ class Node:
     def before_birth(self) -> None:
         write_born(self.files, self.epoch)
 
-    def before_seal(self, following: tuple[str, ...]) -> None:
+    def on_sealed(self, following: tuple[str, ...]) -> None:
         write_born(self.files, self.epoch, following)
 
     def mark_raised(self, row: int) -> None:

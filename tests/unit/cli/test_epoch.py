@@ -2,22 +2,25 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from cometkms import core as cores
 from cometkms.cli.epoch import command
 from cometkms.errors import BusyError, CometKMSError, ConfigError, OperatorError, StateError, StoreFailure
 from cometkms.keys.validator_key import load_public_key
-from cometkms.model import HRS, Row, Watermark
+from cometkms.model import HRS, Incarnation, Row, Watermark
 from cometkms.raftlog.journal import Journal
 from cometkms.rules.birth import NodeState
 from cometkms.rules.epoch import Standing
 from cometkms.store import state_file
 from cometkms.store.epoch import Seal, parse_seal, seal_text
 from cometkms.store.lock import locked_home
+from cometkms.store.node_store import ChainFiles, NodeFiles, open_node, recover
 from cometkms.store.promise_store import Header, PromiseStore
 from tests.e2e.node import cmkms
 from tests.unit.cli.fake_node import FakeNode
@@ -306,6 +309,56 @@ def test_a_member_that_was_in_the_new_epoch_does_not_begin_it_again(home: Path) 
     assert "was in epoch 2 already" in refusal(invoke(home, "begin", *seals), StateError)
     (home / "data" / "node0" / "promises").write_bytes(kept)
     assert "an old copy was put back" in refusal(invoke(home, "begin", *seals), StateError)
+
+
+def test_a_seal_of_a_store_that_another_has_replaced_since_is_not_believed(home: Path) -> None:
+    """node1 was sealed, lost, and came back with a new store: what that one promised its first seal does not show."""
+    ended = parse_seal(seal_of(home, "node1"))
+    later = replace(parse_seal(seal_of(home, "node2")), known=(("node1", Incarnation(1, 5)),))
+    said = refusal(invoke(home, "begin", *flags(seal_text(ended), seal_text(later))), StateError)
+    assert "the seal of node1 is of an earlier store" in said
+    now = replace(ended, incarnation=Incarnation(1, 5))
+    assert parse_seal(seal_text(now)) == now
+    assert invoke(home, "begin", *flags(seal_text(now), seal_text(later))).exception is None
+
+
+def test_a_sealed_node_that_lost_its_store_takes_no_part_in_its_epoch_any_more(home: Path) -> None:
+    """Its seal is out: it recovers among those who follow, or stays stopped."""
+    files = NodeFiles.at(
+        home, "node0", (ChainFiles(row_of(home), home / "priv" / "priv_validator_state.json"),), MEMBERS
+    )
+    assert invoke(home, "seal", "--next", LISTED, "--yes").exception is None
+    kept = files.store_path.with_name("kept")
+    files.store_path.rename(kept)
+    opened = open_node(files, cores.load())
+    assert (opened.store.header.epoch, opened.store.header.state) == (2, NodeState.RECOVERING)
+    opened.store.close()
+    files.store_path.unlink()
+    with pytest.raises(
+        StateError, match="is sealed here, for node0, node1, node2, and the peer list names node0, node1"
+    ):
+        open_node(replace(files, members=("node0", "node1")), cores.load())
+    store = PromiseStore.open(kept)
+    store.write_header(replace(store.header, state=NodeState.COMPLETE, following=b""))
+    store.close()
+    kept.rename(files.store_path)  # data/ alone is put back, as it was before it was sealed
+    opened = open_node(files, cores.load())
+    assert (opened.store.header.epoch, opened.store.header.state) == (2, NodeState.RECOVERING)
+    assert "An old copy was put back" in opened.warnings[0]
+    opened.store.close()
+
+
+def test_nobody_recovers_into_an_epoch_that_he_has_sealed(home: Path) -> None:
+    files = NodeFiles.at(
+        home, "node0", (ChainFiles(row_of(home), home / "priv" / "priv_validator_state.json"),), MEMBERS
+    )
+    assert invoke(home, "seal", "--next", LISTED, "--yes").exception is None
+    with pytest.raises(StateError, match="there is no way back into it"):
+        recover(files, 20, cores.load())
+    assert state_of(home)["state"] == "sealed"
+    files.store_path.unlink()
+    recover(files, 20, cores.load())  # the operator's word for all that it may have promised, in the epoch that follows
+    assert state_of(home) == {**of_here(home), "epoch": 2}
 
 
 def test_an_old_member_without_its_store_recovers_instead_of_beginning(home: Path) -> None:

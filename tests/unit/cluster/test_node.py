@@ -133,7 +133,7 @@ class One:
     def happened(self, what: str, **fields: object) -> None:
         self.events.append((what, fields))
 
-    def before_seal(self, following: tuple[str, ...]) -> None:
+    def on_sealed(self, following: tuple[str, ...]) -> None:
         self.sealed_for = following
 
     def before_birth(self) -> None:
@@ -555,7 +555,7 @@ def test_a_running_node_is_sealed_at_once_and_its_seal_vouches(three: Three) -> 
     assert (seal.node, seal.epoch, seal.members, seal.following) == ("a", 1, NAMES, ("a", "b", "d"))
     assert seal.standing is Standing.CONFIRMED
     assert seal.marks == ((ROW, Watermark(HRS(1, 0, 2), sign_bytes(1))),)
-    assert a.sealed_for == ("a", "b", "d"), "born.json first"
+    assert a.sealed_for == ("a", "b", "d"), "born.json says so"
     assert a.store.header.state is NodeState.SEALED
     assert not a.node.leading
     assert isinstance(a.reserve(sign_bytes(2), 2), ReserveRefused)
