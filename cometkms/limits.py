@@ -85,6 +85,22 @@ READ_AGAIN_S: Final = 0.5  # a read that was not answered is asked again
 TICK_S: Final = 0.01  # a busy node's timer
 TICK_MIN_S: Final = 0.001  # and no timer is shorter
 SIGNER_LEASE_RENEW_S: Final = 0.1  # how often the state process renews the signer's lease
+SIGNER_SILENT_S: Final = (
+    0.3  # three renewals of the lease that the signer's loop did not answer with a beat: it does not move …
+)
+SIGNER_STEP_S: Final = (
+    0.06  # … counted in steps of the state's own loop, which the leader's heartbeats wake every 50 ms
+)
+SIGNER_SILENT_MAX_S: Final = 2.4  # each handover for silence doubles the bound up to this …
+SIGNER_CALM_S: Final = 600.0  # … for so long: a machine that is too slow changes leaders a few times, not for ever
+SIGNER_REPLACE_S: Final = 1.5  # without another member to lead it is replaced later, and earlier than HUNG_AFTER_S
+SIGNER_BELIEVED_S: Final = (
+    0.2  # the supervisor replaces a signer for the state process only if it was silent for so long
+)
+UNREACHED_S: Final = 3.0  # a leader without a connected validator; three dials of REDIAL_MAX_S
+UNREACHED_LOOK_S: Final = 0.5
+UNREACHED_AGAIN_S: Final = 60.0  # a member that reached no validator is not asked to lead for so long …
+UNREACHED_AGAIN_MAX_S: Final = 600.0  # … doubled each time, up to this
 SIGN_STATE_QUIET_S: Final = 0.01  # a signature is replicated when no request came for so long …
 SIGN_STATE_LATEST_S: Final = 1.0  # … and at the latest after this
 
@@ -179,6 +195,13 @@ if (
     > PEER_HELLO_MAX_BYTES
 ):
     raise ValueError("a hello with every row, member and fact does not fit PEER_HELLO_MAX_BYTES")
+if (
+    SIGNER_SILENT_S < 2.5 * SIGNER_LEASE_RENEW_S
+    or not SIGNER_BELIEVED_S < SIGNER_SILENT_S < SIGNER_REPLACE_S < HUNG_AFTER_S
+):
+    raise ValueError("a signer answers each renewal of its lease with a beat, and is silent only when it misses some")
+if UNREACHED_S < 3 * REDIAL_MAX_S:
+    raise ValueError("a validator must have been dialled before it is called unreached")
 if PERMIT_TIMEOUT_S >= 5.0:
     raise ValueError("an empty answer must leave before CometBFT's 5 s read timeout")
 if REDIAL_MAX_S >= 3.0:

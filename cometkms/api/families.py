@@ -73,6 +73,7 @@ _ALL: Final = (
     _gauge("cometkms_has_leader", help="1 while this node knows of a leader."),
     _gauge("cometkms_leader_info", "leader", help="1; the leader as this node knows it. Absent when it knows of none."),
     _counter("cometkms_leader_changes_total", help="New leaders or new terms seen since the state process was started."),
+    _counter("cometkms_handovers_total", "reason", help="Handovers by itself, without an order: signer_silent, signer_gone, no_validator."),
     _gauge("cometkms_term", help="Raft term."),
     _gauge("cometkms_epoch", help="Epoch of the peer list."),
     _gauge("cometkms_lease_left_seconds", help="How long a leader may go on without hearing from a majority; 0 on a follower."),

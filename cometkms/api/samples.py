@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from cometkms.api.families import FAMILIES
+from cometkms.api.story import HANDING_OVER
 from cometkms.api.told import NOTHING, Told
 from cometkms.limits import METRIC_LABEL_MAX_CHARS, METRIC_SERIES_MAX
 from cometkms.model import FINAL_REASONS, Reason
+from cometkms.rules.incarnation import REFUSALS
 
 NODE_STATES: Final = ("empty", "born", "complete", "recovering", "sealed", "starting")
 LINK_STATES: Final = ("standby", "dialing", "handshake", "connected", "waiting")
@@ -27,7 +29,7 @@ _RULE: Final = tuple(
 _PASSING: Final = tuple(
     reason.name.lower() for reason in Reason if reason > Reason.NONE and reason not in FINAL_REASONS
 )
-_REASONS: Final = {reason.name.lower() for reason in Reason}
+_REASONS: Final = {*(reason.name.lower() for reason in Reason), *REFUSALS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,12 @@ def _put_leadership(samples: Samples, state: Told) -> None:
     if state["node_id"].there:
         samples.put("cometkms_has_leader", float(bool(leader)))
     samples.add("cometkms_leader_changes_total", state["leader_changes"].amount)
+    counted = dict(state["handovers"].pairs)
+    for reason in (
+        (*HANDING_OVER, *(one for one in counted if one not in HANDING_OVER)) if state["node_id"].there else ()
+    ):
+        amount = counted[reason].amount if reason in counted else 0.0
+        samples.add("cometkms_handovers_total", amount, reason if reason in HANDING_OVER else OTHER)
     samples.put("cometkms_term", state["term"].amount)
     samples.put("cometkms_epoch", state["epoch"].amount)
     samples.put("cometkms_lease_left_seconds", state["lease_left_s"].amount)

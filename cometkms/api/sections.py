@@ -51,7 +51,7 @@ class RowReport(TypedDict, total=False):
 class EventReport(TypedDict, total=False):
     """Something rare that happened. at: UNIX seconds; the fields behind `what` are those of its kind.
 
-    started · leader {leader, term} · lease {granted} · peer_connected {peer} · peer_disconnected {peer, why, closed} ·
+    started · leader {leader, term} · lease {granted} · handing_over {reason, peer} · peer_connected {peer} · peer_disconnected {peer, why, closed} ·
     node_state {state} · peer_state {peer, state} · signed_again {chain, height, last_height, last_at, gap_ms}: the first signature
     under another leader. Made by the history of the api process: child_restarted {child, why} · validator_connected and
     validator_lost {chain, addr, why} · refused {chain, validator, reason, why, asked, signed}.
@@ -124,6 +124,7 @@ class StateSection(TypedDict, total=False):
     permit_hist: Buckets
     sync_hist: Buckets
     leader_changes: int
+    handovers: dict[str, int]
     ring_depth: dict[str, int]
     fast_path: dict[str, int]
     rows: list[RowReport]

@@ -272,6 +272,13 @@ def _where_it_is(story: Failover, member: tuple[bool, str, str], now: float) -> 
     return f"{came}, and is complete."
 
 
+HANDING_OVER: Final = {
+    "signer_silent": "its signer does not move, and is replaced",
+    "signer_gone": "its signer's process ended",
+    "no_validator": "it reaches no validator",
+}
+
+
 def describe(event: EventReport, me: str) -> str:  # noqa: PLR0912 - a table of sentences
     """One event in words."""
     match event["what"]:
@@ -280,6 +287,9 @@ def describe(event: EventReport, me: str) -> str:  # noqa: PLR0912 - a table of 
             return f"{leader} leads (term {event.get('term')})" if leader else "nobody leads: an election is under way"
         case "lease":
             return f"{me} may sign" if event.get("granted") else f"{me} may not sign any more"
+        case "handing_over":
+            why = HANDING_OVER.get(event.get("reason", ""), "")
+            return f"{me} hands over{' to ' + event['peer'] if event.get('peer') else ''}: {why}"
         case "peer_connected":
             return f"{event.get('peer')} connected"
         case "peer_disconnected":

@@ -14,7 +14,6 @@ from cometkms.cli.state import files_of
 from cometkms.config.schema import Settings
 from cometkms.errors import ConfigError, OperatorError, StateError
 from cometkms.model import HRS
-from cometkms.raftlog import vouch_for_journal
 from cometkms.rules.birth import NodeState
 from cometkms.store import epoch as epochs
 from cometkms.store.lock import locked_home
@@ -225,7 +224,7 @@ def begin_here(settings: Settings, seals: list[epochs.Seal], min_height: int | N
         if min_height is not None:
             click.echo(f"effect   every height up to {min_height} is burnt: nothing is signed there again")
             demand_height(min_height, yes_height)
-        begun = epochs.begin(files, seals, cores.load(), new_log=vouch_for_journal, min_height=min_height)
+        begun = epochs.begin(files, seals, cores.load(), min_height=min_height)
     click.echo(f"{files.node_id} begins epoch {begun.epoch} with {', '.join(files.members)}")
     click.echo(f"from the seals of {', '.join(sorted({seal.node for seal in seals}))}")
     for row, mark in begun.marks:

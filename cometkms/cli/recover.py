@@ -11,7 +11,6 @@ from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
 from cometkms.config.schema import Settings
 from cometkms.errors import StateError
-from cometkms.raftlog import vouch_for_journal
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import adopt_answer, recover
 
@@ -88,8 +87,6 @@ def _burn(settings: Settings, min_height: int, yes_height: int | None) -> None:
     with locked_home(chosen_home()):
         files = files_of(settings)
         kept, marks = recover(files, min_height, cores.load())
-        if not files.alone:  # else a node that is lost for good would be waited for (rule 12)
-            vouch_for_journal(files.store_path.with_name("raft"))
     if kept is not None:
         click.echo(f"kept     {kept}")
     for chain, mark in zip(settings.chains, marks, strict=True):

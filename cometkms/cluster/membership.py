@@ -57,10 +57,9 @@ class MembershipLog(Protocol):
 class Ports:
     """What the node around it does for it.
 
-    before_birth: durable steps that must precede BORN (born.json). on_sealed(following): those that must follow SEALED, before the seal is shown.
-    mark_raised(row): a mark was raised: the state file follows.
-    raft_place(): its term, and the last entry's term and index. raft_is_mute(): its log has not reached what was learnt.
-    learn_raft(term, log term, index): rule 12, durable. known_signed(row): the highest verified signature of a row.
+    before_birth: durable steps that must precede BORN (born.json). on_sealed(following): those that must follow SEALED, before the seal is
+    shown. mark_raised(row): a mark was raised: the state file follows.
+    settle_raft(): this node was never born before, so it never led (rule 12); durable. known_signed(row): the highest verified signature of a row.
     verifies(row, mark): whether the mark's signature is the row's. prove(incarnation): this member's signature over it.
     proven(statement): whether the member that it names signed it. disconnect(member, why): it is an earlier store's process.
     forget(member): a store began anew: what was known of the earlier one's seq is nothing.
@@ -70,9 +69,7 @@ class Ports:
     before_birth: Callable[[], None]
     on_sealed: Callable[[tuple[str, ...]], None]
     mark_raised: Callable[[int], None]
-    learn_raft: Callable[[int, int, int], None]
-    raft_place: Callable[[], tuple[int, int, int]]
-    raft_is_mute: Callable[[], bool]
+    settle_raft: Callable[[], None]
     known_signed: Callable[[int], Watermark]
     verifies: Callable[[Row, Watermark], bool]
     prove: Callable[[Incarnation], bytes]
@@ -92,8 +89,6 @@ class _Reading:
     answers: dict[str, Answer] = field(default_factory=dict)
     best: dict[str, dict[Row, Watermark]] = field(default_factory=dict)
     records: set[Record] = field(default_factory=set)
-    term: int = 0
-    log_end: tuple[int, int] = (0, 0)  # the furthest log's last entry: term, index
     order: int = 0
     over: bool = False
     told: str = ""
@@ -110,14 +105,12 @@ class Membership:
         nonce: int,
         strict: bool,
         adopted: Mapping[str, Incarnation],
-        raft_fresh: bool,
         ports: Ports,
         clock: Callable[[], float],
         log: MembershipLog,
     ) -> None:
         """`nonce`: this process's. `strict`: rule 8's strict_start. `adopted`: members whose
-        stores the operator brought, and those stores' incarnations: they count as read in a recovery (rule 14).
-        `raft_fresh`: the Raft journal was not there (rule 12)."""
+        stores the operator brought, and those stores' incarnations: they count as read in a recovery (rule 14)."""
         self._store = store
         self._me = store.header.owner
         self._others = others
@@ -131,11 +124,10 @@ class Membership:
         self._lives: dict[str, LifeNews] = {}
         self._request_id = 0
         self._borne: dict[str, Incarnation | None] = {}  # by who said hello last; None: it has none yet
-        self._heard: set[str] = set()  # members that said in this process what they know of this one
+        self._heard: set[str] = set()  # members that let this process in, and said what they know of this one
         self._highest_of_me = FIRST
-        self._stood_before = (
-            ""  # who showed this member's signature over an incarnation of an earlier store in this epoch
-        )
+        self._stood_before = ""  # who showed this member's signature over an earlier store's incarnation in this epoch
+        self._own: Statement | None = None  # signed once
         self._accusers: dict[str, int] = {}  # who has seen a higher seq of this store than it shows
         self._said: set[str] = set()
         header = store.header
@@ -143,8 +135,6 @@ class Membership:
         starts = strict and header.state is NodeState.COMPLETE
         self._claiming = bool(others) and (header.unclaimed or lost or starts)
         self.counters: dict[str, int] = {}
-        self._raft_pending = raft_fresh and bool(others)
-        self._raft_read_at = -1e9
         self.ready = not others and self.state is NodeState.COMPLETE
         self._retired = ""
         self.confirmed = (
@@ -164,8 +154,8 @@ class Membership:
 
     @property
     def raft_may_vote(self) -> bool:
-        """Rule 12: a node that lost its Raft journal, or is not ready, neither votes nor leads."""
-        return self.ready and not self._raft_pending
+        """A node that may not promise neither votes nor leads: it could not do a leader's work. Nothing else is asked (rule 12)."""
+        return self.ready
 
     @property
     def phase(self) -> str:
@@ -181,8 +171,6 @@ class Membership:
             return self._retired
         if self.state is NodeState.SEALED:
             return "its epoch is sealed: it refuses everything further; cure: cmkms epoch begin on the members of the next, or cmkms member again"
-        if self.ready and self._raft_pending:
-            return f"the replicated log was lost; waiting to read {self._names(self._unread())}"
         if self.ready:
             return ""
         missing = [name for name in self._others if name not in self._connected]
@@ -252,8 +240,10 @@ class Membership:
         """What it bears; None while it has to take a higher one."""
         if self._claiming or self.state is NodeState.EMPTY:
             return None
-        signature = self._ports.prove(self.incarnation) if self.incarnation > FIRST else b""
-        return Statement(self._me, self.incarnation, signature)
+        if self._own is None or self._own.incarnation != self.incarnation:
+            signature = self._ports.prove(self.incarnation) if self.incarnation > FIRST else b""
+            self._own = Statement(self._me, self.incarnation, signature)
+        return self._own
 
     def recorded(self, member: str) -> Incarnation:
         """The highest known of another member."""
@@ -266,12 +256,8 @@ class Membership:
 
     def judge_hello(self, member: str, hello: Hello) -> str | None:
         """Whether this member's process may be connected; what it bears is recorded first. Raises: SupersededError, StoreFailure."""
-        self._heard.add(member)
         self.learn(member, hello.known)
-        reason = self._take_own(member, hello.own)
-        if reason is None:
-            self._claim()
-        return reason
+        return self._take_own(member, hello.own)
 
     def _take_own(self, member: str, own: Statement | None) -> str | None:
         """What a connection's process says that it bears: None, or why it is refused."""
@@ -327,7 +313,10 @@ class Membership:
         self._tell_all()
 
     def _on_own_record(self, by: str, record: Statement) -> None:
-        if self.own() is None:
+        header = self._store.header
+        if header.state is NodeState.EMPTY or (
+            self._claiming and (header.unclaimed or header.state is NodeState.RECOVERING)
+        ):
             if self._ports.proven(record):
                 self._stood_before = by
             near = record.incarnation.number - self.incarnation.number <= INCARNATION_STEP_MAX
@@ -338,7 +327,8 @@ class Membership:
                 raise SupersededError(
                     f"another store stands for {self._me} now: {by} shows the incarnation {record.incarnation}, signed by {self._me}'s "
                     f"identity, and the store here is {self.incarnation}. What this process promised counts no more, and it ends. Cure: leave this "
-                    "machine off if it was replaced; else stop the other one, move this node's data directory away and start it: it takes its place again"
+                    "machine off if it was replaced. If no other one stands for it (an older copy of its data was put back), move data/ away and start it: it "
+                    "then reads what it must not forget from all the others"
                 )
             self._say_once("an unproven higher incarnation of this node", by=by, incarnation=str(record.incarnation))
             self._count("false_incarnation")
@@ -398,6 +388,7 @@ class Membership:
     def on_connected(self, member: str) -> None:
         """After the hellos."""
         self._connected.add(member)
+        self._heard.add(member)
         self._ports.send(member, self.news())
         self._claim()
         if self._reading is not None:
@@ -430,9 +421,6 @@ class Membership:
         """Ask again what was not answered; end a start read whose time is up. Raises: StoreFailure."""
         now = self._clock()
         if self._reading is None:
-            if self.ready and self._others and self._ports.raft_is_mute() and now - self._raft_read_at >= READ_AGAIN_S:
-                self._raft_read_at = now  # the log that was the furthest may be lost since: what is left is enough
-                self._reading = _Reading(Purpose.RAFT, now)
             return
         if now - self._reading.asked_at >= READ_AGAIN_S:
             self._ask_all()
@@ -447,7 +435,6 @@ class Membership:
         real = self.state in _ANSWERING
         if read.purpose is Purpose.RECOVERY and self.phase == "starting":
             real = False
-        term, log_term, index = self._ports.raft_place()
         answer = Marks(
             read.nonce,
             read.request_id,
@@ -455,11 +442,11 @@ class Membership:
             self._store.header.life,
             self._row_marks() if real else (),
             self._store.seq,
-            term,
-            log_term,
-            index,
-            self.own(),
-            self.known(),
+            raft_term=0,
+            raft_log_term=0,
+            raft_index=0,
+            own=self.own(),
+            known=self.known(),
         )
         self._ports.send(member, answer)
 
@@ -478,8 +465,6 @@ class Membership:
         if before is not None and before.incarnation != borne:
             reading.best.pop(member, None)
             before = None
-        reading.term = max(reading.term, marks.raft_term)
-        reading.log_end = max(reading.log_end, (marks.raft_log_term, marks.raft_index))
         reading.order += 1
         if marks.real:
             reading.answers[member] = Answer(reading.order, True, borne, knows)
@@ -582,8 +567,7 @@ class Membership:
         self.confirmed = life.state is NodeState.COMPLETE  # everybody was seen born, and nobody had promised anything
         self._log.info("node state", state=life.state.name.lower())
         if life.state is NodeState.COMPLETE:
-            self._ports.learn_raft(0, 0, 0)  # it never had a Raft journal to lose: everybody was seen born
-            self._raft_pending = False
+            self._ports.settle_raft()
             self._reading = None
             self._become_ready()
         elif lost:
@@ -643,11 +627,6 @@ class Membership:
             if everybody:
                 self._recover(reading)
             return
-        if reading.purpose is Purpose.RAFT:
-            if everybody:
-                self._ports.learn_raft(reading.term, *reading.log_end)
-                self._reading = None
-            return
         # a single member's word makes a start wait for everybody only while that member is there
         whole = self._strict or any(name in self._connected for name in self._accusers)
         if not reading.over and (everybody or (not whole and now - reading.since >= START_READ_S)):
@@ -661,9 +640,6 @@ class Membership:
             self._become_ready()
         if everybody:
             self.confirmed = self._lacks_nothing(reading)
-            if self._raft_pending:
-                self._ports.learn_raft(reading.term, *reading.log_end)
-                self._raft_pending = False
             self._reading = None
 
     def _lacks_nothing(self, reading: _Reading) -> bool:
@@ -685,8 +661,6 @@ class Membership:
                 )
                 return
         self._raise_to(reading.best, keep_own=False)
-        self._ports.learn_raft(reading.term, *reading.log_end)
-        self._raft_pending = False
         self._ports.before_birth()
         header = self._store.header
         record = next(iter(reading.records), ())

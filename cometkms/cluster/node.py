@@ -17,6 +17,7 @@ from cometkms import __version__
 from cometkms.cluster.drills import DrillPorts, Drills
 from cometkms.cluster.facts import Difference, SelfReport, differences
 from cometkms.cluster.membership import Membership, MembershipLog, Ports
+from cometkms.cluster.useful import REACH_FACT, Cause, Reach, Usefulness, UsefulPorts
 from cometkms.errors import InvariantError, ProtocolError
 from cometkms.histogram import Histogram
 from cometkms.interface import Core, HotPath
@@ -62,6 +63,7 @@ from cometkms.protocol.peer_messages import (
     decode,
     decode_hello,
     encode,
+    make_facts,
 )
 from cometkms.rules.birth import NodeState
 from cometkms.rules.incarnation import Statement, believable_seq, statement_bytes
@@ -80,13 +82,9 @@ class ReplicatedLog(Protocol):
     @property
     def leader(self) -> str | None: ...
     @property
+    def hears_leader(self) -> bool: ...
+    @property
     def term(self) -> int: ...
-    @property
-    def log_end(self) -> tuple[int, int]: ...
-    @property
-    def is_fresh(self) -> bool: ...
-    @property
-    def is_mute(self) -> bool: ...
     @property
     def lease_left_s(self) -> float: ...
     def on_connected(self, peer: str) -> None: ...
@@ -96,7 +94,7 @@ class ReplicatedLog(Protocol):
     def idle_for_s(self) -> float: ...
     def submit(self, key: bytes, mark: Watermark) -> bool: ...
     def transfer(self, to: str | None) -> bool: ...
-    def learn(self, term: int, log_term: int, index: int) -> None: ...
+    def settle(self) -> None: ...
     def hold(self, on: bool) -> None: ...
 
 
@@ -154,8 +152,23 @@ class Outside(Protocol):
         """What of the signer's work stands in the way of a drill, in words; "" when nothing does."""
         ...
 
+    def signer_beat(self) -> int:
+        """A number that changes whenever the signer's loop beats; 0: its process has not beaten yet."""
+        ...
+
+    def validator_reached(self) -> bool | None:
+        """Whether a validator is connected to this node's signer; None when that is not known."""
+        ...
+
+    def replace_signer(self) -> None:
+        """Ask for a new signer process: the one that is there does not move."""
+        ...
+
     def happened(self, what: str, **fields: object) -> None:
-        """Something rare that operators want to see, with its time: `leader` {leader, term}, `lease` {granted}."""
+        """Something rare that operators want to see, with its time.
+
+        `leader` {leader, term}, `lease` {granted}, `handing_over` {reason, peer}: by itself; `peer` "" when it is left to the log.
+        """
         ...
 
 
@@ -257,9 +270,7 @@ class ClusterNode:
             before_birth=outside.before_birth,
             on_sealed=outside.on_sealed,
             mark_raised=outside.mark_raised,
-            learn_raft=self._learn_raft,
-            raft_place=lambda: (self._raft.term, *self._raft.log_end) if self._raft is not None else (0, 0, 0),
-            raft_is_mute=lambda: self._raft is not None and self._raft.is_mute,
+            settle_raft=self._settle_raft,
             known_signed=lambda row: self._signed.get(row, Watermark()),
             verifies=self._verifies,
             prove=lambda one: identity.sign(statement_bytes(identity.digest, identity.me, one)),
@@ -273,7 +284,6 @@ class ClusterNode:
             nonce=nonce,
             strict=strict,
             adopted=adopted or {},
-            raft_fresh=self._raft is not None and self._raft.is_fresh,
             ports=ports,
             clock=clock,
             log=log,
@@ -289,6 +299,20 @@ class ClusterNode:
                 hand_over=self.hand_over,
                 restart=outside.restart,
                 trouble=outside.signer_trouble,
+            ),
+            clock=clock,
+            log=log,
+        )
+        self.useful = Usefulness(
+            ports=UsefulPorts(
+                beat=outside.signer_beat,
+                reached=outside.validator_reached,
+                able=lambda: tuple(name for name in identity.others if name not in self._missing()),
+                says=self._reach_of,
+                hand_over=self.hand_over,
+                replace_signer=outside.replace_signer,
+                tell=self._tell_reach,
+                happened=self._on_handing_over,
             ),
             clock=clock,
             log=log,
@@ -347,6 +371,22 @@ class ClusterNode:
         if self._raft is None:
             return self.identity.me
         return self._raft.leader
+
+    @property
+    def why(self) -> str:
+        """What stands in the way of signing here, as far as this node knows; "" when it promises and somebody leads."""
+        if self.membership.why or self._raft is None:
+            return self.membership.why
+        if self._leased or self._raft.hears_leader:
+            return ""
+        there = [self.identity.me, *(name for name, one in self._members.items() if one.connected)]
+        if len(there) < self.quorum:
+            away = ", ".join(name for name, one in self._members.items() if not one.connected)
+            return f"nobody leads: {away} not connected here, and {self.quorum} of {len(self.identity.members)} nodes are needed"
+        unready = [name for name in self._missing() if name in there]
+        if len(there) - len(unready) < self.quorum:
+            return f"nobody leads: {', '.join(unready)} not complete yet, and {self.quorum} complete nodes are needed"
+        return f"nobody leads: {', '.join(there)} elect a leader"
 
     @property
     def quorum(self) -> int:
@@ -883,6 +923,17 @@ class ClusterNode:
                 found.append(name)
         return tuple(found)
 
+    def _reach_of(self, member: str) -> Reach:
+        told = dict(self._members[member].facts).get(REACH_FACT, "")
+        return Reach(told) if told in set(Reach) else Reach.UNKNOWN
+
+    def _tell_reach(self, reach: Reach) -> None:
+        facts = {**dict(self._facts), REACH_FACT: reach.value}
+        self.tell_facts(make_facts(facts))
+
+    def _on_handing_over(self, cause: Cause, to: str) -> None:
+        self._outside.happened("handing_over", reason=cause.value, peer=to)
+
     # --- time ---
 
     def idle_for_s(self) -> float:
@@ -904,6 +955,8 @@ class ClusterNode:
             self._replicate()
             self._check_stuck()
         self._update_lease()
+        if self._raft is not None:
+            self.useful.look(leads=self._leased and self._signer != 0)
 
     def _replicate(self) -> None:
         """Newest signatures into the log, when no request is near: a burst does not pay for it."""
@@ -938,9 +991,9 @@ class ClusterNode:
                 del self._pending[row]
                 self.hand_over()
 
-    def _learn_raft(self, term: int, log_term: int, index: int) -> None:
+    def _settle_raft(self) -> None:
         if self._raft is not None:
-            self._raft.learn(term, log_term, index)
+            self._raft.settle()
 
     @property
     def may_promise(self) -> bool:

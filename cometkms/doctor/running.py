@@ -10,7 +10,8 @@ HARDENING: Final = "hardening"
 ALERTS: Final = "alerts"
 _EXITS: Final = {
     "3": "a setting is wrong", "4": "a key file is wrong", "5": "the promise store or a state file", "6": "home or address in use",
-    "7": "a write or sync failed", "8": "its store was behind: it reads the others", "70": "a bug",
+    "7": "a write or sync failed", "8": "its store was behind: it reads the others",
+    "10": "another machine stands for this member", "70": "a bug",
 }  # fmt: skip
 _CURE: Final = "its log says why (journalctl, or where the output goes)"
 

@@ -268,6 +268,12 @@ def _judge_no_row(facts: StateFacts, chain: ChainState) -> Finding:
 
 
 def _judge_pair(facts: StateFacts, chain: ChainState, held: Watermark, in_file: Watermark) -> list[Finding]:
+    header = facts.store.header if facts.store is not None else None
+    if in_file.hrs > held.hrs and header is not None and len(header.members) > 1:
+        lost = header.state in (NodeState.EMPTY, NodeState.RECOVERING)
+        why = "what this store held is lost" if lost else "the other nodes signed there without this one's promise"
+        words = f"{chain.chain_id}: the state file ({_place(in_file.hrs)}) is ahead of the store ({_place(held.hrs)}): {why}"
+        return [note(AREA, words)]
     if in_file.hrs > held.hrs:
         return [
             warn(

@@ -96,6 +96,10 @@ class Board:
         """A new process of that name has not beaten yet."""
         self._words[self._beats[name]] = 0
 
+    def last_beat(self, name: str) -> int:
+        """A number that changes with every beat of that child's loop; 0: its process has not beaten yet."""
+        return self._words[self._beats[name]]
+
     def beat_ages_s(self) -> dict[str, float | None]:
         """Seconds since each child's loop last beat; None: it never did."""
         now = time.monotonic_ns()

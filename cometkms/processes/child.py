@@ -21,7 +21,8 @@ READY = b"+"
 FAILED = b"-"
 RELOADED = b"\xff"  # in no text of a failure: it is no UTF-8 …
 RESTART_WANTED = b"\xfe"  # … and neither is this …
-ANEW = b"\xfd"  # … nor this: a new process must take the place of this one
+ANEW = b"\xfd"  # … nor this: a new process must take the place of this one …
+SIGNER_STUCK = b"\xfc"  # … nor this: of the signer, which does not move
 RELOAD_SECTION = "reload"
 _REASON_MAX_BYTES = 4000  # with what stands before it below PIPE_BUF: one write, whole
 #: From the supervisor alone. SIGTERM and SIGINT often reach the whole process group (systemd, a terminal's Ctrl-C): the supervisor
@@ -59,7 +60,7 @@ class ChildContext:
         self._on_reload: list[Callable[[Reloadable], None]] = []
 
     def ready(self) -> None:
-        """The child works from now on. Before this, its failure is a failure to boot and ends the node."""
+        """The child works from now on. Before this, its failure is a failure to boot: the node's first ends the node."""
         self.beat()
         os.write(self._report_fd, READY)
 
@@ -70,6 +71,10 @@ class ChildContext:
     def ask_for_restart(self) -> None:
         """A planned restart of the whole node, please. Through the pipe: this process may be allowed no signals (hardening)."""
         os.write(self._report_fd, RESTART_WANTED)
+
+    def ask_for_new_signer(self) -> None:
+        """The signer does not move, and its connections keep the validators from the next one: replace it, please."""
+        os.write(self._report_fd, SIGNER_STUCK)
 
     def beat(self) -> None:
         """Called from the child's own loop."""

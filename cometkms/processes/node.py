@@ -93,6 +93,7 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
                     unused(requests, permits, decisions),
                     lambda context: api.run(context, replace(api_parts, settings=now.settings)),
                 ),
+                essential=False,
             ),
         ]
         if decisions is not None:

@@ -7,7 +7,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -108,7 +108,7 @@ def _live(
     log: Log,
 ) -> int:
     async def main(stop: asyncio.Event) -> None:
-        signer = _Signer(parts, core, identity, slots, confinement, log)
+        signer = _Signer(parts, core, identity, slots, confinement, log, context.beat)
         signer.start()
         context.on_reload(lambda new: None if signer.takes_over(new) else context.ask_anew())
         context.ready()
@@ -129,11 +129,14 @@ class _Signer:
         slots: Sequence[KeySlot],
         confinement: Confinement,
         log: Log,
+        beat: Callable[[], None],
     ) -> None:
+        """`beat`: the heartbeat of the loop that this runs in."""
         chains: tuple[Chain, ...] = parts.settings.chains
         self._parts = parts
         self._core = core
         self._log = log
+        self._beat = beat
         self._confinement = confinement
         self._hardening = [one.document() for one in confinement.measures]
         self._published: object = None
@@ -341,6 +344,7 @@ class _Signer:
 
     def _on_lease(self, lease: Lease) -> None:
         """A lease of several nodes ends by itself: a state process that is away must not keep the validators from the next leader."""
+        self._beat()  # each renewal is answered: the state process sees within three of them that this loop does not move
         if self._lease_ends is not None:
             self._lease_ends.cancel()
             self._lease_ends = None

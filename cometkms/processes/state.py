@@ -392,6 +392,18 @@ class _State:
         """See cluster.node.Outside."""
         return signer_trouble(self._context.board.section("signer").read())
 
+    def signer_beat(self) -> int:
+        """See cluster.node.Outside."""
+        return self._context.board.last_beat("signer")
+
+    def validator_reached(self) -> bool | None:
+        """See cluster.node.Outside."""
+        return validator_reached(self._context.board.section("signer").read())
+
+    def replace_signer(self) -> None:
+        """See cluster.node.Outside: the supervisor looks at its heartbeat, too."""
+        self._context.ask_for_new_signer()
+
     # --- the network ---
 
     def send(self, member: str, payload: bytes) -> bool:
@@ -521,7 +533,7 @@ class _State:
             "node_id": node.identity.me,
             "leader_id": node.leader,
             "term": node.raft.term if node.raft is not None else 0,
-            "why": node.membership.why,
+            "why": node.why,
             "chains": [chain.id for chain in self._parts.settings.chains],
             "signed_at": [self._ring.newest_at(row) for row in self._opened.rows],
             "members": [
@@ -590,7 +602,7 @@ class _State:
             "config_differences": [one.document() for one in node.differences],
             "next": list(self._born.following) if node.membership.state is NodeState.SEALED else [],
             "node_state": node.membership.phase,
-            "why": node.membership.why,
+            "why": node.why,
             "term": node.raft.term if node.raft is not None else 0,
             "lease_left_s": round(node.lease_left_s(), 2),
             "seq": store.seq,
@@ -614,6 +626,7 @@ class _State:
             "permit_us": node.round_trip_ns.summary_us(),
             "permit_hist": node.round_trip_ns.buckets_us(),
             "leader_changes": node.leader_changes,
+            "handovers": dict(node.useful.counters),
             "ring_depth": {"requests": self._parts.requests.depth(), "permits": self._parts.permits.depth()},
             "events": self._events.document(),
         }
@@ -660,6 +673,16 @@ def signer_trouble(section: dict[str, Any] | None) -> str:
     if section is None:
         return "the signer has not reported yet"
     return f"not every validator is connected: {', '.join(away)}" if away else ""
+
+
+def validator_reached(section: dict[str, Any] | None) -> bool | None:
+    """Whether the signer's section shows a connected validator, of any chain; None: it does not say."""
+    states = [
+        validator.get("state")
+        for chain in (section or {}).get("chains", [])
+        for validator in chain.get("validators", [])
+    ]
+    return "connected" in states if states else None
 
 
 def _place(chain_id: str, hrs: HRS) -> dict[str, Any]:

@@ -3,16 +3,19 @@
 A child's life; nothing else changes its state:
 
     IDLE     ── previous child is up ──▶ BOOTING
-    BOOTING  ── ready ──▶ RUNNING          BOOTING ── exit or silence ──▶ the node ends with the child's reason
+    BOOTING  ── ready ──▶ RUNNING          first BOOTING ── exit or silence ──▶ the node ends with the child's reason
+    BOOTING  ── exit, or SIGKILL after silence ──▶ BACKOFF, once it has been up
     RUNNING  ── a write or sync failed ──▶ the node ends: a disk that failed once is not trusted again
     RUNNING  ── exit ──▶ BACKOFF           RUNNING ── loop does not beat ──▶ SIGKILL, then as exit
+    signer RUNNING ── the state process says that it does not beat, and it is true ──▶ SIGKILL, then as exit
     BACKOFF  ── delay over ──▶ BOOTING
     any but IDLE ── the node ends ──▶ STOPPING ── exit ──▶ IDLE
     RUNNING  ── it asks to start anew ──▶ STOPPING ── exit ──▶ IDLE ──▶ BOOTING
     any but IDLE ── a planned restart (SIGUSR2) ──▶ STOPPING ── exit ──▶ IDLE ── when all are ──▶ BOOTING, in order
 
-A child that is not essential ends the node only if it was never up and says why it cannot be; else it goes to BACKOFF, whatever
-it ended with, and so it does when it does not boot in time.
+Only the node's very first boot is fatal: what fails then is for the operator to mend, and nothing is lost by ending. A child that has been
+up is started again for ever, with back-off: a node that does not sign and says why, in `/status` and to the alerts, is better than none.
+A child that is not essential ends the node only if it was never up and says why it cannot be; it may be killed or hang as it likes.
 
 A pause of the supervisor itself (SIGSTOP, a frozen or starved
 machine) may have been one of the children too: they get a fresh grace to beat, and are not killed because a clock jumped.
@@ -50,6 +53,7 @@ from cometkms.limits import (
     RESTART_MAX_S,
     RESTART_MIN_S,
     RESTART_RESET_AFTER_S,
+    SIGNER_BELIEVED_S,
     STOP_TIMEOUT_S,
 )
 from cometkms.processes.child import (
@@ -62,6 +66,7 @@ from cometkms.processes.child import (
     RELOADED,
     RESTART_SIGNAL,
     RESTART_WANTED,
+    SIGNER_STUCK,
     STOP_SIGNAL,
     ChildContext,
 )
@@ -328,6 +333,9 @@ class Supervisor:
         if RESTART_WANTED in said:
             self._restart_wanted = f"{child.spec.name} asks for it"
             said = said.replace(RESTART_WANTED, b"")
+        if SIGNER_STUCK in said:
+            said = said.replace(SIGNER_STUCK, b"")
+            self._replace_stuck_signer()
         if ANEW in said:
             child.asks_anew = True
             said = said.replace(ANEW, b"")
@@ -336,6 +344,19 @@ class Supervisor:
             self._enter(child, State.RUNNING)
             child.was_up = True
             self.log.info("child running", child=child.spec.name, pid=child.pid, restarts=child.restarts)
+
+    def _replace_stuck_signer(self) -> None:
+        """The state process saw it stand still, long before HUNG_AFTER_S. Believed only if its heartbeat is late here, too."""
+        age_s = self.board.beat_ages_s().get("signer")
+        for child in self._children:
+            if child.spec.name != "signer" or child.state is not State.RUNNING or child.killed_hung:
+                continue
+            if age_s is None or age_s < SIGNER_BELIEVED_S:
+                self.log.info("signer kept", why="its loop beats again", silent_s=age_s)
+                continue
+            self.log.error("child hangs", child=child.spec.name, pid=child.pid, silent_s=age_s)
+            child.killed_hung = True
+            os.kill(child.pid, signal.SIGKILL)
 
     def _on_exit(self, child: _Child, status: int) -> None:
         self._read_report(child)
@@ -349,7 +370,7 @@ class Supervisor:
             self._enter(child, State.IDLE)
             if code in _FINAL and child.spec.essential:  # a planned restart ends here
                 self._ending = self._ending or _Ending(code, child.reason() or f"{child.spec.name}: {words}")
-        elif child.state is State.BOOTING and (child.spec.essential or (not child.was_up and code > 0)):
+        elif child.state is State.BOOTING and not child.was_up and (child.spec.essential or code > 0):
             self._enter(child, State.IDLE)
             reason = child.reason() or f"{child.spec.name} ended before it was ready: {words}"
             self._ending = self._ending or _Ending(code if code > 0 else INTERNAL_EXIT, reason)
@@ -365,11 +386,13 @@ class Supervisor:
                 reset_after_s=self.timing.restart_reset_after_s,
             )
             child.restarts += 1
+            if reason := child.reason():
+                child.last_exit = words = f"{words}: {reason}"
             self._enter(child, State.BACKOFF)
             self.log.error("child died", child=child.spec.name, why=words, restart_in_s=child.delay_s)
 
     def _watch(self) -> None:
-        """Kill a child whose own loop does not beat; end the node when one does not boot."""
+        """Kill a child whose own loop does not beat, or that does not boot; end the node when it never did."""
         ages = self.board.beat_ages_s()
         now = time.monotonic()  # read after the ages: whatever pause made them look old shows here
         if now - self._watched_at > self.timing.own_pause_s:
@@ -380,7 +403,7 @@ class Supervisor:
         for child in self._children:
             age = ages[child.spec.name]
             if child.state is State.BOOTING and now - child.since > self.timing.boot_timeout_s:
-                if not child.spec.essential:
+                if child.was_up or not child.spec.essential:
                     os.kill(child.pid, signal.SIGKILL)
                     continue
                 reason = f"{child.spec.name} was not ready within {self.timing.boot_timeout_s:g} s"

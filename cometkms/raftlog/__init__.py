@@ -5,6 +5,5 @@ It gives liveness: who leads, and the last sign state on every node. What may be
 
 from cometkms.raftlog.journal import discard_journal
 from cometkms.raftlog.log import RaftBrokenError, RaftLog
-from cometkms.raftlog.vouch import vouch_for_journal
 
-__all__ = ["RaftBrokenError", "RaftLog", "discard_journal", "vouch_for_journal"]
+__all__ = ["RaftBrokenError", "RaftLog", "discard_journal"]

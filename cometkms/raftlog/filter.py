@@ -2,7 +2,8 @@
 
 | message           | let in only                                                                                              |
 |-------------------|----------------------------------------------------------------------------------------------------------|
-| request_vote      | if no leader was heard within an election timeout, or it says that a leader handed over        |
+| request_vote      | if no leader was heard within an election timeout, or it says that a leader handed over; one of an old   |
+|                   | term is answered with the newer one                                                                      |
 | response_vote     | once per term and voter                                                                                  |
 | append_entries    | of this term's one leader; entries already held are stripped, so that nothing acked is truncated;        |
 |                   | the commit index never beyond what this message verified; a snapshot only if newer than the commit       |
@@ -10,9 +11,9 @@
 | timeout_now       | from this term's leader                                                                                  |
 | x_newer_term      | adopts the term, grants nothing: a deposed leader learns that it is one                                  |
 
-Mute (rule 12: the journal is new and has not caught up with the furthest log read of all others): no ack of success, and a vote
-only for a candidate whose log is at least as far as that one. Such a vote is as good as one of the node that holds that log:
-whatever this node acked before its loss and a majority committed is in it (Raft's leader completeness argument).
+A node that lost its journal votes and acks like any other (rule 12). What that costs: entries that were committed with its ack may
+be missing from the next leader's log. They are hints. A node that had committed them sees the contradiction here, discards its
+log and follows.
 """
 
 from collections.abc import Callable
@@ -43,12 +44,16 @@ class RaftFilter:
         self._leader_heard_at = -1e9
         self._in_snapshot = False
         self._waiting_vote: tuple[str, Message, float] | None = None
-        self.mute = False
         self.transferring = False  # the vote that is asked next was wished by the leader
 
     def leader_of(self, term: int) -> str | None:
         """Who sent entries in that term."""
         return self._leaders.get(term)
+
+    @property
+    def leader_heard_s(self) -> float:
+        """Seconds since a leader's message came."""
+        return self._clock() - self._leader_heard_at
 
     def acked(self, term: int, peer: str) -> int:
         """The highest index a peer acknowledged to this leader in that term."""
@@ -83,9 +88,7 @@ class RaftFilter:
                 message["next_node_idx"] = (
                     self._journal[1][1] + 1
                 )  # a tail that was kept is not verified against this leader
-            if message["success"] and self.mute:
-                message["success"] = False
-            elif message["success"]:
+            if message["success"]:
                 self._verified[term] = max(self._verified.get(term, 0), message["next_node_idx"] - 1)
             return message
         if kind == "append_entries" and message.get("serialized"):
@@ -101,7 +104,8 @@ class RaftFilter:
         self._in_snapshot = False
         match message["type"]:
             case "request_vote":
-                return self._request_vote(src, message, term, leading), []
+                newer = [{"type": "x_newer_term", "term": term}] if message["term"] < term else []
+                return self._request_vote(src, message, term, leading), newer
             case "x_newer_term":
                 return (None if message["term"] <= term else adopt_term(message["term"])), []
             case "response_vote":
@@ -111,7 +115,7 @@ class RaftFilter:
                 self._votes.add(key)
                 return message, []
             case "timeout_now":
-                if message["term"] != term or self._leaders.get(term) != src or self.mute:
+                if message["term"] != term or self._leaders.get(term) != src:
                     return None, []
                 self.transferring = True
                 return message, []
@@ -121,10 +125,6 @@ class RaftFilter:
                 return self._append_entries(src, message, term, commit)
 
     def _request_vote(self, src: str, message: Message, term: int, leading: bool) -> Message | None:
-        if self._journal.pending or (
-            self.mute and (message["last_log_term"], message["last_log_index"]) < self._journal.floor[1:]
-        ):
-            return None
         wished = bool(message.get("x_transfer"))
         heard_now = leading or self._clock() - self._leader_heard_at < self._sticky_s
         plain = {name: message[name] for name in ("type", "term", "last_log_index", "last_log_term")}
@@ -180,7 +180,7 @@ class RaftFilter:
             wanted = min(max(commit, verified), journal[-1][1]) + 1  # all that is committed agrees with any leader
             if journal[0][1] >= wanted:
                 wanted, verified = journal[0][1] + 1, 0
-            success = verified > 0 and wanted == verified + 1 and not self.mute
+            success = verified > 0 and wanted == verified + 1
             return beat, [_reset(term, wanted, success=success)]
         if entries and entries[0][1] != before + 1:
             raise LogInvariantError(f"entries from {entries[0][1]} follow {before}")
@@ -200,13 +200,12 @@ class RaftFilter:
                     "entries": [],
                 }, []
             # The log is longer than this message covers: its effect is a heartbeat's, and what it verified is acked here.
-            if not self.mute:
-                self._verified[term] = max(self._verified.get(term, 0), before)
+            self._verified[term] = max(self._verified.get(term, 0), before)
             ack = {
                 "type": "next_node_idx",
                 "next_node_idx": before + 1,
                 "reset": False,
-                "success": not self.mute,
+                "success": True,
                 "x_term": term,
             }
             return {**beat, "commit_index": max(commit, min(commit_index, before))}, [ack]

@@ -5,11 +5,11 @@
     "S" snapshot: the two entries at its end and the state machine   first of a file that was compacted
     "A" entry: command, index, term        "T" the log ends before this index        "M" term, vote
     "F" format: of another version; without it, 1                       first of all
-    "P" the journal is new: what its predecessor said is not known   "L" learnt from all others: term, log end (rule 12)
+    "P" a predecessor may have led: in which terms is not known      "L" it has led since, or never had a predecessor (rule 12)
 
 Term and vote stand in the same file as the log. A compaction makes a new file beside it, synced, then renamed. Behind the last
 record there are zeros; anything else there is a torn write or decay, which cannot be told apart: the journal is then not
-trusted, and the node learns from the others as one that lost it.
+trusted, and the node goes on as one that lost it.
 """
 
 import contextlib
@@ -68,8 +68,7 @@ class Journal:
         self.path = path
         self.term = 0
         self.voted_for: str | None = None
-        self.pending = False  # nothing was learnt yet: rule 12
-        self.floor = (0, 0, 0)  # term; the furthest log's last entry: term, index
+        self.pending = False  # it may have led in terms that it does not know of: rule 12
         self.snapshot: dict[bytes, Watermark] | None = None
         self.untrusted = ""  # why a journal that was there is not used
         self._disk = disk or cast(Disk, os)
@@ -99,7 +98,7 @@ class Journal:
                 os.close(self._fd)
                 self.untrusted = problem
                 discard_journal(self.path)
-                self.term, self.voted_for, self.floor, self.snapshot = self.term + 1, None, (0, 0, 0), None
+                self.term, self.voted_for, self.snapshot = self.term + 1, None, None
                 self._entries, self._offset = [], 0
                 fresh = True
         if fresh:
@@ -171,8 +170,8 @@ class Journal:
                     raise FormatError(self.path, str(number), str(_FORMAT))
             case ["P"]:
                 self.pending = True
-            case ["L", term, log_term, index]:
-                self.pending, self.floor = False, (term, log_term, index)
+            case ["L", *_]:  # with three numbers, of which older versions made a condition
+                self.pending = False
             case _:
                 raise ValueError("unknown kind")
 
@@ -203,10 +202,10 @@ class Journal:
         self._offset += len(self._buffer)
         self._buffer.clear()
 
-    def learn(self, term: int, log_term: int, index: int) -> None:
-        """Rule 12: what all others know. Durable on return. Raises: StoreFailure."""
-        self.pending, self.floor = False, (term, log_term, index)
-        self._append("L", term, log_term, index)
+    def settle(self) -> None:
+        """From now on this journal knows every term in which its node led (rule 12). Durable on return. Raises: StoreFailure."""
+        self.pending = False
+        self._append("L", 0, 0, 0)
         self.sync()
 
     def compact(self, first: Entry, second: Entry, state: Mapping[bytes, Watermark], tail: list[Entry]) -> None:
@@ -217,7 +216,7 @@ class Journal:
         for entry in tail:
             self._append("A", *entry)
         self._append("M", self.term, self.voted_for)
-        self._append("P") if self.pending else self._append("L", *self.floor)
+        self._append("P") if self.pending else self._append("L", 0, 0, 0)
         content = bytes(self._buffer)
         try:
             fd, size = self._make(content)

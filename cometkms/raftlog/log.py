@@ -3,6 +3,10 @@
     bytes in ─▶ wire.decode ─▶ filter ─▶ pysyncobj ─▶ filter ─▶ outgoing ─▶ journal.sync() ─▶ bytes out
 
 Nothing leaves before it is durable: what the library sends within one call is kept, the journal synced once, then sent.
+
+Terms belong to members (rule 12): of N members the one with rank R stands for election only in terms that leave the remainder R when
+they are divided by N. So two members never lead in one term, whatever any journal forgot. A member whose journal is new may itself have
+led in terms that it does not know of: until it leads again it stands in terms far above what it sees, at a random distance.
 """
 
 import random
@@ -28,10 +32,11 @@ _NEVER: Final = 10**9
 _STAGGER_FIRST_S: Final = 0.002  # so that the others have seen the connection close too
 _STAGGER_S: Final = 0.06
 _TRANSFER_WAIT_S: Final = 0.3
+_LEAP_BITS: Final = 32  # how far: two leaps meet with this probability, and a term has room for 2**30 of them
 
 
 class RaftBrokenError(CometKMSError):
-    """This node's log contradicts the cluster's: it is discarded, and the node learns from the others (rule 12)."""
+    """This node's log contradicts the leader's: it is discarded, and the node follows with a new one (rule 12)."""
 
     exit_code = 8
 
@@ -129,8 +134,12 @@ class RaftLog:
         self.fsm: dict[bytes, Watermark] = {}
         self._me = me
         self._others = tuple(name for name in members if name != me)
+        self._rank = sorted(members).index(me)
         self._quorum = len(members) // 2 + 1
         self._clock = clock
+        self._still: float | None = (
+            None  # the time within a tick: an election is foreseen, and must not begin a moment later
+        )
         self._send = send
         self._kick = kick
         self._poked = True  # something happened since the last tick
@@ -194,7 +203,7 @@ class RaftLog:
 
     def library_clock(self) -> float:
         """The library's time."""
-        return self._clock()
+        return self._clock() if self._still is None else self._still
 
     @property
     def term(self) -> int:
@@ -223,7 +232,7 @@ class RaftLog:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the journal was new and rule 12's read is still owed."""
+        """Whether the journal is new, and has not led since (rule 12)."""
         return self.journal.pending
 
     @property
@@ -245,6 +254,11 @@ class RaftLog:
         """The leader's id as far as this node knows."""
         node = self._replica._getLeader()
         return None if node is None else str(node.id)
+
+    @property
+    def hears_leader(self) -> bool:
+        """Whether another member leads and its heartbeats come."""
+        return self.leader in self._connected and self._filter.leader_heard_s < self._ttl_s
 
     @property
     def lease_left_s(self) -> float:
@@ -324,12 +338,16 @@ class RaftLog:
         if self._stand_at is not None and now >= self._stand_at:
             self._stand_at = None
             self._stand()
-        self._filter.mute = self._mute
         self._tell_connections()
         if self.journal.bytes_used > _COMPACT_BYTES:
             self._replica.forceLogCompaction()
-        with working_for(self):
-            self._replica.doTick(0.0)
+        self._still = now
+        try:
+            self._take_own_term()
+            with working_for(self):
+                self._replica.doTick(0.0)
+        finally:
+            self._still = None
         self._filter.transferring = False
         self._finish()
         self._due = min(next_deadline(self._replica), now + HEARTBEAT_S)
@@ -379,19 +397,22 @@ class RaftLog:
             self._deliver(self._others[0], adopt_term(self.term + 1))
             self._finish()
 
-    def learn(self, term: int, log_term: int, index: int) -> None:
-        """Rule 12: the highest term of all others, and the last entry of their furthest log.
+    def settle(self) -> None:
+        """At birth: there was no journal before this one. Raises: StoreFailure."""
+        if self.journal.pending:
+            self.journal.settle()
 
-        No vote in terms up to `term`; no ack, and a vote for no shorter log, before this log is as far. Learning again replaces the
-        log's end: if the furthest log was lost since, what is left is what there is. Raises: StoreFailure.
-        """
-        self._poked = True
-        again = not self.journal.pending
-        self.journal.learn(term, log_term, index)
-        if not again and term > 0 and term >= self.term:
-            self._deliver(self._others[0], adopt_term(term + 1))
-        self._filter.mute = self._mute
-        self._finish()
+    def _take_own_term(self) -> None:
+        """If the library is about to stand for election: in the next term that is this member's."""
+        if self._is_leader or not self._told or next_deadline(self._replica) >= self.library_clock():
+            return
+        members = len(self._others) + 1
+        above = self.term + (self.rng.getrandbits(_LEAP_BITS) if self.journal.pending else 0)
+        before = above + (self._rank - above - 1) % members  # the library adds one
+        if before >= wire.TERM_MAX - 1:
+            raise InvariantError(f"after term {self.term} there are no more terms")
+        if before > self.term:
+            self._deliver(self._others[0], adopt_term(before))
 
     def hold(self, on: bool) -> None:
         """While a node is not complete: it follows, and neither votes nor stands nor leads."""
@@ -399,7 +420,6 @@ class RaftLog:
             self._stay_quiet()
         self._held = on
         self._poked = True
-        self._filter.mute = self._mute
         if on:
             self.resign()
         self._tell_connections()
@@ -410,18 +430,9 @@ class RaftLog:
 
     # --- inside ---
 
-    @property
-    def is_mute(self) -> bool:
-        """Whether its log has not reached what was learnt (rule 12)."""
-        return not self.journal.pending and self._mute
-
-    @property
-    def _mute(self) -> bool:
-        return self.journal.pending or self.log_end < self.journal.floor[1:]
-
     def _tell_connections(self) -> None:
         """The library stands for election only when it believes in a connection: a node that may not vote has none."""
-        quiet = self._held or self._mute or self._clock() < self._quiet_until
+        quiet = self._held or self._clock() < self._quiet_until
         wanted = set() if quiet else self._connected
         with working_for(self):
             for name in sorted(wanted - self._told):
@@ -437,7 +448,7 @@ class RaftLog:
     def _stand(self) -> None:
         """The leader's connection closed and nobody else leads yet: an election at once, through the library's own door."""
         leader = self.leader
-        if leader is None or leader in self._connected or leader == self._me or self._held or self._mute:
+        if leader is None or leader in self._connected or leader == self._me or self._held:
             return
         self._deliver(leader, {"type": "timeout_now", "term": self.term})
 
@@ -463,6 +474,8 @@ class RaftLog:
             self._stay_quiet()
             self._tell_connections()
         self._led = leads
+        if leads and self.journal.pending:
+            self.journal.settle()
         self.journal.sync()
         outgoing, self._outgoing = self._outgoing, []
         for peer, message in outgoing:

@@ -18,8 +18,8 @@ What M does with a record of itself that is higher than its own:
 
 | M                                         | the record is signed by M's identity               | is not                        |
 |-------------------------------------------|----------------------------------------------------|-------------------------------|
-| has not taken its incarnation yet         | takes one above it                                 | likewise                      |
-| has taken it                              | ends, for good: another store stands for M now     | says so, and goes on          |
+| has lost its store, and takes its place   | takes one above it                                 | likewise                      |
+| else                                      | ends, for good: another store stands for M now     | says so, and goes on          |
 
 When an answer to M's read counts (M has lost its store, or starts with strict_start):
 
@@ -39,6 +39,9 @@ from typing import Final
 
 from cometkms.limits import INCARNATION_STEP_MAX, SEQ_STEP_MAX
 from cometkms.model import Incarnation
+
+#: What is counted of incarnations and seqs that are not taken, by name, beside the reasons of refused promises.
+REFUSALS: Final = ("old_incarnation", "false_incarnation", "false_seq", "store_behind")
 
 #: Of a store that was born with its cluster, or made before there were incarnations.
 FIRST: Final = Incarnation(0, 0)

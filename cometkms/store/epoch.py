@@ -13,9 +13,7 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 from cometkms.errors import StateError, StoreFailure
@@ -262,12 +260,11 @@ def begin(
     seals: list[Seal],
     core: Core,
     *,
-    new_log: Callable[[Path], None],
     min_height: int | None = None,
 ) -> Begun:
     """This node's store of the next epoch, with the members of `files`: it takes the place of the old one in one step.
 
-    `new_log`: makes the empty replicated log of the new epoch at a path. `min_height`: every height up to it is burnt, on the operator's word.
+    `min_height`: every height up to it is burnt, on the operator's word.
     Raises: StateError unless the seals are a majority of one epoch's, for exactly these members, vouch for all that was signed or a height is
     given, and this node never began in that epoch; BusyError; StoreFailure.
     """
@@ -299,7 +296,7 @@ def begin(
     header = Header(
         files.node_id, epoch, files.members, NodeState.COMPLETE, birth_nonce, nonces, unclaimed=not files.alone
     )
-    _replace_store(files, old.epoch, header, list(rows), new_log)
+    _replace_store(files, old.epoch, header, list(rows))
     marks = dict(rows)
     for chain in files.chains:
         mark = marks[chain.row]
@@ -357,7 +354,6 @@ def _replace_store(
     ended: int,
     header: Header,
     rows: list[tuple[Row, Watermark]],
-    new_log: Callable[[Path], None],
 ) -> None:
     """The old store is in its place until the new one is, whatever is interrupted. Raises: StateError, BusyError, StoreFailure."""
     path = files.store_path
@@ -367,10 +363,8 @@ def _replace_store(
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         begun.unlink(missing_ok=True)
         PromiseStore.create(begun, header, rows).close()
-        if len(header.members) > 1:
-            if journal.exists():
-                journal.rename(journal.with_name(f"{journal.name}.epoch-{ended}"))
-            new_log(journal)
+        if journal.exists():
+            journal.rename(journal.with_name(f"{journal.name}.epoch-{ended}"))
         if path.exists():
             kept.unlink(missing_ok=True)
             os.link(path, kept)

@@ -328,16 +328,22 @@ def _bring_up(store: PromiseStore, chain: ChainFiles, in_file: Watermark, warnin
         return store.add_row(chain.row, in_file, opened=fresh)
     number = store.rows.index(chain.row)
     held = store.mark(number)
-    agreed = reconcile(held, in_file, warnings.append, chain.row.chain_id)
+    alone = len(store.header.members) == 1
+    agreed = reconcile(held, in_file, warnings.append, chain.row.chain_id, alone=alone)
     if agreed != held:
         store.write_mark(number, agreed)
     return number
 
 
-def reconcile(held: Watermark, in_file: Watermark, warn: Callable[[str], None], chain_id: str) -> Watermark:
-    """What store and state file make together; `in_file` has bytes only with a verified signature."""
+def reconcile(
+    held: Watermark, in_file: Watermark, warn: Callable[[str], None], chain_id: str, *, alone: bool = True
+) -> Watermark:
+    """What store and state file make together; `in_file` has bytes only with a verified signature.
+
+    `alone`: one of several has signatures of the others in its state file, beyond what it promised itself.
+    """
     if in_file.hrs > held.hrs:
-        if held.hrs > HRS(0, 0, 0):
+        if held.hrs > HRS(0, 0, 0) and alone:
             warn(
                 f"{chain_id}: the state file ({_place(in_file.hrs)}) is ahead of the store ({_place(held.hrs)}): another signer used it"
             )

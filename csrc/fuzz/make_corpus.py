@@ -109,9 +109,10 @@ def _hot() -> Iterator[bytes]:
     for case in _cases("sign_bytes.json")[:40]:
         data, chain = bytes.fromhex(case["sign_bytes"]), case["chain_id"].encode("utf-8", "surrogateescape")
         number = b"\xcf" + (77).to_bytes(8, "big")
-        promise = b"\x95\x02" + number + b"\x05\xc4\x20" + b"k" * 32 + b"\xc4" + bytes([len(data)]) + data
+        end = b"\x07\x92\0\0"  # seq and incarnation
+        promise = b"\x97\x02" + number + b"\x05\xc4\x20" + b"k" * 32 + b"\xc4" + bytes([len(data)]) + data + end
         asked = b"\xcf" + ((1 << 50) + 64).to_bytes(8, "big")
-        promised = b"\x96\x03" + number + asked + b"\0\x95\0\0\0\xc4\0\xc4\0\x07"
+        promised = b"\x97\x03" + number + asked + b"\0\x95\0\0\0\xc4\0\xc4\0" + end
         head = bytes([0, len(chain)]) + chain
         yield head + _frame(promise)
         yield head + _frame(promise) + _frame(promised) + _frame(promise)

@@ -36,6 +36,52 @@ def test_a_child_that_dies_or_hangs_is_replaced_and_signing_goes_on(
     assert node.stop() == 0
 
 
+@pytest.mark.parametrize("name", ["api", "audit", "signer", "state"])
+def test_a_child_that_is_killed_each_time_while_it_boots_never_ends_the_node(
+    name: str, make_node: Callable[..., Node], make_validator: Callable[..., Validator]
+) -> None:
+    """Four kills, each as soon as the next process is there; the others live through it, and signing goes on."""
+    address = free_tcp()
+    validator, node = make_validator(address), make_node(address).start()
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 1)
+    assert node.process is not None
+    supervisor = node.process.pid
+    others = {one: _pid_of(supervisor, one) for one in ("api", "audit", "signer", "state") if one != name}
+    killed = 0
+    for _ in range(4):
+        pid = _next_pid(supervisor, name, killed)
+        os.kill(pid, signal.SIGKILL)
+        killed = pid
+    until("healthy again", node.healthy)
+    assert {one: _pid_of(supervisor, one) for one in others} == others
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 2)
+    validator.must_refuse(PRECOMMIT, 1)
+    assert node.stop() == 0
+
+
+def _next_pid(supervisor: int, name: str, before: int) -> int:
+    """Of the process that is there in the place of `before`."""
+
+    def found() -> int:
+        pid = _pid_of(supervisor, name)
+        return pid if pid != before else 0
+
+    return until(f"{name} is there again", found)
+
+
+def _pid_of(supervisor: int, name: str) -> int:
+    """Of the child with this name, as the kernel knows it: the status page may be what was killed. 0: it is not there."""
+    for pid in children_of(supervisor):
+        try:
+            if Path(f"/proc/{pid}/comm").read_text().strip() == f"cmkms-{name}" and alive(pid):
+                return pid
+        except OSError:
+            continue
+    return 0
+
+
 def _replaced(node: Node, name: str, pid: int) -> bool:
     try:
         return node.child(name)["pid"] not in (0, pid)

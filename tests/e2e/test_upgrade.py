@@ -98,12 +98,12 @@ def test_an_older_version_leaves_a_newer_ones_store_alone(running: tuple[Cluster
     assert node.stop() == 0
     store = node.home / "data" / name / "promises"
     mine = store.read_bytes()
-    newer = mine.replace(b"CMKMSH02", b"CMKMSH03")
+    newer = mine.replace(b"CMKMSH02", b"CMKMSH09")
     store.write_bytes(newer)
     cluster.start(name)
     assert node.process is not None
     assert node.process.wait(timeout=60) == 5
-    assert "has the format 3" in node.log()
+    assert "has the format 9" in node.log()
     assert store.read_bytes() == newer
     store.write_bytes(mine)
     cluster.start(name)

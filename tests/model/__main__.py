@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.model import birth, epoch, promises
+from tests.model import birth, epoch, incarnations, promises
 from tests.model.explore import Result
 from tests.model.promises import Protocol
 
@@ -31,6 +31,10 @@ class Case:
 
 def p(limit: int = 0, **arguments: object) -> Callable[[], Result]:
     return lambda: promises.check(Protocol(**arguments), limit)  # type: ignore[arg-type]
+
+
+def i(**arguments: object) -> Callable[[], Result]:
+    return lambda: incarnations.check(incarnations.Protocol(**arguments))  # type: ignore[arg-type]
 
 
 CASES = (
@@ -62,6 +66,11 @@ CASES = (
     Case("epoch: 2, 3, 4 nodes, one restart, one old store (strict)", "", lambda: worst(epoch.check(old, restarts=1, rollbacks=1) for old in (2, 3, 4)), quick=False),
     Case("epoch: 3 nodes, one old store (strict)", "", lambda: epoch.check(3, rollbacks=1)),
     Case("epoch: a member that has begun lost its store, and recovers", "", epoch.again),
+    Case("incarnations: 2 nodes, 1 machine replaced while the old one lives on", "", i(nodes=2, replaced=1)),
+    Case("incarnations: 3 nodes, 1 machine replaced while the old one lives on", "", i(nodes=3, replaced=1), quick=False),
+    Case("incarnations: 3 nodes, a second one replaced after it, 2 proposers", "", i(nodes=3, replaced=1, victims=(1,), begins="after", proposers=(1, 2)), quick=False),
+    Case("incarnations: 3 nodes, 2 machines begin at once for one member, 2 proposers", "", i(nodes=3, begins="two", proposers=(1, 2)), quick=False),
+    Case("incarnations: 3 nodes, 1 store copied and started beside the first (strict)", "", i(nodes=3, copies=1), quick=False),
     Case("held bytes are replaced", "1", p(nodes=3, slots=1, write_once=False)),
     Case("a lower place is promised again", "1", p(nodes=3, slots=2, crashes=1, monotone=False)),
     Case("answers to a process whose store was lost are counted", "2", p(nodes=3, slots=1, losses=1, new_process=False)),
@@ -84,6 +93,12 @@ CASES = (
         p(nodes=3, slots=1, rollbacks=1, losses=1, crashes=1, start_read=True, starting_answer_amnesic=True),
         quick=False,
     ),
+    Case("promises of an earlier store's process are accepted", "15", i(nodes=3, replaced=1, refuses_promises=False)),
+    Case("accepts of an earlier store's process are counted", "15", i(nodes=3, replaced=1, refuses_accepts=False)),
+    Case("a read is answered before the reader is recorded", "15", i(nodes=3, replaced=1, records_first=False), quick=False),
+    Case("a reader takes no records from those it reads", "15", i(nodes=3, replaced=1, victims=(1,), begins="after", learns=False, proposers=(1, 2)), quick=False),
+    Case("two that begin at once have the same incarnation", "15", i(nodes=3, begins="two", nonce_decides=False, proposers=(1, 2)), quick=False),
+    Case("strict_start takes no incarnation", "15", i(nodes=3, copies=1, starts_claim=False), quick=False),
     Case("an empty directory is a new node", "9", lambda: birth.check(3, 1, birth.alone)),
     Case("birth without nonces, promises at once", "9", lambda: birth.check(3, 1, birth.without_nonces, birth.when_born)),
     Case("promises before everybody was seen born", "9", lambda: birth.check(3, 1, promises=birth.when_born)),

@@ -4,6 +4,7 @@ import pytest
 
 from tests.model import birth
 from tests.model.__main__ import CASES, Case
+from tests.model.incarnations import Protocol, walk
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.quick], ids=lambda case: case.name)
@@ -14,3 +15,31 @@ def test_the_model_turns_out_as_expected(case: Case) -> None:
 
 def test_birth_without_losses_never_gets_stuck() -> None:
     assert birth.deadlocks(2, 0) == 0
+
+
+#: Five members, two of them replaced at once: the new 0 counts "I am recovering too" of the new 1 beside answers of members that still
+#: count the old 1.
+TWO_OF_FIVE = (
+    "1a proposes 1",
+    "0 is REPLACED, 0a lives on",
+    "1 is REPLACED, 1a lives on",
+    "0b takes 1",
+    "1b takes 1",
+    "0b reads None from 1b",
+    "0b reads (-1, 0) from 2a",
+    "0b reads (-1, 0) from 3a",
+    "0b reads (-1, 0) from 4a",
+    "0b is complete at (-1, 0)",
+    "0a accepts 1 for 1a",
+    "2a accepts 1 for 1a",
+    "3a proposes 2",
+    "0b accepts 2 for 3a",
+    "4a accepts 2 for 3a",
+)
+
+
+def test_of_five_an_answer_counts_once_it_knows_the_others_that_count() -> None:
+    """Too many states to search: this one way is gone, and with the rule it ends where it must."""
+    assert walk(Protocol(nodes=5, replaced=2, victims=(0, 1), agree=False), TWO_OF_FIVE) == (True, "")
+    stopped = walk(Protocol(nodes=5, replaced=2, victims=(0, 1)), TWO_OF_FIVE)
+    assert stopped == (False, "0b is complete at (-1, 0)")

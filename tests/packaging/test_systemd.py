@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cometkms.errors import ConfigError, KeyFileError, StateError
+from cometkms.errors import ConfigError, KeyFileError, StateError, SupersededError
 from cometkms.limits import BOOT_TIMEOUT_S, HUNG_AFTER_S, RESTART_MAX_S, STOP_TIMEOUT_S
 from tests.e2e.systemdlike import parse_unit, seconds
 
@@ -71,7 +71,13 @@ def test_its_times_leave_the_supervisor_the_first_word(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_what_only_a_person_can_put_right_is_not_tried_again(name: str) -> None:
     prevented = {int(one) for one in value(name, "RestartPreventExitStatus").split()}
-    assert prevented == {2, ConfigError.exit_code, KeyFileError.exit_code, StateError.exit_code}
+    assert prevented == {
+        2,
+        ConfigError.exit_code,
+        KeyFileError.exit_code,
+        StateError.exit_code,
+        SupersededError.exit_code,
+    }
     assert value(name, "Restart") == "on-failure"
     interval, burst = seconds(value(name, "StartLimitIntervalSec")), int(value(name, "StartLimitBurst"))
     assert burst * seconds(value(name, "RestartSec")) < interval  # else the limit could never be met

@@ -7,21 +7,24 @@ instead (tests/model).
 import argparse
 import multiprocessing
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from cometkms.cluster import membership, node
 from cometkms.cluster.membership import Membership
+from cometkms.cluster.node import ClusterNode
 from cometkms.model import Watermark
 from cometkms.promises import proposer
 from cometkms.promises.proposer import Proposer
-from cometkms.raftlog.journal import Journal
+from cometkms.raftlog import RaftLog, log
+from cometkms.raftlog.filter import RaftFilter
 from cometkms.rules.birth import NodeState
-from cometkms.rules.recovery import Answer
+from cometkms.rules.incarnation import Answer, Verdict
+from cometkms.store.promise_store import PromiseStore
 from tests.sim import world
 from tests.sim.disk import SimDisk
 from tests.sim.world import Violation, World
@@ -29,17 +32,20 @@ from tests.sim.world import Violation, World
 SEEDS = 300
 SECONDS = 6.0
 MARKERS = ("<!-- mutants: begin -->", "<!-- mutants: end -->")
+REPLACING = {"replace": 3, "crash": 0.5, "signer": 0.5}
 Patches = Iterator[Any]
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """`options`: what the world must allow for the rule to matter."""
+    """`rollbacks`, `faults`: what the world must allow, or be busy with, for the rule to matter."""
 
     name: str
     rule: str
     patches: Callable[[], Patches]
     rollbacks: bool = False
+    nodes: int = 3
+    faults: Mapping[str, float] = field(default_factory=lambda: dict(world.FAULTS))
 
 
 # --- what each mutant does ---
@@ -154,7 +160,16 @@ def one_is_enough() -> Patches:
     def some(_members: int, answers: dict[str, Answer]) -> bool:
         return any(one.real for one in answers.values())
 
+    begin = Membership.__init__
+
+    def heard_of_nobody(self: Membership, **arguments: Any) -> None:
+        """Nor does its incarnation wait for the rest."""
+        begin(self, **arguments)
+        self._heard = set(self._others)
+        self._claim()
+
     yield patch.object(membership, "may_end", some)
+    yield patch.object(Membership, "__init__", heard_of_nobody)
 
 
 def no_start_read() -> Patches:
@@ -182,13 +197,59 @@ def signs_its_own() -> Patches:
     yield patch.object(world, "ChainSigner", Own)
 
 
-def votes_after_amnesia() -> Patches:
-    """A node that lost its Raft journal votes and acks at once."""
+def terms_of_everybody() -> Patches:
+    """Members stand in whatever term comes next."""
+    yield patch.object(RaftLog, "_take_own_term", lambda _self: None)
 
-    def forget(self: Journal) -> bool:
-        return False
 
-    yield patch.object(Journal, "pending", property(forget, lambda _self, _value: None), create=True)
+def no_leap() -> Patches:
+    """A node that lost its journal goes on counting terms from what it sees."""
+    yield patch.object(log, "_LEAP_BITS", 1)
+
+
+def waits_for_all() -> Patches:
+    """A node that lost its journal votes when it has led, that is: when the others can do without its vote."""
+
+    def may_vote(self: Membership) -> bool:
+        return self.ready and not self._ports.settle_raft.__self__._raft.is_fresh  # type: ignore[attr-defined]
+
+    yield patch.object(Membership, "raft_may_vote", property(may_vote))
+
+
+def no_vote_without_a_leader() -> Patches:
+    """A vote is refused for ten election timeouts after a leader was heard, and its closed connection does not free it."""
+    begin = RaftFilter.__init__
+
+    def sticky(self: RaftFilter, journal: Any, clock: Any, sticky_s: float) -> None:
+        begin(self, journal, clock, sticky_s * 20)
+
+    yield patch.object(RaftFilter, "__init__", sticky)
+    yield patch.object(RaftFilter, "leader_gone", lambda _self: None)
+
+
+def silent_election() -> Patches:
+    """Nobody says why nothing is signed while no node leads."""
+    yield patch.object(ClusterNode, "why", property(lambda self: self.membership.why))
+
+
+def every_store_counts() -> Patches:
+    """What bears a lower incarnation is taken like any other."""
+    real = membership.judge
+
+    def lenient(recorded: Any, borne: Any) -> Verdict:
+        found = real(recorded, borne)
+        return Verdict.TAKE if found is Verdict.REFUSE else found
+
+    yield patch.object(membership, "judge", lenient)
+    yield patch.object(Membership, "_on_own_record", lambda *_: None)
+    yield patch.object(Membership, "check_bears", lambda *_: None)
+    yield patch.object(Membership, "is_current", lambda *_: True)
+    yield patch.object(world.Node, "disconnect", lambda *_: None)
+
+
+def incarnations_in_memory() -> Patches:
+    """What is recorded of a member is forgotten with the process."""
+    yield patch.object(PromiseStore, "_load_members", lambda _self: None)
 
 
 MUTANTS = (
@@ -200,8 +261,14 @@ MUTANTS = (
     Mutant("a node that lost its store counts at once", "7", amnesia),
     Mutant("recovery reads one other only", "7", one_is_enough),
     Mutant("no read at start, old stores put back", "8", no_start_read, rollbacks=True),
+    Mutant("what an earlier store of a member sends is taken", "15", every_store_counts, faults=REPLACING),
+    Mutant("the others' incarnations are forgotten with the process", "15", incarnations_in_memory, faults=REPLACING),
     Mutant("the signer signs what was asked, not what was permitted", "3", signs_its_own),
-    Mutant("a node that lost its Raft journal votes at once", "12", votes_after_amnesia),
+    Mutant("terms do not belong to members", "12", terms_of_everybody),
+    Mutant("a node that lost its Raft journal goes on counting terms", "12", no_leap, nodes=2),
+    Mutant("a node that lost its Raft journal votes later", "12", waits_for_all),
+    Mutant("votes stay bound to a leader that is gone", "12", no_vote_without_a_leader),
+    Mutant("no reason is shown while nobody leads", "12", silent_election),
 )
 
 
@@ -217,9 +284,9 @@ def applied(mutant: Mutant) -> Iterator[None]:
 def killed_by(number: int) -> tuple[int, str] | None:
     """Seed and what failed, or None: it survived."""
     mutant = MUTANTS[number]
-    with applied(mutant):
+    with applied(mutant), patch.dict(world.FAULTS, mutant.faults, clear=True):
         for seed in range(1, SEEDS + 1):
-            made = World(seed, 3)
+            made = World(seed, mutant.nodes)
             made.strict, made.rollbacks, made.changes = False, mutant.rollbacks, 0.0
             try:
                 made.run(SECONDS)

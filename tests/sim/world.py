@@ -1,7 +1,8 @@
 """One seeded run: N nodes, their disks, network, signers and validators under faults; what must hold is checked after each step.
 
 check after each step     no two sign bytes at one place; no mark below its former self; every permit rests on a majority of
-                          durable promises of those bytes; one leader per term
+                          durable promises of those bytes; no term in which two processes led; a leader whenever a majority of
+                          complete members has been connected for ELECTED_S
 after the faults          everybody is up and reachable: it signs again, and every node comes to know the last signature
 """
 
@@ -21,13 +22,13 @@ from nacl.signing import SigningKey
 
 from cometkms import core as cores
 from cometkms.cluster.node import ClusterNode, Identity
-from cometkms.errors import CometKMSError, OperatorError, StateError
+from cometkms.errors import CometKMSError, OperatorError, ProtocolError, StateError, SupersededError
 from cometkms.ipc.messages import Lease, Mark, PermitGranted, QueueMessage, ReserveRefused, SignerHello, StateHello
 from cometkms.keys.cluster import cluster_digest, node_identity
 from cometkms.limits import START_READ_S
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Row, Step, Timestamp, Vote, Watermark
 from cometkms.protocol.peer_messages import Action
-from cometkms.raftlog import RaftBrokenError, RaftLog, discard_journal, vouch_for_journal
+from cometkms.raftlog import RaftBrokenError, RaftLog, discard_journal
 from cometkms.rules.birth import NodeState
 from cometkms.rules.epoch import doubt
 from cometkms.signing.chain import ChainSigner
@@ -41,13 +42,17 @@ CHAIN = "sim-1"
 TTL_S = 0.4
 TICK_S = 0.01
 SILENT_S = 2.0
+ELECTED_S = 2.0  # a majority of connected, complete members has a leader within this
+SAID_S = TTL_S + 0.6  # a node that hears no leader says so within this: what was on its way arrives first
+LOOK_S = 0.05
 KEY = SigningKey(b"simulated validator key, 32 byte")
 SECRET = b64encode(bytes(KEY) + bytes(KEY.verify_key))
 ROW = Row(bytes(KEY.verify_key), CHAIN)
 CORE = cores.load()
 FAULTS = {
     "crash": 6, "power": 4, "cut": 4, "one-way": 2, "heal": 6, "freeze": 4, "signer": 2, "disk": 2, "wipe": 3,
-    "transfer": 2, "order": 2, "kill all": 0.5, "ambush": 3,
+    "transfer": 2, "order": 2, "kill all": 0.5, "ambush": 3, "stuck signer": 2, "unreached": 2,
+    "replace": 3,
 }  # fmt: skip
 
 
@@ -80,12 +85,17 @@ class Connection:
 
 
 class Node:
-    """One machine: its home, disk, and the life of its state and signer processes."""
+    """One machine: its home, disk, and the life of its state and signer processes. `member`: whose node runs there.
 
-    def __init__(self, world: "World", name: str) -> None:
-        self.world, self.name = world, name
+    `name`: the machine's, by which the network knows it: one that took another's place has another.
+    """
+
+    def __init__(self, world: "World", name: str, member: str = "") -> None:
+        self.world, self.name, self.member = world, name, member or name
         self.rng = random.Random(f"{world.seed} {name}")
         self.home = world.directory / name
+        self.superseded = False
+        self.born = next(world.order)
         self.disk = SimDisk(self.rng)
         self.incarnation = 0
         self.opened: OpenedNode | None = None
@@ -95,12 +105,13 @@ class Node:
         self.frozen_until = 0.0
         self.offset = self.rng.uniform(0, 1000)  # of its monotonic clock
         self.kicked = False
+        self.unled_since = self.unreached_until = 0.0
         self.high = HRS(0, 0, 0)  # the highest mark this home ever showed, since it was last wiped or rolled back
         self.checked: Watermark | None = None
         path = self.home / "priv" / "priv_validator_state.json"
         path.parent.mkdir(parents=True)
         state_file.save(path, Watermark())
-        self.files = NodeFiles.at(self.home, name, (ChainFiles(ROW, path),), world.names)
+        self.files = NodeFiles.at(self.home, self.member, (ChainFiles(ROW, path),), world.names)
 
     @property
     def epoch(self) -> int:
@@ -129,12 +140,12 @@ class Node:
         self.check()
         self.cluster = ClusterNode(
             identity=Identity(
-                self.name,
+                self.member,
                 self.epoch,
                 self.files.members,
                 cluster_digest(self.epoch, world.keys),
                 world.keys,
-                world.identities[self.name].sign,
+                world.identities[self.member].sign,
             ),
             store=self.opened.store,
             rows=self.opened.rows,
@@ -155,7 +166,7 @@ class Node:
 
     def make_raft(self, node: ClusterNode) -> RaftLog:
         self.raft = RaftLog(
-            me=self.name,
+            me=self.member,
             members=self.files.members,
             journal=self.journal,
             disk=self.disk,
@@ -191,15 +202,20 @@ class Node:
             return
         try:
             step(*arguments, **named)
+        except ProtocolError:
+            raise  # the connection's end
         except CometKMSError as error:
             if isinstance(error, RaftBrokenError):
                 discard_journal(self.journal)
             self.world.stats[type(error).__name__] = self.world.stats.get(type(error).__name__, 0) + 1
             self.crash(power=self.disk.dark, why=f"{type(error).__name__}: {error}")
+            if isinstance(error, SupersededError):
+                self.world.on_superseded(self)
+                return
             self.world.after(self.rng.uniform(0.05, 0.5), self.restart_if_down)
 
     def restart_if_down(self) -> None:
-        if self.cluster is None:
+        if self.cluster is None and not self.superseded:
             self.start()
 
     def clock(self) -> float:
@@ -209,7 +225,9 @@ class Node:
         if incarnation != self.incarnation or self.cluster is None:
             return
         if self.world.now < self.frozen_until:
-            self.world.after(self.frozen_until - self.world.now, self.tick, incarnation)
+            self.world.after(
+                min(self.frozen_until - self.world.now, LOOK_S), self.tick, incarnation
+            )  # it may be woken early
             return
         self.guarded(self.cluster.tick)
         self.world.after(TICK_S, self.tick, incarnation)
@@ -232,7 +250,7 @@ class Node:
     def disconnect(self, member: str, why: str) -> None:
         self.world.note(f"{self.name}: disconnects {member}: {why}")
         for connection in self.world.connections_of(self.name):
-            if member in connection.ends:
+            if member in (self.world.nodes[end].member for end in connection.ends):
                 self.world.close(connection, self.name, closed=True)
 
     def to_signer(self, message: QueueMessage) -> None:
@@ -262,8 +280,10 @@ class Node:
     def happened(self, what: str, **fields: object) -> None: ...
 
     def on_role(self, *, leading: bool, leader: str | None, term: int) -> None:
+        if leader == self.member:
+            self.world.elected_at = self.world.now
         if leading:
-            self.world.judge_leader(self.name, term)
+            self.world.judge_leader(self, term)
         if self.cluster is not None:
             self.cluster.on_role(leading=leading, leader=leader, term=term)
 
@@ -286,6 +306,21 @@ class Node:
     def signer_trouble(self) -> str:
         return ""
 
+    def signer_beat(self) -> int:
+        return self.signer.beats if self.signer is not None else 0
+
+    def validator_reached(self) -> bool | None:
+        return self.world.now >= self.unreached_until if self.signer is not None else None
+
+    def replace_signer(self) -> None:
+        """What the supervisor does: the process is killed; another boots."""
+        self.signer = None
+        self.world.after(self.rng.uniform(0.1, 0.6), self.boot_signer, self.incarnation)
+
+    def boot_signer(self, incarnation: int) -> None:
+        if self.signer is None and incarnation == self.incarnation and self.cluster is not None:
+            self.signer = Signer(self)
+
     # --- checks ---
 
     def check(self) -> None:
@@ -299,7 +334,7 @@ class Node:
             raise Violation(f"{self.name}'s mark fell from {tuple(self.high)} to {tuple(mark.hrs)}")
         self.high = mark.hrs
         if mark.sign_bytes and self.opened.store.header.state is NodeState.COMPLETE:
-            self.world.promised.setdefault((mark.hrs, mark.sign_bytes), set()).add(self.name)
+            self.world.promised.setdefault((mark.hrs, mark.sign_bytes), set()).add(self.member)
 
 
 class Signer:
@@ -308,6 +343,8 @@ class Signer:
     def __init__(self, node: Node) -> None:
         self.node, self.world = node, node.world
         self.nonce = node.rng.getrandbits(62)
+        self.beats = 0
+        self.stuck_until = 0.0
         self.leased = False
         self.lease_until = 0.0
         self.chain = ChainSigner(
@@ -343,8 +380,8 @@ class Signer:
     def on_message(self, message: QueueMessage) -> None:
         if not self.alive:
             return
-        if self.world.now < self.node.frozen_until:
-            self.world.after(self.node.frozen_until - self.world.now, self.on_message, message)
+        if self.world.now < self.still_until:
+            self.world.after(self.still_until - self.world.now, self.on_message, message)
             return
         match message:
             case PermitGranted():
@@ -357,6 +394,7 @@ class Signer:
             case Mark() if message.nonce == self.nonce:
                 self.chain.on_mark(message)
             case Lease() if message.nonce == self.nonce:
+                self.beats += 1
                 self.lease_until = self.world.now + message.ttl_ms / 1000 if message.granted else 0.0
                 self._set_leased(message.granted)
             case _:
@@ -371,12 +409,18 @@ class Signer:
         if not self.alive:
             return
         self.world.after(0.1, self.tick)
-        if self.world.now < self.node.frozen_until:
+        if self.world.now < self.still_until:
             return
+        self.beats += 1
         if self.world.now > self.lease_until:
             self._set_leased(False)
         self.chain.expire()
         self.chain.report()
+
+    @property
+    def still_until(self) -> float:
+        """With its whole machine, or alone."""
+        return max(self.stuck_until, self.node.frozen_until)
 
     def serves(self, _session: object) -> bool:
         return self.alive and self.leased
@@ -487,7 +531,11 @@ class World:
         self.connections: dict[frozenset[str], Connection] = {}
         self.signatures: dict[HRS, bytes] = {}
         self.promised: dict[tuple[HRS, bytes], set[str]] = {}
-        self.leaders: dict[tuple[int, int], str] = {}
+        self.leaders: dict[tuple[int, int], tuple[str, int]] = {}  # by epoch and term: node and its incarnation
+        self.majorities: dict[
+            tuple[tuple[str, int], ...], float
+        ] = {}  # since when they are whole: members and incarnations
+        self.led_at = self.elected_at = 0.0
         self.change: Change | None = None
         self.operator = random.Random(
             f"{seed} operator"
@@ -497,6 +545,7 @@ class World:
         self.validators = [Validator(self, number) for number in range(2)]
         self.healing = False
         self.changes = 0.4  # of runs with an epoch that ends
+        self.quiet_until = 0.0
         self.rollbacks = False  # old stores are put back without strict_start: outside the fault model, for mutants
 
     # --- time ---
@@ -526,7 +575,9 @@ class World:
     def keep_connected(self) -> None:
         """Redial whatever is not connected and can be; notice what fell silent."""
         self.after(self.rng.uniform(0.01, 0.05), self.keep_connected)
-        for a, b in itertools.combinations(self.names, 2):
+        for a, b in itertools.combinations(sorted(self.nodes), 2):
+            if self.nodes[a].member == self.nodes[b].member:
+                continue
             pair = frozenset((a, b))
             connection = self.connections.get(pair)
             if connection is not None and connection.open:
@@ -536,8 +587,21 @@ class World:
                         break
                 continue
             up = all(self.nodes[x].cluster is not None and self.now >= self.nodes[x].frozen_until for x in (a, b))
+            up = up and not (self.occupied(a, b) or self.occupied(b, a))
             if up and (a, b) not in self.cuts and (b, a) not in self.cuts:
                 self.connect(a, b)
+
+    def occupied(self, name: str, other: str) -> bool:
+        """Whether it has a connection to another machine of the other's member; now and then it is dialled all the same."""
+        return self.link(name, self.nodes[other].member) is not None and self.rng.random() < 0.9
+
+    def link(self, name: str, member: str) -> Connection | None:
+        """The machine's connection to whichever machine of the member it has one with."""
+        for end, node in self.nodes.items():
+            connection = self.connections.get(frozenset((name, end))) if node.member == member else None
+            if connection is not None and connection.open and name in connection.ends:
+                return connection
+        return None
 
     def connect(self, a: str, b: str) -> None:
         one, two = self.nodes[a], self.nodes[b]
@@ -545,7 +609,7 @@ class World:
         assert two.cluster is not None
         connection = Connection({a: one.incarnation, b: two.incarnation}, heard={a: self.now, b: self.now})
         self.connections[frozenset((a, b))] = connection
-        hellos = {a: one.cluster.hello(b), b: two.cluster.hello(a)}
+        hellos = {a: one.cluster.hello(two.member), b: two.cluster.hello(one.member)}
         for me, other in ((one, b), (two, a)):
             self.after(self.rng.uniform(0.0001, 0.002), self.greet, connection, me, other, hellos[other])
 
@@ -556,7 +620,7 @@ class World:
 
         def judge() -> None:
             assert node.cluster is not None
-            reason[0] = node.cluster.on_hello(other, hello, other)
+            reason[0] = node.cluster.on_hello(self.nodes[other].member, hello, other)
 
         node.guarded(judge)
         if node.cluster is None or not connection.open:
@@ -576,7 +640,12 @@ class World:
             (other,) = connection.ends.keys() - {name}
             connection.last_arrival[name] = self.now
             connection.heard[name] = self.now
-            node.guarded(node.cluster.on_connected, other)
+            for end in list(self.nodes):  # a newer connection takes the place of an older one
+                older = self.connections.get(frozenset((name, end)))
+                if older not in (None, connection) and self.nodes[end].member == self.nodes[other].member:
+                    assert older is not None
+                    self.close(older, name, closed=True)
+            node.guarded(node.cluster.on_connected, self.nodes[other].member)
 
     def close(self, connection: Connection, by: str, *, closed: bool) -> None:
         """`closed`: the other end hears of it at once, unless the network is cut."""
@@ -597,15 +666,16 @@ class World:
             self.after(node.frozen_until - self.now, self.lost, connection, name, incarnation, other, closed)
             return
         connection.gone.add(name)
-        current = self.connections.get(frozenset((name, other)))
-        if current is not None and current.open:
+        member = self.nodes[other].member
+        if self.link(name, member) is not None:
             return  # superseded
-        node.guarded(node.cluster.on_disconnected, other, closed=closed)
+        node.guarded(node.cluster.on_disconnected, member, closed=closed)
 
-    def send(self, src: str, dst: str, payload: bytes) -> bool:
-        connection = self.connections.get(frozenset((src, dst)))
-        if connection is None or not connection.open or len(connection.established) < 2:
+    def send(self, src: str, member: str, payload: bytes) -> bool:
+        connection = self.link(src, member)
+        if connection is None or len(connection.established) < 2:
             return False
+        (dst,) = connection.ends.keys() - {src}
         if connection.ends[src] != self.nodes[src].incarnation:
             return False
         if (src, dst) in self.cuts:
@@ -630,14 +700,21 @@ class World:
             self.after(node.frozen_until - self.now, self.deliver, connection, src, dst, payload)
             return
         connection.heard[dst] = self.now
-        node.guarded(node.cluster.on_frame, src, payload)
+        try:
+            node.guarded(node.cluster.on_frame, self.nodes[src].member, payload)
+        except ProtocolError as error:
+            self.note(f"{dst}: {src} broke the protocol: {error}")
+            self.stats["broke the protocol"] = self.stats.get("broke the protocol", 0) + 1
+            self.close(connection, dst, closed=True)
 
     def dialling_signer(self, rng: random.Random) -> Signer | None:
         """A signer that holds the lease, as it sees it; two at once are possible, and each validator may meet either."""
         found = [
             node.signer
             for node in self.nodes.values()
-            if node.signer is not None and node.signer.leased and self.now >= node.frozen_until
+            if node.signer is not None
+            and node.signer.leased
+            and self.now >= max(node.signer.still_until, node.unreached_until)
         ]
         return rng.choice(found) if found else None
 
@@ -661,10 +738,51 @@ class World:
         if len(holders) < self.quorum:
             raise Violation(f"a permit at {tuple(hrs)} rests on {sorted(holders)} only")
 
-    def judge_leader(self, name: str, term: int) -> None:
-        place = self.nodes[name].epoch, term
-        if self.leaders.setdefault(place, name) != name:
-            raise Violation(f"two leaders in epoch {place[0]}, term {term}: {self.leaders[place]} and {name}")
+    def judge_leader(self, node: Node, term: int) -> None:
+        """A process that has no memory of a term may not lead in it again either."""
+        me = (node.name, node.incarnation)
+        place = (node.epoch, term)
+        if self.leaders.setdefault(place, me) != me:
+            raise Violation(f"two leaders in epoch {node.epoch}, term {term}: {self.leaders[place]} and {me}")
+
+    def judge_liveness(self) -> None:
+        """Many times a second: whoever could sign together has somebody who leads."""
+        self.after(LOOK_S, self.judge_liveness)
+        whole = [
+            node
+            for node in self.nodes.values()
+            if node.cluster is not None and self.now >= node.frozen_until and node.cluster.membership.ready
+        ]
+        found = {
+            tuple((node.name, node.incarnation) for node in some)
+            for size in range(self.quorum, len(whole) + 1)
+            for some in itertools.combinations(whole, size)
+            if all(a.member != b.member and self.linked(a.name, b.name) for a, b in itertools.combinations(some, 2))
+        }
+        self.majorities = {some: self.majorities.get(some, self.now) for some in found}
+        if any(node.cluster is not None and node.cluster.leading for node in whole):
+            self.led_at = self.now
+        led = self.now - self.elected_at < LOOK_S or any(
+            node.cluster is not None and node.cluster.leader == node.member for node in self.nodes.values()
+        )
+        for node in self.nodes.values():
+            if led or node not in whole:
+                node.unled_since = self.now
+            elif self.now - node.unled_since > SAID_S and not node.cluster.why:  # type: ignore[union-attr]
+                raise Violation(f"nobody leads, and {node.name} does not say so")
+        since = min(self.majorities.values(), default=self.now)
+        if self.now - since > ELECTED_S:
+            self.stats["looks at a whole majority"] = self.stats.get("looks at a whole majority", 0) + 1
+            if self.now - self.led_at > ELECTED_S:
+                some = next(one for one, at in self.majorities.items() if at == since)
+                raise Violation(f"nobody leads though {[name for name, _ in some]} are complete and connected")
+
+    def linked(self, a: str, b: str) -> bool:
+        """Whether the two exchange what they want to say, both ways."""
+        connection = self.connections.get(frozenset((a, b)))
+        if connection is None or not connection.open or connection.gone or len(connection.established) < 2:
+            return False
+        return (a, b) not in self.cuts and (b, a) not in self.cuts
 
     # --- faults ---
 
@@ -673,7 +791,9 @@ class World:
         if self.healing:
             return
         self.after(self.rng.expovariate(3.0), self.fault)
-        node = self.nodes[self.rng.choice(self.names)]
+        if self.now < self.quiet_until:
+            return
+        node = self.rng.choice([one for one in self.nodes.values() if not one.superseded])
         kind = self.rng.choices(list(FAULTS), list(FAULTS.values()))[0]
         self.stats[kind] = self.stats.get(kind, 0) + 1
         match kind:
@@ -685,11 +805,11 @@ class World:
                     one.crash(power=True)
                     self.after(self.rng.choice((0.01, 0.3, 1.5)), one.restart_if_down)
             case "cut":
-                for other in self.names:
+                for other in self.nodes:
                     self.cuts |= {(node.name, other), (other, node.name)}
                 self.note(f"{node.name}: cut off")
             case "one-way":
-                other = self.rng.choice(self.names)
+                other = self.rng.choice(sorted(self.nodes))
                 self.cuts.add((node.name, other))
                 self.note(f"{node.name} -> {other}: cut")
             case "heal":
@@ -701,12 +821,21 @@ class World:
                 node.signer = None
                 if node.cluster is not None:
                     node.signer = Signer(node)
+            case "stuck signer":
+                if node.signer is not None:
+                    node.signer.stuck_until = self.now + self.rng.choice((0.2, 1.0, 5.0))
+                    self.note(f"{node.name}: its signer is stuck until {node.signer.stuck_until:.3f}")
+            case "unreached":
+                node.unreached_until = self.now + self.rng.choice((1.0, 10.0))
+                self.note(f"{node.name}: reaches no validator until {node.unreached_until:.3f}")
             case "disk":
                 node.disk.fail_next = self.rng.choice(("write", "sync", "short", "dark", "dark"))
             case "wipe":
                 self.lose_store(node, "wipe")
             case "ambush":
                 self.ambush()
+            case "replace":
+                self.replace(node)
             case "order":
                 leader = node.cluster.leader if node.cluster is not None else None
                 if node.cluster is not None and leader not in (None, node.name):
@@ -726,7 +855,12 @@ class World:
             for node in self.nodes.values()
             if node.opened is not None and node.opened.store.header.state is NodeState.COMPLETE
         ]
-        if self.change is not None or len(epochs_known) != 1 or len(whole) < self.quorum:
+        if (
+            len(self.nodes) != len(self.names)
+            or self.change is not None
+            or len(epochs_known) != 1
+            or len(whole) < self.quorum
+        ):
             return
         self.change = Change(epochs_known.pop())
         self.note(f"epoch {self.change.epoch} ends")
@@ -738,7 +872,7 @@ class World:
             return
         self.after(self.operator.uniform(0.02, 0.4), self.push_change, change)
         if not change.enough:
-            left = [node for node in self.nodes.values() if node.name not in change.seals]
+            left = [self.nodes[name] for name in self.names if name not in change.seals]
             if left:
                 self.seal_one(self.operator.choice(left), change)
             standings = {name: seal.standing for name, seal in change.seals.items()}
@@ -749,7 +883,7 @@ class World:
                 change.min_height = max(self.signatures, default=HRS(0, 0, 0)).height + 1
                 self.stats["epoch burnt"] = self.stats.get("epoch burnt", 0) + 1
             return
-        left = [node for node in self.nodes.values() if node.name not in change.begun]
+        left = [self.nodes[name] for name in self.names if name not in change.begun]
         if left:
             self.begin_one(self.operator.choice(left), change)
         else:
@@ -782,7 +916,6 @@ class World:
                 node.files,
                 list(change.seals.values()),
                 CORE,
-                new_log=vouch_for_journal,
                 min_height=change.min_height,
             )
             self.note(f"{node.name} begins")
@@ -797,8 +930,10 @@ class World:
 
     def lose_store(self, node: Node, kind: str, old: Path | None = None) -> bool:
         """Only within the fault model: one lost or old store at a time, everybody else complete. `old`: is put back."""
-        others = [one for one in self.nodes.values() if one is not node]
-        if not all(one.opened is not None and one.opened.store.header.state is NodeState.COMPLETE for one in others):
+        others = [one for one in self.nodes.values() if one is not node and not one.superseded]
+        if node.superseded or not all(
+            one.opened is not None and one.opened.store.header.state is NodeState.COMPLETE for one in others
+        ):
             return False
         if any(one.cluster is not None and not one.cluster.membership.ready for one in others):
             return False
@@ -827,7 +962,7 @@ class World:
             node.opened is None or node.opened.store.header.state is not NodeState.COMPLETE for node in (away, victim)
         ):
             return
-        for other in self.names:
+        for other in self.nodes:
             self.cuts |= {(away.name, other), (other, away.name)}
         self.note(f"ambush: {away.name} is away")
         if self.rng.random() < 0.3:
@@ -853,6 +988,62 @@ class World:
         for validator in self.validators:
             validator.forget()
 
+    def on_superseded(self, node: Node) -> None:
+        """It ends for good. Where no other machine stands for its member, an older copy was put back: the operator moves it away."""
+        self.stats["superseded"] = self.stats.get("superseded", 0) + 1
+        node.signer = None
+        if any(one.member == node.member and one is not node and not one.superseded for one in self.nodes.values()):
+            node.superseded = True
+            return
+        shutil.rmtree(node.files.store_path.parent, ignore_errors=True)
+        node.high = HRS(0, 0, 0)
+        self.after(0.5, node.restart_if_down)
+
+    def whole(self) -> bool:
+        """Every machine runs, complete and ready, and no member has two."""
+        found = [node for node in self.nodes.values() if not node.superseded]
+        return len(found) == len(self.names) and all(
+            node.cluster is not None and node.cluster.membership.ready for node in found
+        )
+
+    def replace(self, old: Node) -> None:
+        """A machine is cut off, and another takes its place with nothing but the key; then both are there, each with another part of
+        the others; then everybody meets, in any order."""
+        if len(self.names) < 2 or not self.whole():
+            return
+        new = Node(self, f"{old.member}.{next(self.order)}", old.member)
+        self.nodes[new.name] = new
+        write_born(new.files, 1)
+        others = [one.name for one in self.nodes.values() if one.member != old.member and not one.superseded]
+        self.cuts.clear()
+        for other in others:
+            self.cuts |= {(old.name, other), (other, old.name)}
+        self.note(f"{new.name} takes the place of {old.name}")
+        self.stats["replaced"] = self.stats.get("replaced", 0) + 1
+        self.after(self.rng.uniform(0.05, 0.5), new.restart_if_down)
+        self.after(self.rng.uniform(0.1, 2.0), self.split, old, new, others)
+
+    def split(self, old: Node, new: Node, others: list[str]) -> None:
+        """Each of the two machines with another part of the rest."""
+        if self.healing:
+            return
+        self.cuts.clear()
+        halves = self.rng.random() < 0.6
+        chosen = self.rng.sample(others, len(others) // 2 if halves else self.rng.randint(0, len(others)))
+        if halves:
+            self.quiet_until = self.now + 3.0  # time enough for either half to sign
+        rest = [name for name in others if name not in chosen]
+        apart = [(old.name, name) for name in chosen] + [(new.name, name) for name in rest]
+        for one, other in (*apart, *itertools.product(chosen, rest)):
+            self.cuts |= {(one, other), (other, one)}
+        self.note(f"{old.name} with {rest}, {new.name} with {chosen}")
+        for one in self.validators:
+            one.forget()
+        for one in (old, *(self.nodes[name] for name in rest)):  # what they know must outlive them
+            if self.rng.random() < 0.4:
+                one.crash(power=self.rng.random() < 0.5)
+                self.after(self.rng.uniform(0.01, 0.5), one.restart_if_down)
+
     def spring_at_vote(self, away: Node) -> None:
         leader = next((node for node in self.nodes.values() if node.cluster is not None and node.cluster.leading), None)
         voters = [node for node in self.nodes.values() if node not in (leader, away)]
@@ -875,6 +1066,7 @@ class World:
             for name in self.names:
                 self.after(self.rng.uniform(0, 1.0), self.nodes[name].restart_if_down)
             self.after(0.0, self.keep_connected)
+            self.after(LOOK_S, self.judge_liveness)
             for validator in self.validators:
                 self.after(self.rng.random(), validator.poll)
             self.after(self.rng.uniform(0.2, 2.0), self.fault)
@@ -889,9 +1081,19 @@ class World:
         """No more faults: it signs again, and every node learns of it."""
         self.healing = True
         self.cuts.clear()
+        for node in tuple(
+            self.nodes.values()
+        ):  # who replaced a machine switches the old one off, if it did not end by itself
+            newer = [one for one in self.nodes.values() if one.member == node.member and one.born > node.born]
+            if newer and not node.superseded:
+                node.superseded, node.signer = True, None
+                node.crash(why="switched off")
         for node in self.nodes.values():
             node.frozen_until = min(node.frozen_until, self.now)
             node.disk.fail_next = ""
+            node.unreached_until = 0.0
+            if node.signer is not None:
+                node.signer.stuck_until = 0.0
             node.restart_if_down()
         self.lossy = False
         top = max(self.signatures, default=HRS(0, 0, 0))
@@ -899,7 +1101,9 @@ class World:
         while self.now < deadline:
             self.run_until(self.now + 0.25)
             newest = max(self.signatures, default=HRS(0, 0, 0))
-            if newest.height >= top.height + 3 and all(self.knows(node, top) for node in self.nodes.values()):
+            if newest.height >= top.height + 3 and all(
+                self.knows(node, top) for node in self.nodes.values() if not node.superseded
+            ):
                 return
         found = [node.cluster.membership.phase for node in self.nodes.values() if node.cluster is not None]
         phases = set(found)

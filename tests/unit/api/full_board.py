@@ -28,6 +28,7 @@ STATE: dict[str, Any] = {
     "term": 17,
     "lease_left_s": 0.85,
     "leader_changes": 3,
+    "handovers": {"signer_silent": 2},
     "seq": 4711,
     "ring_depth": {"requests": 1, "permits": 0},
     "refused": {"conflict": 2, "not_leader": 1},

@@ -148,11 +148,11 @@ def test_an_interrupted_beginning_goes_on(homes: dict[str, Path], monkeypatch: p
     told(home, *REPLACE)
     put_seal(home, "node1")
 
-    def fail(_path: Path) -> None:
+    def fail(*_: object) -> None:
         raise OSError("cut")
 
     with monkeypatch.context() as patched:
-        patched.setattr("cometkms.cli.epoch.vouch_for_journal", fail)
+        patched.setattr("cometkms.store.epoch.os.link", fail)
         assert invoke(home, *REPLACE, *height).exception is not None
     assert peers_of(home) == NEW
     assert header_of(home).state is NodeState.SEALED

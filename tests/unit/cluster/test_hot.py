@@ -4,7 +4,7 @@ import itertools
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,20 @@ from cometkms.ipc.messages import PermitGranted, Reserve, Signed
 from cometkms.ipc.messages import decode as decode_queue
 from cometkms.ipc.messages import encode as encode_queue
 from cometkms.limits import CHAINS_MAX, HEIGHT_JUMP_MAX
-from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Refusal, Row, Timestamp, Vote, Watermark
+from cometkms.model import (
+    HRS,
+    BlockID,
+    Dialect,
+    Incarnation,
+    Kind,
+    Message,
+    Reason,
+    Refusal,
+    Row,
+    Timestamp,
+    Vote,
+    Watermark,
+)
 from cometkms.native.hot import NativeHotPath, NativeLane
 from cometkms.native.queue import RingQueue
 from cometkms.net.peers import FrameReader, FrameType
@@ -272,6 +285,43 @@ def test_a_changed_message_is_served_only_if_it_still_is_one(node: Node, data: s
             node.store.mark(n).sign_bytes == asked.sign_bytes and place(asked.sign_bytes) > before[n].hrs
             for n in range(3)
         )
+
+
+@pytest.mark.parametrize("recorded", [FIRST, Incarnation(3, (1 << 63) - 1)], ids=str)
+@pytest.mark.parametrize("borne", [FIRST, Incarnation(3, (1 << 63) - 1), Incarnation(3, 7), Incarnation(4, 1)], ids=str)
+def test_only_what_bears_what_is_recorded_of_its_sender_is_plain(
+    node: Node, recorded: Incarnation, borne: Incarnation
+) -> None:
+    """Promise and accept alike; and what leaves bears the own one."""
+    own = Incarnation(2, 9)
+    node.store.write_header(replace(node.store.header, incarnation=own))
+    node.hot.set_member("b", recorded, 0)
+    asked = framed(replace(promise(ROWS[0], sign_bytes(ROWS[0], 10)), incarnation=borne))
+    node.wires[0].send(asked)
+    rest = node.wires[0].lane.turn(serve=True)
+    assert rest == (b"" if borne == recorded else asked)
+    answers = node.wires[0].received()
+    assert [one.incarnation for one in answers if isinstance(one, Promised)] == [own] * (borne == recorded)
+    assert node.store.mark(0).hrs.height == (10 if borne == recorded else 0)
+    assert node.reserve(0, sign_bytes(ROWS[2], 20)) == []
+    (request,) = node.wires[0].received()
+    assert isinstance(request, Promise)
+    assert request.incarnation == own
+    accept(node, node.wires[0], request, incarnation=borne)
+    assert (node.wires[0].lane.turn(serve=True) == b"") is (borne == recorded)
+    assert len(node.granted()) == (borne == recorded)
+
+
+@pytest.mark.parametrize(("seq", "plain"), [(1 << 40, True), ((1 << 40) + 1, False), ((1 << 64) - 1, False)])
+def test_a_seq_that_no_promises_make_is_the_twins(node: Node, seq: int, plain: bool) -> None:
+    sent = framed(replace(promise(ROWS[0], sign_bytes(ROWS[0], 10)), seq=0))
+    raw = bytearray(sent)
+    assert raw[-4:] == b"\x00\x92\x00\x00"
+    raw[-4:-3] = b"\xcf" + seq.to_bytes(8, "big")
+    raw[:4] = (len(raw) - 4).to_bytes(4, "little")
+    node.wires[0].send(bytes(raw))
+    assert (node.wires[0].lane.turn(serve=True) == b"") is plain
+    assert node.hot.seq_of("b") == (seq if plain else 0)
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -47,14 +47,10 @@ class Raft:
     """Leads when told to."""
 
     def __init__(self) -> None:
-        self.leading, self.leader, self.term, self.log_end = False, None, 1, (1, 1)
-        self.is_fresh, self.is_mute, self.lease_left_s = False, False, 1.0
-        self.learnt: list[tuple[int, int, int]] = []
+        self.leading, self.leader, self.term = False, None, 1
+        self.lease_left_s, self.hears_leader = 1.0, True
         self.submitted: list[Watermark] = []
         self.held = True
-
-    def learn(self, *place: int) -> None:
-        self.learnt.append(place)  # type: ignore[arg-type]
 
     def submit(self, key: bytes, mark: Watermark) -> bool:
         self.submitted.append(mark)
@@ -97,7 +93,8 @@ class One:
         self.to: list[Any] = []
         self.events: list[tuple[str, dict[str, object]]] = []
         self.raft, self.log = Raft(), Log()
-        self.born = self.restarts = 0
+        self.born = self.restarts = self.beats = 0
+        self.signer_moves = True
         self.sealed_for: tuple[str, ...] = ()
         self.cannot_restart = self.trouble = ""
         digest = options.pop("digest", b"d" * 32)
@@ -126,6 +123,15 @@ class One:
     def restart(self) -> str:
         self.restarts += 1
         return self.cannot_restart
+
+    def signer_beat(self) -> int:
+        self.beats += self.signer_moves
+        return self.beats
+
+    def validator_reached(self) -> bool | None:
+        return None
+
+    def replace_signer(self) -> None: ...
 
     def signer_trouble(self) -> str:
         return self.trouble
@@ -605,6 +611,6 @@ def test_a_store_that_begins_a_second_time_in_an_epoch_is_found_out_and_recovers
     for name in ("b", "c"):
         three.nodes[name].node.on_disconnected("a", closed=True)
     with pytest.raises(BehindError, match="began before"):
-        again.node.on_hello("b", three.nodes["b"].node.hello("a"), "address")
+        three.meet("a", "b")
     assert again.store.header.state is NodeState.RECOVERING
     assert again.store.header.unclaimed

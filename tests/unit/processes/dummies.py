@@ -166,6 +166,16 @@ def is_killed_at_boot(_context: ChildContext) -> int:
     return 0
 
 
+def has_a_failing_disk_at_boot(_context: ChildContext) -> int:
+    raise StoreFailure("fdatasync: Input/output error")
+
+
+def boots_slowly(context: ChildContext) -> int:
+    log.info("boots slowly", child=context.name, pid=os.getpid())
+    time.sleep(0.3)
+    return works(context)
+
+
 def refuses_to_boot_again(context: ChildContext) -> int:
     """What the operator could mend, but not at the first boot."""
     log.info("boots again", child=context.name)

@@ -227,10 +227,44 @@ def test_a_child_that_is_never_ready_ends_the_node(start: Callable[..., Dummies]
     assert dummies.log("gone", child="state")
 
 
-def test_a_boot_that_fails_at_a_restart_ends_the_node_too(start: Callable[..., Dummies]) -> None:
-    dummies = start({**ALL, "state": "exits at once, then refuses to boot"})
-    assert dummies.wait() == 5
-    assert "the store of state is corrupt" in dummies.stderr()
+@pytest.mark.parametrize("name", ["state", "signer", "api"])
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("exits at once, then refuses to boot again", "exit code 5: the store of {} is corrupt; run cmkms recover"),
+        ("exits at once, then is killed at boot", "killed by SIGKILL"),
+        ("exits at once, then is never ready", "killed by SIGKILL"),
+        ("exits at once, then has a bug at boot", "exit code 70: {}: LookupError: a bug of ours"),
+    ],
+)
+def test_a_boot_that_fails_later_is_tried_again_and_the_others_stay(
+    name: str, how: str, words: str, start: Callable[..., Dummies]
+) -> None:
+    dummies = start({**ALL, name: how}, boot_timeout_s=0.5, restart_min_s=0.01, restart_max_s=0.05)
+    others = dummies.await_running(*(one for one in ALL if one != name))
+    dummies.await_log("child died", 4, child=name)  # once after it was up, and three boots
+    assert dummies.log("child died", child=name)[-1]["why"] == words.format(name)
+    assert dummies.children() >= set(others)
+    assert dummies.stop() == 0
+    assert not dummies.log("node ended")
+
+
+def test_a_disk_that_fails_at_a_later_boot_ends_the_node(start: Callable[..., Dummies]) -> None:
+    dummies = start({**ALL, "state": "exits at once, then has a failing disk at boot"})
+    assert dummies.wait() == 7
+    assert "fdatasync: Input/output error" in dummies.stderr()
+
+
+def test_a_child_that_boots_again_after_failures_runs_on(start: Callable[..., Dummies]) -> None:
+    """Killed each time while it boots: the last boot that is left alone is as good as the first."""
+    dummies = start({**ALL, "signer": "exits at once, then boots slowly"}, restart_min_s=0.01, restart_max_s=0.05)
+    for count in (1, 2, 3):
+        dummies.await_log("boots slowly", count, child="signer")
+        pid = dummies.log("boots slowly", child="signer")[-1]["pid"]
+        os.kill(pid, signal.SIGKILL)
+        dummies.await_log("child died", count + 1, child="signer")
+    dummies.await_log("child running", 2, child="signer")
+    assert dummies.stop() == 0
 
 
 # --- children that die ---
@@ -282,7 +316,7 @@ def test_a_failing_callback_ends_its_process_and_is_logged(start: Callable[..., 
     dummies = start({"state": "works", "signer": "has a failing callback, then works"})
     dummies.await_log("child running", 2, child="signer")
     assert dummies.log("ended by a failure", child="signer", kind="LookupError", why="a bug of ours")
-    assert dummies.log("child died", child="signer", why="exit code 70")
+    assert dummies.log("child died", child="signer", why="exit code 70: signer: LookupError: a bug of ours")
     assert "Traceback" in dummies.stderr()
     assert dummies.stop() == 0
 

@@ -12,7 +12,6 @@ from cometkms.errors import StoreFailure
 from cometkms.limits import SIGN_BYTES_MAX_BYTES
 from cometkms.model import HRS, Watermark
 from cometkms.raftlog.journal import Journal, discard_journal, pack_state, unpack_state
-from cometkms.raftlog.vouch import vouch_for_journal
 
 STATE = {b"k" * 32: Watermark(HRS(9, 1, 2), b"sign bytes", b"s" * 64), b"a" * 32: Watermark(HRS(3, 0, 3), b"", b"")}
 HEAD_BYTES = 12  # length and checksum
@@ -55,7 +54,7 @@ def fill(journal: Journal, first: int, last: int, term: int = 1) -> None:
 def trusted(path: Path, last: int, term: int = 5) -> Journal:
     """A journal with entries 1..last that may vote."""
     journal = Journal(path)
-    journal.learn(4, 1, 2)
+    journal.settle()
     journal.setCurrentTerm(term, "node1")
     fill(journal, 1, last)
     return journal
@@ -84,7 +83,6 @@ def assert_not_trusted(journal: Journal, old_term: int) -> None:
     assert journal.voted_for is None
     assert len(journal) == 0
     assert journal.snapshot is None
-    assert journal.floor == (0, 0, 0)
 
 
 # --- opening again ---
@@ -95,14 +93,14 @@ def test_a_journal_that_was_not_there_is_pending_and_empty(tmp_path: Path) -> No
     assert (journal.pending, journal.untrusted, journal.term, journal.voted_for, len(journal)) == (True, "", 0, None, 0)
 
 
-def test_a_journal_opened_again_gives_the_same_entries_term_vote_and_floor(tmp_path: Path) -> None:
+def test_a_journal_opened_again_gives_the_same_entries_term_and_vote(tmp_path: Path) -> None:
     journal = trusted(tmp_path / "raft", 40)
     held = journal[:]
     journal.close()
     again = Journal(tmp_path / "raft")
     assert again[:] == held == [(command(n), n, 1) for n in range(1, 41)]
     assert (again.getCurrentTerm(), again.getVotedForNodeId()) == (5, "node1")
-    assert (again.pending, again.floor, again.untrusted) == (False, (4, 1, 2), "")
+    assert (again.pending, again.untrusted) == (False, "")
 
 
 def test_a_pending_journal_is_still_pending_when_opened_again(tmp_path: Path) -> None:
@@ -114,11 +112,12 @@ def test_a_pending_journal_is_still_pending_when_opened_again(tmp_path: Path) ->
     assert (again.pending, again.term, len(again)) == (True, 3, 3)
 
 
-def test_learning_again_replaces_the_floor(tmp_path: Path) -> None:
-    journal = trusted(tmp_path / "raft", 3)
-    journal.learn(6, 5, 90)
+def test_a_journal_of_an_older_version_that_had_learnt_is_settled(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "raft")
+    journal._append("L", 6, 5, 90)
+    journal.sync()
     journal.close()
-    assert Journal(tmp_path / "raft").floor == (6, 5, 90)
+    assert not Journal(tmp_path / "raft").pending
 
 
 def test_what_was_not_synced_is_not_there_after_a_restart(tmp_path: Path) -> None:
@@ -159,20 +158,6 @@ def test_term_at_answers_only_for_entries_that_are_there(tmp_path: Path) -> None
     assert journal.term_at(1) is None
     journal.compact((b"\x01", 5, 2), (b"\x01", 6, 3), STATE, [(b"\x01", 7, 4)])
     assert [journal.term_at(index) for index in range(4, 9)] == [None, 2, 3, 4, None]
-
-
-def test_vouching_for_a_new_journal_lets_it_vote(tmp_path: Path) -> None:
-    Journal(tmp_path / "raft").close()
-    vouch_for_journal(tmp_path / "raft")
-    again = Journal(tmp_path / "raft")
-    assert (again.pending, again.floor) == (False, (0, 0, 0))
-
-
-def test_vouching_changes_nothing_for_a_journal_that_votes(tmp_path: Path) -> None:
-    trusted(tmp_path / "raft", 3).close()
-    before = (tmp_path / "raft").read_bytes()
-    vouch_for_journal(tmp_path / "raft")
-    assert (tmp_path / "raft").read_bytes() == before
 
 
 def test_a_discarded_journal_is_kept_aside_and_the_next_one_is_new(tmp_path: Path) -> None:
@@ -336,7 +321,7 @@ def test_a_compacted_journal_opened_again_gives_the_same(tmp_path: Path) -> None
     again = Journal(tmp_path / "raft")
     assert again[:] == held
     assert (again[0][1], again[-1][1], again.snapshot, again.staged) == (15, 25, STATE, None)
-    assert (again.term, again.voted_for, again.pending, again.floor) == (5, "node1", False, (4, 1, 2))
+    assert (again.term, again.voted_for, again.pending) == (5, "node1", False)
 
 
 def test_a_pending_journal_that_is_compacted_stays_pending(tmp_path: Path) -> None:
@@ -389,7 +374,7 @@ def test_a_crash_anywhere_in_a_compaction_leaves_the_old_or_the_new(
     again = Journal(tmp_path / "raft")
     assert again.untrusted == ""
     assert again[0][1] == (15 if stop == "renamed" else 1)
-    assert (again[-1][1], again.term, again.voted_for, again.floor) == (20, 5, "node1", (4, 1, 2))
+    assert (again[-1][1], again.term, again.voted_for, again.pending) == (20, 5, "node1", False)
 
 
 def test_a_compaction_without_its_snapshot_is_refused(tmp_path: Path) -> None:
@@ -478,7 +463,7 @@ def test_an_installed_snapshot_of_another_term_drops_the_whole_log(tmp_path: Pat
     journal.close()
     again = Journal(tmp_path / "raft")
     assert again[:] == [(b"\x01", 11, 2), (b"\x01", 12, 2)]
-    assert (again.term, again.voted_for, again.floor) == (5, "node1", (4, 1, 2))
+    assert (again.term, again.voted_for, again.pending) == (5, "node1", False)
 
 
 def test_an_installed_snapshot_beyond_the_log_replaces_it(tmp_path: Path) -> None:
@@ -510,7 +495,7 @@ def test_a_crash_in_the_middle_of_installing_leaves_the_old_log(tmp_path: Path, 
 def test_a_journal_that_failed_once_is_dead_for_ever(tmp_path: Path, fail: str) -> None:
     disk = FailingDisk()
     journal = Journal(tmp_path / "raft", disk)
-    journal.learn(1, 1, 1)
+    journal.settle()
     fill(journal, 1, 3)
     disk.fail = fail
     journal.add(command(4), 4, 1)
@@ -520,7 +505,7 @@ def test_a_journal_that_failed_once_is_dead_for_ever(tmp_path: Path, fail: str) 
     before = (tmp_path / "raft").read_bytes()
     for attempt in (
         journal.sync,
-        lambda: journal.learn(2, 2, 2),
+        journal.settle,
         lambda: journal.compact(journal[0], journal[1], STATE, []),
         journal.sync,
     ):

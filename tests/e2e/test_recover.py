@@ -1,0 +1,131 @@
+"""`cmkms recover` as docs/CLUSTER.md and docs/RUNBOOK.md tell it, to the first signature: and once more with the old machine coming back."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from cometkms.errors import SupersededError
+from tests.e2e.node import PRECOMMIT, Validator, until
+from tests.e2e.test_cluster_commands import PATIENCE_S, Member, make_homes, validator, whole
+
+__all__ = ["make_homes", "validator"]
+
+Homes = Callable[..., list[Member]]
+HEIGHT = "20"
+
+
+def three(make_homes: Homes, validator: Validator) -> tuple[Member, Member, Member]:
+    """That run, and signed height 5."""
+    zero, one, two = members = [member.start() for member in make_homes("net", 3)]
+    whole(members)
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 5)
+    return zero, one, two
+
+
+def wipe(member: Member) -> Path:
+    """Its machine is gone; returns the disk that was in it."""
+    member.kill()
+    disk = member.home.with_name(f"old-{member.id}")
+    shutil.copytree(member.home, disk, ignore=shutil.ignore_patterns("control.sock"))
+    shutil.rmtree(member.home / "data")
+    return disk
+
+
+def recover(member: Member) -> None:
+    member.run("recover", "--min-height", HEIGHT, "--yes-height", HEIGHT)
+
+
+def signs_above(validator: Validator, height: int = 20) -> None:
+    validator.connect()
+    validator.must_refuse(PRECOMMIT, 5, block="bb")
+    validator.must_refuse(PRECOMMIT, height)
+    validator.must_sign(PRECOMMIT, height + 1)
+
+
+def old_machine(member: Member, disk: Path) -> Member:
+    """The one that was replaced, switched on again, with its own address."""
+    member.kill()  # the address is the same: the new one is away just then
+    old = Member(disk)
+    old.id = member.id
+    return old.start()
+
+
+def ends_superseded(old: Member) -> None:
+    assert old.process is not None
+    assert old.process.wait(PATIENCE_S) == SupersededError.exit_code, old.log()
+    assert f"another store stands for {old.id} now" in old.log()
+
+
+def test_one_wiped_beside_one_lost_for_good_while_the_third_runs_on(make_homes: Homes, validator: Validator) -> None:
+    zero, one, two = three(make_homes, validator)
+    two.kill()
+    disk = wipe(zero)
+    recover(zero)
+    zero.start()
+    signs_above(validator)
+    assert zero.peers()["node_state"] == "complete"
+    assert "an older copy was put back" not in zero.log() + one.log()
+
+    old = old_machine(zero, disk)
+    ends_superseded(old)
+    zero.start()
+    validator.connect()
+    validator.must_refuse(PRECOMMIT, 21, block="bb")
+    validator.must_sign(PRECOMMIT, 22)
+
+    two.start()  # it was not lost for good after all
+    whole([zero, one, two])
+    validator.must_sign(PRECOMMIT, 23)
+
+
+def test_both_lost_ones_are_new_one_is_recovered_and_the_other_reads(make_homes: Homes, validator: Validator) -> None:
+    zero, one, two = three(make_homes, validator)
+    wipe(zero)
+    disk = wipe(two)
+    for member in (zero, two):
+        member.start()
+    until("each waits for the other", lambda: all(m.peers().get("node_state") == "recovering" for m in (zero, two)))
+    zero.stop()
+    recover(zero)
+    zero.start()
+    whole([zero, one, two])
+    signs_above(validator)
+
+    old = old_machine(two, disk)
+    ends_superseded(old)
+    two.start()
+    whole([zero, one, two])
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 22)
+
+
+def test_all_are_lost_and_recovered(make_homes: Homes, validator: Validator) -> None:
+    members = three(make_homes, validator)
+    disks = [wipe(member) for member in members]
+    for member in members:
+        recover(member)
+        member.start()
+    whole(list(members))
+    signs_above(validator)
+
+    old = old_machine(members[1], disks[1])
+    ends_superseded(old)
+    members[1].start()
+    whole(list(members))
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 22)
+
+
+def test_recovered_twice_and_started_in_another_order(make_homes: Homes, validator: Validator) -> None:
+    zero, one, two = three(make_homes, validator)
+    for member in (zero, one, two):
+        wipe(member)
+        recover(member)
+    recover(one)  # typed once more
+    two.start()
+    one.start()
+    signs_above(validator)
+    zero.start()
+    whole([zero, one, two])
+    validator.must_sign(PRECOMMIT, 22)
