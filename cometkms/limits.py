@@ -58,6 +58,7 @@ BLOCK_BYTES: Final = 4096  # slots of one record lie in different blocks
 CHAINS_MAX: Final = 64  # rows of one store
 NODE_ID_MAX_BYTES: Final = 64
 MEMBERS_MAX: Final = 7
+EPOCH_MAX: Final = 1 << 32  # a store's or a member's word for a higher one is not believed
 MEMBER_IDS_MAX_BYTES: Final = 320  # all ids together fit one header sector
 BIRTH_NONCE_BYTES: Final = 8  # seven of them fit the header's sector beside the ids
 SEQ_MAX: Final = (1 << 62) - 1  # of a store's promises; nobody makes a millionth of them

@@ -1,21 +1,23 @@
 """`cmkms epoch`"""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from cometkms import core as cores
-from cometkms.cli.options import chosen_home, home_option, load_home
+from cometkms.cli.options import burn_options, chosen_home, demand_height, home_option, load_home, must_confirm
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.cli.state import files_of
+from cometkms.config.schema import Settings
 from cometkms.errors import ConfigError, OperatorError, StateError, os_words
 from cometkms.model import HRS
 from cometkms.rules.birth import NodeState
 from cometkms.store import epoch as epochs
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import NodeFiles, read_epoch
+from cometkms.store.node_store import NodeFiles, read_epoch, read_following
 
 _SEAL_FILE_MAX_BYTES: Final = 1 << 20
 
@@ -36,72 +38,132 @@ def show(home: str | None, node_id: str | None, as_json: bool) -> None:  # noqa:
     Example:
       cmkms epoch show
     """
-    found = _running(node_id) or _stopped(files_of(load_home(node_id=node_id)))
+    found = running_here(node_id) or _stopped(files_of(load_home(node_id=node_id)))
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps({name: value for name, value in found.items() if name != "others"}, indent=2))
         return
     click.echo(f"epoch    {found['epoch']}")
     click.echo(f"members  {', '.join(found['members'])}")
     click.echo(f"state    {found['state']}")
+    if found["next"]:
+        click.echo(f"next     {', '.join(found['next'])}")
 
 
-def _running(node_id: str | None) -> dict[str, Any] | None:
-    """What the node says; None when none runs here."""
+def running_here(node_id: str | None) -> dict[str, Any] | None:
+    """What the node says; None when none runs here. `others`: the id and state of each other member, and whether it is there and whole."""
     try:
         answer = ask_node(node_id, {"op": "peers"})
     except OperatorError:
         return None
     members = [member["id"] for member in answer.get("members", [])]
-    return {"epoch": answer.get("epoch"), "members": members, "state": answer.get("node_state")}
+    return {
+        "node_id": answer.get("node_id"),
+        "epoch": answer.get("epoch"),
+        "members": members,
+        "state": answer.get("node_state"),
+        "next": answer.get("next", []),
+        "others": [
+            {
+                "id": one["id"],
+                "state": one.get("state"),
+                "whole": bool(one.get("connected")) and one.get("state") in ("complete", "starting"),
+            }
+            for one in answer.get("members", [])
+            if not one.get("self")
+        ],
+    }
 
 
 def _stopped(files: NodeFiles) -> dict[str, Any]:
     """What its store says. Raises: StateError, BusyError."""
     if not files.store_path.exists():
-        return {"epoch": read_epoch(files), "members": list(files.members), "state": "no store yet"}
-    with locked_home(chosen_home()):
-        header = epochs.read_header(files)
-    return {"epoch": header.epoch, "members": list(header.members), "state": header.state.name.lower()}
+        members, state, epoch = files.members, "no store yet", read_epoch(files)
+    else:
+        with locked_home(chosen_home()):
+            header = epochs.read_header(files)
+        members, state, epoch = header.members, header.state.name.lower(), header.epoch
+    following = read_following(files) if state == "sealed" else ()
+    return {
+        "node_id": files.node_id, "epoch": epoch, "members": list(members), "state": state, "next": list(following),
+    }  # fmt: skip
 
 
 @command.command("seal")
 @home_option
 @node_id_option
+@click.option(
+    "--next",
+    "following",
+    required=True,
+    metavar="ID,ID,…",
+    help="The members of the next epoch: no others can begin it.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def seal(home: str | None, node_id: str | None, yes: bool) -> None:  # noqa: ARG001
+def seal(home: str | None, node_id: str | None, following: str, yes: bool) -> None:  # noqa: ARG001
     """End this node's part in its epoch: its store refuses everything further, for ever. Prints its seal, one line; again when it is sealed.
 
-    The node must be stopped. Seal a majority of the members and the epoch is over: none of the rest can sign in it.
+    Seal a majority of the members and the epoch is over: none of the rest can sign in it. The seal names who follows, and cannot be made again
+    for others. Seal a node while it runs, if it can run: its seal then vouches for all that it promised. It stays up, and signs no more.
 
     \b
     Example:
-      cmkms epoch seal > node0.seal
+      cmkms epoch seal --next node0,node1,node3 > node0.seal
     """
-    files = files_of(load_home(node_id=node_id))
-    with locked_home(chosen_home()):
-        _confirm(files, yes)
-        sealed = epochs.seal(files, cores.load())
+    sealed = seal_here(node_id, epochs.following_of(following), yes)
     others = ", ".join(name for name in sealed.members if name != sealed.node)
-    click.echo(f"{sealed.node} is sealed in epoch {sealed.epoch}{' with ' + others if others else ''}", err=True)
+    click.echo(
+        f"{sealed.node} is sealed in epoch {sealed.epoch}{' with ' + others if others else ''}; {', '.join(sealed.following)} may begin epoch "
+        f"{sealed.epoch + 1}",
+        err=True,
+    )
     click.echo(epochs.seal_text(sealed))
 
 
-def _confirm(files: NodeFiles, yes: bool) -> None:
-    """A store that is sealed already loses nothing more. Raises: StateError, Abort."""
-    if not files.store_path.exists():
-        raise StateError(
-            f"{files.store_path} is missing: a node that never promised, or that lost what it promised, has no seal to give"
+def seal_here(node_id: str | None, following: tuple[str, ...], yes: bool) -> epochs.Seal:
+    """This home's seal, by the node that runs in it or from its files. Raises: StateError, BusyError, OperatorError, Abort."""
+    found = running_here(node_id)
+    if found is not None:
+        _confirm(
+            str(found["node_id"]),
+            int(found["epoch"]),
+            found["members"],
+            following,
+            yes,
+            sealed=found["state"] == "sealed",
         )
-    header = epochs.read_header(files)
-    if header.state is NodeState.SEALED:
+        return epochs.parse_seal(ask_node(node_id, {"op": "seal", "next": ",".join(following)})["seal"])
+    files = files_of(load_home(node_id=node_id))
+    with locked_home(chosen_home()):
+        if not files.store_path.exists():
+            raise StateError(
+                f"{files.store_path} is missing: a node that never promised, or that lost what it promised, has no seal to give"
+            )
+        header = epochs.read_header(files)
+        epochs.binding(header, following)
+        is_sealed = header.state is NodeState.SEALED
+        if len(header.members) > 1 and not is_sealed:
+            click.echo(
+                "note     this node is stopped: if not all members are sealed, or while they run, `cmkms epoch begin` will demand a height to burn",
+                err=True,
+            )
+        _confirm(files.node_id, header.epoch, header.members, following, yes, sealed=is_sealed)
+        return epochs.seal(files, cores.load(), following)
+
+
+def _confirm(
+    node: str, epoch: int, members: Sequence[str], following: tuple[str, ...], yes: bool, *, sealed: bool
+) -> None:
+    """A store that is sealed already loses nothing more. Raises: StateError, Abort."""
+    if sealed:
         return
     click.echo(
-        f"node     {files.node_id}, epoch {header.epoch} of {', '.join(header.members)}\n"
+        f"node     {node}, epoch {epoch} of {', '.join(members)}\n"
+        f"next     epoch {epoch + 1} of {', '.join(following)}: this cannot be made again for others\n"
         "effect   this store promises nothing more, for ever; the node signs again only as a member of a next epoch (cmkms epoch begin)",
         err=True,
     )
     if not yes:
-        click.confirm("Seal it?", abort=True, err=True)
+        must_confirm("Seal it?")
 
 
 @command.command("begin")
@@ -109,43 +171,67 @@ def _confirm(files: NodeFiles, yes: bool) -> None:
 @node_id_option
 @click.option(
     "--members",
-    required=True,
     metavar="ID,ID,…",
-    help="The members of the new epoch: the ids of the peer list, once more.",
+    help="The members of the new epoch, once more.  [default: those whom the seals name]",
 )
 @click.option("--seal", "texts", multiple=True, metavar="TEXT", help="A seal of an old member (repeatable).")
 @click.option("--seal-file", "paths", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
               help="A file with seals, one a line (repeatable).")  # fmt: skip
-def begin(home: str | None, node_id: str | None, members: str, texts: tuple[str, ...], paths: tuple[Path, ...]) -> None:  # noqa: ARG001
+@burn_options
+def begin(
+    home: str | None,  # noqa: ARG001
+    node_id: str | None,
+    members: str | None,
+    texts: tuple[str, ...],
+    paths: tuple[Path, ...],
+    min_height: int | None,
+    yes_height: int | None,
+) -> None:
     """Make this node's store for the next epoch, from the seals of a majority of the old members. The node must be stopped.
 
-    Run it with the same seals on every new member; the peer list must name the new members already. Places that an old member had promised
-    are burnt unless their signature is known. An old store is kept beside the new one.
+    Run it with the same seals on a majority of the new members, or more; the others may be started empty then, and read what they need. The
+    peer list must name exactly the members whom the seals name. Places that an old member had promised are burnt unless their signature is
+    known. An old store is kept beside the new one. Never a second time on one member: a node that lost its store is started, and recovers.
+
+    Where the seals cannot show all that was signed (a stopped member was sealed, and another gave no seal), it says so and demands a height:
+    the chain's head + 1, read now from two nodes you trust, plus a margin. Nothing is signed at or below it, ever again.
 
     \b
     Examples:
-      cmkms epoch begin --members node0,node1,node2 --seal-file node0.seal
+      cmkms epoch begin --seal-file node0.seal
       cmkms epoch begin --members node0,node1,node3 --seal-file node0.seal --seal-file node1.seal
     """
-    files = files_of(load_home(node_id=node_id))
-    named = tuple(sorted(part.strip() for part in members.split(",")))
+    settings = load_home(node_id=node_id)
+    files = files_of(settings)
+    named = epochs.following_of(members) if members is not None else files.members
     if named != files.members:
         raise ConfigError(
             f"--members names {', '.join(named)} and the peer list of this node {', '.join(files.members)}; cure: write the new peer list into "
             "config.toml (or COMETKMS_PEER) of every new member first"
         )
     seals = [*map(epochs.parse_seal, texts), *read_seals(paths)]
-    with locked_home(chosen_home()):
-        epoch, marks = epochs.begin(files, seals, cores.load())
-    click.echo(f"{files.node_id} begins epoch {epoch} with {', '.join(files.members)}")
+    begin_here(settings, seals, min_height, yes_height)
+    if len(files.members) > 1:
+        click.echo(
+            f"Do the same with the same seals until a majority of the {len(files.members)} has begun; then start them. The rest may be started empty."
+        )
+
+
+def begin_here(settings: Settings, seals: list[epochs.Seal], min_height: int | None, yes_height: int | None) -> None:
+    """Begin in this home and say where it stands. Raises: StateError, BusyError, StoreFailure, Abort."""
+    files = files_of(settings)
+    with locked_home(settings.home):
+        if min_height is not None:
+            click.echo(f"effect   every height up to {min_height} is burnt: nothing is signed there again")
+            demand_height(min_height, yes_height)
+        begun = epochs.begin(files, seals, cores.load(), min_height=min_height)
+    click.echo(f"{files.node_id} begins epoch {begun.epoch} with {', '.join(files.members)}")
     click.echo(f"from the seals of {', '.join(sorted({seal.node for seal in seals}))}")
-    for row, mark in marks:
+    for row, mark in begun.marks:
         known = "signed" if mark.signature else "burnt" if mark.hrs > HRS(0, 0, 0) else "nothing signed yet"
         click.echo(
             f"chain {row.chain_id}  height {mark.hrs.height} round {mark.hrs.round} step {mark.hrs.step} ({known})"
         )
-    if len(files.members) > 1:
-        click.echo("Do the same with the same seals on every other member, then start them all.")
 
 
 def read_seals(paths: tuple[Path, ...]) -> list[epochs.Seal]:

@@ -10,7 +10,7 @@ from cometkms import core as cores
 from cometkms.cli.epoch import read_seals
 from cometkms.cli.keys import opened
 from cometkms.cli.moving import chosen_chain, tell_off, words_of
-from cometkms.cli.options import chain_option, chosen_home, home_option
+from cometkms.cli.options import burn_options, chain_option, chosen_home, demand_height, home_option
 from cometkms.cli.passphrase import given, passphrase_options, to_open
 from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
@@ -32,7 +32,7 @@ _OFF: Final = (
     "this node stays stopped and disabled: a signature of the other signer is one that it does not know of",
     "to sign here again, bring the other signer's watermark back first: cmkms import",
 )
-_OFF_CLUSTER: Final = "every member stays stopped or sealed; a new epoch begins with `cmkms epoch begin`, and not before the other signer is off"
+_OFF_CLUSTER: Final = "every member stays stopped or sealed; the epoch that the seals name begins only when the other signer is off, and its watermark is back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class _Target:
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--seal-file", "seal_files", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
               help="In a cluster: `cmkms epoch seal` of other members, a majority with this one (repeatable).")  # fmt: skip
+@burn_options
 @chain_option
 @node_id_option
 @passphrase_options
@@ -60,6 +61,8 @@ def command(
     kind: str,
     directory: Path,
     seal_files: tuple[Path, ...],
+    min_height: int | None,
+    yes_height: int | None,
     chain_id: str | None,
     node_id: str | None,
     passphrase_file: Path | None,
@@ -70,8 +73,8 @@ def command(
     """Write this node's key and watermark as another signer's files. Shows what it would do; --yes does it. The node must be stopped.
 
     The watermark is the highest place that was ever promised, signed or not. What a cluster promised is known to a majority of it: it is
-    sealed first (`cmkms epoch seal`), and can sign no more. DIR is the other signer's home, or any directory; a key there is never
-    overwritten and a state there never lowered.
+    sealed first (`cmkms epoch seal`), and can sign no more. Where its seals cannot show everything, --min-height is demanded. DIR is the
+    other signer's home, or any directory; a key there is never overwritten and a state there never lowered.
 
     \b
     Examples:
@@ -83,7 +86,9 @@ def command(
     settings, chain = chosen_chain(chain_id, node_id)
     target = _target(kind, directory.expanduser().absolute(), chain)
     with locked_home(chosen_home()):
-        mark = _promised(settings, chain, seal_files)
+        if min_height is not None:
+            demand_height(min_height, yes_height)
+        mark = _promised(settings, chain, seal_files, min_height)
         there = _mark_there(kind, target, chain)
         _refuse_other_key(kind, target, chain)
         _show(kind, settings, chain, target, mark, there)
@@ -112,11 +117,11 @@ def _target(kind: str, directory: Path, chain: Chain) -> _Target:
     return _Target(directory / "secrets" / f"{name}.key", directory / "state" / f"{name}.json", is_json=False)
 
 
-def _promised(settings: Settings, chain: Chain, seal_files: tuple[Path, ...]) -> Watermark:
+def _promised(settings: Settings, chain: Chain, seal_files: tuple[Path, ...], min_height: int | None) -> Watermark:
     """The highest place that was promised for the chain, by anybody. Raises: StateError, BusyError, StoreFailure."""
     files = files_of(settings)
     target = files.chains[settings.chains.index(chain)]
-    return epochs.promised(files, target, read_seals(seal_files), cores.load())
+    return epochs.promised(files, target, read_seals(seal_files), cores.load(), min_height)
 
 
 def _mark_there(kind: str, target: _Target, chain: Chain) -> Watermark | None:

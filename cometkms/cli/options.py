@@ -1,6 +1,8 @@
 """Options that several commands share."""
 
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -8,7 +10,8 @@ import click
 
 from cometkms.config.load import Flags, default_home, load_settings, read_config
 from cometkms.config.schema import Chain, Settings
-from cometkms.errors import CometKMSError, ConfigError
+from cometkms.errors import CometKMSError, ConfigError, OperatorError, StateError
+from cometkms.limits import HEIGHT_MAX
 
 EXIT_CODES: Final = """\b
 Exit codes:
@@ -58,21 +61,58 @@ def chain_option(function: F) -> F:
     return option(function)
 
 
-def load_home(chain_id: str | None = None, node_id: str | None = None) -> Settings:
-    """The home's settings, for commands that need no validator address."""
+def burn_options(function: F) -> F:
+    """--min-height and --yes-height, where a height may be burnt on the operator's word."""
+    typed = click.option("--yes-height", type=int, metavar="H", help="The height once more, instead of typing it.")
+    height = click.option(
+        "--min-height",
+        type=click.IntRange(1, HEIGHT_MAX),
+        metavar="H",
+        help="Nothing is signed at H or below, ever again.",
+    )
+    return height(typed(function))
+
+
+def demand_height(min_height: int, typed: int | None) -> None:
+    """Raises: StateError unless the operator says the height once more; Abort."""
+    if typed is None:
+        if not sys.stdin.isatty():
+            raise StateError(
+                f"the height must be typed, and nobody is there to type it; cure: --yes-height {min_height}. Nothing was changed"
+            )
+        typed = click.prompt("Type the height to go on", type=int)
+    if typed != min_height:
+        raise StateError(f"{typed} was typed, {min_height} was asked for: nothing was changed")
+
+
+def must_confirm(question: str) -> None:
+    """Raises: OperatorError unless somebody says yes."""
+    try:
+        said = click.confirm(question, err=True)
+    except click.Abort:
+        said = False
+    if not said:
+        raise OperatorError("this was not confirmed (in scripts: --yes); nothing was changed")
+
+
+def load_home(
+    chain_id: str | None = None, node_id: str | None = None, peer: tuple[str, ...] = (), raft_addr: str | None = None
+) -> Settings:
+    """The home's settings, for commands that need no validator address. `peer`, `raft_addr`: instead of the ones that are set."""
     home = chosen_home()
     if not home.is_dir():
         raise ConfigError(f"{home} does not exist; cure: cmkms init --home {home}")
     # A command on a stopped node needs the files only: what is missing for a start is filled in. With [[chain]] tables
     # --chain-id chooses one of them (one_chain) and sets nothing.
     has_tables = bool(read_config(home).get("chain"))
-    flags = Flags(id=node_id, chain_id=None if has_tables else chain_id)
+    flags = Flags(id=node_id, peer=peer, raft_addr=raft_addr, chain_id=None if has_tables else chain_id)
     try:
         return load_settings(home, flags)
     except ConfigError:
         if has_tables:
             raise
-        filled = Flags(id=node_id, chain_id=chain_id or UNSET_CHAIN, validator_addr=("tcp://127.0.0.1:1",))
+        named = chain_id or read_config(home).get("chain_id") or UNSET_CHAIN
+        filled = replace(flags, chain_id=named, validator_addr=("tcp://127.0.0.1:1",))
         return load_settings(home, filled)
 
 

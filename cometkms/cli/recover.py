@@ -6,12 +6,11 @@ from pathlib import Path
 import click
 
 from cometkms import core as cores
-from cometkms.cli.options import UNSET_CHAIN, chosen_home, home_option, load_home
+from cometkms.cli.options import UNSET_CHAIN, burn_options, chosen_home, demand_height, home_option, load_home
 from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
 from cometkms.config.schema import Settings
 from cometkms.errors import StateError
-from cometkms.limits import HEIGHT_MAX
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import adopt_answer, recover
 
@@ -19,13 +18,7 @@ from cometkms.store.node_store import adopt_answer, recover
 @click.command("recover")
 @home_option
 @node_id_option
-@click.option(
-    "--min-height",
-    type=click.IntRange(1, HEIGHT_MAX),
-    metavar="H",
-    help="Nothing is signed at H or below, ever again.",
-)
-@click.option("--yes-height", type=int, metavar="H", help="The height once more, instead of typing it.")
+@burn_options
 @click.option(
     "--from-store",
     type=click.Path(path_type=Path),
@@ -90,7 +83,7 @@ def _adopt(settings: Settings, store: Path, yes: bool) -> None:
 def _burn(settings: Settings, min_height: int, yes_height: int | None) -> None:
     for line in warning(settings, min_height):
         click.echo(line)
-    _demand(min_height, yes_height)
+    demand_height(min_height, yes_height)
     with locked_home(chosen_home()):
         files = files_of(settings)
         kept, marks = recover(files, min_height, cores.load())
@@ -116,16 +109,3 @@ def warning(settings: Settings, min_height: int) -> list[str]:
             "started, do that instead: this node then recovers by itself, at the exact place"
         )
     return lines
-
-
-def _demand(min_height: int, yes_height: int | None) -> None:
-    """Raises: StateError unless the operator says the height once more."""
-    typed = yes_height
-    if typed is None:
-        if not sys.stdin.isatty():
-            raise StateError(
-                f"the height must be typed, and nobody is there to type it; cure: --yes-height {min_height}. Nothing was changed"
-            )
-        typed = click.prompt("Type the height to go on", type=int)
-    if typed != min_height:
-        raise StateError(f"{typed} was typed, {min_height} was asked for: nothing was changed")

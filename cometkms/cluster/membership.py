@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from cometkms.errors import BehindError, ProtocolError, SupersededError
-from cometkms.limits import INCARNATION_NONCE_MAX, INCARNATION_STEP_MAX, READ_AGAIN_S, START_READ_S
+from cometkms.errors import BehindError, InvariantError, ProtocolError, SupersededError
+from cometkms.limits import EPOCH_MAX, INCARNATION_NONCE_MAX, INCARNATION_STEP_MAX, READ_AGAIN_S, START_READ_S
 from cometkms.model import HRS, Incarnation, Row, Watermark
 from cometkms.protocol.peer_messages import (
     Hello,
@@ -26,6 +26,7 @@ from cometkms.protocol.peer_messages import (
 )
 from cometkms.protocol.why import PeerCode, Why
 from cometkms.rules.birth import Life, NodeState, Record, next_life
+from cometkms.rules.epoch import Standing
 from cometkms.rules.incarnation import (
     FIRST,
     Answer,
@@ -37,6 +38,7 @@ from cometkms.rules.incarnation import (
     next_incarnation,
 )
 from cometkms.rules.recovery import absurd, agreed_mark, may_end
+from cometkms.store.epoch import Seal, of_store, sealed_header
 from cometkms.store.promise_store import Header, PromiseStore
 
 _ANSWERING: Final = {NodeState.BORN, NodeState.COMPLETE}
@@ -56,7 +58,8 @@ class MembershipLog(Protocol):
 class Ports:
     """What the node around it does for it.
 
-    before_birth: durable steps that must precede BORN (born.json). mark_raised(row): a mark was raised: the state file follows.
+    before_birth: durable steps that must precede BORN (born.json). on_sealed(following): those that must follow SEALED, before the seal is
+    shown. mark_raised(row): a mark was raised: the state file follows.
     settle_raft(): this node was never born before, so it never led (rule 12); durable. known_signed(row): the highest verified signature of a row.
     verifies(row, mark): whether the mark's signature is the row's. prove(incarnation): this member's signature over it.
     proven(statement): whether the member that it names signed it. disconnect(member, why): it is an earlier store's process.
@@ -65,6 +68,7 @@ class Ports:
 
     send: Callable[[str, PeerMessage], bool]
     before_birth: Callable[[], None]
+    on_sealed: Callable[[tuple[str, ...]], None]
     mark_raised: Callable[[int], None]
     settle_raft: Callable[[], None]
     known_signed: Callable[[int], Watermark]
@@ -141,6 +145,7 @@ class Membership:
         self._borne: dict[str, Incarnation | None] = {}  # by who said hello last; None: it has none yet
         self._heard: set[str] = set()  # members that let this process in, and said what they know of this one
         self._highest_of_me = FIRST
+        self._stood_before = ""  # who showed this member's signature over an earlier store's incarnation in this epoch
         self._own: Statement | None = None  # signed once
         self._accusers: dict[str, int] = {}  # who has seen a higher seq of this store than it shows
         self._said: set[str] = set()
@@ -151,6 +156,10 @@ class Membership:
         self.counters: dict[str, int] = {}
         self.ready = not others and self.state is NodeState.COMPLETE
         self._retired = ""
+        self.confirmed = (
+            False  # nothing that any other member knew of is missing in the store, since this process began
+        )
+        self._epochs: dict[str, int] = {}  # the later epoch that a member says it is in
         self._reading: _Reading | None = None
         if others:
             self._begin_reading()
@@ -199,7 +208,7 @@ class Membership:
         if self._retired:
             return self._retired
         if self.state is NodeState.SEALED:
-            return "its epoch was sealed: it refuses everything further; cure: cmkms epoch begin, on the members of the next"
+            return "its epoch is sealed: it refuses everything further; cure: cmkms epoch begin on the members of the next, or cmkms member again"
         if self.ready:
             return ""
         missing = [name for name in self._others if name not in self._connected]
@@ -355,6 +364,8 @@ class Membership:
         if header.state is NodeState.EMPTY or (
             self._claiming and (header.unclaimed or header.state is NodeState.RECOVERING)
         ):
+            if self._ports.proven(record):
+                self._stood_before = by
             near = record.incarnation.number - self.incarnation.number <= INCARNATION_STEP_MAX
             if near or self._ports.proven(record):
                 self._highest_of_me = max(self._highest_of_me, record.incarnation)
@@ -378,6 +389,12 @@ class Membership:
         quorum = (len(self._others) + 1) // 2 + 1
         if unheard and (header.state is NodeState.RECOVERING or self._strict or len(self._heard) + 1 < quorum):
             return
+        if header.unclaimed and header.state is NodeState.COMPLETE and header.record and self._stood_before:
+            self._write_header(replace(header, state=NodeState.RECOVERING, record=()))
+            raise BehindError(
+                f"{self._stood_before} has recorded another store of this member in epoch {header.epoch}: it began before, and what it promised is "
+                "not in the store that has begun now. It starts again as a node that lost its promises"
+            )
         nonce = secrets.randbelow(INCARNATION_NONCE_MAX) + 1
         incarnation = next_incarnation((header.incarnation, self._highest_of_me), nonce)
         self._write_header(replace(header, incarnation=incarnation, unclaimed=False))
@@ -526,6 +543,7 @@ class Membership:
                 f"{member} says that it has seen promise {remembered} of {self._me}, whose store ends at {store.seq}: that is not believed",
             )
         self._accusers[member] = remembered
+        self.confirmed = False
         if len(self._accusers) >= (len(self._others) + 1) // 2 + 1:
             store.write_header(replace(store.header, state=NodeState.RECOVERING, record=(), unclaimed=True))
             raise BehindError(
@@ -541,6 +559,43 @@ class Membership:
             self.ready = False
             self._begin_reading()
         return None
+
+    def on_later_epoch(self, member: str, epoch: int) -> None:
+        """A member of the same list says that the epoch is a later one. A node that has promised nothing that it knows of believes a majority.
+
+        Raises: BehindError once a majority of that epoch's members, or all others of two, said the same: "recovering" in that epoch is
+        durable then. StoreFailure.
+        """
+        header = self._store.header
+        if self.state not in (NodeState.EMPTY, NodeState.RECOVERING) or not header.epoch < epoch < EPOCH_MAX:
+            return
+        self._epochs[member] = epoch
+        said = [name for name, one in self._epochs.items() if one == epoch]
+        if len(said) < min(len(header.members) // 2 + 1, len(self._others)):
+            return
+        self._store.forget_members()  # what was known of their incarnations was of the earlier epoch
+        lost = replace(header, epoch=epoch, state=NodeState.RECOVERING, record=(), incarnation=FIRST, unclaimed=True)
+        self._store.write_header(lost)
+        raise BehindError(
+            f"{', '.join(sorted(said))} are in epoch {epoch} with these members, and this node, which holds no promises, was in epoch {header.epoch}: it "
+            f"starts again as a member of epoch {epoch} that lost its promises"
+        )
+
+    def seal(self, following: tuple[str, ...]) -> Seal:
+        """Promise nothing more in this epoch, for ever, and let `following` alone begin the next. Again: the same seal.
+
+        Raises: StateError when it knows not what it promised, or is sealed for others; StoreFailure.
+        """
+        header = sealed_header(self._store.header, following, confirmed=self.confirmed)
+        self.ready, self._reading = False, None
+        if header != self._store.header:
+            self._write_header(header)
+            self._log.warning("sealed", epoch=header.epoch, next=", ".join(following), confirmed=header.confirmed)
+        self._ports.on_sealed(following)
+        standing = Standing.CONFIRMED if header.confirmed else Standing.UNCONFIRMED
+        marks = tuple((one.row, one.mark) for one in self._row_marks())
+        self._tell_all()
+        return of_store(self._store, standing, marks, following)
 
     def retire(self, why: str) -> None:
         """For the rest of this process's life: somebody else may be counting on the same key."""
@@ -559,6 +614,7 @@ class Membership:
             return
         lost = life.state is NodeState.RECOVERING
         self._write_header(replace(header, state=life.state, record=nonces, unclaimed=lost))
+        self.confirmed = life.state is NodeState.COMPLETE  # everybody was seen born, and nobody had promised anything
         self._log.info("node state", state=life.state.name.lower())
         if life.state is NodeState.COMPLETE:
             self._ports.settle_raft()
@@ -633,7 +689,13 @@ class Membership:
             self._accusers = {}
             self._become_ready()
         if everybody:
+            self.confirmed = self._lacks_nothing(reading)
             self._reading = None
+
+    def _lacks_nothing(self, reading: _Reading) -> bool:
+        """Whether the store stands at or above every mark that was read: a later answer may have come when nothing was raised any more."""
+        own = {row: self._store.mark(number).hrs for number, row in enumerate(self._store.rows)}
+        return all(row in own and one.hrs <= own[row] for rows in reading.best.values() for row, one in rows.items())
 
     def _recover(self, reading: _Reading) -> None:
         if len(reading.records) > 1:
@@ -654,12 +716,15 @@ class Membership:
         record = next(iter(reading.records), ())
         nonces = tuple(nonce for _, nonce in record)
         self._write_header(replace(header, state=NodeState.COMPLETE, record=nonces))
+        self.confirmed = True
         self._log.info("recovered: every other node was read", state="complete")
         self._reading = None
         self._become_ready()
         self._open_rows()
 
     def _become_ready(self) -> None:
+        if self.state is not NodeState.COMPLETE:
+            raise InvariantError(f"a node that is {self.state.name.lower()} was to promise")
         self.ready = True
         self._tell_all()
 

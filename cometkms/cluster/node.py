@@ -68,6 +68,7 @@ from cometkms.protocol.peer_messages import (
 from cometkms.protocol.why import PeerCode, Why
 from cometkms.rules.birth import NodeState
 from cometkms.rules.incarnation import Statement, believable_seq, statement_bytes
+from cometkms.store.epoch import Seal
 from cometkms.store.promise_store import PromiseStore
 
 _HOT_PATIENCE_NS: Final = 50_000_000  # then this module asks for it, and sees what stands in the way
@@ -137,6 +138,10 @@ class Outside(Protocol):
 
     def before_birth(self) -> None:
         """Durably say beside the state files that this node was born here. Raises: StoreFailure."""
+        ...
+
+    def on_sealed(self, following: tuple[str, ...]) -> None:
+        """Durably say there for whom this node's epoch is sealed. Raises: StoreFailure."""
         ...
 
     def mark_raised(self, row: int) -> None:
@@ -270,6 +275,7 @@ class ClusterNode:
         ports = Ports(
             send=self._send,
             before_birth=outside.before_birth,
+            on_sealed=outside.on_sealed,
             mark_raised=outside.mark_raised,
             settle_raft=self._settle_raft,
             known_signed=lambda row: self._signed.get(row, Watermark()),
@@ -513,6 +519,12 @@ class ClusterNode:
             else:  # the leadership went while it was made: the log takes nothing from here any more
                 self.membership.tell()
 
+    def seal(self, following: tuple[str, ...]) -> Seal:
+        """This node's part in its epoch is over. See Membership.seal()."""
+        seal = self.membership.seal(following)
+        self._update_lease()
+        return seal
+
     # --- the others ---
 
     def hello(self, member: str) -> bytes:
@@ -615,6 +627,8 @@ class ClusterNode:
         if hello.nonce == self._nonce:
             return Why(PeerCode.MYSELF, "this is the same process")
         if hello.epoch != identity.epoch or hello.members != identity.members:
+            if hello.members == identity.members:
+                self.membership.on_later_epoch(member, hello.epoch)
             return Why(
                 PeerCode.MEMBERS,
                 f"epochs or peer lists differ: {identity.me} has epoch {identity.epoch} of {', '.join(identity.members)}; "

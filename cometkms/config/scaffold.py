@@ -23,7 +23,7 @@ raft_addr = "{raft_addr}"
 http_addr = "{http_addr}"
 
 # The cluster's nodes in id=host:port form, this one included; the same list on every node. Leave empty for one node alone.
-# A list that has signed is changed with `cmkms epoch`, never by editing it on one node.
+# A list that has signed is changed with `cmkms member`, never by editing it on one node.
 peer = {peer}
 
 # The validators' priv_validator_laddr entries to dial: tcp://host:port or unix:///path. A string or an array.

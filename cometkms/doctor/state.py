@@ -10,7 +10,7 @@ from cometkms.interface import Core
 from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.store import state_file
-from cometkms.store.node_store import NodeFiles, read_born, read_born_members
+from cometkms.store.node_store import NodeFiles, has_data_of, read_born, read_born_members
 from cometkms.store.promise_store import Survey, corrupt, survey
 
 AREA: Final = "state"
@@ -42,6 +42,7 @@ class StateFacts:
     born_members: tuple[str, ...]
     chains: tuple[ChainState, ...]
     more: tuple[Finding, ...] = ()
+    copied: bool = False  # born.json is of another node, of which there is no data here
 
 
 def gather_state(files: NodeFiles, core: Core) -> StateFacts:
@@ -64,9 +65,10 @@ def gather_state(files: NodeFiles, core: Core) -> StateFacts:
         born, members = tuple(read_born(files)), tuple(read_born_members(files))
     except StateError as error:
         more += failed_by(AREA, error)
-    store_findings = tuple(unread)
+    others = born or ()
+    copied = bool(others) and files.node_id not in others and not any(has_data_of(files, one) for one in others)
     return StateFacts(
-        files.node_id, files.members, files.store_path, store, store_findings, born, members, chains, tuple(more)
+        files.node_id, files.members, files.store_path, store, tuple(unread), born, members, chains, tuple(more), copied
     )
 
 
@@ -111,7 +113,15 @@ def _judge_store(facts: StateFacts) -> list[Finding]:
         return [fail(AREA, f"{path} belongs to node {header.owner!r}, and this is node {facts.node_id!r}", cure)]
     if header.members != facts.members:
         theirs, ours = ", ".join(header.members), ", ".join(facts.members)
-        cure = "put the list back, or change it on all nodes with `cmkms epoch seal` and `cmkms epoch begin`"
+        if header.state in (NodeState.EMPTY, NodeState.RECOVERING) and len(facts.members) > 1:
+            return [
+                warn(
+                    AREA,
+                    f"the store holds no promise, of {theirs}",
+                    f"start the node: it follows the peer list, {ours}",
+                )
+            ]
+        cure = "put the list back, or change the members with `cmkms member`"
         return [
             fail(
                 AREA,
@@ -138,6 +148,12 @@ def _judge_no_store(facts: StateFacts) -> Finding:
             f"{path} is missing, and node {facts.node_id!r} was born here: what it promised is lost",
             "put the store back; else `cmkms recover --min-height HEIGHT` with a height above the chain's head, read now from two nodes you trust",
         )
+    if facts.copied and len(facts.members) > 1:
+        return warn(
+            AREA,
+            f"priv/ came from node {facts.born[0]!r}: if {facts.node_id!r} promised anything before, it is lost",
+            "start the node: it reads it from all the others",
+        )
     if facts.born:
         return fail(
             AREA,
@@ -156,7 +172,7 @@ def _judge_life(state: NodeState, epoch: int, facts: StateFacts) -> Finding:
             return fail(
                 AREA,
                 f"epoch {epoch} was sealed here: it promises nothing more",
-                "`cmkms epoch begin` with the seals of a majority",
+                "the same `cmkms member` command again, or `cmkms epoch begin` with the seals of a majority",
             )
         case NodeState.RECOVERING:
             return warn(
@@ -173,7 +189,13 @@ def _judge_life(state: NodeState, epoch: int, facts: StateFacts) -> Finding:
 
 
 def _judge_born(facts: StateFacts) -> list[Finding]:
-    if facts.born_members and facts.born_members != facts.members and facts.store is None and not facts.store_findings:
+    if (
+        facts.born_members
+        and facts.born_members != facts.members
+        and not facts.copied
+        and facts.store is None
+        and not facts.store_findings
+    ):
         theirs = ", ".join(facts.born_members)
         return [
             fail(

@@ -87,7 +87,7 @@ def _members(home: Path, chain_id: str) -> tuple[str, set[str]]:
     if any(home.glob(_STORES)):
         raise StateError(
             f"{home} is a home of this program, not of the Go CometKMS: its promise store knows more than its state file. Cure: start it as it "
-            "is, or `cmkms epoch` to change a cluster's members"
+            "is, or `cmkms member` to change a cluster's members"
         )
     path = home / _CONFIG_NAME
     if is_missing(path):

@@ -26,7 +26,7 @@ from cometkms.cluster.node import ClusterNode, Identity
 from cometkms.config.facts import settings_facts, validators_fact
 from cometkms.config.reload import Reloadable
 from cometkms.config.schema import Settings
-from cometkms.errors import BusyError
+from cometkms.errors import BusyError, StateError, StoreFailure
 from cometkms.hardening.children import Keeps, shut_child
 from cometkms.hardening.confine import DNS_PORT, is_address
 from cometkms.hardening.measures import Measure, Mode, tell
@@ -60,10 +60,11 @@ from cometkms.protocol.peer_messages import (
     make_facts,
 )
 from cometkms.raftlog import RaftBrokenError, RaftLog, discard_journal
-from cometkms.store.node_store import BornFiles, NodeFiles, OpenedNode, open_node
+from cometkms.rules.birth import NodeState
+from cometkms.store.epoch import following_of, seal_text
+from cometkms.store.node_store import JOURNAL_NAME, BornFiles, NodeFiles, OpenedNode, open_node
 from cometkms.store.twin import take_name
 
-JOURNAL_NAME: Final = "raft"
 CONTROL_NAME: Final = "control.sock"
 _TRANSFER_TIMEOUT_S: Final = 5.0
 _REFUSED_LATELY_S: Final = (
@@ -344,7 +345,7 @@ class _State:
 
     def _fail(self, error: BaseException) -> None:
         """End the process: a file that cannot be written is never ignored."""
-        self._loop.call_exception_handler({"message": "state file", "exception": error})
+        self._loop.call_exception_handler({"message": "a file that must be written", "exception": error})
 
     # --- the signer's queue ---
 
@@ -401,6 +402,10 @@ class _State:
     def before_birth(self) -> None:
         """See cluster.node.Outside."""
         self._born.write(self._opened.store.header.epoch)
+
+    def on_sealed(self, following: tuple[str, ...]) -> None:
+        """See cluster.node.Outside."""
+        self._born.write(self._opened.store.header.epoch, following)
 
     def restart(self) -> str:
         """See cluster.node.Outside: the supervisor does it, once the answer has left."""
@@ -471,10 +476,26 @@ class _State:
                 return {"ok": True, **self._watch(request.get("since"))}
             case "leader_transfer":
                 return await self._transfer(request.get("to"))
+            case "seal":
+                return self._seal(request.get("next"))
             case "order":
                 return await self._on_order(request.get("action"), request.get("to"))
             case other:
                 return {"ok": False, "error": f"unknown operation {other!r}"}
+
+    def _seal(self, untrusted_next: object) -> dict[str, Any]:
+        """This node's seal, as one line of text."""
+        if not isinstance(untrusted_next, str):
+            return {"ok": False, "error": "a seal names who follows: id,id,…"}
+        try:
+            return {"ok": True, "seal": seal_text(self.node.seal(following_of(untrusted_next)))}
+        except StateError as error:
+            return {"ok": False, "error": str(error)}
+        except StoreFailure as error:
+            self._fail(error)
+            return {"ok": False, "error": str(error)}
+        finally:
+            self._publish_soon()
 
     async def _transfer(self, to: object) -> dict[str, Any]:
         """Wherever the leader is: it is asked, and the change is waited for here. Whoever leads next is asked when nobody did, or no longer."""
@@ -623,6 +644,7 @@ class _State:
             "digest": node.identity.digest.hex(),
             "members": members,
             "config_differences": [one.document() for one in node.differences],
+            "next": list(self._born.following) if node.membership.state is NodeState.SEALED else [],
             "node_state": node.membership.phase,
             "why": node.why,
             "strict_wait": asdict(wait) if (wait := node.membership.strict_wait) is not None else None,

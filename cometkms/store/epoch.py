@@ -1,42 +1,82 @@
 """Epochs: who the members are changes only by a step that no order of mistakes turns into two majorities (rule 10).
 
-    seal     on a majority of the old members, stopped: their stores promise nothing more, ever, and say where they stood
-    begin    on every member of the next epoch, stopped: a new store at the maxima of a majority's seals, burnt unless signed
+    seal     on a majority of the old members: their stores promise nothing more, ever, name who follows, and say where they stood
+    begin    on a majority of those who follow, stopped: a new store at the maxima of a majority's seals, burnt unless signed
 
-Whatever the old epoch signed is durable on a majority of it, so every majority of seals shows it. One node that grows to three
-is such a step from a majority of one.
+Whatever the old epoch signed is durable on a majority of it, so every majority of seals shows it, if no store was an old copy
+(rules/epoch.py). A seal is bound to the members of the next epoch, in the sealed store itself: the same seals never begin two. A new store
+takes the old one's place in one step, with a replicated log of its own. A member that has begun and lost its store recovers; it never
+begins again. One node that grows to three is such a step from a majority of one.
 """
 
 import base64
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from cometkms.errors import StateError
+from cometkms.errors import StateError, StoreFailure
 from cometkms.interface import Core
-from cometkms.limits import BIRTH_NONCE_BYTES
-from cometkms.model import HRS, Row, Watermark
+from cometkms.limits import (
+    BIRTH_NONCE_BYTES,
+    EPOCH_MAX,
+    INCARNATION_MAX,
+    INCARNATION_NONCE_MAX,
+    MEMBER_IDS_MAX_BYTES,
+    MEMBERS_MAX,
+    NODE_ID_MAX_BYTES,
+    ROUND_MAX,
+)
+from cometkms.model import HRS, Incarnation, Row, Step, Watermark
 from cometkms.rules.birth import NodeState
+from cometkms.rules.epoch import Standing, doubt
+from cometkms.rules.incarnation import FIRST
 from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
-from cometkms.store.node_store import ChainFiles, NodeFiles, read_born, verified_state, write_born
-from cometkms.store.promise_store import Header, PromiseStore
+from cometkms.store.files import sync_directory
+from cometkms.store.node_store import (
+    JOURNAL_NAME,
+    ChainFiles,
+    NodeFiles,
+    read_born,
+    read_epoch,
+    verified_state,
+    write_born,
+)
+from cometkms.store.promise_store import Header, PromiseStore, members_digest
 
-_PREFIX: Final = "cmkms-seal-1:"
+_PREFIX: Final = "cmkms-seal-2:"
+_OLD_PREFIX: Final = "cmkms-seal-1:"
 _CHECK_BYTES: Final = 8
 _TEXT_MAX_BYTES: Final = 128 << 10  # 64 rows
 
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """Where a member stood when it stopped promising for ever."""
+    """Where a member stood when it stopped promising for ever.
+
+    `following`: the members of the next epoch, sorted; no others may begin from it. `incarnation`: which of its member's stores was sealed;
+    `known`: what that store had recorded of the others' (rule 15).
+    """
 
     node: str
     epoch: int
     members: tuple[str, ...]
+    following: tuple[str, ...]
+    standing: Standing
     marks: tuple[tuple[Row, Watermark], ...]
+    incarnation: Incarnation = FIRST
+    known: tuple[tuple[str, Incarnation], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What begin() made. `doubt`: why a height had to be burnt; "" when the seals vouch for themselves."""
+
+    epoch: int
+    marks: tuple[tuple[Row, Watermark], ...]
+    doubt: str
 
 
 def seal_text(seal: Seal) -> str:
@@ -45,13 +85,27 @@ def seal_text(seal: Seal) -> str:
         [row.public_key.hex(), row.chain_id, *mark.hrs, mark.sign_bytes.hex(), mark.signature.hex()]
         for row, mark in seal.marks
     ]
-    document = {"node": seal.node, "epoch": seal.epoch, "members": list(seal.members), "rows": rows}
+    document = {
+        "node": seal.node,
+        "epoch": seal.epoch,
+        "members": list(seal.members),
+        "next": list(seal.following),
+        "standing": int(seal.standing),
+        "incarnation": list(seal.incarnation),
+        "known": [[name, *incarnation] for name, incarnation in seal.known],
+        "rows": rows,
+    }
     body = json.dumps(document, separators=(",", ":")).encode()
     return _PREFIX + base64.b64encode(_check(body) + body).decode()
 
 
 def parse_seal(text: str) -> Seal:
     """Inverse of seal_text(). Raises: StateError."""
+    if text.strip().startswith(_OLD_PREFIX):
+        raise StateError(
+            "this seal was made by an older version and does not name who follows, so more than one epoch could begin from it. Cure: `cmkms epoch "
+            "seal --next LIST` with this version, once more on the node that was sealed; take that seal instead"
+        )
     try:
         if not text.strip().startswith(_PREFIX) or len(text) > _TEXT_MAX_BYTES:
             raise ValueError(f"it does not begin with {_PREFIX}, or has more than {_TEXT_MAX_BYTES} bytes")
@@ -69,9 +123,39 @@ def parse_seal(text: str) -> Seal:
         )
         if any(len(row.public_key) != 32 or len(mark.signature) not in (0, 64) for row, mark in marks):
             raise ValueError("a key or a signature has a wrong length")
-        return Seal(str(document["node"]), int(document["epoch"]), tuple(map(str, document["members"])), marks)
+        members, following = (tuple(map(str, document[name])) for name in ("members", "next"))
+        for names in (members, following):
+            check_members(names)
+        epoch = document["epoch"]
+        if type(epoch) is not int or not 1 <= epoch < EPOCH_MAX:
+            raise ValueError(f"{epoch!r} is no epoch that another can follow")
+        node, standing, incarnation = (
+            str(document["node"]),
+            Standing(document["standing"]),
+            _incarnation(*document["incarnation"]),
+        )
+        known = tuple((str(name), _incarnation(*numbers)) for name, *numbers in document["known"])
+        return Seal(node, epoch, members, following, standing, marks, incarnation, known)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StateError(f"this is no seal: {error}; cure: the whole line that `cmkms epoch seal` printed") from error
+
+
+def _incarnation(number: object, nonce: object) -> Incarnation:
+    """Raises: ValueError."""
+    if type(number) is not int or type(nonce) is not int:
+        raise ValueError(f"{number!r}, {nonce!r} is no incarnation")
+    if not 0 <= number <= INCARNATION_MAX or not 0 <= nonce <= INCARNATION_NONCE_MAX:
+        raise ValueError(f"{number}, {nonce} is an incarnation that no store reaches")
+    return Incarnation(number, nonce)
+
+
+def of_store(
+    store: PromiseStore, standing: Standing, marks: tuple[tuple[Row, Watermark], ...], following: tuple[str, ...]
+) -> Seal:
+    """The seal of a store that is sealed."""
+    header = store.header
+    known = tuple((name, one.incarnation) for name in header.members if (one := store.known(name)) is not None)
+    return Seal(header.owner, header.epoch, header.members, following, standing, marks, header.incarnation, known)
 
 
 def _check(body: bytes) -> bytes:
@@ -85,10 +169,59 @@ def read_header(files: NodeFiles) -> Header:
     return store.header
 
 
-def seal(files: NodeFiles, core: Core) -> Seal:
-    """This node promises nothing more in its epoch; durable on return. Again: the same seal.
+def check_members(names: tuple[str, ...]) -> None:
+    """Ids of a whole epoch. Raises: ValueError."""
+    if not 1 <= len(names) <= MEMBERS_MAX or tuple(sorted(set(names))) != names or not all(names):
+        raise ValueError(f"{', '.join(names)!r} must be 1 to {MEMBERS_MAX} different ids, sorted")
+    sizes = [len(one.encode()) for one in names]
+    if max(sizes) > NODE_ID_MAX_BYTES or sum(sizes) + max(sizes) > MEMBER_IDS_MAX_BYTES:
+        raise ValueError(f"the ids take more than {MEMBER_IDS_MAX_BYTES} bytes together")
 
-    Raises: StateError (another node's store, or one that does not know what it promised), BusyError (the node runs), StoreFailure.
+
+def following_of(untrusted: str) -> tuple[str, ...]:
+    """The members of the next epoch from "id,id,…", sorted. Raises: StateError."""
+    names = tuple(sorted(part.strip() for part in untrusted.split(",") if part.strip()))
+    try:
+        check_members(names)
+    except ValueError as error:
+        raise StateError(f"the next members: {error}; cure: --next ID,ID,… with each new member's id once") from error
+    return names
+
+
+def binding(header: Header, following: tuple[str, ...]) -> bytes:
+    """What the header of a store that is sealed for these members holds. Raises: StateError when it cannot be sealed for them.
+
+    Once sealed it stays so, for the same members only: else one seal would begin two epochs.
+    """
+    if header.state not in (NodeState.COMPLETE, NodeState.SEALED):
+        raise StateError(
+            f"this node is {header.state.name.lower()}: it cannot say what it promised. Cure: seal the others, a majority is enough; or let it "
+            "recover first"
+        )
+    if header.epoch + 1 >= EPOCH_MAX:
+        raise StateError(f"epoch {header.epoch} is the last one that can be; cure: none, ask for help")
+    digest = members_digest(header.epoch + 1, following)
+    if header.state is NodeState.SEALED and header.following not in (b"", digest):
+        raise StateError(
+            f"this node is sealed for other members than {', '.join(following)}, for ever: from one seal two epochs could begin. Cure: begin the epoch "
+            "that it was sealed for (`cmkms epoch show` names its members), and change the members again from there"
+        )
+    return digest
+
+
+def sealed_header(header: Header, following: tuple[str, ...], *, confirmed: bool) -> Header:
+    """The header of a store that is sealed for these members. Raises: StateError."""
+    digest = binding(header, following)
+    if header.state is NodeState.SEALED:
+        return replace(header, following=digest)
+    return replace(header, state=NodeState.SEALED, record=(), following=digest, confirmed=confirmed)
+
+
+def seal(files: NodeFiles, core: Core, following: tuple[str, ...]) -> Seal:
+    """A stopped node promises nothing more in its epoch, and `following` alone may begin the next; durable on return. Again: the same seal.
+
+    Raises: StateError (another node's store, one that does not know what it promised, or is sealed for others), BusyError (the node
+    runs), StoreFailure.
     """
     store = PromiseStore.open(files.store_path)
     try:
@@ -97,70 +230,157 @@ def seal(files: NodeFiles, core: Core) -> Seal:
             raise StateError(
                 f"{store.path} belongs to node {header.owner!r}, not {files.node_id!r}; cure: --id {header.owner}"
             )
-        if header.state not in (NodeState.COMPLETE, NodeState.SEALED):
+        if (known := read_epoch(files)) > header.epoch:
             raise StateError(
-                f"{store.path}: this node is {header.state.name.lower()}: it cannot say what it promised. Cure: seal the others, a majority is enough; "
-                "or let it recover first"
+                f"{store.path} is of epoch {header.epoch}, and {files.born_paths[0]} says that this node was in epoch {known} already: an old copy was "
+                "put back, and it has no seal to give. Cure: seal the others; this node, started, recovers first"
             )
+        standing = Standing.CONFIRMED if header.confirmed else Standing.UNCONFIRMED
         marks = []
         for number, row in enumerate(store.rows):
             mark = store.mark(number)
             for chain in files.chains:
                 in_file = verified_state(chain, core) if chain.row == row else Watermark()
+                if in_file.hrs > mark.hrs:
+                    standing = Standing.BEHIND
                 if in_file.hrs > mark.hrs or (in_file.hrs == mark.hrs and in_file.sign_bytes == mark.sign_bytes):
                     mark = in_file
             marks.append((row, mark))
-        if header.state is NodeState.COMPLETE:
-            store.set_state(NodeState.SEALED)
-        return Seal(header.owner, header.epoch, header.members, tuple(marks))
+        sealed = sealed_header(header, following, confirmed=False)
+        if sealed != header:
+            store.write_header(sealed)
+        write_born(replace(files, members=header.members), header.epoch, following)
+        return of_store(store, standing, tuple(marks), following)
     finally:
         store.close()
 
 
-def begin(files: NodeFiles, seals: list[Seal], core: Core) -> tuple[int, tuple[tuple[Row, Watermark], ...]]:
-    """This node's store of the next epoch, with the members of `files`; returns the epoch and the marks.
+def begin(
+    files: NodeFiles,
+    seals: list[Seal],
+    core: Core,
+    *,
+    min_height: int | None = None,
+) -> Begun:
+    """This node's store of the next epoch, with the members of `files`: it takes the place of the old one in one step.
 
-    Raises: StateError unless the seals are of a majority of one epoch and this node's own store, if any, is older; BusyError; StoreFailure.
+    `min_height`: every height up to it is burnt, on the operator's word.
+    Raises: StateError unless the seals are a majority of one epoch's, for exactly these members, vouch for all that was signed or a height is
+    given, and this node never began in that epoch; BusyError; StoreFailure.
     """
     old = _agree(seals)
     epoch = old.epoch + 1
-    own: list[tuple[Row, Watermark]] = []
-    if files.store_path.exists():
-        store = PromiseStore.open(files.store_path)
-        header = store.header
-        own = [(row, store.mark(number)) for number, row in enumerate(store.rows)]
-        store.close()
-        if header.epoch >= epoch:
-            raise StateError(
-                f"{files.store_path} is of epoch {header.epoch} already, and the seals end epoch {old.epoch}"
-            )
+    if old.following != files.members:
+        raise StateError(
+            f"the seals name {', '.join(old.following)} as the members of epoch {epoch}, and the peer list of this node {', '.join(files.members)}: no "
+            "others may begin from them. Cure: that list in config.toml (or COMETKMS_PEER)"
+        )
+    own = _own_marks(files, old)
+    why = doubt(len(old.members), {one.node: one.standing for one in seals})
+    if why and min_height is None:
+        raise StateError(
+            f"these seals do not show all that epoch {old.epoch} may have signed: {why}. Cure: the seals of all {len(old.members)} members; or read the "
+            "chain's head height from two nodes you trust, now, and burn every height up to one above it: --min-height HEIGHT, the same on every "
+            "member. (A node that is sealed while it runs needs neither.)"
+        )
     shown = [*own, *((chain.row, verified_state(chain, core)) for chain in files.chains)]
     for one in seals:
         shown += one.marks
-    rows = tuple((row, _highest(row, shown, core)) for row in dict.fromkeys(row for row, _ in shown))
-    if files.store_path.exists():
-        files.store_path.rename(files.store_path.with_name(f"{files.store_path.name}.epoch-{old.epoch}"))
-    journal = files.store_path.with_name("raft")
-    if journal.exists():
-        journal.rename(journal.with_name(f"raft.epoch-{old.epoch}"))
-    files.store_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    burnt = Watermark(HRS(min_height, ROUND_MAX, Step.PRECOMMIT)) if min_height is not None else Watermark()
+    rows = tuple(
+        (row, max(_highest(row, shown, core), burnt, key=lambda mark: mark.hrs))
+        for row in dict.fromkeys(row for row, _ in shown)
+    )
     nonces = tuple(_nonce(epoch, files.members, name) for name in files.members)
-    header = Header(files.node_id, epoch, files.members, NodeState.COMPLETE, os.urandom(BIRTH_NONCE_BYTES), nonces)
-    PromiseStore.create(files.store_path, header, list(rows)).close()
+    birth_nonce = os.urandom(BIRTH_NONCE_BYTES)
+    header = Header(
+        files.node_id, epoch, files.members, NodeState.COMPLETE, birth_nonce, nonces, unclaimed=not files.alone
+    )
+    _replace_store(files, old.epoch, header, list(rows))
     marks = dict(rows)
     for chain in files.chains:
         mark = marks[chain.row]
         if mark.hrs > verified_state(chain, core).hrs:
             state_file.save(chain.state_path, mark if mark.signature else Watermark(mark.hrs))
     write_born(files, epoch)
-    return epoch, rows
+    return Begun(epoch, rows, why)
 
 
-def promised(files: NodeFiles, chain: ChainFiles, seals: list[Seal], core: Core) -> Watermark:
+def _own_marks(files: NodeFiles, old: Seal) -> list[tuple[Row, Watermark]]:
+    """What this node's own store of an earlier epoch holds. Raises: StateError for a node that must recover instead of beginning."""
+    epoch = old.epoch + 1
+    known = read_epoch(files)
+    if not files.store_path.exists():
+        if known >= epoch:
+            raise StateError(
+                f"{files.born_paths[0]} says that this home was in epoch {known} already, and the seals end epoch {old.epoch}: what was promised since would "
+                "be forgotten. Cure: start the node: it reads what it lost from the others"
+            )
+        if files.node_id in old.members:
+            raise StateError(
+                f"{files.node_id!r} was a member of epoch {old.epoch}, and {files.store_path} is missing: whether it began epoch {epoch} before is not "
+                "known. Cure: begin on the other members, start them, then this one: it reads what it lost from them"
+            )
+        return []
+    store = PromiseStore.open(files.store_path)
+    header = store.header
+    own = [(row, store.mark(number)) for number, row in enumerate(store.rows)]
+    store.close()
+    if header.owner != files.node_id:
+        raise StateError(
+            f"{files.store_path} belongs to node {header.owner!r}, not {files.node_id!r}; cure: --id {header.owner}, or a home of its own"
+        )
+    if header.epoch >= epoch:
+        raise StateError(f"{files.store_path} is of epoch {header.epoch} already, and the seals end epoch {old.epoch}")
+    if known >= epoch:
+        raise StateError(
+            f"{files.store_path} is of epoch {header.epoch}, and {files.born_paths[0]} says that this node was in epoch {known} already: an old copy was "
+            "put back. Cure: start the node: it reads what it lost from the others"
+        )
+    if header.epoch == old.epoch and header.members != old.members and header.state is not NodeState.EMPTY:
+        raise StateError(
+            f"{files.store_path} is of epoch {header.epoch} of {', '.join(header.members)}, and the seals of {', '.join(old.members)}: that is another cluster"
+        )
+    if header.state in (NodeState.EMPTY, NodeState.RECOVERING) and files.node_id in old.members:
+        raise StateError(
+            f"{files.node_id!r} was a member of epoch {old.epoch} and lost what it promised: whether it began epoch {epoch} before is not known. Cure: "
+            "begin on the other members, start them, then this one: it reads what it lost from them"
+        )
+    return own
+
+
+def _replace_store(
+    files: NodeFiles,
+    ended: int,
+    header: Header,
+    rows: list[tuple[Row, Watermark]],
+) -> None:
+    """The old store is in its place until the new one is, whatever is interrupted. Raises: StateError, BusyError, StoreFailure."""
+    path = files.store_path
+    begun, kept = path.with_name(f"{path.name}.begun"), path.with_name(f"{path.name}.epoch-{ended}")
+    journal = path.with_name(JOURNAL_NAME)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        begun.unlink(missing_ok=True)
+        PromiseStore.create(begun, header, rows).close()
+        if journal.exists():
+            journal.rename(journal.with_name(f"{journal.name}.epoch-{ended}"))
+        if path.exists():
+            kept.unlink(missing_ok=True)
+            os.link(path, kept)
+        begun.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise StoreFailure(f"{path} could not be made: {error}") from error
+
+
+def promised(
+    files: NodeFiles, chain: ChainFiles, seals: list[Seal], core: Core, min_height: int | None = None
+) -> Watermark:
     """The highest place of a chain that was ever promised, burnt unless signed: for a signer that takes over. The node must be stopped.
 
-    One node alone knows it; of several a majority that is sealed does, this one counted in where its own store is sealed.
-    Raises: StateError with the cure; BusyError; StoreFailure.
+    One node alone knows it; of several a majority that is sealed does, this one counted in where its own store is sealed. `min_height`: at
+    least that height, burnt, on the operator's word. Raises: StateError with the cure; BusyError; StoreFailure.
     """
     known = [verified_state(chain, core)] if chain.state_path.exists() else []
     epoch: int | None = None
@@ -178,9 +398,9 @@ def promised(files: NodeFiles, chain: ChainFiles, seals: list[Seal], core: Core)
         header, epoch = store.header, store.header.epoch
         known += [store.mark(number) for number, row in enumerate(store.rows) if row == chain.row]
         store.close()
-        if header.state is NodeState.SEALED:
-            seals = [*seals, seal(files, core)]
-        elif files.alone and header.state is not NodeState.COMPLETE:
+        if header.state is NodeState.SEALED and seals:
+            seals = [*seals, seal(files, core, seals[0].following)]
+        elif files.alone and header.state not in (NodeState.COMPLETE, NodeState.SEALED):
             raise StateError(
                 f"{files.store_path}: this node is {header.state.name.lower()}: it does not know what it promised. Cure: `cmkms recover` first"
             )
@@ -192,16 +412,36 @@ def promised(files: NodeFiles, chain: ChainFiles, seals: list[Seal], core: Core)
                 "cure: the seals of this cluster"
             )
         known += [mark for one in seals for row, mark in one.marks if row == chain.row]
+        why = doubt(len(first.members), {one.node: one.standing for one in seals})
+        if why and min_height is None:
+            raise StateError(
+                f"these seals do not show all that may have been signed: {why}. Cure: the seals of all {len(first.members)} members; or read the chain's head "
+                "height from two nodes you trust, now, and give one above it: --min-height HEIGHT"
+            )
+    if min_height is not None:
+        known.append(Watermark(HRS(min_height, ROUND_MAX, Step.PRECOMMIT)))
     return _highest(chain.row, [(chain.row, mark) for mark in known], core)
 
 
 def _agree(seals: list[Seal]) -> Seal:
     """Raises: StateError unless they are of a majority of the same members in the same epoch."""
     if not seals:
-        raise StateError("no seal was given; cure: run `cmkms epoch seal` on a majority of the old members, stopped")
+        raise StateError("no seal was given; cure: run `cmkms epoch seal --next LIST` on a majority of the old members")
     first = seals[0]
     if any((one.epoch, one.members) != (first.epoch, first.members) for one in seals):
-        raise StateError("the seals are of different epochs or members")
+        raise StateError("the seals are of different epochs or members; cure: the seals of one epoch's members")
+    if odd := next((one for one in seals if one.following != first.following), None):
+        raise StateError(
+            f"the seal of {first.node} names {', '.join(first.following)} as the next members, and that of {odd.node} {', '.join(odd.following)}: a majority "
+            "must be sealed for the same. Cure: seal more of the members for one of the two lists"
+        )
+    for one in seals:
+        for name, incarnation in one.known:
+            if earlier := next((its for its in seals if its.node == name and its.incarnation < incarnation), None):
+                raise StateError(
+                    f"the seal of {name} is of an earlier store of its member ({earlier.incarnation}): {one.node} has recorded {incarnation} since, and what "
+                    f"that one promised it does not show. Cure: the seal of {name} as it is now, or another member's"
+                )
     nodes = {one.node for one in seals}
     quorum = len(first.members) // 2 + 1
     if not nodes <= set(first.members):

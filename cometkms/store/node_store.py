@@ -4,12 +4,15 @@ docs/ARCHITECTURE.md, and the rules 2, 7, 8, 9 and 10 behind it:
 
 | the store is … | and born.json names …      | one node alone                                     | one of several                    |
 |----------------|----------------------------|----------------------------------------------------|-----------------------------------|
-| there          | anything                   | open it; foreign owner, epoch or members: refuse to start (both)                       |
+| there          | anything                   | open it; foreign owner or members: refuse to start (both); one that is empty or        |
+|                |                            | recovering holds no promise, and follows the peer list                                 |
 | corrupt        | this node                  | refuse to start                                    | kept aside; recovering            |
 | corrupt        | nobody                     | refuse to start                                    | kept aside; empty                 |
 | missing        | nobody                     | birth: at the state files' marks, complete at once | empty: birth with the others      |
 | missing        | this node                  | refuse to start, `cmkms recover`                   | recovering                        |
-| missing        | another id                 | the id changed: refuse to start (both)                                                 |
+| missing        | another id, data here      | the id changed: refuse to start (both)                                                 |
+| missing        | another id, no data here   | refuse to start                                    | priv/ was copied: recovering      |
+| older epoch    | this node, a later epoch   | refuse to start                                    | kept aside; recovering            |
 
 Then, for each chain, the higher of store and state file wins. A state file that is ahead was written by another signer (FilePV,
 tmkms) in the meantime: its bytes are kept only with a signature that verifies, else the place is burnt. Two different bytes at one
@@ -44,6 +47,7 @@ from cometkms.store.promise_store import (
 )
 
 BORN_NAME = "born.json"
+JOURNAL_NAME = "raft"  # of the replicated log, beside the store
 _BORN_FORMAT = 1
 _FIRST_EPOCH = 1
 
@@ -143,30 +147,42 @@ def _open_or_bear(
     """The open store, and what the operator should know of how it came to be."""
     if files.store_path.exists():
         try:
-            return PromiseStore.open(files.store_path, disk), ()
+            store = PromiseStore.open(files.store_path, disk)
+            if not _is_of_an_epoch_that_is_over(store, files):
+                return store, ()
+            store.close()
+            return _put_back(files, from_files, disk)
         except CorruptStoreError as error:
             if files.alone:
                 raise
-            left = _left_of(files.store_path, files.members)
+            left = _left_of(files)
+            _epoch_due(files)  # says so, where it is sealed for others
             kept = _set_aside(files.store_path)
             if files.node_id not in read_born(files):  # it never promised: it begins again
                 return _make(files, from_files, NodeState.EMPTY, _FIRST_EPOCH, left, disk), (
                     f"{error}. It is kept as {kept}",
                 )
-            store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), left, disk)
+            store = _make(files, from_files, NodeState.RECOVERING, _epoch_due(files), left, disk)
             return store, (
                 f"{error}. It is kept as {kept}; this node reads what it must not forget from all the others",
             )
     born = read_born(files)
     if files.node_id in born:
+        epoch = _epoch_due(files)
         if files.alone:
             raise StateError(
                 f"{files.store_path} is missing, and {files.born_paths[0]} says that node {files.node_id!r} was born here: what it promised is "
                 "lost, so it does not sign. Cure: put the store back if it is somewhere; else read the chain's head height from two nodes "
                 "you trust and run `cmkms recover --min-height HEIGHT` with a height above it"
             )
-        store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), _Left(), disk)
+        store = _make(files, from_files, NodeState.RECOVERING, epoch, _Left(), disk)
         return store, ("what this node promised is lost: it reads it from all the others before it promises again",)
+    if born and not files.alone and not any(has_data_of(files, one) for one in born):
+        store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), _Left(), disk)
+        return store, (
+            f"{files.born_paths[0]} came from another node: if {files.node_id!r} promised anything before, it is lost; it reads all the others before it "
+            "promises",
+        )
     if born:
         names = ", ".join(repr(one) for one in born)
         raise StateError(
@@ -186,12 +202,63 @@ class _Left:
     known: tuple[Statement, ...] = ()
 
 
-def _left_of(path: Path, members: tuple[str, ...]) -> _Left:
-    """Raises: FormatError."""
+def _left_of(files: NodeFiles) -> _Left:
+    """Incarnations count within one epoch. Raises: FormatError."""
+    path = files.store_path
     marks, header = readable_marks(path), readable_header(path)
-    if header is None or header.members != members:
+    if header is None or (header.epoch, header.members) != (_epoch_left(files), files.members):
         return _Left(tuple(marks))
     return _Left(tuple(marks), header.incarnation, tuple(readable_known(path)))
+
+
+def has_data_of(files: NodeFiles, node_id: str) -> bool:
+    """Whether this home has the data of a node of that id."""
+    return (files.store_path.parent.parent / node_id / STORE_NAME).exists()
+
+
+def _epoch_due(files: NodeFiles) -> int:
+    """The epoch in which this home's node takes part if its store is lost: the next, where its own is sealed, for its seal is out for ever.
+
+    Raises: StateError where it is sealed for others than the peer list names.
+    """
+    following = read_following(files) if files.node_id in read_born(files) else ()
+    if not following:
+        return read_epoch(files)
+    if following != files.members:
+        raise StateError(
+            f"{files.born_paths[0]} says that epoch {read_epoch(files)} is sealed here, for {', '.join(following)}, and the peer list names "
+            f"{', '.join(files.members)}: this node promises nothing more in its epoch. Cure: the peer list of those who follow, once they run; until "
+            "then it stays stopped"
+        )
+    return read_epoch(files) + 1
+
+
+def _is_of_an_epoch_that_is_over(store: PromiseStore, files: NodeFiles) -> bool:
+    """An old copy of data/ was put back: this very node was in a later epoch, or is sealed since."""
+    header = store.header
+    if files.node_id != header.owner or files.node_id not in read_born(files):
+        return False
+    sealed_since = (
+        header.epoch == read_epoch(files) and bool(read_following(files)) and header.state is not NodeState.SEALED
+    )
+    return header.epoch < read_epoch(files) or sealed_since
+
+
+def _put_back(files: NodeFiles, from_files: list[Watermark], disk: Disk | None) -> tuple[PromiseStore, tuple[str, ...]]:
+    """What this node promised since is lost: as one that lost its store. Raises: StateError for one node alone."""
+    epoch = _epoch_due(files)
+    said = (
+        f"{files.store_path} is of an epoch that is over: {files.born_paths[0]} says that this node was in a later one, or sealed since. An old copy "
+        "was put back"
+    )
+    if files.alone:
+        raise StateError(
+            f"{said}, and what it forgot is not known. Cure: the newest copy; else `cmkms recover --min-height HEIGHT`"
+        )
+    left = _Left(tuple(readable_marks(files.store_path)))
+    kept = _set_aside(files.store_path)
+    store = _make(files, from_files, NodeState.RECOVERING, epoch, left, disk)
+    return store, (f"{said}. It is kept as {kept}; this node reads what it must not forget from all the others",)
 
 
 def _make(
@@ -243,16 +310,21 @@ def _check_header(store: PromiseStore, files: NodeFiles) -> None:
             f"{store.path} belongs to node {header.owner!r}, and this is node {files.node_id!r}. Cure: start with --id {header.owner}, or give "
             "this node a home of its own; never copy a store"
         )
+    if header.members != files.members and header.state in (NodeState.EMPTY, NodeState.RECOVERING) and not files.alone:
+        store.write_header(
+            replace(header, members=files.members, record=())
+        )  # it holds no promise: the list is the operator's
+        header = store.header
     if header.members != files.members:
         raise StateError(
             f"{store.path} is of epoch {header.epoch} with the members {', '.join(header.members)}, and the peer list names "
-            f"{', '.join(files.members)}: a list that only one node changes makes a second majority. Cure: put the list back, or change it on "
-            "all nodes with `cmkms epoch seal` and `cmkms epoch begin`"
+            f"{', '.join(files.members)}: a list that only one node changes makes a second majority. Cure: put the list back, or change the members "
+            "with `cmkms member`"
         )
     if header.state is NodeState.SEALED:
         raise StateError(
-            f"{store.path}: epoch {header.epoch} was sealed here, it promises nothing more. Cure: `cmkms epoch begin` with the seals of a "
-            "majority, on every member of the next epoch"
+            f"{store.path}: epoch {header.epoch} was sealed here, it promises nothing more. Cure: the same `cmkms member` command again, or `cmkms epoch "
+            "begin` with the seals of a majority on the members of the next epoch"
         )
     if files.alone and header.state is not NodeState.COMPLETE:
         raise corrupt(store.path, f"its node is {header.state.name.lower()}, not complete")
@@ -298,6 +370,16 @@ def reconcile(
     return Watermark(held.hrs)
 
 
+@dataclass(frozen=True, slots=True)
+class Born:
+    """What a born.json says. `members` and `following`: () where it does not say; the latter: for what its epoch was sealed here."""
+
+    ids: tuple[str, ...] = ()
+    epoch: int = _FIRST_EPOCH
+    members: tuple[str, ...] = ()
+    following: tuple[str, ...] = ()
+
+
 class BornFiles:
     """Every born.json of a home, read once: later a process may be shut off from reading beside the key."""
 
@@ -306,56 +388,74 @@ class BornFiles:
         self._files = files
         self._held = {path: _read_born(path) for path in files.born_paths}
 
-    def write(self, epoch: int = _FIRST_EPOCH) -> None:
-        """Say beside every state file that this node was born here. Raises: StoreFailure."""
+    def write(self, epoch: int = _FIRST_EPOCH, following: tuple[str, ...] = ()) -> None:
+        """Say beside every state file that this node was born here; `following`: and that its epoch is sealed for these. Raises: StoreFailure."""
         files = self._files
-        for path, (ids, known, members) in self._held.items():
-            if files.node_id not in ids or known != epoch or members != list(files.members):
-                born = ids if files.node_id in ids else [*ids, files.node_id]
-                document = {"ids": born, "epoch": epoch, "members": list(files.members)}
-                write_atomically(path, json.dumps(document).encode())
-                self._held[path] = born, epoch, list(files.members)
+        for path, known in self._held.items():
+            ids = known.ids if files.node_id in known.ids else (*known.ids, files.node_id)
+            said = Born(ids, epoch, files.members, following)
+            if said != known:
+                _write_born(path, said)
+                self._held[path] = said
+
+    @property
+    def following(self) -> tuple[str, ...]:
+        """For whom this home's epoch is sealed; () when it does not say."""
+        return next((known.following for known in self._held.values() if known.following), ())
 
 
-def write_born(files: NodeFiles, epoch: int = _FIRST_EPOCH) -> None:
+def write_born(files: NodeFiles, epoch: int = _FIRST_EPOCH, following: tuple[str, ...] = ()) -> None:
     """See BornFiles.write(). Raises: StoreFailure, StateError."""
-    BornFiles(files).write(epoch)
+    BornFiles(files).write(epoch, following)
+
+
+def _write_born(path: Path, born: Born) -> None:
+    document = {"ids": born.ids, "epoch": born.epoch, "members": born.members}
+    if born.following:
+        document["next"] = born.following
+    write_atomically(path, json.dumps(document).encode())
 
 
 def read_born(files: NodeFiles) -> list[str]:
     """Every id born in this home. Raises: StateError for a file that cannot be understood."""
-    return [one for path in files.born_paths for one in _read_born(path)[0]]
+    return [one for path in files.born_paths for one in _read_born(path).ids]
 
 
 def read_born_members(files: NodeFiles) -> list[str]:
     """The members of the epoch that this home was last in; [] when it does not say. Raises: StateError."""
-    return next((members for path in files.born_paths if (members := _read_born(path)[2])), [])
+    return next((list(born.members) for path in files.born_paths if (born := _read_born(path)).members), [])
+
+
+def read_following(files: NodeFiles) -> tuple[str, ...]:
+    """The members for whom this home's epoch was sealed; () when it does not say. Raises: StateError."""
+    return next((born.following for path in files.born_paths if (born := _read_born(path)).following), ())
 
 
 def read_epoch(files: NodeFiles) -> int:
     """The epoch this home was last in. Raises: StateError."""
-    return max(_read_born(path)[1] for path in files.born_paths)
+    return max(_read_born(path).epoch for path in files.born_paths)
 
 
-def _read_born(path: Path) -> tuple[list[str], int, list[str]]:
-    """Ids born here, epoch, and its members ([]: an older file does not say)."""
+def _read_born(path: Path) -> Born:
     try:
         document = json.loads(path.read_bytes())
         check_format(path, document, _BORN_FORMAT)
-        ids, epoch, members = document["ids"], document.get("epoch", _FIRST_EPOCH), document.get("members", [])
-        if not isinstance(epoch, int) or not all(
-            isinstance(names, list) and all(isinstance(one, str) for one in names) for names in (ids, members)
+        epoch = document.get("epoch", _FIRST_EPOCH)
+        lists = [document["ids"], document.get("members", []), document.get("next", [])]
+        if type(epoch) is not int or not all(
+            isinstance(names, list) and all(isinstance(one, str) for one in names) for names in lists
         ):
             raise TypeError
     except FileNotFoundError:
-        return [], _FIRST_EPOCH, []
+        return Born()
     except OSError as error:
         raise StateError(f"{path} cannot be read: {os_words(error)}; cure: give it to the node's user") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StateError(
             f"{path} cannot be understood; cure: restore it, or `cmkms recover --min-height HEIGHT`"
         ) from error
-    return ids, epoch, members
+    ids, members, following = (tuple(names) for names in lists)
+    return Born(ids, epoch, members, following)
 
 
 def adopt_answer(files: NodeFiles, dead: Path) -> tuple[str, tuple[Watermark, ...]]:
@@ -428,8 +528,9 @@ def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None,
     Never below what is readable in the old store or a state file. Raises: StateError, BusyError, StoreFailure.
     Returns: where the old store is kept, and the new mark of each chain.
     """
+    _refuse_sealed(files)
     _refuse_other_members(files)
-    left = _left_of(files.store_path, files.members)
+    left = _left_of(files)
     known = dict(left.marks)
     epoch = _epoch_left(files)
     marks = []
@@ -456,32 +557,46 @@ def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None,
     for chain, mark in zip(files.chains, marks, strict=True):
         state_file.save(chain.state_path, mark)
     for path in files.born_paths:
-        document = {"ids": [files.node_id], "epoch": epoch, "members": list(files.members)}
-        write_atomically(path, json.dumps(document).encode())
+        _write_born(path, Born((files.node_id,), epoch, files.members))
     return kept, tuple(marks)
+
+
+def _refuse_sealed(files: NodeFiles) -> None:
+    """Its seal is out, and says that it promises nothing more in this epoch. Raises: StateError."""
+    header = readable_header(files.store_path)
+    if header is not None and header.state is NodeState.SEALED:
+        raise StateError(
+            f"{files.store_path}: epoch {header.epoch} is sealed here: there is no way back into it. Cure: the same `cmkms member` command again, or `cmkms "
+            "epoch begin`"
+        )
 
 
 def _refuse_other_members(files: NodeFiles) -> None:
     """A forgotten peer list must not make one node of several its own majority. Raises: StateError."""
+    header = readable_header(files.store_path)
+    if header is not None and header.state is NodeState.RECOVERING and header.members == files.members:
+        return  # the list of the epoch that it recovers in, which others have said
     for path in files.born_paths:
         try:
-            _, _, members = _read_born(path)
+            born = _read_born(path)
+            members = born.following or born.members
         except FormatError:
             raise
         except StateError:  # a file that cannot be understood is one reason to recover
             continue
-        if members and members != list(files.members):
+        if members and members != files.members:
             raise StateError(
                 f"{path} says that this node is one of {', '.join(members)}, and the peer list names {', '.join(files.members)}. Cure: give "
-                "the same peer list as before; members change with `cmkms epoch seal` and `cmkms epoch begin`"
+                "the same peer list as before; members change with `cmkms member`"
             )
 
 
 def _epoch_left(files: NodeFiles) -> int:
     """What is left of the knowledge which epoch this is."""
+    header, epoch = readable_header(files.store_path), _FIRST_EPOCH
     with contextlib.suppress(StateError):
-        return read_epoch(files)
-    return _FIRST_EPOCH
+        epoch = _epoch_due(files)
+    return max(epoch, header.epoch) if header is not None and header.owner == files.node_id else epoch
 
 
 def _set_aside(path: Path) -> Path | None:

@@ -68,6 +68,7 @@ _MEMBER_OFFSET: Final = 1024  # in the block, behind the header's or the row's s
 _ROW_BODY: Final = struct.Struct("<32sqiBBHBBQ")
 _BURNT: Final = 1
 _CLOSED: Final = 2
+_SEALED_BYTES: Final = 33  # behind the ids of a sealed store: the digest of what follows, and whether it was confirmed
 _SURVEY_TRIES: Final = 3
 _SURVEY_AGAIN_S: Final = 0.02
 FILE_BYTES: Final = (2 + 2 * CHAINS_MAX) * BLOCK_BYTES
@@ -77,9 +78,10 @@ FILE_BYTES: Final = (2 + 2 * CHAINS_MAX) * BLOCK_BYTES
 class Header:
     """Whose store this is. `members`: the ids of the epoch's nodes, sorted, this one's among them.
 
-    `record`: the birth nonces of the members, in their order; () before birth and while recovering. `seq_base`: where the
-    store's seq began, above what peers remember of an earlier one. `incarnation`: which of its member's stores it is (rule 15);
-    `unclaimed`: it stands for its member only after it took a higher one.
+    `record`: the birth nonces of the members, in their order; () before birth, while recovering, and once sealed. `seq_base`: where
+    the store's seq began, above what peers remember of an earlier one. `incarnation`: which of its member's stores it is (rule 15);
+    `unclaimed`: it stands for its member only after it took a higher one. `following`: of a sealed store, the members_digest of the
+    epoch that may follow; b"" where an older version sealed it. `confirmed`: it was sealed by a process that had read every other member.
     """
 
     owner: str
@@ -91,6 +93,8 @@ class Header:
     seq_base: int = 0
     incarnation: Incarnation = FIRST
     unclaimed: bool = False
+    following: bytes = b""
+    confirmed: bool = False
 
     @property
     def life(self) -> Life:
@@ -143,9 +147,10 @@ def _encode_header(header: Header) -> tuple[bytes, bytes]:
     sizes = (header.state, len(header.members), len(header.record))
     fixed = _HEADER_BODY.pack(header.epoch, header.seq_base, *sizes, header.birth_nonce, digest)
     body = fixed + b"".join(header.record) + b"".join(bytes([len(one)]) + one for one in ids)
-    if header.incarnation == FIRST and not header.unclaimed:
+    if header.incarnation == FIRST and not header.unclaimed and not header.following:
         return _HEADER_MAGIC_FIRST, body
-    return _HEADER_MAGIC, body + _HEADER_END.pack(*header.incarnation, header.unclaimed)
+    sealed = header.following + bytes([header.confirmed]) if header.following else b""
+    return _HEADER_MAGIC, body + _HEADER_END.pack(*header.incarnation, header.unclaimed) + sealed
 
 
 def _decode_header(magic: bytes, body: bytes) -> Header:
@@ -167,6 +172,9 @@ def _decode_header(magic: bytes, body: bytes) -> Header:
     header = Header(
         ids[0], epoch, tuple(ids[1:]), NodeState(state), nonce, record, seq_base, incarnation, bool(unclaimed)
     )
+    if magic == _HEADER_MAGIC and len(body) == at + _SEALED_BYTES:
+        header = replace(header, following=body[at:-1], confirmed=bool(body[-1]))
+        at = len(body)
     if members_digest(epoch, header.members) != digest or nonces not in (0, count) or at != len(body):
         raise ValueError("its members do not match their digest")
     return header
@@ -438,6 +446,24 @@ class PromiseStore:
             )
         self._write(record.slot, _MEMBER_MAGIC, _encode_member(statement))
         record.statement = statement
+
+    def forget_members(self) -> None:
+        """Nothing is recorded of the others any more: for a store that changes its epoch or members. Durable on return. Raises: StoreFailure."""
+        for record in self._known.values():
+            self._erase(record.slot)
+        self._known.clear()
+
+    def _erase(self, slot: _Slot) -> None:
+        if self._failure is not None:
+            raise StoreFailure(f"{self.path} is not trusted any more: {self._failure}")
+        try:
+            for number in (0, 1):
+                if self._disk.pwrite(self._fd, bytes(SECTOR_BYTES), slot.at(number)) != SECTOR_BYTES:
+                    raise OSError("short write")
+            self._disk.fdatasync(self._fd)
+        except OSError as error:
+            self._failure = str(error)
+            raise StoreFailure(f"{self.path}: {error}") from error
 
     def set_state(self, state: NodeState) -> None:
         """Durable on return. Raises: StoreFailure."""

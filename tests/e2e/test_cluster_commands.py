@@ -6,17 +6,20 @@ import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e.cluster import Judge
 from tests.e2e.node import (
     PATIENCE_S,
     PRECOMMIT,
+    PREVOTE,
     Validator,
     alive,
+    ballot,
     children_of,
     cmkms,
     environment,
@@ -74,6 +77,16 @@ class Member:
     def leads(self) -> bool:
         return bool(self.peers().get("is_leader"))
 
+    def is_(self, state: str) -> bool:
+        return self.peers().get("node_state") == state
+
+    def serves(self, rival: Validator) -> "Member":
+        """Its next start dials another validator."""
+        path = self.home / "config.toml"
+        lines = [line for line in path.read_text().splitlines() if not line.startswith("validator_addr =")]
+        path.write_text("\n".join([f'validator_addr = "{rival.address}"', *lines]))
+        return self
+
     def sees_all(self) -> bool:
         members = self.peers().get("members", [])
         return bool(members) and all(one["connected"] and one["state"] == "complete" for one in members)
@@ -93,15 +106,52 @@ class Member:
         path.write_text("\n".join([*head, *lines]))
 
 
+class Judged(Validator):
+    """A validator whose every answer a judge sees: one that asks the old machines sees what the others gave, too."""
+
+    def __init__(self, judge: Judge) -> None:
+        super().__init__(free_tcp())
+        self.judge = judge
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        answer = super().ask(**request)
+        if request.get("cmd") == "sign":
+            self.judge.saw(request, answer)
+        return answer
+
+    def gets_nothing(self, height: int) -> None:
+        """Whoever serves it gives no signature for another block, at any place from here to above the height."""
+        for place in range(1, height + 3):
+            for kind in (PREVOTE, PRECOMMIT):
+                answer = self.ask(**ballot(kind, place, 0, "ee"))
+                assert not answer.get("signature"), (place, answer)
+
+
 @pytest.fixture
-def validator() -> Iterator[Validator]:
-    found = Validator(free_tcp())
+def judge() -> Iterator[Judge]:
+    """Every signature that left, to whomever; the verdict comes at the end."""
+    made = Judge()
+    yield made
+    assert not made.double, made.double
+
+
+@pytest.fixture
+def validator(judge: Judge) -> Iterator[Judged]:
+    found = Judged(judge)
     yield found
     found.close()
 
 
 @pytest.fixture
-def make_homes(tmp_path: Path, validator: Validator) -> Iterator[Callable[..., list[Member]]]:
+def rival(judge: Judge) -> Iterator[Judged]:
+    """Whom old machines serve when they come back."""
+    found = Judged(judge)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def make_homes(tmp_path: Path, validator: Judged) -> Iterator[Callable[..., list[Member]]]:
     made: list[Member] = []
 
     def make(directory: str, nodes: int, *arguments: str) -> list[Member]:
@@ -133,21 +183,28 @@ def copy_key(source: Member, target: Member) -> None:
         shutil.copy(source.home / "priv" / name, target.home / "priv" / name)
 
 
-def seal(member: Member) -> Path:
+def seal(member: Member, following: Sequence[str]) -> Path:
     path = member.home.parent.parent / f"{member.id}.seal"
-    path.write_text(member.run("epoch", "seal", "--yes").stdout)
+    path.write_text(member.run("epoch", "seal", "--next", ",".join(following), "--yes").stdout)
     return path
 
 
-def begin(members: list[Member], seals: list[Path]) -> None:
-    files = [part for path in seals for part in ("--seal-file", str(path))]
+def files_of(seals: Sequence[Path]) -> list[str]:
+    return [part for path in seals for part in ("--seal-file", str(path))]
+
+
+def begin(members: list[Member], seals: Sequence[Path], *more: str) -> None:
     for member in members:
-        ids = ",".join(one.id for one in members)
-        assert "begins epoch 2" in member.run("epoch", "begin", "--members", ids, *files).stdout
+        said = member.run("epoch", "begin", *files_of(seals), *more).stdout
+        assert f"{member.id} begins epoch 2 with" in said
+
+
+def rewrite(member: Member, members: Sequence[Member], ports: dict[str, int]) -> None:
+    member.configure([one.id for one in members], ports)
 
 
 def test_the_leader_hands_over_at_an_operators_word_and_signing_goes_on(
-    make_homes: Callable[..., list[Member]], validator: Validator
+    make_homes: Callable[..., list[Member]], validator: Judged
 ) -> None:
     members = [one.start() for one in make_homes("net", 3)]
     whole(members)
@@ -181,48 +238,74 @@ def test_the_leader_hands_over_at_an_operators_word_and_signing_goes_on(
     assert str(members[0].peers()["digest"]) in digests.pop()
 
 
-def test_one_node_becomes_three_and_remembers_what_it_signed(
-    make_homes: Callable[..., list[Member]], validator: Validator
+def prepare(make_homes: Callable[..., list[Member]], source: Member, name: str, peers: Sequence[Member]) -> Member:
+    """A new machine as RUNBOOK says: the key and the state of a living node, its config.toml with an id and an address of its own."""
+    [new] = make_homes(f"of-{name}", 1, "--key-file", str(source.home / "priv" / "priv_validator_key.json"))
+    new.home, new.id = new.home.rename(new.home.with_name(name)), name
+    ports = {one.id: one.raft_port() for one in peers} | {name: free_port()}
+    new.configure([one.id for one in peers], ports)
+    return new
+
+
+def entry(member: Member) -> str:
+    return f"{member.id}=127.0.0.1:{member.raft_port()}"
+
+
+def carry(sources: Sequence[Member], targets: Sequence[Member]) -> None:
+    """The seals, by the operator's hand."""
+    for source in sources:
+        for path in (source.home / "seals").glob("*.seal"):
+            for target in targets:
+                (target.home / "seals").mkdir(exist_ok=True)
+                if source is not target:
+                    shutil.copy(path, target.home / "seals" / path.name)
+
+
+def says(member: Member, *arguments: str) -> str:
+    """`cmkms member …`, twice: a step that is done is not done again."""
+    first = member.run("member", *arguments, "--yes").stdout
+    again = member.run("member", *arguments, "--yes").stdout
+    assert "begins epoch" not in again
+    return first
+
+
+def epoch_of(member: Member) -> int:
+    return int(json.loads(member.run("epoch", "show", "--json").stdout)["epoch"])
+
+
+def test_one_node_becomes_three_step_by_step_and_remembers_what_it_signed(
+    make_homes: Callable[..., list[Member]], validator: Judged, rival: Judged
 ) -> None:
     [old] = make_homes("one", 1)
     old.start()
     validator.connect()
     validator.must_sign(PRECOMMIT, 5)
+    new = [prepare(make_homes, old, name, [old]) for name in ("node1", "node2")]
+    change = ("add", entry(old), *map(entry, new))
+    assert "ready    node1" in says(new[0], *change)
     old.stop()
-    sealed = seal(old)
-    assert "was sealed here" in old.run("start", code=5).stderr
-    key = old.home / "priv" / "priv_validator_key.json"
-    members = make_homes("three", 3, "--key-file", str(key))
-    (old.home / "config.toml").write_bytes((members[0].home / "config.toml").read_bytes())
-    members[0] = old
-    begin(members, [sealed])
-    for member in members:
-        member.start()
-    whole(members)
+    old.start()  # a restart before the seal: nothing is different
     validator.connect()
-    validator.must_refuse(PRECOMMIT, 5, block="bb")
-    validator.must_refuse(PRECOMMIT, 4)
     validator.must_sign(PRECOMMIT, 6)
-
-
-def replace_dead(living: list[Member], make_homes: Callable[..., list[Member]]) -> list[Member]:
-    """From two that are stopped to three that run: node3 is new."""
-    seals = [seal(member) for member in living]
-    [new] = make_homes("new", 1, "--key-file", str(living[0].home / "priv" / "priv_validator_key.json"))
-    new.home = new.home.rename(new.home.with_name("node3"))
-    new.id = "node3"
-    members = [*living, new]
-    ports = {**{member.id: member.raft_port() for member in living}, "node3": free_port()}
-    for member in members:
-        member.configure([each.id for each in members], ports)
-    names = ",".join(member.id for member in members)
-    alone = living[0].run("epoch", "begin", "--members", names, "--seal-file", str(seals[0]), code=5)
-    assert "a majority is 2" in alone.stderr
-    begin(members, seals)
-    for member in members:
-        member.start()
+    assert "next     stop this node" in says(old, *change)
+    assert not validator.ask(**ballot(PRECOMMIT, 7)).get("signature")
+    old.stop()
+    assert "was sealed here" in old.run("start", code=5).stderr
+    assert "node0 begins epoch 2 with node0, node1, node2" in says(old, *change)
+    carry([old], new)
+    zero_alone = old.start()
+    until("it waits for a majority", lambda: zero_alone.peers().get("epoch") == 2)
+    for member in new:
+        assert f"{member.id} begins epoch 2" in says(member, *change)
+    new[0].start()  # two of three are enough: node2 has not booted
+    validator.connect()
+    validator.must_refuse(PRECOMMIT, 6, block="bb")
+    validator.must_sign(PRECOMMIT, 7)
+    new[1].start()
+    members = [old, *new]
     whole(members)
-    return members
+    assert "done     node2 is complete in epoch 2" in says(new[1], *change)
+    validator.must_sign(PRECOMMIT, 8)
 
 
 def between_epochs(member: Member) -> bool:
@@ -240,29 +323,231 @@ def between_epochs(member: Member) -> bool:
     )
 
 
-def test_a_dead_node_is_replaced_and_counts_no_more_when_it_returns(
-    make_homes: Callable[..., list[Member]], validator: Validator
+def replace_node2(
+    make_homes: Callable[..., list[Member]], zero: Member, one: Member, two: Member
+) -> tuple[Member, tuple[str, ...]]:
+    """Two that run are sealed, stopped and have begun; node3 is prepared, and nothing has started yet."""
+    three = prepare(make_homes, zero, "node3", [zero, one, two])
+    change = ("replace", "node2", entry(three))
+    assert "ready    node3" in says(three, *change)
+    assert "1 more of node1, node2 must be sealed" in says(zero, *change)
+    carry([zero], [one])
+    assert "next     stop this node" in says(one, *change)
+    carry([one], [zero, three])
+    carry([zero], [three])
+    zero.stop()
+    one.stop()
+    assert "node0 begins epoch 2 with node0, node1, node3\nfrom the seals of node0, node1" in says(zero, *change)
+    assert "node1 begins epoch 2" in says(one, *change)
+    assert "start this node, empty" in says(three, *change)
+    return three, change
+
+
+def test_a_dead_node_is_replaced_by_a_machine_that_does_not_boot_and_counts_no_more_when_it_returns(
+    make_homes: Callable[..., list[Member]], validator: Judged, rival: Judged
 ) -> None:
+    """A majority of the new members signs at once; and an old machine that comes back, in between or later, gives nothing."""
     zero, one, two = (member.start() for member in make_homes("net", 3))
     whole([zero, one, two])
     validator.connect()
     validator.must_sign(PRECOMMIT, 5)
     two.kill()
-    zero.stop()
-    one.stop()
-    replace_dead([zero, one], make_homes)
+    three, change = replace_node2(make_homes, zero, one, two)
+    two.serves(rival).start()
+    zero.start()
+    one.start()
     validator.connect()
     validator.must_refuse(PRECOMMIT, 5, block="bb")
     validator.must_sign(PRECOMMIT, 6)
-    two.start()
+    three.start()
+    whole([zero, one, three])
+    assert "done     node3 is complete in epoch 2" in says(three, *change)
+    validator.must_sign(PRECOMMIT, 7)
     until("those that are left turn it away", lambda: "is not in the peer list" in zero.log())
     until("it runs, and knows no leader", lambda: two.peers().get("leader_id", "") is None)
     until("it says so, and why", lambda: between_epochs(two))
-    validator.must_sign(PRECOMMIT, 7)
     assert not two.leads()
+    rival.gets_nothing(7)
 
 
-def lose_two(make_homes: Callable[..., list[Member]], validator: Validator) -> tuple[Member, Member, Member]:
+def test_the_old_machine_comes_back_between_the_first_seal_and_the_second(
+    make_homes: Callable[..., list[Member]], validator: Judged, rival: Judged
+) -> None:
+    """It makes a majority of the old epoch with the one that is not sealed yet. What they sign, that one's seal shows."""
+    zero, one, two = (member.start() for member in make_homes("net", 3))
+    whole([zero, one, two])
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 5)
+    three = prepare(make_homes, zero, "node3", [zero, one, two])
+    following = ("node0", "node1", "node3")
+    seals = [seal(zero, following)]
+    validator.must_sign(PRECOMMIT, 6)  # by node1 and node2
+    two.stop()
+    two.serves(rival).start()
+    until("node1 or node2 leads", lambda: one.leads() or two.leads())
+    seals.append(seal(one, following))
+    rival.gets_nothing(6)
+    zero.stop()
+    one.stop()
+    ports = {member.id: member.raft_port() for member in (zero, one, three)}
+    for member in (zero, one, three):
+        rewrite(member, [zero, one, three], ports)
+    begin([zero, one], seals)
+    zero.start()
+    one.start()
+    validator.connect()
+    validator.must_refuse(PRECOMMIT, 6, block="bb")
+    validator.must_sign(PRECOMMIT, 7)
+    rival.gets_nothing(7)
+
+
+def test_a_member_goes_and_what_it_held_is_of_no_more_use(
+    make_homes: Callable[..., list[Member]], validator: Judged, rival: Judged
+) -> None:
+    zero, one, two = (member.start() for member in make_homes("net", 3))
+    whole([zero, one, two])
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 5)
+    change = ("remove", "node2")
+    old = two.home.with_name("old-copy")
+    two.stop()
+    shutil.copytree(two.home, old)
+    assert "is no member of the next epoch" not in says(two, *change)  # stopped: it is sealed all the same
+    validator.must_sign(PRECOMMIT, 6)
+    says(zero, *change)
+    says(one, *change)
+    carry([zero, one, two], [zero, one])
+    zero.stop()
+    one.stop()
+    for member in (zero, one):
+        assert "begins epoch 2 with node0, node1" in says(member, *change)
+        member.start()
+    validator.connect()
+    validator.must_refuse(PRECOMMIT, 6, block="bb")
+    validator.must_sign(PRECOMMIT, 7)
+    assert "was sealed here" in two.run("start", code=5).stderr
+    shutil.rmtree(two.home)
+    old.rename(two.home)  # as it was before it was sealed
+    two.serves(rival).start()
+    until("it runs, and finds nobody", lambda: two.peers().get("node_state") in ("starting", "complete"))
+    rival.gets_nothing(7)
+
+
+def test_two_seals_begin_one_epoch_only(
+    make_homes: Callable[..., list[Member]], validator: Judged, rival: Judged
+) -> None:
+    """Fault (a): node0, node1 and node4 began epoch 2, and node3 began it alone from the same seals."""
+    zero, one, two = (member.start() for member in make_homes("net", 3))
+    whole([zero, one, two])
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 5)
+    two.kill()
+    three = prepare(make_homes, zero, "node3", [zero, one, two]).serves(rival)
+    four = prepare(make_homes, zero, "node4", [zero, one, two])
+    following = ("node0", "node1", "node4")
+    seals = [seal(member, following) for member in (zero, one)]
+    for member in (zero, one):
+        assert "for ever" in member.run("epoch", "seal", "--next", "node3", "--yes", code=1).stderr
+        member.stop()
+        assert "for ever" in member.run("epoch", "seal", "--next", "node3", "--yes", code=5).stderr
+    ports = {member.id: member.raft_port() for member in (zero, one, three, four)}
+    rewrite(three, [three], ports)
+    refused = three.run("epoch", "begin", "--members", "node3", *files_of(seals), code=5)
+    assert "the seals name node0, node1, node4 as the members of epoch 2" in refused.stderr
+    for member in (zero, one, four):
+        rewrite(member, [zero, one, four], ports)
+    begin([zero, one, four], seals)
+    four.start()
+    one.start()
+    validator.connect()
+    validator.must_refuse(PRECOMMIT, 5, block="bb")
+    validator.must_sign(PRECOMMIT, 6)
+
+
+def test_a_member_that_lost_everything_after_a_change_is_told_the_epoch_and_recovers(
+    make_homes: Callable[..., list[Member]], validator: Judged
+) -> None:
+    """Faults (b) and (e): it cannot begin again; it starts, with its own priv/, another node's, or the key alone."""
+    zero, one, two = (member.start() for member in make_homes("net", 3))
+    whole([zero, one, two])
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 5)
+    two.kill()
+    three, _ = replace_node2(make_homes, zero, one, two)
+    members = [member.start() for member in (zero, one, three)]
+    whole(members)
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 6)
+    seals = sorted((zero.home / "seals").glob("*.seal"))
+    for height, (victim, source) in enumerate([(one, None), (three, one), (zero, three)], 7):
+        victim.kill()
+        shutil.rmtree(victim.home / "data" / victim.id)
+        if source is None:
+            refused = victim.run("epoch", "begin", *files_of(seals), code=5)
+            assert "was in epoch 2 already" in refused.stderr
+        else:  # a new machine: priv/ of another node, once with its born.json
+            shutil.rmtree(victim.home / "priv")
+            shutil.copytree(source.home / "priv", victim.home / "priv")
+            if victim is zero:
+                (victim.home / "priv" / "born.json").unlink()
+        validator.must_sign(PRECOMMIT, height)
+        victim.start()
+        whole(members)
+        assert epoch_of(victim) == 2
+        validator.must_refuse(PRECOMMIT, height, block="bb")
+    validator.must_sign(PRECOMMIT, 10)
+
+
+def test_a_store_that_was_put_back_cannot_vouch_for_what_it_forgot(
+    make_homes: Callable[..., list[Member]], validator: Judged
+) -> None:
+    """Fault (c): node0 and node1 signed; an old copy of node0 is sealed with node2, which lags, and node1 is lost."""
+    zero, one, two = (member.start() for member in make_homes("net", 3))
+    whole([zero, one, two])
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 5)
+    for member in (zero, two):
+        member.stop()
+    old = zero.home.with_name("old-copy")
+    shutil.copytree(zero.home, old)
+    zero.start()
+    validator.connect()
+    for height in range(6, 12):
+        validator.must_sign(PRECOMMIT, height)
+    zero.kill()
+    one.kill()
+    shutil.rmtree(zero.home)
+    old.rename(zero.home)
+    three = prepare(make_homes, zero, "node3", [zero, one, two])
+    following = ("node0", "node2", "node3")
+    seals = [seal(member, following) for member in (zero, two)]
+    members = [zero, two, three]
+    ports = {member.id: member.raft_port() for member in members}
+    for member in members:
+        rewrite(member, members, ports)
+    refused = zero.run("epoch", "begin", *files_of(seals), code=5)
+    assert "these seals do not show all that epoch 1 may have signed: 1 of 3 members gave no seal" in refused.stderr
+    assert "--min-height" in refused.stderr
+    begin([zero, two], seals, "--min-height", "20", "--yes-height", "20")
+    zero.start()
+    two.start()
+    validator.connect()
+    for height in (6, 11, 20):
+        validator.must_refuse(PRECOMMIT, height, block="bb")
+    validator.must_sign(PRECOMMIT, 21)
+
+
+def test_old_seals_are_refused_with_the_cure(make_homes: Callable[..., list[Member]], validator: Judged) -> None:
+    [old] = make_homes("one", 1)
+    old.start()
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 5)
+    old.stop()
+    refused = old.run("epoch", "begin", "--seal", "cmkms-seal-1:AAAA", code=5)
+    assert "cmkms epoch seal --next LIST" in refused.stderr
+
+
+def lose_two(make_homes: Callable[..., list[Member]], validator: Judged) -> tuple[Member, Member, Member]:
     """Three that signed height 5; then node0's data is gone, node1 runs, node2 is dead for good."""
     zero, one, two = members = [member.start() for member in make_homes("net", 3)]
     whole(members)
@@ -288,7 +573,7 @@ def lose_two(make_homes: Callable[..., list[Member]], validator: Validator) -> t
 
 
 def test_a_wiped_node_takes_a_dead_ones_store_for_its_answer(
-    make_homes: Callable[..., list[Member]], validator: Validator
+    make_homes: Callable[..., list[Member]], validator: Judged
 ) -> None:
     zero, _, two = lose_two(make_homes, validator)
     zero.run("recover", "--from-store", str(two.home / "data" / "node2" / "promises"), "--yes")
@@ -300,12 +585,22 @@ def test_a_wiped_node_takes_a_dead_ones_store_for_its_answer(
 
 
 def test_beside_a_dead_node_a_wiped_one_is_vouched_for_by_a_height_and_the_dead_one_replaced(
-    make_homes: Callable[..., list[Member]], validator: Validator
+    make_homes: Callable[..., list[Member]], validator: Judged
 ) -> None:
-    zero, one, _ = lose_two(make_homes, validator)
+    zero, one, two = lose_two(make_homes, validator)
     one.stop()
     zero.run("recover", "--min-height", "20", "--yes-height", "20")
-    replace_dead([zero, one], make_homes)
+    three = prepare(make_homes, zero, "node3", [zero, one, two])
+    following = ("node0", "node1", "node3")
+    seals = [seal(member, following) for member in (zero, one)]
+    members = [zero, one, three]
+    ports = {member.id: member.raft_port() for member in members}
+    for member in members:
+        rewrite(member, members, ports)
+    begin([zero, one], seals, "--min-height", "20", "--yes-height", "20")  # nobody can say that no old copy was sealed
+    for member in members:
+        member.start()
+    whole(members)
     validator.connect()
     validator.must_refuse(PRECOMMIT, 20)
     validator.must_sign(PRECOMMIT, 21)

@@ -43,6 +43,10 @@ class SimDisk:
         self.syncs += 1
         self._pending.pop(self._key(fd), None)
 
+    def settle(self) -> None:
+        """The machine stays up for a while: what was written is on the disk."""
+        self._pending.clear()
+
     def power_fails(self) -> None:
         """Each write that was not synced is kept, lost, or torn at a sector; later ones may be kept where earlier are lost."""
         for writes in self._pending.values():

@@ -287,7 +287,7 @@ def killed_by(number: int) -> tuple[int, str] | None:
     with applied(mutant), patch.dict(world.FAULTS, mutant.faults, clear=True):
         for seed in range(1, SEEDS + 1):
             made = World(seed, mutant.nodes)
-            made.strict, made.rollbacks = False, mutant.rollbacks
+            made.strict, made.rollbacks, made.changes = False, mutant.rollbacks, 0.0
             try:
                 made.run(SECONDS)
             except Violation as error:

@@ -22,16 +22,20 @@ from nacl.signing import SigningKey
 
 from cometkms import core as cores
 from cometkms.cluster.node import ClusterNode, Identity
-from cometkms.errors import CometKMSError, OperatorError, ProtocolError, SupersededError
+from cometkms.errors import CometKMSError, OperatorError, ProtocolError, StateError, SupersededError
 from cometkms.ipc.messages import Lease, Mark, PermitGranted, QueueMessage, ReserveRefused, SignerHello, StateHello
+from cometkms.keys.cluster import cluster_digest
 from cometkms.limits import START_READ_S
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Row, Step, Timestamp, Vote, Watermark
 from cometkms.protocol.identity import Identity as NodeIdentity
 from cometkms.protocol.peer_messages import Action
 from cometkms.raftlog import RaftBrokenError, RaftLog, discard_journal
 from cometkms.rules.birth import NodeState
+from cometkms.rules.epoch import doubt
 from cometkms.signing.chain import ChainSigner
+from cometkms.store import epoch as epochs
 from cometkms.store import state_file
+from cometkms.store.epoch import Seal
 from cometkms.store.node_store import ChainFiles, NodeFiles, OpenedNode, open_node, write_born
 from tests.sim.disk import SimDisk
 
@@ -111,6 +115,11 @@ class Node:
         self.files = NodeFiles.at(self.home, self.member, (ChainFiles(ROW, path),), world.names)
 
     @property
+    def epoch(self) -> int:
+        """Its store's; 0 while it is down."""
+        return self.opened.store.header.epoch if self.opened is not None else 0
+
+    @property
     def journal(self) -> Path:
         return self.files.store_path.with_name("raft")
 
@@ -124,13 +133,20 @@ class Node:
         try:
             self.opened = open_node(self.files, CORE, self.disk)
         except OperatorError as error:
+            if self.world.change is not None and "was sealed here" in str(error):
+                return  # it is begun when the seals are there
             raise Violation(f"{self.name} does not start: {error}") from error
         if self.opened.store.header.state is NodeState.RECOVERING:
             self.high = HRS(0, 0, 0)  # a store that does not check was put aside: what it held is not counted on
         self.check()
         self.cluster = ClusterNode(
             identity=Identity(
-                self.member, 1, self.files.members, b"d" * 32, world.keys, world.identities[self.member].sign
+                self.member,
+                self.epoch,
+                self.files.members,
+                cluster_digest(self.epoch, world.keys),
+                world.keys,
+                world.identities[self.member].sign,
             ),
             store=self.opened.store,
             rows=self.opened.rows,
@@ -254,7 +270,10 @@ class Node:
             state_file.save(path, mark)
 
     def before_birth(self) -> None:
-        write_born(self.files, 1)
+        write_born(self.files, self.epoch)
+
+    def on_sealed(self, following: tuple[str, ...]) -> None:
+        write_born(self.files, self.epoch, following)
 
     def mark_raised(self, row: int) -> None:
         assert self.opened is not None
@@ -480,6 +499,18 @@ class Validator:
             self.place = HRS(top.height, 0, Step.PREVOTE)
 
 
+@dataclass
+class Change:
+    """An epoch that ends: the seals so far, and who was told to begin the next."""
+
+    epoch: int
+    seals: dict[str, Seal] = field(default_factory=dict)
+    begun: set[str] = field(default_factory=set)
+    enough: bool = False
+    tries: int = 0
+    min_height: int | None = None
+
+
 class World:
     """Everything there is, and the only source of time and chance."""
 
@@ -504,15 +535,20 @@ class World:
         self.connections: dict[frozenset[str], Connection] = {}
         self.signatures: dict[HRS, bytes] = {}
         self.promised: dict[tuple[HRS, bytes], set[str]] = {}
-        self.leaders: dict[int, tuple[str, int]] = {}  # by term: node and its incarnation
+        self.leaders: dict[tuple[int, int], tuple[str, int]] = {}  # by epoch and term: node and its incarnation
         self.majorities: dict[
             tuple[tuple[str, int], ...], float
         ] = {}  # since when they are whole: members and incarnations
         self.led_at = self.elected_at = 0.0
+        self.change: Change | None = None
+        self.operator = random.Random(
+            f"{seed} operator"
+        )  # who changes the members, beside everything else that happens
         self.directory = Path(tempfile.mkdtemp(prefix="cmkms-sim-", dir="/dev/shm"))  # a memory file system
         self.nodes = {name: Node(self, name) for name in self.names}
         self.validators = [Validator(self, number) for number in range(2)]
         self.healing = False
+        self.changes = 0.4  # of runs with an epoch that ends
         self.quiet_until = 0.0
         self.rollbacks = False  # old stores are put back without strict_start: outside the fault model, for mutants
 
@@ -725,8 +761,9 @@ class World:
     def judge_leader(self, node: Node, term: int) -> None:
         """A process that has no memory of a term may not lead in it again either."""
         me = (node.name, node.incarnation)
-        if self.leaders.setdefault(term, me) != me:
-            raise Violation(f"two leaders in term {term}: {self.leaders[term]} and {me}")
+        place = (node.epoch, term)
+        if self.leaders.setdefault(place, me) != me:
+            raise Violation(f"two leaders in epoch {node.epoch}, term {term}: {self.leaders[place]} and {me}")
 
     def judge_liveness(self) -> None:
         """Many times a second: whoever could sign together has somebody who leads."""
@@ -827,6 +864,84 @@ class World:
             case "transfer":
                 if node.cluster is not None:
                     node.guarded(node.cluster.hand_over)
+
+    # --- epochs (rule 10): an operator seals some, running or stopped, and begins everywhere, the same members once more ---
+
+    def change_epoch(self) -> None:
+        """One change at a time, while a majority is complete."""
+        epochs_known = {node.epoch for node in self.nodes.values() if node.opened is not None}
+        whole = [
+            node
+            for node in self.nodes.values()
+            if node.opened is not None and node.opened.store.header.state is NodeState.COMPLETE
+        ]
+        if (
+            len(self.nodes) != len(self.names)
+            or self.change is not None
+            or len(epochs_known) != 1
+            or len(whole) < self.quorum
+        ):
+            return
+        self.change = Change(epochs_known.pop())
+        self.note(f"epoch {self.change.epoch} ends")
+        self.after(self.operator.uniform(0.0, 0.3), self.push_change, self.change)
+
+    def push_change(self, change: "Change") -> None:
+        """The operator's next step: one more seal, or, with enough of them, one more beginning."""
+        if self.change is not change:
+            return
+        self.after(self.operator.uniform(0.02, 0.4), self.push_change, change)
+        if not change.enough:
+            left = [self.nodes[name] for name in self.names if name not in change.seals]
+            if left:
+                self.seal_one(self.operator.choice(left), change)
+            standings = {name: seal.standing for name, seal in change.seals.items()}
+            vouch = not doubt(len(self.names), standings)
+            change.tries += 1
+            change.enough = len(change.seals) >= self.quorum and (vouch or change.tries > 6 * len(self.names))
+            if change.enough and not vouch:
+                change.min_height = max(self.signatures, default=HRS(0, 0, 0)).height + 1
+                self.stats["epoch burnt"] = self.stats.get("epoch burnt", 0) + 1
+            return
+        left = [self.nodes[name] for name in self.names if name not in change.begun]
+        if left:
+            self.begin_one(self.operator.choice(left), change)
+        else:
+            self.change = None
+            self.stats["epoch changed"] = self.stats.get("epoch changed", 0) + 1
+
+    def seal_one(self, node: Node, change: "Change") -> None:
+        try:
+            if node.cluster is None:
+                seal = epochs.seal(node.files, CORE, self.names)
+            elif node.epoch == change.epoch and self.now >= node.frozen_until:
+                seal = node.cluster.seal(self.names)
+            else:
+                return
+        except CometKMSError as error:
+            self.note(f"{node.name} is not sealed: {error}")
+            if not isinstance(error, StateError):
+                node.crash(power=node.disk.dark, why=f"{type(error).__name__}: {error}")
+            return
+        if seal.epoch == change.epoch:
+            self.note(f"{node.name} is sealed: {seal.standing.name}, {[tuple(mark.hrs) for _, mark in seal.marks]}")
+            change.seals[node.name] = seal
+
+    def begin_one(self, node: Node, change: "Change") -> None:
+        node.crash(why="stopped, to begin")
+        node.disk.settle()
+        change.begun.add(node.name)
+        try:
+            epochs.begin(
+                node.files,
+                list(change.seals.values()),
+                CORE,
+                min_height=change.min_height,
+            )
+            self.note(f"{node.name} begins")
+        except StateError as error:
+            self.note(f"{node.name} does not begin: {error}")
+        self.after(self.operator.uniform(0.01, 0.3), node.restart_if_down)
 
     def on_obeyed(self, why: str) -> None:
         self.stats["order refused" if why else "order obeyed"] = (
@@ -975,6 +1090,8 @@ class World:
             for validator in self.validators:
                 self.after(self.rng.random(), validator.poll)
             self.after(self.rng.uniform(0.2, 2.0), self.fault)
+            if self.operator.random() < self.changes:
+                self.after(self.operator.uniform(1.0, seconds), self.change_epoch)
             self.run_until(seconds)
             self.heal()
         finally:

@@ -2,24 +2,30 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from cometkms import core as cores
 from cometkms.cli.epoch import command
-from cometkms.errors import BusyError, CometKMSError, ConfigError, StateError
+from cometkms.errors import BusyError, CometKMSError, ConfigError, OperatorError, StateError, StoreFailure
 from cometkms.keys.validator_key import load_public_key
-from cometkms.model import HRS, Row, Watermark
+from cometkms.model import HRS, Incarnation, Row, Watermark
 from cometkms.rules.birth import NodeState
+from cometkms.rules.epoch import Standing
+from cometkms.store import state_file
 from cometkms.store.epoch import Seal, parse_seal, seal_text
 from cometkms.store.lock import locked_home
+from cometkms.store.node_store import ChainFiles, NodeFiles, open_node, recover
 from cometkms.store.promise_store import Header, PromiseStore
 from tests.e2e.node import cmkms
 from tests.unit.cli.fake_node import FakeNode
 
 MEMBERS = ("node0", "node1", "node2")
+LISTED = ",".join(MEMBERS)
 PLACE = HRS(12, 0, 3)
 
 
@@ -55,8 +61,21 @@ def state_of(home: Path) -> dict[str, Any]:
     return json.loads(result.output)
 
 
-def seal_of(home: Path, node: str, *, epoch: int = 1, place: HRS = PLACE) -> str:
-    return seal_text(Seal(node, epoch, MEMBERS, ((row_of(home), Watermark(place)),)))
+def seal_of(
+    home: Path,
+    node: str,
+    *,
+    epoch: int = 1,
+    place: HRS = PLACE,
+    following: tuple[str, ...] = MEMBERS,
+    standing: Standing = Standing.CONFIRMED,
+) -> str:
+    return seal_text(Seal(node, epoch, MEMBERS, following, standing, ((row_of(home), Watermark(place)),)))
+
+
+def of_here(home: Path) -> dict[str, Any]:
+    """What show says of the home as it was made."""
+    return {"node_id": home.name, "epoch": 1, "members": list(MEMBERS), "state": "complete", "next": []}
 
 
 def flags(*texts: str) -> Iterator[str]:
@@ -70,54 +89,118 @@ def test_show_reads_the_store_of_a_stopped_node_and_asks_a_running_one(home: Pat
         "members  node0, node1, node2",
         "state    complete",
     ]
-    answer = {"ok": True, "epoch": 7, "members": [{"id": "a"}, {"id": "b"}], "node_state": "starting"}
+    answer = {"ok": True, "node_id": "a", "epoch": 7, "members": [{"id": "a"}, {"id": "b"}], "node_state": "starting"}
     running = FakeNode(home, "node0", answer)
     try:
-        assert state_of(home) == {"epoch": 7, "members": ["a", "b"], "state": "starting"}
+        said = {"node_id": "a", "epoch": 7, "members": ["a", "b"], "state": "starting", "next": []}
+        assert state_of(home) == said
     finally:
         running.close()
 
 
 def test_show_of_a_node_that_never_ran_says_that(home: Path) -> None:
-    assert state_of(home.with_name("node1")) == {"epoch": 1, "members": list(MEMBERS), "state": "no store yet"}
+    other = home.with_name("node1")
+    assert state_of(other) == {**of_here(other), "state": "no store yet"}
 
 
 def test_seal_ends_the_nodes_promises_and_prints_one_line(home: Path) -> None:
-    result = invoke(home, "seal", "--yes")
+    result = invoke(home, "seal", "--next", "node4, node0,node1", "--yes")
     assert result.exception is None, result
     assert len(result.stdout.splitlines()) == 1
-    assert parse_seal(result.stdout) == Seal("node0", 1, MEMBERS, ((row_of(home), Watermark(PLACE)),))
-    assert state_of(home)["state"] == "sealed"
+    following = ("node0", "node1", "node4")
+    sealed = Seal("node0", 1, MEMBERS, following, Standing.UNCONFIRMED, ((row_of(home), Watermark(PLACE)),))
+    assert parse_seal(result.stdout) == sealed
+    assert state_of(home) == {**of_here(home), "state": "sealed", "next": list(following)}
+    assert "will demand a height to burn" in result.stderr
 
 
 def test_seal_asks_and_a_no_changes_nothing(home: Path) -> None:
-    refused = invoke(home, "seal", input="n\n")
-    assert refused.exception is not None
+    refused = invoke(home, "seal", "--next", LISTED, input="n\n")
+    assert "in scripts: --yes" in refusal(refused, OperatorError)
     assert refused.stdout == ""
     assert state_of(home)["state"] == "complete"
-    assert "promises nothing more, for ever" in invoke(home, "seal", input="y\n").stderr
+    assert "promises nothing more, for ever" in invoke(home, "seal", "--next", LISTED, input="y\n").stderr
     assert state_of(home)["state"] == "sealed"
 
 
 def test_a_sealed_node_prints_its_seal_again_without_asking(home: Path) -> None:
-    first = invoke(home, "seal", "--yes").stdout
-    again = invoke(home, "seal")
+    first = invoke(home, "seal", "--next", LISTED, "--yes").stdout
+    again = invoke(home, "seal", "--next", LISTED)
     assert (again.exception, again.stdout) == (None, first)
+
+
+def test_a_sealed_node_is_sealed_for_nobody_else_ever(home: Path) -> None:
+    """Else the same majority of seals would begin two epochs."""
+    first = invoke(home, "seal", "--next", LISTED, "--yes").stdout
+    refused = invoke(home, "seal", "--next", "node3", "--yes")
+    assert "sealed for other members than node3, for ever" in refusal(refused, StateError)
+    assert refused.stdout == ""
+    assert invoke(home, "seal", "--next", LISTED).stdout == first
+
+
+@pytest.mark.parametrize("listed", ["", ",", "node0,node0", ",".join(f"n{number}" for number in range(8)), "x" * 65])
+def test_a_seal_names_who_follows(home: Path, listed: str) -> None:
+    if listed == "node0,node0":
+        assert "different ids" in refusal(invoke(home, "seal", "--next", listed, "--yes"), StateError)
+    else:
+        assert "the next members" in refusal(invoke(home, "seal", "--next", listed, "--yes"), StateError)
+    assert state_of(home) == of_here(home)
+
+
+def test_a_store_that_an_older_version_sealed_is_bound_once(home: Path) -> None:
+    """Its old seals are refused; the node says for whom, and then for nobody else."""
+    path = home / "data" / "node0" / "promises"
+    store = PromiseStore.open(path)
+    store.set_state(NodeState.SEALED)
+    store.close()
+    assert parse_seal(invoke(home, "seal", "--next", LISTED).stdout).following == MEMBERS
+    refusal(invoke(home, "seal", "--next", "node0"), StateError)
+    old = "cmkms-seal-1:AAAA"
+    said = refusal(invoke(home, "begin", *flags(old, seal_of(home, "node1"))), StateError)
+    assert "older version" in said
+    assert "cmkms epoch seal --next LIST" in said
+
+
+def test_a_store_behind_its_state_file_is_sealed_as_one_that_may_be_an_old_copy(home: Path) -> None:
+    state = home / "priv" / "priv_validator_state.json"
+    state_file.save(state, Watermark(HRS(13, 0, 1)))
+    sealed = parse_seal(invoke(home, "seal", "--next", LISTED, "--yes").stdout)
+    assert sealed.standing is Standing.BEHIND
+    assert sealed.marks[0][1].hrs == HRS(13, 0, 1)
+
+
+def test_an_old_copy_of_an_epoch_that_is_over_has_no_seal(home: Path) -> None:
+    born = home / "priv" / "born.json"
+    born.write_text(json.dumps({"ids": ["node0"], "epoch": 2, "members": list(MEMBERS)}))
+    said = refusal(invoke(home, "seal", "--next", LISTED, "--yes"), StateError)
+    assert "an old copy was put back" in said
+
+
+def test_a_running_node_is_asked_for_its_seal(home: Path) -> None:
+    text = seal_of(home, "node0")
+    answer = {"ok": True, "node_id": "node0", "epoch": 1, "members": [{"id": "node0"}], "node_state": "complete"}
+    running = FakeNode(home, "node0", {**answer, "seal": text})
+    try:
+        result = invoke(home, "seal", "--next", LISTED, "--yes")
+        assert result.stdout == text + "\n"
+        assert running.asked[-1] == {"op": "seal", "next": LISTED}
+    finally:
+        running.close()
 
 
 def test_a_node_without_a_store_has_no_seal(home: Path) -> None:
     """It may have promised and lost it: what it would print would be a lie."""
     (home / "data" / "node0" / "promises").unlink()
-    assert "no seal to give" in refusal(invoke(home, "seal", "--yes"), StateError)
+    assert "no seal to give" in refusal(invoke(home, "seal", "--next", LISTED, "--yes"), StateError)
 
 
 @pytest.mark.parametrize("verb", ["show", "seal", "begin"])
 def test_a_running_node_is_not_touched(home: Path, verb: str) -> None:
     seals = flags(seal_of(home, "node0"), seal_of(home, "node1"))
-    more = {"show": [], "seal": ["--yes"], "begin": ["--members", "node0,node1,node2", *seals]}[verb]
+    more = {"show": [], "seal": ["--next", LISTED, "--yes"], "begin": ["--members", LISTED, *seals]}[verb]
     with locked_home(home):
         refusal(invoke(home, verb, *more), BusyError)
-    assert state_of(home) == {"epoch": 1, "members": list(MEMBERS), "state": "complete"}
+    assert state_of(home) == of_here(home)
 
 
 def test_begin_takes_seals_from_flags_and_files_and_tells_where_it_stands(home: Path, tmp_path: Path) -> None:
@@ -132,7 +215,7 @@ def test_begin_takes_seals_from_flags_and_files_and_tells_where_it_stands(home: 
         "from the seals of node0, node1, node2",
         "chain testnet-1  height 13 round 0 step 1 (burnt)",
     ]
-    assert state_of(home) == {"epoch": 2, "members": list(MEMBERS), "state": "complete"}
+    assert state_of(home) == {**of_here(home), "epoch": 2}
 
 
 def test_begin_a_second_time_changes_nothing(home: Path) -> None:
@@ -170,7 +253,144 @@ def test_begin_without_a_majority_of_one_epoch_changes_nothing(home: Path, owner
     }
     seals = flags(*(odd.get(owner) or seal_of(home, owner) for owner in owners))
     assert words in refusal(invoke(home, "begin", "--members", ",".join(MEMBERS), *seals), StateError)
-    assert state_of(home) == {"epoch": 1, "members": list(MEMBERS), "state": "complete"}
+    assert state_of(home) == of_here(home)
+
+
+def test_seals_begin_no_other_epoch_than_the_one_they_name(home: Path) -> None:
+    """The same two seals began two epochs: node3 alone, and node0, node1 and node4."""
+    elsewhere = flags(*(seal_of(home, node, following=("node3",)) for node in ("node0", "node1")))
+    said = refusal(invoke(home, "begin", *elsewhere), StateError)
+    assert "the seals name node3 as the members of epoch 2, and the peer list of this node node0, node1, node2" in said
+    mixed = flags(seal_of(home, "node0"), seal_of(home, "node1", following=("node3",)))
+    assert "must be sealed for the same" in refusal(invoke(home, "begin", *mixed), StateError)
+    assert state_of(home) == of_here(home)
+
+
+@pytest.mark.parametrize(
+    ("standings", "vouch"),
+    [
+        ("CC", True),
+        ("CU", False),
+        ("UU", False),
+        ("CCU", True),
+        ("UUU", True),
+        ("CCB", True),
+        ("CB", False),
+        ("UBB", False),
+    ],
+)
+def test_seals_that_cannot_vouch_demand_a_height(home: Path, standings: str, vouch: bool) -> None:
+    """A store that was put back shows nothing of what it forgot; then only the chain knows."""
+    word = {"C": Standing.CONFIRMED, "U": Standing.UNCONFIRMED, "B": Standing.BEHIND}
+    seals = list(
+        flags(*(seal_of(home, node, standing=word[one]) for node, one in zip(MEMBERS, standings, strict=False)))
+    )
+    result = invoke(home, "begin", *seals)
+    if vouch:
+        assert result.exception is None, result
+        return
+    said = refusal(result, StateError)
+    assert "do not show all that epoch 1 may have signed" in said
+    assert "--min-height" in said
+    assert state_of(home) == of_here(home)
+    assert "nobody is there to type it" in refusal(invoke(home, "begin", *seals, "--min-height", "20"), StateError)
+    burnt = invoke(home, "begin", *seals, "--min-height", "20", "--yes-height", "20")
+    assert "chain testnet-1  height 20 round 2147483647 step 3 (burnt)" in burnt.output
+    assert state_of(home) == {**of_here(home), "epoch": 2}
+
+
+def test_a_member_that_was_in_the_new_epoch_does_not_begin_it_again(home: Path) -> None:
+    """born.json says that it was: it recovers."""
+    seals = list(flags(seal_of(home, "node1"), seal_of(home, "node2")))
+    assert invoke(home, "begin", *seals).exception is None
+    kept = (home / "data" / "node0" / "promises.epoch-1").read_bytes()
+    (home / "data" / "node0" / "promises").unlink()
+    assert "was in epoch 2 already" in refusal(invoke(home, "begin", *seals), StateError)
+    (home / "data" / "node0" / "promises").write_bytes(kept)
+    assert "an old copy was put back" in refusal(invoke(home, "begin", *seals), StateError)
+
+
+def test_a_seal_of_a_store_that_another_has_replaced_since_is_not_believed(home: Path) -> None:
+    """node1 was sealed, lost, and came back with a new store: what that one promised its first seal does not show."""
+    ended = parse_seal(seal_of(home, "node1"))
+    later = replace(parse_seal(seal_of(home, "node2")), known=(("node1", Incarnation(1, 5)),))
+    said = refusal(invoke(home, "begin", *flags(seal_text(ended), seal_text(later))), StateError)
+    assert "the seal of node1 is of an earlier store" in said
+    now = replace(ended, incarnation=Incarnation(1, 5))
+    assert parse_seal(seal_text(now)) == now
+    assert invoke(home, "begin", *flags(seal_text(now), seal_text(later))).exception is None
+
+
+def test_a_sealed_node_that_lost_its_store_takes_no_part_in_its_epoch_any_more(home: Path) -> None:
+    """Its seal is out: it recovers among those who follow, or stays stopped."""
+    files = NodeFiles.at(
+        home, "node0", (ChainFiles(row_of(home), home / "priv" / "priv_validator_state.json"),), MEMBERS
+    )
+    assert invoke(home, "seal", "--next", LISTED, "--yes").exception is None
+    kept = files.store_path.with_name("kept")
+    files.store_path.rename(kept)
+    opened = open_node(files, cores.load())
+    assert (opened.store.header.epoch, opened.store.header.state) == (2, NodeState.RECOVERING)
+    opened.store.close()
+    files.store_path.unlink()
+    with pytest.raises(
+        StateError, match="is sealed here, for node0, node1, node2, and the peer list names node0, node1"
+    ):
+        open_node(replace(files, members=("node0", "node1")), cores.load())
+    store = PromiseStore.open(kept)
+    store.write_header(replace(store.header, state=NodeState.COMPLETE, following=b""))
+    store.close()
+    kept.rename(files.store_path)  # data/ alone is put back, as it was before it was sealed
+    opened = open_node(files, cores.load())
+    assert (opened.store.header.epoch, opened.store.header.state) == (2, NodeState.RECOVERING)
+    assert "An old copy was put back" in opened.warnings[0]
+    opened.store.close()
+
+
+def test_nobody_recovers_into_an_epoch_that_he_has_sealed(home: Path) -> None:
+    files = NodeFiles.at(
+        home, "node0", (ChainFiles(row_of(home), home / "priv" / "priv_validator_state.json"),), MEMBERS
+    )
+    assert invoke(home, "seal", "--next", LISTED, "--yes").exception is None
+    with pytest.raises(StateError, match="there is no way back into it"):
+        recover(files, 20, cores.load())
+    assert state_of(home)["state"] == "sealed"
+    files.store_path.unlink()
+    recover(files, 20, cores.load())  # the operator's word for all that it may have promised, in the epoch that follows
+    assert state_of(home) == {**of_here(home), "epoch": 2}
+
+
+def test_an_old_member_without_its_store_recovers_instead_of_beginning(home: Path) -> None:
+    """Whether it began before and lost that cannot be known."""
+    (home / "data" / "node0" / "promises").unlink()
+    seals = list(flags(seal_of(home, "node1"), seal_of(home, "node2")))
+    assert "whether it began epoch 2 before is not known" in refusal(invoke(home, "begin", *seals), StateError)
+
+
+def test_begin_leaves_the_old_log_behind(home: Path) -> None:
+    """Else a majority of the new members waits for the rest, whose log cannot have anything."""
+    log = home / "data" / "node0" / "raft"
+    log.write_bytes(b"the old one")
+    assert invoke(home, "begin", *flags(seal_of(home, "node1"), seal_of(home, "node2"))).exception is None
+    assert log.with_name("raft.epoch-1").read_bytes() == b"the old one"
+    assert not log.exists()
+
+
+@pytest.mark.parametrize("broken", [OSError("no room"), StoreFailure("no room")])
+def test_begin_that_is_interrupted_leaves_the_sealed_store_and_is_repeated(
+    home: Path, broken: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seals = list(flags(seal_of(home, "node1"), seal_of(home, "node2")))
+
+    def fail(*_: object) -> None:
+        raise broken
+
+    with monkeypatch.context() as patched:
+        patched.setattr("cometkms.store.epoch.os.link", fail)
+        refusal(invoke(home, "begin", *seals), StoreFailure)
+    assert state_of(home) == of_here(home)
+    assert invoke(home, "begin", *seals).exception is None
+    assert state_of(home) == {**of_here(home), "epoch": 2}
 
 
 def test_a_seal_file_that_is_missing_is_named(home: Path) -> None:

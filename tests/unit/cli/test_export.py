@@ -237,12 +237,21 @@ def test_of_a_cluster_a_sealed_majority_goes_out(tmp_path: Path) -> None:
     refused = run(behind, "filepv", tmp_path / "out", "--yes")
     assert refused.returncode == 5
     assert "cmkms epoch seal" in refused.stderr
-    seal = tmp_path / "node1.seal"
-    seal.write_text(cmkms("epoch", "seal", "--home", str(ahead), "--yes").stdout)
+    seal, following = tmp_path / "node1.seal", ("--next", ",".join(members), "--yes")
+    seal.write_text(cmkms("epoch", "seal", "--home", str(ahead), *following).stdout)
     refused = run(behind, "filepv", tmp_path / "out", "--seal-file", str(seal), "--yes")
     assert refused.returncode == 5
     assert "a majority is 2" in refused.stderr
-    assert cmkms("epoch", "seal", "--home", str(behind), "--yes").returncode == 0
+    assert cmkms("epoch", "seal", "--home", str(behind), *following).returncode == 0
+    refused = run(behind, "filepv", tmp_path / "out", "--seal-file", str(seal), "--yes")
+    assert refused.returncode == 5
+    assert "--min-height" in refused.stderr  # both were stopped, and the third may know more
+    third = make_home(tmp_path / "node2", Watermark(HRS(22, 0, 2)), members, "node2")
+    with seal.open("a") as file:
+        file.write(cmkms("epoch", "seal", "--home", str(third), *following).stdout)
     done = run(behind, "filepv", tmp_path / "out", "--seal-file", str(seal), "--yes")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "out" / "priv_validator_state.json").read_text())["height"] == "25"
+    height = ("--min-height", "30", "--yes-height", "30", "--yes")
+    assert run(behind, "filepv", tmp_path / "higher", "--seal-file", str(seal), *height).returncode == 0
+    assert json.loads((tmp_path / "higher" / "priv_validator_state.json").read_text())["height"] == "30"

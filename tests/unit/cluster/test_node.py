@@ -12,13 +12,14 @@ from nacl.signing import SigningKey
 from cometkms import __version__
 from cometkms import core as cores
 from cometkms.cluster.node import ClusterNode, Identity
-from cometkms.errors import BehindError, ProtocolError
+from cometkms.errors import BehindError, ProtocolError, StateError
 from cometkms.ipc.messages import PermitGranted, Reserve, ReserveRefused, Signed, SignerHello
 from cometkms.limits import DRILL_ORDER_EVERY_S, START_READ_S
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Row, Timestamp, Vote, Watermark
 from cometkms.protocol.identity import Identity as NodeIdentity
 from cometkms.protocol.peer_messages import Action, LifeNews, Promise, Promised, RowMark, decode, encode, make_facts
 from cometkms.rules.birth import Life, NodeState
+from cometkms.rules.epoch import Standing
 from cometkms.rules.incarnation import FIRST
 from cometkms.store.promise_store import Header, PromiseStore
 
@@ -86,7 +87,8 @@ class One:
     ) -> None:
         self.world, self.name = world, name
         record = RECORD if state in (NodeState.BORN, NodeState.COMPLETE) else ()
-        header = Header(name, 1, NAMES, state, NONCE if state is not NodeState.EMPTY else name.encode() * 8, record)
+        nonce = NONCE if state is not NodeState.EMPTY else name.encode() * 8
+        header = Header(name, 1, NAMES, state, nonce, record, unclaimed=options.pop("unclaimed", False))
         rows = options.pop("rows", (ROW,))
         path = world.directory / f"{name}{len(list(world.directory.iterdir()))}"
         self.store = options.pop("store", None) or PromiseStore.create(
@@ -99,6 +101,7 @@ class One:
         self.raft, self.log = Raft(), Log()
         self.born = self.restarts = self.beats = 0
         self.signer_moves = True
+        self.sealed_for: tuple[str, ...] = ()
         self.cannot_restart = self.trouble = ""
         digest = options.pop("digest", b"d" * 32)
         self.node = ClusterNode(
@@ -141,6 +144,9 @@ class One:
 
     def happened(self, what: str, **fields: object) -> None:
         self.events.append((what, fields))
+
+    def on_sealed(self, following: tuple[str, ...]) -> None:
+        self.sealed_for = following
 
     def before_birth(self) -> None:
         self.born += 1
@@ -614,3 +620,105 @@ def test_an_order_to_hand_over_needs_the_lead_and_no_lease(three: Three) -> None
     three.wait(DRILL_ORDER_EVERY_S)
     a.raft.leading = False
     assert a.node.drills.obey("the operator", Action.TRANSFER, "c") == "c cannot take over now: a does not lead"
+
+
+# --- epochs (rule 10) ---
+
+
+@pytest.mark.parametrize("state", [NodeState.EMPTY, NodeState.RECOVERING])
+def test_a_node_without_promises_learns_a_later_epoch_from_a_majority_only(three: Three, state: NodeState) -> None:
+    """One member's word moves nothing; two of three are a majority of that epoch's members."""
+    a = three.add("a", state)
+    for name in ("b", "c"):
+        three.add(name, epoch=3)
+    for _ in range(3):
+        assert "b has epoch 3" in str(a.node.on_hello("b", three.nodes["b"].node.hello("a"), "address"))
+    assert (a.store.header.epoch, a.store.header.state) == (1, state)
+    with pytest.raises(BehindError, match="b, c are in epoch 3 with these members"):
+        a.node.on_hello("c", three.nodes["c"].node.hello("a"), "address")
+    header = a.store.header
+    assert (header.epoch, header.state, header.unclaimed, header.record) == (3, NodeState.RECOVERING, True, ())
+
+
+@pytest.mark.parametrize("epochs", [(3, 4), (1 << 32, 1 << 32), (1, 1)])
+def test_words_that_differ_or_that_nobody_believes_move_no_epoch(three: Three, epochs: tuple[int, int]) -> None:
+    a = three.add("a", NodeState.EMPTY)
+    for name, epoch in zip(("b", "c"), epochs, strict=True):
+        three.add(name, epoch=epoch)
+        a.node.on_hello(name, three.nodes[name].node.hello("a"), "address")
+    assert (a.store.header.epoch, a.store.header.state) == (1, NodeState.EMPTY)
+
+
+def test_a_node_that_promised_learns_no_epoch(three: Three) -> None:
+    """Its promises are of the earlier one: it is the operator's to say what becomes of them."""
+    a = three.add("a")
+    for name in ("b", "c"):
+        three.add(name, epoch=3)
+        assert "epochs or peer lists differ" in str(a.node.on_hello(name, three.nodes[name].node.hello("a"), "address"))
+    assert (a.store.header.epoch, a.store.header.state) == (1, NodeState.COMPLETE)
+
+
+def test_a_running_node_is_sealed_at_once_and_its_seal_vouches(three: Three) -> None:
+    for name in NAMES:
+        three.add(name)
+    three.meet_all().wait(2 * START_READ_S)
+    a = three.nodes["a"]
+    a.lead()
+    assert isinstance(a.reserve(sign_bytes(1)), PermitGranted)
+    seal = a.node.seal(("a", "b", "d"))
+    assert (seal.node, seal.epoch, seal.members, seal.following) == ("a", 1, NAMES, ("a", "b", "d"))
+    assert seal.standing is Standing.CONFIRMED
+    assert seal.marks == ((ROW, Watermark(HRS(1, 0, 2), sign_bytes(1))),)
+    assert a.sealed_for == ("a", "b", "d"), "born.json says so"
+    assert a.store.header.state is NodeState.SEALED
+    assert not a.node.leading
+    assert isinstance(a.reserve(sign_bytes(2), 2), ReserveRefused)
+    assert a.node.seal(("a", "b", "d")) == seal
+    with pytest.raises(StateError, match="for ever"):
+        a.node.seal(NAMES)
+    three.wait(2 * START_READ_S)
+    assert "a" not in three.ready()
+    assert "is sealed" in a.node.membership.why
+
+
+def test_the_seal_of_a_node_that_has_not_been_compared_with_every_other_does_not_vouch(three: Three) -> None:
+    for name in NAMES:
+        three.add(name)
+    three.meet("a", "b")
+    three.wait(2 * START_READ_S)
+    assert three.nodes["a"].node.seal(NAMES).standing is Standing.UNCONFIRMED
+
+
+def test_a_late_answer_that_stands_higher_leaves_the_store_unconfirmed(three: Three) -> None:
+    """Nothing is raised by it any more; what the store lacks may be what was put back."""
+    a = three.add("a", NodeState.COMPLETE, Watermark(HRS(5, 0, 2)))
+    three.add("b", NodeState.COMPLETE, Watermark(HRS(5, 0, 2)))
+    three.add("c", NodeState.COMPLETE, Watermark(HRS(9, 0, 2)))
+    three.meet("a", "b")
+    three.wait(2 * START_READ_S)
+    three.meet("a", "c")
+    three.wait(2.0)
+    assert not a.node.membership.reading
+    assert a.node.seal(NAMES).standing is Standing.UNCONFIRMED
+
+
+def test_a_recovering_node_has_no_seal(three: Three) -> None:
+    a = three.add("a", NodeState.RECOVERING)
+    with pytest.raises(StateError, match="cannot say what it promised"):
+        a.node.seal(NAMES)
+    assert a.store.header.state is NodeState.RECOVERING
+
+
+def test_a_store_that_begins_a_second_time_in_an_epoch_is_found_out_and_recovers(three: Three) -> None:
+    """The same seals on another machine: whoever met the first store shows its signature."""
+    for name in NAMES:
+        three.add(name, unclaimed=True)
+    three.meet_all().wait(2 * START_READ_S)
+    assert three.ready() == list(NAMES)
+    again = three.add("a", unclaimed=True)
+    for name in ("b", "c"):
+        three.nodes[name].node.on_disconnected("a", closed=True)
+    with pytest.raises(BehindError, match="began before"):
+        three.meet("a", "b")
+    assert again.store.header.state is NodeState.RECOVERING
+    assert again.store.header.unclaimed

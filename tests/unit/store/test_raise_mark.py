@@ -8,6 +8,7 @@ from cometkms import purepy
 from cometkms.errors import StateError
 from cometkms.model import Watermark
 from cometkms.rules.birth import NodeState
+from cometkms.rules.epoch import Standing
 from cometkms.store import epoch as epochs
 from cometkms.store import state_file
 from cometkms.store.node_store import ChainFiles, NodeFiles, higher_mark, known_mark, open_node, raise_mark
@@ -137,10 +138,16 @@ def test_of_a_cluster_a_sealed_majority_shows_it(tmp_path: Path) -> None:
     one, other = cluster_node(tmp_path, "n0", mark_at(5)), cluster_node(tmp_path, "n1", unsigned(8))
     with pytest.raises(StateError, match="no seal was given"):
         epochs.promised(one, one.chains[0], [], CORE)
-    seals = [epochs.seal(other, CORE)]
+    following = ("n0", "n1", "n2")
+    seals = [epochs.seal(other, CORE, following)]
     with pytest.raises(StateError, match="a majority is 2"):
         epochs.promised(one, one.chains[0], seals, CORE)
-    epochs.seal(one, CORE)  # its own store counts then
+    epochs.seal(one, CORE, following)  # its own store counts then
+    with pytest.raises(StateError, match=r"do not show all that may have been signed: 1 of 3 .*--min-height"):
+        epochs.promised(one, one.chains[0], seals, CORE)  # both were stopped: one may be an old copy
+    assert epochs.promised(one, one.chains[0], seals, CORE, 12).hrs.height == 12
+    third = cluster_node(tmp_path, "n2", mark_at(3))
+    seals.append(epochs.seal(third, CORE, following))
     assert epochs.promised(one, one.chains[0], seals, CORE) == burnt(8)
     opened_again = PromiseStore.open(one.store_path)
     assert opened_again.header.state is NodeState.SEALED
@@ -150,6 +157,6 @@ def test_of_a_cluster_a_sealed_majority_shows_it(tmp_path: Path) -> None:
 def test_seals_of_another_cluster_or_epoch_are_refused(tmp_path: Path) -> None:
     node = cluster_node(tmp_path, "n0", mark_at(5))
     for members, epoch in ((("a", "b", "c"), 1), (("n0", "n1", "n2"), 2)):
-        seals = [epochs.Seal(name, epoch, members, ()) for name in members[:2]]
+        seals = [epochs.Seal(name, epoch, members, members, Standing.CONFIRMED, ()) for name in members[:2]]
         with pytest.raises(StateError, match="cure: the seals of this cluster"):
             epochs.promised(node, node.chains[0], seals, CORE)

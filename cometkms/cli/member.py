@@ -1,0 +1,415 @@
+"""`cmkms member`: the offline steps of a change of members, one machine after another, each as often as one likes.
+
+    a member that stays or goes     seal it for the next list (while it runs, if it can)
+    a member that stays             stop it; with the seals of a majority: the new peer list, and begin
+    a new machine                   with the seals: the new peer list; begin only if those that stay are no majority, else start it empty
+
+What was done is read from what is there: the store's epoch and state, the peer list, the seals in HOME/seals. Nothing else is kept, so
+the same command goes on wherever it was interrupted. The peer list of a node is changed only after it is sealed, and before it begins: a
+node that starts meanwhile would not sign anyway.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from cometkms.cli.epoch import begin_here, read_seals, running_here, seal_here
+from cometkms.cli.options import F, burn_options, chosen_home, home_option, load_home, must_confirm
+from cometkms.cli.running import node_id_option
+from cometkms.cli.state import files_of
+from cometkms.config.cluster import DEFAULT_RAFT_ADDR
+from cometkms.config.load import read_config, variable_name
+from cometkms.config.rewrite import rewrite_config
+from cometkms.config.schema import Peer, Settings
+from cometkms.config.values import check_node_id, parse_peer
+from cometkms.errors import ConfigError, StateError
+from cometkms.rules.birth import NodeState
+from cometkms.rules.epoch import doubt
+from cometkms.store import epoch as epochs
+from cometkms.store.files import write_atomically
+from cometkms.store.lock import locked_home
+from cometkms.store.node_store import read_born, read_epoch
+from cometkms.store.promise_store import Header, survey
+
+SEALS_DIRECTORY: Final = "seals"
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What the command line says. `words`: of the change, to be repeated on the other machines."""
+
+    words: str
+    node_id: str | None
+    seal_paths: tuple[Path, ...]
+    min_height: int | None
+    yes_height: int | None
+    yes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Here:
+    """This home. `peers`: the next list. `header`: of its store; None where there is none. `running`: what the node here says, if one runs."""
+
+    settings: Settings
+    peers: tuple[Peer, ...]
+    header: Header | None
+    running: dict[str, Any] | None
+
+    @property
+    def following(self) -> tuple[str, ...]:
+        return tuple(sorted(peer.id for peer in self.peers))
+
+    @property
+    def state(self) -> NodeState | None:
+        return self.header.state if self.header is not None else None
+
+    @property
+    def has_begun(self) -> bool:
+        """Its store is of an epoch of exactly these members."""
+        return (
+            self.header is not None
+            and self.header.members == self.following
+            and self.state
+            in (
+                NodeState.BORN,
+                NodeState.COMPLETE,
+            )
+        )
+
+
+@click.group("member")
+def command() -> None:
+    """Add, remove or replace members of a cluster: the same command on every machine, again until it says that it is done there.
+
+    First on the old members, while they run: each is sealed, signs no more, and leaves its seal in HOME/seals. Then the seals are copied into
+    HOME/seals of every next member, the nodes are stopped, and the command is repeated there: it writes the peer list and begins the next
+    epoch. It says what comes next, and where. A step that is done is not done again; stop anywhere and go on later.
+    """
+
+
+def _options(function: F) -> F:
+    for option in reversed(
+        (
+            home_option,
+            node_id_option,
+            click.option("--seal-file", "seal_paths", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+                         help="A file with seals, besides those in HOME/seals (repeatable)."),
+            burn_options,
+            click.option("--yes", is_flag=True, help="Do not ask."),
+        )
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+@command.command("add")
+@click.argument("entries", nargs=-1, required=True, metavar="ID=HOST:PORT...")
+@_options
+def add(home: str | None, entries: tuple[str, ...], **given: Any) -> None:  # noqa: ARG001
+    """More members. One node alone names itself too, as the others are to reach it.
+
+    \b
+    Examples:
+      cmkms member add node3=10.0.0.13:9430 node4=10.0.0.14:9430
+      cmkms member add node0=10.0.0.10:9430 node1=10.0.0.11:9430 node2=10.0.0.12:9430
+    """
+    added = [parse_peer(one) for one in entries]
+
+    def change(peers: list[Peer]) -> list[Peer]:
+        for one in added:
+            peers = _with(peers, one)
+        return peers
+
+    _go(change, _Given(f"add {' '.join(entries)}", **given))
+
+
+@command.command("remove")
+@click.argument("name", metavar="ID")
+@_options
+def remove(home: str | None, name: str, **given: Any) -> None:  # noqa: ARG001
+    """One member less. The one that goes is sealed like the others, if it can be, and is stopped for good.
+
+    \b
+    Example:
+      cmkms member remove node4
+    """
+    gone = check_node_id(name)
+    _go(lambda peers: [one for one in peers if one.id != gone], _Given(f"remove {name}", **given))
+
+
+@command.command("replace")
+@click.argument("old", metavar="ID")
+@click.argument("new", metavar="ID=HOST:PORT")
+@_options
+def replace_member(home: str | None, old: str, new: str, **given: Any) -> None:  # noqa: ARG001
+    """Another machine under another id in the place of one. (The same id on a new machine needs none of this: start it empty.)
+
+    \b
+    Example:
+      cmkms member replace node2 node3=10.0.0.13:9430
+    """
+    gone, come = check_node_id(old), parse_peer(new)
+    if come.id == gone:
+        raise ConfigError(
+            f"{gone} keeps its id: that is no change of members. Cure: the new address in every peer list, then start the new machine with an empty "
+            "data directory; it reads what it needs from the others"
+        )
+
+    def change(peers: list[Peer]) -> list[Peer]:
+        return _with([come if one.id == gone else one for one in peers], come)
+
+    _go(change, _Given(f"replace {old} {new}", **given))
+
+
+def _with(peers: list[Peer], new: Peer) -> list[Peer]:
+    """Raises: ConfigError for an id that is there at another address."""
+    there = next((one for one in peers if one.id == new.id), None)
+    if there is not None and there.address != new.address:
+        raise ConfigError(
+            f"{new.id} is in the peer list at {there.address}, not {new.address}; cure: that address, or change it in every list first: an address needs "
+            "no new epoch"
+        )
+    return peers if there is not None else [*peers, new]
+
+
+# --- what is here ---
+
+
+def _go(change: Callable[[list[Peer]], list[Peer]], given: _Given) -> None:
+    here = _look(change, given)
+    if here.settings.id not in here.following:
+        _leave(here, given)
+    elif here.has_begun and not _is_named_by_newer_seals(here, given):
+        _finish(here)
+    elif here.state in (NodeState.COMPLETE, NodeState.SEALED):
+        _seal_and_begin(here, given)
+    else:
+        _join(here, given)
+
+
+def _look(change: Callable[[list[Peer]], list[Peer]], given: _Given) -> _Here:
+    """Raises: ConfigError, StateError."""
+    home = chosen_home()
+    document = read_config(home)
+    peers = tuple(change(list(_listed(home))))
+    if not peers:
+        raise ConfigError("nobody would be left; cure: the last node is stopped, not removed")
+    running = running_here(given.node_id)
+    node_id = given.node_id or (str(running["node_id"]) if running is not None else None)
+    own_id = node_id or document.get("id") or os.environ.get(variable_name("id"), "")
+    own = next((one for one in peers if one.id == own_id), None)
+    if own is None:
+        settings = load_home(node_id=node_id)
+    else:
+        raft_addr = str(own.address) if _listens_nowhere(document) else None
+        settings = load_home(
+            node_id=node_id, peer=tuple(f"{one.id}={one.address}" for one in peers), raft_addr=raft_addr
+        )
+    path = files_of(settings).store_path
+    return _Here(settings, peers, survey(path).header if path.exists() else None, running)
+
+
+def _listens_nowhere(document: dict[str, Any]) -> bool:
+    """One node alone, whose raft_addr nobody has set: it gets the address at which the others are to reach it."""
+    return document.get("raft_addr", DEFAULT_RAFT_ADDR) == DEFAULT_RAFT_ADDR and not os.environ.get(
+        variable_name("raft_addr")
+    )
+
+
+def _listed(home: Path) -> tuple[Peer, ...]:
+    """The peer list as it is set now, whether or not it names this node. Raises: ConfigError."""
+    variable = os.environ.get(variable_name("peer"), "").strip()
+    texts = (
+        [part.strip() for part in variable.split(",") if part.strip()]
+        if variable
+        else read_config(home).get("peer", [])
+    )
+    return tuple(parse_peer(one) for one in texts)
+
+
+def _seals(here: _Here, given: _Given) -> list[epochs.Seal]:
+    """The newest epoch's, from HOME/seals and the command line. Raises: StateError."""
+    folder = here.settings.home / SEALS_DIRECTORY
+    found: dict[str, epochs.Seal] = {}
+    for one in read_seals((*sorted(folder.glob("*.seal")), *given.seal_paths)):
+        known = found.get(one.node, one)
+        found[one.node] = max(known, one, key=lambda seal: (seal.epoch, seal.incarnation, seal.standing))
+    newest = max((one.epoch for one in found.values()), default=0)
+    seals = [one for _, one in sorted(found.items()) if one.epoch == newest]
+    ended = here.header.epoch if here.header is not None else 0
+    odd = next((one for one in seals if one.following != here.following), None)
+    if odd is not None and newest >= ended:
+        raise StateError(
+            f"{odd.node} is sealed in epoch {newest} for {', '.join(odd.following)}, and this change makes {', '.join(here.following)}. Cure: the change that "
+            "was begun; another one after it"
+        )
+    return seals if odd is None else []
+
+
+def _is_named_by_newer_seals(here: _Here, given: _Given) -> bool:
+    """The same members once more: a step that was begun elsewhere."""
+    seals = _seals(here, given)
+    return bool(seals) and here.header is not None and seals[0].epoch >= here.header.epoch
+
+
+# --- the steps ---
+
+
+def _keep_seal(here: _Here, given: _Given) -> epochs.Seal:
+    """Seal this node, or see that it is, and keep its seal in HOME/seals. Raises: OperatorError, StateError, Abort."""
+    seal = seal_here(here.settings.id, here.following, given.yes)
+    folder = here.settings.home / SEALS_DIRECTORY
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{seal.node}-epoch-{seal.epoch}.seal"
+    text = epochs.seal_text(seal) + "\n"
+    if not path.exists() or path.read_text() != text:
+        write_atomically(path, text.encode())
+    click.echo(
+        f"sealed   {seal.node} in epoch {seal.epoch} of {', '.join(seal.members)}; next: {', '.join(seal.following)}"
+    )
+    click.echo(f"seal     {path}")
+    return seal
+
+
+def _leave(here: _Here, given: _Given) -> None:
+    """This node is no member of the next epoch. Raises: OperatorError, StateError."""
+    if here.state not in (NodeState.COMPLETE, NodeState.SEALED):
+        click.echo(
+            f"done     {here.settings.id} is no member of the next epoch, and has no seal to give: stop it for good"
+        )
+        return
+    _keep_seal(here, given)
+    click.echo(
+        f"next     copy that file into HOME/{SEALS_DIRECTORY} of {', '.join(here.following)}; there: cmkms member {given.words}"
+    )
+    click.echo(f"then     {here.settings.id} stays stopped for good; its key and its data are of no more use")
+
+
+def _seal_and_begin(here: _Here, given: _Given) -> None:
+    """A member of the epoch that ends and of the next. Raises: OperatorError, StateError, StoreFailure, Abort."""
+    if here.state is NodeState.COMPLETE and here.running is not None:
+        away = [f"{one['id']} is {one['state'] or 'away'}" for one in here.running["others"] if not one["whole"]]
+        if away:
+            click.echo(
+                f"note     {', '.join(away)}: a majority must be sealed, and who recovers has no seal to give", err=True
+            )
+    if len(here.following) in (2, 4, 6):
+        click.echo(f"note     {len(here.following)} nodes bear no more losses than {len(here.following) - 1}", err=True)
+    own = _keep_seal(here, given)
+    seals = {one.node: one for one in _seals(here, given)} | {own.node: own}
+    _begin_or_say_what_is_missing(here, given, list(seals.values()))
+
+
+def _begin_or_say_what_is_missing(here: _Here, given: _Given, seals: list[epochs.Seal]) -> None:
+    """Raises: OperatorError, StateError, StoreFailure."""
+    members = seals[0].members
+    left = [name for name in members if name not in {one.node for one in seals}]
+    short = len(members) // 2 + 1 - len(seals)
+    if short > 0:
+        click.echo(
+            f"next     {short} more of {', '.join(left)} must be sealed, while they run if they can. There: cmkms member {given.words}"
+        )
+        click.echo(
+            f"then     copy HOME/{SEALS_DIRECTORY}/*.seal from each to each of {', '.join(here.following)}; there, stopped: the same command again"
+        )
+        return
+    why = doubt(len(members), {one.node: one.standing for one in seals})
+    if why and given.min_height is None:
+        raise StateError(
+            f"these seals do not show all that epoch {seals[0].epoch} may have signed: {why}. Cure: the same command on {', '.join(left) or 'the others'}, if "
+            "it is there, and its seal here; or read the chain's head height from two nodes you trust, now, and give one above it, the same on every "
+            "member: --min-height HEIGHT"
+        )
+    if here.running is not None:
+        click.echo(f"next     stop this node (it is sealed and signs nothing); then: cmkms member {given.words}")
+        return
+    _write_list(here)
+    begin_here(here.settings, seals, given.min_height, given.yes_height)
+    _tell_start(here)
+
+
+def _join(here: _Here, given: _Given) -> None:
+    """A new machine, or a member that lost its store. Raises: OperatorError, StateError."""
+    if here.running is not None and here.state is None:
+        raise StateError(f"{here.settings.id} runs and has no store; cure: stop it first")
+    folder = here.settings.home / SEALS_DIRECTORY
+    seals = _seals(here, given)
+    if not seals:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        click.echo(f"ready    {here.settings.id}: the key is here; the next members are {', '.join(here.following)}")
+        click.echo(f"next     on the old members, while they run: cmkms member {given.words}")
+        click.echo(f"then     copy their seals into {folder}; here: the same command again")
+        return
+    old = seals[0]
+    stay = [name for name in here.following if name in old.members]
+    lost = here.settings.id in old.members or _was_in(here, old.epoch + 1)
+    if not lost and len(stay) < len(here.following) // 2 + 1:
+        if here.running is not None:
+            click.echo(f"next     stop this node (it waits, empty); then: cmkms member {given.words}")
+            return
+        click.echo(
+            f"begins   {here.settings.id}, epoch {old.epoch + 1}: right ONCE; a member that has begun and lost its store is started empty instead",
+            err=True,
+        )
+        if not given.yes:
+            must_confirm(f"Has no machine with the id {here.settings.id} begun it before?")
+        _begin_or_say_what_is_missing(here, given, seals)
+        return
+    if here.running is not None and here.running["members"] == list(here.following):
+        click.echo(f"done     {here.settings.id} runs and reads what it needs from the others: cmkms peers")
+        return
+    if here.running is not None:
+        click.echo(f"next     stop this node; then: cmkms member {given.words}")
+        return
+    with locked_home(here.settings.home):
+        _write_list(here)
+    click.echo(
+        f"next     when {', '.join(stay)} run in epoch {old.epoch + 1}: start this node, empty. It reads what it needs from all of them"
+    )
+
+
+def _was_in(here: _Here, epoch: int) -> bool:
+    files = files_of(here.settings)
+    return files.node_id in read_born(files) and read_epoch(files) >= epoch
+
+
+def _write_list(here: _Here) -> None:
+    """The next peer list, where it is set. Raises: ConfigError, StoreFailure."""
+    entries = [f"{one.id}={one.address}" for one in here.peers]
+    variable = variable_name("peer")
+    if os.environ.get(variable, "").strip():
+        if tuple(sorted(one.id for one in _listed(here.settings.home))) != here.following:
+            raise ConfigError(
+                f"the peer list comes from {variable}; cure: {variable}={','.join(entries)}, then the same command again"
+            )
+        return
+    values: dict[str, str | list[str]] = {"peer": entries}
+    own = next(str(one.address) for one in here.peers if one.id == here.settings.id)
+    if _listens_nowhere(read_config(here.settings.home)):
+        values["raft_addr"] = own
+    if rewrite_config(here.settings.home, values):
+        click.echo(f"wrote    {here.settings.home / 'config.toml'}: peer = {', '.join(entries)}")
+
+
+def _finish(here: _Here) -> None:
+    """Raises: ConfigError, StoreFailure, BusyError."""
+    if here.running is None:
+        with locked_home(here.settings.home):
+            _write_list(here)
+        _tell_start(here)
+        return
+    others = [f"{one['id']} {one['state'] or 'not seen yet'}" for one in here.running["others"]]
+    click.echo(
+        f"done     {here.settings.id} is {here.running['state']} in epoch {here.running['epoch']}; {', '.join(others) or 'alone'}"
+    )
+
+
+def _tell_start(here: _Here) -> None:
+    majority = len(here.following) // 2 + 1
+    click.echo(
+        f"next     start this node. It signs when {majority} of {', '.join(here.following)} run; the rest may come later"
+    )

@@ -1,0 +1,42 @@
+"""Whether the seals of an epoch that ends show all that was ever signed in it (docs/ARCHITECTURE.md, rule 10). Pure: no clock, no I/O.
+
+What was signed is held by a majority, so N−Q+1 stores that lack nothing show it. A seal says how far its store is known to lack nothing:
+
+| standing    | the store                                                                     | is taken for                   |
+|-------------|-------------------------------------------------------------------------------|--------------------------------|
+| CONFIRMED   | was read against every other member by the process that sealed it             | one that lacks nothing         |
+| UNCONFIRMED | was sealed while the node was stopped, or had not read every other member     | one of these may be an old copy|
+| BEHIND      | is behind the state file beside it                                            | the old copy                   |
+
+One unnoticed old copy at a time is what the rules bear. One node alone has nobody who could confirm it.
+"""
+
+from collections.abc import Mapping
+from enum import IntEnum
+
+
+class Standing(IntEnum):
+    """What vouches for a sealed store."""
+
+    BEHIND = 0
+    UNCONFIRMED = 1
+    CONFIRMED = 2
+
+
+def doubt(members: int, seals: Mapping[str, Standing]) -> str:
+    """Why these seals of an epoch of `members` nodes may lack something that was signed; "" when they cannot.
+
+    `seals`: by the member's id. That they are a majority is the caller's to check.
+    """
+    behind = sorted(name for name, standing in seals.items() if standing is Standing.BEHIND)
+    unconfirmed = sorted(name for name, standing in seals.items() if standing is Standing.UNCONFIRMED)
+    needed = members - (members // 2 + 1) + 1
+    spare = 1 if unconfirmed and not behind and members > 1 else 0
+    if len(behind) <= 1 and len(seals) - len(behind) - spare >= needed:
+        return ""
+    if behind:
+        return f"the store of {', '.join(behind)} is behind its own state file: an old copy was put back, or another signer used the key"
+    return (
+        f"{members - len(seals)} of {members} members gave no seal, and {', '.join(unconfirmed)} was sealed without having been compared with every "
+        "other member since its start: if an old copy of its store was put back, what it forgot is shown by nobody"
+    )

@@ -1,0 +1,255 @@
+"""`cmkms member`: which step is due on a machine, by what is there. (Its steps on running nodes: tests/e2e/test_cluster_commands.py.)"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cometkms.cli.member import command
+from cometkms.config.load import read_config
+from cometkms.errors import CometKMSError, ConfigError, OperatorError, StateError
+from cometkms.keys.validator_key import load_public_key
+from cometkms.model import HRS, Row, Watermark
+from cometkms.rules.birth import NodeState
+from cometkms.rules.epoch import Standing
+from cometkms.store.epoch import Seal, parse_seal, seal_text
+from cometkms.store.promise_store import Header, PromiseStore
+from tests.e2e.node import cmkms
+from tests.unit.cli.fake_node import FakeNode
+
+OLD = ("node0", "node1", "node2")
+NEW = ("node0", "node1", "node3")
+REPLACE = ("replace", "node2", "node3=127.0.0.1:9555")
+
+
+@pytest.fixture
+def homes(tmp_path: Path) -> dict[str, Path]:
+    """node0 to node2, complete in epoch 1; node3 with the key and node0's settings, but for its id and address."""
+    assert cmkms("testnet", "--dir", str(tmp_path / "net")).returncode == 0
+    found = {name: tmp_path / "net" / name for name in OLD}
+    for name, home in found.items():
+        put_store(home, name)
+    new = tmp_path / "net" / "node3"
+    shutil.copytree(found["node0"] / "priv", new / "priv")
+    text = (found["node0"] / "config.toml").read_text()
+    text = text.replace('id = "node0"', 'id = "node3"').replace(
+        'raft_addr = "127.0.0.1:9430"', 'raft_addr = "127.0.0.1:9555"'
+    )
+    (new / "config.toml").write_text(text)
+    (new / "data").mkdir()
+    return {**found, "node3": new}
+
+
+def put_store(home: Path, name: str, state: NodeState = NodeState.COMPLETE, height: int = 12, epoch: int = 1) -> None:
+    path = home / "data" / name / "promises"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = Header(name, epoch, OLD, state, bytes(8), tuple(bytes(8) for _ in OLD))
+    PromiseStore.create(path, header, [(row_of(home), Watermark(HRS(height, 0, 3)))]).close()
+
+
+def row_of(home: Path) -> Row:
+    return Row(load_public_key(home / "priv" / "priv_validator_key.json"), "testnet-1")
+
+
+def invoke(home: Path, *arguments: str, yes: bool = True, **options: Any) -> Result:
+    verb, *rest = arguments
+    said = ["--yes"] if yes else []
+    return CliRunner().invoke(command, [verb, "--home", str(home), *rest, *said], standalone_mode=False, **options)
+
+
+def told(home: Path, *arguments: str) -> list[str]:
+    result = invoke(home, *arguments)
+    assert result.exception is None, result
+    return result.stdout.splitlines()
+
+
+def refusal(result: Result, kind: type[CometKMSError]) -> str:
+    assert isinstance(result.exception, kind), result
+    return str(result.exception)
+
+
+def put_seal(
+    home: Path, node: str, standing: Standing = Standing.CONFIRMED, following: tuple[str, ...] = NEW, epoch: int = 1
+) -> None:
+    seal = Seal(node, epoch, OLD, following, standing, ((row_of(home), Watermark(HRS(14, 0, 2))),))
+    (home / "seals").mkdir(exist_ok=True)
+    (home / "seals" / f"{node}-epoch-{epoch}.seal").write_text(seal_text(seal) + "\n")
+
+
+def header_of(home: Path) -> Header:
+    store = PromiseStore.open(home / "data" / home.name / "promises")
+    store.close()
+    return store.header
+
+
+def peers_of(home: Path) -> tuple[str, ...]:
+    return tuple(one.partition("=")[0] for one in read_config(home)["peer"])
+
+
+def test_a_new_machine_is_prepared_before_anything_is_sealed(homes: dict[str, Path]) -> None:
+    lines = told(homes["node3"], *REPLACE)
+    assert lines[0] == "ready    node3: the key is here; the next members are node0, node1, node3"
+    assert lines[1] == "next     on the old members, while they run: cmkms member replace node2 node3=127.0.0.1:9555"
+    assert (homes["node3"] / "seals").is_dir()
+    assert peers_of(homes["node3"]) == OLD, "nothing is written before it is due"
+
+
+def test_an_old_member_is_sealed_and_its_list_stays_until_enough_are(homes: dict[str, Path]) -> None:
+    """A node with another list than its store would not start: it is changed only when it begins."""
+    lines = told(homes["node0"], *REPLACE)
+    assert lines[0] == "sealed   node0 in epoch 1 of node0, node1, node2; next: node0, node1, node3"
+    assert lines[2].startswith("next     1 more of node1, node2 must be sealed, while they run if they can.")
+    assert header_of(homes["node0"]).state is NodeState.SEALED
+    assert peers_of(homes["node0"]) == OLD
+    seal = parse_seal((homes["node0"] / "seals" / "node0-epoch-1.seal").read_text())
+    assert seal.following == NEW
+    assert told(homes["node0"], *REPLACE) == lines, "and again"
+
+
+def test_with_the_seals_of_a_majority_the_list_is_written_and_the_epoch_begins(homes: dict[str, Path]) -> None:
+    home = homes["node0"]
+    told(home, *REPLACE)
+    put_seal(home, "node0")  # as it was sealed while it ran
+    put_seal(home, "node1")
+    store = PromiseStore.open(home / "data" / "node0" / "promises")
+    store.write_header(Header(**{**fields(store.header), "confirmed": True}))
+    store.close()
+    lines = told(home, *REPLACE)
+    assert any(line.startswith(f"wrote    {home}/config.toml: peer = node0=") for line in lines)
+    assert "node0 begins epoch 2 with node0, node1, node3" in lines
+    assert "chain testnet-1  height 14 round 0 step 2 (burnt)" in lines
+    assert peers_of(home) == NEW
+    assert (header_of(home).epoch, header_of(home).members) == (2, NEW)
+    assert told(home, *REPLACE)[-1].startswith("next     start this node.")
+
+
+def fields(header: Header) -> dict[str, Any]:
+    return {name: getattr(header, name) for name in Header.__slots__}
+
+
+def test_seals_that_do_not_vouch_demand_a_height_here_too(homes: dict[str, Path]) -> None:
+    home = homes["node0"]
+    told(home, *REPLACE)
+    put_seal(home, "node1")
+    said = refusal(invoke(home, *REPLACE), StateError)
+    assert "node0 was sealed without having been compared with every other member" in said
+    assert "--min-height" in said
+    assert peers_of(home) == OLD
+    lines = told(home, *REPLACE, "--min-height", "30", "--yes-height", "30")
+    assert "chain testnet-1  height 30 round 2147483647 step 3 (burnt)" in lines
+
+
+def test_an_interrupted_beginning_goes_on(homes: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list is written, the store is not: it is sealed still, and signs nothing."""
+    home, height = homes["node0"], ("--min-height", "30", "--yes-height", "30")
+    told(home, *REPLACE)
+    put_seal(home, "node1")
+
+    def fail(*_: object) -> None:
+        raise OSError("cut")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("cometkms.store.epoch.os.link", fail)
+        assert invoke(home, *REPLACE, *height).exception is not None
+    assert peers_of(home) == NEW
+    assert header_of(home).state is NodeState.SEALED
+    assert "node0 begins epoch 2 with node0, node1, node3" in told(home, *REPLACE, *height)
+
+
+def test_a_new_machine_starts_empty_where_those_that_stay_are_a_majority(homes: dict[str, Path]) -> None:
+    """It reads what it needs from them; it could begin a second time without being found out, so it never does."""
+    home = homes["node3"]
+    put_seal(home, "node0")
+    put_seal(home, "node1")
+    lines = told(home, *REPLACE)
+    assert lines[-1].startswith("next     when node0, node1 run in epoch 2: start this node, empty.")
+    assert peers_of(home) == NEW
+    assert not (home / "data" / "node3" / "promises").exists()
+
+
+def test_a_new_machine_begins_once_where_those_that_stay_are_none(homes: dict[str, Path], tmp_path: Path) -> None:
+    home = homes["node3"]
+    (home / "data" / "node3").mkdir()
+    seal = Seal("node0", 1, ("node0",), NEW, Standing.UNCONFIRMED, ((row_of(home), Watermark(HRS(14, 0, 2))),))
+    file = tmp_path / "node0.seal"
+    file.write_text(seal_text(seal))
+    change = (*REPLACE, "--seal-file", str(file))
+    assert "in scripts: --yes" in refusal(invoke(home, *change, yes=False, input="n\n"), OperatorError)
+    assert "node3 begins epoch 2 with node0, node1, node3" in told(home, *change)
+    shutil.rmtree(home / "data" / "node3")  # lost: born.json knows
+    assert told(home, *change)[-1].startswith("next     when node0 run in epoch 2: start this node, empty.")
+
+
+def test_who_goes_is_sealed_and_stays_stopped(homes: dict[str, Path]) -> None:
+    lines = told(homes["node2"], *REPLACE)
+    assert lines[-1].startswith("then     node2 stays stopped for good")
+    assert header_of(homes["node2"]).state is NodeState.SEALED
+    assert peers_of(homes["node2"]) == OLD
+
+
+def test_a_change_that_was_begun_is_not_mixed_with_another(homes: dict[str, Path]) -> None:
+    home = homes["node0"]
+    told(home, *REPLACE)
+    said = refusal(invoke(home, "remove", "node2"), StateError)
+    assert "sealed for other members than node0, node1, for ever" in said
+    put_seal(homes["node1"], "node0")
+    said = refusal(invoke(homes["node1"], "remove", "node2"), StateError)
+    assert "is sealed in epoch 1 for node0, node1, node3, and this change makes node0, node1" in said
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("replace", "node2", "node2=127.0.0.1:9555"), "keeps its id"),
+        (("add", "node1=127.0.0.1:9555"), "node1 is in the peer list at"),
+        (("add", "node9"), "is no peer"),
+    ],
+)
+def test_what_is_no_change_of_members_is_said(homes: dict[str, Path], change: Sequence[str], words: str) -> None:
+    assert words in refusal(invoke(homes["node0"], *change), ConfigError)
+    assert header_of(homes["node0"]).state is NodeState.COMPLETE
+
+
+def test_without_a_yes_nothing_is_sealed(homes: dict[str, Path]) -> None:
+    assert "in scripts: --yes" in refusal(invoke(homes["node0"], *REPLACE, yes=False), OperatorError)
+    assert header_of(homes["node0"]).state is NodeState.COMPLETE
+
+
+def test_a_list_from_the_environment_is_the_operators_to_change(
+    homes: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, height = homes["node0"], ("--min-height", "30", "--yes-height", "30")
+    monkeypatch.setenv("COMETKMS_PEER", ",".join(read_config(home)["peer"]))
+    told(home, *REPLACE)
+    put_seal(home, "node1")
+    said = refusal(invoke(home, *REPLACE, *height), ConfigError)
+    assert "COMETKMS_PEER=node0=" in said
+    wanted = said.partition("COMETKMS_PEER=")[2].partition(",  ")[0].partition(", then")[0]
+    monkeypatch.setenv("COMETKMS_PEER", wanted)
+    assert "node0 begins epoch 2 with node0, node1, node3" in told(home, *REPLACE, *height)
+    assert peers_of(home) == OLD
+
+
+def test_a_node_that_runs_is_asked_and_then_to_be_stopped(homes: dict[str, Path]) -> None:
+    home = homes["node0"]
+    put_seal(home, "node0")
+    put_seal(home, "node1")
+    text = (home / "seals" / "node0-epoch-1.seal").read_text().strip()
+    others = [
+        {"id": "node1", "connected": True, "state": "complete"},
+        {"id": "node2", "connected": False, "state": None},
+    ]
+    answer = {"ok": True, "node_id": "node0", "epoch": 1, "node_state": "complete", "seal": text}
+    running = FakeNode(home, "node0", {**answer, "members": [{"id": "node0", "self": True}, *others]})
+    try:
+        result = invoke(home, *REPLACE)
+        assert result.exception is None, result
+        assert result.stdout.splitlines()[-1].startswith("next     stop this node (it is sealed and signs nothing)")
+        assert "node2 is away: a majority must be sealed" in result.stderr
+        assert {"op": "seal", "next": "node0,node1,node3"} in running.asked
+    finally:
+        running.close()
+    assert peers_of(home) == OLD
