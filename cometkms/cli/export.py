@@ -23,7 +23,7 @@ from cometkms.model import Watermark
 from cometkms.moving import filepv, tmkms
 from cometkms.store import epoch as epochs
 from cometkms.store import state_file
-from cometkms.store.files import create_exclusively, write_atomically
+from cometkms.store.files import create_exclusively, make_directory, write_atomically
 from cometkms.store.lock import locked_home
 
 _KINDS: Final = ("filepv", "tmkms")
@@ -161,7 +161,7 @@ def _write(kind: str, chain: Chain, target: _Target, mark: Watermark | None, sou
     """The watermark first, as in an import; `mark` None leaves what is there. Raises: KeyFileError, StateError, StoreFailure."""
     try:
         for path in (target.state_path, target.key_path):
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_directory(path.parent)
     except OSError as error:
         raise StateError(f"{target.state_path} cannot be made: {error.strerror}; cure: another DIR") from error
     sealed = load_sealed(chain.key_file)

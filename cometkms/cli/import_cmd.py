@@ -19,6 +19,7 @@ from cometkms.limits import HEIGHT_MAX, ROUND_MAX
 from cometkms.model import HRS, Row, Step, Watermark
 from cometkms.moving import filepv, go_cometkms, horcrux, tmkms
 from cometkms.moving.old_signer import Asked, OldSigner
+from cometkms.store.files import make_directory
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import ChainFiles, NodeFiles, higher_mark, known_mark, raise_mark
 
@@ -163,7 +164,7 @@ def _show(kind: str, settings: Settings, chain: Chain, plan: _Plan) -> None:
 def _write(chain: Chain, plan: _Plan) -> None:
     """The watermark first: a key without one starts nothing, and a watermark without a key does no harm."""
     for path in (chain.state_file, chain.key_file):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_directory(path.parent)
     raise_mark(plan.files, plan.target, plan.marks, cores.load())
     if plan.key is not None:
         with plan.key:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cometkms.errors import BusyError, StateError
+from cometkms.store.files import open_file
 
 LOCK_NAME = "cmkms.lock"
 
@@ -18,7 +19,7 @@ def lock_home(home: Path) -> int:
     """
     path = home / LOCK_NAME
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = open_file(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise StateError(f"{path} cannot be opened: {error.strerror}; cure: `cmkms init --home {home}`") from error
     try:

@@ -30,7 +30,7 @@ from cometkms.model import HRS, Row, Step, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
-from cometkms.store.files import Disk, FormatError, check_format, write_atomically
+from cometkms.store.files import Disk, FormatError, check_format, make_directory, read_file, write_atomically
 from cometkms.store.promise_store import (
     STORE_NAME,
     CorruptStoreError,
@@ -42,6 +42,7 @@ from cometkms.store.promise_store import (
 
 BORN_NAME = "born.json"
 _BORN_FORMAT = 1
+_BORN_MAX_BYTES = 1 << 16
 _FIRST_EPOCH = 1
 
 
@@ -183,7 +184,7 @@ def _make(
     disk: Disk | None,
 ) -> PromiseStore:
     """A new store at the state files' marks, or higher ones that are `known`."""
-    files.store_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_directory(files.store_path.parent)
     header = Header(files.node_id, epoch, files.members, state, os.urandom(BIRTH_NONCE_BYTES))
     left = dict(known)
     rows = []
@@ -292,7 +293,7 @@ def read_epoch(files: NodeFiles) -> int:
 def _read_born(path: Path) -> tuple[list[str], int, list[str]]:
     """Ids born here, epoch, and its members ([]: an older file does not say)."""
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_file(path, _BORN_MAX_BYTES))
         check_format(path, document, _BORN_FORMAT)
         ids, epoch, members = document["ids"], document.get("epoch", _FIRST_EPOCH), document.get("members", [])
         if not isinstance(epoch, int) or not all(
@@ -348,7 +349,7 @@ def adopt_answer(files: NodeFiles, dead: Path) -> tuple[str, tuple[Watermark, ..
 def _read_adopted(files: NodeFiles, header: Header) -> tuple[str, ...]:
     """The members whose stores were read in person, for this very loss."""
     try:
-        document = json.loads(files.adopted_path.read_bytes())
+        document = json.loads(read_file(files.adopted_path, _BORN_MAX_BYTES))
         if document["birth_nonce"] != header.birth_nonce.hex() or header.state is not NodeState.RECOVERING:
             return ()
         return tuple(str(one) for one in document["members"] if one in header.members)
@@ -377,7 +378,7 @@ def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None,
     configured = {chain.row for chain in files.chains}
     rows = [(chain.row, mark) for chain, mark in zip(files.chains, marks, strict=True)]
     rows += [(row, mark) for row, mark in known.items() if row not in configured]
-    files.store_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_directory(files.store_path.parent)
     header = Header(files.node_id, epoch, files.members, NodeState.COMPLETE, os.urandom(BIRTH_NONCE_BYTES))
     PromiseStore.create(files.store_path, header, rows).close()
     for chain, mark in zip(files.chains, marks, strict=True):
