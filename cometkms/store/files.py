@@ -208,7 +208,10 @@ def _hand_over(folder: int, path: Path, known: frozenset[int], to: tuple[int, in
         if status.st_uid not in known or status.st_nlink > 1 or stat.S_ISLNK(status.st_mode):
             what = "a link" if stat.S_ISLNK(status.st_mode) else f"uid {status.st_uid}'s, or has a second name"
             raise OSError(errno.EPERM, f"it is {what}, so it is not handed over", str(path))
-        os.chown(f"/proc/self/fd/{fd}", *to)
+        try:
+            os.chown(f"/proc/self/fd/{fd}", *to)
+        except OSError as error:  # not the file's fault: this root may not, or has no such account
+            raise OSError(error.errno, error.strerror) from None
     finally:
         os.close(fd)
 

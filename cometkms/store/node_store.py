@@ -19,7 +19,7 @@ place: burnt.
 import contextlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -259,14 +259,15 @@ class BornFiles:
         self._files = files
         self._held = {path: _read_born(path) for path in files.born_paths}
 
-    def write(self, epoch: int = _FIRST_EPOCH) -> None:
-        """Say beside every state file that this node was born here. Raises: StoreFailure."""
+    def write(self, epoch: int = _FIRST_EPOCH, folders: Mapping[Path, int] | None = None) -> None:
+        """Say beside every state file that this node was born here. `folders`: their directories, open. Raises: StoreFailure."""
         files = self._files
         for path, (ids, known, members) in self._held.items():
             if files.node_id not in ids or known != epoch or members != list(files.members):
                 born = ids if files.node_id in ids else [*ids, files.node_id]
                 document = {"ids": born, "epoch": epoch, "members": list(files.members)}
-                write_atomically(path, json.dumps(document).encode())
+                folder = folders[path.parent] if folders is not None else None
+                write_atomically(path, json.dumps(document).encode(), folder=folder)
                 self._held[path] = born, epoch, list(files.members)
 
 

@@ -1,7 +1,11 @@
 """A real node shut off: seen from outside in /proc, from inside by a spy, and signing all the same."""
 
+import contextlib
 import os
 import signal
+import socket
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +19,12 @@ from tests.e2e.node import PRECOMMIT, PREVOTE, Node, Validator, cmkms, free_tcp,
 MakeNode = Callable[..., Node]
 MakeValidator = Callable[..., Validator]
 AS_ROOT = os.geteuid() == 0
-PROBES = {"key", "home", "write", "netlink", "packet", "parent", "fork"}
+PROBES = {
+    "key", "home", "unlink", "replace", "plant", "shadow", "word", "write", "memory", "netlink", "packet", "raw", "datagrams", "unix",
+    "dial", "parent", "root", "fork",
+}  # fmt: skip
+#: What a process must be able to do: its work.
+WORK = {("dialer", "unix")}
 
 
 def of_proc(pid: int, *fields: str) -> list[str]:
@@ -26,13 +35,27 @@ def of_proc(pid: int, *fields: str) -> list[str]:
 
 
 def spied(tmp_path: Path, node: Node, **more: str) -> dict[str, str]:
-    """Variables that put the spy into the node's processes."""
+    """Variables that put the spy into the node's processes, and something for it to reach: sockets and a secret of this test's user."""
     path = f"{Path(__file__).parent / 'probe'}:{ROOT}"
-    return {"PYTHONPATH": path, "CK_SPY": str(tmp_path / "spy"), "CK_SPY_KEY": str(node.key_path), **more}
+    for name, kind in (("dgram", socket.SOCK_DGRAM), ("stream", socket.SOCK_STREAM)):
+        if not (tmp_path / name).exists():
+            with socket.socket(socket.AF_UNIX, kind) as one:
+                one.bind(str(tmp_path / name))
+    (tmp_path / "spied-word").write_text("a passphrase")
+    return {
+        "PYTHONPATH": path,
+        "CK_SPY": "1",
+        "CK_SPY_KEY": str(node.key_path),
+        "CK_SPY_WORD": str(tmp_path / "spied-word"),
+        "CK_SPY_SOCKET": str(tmp_path / "dgram"),
+        "CK_SPY_STREAM": str(tmp_path / "stream"),
+        **more,
+    }
 
 
-def words_of(tmp_path: Path) -> list[str]:
-    return (tmp_path / "spy").read_text().splitlines()
+def words_of(node: Node) -> list[list[str]]:
+    """What the spies said: who, what, how it ended."""
+    return [line.split()[1:] for line in node.log().splitlines() if line.startswith("spy: ")]
 
 
 def measures_of(node: Node) -> dict[tuple[str, str], dict[str, Any]]:
@@ -76,13 +99,21 @@ def test_a_node_that_is_shut_off_signs_reconnects_restarts_and_imports_nothing(
         uid = of_proc(pid, "Uid")[0].split()
         assert len(set(uid)) == 1
         assert uid[0] != "0"
-        # the sockets are root's here: one capability, which opens no file; without unix:// it is gone too (below)
-        assert of_proc(pid, "Groups", "CapEff", "CapPrm", "CapBnd") == ["", f"{2:016x}", f"{2:016x}", "0" * 16]
+        assert of_proc(pid, "Groups", "CapEff", "CapPrm", "CapBnd") == ["", "0" * 16, "0" * 16, "0" * 16]
+    for path in ("", "status", "healthz", "metrics", "no-such-page"):
+        with contextlib.suppress(urllib.error.HTTPError):
+            urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}/{path}", timeout=20).read()
+    with urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}/events", timeout=20) as stream:
+        assert stream.readline()
+    assert cmkms("peers", "--home", str(node.home)).returncode == 0
     assert node.stop() == 0
-    said = words_of(tmp_path)
-    assert {line.split()[0] for line in said} == PROBES, "a module was imported after the signer was shut off"
-    assert len(said) == 2 * len(PROBES), "two signers"
-    assert {line.split()[1] for line in said} <= {"EACCES", "EPERM"}, said
+    said = words_of(node)
+    processes = {"state", "writer", "signer", "dialer", "api", "audit"}
+    assert {who for who, what, _ in said if what in PROBES} == processes
+    assert [(who, what) for who, what, _ in said if what not in PROBES] == [], "imported after it was shut off"
+    assert len([who for who, _, _ in said if who == "signer"]) == 2 * len(PROBES), "two signers"
+    reached = {(who, what, how) for who, what, how in said if how not in ("EACCES", "EPERM")}
+    assert {(who, what) for who, what, _ in reached} <= WORK, reached
     assert bool(list((tmp_path / "trace").glob("signer-*.trace"))) == (mode == "native")
 
 
@@ -103,14 +134,22 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_from_outside_the_signer_is_nobody_who_can_do_nothing(node: Node) -> None:
     pid = node.child("signer")["pid"]
     assert of_proc(pid, "NoNewPrivs", "Seccomp", "CapEff", "CapPrm") == ["1", "2", "0" * 16, "0" * 16]
+    uid = of_proc(pid, "Uid")[0].split()[0]
     if AS_ROOT:
         account = measures_of(node)["signer", "user"]["why"]
-        uid = of_proc(pid, "Uid")[0].split()[0]
         assert uid in account
         assert uid == str(SIGNER_UID) or "cmkms-signer" in account
     until("the audit process is up", lambda: node.child("audit")["state"] == "running")
+    seen = {uid}
     for name in ("state", "api", "audit"):
-        assert of_proc(node.child(name)["pid"], "NoNewPrivs") == ["1"]
+        pid = node.child(name)["pid"]
+        assert of_proc(pid, "NoNewPrivs", "Seccomp", "CapEff", "CapPrm") == ["1", "2", "0" * 16, "0" * 16]
+        if AS_ROOT:
+            assert of_proc(pid, "Groups", "CapBnd") == ["", "0" * 16]
+            seen.add(of_proc(pid, "Uid")[0].split()[0])
+    if AS_ROOT:
+        assert len(seen) == 4, "an account each"
+        assert "0" not in seen
     assert node.process is not None
     assert of_proc(node.process.pid, "NoNewPrivs") == ["1"]
 
@@ -118,13 +157,10 @@ def test_from_outside_the_signer_is_nobody_who_can_do_nothing(node: Node) -> Non
 def test_status_and_log_name_every_measure_of_every_process(node: Node) -> None:
     until("the audit process is up, too", lambda: "audit" in node.status())
     measures = measures_of(node)
-    of_others = {"no_dump", "no_new_privs", "filesystem", "tcp_ports", "scope"}
-    expected = {("supervisor", "no_dump"), ("supervisor", "no_new_privs")}
-    expected |= {(process, measure) for process in ("state", "api", "audit") for measure in of_others}
-    expected |= {("signer", measure) for measure in of_others}
-    expected |= {
-        ("signer", one) for one in ("memory_locked", "user", "capabilities", "system_calls", "network_families")
-    }
+    of_all = {"no_dump", "no_new_privs", "filesystem", "tcp_ports", "scope"}
+    of_all |= {"user", "capabilities", "system_calls", "network_families"}
+    expected = {("supervisor", "no_dump"), ("supervisor", "no_new_privs"), ("signer", "memory_locked")}
+    expected |= {(process, one) for process in ("state", "writer", "signer", "api", "audit") for one in of_all}
     assert set(measures) == expected
     assert measures["signer", "filesystem"]["why"] == "no file"
     assert all(one["state"] in ("on", "off", "unavailable") and one["why"] for one in measures.values())
@@ -139,7 +175,7 @@ def test_who_executes_a_program_in_the_signer_ends_the_node_with_the_word(make_n
     node = make_node(free_tcp())
     done = cmkms(
         "start", "--home", str(node.home), "--http-addr", f"127.0.0.1:{node.http_port}",
-        env={**os.environ, **spied(tmp_path, node, CK_SPY_EXEC="1")},
+        env={**os.environ, **spied(tmp_path, node, CK_SPY_EXEC="signer")},
     )  # fmt: skip
     assert done.returncode == 70
     assert "killed by SIGSYS" in done.stderr

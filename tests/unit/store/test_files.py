@@ -172,7 +172,7 @@ def test_the_holder_of_a_lock_is_named_and_keeps_it(tmp_path: Path) -> None:
 
 def test_as_anyone_else_a_file_to_write_is_no_link(tmp_path: Path) -> None:
     (tmp_path / "there").write_text("x")
-    (tmp_path / "link").symlink_to(tmp_path / "there")
+    (tmp_path / "link").symlink_to("there")
 
     def life() -> list[str]:
         os.chdir(tmp_path)
