@@ -28,6 +28,7 @@ from cometkms.cli import (
     version,
 )
 from cometkms.cli.options import EXIT_CODES, home_option
+from cometkms.cli.output import say_error
 from cometkms.errors import CometKMSError
 
 
@@ -82,7 +83,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except CometKMSError as error:
-        click.echo(f"Error: {error}", err=True)
+        say_error(error)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(1)

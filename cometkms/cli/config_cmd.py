@@ -7,6 +7,7 @@ import click
 
 from cometkms import core as cores
 from cometkms.cli.options import UNSET_CHAIN, home_option, load_home
+from cometkms.cli.output import say
 from cometkms.cli.passphrase import to_open
 from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
@@ -41,14 +42,14 @@ def digest(home: str | None, node_id: str | None, as_json: bool) -> None:  # noq
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    click.echo(f"digest   {found['digest']}")
-    click.echo(f"epoch    {found['epoch']}")
+    say(f"digest   {found['digest']}")
+    say(f"epoch    {found['epoch']}")
     for member in found["members"]:
-        click.echo(f"member   {member['id']}  {member['addr'] or 'alone'}  identity {member['identity'] or 'none'}")
+        say(f"member   {member['id']}  {member['addr'] or 'alone'}  identity {member['identity'] or 'none'}")
     for chain in found["chains"]:
-        click.echo(f"chain    {chain['id']}  key {chain['address']}")
-    click.echo(f"ttl      {found['default_ttl_ms']} ms")
-    click.echo(f"strict   {'on' if found['strict_start'] else 'off'}")
+        say(f"chain    {chain['id']}  key {chain['address']}")
+    say(f"ttl      {found['default_ttl_ms']} ms")
+    say(f"strict   {'on' if found['strict_start'] else 'off'}")
 
 
 def agreement(settings: Settings) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import click
 from cometkms import core as cores
 from cometkms.cli.moving import chosen_chain, place_of, refuse_running_members, tell_off, words_of
 from cometkms.cli.options import chain_option, chosen_home, home_option
+from cometkms.cli.output import say
 from cometkms.cli.running import node_id_option
 from cometkms.config.schema import Chain, Settings
 from cometkms.errors import ConfigError, KeyFileError, StateError
@@ -106,7 +107,7 @@ def command(
         refuse_running_members(settings)
     tell_off(old.off)
     if not yes:
-        click.echo("Nothing was changed. The same command with --yes writes it.")
+        say("Nothing was changed. The same command with --yes writes it.")
         return
     with locked_home(chosen_home()):
         _write(chain, plan)
@@ -142,23 +143,23 @@ def _plan(settings: Settings, chain: Chain, old: OldSigner, min_height: int | No
 def _show(kind: str, settings: Settings, chain: Chain, plan: _Plan) -> None:
     old, address = plan.old, address_of(plan.target.row.public_key)
     where = f"  {old.key_path}" if old.key_path else "  (its private half is not here)"
-    click.echo(f"from     {kind}")
-    click.echo(f"key      {address}{where}")
+    say(f"from     {kind}")
+    say(f"key      {address}{where}")
     for state in old.states:
-        click.echo(f"state    {place_of(state.mark)}  {state.path}")
-    click.echo(f"to       {settings.home}, node {settings.id}, chain {chain.id}")
+        say(f"state    {place_of(state.mark)}  {state.path}")
+    say(f"to       {settings.home}, node {settings.id}, chain {chain.id}")
     if plan.key is not None:
-        click.echo(f"writes   {chain.key_file}, mode 0600{', sealed as it is' if plan.key.sealed else ''}")
+        say(f"writes   {chain.key_file}, mode 0600{', sealed as it is' if plan.key.sealed else ''}")
     elif chain.key_file.exists():
-        click.echo(f"keeps    {chain.key_file}: the same key")
+        say(f"keeps    {chain.key_file}: the same key")
     else:
-        click.echo(f"lacks    {chain.key_file}: `cmkms keys import FILE` before the first start")
-    click.echo(f"before   {words_of(plan.known)}")
-    click.echo(f"after    {words_of(plan.mark)}")
+        say(f"lacks    {chain.key_file}: `cmkms keys import FILE` before the first start")
+    say(f"before   {words_of(plan.known)}")
+    say(f"after    {words_of(plan.mark)}")
     if not plan.raises:
-        click.echo("note     this home knows as much already: the watermark stays")
+        say("note     this home knows as much already: the watermark stays")
     for note in old.notes:
-        click.echo(f"note     {note}")
+        say(f"note     {note}")
 
 
 def _write(chain: Chain, plan: _Plan) -> None:
@@ -172,14 +173,14 @@ def _write(chain: Chain, plan: _Plan) -> None:
 
 
 def _tell_done(settings: Settings, chain: Chain, plan: _Plan) -> None:
-    click.echo(f"Done: {chain.id} stands at {words_of(plan.mark)}")
+    say(f"Done: {chain.id} stands at {words_of(plan.mark)}")
     members = plan.files.members
     if plan.files.alone:
         return
     if plan.files.store_path.exists():
         need = len(members) // 2 + 1
-        click.echo(
+        say(
             f"This holds once {need} of {', '.join(members)} have it, and {settings.id} is one: do the same there before any of them starts."
         )
     else:
-        click.echo(f"Do the same on {', '.join(name for name in members if name != settings.id)}, then start them all.")
+        say(f"Do the same on {', '.join(name for name in members if name != settings.id)}, then start them all.")

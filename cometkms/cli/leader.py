@@ -5,6 +5,7 @@ import json
 import click
 
 from cometkms.cli.options import home_option, other_ids
+from cometkms.cli.output import say
 from cometkms.cli.running import ask_node, node_id_option
 
 
@@ -30,10 +31,10 @@ def show(home: str | None, node_id: str | None, as_json: bool) -> int:  # noqa: 
         keys = ("node_id", "leader_id", "leader_addr", "is_leader", "term", "lease_left_s", "why")
         click.echo(json.dumps({key: answer.get(key) for key in keys}, indent=2))
     elif leader is None:
-        click.echo(f"nobody leads: {answer.get('why') or 'there is no majority, or it is being elected'}")
+        say(f"nobody leads: {answer.get('why') or 'there is no majority, or it is being elected'}")
     else:
         here = ", this node" if leader == answer.get("node_id") else ""
-        click.echo(f"{leader} leads{here} ({answer.get('leader_addr')}, term {answer.get('term')})")
+        say(f"{leader} leads{here} ({answer.get('leader_addr')}, term {answer.get('term')})")
     return 1 if leader is None else 0
 
 
@@ -52,4 +53,4 @@ def transfer(home: str | None, node_id: str | None, to: str | None) -> None:  # 
       cmkms leader transfer --to node2
     """
     answer = ask_node(node_id, {"op": "leader_transfer", "to": to})
-    click.echo(f"{answer.get('from')} handed over to {answer.get('to')} in {answer.get('took_ms')} ms")
+    say(f"{answer.get('from')} handed over to {answer.get('to')} in {answer.get('took_ms')} ms")

@@ -52,6 +52,7 @@ from cometkms.limits import (
     RESTART_RESET_AFTER_S,
     STOP_TIMEOUT_S,
 )
+from cometkms.printable import printable
 from cometkms.processes.child import (
     ANEW,
     FAILED,
@@ -237,7 +238,7 @@ class Supervisor:
             self.log.info("stopped", why=ending.reason)
         else:
             self.log.error("node ended", why=ending.reason, exit_code=ending.code)
-            print(f"Error: {ending.reason}", file=sys.stderr)
+            print(f"Error: {printable(ending.reason)}", file=sys.stderr)
         self.notifier.status(f"ended: {ending.reason}")
         return ending.code
 
