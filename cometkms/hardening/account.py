@@ -19,6 +19,7 @@ from cometkms.hardening import kernel
 from cometkms.limits import SIGNER_UID
 
 DEFAULT_ACCOUNT: Final = "cmkms-signer"
+_NAMES: Final = (DEFAULT_ACCOUNT, "cmkms-state", "cmkms-api", "cmkms-audit", "cmkms-dialer")
 CAP_CHOWN: Final = 0
 CAP_DAC_OVERRIDE: Final = 1
 CAP_KILL: Final = 5
@@ -56,6 +57,15 @@ def choose_account(wanted: str, default: str = DEFAULT_ACCOUNT, number: int = SI
             f"signer_user: there is no account {wanted!r}; cure: useradd --system --no-create-home --shell /usr/sbin/nologin {wanted}, "
             "or a number"
         ) from None
+
+
+def named_accounts() -> list[int]:
+    """Numbers of the accounts that a process of a node takes where they are there."""
+    found = []
+    for name in _NAMES:
+        with contextlib.suppress(KeyError):
+            found.append(pwd.getpwnam(name).pw_uid)
+    return found
 
 
 def check_wanted(wanted: str) -> None:

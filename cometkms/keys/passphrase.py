@@ -19,6 +19,7 @@ from typing import Final, Protocol
 
 from cometkms.errors import KeyFileError
 from cometkms.limits import PASSPHRASE_MAX_BYTES
+from cometkms.store.files import is_private
 
 CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
 
@@ -198,8 +199,9 @@ def _read_file(path: Path, *, private: bool) -> Passphrase:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            mode = os.fstat(fd).st_mode
-            if private and stat.S_ISREG(mode) and mode & 0o077:
+            status = os.fstat(fd)
+            mode = status.st_mode
+            if private and stat.S_ISREG(mode) and not is_private(status):
                 raise KeyFileError(
                     f"the passphrase file {path} can be read by others (mode {stat.S_IMODE(mode):04o}); cure: chmod 600 {path}"
                 )

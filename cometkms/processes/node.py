@@ -10,7 +10,7 @@ from cometkms import __version__
 from cometkms import core as cores
 from cometkms.config.load import Flags
 from cometkms.config.schema import Settings
-from cometkms.hardening.account import ProcStatus, check_wanted
+from cometkms.hardening.account import ProcStatus, check_wanted, named_accounts
 from cometkms.hardening.confine import Told, check_no_dump
 from cometkms.hardening.measures import Mode
 from cometkms.interface import Queue
@@ -20,7 +20,7 @@ from cometkms.ipc.prctl import make_undumpable
 from cometkms.ipc.queues import make_queue
 from cometkms.keys.cluster import cluster_secret
 from cometkms.keys.identity import ensure_identity
-from cometkms.keys.passphrase import PassphraseHeld, PassphraseSource, hold
+from cometkms.keys.passphrase import PassphraseFile, PassphraseHeld, PassphraseSource, hold
 from cometkms.keys.source import KeySource, SealedKeyFile, key_source
 from cometkms.log import Log
 from cometkms.model import Row
@@ -28,6 +28,7 @@ from cometkms.processes import api, audit, signer, state
 from cometkms.processes.child import RELOAD_SECTION, ChildContext
 from cometkms.processes.reload import Reloader
 from cometkms.processes.supervisor import ChildSpec, Supervisor
+from cometkms.store.doors import check_doors
 from cometkms.store.lock import lock_home
 from cometkms.store.node_store import ChainFiles, NodeFiles
 
@@ -40,11 +41,13 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
 
     Raises: OperatorError before anything was started.
     """
+    os.umask(0o077)  # whatever a library makes a file with
     notifier = take_notifier()
     make_undumpable()  # the children inherit it
     if settings.hardening != Mode.OFF:
         check_wanted(settings.signer_user)
     core_name = cores.chosen_name()
+    _check_doors(settings)
     lock = lock_home(settings.home)
     try:
         core = cores.load()
@@ -107,6 +110,14 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
         return Supervisor(specs, board, own_log, facts, notifier=notifier, reload=now).run()
     finally:
         os.close(lock)
+
+
+def _check_doors(settings: Settings) -> None:
+    """Nobody else can change what this node relies on. Raises: HardeningError naming each place and its cure."""
+    secrets = [chain.key_file for chain in settings.chains]
+    if isinstance(settings.key_passphrase, PassphraseFile):
+        secrets.append(settings.key_passphrase.path)
+    check_doors(settings.home, settings.id, [chain.state_file for chain in settings.chains], secrets, named_accounts())
 
 
 def _own_measures() -> list[dict[str, str]]:

@@ -128,6 +128,16 @@ def open_file(path: Path, flags: int, mode: int = 0o600) -> int:
         os.close(folder)
 
 
+def is_private(status: os.stat_result) -> bool:
+    """Whether a secret in it is this process's alone: nobody else can read it. Or it is given by root to a group that this process has
+    and that may read it only, as a Kubernetes secret is with fsGroup and defaultMode 0440."""
+    mode = stat.S_IMODE(status.st_mode)
+    if not mode & 0o077:
+        return True
+    mine = {os.getegid(), *os.getgroups()} - ({0} if os.geteuid() == 0 else set())
+    return status.st_uid == 0 and status.st_gid in mine and not mode & 0o037
+
+
 def _check_regular(status: os.stat_result, path: Path) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "no regular file", str(path))
