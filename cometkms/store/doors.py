@@ -98,7 +98,7 @@ def judge(place: Place, me: Me) -> str:
     if place.read_only:
         return ""
     if place.uid not in me.owners:
-        return f"{path} belongs to uid {place.uid}, cure: chown {me.uid} {path}"
+        return f"{path} belongs to uid {place.uid}, cure: chown {'-R ' if place.is_directory else ''}{me.uid} {path}"
     writable = mode & _WRITABLE
     if not writable:
         return ""
