@@ -12,6 +12,7 @@ from typing import Final
 from cometkms.errors import HardeningError
 from cometkms.hardening.account import (
     CAP_CHOWN,
+    CAP_DAC_OVERRIDE,
     CAP_KILL,
     CAP_SETGID,
     CAP_SETPCAP,
@@ -32,8 +33,9 @@ _CAPABILITY_NAMES: Final = {
     CAP_SETUID: "CAP_SETUID",
     CAP_SETGID: "CAP_SETGID",
     CAP_KILL: "CAP_KILL",  # for the supervisor, who signals it
-    CAP_CHOWN: "CAP_CHOWN",  # for its files
 }
+#: For its files, which root must give away now and get at again at the next start.
+_FOR_FILES: Final = {CAP_CHOWN: "CAP_CHOWN", CAP_DAC_OVERRIDE: "CAP_DAC_OVERRIDE"}
 #: A user namespace without that number, or without groups; a file system that knows no owners.
 _CANNOT: Final = (errno.EINVAL, errno.EPERM, errno.EROFS)
 
@@ -73,8 +75,8 @@ def choose(whom: Whom, status: ProcStatus, process: str) -> Chosen:
     root = Account("root", 0, 0)
     if account.uid == 0 and whom.account is None:
         return Chosen(root, State.OFF, 'signer_user = "root"', held, kept)
-    needed = [one for one in _CAPABILITY_NAMES if one != CAP_CHOWN or whom.hand is not None]
-    lacking = [_CAPABILITY_NAMES[one] for one in needed if one not in held]
+    needed = _CAPABILITY_NAMES | (_FOR_FILES if whom.hand is not None else {})
+    lacking = [name for number, name in needed.items() if number not in held]
     why = f"root has no {' and no '.join(lacking)} here" if lacking else ""
     if not why and whom.hand is not None:
         try:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from cometkms.limits import SIGNER_UID
+from tests.e2e.cluster import Cluster
 from tests.e2e.console import ROOT
 from tests.e2e.node import PRECOMMIT, PREVOTE, Node, Validator, cmkms, free_tcp, until
 
@@ -187,3 +188,43 @@ def test_an_account_that_is_not_there_is_a_wrong_setting(make_node: MakeNode) ->
     assert done.returncode == 3
     assert "signer_user" in done.stderr
     assert "cure" in done.stderr
+
+
+class ByName(Cluster):
+    """Its nodes find each other by a host's name."""
+
+    def peers_of(self, name: str, members: list[str] | None = None) -> list[str]:
+        return [one.replace("127.0.0.1", "localhost") for one in super().peers_of(name, members)]
+
+
+def test_a_cluster_by_names_reads_the_resolvers_files_and_imports_nothing_later(
+    make_validator: MakeValidator, tmp_path: Path
+) -> None:
+    """What the state processes do in a life: meet, elect, promise, lose a leader, meet again."""
+    address = free_tcp()
+    cluster = ByName(tmp_path, 3, address)
+    for name in cluster.ids:
+        folder = tmp_path / f"spied-{name}"
+        folder.mkdir()
+        cluster.variables[name] = spied(folder, cluster.nodes[name])
+    validator = make_validator(address)
+    cluster.start()
+    try:
+        first = cluster.wait_leader()
+        validator.connect()
+        validator.must_sign(PREVOTE, 1)
+        assert "/etc/hosts" not in measures_of(cluster.nodes[first])["state", "filesystem"]["why"]
+        assert "names are found with" in measures_of(cluster.nodes[first])["state", "filesystem"]["why"]
+        os.kill(cluster.nodes[first].child("state")["pid"], signal.SIGKILL)
+        until("a leader", cluster.leader)
+        assert cmkms("leader", "transfer", "--home", str(cluster.nodes[first].home), "--id", first).returncode in (0, 1)
+        until("a leader", cluster.leader)
+        validator.connect()
+        validator.must_sign(PREVOTE, 2)
+    finally:
+        for name in cluster.ids:
+            cluster.nodes[name].stop()
+    for name in cluster.ids:
+        said = words_of(cluster.nodes[name])
+        assert [(who, what) for who, what, _ in said if what not in PROBES] == [], "imported after it was shut off"
+        assert {how for _, _, how in said} <= {"EACCES", "EPERM"}
