@@ -144,6 +144,7 @@ STATE_UID: Final = 62088
 API_UID: Final = 62089
 AUDIT_UID: Final = 62090
 DIALER_UID: Final = 62091
+NAMES_WATCH_S: Final = 5.0  # how often who looks hosts up sees whether it still may
 ACCOUNT_UIDS: Final = (SIGNER_UID, STATE_UID, API_UID, AUDIT_UID, DIALER_UID)
 
 # --- files ---

@@ -118,6 +118,28 @@ def _is_public(directory: Path) -> bool:
         return False
 
 
+class NameWatch:
+    """Whether the resolver's files are still those that this process may read: who replaces one makes another file of it."""
+
+    def __init__(self) -> None:
+        """From now on; before the process is shut off."""
+        self._allowed = {rule.path for rule in name_files()}
+        self._known = {name: self._file(name) for name in NAME_FILES}
+
+    def changed(self) -> str:
+        """The first one that another file took the name of, out of reach; "": none. Costs a look at each, and opens nothing."""
+        return next((name for name in NAME_FILES if self._file(name) not in (None, self._known[name])), "")
+
+    def _file(self, name: str) -> tuple[str, int, int] | None:
+        """None: not there, or where a new file is within reach, too."""
+        path = os.path.realpath(name)
+        try:
+            found = Path(path).stat()
+        except OSError:
+            return None
+        return None if Path(path).parent in self._allowed else (path, found.st_dev, found.st_ino)
+
+
 def preload(modules: Iterable[str], *, names: bool) -> None:
     """What would be imported or loaded later, when it cannot be. `names`: with what hosts' addresses are found with."""
     for module in modules:

@@ -20,6 +20,7 @@ from cometkms.config.values import parse_validator
 from cometkms.errors import InvariantError
 from cometkms.hardening.account import CAP_DAC_OVERRIDE
 from cometkms.hardening.children import Keeps, shut_child
+from cometkms.hardening.confine import NameWatch
 from cometkms.hardening.measures import Measure, Mode, tell
 from cometkms.hardening.signer import Confinement, Plan, shut_signer
 from cometkms.hardening.user import Whom
@@ -54,7 +55,7 @@ from cometkms.log import Log
 from cometkms.model import Decision, Outcome
 from cometkms.net.dial import TcpTarget, UnixTarget, connect
 from cometkms.net.dialer import Dialer, serve_dials
-from cometkms.processes.child import ChildContext, run_loop
+from cometkms.processes.child import ChildContext, run_loop, watch_names
 from cometkms.processes.helper import Helper, start_helper
 from cometkms.protocol.identity import Identity
 from cometkms.signing.chain import ChainSigner
@@ -91,10 +92,11 @@ def run(context: ChildContext, parts: SignerParts) -> int:
     slots = [key.open(core, chain.id) for key, chain in zip(parts.keys, parts.settings.chains, strict=True)]
     for key in parts.keys:
         key.forget()
+    names = NameWatch()
     with cores.tracing(context.name):
         confinement = _shut(parts.settings, supervisor)
         tell(log, confinement.measures)
-        return _live(context, parts, core, identity, slots, confinement, dialer, log)
+        return _live(context, parts, core, identity, slots, confinement, dialer, names, log)
 
 
 def _unix_paths(settings: Settings) -> tuple[str, ...]:
@@ -140,11 +142,14 @@ def _live(
     slots: Sequence[KeySlot],
     confinement: Confinement,
     dialer: Helper | None,
+    names: NameWatch,
     log: Log,
 ) -> int:
     async def main(stop: asyncio.Event) -> None:
         signer = _Signer(parts, core, identity, slots, confinement, dialer, log)
         signer.start()
+        if confinement.plan.names:
+            watch_names(context, names, signer.is_away, log, lambda: None)
         context.on_reload(lambda new: None if signer.takes_over(new) else context.ask_anew())
         context.ready()
         await stop.wait()
@@ -256,6 +261,10 @@ class _Signer:
         self._may_spin = self._has_cores and len(self._links) == 1
         for link in self._links.values():
             link.spin_ns = REQUEST_SPIN_NS if self._may_spin else 0
+
+    def is_away(self) -> bool:
+        """Whether it dials a validator that it does not reach."""
+        return self._leased and any(link.failed_in_row for link in self._links.values())
 
     def takes_over(self, new: Reloadable) -> bool:
         """Dial the validators that came, close the connections to those that went; the others notice nothing.

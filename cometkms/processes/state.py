@@ -29,7 +29,7 @@ from cometkms.config.reload import Reloadable
 from cometkms.config.schema import Settings
 from cometkms.errors import BusyError
 from cometkms.hardening.children import Keeps, shut_child
-from cometkms.hardening.confine import DNS_PORT, is_address
+from cometkms.hardening.confine import DNS_PORT, NameWatch, is_address
 from cometkms.hardening.measures import Measure, Mode, tell
 from cometkms.hardening.user import Whom
 from cometkms.interface import Core, Frames, HotPath, Lane, Queue
@@ -50,7 +50,7 @@ from cometkms.model import HRS, Watermark
 from cometkms.net.control import ControlServer, listen_control
 from cometkms.net.dial import TcpTarget
 from cometkms.net.peers import PeerNetwork, PeerTarget
-from cometkms.processes.child import HAND_OVER_SIGNAL, ChildContext, run_loop
+from cometkms.processes.child import HAND_OVER_SIGNAL, ChildContext, run_loop, watch_names
 from cometkms.processes.state_events import StateEvents
 from cometkms.processes.state_files import StateFiles
 from cometkms.processes.state_writer import StateWriter, start_writer
@@ -95,10 +95,14 @@ def run(context: ChildContext, parts: StateParts) -> int:
         home
     )  # what it works with from here on has no directory's name: as another user it could not come here by one
 
+    names = NameWatch()
+
     async def main(stop: asyncio.Event) -> None:
         state = _State(parts, core, opened, writer, control, measures, log, context)
         await state.start()
         context.on_reload(state.on_reload)
+        if _has_names(parts.settings):
+            watch_names(context, names, state.is_away, log, state.hand_over)
         context.ready()
         await stop.wait()
         await state.stop()
@@ -113,7 +117,7 @@ def _shut(settings: Settings, files: NodeFiles) -> tuple[Measure, ...]:
     """From here on: its own directory, in which it stands."""
     home = files.store_path.parent
     others = [peer.address for peer in settings.peers if peer.id != settings.id]
-    names = any(not is_address(one.host) for one in (*others, settings.raft_addr) if one.host)
+    names = _has_names(settings)
     keeps = Keeps(
         Whom("cmkms-state", STATE_UID, hand=lambda uid, gid: hand_over(home, uid, gid)),
         work=(home,),
@@ -125,6 +129,11 @@ def _shut(settings: Settings, files: NodeFiles) -> tuple[Measure, ...]:
         late=LATE,
     )
     return shut_child("state", Mode(settings.hardening), os.getppid(), keeps)
+
+
+def _has_names(settings: Settings) -> bool:
+    addresses = [*(peer.address for peer in settings.peers), settings.raft_addr]
+    return any(not is_address(one.host) for one in addresses if one.host)
 
 
 def _secrets(settings: Settings) -> tuple[Path, ...]:
@@ -261,7 +270,7 @@ class _State:
         """Forget what was asked of a predecessor; listen, dial, tick. Raises: BusyError."""
         self._parts.requests.discard()
         self._loop.add_reader(self._parts.requests.fileno(), self._on_queue)
-        self._loop.add_signal_handler(HAND_OVER_SIGNAL, self._hand_over)
+        self._loop.add_signal_handler(HAND_OVER_SIGNAL, self.hand_over)
         if self._alone:
             self._listen_alone()
         else:
@@ -297,8 +306,12 @@ class _State:
         told = {**dict(self.node.facts), "validators": validators_fact(new.validator_addrs)}
         self.node.tell_facts(make_facts(told))
 
-    def _hand_over(self) -> None:
-        """The node is about to stop."""
+    def is_away(self) -> bool:
+        """Whether a member is not connected."""
+        return any(not self.node.member(name).connected for name in self.node.identity.others)
+
+    def hand_over(self) -> None:
+        """This process is about to stop."""
         self._guarded(self.node.hand_over)
 
     def _tick(self) -> None:

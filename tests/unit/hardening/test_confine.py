@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cometkms.hardening import confine
-from cometkms.hardening.confine import code_directories, is_address, name_files
+from cometkms.hardening.confine import NameWatch, code_directories, is_address, name_files
 from cometkms.hardening.landlock import Files
 
 
@@ -57,3 +57,25 @@ def test_code_is_read_from_wherever_it_is_imported_and_never_around_a_key(
 )
 def test_an_address_is_told_from_a_name(host: str, known: bool) -> None:
     assert is_address(host) is known
+
+
+def replace(path: Path, text: str) -> None:
+    """As a DHCP client and `sed -i` do it."""
+    (path.parent / "new").write_text(text)
+    (path.parent / "new").rename(path)
+
+
+def test_a_file_of_names_that_was_replaced_out_of_reach_is_noticed(etc: Path) -> None:
+    watch = NameWatch()
+    (etc / "etc" / "hosts").write_text("10.0.0.1 n1")
+    assert watch.changed() == "", "the very file, written to"
+    replace(etc / "run" / "resolved" / "stub.conf", "nameserver 10.0.0.2")
+    assert watch.changed() == "", "a new file where new files may be read"
+    replace(etc / "etc" / "hosts", "10.0.0.9 n1")
+    assert watch.changed() == str(etc / "etc" / "hosts")
+    watch = NameWatch()
+    (etc / "etc" / "hosts").unlink()
+    assert watch.changed() == "", "gone: there is nothing to read"
+    (etc / "etc" / "resolv.conf").unlink()
+    (etc / "etc" / "resolv.conf").write_text("nameserver 10.0.0.3")
+    assert watch.changed() == str(etc / "etc" / "resolv.conf"), "no link any more"
