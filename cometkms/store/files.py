@@ -100,7 +100,13 @@ def open_file(path: Path, flags: int, mode: int = 0o600) -> int:
     """
     writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) != 0
     if os.geteuid() != 0:
-        return os.open(path, flags | os.O_CLOEXEC | (os.O_NOFOLLOW if writes else 0), mode)
+        fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_NOFOLLOW if writes else 0), mode)
+        try:
+            _check_regular(os.fstat(fd), path)
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
     if not writes:
         walked = _walk(path)
         try:

@@ -92,6 +92,7 @@ class Node:
         self.http_port = free_port()
         self.log_path = home.parent / f"{home.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.before: tuple[str, ...] = ()  # a command that starts the node's
         validators = [part for address in addresses for part in ("--validator-addr", address)]
         done = cmkms("init", "--home", str(home), "--new-key", "--chain-id", chain, *validators)
         assert done.returncode == 0, done.stderr
@@ -109,7 +110,7 @@ class Node:
         return self.home / "data" / "node0" / "promises"
 
     def start(self, *arguments: str, wait: bool = True, inherit: tuple[int, ...] = (), **variables: str) -> "Node":
-        command = [sys.executable, "-m", "cometkms", "start", "--home", str(self.home)]
+        command = [*self.before, sys.executable, "-m", "cometkms", "start", "--home", str(self.home)]
         command += ["--http-addr", f"127.0.0.1:{self.http_port}", *arguments]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(

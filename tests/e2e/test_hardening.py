@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -228,3 +229,48 @@ def test_a_cluster_by_names_reads_the_resolvers_files_and_imports_nothing_later(
         said = words_of(cluster.nodes[name])
         assert [(who, what) for who, what, _ in said if what not in PROBES] == [], "imported after it was shut off"
         assert {how for _, _, how in said} <= {"EACCES", "EPERM"}
+
+
+def test_not_started_as_root_all_that_needs_no_root_is_done_all_the_same(
+    make_validator: MakeValidator, tmp_path: Path
+) -> None:
+    """As another user, who may read Python's code below /root by a capability that every process gives up."""
+    with tempfile.TemporaryDirectory() as run:
+        Path(run).chmod(0o755)
+        _not_as_root(make_validator, tmp_path, Path(run) / "v.sock")
+
+
+def _not_as_root(make_validator: MakeValidator, tmp_path: Path, path: Path) -> None:
+    address, by_socket = free_tcp(), f"unix://{path}"
+    node = Node(tmp_path / "home", address, by_socket)
+    validators = [make_validator(one) for one in (address, by_socket)]
+    if AS_ROOT:
+        uid = "62700"
+        reads = "+dac_read_search"
+        node.before = (
+            "setpriv",
+            f"--reuid={uid}",
+            f"--regid={uid}",
+            "--clear-groups",
+            f"--inh-caps={reads}",
+            f"--ambient-caps={reads}",
+        )
+        for one in (node.home, *node.home.rglob("*"), path):
+            os.chown(one, int(uid), int(uid))
+    node.start(**spied(tmp_path, node))
+    for validator in validators:
+        validator.connect()
+        validator.must_sign(PREVOTE, 1)
+    until("the audit process is up", lambda: "audit" in node.status())
+    measures = measures_of(node)
+    for process in ("state", "writer", "signer", "dialer", "api", "audit"):
+        assert measures[process, "user"]["state"] == "off"
+        assert measures[process, "capabilities"]["why"] == "none"
+        for measure in ("filesystem", "system_calls", "network_families", "no_new_privs"):
+            assert measures[process, measure]["state"] == "on", (process, measure)
+    until("the state file follows", lambda: node.file_state()["height"] == "1")
+    assert node.stop() == 0
+    said = words_of(node)
+    assert {who for who, what, _ in said if what in PROBES} == {"state", "writer", "signer", "dialer", "api", "audit"}
+    reached = {(who, what, how) for who, what, how in said if how not in ("EACCES", "EPERM")}
+    assert {(who, what) for who, what, _ in reached} <= WORK, reached

@@ -274,6 +274,9 @@ def test_a_file_that_never_ends_is_told_and_not_waited_for(home: Home, monkeypat
     monkeypatch.setattr(examine, "GROUP_S", 0.2)
     home.state_path.unlink()
     os.mkfifo(home.state_path, 0o600)
+    assert any("no regular file" in one["words"] for one in bad_of(doctor(home), "state"))
+    home.store_path.unlink(missing_ok=True)
+    os.mkfifo(home.store_path, 0o600)
     assert any("did not end" in one["words"] for one in bad_of(doctor(home), "state"))
 
 
