@@ -196,9 +196,10 @@ def leave_to_owner(folder: int, name: str) -> None:
 
 
 def hand_over(path: Path, uid: int, gid: int) -> None:
-    """A directory of a node's own and the files in it, to the account that works there from now on. Directories in it stay whose they are.
+    """A directory of a node's own and the files in it, to the account that works there from now on. Directories in it, and what belongs to
+    neither root nor the directory's owner, stay whose they are.
 
-    Raises: OSError, also for what belongs to neither root nor the directory's owner nor that account.
+    Raises: OSError, also for links and files with a second name.
     """
     folder = open_directory(path)
     try:
@@ -221,9 +222,11 @@ def _hand_over(folder: int, path: Path, known: frozenset[int], to: tuple[int, in
         status = os.fstat(fd)
         if stat.S_ISDIR(status.st_mode) or (status.st_uid, status.st_gid) == to:
             return
-        if status.st_uid not in known or status.st_nlink > 1 or stat.S_ISLNK(status.st_mode):
-            what = "a link" if stat.S_ISLNK(status.st_mode) else f"uid {status.st_uid}'s, or has a second name"
-            raise OSError(errno.EPERM, f"it is {what}, so it is not handed over", str(path))
+        if status.st_uid not in known:  # a third party's, say an operator's own copy: nobody works with it here
+            return
+        if status.st_nlink > 1 or stat.S_ISLNK(status.st_mode):
+            what = "is a link" if stat.S_ISLNK(status.st_mode) else "has a second name somewhere"
+            raise OSError(errno.EPERM, f"it {what}, so it is not handed over", str(path))
         try:
             os.chown(f"/proc/self/fd/{fd}", *to)
         except OSError as error:  # not the file's fault: this root may not, or has no such account
