@@ -8,6 +8,7 @@ import click
 
 from cometkms import core as cores
 from cometkms.cli.options import chosen_home, home_option, load_home
+from cometkms.cli.output import say
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.cli.state import files_of
 from cometkms.errors import ConfigError, OperatorError, StateError, os_words
@@ -40,9 +41,9 @@ def show(home: str | None, node_id: str | None, as_json: bool) -> None:  # noqa:
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    click.echo(f"epoch    {found['epoch']}")
-    click.echo(f"members  {', '.join(found['members'])}")
-    click.echo(f"state    {found['state']}")
+    say(f"epoch    {found['epoch']}")
+    say(f"members  {', '.join(found['members'])}")
+    say(f"state    {found['state']}")
 
 
 def _running(node_id: str | None) -> dict[str, Any] | None:
@@ -82,7 +83,7 @@ def seal(home: str | None, node_id: str | None, yes: bool) -> None:  # noqa: ARG
         _confirm(files, yes)
         sealed = epochs.seal(files, cores.load())
     others = ", ".join(name for name in sealed.members if name != sealed.node)
-    click.echo(f"{sealed.node} is sealed in epoch {sealed.epoch}{' with ' + others if others else ''}", err=True)
+    say(f"{sealed.node} is sealed in epoch {sealed.epoch}{' with ' + others if others else ''}", err=True)
     click.echo(epochs.seal_text(sealed))
 
 
@@ -95,7 +96,7 @@ def _confirm(files: NodeFiles, yes: bool) -> None:
     header = epochs.read_header(files)
     if header.state is NodeState.SEALED:
         return
-    click.echo(
+    say(
         f"node     {files.node_id}, epoch {header.epoch} of {', '.join(header.members)}\n"
         "effect   this store promises nothing more, for ever; the node signs again only as a member of a next epoch (cmkms epoch begin)",
         err=True,
@@ -137,15 +138,13 @@ def begin(home: str | None, node_id: str | None, members: str, texts: tuple[str,
     seals = [*map(epochs.parse_seal, texts), *read_seals(paths)]
     with locked_home(chosen_home()):
         epoch, marks = epochs.begin(files, seals, cores.load())
-    click.echo(f"{files.node_id} begins epoch {epoch} with {', '.join(files.members)}")
-    click.echo(f"from the seals of {', '.join(sorted({seal.node for seal in seals}))}")
+    say(f"{files.node_id} begins epoch {epoch} with {', '.join(files.members)}")
+    say(f"from the seals of {', '.join(sorted({seal.node for seal in seals}))}")
     for row, mark in marks:
         known = "signed" if mark.signature else "burnt" if mark.hrs > HRS(0, 0, 0) else "nothing signed yet"
-        click.echo(
-            f"chain {row.chain_id}  height {mark.hrs.height} round {mark.hrs.round} step {mark.hrs.step} ({known})"
-        )
+        say(f"chain {row.chain_id}  height {mark.hrs.height} round {mark.hrs.round} step {mark.hrs.step} ({known})")
     if len(files.members) > 1:
-        click.echo("Do the same with the same seals on every other member, then start them all.")
+        say("Do the same with the same seals on every other member, then start them all.")
 
 
 def read_seals(paths: tuple[Path, ...]) -> list[epochs.Seal]:

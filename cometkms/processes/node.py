@@ -10,7 +10,7 @@ from cometkms import __version__
 from cometkms import core as cores
 from cometkms.config.load import Flags, unknown_variables
 from cometkms.config.schema import Settings
-from cometkms.hardening.account import ProcStatus, check_wanted
+from cometkms.hardening.account import ProcStatus, check_wanted, named_accounts
 from cometkms.hardening.confine import Told, check_no_dump
 from cometkms.hardening.measures import Mode, State, check_required
 from cometkms.interface import Core, Queue
@@ -21,7 +21,13 @@ from cometkms.ipc.prctl import make_undumpable
 from cometkms.ipc.queues import make_queue
 from cometkms.keys.cluster import ClusterIdentity, derive_identity
 from cometkms.keys.identity import ensure_identity
-from cometkms.keys.passphrase import PassphraseDescriptor, PassphraseHeld, PassphraseSource, hold
+from cometkms.keys.passphrase import (
+    PassphraseDescriptor,
+    PassphraseFile,
+    PassphraseHeld,
+    PassphraseSource,
+    hold,
+)
 from cometkms.keys.source import KeySource, SealedKeyFile, key_source
 from cometkms.log import Log
 from cometkms.model import Row
@@ -30,6 +36,7 @@ from cometkms.processes import api, audit, signer, state
 from cometkms.processes.child import RELOAD_SECTION, ChildContext
 from cometkms.processes.reload import Reloader
 from cometkms.processes.supervisor import ChildSpec, Supervisor
+from cometkms.store.doors import check_doors
 from cometkms.store.lock import lock_home, share_home
 from cometkms.store.node_store import ChainFiles, NodeFiles
 from cometkms.store.twin import take_name
@@ -43,6 +50,7 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
 
     Raises: OperatorError before anything was started.
     """
+    os.umask(0o077)  # whatever a library makes a file with
     held = settings.key_passphrase
     close_inherited({held.number} if isinstance(held, PassphraseDescriptor) else ())
     notifier = take_notifier()
@@ -50,6 +58,7 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
     if settings.hardening != Mode.OFF:
         check_wanted(settings.signer_user)
     core_name = cores.chosen_name()
+    _check_doors(settings)
     lock = lock_home(settings.home)
     try:
         # The api process takes this address when others already run: who holds it is told before a node leads that would end for it.
@@ -133,6 +142,14 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
         return Supervisor(specs, board, own_log, facts, notifier=notifier, reload=now, one_stream=one_stream).run()
     finally:
         os.close(lock)
+
+
+def _check_doors(settings: Settings) -> None:
+    """Nobody else can change what this node relies on. Raises: HardeningError naming each place and its cure."""
+    secrets = [chain.key_file for chain in settings.chains]
+    if isinstance(settings.key_passphrase, PassphraseFile):
+        secrets.append(settings.key_passphrase.path)
+    check_doors(settings.home, settings.id, [chain.state_file for chain in settings.chains], secrets, named_accounts())
 
 
 def _own_identity(

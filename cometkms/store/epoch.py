@@ -21,6 +21,7 @@ from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
+from cometkms.store.files import make_directory
 from cometkms.store.node_store import ChainFiles, NodeFiles, read_born, verified_state, write_born
 from cometkms.store.promise_store import Header, PromiseStore
 
@@ -143,7 +144,7 @@ def begin(files: NodeFiles, seals: list[Seal], core: Core) -> tuple[int, tuple[t
     journal = files.store_path.with_name("raft")
     if journal.exists():
         journal.rename(journal.with_name(f"raft.epoch-{old.epoch}"))
-    files.store_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_directory(files.store_path.parent)
     nonces = tuple(_nonce(epoch, files.members, name) for name in files.members)
     header = Header(files.node_id, epoch, files.members, NodeState.COMPLETE, os.urandom(BIRTH_NONCE_BYTES), nonces)
     PromiseStore.create(files.store_path, header, list(rows)).close()

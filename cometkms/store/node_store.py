@@ -31,7 +31,7 @@ from cometkms.rules.birth import NodeState
 from cometkms.rules.incarnation import FIRST, Statement
 from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
-from cometkms.store.files import Disk, FormatError, check_format, write_atomically
+from cometkms.store.files import Disk, FormatError, check_format, make_directory, read_file, write_atomically
 from cometkms.store.promise_store import (
     STORE_NAME,
     CorruptStoreError,
@@ -45,6 +45,7 @@ from cometkms.store.promise_store import (
 
 BORN_NAME = "born.json"
 _BORN_FORMAT = 1
+_BORN_MAX_BYTES = 1 << 16
 _FIRST_EPOCH = 1
 
 
@@ -229,7 +230,7 @@ def _make(
 
 def _make_directory(path: Path) -> None:
     try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_directory(path)
     except OSError as error:
         raise StateError(
             f"{error.filename or path} cannot be made: {os_words(error)}; cure: give the home and what is in it to the node's user"
@@ -306,14 +307,15 @@ class BornFiles:
         self._files = files
         self._held = {path: _read_born(path) for path in files.born_paths}
 
-    def write(self, epoch: int = _FIRST_EPOCH) -> None:
-        """Say beside every state file that this node was born here. Raises: StoreFailure."""
+    def write(self, epoch: int = _FIRST_EPOCH, folders: Mapping[Path, int] | None = None) -> None:
+        """Say beside every state file that this node was born here. `folders`: their directories, open. Raises: StoreFailure."""
         files = self._files
         for path, (ids, known, members) in self._held.items():
             if files.node_id not in ids or known != epoch or members != list(files.members):
                 born = ids if files.node_id in ids else [*ids, files.node_id]
                 document = {"ids": born, "epoch": epoch, "members": list(files.members)}
-                write_atomically(path, json.dumps(document).encode())
+                folder = folders[path.parent] if folders is not None else None
+                write_atomically(path, json.dumps(document).encode(), folder=folder)
                 self._held[path] = born, epoch, list(files.members)
 
 
@@ -340,7 +342,7 @@ def read_epoch(files: NodeFiles) -> int:
 def _read_born(path: Path) -> tuple[list[str], int, list[str]]:
     """Ids born here, epoch, and its members ([]: an older file does not say)."""
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_file(path, _BORN_MAX_BYTES))
         check_format(path, document, _BORN_FORMAT)
         ids, epoch, members = document["ids"], document.get("epoch", _FIRST_EPOCH), document.get("members", [])
         if not isinstance(epoch, int) or not all(
@@ -406,7 +408,7 @@ def adopt_answer(files: NodeFiles, dead: Path) -> tuple[str, tuple[Watermark, ..
 def _read_adopted(files: NodeFiles, header: Header) -> dict[str, Incarnation]:
     """The members whose stores were read in person, for this very loss, and those stores' incarnations."""
     try:
-        document = json.loads(files.adopted_path.read_bytes())
+        document = json.loads(read_file(files.adopted_path, _BORN_MAX_BYTES))
         if document["birth_nonce"] != header.birth_nonce.hex() or header.state is not NodeState.RECOVERING:
             return {}
         members = document["members"]
