@@ -16,7 +16,7 @@ from cometkms.hardening.measures import Mode
 from cometkms.interface import Queue
 from cometkms.ipc.board import Board
 from cometkms.ipc.notify import take_notifier
-from cometkms.ipc.prctl import make_undumpable
+from cometkms.ipc.prctl import adopt_orphans, make_undumpable
 from cometkms.ipc.queues import make_queue
 from cometkms.keys.cluster import cluster_secret
 from cometkms.keys.identity import ensure_identity
@@ -44,6 +44,7 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
     os.umask(0o077)  # whatever a library makes a file with
     notifier = take_notifier()
     make_undumpable()  # the children inherit it
+    adopt_orphans()  # the children's helpers
     if settings.hardening != Mode.OFF:
         check_wanted(settings.signer_user)
     core_name = cores.chosen_name()
