@@ -1,7 +1,8 @@
 """A process of a child's own, for the one thing that the child itself must not be able to do.
 
 It is forked before the child shuts itself off, shuts itself off for its own work, and ends with the connection between the two: with
-the child, however that ends. It runs no loop and no thread, and reads nothing but the child's short messages.
+the child, however that ends. The supervisor adopts it (the kernel asks whose death is to be its own, and the child may signal nobody),
+so that it dies with the node even while it is stopped. It runs no loop and no thread, and reads nothing but the child's short messages.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +22,7 @@ from cometkms.ipc.prctl import die_with_parent, make_undumpable, set_name
 from cometkms.limits import BOOT_TIMEOUT_S
 
 _TOLD_MAX_BYTES: Final = 64 << 10
+_ADOPTED_S: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +45,27 @@ def start_helper(
     Raises: HardeningError with the words with which it did not start.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:  # pragma: no cover - the helper
-        _live(name, parent, theirs, shut, serve, keep)
+    between = os.fork()
+    if between == 0:  # pragma: no cover - it ends at once, and leaves the helper to the supervisor
+        try:
+            parent = os.getpid()
+            if os.fork() == 0:
+                _live(name, parent, theirs, shut, serve, keep)
+        finally:
+            os._exit(0)
+    os.waitpid(between, 0)
     theirs.close()
     ours.settimeout(BOOT_TIMEOUT_S)
     try:
         told = json.loads(ours.recv(_TOLD_MAX_BYTES) or b'"it ended without a word"')
     except (OSError, ValueError) as error:
         told = str(error)
-    if not isinstance(told, list):
+    if not isinstance(told, dict):
         ours.close()
         raise HardeningError(f"{name} does not start: {told}")
     ours.settimeout(None)
-    measures = tuple(Measure(process, measure, State(state), why) for process, measure, state, why in told)
-    return Helper(pid, ours, measures)
+    measures = tuple(Measure(process, measure, State(state), why) for process, measure, state, why in told["measures"])
+    return Helper(told["pid"], ours, measures)
 
 
 def _live(
@@ -75,10 +83,11 @@ def _live(
             signal.signal(number, signal.SIG_IGN)  # to the whole group: it ends with its child
         set_name(f"cmkms-{name}")
         make_undumpable()
-        die_with_parent(parent)
-        measures = shut()
-        told = [[one.process, one.measure, one.state.value, one.why] for one in measures]
-        connection.send(json.dumps(told).encode())
+        while os.getppid() == parent:
+            time.sleep(_ADOPTED_S)
+        die_with_parent(os.getppid())
+        measures = [[one.process, one.measure, one.state.value, one.why] for one in shut()]
+        connection.send(json.dumps({"pid": os.getpid(), "measures": measures}).encode())
         serve(connection)
     except CometKMSError as error:
         with contextlib.suppress(OSError):

@@ -17,7 +17,7 @@ from cometkms.interface import Core, Queue
 from cometkms.ipc.board import Board
 from cometkms.ipc.descriptors import close_inherited
 from cometkms.ipc.notify import take_notifier
-from cometkms.ipc.prctl import make_undumpable
+from cometkms.ipc.prctl import adopt_orphans, make_undumpable
 from cometkms.ipc.queues import make_queue
 from cometkms.keys.cluster import ClusterIdentity, derive_identity
 from cometkms.keys.identity import ensure_identity
@@ -55,6 +55,7 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
     close_inherited({held.number} if isinstance(held, PassphraseDescriptor) else ())
     notifier = take_notifier()
     make_undumpable()  # the children inherit it
+    adopt_orphans()  # the children's helpers
     if settings.hardening != Mode.OFF:
         check_wanted(settings.signer_user)
     core_name = cores.chosen_name()

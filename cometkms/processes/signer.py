@@ -109,7 +109,7 @@ def _start_dialer(parts: SignerParts) -> Helper | None:
     paths = _unix_paths(parts.settings)
     if not paths:
         return None
-    settings, signer = parts.settings, os.getpid()
+    settings = parts.settings
     kept_for = "only CAP_DAC_OVERRIDE, to reach unix sockets of the validators' users"
     whom = Whom("cmkms-dialer", DIALER_UID, kept=frozenset({CAP_DAC_OVERRIDE}), kept_for=kept_for)
     keeps = Keeps(whom, code=False, unix=True, shut=tuple(chain.key_file for chain in settings.chains))
@@ -117,7 +117,7 @@ def _start_dialer(parts: SignerParts) -> Helper | None:
     def shut() -> tuple[Measure, ...]:
         for key in parts.keys:
             key.forget()
-        return shut_child("dialer", Mode(settings.hardening), signer, keeps)
+        return shut_child("dialer", Mode(settings.hardening), os.getppid(), keeps)
 
     return start_helper("dialer", shut, lambda connection: serve_dials(connection, paths))
 

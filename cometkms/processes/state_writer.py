@@ -59,12 +59,11 @@ def start_writer(home: Path, files: NodeFiles, shut: Sequence[Path], mode: Mode,
         kept=frozenset({CAP_DAC_OVERRIDE}) if len(owners) > 1 else frozenset(),
         kept_for="only CAP_DAC_OVERRIDE: the state files' directories have several owners",
     )
-    parent = os.getpid()
 
     def shut_off() -> tuple[Measure, ...]:
         hold_home(home)
         keeps = Keeps(whom, replace=tuple(folders), code=False, shut=tuple(shut))
-        return shut_child(PROCESS, mode, parent, keeps)
+        return shut_child(PROCESS, mode, os.getppid(), keeps)
 
     def serve(connection: socket.socket) -> None:
         _Writer(files.chains, marks, folders, born, core).serve(connection)

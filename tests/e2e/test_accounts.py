@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cometkms.limits import API_UID, AUDIT_UID, SIGNER_UID, STATE_UID
-from tests.e2e.node import PRECOMMIT, PREVOTE, Node, Validator, children_of, cmkms, free_tcp, until
+from tests.e2e.node import PRECOMMIT, PREVOTE, Node, Validator, alive, children_of, cmkms, free_tcp, until
 
 MakeNode = Callable[..., Node]
 MakeValidator = Callable[..., Validator]
@@ -20,6 +20,13 @@ ACCOUNTS = {"state": STATE_UID, "signer": SIGNER_UID, "api": API_UID, "audit": A
 
 def uid_of(pid: int) -> int:
     return int(re.findall(r"^Uid:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)[0])
+
+
+def helpers_of(node: Node) -> list[int]:
+    """What the state process and the signer have forked, and the supervisor adopted."""
+    assert node.process is not None
+    known = {child["pid"] for child in node.status()["children"]}
+    return [pid for pid in children_of(node.process.pid) if pid not in known and alive(pid)]
 
 
 def owners(home: Path) -> dict[str, int]:
@@ -48,8 +55,7 @@ def test_each_process_is_somebody_else_and_the_home_stays_whose_it_was(
         if AS_ROOT:
             until("the audit process is up", lambda: node.child("audit")["state"] == "running")
             assert {name: uid_of(node.child(name)["pid"]) for name in ACCOUNTS} == ACCOUNTS
-            state = node.child("state")["pid"]
-            assert {uid_of(pid) for pid in children_of(state)} == {owner}, "who writes beside the keys"
+            assert [uid_of(pid) for pid in helpers_of(node)] == [owner], "who writes beside the keys"
         assert node.stop() == 0
         if AS_ROOT:
             found = owners(node.home)
@@ -93,7 +99,7 @@ def test_a_process_that_is_killed_comes_back_as_the_same_account(
     until("it signs", node.healthy)
     validator.connect()
     validator.must_sign(PRECOMMIT, 2)
-    writer = children_of(node.child("state")["pid"])[0]
+    writer = helpers_of(node)[0]
     state = node.child("state")["pid"]
     os.kill(writer, signal.SIGKILL)  # its end is the state process's: no state file is left behind in silence
     validator.must_sign(PRECOMMIT, 3)
@@ -101,7 +107,9 @@ def test_a_process_that_is_killed_comes_back_as_the_same_account(
     validator.connect()
     validator.must_sign(PRECOMMIT, 4)
     until("the state file follows", lambda: node.file_state()["height"] == "4")
-    assert node.stop() == 0
+    for pid in helpers_of(node):
+        os.kill(pid, signal.SIGSTOP)
+    node.kill()  # with everything that it started, what stands still included
 
 
 def _another(node: Node, name: str, old: int) -> bool:
@@ -169,7 +177,7 @@ def test_a_passphrase_from_a_descriptor_is_in_the_supervisor_and_nowhere_else(
     for _ in range(2):
         until("the audit process is up", lambda: node.child("audit")["state"] == "running")
         pids = {name: node.child(name)["pid"] for name in ACCOUNTS}
-        pids |= {f"helper of {name}": pid for name in ("state", "signer") for pid in children_of(pids[name])}
+        pids |= {f"helper {number}": pid for number, pid in enumerate(helpers_of(node))}
         assert len(pids) == 6
         assert {name: memory_of(pid, word) for name, pid in pids.items()} == dict.fromkeys(pids, 0)
         assert memory_of(node.process.pid, word) >= 1

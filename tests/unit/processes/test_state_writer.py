@@ -73,7 +73,6 @@ def asked(files: NodeFiles, core: Core) -> Iterator[Asked]:
         yield Asked(writer, files.chains[0].state_path)
     finally:
         writer.close()
-        os.waitpid(writer.pid, 0)
 
 
 def test_a_mark_is_durable_when_it_answers_and_belongs_to_whom_the_directory_does(asked: Asked, core: Core) -> None:
@@ -183,4 +182,3 @@ def test_directories_of_several_owners_take_the_one_right_for_it(files: NodeFile
     assert json.loads((other / "state.json").read_bytes())["height"] == "5"
     assert (other / "state.json").stat().st_uid in (0, 62_503)
     writer.close()
-    os.waitpid(writer.pid, 0)
