@@ -102,8 +102,14 @@ _DISK: Final = {
 _CURE: Final = re.compile(r"[;.] [Cc]ure: ")
 
 
+class UnfitFileError(OSError):
+    """What is at a path is not used as it is, though the kernel would give it: strerror says why, in words of ours."""
+
+
 def os_words(error: OSError) -> str:
     """As a person says it: no number, no Python, and not what asyncio makes of it."""
+    if isinstance(error, UnfitFileError):
+        return str(error.strerror)
     if isinstance(error, TimeoutError) and not error.errno:
         return str(error) or "timed out"
     if error.errno is not None and error.errno > 0:  # a name that leads nowhere has a number of another kind

@@ -418,6 +418,10 @@ class Core(Protocol):
         ...
 
     # SecretConnection
+    def ephemeral_public(self, secret: bytearray, *, fresh: bool = True) -> bytes:
+        """The X25519 public key of a secret of 32 bytes, which is made here, in place, where it is to be fresh: nobody else has a copy."""
+        ...
+
     def key_schedule(
         self, ephemeral_secret: Buffer, ephemeral_public: bytes, remote_ephemeral_public: bytes
     ) -> tuple[Frames, bytes]:

@@ -178,9 +178,14 @@ STREAM_TICK_S: Final = 1.0
 REFUSAL_WORDS_MAX: Final = 200  # characters of a refusal's words: a validator's chain id may be in them
 
 # --- hardening ---
-SIGNER_UID: Final = (
-    62087  # of systemd's range for users without an account (61184 to 65519): nobody's files are its own
-)
+# Of systemd's range for users without an account (61184 to 65519): nobody's files are theirs.
+SIGNER_UID: Final = 62087
+STATE_UID: Final = 62088
+API_UID: Final = 62089
+AUDIT_UID: Final = 62090
+DIALER_UID: Final = 62091
+NAMES_WATCH_S: Final = 5.0  # how often who looks hosts up sees whether it still may
+ACCOUNT_UIDS: Final = (SIGNER_UID, STATE_UID, API_UID, AUDIT_UID, DIALER_UID)
 
 # --- files ---
 CONFIG_MAX_BYTES: Final = 1 << 20

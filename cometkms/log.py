@@ -19,6 +19,7 @@ from functools import lru_cache
 from typing import Final
 
 from cometkms.errors import InvariantError
+from cometkms.printable import printable
 
 _QUEUE_EVENTS: Final = 10_000
 _CHUNK_BYTES: Final = 4096  # PIPE_BUF: what poll() promises a pipe takes
@@ -135,7 +136,7 @@ class Log:
             return json.dumps({**head, **merged}, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
         stamp = f"{level[0].upper()}[{_second(second, '%Y-%m-%d|%H:%M:%S')}.{millis:03d}]"
         words = " ".join([f"{key}={_word(value)}" for key, value in merged.items()])
-        line = f"{stamp} {_escape(event):<{_EVENT_WIDTH}} {words}".rstrip()
+        line = f"{stamp} {printable(event):<{_EVENT_WIDTH}} {words}".rstrip()
         return line.encode("ascii", "backslashreplace") + b"\n"
 
 
@@ -161,13 +162,8 @@ def _plain(value: object) -> _Field:
     raise InvariantError(f"a {type(value).__name__} must not be logged")
 
 
-def _escape(text: str) -> str:
-    """One line stays one line, whatever a validator wrote."""
-    return text if text.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-
-
 def _word(value: _Field) -> str:
     if type(value) is int:
         return str(value)
-    text = _escape(str(value)) if value is not None else "-"
+    text = printable(str(value)) if value is not None else "-"
     return json.dumps(text, ensure_ascii=False) if not text or " " in text or '"' in text or "=" in text else text

@@ -118,11 +118,13 @@ int ck_slot_sign(ck_slot *slot, const uint8_t *bytes, size_t len, uint8_t signat
     return make_signature(slot, bytes, len, signature);
 }
 
-int ck_slot_sign_extension(ck_slot *slot, const uint8_t *vote_bytes, size_t vote_len, const uint8_t *bytes, size_t len,
-                           uint8_t signature[64]) {
+int ck_slot_sign_extension(ck_slot *slot, const uint8_t *vote_bytes, size_t vote_len, ck_bytes extension, uint8_t *scratch,
+                           size_t cap, uint8_t signature[64]) {
     ck_sign_bytes parsed;
+    size_t len;
     if (!is_open(slot) || !holds(slot, vote_bytes, vote_len)) return CK_REFUSED;
     if (ck_parse_sign_bytes(vote_bytes, vote_len, &parsed) != CK_OK || parsed.type != 2 || parsed.block_hash.len == 0)
         return CK_REFUSED;
-    return make_signature(slot, bytes, len, signature);
+    const int rc = ck_extension_sign_bytes(parsed.chain_id, parsed.height, parsed.round, extension, scratch, cap, &len);
+    return rc == CK_OK ? make_signature(slot, scratch, len, signature) : rc;
 }

@@ -46,8 +46,9 @@ void ck_slot_raise(ck_slot *slot, int64_t height, int32_t round, int32_t step, c
  * what was signed there. */
 CK_MUST_CHECK int ck_slot_sign(ck_slot *slot, const uint8_t *bytes, size_t len, uint8_t signature[64]);
 
-/* Sign extension bytes of the non-nil precommit that stands at the mark; CK_REFUSED for any other. */
-CK_MUST_CHECK int ck_slot_sign_extension(ck_slot *slot, const uint8_t *vote_bytes, size_t vote_len, const uint8_t *bytes,
-                                         size_t len, uint8_t signature[64]);
+/* Sign the extension of the non-nil precommit that stands at the mark; CK_REFUSED for any other. What is signed is built here, in
+ * `scratch`, from that precommit's own chain, height and round: no other bytes can be had this way. */
+CK_MUST_CHECK int ck_slot_sign_extension(ck_slot *slot, const uint8_t *vote_bytes, size_t vote_len, ck_bytes extension,
+                                         uint8_t *scratch, size_t cap, uint8_t signature[64]);
 
 #endif

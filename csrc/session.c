@@ -151,12 +151,8 @@ static int answer_signature(ck_session *s, ck_slot *slot, const uint8_t *bytes, 
     answer.ballot.extension.len = 0; /* never sent back: the answer stays below what a validator reads */
     answer.ballot.extension_signature.len = 0;
     if (s->request.wants_extension) {
-        ck_bytes chain_id = {s->chain_id, s->chain_id_len};
-        size_t n;
-        int rc = ck_extension_sign_bytes(chain_id, s->request.height, s->request.round, s->message.ballot.extension, s->scratch,
-                                         sizeof s->scratch, &n);
-        if (rc != CK_OK) return rc;
-        rc = ck_slot_sign_extension(slot, bytes, bytes_len, s->scratch, n, extension_signature);
+        const int rc = ck_slot_sign_extension(slot, bytes, bytes_len, s->message.ballot.extension, s->scratch, sizeof s->scratch,
+                                              extension_signature);
         if (rc != CK_OK) return rc;
         answer.ballot.extension_signature.at = extension_signature;
         answer.ballot.extension_signature.len = 64;

@@ -24,6 +24,8 @@ int ck_sodium_load(const char *path, char *error, size_t error_cap) {
         {"crypto_sign_ed25519_verify_detached", &table.verify_detached},
         {"crypto_sign_ed25519_seed_keypair", &table.seed_keypair},
         {"crypto_scalarmult_curve25519", &table.scalarmult},
+        {"crypto_scalarmult_curve25519_base", &table.scalarmult_base},
+        {"randombytes_buf", &table.random},
         {"crypto_generichash_blake2b", &table.blake2b},
         {"crypto_auth_hmacsha256", &table.hmac_sha256},
         {"crypto_aead_chacha20poly1305_ietf_encrypt", &table.aead_encrypt},

@@ -21,6 +21,8 @@ typedef struct ck_sodium_table {
     int (*verify_detached)(const uint8_t *, const uint8_t *, unsigned long long, const uint8_t *);
     int (*seed_keypair)(uint8_t *, uint8_t *, const uint8_t *);
     int (*scalarmult)(uint8_t *, const uint8_t *, const uint8_t *);
+    int (*scalarmult_base)(uint8_t *, const uint8_t *);
+    void (*random)(void *, size_t);
     int (*blake2b)(uint8_t *, size_t, const uint8_t *, unsigned long long, const uint8_t *, size_t);
     int (*hmac_sha256)(uint8_t *, const uint8_t *, unsigned long long, const uint8_t *);
     int (*aead_encrypt)(uint8_t *, unsigned long long *, const uint8_t *, unsigned long long, const uint8_t *,

@@ -9,6 +9,7 @@ import contextlib
 import ipaddress
 import logging
 import socket
+from collections import Counter
 from collections.abc import Callable, Generator
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from cometkms.limits import STREAMS_MAX
 from cometkms.net.listen import HTTP_CURE as CURE
 from cometkms.net.listen import listen
 
-#: Connections at once; a monitor needs one. Those over it are closed at once.
+#: Connections at once; a monitor needs one. Over it, one that asks nothing makes room, of whoever has the most.
 CONNECTIONS_MAX: Final = 64
 #: One request and its response, waiting for it included: no reader of a status page needs longer.
 REQUEST_TIMEOUT_S: Final = 5.0
@@ -49,14 +50,40 @@ class BoundedH11(H11Protocol):
 
     _deadline: asyncio.TimerHandle | None = None
     _streams = False
+    _gone = False  # closed to make room; the loop has not said so yet
+    _waits_since = 0.0  # loop time: of its last answer, or of the connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
         self.app_state = {**self.app_state, STREAM_BOUNDS: self}  # the application finds it in its scope's state
-        if len(self.connections) > CONNECTIONS_MAX:
+        if len(self.connections) > CONNECTIONS_MAX and not self._make_room():
             transport.abort()
         else:
             self._restart_deadline()
+
+    @property
+    def _address(self) -> str:
+        return self.client[0] if self.client else ""
+
+    @property
+    def _is_idle(self) -> bool:
+        """No request of it is being answered."""
+        return not self._streams and (self.cycle is None or self.cycle.response_complete)
+
+    def _make_room(self) -> bool:
+        """Close the connection that has asked nothing for longest, of the address that has the most; or, of another address than this
+        one's, whatever it has had for longest. Else a stranger with idle connections would lock every monitor out."""
+        others = [one for one in self.connections if isinstance(one, BoundedH11) and one is not self and not one._gone]
+        count = Counter(one._address for one in others)
+        most = max(count.values(), default=0)
+        candidates = [one for one in others if count[one._address] == most]
+        idle = [one for one in candidates if one._is_idle] or [one for one in others if one._is_idle]
+        strange = [one for one in candidates if one._address != self._address]
+        found = min(idle or strange, key=lambda one: one._waits_since, default=None)
+        if found is not None:
+            found._gone = True
+            found.transport.abort()
+        return found is not None
 
     def begin_stream(self) -> bool:
         """See app.StreamBounds."""
@@ -83,6 +110,7 @@ class BoundedH11(H11Protocol):
         """The next request must arrive, and its response leave, before it: arriving bytes do not move it."""
         if self._deadline is not None:
             self._deadline.cancel()
+        self._waits_since = self.loop.time()
         self._deadline = self.loop.call_later(REQUEST_TIMEOUT_S, self.transport.abort)
 
 

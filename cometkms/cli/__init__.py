@@ -31,6 +31,7 @@ from cometkms.cli import (
     version,
 )
 from cometkms.cli.options import EXIT_CODES, home_option
+from cometkms.cli.output import say_error
 from cometkms.errors import CometKMSError, disk_failure
 
 
@@ -87,7 +88,7 @@ def _tell(error: Exception) -> int:
         error.show()
         return error.exit_code
     if isinstance(error, CometKMSError):
-        click.echo(f"Error: {error}", err=True)
+        say_error(error)
         return error.exit_code
     traceback.print_exception(error)
     return 70

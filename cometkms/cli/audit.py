@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 from cometkms.cli.options import home_option, load_home, one_of
+from cometkms.cli.output import say
 from cometkms.cli.running import node_id_option
 from cometkms.store.audit.files import Report, directory_of, files_in, lines_of, verify
 from cometkms.store.audit.lines import DECISIONS, NO_HASH, Line
@@ -74,7 +75,7 @@ def verify_command(
         click.echo(json.dumps(_document(report), indent=2))
     else:
         for line in _words(report):
-            click.echo(line)
+            say(line)
     return 0 if report.whole else 1
 
 

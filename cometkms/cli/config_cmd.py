@@ -7,6 +7,7 @@ import click
 
 from cometkms import core as cores
 from cometkms.cli.options import UNSET_CHAIN, chosen_home, home_option, load_home
+from cometkms.cli.output import say
 from cometkms.cli.passphrase import to_open
 from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
@@ -36,10 +37,10 @@ def check(home: str | None) -> None:  # noqa: ARG001
     """
     settings = load_settings(chosen_home(), Flags())
     for words in unknown_variables():
-        click.echo(f"WARNING   {words}", err=True)
+        say(f"WARNING   {words}", err=True)
     members = ", ".join(peer.id for peer in settings.peers) or "alone"
     chains = ", ".join(chain.id for chain in settings.chains)
-    click.echo(f"ok: node {settings.id} of {members}; chains {chains}")
+    say(f"ok: node {settings.id} of {members}; chains {chains}")
 
 
 @command.command("show")
@@ -57,13 +58,13 @@ def show(home: str | None, as_json: bool) -> None:  # noqa: ARG001
     """
     found = in_force(chosen_home())
     for words in unknown_variables():
-        click.echo(f"WARNING   {words}", err=True)
+        say(f"WARNING   {words}", err=True)
     if as_json:
         click.echo(json.dumps({one.key: {"value": one.value, "from": one.where} for one in found}, indent=2))
         return
     width = max(len(one.key) for one in found)
     for one in found:
-        click.echo(f"{one.key.ljust(width)}  {_shown(one.value)}  ({one.where})")
+        say(f"{one.key.ljust(width)}  {_shown(one.value)}  ({one.where})")
 
 
 def _shown(value: str | bool | list[str]) -> str:
@@ -91,14 +92,14 @@ def digest(home: str | None, node_id: str | None, as_json: bool) -> None:  # noq
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    click.echo(f"digest   {found['digest']}")
-    click.echo(f"epoch    {found['epoch']}")
+    say(f"digest   {found['digest']}")
+    say(f"epoch    {found['epoch']}")
     for member in found["members"]:
-        click.echo(f"member   {member['id']}  {member['addr'] or 'alone'}  identity {member['identity'] or 'none'}")
+        say(f"member   {member['id']}  {member['addr'] or 'alone'}  identity {member['identity'] or 'none'}")
     for chain in found["chains"]:
-        click.echo(f"chain    {chain['id']}  key {chain['address']}")
-    click.echo(f"ttl      {found['default_ttl_ms']} ms")
-    click.echo(f"strict   {'on' if found['strict_start'] else 'off'}")
+        say(f"chain    {chain['id']}  key {chain['address']}")
+    say(f"ttl      {found['default_ttl_ms']} ms")
+    say(f"strict   {'on' if found['strict_start'] else 'off'}")
 
 
 def agreement(settings: Settings) -> dict[str, Any]:

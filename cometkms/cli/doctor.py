@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cometkms.cli.options import UNSET_CHAIN, chosen_home, home_option, load_home
+from cometkms.cli.output import say
 from cometkms.cli.passphrase import given, passphrase_options
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.cli.status import fetch
@@ -87,7 +88,7 @@ def command(
         click.echo(json.dumps({"ok": is_well(found), "findings": [one.document() for one in found]}, indent=2))
     else:
         for one in found:
-            click.echo(one.line())
+            say(one.line())
     return 0 if is_well(found) else 1
 
 

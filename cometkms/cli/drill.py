@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 from cometkms.cli.options import home_option
+from cometkms.cli.output import say
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.cli.status import fetch
 from cometkms.config.values import parse_duration, parse_listen
@@ -70,7 +71,7 @@ def command(
     found = run.obstacles(view, parse_duration(fresh), http_addr)
     if found:
         for words in found:
-            click.echo(f"not fit   {words}", err=True)
+            say(f"not fit   {words}", err=True)
         raise OperatorError(
             "the cluster is not fit for a drill, and nothing was done; cure: what stands above, then again"
         )
@@ -92,9 +93,9 @@ def command(
         click.echo(json.dumps(document(drill, chains, problems), indent=2))
     else:
         for line in table(drill, chains, problems):
-            click.echo(line)
+            say(line)
     if drill.interrupted and not end.missing and end.leader is not None:
-        click.echo(f"interrupted; the cluster is whole and {end.leader} leads", err=True)
+        say(f"interrupted; the cluster is whole and {end.leader} leads", err=True)
     return 1 if problems else 0
 
 
@@ -109,7 +110,7 @@ class _Run:
 
     def say(self, words: str) -> None:
         """On standard error where standard output is the report's."""
-        click.echo(words, err=self._quiet)
+        say(words, err=self._quiet)
 
     def look(self, since: int | None) -> View:
         """What the node says now. Raises: OperatorError."""
@@ -173,7 +174,7 @@ class _Run:
         except KeyboardInterrupt:
             if drill.interrupted:
                 raise
-            click.echo(
+            say(
                 "interrupted: no more steps; the leadership goes back, and the cluster is waited for (again: at once)",
                 err=True,
             )

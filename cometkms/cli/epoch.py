@@ -9,6 +9,7 @@ import click
 
 from cometkms import core as cores
 from cometkms.cli.options import burn_options, chosen_home, demand_height, home_option, load_home, must_confirm
+from cometkms.cli.output import say
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.cli.state import files_of
 from cometkms.config.schema import Settings
@@ -42,11 +43,11 @@ def show(home: str | None, node_id: str | None, as_json: bool) -> None:  # noqa:
     if as_json:
         click.echo(json.dumps({name: value for name, value in found.items() if name != "others"}, indent=2))
         return
-    click.echo(f"epoch    {found['epoch']}")
-    click.echo(f"members  {', '.join(found['members'])}")
-    click.echo(f"state    {found['state']}")
+    say(f"epoch    {found['epoch']}")
+    say(f"members  {', '.join(found['members'])}")
+    say(f"state    {found['state']}")
     if found["next"]:
-        click.echo(f"next     {', '.join(found['next'])}")
+        say(f"next     {', '.join(found['next'])}")
 
 
 def running_here(node_id: str | None) -> dict[str, Any] | None:
@@ -111,7 +112,7 @@ def seal(home: str | None, node_id: str | None, following: str, yes: bool) -> No
     """
     sealed = seal_here(node_id, epochs.following_of(following), yes)
     others = ", ".join(name for name in sealed.members if name != sealed.node)
-    click.echo(
+    say(
         f"{sealed.node} is sealed in epoch {sealed.epoch}{' with ' + others if others else ''}; {', '.join(sealed.following)} may begin epoch "
         f"{sealed.epoch + 1}",
         err=True,
@@ -142,7 +143,7 @@ def seal_here(node_id: str | None, following: tuple[str, ...], yes: bool) -> epo
         epochs.binding(header, following)
         is_sealed = header.state is NodeState.SEALED
         if len(header.members) > 1 and not is_sealed:
-            click.echo(
+            say(
                 "note     this node is stopped: if not all members are sealed, or while they run, `cmkms epoch begin` will demand a height to burn",
                 err=True,
             )
@@ -156,12 +157,12 @@ def _confirm(
     """A store that is sealed already loses nothing more. Raises: StateError, Abort."""
     if sealed:
         return
-    click.echo(
-        f"node     {node}, epoch {epoch} of {', '.join(members)}\n"
-        f"next     epoch {epoch + 1} of {', '.join(following)}: this cannot be made again for others\n"
+    for line in (
+        f"node     {node}, epoch {epoch} of {', '.join(members)}",
+        f"next     epoch {epoch + 1} of {', '.join(following)}: this cannot be made again for others",
         "effect   this store promises nothing more, for ever; the node signs again only as a member of a next epoch (cmkms epoch begin)",
-        err=True,
-    )
+    ):
+        say(line, err=True)
     if not yes:
         must_confirm("Seal it?")
 
@@ -212,7 +213,7 @@ def begin(
     seals = [*map(epochs.parse_seal, texts), *read_seals(paths)]
     begin_here(settings, seals, min_height, yes_height)
     if len(files.members) > 1:
-        click.echo(
+        say(
             f"Do the same with the same seals until a majority of the {len(files.members)} has begun; then start them. The rest may be started empty."
         )
 
@@ -222,16 +223,14 @@ def begin_here(settings: Settings, seals: list[epochs.Seal], min_height: int | N
     files = files_of(settings)
     with locked_home(settings.home):
         if min_height is not None:
-            click.echo(f"effect   every height up to {min_height} is burnt: nothing is signed there again")
+            say(f"effect   every height up to {min_height} is burnt: nothing is signed there again")
             demand_height(min_height, yes_height)
         begun = epochs.begin(files, seals, cores.load(), min_height=min_height)
-    click.echo(f"{files.node_id} begins epoch {begun.epoch} with {', '.join(files.members)}")
-    click.echo(f"from the seals of {', '.join(sorted({seal.node for seal in seals}))}")
+    say(f"{files.node_id} begins epoch {begun.epoch} with {', '.join(files.members)}")
+    say(f"from the seals of {', '.join(sorted({seal.node for seal in seals}))}")
     for row, mark in begun.marks:
         known = "signed" if mark.signature else "burnt" if mark.hrs > HRS(0, 0, 0) else "nothing signed yet"
-        click.echo(
-            f"chain {row.chain_id}  height {mark.hrs.height} round {mark.hrs.round} step {mark.hrs.step} ({known})"
-        )
+        say(f"chain {row.chain_id}  height {mark.hrs.height} round {mark.hrs.round} step {mark.hrs.step} ({known})")
 
 
 def read_seals(paths: tuple[Path, ...]) -> list[epochs.Seal]:

@@ -11,6 +11,7 @@ from cometkms.cli.epoch import read_seals
 from cometkms.cli.keys import opened
 from cometkms.cli.moving import chosen_chain, tell_off, words_of
 from cometkms.cli.options import burn_options, chain_option, chosen_home, demand_height, home_option
+from cometkms.cli.output import say
 from cometkms.cli.passphrase import given, passphrase_options, to_open
 from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
@@ -24,7 +25,7 @@ from cometkms.moving import filepv, tmkms
 from cometkms.moving.old_signer import is_missing
 from cometkms.store import epoch as epochs
 from cometkms.store import state_file
-from cometkms.store.files import create_exclusively, write_atomically
+from cometkms.store.files import create_exclusively, make_directory, write_atomically
 from cometkms.store.lock import locked_home
 
 _KINDS: Final = ("filepv", "tmkms")
@@ -94,11 +95,11 @@ def command(
         _show(kind, settings, chain, target, mark, there)
         tell_off((*_OFF, _OFF_CLUSTER) if len(settings.peers) > 1 else _OFF)
         if not yes:
-            click.echo("Nothing was changed. The same command with --yes writes it.")
+            say("Nothing was changed. The same command with --yes writes it.")
             return
         source = to_open([chain.key_file], settings, given(passphrase_file, passphrase_fd, passphrase_credential))
         _write(kind, chain, target, mark if there is None or mark.hrs >= there.hrs else None, source)
-    click.echo(f"Done: {kind} has {address_of(load_public_key(chain.key_file))} at {words_of(mark)}")
+    say(f"Done: {kind} has {address_of(load_public_key(chain.key_file))} at {words_of(mark)}")
 
 
 def _target(kind: str, directory: Path, chain: Chain) -> _Target:
@@ -150,22 +151,22 @@ def _refuse_other_key(kind: str, target: _Target, chain: Chain) -> None:
 def _show(
     kind: str, settings: Settings, chain: Chain, target: _Target, mark: Watermark, there: Watermark | None
 ) -> None:
-    click.echo(f"from     {settings.home}, node {settings.id}, chain {chain.id}")
-    click.echo(f"key      {address_of(load_public_key(chain.key_file))}")
-    click.echo(f"mark     {words_of(mark)}")
-    click.echo(f"to       {kind}")
+    say(f"from     {settings.home}, node {settings.id}, chain {chain.id}")
+    say(f"key      {address_of(load_public_key(chain.key_file))}")
+    say(f"mark     {words_of(mark)}")
+    say(f"to       {kind}")
     kept = ": the same key" if target.key_path.exists() else ", mode 0600, NOT sealed"
-    click.echo(f"{'keeps' if target.key_path.exists() else 'writes':<8} {target.key_path}{kept}")
+    say(f"{'keeps' if target.key_path.exists() else 'writes':<8} {target.key_path}{kept}")
     if there is not None and there.hrs > mark.hrs:
-        click.echo(f"keeps    {target.state_path}: it stands higher, at {words_of(there)}")
+        say(f"keeps    {target.state_path}: it stands higher, at {words_of(there)}")
     else:
-        click.echo(f"writes   {target.state_path}")
+        say(f"writes   {target.state_path}")
     if target.laddr_in is not None:
-        click.echo(
+        say(
             f"note     {target.laddr_in} sets priv_validator_laddr: the node signs with these files once that is empty, and not before"
         )
     if kind == "tmkms" and not target.is_json:
-        click.echo(
+        say(
             f'note     in tmkms.toml: state_file = "{target.state_path}", and providers.softsign path = "{target.key_path}"'
         )
 
@@ -174,7 +175,7 @@ def _write(kind: str, chain: Chain, target: _Target, mark: Watermark | None, sou
     """The watermark first, as in an import; `mark` None leaves what is there. Raises: KeyFileError, StateError, StoreFailure."""
     try:
         for path in (target.state_path, target.key_path):
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_directory(path.parent)
     except OSError as error:
         raise StateError(f"{target.state_path} cannot be made: {os_words(error)}; cure: another DIR") from error
     sealed = load_sealed(chain.key_file)

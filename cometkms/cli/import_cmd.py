@@ -10,6 +10,7 @@ import click
 from cometkms import core as cores
 from cometkms.cli.moving import chosen_chain, place_of, refuse_running_members, tell_off, words_of
 from cometkms.cli.options import chain_option, chosen_home, home_option
+from cometkms.cli.output import say
 from cometkms.cli.running import node_id_option
 from cometkms.config.schema import Chain, Settings
 from cometkms.errors import ConfigError, KeyFileError, StateError
@@ -22,6 +23,7 @@ from cometkms.moving import comet_kms, filepv, horcrux, tmkms
 from cometkms.moving.evidence import ask_chain, judge
 from cometkms.moving.old_signer import Asked, OldSigner, highest
 from cometkms.net.comet_rpc import parse_rpc
+from cometkms.store.files import make_directory
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import ChainFiles, NodeFiles, higher_mark, known_mark, raise_mark
 
@@ -125,7 +127,7 @@ def command(
         refuse_running_members(settings)
     tell_off(old.off)
     if not yes:
-        click.echo("Nothing was changed. The same command with --yes writes it.")
+        say("Nothing was changed. The same command with --yes writes it.")
         return
     with locked_home(chosen_home()):
         _write(chain, plan)
@@ -182,36 +184,36 @@ def _identity(settings: Settings, files: NodeFiles, old: OldSigner) -> Path | No
 def _show(kind: str, settings: Settings, chain: Chain, plan: _Plan) -> None:
     old, address = plan.old, address_of(plan.target.row.public_key)
     where = f"  {old.key_path}" if old.key_path else "  (its private half is not here)"
-    click.echo(f"from     {kind}")
-    click.echo(f"key      {address}{where}")
+    say(f"from     {kind}")
+    say(f"key      {address}{where}")
     for state in old.states:
-        click.echo(f"state    {place_of(state.mark)}  {state.path}")
+        say(f"state    {place_of(state.mark)}  {state.path}")
     for state in old.seen:
         if state.mark.hrs > highest(old.states):
-            click.echo(f"higher   {place_of(state.mark)}  {state.path}{f' ({state.what})' if state.what else ''}")
-    click.echo(f"to       {settings.home}, node {settings.id}, chain {chain.id}")
+            say(f"higher   {place_of(state.mark)}  {state.path}{f' ({state.what})' if state.what else ''}")
+    say(f"to       {settings.home}, node {settings.id}, chain {chain.id}")
     if plan.key is not None:
-        click.echo(f"writes   {chain.key_file}, mode 0600{', sealed as it is' if plan.key.sealed else ''}")
+        say(f"writes   {chain.key_file}, mode 0600{', sealed as it is' if plan.key.sealed else ''}")
     elif chain.key_file.exists():
-        click.echo(f"keeps    {chain.key_file}: the same key")
+        say(f"keeps    {chain.key_file}: the same key")
     else:
-        click.echo(f"lacks    {chain.key_file}: `cmkms keys import FILE` before the first start")
+        say(f"lacks    {chain.key_file}: `cmkms keys import FILE` before the first start")
     if plan.identity is not None:
-        click.echo(
+        say(
             f"writes   {settings.home / 'priv' / IDENTITY_NAME}: the identity that the validator knows, of {plan.identity}"
         )
-    click.echo(f"before   {words_of(plan.known)}")
-    click.echo(f"after    {words_of(plan.mark)}")
+    say(f"before   {words_of(plan.known)}")
+    say(f"after    {words_of(plan.mark)}")
     if not plan.raises:
-        click.echo("note     this home knows as much already: the watermark stays")
+        say("note     this home knows as much already: the watermark stays")
     for note in old.notes:
-        click.echo(f"note     {note}")
+        say(f"note     {note}")
 
 
 def _write(chain: Chain, plan: _Plan) -> None:
     """The watermark first: a key without one starts nothing, and a watermark without a key does no harm."""
     for path in (chain.state_file, chain.key_file):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_directory(path.parent)
     raise_mark(plan.files, plan.target, plan.marks, cores.load())
     if plan.identity is not None:
         bring_identity(plan.identity, chosen_home())
@@ -221,14 +223,14 @@ def _write(chain: Chain, plan: _Plan) -> None:
 
 
 def _tell_done(settings: Settings, chain: Chain, plan: _Plan) -> None:
-    click.echo(f"Done: {chain.id} stands at {words_of(plan.mark)}")
+    say(f"Done: {chain.id} stands at {words_of(plan.mark)}")
     members = plan.files.members
     if plan.files.alone:
         return
     if plan.files.store_path.exists():
         need = len(members) // 2 + 1
-        click.echo(
+        say(
             f"This holds once {need} of {', '.join(members)} have it, and {settings.id} is one: do the same there before any of them starts."
         )
     else:
-        click.echo(f"Do the same on {', '.join(name for name in members if name != settings.id)}, then start them all.")
+        say(f"Do the same on {', '.join(name for name in members if name != settings.id)}, then start them all.")

@@ -33,7 +33,7 @@ from cometkms.limits import (
     SEAL_PASSES,
 )
 from cometkms.model import SealedKey
-from cometkms.store.files import write_atomically
+from cometkms.store.files import make_directory, write_atomically
 from cometkms.store.lock import locked_home
 
 _MIB: Final = 1 << 20
@@ -210,7 +210,7 @@ def opened(path: Path, sealed: SealedKey, source: PassphraseSource | None) -> Ke
 
 
 def _write(path: Path, material: KeyMaterial) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_directory(path.parent)
     with material:
         write_material(path, material)
     click.echo(f"made {path}, address {address_of(load_public_key(path))}")

@@ -5,6 +5,7 @@ import json
 import click
 
 from cometkms.cli.options import home_option, other_ids
+from cometkms.cli.output import say
 from cometkms.cli.running import ask_node, node_id_option
 
 
@@ -30,10 +31,10 @@ def show(home: str | None, node_id: str | None, as_json: bool) -> int:  # noqa: 
         keys = ("node_id", "leader_id", "leader_addr", "is_leader", "term", "lease_left_s", "why")
         click.echo(json.dumps({key: answer.get(key) for key in keys}, indent=2))
     elif leader is None:
-        click.echo(f"nobody leads: {answer.get('why') or 'there is no majority, or it is being elected'}")
+        say(f"nobody leads: {answer.get('why') or 'there is no majority, or it is being elected'}")
     else:
         here = ", this node" if leader == answer.get("node_id") else ""
-        click.echo(f"{leader} leads{here} ({answer.get('leader_addr')}, term {answer.get('term')})")
+        say(f"{leader} leads{here} ({answer.get('leader_addr')}, term {answer.get('term')})")
     return 1 if leader is None else 0
 
 
@@ -58,6 +59,6 @@ def transfer(home: str | None, node_id: str | None, to: str | None, as_json: boo
         click.echo(json.dumps({key: answer.get(key) for key in ("from", "to", "took_ms")}))
         return
     if answer.get("from") == answer.get("to"):
-        click.echo(f"{answer.get('to')} leads already")
+        say(f"{answer.get('to')} leads already")
         return
-    click.echo(f"{answer.get('from')} handed over to {answer.get('to')} in {answer.get('took_ms')} ms")
+    say(f"{answer.get('from')} handed over to {answer.get('to')} in {answer.get('took_ms')} ms")

@@ -19,6 +19,7 @@ import click
 
 from cometkms.cli.epoch import begin_here, read_seals, running_here, seal_here
 from cometkms.cli.options import F, burn_options, chosen_home, home_option, load_home, must_confirm
+from cometkms.cli.output import say
 from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
@@ -268,25 +269,21 @@ def _keep_seal(here: _Here, given: _Given) -> epochs.Seal:
     text = epochs.seal_text(seal) + "\n"
     if not path.exists() or path.read_text() != text:
         write_atomically(path, text.encode())
-    click.echo(
-        f"sealed   {seal.node} in epoch {seal.epoch} of {', '.join(seal.members)}; next: {', '.join(seal.following)}"
-    )
-    click.echo(f"seal     {path}")
+    say(f"sealed   {seal.node} in epoch {seal.epoch} of {', '.join(seal.members)}; next: {', '.join(seal.following)}")
+    say(f"seal     {path}")
     return seal
 
 
 def _leave(here: _Here, given: _Given) -> None:
     """This node is no member of the next epoch. Raises: OperatorError, StateError."""
     if here.state not in (NodeState.COMPLETE, NodeState.SEALED):
-        click.echo(
-            f"done     {here.settings.id} is no member of the next epoch, and has no seal to give: stop it for good"
-        )
+        say(f"done     {here.settings.id} is no member of the next epoch, and has no seal to give: stop it for good")
         return
     _keep_seal(here, given)
-    click.echo(
+    say(
         f"next     copy that file into HOME/{SEALS_DIRECTORY} of {', '.join(here.following)}; there: cmkms member {given.words}"
     )
-    click.echo(f"then     {here.settings.id} stays stopped for good; its key and its data are of no more use")
+    say(f"then     {here.settings.id} stays stopped for good; its key and its data are of no more use")
 
 
 def _seal_and_begin(here: _Here, given: _Given) -> None:
@@ -294,11 +291,11 @@ def _seal_and_begin(here: _Here, given: _Given) -> None:
     if here.state is NodeState.COMPLETE and here.running is not None:
         away = [f"{one['id']} is {one['state'] or 'away'}" for one in here.running["others"] if not one["whole"]]
         if away:
-            click.echo(
+            say(
                 f"note     {', '.join(away)}: a majority must be sealed, and who recovers has no seal to give", err=True
             )
     if len(here.following) in (2, 4, 6):
-        click.echo(f"note     {len(here.following)} nodes bear no more losses than {len(here.following) - 1}", err=True)
+        say(f"note     {len(here.following)} nodes bear no more losses than {len(here.following) - 1}", err=True)
     own = _keep_seal(here, given)
     seals = {one.node: one for one in _seals(here, given)} | {own.node: own}
     _begin_or_say_what_is_missing(here, given, list(seals.values()))
@@ -310,10 +307,10 @@ def _begin_or_say_what_is_missing(here: _Here, given: _Given, seals: list[epochs
     left = [name for name in members if name not in {one.node for one in seals}]
     short = len(members) // 2 + 1 - len(seals)
     if short > 0:
-        click.echo(
+        say(
             f"next     {short} more of {', '.join(left)} must be sealed, while they run if they can. There: cmkms member {given.words}"
         )
-        click.echo(
+        say(
             f"then     copy HOME/{SEALS_DIRECTORY}/*.seal from each to each of {', '.join(here.following)}; there, stopped: the same command again"
         )
         return
@@ -325,7 +322,7 @@ def _begin_or_say_what_is_missing(here: _Here, given: _Given, seals: list[epochs
             "member: --min-height HEIGHT"
         )
     if here.running is not None:
-        click.echo(f"next     stop this node (it is sealed and signs nothing); then: cmkms member {given.words}")
+        say(f"next     stop this node (it is sealed and signs nothing); then: cmkms member {given.words}")
         return
     _write_list(here)
     begin_here(here.settings, seals, given.min_height, given.yes_height)
@@ -340,18 +337,18 @@ def _join(here: _Here, given: _Given) -> None:
     seals = _seals(here, given)
     if not seals:
         folder.mkdir(mode=0o700, exist_ok=True)
-        click.echo(f"ready    {here.settings.id}: the key is here; the next members are {', '.join(here.following)}")
-        click.echo(f"next     on the old members, while they run: cmkms member {given.words}")
-        click.echo(f"then     copy their seals into {folder}; here: the same command again")
+        say(f"ready    {here.settings.id}: the key is here; the next members are {', '.join(here.following)}")
+        say(f"next     on the old members, while they run: cmkms member {given.words}")
+        say(f"then     copy their seals into {folder}; here: the same command again")
         return
     old = seals[0]
     stay = [name for name in here.following if name in old.members]
     lost = here.settings.id in old.members or _was_in(here, old.epoch + 1)
     if not lost and len(stay) < len(here.following) // 2 + 1:
         if here.running is not None:
-            click.echo(f"next     stop this node (it waits, empty); then: cmkms member {given.words}")
+            say(f"next     stop this node (it waits, empty); then: cmkms member {given.words}")
             return
-        click.echo(
+        say(
             f"begins   {here.settings.id}, epoch {old.epoch + 1}: right ONCE; a member that has begun and lost its store is started empty instead",
             err=True,
         )
@@ -360,14 +357,14 @@ def _join(here: _Here, given: _Given) -> None:
         _begin_or_say_what_is_missing(here, given, seals)
         return
     if here.running is not None and here.running["members"] == list(here.following):
-        click.echo(f"done     {here.settings.id} runs and reads what it needs from the others: cmkms peers")
+        say(f"done     {here.settings.id} runs and reads what it needs from the others: cmkms peers")
         return
     if here.running is not None:
-        click.echo(f"next     stop this node; then: cmkms member {given.words}")
+        say(f"next     stop this node; then: cmkms member {given.words}")
         return
     with locked_home(here.settings.home):
         _write_list(here)
-    click.echo(
+    say(
         f"next     when {', '.join(stay)} run in epoch {old.epoch + 1}: start this node, empty. It reads what it needs from all of them"
     )
 
@@ -392,7 +389,7 @@ def _write_list(here: _Here) -> None:
     if _listens_nowhere(read_config(here.settings.home)):
         values["raft_addr"] = own
     if rewrite_config(here.settings.home, values):
-        click.echo(f"wrote    {here.settings.home / 'config.toml'}: peer = {', '.join(entries)}")
+        say(f"wrote    {here.settings.home / 'config.toml'}: peer = {', '.join(entries)}")
 
 
 def _finish(here: _Here) -> None:
@@ -403,13 +400,13 @@ def _finish(here: _Here) -> None:
         _tell_start(here)
         return
     others = [f"{one['id']} {one['state'] or 'not seen yet'}" for one in here.running["others"]]
-    click.echo(
+    say(
         f"done     {here.settings.id} is {here.running['state']} in epoch {here.running['epoch']}; {', '.join(others) or 'alone'}"
     )
 
 
 def _tell_start(here: _Here) -> None:
     majority = len(here.following) // 2 + 1
-    click.echo(
+    say(
         f"next     start this node. It signs when {majority} of {', '.join(here.following)} run; the rest may come later"
     )

@@ -4,9 +4,8 @@ import socket
 from collections.abc import Iterable
 from typing import Final
 
-import click
-
 from cometkms.cli.options import UNSET_CHAIN, chosen_home, load_home, one_chain
+from cometkms.cli.output import say
 from cometkms.config.load import CONFIG_NAME, read_config
 from cometkms.config.schema import Chain, Settings
 from cometkms.errors import BusyError, ConfigError
@@ -46,9 +45,9 @@ def words_of(mark: Watermark | None) -> str:
 
 def tell_off(items: Iterable[str]) -> None:
     """What must be off before a key moves."""
-    click.echo("Before anything signs, make sure of each:")
+    say("Before anything signs, make sure of each:")
     for item in items:
-        click.echo(f"  [ ] {item}")
+        say(f"  [ ] {item}")
 
 
 def refuse_running_members(settings: Settings) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cometkms.cli.options import home_option
+from cometkms.cli.output import say
 from cometkms.cli.running import ask_node, node_id_option
 
 _HEADINGS = ("ID", "ADDRESS", "CONNECTION", "ROUND TRIP", "STATE", "PROMISED", "LAST CONTACT")
@@ -33,7 +34,7 @@ def command(home: str | None, node_id: str | None, as_json: bool) -> None:  # no
         click.echo(json.dumps({key: value for key, value in answer.items() if key != "ok"}, indent=2))
         return
     for line in table(answer, time.time()):
-        click.echo(line)
+        say(line)
 
 
 def table(answer: dict[str, Any], now: float) -> list[str]:

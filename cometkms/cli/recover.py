@@ -7,6 +7,7 @@ import click
 
 from cometkms import core as cores
 from cometkms.cli.options import UNSET_CHAIN, burn_options, chosen_home, demand_height, home_option, load_home
+from cometkms.cli.output import say
 from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
 from cometkms.config.schema import Settings
@@ -67,30 +68,30 @@ def _adopt(settings: Settings, store: Path, yes: bool) -> None:
         f"effect   {store} counts as its owner's answer: every place promised there is burnt here; then the rest of the others are read as usual",
         "risk     if that store was copied BEFORE this node lost its own, or its owner still runs: a double signature",
     ):
-        click.echo(line)
+        say(line)
     if not yes:
         if not sys.stdin.isatty():
             raise StateError("this must be confirmed, and nobody is there to do it; cure: --yes. Nothing was changed")
         click.confirm("Is its owner dead for good, and was it read after this node's loss?", abort=True)
     with locked_home(chosen_home()):
         owner, marks = adopt_answer(files_of(settings), store)
-    click.echo(f"read     {owner}")
+    say(f"read     {owner}")
     for chain, mark in zip(settings.chains, marks, strict=True):
-        click.echo(f"stands   {chain.id} at height {mark.hrs.height} round {mark.hrs.round} step {mark.hrs.step}")
-    click.echo("Start the node: it reads the others that are left, and is a member again.")
+        say(f"stands   {chain.id} at height {mark.hrs.height} round {mark.hrs.round} step {mark.hrs.step}")
+    say("Start the node: it reads the others that are left, and is a member again.")
 
 
 def _burn(settings: Settings, min_height: int, yes_height: int | None) -> None:
     for line in warning(settings, min_height):
-        click.echo(line)
+        say(line)
     demand_height(min_height, yes_height)
     with locked_home(chosen_home()):
         files = files_of(settings)
         kept, marks = recover(files, min_height, cores.load())
     if kept is not None:
-        click.echo(f"kept     {kept}")
+        say(f"kept     {kept}")
     for chain, mark in zip(settings.chains, marks, strict=True):
-        click.echo(f"burnt    {chain.id} up to height {mark.hrs.height} round {mark.hrs.round} step {mark.hrs.step}")
+        say(f"burnt    {chain.id} up to height {mark.hrs.height} round {mark.hrs.round} step {mark.hrs.step}")
 
 
 def warning(settings: Settings, min_height: int) -> list[str]:

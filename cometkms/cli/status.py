@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cometkms.cli.options import home_option, load_home
+from cometkms.cli.output import say
 from cometkms.config.schema import HostPort, Settings
 from cometkms.config.values import parse_listen
 from cometkms.errors import CometKMSError, OperatorError, os_words
@@ -39,7 +40,7 @@ def command(home: str | None, http_addr: str | None, as_json: bool) -> int:  # n
         click.echo(json.dumps(document, indent=2))
     else:
         for line in table(document):
-            click.echo(line)
+            say(line)
     return 0 if document.get("healthy", True) else 1
 
 

@@ -30,7 +30,7 @@ from cometkms.config.values import (
 from cometkms.errors import ConfigError, os_words
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile, PassphraseSource
 from cometkms.limits import AUDIT_DEFAULT_MIB, CHAINS_MAX, CONFIG_MAX_BYTES
-from cometkms.store.files import read_bounded
+from cometkms.store.files import read_file
 
 CONFIG_NAME: Final = "config.toml"
 KEY_NAME: Final = "priv_validator_key.json"
@@ -115,7 +115,7 @@ def read_config(home: Path) -> dict[str, Any]:
     """config.toml, its keys and types checked; {} if there is none. Raises: ConfigError."""
     path = home / CONFIG_NAME
     try:
-        data = read_bounded(path, CONFIG_MAX_BYTES)
+        data = read_file(path, CONFIG_MAX_BYTES)
     except FileNotFoundError:
         return {}
     except OSError as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
 from cometkms.config.load import CONFIG_NAME, DEFAULT_HTTP_ADDR
 from cometkms.errors import ConfigError, KeyFileError, os_words
-from cometkms.store.files import create_exclusively
+from cometkms.store.files import create_exclusively, make_directory
 
 _TEMPLATE = """\
 # CometKMS configuration
@@ -98,7 +98,7 @@ def init_home(
             if directory.is_dir():
                 result.kept.append(directory)
                 continue
-            directory.mkdir(mode=mode, parents=True)
+            make_directory(directory, mode)
             result.made.append(directory)
         path = home / CONFIG_NAME
         content = _TEMPLATE.format(

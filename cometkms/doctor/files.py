@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Final
 
 from cometkms.doctor.finding import Finding, fail, ok, warn
+from cometkms.limits import ACCOUNT_UIDS
+from cometkms.store.files import is_private
 
 AREA: Final = "permissions"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A file or directory. `secret`: nobody else may read it; else nobody else may write it. `why`: it cannot be looked at."""
+    """A file or directory. `secret`: nobody else may read it; else nobody else may write it. `given`: by root to this process's group,
+    to read (a Kubernetes secret). `why`: it cannot be looked at."""
 
     path: Path
     secret: bool
@@ -22,13 +25,15 @@ class Place:
     uid: int = 0
     why: str = ""
     link: bool = False
+    given: bool = False
 
 
 def look_at(path: Path, *, secret: bool) -> Place | None:
     """None where there is nothing."""
     try:
         found = path.stat()
-        return Place(path, secret, found.st_mode, found.st_uid, link=path.is_symlink())
+        given = secret and is_private(found) and found.st_mode & 0o077 != 0
+        return Place(path, secret, found.st_mode, found.st_uid, link=path.is_symlink(), given=given)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -36,7 +41,7 @@ def look_at(path: Path, *, secret: bool) -> Place | None:
 
 
 def judge_places(places: Iterable[Place], owner: int) -> list[Finding]:
-    """`owner`: the uid of the home: everything in it should be that one's."""
+    """`owner`: the uid of the home: everything in it should be that one's, or of an account that a node started by root gave it to."""
     found = []
     count = 0
     for place in places:
@@ -51,13 +56,13 @@ def _judge(place: Place, owner: int) -> list[Finding]:
     mode = stat.S_IMODE(place.mode)
     wanted = 0o700 if stat.S_ISDIR(place.mode) else 0o600
     found = []
-    if place.secret and mode & 0o077:
+    if place.secret and mode & 0o077 and not place.given:
         found.append(
             fail(AREA, f"{place.path} can be read by others (mode {mode:04o})", f"chmod {wanted:o} {place.path}")
         )
     elif mode & 0o022:
         found.append(fail(AREA, f"{place.path} can be written by others (mode {mode:04o})", f"chmod go-w {place.path}"))
-    if place.uid != owner:
+    if place.uid not in (owner, *ACCOUNT_UIDS) and not place.given:
         found.append(
             warn(
                 AREA,

@@ -1,6 +1,7 @@
-"""Whom a process runs as: choose an account for the signer, become it, give up root's capabilities. And what the kernel says of itself.
+"""Whom a process runs as: choose an account for it, become it, give up root's capabilities. And what the kernel says of itself.
 
-started as root       the account that signer_user names; else `cmkms-signer` if there is one; else a number that no account has
+started as root       the account of the process's own name, `cmkms-api` say, if there is one; else a number that no account has;
+                      for the signer first the one that signer_user names
 signer_user = "root"  root's number stays, its capabilities go
 not started as root   the node's own user: nobody can become another
 """
@@ -18,10 +19,13 @@ from cometkms.hardening import kernel
 from cometkms.limits import SIGNER_UID
 
 DEFAULT_ACCOUNT: Final = "cmkms-signer"
+_NAMES: Final = (DEFAULT_ACCOUNT, "cmkms-state", "cmkms-api", "cmkms-audit", "cmkms-dialer")
+CAP_CHOWN: Final = 0
 CAP_DAC_OVERRIDE: Final = 1
 CAP_KILL: Final = 5
 CAP_SETGID: Final = 6
 CAP_SETUID: Final = 7
+CAP_SETPCAP: Final = 8
 _UID_MAX: Final = (1 << 32) - 2
 
 
@@ -37,22 +41,31 @@ class Account:
         return f"{self.name} (uid {self.uid})" if self.name else f"uid {self.uid}"
 
 
-def choose_account(wanted: str) -> Account:
-    """The one for the signer of a node that root started. `wanted`: a name or a number; "" for the default.
+def choose_account(wanted: str, default: str = DEFAULT_ACCOUNT, number: int = SIGNER_UID) -> Account:
+    """The one for a process of a node that root started. `wanted`: a name or a number; "": the account `default`, or else `number`.
 
     Raises: ConfigError when there is no such account.
     """
     try:
         if not wanted:
             with contextlib.suppress(KeyError):
-                return _of_entry(pwd.getpwnam(DEFAULT_ACCOUNT))
-            return _of_number(SIGNER_UID)
+                return _of_entry(pwd.getpwnam(default))
+            return _of_number(number)
         return _of_number(int(wanted)) if wanted.isascii() and wanted.isdigit() else _of_entry(pwd.getpwnam(wanted))
     except KeyError:
         raise ConfigError(
             f"signer_user: there is no account {wanted!r}; cure: useradd --system --no-create-home --shell /usr/sbin/nologin {wanted}, "
             "or a number"
         ) from None
+
+
+def named_accounts() -> list[int]:
+    """Numbers of the accounts that a process of a node takes where they are there."""
+    found = []
+    for name in _NAMES:
+        with contextlib.suppress(KeyError):
+            found.append(pwd.getpwnam(name).pw_uid)
+    return found
 
 
 def check_wanted(wanted: str) -> None:

@@ -1,7 +1,9 @@
 """What the measures have in common for every process: apply one, try it, and say what became of it."""
 
 import contextlib
+import ctypes
 import errno
+import importlib
 import ipaddress
 import os
 import socket
@@ -12,16 +14,30 @@ from pathlib import Path
 from typing import Final
 
 from cometkms.errors import HardeningError
-from cometkms.hardening import kernel, landlock
+from cometkms.hardening import kernel, landlock, seccomp
 from cometkms.hardening.account import ProcStatus
 from cometkms.hardening.landlock import Beneath, Files
 from cometkms.hardening.measures import Measure, State, UnavailableError, not_effective
 
-#: What glibc reads to find a host's address. They are replaced by renaming, so what is allowed is their directories.
-NAME_FILES: Final = ("/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/host.conf")
+#: What glibc reads to find a host's address.
+NAME_FILES: Final = (
+    "/etc/hosts",
+    "/etc/resolv.conf",
+    "/etc/nsswitch.conf",
+    "/etc/gai.conf",
+    "/etc/host.conf",
+    "/etc/services",
+    "/etc/protocols",
+)
 DNS_PORT: Final = 53  # over TCP: answers that are too long for UDP
+#: An audit event (sys.addaudithook), with the process's name: from here on it is shut off.
+SHUT_EVENT: Final = "cometkms.shut"
+#: Imported by asyncio, uvloop or codecs when they first need them.
+LATE_MODULES: Final = ("encodings.idna", "stringprep", "unicodedata", "asyncio.timeouts", "traceback", "linecache")
 _DEVICES: Final = (Path("/dev/null"), Path("/dev/urandom"), Path("/dev/random"))
 _LIBRARIES: Final = (Path("/usr"), Path("/lib"), Path("/lib64"))
+#: Loaded by the C library when they are first needed.
+_LATE_LIBRARIES: Final = ("libgcc_s.so.1", "libnss_files.so.2", "libnss_dns.so.2")
 #: One that everybody may list, to see that nobody may any more.
 _LISTED: Final = (Path("/"), Path("/proc"), Path("/dev"))
 
@@ -83,15 +99,57 @@ def is_address(host: str) -> bool:
     return True
 
 
-def name_directories(protected: Iterable[Path], *, exactly: bool) -> tuple[Beneath, ...]:
-    """For finding a host's address. `exactly`: those very files and not their directories, which a powerful process could read whole."""
-    held = tuple(protected)
+def name_files() -> tuple[Beneath, ...]:
+    """For finding a host's address: those very files of /etc, which has others' secrets too; where a link leads elsewhere, say to
+    systemd-resolved's own directory, what lies in that, because there a new file takes the name of the old one."""
     found = []
     for name in NAME_FILES:
         path = Path(os.path.realpath(name))
-        wide = not exactly and path.parent != Path("/") and not _holds(path.parent, held)
-        found.append(Beneath(path.parent if wide else path, Files.READ_FILE))
+        own = path.parent != Path(name).parent and path.parent.parent != Path("/") and _is_public(path.parent)
+        found.append(Beneath(path.parent if own else path, Files.READ_FILE))
     return tuple(dict.fromkeys(found))
+
+
+def _is_public(directory: Path) -> bool:
+    """Whether all that lies in it is for everybody to read."""
+    try:
+        return all(one.lstat().st_mode & 0o004 for one in directory.iterdir())
+    except OSError:
+        return False
+
+
+class NameWatch:
+    """Whether the resolver's files are still those that this process may read: who replaces one makes another file of it."""
+
+    def __init__(self) -> None:
+        """From now on; before the process is shut off."""
+        self._allowed = {rule.path for rule in name_files()}
+        self._known = {name: self._file(name) for name in NAME_FILES}
+
+    def changed(self) -> str:
+        """The first one that another file took the name of, out of reach; "": none. Costs a look at each, and opens nothing."""
+        return next((name for name in NAME_FILES if self._file(name) not in (None, self._known[name])), "")
+
+    def _file(self, name: str) -> tuple[str, int, int] | None:
+        """None: not there, or where a new file is within reach, too."""
+        path = os.path.realpath(name)
+        try:
+            found = Path(path).stat()
+        except OSError:
+            return None
+        return None if Path(path).parent in self._allowed else (path, found.st_dev, found.st_ino)
+
+
+def preload(modules: Iterable[str], *, names: bool) -> None:
+    """What would be imported or loaded later, when it cannot be. `names`: with what hosts' addresses are found with."""
+    for module in modules:
+        importlib.import_module(module)
+    for library in _LATE_LIBRARIES:
+        with contextlib.suppress(OSError):  # this C library has none
+            ctypes.CDLL(library)
+    if names:
+        with contextlib.suppress(OSError):
+            socket.getaddrinfo("localhost", None)
 
 
 def _holds(directory: Path, protected: Iterable[Path]) -> bool:
@@ -209,3 +267,26 @@ def one_thread() -> None:
     threads = sum(1 for _ in Path("/proc/self/task").iterdir())
     if threads != 1:
         raise HardeningError(f"{threads} threads run before the process is shut off; cure: report it")
+
+
+def filter_calls(told: Told, status: ProcStatus, needs: seccomp.Needs) -> None:
+    """The filter of system calls, read back, and a socket of each family tried that must fail. Raises: HardeningError."""
+    inet = (socket.AF_INET, socket.AF_INET6)
+    refused = [socket.AF_PACKET, socket.AF_NETLINK]
+    refused += [] if needs.unix else [socket.AF_UNIX]
+    refused += [] if needs.tcp else inet
+    families = (["AF_INET", "AF_INET6"] if needs.tcp else []) + (["AF_UNIX"] if needs.unix else [])
+
+    def apply() -> str:
+        size = seccomp.install(needs)
+        seen = status.read().get("Seccomp", "unknown")
+        if seen != "2":
+            raise not_effective("system_calls", f"Seccomp is {seen}")
+        return f"a filter of {size} instructions: nothing is executed, forked, traced, mounted or made executable"
+
+    if not told.attempt("system_calls", apply):
+        told.add("network_families", State.UNAVAILABLE, "no filter of system calls")
+        return
+    for family in refused:
+        check_refused(family, "network_families")
+    told.add("network_families", State.ON, ", ".join(families) or "none: it makes no socket")

@@ -1,4 +1,4 @@
-"""Which system calls the signer may make: the rules, and the classic BPF program the kernel runs before each call.
+"""Which system calls a process may make: the rules, and the classic BPF program the kernel runs before each call.
 
 An allowlist. What happens to a call:
 
@@ -24,7 +24,7 @@ from typing import Final
 
 from cometkms.hardening import kernel
 from cometkms.hardening.measures import UnavailableError
-from cometkms.hardening.syscalls import CALM, DEADLY, GUARDED, HOT, MACHINES, UNIFIED, Machine, numbers
+from cometkms.hardening.syscalls import CALM, DEADLY, FILES, GUARDED, HOT, MACHINES, UNIFIED, Machine, numbers
 
 ALLOW: Final = 0x7FFF_0000
 KILL_PROCESS: Final = 0x8000_0000
@@ -74,16 +74,22 @@ class Check:
 
 
 Rule = tuple[Check, ...]  # all of them
+_ANY: Final[Rule] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What this signer's validators need. tcp, unix: there is such an address; names: one is a host name; pid: its own."""
+    """What the process works with. tcp, unix: it connects that way; names: it looks hosts up; accepts: on a socket that is there already,
+    binds: on one of its own; reads, files: it opens files, or makes them too; pid: its own."""
 
     tcp: bool
     unix: bool
     names: bool
     pid: int
+    accepts: bool = False
+    binds: bool = False
+    reads: bool = False
+    files: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +108,19 @@ class Instruction:
 
 def rules(needs: Needs) -> dict[str, tuple[Rule, ...]]:
     """For each guarded call, what is allowed: any one of its rules."""
-    reading: tuple[Rule, ...] = ((Check(2, (0,), _WRITING),),) if needs.names else ()
-    opened: tuple[Rule, ...] = ((Check(1, (0,), _WRITING),),) if needs.names else ()
+    reads = needs.names or needs.reads
+    reading: tuple[Rule, ...] = (_ANY,) if needs.files else ((Check(2, (0,), _WRITING),),) if reads else ()
+    opened: tuple[Rule, ...] = (_ANY,) if needs.files else ((Check(1, (0,), _WRITING),),) if reads else ()
+    accepts = (_ANY,) if needs.accepts or needs.binds else ()
     return {
         "socket": tuple(_sockets(needs)),
+        # Two streams that are connected for good; a pair of datagrams would reach every socket of this machine by its path.
+        "socketpair": ((Check(0, (int(socket.AF_UNIX),)), Check(1, (_STREAM,), _KIND_MASK), Check(2, (0,))),),
+        "connect": (_ANY,) if needs.tcp or needs.unix or needs.names else (),
+        "bind": (_ANY,) if needs.binds else (),
+        "listen": accepts,
+        "accept": accepts,
+        "accept4": accepts,
         "sendto": ((Check(3, (0,), _FAST_OPEN),),),
         "sendmsg": ((Check(2, (0,), _FAST_OPEN),),),
         "sendmmsg": ((Check(3, (0,), _FAST_OPEN),),),
@@ -145,7 +160,7 @@ def program(machine: Machine, needs: Needs) -> list[Instruction]:
     for name, number in guarded.items():
         block = _judge(allowed[name])
         code += [Instruction(_JUMP_EQUAL, 0, len(block), number), *block]
-    code += _each(numbers(CALM, machine), ALLOW)
+    code += _each({**numbers(CALM, machine), **(numbers(FILES, machine) if needs.files else {})}, ALLOW)
     code += _each(numbers(DEADLY, machine), KILL_PROCESS)
     return [*code, Instruction(_JUMP_AT_LEAST, 0, 1, UNIFIED), _returns(UNKNOWN), _returns(DENY)]
 

@@ -1,4 +1,4 @@
-"""Numbers of the system calls that the signer's filter names, for the machines it knows. Data only.
+"""Numbers of the system calls that the filters name, for the machines it knows. Data only.
 
 Made from the kernel's own headers (asm/unistd_64.h, asm-generic/unistd.h); a test compares them with those of the machine it runs on.
 A call that a machine lacks (aarch64 has no open, only openat) is None there.
@@ -70,8 +70,6 @@ CALM: Final[_Table] = {
     "timerfd_settime": (286, 86),
     "timerfd_gettime": (287, 87),
     "recvmmsg": (299, 243),
-    "socketpair": (53, 199),
-    "connect": (42, 203),
     "shutdown": (48, 210),
     "getsockname": (51, 204),
     "getpeername": (52, 205),
@@ -143,12 +141,41 @@ CALM: Final[_Table] = {
     "getrandom": (318, 278),
 }
 
+#: For who works with files. Which ones is Landlock's and the owner's.
+FILES: Final[_Table] = {
+    "fsync": (74, 82),
+    "fdatasync": (75, 83),
+    "sync_file_range": (277, 84),
+    "ftruncate": (77, 46),
+    "fallocate": (285, 47),
+    "fadvise64": (221, 223),
+    "getdents64": (217, 61),
+    "flock": (73, 32),
+    "fchmod": (91, 52),
+    "umask": (95, 166),
+    "fstatfs": (138, 44),
+    "rename": (82, None),
+    "renameat": (264, 38),
+    "renameat2": (316, 276),
+    "unlink": (87, None),
+    "unlinkat": (263, 35),
+    "mkdir": (83, None),
+    "mkdirat": (258, 34),
+    "rmdir": (84, None),
+}
+
 #: Looked at with their arguments (cometkms/hardening/seccomp.py).
 GUARDED: Final[_Table] = {
     "sendto": (44, 206),
     "sendmsg": (46, 211),
     "sendmmsg": (307, 269),
     "socket": (41, 198),
+    "socketpair": (53, 199),
+    "connect": (42, 203),
+    "bind": (49, 200),
+    "listen": (50, 201),
+    "accept": (43, 202),
+    "accept4": (288, 242),
     "mmap": (9, 222),
     "mprotect": (10, 226),
     "ioctl": (16, 29),
@@ -161,7 +188,7 @@ GUARDED: Final[_Table] = {
     "openat": (257, 56),
 }
 
-#: No honest signer comes near them: whoever does is killed, and the supervisor's log says so.
+#: No honest process of a node comes near them: whoever does is killed, and the supervisor's log says so.
 DEADLY: Final[_Table] = {
     "execve": (59, 221),
     "execveat": (322, 281),
@@ -202,11 +229,16 @@ DEADLY: Final[_Table] = {
 
 #: Refused like everything else that is not named here; told by their names in tests and documents.
 REFUSED: Final[_Table] = {
-    "bind": (49, 200),
-    "listen": (50, 201),
-    "accept": (43, 202),
-    "accept4": (288, 242),
     "seccomp": (317, 277),
+    "setuid": (105, 146),
+    "chown": (92, None),
+    "fchownat": (260, 54),
+    "link": (86, None),
+    "linkat": (265, 37),
+    "symlink": (88, None),
+    "symlinkat": (266, 36),
+    "mknod": (133, None),
+    "mknodat": (259, 33),
 }
 
 

@@ -1,4 +1,4 @@
-"""Do something with a secret in a process of its own, which cannot be dumped and ends at once."""
+"""Do something with a secret in a process of its own, which cannot be dumped and ends at once, with whoever started it at the latest."""
 
 import contextlib
 import os

@@ -26,9 +26,11 @@ from cometkms.interface import Core
 from cometkms.keys.aside import Aside, aside
 from cometkms.keys.source import KeySource
 from cometkms.protocol.identity import Identity
+from cometkms.store.files import is_private, read_file
 
 CLUSTER_KEY_NAME: Final = "cluster.key"
 SECRET_BYTES: Final = 32
+_FILE_MAX_BYTES: Final = 4096
 _KEY_BYTES: Final = 32
 _SIGNATURE_BYTES: Final = 64
 _CERTIFIES: Final = b"cmkms: this key is that of the node "
@@ -127,9 +129,9 @@ def _cluster_secret(home: Path, keys: Iterable[KeySource], core: Core) -> bytes:
 
 def _read_cluster_key(path: Path) -> bytes:
     try:
-        if path.stat().st_mode & 0o077:
+        if not is_private(path.stat()):
             raise KeyFileError(f"{path} can be read by others; cure: chmod 600 {path}")
-        secret = bytes.fromhex(path.read_text("ascii").strip())
+        secret = bytes.fromhex(read_file(path, _FILE_MAX_BYTES).decode("ascii").strip())
     except OSError as error:
         raise KeyFileError(f"{path}: {os_words(error)}; cure: give it to the node's user") from error
     except ValueError:

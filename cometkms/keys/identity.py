@@ -11,10 +11,11 @@ from cometkms.errors import KeyFileError, os_words
 from cometkms.keys.aside import aside
 from cometkms.limits import KEY_FILE_MAX_BYTES
 from cometkms.protocol.identity import Identity
-from cometkms.store.files import create_exclusively, read_bounded
+from cometkms.store.files import create_exclusively, is_private, read_bounded, read_file
 
 IDENTITY_NAME = "identity_key.json"
 _TYPE = "tendermint/PrivKeyEd25519"
+_MAX_BYTES = 4096
 
 
 def ensure_identity(home: Path) -> None:
@@ -80,9 +81,9 @@ def load_identity(home: Path) -> Identity:
     """priv/identity_key.json. Raises: KeyFileError."""
     path = home / "priv" / IDENTITY_NAME
     try:
-        if path.stat().st_mode & 0o077:
+        if not is_private(path.stat()):
             raise KeyFileError(f"{path} can be read by others; cure: chmod 600 {path}")
-        value = json.loads(read_bounded(path, KEY_FILE_MAX_BYTES)[:KEY_FILE_MAX_BYTES])["priv_key"]["value"]
+        value = json.loads(read_file(path, KEY_FILE_MAX_BYTES))["priv_key"]["value"]
         return Identity(SigningKey(base64.b64decode(value, validate=True)[:32]))
     except OSError as error:
         raise KeyFileError(

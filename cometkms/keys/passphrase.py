@@ -19,6 +19,7 @@ from typing import Final, Protocol
 
 from cometkms.errors import KeyFileError
 from cometkms.limits import PASSPHRASE_MAX_BYTES
+from cometkms.store.files import is_private
 
 CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
 
@@ -31,14 +32,7 @@ class Passphrase:
         self._size = 0
         self._page = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._page.madvise(mmap.MADV_DONTDUMP)
-        libc = ctypes.CDLL(None, use_errno=True)
-        lent = ctypes.c_char.from_buffer(self._page)
-        locked = libc.mlock(ctypes.c_void_p(ctypes.addressof(lent)), ctypes.c_size_t(mmap.PAGESIZE))
-        del lent
-        if locked != 0:
-            raise KeyFileError(
-                "the passphrase's memory cannot be locked; cure: raise the limit of locked memory (ulimit -l)"
-            )
+        self.lock()
 
     def __repr__(self) -> str:
         return "<passphrase>"
@@ -54,10 +48,32 @@ class Passphrase:
         """Its bytes, where they are. Not to be kept."""
         return memoryview(self._page)[: self._size]
 
+    def lock(self) -> None:
+        """Its page is never swapped. A process that was forked since has to ask anew. Raises: KeyFileError."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        lent = ctypes.c_char.from_buffer(self._page)
+        locked = libc.mlock(ctypes.c_void_p(ctypes.addressof(lent)), ctypes.c_size_t(mmap.PAGESIZE))
+        del lent
+        if locked != 0:
+            raise KeyFileError(
+                "the passphrase's memory cannot be locked; cure: raise the limit of locked memory (ulimit -l)"
+            )
+
     def wipe(self) -> None:
         """Nothing of it is left in this process."""
-        self._page[:] = bytes(mmap.PAGESIZE)
+        if not self._page.closed:
+            self._page[:] = bytes(mmap.PAGESIZE)
         self._size = 0
+
+    @property
+    def dropped(self) -> bool:
+        """See drop()."""
+        return self._page.closed
+
+    def drop(self) -> None:
+        """Nothing of it is left in this process; one that it was forked from keeps its own. Wiping would first copy the page that both have."""
+        self._size = 0
+        self._page.close()
 
     def copy(self) -> "Passphrase":
         """Another one, wiped on its own."""
@@ -164,11 +180,14 @@ class PassphraseHeld:
 
     def read(self) -> Passphrase:
         """See PassphraseSource. A copy: who opens a key wipes what it got."""
+        if self.held.dropped:
+            raise KeyFileError("this process gave the passphrase up, and opens no key any more; cure: report it")
+        self.held.lock()  # this process may be another than the one that read it
         return self.held.copy()
 
     def forget(self) -> None:
         """In this process, and those it forks from now on."""
-        self.held.wipe()
+        self.held.drop()
 
 
 def hold(source: PassphraseSource | None) -> PassphraseSource | None:
@@ -180,8 +199,9 @@ def _read_file(path: Path, *, private: bool) -> Passphrase:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            mode = os.fstat(fd).st_mode
-            if private and stat.S_ISREG(mode) and mode & 0o077:
+            status = os.fstat(fd)
+            mode = status.st_mode
+            if private and stat.S_ISREG(mode) and not is_private(status):
                 raise KeyFileError(
                     f"the passphrase file {path} can be read by others (mode {stat.S_IMODE(mode):04o}); cure: chmod 600 {path}"
                 )

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from cometkms.errors import KeyFileError
 from cometkms.interface import Core, KeySlot
-from cometkms.keys.passphrase import PassphraseSource
+from cometkms.keys.passphrase import PassphraseHeld, PassphraseSource
 from cometkms.keys.validator_key import load_key_slot, load_public_key, load_sealed
 
 
@@ -36,6 +36,10 @@ class KeySource(Protocol):
         """
         ...
 
+    def forget(self) -> None:
+        """What this process holds for opening it, once that is done or somebody else's work. It opens nothing any more."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class PlainKeyFile:
@@ -47,6 +51,9 @@ class PlainKeyFile:
     def open(self, core: Core, chain_id: str) -> KeySlot:
         """See KeySource."""
         return _same(load_key_slot(core, self.path, chain_id), self.public_key, self.path)
+
+    def forget(self) -> None:
+        """See KeySource. There is nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,11 @@ class SealedKeyFile:
             except KeyFileError as error:
                 raise KeyFileError(f"{self.path}: {error}") from error
         return _same(slot, self.public_key, self.path)
+
+    def forget(self) -> None:
+        """See KeySource."""
+        if isinstance(self.passphrase, PassphraseHeld):
+            self.passphrase.forget()
 
 
 def key_source(path: Path, passphrase: PassphraseSource | None) -> KeySource:

@@ -15,7 +15,7 @@ from cometkms.keys import sealed_file
 from cometkms.keys.public import PUBLIC_TYPE, address_of, check_address, decode_public
 from cometkms.limits import KEY_FILE_MAX_BYTES
 from cometkms.model import SealedKey
-from cometkms.store.files import create_exclusively
+from cometkms.store.files import create_exclusively, is_private, open_file
 
 __all__ = [
     "PRIVATE_TYPE",
@@ -167,7 +167,7 @@ def wipe(buffer: bytearray) -> None:
 def _read(path: Path) -> bytearray:
     """The file, in a buffer that can be wiped. Raises: KeyFileError if it is missing, too open, too large."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO is told below, not waited for
+        fd = open_file(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         raise KeyFileError(
             f"{path} is missing; cure: copy the validator's priv_validator_key.json there, or make a new key with "
@@ -181,7 +181,7 @@ def _read(path: Path) -> bytearray:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise KeyFileError(f"{path} is no regular file; {_CURE}")
-        if status.st_mode & 0o077:
+        if not is_private(status):
             raise KeyFileError(
                 f"{path} can be read by others (mode {status.st_mode & 0o777:04o}); cure: chmod 600 {path}"
             )

@@ -19,6 +19,7 @@ class NativeCore:
     extension_sign_bytes = staticmethod(codec.extension_sign_bytes)
     parse_sign_bytes = staticmethod(codec.parse_sign_bytes)
     same_but_timestamp = staticmethod(codec.same_but_timestamp)
+    ephemeral_public = staticmethod(crypto.ephemeral_public)
     key_schedule = staticmethod(crypto.key_schedule)
     frames = staticmethod(crypto.frames)
     key_slot = staticmethod(crypto.key_slot)

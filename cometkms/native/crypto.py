@@ -59,6 +59,18 @@ def frames(recv_key: bytes, send_key: bytes) -> NativeFrames:
     return NativeFrames(c)
 
 
+def ephemeral_public(secret: bytearray, *, fresh: bool = True) -> bytes:
+    """See interface.Core."""
+    if len(secret) != 32:
+        raise ProtocolError("an X25519 key has 32 bytes")
+    public = ffi.new("uint8_t[32]")
+    with ffi.from_buffer("uint8_t[]", secret, require_writable=True) as view:
+        if fresh:
+            lib.ck_sodium.random(view, 32)
+        lib.ck_sodium.scalarmult_base(public, view)
+    return bytes(ffi.buffer(public))
+
+
 def key_schedule(
     ephemeral_secret: Buffer, ephemeral_public: bytes, remote_ephemeral_public: bytes
 ) -> tuple[NativeFrames, bytes]:

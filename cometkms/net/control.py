@@ -43,12 +43,42 @@ def _short_name(path: Path) -> Any:
         os.close(folder)
 
 
+def listen_control(path: Path) -> socket.socket:
+    """The socket, its owner's only. The store's lock says that no other node lives here, so one that is there is a dead one's.
+
+    Raises: BusyError.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        listener.setblocking(False)
+        with _short_name(path) as name:
+            listener.bind(name)
+        listener.listen(_CONNECTIONS_MAX)
+    except OSError as error:
+        listener.close()
+        raise BusyError(f"{path} cannot be listened on: {os_words(error)}") from error
+    finally:
+        os.umask(mask)
+    return listener
+
+
 class ControlServer:
     """Answers one request per connection."""
 
-    def __init__(self, path: Path, handle: Handler, log: ControlLog, quiet: frozenset[str] = frozenset()) -> None:
-        """`quiet`: operations that are asked so often that the log does not name them."""
+    def __init__(
+        self,
+        path: Path,
+        handle: Handler,
+        log: ControlLog,
+        quiet: frozenset[str] = frozenset(),
+        listener: socket.socket | None = None,
+    ) -> None:
+        """`quiet`: operations that are asked so often that the log does not name them. `listener`: made already, for one that may not."""
         self._path = path
+        self._listener = listener
         self._quiet = quiet
         self._handle = handle
         self._log = log
@@ -57,26 +87,9 @@ class ControlServer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Listen. The store's lock says that no other node lives here, so a socket that is there is a dead one's.
-
-        Raises: BusyError.
-        """
-        with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        mask = os.umask(0o177)
-        try:
-            listener.setblocking(False)
-            with _short_name(self._path) as name:
-                listener.bind(name)
-            listener.listen(_CONNECTIONS_MAX)
-        except OSError as error:
-            listener.close()
-            raise BusyError(f"{self._path} cannot be listened on: {os_words(error)}") from error
-        finally:
-            os.umask(mask)
-        self._socket = listener
-        self._loop.add_reader(listener.fileno(), self._on_acceptable)
+        """Answer. Raises: BusyError."""
+        self._socket = self._listener or listen_control(self._path)
+        self._loop.add_reader(self._socket.fileno(), self._on_acceptable)
 
     async def stop(self) -> None:
         """Close and remove the socket."""

@@ -7,19 +7,23 @@ import asyncio
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from cometkms.config.schema import Settings
 from cometkms.hardening.children import Keeps, shut_child
 from cometkms.hardening.measures import Mode, tell
+from cometkms.hardening.user import Whom
 from cometkms.ipc.board import Board
-from cometkms.limits import HISTORY_SAMPLE_S
+from cometkms.limits import API_UID, HISTORY_SAMPLE_S
 from cometkms.log import Log
 from cometkms.processes.child import ChildContext, run_loop
 
 if TYPE_CHECKING:
     from cometkms.api.sections import BoardReader
     from cometkms.api.watch import Watch
+
+#: Imported when they are first needed.
+LATE: Final[tuple[str, ...]] = ("uvicorn.lifespan.off",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,8 @@ def run(context: ChildContext, parts: ApiParts) -> int:
 
     watch = Watch(board, parts.settings.alerts, log)
     app = make_app(board, on_failure, watch, loopback_only=is_loopback(listener))
-    measures = shut_child("api", Mode(parts.settings.hardening), os.getppid(), Keeps(shut=_secrets(parts.settings)))
+    keeps = Keeps(Whom("cmkms-api", API_UID), accepts=True, shut=_secrets(parts.settings), late=LATE)
+    measures = shut_child("api", Mode(parts.settings.hardening), os.getppid(), keeps)
     tell(log, measures)
     parts.board.section("api").write({"hardening": [one.document() for one in measures]})
 

@@ -5,23 +5,31 @@ them while this process is away or waits for the disk; what it cannot hold is lo
 """
 
 import asyncio
+import errno
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 from cometkms import __version__
 from cometkms.config.schema import Settings
 from cometkms.errors import StateError
 from cometkms.hardening.children import Keeps, shut_child
-from cometkms.hardening.measures import Mode, tell
+from cometkms.hardening.measures import Measure, Mode, tell
+from cometkms.hardening.user import Whom
 from cometkms.interface import Queue
 from cometkms.ipc.board import Section
-from cometkms.limits import AUDIT_BUSY_S, AUDIT_IDLE_S, AUDIT_RETRY_S, AUDIT_SYNC_S, AUDIT_WAITING_MAX
+from cometkms.limits import AUDIT_BUSY_S, AUDIT_IDLE_S, AUDIT_RETRY_S, AUDIT_SYNC_S, AUDIT_UID, AUDIT_WAITING_MAX
 from cometkms.log import Log
 from cometkms.processes.child import ChildContext, run_loop
 from cometkms.store.audit.files import directory_of
 from cometkms.store.audit.log import AuditLog
+from cometkms.store.files import hand_over, make_directory
+
+#: Imported when they are first needed.
+LATE: Final[tuple[str, ...]] = ("concurrent.futures.thread",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +46,11 @@ def run(context: ChildContext, parts: AuditParts) -> int:
     """The process's whole life; returns its exit code. Raises: CometKMSError when it cannot start."""
     settings = parts.settings
     log = parts.log.bind(immediate=False, module="audit")
+    directory = _enter(directory_of(settings.home, settings.id))
+    measures = _shut(settings, directory)
+    tell(log, measures)
     audit = AuditLog(
-        directory_of(settings.home, settings.id),
+        directory,
         node=settings.id,
         version=__version__,
         chains=[chain.id for chain in settings.chains],
@@ -47,18 +58,44 @@ def run(context: ChildContext, parts: AuditParts) -> int:
     )
 
     async def main(stop: asyncio.Event) -> None:
-        writer = _Writer(parts, audit, log)
+        writer = _Writer(parts, audit, log, [one.document() for one in measures])
         writer.open()
-        writer.shut(settings)
         await writer.run(context, stop)
 
     return run_loop(context, main, log)
 
 
+def _enter(directory: Path) -> Path:
+    """Where it works, by a name that leads there as another user, too: from inside. As it is while a full disk lets none be made."""
+    try:
+        make_directory(directory)
+        os.chdir(directory)
+    except OSError:
+        return directory
+    return Path()
+
+
+def _shut(settings: Settings, directory: Path) -> tuple[Measure, ...]:
+    """From here on: its own directory. Raises: HardeningError."""
+
+    def hand(uid: int, gid: int) -> None:
+        if directory != Path():
+            raise OSError(errno.EPERM, "its directory cannot be made yet")
+        hand_over(directory, uid, gid)
+
+    keeps = Keeps(
+        Whom("cmkms-audit", AUDIT_UID, hand=hand),
+        work=(directory_of(settings.home, settings.id) if directory == Path() else directory.parent,),
+        shut=tuple(chain.key_file for chain in settings.chains),
+        late=LATE,
+    )
+    return shut_child("audit", Mode(settings.hardening), os.getppid(), keeps)
+
+
 class _Writer:
     """Empties the queue in the loop and writes in one thread, so that a disk that stands still stops no heartbeat."""
 
-    def __init__(self, parts: AuditParts, audit: AuditLog, log: Log) -> None:
+    def __init__(self, parts: AuditParts, audit: AuditLog, log: Log, hardening: list[dict[str, str]]) -> None:
         self._queue, self._board, self._audit, self._log = parts.decisions, parts.board, audit, log
         self._waiting: list[bytes] = []
         self._woken = asyncio.Event()
@@ -67,7 +104,7 @@ class _Writer:
         self._dropped = 0
         self._synced_at = 0.0
         self._published: object = None
-        self._hardening: list[dict[str, str]] = []
+        self._hardening = hardening
 
     def open(self) -> None:
         """Raises: StateError. A disk that fails is tried again later."""
@@ -81,17 +118,6 @@ class _Writer:
                 why=self._audit.changed,
                 cure="keep a copy and run cmkms audit verify; a new file was begun",
             )
-
-    def shut(self, settings: Settings) -> None:
-        """From here on: its own directory. Raises: HardeningError."""
-        own = self._audit.directory
-        keeps = Keeps(
-            work=(own if own.is_dir() else own.parent,),  # where a full disk let none be made yet
-            shut=tuple(chain.key_file for chain in settings.chains),
-        )
-        measures = shut_child("audit", Mode(settings.hardening), os.getppid(), keeps)
-        tell(self._log, measures)
-        self._hardening = [one.document() for one in measures]
 
     async def run(self, context: ChildContext, stop: asyncio.Event) -> None:
         """Until `stop`; then everything that is in the queue is written."""

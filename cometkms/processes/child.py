@@ -16,8 +16,9 @@ import uvloop
 
 from cometkms.config.reload import Reloadable, decode
 from cometkms.errors import InvariantError
+from cometkms.hardening.confine import NameWatch
 from cometkms.ipc.board import Board
-from cometkms.limits import HEARTBEAT_INTERVAL_S
+from cometkms.limits import HEARTBEAT_INTERVAL_S, NAMES_WATCH_S
 
 READY = b"+"
 FAILED = b"-"
@@ -104,6 +105,26 @@ class ChildContext:
         for callback in self._on_reload:
             callback(latest)
         os.write(self._report_fd, RELOADED)
+
+
+def watch_names(
+    context: ChildContext, names: NameWatch, is_away: Callable[[], bool], log: ChildLog, before: Callable[[], None]
+) -> None:
+    """In the running loop: while somebody cannot be reached, and a file that names are found with was replaced, a new process must take
+    this one's place, which may read the new file. `before`: called first."""
+    loop = asyncio.get_running_loop()
+
+    def look() -> None:
+        if is_away() and (changed := names.changed()):
+            log.error(
+                "a new process is needed", why=f"{changed} was replaced, and this process may read the old one only"
+            )
+            before()
+            context.ask_anew()
+            return
+        loop.call_later(NAMES_WATCH_S, look)
+
+    loop.call_later(NAMES_WATCH_S, look)
 
 
 def run_loop(context: ChildContext, main: Callable[[asyncio.Event], Awaitable[None]], log: ChildLog) -> int:

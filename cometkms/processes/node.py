@@ -10,18 +10,24 @@ from cometkms import __version__
 from cometkms import core as cores
 from cometkms.config.load import Flags, unknown_variables
 from cometkms.config.schema import Settings
-from cometkms.hardening.account import ProcStatus, check_wanted
+from cometkms.hardening.account import ProcStatus, check_wanted, named_accounts
 from cometkms.hardening.confine import Told, check_no_dump
 from cometkms.hardening.measures import Mode, State, check_required
 from cometkms.interface import Core, Queue
 from cometkms.ipc.board import Board
 from cometkms.ipc.descriptors import close_inherited
 from cometkms.ipc.notify import take_notifier
-from cometkms.ipc.prctl import make_undumpable
+from cometkms.ipc.prctl import adopt_orphans, make_undumpable
 from cometkms.ipc.queues import make_queue
 from cometkms.keys.cluster import Derivation
 from cometkms.keys.identity import ensure_identity
-from cometkms.keys.passphrase import PassphraseDescriptor, PassphraseHeld, PassphraseSource, hold
+from cometkms.keys.passphrase import (
+    PassphraseDescriptor,
+    PassphraseFile,
+    PassphraseHeld,
+    PassphraseSource,
+    hold,
+)
 from cometkms.keys.source import KeySource, SealedKeyFile, key_source
 from cometkms.log import Log
 from cometkms.model import Row
@@ -30,6 +36,7 @@ from cometkms.processes import api, audit, signer, state
 from cometkms.processes.child import RELOAD_SECTION, ChildContext
 from cometkms.processes.reload import Reloader
 from cometkms.processes.supervisor import ChildSpec, Supervisor
+from cometkms.store.doors import check_doors
 from cometkms.store.lock import lock_home, share_home
 from cometkms.store.node_store import ChainFiles, NodeFiles
 
@@ -42,13 +49,12 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
 
     Raises: OperatorError before anything was started.
     """
-    held = settings.key_passphrase
-    close_inherited({held.number} if isinstance(held, PassphraseDescriptor) else ())
+    _close_up(settings)
     notifier = take_notifier()
-    make_undumpable()  # the children inherit it
     if settings.hardening != Mode.OFF:
         check_wanted(settings.signer_user)
     core_name = cores.chosen_name()
+    _check_doors(settings)
     lock = lock_home(settings.home)
     try:
         # The api process takes this address when others already run: who holds it is told before a node leads that would end for it.
@@ -133,6 +139,23 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
         return Supervisor(specs, board, own_log, facts, notifier=notifier, reload=now, one_stream=one_stream).run()
     finally:
         os.close(lock)
+
+
+def _close_up(settings: Settings) -> None:
+    """Nothing that a parent left, and nothing that this process or a library leaves to others."""
+    os.umask(0o077)  # whatever a library makes a file with
+    held = settings.key_passphrase
+    close_inherited({held.number} if isinstance(held, PassphraseDescriptor) else ())
+    make_undumpable()  # the children inherit it
+    adopt_orphans()  # the children's helpers
+
+
+def _check_doors(settings: Settings) -> None:
+    """Nobody else can change what this node relies on. Raises: HardeningError naming each place and its cure."""
+    secrets = [chain.key_file for chain in settings.chains]
+    if isinstance(settings.key_passphrase, PassphraseFile):
+        secrets.append(settings.key_passphrase.path)
+    check_doors(settings.home, settings.id, [chain.state_file for chain in settings.chains], secrets, named_accounts())
 
 
 def _key_sources(settings: Settings, passphrase: PassphraseSource | None, log: Log) -> tuple[KeySource, ...]:

@@ -6,9 +6,11 @@ Never: imports Raft, HTTP or CLI code; writes a file; opens a listening socket; 
 import asyncio
 import os
 import secrets
+import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from cometkms import core as cores
@@ -16,8 +18,12 @@ from cometkms.config.reload import Reloadable
 from cometkms.config.schema import Chain, Settings, ValidatorAddress
 from cometkms.config.values import parse_validator
 from cometkms.errors import InvariantError
-from cometkms.hardening.measures import Mode, tell
+from cometkms.hardening.account import CAP_DAC_OVERRIDE
+from cometkms.hardening.children import Keeps, shut_child
+from cometkms.hardening.confine import NameWatch
+from cometkms.hardening.measures import Measure, Mode, tell
 from cometkms.hardening.signer import Confinement, Plan, shut_signer
+from cometkms.hardening.user import Whom
 from cometkms.interface import Core, KeySlot, Queue, SignPath
 from cometkms.ipc.board import Section
 from cometkms.ipc.messages import (
@@ -37,6 +43,7 @@ from cometkms.keys.identity import load_identity
 from cometkms.keys.source import KeySource
 from cometkms.keys.validator_key import address_of
 from cometkms.limits import (
+    DIALER_UID,
     HEARTBEAT_INTERVAL_S,
     PERMIT_SPIN_NS,
     REFUSALS_SHOWN,
@@ -46,7 +53,10 @@ from cometkms.limits import (
 )
 from cometkms.log import Log
 from cometkms.model import Decision, Outcome
-from cometkms.processes.child import ChildContext, run_loop
+from cometkms.net.dial import TcpTarget, UnixTarget, connect
+from cometkms.net.dialer import Dialer, serve_dials
+from cometkms.processes.child import ChildContext, run_loop, watch_names
+from cometkms.processes.helper import Helper, start_helper
 from cometkms.protocol.identity import Identity
 from cometkms.signing.chain import ChainSigner
 from cometkms.signing.link import ValidatorLink
@@ -77,12 +87,39 @@ def run(context: ChildContext, parts: SignerParts) -> int:
     supervisor = os.getppid()
     log = parts.log.bind(immediate=False, module="signer")
     core = cores.load()
+    dialer = _start_dialer(parts)  # before the keys are here
     identity = load_identity(parts.settings.home)
     slots = [key.open(core, chain.id) for key, chain in zip(parts.keys, parts.settings.chains, strict=True)]
+    for key in parts.keys:
+        key.forget()
+    names = NameWatch()
     with cores.tracing(context.name):
         confinement = _shut(parts.settings, supervisor)
         tell(log, confinement.measures)
-        return _live(context, parts, core, identity, slots, confinement, log)
+        return _live(context, parts, core, identity, slots, confinement, dialer, names, log)
+
+
+def _unix_paths(settings: Settings) -> tuple[str, ...]:
+    targets = [address.target for chain in settings.chains for address in chain.validator_addrs]
+    return tuple(dict.fromkeys(one.path for one in targets if isinstance(one, UnixTarget)))
+
+
+def _start_dialer(parts: SignerParts) -> Helper | None:
+    """Where a validator is a unix socket: what connects to it, with the one right that may take, and hands the connection over."""
+    paths = _unix_paths(parts.settings)
+    if not paths:
+        return None
+    settings = parts.settings
+    kept_for = "only CAP_DAC_OVERRIDE, to reach unix sockets of the validators' users"
+    whom = Whom("cmkms-dialer", DIALER_UID, kept=frozenset({CAP_DAC_OVERRIDE}), kept_for=kept_for)
+    keeps = Keeps(whom, code=False, unix=True, shut=tuple(chain.key_file for chain in settings.chains))
+
+    def shut() -> tuple[Measure, ...]:
+        for key in parts.keys:
+            key.forget()
+        return shut_child("dialer", Mode(settings.hardening), os.getppid(), keeps)
+
+    return start_helper("dialer", shut, lambda connection: serve_dials(connection, paths))
 
 
 def _shut(settings: Settings, supervisor: int) -> Confinement:
@@ -91,7 +128,6 @@ def _shut(settings: Settings, supervisor: int) -> Confinement:
         Mode(settings.hardening),
         settings.signer_user,
         supervisor,
-        settings.home,
         tuple(chain.key_file for chain in settings.chains),
         tuple(address.target for chain in settings.chains for address in chain.validator_addrs),
     )
@@ -105,11 +141,15 @@ def _live(
     identity: Identity,
     slots: Sequence[KeySlot],
     confinement: Confinement,
+    dialer: Helper | None,
+    names: NameWatch,
     log: Log,
 ) -> int:
     async def main(stop: asyncio.Event) -> None:
-        signer = _Signer(parts, core, identity, slots, confinement, log, context.beat)
+        signer = _Signer(parts, core, identity, slots, confinement, dialer, log, context.beat)
         signer.start()
+        if confinement.plan.names:
+            watch_names(context, names, signer.is_away, log, lambda: None)
         context.on_reload(lambda new: None if signer.takes_over(new) else context.ask_anew())
         context.ready()
         await stop.wait()
@@ -128,6 +168,7 @@ class _Signer:
         identity: Identity,
         slots: Sequence[KeySlot],
         confinement: Confinement,
+        dialer: Helper | None,
         log: Log,
         beat: Callable[[], None],
     ) -> None:
@@ -138,7 +179,9 @@ class _Signer:
         self._log = log
         self._beat = beat
         self._confinement = confinement
-        self._hardening = [one.document() for one in confinement.measures]
+        helped = dialer.measures if dialer is not None else ()
+        self._hardening = [one.document() for one in (*confinement.measures, *helped)]
+        self._dialer = Dialer(dialer.connection, _unix_paths(parts.settings)) if dialer is not None else None
         self._published: object = None
         self._published_at = -STATUS_LATEST_S
         self._following: asyncio.TimerHandle | None = None
@@ -201,6 +244,7 @@ class _Signer:
         self._links[number] = ValidatorLink(
             name=str(address),
             number=number,
+            dial=self._dial_of(address.target),
             target=address.target,
             chain=signer,
             core=self._core,
@@ -210,11 +254,20 @@ class _Signer:
         )
         return number
 
+    def _dial_of(self, target: TcpTarget | UnixTarget) -> Callable[[], Awaitable[socket.socket]]:
+        if isinstance(target, UnixTarget) and self._dialer is not None and self._dialer.knows(target.path):
+            return partial(self._dialer.connect, target.path)
+        return partial(connect, target)
+
     def _allow_spin(self) -> None:
         """Only with one link: other validators' requests would wait."""
         self._may_spin = self._has_cores and len(self._links) == 1
         for link in self._links.values():
             link.spin_ns = REQUEST_SPIN_NS if self._may_spin else 0
+
+    def is_away(self) -> bool:
+        """Whether it dials a validator that it does not reach."""
+        return self._leased and any(link.failed_in_row for link in self._links.values())
 
     def takes_over(self, new: Reloadable) -> bool:
         """Dial the validators that came, close the connections to those that went; the others notice nothing.

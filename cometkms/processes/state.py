@@ -13,9 +13,11 @@ import os
 import platform
 import random
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from cometkms import __version__
@@ -28,8 +30,9 @@ from cometkms.config.reload import Reloadable
 from cometkms.config.schema import Settings
 from cometkms.errors import BusyError, StateError, StoreFailure
 from cometkms.hardening.children import Keeps, shut_child
-from cometkms.hardening.confine import DNS_PORT, is_address
+from cometkms.hardening.confine import DNS_PORT, NameWatch, is_address
 from cometkms.hardening.measures import Measure, Mode, tell
+from cometkms.hardening.user import Whom
 from cometkms.interface import Core, Frames, HotPath, Lane, Queue
 from cometkms.ipc.board import Section
 from cometkms.ipc.messages import QueueMessage, decode, encode
@@ -38,18 +41,20 @@ from cometkms.limits import (
     DRILL_ANSWER_S,
     HEARTBEAT_INTERVAL_S,
     SIGNATURE_PAGE_ENTRIES,
+    STATE_UID,
     STATUS_LATEST_S,
     STATUS_QUIET_S,
     TICK_S,
 )
 from cometkms.log import Log
 from cometkms.model import HRS, Watermark
-from cometkms.net.control import ControlServer
+from cometkms.net.control import ControlServer, listen_control
 from cometkms.net.dial import TcpTarget
 from cometkms.net.peers import PeerNetwork, PeerTarget
-from cometkms.processes.child import HAND_OVER_SIGNAL, ChildContext, run_loop
+from cometkms.processes.child import HAND_OVER_SIGNAL, ChildContext, run_loop, watch_names
 from cometkms.processes.state_events import StateEvents
 from cometkms.processes.state_files import StateFiles
+from cometkms.processes.state_writer import StateWriter, start_writer
 from cometkms.protocol.peer_messages import (
     CERTIFICATE_FACT,
     Action,
@@ -62,9 +67,12 @@ from cometkms.protocol.peer_messages import (
 from cometkms.raftlog import RaftBrokenError, RaftLog, discard_journal
 from cometkms.rules.birth import NodeState
 from cometkms.store.epoch import following_of, seal_text
-from cometkms.store.node_store import JOURNAL_NAME, BornFiles, NodeFiles, OpenedNode, open_node
+from cometkms.store.files import hand_over
+from cometkms.store.node_store import JOURNAL_NAME, NodeFiles, OpenedNode, open_node
 from cometkms.store.twin import take_name
 
+#: Imported when they are first needed.
+LATE: Final[tuple[str, ...]] = ()
 CONTROL_NAME: Final = "control.sock"
 _TRANSFER_TIMEOUT_S: Final = 5.0
 _REFUSED_LATELY_S: Final = (
@@ -95,38 +103,58 @@ def run(context: ChildContext, parts: StateParts) -> int:
     opened = open_node(parts.files, core)
     for warning in opened.warnings:
         log.error("state reconciled", what=warning)
-    kin = parts.derivation.take()  # last: whatever this process has forked by now does not have it
-    born = BornFiles(parts.files)
+    mode, home = Mode(parts.settings.hardening), parts.files.store_path.parent
+    writer = start_writer(parts.settings.home, parts.files, _secrets(parts.settings), mode, core)
+    control = listen_control(home / CONTROL_NAME)
+    os.chdir(
+        home
+    )  # what it works with from here on has no directory's name: as another user it could not come here by one
+
+    kin = parts.derivation.take()  # after the fork: the process that writes does not have it
+    names = NameWatch()
 
     async def main(stop: asyncio.Event) -> None:
-        state = _State(parts, kin, core, opened, born, measures, log, context)
+        state = _State(parts, kin, core, opened, writer, control, measures, log, context)
         await state.start()
         context.on_reload(state.on_reload)
+        if _has_names(parts.settings):
+            watch_names(context, names, state.is_away, log, state.hand_over)
         context.ready()
         await stop.wait()
         await state.stop()
 
     name = take_name(bytes(kin.identity.key), parts.settings.id)  # a copy of this home that is started here is noticed
     with name or contextlib.nullcontext(), cores.tracing(context.name):
-        measures = _shut(parts.settings, parts.files)
-        tell(log, measures)
+        measures = (*_shut(parts.settings, parts.files), *writer.measures)
+        tell(log, [one for one in measures if one.process == "state"])
         return run_loop(context, main, log)
 
 
 def _shut(settings: Settings, files: NodeFiles) -> tuple[Measure, ...]:
-    """From here on: the data directory, and replacing files beside the keys without reading any."""
+    """From here on: its own directory, in which it stands."""
+    home = files.store_path.parent
     others = [peer.address for peer in settings.peers if peer.id != settings.id]
-    names = any(not is_address(one.host) for one in (*others, settings.raft_addr) if one.host)
-    beside = {path.parent for path in (*files.born_paths, *(chain.state_path for chain in files.chains))}
+    names = _has_names(settings)
     keeps = Keeps(
-        work=(files.store_path.parent,),
-        replace=tuple(sorted(beside)),
+        Whom("cmkms-state", STATE_UID, hand=lambda uid, gid: hand_over(home, uid, gid)),
+        work=(home,),
         names=names,
+        tcp=True,
         connect=frozenset(one.port for one in others) | (frozenset({DNS_PORT}) if names else frozenset()),
         bind=frozenset({settings.raft_addr.port}),
-        shut=tuple(chain.key_file for chain in settings.chains),
+        shut=_secrets(settings),
+        late=LATE,
     )
     return shut_child("state", Mode(settings.hardening), os.getppid(), keeps)
+
+
+def _has_names(settings: Settings) -> bool:
+    addresses = [*(peer.address for peer in settings.peers), settings.raft_addr]
+    return any(not is_address(one.host) for one in addresses if one.host)
+
+
+def _secrets(settings: Settings) -> tuple[Path, ...]:
+    return tuple(chain.key_file for chain in settings.chains)
 
 
 class _State:
@@ -138,7 +166,8 @@ class _State:
         kin: ClusterIdentity,
         core: Core,
         opened: OpenedNode,
-        born: BornFiles,
+        writer: StateWriter,
+        control: socket.socket,
         measures: tuple[Measure, ...],
         log: Log,
         context: ChildContext,
@@ -148,7 +177,7 @@ class _State:
         self._kin = kin
         self._context = context
         self._opened = opened
-        self._born = born
+        self._writer = writer
         self._hardening = [one.document() for one in measures]
         self._log = log
         self._loop = asyncio.get_running_loop()
@@ -172,11 +201,8 @@ class _State:
         )
         self._ring = SignatureRing()
         self._files = StateFiles(
-            [
-                (row, chain.state_file, opened.store.rows[row].public_key, signed)
-                for chain, row, signed in zip(settings.chains, opened.rows, opened.signed, strict=True)
-            ],
-            core=core,
+            list(zip(opened.rows, opened.signed, strict=True)),
+            write=writer.write,
             loop=self._loop,
             fail=self._fail,
         )
@@ -210,8 +236,8 @@ class _State:
             log=log,
         )
         self._attach_hot_path(core, opened)
-        control = parts.files.store_path.with_name(CONTROL_NAME)
-        self._control = ControlServer(control, self._on_control, log, quiet=frozenset({"watch"}))
+        quiet = frozenset({"watch"})
+        self._control = ControlServer(Path(CONTROL_NAME), self._on_control, log, quiet, control)
 
     def _make_network(self, core: Core, parts: StateParts) -> PeerNetwork:
         settings = parts.settings
@@ -253,12 +279,11 @@ class _State:
 
     def _make_raft(self, node: ClusterNode) -> RaftLog:
         settings = self._parts.settings
-        journal = self._parts.files.store_path.with_name(JOURNAL_NAME)
         self.node = node
         self._raft = RaftLog(
             me=settings.id,
             members=self._parts.files.members,
-            journal=journal,
+            journal=Path(JOURNAL_NAME),
             disk=None,
             clock=time.monotonic,
             rng=random.Random(secrets.randbits(64)),  # noqa: S311 - election timeouts
@@ -277,7 +302,7 @@ class _State:
         """Forget what was asked of a predecessor; listen, dial, tick. Raises: BusyError."""
         self._parts.requests.discard()
         self._loop.add_reader(self._parts.requests.fileno(), self._on_queue)
-        self._loop.add_signal_handler(HAND_OVER_SIGNAL, self._hand_over)
+        self._loop.add_signal_handler(HAND_OVER_SIGNAL, self.hand_over)
         if self._alone:
             self._listen_alone()
         else:
@@ -305,6 +330,7 @@ class _State:
         self._files.finish()
         if self._raft is not None:
             self._raft.close()
+        self._writer.close()
         self._opened.store.close()
 
     def on_reload(self, new: Reloadable) -> None:
@@ -312,8 +338,12 @@ class _State:
         told = {**dict(self.node.facts), "validators": validators_fact(new.validator_addrs)}
         self.node.tell_facts(make_facts(told))
 
-    def _hand_over(self) -> None:
-        """The node is about to stop."""
+    def is_away(self) -> bool:
+        """Whether a member is not connected."""
+        return any(not self.node.member(name).connected for name in self.node.identity.others)
+
+    def hand_over(self) -> None:
+        """This process is about to stop."""
         self._guarded(self.node.hand_over)
 
     def _tick(self) -> None:
@@ -340,7 +370,7 @@ class _State:
             step()
         except RaftBrokenError as error:
             self._log.error("the replicated log contradicts the leader's and is made anew", why=str(error))
-            discard_journal(self._parts.files.store_path.with_name(JOURNAL_NAME))
+            discard_journal(Path(JOURNAL_NAME))
             raise
 
     def _fail(self, error: BaseException) -> None:
@@ -401,11 +431,11 @@ class _State:
 
     def before_birth(self) -> None:
         """See cluster.node.Outside."""
-        self._born.write(self._opened.store.header.epoch)
+        self._writer.write_born(self._opened.store.header.epoch)
 
     def on_sealed(self, following: tuple[str, ...]) -> None:
         """See cluster.node.Outside."""
-        self._born.write(self._opened.store.header.epoch, following)
+        self._writer.write_born(self._opened.store.header.epoch, following)
 
     def restart(self) -> str:
         """See cluster.node.Outside: the supervisor does it, once the answer has left."""
@@ -644,7 +674,7 @@ class _State:
             "digest": node.identity.digest.hex(),
             "members": members,
             "config_differences": [one.document() for one in node.differences],
-            "next": list(self._born.following) if node.membership.state is NodeState.SEALED else [],
+            "next": list(self._writer.following) if node.membership.state is NodeState.SEALED else [],
             "node_state": node.membership.phase,
             "why": node.why,
             "strict_wait": asdict(wait) if (wait := node.membership.strict_wait) is not None else None,

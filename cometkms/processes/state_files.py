@@ -1,4 +1,5 @@
 """Keeps every chain's priv_validator_state.json in step, after the reply and off the loop: newest mark only, one write at a time.
+Another process writes them (state_writer.py); the thread here waits for it.
 
 A file follows as soon as no request has come for `_QUIET_S`, and at least every `_LATEST_S`: a validator at its own pace finds
 it in step within milliseconds, a burst of requests does not pay for it.
@@ -7,13 +8,9 @@ it in step within milliseconds, a burst of requests does not pay for it.
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Final
 
-from cometkms.errors import InvariantError
-from cometkms.interface import Core
 from cometkms.model import Watermark
-from cometkms.store import state_file
 
 _QUIET_S: Final = 0.01
 _LATEST_S: Final = 1.0
@@ -24,19 +21,18 @@ class StateFiles:
 
     def __init__(
         self,
-        files: Sequence[tuple[int, Path, bytes, Watermark]],
+        files: Sequence[tuple[int, Watermark]],
         *,
-        core: Core,
+        write: Callable[[int, Watermark], None],
         loop: asyncio.AbstractEventLoop,
         fail: Callable[[BaseException], None],
     ) -> None:
-        """`files`: row, path, public key, and what the file holds. `fail` ends the process."""
-        self.core = core
+        """`files`: row, and what the file holds. `write`: replaces the one with that number. `fail` ends the process."""
         self.loop = loop
         self.fail = fail
         self.asked_at = 0.0  # loop time of the last request
         self.writer = ThreadPoolExecutor(1, thread_name_prefix="state-files")
-        self._files = {row: _StateFile(self, path, key, mark) for row, path, key, mark in files}
+        self._files = {row: _StateFile(self, number, mark, write) for number, (row, mark) in enumerate(files)}
 
     def signed(self, row: int) -> Watermark:
         """What the row's file holds, or is about to hold."""
@@ -63,11 +59,13 @@ class StateFiles:
 
 
 class _StateFile:
-    def __init__(self, files: StateFiles, path: Path, public_key: bytes, held: Watermark) -> None:
+    def __init__(
+        self, files: StateFiles, number: int, held: Watermark, write: Callable[[int, Watermark], None]
+    ) -> None:
         self.wanted = held
         self._files = files
-        self._path = path
-        self._public_key = public_key
+        self._number = number
+        self._replace = write
         self._written = held
         self._writing: Future[None] | None = None
         self._behind_since = 0.0
@@ -95,9 +93,7 @@ class _StateFile:
 
     def _write(self, mark: Watermark) -> None:
         """In the helper thread. Raises: StoreFailure, InvariantError."""
-        if mark.sign_bytes and not self._files.core.verify(self._public_key, mark.sign_bytes, mark.signature):
-            raise InvariantError(f"the signer reported a signature that does not verify at {tuple(mark.hrs)}")
-        state_file.save(self._path, mark)
+        self._replace(self._number, mark)
         self._written = mark
 
     def _on_written(self, done: Future[None]) -> None:

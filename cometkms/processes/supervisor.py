@@ -56,6 +56,7 @@ from cometkms.limits import (
     SIGNER_BELIEVED_S,
     STOP_TIMEOUT_S,
 )
+from cometkms.printable import printable
 from cometkms.processes.child import (
     ANEW,
     FAILED,
@@ -254,7 +255,7 @@ class Supervisor:
         else:
             why = {} if self.one_stream else {"why": ending.reason}
             self.log.error("node ended", **why, exit_code=ending.code)
-            print(f"Error: {ending.reason}", file=sys.stderr)
+            print(f"Error: {printable(ending.reason)}", file=sys.stderr)
         self.notifier.status(f"ended: {ending.reason}")
         return ending.code
 

@@ -8,9 +8,6 @@ nothing) and answers alike: `22 0a 20 <32>` is v0.34 and later, `21 20 <32>` is 
 
 from typing import Final
 
-from nacl.bindings import crypto_scalarmult_base
-from nacl.utils import random as random_bytes
-
 from cometkms.errors import ProtocolError
 from cometkms.interface import Core, Frames
 from cometkms.limits import HANDSHAKE_MESSAGE_MAX_BYTES
@@ -33,8 +30,8 @@ class Handshake:
         self._core = core
         self._identity = identity
         self._dialect = dialect
-        self._secret = bytearray(ephemeral_secret if ephemeral_secret is not None else random_bytes(32))
-        self._public = crypto_scalarmult_base(bytes(self._secret))
+        self._secret = bytearray(ephemeral_secret or 32)
+        self._public = core.ephemeral_public(self._secret, fresh=ephemeral_secret is None)
         self._incoming = b""
         self._hello_sent = False
         self._challenge = b""
@@ -43,6 +40,10 @@ class Handshake:
         self.done = False
         self.remote_identity = b""
         self.leftover = b""
+
+    def __del__(self) -> None:
+        """One that never came to its keys leaves no secret behind either."""
+        self._secret[:] = bytes(32)
 
     @property
     def dialect(self) -> Dialect:

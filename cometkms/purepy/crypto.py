@@ -14,7 +14,6 @@ from nacl import exceptions
 from nacl.bindings import (
     crypto_aead_chacha20poly1305_ietf_decrypt,
     crypto_aead_chacha20poly1305_ietf_encrypt,
-    crypto_scalarmult,
     crypto_sign_open,
 )
 
@@ -93,6 +92,18 @@ class PureFrames:
         self.partial = b""
 
 
+def ephemeral_public(secret: bytearray, *, fresh: bool = True) -> bytes:
+    """See interface.Core."""
+    if len(secret) != 32:
+        raise ProtocolError("an X25519 key has 32 bytes")
+    at = (ctypes.c_char * 32).from_buffer(secret)
+    if fresh:
+        sodium().randombytes_buf(ctypes.addressof(at), 32)
+    public = ctypes.create_string_buffer(32)
+    sodium().crypto_scalarmult_curve25519_base(ctypes.addressof(public), ctypes.addressof(at))
+    return public.raw
+
+
 def key_schedule(
     ephemeral_secret: Buffer, ephemeral_public: bytes, remote_ephemeral_public: bytes
 ) -> tuple[PureFrames, bytes]:
@@ -101,17 +112,21 @@ def key_schedule(
         raise ProtocolError("an X25519 key has 32 bytes")
     if ephemeral_public == remote_ephemeral_public:
         raise ProtocolError("the peer's ephemeral key is our own, reflected")
+    secret, shared = bytearray(ephemeral_secret), bytearray(32)
     try:
-        shared = crypto_scalarmult(bytes(ephemeral_secret), remote_ephemeral_public)
-    except exceptions.RuntimeError:
-        raise ProtocolError("ephemeral key: low-order public key") from None
-    lower, upper = sorted((ephemeral_public, remote_ephemeral_public))
-    transcript = Merlin(_TRANSCRIPT)
-    transcript.append(b"EPHEMERAL_LOWER_PUBLIC_KEY", lower)
-    transcript.append(b"EPHEMERAL_UPPER_PUBLIC_KEY", upper)
-    transcript.append(b"DH_SECRET", shared)
-    challenge = transcript.challenge(b"SECRET_CONNECTION_MAC", 32)
-    keys = hkdf_sha256(shared, _KEY_INFO, 96)
+        at, into = ((ctypes.c_char * 32).from_buffer(one) for one in (secret, shared))
+        multiply = sodium().crypto_scalarmult_curve25519
+        if multiply(ctypes.addressof(into), ctypes.addressof(at), remote_ephemeral_public) != 0:
+            raise ProtocolError("ephemeral key: low-order public key")
+        lower, upper = sorted((ephemeral_public, remote_ephemeral_public))
+        transcript = Merlin(_TRANSCRIPT)
+        transcript.append(b"EPHEMERAL_LOWER_PUBLIC_KEY", lower)
+        transcript.append(b"EPHEMERAL_UPPER_PUBLIC_KEY", upper)
+        transcript.append(b"DH_SECRET", shared)
+        challenge = transcript.challenge(b"SECRET_CONNECTION_MAC", 32)
+        keys = hkdf_sha256(shared, _KEY_INFO, 96)
+    finally:
+        secret[:] = shared[:] = bytes(32)
     first, second = keys[:32], keys[32:64]
     if ephemeral_public == lower:
         return PureFrames(first, second), challenge
@@ -180,12 +195,15 @@ class PureKeySlot:
         self.raise_mark(parsed.hrs, sign_bytes)
         return self._sign(sign_bytes)
 
-    def sign_extension(self, vote_bytes: bytes, extension_bytes: bytes) -> bytes:
-        """Only beside the non-nil precommit that stands at the mark. Raises: InvariantError."""
+    def sign_extension(self, vote_bytes: bytes, extension: bytes) -> bytes:
+        """Only of the non-nil precommit that stands at the mark; what is signed is built here, from that precommit's own place.
+
+        Raises: InvariantError.
+        """
         parsed = self._parse(vote_bytes)
         if parsed is None or not self.holds(vote_bytes) or parsed.hrs.step != Step.PRECOMMIT or not parsed.block_hash:
             raise InvariantError(slot_refusal(self.last_signed, vote_bytes))
-        return self._sign(extension_bytes)
+        return self._sign(codec.extension_sign_bytes(parsed.chain_id, parsed.hrs, extension))
 
     def _parse(self, sign_bytes: bytes) -> SignBytes | None:
         if self._secret is None and self._outside is None:

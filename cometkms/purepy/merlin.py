@@ -56,7 +56,7 @@ class Merlin:
         self._absorb(b"Merlin v1.0")
         self.append(b"dom-sep", label)
 
-    def append(self, label: bytes, message: bytes) -> None:
+    def append(self, label: bytes, message: bytes | bytearray) -> None:
         """Bind a message under a label."""
         self._put_label(label, len(message))
         self._begin(_FLAG_A)
@@ -84,7 +84,7 @@ class Merlin:
         if flags & _FLAG_C and self._pos:
             self._run_f()
 
-    def _absorb(self, data: bytes) -> None:
+    def _absorb(self, data: bytes | bytearray) -> None:
         for byte in data:
             self._state[self._pos] ^= byte
             self._advance()

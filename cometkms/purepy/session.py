@@ -144,8 +144,7 @@ class PureSession:
             return b""
         if not isinstance(slot, PureKeySlot):
             raise InvariantError(f"a {type(slot).__name__} in a pure session")
-        extension = codec.extension_sign_bytes(self._chain_id, self._request.hrs, vote.extension)
-        return slot.sign_extension(sign_bytes, extension)
+        return slot.sign_extension(sign_bytes, vote.extension)
 
     def _finish(self, answer: Message) -> bytes:
         encoded = codec.encode_message(self._dialect, answer)

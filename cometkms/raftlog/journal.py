@@ -24,7 +24,7 @@ import msgpack
 
 from cometkms.errors import StoreFailure, os_words
 from cometkms.model import HRS, Watermark
-from cometkms.store.files import Disk, FormatError, sync_directory
+from cometkms.store.files import Disk, FormatError, open_file, sync_directory
 
 Entry = tuple[bytes, int, int]  # command, index, term
 _HEAD: Final = struct.Struct("<I8s")
@@ -91,7 +91,7 @@ class Journal:
     def _open(self) -> None:
         fresh = not self.path.exists()
         if not fresh:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            self._fd = open_file(self.path, os.O_RDWR)
             self._size = os.fstat(self._fd).st_size
             problem = self._load(self._disk.pread(self._fd, self._size, 0))
             if problem:
@@ -114,7 +114,7 @@ class Journal:
         """A new file under the name, whole and durable. Raises: OSError."""
         aside = self.path.with_name(self.path.name + ".new")
         size = -(-(len(content) + _GROW_BYTES // 2) // _GROW_BYTES) * _GROW_BYTES
-        fd = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        fd = open_file(aside, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         try:
             self._write_all(fd, content.ljust(size, b"\0"), 0)
             self._disk.fdatasync(fd)

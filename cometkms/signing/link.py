@@ -10,7 +10,7 @@ import asyncio
 import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Final
 
@@ -29,7 +29,7 @@ from cometkms.limits import (
     WRITE_TIMEOUT_S,
 )
 from cometkms.model import Dialect, Kind, Reason, Refusal, Request
-from cometkms.net.dial import TcpTarget, UnixTarget, connect
+from cometkms.net.dial import TcpTarget, UnixTarget
 from cometkms.protocol.dialect import sniff_dialect
 from cometkms.protocol.identity import Identity
 from cometkms.protocol.secret_connection import Handshake
@@ -58,6 +58,7 @@ class ValidatorLink:
         *,
         name: str,
         number: int,
+        dial: Callable[[], Awaitable[socket.socket]],
         target: TcpTarget | UnixTarget,
         chain: ChainSigner,
         core: Core,
@@ -66,8 +67,9 @@ class ValidatorLink:
         log: EventLog,
         spin_ns: int = 0,
     ) -> None:
-        """`name`: the address as configured; `number`: its own among all links; `settle` may bring the answers that requests wait
-        for, without leaving the callback; `spin_ns`: how long to look for the next request before going to sleep."""
+        """`name`: the address as configured; `dial`: makes a connection to it; `number`: its own among all links;
+        `settle` may bring the answers that requests wait for, without leaving the callback; `spin_ns`: how long to look for the next
+        request before going to sleep."""
         self.name = name
         self.state = State.STANDBY
         self.since = time.time()
@@ -79,6 +81,7 @@ class ValidatorLink:
         self.failed_in_row = 0  # … and how many since the last that did
         self.last_error = ""
         self._number = number
+        self._dial = dial
         self._target = target
         self.chain = chain
         self._core = core
@@ -151,7 +154,7 @@ class ValidatorLink:
         served_before, connects_before = self.requests, self.connects
         try:
             self._enter(State.DIALING)
-            connection = await connect(self._target)
+            connection = await self._dial()
             try:
                 self._enter(State.HANDSHAKE)
                 session = await self._open_session(connection)

@@ -34,7 +34,7 @@ from cometkms.rules.epoch import Standing, doubt
 from cometkms.rules.incarnation import FIRST
 from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
-from cometkms.store.files import sync_directory
+from cometkms.store.files import make_directory, sync_directory
 from cometkms.store.node_store import (
     JOURNAL_NAME,
     ChainFiles,
@@ -360,7 +360,7 @@ def _replace_store(
     begun, kept = path.with_name(f"{path.name}.begun"), path.with_name(f"{path.name}.epoch-{ended}")
     journal = path.with_name(JOURNAL_NAME)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_directory(path.parent)
         begun.unlink(missing_ok=True)
         PromiseStore.create(begun, header, rows).close()
         if journal.exists():

@@ -1,14 +1,22 @@
-"""Files that survive a power cut: written aside, synced, renamed, and the directory synced too."""
+"""Files that survive a power cut: written aside, synced, renamed, and the directory synced too.
 
+Root often works in a home that belongs to somebody else, who may put a link in the place of any file or directory of it. So root
+follows a link only if it is root's own, opens for writing only what has no second name and belongs to root or to its directory's
+owner, makes new files with names that nobody has prepared, and leaves them to whom the directory belongs.
+"""
+
+import contextlib
 import errno
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from cometkms import __version__
-from cometkms.errors import StateError, StoreFailure, os_words
+from cometkms.errors import StateError, StoreFailure, UnfitFileError, os_words
+
+_LINKS_MAX: Final = 40  # as the kernel's own walk
 
 
 class Disk(Protocol):
@@ -38,63 +46,279 @@ def check_format(path: Path, document: Mapping[str, object], known: int) -> None
         raise FormatError(path, str(found), str(known))
 
 
+def open_directory(path: Path) -> int:
+    """A descriptor of it, which can be synced. Raises: OSError; ELOOP for a link on the way that root does not follow."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    if os.geteuid() != 0:
+        return os.open(path, flags)
+    walked = _walk(path)
+    try:
+        return os.open(".", flags, dir_fd=walked)
+    finally:
+        os.close(walked)
+
+
+def _walk(path: Path) -> int:
+    """Root's way to it, a name at a time: a descriptor that only names it. Raises: OSError."""
+    here = os.open("/" if path.is_absolute() else ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    names, links = list(reversed(path.parts)), 0
+    try:
+        while names:
+            name = names.pop()
+            if name == "/":
+                continue
+            there = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+            status = os.fstat(there)
+            if not stat.S_ISLNK(status.st_mode):
+                os.close(here)
+                here = there
+                continue
+            try:
+                links += 1
+                if status.st_uid != 0 or links > _LINKS_MAX:
+                    why = f"root follows no link that uid {status.st_uid} made" if status.st_uid else "too many links"
+                    raise UnfitFileError(errno.ELOOP, why, str(path))
+                target = os.readlink("", dir_fd=there)
+            finally:
+                os.close(there)
+            names += reversed(Path(target).parts)
+            if target.startswith("/"):
+                os.close(here)
+                here = -1
+                here = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except BaseException:
+        if here >= 0:
+            os.close(here)
+        raise
+    return here
+
+
+def open_file(path: Path, flags: int, mode: int = 0o600) -> int:
+    """A descriptor of a regular file, for root with the module's care. `flags`: O_CREAT makes one that is not there.
+
+    Raises: OSError.
+    """
+    writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) != 0
+    if os.geteuid() != 0:
+        fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | (os.O_NOFOLLOW if writes else 0), mode)
+        try:
+            _check_regular(os.fstat(fd), path)
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
+    if not writes:
+        walked = _walk(path)
+        try:
+            _check_regular(os.fstat(walked), path)
+            return os.open(
+                f"/proc/self/fd/{walked}", flags | os.O_CLOEXEC
+            )  # the very file, wherever its name leads now
+        finally:
+            os.close(walked)
+    folder = open_directory(path.parent)
+    try:
+        careful = (flags & ~os.O_TRUNC) | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        fd = os.open(path.name, careful, mode, dir_fd=folder)
+        try:
+            _check_own(os.fstat(fd), os.fstat(folder), path)
+            if flags & os.O_TRUNC:
+                os.ftruncate(fd, 0)
+            if flags & os.O_CREAT:
+                leave_to_owner(folder, path.name)
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
+    finally:
+        os.close(folder)
+
+
+def is_private(status: os.stat_result) -> bool:
+    """Whether a secret in it is this process's alone: nobody else can read it. Or it is given by root to a group that this process has
+    and that may read it only, as a Kubernetes secret is with fsGroup and defaultMode 0440."""
+    mode = stat.S_IMODE(status.st_mode)
+    if not mode & 0o077:
+        return True
+    mine = {os.getegid(), *os.getgroups()} - ({0} if os.geteuid() == 0 else set())
+    return status.st_uid == 0 and status.st_gid in mine and not mode & 0o037
+
+
+def _check_regular(status: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise UnfitFileError(errno.EINVAL, "it is no regular file", str(path))
+
+
+def _check_own(status: os.stat_result, folder: os.stat_result, path: Path) -> None:
+    """What root may change in another's directory. Raises: OSError."""
+    _check_regular(status, path)
+    if status.st_nlink > 1:
+        raise UnfitFileError(errno.EMLINK, "it has a second name somewhere, and root does not write to it", str(path))
+    if status.st_uid not in (0, folder.st_uid):
+        words = (
+            f"it belongs to uid {status.st_uid}, and its directory to uid {folder.st_uid}: root does not write to it"
+        )
+        raise UnfitFileError(errno.EPERM, words, str(path))
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """A regular file's first `most` bytes and one more, which says that it is longer. Raises: OSError."""
+    with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
+        return file.read(most + 1)
+
+
 def open_regular(path: Path) -> int:
-    """Open a file for reading without ever waiting for it: a FIFO, a socket, a device or a directory is no file. Raises: OSError."""
+    """Of somebody else's home, which is read as its own program reads it: links are followed, also by root. Never waits: a FIFO, a socket,
+    a device or a directory is no file. Raises: OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    try:
+        _check_regular(os.fstat(fd), path)
+    except OSError:
         os.close(fd)
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        raise
     return fd
 
 
 def read_bounded(path: Path, most: int) -> bytes:
-    """A regular file's first `most` bytes and one more, which says that it is longer. Raises: OSError."""
+    """read_file() of somebody else's home. Raises: OSError."""
     with os.fdopen(open_regular(path), "rb") as file:
         return file.read(most + 1)
 
 
+def make_directory(path: Path, mode: int = 0o700) -> None:
+    """With those above it, which others may look into. Whatever the umask: none that others can write. One that is there stays as it is.
+
+    Raises: OSError.
+    """
+    try:
+        os.close(open_directory(path))
+        return
+    except FileNotFoundError:
+        make_directory(path.parent, 0o755)
+    folder = open_directory(path.parent)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path.name, mode & 0o755, dir_fd=folder)
+            leave_to_owner(folder, path.name)
+    finally:
+        os.close(folder)
+
+
+def leave_to_owner(folder: int, name: str) -> None:
+    """What root made in a directory belongs to whom the directory does."""
+    owner = os.fstat(folder)
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        with contextlib.suppress(PermissionError):  # a root without that right; it stays root's, who made it
+            os.chown(name, owner.st_uid, owner.st_gid, dir_fd=folder, follow_symlinks=False)
+
+
+def hand_over(path: Path, uid: int, gid: int) -> None:
+    """A directory of a node's own and the files in it, to the account that works there from now on. Directories in it, and what belongs to
+    neither root nor the directory's owner, stay whose they are.
+
+    Raises: OSError, also for links and files with a second name.
+    """
+    folder = open_directory(path)
+    try:
+        before = os.fstat(folder)
+        os.fchown(folder, 0, 0)  # whoever had it changes nothing in it meanwhile
+        try:
+            for name in os.listdir(folder):  # noqa: PTH208 - by its descriptor
+                _hand_over(folder, path / name, frozenset({0, before.st_uid, uid}), (uid, gid))
+        except OSError:
+            os.fchown(folder, before.st_uid, before.st_gid)
+            raise
+        os.fchown(folder, uid, gid)
+    finally:
+        os.close(folder)
+
+
+def _hand_over(folder: int, path: Path, known: frozenset[int], to: tuple[int, int]) -> None:
+    fd = os.open(path.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        status = os.fstat(fd)
+        if stat.S_ISDIR(status.st_mode) or (status.st_uid, status.st_gid) == to:
+            return
+        if status.st_uid not in known:  # a third party's, say an operator's own copy: nobody works with it here
+            return
+        if status.st_nlink > 1 or stat.S_ISLNK(status.st_mode):
+            what = "is a link" if stat.S_ISLNK(status.st_mode) else "has a second name somewhere"
+            raise UnfitFileError(errno.EPERM, f"it {what}, so it is not handed over", str(path))
+        try:
+            os.chown(f"/proc/self/fd/{fd}", *to)
+        except OSError as error:  # not the file's fault: this root may not, or has no such account
+            raise OSError(error.errno, error.strerror) from None
+    finally:
+        os.close(fd)
+
+
 def sync_directory(path: Path) -> None:
     """Make renames and creations in a directory durable. Raises: OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
     finally:
         os.close(fd)
 
 
-def write_atomically(path: Path, data: bytes | bytearray, mode: int = 0o600) -> None:
-    """Replace `path` with `data`: after a crash the old content is there or the new, never anything else.
+@contextlib.contextmanager
+def _folder_of(path: Path, folder: int | None) -> Iterator[int]:
+    if folder is not None:
+        yield folder
+        return
+    fd = open_directory(path.parent)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _make_new(folder: int, name: str, mode: int) -> int:
+    """A file that nobody had prepared; a crash may have left one. Raises: OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(name, flags, mode, dir_fd=folder)
+    except FileExistsError:
+        os.unlink(name, dir_fd=folder)
+        return os.open(name, flags, mode, dir_fd=folder)
+
+
+def write_atomically(path: Path, data: bytes | bytearray, mode: int = 0o600, folder: int | None = None) -> None:
+    """Replace `path` with `data`: after a crash the old content is there or the new, never anything else. `folder`: its directory, open.
 
     Raises: StoreFailure.
     """
-    aside = path.with_name(f".{path.name}.tmp")
+    aside = f".{path.name}.tmp"
     try:
-        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-        try:
-            os.fchmod(fd, mode)
-            written = os.write(fd, data)
-            if written != len(data):
-                raise OSError(f"short write: {written} of {len(data)} bytes")
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        aside.rename(path)
-        sync_directory(path.parent)
+        with _folder_of(path, folder) as there:
+            fd = _make_new(there, aside, mode)
+            try:
+                os.fchmod(fd, mode)
+                written = os.write(fd, data)
+                if written != len(data):
+                    raise OSError(f"short write: {written} of {len(data)} bytes")
+                leave_to_owner(there, aside)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            os.rename(aside, path.name, src_dir_fd=there, dst_dir_fd=there)
+            os.fsync(there)
     except OSError as error:
         raise StoreFailure(f"{path} could not be written: {os_words(error)}") from error
 
 
 def create_exclusively(path: Path, data: bytes | bytearray, mode: int = 0o600) -> None:
     """Make a file that was not there, whole and durable, or nothing. Raises: FileExistsError, OSError."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    try:
-        written = os.write(fd, data)
-        if written != len(data):
-            raise OSError(errno.ENOSPC, f"short write: {written} of {len(data)} bytes")
-        os.fsync(fd)
-        os.link(aside, path)
-    finally:
-        os.close(fd)
-        aside.unlink()
-    sync_directory(path.parent)
+    aside = f".{path.name}.{os.getpid()}.new"
+    with _folder_of(path, None) as there:
+        fd = _make_new(there, aside, mode)
+        try:
+            written = os.write(fd, data)
+            if written != len(data):
+                raise OSError(errno.ENOSPC, f"short write: {written} of {len(data)} bytes")
+            os.fsync(fd)
+            os.link(aside, path.name, src_dir_fd=there, dst_dir_fd=there, follow_symlinks=False)
+        finally:
+            os.close(fd)
+            os.unlink(aside, dir_fd=there)
+        os.fsync(there)

@@ -2,8 +2,9 @@
 
 The supervisor holds flock(2) on <home>/cmkms.lock and no child has that open file: LOCK_UN by any process that shares it would end
 the lock for all. Each child opens the file anew, to read, and holds a shared open-file-description lock of its own (the other kind,
-which does not meet flock): it can give up its own only. A start takes the first and looks for the second, so that an orphan of a
-supervisor that was killed still keeps another node out.
+which does not meet flock): it can give up its own only. So does the helper
+that writes beside the keys. A start takes the first and looks for the second, so that an orphan of a supervisor that was killed still keeps
+another node out.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from cometkms.errors import BusyError, StateError, os_words
+from cometkms.store.files import open_directory, open_file
 
 LOCK_NAME = "cmkms.lock"
 #: struct flock: type, whence, start, length (0: to the end), and a pid that must be 0.
@@ -30,7 +32,7 @@ def lock_home(home: Path) -> int:
     """
     path = home / LOCK_NAME
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = open_file(path, os.O_RDWR | os.O_CREAT)
     except FileNotFoundError as error:
         raise StateError(f"{home} does not exist; cure: `cmkms init --home {home}`") from error
     except OSError as error:
@@ -59,18 +61,28 @@ def share_home(home: Path, inherited: int) -> None:
     Raises: StateError.
     """
     os.close(inherited)
+    hold_home(home)
+
+
+def hold_home(home: Path) -> None:
+    """Keep another node out as long as this process lives. Raises: StateError."""
     path = home / LOCK_NAME
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        folder = open_directory(home)
+        try:
+            careful = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            fd = os.open(LOCK_NAME, careful, dir_fd=folder)
+        finally:
+            os.close(folder)
     except OSError as error:
-        raise StateError(f"{path} cannot be opened: {error.strerror}; cure: give it to the node's user") from error
+        raise StateError(f"{path} cannot be opened: {os_words(error)}; cure: give it to the node's user") from error
     try:
         _own_lock(fd, fcntl.F_RDLCK)
     except OSError as error:
         # Over NFS both kinds of lock are one: the supervisor's keeps this out, and another node too.
         os.close(fd)
         if error.errno not in (errno.EAGAIN, errno.EACCES):
-            raise StateError(f"{path} cannot be locked: {error.strerror}") from error
+            raise StateError(f"{path} cannot be locked: {os_words(error)}") from error
 
 
 def _own_lock(fd: int, kind: int) -> None:

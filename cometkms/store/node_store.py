@@ -34,7 +34,7 @@ from cometkms.rules.birth import NodeState
 from cometkms.rules.incarnation import FIRST, Statement
 from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
-from cometkms.store.files import Disk, FormatError, check_format, write_atomically
+from cometkms.store.files import Disk, FormatError, check_format, make_directory, read_file, write_atomically
 from cometkms.store.promise_store import (
     STORE_NAME,
     CorruptStoreError,
@@ -49,6 +49,7 @@ from cometkms.store.promise_store import (
 BORN_NAME = "born.json"
 JOURNAL_NAME = "raft"  # of the replicated log, beside the store
 _BORN_FORMAT = 1
+_BORN_MAX_BYTES = 1 << 16
 _FIRST_EPOCH = 1
 
 
@@ -296,7 +297,7 @@ def _make(
 
 def _make_directory(path: Path) -> None:
     try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_directory(path)
     except OSError as error:
         raise StateError(
             f"{error.filename or path} cannot be made: {os_words(error)}; cure: give the home and what is in it to the node's user"
@@ -388,14 +389,19 @@ class BornFiles:
         self._files = files
         self._held = {path: _read_born(path) for path in files.born_paths}
 
-    def write(self, epoch: int = _FIRST_EPOCH, following: tuple[str, ...] = ()) -> None:
-        """Say beside every state file that this node was born here; `following`: and that its epoch is sealed for these. Raises: StoreFailure."""
+    def write(
+        self, epoch: int = _FIRST_EPOCH, following: tuple[str, ...] = (), folders: Mapping[Path, int] | None = None
+    ) -> None:
+        """Say beside every state file that this node was born here; `following`: and that its epoch is sealed for these.
+
+        `folders`: the files' directories, open. Raises: StoreFailure.
+        """
         files = self._files
         for path, known in self._held.items():
             ids = known.ids if files.node_id in known.ids else (*known.ids, files.node_id)
             said = Born(ids, epoch, files.members, following)
             if said != known:
-                _write_born(path, said)
+                _write_born(path, said, folders[path.parent] if folders is not None else None)
                 self._held[path] = said
 
     @property
@@ -409,11 +415,11 @@ def write_born(files: NodeFiles, epoch: int = _FIRST_EPOCH, following: tuple[str
     BornFiles(files).write(epoch, following)
 
 
-def _write_born(path: Path, born: Born) -> None:
+def _write_born(path: Path, born: Born, folder: int | None = None) -> None:
     document = {"ids": born.ids, "epoch": born.epoch, "members": born.members}
     if born.following:
         document["next"] = born.following
-    write_atomically(path, json.dumps(document).encode())
+    write_atomically(path, json.dumps(document).encode(), folder=folder)
 
 
 def read_born(files: NodeFiles) -> list[str]:
@@ -438,7 +444,7 @@ def read_epoch(files: NodeFiles) -> int:
 
 def _read_born(path: Path) -> Born:
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_file(path, _BORN_MAX_BYTES))
         check_format(path, document, _BORN_FORMAT)
         epoch = document.get("epoch", _FIRST_EPOCH)
         lists = [document["ids"], document.get("members", []), document.get("next", [])]
@@ -506,7 +512,7 @@ def adopt_answer(files: NodeFiles, dead: Path) -> tuple[str, tuple[Watermark, ..
 def _read_adopted(files: NodeFiles, header: Header) -> dict[str, Incarnation]:
     """The members whose stores were read in person, for this very loss, and those stores' incarnations."""
     try:
-        document = json.loads(files.adopted_path.read_bytes())
+        document = json.loads(read_file(files.adopted_path, _BORN_MAX_BYTES))
         if document["birth_nonce"] != header.birth_nonce.hex() or header.state is not NodeState.RECOVERING:
             return {}
         members = document["members"]

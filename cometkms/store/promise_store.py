@@ -49,7 +49,7 @@ from cometkms.limits import (
 from cometkms.model import HRS, Incarnation, Row, Watermark
 from cometkms.rules.birth import Life, NodeState, Record
 from cometkms.rules.incarnation import FIRST, Statement
-from cometkms.store.files import Disk, FormatError, sync_directory
+from cometkms.store.files import Disk, FormatError, open_file, sync_directory
 
 STORE_NAME: Final = "promises"
 _HEADER_MAGIC: Final = b"CMKMSH03"
@@ -290,7 +290,7 @@ class PromiseStore:
         aside = path.with_name(path.name + ".new")
         fd = -1
         try:
-            fd = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            fd = open_file(aside, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
             _lock(fd, path)
             os.posix_fallocate(fd, 0, FILE_BYTES)
             os.pwrite(fd, bytes(FILE_BYTES), 0)  # written, not only allocated: later syncs have no extents to convert
@@ -316,7 +316,7 @@ class PromiseStore:
         Raises: StateError (missing, corrupt), BusyError (another process has it), StoreFailure.
         """
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            fd = open_file(path, os.O_RDWR)
         except FileNotFoundError:
             raise StateError(f"{path} is missing") from None
         except OSError as error:

@@ -10,7 +10,7 @@ from typing import Any
 from cometkms.errors import CometKMSError, StateError, os_words
 from cometkms.limits import HEIGHT_MAX, ROUND_MAX, SIGN_BYTES_MAX_BYTES, STATE_FILE_MAX_BYTES
 from cometkms.model import HRS, SignBytes, Step, Watermark
-from cometkms.store.files import read_bounded, write_atomically
+from cometkms.store.files import read_file, write_atomically
 
 Parse = Callable[[bytes], SignBytes]
 
@@ -30,7 +30,7 @@ def load(path: Path, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
     Raises: StateError (missing, unreadable, corrupt, of another chain) with the cure.
     """
     try:
-        data = read_bounded(path, STATE_FILE_MAX_BYTES)
+        data = read_file(path, STATE_FILE_MAX_BYTES)
     except FileNotFoundError:
         raise StateError(
             f"{path} is missing, so what this key has signed is not known. Cure: copy it from the signer that used the key "
@@ -88,9 +88,12 @@ def encode(mark: Watermark) -> bytes:
     return json.dumps(document, indent=2).encode()
 
 
-def save(path: Path, mark: Watermark) -> None:
-    """Replace the file, durably and atomically. The caller has the mark in the store already. Raises: StoreFailure."""
-    write_atomically(path, encode(mark))
+def save(path: Path, mark: Watermark, folder: int | None = None) -> None:
+    """Replace the file, durably and atomically. The caller has the mark in the store already. `folder`: its directory, open.
+
+    Raises: StoreFailure.
+    """
+    write_atomically(path, encode(mark), folder=folder)
 
 
 def _check_bytes(sign_bytes: bytes, hrs: HRS, chain_id: str, parse_sign_bytes: Parse) -> None:

@@ -6,6 +6,8 @@
 int ck_sodium_load(const char *path, char *error, size_t error_cap);
 typedef struct ck_sodium_table {
     int (*verify_detached)(const uint8_t *, const uint8_t *, unsigned long long, const uint8_t *);
+    int (*scalarmult_base)(uint8_t *, const uint8_t *);
+    void (*random)(void *, size_t);
     ...;
 } ck_sodium_table;
 extern ck_sodium_table ck_sodium;
@@ -40,6 +42,8 @@ int ck_slot_cluster_secret(const ck_slot *slot, uint8_t *out);
 void ck_slot_close(ck_slot *slot);
 void ck_slot_raise(ck_slot *slot, int64_t height, int32_t round, int32_t step, ck_bytes sign_bytes);
 int ck_slot_sign(ck_slot *slot, const uint8_t *bytes, size_t len, uint8_t *signature);
+int ck_slot_sign_extension(ck_slot *slot, const uint8_t *vote_bytes, size_t vote_len, ck_bytes extension, uint8_t *scratch, size_t cap,
+                           uint8_t *signature);
 
 typedef struct ck_session { ck_request request; ck_message message; uint8_t outbox[...]; uint8_t inbox[...]; ...; } ck_session;
 int ck_session_open(ck_session *s, int dialect, ck_bytes chain_id, const ck_frames *frames, ck_bytes pending);

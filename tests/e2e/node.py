@@ -114,6 +114,7 @@ class Node:
         self.log_path = home.parent / f"{home.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.program = [sys.executable, "-m", "cometkms"]
+        self.before: tuple[str, ...] = ()  # a command that starts the node's
         validators = [part for address in addresses for part in ("--validator-addr", address)]
         done = cmkms("init", "--home", str(home), "--new-key", "--chain-id", chain, *validators)
         assert done.returncode == 0, done.stderr
@@ -131,7 +132,7 @@ class Node:
         return self.home / "data" / "node0" / "promises"
 
     def start(self, *arguments: str, wait: bool = True, inherit: tuple[int, ...] = (), **variables: str) -> "Node":
-        command = [*self.program, "start", "--home", str(self.home)]
+        command = [*self.before, *self.program, "start", "--home", str(self.home)]
         command += ["--http-addr", f"127.0.0.1:{self.http_port}", *arguments]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(

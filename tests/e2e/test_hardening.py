@@ -1,7 +1,12 @@
 """A real node shut off: seen from outside in /proc, from inside by a spy, and signing all the same."""
 
+import contextlib
 import os
 import signal
+import socket
+import tempfile
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,13 +14,19 @@ from typing import Any
 import pytest
 
 from cometkms.limits import SIGNER_UID
+from tests.e2e.cluster import Cluster
 from tests.e2e.console import ROOT
 from tests.e2e.node import PRECOMMIT, PREVOTE, Node, Validator, cmkms, free_tcp, until
 
 MakeNode = Callable[..., Node]
 MakeValidator = Callable[..., Validator]
 AS_ROOT = os.geteuid() == 0
-PROBES = {"key", "home", "write", "netlink", "packet", "parent", "fork"}
+PROBES = {
+    "key", "home", "unlink", "replace", "plant", "shadow", "word", "write", "memory", "netlink", "packet", "raw", "datagrams", "unix",
+    "dial", "parent", "root", "fork",
+}  # fmt: skip
+#: What a process must be able to do: its work.
+WORK = {("dialer", "unix")}
 
 
 def of_proc(pid: int, *fields: str) -> list[str]:
@@ -26,13 +37,27 @@ def of_proc(pid: int, *fields: str) -> list[str]:
 
 
 def spied(tmp_path: Path, node: Node, **more: str) -> dict[str, str]:
-    """Variables that put the spy into the node's processes."""
+    """Variables that put the spy into the node's processes, and something for it to reach: sockets and a secret of this test's user."""
     path = f"{Path(__file__).parent / 'probe'}:{ROOT}"
-    return {"PYTHONPATH": path, "CK_SPY": str(tmp_path / "spy"), "CK_SPY_KEY": str(node.key_path), **more}
+    for name, kind in (("dgram", socket.SOCK_DGRAM), ("stream", socket.SOCK_STREAM)):
+        if not (tmp_path / name).exists():
+            with socket.socket(socket.AF_UNIX, kind) as one:
+                one.bind(str(tmp_path / name))
+    (tmp_path / "spied-word").write_text("a passphrase")
+    return {
+        "PYTHONPATH": path,
+        "CK_SPY": "1",
+        "CK_SPY_KEY": str(node.key_path),
+        "CK_SPY_WORD": str(tmp_path / "spied-word"),
+        "CK_SPY_SOCKET": str(tmp_path / "dgram"),
+        "CK_SPY_STREAM": str(tmp_path / "stream"),
+        **more,
+    }
 
 
-def words_of(tmp_path: Path) -> list[str]:
-    return (tmp_path / "spy").read_text().splitlines()
+def words_of(node: Node) -> list[list[str]]:
+    """What the spies said: who, what, how it ended."""
+    return [line.split()[1:] for line in node.log().splitlines() if line.startswith("spy: ")]
 
 
 def measures_of(node: Node) -> dict[tuple[str, str], dict[str, Any]]:
@@ -76,13 +101,21 @@ def test_a_node_that_is_shut_off_signs_reconnects_restarts_and_imports_nothing(
         uid = of_proc(pid, "Uid")[0].split()
         assert len(set(uid)) == 1
         assert uid[0] != "0"
-        # the sockets are root's here: one capability, which opens no file; without unix:// it is gone too (below)
-        assert of_proc(pid, "Groups", "CapEff", "CapPrm", "CapBnd") == ["", f"{2:016x}", f"{2:016x}", "0" * 16]
+        assert of_proc(pid, "Groups", "CapEff", "CapPrm", "CapBnd") == ["", "0" * 16, "0" * 16, "0" * 16]
+    for path in ("", "status", "healthz", "metrics", "no-such-page"):
+        with contextlib.suppress(urllib.error.HTTPError):
+            urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}/{path}", timeout=20).read()
+    with urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}/events", timeout=20) as stream:
+        assert stream.readline()
+    assert cmkms("peers", "--home", str(node.home)).returncode == 0
     assert node.stop() == 0
-    said = words_of(tmp_path)
-    assert {line.split()[0] for line in said} == PROBES, "a module was imported after the signer was shut off"
-    assert len(said) >= 2 * len(PROBES), "two signers at least"
-    assert {line.split()[1] for line in said} <= {"EACCES", "EPERM"}, said
+    said = words_of(node)
+    processes = {"state", "writer", "signer", "dialer", "api", "audit"}
+    assert {who for who, what, _ in said if what in PROBES} == processes
+    assert [(who, what) for who, what, _ in said if what not in PROBES] == [], "imported after it was shut off"
+    assert len([who for who, _, _ in said if who == "signer"]) >= 2 * len(PROBES), "two signers at least"
+    reached = {(who, what, how) for who, what, how in said if how not in ("EACCES", "EPERM")}
+    assert {(who, what) for who, what, _ in reached} <= WORK, reached
     assert bool(list((tmp_path / "trace").glob("signer-*.trace"))) == (mode == "native")
 
 
@@ -103,27 +136,37 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_from_outside_the_signer_is_nobody_who_can_do_nothing(node: Node) -> None:
     pid = node.child("signer")["pid"]
     assert of_proc(pid, "NoNewPrivs", "Seccomp", "CapEff", "CapPrm") == ["1", "2", "0" * 16, "0" * 16]
+    uid = of_proc(pid, "Uid")[0].split()[0]
     if AS_ROOT:
         account = measures_of(node)["signer", "user"]["why"]
-        uid = of_proc(pid, "Uid")[0].split()[0]
         assert uid in account
         assert uid == str(SIGNER_UID) or "cmkms-signer" in account
     until("the audit process is up", lambda: node.child("audit")["state"] == "running")
+    seen = {uid}
     for name in ("state", "api", "audit"):
-        assert of_proc(node.child(name)["pid"], "NoNewPrivs") == ["1"]
+        pid = node.child(name)["pid"]
+        assert of_proc(pid, "NoNewPrivs", "Seccomp", "CapEff", "CapPrm") == ["1", "2", "0" * 16, "0" * 16]
+        if AS_ROOT:
+            assert of_proc(pid, "Groups", "CapBnd") == ["", "0" * 16]
+            seen.add(of_proc(pid, "Uid")[0].split()[0])
+    if AS_ROOT:
+        assert len(seen) == 4, "an account each"
+        assert "0" not in seen
     assert node.process is not None
     assert of_proc(node.process.pid, "NoNewPrivs") == ["1"]
 
 
 def test_status_and_log_name_every_measure_of_every_process(node: Node) -> None:
     until("the audit process is up, too", lambda: "audit" in node.status())
-    of_others = {"no_dump", "no_new_privs", "filesystem", "tcp_ports", "scope"}
-    expected = {("supervisor", "no_dump"), ("supervisor", "no_new_privs"), ("supervisor", "board")}
-    expected |= {(process, measure) for process in ("state", "api", "audit") for measure in of_others}
-    expected |= {("signer", measure) for measure in of_others}
-    expected |= {
-        ("signer", one) for one in ("memory_locked", "user", "capabilities", "system_calls", "network_families")
+    of_all = {"no_dump", "no_new_privs", "filesystem", "tcp_ports", "scope"}
+    of_all |= {"user", "capabilities", "system_calls", "network_families"}
+    expected = {
+        ("supervisor", "no_dump"),
+        ("supervisor", "no_new_privs"),
+        ("supervisor", "board"),
+        ("signer", "memory_locked"),
     }
+    expected |= {(process, one) for process in ("state", "writer", "signer", "api", "audit") for one in of_all}
     measures: dict[tuple[str, str], dict[str, Any]] = {}
 
     def told() -> bool:
@@ -146,7 +189,7 @@ def test_who_executes_a_program_in_the_signer_ends_the_node_with_the_word(make_n
     node = make_node(free_tcp())
     done = cmkms(
         "start", "--home", str(node.home), "--http-addr", f"127.0.0.1:{node.http_port}",
-        env={**os.environ, **spied(tmp_path, node, CK_SPY_EXEC="1")},
+        env={**os.environ, **spied(tmp_path, node, CK_SPY_EXEC="signer")},
     )  # fmt: skip
     assert done.returncode == 70
     assert "killed by SIGSYS" in done.stderr
@@ -158,3 +201,88 @@ def test_an_account_that_is_not_there_is_a_wrong_setting(make_node: MakeNode) ->
     assert done.returncode == 3
     assert "signer_user" in done.stderr
     assert "cure" in done.stderr
+
+
+class ByName(Cluster):
+    """Its nodes find each other by a host's name."""
+
+    def peers_of(self, name: str, members: list[str] | None = None) -> list[str]:
+        return [one.replace("127.0.0.1", "localhost") for one in super().peers_of(name, members)]
+
+
+def test_a_cluster_by_names_reads_the_resolvers_files_and_imports_nothing_later(
+    make_validator: MakeValidator, tmp_path: Path
+) -> None:
+    """What the state processes do in a life: meet, elect, promise, lose a leader, meet again."""
+    address = free_tcp()
+    cluster = ByName(tmp_path, 3, address)
+    for name in cluster.ids:
+        folder = tmp_path / f"spied-{name}"
+        folder.mkdir()
+        cluster.variables[name] = spied(folder, cluster.nodes[name])
+    validator = make_validator(address)
+    cluster.start()
+    try:
+        first = cluster.wait_leader()
+        validator.connect()
+        validator.must_sign(PREVOTE, 1)
+        assert "/etc/hosts" not in measures_of(cluster.nodes[first])["state", "filesystem"]["why"]
+        assert "names are found with" in measures_of(cluster.nodes[first])["state", "filesystem"]["why"]
+        os.kill(cluster.nodes[first].child("state")["pid"], signal.SIGKILL)
+        until("a leader", cluster.leader)
+        assert cmkms("leader", "transfer", "--home", str(cluster.nodes[first].home), "--id", first).returncode in (0, 1)
+        until("a leader", cluster.leader)
+        validator.connect()
+        validator.must_sign(PREVOTE, 2)
+    finally:
+        for name in cluster.ids:
+            cluster.nodes[name].stop()
+    for name in cluster.ids:
+        said = words_of(cluster.nodes[name])
+        assert [(who, what) for who, what, _ in said if what not in PROBES] == [], "imported after it was shut off"
+        assert {how for _, _, how in said} <= {"EACCES", "EPERM"}
+
+
+def test_not_started_as_root_all_that_needs_no_root_is_done_all_the_same(
+    make_validator: MakeValidator, tmp_path: Path
+) -> None:
+    """As another user, who may read Python's code below /root by a capability that every process gives up."""
+    with tempfile.TemporaryDirectory() as run:
+        Path(run).chmod(0o755)
+        _not_as_root(make_validator, tmp_path, Path(run) / "v.sock")
+
+
+def _not_as_root(make_validator: MakeValidator, tmp_path: Path, path: Path) -> None:
+    address, by_socket = free_tcp(), f"unix://{path}"
+    node = Node(tmp_path / "home", address, by_socket)
+    validators = [make_validator(one) for one in (address, by_socket)]
+    if AS_ROOT:
+        uid = "62700"
+        reads = "+dac_read_search"
+        node.before = (
+            "setpriv",
+            f"--reuid={uid}",
+            f"--regid={uid}",
+            "--clear-groups",
+            f"--inh-caps={reads}",
+            f"--ambient-caps={reads}",
+        )
+        for one in (node.home, *node.home.rglob("*"), path):
+            os.chown(one, int(uid), int(uid))
+    node.start(**spied(tmp_path, node))
+    for validator in validators:
+        validator.connect()
+        validator.must_sign(PREVOTE, 1)
+    until("the audit process is up", lambda: "audit" in node.status())
+    measures = measures_of(node)
+    for process in ("state", "writer", "signer", "dialer", "api", "audit"):
+        assert measures[process, "user"]["state"] == "off"
+        assert measures[process, "capabilities"]["why"] == "none"
+        for measure in ("filesystem", "system_calls", "network_families", "no_new_privs"):
+            assert measures[process, measure]["state"] == "on", (process, measure)
+    until("the state file follows", lambda: node.file_state()["height"] == "1")
+    assert node.stop() == 0
+    said = words_of(node)
+    assert {who for who, what, _ in said if what in PROBES} == {"state", "writer", "signer", "dialer", "api", "audit"}
+    reached = {(who, what, how) for who, what, how in said if how not in ("EACCES", "EPERM")}
+    assert {(who, what) for who, what, _ in reached} <= WORK, reached

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from cometkms.errors import BehindError, BusyError, ConfigError, KeyFileError, StateError, StoreFailure, SupersededError
+from cometkms.errors import (
+    BehindError,
+    BusyError,
+    ConfigError,
+    HardeningError,
+    KeyFileError,
+    StateError,
+    StoreFailure,
+    SupersededError,
+)
 from cometkms.limits import BOOT_TIMEOUT_S, HUNG_AFTER_S, RESTART_MAX_S, STOP_TIMEOUT_S
 from tests.e2e.systemdlike import parse_unit, seconds
 
@@ -80,13 +89,8 @@ def test_its_times_leave_the_supervisor_the_first_word(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_what_only_a_person_can_put_right_is_not_tried_again(name: str) -> None:
     prevented = {int(one) for one in value(name, "RestartPreventExitStatus").split()}
-    assert prevented == {
-        2,
-        ConfigError.exit_code,
-        KeyFileError.exit_code,
-        StateError.exit_code,
-        SupersededError.exit_code,
-    }
+    persons = (ConfigError, KeyFileError, StateError, HardeningError, SupersededError)
+    assert prevented == {2, *(one.exit_code for one in persons)}
     assert value(name, "Restart") == "on-failure"
     assert {StoreFailure.exit_code, BusyError.exit_code, BehindError.exit_code}.isdisjoint(prevented)
 
@@ -125,10 +129,10 @@ def test_the_drop_in_brings_the_passphrase_under_the_name_that_is_asked_for() ->
     assert drop_in["Environment"] == [f"COMETKMS_KEY_PASSPHRASE_CREDENTIAL={name}"]
 
 
-def test_the_node_as_root_keeps_four_capabilities() -> None:
+def test_the_node_as_root_keeps_six_capabilities() -> None:
     drop_in = parse_unit((UNITS / "cmkms.service.d" / "signer-user.conf").read_text())
     assert drop_in["User"] == drop_in["Group"] == ["root"]
-    assert drop_in["CapabilityBoundingSet"] == ["CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL"]
+    assert drop_in["CapabilityBoundingSet"] == ["CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL CAP_CHOWN CAP_DAC_OVERRIDE"]
 
 
 def test_the_user_of_the_unit_is_the_one_that_sysusers_makes() -> None:

@@ -4,6 +4,7 @@ import base64
 import copy
 import os
 import pickle
+from typing import Any
 
 import pytest
 from nacl.signing import SigningKey
@@ -127,6 +128,37 @@ def test_a_slot_cannot_be_copied_pickled_or_printed(core: Core) -> None:
         with pytest.raises(TypeError):
             copier(slot)
     assert SEED.hex() not in repr(slot)
+
+
+def extension_signature(core: Core, slot: Any, held: bytes, content: bytes) -> bytes | None:
+    """What the slot gives who asks it directly, past the session; None: it refuses."""
+    if isinstance(slot, pure_crypto.PureKeySlot):
+        try:
+            return slot.sign_extension(held, content)
+        except InvariantError:
+            return None
+    ffi, lib = native_crypto.ffi, native_crypto.lib
+    scratch, signature = ffi.new("uint8_t[]", len(content) + 200), ffi.new("uint8_t[64]")
+    at = ffi.new("uint8_t[]", content)
+    status = lib.ck_slot_sign_extension(slot.c, held, len(held), (at, len(content)), scratch, len(scratch), signature)
+    return bytes(ffi.buffer(signature)) if status == lib.CK_OK else None
+
+
+def test_beside_a_precommit_nothing_but_an_extension_of_its_own_place_is_signed(core: Core) -> None:
+    """Whoever calls the slot directly offers a vote's sign bytes as the "extension": they are wrapped, never signed as they are."""
+    slot, held = slot_of(core), sign_bytes(core, vote())
+    slot.sign(held)
+    for wanted in (
+        sign_bytes(core, vote(height=9)),
+        sign_bytes(core, vote(block=BlockID(b"x" * 32, 1, b"b" * 32))),
+        b"",
+    ):
+        made = extension_signature(core, slot, held, wanted)
+        assert made is not None
+        assert not core.verify(PUBLIC, wanted, made)
+        assert core.verify(PUBLIC, core.extension_sign_bytes(CHAIN, HRS(5, 0, 3), wanted), made)
+    assert extension_signature(core, slot, sign_bytes(core, vote(height=6)), b"x") is None, "not the one at the mark"
+    assert slot.last_signed == HRS(5, 0, 3)
 
 
 # --- session ---

@@ -22,7 +22,7 @@ from cometkms.model import Outcome
 from cometkms.store.audit.files import feed, files_in, first_seq_of, name_of, raws_of
 from cometkms.store.audit.lines import FOLDED, HEADS, NO_HASH, WHY_MAX, encode
 from cometkms.store.audit.walk import Broken, Walk
-from cometkms.store.files import Disk, sync_directory
+from cometkms.store.files import Disk, make_directory, sync_directory
 
 #: What no waiting mends: the operator's to put right. A disk that is full, or fails, may work later.
 _FINAL: Final = frozenset(
@@ -106,7 +106,7 @@ class AuditLog:
     def open(self) -> None:
         """Find the end, and say that a writer is there. Raises: StateError for what only the operator can mend; OSError."""
         try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(self.directory)
             paths = files_in(self.directory)
             if paths and paths[-1].stat().st_size == 0:  # made and not written to
                 paths.pop().unlink()

@@ -128,28 +128,78 @@ def test_bytes_that_trickle_do_not_move_the_deadline(monkeypatch):
     asyncio.run(scenario())
 
 
-def test_connections_over_the_cap_are_closed_and_room_is_made_again(monkeypatch):
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize("source", ["127.0.0.1", "127.0.0.2"], ids=["the monitor's own address", "another address"])
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["nothing", "half", "one"]
+)
+def test_idle_connections_lock_no_monitor_out(source, sent):
+    """As many as there may be, each with its full five seconds, from a stranger or from the monitor's own machine."""
+
+    async def scenario():
+        async with running() as port:
+            held = []
+            for _ in range(server.CONNECTIONS_MAX):
+                held.append(await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0)))
+                held[-1][1].write(sent)
+            for reader, _ in held if sent.endswith(b"\n\r\n") else ():
+                assert (await asyncio.wait_for(reader.readline(), PATIENCE_S)).startswith(b"HTTP/1.1 200")
+            for _ in range(5):
+                assert (await ask(port, HEALTH)).endswith(b"ok")
+            assert await until_closed(held[0][0]) is not None, "the one that had waited longest made room"
+            for _, writer in held:
+                writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_whoever_has_most_makes_room_first(monkeypatch):
+    monkeypatch.setattr(server, "CONNECTIONS_MAX", 4)
+
+    async def scenario():
+        async with running() as port:
+            monitor = await asyncio.open_connection("127.0.0.1", port)
+            monitor[1].write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await asyncio.wait_for(monitor[0].readuntil(b"ok"), PATIENCE_S)).endswith(b"ok")
+            strangers = [
+                await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0)) for _ in range(8)
+            ]
+            for reader, _ in strangers[:5]:
+                assert await until_closed(reader) == b""
+            monitor[1].write(HEALTH)  # older than all of them, and still there
+            assert (await asyncio.wait_for(monitor[0].read(), PATIENCE_S)).endswith(b"ok")
+            for _, writer in (monitor, *strangers):
+                writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_streams_that_are_watched_make_room_for_nobody_of_their_own_address(monkeypatch):
     monkeypatch.setattr(server, "CONNECTIONS_MAX", 2)
 
     async def scenario():
         async with running() as port:
             held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
-            for reader, writer in held:  # an answer proves that the server has counted it
-                writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            for reader, writer in held:
+                writer.write(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert (await asyncio.wait_for(reader.readline(), PATIENCE_S)).startswith(b"HTTP/1.1 200")
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            assert await until_closed(reader) == b""
-            writer.close()
-            for _, kept in held:
+            assert await ask_or_reset(port) == b""
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
+            writer.write(HEALTH)
+            assert (await asyncio.wait_for(reader.read(), PATIENCE_S)).endswith(b"ok"), "of another address it does"
+            for _, kept in (*held, (reader, writer)):
                 kept.close()
-            for _ in range(100):
-                reply = await ask(port, b"GET /healthz HTTP/1.0\r\n\r\n")
-                if reply.endswith(b"ok"):
-                    return
-                await asyncio.sleep(0.05)
-            raise AssertionError("no room was made")
 
     asyncio.run(scenario())
+
+
+async def ask_or_reset(port):
+    try:
+        return await ask(port, HEALTH)
+    except (ConnectionResetError, BrokenPipeError):
+        return b""
 
 
 @pytest.mark.parametrize(

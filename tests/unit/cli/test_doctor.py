@@ -280,7 +280,7 @@ def test_a_file_that_never_ends_is_told_and_not_waited_for(home: Home, monkeypat
         return b""
 
     monkeypatch.setattr(examine, "GROUP_S", 0.2)
-    monkeypatch.setattr("cometkms.store.state_file.read_bounded", never)
+    monkeypatch.setattr("cometkms.store.state_file.read_file", never)
     try:
         assert any("did not end" in one["words"] for one in bad_of(doctor(home), "state"))
     finally:
@@ -291,6 +291,9 @@ def test_a_fifo_in_a_files_place_is_told_as_what_it_is(home: Home) -> None:
     home.state_path.unlink()
     os.mkfifo(home.state_path, 0o600)
     assert any("no regular file" in one["words"] for one in bad_of(doctor(home), "state"))
+    home.store_path.unlink(missing_ok=True)
+    os.mkfifo(home.store_path, 0o600)
+    assert any("did not end" in one["words"] for one in bad_of(doctor(home), "state"))
 
 
 MUTABLE = ("config.toml", PRIV, STATE, "priv/born.json", "data/node0/promises")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cometkms.hardening import confine
-from cometkms.hardening.confine import code_directories, is_address, name_directories
+from cometkms.hardening.confine import NameWatch, code_directories, is_address, name_files
 from cometkms.hardening.landlock import Files
 
 
@@ -14,10 +14,10 @@ from cometkms.hardening.landlock import Files
 def etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine whose resolv.conf is a link into another directory, as systemd-resolved makes it."""
     (tmp_path / "etc").mkdir()
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "stub.conf").write_text("nameserver 127.0.0.53")
+    (tmp_path / "run" / "resolved").mkdir(parents=True)
+    (tmp_path / "run" / "resolved" / "stub.conf").write_text("nameserver 127.0.0.53")
     (tmp_path / "etc" / "hosts").write_text("")
-    (tmp_path / "etc" / "resolv.conf").symlink_to(tmp_path / "run" / "stub.conf")
+    (tmp_path / "etc" / "resolv.conf").symlink_to(tmp_path / "run" / "resolved" / "stub.conf")
     names = tuple(str(tmp_path / "etc" / name) for name in ("hosts", "resolv.conf"))
     monkeypatch.setattr(confine, "NAME_FILES", names)
     return tmp_path
@@ -27,16 +27,17 @@ def paths(rules: object) -> list[Path]:
     return [rule.path for rule in rules]  # type: ignore[attr-defined]
 
 
-def test_names_are_read_in_their_directories_where_a_link_ends_too(etc: Path) -> None:
-    rules = name_directories((etc / "home",), exactly=False)
-    assert paths(rules) == [etc / "etc", etc / "run"]
+def test_names_are_read_in_their_very_files_and_where_a_link_ends_in_that_directory(etc: Path) -> None:
+    """systemd-resolved puts a new file in the place of the old one; /etc has others' secrets."""
+    rules = name_files()
+    assert paths(rules) == [etc / "etc" / "hosts", etc / "run" / "resolved"]
     assert {rule.access for rule in rules} == {Files.READ_FILE}, "read, not list"
 
 
-def test_a_powerful_process_or_a_home_beside_them_reads_the_very_files_only(etc: Path) -> None:
-    files = [etc / "etc" / "hosts", etc / "run" / "stub.conf"]
-    assert paths(name_directories((), exactly=True)) == files
-    assert paths(name_directories((etc / "etc" / "cmkms",), exactly=False)) == [files[0], etc / "run"]
+def test_where_somebody_has_a_secret_beside_the_linked_file_only_that_file_is_read(etc: Path) -> None:
+    (etc / "run" / "resolved" / "word").write_text("a passphrase")
+    (etc / "run" / "resolved" / "word").chmod(0o600)
+    assert paths(name_files()) == [etc / "etc" / "hosts", etc / "run" / "resolved" / "stub.conf"]
 
 
 def test_code_is_read_from_wherever_it_is_imported_and_never_around_a_key(
@@ -56,3 +57,25 @@ def test_code_is_read_from_wherever_it_is_imported_and_never_around_a_key(
 )
 def test_an_address_is_told_from_a_name(host: str, known: bool) -> None:
     assert is_address(host) is known
+
+
+def replace(path: Path, text: str) -> None:
+    """As a DHCP client and `sed -i` do it."""
+    (path.parent / "new").write_text(text)
+    (path.parent / "new").rename(path)
+
+
+def test_a_file_of_names_that_was_replaced_out_of_reach_is_noticed(etc: Path) -> None:
+    watch = NameWatch()
+    (etc / "etc" / "hosts").write_text("10.0.0.1 n1")
+    assert watch.changed() == "", "the very file, written to"
+    replace(etc / "run" / "resolved" / "stub.conf", "nameserver 10.0.0.2")
+    assert watch.changed() == "", "a new file where new files may be read"
+    replace(etc / "etc" / "hosts", "10.0.0.9 n1")
+    assert watch.changed() == str(etc / "etc" / "hosts")
+    watch = NameWatch()
+    (etc / "etc" / "hosts").unlink()
+    assert watch.changed() == "", "gone: there is nothing to read"
+    (etc / "etc" / "resolv.conf").unlink()
+    (etc / "etc" / "resolv.conf").write_text("nameserver 10.0.0.3")
+    assert watch.changed() == str(etc / "etc" / "resolv.conf"), "no link any more"

@@ -15,7 +15,7 @@ import pytest
 from cometkms.hardening import kernel, seccomp
 from cometkms.hardening.measures import UnavailableError
 from cometkms.hardening.seccomp import ALLOW, DENY, KILL_PROCESS, REFUSE, UNKNOWN, Instruction, Needs, program
-from cometkms.hardening.syscalls import CALM, DEADLY, GUARDED, HOT, MACHINES, REFUSED, Machine, numbers
+from cometkms.hardening.syscalls import CALM, DEADLY, FILES, GUARDED, HOT, MACHINES, REFUSED, Machine, numbers
 from cometkms.ipc.prctl import make_undumpable
 from tests.unit.hardening.child import in_child, opened, outcome
 
@@ -67,7 +67,7 @@ def test_every_named_call_has_the_fate_of_its_table(machine: Machine, needs: Nee
 @EACH_MACHINE
 def test_a_call_that_is_not_named_is_refused_and_a_newer_one_does_not_exist(machine: Machine) -> None:
     code = program(machine, ALL)
-    tables = (HOT, CALM, GUARDED, DEADLY, REFUSED)
+    tables = (HOT, CALM, FILES, GUARDED, DEADLY, REFUSED)
     named = {number for table in tables for number in numbers(table, machine).values()}
     for number in range(1000):
         if number not in named:
@@ -242,7 +242,7 @@ def test_sockets_files_and_descriptors_in_the_kernel() -> None:
         os.fork,
         lambda: Path("/tmp").chmod(0o1777),
     ) == [
-        "done", "EACCES", "EACCES", "EACCES", "EACCES", "EACCES", "done", "done", "done", "done", "done", "EACCES", "EPERM",
+        "done", "EACCES", "EACCES", "EACCES", "EACCES", "EACCES", "done", "done", "done", "done", "done", "EACCES", "EACCES",
         "EACCES", "EPERM",
     ]  # fmt: skip
 
@@ -307,3 +307,51 @@ def test_a_container_that_refuses_seccomp_is_unavailable(monkeypatch: pytest.Mon
     monkeypatch.setattr(kernel, "syscall", refuse)
     with pytest.raises(UnavailableError, match="container"):
         seccomp.install(tcp_only(1))
+
+
+SERVES = Needs(tcp=False, unix=False, names=False, pid=PID, accepts=True, reads=True)
+WORKS = Needs(tcp=True, unix=False, names=False, pid=PID, binds=True, reads=True, files=True)
+WRITES = Needs(tcp=False, unix=False, names=False, pid=PID, files=True)
+
+
+@EACH_MACHINE
+@pytest.mark.parametrize(
+    ("needs", "allowed"),
+    [
+        (TCP, {"connect"}),
+        (UNIX, {"connect"}),
+        (SERVES, {"listen", "accept", "accept4"}),
+        (WORKS, {"connect", "bind", "listen", "accept", "accept4"}),
+        (WRITES, set()),
+    ],
+    ids=["signer", "dialer", "api", "state", "writer"],
+)
+def test_who_connects_and_who_serves(machine: Machine, needs: Needs, allowed: set[str]) -> None:
+    for name in ("connect", "bind", "listen", "accept", "accept4"):
+        assert judge(needs, machine, name, 3, 4096, 16) == (ALLOW if name in allowed else REFUSE), name
+    for kind, fate in (
+        (STREAM, ALLOW),
+        (STREAM | FLAGS, ALLOW),
+        (DATAGRAM, REFUSE),
+        (SEQPACKET, REFUSE),
+        (RAW, REFUSE),
+    ):
+        assert judge(needs, machine, "socketpair", LOCAL, kind, 0) == fate, (
+            "a pair of datagrams reaches any socket by its path"
+        )
+
+
+@EACH_MACHINE
+def test_files_are_worked_with_by_whom_that_is_the_work_of(machine: Machine) -> None:
+    write, read = os.O_RDWR | os.O_CREAT, os.O_RDONLY | os.O_CLOEXEC
+    for needs, reads, writes in (
+        (TCP, REFUSE, REFUSE),
+        (SERVES, ALLOW, REFUSE),
+        (WORKS, ALLOW, ALLOW),
+        (WRITES, ALLOW, ALLOW),
+    ):
+        assert judge(needs, machine, "openat", -100, 4096, read) == reads
+        assert judge(needs, machine, "openat", -100, 4096, write) == writes
+        code = program(machine, needs)
+        for name, number in numbers(FILES, machine).items():
+            assert run(code, machine.audit_arch, number) == (ALLOW if needs.files else DENY), name

@@ -7,12 +7,17 @@ from pathlib import Path
 import pytest
 
 from cometkms.hardening import syscalls
-from cometkms.hardening.syscalls import CALM, DEADLY, GUARDED, HOT, MACHINES, REFUSED, UNIFIED, numbers
+from cometkms.hardening.syscalls import CALM, DEADLY, FILES, GUARDED, HOT, MACHINES, REFUSED, UNIFIED, numbers
 
-TABLES = [HOT, CALM, GUARDED, DEADLY, REFUSED]
+TABLES = [HOT, CALM, FILES, GUARDED, DEADLY, REFUSED]
 #: The C library's headers bring them for every machine; aarch64 has the generic numbers.
 HEADERS = {"x86_64": "asm/unistd_64.h", "aarch64": "asm-generic/unistd.h"}
-WANTED_BY_AARCH64 = ("__ARCH_WANT_NEW_STAT", "__ARCH_WANT_SET_GET_RLIMIT", "__ARCH_WANT_SYS_CLONE3")
+WANTED_BY_AARCH64 = (
+    "__ARCH_WANT_NEW_STAT",
+    "__ARCH_WANT_SET_GET_RLIMIT",
+    "__ARCH_WANT_SYS_CLONE3",
+    "__ARCH_WANT_RENAMEAT",
+)
 
 
 def of_the_header(header: str, names: list[str], tmp_path: Path) -> dict[str, int]:

@@ -93,7 +93,9 @@ def test_what_can_be_read_once_is_held_and_what_can_be_read_again_is_not(tmp_pat
         with held.read() as copy:
             assert copy.view == b"a word"
     held.forget()
-    assert held.read().view == b""
+    held.forget()
+    with pytest.raises(KeyFileError, match="gave the passphrase up"):
+        held.read()
     file = PassphraseFile(file_with(tmp_path, b"x"))
     assert hold(file) is file
     assert hold(None) is None

@@ -1,0 +1,111 @@
+"""Before a node starts: can others write what it relies on? Whoever can swap a key, a setting or a promise need not break in.
+
+Looked at: the home, priv/, data/, data/<id> and what lies there by name, config.toml, the key, state and passphrase files where they are,
+and the directories that those are in, also behind links (a Kubernetes secret is a link to ..data/NAME, and ..data one to a directory).
+
+| a place may be …                      | accepted when                                                                            |
+|---------------------------------------|------------------------------------------------------------------------------------------|
+| another's                             | it is root's; for a node that root starts also the home's owner's, and its own accounts' |
+| writable by its group, no secret      | it is root's and this process has that group, as a Kubernetes volume with fsGroup is     |
+| a directory for all, around a secret  | it is read-only, or nobody but a file's owner replaces files in it (sticky)              |
+"""
+
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cometkms.errors import HardeningError
+from cometkms.limits import ACCOUNT_UIDS
+
+_WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
+
+
+@dataclass(frozen=True, slots=True)
+class Me:
+    """Who looks. owners: whose the home may be besides root's."""
+
+    uid: int
+    groups: frozenset[int]
+    owners: frozenset[int]
+
+    @staticmethod
+    def of_process(home: Path, accounts: Iterable[int] = ()) -> "Me":
+        """`accounts`: of this node's processes, where they have names. Raises: OSError."""
+        uid = os.geteuid()
+        more = {home.stat().st_uid, *ACCOUNT_UIDS, *accounts} if uid == 0 else set()
+        return Me(uid, frozenset({os.getegid(), *os.getgroups()}), frozenset({0, uid, *more}))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What was found at a path. read_only: its file system is. secret: a key or passphrase, or the directory around one."""
+
+    path: Path
+    mode: int
+    uid: int
+    gid: int
+    secret: bool
+    read_only: bool = False
+
+    @property
+    def is_directory(self) -> bool:
+        """Else a file."""
+        return stat.S_ISDIR(self.mode)
+
+
+def check_doors(
+    home: Path, node_id: str, files: Sequence[Path], secrets: Sequence[Path], accounts: Iterable[int] = ()
+) -> None:
+    """`files`: state files and the like; `secrets`: keys and passphrases. Raises: HardeningError naming each place and its cure."""
+    data = home / "data" / node_id
+    plain = [home, home / "data", data, data / "promises", data / "raft", home / "config.toml", home / "cmkms.lock"]
+    hidden = [home / "priv", home / "priv" / "cluster.key", home / "priv" / "identity_key.json"]
+    for path in files:
+        plain += _with_folders(path)
+    for path in secrets:
+        hidden += _with_folders(path)
+    places = [look_at(path, secret=False) for path in plain] + [look_at(path, secret=True) for path in hidden]
+    try:
+        me = Me.of_process(home, accounts)
+    except OSError:  # there is no home: the start says so
+        return
+    found = list(dict.fromkeys(words for place in places if place is not None and (words := judge(place, me))))
+    if found:
+        raise HardeningError(f"what this node relies on can be changed by others: {'; '.join(found)}")
+
+
+def _with_folders(path: Path) -> list[Path]:
+    real = Path(os.path.realpath(path))
+    return list(dict.fromkeys([path, path.parent, real, real.parent]))
+
+
+def look_at(path: Path, *, secret: bool) -> Place | None:
+    """None where there is nothing, or nothing that this process may look at."""
+    try:
+        found = path.stat()
+        read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return None
+    return Place(path, found.st_mode, found.st_uid, found.st_gid, secret, read_only)
+
+
+def judge(place: Place, me: Me) -> str:
+    """What is wrong with it, and the cure; "" for nothing."""
+    path, mode = place.path, stat.S_IMODE(place.mode)
+    if place.read_only:
+        return ""
+    if place.uid not in me.owners:
+        return f"{path} belongs to uid {place.uid}, cure: chown {'-R ' if place.is_directory else ''}{me.uid} {path}"
+    writable = mode & _WRITABLE
+    if not writable:
+        return ""
+    if place.secret and place.is_directory and mode & stat.S_ISVTX and place.uid in (0, me.uid) and path.name != "priv":
+        return ""
+    given = place.uid == 0 != me.uid and place.gid in me.groups and not place.secret
+    if writable == stat.S_IWGRP and given:
+        return ""
+    who = "".join(word for bit, word in ((stat.S_IWGRP, "g"), (stat.S_IWOTH, "o")) if writable & bit)
+    return f"{path} can be written by others (mode {mode:04o}), cure: chmod {who}-w {path}"

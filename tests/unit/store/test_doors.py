@@ -1,0 +1,159 @@
+"""What others can write is found at the start, with the very command that shuts it; what a Kubernetes volume is passes."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cometkms.errors import HardeningError, KeyFileError
+from cometkms.keys.passphrase import PassphraseFile
+from cometkms.keys.validator_key import load_public_key, write_key
+from cometkms.store.doors import Me, Place, check_doors, judge
+from tests.unit.hardening.child import in_child
+
+ROOT = os.geteuid() == 0
+NODE = Me(1000, frozenset({1000, 2000}), frozenset({0, 1000}))
+DIRECTORY, FILE = 0o040000, 0o100000
+SECRET = True
+
+
+@pytest.mark.parametrize(
+    ("mode", "uid", "gid", "secret", "words"),
+    [
+        (DIRECTORY | 0o700, 1000, 1000, False, ""),
+        (DIRECTORY | 0o755, 0, 0, False, ""),
+        (DIRECTORY | 0o777, 1000, 1000, False, "chmod go-w"),
+        (DIRECTORY | 0o775, 1000, 1000, False, "chmod g-w"),
+        (DIRECTORY | 0o757, 1000, 1000, False, "chmod o-w"),
+        (FILE | 0o666, 1000, 1000, False, "chmod go-w"),
+        (FILE | 0o600, 1001, 1000, False, "belongs to uid 1001"),
+        (DIRECTORY | 0o2775, 0, 2000, False, ""),  # a Kubernetes volume with fsGroup
+        (DIRECTORY | 0o2775, 0, 3000, False, "chmod g-w"),  # a group that is not this process's
+        (DIRECTORY | 0o2777, 0, 2000, False, "chmod go-w"),
+        (FILE | 0o440, 0, 2000, SECRET, ""),  # a Kubernetes secret
+        (FILE | 0o460, 0, 2000, SECRET, "chmod g-w"),
+        (DIRECTORY | 0o1777, 0, 2000, SECRET, ""),  # around a Kubernetes secret: nobody replaces another's file
+        (DIRECTORY | 0o777, 0, 2000, SECRET, "chmod go-w"),
+        (DIRECTORY | 0o1777, 0, 2000, False, "chmod go-w"),
+    ],
+)
+def test_who_may_write(mode: int, uid: int, gid: int, secret: bool, words: str) -> None:
+    said = judge(Place(Path("/h/x"), mode, uid, gid, secret), NODE)
+    assert words in said
+    assert bool(said) == bool(words)
+    assert judge(Place(Path("/h/x"), mode, uid, gid, secret, read_only=True), NODE) == ""
+
+
+def test_priv_itself_is_nobody_elses_even_if_sticky() -> None:
+    assert "chmod go-w /h/priv" in judge(Place(Path("/h/priv"), DIRECTORY | 0o1777, 0, 0, SECRET), NODE)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    for folder in ("home", "home/priv", "home/data", "home/data/node0"):
+        (tmp_path / folder).mkdir(mode=0o700)
+    home = tmp_path / "home"
+    (home / "config.toml").write_text("")
+    (home / "config.toml").chmod(0o600)
+    (home / "priv" / "state.json").write_text("{}")
+    (home / "priv" / "state.json").chmod(0o600)
+    write_key(home / "priv" / "key.json", os.urandom(32))
+    return home
+
+
+def check(home: Path, key: Path | None = None) -> None:
+    check_doors(home, "node0", [home / "priv" / "state.json"], [key or home / "priv" / "key.json"])
+
+
+def test_every_place_is_named_with_its_own_cure(home: Path) -> None:
+    check(home)
+    places = ["", "priv", "data", "data/node0", "config.toml", "priv/state.json", "priv/key.json"]
+    for name in places:
+        path = home / name
+        mode = path.stat().st_mode & 0o777
+        path.chmod(mode | 0o022)
+        with pytest.raises(HardeningError, match=f"cure: chmod go-w {path}($|;)"):
+            check(home)
+        path.chmod(mode)
+    for name in places:
+        (home / name).chmod(0o777)
+    with pytest.raises(HardeningError) as failure:
+        check(home)
+    for name in places:
+        assert f"chmod go-w {home / name}" in str(failure.value)
+    check(home / "not-there")
+
+
+def secret_volume(home: Path, mode: int, gid: int) -> Path:
+    """As the kubelet makes one: links to ..data, which leads to a directory of that moment."""
+    volume = home.parent / "volume"
+    (volume / "..2026_11_28").mkdir(parents=True)
+    (volume / "..data").symlink_to("..2026_11_28")
+    real = volume / "..2026_11_28" / "key.json"
+    real.write_bytes((home / "priv" / "key.json").read_bytes())
+    (volume / "key.json").symlink_to("..data/key.json")
+    for path in (volume, volume / "..2026_11_28", real):
+        os.chown(path, 0, gid)
+    volume.chmod(0o3777)
+    real.chmod(mode)
+    return volume / "key.json"
+
+
+@pytest.mark.parametrize(
+    ("mode", "gid", "words"),
+    [(0o440, 2000, ""), (0o400, 2000, "cannot be read"), (0o444, 2000, "can be read by others"), (0o440, 3000, "cannot be read"),
+     (0o460, 2000, "can be written by others")],
+)  # fmt: skip
+def test_a_kubernetes_secret_is_taken_when_it_is_this_groups_to_read_and_nobodys_to_write(
+    home: Path, mode: int, gid: int, words: str
+) -> None:
+    if not ROOT:
+        return
+    key = secret_volume(home, mode, gid)
+    wanted = load_public_key(home / "priv" / "key.json")
+
+    def life() -> str:
+        for path in (home, *home.rglob("*"), home.parent):
+            os.chown(path, 1000, 1000)
+        os.chdir(home.parent)
+        os.setgroups([2000])
+        os.setresgid(1000, 1000, 1000)
+        os.setresuid(1000, 1000, 1000)
+        try:
+            check(Path("home"), Path("volume/key.json"))
+            return "" if load_public_key(Path("volume/key.json")) == wanted else "another key"
+        except (HardeningError, KeyFileError) as error:
+            return str(error)
+
+    assert key.is_symlink()
+    said = in_child(life)
+    assert words in said
+    assert bool(said) == bool(words)
+
+
+def test_a_passphrase_of_root_for_our_group_is_taken_and_one_that_all_read_is_not(tmp_path: Path) -> None:
+    if not ROOT:
+        return
+    (tmp_path / "word").write_text("a passphrase")
+    os.chown(tmp_path / "word", 0, 2000)
+
+    def life() -> list[str]:
+        os.chdir(tmp_path)
+        os.chown(tmp_path, 1000, 1000)
+        found = []
+        os.setgroups([2000])
+        for mode in (0o440, 0o444, 0o460):
+            (tmp_path / "word").chmod(mode)
+            pid = in_child(_read_as_somebody)
+            found.append(pid)
+        return found
+
+    assert in_child(life) == ["a passphrase", "refused", "refused"]
+
+
+def _read_as_somebody() -> str:
+    os.setresuid(1000, 1000, 1000)
+    try:
+        return bytes(PassphraseFile(Path("word")).read().view).decode()
+    except KeyFileError:
+        return "refused"
