@@ -51,8 +51,7 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
     Raises: OperatorError before anything was started.
     """
     os.umask(0o077)  # whatever a library makes a file with
-    held = settings.key_passphrase
-    close_inherited({held.number} if isinstance(held, PassphraseDescriptor) else ())
+    close_inherited({held.number} if isinstance(held := settings.key_passphrase, PassphraseDescriptor) else ())
     notifier = take_notifier()
     make_undumpable()  # the children inherit it
     adopt_orphans()  # the children's helpers
