@@ -119,7 +119,10 @@ class _Writer:
         text, _, names = untrusted.decode("utf-8").partition(",")
         if not text.isascii() or not text.isdigit() or not 0 < int(text) <= _EPOCH_MAX:
             raise ValueError("it asks for an epoch that there is not")
-        self.born.write(int(text), following_of(names) if names else (), self.folders)
+        following, sealed = following_of(names) if names else (), self.born.seals(int(text))
+        if sealed and following != sealed:
+            raise ValueError(f"epoch {text} is sealed here for {', '.join(sealed)}, for ever")
+        self.born.write(int(text), following, self.folders)
 
 
 def _told(kind: bytes, error: Exception) -> bytes:

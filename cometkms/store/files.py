@@ -316,6 +316,7 @@ def create_exclusively(path: Path, data: bytes | bytearray, mode: int = 0o600) -
             written = os.write(fd, data)
             if written != len(data):
                 raise OSError(errno.ENOSPC, f"short write: {written} of {len(data)} bytes")
+            leave_to_owner(there, aside)
             os.fsync(fd)
             os.link(aside, path.name, src_dir_fd=there, dst_dir_fd=there, follow_symlinks=False)
         finally:

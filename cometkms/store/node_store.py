@@ -404,6 +404,10 @@ class BornFiles:
                 _write_born(path, said, folders[path.parent] if folders is not None else None)
                 self._held[path] = said
 
+    def seals(self, epoch: int) -> tuple[str, ...]:
+        """For whom that epoch is sealed; () when it is not, or nothing here says so."""
+        return next((one.following for one in self._held.values() if one.following and one.epoch == epoch), ())
+
     @property
     def following(self) -> tuple[str, ...]:
         """For whom this home's epoch is sealed; () when it does not say."""

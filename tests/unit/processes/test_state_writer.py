@@ -123,6 +123,21 @@ def test_what_no_honest_process_asks_for_is_not_written(asked: Asked, core: Core
     asked.writer.write(0, mark(core, 6))
 
 
+def test_whom_an_epoch_is_sealed_for_is_written_once_and_never_taken_away(asked: Asked) -> None:
+    born = asked.path.with_name("born.json")
+    asked.writer.write_born(2)
+    asked.writer.write_born(2, ("node0", "node3"))
+    asked.writer.write_born(2, ("node0", "node3"))
+    written = born.read_bytes()
+    assert (json.loads(written)["next"], asked.writer.following) == (["node0", "node3"], ("node0", "node3"))
+    for following in ((), ("node0",)):
+        with pytest.raises(InvariantError, match="epoch 2 is sealed here for node0, node3, for ever"):
+            asked.writer.write_born(2, following)
+    assert born.read_bytes() == written
+    asked.writer.write_born(3)
+    assert "next" not in json.loads(born.read_bytes())
+
+
 def test_a_write_that_fails_is_a_store_failure_in_the_process_that_asked(asked: Asked, core: Core) -> None:
     asked.path.unlink()
     asked.path.mkdir()

@@ -202,3 +202,11 @@ def test_as_anyone_else_a_file_to_write_is_no_link(tmp_path: Path) -> None:
 
     (tmp_path / "there").chmod(0o666)
     assert in_child(life) == ["ELOOP", "done"]
+
+
+@as_root
+@pytest.mark.parametrize("name", ["replace", "create", "open"])
+def test_what_root_makes_in_a_home_belongs_to_whom_the_home_does(home: Path, name: str) -> None:
+    made = home / "made"
+    WRITERS[name](made)
+    assert (made.stat().st_uid, made.stat().st_gid, stat.S_IMODE(made.stat().st_mode)) == (ALICE, ALICE, 0o600)
