@@ -289,6 +289,8 @@ def test_a_validator_that_is_absent_is_told_by_the_leader_and_not_seen_by_a_foll
     cluster = Cluster(tmp_path, 3, free_tcp())
     try:
         cluster.start()
+        for name in cluster.ids:  # each leads once and looks for a validator; then one stays
+            until(f"{name} looked", lambda name=name: "no validator is reached from here" in cluster.log(name))
         leader = cluster.wait_leader()
         follower = next(name for name in cluster.ids if name != leader)
         agree(
@@ -313,7 +315,7 @@ def test_a_validator_that_is_absent_is_told_by_the_leader_and_not_seen_by_a_foll
             says=f"{leader} leads. No signature was seen",
             leader=leader,
         )
-        until(  # each leads in turn and looks for a validator; the last one stays
+        until(
             "it is an alert",
             lambda: (now := cluster.leader()) is not None and "validator_away" in voices(cluster, now)["alerts"],
         )
