@@ -56,7 +56,7 @@ _PART: Final = re.compile(
 #: A command that changes nothing, here or on a machine; what is behind a pipe only reads.
 _LOOKS: Final = re.compile(
     r"(?:ssh \S+ )?(?:sudo )?"
-    r"(?:cmkms (?:status|peers|leader show|doctor|audit (?:show|verify))|curl -s|systemctl (?:status|is-active)|journalctl)\b[^;&<>]*"
+    r"(?:cmkms (?:status|peers|leader show|doctor|drill --dry-run|audit (?:show|verify))|curl -s|systemctl (?:status|is-active)|journalctl)\b[^;&<>]*"
 )
 AGAIN_S: Final = 180.0  # for so long a command is given again
 _TEST: Final = re.compile(r"(tests/[\w/]+\.py)::(test_\w+)")

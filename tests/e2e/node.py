@@ -108,15 +108,15 @@ def cmkms(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
 class Node:
     """`cmkms start` on throw-away keys in `home`."""
 
-    def __init__(self, home: Path, *addresses: str, chain: str = CHAIN) -> None:
-        self.home, self.addresses, self.chain = home, addresses, chain
+    def __init__(self, home: Path, *addresses: str, chain: str = CHAIN, node_id: str = "node0") -> None:
+        self.home, self.addresses, self.chain, self.id = home, addresses, chain, node_id
         self.http_port = free_port()
         self.log_path = home.parent / f"{home.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.program = [sys.executable, "-m", "cometkms"]
         self.before: tuple[str, ...] = ()  # a command that starts the node's
         validators = [part for address in addresses for part in ("--validator-addr", address)]
-        done = cmkms("init", "--home", str(home), "--new-key", "--chain-id", chain, *validators)
+        done = cmkms("init", "--home", str(home), "--id", node_id, "--new-key", "--chain-id", chain, *validators)
         assert done.returncode == 0, done.stderr
 
     @property
@@ -129,7 +129,7 @@ class Node:
 
     @property
     def store_path(self) -> Path:
-        return self.home / "data" / "node0" / "promises"
+        return self.home / "data" / self.id / "promises"
 
     def start(self, *arguments: str, wait: bool = True, inherit: tuple[int, ...] = (), **variables: str) -> "Node":
         command = [*self.before, *self.program, "start", "--home", str(self.home)]

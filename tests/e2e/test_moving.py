@@ -1,6 +1,7 @@
 """Moving in and out with real processes: CometBFT's own FilePV on the other side, and homes that other signers left."""
 
 import json
+import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,11 @@ MakeValidator = Callable[..., Validator]
 
 
 def empty_home(make_node: MakeNode, address: str, **options: str) -> Node:
-    """A node's home without a key or a state."""
-    node = make_node(address, **options)
+    """A node's home without a key or a state.
+
+    Its id is its own: the old signers' homes hold one key, these tests run side by side, and of one key and id one node starts on a machine.
+    """
+    node = make_node(address, node_id=f"node-{secrets.token_hex(4)}", **options)
     node.key_path.unlink()
     node.state_path.unlink()
     return node
