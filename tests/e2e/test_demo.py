@@ -1,5 +1,6 @@
 """`cmkms demo` as a newcomer runs it: it shows, it stops, it fails when it must, and it leaves nothing behind."""
 
+import contextlib
 import os
 import pty
 import re
@@ -10,12 +11,16 @@ import sys
 import termios
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.node import PATIENCE_S, alive, environment, until
+
+#: three nodes: each supervisor's four children, and the state process's helper, which it adopts
+WHOLE = Counter(dict.fromkeys(("state", "writer", "signer", "audit", "api"), 3))
 
 
 class Demo:
@@ -60,6 +65,14 @@ class Demo:
             queue = [*queue[1:], *pids]
         return found
 
+    def processes(self) -> Counter[str]:
+        """What the nodes' processes are called, but for the supervisors; one that just ended has no name."""
+        names: Counter[str] = Counter()
+        for pid in self.descendants():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                names[Path(f"/proc/{pid}/comm").read_text().strip().removeprefix("cmkms-")] += 1
+        return Counter({name: count for name, count in names.items() if name in WHOLE})
+
     def left_behind(self) -> list[str]:
         return [str(path) for path in self.directory.iterdir()]
 
@@ -102,8 +115,9 @@ def test_a_signal_stops_it_cleanly_and_leaves_nothing_behind(
 ) -> None:
     demo = start_demo()
     demo.read_until(r"^height \d+ ")
-    until("a supervisor and its four children, three times", lambda: len(demo.descendants()) == 3 * 5)
+    until(lambda: f"three whole nodes, not {demo.processes()}", lambda: demo.processes() == WHOLE)
     pids = demo.descendants()
+    assert len(pids) == 3 + WHOLE.total()  # and the supervisors
     demo.process.send_signal(number)
     assert demo.wait() == 0, demo.text
     assert "all verified" in demo.text.splitlines()[-1]
