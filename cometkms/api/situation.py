@@ -310,7 +310,7 @@ def situation_of(sections: Sections, beat_ages_s: Mapping[str, float | None], no
     )
     return Situation(
         me, leads, leader, _there(present, size, quorum), present, size, quorum, _missing(told), told.get("node_state", ""),
-        told.get("why", ""), chains, tuple(failing),
+        _own_why(told), chains, tuple(failing),
     )  # fmt: skip
 
 
@@ -324,6 +324,11 @@ def answers(name: str, sections: Sections, beat_ages_s: Mapping[str, float | Non
             age_s = beat_ages_s.get(name)
             return child.get("state", RUNNING) == RUNNING and (age_s is None or age_s <= BEAT_LATE_S)
     return True
+
+
+def _own_why(state: StateSection) -> str:
+    """What keeps this node itself from counting. A complete one counts: its `why` says then why nobody leads, as the table does."""
+    return state.get("why", "") if state.get("node_state") != "complete" else ""
 
 
 def _leads(state: StateSection | None, me: str) -> tuple[Leads, str]:

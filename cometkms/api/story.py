@@ -19,6 +19,8 @@ from cometkms.api.sections import EventReport
 _SILENT_BEFORE_S: Final = 5.0
 #: The news of an order may come by another way than that of the next leader.
 _NEWS_LATE_S: Final = 0.5
+#: A handover that was begun so long before is what ended the leadership; one that came to nothing was longer ago.
+_HANDING_OVER_S: Final = 5.0
 
 
 #: What a senseless request asks for.
@@ -142,6 +144,9 @@ def _told(
     elif later is not None:
         cause = Cause.STOPPED if later.get("closed") else Cause.SILENT
         why, gone = later.get("why", ""), later
+    if cause is Cause.HANDED_OVER and before == me:
+        own = _last(events, "handing_over", None, max(change.led_since, lost_at - _HANDING_OVER_S), taken_at)
+        why = HANDING_OVER.get(own.get("reason", ""), "") if own is not None else ""
     ordered = _last(events, "ordered", before, change.led_since, (taken_at or now) + _NEWS_LATE_S)
     if ordered is not None and cause in (Cause.HANDED_OVER, Cause.LOST) and change.after not in (None, before):
         cause, lost_at = Cause.ORDERED, min(ordered["at"], taken_at or ordered["at"])
@@ -246,6 +251,8 @@ def _how_it_ended(story: Failover) -> str:
             return f"{story.before} led, gave way at {at} and then stopped."
         case Cause.ORDERED:
             return f"{story.before} handed over to {story.after} by order at {at}."
+        case Cause.HANDED_OVER if story.why:
+            return f"{story.before} handed over by itself at {at}: {story.why}."
         case Cause.HANDED_OVER:
             return f"{story.before} led and gave way at {at}: it handed over, or its heartbeats came too late."
         case Cause.LOST:

@@ -23,6 +23,7 @@ _SPAN_MIN_S: Final = 30.0  # a page that was opened just after a start is not mo
 _TICKS_S: Final = (10, 30, 60, 120, 300)
 _TICK_PIXELS: Final = 64  # room for a tick's words
 _LETTER: Final = 6.6  # pixels of one, at the label's size
+_NUMBER: Final = 18  # room for a story's number, also beside another
 _STEP: Final = 2  # pixels between two signature marks
 _PAUSE_MIN: Final = 4.0
 _NICE: Final = (1, 2, 5, 10)
@@ -74,13 +75,16 @@ def span_s(history: History, now: float) -> float:
 def draw(scene: Scene, width: int, name: str) -> Html:
     """One SVG. `name`: makes its ids its own."""
     paper = _Paper(width, scene.now, span_s(scene.history, scene.now))
+    marks = _numbers_at(paper, [one for one in scene.stories if one[1].lost_at >= paper.since])
+    if marks:
+        paper.y += _NUMBER + 4
     _leaders(paper, scene)
     for chain_id, line in scene.history.chains.items():
         _chain(paper, chain_id, line, scene, name)
     _latency(paper, scene)
     plots_end = paper.y - _LANE_GAP
-    for number, story in scene.stories:
-        _mark(paper, number, story, plots_end)
+    for number, story, place in marks:
+        _mark(paper, number, story, place, plots_end)
     _axis(paper)
     hatch = tag(
         "defs",
@@ -217,16 +221,26 @@ def _latency(paper: _Paper, scene: Scene) -> None:
     paper.y += _PLOT + _LANE_GAP
 
 
-def _mark(paper: _Paper, number: int, story: Failover, bottom: float) -> None:
-    """A change of leadership, through all lanes, with the number of its story."""
-    at = story.lost_at
-    if at < paper.since:
-        return
-    x = paper.x(at)
+def _numbers_at(paper: _Paper, stories: Sequence[tuple[int, Failover]]) -> list[tuple[int, Failover, float]]:
+    """The newest stories that there is room for, and where each one's number stands: above its change, or beside where others are there."""
+    kept = list(stories[-int(paper.width // _NUMBER) :])
+    places: list[float] = []
+    for _, story in kept:
+        places.append(max(paper.x(story.lost_at), (places[-1] if places else -_NUMBER / 2) + _NUMBER))
+    limit = paper.width - _NUMBER / 2
+    for index in reversed(range(len(places))):
+        limit = places[index] = min(places[index], limit)
+        limit -= _NUMBER
+    return [(number, story, place) for (number, story), place in zip(kept, places, strict=True)]
+
+
+def _mark(paper: _Paper, number: int, story: Failover, place: float, bottom: float) -> None:
+    """A change of leadership, through all lanes, with the number of its story in a row of its own."""
+    x = paper.x(story.lost_at)
     paper.add(
-        tag("path", d=f"M{x} {_TITLE - 6}V{bottom:g}", class_="change"),
-        tag("circle", cx=min(max(x, 8), paper.width - 8), cy=8, r=8, class_="number"),
-        _text(min(max(x, 8), paper.width - 8), 12, str(number), "digit", anchor="middle"),
+        tag("path", d=f"M{place:g} {_NUMBER - 2}L{x} {_NUMBER + 4}V{bottom:g}", class_="change"),
+        tag("circle", cx=round(place, 1), cy=8, r=8, class_="number"),
+        _text(place, 12, str(number), "digit", anchor="middle"),
     )
 
 

@@ -31,7 +31,8 @@ def show(home: str | None, node_id: str | None, as_json: bool) -> int:  # noqa: 
         keys = ("node_id", "leader_id", "leader_addr", "is_leader", "term", "lease_left_s", "why")
         click.echo(json.dumps({key: answer.get(key) for key in keys}, indent=2))
     elif leader is None:
-        say(f"nobody leads: {answer.get('why') or 'there is no majority, or it is being elected'}")
+        why = str(answer.get("why") or "there is no majority, or it is being elected")
+        say(f"nobody leads: {why.removeprefix('nobody leads: ')}")
     else:
         here = ", this node" if leader == answer.get("node_id") else ""
         say(f"{leader} leads{here} ({answer.get('leader_addr')}, term {answer.get('term')})")

@@ -931,10 +931,11 @@ class ClusterNode:
             self._lease_sent_at = self._clock()
             self._outside.to_signer(self._lease())
 
-    def hand_over(self, to: str | None = None) -> str:
+    def hand_over(self, to: str | None = None, *, in_turn: bool = False) -> str:
         """Pass the leadership on, to the given member or to whoever can take it: "" when that is under way, else why it is not.
 
-        Asked are members that are complete, connected and no longer starting: the one that has been so for longest first.
+        Asked are members that are complete, connected and no longer starting: the one that has been so for longest first; `in_turn`: the
+        one that follows in the list of members, so that each gets it, where two would hand it to each other for ever.
         """
         if self._raft is None:
             return "this node is alone"
@@ -942,13 +943,18 @@ class ClusterNode:
             return f"{self.identity.me} does not lead"
         wanted = (to,) if to is not None else self.identity.others
         why = {name: self._why_not_able(name) for name in wanted}
-        able = sorted(
-            (name for name, reason in why.items() if not reason), key=lambda name: self._members[name].able_at
-        )
+        able = [name for name in self._after_me() if not why.get(name, "not wanted")]
+        if not in_turn:
+            able.sort(key=lambda name: self._members[name].able_at)
         if not able:
             return ", ".join(f"{name} {reason}" for name, reason in sorted(why.items()))
         self._raft.transfer(tuple(able))
         return ""
+
+    def _after_me(self) -> tuple[str, ...]:
+        """The other members, from the one that follows this one in the list on."""
+        members, place = self.identity.members, self.identity.members.index(self.identity.me)
+        return members[place + 1 :] + members[:place]
 
     def _begin_handover(self, to: str | None) -> bool:
         """Whether a handover begins now: not while another is under way."""
@@ -1053,7 +1059,7 @@ class ClusterNode:
             if now - since > _STUCK_AFTER_TTLS * self._ttl_s:
                 self._log.warning("no majority answers this node's requests", place="/".join(map(str, asked.hrs)))
                 del self._pending[row]
-                self.hand_over()
+                self.hand_over(in_turn=True)
 
     def _settle_raft(self) -> None:
         if self._raft is not None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import struct
 from collections.abc import Callable
 from typing import Final
 
@@ -9,6 +10,8 @@ from cometkms.errors import KeyFileError
 from cometkms.ipc.prctl import die_with_parent, make_undumpable
 
 _TOLD_MAX_BYTES: Final = 4000  # below PIPE_BUF: one write, whole
+_NUMBER: Final = struct.Struct("=i")  # before the words of a failure: the kernel's number for it, 0 where it has none
+_WORDS_MAX_BYTES: Final = _TOLD_MAX_BYTES - _NUMBER.size
 
 
 class Aside:
@@ -29,19 +32,30 @@ class Aside:
                 code = 0
             except BaseException as error:  # noqa: BLE001 - told to the parent
                 with contextlib.suppress(OSError):
-                    os.write(writing, str(error).encode("utf-8", "replace")[:_TOLD_MAX_BYTES])
+                    os.write(
+                        writing,
+                        _NUMBER.pack(_number_of(error)) + str(error).encode("utf-8", "replace")[:_WORDS_MAX_BYTES],
+                    )
             finally:
                 os._exit(code)
         os.close(writing)
 
     def wait(self) -> None:
-        """Until the process has ended; what it gave stays in the pipe. Raises: KeyFileError with the words of what the work raised."""
+        """Until the process has ended; what it gave stays in the pipe.
+
+        Raises: KeyFileError with the words of what the work raised, caused by an OSError where the system refused something: a disk
+        that is full or fails is told from a key file that is wrong here as well as there.
+        """
         if self._pid:
             pid, self._pid = self._pid, 0
             _, status = os.waitpid(pid, 0)
             if status != 0:
-                words = self._read().decode("utf-8", "replace")
-                raise KeyFileError(words or "the process that opens the key ended without a word")
+                told = self._read()
+                if len(told) < _NUMBER.size:
+                    raise KeyFileError("the process that opens the key ended without a word")
+                (number,) = _NUMBER.unpack_from(told)
+                words = told[_NUMBER.size :].decode("utf-8", "replace")
+                raise KeyFileError(words) from (OSError(number, os.strerror(number)) if number else None)
 
     def take(self) -> bytes:
         """What the work gave; once. Raises: KeyFileError, as wait()."""
@@ -56,3 +70,11 @@ class Aside:
 def aside(work: Callable[[], bytes]) -> bytes:
     """What `work` returns, at most _TOLD_MAX_BYTES. Raises: KeyFileError with the words of what it raised."""
     return Aside(work).take()
+
+
+def _number_of(error: BaseException) -> int:
+    """What the kernel said, of the OSError that is behind it; 0: none is, or it has a number of another kind."""
+    behind: BaseException | None = error
+    while behind is not None and not isinstance(behind, OSError):
+        behind = behind.__cause__
+    return max(behind.errno or 0, 0) if behind is not None else 0

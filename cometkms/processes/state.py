@@ -760,11 +760,8 @@ def signer_trouble(section: dict[str, Any] | None) -> str:
 
 def validator_reached(section: dict[str, Any] | None) -> bool | None:
     """Whether the signer's section shows a connected validator, of any chain; None: it does not say."""
-    states = [
-        validator.get("state")
-        for chain in (section or {}).get("chains", [])
-        for validator in chain.get("validators", [])
-    ]
+    chains = _objects((section or {}).get("chains"))
+    states = [validator.get("state") for chain in chains for validator in _objects(chain.get("validators"))]
     return "connected" in states if states else None
 
 

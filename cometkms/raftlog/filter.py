@@ -54,6 +54,10 @@ class RaftFilter:
         """The highest index a peer acknowledged to this leader in that term."""
         return self._acked.get((term, peer), 0)
 
+    def forget_acks(self, peer: str) -> None:
+        """Its connection is a new one, and so may be its journal: what it says next is believed, not what it held before."""
+        self._acked = {key: index for key, index in self._acked.items() if key[1] != peer}
+
     @property
     def leader_heard_s(self) -> float:
         """Seconds since a leader's append_entries was last heard; endless once its connection closed."""

@@ -311,6 +311,7 @@ class RaftLog:
             self._stay_quiet()
         self._connected.add(peer)
         self._following.discard(peer)
+        self._filter.forget_acks(peer)
         self._tell_connections()
         self._poke()
 

@@ -421,6 +421,7 @@ class ChainSigner:
         self._settle(Outcome.UNANSWERED, asked.requester, asked.request, Refusal(reason, _words(reason)))
 
     def _settle(self, outcome: Outcome, requester: Requester, request: Request, refusal: Refusal) -> None:
+        self.answers.on_failed(requester.name, time.time(), refusal.reason, _why(request, refusal))
         denied = _Denied(requester, request, refusal)
         if self._folds.add((outcome, refusal.reason, requester.name), denied, self._clock_ns()):
             self._tell(outcome, denied)
@@ -461,15 +462,12 @@ class ChainSigner:
     def _keep(self, denied: "_Denied", more: int) -> None:
         """Both sides of a refusal, for /status."""
         request, refusal, last = denied.request, denied.refusal, self.watermark
-        untrusted_id = request.chain_id[:CHAIN_ID_MAX_BYTES]
-        asked = f"; asked for {untrusted_id!r}" if refusal.reason is Reason.WRONG_CHAIN else ""
         times = f"{more} more like one before, the latest: " if more else ""
-        now = time.time()
         self.refusals.append(
             {
-                "at": now,
+                "at": time.time(),
                 "reason": refusal.reason.name.lower(),
-                "why": (times + refusal.text + asked)[:REFUSAL_WORDS_MAX],
+                "why": (times + _why(request, refusal))[:REFUSAL_WORDS_MAX],
                 "validator": denied.requester.name,
                 "asked": _place(request.hrs),
                 "asked_block": request.block_hash.hex(),
@@ -489,6 +487,13 @@ class ChainSigner:
 
 def _place(hrs: HRS) -> str:
     return f"{hrs.height}/{hrs.round}/{hrs.step}"
+
+
+def _why(request: Request, refusal: Refusal) -> str:
+    """The refusal in words, with the name of the other chain."""
+    untrusted_id = request.chain_id[:CHAIN_ID_MAX_BYTES]
+    asked = f"; asked for {untrusted_id!r}" if refusal.reason is Reason.WRONG_CHAIN else ""
+    return (refusal.text + asked)[:REFUSAL_WORDS_MAX]
 
 
 def _cut(address: str) -> bytes:

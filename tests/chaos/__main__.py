@@ -24,13 +24,13 @@ def run(seconds: float, seed: int, nodes: int, directory: Path, *, quiet: bool =
     judge = Judge()
     rivals = Rivals(addresses, judge)
     cluster = Cluster(directory, nodes, *addresses, relays=True)
-    Chaos.prepare(cluster)
+    faults = Chaos.prepare(cluster)
     try:
         cluster.start()
         cluster.wait_leader()
         rivals.start()
         rivals.progress(3)
-        chaos = Chaos(cluster, rivals, seed, say)
+        chaos = Chaos(cluster, rivals, faults, seed, say)
         chaos.run(seconds)
         judge.verdict()
     except BaseException:
@@ -48,6 +48,7 @@ def run(seconds: float, seed: int, nodes: int, directory: Path, *, quiet: bool =
         "double signatures": len(judge.double),
         "longest gap, s": round(chaos.longest_gap_s, 2),
         "faults": chaos.count,
+        "syncs that failed": sum(one.injected for one in faults.values()),
     }
 
 

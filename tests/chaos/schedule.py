@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from tests.e2e.cluster import Cluster, Rivals
-from tests.e2e.faults import build_shim
+from tests.e2e.faults import Faults, build_shim
 from tests.e2e.node import until
 
 KINDS = {
@@ -19,8 +19,9 @@ KINDS = {
 class Chaos:
     """`say` hears every fault with its time."""
 
-    def __init__(self, cluster: Cluster, rivals: Rivals, seed: int, say: object) -> None:
-        self.cluster, self.rivals = cluster, rivals
+    def __init__(self, cluster: Cluster, rivals: Rivals, faults: dict[str, Faults], seed: int, say: object) -> None:
+        """`faults`: what prepare() gave."""
+        self.cluster, self.rivals, self.faults = cluster, rivals, faults
         self.rng = random.Random(seed)
         self.say = say
         self.count: dict[str, int] = {}
@@ -28,19 +29,13 @@ class Chaos:
         self._last = (rivals.judge.count, time.monotonic())
 
     @staticmethod
-    def prepare(cluster: Cluster) -> None:
+    def prepare(cluster: Cluster) -> dict[str, Faults]:
         """Every node under the shim, its faults not armed."""
         shim = build_shim(cluster.directory / "shim.so")
+        faults = {name: Faults(shim, cluster.directory / f"{name}.faults") for name in cluster.ids}
         for name in cluster.ids:
-            cluster.variables[name] = {
-                "LD_PRELOAD": shim,
-                "CK_FAULT_CALL": "fdatasync",
-                "CK_FAULT_PATH": "promises",
-                "CK_FAULT_HOW": "EIO",
-                "CK_FAULT_NTH": "1",
-                "CK_FAULT_ARMED": str(cluster.directory / f"{name}.disk"),
-                "CK_CLOCK_FILE": str(cluster.directory / f"{name}.clock"),
-            }
+            cluster.variables[name] = faults[name].of("fdatasync", "promises", "EIO")
+        return faults
 
     def watch(self, seconds: float) -> None:
         """Let it be, and measure how long nothing is signed."""
@@ -117,15 +112,14 @@ class Chaos:
                 for relay in cluster.relays.values():
                     relay.reset()
             case "disk":
-                armed = cluster.directory / f"{victim}.disk"
-                armed.touch()
+                self.faults[victim].arm()
                 self.watch(pause)
-                armed.unlink()
+                self.faults[victim].disarm()
                 self.up(victim)
             case "clock":
-                (cluster.directory / f"{victim}.clock").symlink_to(str(rng.choice((-3600, 3600))))
+                self.faults[victim].set_clock(rng.choice((-3600, 3600)))
                 self.watch(pause)
-                (cluster.directory / f"{victim}.clock").unlink()
+                self.faults[victim].set_clock(0)
             case "transfer":
                 cluster.control(victim, "leader", "transfer")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import realsystemd
-from tests.e2e.faults import build_shim
+from tests.e2e.faults import Faults, build_shim
 from tests.e2e.node import Node, Validator
 
 
@@ -45,3 +45,8 @@ def make_validator() -> Iterator[Callable[..., Validator]]:
 @pytest.fixture(scope="session")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> str:
     return build_shim(tmp_path_factory.mktemp("shim") / "shim.so")
+
+
+@pytest.fixture
+def faults(shim: str, tmp_path: Path) -> Faults:
+    return Faults(shim, tmp_path / "faults")

@@ -15,7 +15,7 @@ from cometkms import native
 from cometkms.model import BlockID, Dialect, Kind, Message, Proposal, Timestamp, Vote
 from cometkms.store.audit.files import directory_of, files_in, lines_of, verify
 from cometkms.store.audit.lines import Line
-from tests.e2e.faults import faulty
+from tests.e2e.faults import Faults
 from tests.e2e.node import CHAIN, PRECOMMIT, PREVOTE, PROPOSAL, Node, Validator, ballot, cmkms, free_tcp, until
 
 CORE = native.load()
@@ -158,21 +158,23 @@ def test_whatever_is_killed_the_log_stays_whole_and_says_what_it_lacks(
 
 
 def test_a_full_disk_stops_no_signature_and_loses_no_line(
-    make_node: Callable[..., Node], make_validator: Callable[..., Validator], shim: str, tmp_path: Path
+    make_node: Callable[..., Node], make_validator: Callable[..., Validator], faults: Faults
 ) -> None:
-    address, armed = free_tcp(), tmp_path / "armed"
+    address = free_tcp()
     validator, node = make_validator(address), make_node(address)
-    node.start(**faulty(shim, "pwrite", "/audit/", "ENOSPC", armed))
+    node.start(**faults.of("pwrite", "/audit/", "ENOSPC"))
     validator.connect()
     validator.must_sign(PRECOMMIT, 1)
-    armed.touch()
+    faults.arm()
     validator.must_sign(PRECOMMIT, 2)
+    until("the disk is full", lambda: faults.injected)
     words = "the audit log is not written: no space left on device; signing goes on"
     until("the status says it", lambda: words in node.status()["warnings"])
     assert node.healthy()
     for height in range(3, 20):
         validator.must_sign(PRECOMMIT, height)
-    armed.unlink()
+    faults.must_have_happened()
+    faults.disarm()
     until("it is written again", lambda: what(node).count("signed") == 19)
     until("and said to be", lambda: not node.status()["audit"]["error"])
     said = [line for line in node.log().splitlines() if "audit log is not written" in line and "module=audit" in line]

@@ -3,13 +3,11 @@
 The faults are made by tests/faults/shim.c under the node's own system calls; the judge is the real validator outside.
 """
 
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.faults import faulty
+from tests.e2e.faults import Faults
 from tests.e2e.node import PRECOMMIT, PREVOTE, Node, Validator, ballot, cmkms, free_tcp, until
 
 #: where a signature is cut: (system call, path, what happens)
@@ -24,35 +22,27 @@ POINTS = {
 }
 
 
-@pytest.fixture
-def armed() -> Iterator[Path]:
-    """Where the shim looks whether it is armed: the signer's own user must be able to look, too."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
-        Path(directory).chmod(0o755)
-        yield Path(directory) / "armed"
-
-
 @pytest.mark.parametrize("other_first", [False, True], ids=["same block first", "other block first"])
 @pytest.mark.parametrize("point", POINTS)
 def test_a_kill_at_each_step_never_lets_two_blocks_be_signed(
     point: str,
     other_first: bool,
-    shim: str,
+    faults: Faults,
     make_node: Callable[..., Node],
     make_validator: Callable[..., Validator],
-    armed: Path,
 ) -> None:
     address = free_tcp()
     validator, node = make_validator(address), make_node(address)
-    node.start(**faulty(shim, *POINTS[point], armed))
+    node.start(**faults.of(*POINTS[point]))
     validator.connect()
     validator.must_sign(PREVOTE, 10)
-    armed.touch()
+    faults.arm()
     cut = validator.ask(**ballot(PRECOMMIT, 10, block="aa"))
     signed = {"aa"} if cut.get("signature") else set()
     until("a child died", lambda: "child died" in node.log() or "node ended" in node.log())
+    faults.must_have_happened()
     node.kill()
-    armed.unlink()
+    faults.disarm()
     node.start()
     validator.connect()
     for block in ("bb", "aa") if other_first else ("aa", "bb"):
@@ -69,29 +59,30 @@ def test_a_kill_at_each_step_never_lets_two_blocks_be_signed(
 def test_a_disk_that_fails_gets_no_signature_and_no_second_chance(
     call: str,
     how: str,
-    shim: str,
+    faults: Faults,
     make_node: Callable[..., Node],
     make_validator: Callable[..., Validator],
-    tmp_path: Path,
 ) -> None:
     if (call, how) == ("fdatasync", "short"):
         call, how = "fsync", "EIO"  # there is no short sync: the state file's own sync fails instead
-    address, armed = free_tcp(), tmp_path / "armed"
+    address = free_tcp()
     validator, node = make_validator(address), make_node(address)
     path = "/promises" if call != "fsync" else "priv_validator_state"
-    node.start(**faulty(shim, call, path, how, armed))
+    node.start(**faults.of(call, path, how))
     validator.connect()
     validator.must_sign(PREVOTE, 10)
-    armed.touch()
+    faults.arm()
     answer = validator.ask(**ballot(PRECOMMIT, 10, block="aa"))
     if call != "fsync":
+        faults.must_have_happened()
         assert not answer.get("signature"), answer
     assert node.process is not None
     process = node.process
     until("the node gives up", lambda: process.poll() is not None)
+    faults.must_have_happened()
     assert process.returncode == 7, node.log()
     assert str(node.home) in node.log().splitlines()[-1]
-    armed.unlink()
+    faults.disarm()
     if how == "short":  # half a sector is a torn record: one node alone cannot know what stood there
         start = cmkms("start", "--home", str(node.home))
         assert (start.returncode, "cmkms recover" in start.stderr) == (5, True)

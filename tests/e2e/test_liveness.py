@@ -54,7 +54,10 @@ def test_two_whole_nodes_lead_without_the_third_and_without_a_journal(cluster: C
     assert leader in ("node0", "node1")
     validator.must_sign(PRECOMMIT, 6)
     validator.must_refuse(PRECOMMIT, 5, block="bb")
-    assert [cluster.status(name)["why"] for name in ("node0", "node1")] == ["", ""]
+    until(
+        lambda: f"nothing stands in the way: {cluster.reasons()}",
+        lambda: [cluster.status(name).get("why") for name in ("node0", "node1")] == ["", ""],
+    )
     cluster.start("node2")  # its log contradicts the new one, and it follows all the same
     cluster.wait_state("node2", "complete")
     until("node2 follows", lambda: cluster.status("node2").get("leader_id") == leader)

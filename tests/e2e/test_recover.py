@@ -6,9 +6,9 @@ from pathlib import Path
 
 from cometkms.errors import SupersededError
 from tests.e2e.node import PRECOMMIT, Validator, until
-from tests.e2e.test_cluster_commands import PATIENCE_S, Member, make_homes, validator, whole
+from tests.e2e.test_cluster_commands import PATIENCE_S, Member, judge, make_homes, validator, whole
 
-__all__ = ["make_homes", "validator"]
+__all__ = ["judge", "make_homes", "validator"]
 
 Homes = Callable[..., list[Member]]
 HEIGHT = "20"

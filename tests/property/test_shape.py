@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cometkms.api.metrics import encode
 from cometkms.api.samples import compose_samples
 from cometkms.api.shape import shape
-from cometkms.processes.state import signer_trouble
+from cometkms.processes.state import signer_trouble, validator_reached
 from cometkms.processes.status_line import status_line
 from tests.property.test_metrics import PATHS
 from tests.unit.api.boards import NOW
@@ -45,8 +45,10 @@ def answers(sections: dict[str, Any]) -> None:
         json.dumps(status, allow_nan=False).encode()
         assert watch.parts()[0]
     encode(compose_samples({**board.sections_now}, {}, NOW), "")
-    status_line(sections, {"state": 0.1, "signer": 0.1})
-    signer_trouble(sections["signer"] if isinstance(sections["signer"], dict) else None)
+    status_line(sections, {"state": 0.1, "signer": 0.1}, NOW)
+    signer = sections["signer"] if isinstance(sections["signer"], dict) else None
+    signer_trouble(signer)
+    validator_reached(signer)
 
 
 @OFTEN

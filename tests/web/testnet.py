@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-import tempfile
+import re
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -33,9 +33,9 @@ class Homes(Cluster):
         for node in self.nodes:
             path = node.home / "config.toml"
             text = path.read_text()
-            for setting in ('alert_latency = "250ms"', 'alert_disk = "5ms"'):
-                assert setting in text
-                text = text.replace(setting, f'{setting.split(" = ")[0]} = "0s"')
+            for setting in ("alert_latency", "alert_disk"):
+                text, found = re.subn(rf'^{setting} = ".*"$', f'{setting} = "0s"', text, flags=re.MULTILINE)
+                assert found == 1, setting
             path.write_text(text)
 
 
@@ -44,10 +44,11 @@ class Testnet:
 
     __test__ = False
 
-    def __init__(self, pace_s: float = PACE_S) -> None:
+    def __init__(self, directory: Path, pace_s: float = PACE_S) -> None:
         self.pace_s = pace_s
         self.height = 0
         self.failure: BaseException | None = None
+        self._directory = directory
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -69,16 +70,15 @@ class Testnet:
         loaded = core.load()
         self.validator = StandIn(loaded, listen(loaded, "tcp://127.0.0.1:0"), CHAIN_ID)
         try:
-            with tempfile.TemporaryDirectory(prefix="cmkms-web-") as directory:
-                self.cluster = Homes(Path(directory))
-                async with self.cluster.running(self.validator.address):
-                    await self.validator.wait_for_signer()
-                    await self.validator.ask_public_key()
-                    signer = asyncio.create_task(self._sign_for_ever())
-                    self._ready.set()
-                    await self._stop.wait()
-                    signer.cancel()
-                    await asyncio.gather(signer, return_exceptions=True)
+            self.cluster = Homes(self._directory)
+            async with self.cluster.running(self.validator.address):
+                await self.validator.wait_for_signer()
+                await self.validator.ask_public_key()
+                signer = asyncio.create_task(self._sign_for_ever())
+                self._ready.set()
+                await self._stop.wait()
+                signer.cancel()
+                await asyncio.gather(signer, return_exceptions=True)
         finally:
             await self.validator.close()
 
@@ -151,8 +151,9 @@ class Testnet:
 
 
 @contextmanager
-def running(pace_s: float = PACE_S) -> Iterator[Testnet]:
-    net = Testnet(pace_s)
+def running(directory: Path, pace_s: float = PACE_S) -> Iterator[Testnet]:
+    """In a directory below pytest's, where a failing test finds the nodes' logs (tests/conftest.py)."""
+    net = Testnet(directory, pace_s)
     try:
         until("all nodes are there", net.all_there)
         yield net

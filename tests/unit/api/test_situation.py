@@ -105,6 +105,16 @@ def test_a_node_that_does_not_count_says_so_whoever_leads() -> None:
     assert find_trouble(board.sections(), board.beat_ages_s(), NOW) == ["what it promised is lost"]
 
 
+@pytest.mark.parametrize(("leads", "healthy"), [(Leads.NOBODY, False), (Leads.WAITING, False), (Leads.ELSEWHERE, True)])
+def test_why_nobody_leads_is_said_once_and_is_no_fault_of_a_complete_node(leads: Leads, healthy: bool) -> None:
+    """The state process says it in its words, too, which are of a moment in which a leader may have been elected already."""
+    board = board_of(leads, There.SHORT)
+    before = of(board)
+    board.sections_now["state"].update(why="nobody leads: node1, node2 not connected here")  # type: ignore[union-attr]
+    assert (of(board).headline, of(board).absence) == (before.headline, before.absence)
+    assert of(board).healthy is healthy
+
+
 @pytest.mark.parametrize("name", ["state", "signer"])
 @pytest.mark.parametrize("how", ["backoff", "booting", "late"])
 def test_what_a_process_wrote_that_does_not_answer_is_of_the_past(name: str, how: str) -> None:

@@ -99,6 +99,25 @@ def test_a_leader_that_fell_silent_is_not_said_to_have_ended() -> None:
     assert "fell silent at 08:00:10.200" in words(story)
 
 
+@pytest.mark.parametrize(
+    ("begun_at", "me", "said"),
+    [
+        (
+            9.9,
+            "node0",
+            "node0 handed over by itself at 08:00:10.000: it reaches no validator. node1 took over after 3 ms",
+        ),
+        (3.0, "node0", "node0 led and gave way at 08:00:10.000: it handed over, or its heartbeats came too late."),
+        (9.9, "node2", "node0 led and gave way at 08:00:10.000: it handed over, or its heartbeats came too late."),
+    ],
+    ids=["its own page knows why", "one that came to nothing long before", "another node's own handover"],
+)
+def test_a_leader_that_hands_over_by_itself_says_why(begun_at: float, me: str, said: str) -> None:
+    by_itself: EventReport = {"at": T + begun_at, "what": "handing_over", "reason": "no_validator", "peer": "node1"}
+    (story,) = told([*START, by_itself, leader(10, None, 2), leader(10.003, "node1", 2)], me=me)
+    assert words(story).startswith(said)
+
+
 def test_handing_over_is_told_apart_from_dying() -> None:
     handed = [*START, leader(10, None, 2), leader(10.003, "node1", 2)]
     (story,) = told(handed)

@@ -109,6 +109,7 @@ def test_peers_as_json_is_the_nodes_own_answer(tmp_path: Path, running: Callable
         ({**ANSWER, "node_id": "node1"}, "node1 leads, this node (10.0.0.11:9430, term 7)\n", 0),
         ({**ANSWER, "leader_id": None}, "nobody leads: there is no majority, or it is being elected\n", 1),
         ({**ANSWER, "leader_id": None, "why": "misses node2"}, "nobody leads: misses node2\n", 1),
+        ({**ANSWER, "leader_id": None, "why": "nobody leads: a, b elect"}, "nobody leads: a, b elect\n", 1),
     ],
 )
 def test_leader_show_names_the_leader_and_fails_when_there_is_none(

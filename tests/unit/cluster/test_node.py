@@ -586,6 +586,24 @@ def test_a_handover_asks_the_complete_members_the_longest_so_first(three: Three)
     assert a.raft.transfers[1:] == [("c", "b"), ("b",)]
 
 
+@pytest.mark.parametrize(("name", "order"), [("a", ("b", "c")), ("b", ("c", "a")), ("c", ("a", "b"))])
+def test_a_leader_whose_requests_nobody_answers_hands_over_in_turn(
+    three: Three, name: str, order: tuple[str, str]
+) -> None:
+    """Not to the one that is there for longest: two would hand it to each other, and the third never tried."""
+    leading(three)
+    three.nodes["a"].raft.leading = False
+    come_back(three, order[0])
+    three.wait(START_READ_S)
+    for other in order:
+        three.nodes[other].node.membership.ready = False  # it answers no promise, and has not said so
+    leader = three.nodes[name]
+    leader.lead()
+    assert leader.reserve(sign_bytes(1)) is None
+    three.wait(1.0)
+    assert leader.raft.transfers == [order]
+
+
 def test_a_handover_is_refused_only_when_nobody_is_complete_and_names_each(three: Three) -> None:
     a = leading(three)
     b = three.nodes["b"]

@@ -1,10 +1,11 @@
 """Work with a secret in a process of its own: what it gives or raises comes back, and nothing of it stays here."""
 
+import errno
 import os
 
 import pytest
 
-from cometkms.errors import KeyFileError
+from cometkms.errors import KeyFileError, disk_failure
 from cometkms.keys.aside import aside
 
 
@@ -38,3 +39,27 @@ def test_a_child_that_is_killed_is_an_error_in_words() -> None:
 
     with pytest.raises(KeyFileError, match="without a word"):
         aside(work)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT])
+def test_a_disk_that_is_full_or_fails_is_known_as_that_here_too(number: int) -> None:
+    def work() -> bytes:
+        try:
+            raise OSError(number, os.strerror(number), "/there")
+        except OSError as error:
+            raise KeyFileError(f"/there cannot be made: {os.strerror(number).lower()}; cure: another") from error
+
+    with pytest.raises(KeyFileError) as raised:
+        aside(work)
+    failure = disk_failure(raised.value)
+    assert failure is not None
+    assert str(failure).startswith(f"/there cannot be made: {os.strerror(number).lower()}; cure: ")
+
+
+def test_a_file_that_may_not_be_read_is_no_failure_of_the_disk() -> None:
+    def work() -> bytes:
+        raise PermissionError(errno.EACCES, "permission denied")
+
+    with pytest.raises(KeyFileError) as raised:
+        aside(work)
+    assert disk_failure(raised.value) is None

@@ -398,6 +398,25 @@ def test_a_node_that_lost_its_journal_does_not_take_the_term_from_who_leads(net:
     assert (leader_of(net), old.term, back.term, back.leader) == (old, term, term, old._me)
 
 
+@pytest.mark.parametrize("held", [False, True], ids=["whole", "on hold"])
+def test_a_node_that_lost_its_journal_gets_the_log_again_from_who_leads(net: Net, held: bool) -> None:
+    """In the same term: what it acknowledged before it lost that is no more."""
+    for height in range(1, 30):
+        leader_of(net).submit(KEY, mark(height))
+        net.run(0.02)
+    term, lost = leader_of(net).term, others_of(leader_of(net))[0]
+    again = lose_journal(net, lost)
+    again.hold(held)
+    for other in others_of(again):
+        again.on_connected(other)
+        net.logs[other].on_connected(lost)
+    net.run(0.5)
+    leader_of(net).submit(KEY, mark(50))
+    net.run(0.5)
+    assert again.fsm[KEY] == mark(50)
+    assert leader_of(net).term == term
+
+
 def test_members_lead_in_terms_of_their_own_only(net: Net) -> None:
     led: dict[int, str] = {}
     for _ in range(12):

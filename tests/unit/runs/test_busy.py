@@ -25,7 +25,7 @@ def test_the_command_s_exit_code_is_its_own_and_nothing_is_left() -> None:
     pids = load_of(process)
     process.communicate("go on\n")
     assert process.returncode == 3
-    assert not any(alive(pid) for pid in pids)
+    until("nothing is left", lambda: not any(alive(pid) for pid in pids))
 
 
 def test_the_load_does_not_outlive_whoever_is_killed() -> None:
@@ -42,4 +42,4 @@ def test_a_command_that_is_told_to_end_ends_all() -> None:
     process.send_signal(signal.SIGTERM)
     process.communicate()
     assert process.returncode == 128 + signal.SIGTERM
-    assert not any(alive(pid) for pid in pids)
+    until("nothing is left", lambda: not any(alive(pid) for pid in pids))

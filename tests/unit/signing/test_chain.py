@@ -229,6 +229,23 @@ def test_refusals_alike_are_told_once_and_then_as_a_number_at_growing_intervals(
     assert len(asker.answers) == 1101
 
 
+def test_every_failure_of_a_validator_counts_in_its_row_whether_it_is_told_or_folded(
+    stage: Stage, asker: Requester
+) -> None:
+    """By the row a node knows that nothing is signed, though its connections stand."""
+    for number in range(50):
+        stage.ask(asker, chain="d", height=number + 1)
+    row = stage.chain.answers.document(asker.name)["failing"]
+    assert (row["count"], row["reason"], row["why"]) == (50, "wrong_chain", "wrong chain; asked for 'd'")
+    stage.ask(asker)
+    stage.permit()
+    assert stage.chain.answers.document(asker.name)["failing"] is None
+    stage.ask(asker, height=6)
+    stage.chain.on_refused(ReserveRefused(NONCE, stage.sent[-1].request_id, 0, Reason.NOT_LEADER, HRS(0, 0, 0)))
+    row = stage.chain.answers.document(asker.name)["failing"]
+    assert (row["count"], row["reason"]) == (1, "not_leader")
+
+
 def test_who_is_told_off_again_after_a_long_silence_is_the_first_again(stage: Stage, asker: Requester) -> None:
     stage.ask(asker, chain="d")
     stage.now_ns += int(FOLD_MAX_S * 1e9) - 1
