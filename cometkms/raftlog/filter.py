@@ -41,7 +41,7 @@ class RaftFilter:
         self._acked: dict[tuple[int, str], int] = {}
         self._verified: dict[int, int] = {}
         self._leaders: dict[int, str] = {}
-        self._leader_heard_at = -1e9
+        self.leader_heard_at = -1e9  # by the clock
         self._in_snapshot = False
         self._waiting_vote: tuple[str, Message, float] | None = None
         self.transferring = False  # the vote that is asked next was wished by the leader
@@ -49,11 +49,6 @@ class RaftFilter:
     def leader_of(self, term: int) -> str | None:
         """Who sent entries in that term."""
         return self._leaders.get(term)
-
-    @property
-    def leader_heard_s(self) -> float:
-        """Seconds since a leader's message came."""
-        return self._clock() - self._leader_heard_at
 
     def acked(self, term: int, peer: str) -> int:
         """The highest index a peer acknowledged to this leader in that term."""
@@ -64,13 +59,13 @@ class RaftFilter:
         self._acked = {key: index for key, index in self._acked.items() if key[1] != peer}
 
     @property
-    def heard_leader_for_s(self) -> float:
+    def leader_heard_s(self) -> float:
         """Seconds since a leader's append_entries was last heard; endless once its connection closed."""
-        return self._clock() - self._leader_heard_at
+        return self._clock() - self.leader_heard_at
 
     def leader_gone(self) -> tuple[str, Message] | None:
         """The leader's connection closed: votes are free again. A vote refused a moment ago is to be asked again."""
-        self._leader_heard_at = -1e9
+        self.leader_heard_at = -1e9
         waiting, self._waiting_vote = self._waiting_vote, None
         if waiting is None or self._clock() - waiting[2] > self._sticky_s:
             return None
@@ -135,7 +130,7 @@ class RaftFilter:
 
     def _request_vote(self, src: str, message: Message, term: int, leading: bool) -> Message | None:
         wished = bool(message.get("x_transfer"))
-        heard_now = leading or self._clock() - self._leader_heard_at < self._sticky_s
+        heard_now = leading or self._clock() - self.leader_heard_at < self._sticky_s
         plain = {name: message[name] for name in ("type", "term", "last_log_index", "last_log_term")}
         if message["term"] > term and heard_now and not wished:
             self._waiting_vote = (src, plain, self._clock())
@@ -161,7 +156,7 @@ class RaftFilter:
         known = self._leaders.setdefault(message["term"], src)
         if known != src:
             raise LogInvariantError(f"two leaders in term {message['term']}: {known} and {src}")
-        self._leader_heard_at = self._clock()
+        self.leader_heard_at = self._clock()
         self._waiting_vote = None
         if "prevLogIdx" not in message:
             return self._snapshot(message, commit)

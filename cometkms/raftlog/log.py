@@ -29,6 +29,7 @@ _COMPACT_ENTRIES: Final = 5000
 _COMPACT_BYTES: Final = 8 << 20  # terms and votes count too
 _NEVER: Final = 10**9
 _STAGGER_FIRST_S: Final = 0.002  # so that the others have seen the connection close too
+_STOOD_STILL_S: Final = 2 * HEARTBEAT_S  # between two ticks, which are a heartbeat apart at the most
 _TRANSFER_WAIT_S: Final = 0.3  # how long the one that was asked to take over has for it, before another is asked …
 _TRANSFER_S: Final = (
     3.0  # … and how long anybody is: well below the five seconds for which an operator's order is waited for
@@ -178,6 +179,8 @@ class RaftLog:
         self._transfer: _Transfer | None = None
         self._led = False
         self._quiet_until = -1e9  # until then it does not stand for election
+        self._ticked_at = clock()
+        self._excused = -1.0  # when the leader had been heard last, the last time that this process stood still
         self._failure: BaseException | None = None
         if self.journal.untrusted:
             log.error("the journal of the replicated log is made anew", why=self.journal.untrusted)
@@ -277,7 +280,7 @@ class RaftLog:
         last = self._last_leader
         if last is None or last == self._me:
             return last
-        return last if self._filter.heard_leader_for_s < self._ttl_s and last in self._connected else None
+        return last if self._filter.leader_heard_s < self._ttl_s and last in self._connected else None
 
     @property
     def _last_leader(self) -> str | None:
@@ -380,6 +383,7 @@ class RaftLog:
         if not self._poked and now < self._due and (self._stand_at is None or now < self._stand_at):
             return
         self._poked = False
+        self._excuse(now)
         self._measure(now)
         if self._stand_at is not None and now >= self._stand_at:
             self._stand_at = None
@@ -398,6 +402,21 @@ class RaftLog:
         self._go_on_with_transfer()
         self._finish()
         self._due = min(next_deadline(self._replica), now + HEARTBEAT_S)
+
+    def _excuse(self, now: float) -> None:
+        """A process that stood still did not hear what its leader said meanwhile: that is read before an election takes the term from it.
+
+        Once for each silence: a process that is always late must be able to stand.
+        """
+        stood_still, self._ticked_at = now - self._ticked_at > _STOOD_STILL_S, now
+        if not stood_still or self._is_leader or self._filter.transferring:
+            return
+        if self._filter.leader_heard_at == self._excused:
+            return
+        self._excused = self._filter.leader_heard_at
+        self._quiet_until = max(self._quiet_until, now + HEARTBEAT_S)
+        if self._stand_at is not None:
+            self._stand_at = max(self._stand_at, now + HEARTBEAT_S)
 
     def _measure(self, now: float) -> None:
         """Elections keep pace with the round trips between the members."""

@@ -35,6 +35,7 @@ class Net:
         self.queue: list[tuple[str, str, bytes]] = []
         self.logs: dict[str, RaftLog] = {}
         self.away: set[str] = set()
+        self.still: dict[str, list[tuple[str, str, bytes]]] = {}  # what waits for those that do not run
         self.roles: list[tuple[str, bool, int]] = []
         for name in NAMES:
             self.start(name)
@@ -76,10 +77,19 @@ class Net:
             self.now += 0.005
             while self.queue:
                 src, dst, data = self.queue.pop(0)
-                if dst in self.logs and not self.away & {src, dst}:
+                if dst in self.still:
+                    self.still[dst].append((src, dst, data))
+                elif dst in self.logs and not self.away & {src, dst}:
                     self.logs[dst].on_message(src, data)
-            for one in list(self.logs.values()):
-                one.tick()
+            for name, one in list(self.logs.items()):
+                if name not in self.still:
+                    one.tick()
+
+    def go_on(self, name: str) -> None:
+        """One that stood still: the event loop's timers are first, then what waits in its sockets."""
+        waiting = self.still.pop(name)
+        self.logs[name].tick()
+        self.queue[:0] = waiting
 
     def leader(self) -> RaftLog | None:
         return next((one for name, one in self.logs.items() if one.leading and name not in self.away), None)
@@ -259,6 +269,50 @@ def test_a_leader_s_death_finds_its_successor_ready_even_one_that_is_just_back(n
     net.stop(old._me)
     net.run(0.1)
     assert net.leader() is not None
+
+
+@pytest.mark.parametrize("still_s", [0.12, 0.2, 0.8, 30.0])
+def test_one_that_stood_still_hears_its_leader_before_it_takes_the_term(net: Net, still_s: float) -> None:
+    old = leader_of(net)
+    term = old.term
+    for _ in range(10):
+        for name in others_of(old):
+            net.still[name] = []
+            net.run(still_s)
+            net.go_on(name)
+            net.run(0.7)
+            assert (leader_of(net), old.term, net.logs[name].leader) == (old, term, old._me)
+
+
+def test_one_that_stood_still_takes_over_at_its_leader_s_word(net: Net) -> None:
+    old = leader_of(net)
+    to = others_of(old)[0]
+    net.still[to] = []
+    net.run(0.14)
+    old.transfer((to,))
+    net.run(0.01)
+    waiting = net.still.pop(to)
+    for src, dst, data in waiting:  # here they are first, and the timers then
+        net.logs[dst].on_message(src, data)
+    net.run(AT_ONCE_S)
+    assert leader_of(net)._me == to
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["killed", "frozen"])
+def test_those_that_always_stand_still_choose_a_leader_when_theirs_is_gone(net: Net, closed: bool) -> None:
+    """Each silence excuses once."""
+    old = leader_of(net)
+    net.stop(old._me, closed=closed)
+    for _ in range(100):
+        for name in net.logs:
+            net.still[name] = []
+        net.run(0.15)
+        for name in net.logs:
+            net.go_on(name)
+        net.run(0.005)
+        if net.leader() is not None:
+            return
+    raise AssertionError("nobody leads")
 
 
 @pytest.mark.parametrize("away_s", [0.0, 1.0])
