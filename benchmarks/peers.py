@@ -16,6 +16,7 @@ here (no binary, no such number of nodes); the last line of its standard error s
 The floor and this project's own nodes take turns with the peers, a round each, and are asked in the very same way.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from benchmarks.end_to_end import ROUND_TRIES
 from benchmarks.figures import Rounds, table
 from benchmarks.signers import floor, ours
 from tests.e2e.node import CHAIN, PREVOTE, Validator, ballot, cmkms, environment, free_port, free_tcp
@@ -239,6 +241,16 @@ def _known(signer: AbstractContextManager[Any], address: str, wanted: Load) -> l
         return measure(validator, wanted, lambda: None, 0).times
 
 
+def _ours(home: Path, nodes: int, wanted: Load) -> list[int]:
+    """This project. A round in which the lead moved, on a busy machine, is no measurement: it is made again. Raises: Unmeasured."""
+    for number in range(1, ROUND_TRIES):
+        address = free_tcp()
+        with contextlib.suppress(Unmeasured):
+            return _known(ours(home / f"ours{number}", [address], nodes), address, wanted)
+    address = free_tcp()
+    return _known(ours(home / "ours", [address], nodes), address, wanted)
+
+
 @contextmanager
 def _validator(address: str) -> Iterator[Validator]:
     validator = Validator(address)
@@ -284,8 +296,7 @@ def _side_by_side(peers: dict[str, Path], directory: Path, nodes: int, wanted: L
             return refused
         address = free_tcp()
         results[FLOOR].append(_known(floor(home / "floor", [address], nodes), address, wanted))
-        address = free_tcp()
-        results[OURS].append(_known(ours(home / "ours", [address], nodes), address, wanted))
+        results[OURS].append(_ours(home, nodes, wanted))
     rows = table(results, FLOOR)
     for name, row in rows.items():
         for key in ("p50", "p99"):

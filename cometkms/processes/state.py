@@ -75,6 +75,9 @@ from cometkms.store.twin import take_name
 LATE: Final[tuple[str, ...]] = ()
 CONTROL_NAME: Final = "control.sock"
 _TRANSFER_TIMEOUT_S: Final = 5.0
+_SEAL_WAIT_S: Final = (
+    3.0  # for the others' answers, asked again every half second; below the patience of who asks for the seal
+)
 _REFUSED_LATELY_S: Final = (
     10.0  # a refusal beside a connection that stands is old after so long: one that is refused dials every second
 )
@@ -507,16 +510,19 @@ class _State:
             case "leader_transfer":
                 return await self._transfer(request.get("to"))
             case "seal":
-                return self._seal(request.get("next"))
+                return await self._seal(request.get("next"))
             case "order":
                 return await self._on_order(request.get("action"), request.get("to"))
             case other:
                 return {"ok": False, "error": f"unknown operation {other!r}"}
 
-    def _seal(self, untrusted_next: object) -> dict[str, Any]:
-        """This node's seal, as one line of text."""
+    async def _seal(self, untrusted_next: object) -> dict[str, Any]:
+        """This node's seal, as one line of text. A start read that is under way is waited for: a store that was compared vouches for more."""
         if not isinstance(untrusted_next, str):
             return {"ok": False, "error": "a seal names who follows: id,id,…"}
+        until = self._loop.time() + _SEAL_WAIT_S
+        while self.node.membership.reading and self._loop.time() < until:
+            await asyncio.sleep(TICK_S)
         try:
             return {"ok": True, "seal": seal_text(self.node.seal(following_of(untrusted_next)))}
         except StateError as error:

@@ -189,6 +189,9 @@ def test_an_interrupted_drill_leaves_a_whole_cluster_and_says_so(net: Net) -> No
     net.whole()
     first = net.leader()
     watcher = next(home.name for home in net.homes if home.name != first)
+    until("the cluster is fit for it", lambda: net.run(watcher, "drill", "--dry-run").returncode == 0)
+    first = net.leader()
+    watcher = next(home.name for home in net.homes if home.name != first)
     drill = subprocess.Popen(
         [sys.executable, "-m", "cometkms", "drill", "--yes", "--rounds", "5", "--home", str(net.home(watcher))],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(),
