@@ -8,6 +8,8 @@ SECONDS = 0
 FUZZ_SECONDS ?= 600
 
 SEEDS ?= 2000
+# Of the simulation beside all other tests; `make sim` runs SEEDS of them.
+TEST_SEEDS ?= 1000
 N ?= 5
 ONLY ?=
 CORES := $(shell nproc)
@@ -58,7 +60,7 @@ cometbft: build
 test: lint
 	@work=$$(mktemp -d -t ckXXXX); \
 	$(BIN)/python -m tests.gotools > $$work/tools 2>&1 & tools=$$!; \
-	SEEDS=$(SEEDS) $(NICELY) $(BIN)/python -m pytest tests --ignore=tests/e2e --ignore=tests/packaging --ignore=tests/web \
+	SEEDS=$(TEST_SEEDS) $(NICELY) $(BIN)/python -m pytest tests --ignore=tests/e2e --ignore=tests/packaging --ignore=tests/web \
 		--ignore=tests/lint -n $(CORES) --dist loadgroup --basetemp=$$work/u > $$work/units 2>&1 & units=$$!; \
 	trap 'kill $$tools $$units 2> $$work/killed' INT TERM; \
 	$(LOADED) $(BIN)/python -m pytest tests/e2e tests/packaging -n $(WORKERS) --dist loadgroup --basetemp=$$work/t; whole=$$?; \

@@ -49,10 +49,10 @@ class SimDisk:
 
     def power_fails(self) -> None:
         """Each write that was not synced is kept, lost, or torn at a sector; later ones may be kept where earlier are lost."""
-        for writes in self._pending.values():
+        for key, writes in self._pending.items():
             for path, offset, old, new in reversed(writes):
                 fate = self.rng.choice(("kept", "lost", "torn"))
-                if fate == "kept" or not path.exists():
+                if fate == "kept" or not path.exists() or self._key_of(path) != key:  # another file has its name by now
                     continue
                 cut = 512 * self.rng.randrange(len(new) // 512 + 1) if fate == "torn" else 0
                 with path.open("r+b") as file:
@@ -63,4 +63,9 @@ class SimDisk:
     @staticmethod
     def _key(fd: int) -> tuple[int, int]:
         status = os.fstat(fd)
+        return status.st_dev, status.st_ino
+
+    @staticmethod
+    def _key_of(path: Path) -> tuple[int, int]:
+        status = path.stat()
         return status.st_dev, status.st_ino

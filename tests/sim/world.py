@@ -1029,7 +1029,7 @@ class World:
     def replace(self, old: Node) -> None:
         """A machine is cut off, and another takes its place with nothing but the key; then both are there, each with another part of
         the others; then everybody meets, in any order."""
-        if len(self.names) < 2 or not self.whole():
+        if len(self.names) < 2 or not self.whole() or self.change is not None:  # one thing after the other
             return
         new = Node(self, f"{old.member}.{next(self.order)}", old.member)
         self.nodes[new.name] = new
