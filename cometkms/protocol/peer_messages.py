@@ -167,7 +167,7 @@ class Read:
 class Marks:
     """`real` False: this node is recovering (or may not answer this purpose) and its marks say nothing.
 
-    `raft_term`: its current one; `raft_log_term`, `raft_index`: of the last entry of its replicated log. `own`, `known`: see Hello.
+    `raft_term`, `raft_log_term`, `raft_index`: 0 since nothing waits for a log any more (rule 12), and read by nobody. `own`, `known`: see Hello.
     """
 
     nonce: int
