@@ -5,13 +5,13 @@ import io
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import Image
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
@@ -34,6 +34,9 @@ FLAGS = (
 PHONE = (360, 740)
 DESK = (1180, 900)
 _LOOKS = 20
+_T = TypeVar("_T")
+#: What chromium's driver says, besides of stale elements, when the page was replaced between two of its own steps.
+_REPLACED = ("inspector error", "aborted by navigation", "no such execution context")
 
 
 class Browser:
@@ -58,13 +61,28 @@ class Browser:
 
     def text(self, name: str = "") -> str:
         """What a reader sees of the element with that id, or of all; looked for again where the page was replaced meanwhile."""
+
+        def text() -> str:
+            found = self.driver.find_elements("css selector", f"#{name}" if name else "body")
+            return found[0].text if found else ""
+
+        return self._looked(name or "the page", text)
+
+    def count(self, selector: str) -> int:
+        """How many elements there are of that kind."""
+        return self._looked(selector, lambda: len(self.driver.find_elements("css selector", selector)))
+
+    def _looked(self, what: str, look: Callable[[], _T]) -> _T:
+        """What `look` finds; again where the page was replaced meanwhile, which the driver tells in several ways."""
         for _ in range(_LOOKS):
             try:
-                found = self.driver.find_elements("css selector", f"#{name}" if name else "body")
-                return found[0].text if found else ""
+                return look()
             except StaleElementReferenceException:
                 continue
-        raise AssertionError(f"{name or 'the page'} was replaced {_LOOKS} times while it was looked at")
+            except WebDriverException as error:
+                if not any(words in str(error) for words in _REPLACED):
+                    raise
+        raise AssertionError(f"{what} was replaced {_LOOKS} times while it was looked at")
 
     def see(self, words: str, name: str = "", patience_s: float = PATIENCE_S) -> str:
         """Wait until the words are there; all that is there then."""

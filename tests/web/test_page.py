@@ -226,9 +226,7 @@ def test_without_javascript_it_is_plain_tables_that_reload_themselves(net: Testn
         until(f"all of {expected}", lambda: not absent(), PATIENCE_S)
         first = window.text("live")
         assert re.fullmatch(r"as of \d\d:\d\d:\d\d UTC", first)
-        until(
-            "all tables", lambda: len(window.driver.find_elements("css selector", "table")) >= 4
-        )  # not in the midst of a reload
+        until("all tables", lambda: window.count("table") >= 4, PATIENCE_S)
         until("the page reloads itself", lambda: window.text("live") not in ("", first), PATIENCE_S)
     finally:
         window.script(True)
