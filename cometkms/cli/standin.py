@@ -3,7 +3,7 @@
 import click
 
 from cometkms.config.values import check_chain_id, parse_validator
-from cometkms.net.dial import UnixTarget
+from cometkms.net.target import UnixTarget
 
 
 @click.command("standin")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cometkms.keys.passphrase import PassphraseSource
 from cometkms.limits import AUDIT_DEFAULT_MIB
-from cometkms.net.dial import TcpTarget, UnixTarget
+from cometkms.net.target import TcpTarget, UnixTarget
 
 
 @dataclass(frozen=True, slots=True)

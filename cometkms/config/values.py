@@ -15,7 +15,7 @@ from cometkms.limits import (
     LEASE_MIN_S,
     NODE_ID_MAX_BYTES,
 )
-from cometkms.net.dial import TcpTarget, UnixTarget
+from cometkms.net.target import TcpTarget, UnixTarget
 
 _SHOWN_MAX: Final = 60  # of a value in an error
 _UNIX_PATH_MAX_BYTES: Final = 107  # sockaddr_un

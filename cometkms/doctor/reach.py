@@ -13,7 +13,7 @@ from cometkms.config.schema import HostPort, Settings
 from cometkms.doctor.finding import Finding, fail, note, ok, warn
 from cometkms.errors import os_words
 from cometkms.limits import CONNECT_TIMEOUT_S
-from cometkms.net.dial import TcpTarget, UnixTarget
+from cometkms.net.target import TcpTarget, UnixTarget
 from cometkms.protocol.why import CONFIGURED, PeerCode
 
 PEERS: Final = "peers"

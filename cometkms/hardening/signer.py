@@ -30,7 +30,7 @@ from cometkms.hardening.confine import (
 from cometkms.hardening.measures import Measure, Mode, State, check_required
 from cometkms.hardening.user import Whom, change_user, choose
 from cometkms.limits import SIGNER_UID
-from cometkms.net.dial import TcpTarget, UnixTarget
+from cometkms.net.target import TcpTarget, UnixTarget
 
 PROCESS: Final = "signer"
 

@@ -2,28 +2,15 @@
 
 import asyncio
 import socket
-from dataclasses import dataclass
 from typing import Any
 
 from cometkms.limits import CONNECT_TIMEOUT_S
+from cometkms.net.target import TcpTarget, UnixTarget
 
 _KEEPALIVE_IDLE_S = 5
 _KEEPALIVE_INTERVAL_S = 2
 _KEEPALIVE_PROBES = 3
 _USER_TIMEOUT_MS = 10_000  # unacknowledged bytes: the peer is gone
-
-
-@dataclass(frozen=True, slots=True)
-class TcpTarget:
-    """host may be a name, an IPv4 or an IPv6 address (no brackets)."""
-
-    host: str
-    port: int
-
-
-@dataclass(frozen=True, slots=True)
-class UnixTarget:
-    path: str
 
 
 async def connect(target: TcpTarget | UnixTarget) -> socket.socket:

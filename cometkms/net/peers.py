@@ -33,7 +33,8 @@ from cometkms.limits import (
     REDIAL_MIN_S,
 )
 from cometkms.model import Dialect
-from cometkms.net.dial import TcpTarget, connect
+from cometkms.net.dial import connect
+from cometkms.net.target import TcpTarget
 from cometkms.protocol.identity import Identity
 from cometkms.protocol.secret_connection import Handshake
 from cometkms.protocol.why import PeerCode, Why, code_of, decode_why, encode_why

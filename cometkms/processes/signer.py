@@ -53,8 +53,9 @@ from cometkms.limits import (
 )
 from cometkms.log import Log
 from cometkms.model import Decision, Outcome
-from cometkms.net.dial import TcpTarget, UnixTarget, connect
+from cometkms.net.dial import connect
 from cometkms.net.dialer import Dialer, serve_dials
+from cometkms.net.target import TcpTarget, UnixTarget
 from cometkms.processes.child import ChildContext, run_loop, watch_names
 from cometkms.processes.helper import Helper, start_helper
 from cometkms.protocol.identity import Identity

@@ -49,8 +49,8 @@ from cometkms.limits import (
 from cometkms.log import Log
 from cometkms.model import HRS, Watermark
 from cometkms.net.control import ControlServer, listen_control
-from cometkms.net.dial import TcpTarget
 from cometkms.net.peers import PeerNetwork, PeerTarget
+from cometkms.net.target import TcpTarget
 from cometkms.processes.child import HAND_OVER_SIGNAL, ChildContext, run_loop, watch_names
 from cometkms.processes.state_events import StateEvents
 from cometkms.processes.state_files import StateFiles

@@ -29,7 +29,7 @@ from cometkms.limits import (
     WRITE_TIMEOUT_S,
 )
 from cometkms.model import Dialect, Kind, Reason, Refusal, Request
-from cometkms.net.dial import TcpTarget, UnixTarget
+from cometkms.net.target import TcpTarget, UnixTarget
 from cometkms.protocol.dialect import sniff_dialect
 from cometkms.protocol.identity import Identity
 from cometkms.protocol.secret_connection import Handshake

@@ -60,6 +60,13 @@ def wrong_of(line: str) -> list[str]:
     return [wrong for said in _CMKMS.findall(line) for wrong in _wrong(said.split())]
 
 
+def _below(group: click.Group) -> dict[str, click.Command]:
+    """A group's commands by name, in its order."""
+    context = click.Context(group)
+    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    return {name: command for name, command in found.items() if command is not None}
+
+
 def _wrong(words: list[str]) -> list[str]:
     """`words`: those behind `cmkms`, to the end of the line. "a|b" and "a | b" are both commands where both are meant to be."""
     node: click.Command = cli
@@ -72,7 +79,7 @@ def _wrong(words: list[str]) -> list[str]:
         elif raw in ("|", "or") and isinstance(group := _group(path), click.Group):
             listed = [name for name in words[position:] if name not in ("|", "or")]
             if all(re.fullmatch("[a-z]+", name) for name in listed):
-                return [f"{' '.join(path[:-1])} has no {name}" for name in listed if name not in group.commands]
+                return [f"{' '.join(path[:-1])} has no {name}" for name in listed if name not in _below(group)]
             return []
         elif not word or word[0] in "…#<>|&$" or word.isupper() or re.match(r"\d?[<>]", word):
             return []
@@ -83,9 +90,9 @@ def _wrong(words: list[str]) -> list[str]:
             takes_value = not option.is_flag and "=" not in word
         elif isinstance(node, click.Group):
             names = word.split("|")
-            if missing := [name for name in names if name not in node.commands]:
+            if missing := [name for name in names if name not in _below(node)]:
                 return [f"{' '.join(path)} has no {name}" for name in missing]
-            node = node.commands[names[-1]]
+            node = _below(node)[names[-1]]
             path.append(names[-1])
     return []
 
@@ -101,13 +108,13 @@ def _group(path: list[str]) -> click.Command:
     node: click.Command = cli
     for name in path[1:-1]:
         assert isinstance(node, click.Group)
-        node = node.commands[name]
+        node = _below(node)[name]
     return node
 
 
 def leaves(node: click.Command = cli, path: str = "cmkms") -> Iterator[str]:
     if isinstance(node, click.Group):
-        for name, command in node.commands.items():
+        for name, command in _below(node).items():
             yield from leaves(command, f"{path} {name}")
     else:
         yield path

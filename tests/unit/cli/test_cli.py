@@ -213,3 +213,15 @@ def test_the_shell_completes_commands_words_and_the_other_nodes(tmp_path: Path) 
     assert completed("cmkms start --log-format ") == ["plain", "json"]
     assert completed(f"cmkms leader transfer --home {home} --to ") == ["node0", "node2"]
     assert completed(f"cmkms leader transfer --home {tmp_path} --to ") == []
+
+
+def test_a_command_imports_what_it_needs_and_no_other_command() -> None:
+    """A shell's prompt and a container's health check ask often: click and the settings are all that `status --help` may cost."""
+    source = (
+        "import sys; from cometkms.cli import cli; cli.main(['status', '--help'], standalone_mode=False); "
+        "print(*sorted(name for name in sys.modules if name.startswith('cometkms.cli.') or name in ('asyncio', 'ssl')))"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "cometkms.cli.status" in loaded
+    assert loaded <= {f"cometkms.cli.{name}" for name in ("options", "output", "status", "running")}

@@ -13,7 +13,7 @@ from cometkms.config.values import parse_duration, parse_lease, parse_listen, pa
 from cometkms.errors import ConfigError
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile
 from cometkms.limits import AUDIT_DEFAULT_MIB, LEASE_MAX_S, LEASE_MIN_S, SIGNER_LEASE_RENEW_S
-from cometkms.net.dial import TcpTarget, UnixTarget
+from cometkms.net.target import TcpTarget, UnixTarget
 from cometkms.raftlog.log import HEARTBEAT_S
 
 MINIMAL = 'chain_id = "c-1"\nvalidator_addr = "tcp://127.0.0.1:26658"\n'

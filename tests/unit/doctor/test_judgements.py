@@ -9,7 +9,7 @@ import pytest
 from cometkms.doctor import clock, disk, files, memory, reach, running, versions
 from cometkms.doctor.finding import Finding, Level, fail, failed_by, is_well, note, ok, split_cure, warn
 from cometkms.errors import StateError
-from cometkms.net.dial import TcpTarget, UnixTarget
+from cometkms.net.target import TcpTarget, UnixTarget
 from tests.e2e.node import free_port
 
 

@@ -20,7 +20,7 @@ from cometkms.hardening.signer import Confinement, Plan, shut_signer
 from cometkms.ipc.prctl import make_undumpable
 from cometkms.keys.passphrase import Passphrase
 from cometkms.limits import SIGNER_UID
-from cometkms.net.dial import TcpTarget, UnixTarget
+from cometkms.net.target import TcpTarget, UnixTarget
 from tests.unit.hardening.child import in_child, opened, outcome
 
 ROOT = os.geteuid() == 0
@@ -291,7 +291,7 @@ from cometkms.hardening.confine import SHUT_EVENT
 from cometkms.hardening.signer import Plan, shut_signer
 from cometkms.hardening.measures import Mode
 from cometkms.ipc.prctl import make_undumpable
-from cometkms.net.dial import TcpTarget
+from cometkms.net.target import TcpTarget
 seen = []
 sys.addaudithook(lambda event, arguments: seen.append(event) if event == SHUT_EVENT else None)
 make_undumpable()

@@ -16,8 +16,8 @@ from cometkms.errors import BusyError, ProtocolError
 from cometkms.interface import Core
 from cometkms.limits import PEER_FRAME_MAX_BYTES, PEER_HALF_OPEN_MAX
 from cometkms.model import Dialect
-from cometkms.net.dial import TcpTarget
 from cometkms.net.peers import FrameReader, FrameType, PeerNetwork, PeerTarget, judge_pong
+from cometkms.net.target import TcpTarget
 from cometkms.protocol.identity import Identity
 from cometkms.protocol.secret_connection import Handshake
 from tests.e2e.node import free_port

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from cometkms.limits import REFUSED_PAUSE_MAX_S, REFUSED_PAUSE_MIN_S
-from cometkms.net.dial import TcpTarget
+from cometkms.net.target import TcpTarget
 from cometkms.protocol.identity import Identity
 from cometkms.signing.link import ValidatorLink
 
