@@ -31,16 +31,20 @@ def write(descriptor: int) -> None:
         os.fsync(descriptor)
 
 
-def _end_with_parent(number: signal.Signals) -> None:
+def _end_with_parent(number: signal.Signals, parent: int) -> None:
+    """The kernel sends the signal when the parent ends; at once, where it ended before that was asked for."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), number)
 
 
 def fork(work: Callable[[], None]) -> int:
     """A process that does it again and again; its pid."""
+    parent = os.getpid()
     pid = os.fork()
     if pid:
         return pid
-    _end_with_parent(signal.SIGKILL)
+    _end_with_parent(signal.SIGKILL, parent)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end = time.monotonic() + LONGEST_S
     while time.monotonic() < end:
@@ -53,12 +57,13 @@ def _end(number: int, _frame: object) -> None:
 
 
 def main(command: list[str]) -> int:
-    _end_with_parent(signal.SIGTERM)
+    parent = os.getppid()
     signal.signal(signal.SIGTERM, _end)
+    _end_with_parent(signal.SIGTERM, parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the command, whose end ends this
     load: list[int] = []
     with tempfile.TemporaryFile(dir=".", prefix=".busy-") as file:
-        process = subprocess.Popen(command, restore_signals=True, preexec_fn=_take_interrupts)
+        process = subprocess.Popen(command, restore_signals=True, preexec_fn=_take_interrupts(os.getpid()))
         try:
             load += [fork(compute) for _ in range(os.cpu_count() or 1)]
             load.append(fork(lambda: write(file.fileno())))
@@ -71,9 +76,13 @@ def main(command: list[str]) -> int:
                 os.waitpid(pid, 0)
 
 
-def _take_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    _end_with_parent(signal.SIGTERM)
+def _take_interrupts(parent: int) -> Callable[[], None]:
+    def take() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _end_with_parent(signal.SIGTERM, parent)
+
+    return take
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import socket
 import sys
 import urllib.request
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -184,7 +185,7 @@ async def _cmkms(*arguments: str, output: int) -> asyncio.subprocess.Process:
         stderr=asyncio.subprocess.STDOUT,
         env={name: value for name, value in os.environ.items() if not _is_setting(name)},
         start_new_session=True,
-        preexec_fn=_die_with_parent,
+        preexec_fn=partial(_die_with_parent, os.getpid()),
     )
 
 
@@ -193,8 +194,11 @@ def _is_setting(variable: str) -> bool:
     return variable.startswith("COMETKMS_") and variable != core.PURE_VARIABLE
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(parent: int) -> None:
+    """SIGTERM when the parent dies; at once, where it died during the fork."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(128 + signal.SIGTERM)
 
 
 #: Below what Linux gives to outgoing connections, one of which would take a port before its node does.

@@ -43,3 +43,9 @@ def test_a_command_that_is_told_to_end_ends_all() -> None:
     process.communicate()
     assert process.returncode == 128 + signal.SIGTERM
     until("nothing is left", lambda: not any(alive(pid) for pid in pids))
+
+
+def test_who_asks_too_late_ends_at_once() -> None:
+    """A parent that was killed between the fork and the child's asking for its death signal sends none."""
+    late = "import signal, tests.busy as busy; busy._end_with_parent(signal.SIGKILL, parent=2**22)"
+    assert subprocess.run([sys.executable, "-c", late], check=False).returncode == -signal.SIGKILL
