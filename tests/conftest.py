@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 from cometkms import native, purepy
 from cometkms.interface import Core
@@ -34,6 +35,25 @@ class ByModuleFixture(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
         return path if _shares(self.config.rootpath / path) else nodeid
+
+    def schedule(self) -> None:
+        """A worker runs a test when it knows the next one, so it is given two at once: also the one that replaces a crashed worker."""
+        super().schedule()
+        for node in self.nodes:
+            self._reschedule(node)
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """The test that a crashed worker ran, which is not run again; the others that it had go to whoever is there."""
+        left = {scope: unit for scope, unit in self.assigned_work.pop(node).items() if not all(unit.values())}
+        crashed = next((test for unit in left.values() for test, done in unit.items() if not done), None)
+        for scope, unit in left.items():
+            if crashed in unit:
+                unit[crashed] = True
+            if not all(unit.values()):
+                self.workqueue[scope] = unit
+        for other in self.assigned_work:
+            self._reschedule(other)
+        return crashed
 
 
 @functools.cache
