@@ -44,6 +44,10 @@ STATUS_LATEST_S: Final = 1.0  # … and at the latest after this
 PROCESS_USE_S: Final = 2.0  # how often the supervisor reads what its children use: monitors ask every 5 s or more
 HUNG_AFTER_S: Final = 5.0  # a loop that did not beat for so long is killed and restarted
 STOP_TIMEOUT_S: Final = 1.5  # SIGTERM to SIGKILL; the whole stop has 2 s
+ORPHANS_WAIT_S: Final = (
+    3.0  # the processes of a supervisor that was killed end at once; on a busy machine after a while
+)
+ORPHANS_LOOK_S: Final = 0.05  # how often a start looks whether they have
 BOOT_TIMEOUT_S: Final = 30.0  # a child's start; the slowest opens a sealed key (SEAL_PASSES_MAX)
 RELOAD_TIMEOUT_S: Final = (
     2.0  # a child that has not taken a reload over by then is reported; its loop beats eight times in this

@@ -55,7 +55,7 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
         check_wanted(settings.signer_user)
     core_name = cores.chosen_name()
     _check_doors(settings)
-    lock = lock_home(settings.home)
+    lock = lock_home(settings.home, log.bind(module="supervisor").warning)
     try:
         # The api process takes this address when others already run: who holds it is told before a node leads that would end for it.
         listen("http_addr", settings.http_addr.host, settings.http_addr.port, HTTP_CURE).close()

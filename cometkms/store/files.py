@@ -308,18 +308,49 @@ def write_atomically(path: Path, data: bytes | bytearray, mode: int = 0o600, fol
 
 
 def create_exclusively(path: Path, data: bytes | bytearray, mode: int = 0o600) -> None:
-    """Make a file that was not there, whole and durable, or nothing. Raises: FileExistsError, OSError."""
-    aside = f".{path.name}.{os.getpid()}.new"
+    """Make a file that was not there, whole and durable, or nothing. Raises: FileExistsError, OSError.
+
+    It is written without a name and then given its only one, so a process that is killed in between leaves nothing behind: a key under
+    a second name would outlive the first one's removal. A file system that knows no such files (NFS, some overlays) gets a name aside first.
+    """
     with _folder_of(path, None) as there:
-        fd = _make_new(there, aside, mode)
         try:
-            written = os.write(fd, data)
-            if written != len(data):
-                raise OSError(errno.ENOSPC, f"short write: {written} of {len(data)} bytes")
-            leave_to_owner(there, aside)
-            os.fsync(fd)
-            os.link(aside, path.name, src_dir_fd=there, dst_dir_fd=there, follow_symlinks=False)
-        finally:
-            os.close(fd)
-            os.unlink(aside, dir_fd=there)
+            fd = os.open(".", os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, mode, dir_fd=there)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+                raise
+            _create_by_a_name_aside(there, path.name, data, mode)
+        else:
+            try:
+                _fill(fd, data, mode)
+                owner = os.fstat(there)
+                if os.geteuid() == 0 and owner.st_uid != 0:
+                    with contextlib.suppress(PermissionError):  # as leave_to_owner()
+                        os.fchown(fd, owner.st_uid, owner.st_gid)
+                os.fsync(fd)
+                os.link(f"/proc/self/fd/{fd}", path.name, dst_dir_fd=there, follow_symlinks=True)
+            finally:
+                os.close(fd)
         os.fsync(there)
+
+
+def _create_by_a_name_aside(folder: int, name: str, data: bytes | bytearray, mode: int) -> None:
+    """Killed at the wrong moment it leaves the name aside, which nothing reads. Raises: FileExistsError, OSError."""
+    aside = f".{name}.{os.getpid()}.new"
+    fd = _make_new(folder, aside, mode)
+    try:
+        _fill(fd, data, mode)
+        leave_to_owner(folder, aside)
+        os.fsync(fd)
+        os.link(aside, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    finally:
+        os.close(fd)
+        os.unlink(aside, dir_fd=folder)
+
+
+def _fill(fd: int, data: bytes | bytearray, mode: int) -> None:
+    """Raises: OSError."""
+    os.fchmod(fd, mode)
+    written = os.write(fd, data)
+    if written != len(data):
+        raise OSError(errno.ENOSPC, f"short write: {written} of {len(data)} bytes")

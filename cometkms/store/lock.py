@@ -4,7 +4,7 @@ The supervisor holds flock(2) on <home>/cmkms.lock and no child has that open fi
 the lock for all. Each child opens the file anew, to read, and holds a shared open-file-description lock of its own (the other kind,
 which does not meet flock): it can give up its own only. So does the helper
 that writes beside the keys. A start takes the first and looks for the second, so that an orphan of a supervisor that was killed still keeps
-another node out.
+another node out. Such orphans end by themselves, within moments, so a start waits that long before it refuses.
 """
 
 import contextlib
@@ -12,11 +12,14 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from cometkms.errors import BusyError, StateError, os_words
+from cometkms.limits import ORPHANS_LOOK_S, ORPHANS_WAIT_S
 from cometkms.store.files import open_directory, open_file
 
 LOCK_NAME = "cmkms.lock"
@@ -25,9 +28,15 @@ _FLOCK: Final = struct.Struct("hhqqi4x")
 _PID_BYTES = 16  # more than any pid: a shorter one covers a longer one, so that nothing is cut off before it is written
 
 
-def lock_home(home: Path) -> int:
+def _note(words: str) -> None:
+    """What a command says while it waits."""
+    print(f"note     {words}", file=sys.stderr, flush=True)
+
+
+def lock_home(home: Path, tell: Callable[[str], None] = _note) -> int:
     """Hold <home>/cmkms.lock; the descriptor is this process's alone (share_home).
 
+    The processes of a node whose supervisor was killed are waited for, up to ORPHANS_WAIT_S, and `tell` says so.
     Raises: BusyError naming the holder's pid; StateError if the home cannot be written.
     """
     path = home / LOCK_NAME
@@ -40,19 +49,42 @@ def lock_home(home: Path) -> int:
             f"{path} cannot be opened: {os_words(error)}; cure: give {home} and what is in it to the user that runs this"
         ) from error
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _own_lock(fd, fcntl.F_WRLCK)
-        _own_lock(fd, fcntl.F_UNLCK)
-    except BlockingIOError:
         holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(f"a node (pid {holder}) uses {home} already; cure: stop it first") from None
+        _outlive_orphans(fd, home, holder, tell)
+    except BaseException:
         os.close(fd)
-        raise BusyError(f"a node (pid {holder}) uses {home} already; cure: stop it first") from None
-    except PermissionError:  # F_OFD_SETLK's other word for the same
-        os.close(fd)
-        raise BusyError(f"a process of a node uses {home} already; cure: stop it first") from None
+        raise
     with contextlib.suppress(OSError):  # for people only: the lock holds without it, and a full disk takes no pid
         os.pwrite(fd, f"{os.getpid()}\n".ljust(_PID_BYTES).encode(), 0)
     return fd
+
+
+def _outlive_orphans(fd: int, home: Path, supervisor: str, tell: Callable[[str], None]) -> None:
+    """Nobody else can begin meanwhile: the caller holds the supervisor's lock. Raises: BusyError, OSError."""
+    deadline = time.monotonic() + ORPHANS_WAIT_S
+    waiting = False
+    while True:
+        try:
+            _own_lock(fd, fcntl.F_WRLCK)
+            _own_lock(fd, fcntl.F_UNLCK)
+        except (BlockingIOError, PermissionError):  # the kernel has two words for the same
+            if time.monotonic() >= deadline:
+                raise BusyError(
+                    f"processes of a node use {home} already: its supervisor (pid {supervisor}) is gone, and they did not end within "
+                    f"{ORPHANS_WAIT_S:g} s; cure: stop them first"
+                ) from None
+            if not waiting:
+                tell(
+                    f"waiting up to {ORPHANS_WAIT_S:g} s for the processes of the node that used {home} (pid {supervisor}) to end"
+                )
+                waiting = True
+            time.sleep(ORPHANS_LOOK_S)
+        else:
+            return
 
 
 def share_home(home: Path, inherited: int) -> None:
@@ -86,6 +118,7 @@ def hold_home(home: Path) -> None:
 
 
 def _own_lock(fd: int, kind: int) -> None:
+    """Raises: OSError; BlockingIOError or PermissionError while another has it."""
     fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, 0, 0, 0))
 
 

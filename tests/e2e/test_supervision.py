@@ -151,6 +151,18 @@ def test_a_stop_signal_to_the_whole_group_leaves_nothing_behind(
     assert "child died" not in node.log()
 
 
+def test_a_start_right_after_the_supervisor_was_killed_waits_for_its_dying_children(
+    make_node: Callable[..., Node],
+) -> None:
+    node = make_node(free_tcp()).start()
+    for _ in range(3):
+        assert node.process is not None
+        children = children_of(node.process.pid)
+        node.process.kill()
+        node.start()
+        assert not any(alive(pid) for pid in children)
+
+
 def test_a_second_start_on_the_same_home_is_refused(make_node: Callable[..., Node]) -> None:
     node = make_node(free_tcp()).start()
     assert node.process is not None

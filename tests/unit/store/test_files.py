@@ -1,10 +1,13 @@
 """Root in a home of somebody else's, who prepared it: no link, no second name and no prepared file leads root's writing elsewhere."""
 
+import errno
 import functools
 import os
+import signal
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -184,6 +187,52 @@ def test_the_holder_of_a_lock_is_named_and_keeps_it(tmp_path: Path) -> None:
     with pytest.raises(BusyError, match=str(os.getpid())):
         lock_home(tmp_path)
     os.close(held)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_process_killed_while_it_makes_a_file_leaves_the_whole_one_or_nothing(tmp_path: Path, moment: str) -> None:
+    """A second name of a key file would outlive the first one's removal, and root writes to no file that has one."""
+    pid = os.fork()
+    if pid == 0:
+        give_a_name = os.link
+
+        def killed(*arguments: Any, **named: Any) -> None:
+            if moment == "after":
+                give_a_name(*arguments, **named)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        try:
+            os.link = killed
+            create_exclusively(tmp_path / "key", b"secret")
+        finally:
+            os._exit(1)
+    assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
+    assert [path.name for path in tmp_path.iterdir()] == (["key"] if moment == "after" else [])
+    if moment == "after":
+        assert (tmp_path / "key").read_bytes() == b"secret"
+        assert (tmp_path / "key").stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("unnamed", [True, False], ids=["without a name first", "the file system knows no such files"])
+def test_a_file_is_made_once_and_never_over_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unnamed: bool
+) -> None:
+    real = os.open
+
+    def refuses(path: Any, flags: int, *arguments: Any, **named: Any) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, "not here")
+        return real(path, flags, *arguments, **named)
+
+    if not unnamed:
+        monkeypatch.setattr(os, "open", refuses)
+    create_exclusively(tmp_path / "key", b"first", 0o640)
+    with pytest.raises(FileExistsError):
+        create_exclusively(tmp_path / "key", b"second")
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+    assert (tmp_path / "key").read_bytes() == b"first"
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o640
+    assert (tmp_path / "key").stat().st_nlink == 1
 
 
 def test_as_anyone_else_a_file_to_write_is_no_link(tmp_path: Path) -> None:

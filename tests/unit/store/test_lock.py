@@ -63,12 +63,31 @@ def test_an_orphan_keeps_another_node_out_until_it_is_gone(tmp_path: Path) -> No
     lock = lock_home(tmp_path)
     pid = child(lambda: share_home(tmp_path, lock))
     os.close(lock)  # the supervisor is dead
+    told: list[str] = []
     try:
-        with pytest.raises(BusyError, match="already; cure: stop it first"):
-            lock_home(tmp_path)
+        with pytest.raises(
+            BusyError, match=rf"already: its supervisor \(pid {os.getpid()}\) is gone, .*; cure: stop them first"
+        ):
+            lock_home(tmp_path, told.append)
     finally:
         end(pid)
-    os.close(lock_home(tmp_path))
+    assert len(told) == 1
+    assert f"waiting up to 3 s for the processes of the node that used {tmp_path} (pid {os.getpid()})" in told[0]
+    os.close(lock_home(tmp_path, told.append))
+    assert len(told) == 1
+
+
+def test_a_start_waits_for_orphans_that_end_and_lets_nobody_in_meanwhile(tmp_path: Path) -> None:
+    lock = lock_home(tmp_path)
+    pid = child(lambda: share_home(tmp_path, lock))
+    os.close(lock)  # the supervisor is dead
+
+    def meanwhile(_words: str) -> None:
+        with pytest.raises(BusyError, match="uses"):
+            lock_home(tmp_path)
+        end(pid)
+
+    os.close(lock_home(tmp_path, meanwhile))
 
 
 def test_several_children_share_it(tmp_path: Path) -> None:
