@@ -54,6 +54,7 @@ from cometkms.net.target import TcpTarget
 from cometkms.processes.child import HAND_OVER_SIGNAL, ChildContext, run_loop, watch_names
 from cometkms.processes.state_events import StateEvents
 from cometkms.processes.state_files import StateFiles
+from cometkms.processes.state_ticks import Ticks
 from cometkms.processes.state_writer import StateWriter, start_writer
 from cometkms.protocol.peer_messages import (
     CERTIFICATE_FACT,
@@ -185,8 +186,7 @@ class _State:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._published: dict[str, object] | None = None
-        self._kicked = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._ticks = Ticks(self._loop, step=self._tick, idle_for_s=self._idle_for_s)
         self._why, self._why_since, self._said = "", 0.0, ""
         self._lag = LagMeter()
         self._published_at = -STATUS_LATEST_S
@@ -291,7 +291,7 @@ class _State:
             clock=time.monotonic,
             rng=random.Random(secrets.randbits(64)),  # noqa: S311 - election timeouts
             send=node.send_raft,
-            kick=self._kick,
+            kick=self._ticks.kick,
             events=node,
             ttl_s=settings.default_ttl_s,
             log=self._log,
@@ -310,7 +310,7 @@ class _State:
             self._listen_alone()
         else:
             self._network.start()
-            self._timer = self._loop.call_later(TICK_S, self._tick)
+            self._ticks.start(TICK_S)
         self._control.start()
         self._events.add("started")
         self.node.start()
@@ -351,21 +351,9 @@ class _State:
 
     def _tick(self) -> None:
         self._guarded(self.node.tick)
-        self._timer = self._loop.call_later(self.node.idle_for_s(), self._tick)
 
-    def _kick(self) -> None:
-        """Raft has something to do before the next tick."""
-        if not self._kicked:
-            self._kicked = True
-            self._loop.call_soon(self._on_kick)
-
-    def _on_kick(self) -> None:
-        self._kicked = False
-        self._guarded(self.node.tick)
-        idle_s = self.node.idle_for_s()
-        if self._timer is not None and self._loop.time() + idle_s < self._timer.when():
-            self._timer.cancel()
-            self._timer = self._loop.call_later(idle_s, self._tick)
+    def _idle_for_s(self) -> float:
+        return self.node.idle_for_s()
 
     def _guarded(self, step: Callable[[], Any]) -> None:
         """A broken Raft invariant discards the local Raft state: the next process follows with a new one (rule 12)."""
