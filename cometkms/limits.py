@@ -70,6 +70,16 @@ SEQ_STEP_MAX: Final = 1 << 40  # what one word of a member may add to it: thirty
 INCARNATION_MAX: Final = (1 << 62) - 1  # stores that ever stood for one member
 INCARNATION_STEP_MAX: Final = 1 << 32  # what one word may add to it
 INCARNATION_NONCE_MAX: Final = (1 << 63) - 1
+RAFT_COUNTED_FROM_UNIX_S: Final = 1_767_225_600  # 2026-01-01: what the replicated log may have counted grows from here
+RAFT_TERM_ROOM: Final = (
+    1 << 44
+)  # terms that are believed whatever the clock says: 4096 leaps of members that lost a journal …
+RAFT_TERM_PER_S: Final = 1 << 26  # … and so many more each second, a leap a minute
+RAFT_INDEX_ROOM: Final = (
+    1 << 40
+)  # entries that are believed whatever the clock says: thirty years of a thousand a second …
+RAFT_INDEX_PER_S: Final = 1 << 10  # … and so many more each second
+RAFT_ANEW_S: Final = 1.0  # a log that contradicts the leader's begins anew at most once in so long
 HEIGHT_JUMP_MAX: Final = 1_000_000  # rule 13: about two months of 5 s blocks
 
 # --- the peers (docs/ARCHITECTURE.md, "Peers") ---

@@ -91,7 +91,7 @@ class ReplicatedLog(Protocol):
     def lease_left_s(self) -> float: ...
     def on_connected(self, peer: str) -> None: ...
     def on_disconnected(self, peer: str, *, closed: bool) -> None: ...
-    def on_message(self, peer: str, payload: bytes) -> None: ...
+    def on_message(self, peer: str, payload: bytes) -> str: ...
     def tick(self) -> None: ...
     def idle_for_s(self) -> float: ...
     def submit(self, key: bytes, mark: Watermark) -> bool: ...
@@ -714,7 +714,7 @@ class ClusterNode:
             case Raft():
                 if self._raft is not None and self.membership.is_current(member):
                     self._hold_raft()  # whoever was told that this node is complete may hand over to it at once
-                    self._raft.on_message(member, message.payload)
+                    self._note_unbelieved(member, self._raft.on_message(member, message.payload))
             case LifeNews():
                 self._members[member].told_at = self._clock()
                 self.membership.on_life(member, message)
@@ -742,6 +742,17 @@ class ClusterNode:
                 self.drills.on_obeyed(member, message)
             case _:
                 raise ProtocolError(f"a {type(message).__name__} came out of order")
+
+    def _note_unbelieved(self, member: str, why: str) -> None:
+        """A member said what cannot be true: it is counted, and said the first time and at each doubling."""
+        if not why:
+            return
+        count = self.counters.get("false_raft", 0) + 1
+        self.counters["false_raft"] = count
+        if count & (count - 1) == 0:
+            self._log.error(
+                "a member's word on the replicated log is not believed", member=member, why=why, times=count
+            )
 
     def _send(self, member: str, message: PeerMessage) -> bool:
         return self._outside.send(member, encode(message))

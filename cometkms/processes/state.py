@@ -15,7 +15,6 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -65,7 +64,7 @@ from cometkms.protocol.peer_messages import (
     decode_hello,
     make_facts,
 )
-from cometkms.raftlog import RaftBrokenError, RaftLog, discard_journal
+from cometkms.raftlog import RaftLog
 from cometkms.rules.birth import NodeState
 from cometkms.store.epoch import following_of, seal_text
 from cometkms.store.files import hand_over
@@ -326,7 +325,7 @@ class _State:
     async def stop(self) -> None:
         """The signer is gone: take its last reports, bring the files in step, close."""
         self._on_queue()
-        self._guarded(self.node.flush)
+        self.node.flush()
         await asyncio.sleep(0)
         await self._network.stop()
         await self._control.stop()
@@ -347,22 +346,13 @@ class _State:
 
     def hand_over(self) -> None:
         """This process is about to stop."""
-        self._guarded(self.node.hand_over)
+        self.node.hand_over()
 
     def _tick(self) -> None:
-        self._guarded(self.node.tick)
+        self.node.tick()
 
     def _idle_for_s(self) -> float:
         return self.node.idle_for_s()
-
-    def _guarded(self, step: Callable[[], Any]) -> None:
-        """A broken Raft invariant discards the local Raft state: the next process follows with a new one (rule 12)."""
-        try:
-            step()
-        except RaftBrokenError as error:
-            self._log.error("the replicated log contradicts the leader's and is made anew", why=str(error))
-            discard_journal(Path(JOURNAL_NAME))
-            raise
 
     def _fail(self, error: BaseException) -> None:
         """End the process: a file that cannot be written is never ignored."""
@@ -475,17 +465,17 @@ class _State:
     def on_connected(self, peer: str) -> None:
         """See net.peers.PeerEvents."""
         self._events.add("peer_connected", peer=peer)
-        self._guarded(lambda: self.node.on_connected(peer))
+        self.node.on_connected(peer)
 
     def on_frame(self, peer: str, payload: bytes) -> None:
         """See net.peers.PeerEvents."""
-        self._guarded(lambda: self.node.on_frame(peer, payload))
+        self.node.on_frame(peer, payload)
 
     def on_disconnected(self, peer: str, why: str, *, closed: bool) -> None:
         """See net.peers.PeerEvents."""
         self._log.info("peer disconnected", peer=peer, why=why)
         self._events.add("peer_disconnected", peer=peer, why=why, closed=closed)
-        self._guarded(lambda: self.node.on_disconnected(peer, closed=closed))
+        self.node.on_disconnected(peer, closed=closed)
 
     # --- the operator ---
 

@@ -3,7 +3,6 @@
 It gives liveness: who leads, and the last sign state on every node. What may be signed never rests on it (docs/SAFETY.md).
 """
 
-from cometkms.raftlog.journal import discard_journal
-from cometkms.raftlog.log import RaftBrokenError, RaftLog
+from cometkms.raftlog.log import RaftLog
 
-__all__ = ["RaftBrokenError", "RaftLog", "discard_journal"]
+__all__ = ["RaftLog"]

@@ -2,40 +2,57 @@
 
 | message           | let in only                                                                                              |
 |-------------------|----------------------------------------------------------------------------------------------------------|
+| any               | if its numbers are believable (steps.py)                                                                 |
 | request_vote      | if no leader was heard within an election timeout, or it says that a leader handed over; one of an old   |
 |                   | term is answered with the newer one                                                                      |
-| response_vote     | once per term and voter                                                                                  |
-| append_entries    | of this term's one leader; entries already held are stripped, so that nothing acked is truncated;        |
+| response_vote     | of this term, once per voter                                                                             |
+| append_entries    | of the member whose term it is; entries already held are stripped, so that nothing acked is truncated;   |
 |                   | the commit index never beyond what this message verified; a snapshot only if newer than the commit       |
-| next_node_idx     | of this term; a reset never below what that node acked                                                   |
+| next_node_idx     | of this term; an ack never beyond this leader's log; a reset never below what that node acked            |
 | timeout_now       | from this term's leader                                                                                  |
 | x_newer_term      | adopts the term, grants nothing: a deposed leader learns that it is one                                  |
 
 A node that lost its journal votes and acks like any other (rule 12). What that costs: entries that were committed with its ack may
-be missing from the next leader's log. They are hints. A node that had committed them sees the contradiction here, discards its
-log and follows.
+be missing from the next leader's log. They are hints. A node that had committed them sees the contradiction here, and its log begins
+anew in place: term, vote and the state machine stay what they are, so a leader that lies gains nothing by it.
 """
 
 from collections.abc import Callable
 from typing import Any, Final
 
 from cometkms.raftlog.journal import Journal
+from cometkms.raftlog.steps import unbelieved
+from cometkms.raftlog.wire import decode_snapshot
 
 _KEPT_TERMS: Final = 64  # of bookkeeping; older terms are over
 Message = dict[str, Any]
 
 
-class LogInvariantError(Exception):
-    """Two leaders in a term, or a leader that contradicts what is committed: this node's log cannot be trusted."""
+class ContradictionError(Exception):
+    """The leader contradicts what is committed here: the two logs cannot both be right."""
+
+
+class UnbelievedError(Exception):
+    """What a member says cannot be true, whatever happened to it: it moves nothing."""
 
 
 class RaftFilter:
     """`inbound` gives the message for the library (or None) and the replies; `outbound` the message to send (or None)."""
 
-    def __init__(self, journal: Journal, clock: Callable[[], float], sticky_s: float) -> None:
-        """`sticky_s`: how long a vote is refused after the leader was heard (Raft's dissertation, 4.2.3)."""
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Callable[[], float],
+        sticky_s: float,
+        members: tuple[str, ...],
+        unix_s: Callable[[], float],
+    ) -> None:
+        """`sticky_s`: how long a vote is refused after the leader was heard (Raft's dissertation, 4.2.3). `members`: all of them.
+        `unix_s`: the calendar's seconds, by which the ceilings grow."""
         self._journal = journal
         self._clock = clock
+        self._unix_s = unix_s
+        self._ranks = tuple(sorted(members))
         self._sticky_s = sticky_s
         self._votes: set[tuple[int, str]] = set()
         self._acked: dict[tuple[int, str], int] = {}
@@ -43,6 +60,7 @@ class RaftFilter:
         self._leaders: dict[int, str] = {}
         self.leader_heard_at = -1e9  # by the clock
         self._in_snapshot = False
+        self._anew = False  # the log began anew, and no leader has filled it since: what was acked before is no more
         self._waiting_vote: tuple[str, Message, float] | None = None
         self.transferring = False  # the vote that is asked next was wished by the leader
 
@@ -57,6 +75,10 @@ class RaftFilter:
     def forget_acks(self, peer: str) -> None:
         """Its connection is a new one, and so may be its journal: what it says next is believed, not what it held before."""
         self._acked = {key: index for key, index in self._acked.items() if key[1] != peer}
+
+    def begin_anew(self) -> None:
+        """The journal is empty: nothing of it was verified against a leader or acked to one."""
+        self._acked, self._verified, self._anew = {}, {}, True
 
     @property
     def leader_heard_s(self) -> float:
@@ -93,6 +115,7 @@ class RaftFilter:
                     self._journal[1][1] + 1
                 )  # a tail that was kept is not verified against this leader
             if message["success"]:
+                self._anew = False
                 self._verified[term] = max(self._verified.get(term, 0), message["next_node_idx"] - 1)
             return message
         if kind == "append_entries" and message.get("serialized"):
@@ -104,8 +127,11 @@ class RaftFilter:
     def inbound(
         self, src: str, message: Message, *, term: int, commit: int, leading: bool
     ) -> tuple[Message | None, list[Message]]:
-        """`term`, `commit`, `leading`: the library's own. Raises: LogInvariantError."""
+        """`term`, `commit`, `leading`: the library's own. Raises: UnbelievedError, ContradictionError, ProtocolError."""
         self._in_snapshot = False
+        why = unbelieved(src, message, self._ranks, self._unix_s())
+        if why:
+            raise UnbelievedError(why)
         match message["type"]:
             case "request_vote":
                 newer = [{"type": "x_newer_term", "term": term}] if message["term"] < term else []
@@ -114,9 +140,9 @@ class RaftFilter:
                 return (None if message["term"] <= term else adopt_term(message["term"])), []
             case "response_vote":
                 key = (message["term"], src)
-                if key in self._votes:
+                if message["term"] != term or key in self._votes:
                     return None, []
-                self._votes.add(key)
+                self._votes = {one for one in self._votes if one[0] == term} | {key}
                 return message, []
             case "timeout_now":
                 if message["term"] != term or self._leaders.get(term) != src:
@@ -140,7 +166,11 @@ class RaftFilter:
     def _ack(self, src: str, message: Message, term: int) -> Message | None:
         if message["x_term"] != term:
             return None
-        key = (term, src)
+        key, end = (term, src), self._journal[-1][1]
+        if message.get("x_anew"):
+            self._acked.pop(key, None)
+        if message["success"] and message["next_node_idx"] > end + 1:
+            raise UnbelievedError(f"{src} acks up to {message['next_node_idx'] - 1}, and the log ends at {end}")
         if message["success"]:
             self._acked[key] = max(self._acked.get(key, 0), message["next_node_idx"] - 1)
         elif message["reset"] and message["next_node_idx"] <= self._acked.get(key, 0):
@@ -153,9 +183,7 @@ class RaftFilter:
         if message["term"] < term:
             return None, [{"type": "x_newer_term", "term": term}]
         self._forget_old(message["term"])
-        known = self._leaders.setdefault(message["term"], src)
-        if known != src:
-            raise LogInvariantError(f"two leaders in term {message['term']}: {known} and {src}")
+        self._leaders[message["term"]] = src
         self.leader_heard_at = self._clock()
         self._waiting_vote = None
         if "prevLogIdx" not in message:
@@ -166,7 +194,7 @@ class RaftFilter:
         quiet = {**message, "commit_index": min(message["commit_index"], commit)}
         if not message.get("serialized"):
             return quiet, []
-        if (message.get("x_snap") or 0) <= commit:  # it would only move the state machine backwards
+        if decode_snapshot(message["serialized"][0])[1][1] <= commit:  # it would only move the state machine backwards
             quiet["serialized"] = None
             return quiet, [_reset(message["term"], commit + 1, success=False)]
         self._in_snapshot = True
@@ -179,15 +207,16 @@ class RaftFilter:
         beat = {"type": "append_entries", "term": term, "commit_index": commit}
         if before is None or journal.term_at(before) != before_term:
             if before is not None and before <= commit and journal.term_at(before) is not None:
-                raise LogInvariantError(f"the leader disagrees at {before}, below the commit index {commit}")
+                raise ContradictionError(f"the leader disagrees at {before}, below the commit index {commit}")
             verified = self._verified.get(term, 0)
             wanted = min(max(commit, verified), journal[-1][1]) + 1  # all that is committed agrees with any leader
             if journal[0][1] >= wanted:
                 wanted, verified = journal[0][1] + 1, 0
             success = verified > 0 and wanted == verified + 1
-            return beat, [_reset(term, wanted, success=success)]
+            reply = _reset(term, wanted, success=success)
+            return beat, [{**reply, "x_anew": True} if self._anew else reply]
         if entries and entries[0][1] != before + 1:
-            raise LogInvariantError(f"entries from {entries[0][1]} follow {before}")
+            raise UnbelievedError(f"entries from {entries[0][1]} follow {before}")
         held = 0
         while held < len(entries) and journal.term_at(entries[held][1]) == entries[held][2]:
             before, before_term = entries[held][1], entries[held][2]
@@ -214,7 +243,7 @@ class RaftFilter:
             }
             return {**beat, "commit_index": max(commit, min(commit_index, before))}, [ack]
         if rest[0][1] <= commit:
-            raise LogInvariantError(f"the leader overwrites {rest[0][1]}, and {commit} is committed")
+            raise ContradictionError(f"the leader overwrites {rest[0][1]}, and {commit} is committed")
         commit_index = min(message["commit_index"], rest[-1][1])
         return {
             **beat,

@@ -215,6 +215,18 @@ class Journal:
         self._append("S", first, second, pack_state(state))
         for entry in tail:
             self._append("A", *entry)
+        self._replace()
+        self._entries = [first, second, *tail]
+        self.snapshot = dict(state)
+
+    def begin_anew(self) -> None:
+        """No entry and no snapshot any more; term, vote, and what is known of earlier journals stay. Durable on return. Raises: StoreFailure."""
+        self.sync()
+        self._replace()
+        self._entries, self.snapshot, self.staged, self._installing, self._commit = [], None, None, None, 1
+
+    def _replace(self) -> None:
+        """A new file with what was appended to the buffer, and the term. Raises: StoreFailure."""
         self._append("M", self.term, self.voted_for)
         self._append("P") if self.pending else self._append("L", 0, 0, 0)
         content = bytes(self._buffer)
@@ -226,8 +238,6 @@ class Journal:
         os.close(self._fd)
         self._fd, self._size, self._offset = fd, size, len(content)
         self._buffer.clear()
-        self._entries = [first, second, *tail]
-        self.snapshot = dict(state)
 
     # --- what pysyncobj calls ---
 

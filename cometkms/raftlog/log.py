@@ -10,16 +10,18 @@ led in terms that it does not know of: until it leads again it stands in terms f
 """
 
 import random
+import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from cometkms.errors import CometKMSError, InvariantError, ProtocolError
+from cometkms.errors import InvariantError, ProtocolError
+from cometkms.limits import RAFT_ANEW_S
 from cometkms.model import HRS, Watermark
 from cometkms.raftlog import wire
-from cometkms.raftlog.filter import LogInvariantError, Message, RaftFilter, adopt_term
+from cometkms.raftlog.filter import ContradictionError, Message, RaftFilter, UnbelievedError, adopt_term
 from cometkms.raftlog.journal import Entry, Journal, pack_state, unpack_state
 from cometkms.raftlog.pace import ELECTION_MIN_S, HEARTBEAT_S, ROUND_TRIP_EVERY_S, RoundTrips, pace_of
 from cometkms.raftlog.pinned import Node, SyncObj, SyncObjConf, Transport, next_deadline, replicated, working_for
@@ -35,12 +37,6 @@ _TRANSFER_S: Final = (
     3.0  # … and how long anybody is: well below the five seconds for which an operator's order is waited for
 )
 _LEAP_BITS: Final = 32  # how far: two leaps meet with this probability, and a term has room for 2**30 of them
-
-
-class RaftBrokenError(CometKMSError):
-    """This node's log contradicts the leader's: it is discarded, and the node follows with a new one (rule 12)."""
-
-    exit_code = 8
 
 
 class RaftEvents(Protocol):
@@ -137,8 +133,9 @@ class RaftLog:
         ttl_s: float,
         log: RaftLogger,
         round_trip_s: Callable[[str], float | None] = lambda _peer: None,
+        unix_s: Callable[[], float] = time.time,
     ) -> None:
-        """`clock`: monotonic seconds. `kick`: ask for a tick() soon. `ttl_s`: how long a leader may lead unheard.
+        """`clock`: monotonic seconds. `unix_s`: the calendar's. `kick`: ask for a tick() soon. `ttl_s`: how long a leader may lead unheard.
         `round_trip_s`: to a connected member, as last measured.
 
         Raises: StoreFailure.
@@ -165,7 +162,10 @@ class RaftLog:
         self._measured_at = -1e9
         self._pace = pace_of(0.0, ttl_s)
         self._log = log
-        self._filter = RaftFilter(self.journal, clock, ELECTION_MIN_S)
+        self._unix_s = unix_s
+        self._filter = RaftFilter(self.journal, clock, ELECTION_MIN_S, members, unix_s)
+        self._stood_in = -1  # the last term that this process took for itself
+        self._anew_at = -1e9
         self._outgoing: list[tuple[str, Message]] = []
         self._connected: set[str] = set()
         self._told: set[str] = set()  # peers that the library believes to be connected
@@ -182,11 +182,13 @@ class RaftLog:
         self._ticked_at = clock()
         self._excused = -1.0  # when the leader had been heard last, the last time that this process stood still
         self._failure: BaseException | None = None
+        self._path = journal
         if self.journal.untrusted:
             log.error("the journal of the replicated log is made anew", why=self.journal.untrusted)
-        self._start(members, journal)
+        self._start()
 
-    def _start(self, members: tuple[str, ...], path: Path) -> None:
+    def _start(self) -> None:
+        members = (self._me, *self._others)
         settings = SyncObjConf(
             autoTick=False,
             appendEntriesUseBatch=False,
@@ -200,7 +202,7 @@ class RaftLog:
             useFork=False,
             logCompactionMinEntries=_COMPACT_ENTRIES,
             logCompactionMinTime=_NEVER,
-            fullDumpFile=str(path) if self.journal.snapshot is not None else None,
+            fullDumpFile=str(self._path) if self.journal.snapshot is not None else None,
         )
         self._settings = settings  # the library reads its times from there each time
         self._nodes = {name: _Member(name) for name in members}
@@ -330,8 +332,8 @@ class RaftLog:
         self._finish()
         self._poke()
 
-    def on_message(self, peer: str, payload: bytes) -> None:
-        """Raises: ProtocolError (close the connection), RaftBrokenError (discard the journal, end), StoreFailure."""
+    def on_message(self, peer: str, payload: bytes) -> str:
+        """Why it is not believed, and moved nothing; "" when it was taken. Raises: ProtocolError (close the connection), StoreFailure."""
         message = wire.decode(payload)
         self._heard[peer] = self._clock()
         if message["type"] == "next_node_idx":
@@ -345,8 +347,10 @@ class RaftLog:
                 commit=self.commit_index,
                 leading=self._is_leader,
             )
-        except LogInvariantError as error:
-            raise RaftBrokenError(str(error)) from error
+        except UnbelievedError as error:
+            return str(error)
+        except ContradictionError as error:
+            return self._begin_anew(peer, str(error))
         if wanted is not None and wanted["type"] == "timeout_now":
             wanted = self._obey_timeout_now(wanted)
         if wanted is not None:
@@ -356,6 +360,24 @@ class RaftLog:
         self._finish()
         if self._facts() != before or not self._settled or self._transfer is not None:
             self._poke()
+        return ""
+
+    def _begin_anew(self, leader: str, why: str) -> str:
+        """The leader's log and this one cannot both be right, and which is cannot be known. What the log is for, the state machine, stays, and
+        so do term and vote: the log alone begins anew, in place, and is filled by whoever leads. Why not, when it did so a moment ago."""
+        now = self._clock()
+        if now - self._anew_at < RAFT_ANEW_S:
+            return f"{leader}'s log contradicts this one again: {why}"
+        self._anew_at = now
+        self._log.warning("the replicated log contradicts the leader's and begins anew", leader=leader, why=why)
+        self.journal.begin_anew()
+        self._filter.begin_anew()
+        self._told, self._outgoing, self._barrier, self._transfer = set(), [], None, None
+        self._start()
+        self._tell_connections()
+        self._finish()
+        self._poke()
+        return ""
 
     def _obey_timeout_now(self, message: Message) -> Message | None:
         """The leader wants this node to lead: it stands at the next tick, quiet time or not. One that may not vote goes on following."""
@@ -512,10 +534,10 @@ class RaftLog:
         if self._is_leader or not self._told or next_deadline(self._replica) >= self.library_clock():
             return
         members = len(self._others) + 1
-        above = self.term + (self.rng.getrandbits(_LEAP_BITS) if self.journal.pending else 0)
+        leaps = self.journal.pending and self.term != self._stood_in  # from where it leapt to it goes on by steps
+        above = self.term + (self.rng.getrandbits(_LEAP_BITS) if leaps else 0)
         before = above + (self._rank - above - 1) % members  # the library adds one
-        if before >= wire.TERM_MAX - 1:
-            raise InvariantError(f"after term {self.term} there are no more terms")
+        self._stood_in = before + 1
         if before > self.term:
             self._deliver(self._others[0], adopt_term(before))
 

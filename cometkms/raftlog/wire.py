@@ -31,6 +31,7 @@ _SHAPES: Final[dict[str, dict[str, str]]] = {
         "reset": "bool",
         "success": "bool",
         "x_term": "term",
+        "x_anew": "?bool",
     },
     "timeout_now": {"term": "term"},
     "x_newer_term": {"term": "term"},

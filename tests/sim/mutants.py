@@ -21,6 +21,7 @@ from cometkms.model import Watermark
 from cometkms.promises import proposer
 from cometkms.promises.proposer import Proposer
 from cometkms.raftlog import RaftLog, log
+from cometkms.raftlog import filter as raft_filter
 from cometkms.raftlog.filter import RaftFilter
 from cometkms.rules.birth import NodeState
 from cometkms.rules.incarnation import Answer, Verdict
@@ -198,8 +199,9 @@ def signs_its_own() -> Patches:
 
 
 def terms_of_everybody() -> Patches:
-    """Members stand in whatever term comes next."""
+    """Members stand in whatever term comes next, and whoever stands or leads is believed."""
     yield patch.object(RaftLog, "_take_own_term", lambda _self: None)
+    yield patch.object(raft_filter, "unbelieved", lambda *_: "")
 
 
 def no_leap() -> Patches:
@@ -220,8 +222,8 @@ def no_vote_without_a_leader() -> Patches:
     """A vote is refused for ten election timeouts after a leader was heard, and its closed connection does not free it."""
     begin = RaftFilter.__init__
 
-    def sticky(self: RaftFilter, journal: Any, clock: Any, sticky_s: float) -> None:
-        begin(self, journal, clock, sticky_s * 20)
+    def sticky(self: RaftFilter, journal: Any, clock: Any, sticky_s: float, *rest: Any) -> None:
+        begin(self, journal, clock, sticky_s * 20, *rest)
 
     yield patch.object(RaftFilter, "__init__", sticky)
     yield patch.object(RaftFilter, "leader_gone", lambda _self: None)

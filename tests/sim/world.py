@@ -25,11 +25,11 @@ from cometkms.cluster.node import ClusterNode, Identity
 from cometkms.errors import CometKMSError, OperatorError, ProtocolError, StateError, SupersededError
 from cometkms.ipc.messages import Lease, Mark, PermitGranted, QueueMessage, ReserveRefused, SignerHello, StateHello
 from cometkms.keys.cluster import cluster_digest
-from cometkms.limits import START_READ_S
+from cometkms.limits import RAFT_COUNTED_FROM_UNIX_S, START_READ_S
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Row, Step, Timestamp, Vote, Watermark
 from cometkms.protocol.identity import Identity as NodeIdentity
 from cometkms.protocol.peer_messages import Action
-from cometkms.raftlog import RaftBrokenError, RaftLog, discard_journal
+from cometkms.raftlog import RaftLog
 from cometkms.rules.birth import NodeState
 from cometkms.rules.epoch import doubt
 from cometkms.signing.chain import ChainSigner
@@ -179,6 +179,7 @@ class Node:
             ttl_s=TTL_S,
             log=SilentLog(self.world, self.name),
             round_trip_s=lambda _peer: self.world.latency_s() + self.world.latency_s(),
+            unix_s=self.calendar,
         )
         return self.raft
 
@@ -207,8 +208,6 @@ class Node:
         except ProtocolError:
             raise  # the connection's end
         except CometKMSError as error:
-            if isinstance(error, RaftBrokenError):
-                discard_journal(self.journal)
             self.world.stats[type(error).__name__] = self.world.stats.get(type(error).__name__, 0) + 1
             self.crash(power=self.disk.dark, why=f"{type(error).__name__}: {error}")
             if isinstance(error, SupersededError):
@@ -222,6 +221,10 @@ class Node:
 
     def clock(self) -> float:
         return self.world.now + self.offset
+
+    def calendar(self) -> float:
+        """Seconds since 1970: an hour into the program's own counting, and wrong by minutes."""
+        return RAFT_COUNTED_FROM_UNIX_S + 3600.0 + self.world.now + self.offset
 
     def tick(self, incarnation: int) -> None:
         if incarnation != self.incarnation or self.cluster is None:
