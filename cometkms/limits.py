@@ -201,6 +201,10 @@ DIALER_UID: Final = 62091
 NAMES_WATCH_S: Final = 5.0  # how often who looks hosts up sees whether it still may
 ACCOUNT_UIDS: Final = (SIGNER_UID, STATE_UID, API_UID, AUDIT_UID, DIALER_UID)
 
+NICER: Final = 10  # of the processes that nobody waits for: a tenth of a busy core, enough for their heartbeats
+SLICE_NS: Final = 100_000  # of who signs: the shortest the kernel knows; a signature takes about 60 us of each process
+REALTIME_MAX_S: Final = 2.0  # a real-time process that runs so long without a pause hangs: killed before HUNG_AFTER_S
+
 # --- files ---
 CONFIG_MAX_BYTES: Final = 1 << 20
 KEY_FILE_MAX_BYTES: Final = 16 << 10
@@ -237,6 +241,8 @@ if (
     or not SIGNER_BELIEVED_S < SIGNER_SILENT_S < SIGNER_REPLACE_S < HUNG_AFTER_S
 ):
     raise ValueError("a signer answers each renewal of its lease with a beat, and is silent only when it misses some")
+if not 1.0 <= REALTIME_MAX_S < HUNG_AFTER_S:
+    raise ValueError("a real-time process that hangs is ended before the supervisor would, and a busy one is not")
 if UNREACHED_S < 3 * REDIAL_MAX_S:
     raise ValueError("a validator must have been dialled before it is called unreached")
 if PERMIT_TIMEOUT_S >= 5.0:

@@ -60,6 +60,11 @@ from cometkms.limits import AUDIT_DEFAULT_MIB
     metavar="USER",
     help="Whom the signer runs as when root starts the node: a name, a number, or root.",
 )
+@click.option(
+    "--realtime/--no-realtime",
+    default=None,
+    help="Ask for a real-time class for the signer and the state process, where the unit grants it.",
+)
 @click.option("--key-passphrase-file", metavar="FILE", help="Opens sealed key files; mode 0600.")
 @click.option("--key-passphrase-credential", metavar="NAME", help="Likewise: systemd's LoadCredential=NAME:….")
 @click.option("--key-passphrase-fd", metavar="N", help="Likewise: an open descriptor, read once.")
@@ -98,6 +103,7 @@ def command(
     strict_start: bool | None,
     hardening: str | None,
     signer_user: str | None,
+    realtime: bool | None,
     key_passphrase_file: str | None,
     key_passphrase_credential: str | None,
     key_passphrase_fd: str | None,
@@ -135,6 +141,7 @@ def command(
         strict_start,
         hardening,
         signer_user,
+        realtime,
         key_passphrase_file,
         key_passphrase_credential,
         key_passphrase_fd,

@@ -61,6 +61,7 @@ KEYS: Final[Mapping[str, type]] = {
     "strict_start": bool,
     "hardening": str,
     "signer_user": str,
+    "realtime": bool,
     "key_passphrase_file": str,
     "key_passphrase_credential": str,
     "key_passphrase_fd": int,
@@ -92,6 +93,7 @@ class Flags:
     strict_start: bool | None = None
     hardening: str | None = None
     signer_user: str | None = None
+    realtime: bool | None = None
     key_passphrase_file: str | None = None
     key_passphrase_credential: str | None = None
     key_passphrase_fd: str | None = None
@@ -333,6 +335,7 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
         strict_start=sources.truth("strict_start"),
         hardening=sources.parse(hardening_where, hardening, _one_of(HARDENING_MODES), "best-effort"),
         signer_user=sources.text("signer_user", "")[0],
+        realtime=sources.truth("realtime"),
         key_passphrase=_load_passphrase(home, sources),
         alerts=_load_alerts(sources),
         audit_max_mib=sources.parse(audit_where, audit_mib, parse_audit_mib, AUDIT_DEFAULT_MIB),

@@ -58,6 +58,9 @@ strict_start = false
 # hardening = "best-effort"
 # signer_user = "cmkms-signer"
 
+# Ask for a real-time class for the signer and the state process, where the unit or container grants it; needs a restart.
+# realtime = true
+
 # The passphrase of key files that `cmkms keys encrypt` sealed: a file (mode 0600; relative to this directory), or the name of a
 # credential of systemd's LoadCredential=.
 # key_passphrase_file = "/etc/cmkms/passphrase"

@@ -78,3 +78,4 @@ class Settings:
     key_passphrase: PassphraseSource | None = None
     alerts: AlertBounds = AlertBounds()
     audit_max_mib: int = AUDIT_DEFAULT_MIB  # all files of the audit log together; 0: there is none
+    realtime: bool = False  # the signer and the state process ask for a real-time class

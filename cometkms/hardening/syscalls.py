@@ -227,6 +227,9 @@ DEADLY: Final[_Table] = {
     "modify_ldt": (154, None),
 }
 
+#: For a process's own slice, before it is shut off (cometkms/hardening/scheduling.py).
+SCHEDULING: Final[_Table] = {"sched_setattr": (314, 274), "sched_getattr": (315, 275)}
+
 #: Refused like everything else that is not named here; told by their names in tests and documents.
 REFUSED: Final[_Table] = {
     "seccomp": (317, 277),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 from cometkms.config.schema import Settings
 from cometkms.hardening.children import Keeps, shut_child
 from cometkms.hardening.measures import Mode, tell
+from cometkms.hardening.scheduling import Turn, take_turn
 from cometkms.hardening.user import Whom
 from cometkms.ipc.board import Board
 from cometkms.limits import API_UID, HISTORY_SAMPLE_S
@@ -52,7 +53,9 @@ def run(context: ChildContext, parts: ApiParts) -> int:
     watch = Watch(board, parts.settings.alerts, log)
     app = make_app(board, on_failure, watch, loopback_only=is_loopback(listener))
     keeps = Keeps(Whom("cmkms-api", API_UID), accepts=True, shut=_secrets(parts.settings), late=LATE)
-    measures = shut_child("api", Mode(parts.settings.hardening), os.getppid(), keeps)
+    mode = Mode(parts.settings.hardening)
+    turn = take_turn("api", mode, Turn.LATER)
+    measures = (*shut_child("api", mode, os.getppid(), keeps), turn)
     tell(log, measures)
     parts.board.section("api").write({"hardening": [one.document() for one in measures]})
 

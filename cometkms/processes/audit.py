@@ -18,6 +18,7 @@ from cometkms.config.schema import Settings
 from cometkms.errors import StateError
 from cometkms.hardening.children import Keeps, shut_child
 from cometkms.hardening.measures import Measure, Mode, tell
+from cometkms.hardening.scheduling import Turn, take_turn
 from cometkms.hardening.user import Whom
 from cometkms.interface import Queue
 from cometkms.ipc.board import Section
@@ -47,7 +48,8 @@ def run(context: ChildContext, parts: AuditParts) -> int:
     settings = parts.settings
     log = parts.log.bind(immediate=False, module="audit")
     directory = _enter(directory_of(settings.home, settings.id))
-    measures = _shut(settings, directory)
+    turn = take_turn("audit", Mode(settings.hardening), Turn.LATER)
+    measures = (*_shut(settings, directory), turn)
     tell(log, measures)
     audit = AuditLog(
         directory,

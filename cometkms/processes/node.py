@@ -13,6 +13,7 @@ from cometkms.config.schema import Settings
 from cometkms.hardening.account import ProcStatus, check_wanted, named_accounts
 from cometkms.hardening.confine import Told, check_no_dump
 from cometkms.hardening.measures import Mode, State, check_required
+from cometkms.hardening.scheduling import Turn, take_turn
 from cometkms.interface import Core, Queue
 from cometkms.ipc.board import Board
 from cometkms.ipc.descriptors import close_inherited
@@ -197,7 +198,8 @@ def _own_measures(board: Board, mode: Mode) -> list[dict[str, str]]:
         why = "the status board's parts are read-only to others, and not sealed (Linux 5.1): root's capabilities could undo it"
         told.add("board", State.UNAVAILABLE, why)
     check_required(mode, told.measures)
-    return [one.document() for one in told.measures]
+    turn = take_turn("supervisor", mode, Turn.PARENT)
+    return [one.document() for one in (*told.measures, turn)]
 
 
 def forget(passphrase: PassphraseSource | None) -> None:

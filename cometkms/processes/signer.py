@@ -9,7 +9,7 @@ import secrets
 import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -22,6 +22,7 @@ from cometkms.hardening.account import CAP_DAC_OVERRIDE
 from cometkms.hardening.children import Keeps, shut_child
 from cometkms.hardening.confine import NameWatch
 from cometkms.hardening.measures import Measure, Mode, tell
+from cometkms.hardening.scheduling import Turn, take_turn, turn_of_signing
 from cometkms.hardening.signer import Confinement, Plan, shut_signer
 from cometkms.hardening.user import Whom
 from cometkms.interface import Core, KeySlot, Queue, SignPath
@@ -118,7 +119,9 @@ def _start_dialer(parts: SignerParts) -> Helper | None:
     def shut() -> tuple[Measure, ...]:
         for key in parts.keys:
             key.forget()
-        return shut_child("dialer", Mode(settings.hardening), os.getppid(), keeps)
+        mode = Mode(settings.hardening)
+        turn = take_turn("dialer", mode, Turn.LATER)
+        return (*shut_child("dialer", mode, os.getppid(), keeps), turn)
 
     return start_helper("dialer", shut, lambda connection: serve_dials(connection, paths))
 
@@ -132,7 +135,9 @@ def _shut(settings: Settings, supervisor: int) -> Confinement:
         tuple(chain.key_file for chain in settings.chains),
         tuple(address.target for chain in settings.chains for address in chain.validator_addrs),
     )
-    return shut_signer(plan)
+    turn = take_turn("signer", plan.mode, turn_of_signing(realtime=settings.realtime))
+    shut = shut_signer(plan)
+    return replace(shut, measures=(*shut.measures, turn))
 
 
 def _live(

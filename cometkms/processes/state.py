@@ -31,6 +31,7 @@ from cometkms.errors import BusyError, StateError, StoreFailure
 from cometkms.hardening.children import Keeps, shut_child
 from cometkms.hardening.confine import DNS_PORT, NameWatch, is_address
 from cometkms.hardening.measures import Measure, Mode, tell
+from cometkms.hardening.scheduling import take_turn, turn_of_signing
 from cometkms.hardening.user import Whom
 from cometkms.interface import Core, Frames, HotPath, Lane, Queue
 from cometkms.ipc.board import Section
@@ -128,7 +129,8 @@ def run(context: ChildContext, parts: StateParts) -> int:
 
     name = take_name(bytes(kin.identity.key), parts.settings.id)  # a copy of this home that is started here is noticed
     with name or contextlib.nullcontext(), cores.tracing(context.name):
-        measures = (*_shut(parts.settings, parts.files), *writer.measures)
+        turn = take_turn("state", mode, turn_of_signing(realtime=parts.settings.realtime))
+        measures = (*_shut(parts.settings, parts.files), turn, *writer.measures)
         tell(log, [one for one in measures if one.process == "state"])
         return run_loop(context, main, log)
 

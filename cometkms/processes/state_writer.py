@@ -22,6 +22,7 @@ from cometkms.errors import CometKMSError, InvariantError, StateError, StoreFail
 from cometkms.hardening.account import CAP_DAC_OVERRIDE, Account
 from cometkms.hardening.children import Keeps, shut_child
 from cometkms.hardening.measures import Measure, Mode
+from cometkms.hardening.scheduling import Turn, take_turn
 from cometkms.hardening.user import Whom
 from cometkms.interface import Core
 from cometkms.limits import STATE_FILE_MAX_BYTES
@@ -64,7 +65,8 @@ def start_writer(home: Path, files: NodeFiles, shut: Sequence[Path], mode: Mode,
     def shut_off() -> tuple[Measure, ...]:
         hold_home(home)
         keeps = Keeps(whom, replace=tuple(folders), code=False, shut=tuple(shut))
-        return shut_child(PROCESS, mode, os.getppid(), keeps)
+        turn = take_turn(PROCESS, mode, Turn.LATER)
+        return (*shut_child(PROCESS, mode, os.getppid(), keeps), turn)
 
     def serve(connection: socket.socket) -> None:
         _Writer(files.chains, marks, folders, born, core).serve(connection)

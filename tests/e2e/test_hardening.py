@@ -5,15 +5,17 @@ import os
 import signal
 import socket
 import tempfile
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cometkms.limits import SIGNER_UID
+from cometkms.limits import HUNG_AFTER_S, SIGNER_UID
+from tests.busy import compute, fork
 from tests.e2e.cluster import Cluster
 from tests.e2e.console import ROOT
 from tests.e2e.node import PRECOMMIT, PREVOTE, Node, Validator, cmkms, free_tcp, until
@@ -159,11 +161,12 @@ def test_from_outside_the_signer_is_nobody_who_can_do_nothing(node: Node) -> Non
 def test_status_and_log_name_every_measure_of_every_process(node: Node) -> None:
     until("the audit process is up, too", lambda: "audit" in node.status())
     of_all = {"no_dump", "no_new_privs", "filesystem", "tcp_ports", "scope"}
-    of_all |= {"user", "capabilities", "system_calls", "network_families"}
+    of_all |= {"user", "capabilities", "system_calls", "network_families", "scheduling"}
     expected = {
         ("supervisor", "no_dump"),
         ("supervisor", "no_new_privs"),
         ("supervisor", "board"),
+        ("supervisor", "scheduling"),
         ("signer", "memory_locked"),
     }
     expected |= {(process, one) for process in ("state", "writer", "signer", "api", "audit") for one in of_all}
@@ -177,12 +180,68 @@ def test_status_and_log_name_every_measure_of_every_process(node: Node) -> None:
     until(lambda: f"all measures are told: {set(measures) ^ expected}", told)
     assert set(measures) == expected
     assert measures["signer", "filesystem"]["why"] == "no file"
+    turns = {process: one["why"] for (process, what), one in measures.items() if what == "scheduling"}
+    assert {process for process, why in turns.items() if "SCHED_BATCH" in why} == {
+        "supervisor",
+        "writer",
+        "api",
+        "audit",
+    }
+    assert {process for process, why in turns.items() if "realtime = false" in why} == {"signer", "state"}
     assert all(one["state"] in ("on", "off", "unavailable") and one["why"] for one in measures.values())
     until("each process says it", lambda: node.log().count("shut off") >= 4)
     log = node.log()
     for (_, measure), one in measures.items():
         if one["state"] == "unavailable":
             assert f"measure={measure}" in log
+
+
+@contextlib.contextmanager
+def busy_cores() -> Iterator[None]:
+    """Two processes a core that count."""
+    load = [fork(compute) for _ in range(2 * (os.cpu_count() or 1))]
+    try:
+        yield
+    finally:
+        for pid in load:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def test_who_runs_later_is_not_starved_where_every_core_is_taken(
+    make_node: MakeNode, make_validator: MakeValidator
+) -> None:
+    """A heartbeat that stopped for HUNG_AFTER_S would have its process killed: longer than that nobody is started again."""
+    address = free_tcp()
+    node, validator = make_node(address), make_validator(address)
+    node.start()
+    until("every process is up", lambda: all(one["state"] == "running" for one in node.status()["children"]))
+    before = {one["name"]: one["pid"] for one in node.status()["children"]}
+    assert set(before) == {"state", "signer", "audit", "api"}
+    validator.connect()
+    with busy_cores():
+        end, height = time.monotonic() + 1.5 * HUNG_AFTER_S, 0
+        while time.monotonic() < end:
+            height += 1
+            validator.must_sign(PREVOTE, height)
+            until("the line is written", lambda written=height: node.status()["audit"]["records"] >= written)
+        assert {one["name"]: one["pid"] for one in node.status()["children"]} == before
+
+
+def test_a_real_time_class_is_what_the_kernel_says_it_is(make_node: MakeNode, make_validator: MakeValidator) -> None:
+    address = free_tcp()
+    node, validator = make_node(address), make_validator(address)
+    node.start("--realtime")
+    validator.connect()
+    validator.must_sign(PREVOTE, 1)
+    until("both say it", lambda: {("state", "scheduling"), ("signer", "scheduling")} <= set(measures_of(node)))
+    for process in ("state", "signer"):
+        measure = measures_of(node)[process, "scheduling"]
+        granted = os.sched_getscheduler(node.child(process)["pid"]) == os.SCHED_RR | os.SCHED_RESET_ON_FORK
+        assert measure["state"] == ("on" if granted else "unavailable")
+        assert granted or "LimitRTPRIO" in measure["why"]
+    for process in ("audit", "api"):
+        assert os.sched_getscheduler(node.child(process)["pid"]) == os.SCHED_BATCH
 
 
 def test_who_executes_a_program_in_the_signer_ends_the_node_with_the_word(make_node: MakeNode, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The units: what systemd says of them where there is one, and what they must hold everywhere."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cometkms.config.load import variable_name
 from cometkms.errors import (
     BehindError,
     BusyError,
@@ -133,6 +135,14 @@ def test_the_node_as_root_keeps_six_capabilities() -> None:
     drop_in = parse_unit((UNITS / "cmkms.service.d" / "signer-user.conf").read_text())
     assert drop_in["User"] == drop_in["Group"] == ["root"]
     assert drop_in["CapabilityBoundingSet"] == ["CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL CAP_CHOWN CAP_DAC_OVERRIDE"]
+
+
+def test_the_drop_in_grants_the_real_time_class_that_its_setting_asks_for() -> None:
+    drop_in = parse_unit((UNITS / "cmkms.service.d" / "realtime.conf").read_text())
+    assert drop_in["Environment"] == [f"{variable_name('realtime').upper()}=true"]
+    assert drop_in["LimitRTPRIO"] == [str(os.sched_get_priority_min(os.SCHED_RR))]
+    assert drop_in["RestrictRealtime"] == ["no"]
+    assert [value(name, "RestrictRealtime") for name in NAMES] == ["yes", "yes"]
 
 
 def test_the_user_of_the_unit_is_the_one_that_sysusers_makes() -> None:

@@ -26,6 +26,7 @@ SOURCES = {
     "log_format": (("json", "plain", '"json"'), ("json", "plain", "json")),
     "allow_unsafe": ((False, "true", "false"), (False, True, False)),
     "strict_start": ((True, "no", "true"), (True, False, True)),
+    "realtime": ((True, "off", "true"), (True, False, True)),
 }
 
 

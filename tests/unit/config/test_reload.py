@@ -81,6 +81,7 @@ OTHER = {
     "strict_start": True,
     "hardening": "required",
     "signer_user": "cmkms",
+    "realtime": True,
     "audit_max_mib": 16,
     "key_passphrase": PassphraseFile(Path("/p")),
 }

@@ -15,7 +15,18 @@ import pytest
 from cometkms.hardening import kernel, seccomp
 from cometkms.hardening.measures import UnavailableError
 from cometkms.hardening.seccomp import ALLOW, DENY, KILL_PROCESS, REFUSE, UNKNOWN, Instruction, Needs, program
-from cometkms.hardening.syscalls import CALM, DEADLY, FILES, GUARDED, HOT, MACHINES, REFUSED, Machine, numbers
+from cometkms.hardening.syscalls import (
+    CALM,
+    DEADLY,
+    FILES,
+    GUARDED,
+    HOT,
+    MACHINES,
+    REFUSED,
+    SCHEDULING,
+    Machine,
+    numbers,
+)
 from cometkms.ipc.prctl import make_undumpable
 from tests.unit.hardening.child import in_child, opened, outcome
 
@@ -59,7 +70,7 @@ def judge(needs: Needs, machine: Machine, name: str, *arguments: int) -> int:
 @pytest.mark.parametrize("needs", [ALL, TCP, UNIX], ids=["all", "tcp", "unix"])
 def test_every_named_call_has_the_fate_of_its_table(machine: Machine, needs: Needs) -> None:
     code = program(machine, needs)
-    for table, fate in ((HOT, ALLOW), (CALM, ALLOW), (DEADLY, KILL_PROCESS), (REFUSED, DENY)):
+    for table, fate in ((HOT, ALLOW), (CALM, ALLOW), (DEADLY, KILL_PROCESS), (REFUSED, DENY), (SCHEDULING, DENY)):
         for name, number in numbers(table, machine).items():
             assert run(code, machine.audit_arch, number, [0xFFFF_FFFF_FFFF_FFFF] * 6) == fate, name
 
@@ -67,7 +78,7 @@ def test_every_named_call_has_the_fate_of_its_table(machine: Machine, needs: Nee
 @EACH_MACHINE
 def test_a_call_that_is_not_named_is_refused_and_a_newer_one_does_not_exist(machine: Machine) -> None:
     code = program(machine, ALL)
-    tables = (HOT, CALM, FILES, GUARDED, DEADLY, REFUSED)
+    tables = (HOT, CALM, FILES, GUARDED, DEADLY, REFUSED, SCHEDULING)
     named = {number for table in tables for number in numbers(table, machine).values()}
     for number in range(1000):
         if number not in named:

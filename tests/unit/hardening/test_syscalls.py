@@ -7,9 +7,20 @@ from pathlib import Path
 import pytest
 
 from cometkms.hardening import syscalls
-from cometkms.hardening.syscalls import CALM, DEADLY, FILES, GUARDED, HOT, MACHINES, REFUSED, UNIFIED, numbers
+from cometkms.hardening.syscalls import (
+    CALM,
+    DEADLY,
+    FILES,
+    GUARDED,
+    HOT,
+    MACHINES,
+    REFUSED,
+    SCHEDULING,
+    UNIFIED,
+    numbers,
+)
 
-TABLES = [HOT, CALM, FILES, GUARDED, DEADLY, REFUSED]
+TABLES = [HOT, CALM, FILES, GUARDED, DEADLY, REFUSED, SCHEDULING]
 #: The C library's headers bring them for every machine; aarch64 has the generic numbers.
 HEADERS = {"x86_64": "asm/unistd_64.h", "aarch64": "asm-generic/unistd.h"}
 WANTED_BY_AARCH64 = (
