@@ -9,7 +9,19 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from cometkms.model import HRS, Decision, Dialect, Incarnation, Message, Request, Row, SealedKey, SignBytes, Watermark
+from cometkms.model import (
+    HRS,
+    Decision,
+    Dialect,
+    Incarnation,
+    Line,
+    Message,
+    Request,
+    Row,
+    SealedKey,
+    SignBytes,
+    Watermark,
+)
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -99,30 +111,38 @@ class Session(Protocol):
         """Whether part of a frame or message has arrived (a deadline must run)."""
         ...
 
+    @property
+    def line(self) -> Line:
+        """The validator's release line, as far as its votes on this connection have told."""
+        ...
+
     def answer_pong(self) -> bytes: ...
 
-    def answer_pub_key(self, public_key: bytes) -> bytes: ...
+    def answer_pub_key(self, public_key: bytes) -> bytes:
+        """The ed25519 key of 32 bytes in one response that v0.x and v1.x each read as their own."""
+        ...
 
     def answer_error(self, code: int, description: str) -> bytes:
-        """The response type of the pending request with a RemoteSignerError (for a ping or unknown kind: empty Message)."""
+        """The response type of the pending request with a RemoteSignerError (for a ping or unknown kind: answer_empty())."""
         ...
 
     def answer_empty(self) -> bytes:
-        """A `Message` without content, so that the validator asks again (amino: the response type with nothing in it)."""
+        """A pong in place of the answer: the validator takes it for a passing trouble and asks again."""
         ...
 
     def answer_sign(self, slot: KeySlot, sign_bytes: bytes) -> tuple[bytes, bytes]:
         """Sign exactly the permit's `sign_bytes`; return (signature, bytes to write).
 
         The response echoes the pending vote or proposal with the permit's timestamp, the signature, and for a non-nil
-        precommit (PROTO dialect) the extension signature; never the extension itself.
+        precommit (PROTO dialect, without skip_extension) the extension signature; never the extension itself.
         Raises: InvariantError, with nothing signed, unless `sign_bytes` equals the pending request's sign bytes in all
         but the timestamp; and whatever KeySlot.sign raises.
         """
         ...
 
     def answer_repeat(self, slot: KeySlot, sign_bytes: bytes, signature: bytes) -> bytes:
-        """As answer_sign, with a signature already known for `sign_bytes` (recorded timestamp). The extension is signed anew.
+        """As answer_sign, with a signature already known for `sign_bytes` (recorded timestamp). The extension is signed anew,
+        also where the answer before this one had none because it was asked with skip_extension.
 
         Raises: InvariantError unless `sign_bytes` equals the pending ones in all but the timestamp, or the signature does
         not verify.

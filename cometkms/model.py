@@ -23,14 +23,24 @@ class HRS(NamedTuple):
 
 
 class Dialect(IntEnum):
-    """The encoding a validator speaks. v1.x joins here (docs/ARCHITECTURE.md)."""
+    """The encoding a validator speaks."""
 
-    PROTO = 0  # v0.34 to v0.40, package tendermint.privval
+    PROTO = (
+        0  # v0.34 to v0.40 (tendermint.privval) and v1.x (cometbft.privval.v1), whose messages differ by fields only
+    )
     AMINO = 1  # v0.33
 
 
+class Line(IntEnum):
+    """The release line of the validator behind the PROTO dialect, as far as its votes have told. Shown, and nothing depends on it."""
+
+    UNKNOWN = 0
+    V0 = 1  # v0.34 to v0.40
+    V1 = 2  # v1.x
+
+
 class Kind(IntEnum):
-    """Message kinds; the numbers are the field numbers of tendermint.privval.Message.sum."""
+    """Message kinds; the numbers are the field numbers of cometbft.privval.v1.Message.sum, and up to 8 of tendermint.privval's."""
 
     UNKNOWN = 0
     PUB_KEY_REQUEST = 1
@@ -41,6 +51,8 @@ class Kind(IntEnum):
     SIGNED_PROPOSAL_RESPONSE = 6
     PING_REQUEST = 7
     PING_RESPONSE = 8
+    SIGN_BYTES_REQUEST = 9  # v1.x; Celestia's v0.38 has SignRawBytesRequest here
+    SIGN_BYTES_RESPONSE = 10
 
 
 class SignedType(IntEnum):
@@ -69,6 +81,7 @@ class Reason(IntEnum):
     BAD_TIMESTAMP = 10  # nanos outside 0..999,999,999: not what any validator sends, and no canonical form
     BAD_POL_ROUND = 11  # below -1
     BAD_ADDRESS = 12  # validator address of neither 0 nor 20 bytes
+    BYTES_NOT_ALLOWED = 13  # SignBytes: bytes that are neither vote nor proposal
     # the sign rule (privval/file.go)
     HEIGHT_REGRESSION = 32
     ROUND_REGRESSION = 33
@@ -161,15 +174,22 @@ class RemoteSignerError:
 class Message:
     """Any privval message, either direction.
 
-    `vote`/`proposal` is None where the field is absent on the wire; `pub_key` is an ed25519 key (32 bytes) or b"".
+    `vote`/`proposal` is None where the field is absent on the wire. A public key's response has a form for each line:
+    `pub_key` is v0.x's, an ed25519 key (32 bytes), b"" for one of another type, None where the field is absent;
+    `pub_key_bytes` and `pub_key_type` are v1.x's, of any type. `skip_extension` is v1.x's skip_extension_signing of a vote's
+    request. `value` is what SignBytes asks for, or the signature in its response.
     """
 
     kind: Kind
     chain_id: str = ""
-    pub_key: bytes = b""
+    pub_key: bytes | None = b""
+    pub_key_bytes: bytes = b""
+    pub_key_type: str = ""
     vote: Vote | None = None
     proposal: Proposal | None = None
     error: RemoteSignerError | None = None
+    skip_extension: bool = False
+    value: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -328,6 +328,7 @@ int ck_amino_decode(ck_bytes body, ck_message *out) {
         ck_bytes name;
         CK_TRY(ck_take(&reader, PREFIX_BYTES, &name));
         message.kind = kind_of(name);
+        message.has_pub_key = message.kind == CK_PUB_KEY_RESPONSE; /* a field that has no other form */
     }
     while (message.kind != CK_UNKNOWN && reader.left > 0) {
         ck_field field;

@@ -43,7 +43,7 @@ int32_t ck_step_of(int32_t type) {
     }
 }
 
-int ck_judge_ballot(int is_proposal, const ck_ballot *ballot) {
+int ck_judge_ballot(int is_proposal, int skip_extension, const ck_ballot *ballot) {
     if (!type_is_sensible(is_proposal, ballot->type)) {
         return CK_BAD_TYPE;
     }
@@ -56,7 +56,7 @@ int ck_judge_ballot(int is_proposal, const ck_ballot *ballot) {
     if (!block_is_sensible(&ballot->block_id)) {
         return CK_BAD_BLOCK_ID;
     }
-    if (ballot->extension.len > (is_real_precommit(ballot) ? CK_VOTE_EXTENSION_MAX : 0)) {
+    if (!skip_extension && ballot->extension.len > (is_real_precommit(ballot) ? CK_VOTE_EXTENSION_MAX : 0)) {
         return CK_UNEXPECTED_EXTENSION;
     }
     if (!timestamp_is_sensible(ballot->timestamp)) {
@@ -97,14 +97,17 @@ static int judge(int dialect, ck_bytes chain_id, const ck_message *message) {
         if (!message->has_ballot) {
             return CK_MISSING_PAYLOAD;
         }
-        return ck_judge_ballot(message->kind == CK_SIGN_PROPOSAL_REQUEST, &message->ballot);
+        return ck_judge_ballot(message->kind == CK_SIGN_PROPOSAL_REQUEST, message->skip_extension, &message->ballot);
+    case CK_SIGN_BYTES_REQUEST:
+        return CK_BYTES_NOT_ALLOWED;
     default:
         return CK_UNKNOWN_KIND;
     }
 }
 
 /* What is to be signed, and where. Fails only for a configured chain id that is too long. */
-static int fill(int dialect, ck_bytes chain_id, const ck_ballot *ballot, ck_request *out) {
+static int fill(int dialect, ck_bytes chain_id, const ck_message *message, ck_request *out) {
+    const ck_ballot *ballot = &message->ballot;
     size_t len;
     CK_TRY(ck_canonical(dialect, ballot, chain_id, out->sign_bytes, sizeof out->sign_bytes, &len));
     out->sign_bytes_len = (uint32_t)len;
@@ -112,8 +115,19 @@ static int fill(int dialect, ck_bytes chain_id, const ck_ballot *ballot, ck_requ
     out->round = ballot->round;
     out->step = ck_step_of(ballot->type);
     out->timestamp = ballot->timestamp;
-    out->wants_extension = dialect == CK_PROTO && is_real_precommit(ballot);
+    out->wants_extension = dialect == CK_PROTO && is_real_precommit(ballot) && !message->skip_extension;
     return CK_OK;
+}
+
+int32_t ck_line_of(int dialect, const ck_message *message, int32_t known) {
+    enum { PREVOTE = 1 };
+    if (dialect != CK_PROTO || message->kind != CK_SIGN_VOTE_REQUEST) {
+        return known;
+    }
+    if (message->skip_extension) {
+        return CK_LINE_V1;
+    }
+    return message->ballot.type == PREVOTE ? CK_LINE_V0 : known;
 }
 
 void ck_check_request(int dialect, ck_bytes chain_id, const ck_message *message, ck_request *out) {
@@ -122,7 +136,7 @@ void ck_check_request(int dialect, ck_bytes chain_id, const ck_message *message,
     out->timestamp.seconds = CK_GO_ZERO_SECONDS;
     out->reason = judge(dialect, chain_id, message);
     int is_ballot = message->kind == CK_SIGN_VOTE_REQUEST || message->kind == CK_SIGN_PROPOSAL_REQUEST;
-    if (is_ballot && out->reason == CK_REASON_NONE && fill(dialect, chain_id, &message->ballot, out) != CK_OK) {
+    if (is_ballot && out->reason == CK_REASON_NONE && fill(dialect, chain_id, message, out) != CK_OK) {
         out->reason = CK_WRONG_CHAIN;
     }
 }

@@ -1,4 +1,4 @@
-/* Privval messages: what csrc/proto.c (v0.34..v0.40) and csrc/amino.c (v0.33) decode into and encode from,
+/* Privval messages: what csrc/proto.c (v0.34..v1.x) and csrc/amino.c (v0.33) decode into and encode from,
  * the judgement of requests, and canonical sign bytes. PROTOCOL §3, §4. Twin: cometkms/purepy. */
 #ifndef CK_PRIVVAL_H
 #define CK_PRIVVAL_H
@@ -43,6 +43,8 @@ typedef struct ck_ballot {
 
 enum ck_dialect { CK_PROTO = 0, CK_AMINO = 1 };
 
+enum ck_line { CK_LINE_UNKNOWN = 0, CK_LINE_V0 = 1, CK_LINE_V1 = 2 }; /* model.Line */
+
 enum ck_kind { /* model.Kind */
     CK_UNKNOWN = 0,
     CK_PUB_KEY_REQUEST = 1,
@@ -52,7 +54,9 @@ enum ck_kind { /* model.Kind */
     CK_SIGN_PROPOSAL_REQUEST = 5,
     CK_SIGNED_PROPOSAL_RESPONSE = 6,
     CK_PING_REQUEST = 7,
-    CK_PING_RESPONSE = 8
+    CK_PING_RESPONSE = 8,
+    CK_SIGN_BYTES_REQUEST = 9,
+    CK_SIGN_BYTES_RESPONSE = 10
 };
 
 enum ck_reason { /* model.Reason */
@@ -68,7 +72,8 @@ enum ck_reason { /* model.Reason */
     CK_UNKNOWN_KIND = 9,
     CK_BAD_TIMESTAMP = 10,
     CK_BAD_POL_ROUND = 11,
-    CK_BAD_ADDRESS = 12
+    CK_BAD_ADDRESS = 12,
+    CK_BYTES_NOT_ALLOWED = 13
 };
 
 typedef struct ck_message {
@@ -78,7 +83,12 @@ typedef struct ck_message {
     int32_t error_code;
     ck_bytes error_text;
     ck_bytes chain_id;
-    ck_bytes pub_key;    /* ed25519, 32 bytes, or empty */
+    int32_t has_pub_key; /* v0.x's PublicKey is present on the wire */
+    int32_t skip_extension; /* v1.x: the vote's extension is not to be signed */
+    ck_bytes pub_key;    /* v0.x: ed25519, 32 bytes, or empty */
+    ck_bytes pub_key_bytes; /* v1.x: of any type */
+    ck_bytes pub_key_type;  /* v1.x */
+    ck_bytes value;      /* v1.x SignBytes: what is to be signed, or the signature */
     ck_ballot ballot;
 } ck_message;
 
@@ -89,7 +99,7 @@ typedef struct ck_request {
     int32_t round;
     int32_t step;
     ck_timestamp timestamp;
-    uint32_t wants_extension; /* a non-nil precommit in the PROTO dialect: its extension is signed too */
+    uint32_t wants_extension; /* a non-nil precommit in the PROTO dialect, asked without skip: its extension is signed too */
     uint32_t sign_bytes_len;
     uint8_t sign_bytes[CK_SIGN_BYTES_MAX];
 } ck_request;
@@ -121,6 +131,10 @@ CK_MUST_CHECK int ck_encode_message(int dialect, const ck_message *message, uint
 /* Judge a request for the configured chain and make its sign bytes. AMINO requests carry no chain id.
  * A message that is no request (a response kind) gets CK_UNKNOWN_KIND. Always fills *out. */
 void ck_check_request(int dialect, ck_bytes chain_id, const ck_message *message, ck_request *out);
+
+/* The validator's line, where this message tells it (enum ck_line); else what was `known`. A v1.x node asks for every prevote with
+ * skip_extension_signing (v1 internal/consensus/state.go signVote), a field that v0.x does not have. */
+CK_MUST_CHECK int32_t ck_line_of(int dialect, const ck_message *message, int32_t known);
 
 /* Canonical vote or proposal bytes with length prefix; `ballot` must have passed ck_check_request's judgement.
  * The dialects differ in the part set header's field order, pol_round's wire type and a timestamp of 1970. */

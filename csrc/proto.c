@@ -1,5 +1,5 @@
-/* Privval messages of v0.34 to v0.40 (package tendermint.privval), as gogoproto's generated code reads and writes
- * them: unknown fields are skipped, a repeated scalar's last value wins, repeated messages merge, each member of the
+/* Privval messages of v0.34 to v0.40 (package tendermint.privval) and of v1.x (cometbft.privval.v1), which has more fields and no
+ * other meaning for any, as gogoproto's generated code reads and writes them: unknown fields are skipped, a repeated scalar's last value wins, repeated messages merge, each member of the
  * oneof starts afresh and the last one wins, and embedded messages that are not nullable are always written. */
 #include "codec.h"
 #include "wire.h"
@@ -179,7 +179,12 @@ static int decode_first(ck_bytes body, ck_message *out) {
         out->chain_id = body;
         return CK_OK;
     case CK_PUB_KEY_RESPONSE:
+        out->has_pub_key = 1;
         return decode_pub_key(body, &out->pub_key);
+    case CK_SIGN_BYTES_REQUEST:
+    case CK_SIGN_BYTES_RESPONSE:
+        out->value = body;
+        return CK_OK;
     case CK_SIGN_VOTE_REQUEST:
     case CK_SIGNED_VOTE_RESPONSE:
         out->has_ballot = 1;
@@ -206,9 +211,43 @@ static int32_t known_fields(int32_t kind) {
     case CK_PING_RESPONSE:
         return 0;
     case CK_PUB_KEY_REQUEST:
+    case CK_SIGN_BYTES_REQUEST:
         return 1;
+    case CK_SIGN_VOTE_REQUEST:
+        return 3;
+    case CK_PUB_KEY_RESPONSE:
+        return 4;
     default:
         return 2;
+    }
+}
+
+/* A bool is a varint: any value but zero is true. */
+static int decode_skip(const ck_field *field, int32_t *out) {
+    int64_t value;
+    CK_TRY(ck_field_int64(field, &value));
+    *out = value != 0;
+    return CK_OK;
+}
+
+/* A field that a message of this kind knows. */
+static int decode_known(const ck_field *field, ck_message *out) {
+    ck_bytes part;
+    if (out->kind == CK_SIGN_VOTE_REQUEST && field->number == 3) {
+        return decode_skip(field, &out->skip_extension);
+    }
+    CK_TRY(ck_field_bytes(field, &part));
+    switch (field->number) {
+    case 1:
+        return decode_first(part, out);
+    case 2:
+        return decode_second(part, out);
+    case 3:
+        out->pub_key_bytes = part;
+        return CK_OK;
+    default:
+        out->pub_key_type = part;
+        return CK_OK;
     }
 }
 
@@ -218,13 +257,10 @@ static int decode_member(int32_t kind, ck_bytes body, ck_message *out) {
     ck_reader reader = ck_reader_over(body);
     while (reader.left > 0) {
         ck_field field;
-        ck_bytes part;
         CK_TRY(ck_next_field(&reader, &field));
-        if (field.number > known_fields(kind)) {
-            continue;
+        if (field.number <= known_fields(kind)) {
+            CK_TRY(decode_known(&field, &message));
         }
-        CK_TRY(ck_field_bytes(&field, &part));
-        CK_TRY(field.number == 1 ? decode_first(part, &message) : decode_second(part, &message));
     }
     *out = message;
     return CK_OK;
@@ -237,7 +273,7 @@ int ck_proto_decode(ck_bytes body, ck_message *out) {
         ck_field field;
         ck_bytes member;
         CK_TRY(ck_next_field(&reader, &field));
-        if (field.number > CK_PING_RESPONSE) {
+        if (field.number > CK_SIGN_BYTES_RESPONSE) {
             continue;
         }
         CK_TRY(ck_field_bytes(&field, &member));
@@ -300,7 +336,7 @@ static void put_error(ck_writer *writer, const ck_message *message) {
     ck_put_close(writer, mark);
 }
 
-/* What is inside the member of Message.sum. Responses always carry their first field, even when it is empty. */
+/* What is inside the member of Message.sum. A signed vote or proposal is written even when it is empty. */
 static void put_member(ck_writer *writer, const ck_message *message) {
     const ck_ballot *ballot = message->has_ballot ? &message->ballot : &EMPTY_BALLOT;
     switch (message->kind) {
@@ -308,14 +344,19 @@ static void put_member(ck_writer *writer, const ck_message *message) {
         ck_put_bytes_nonempty(writer, 1, message->chain_id);
         break;
     case CK_PUB_KEY_RESPONSE:
-        put_pub_key(writer, message->pub_key);
+        if (message->has_pub_key) {
+            put_pub_key(writer, message->pub_key);
+        }
         put_error(writer, message);
+        ck_put_bytes_nonempty(writer, 3, message->pub_key_bytes);
+        ck_put_bytes_nonempty(writer, 4, message->pub_key_type);
         break;
     case CK_SIGN_VOTE_REQUEST:
         if (message->has_ballot) {
             put_vote(writer, ballot);
         }
         ck_put_bytes_nonempty(writer, 2, message->chain_id);
+        ck_put_int_nonzero(writer, 3, message->skip_extension != 0);
         break;
     case CK_SIGNED_VOTE_RESPONSE:
         put_vote(writer, ballot);
@@ -331,13 +372,20 @@ static void put_member(ck_writer *writer, const ck_message *message) {
         put_proposal(writer, ballot);
         put_error(writer, message);
         break;
+    case CK_SIGN_BYTES_REQUEST:
+        ck_put_bytes_nonempty(writer, 1, message->value);
+        break;
+    case CK_SIGN_BYTES_RESPONSE:
+        ck_put_bytes_nonempty(writer, 1, message->value);
+        put_error(writer, message);
+        break;
     default:
         break; /* pings are empty */
     }
 }
 
 int ck_proto_encode(const ck_message *message, uint8_t *out, size_t cap, size_t *len) {
-    if (message->kind < CK_UNKNOWN || message->kind > CK_PING_RESPONSE) {
+    if (message->kind < CK_UNKNOWN || message->kind > CK_SIGN_BYTES_RESPONSE) {
         return CK_REFUSED;
     }
     ck_writer writer = ck_writer_over(out, cap);

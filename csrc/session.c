@@ -56,6 +56,7 @@ int ck_session_next(ck_session *s, ck_request *out) {
     if (rc != CK_OK) return rc;
     ck_bytes chain_id = {s->chain_id, s->chain_id_len};
     ck_check_request(s->dialect, chain_id, &s->message, &s->request);
+    s->line = ck_line_of(s->dialect, &s->message, s->line);
     s->message_size = used + length;
     s->pending = 1;
     *out = s->request;
@@ -85,20 +86,25 @@ static int finish(ck_session *s, const ck_message *answer, size_t *len) {
 }
 
 static void response_to(const ck_session *s, ck_message *answer) {
-    static const int32_t RESPONSES[9] = {CK_UNKNOWN, CK_PUB_KEY_RESPONSE, CK_UNKNOWN, CK_SIGNED_VOTE_RESPONSE, CK_UNKNOWN,
-                                         CK_SIGNED_PROPOSAL_RESPONSE, CK_UNKNOWN, CK_PING_RESPONSE, CK_UNKNOWN};
+    static const int32_t RESPONSES[CK_SIGN_BYTES_RESPONSE + 1] = { /* to every other kind: CK_UNKNOWN */
+        [CK_PUB_KEY_REQUEST] = CK_PUB_KEY_RESPONSE,
+        [CK_SIGN_VOTE_REQUEST] = CK_SIGNED_VOTE_RESPONSE,
+        [CK_SIGN_PROPOSAL_REQUEST] = CK_SIGNED_PROPOSAL_RESPONSE,
+        [CK_PING_REQUEST] = CK_PING_RESPONSE,
+        [CK_SIGN_BYTES_REQUEST] = CK_SIGN_BYTES_RESPONSE,
+    };
     memset(answer, 0, sizeof *answer);
     answer->kind = RESPONSES[s->message.kind];
     if (s->dialect == CK_PROTO) answer->ballot.timestamp.seconds = -62135596800LL; /* an empty vote, as Go writes it */
 }
 
-/* Asked again, CometBFT takes any unexpected message for a passing trouble; v0.33 panics at a response without a vote, and
- * has no empty message, so it gets a pong. */
+/* Asked again, CometBFT takes any unexpected message for a passing trouble. A pong is one in every dialect: v0.33 panics at a
+ * response without a vote and has no empty message, and the one byte of a message without content is lost on some transports. */
 int ck_session_empty(ck_session *s, size_t *len) {
     ck_message answer;
     if (!s->pending) return CK_REFUSED;
     memset(&answer, 0, sizeof answer);
-    answer.kind = s->dialect == CK_AMINO ? CK_PING_RESPONSE : CK_UNKNOWN;
+    answer.kind = CK_PING_RESPONSE;
     return finish(s, &answer, len);
 }
 
@@ -112,9 +118,12 @@ int ck_session_pong(ck_session *s, size_t *len) {
 int ck_session_pub_key(ck_session *s, const uint8_t public_key[32], size_t *len) {
     ck_message answer;
     if (!s->pending || s->message.kind != CK_PUB_KEY_REQUEST) return CK_REFUSED;
+    static const char type[] = "ed25519"; /* crypto/ed25519 KeyType */
     response_to(s, &answer);
-    answer.pub_key.at = public_key;
-    answer.pub_key.len = 32;
+    answer.has_pub_key = 1;
+    answer.pub_key = (ck_bytes){public_key, 32}; /* what v0.x reads; v1.x reads the two that follow, and each skips the other's */
+    answer.pub_key_bytes = answer.pub_key;
+    answer.pub_key_type = (ck_bytes){(const uint8_t *)type, sizeof type - 1};
     return finish(s, &answer, len);
 }
 
@@ -124,6 +133,7 @@ int ck_session_error(ck_session *s, int32_t code, ck_bytes text, size_t *len) {
     response_to(s, &answer);
     if (answer.kind == CK_UNKNOWN || answer.kind == CK_PING_RESPONSE) return ck_session_empty(s, len);
     answer.has_error = 1;
+    answer.has_pub_key = 1; /* empty, as v0.x writes it beside an error; v1.x skips it */
     answer.error_code = code;
     answer.error_text = text;
     if (text.len > CK_ERROR_TEXT_MAX) return CK_NO_ROOM;

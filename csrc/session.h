@@ -14,6 +14,7 @@ typedef struct ck_session {
     ck_frames frames;
     int32_t sealed; /* 0: unix://, plain bytes */
     int32_t dialect;
+    int32_t line;    /* enum ck_line: which one the validator is of, as far as its votes have told */
     int32_t pending; /* a request waits for its answer */
     uint8_t chain_id[CK_CHAIN_ID_MAX];
     size_t chain_id_len;

@@ -180,7 +180,7 @@ int ck_parse_sign_bytes(const uint8_t *bytes, size_t len, ck_sign_bytes *out) {
     CK_TRY(ck_take(&reader, length, &body));
     reading read = {.timestamp_len = 0};
     CK_TRY(read_body(body, &read));
-    if (ck_judge_ballot(read.ballot.type == PROPOSAL, &read.ballot) != CK_REASON_NONE ||
+    if (ck_judge_ballot(read.ballot.type == PROPOSAL, 0, &read.ballot) != CK_REASON_NONE ||
         !(is_canonical_in(CK_PROTO, &read, whole) || is_canonical_in(CK_AMINO, &read, whole))) {
         return CK_MALFORMED;
     }

@@ -131,6 +131,7 @@ _ALL: Final = (
     # the validators
     _gauge("cometkms_validator_connected", "chain_id", "validator", help="1 while the validator is connected. 0 on a follower, whose signer stands by."),
     _gauge("cometkms_validator_state", "chain_id", "validator", "state", help="1 for the connection's state, 0 for the others."),
+    _gauge("cometkms_validator_line", "chain_id", "validator", "line", help="1 for the validator's release line, 0 for the others, once its votes told it."),
     _counter("cometkms_validator_connects_total", "chain_id", "validator", help="Connections that were established."),
     _counter("cometkms_validator_requests_total", "chain_id", "validator", help="Requests received, pings included."),
     _horcrux("signer_sentry_connect_tries", "node", help="Failed attempts to connect to the validator since the last that worked."),

@@ -458,6 +458,7 @@ def _validators(view: View) -> Html:
                     link.get("addr", ""),
                     _state(words, kind),
                     _ago(link.get("since"), view.now),
+                    link.get("line") or "not told yet",
                     str(link.get("requests", 0)),
                     link.get("last_error") or "—",
                 )
@@ -465,7 +466,9 @@ def _validators(view: View) -> Html:
     if not rows:
         return tag("p", "The signer does not answer.", class_="calm")
     return _table(
-        "Connections to validators", ("Chain", "Validator", "Connection", "Since", "Requests", "Last error"), rows
+        "Connections to validators",
+        ("Chain", "Validator", "Connection", "Since", "Release line", "Requests", "Last error"),
+        rows,
     )
 
 

@@ -19,6 +19,7 @@ from cometkms.rules.incarnation import REFUSALS
 
 NODE_STATES: Final = ("empty", "born", "complete", "recovering", "sealed", "starting")
 LINK_STATES: Final = ("standby", "dialing", "handshake", "connected", "waiting")
+VALIDATOR_LINES: Final = ("v0.33", "v0.34-v0.40", "v1")
 MEASURE_STATES: Final = ("on", "off", "unavailable")
 KINDS: Final = ("proposal", "prevote", "precommit")
 OTHER: Final = "other"  # a reason that this version does not know
@@ -277,6 +278,7 @@ def _put_validator(samples: Samples, validator: Told, chain_id: str) -> None:
     if state is not None:
         samples.put("cometkms_validator_connected", float(state == "connected"), chain_id, address)
     samples.put_states("cometkms_validator_state", LINK_STATES, state, chain_id, address)
+    samples.put_states("cometkms_validator_line", VALIDATOR_LINES, validator["line"].text, chain_id, address)
     samples.add("cometkms_validator_connects_total", validator["connects"].amount, chain_id, address)
     samples.add("cometkms_validator_requests_total", validator["requests"].amount, chain_id, address)
     samples.put("signer_sentry_connect_tries", validator["failed_in_row"].amount, address)

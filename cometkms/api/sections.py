@@ -214,12 +214,16 @@ class FailingReport(TypedDict, total=False):
 
 
 class ValidatorReport(TypedDict, total=False):
-    """One connection to a validator. since: UNIX seconds at which `state` began; signed_at: of its last signature, None: it got none here."""
+    """One connection to a validator. since: UNIX seconds at which `state` began; signed_at: of its last signature, None: it got none here.
+
+    line: its release line, such as "v1", None while no vote has told it.
+    """
 
     addr: str
     state: str
     since: float
     dialect: str | None
+    line: str | None
     remote_identity: str
     requests: int
     connects: int

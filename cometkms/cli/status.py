@@ -143,6 +143,8 @@ def _chain_lines(chain: dict[str, Any]) -> list[str]:
         )
     for validator in chain.get("validators", []):
         words = f"          validator {validator.get('addr')}  {validator.get('state')}"
+        if validator.get("line"):
+            words += f"  {validator['line']}"
         if validator.get("state") != "connected" and validator.get("last_error"):
             words += f" ({validator['last_error']})"
         lines.append(words)

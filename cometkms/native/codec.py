@@ -81,7 +81,7 @@ def canonical_sign_bytes(dialect: Dialect, chain_id: str, ballot: Vote | Proposa
     kind = Kind.SIGN_VOTE_REQUEST if isinstance(ballot, Vote) else Kind.SIGN_PROPOSAL_REQUEST
     vote, proposal = (ballot, None) if isinstance(ballot, Vote) else (None, ballot)
     raw = lent.message(Message(kind, vote=vote, proposal=proposal))
-    reason = lib.ck_judge_ballot(proposal is not None, ffi.addressof(raw, "ballot"))
+    reason = lib.ck_judge_ballot(proposal is not None, False, ffi.addressof(raw, "ballot"))
     if reason != Reason.NONE:
         raise InvariantError(f"no canonical form: {Reason(reason).name}")
     address = ffi.addressof(raw, "ballot")
@@ -152,7 +152,12 @@ class _Lent:
     def _fill(self, raw: Any, message: Message) -> None:
         raw.kind = message.kind
         raw.chain_id = self.text(message.chain_id)
-        raw.pub_key = self.bytes(message.pub_key)
+        raw.has_pub_key = message.kind is Kind.PUB_KEY_RESPONSE and message.pub_key is not None
+        raw.pub_key = self.bytes(message.pub_key or b"")
+        raw.pub_key_bytes = self.bytes(message.pub_key_bytes)
+        raw.pub_key_type = self.text(message.pub_key_type)
+        raw.skip_extension = message.skip_extension
+        raw.value = self.bytes(message.value)
         if message.error is not None:
             raw.has_error = 1
             raw.error_code = message.error.code
@@ -207,10 +212,14 @@ def _message_from(raw: Any) -> Message:
     return Message(
         kind=kind,
         chain_id=_text_of(raw.chain_id),
-        pub_key=_bytes_of(raw.pub_key),
+        pub_key=None if kind is Kind.PUB_KEY_RESPONSE and not raw.has_pub_key else _bytes_of(raw.pub_key),
+        pub_key_bytes=_bytes_of(raw.pub_key_bytes),
+        pub_key_type=_text_of(raw.pub_key_type),
         vote=_vote_from(raw.ballot) if raw.has_ballot and kind in _VOTE_KINDS else None,
         proposal=_proposal_from(raw.ballot) if raw.has_ballot and kind in _PROPOSAL_KINDS else None,
         error=error,
+        skip_extension=bool(raw.skip_extension),
+        value=_bytes_of(raw.value),
     )
 
 

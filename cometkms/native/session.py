@@ -6,7 +6,7 @@ from typing import Any
 from cometkms._native import ffi, lib
 from cometkms.errors import InvariantError
 from cometkms.interface import Frames, KeySlot
-from cometkms.model import Dialect, Request
+from cometkms.model import Dialect, Line, Request
 from cometkms.native.crypto import NativeFrames, NativeKeySlot, slot_refusal
 from cometkms.native.seam import borrowed, bytes_of, check, cut_text, to_request, to_wire
 
@@ -59,6 +59,11 @@ class NativeSession:
     def partial(self) -> bool:
         """See interface.Session."""
         return bool(lib.ck_session_partial(self.c))
+
+    @property
+    def line(self) -> Line:
+        """See interface.Session."""
+        return Line(self.c.line)
 
     def answer_pong(self) -> bytes:
         """See interface.Session."""

@@ -498,6 +498,7 @@ def _link_document(link: ValidatorLink) -> dict[str, object]:
         "state": link.state.value,
         "since": link.since,
         "dialect": link.dialect.name.lower() if link.dialect is not None else None,
+        "line": link.line,
         "remote_identity": link.remote_identity.hex(),
         "requests": link.requests,
         "connects": link.connects,

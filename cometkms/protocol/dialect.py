@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from cometkms.model import Dialect
+from cometkms.model import Dialect, Kind, Line
 
-# uvarint length, then either a protobuf tag of Message.sum (0x0a, 0x12, … 0x42) or an amino prefix. The first request on a
+# uvarint length, then either a protobuf tag of Message.sum (0x0a, 0x12, … 0x52) or an amino prefix. The first request on a
 # fresh unix connection is PubKeyRequest or PingRequest.
 _AMINO_PREFIXES: Final = (
     bytes.fromhex("cb94d620"),  # PubKeyRequest
@@ -12,7 +12,17 @@ _AMINO_PREFIXES: Final = (
     bytes.fromhex("bde498e2"),  # SignProposalRequest
     bytes.fromhex("1badb60d"),  # PingRequest
 )
-_PROTO_TAGS: Final = frozenset(kind << 3 | 2 for kind in range(1, 9))
+_PROTO_TAGS: Final = frozenset(kind << 3 | 2 for kind in Kind if kind is not Kind.UNKNOWN)
+
+_LINES: Final = {Line.V0: "v0.34-v0.40", Line.V1: "v1"}
+_AMINO_LINE: Final = "v0.33"
+#: Every release line that line_words() may name.
+LINES: Final = (_AMINO_LINE, *_LINES.values())
+
+
+def line_words(dialect: Dialect | None, line: Line) -> str | None:
+    """The validator's release line for people, or None while it has not told."""
+    return _AMINO_LINE if dialect is Dialect.AMINO else _LINES.get(line)
 
 
 def sniff_dialect(first: bytes) -> Dialect | None:

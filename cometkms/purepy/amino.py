@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from cometkms.errors import ProtocolError
+from cometkms.errors import InvariantError, ProtocolError
 from cometkms.model import BlockID, Kind, Message, Proposal, RemoteSignerError, Timestamp, Vote
 from cometkms.purepy.wire import (
     DELIMITED,
@@ -225,6 +225,8 @@ def encode(message: Message) -> bytes:
     if message.kind is Kind.UNKNOWN:
         return delimited(b"")
     body = _encode_first(message)
+    if message.kind not in PREFIXES:
+        raise InvariantError(f"v0.33 has no {message.kind.name}")
     if message.kind in _RESPONSES and message.error is not None:
         body += put_part(2, put_int(1, message.error.code) + put_bytes(2, encode_text(message.error.description)))
     return delimited(PREFIXES[message.kind] + body)

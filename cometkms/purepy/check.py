@@ -4,7 +4,7 @@ The reason given is the first that applies, in the order of model.Reason's numbe
 """
 
 from cometkms.limits import ADDRESS_BYTES, BLOCK_HASH_BYTES, VOTE_EXTENSION_MAX_BYTES
-from cometkms.model import BlockID, Dialect, Kind, Message, Proposal, Reason, SignedType, Step, Timestamp, Vote
+from cometkms.model import BlockID, Dialect, Kind, Line, Message, Proposal, Reason, SignedType, Step, Timestamp, Vote
 from cometkms.purepy.wire import NANOS_MAX, SECONDS_END, SECONDS_MIN
 
 _STEPS = {
@@ -26,7 +26,11 @@ def judge(dialect: Dialect, chain_id: str, message: Message) -> Reason:
             if reason is not Reason.NONE:
                 return reason
             ballot = payload(message)
-            return Reason.MISSING_PAYLOAD if ballot is None else judge_ballot(ballot)
+            if ballot is None:
+                return Reason.MISSING_PAYLOAD
+            return judge_ballot(ballot, skip_extension=message.skip_extension)
+        case Kind.SIGN_BYTES_REQUEST:
+            return Reason.BYTES_NOT_ALLOWED
         case _:
             return Reason.UNKNOWN_KIND
 
@@ -51,14 +55,30 @@ def is_nil(block_id: BlockID) -> bool:
     return block_id == BlockID()
 
 
-def judge_ballot(ballot: Vote | Proposal) -> Reason:
-    """Why a vote or proposal may not be signed on any chain; Reason.NONE if it may."""
+def line_of(dialect: Dialect, message: Message, known: Line) -> Line:
+    """The validator's line, where this message tells it; else what was `known`.
+
+    A v1.x node asks for every prevote with skip_extension_signing (v1 internal/consensus/state.go signVote), a field that v0.x does
+    not have.
+    """
+    if dialect is not Dialect.PROTO or message.kind is not Kind.SIGN_VOTE_REQUEST:
+        return known
+    if message.skip_extension:
+        return Line.V1
+    return Line.V0 if message.vote is not None and message.vote.type == SignedType.PREVOTE else known
+
+
+def judge_ballot(ballot: Vote | Proposal, *, skip_extension: bool = False) -> Reason:
+    """Why a vote or proposal may not be signed on any chain; Reason.NONE if it may.
+
+    With `skip_extension` nobody looks at the extension, as FilePV v1.x does (privval/file.go signVote).
+    """
     faults = (
         (Reason.BAD_TYPE, not _is_sensible_type(ballot)),
         (Reason.NEGATIVE_HEIGHT, ballot.height < 0),
         (Reason.NEGATIVE_ROUND, ballot.round < 0),
         (Reason.BAD_BLOCK_ID, not _is_sensible_block(ballot.block_id)),
-        (Reason.UNEXPECTED_EXTENSION, isinstance(ballot, Vote) and len(ballot.extension) > _extension_max(ballot)),
+        (Reason.UNEXPECTED_EXTENSION, not skip_extension and _has_too_much_extension(ballot)),
         (Reason.BAD_TIMESTAMP, not _is_sensible_timestamp(ballot.timestamp)),
         (Reason.BAD_POL_ROUND, isinstance(ballot, Proposal) and ballot.pol_round < -1),
         (Reason.BAD_ADDRESS, isinstance(ballot, Vote) and len(ballot.validator_address) not in (0, ADDRESS_BYTES)),
@@ -90,9 +110,11 @@ def _is_sensible_block(block_id: BlockID) -> bool:
     return complete or is_nil(block_id)
 
 
-def _extension_max(vote: Vote) -> int:
-    real_precommit = vote.type == SignedType.PRECOMMIT and not is_nil(vote.block_id)
-    return VOTE_EXTENSION_MAX_BYTES if real_precommit else 0
+def _has_too_much_extension(ballot: Vote | Proposal) -> bool:
+    if isinstance(ballot, Proposal):
+        return False
+    real_precommit = ballot.type == SignedType.PRECOMMIT and not is_nil(ballot.block_id)
+    return len(ballot.extension) > (VOTE_EXTENSION_MAX_BYTES if real_precommit else 0)
 
 
 def _is_sensible_timestamp(timestamp: Timestamp) -> bool:

@@ -111,7 +111,8 @@ def _encoded_text(text: str) -> bytes:
 def _require_encodable(message: Message) -> None:
     """The bounds of the C core's fields hold here too, so that neither core writes what it could not read."""
     _encoded_text(message.chain_id)
-    if len(message.pub_key) not in (0, ED25519_KEY_BYTES):
+    _encoded_text(message.pub_key_type)
+    if message.pub_key is not None and len(message.pub_key) not in (0, ED25519_KEY_BYTES):
         raise InvariantError(f"a public key of {len(message.pub_key)} bytes")
     if message.error is not None:
         _encoded_text(message.error.description)

@@ -1,4 +1,6 @@
-"""Privval messages of v0.34 to v0.40 (package tendermint.privval). Twin: csrc/proto.c.
+"""Privval messages of v0.34 to v0.40 (package tendermint.privval) and of v1.x (cometbft.privval.v1). Twin: csrc/proto.c.
+
+v1.x has more fields than v0.x and no other meaning for any, so that one reader serves both.
 
 By gogoproto's rules: unknown fields are skipped, a repeated scalar's last value wins, repeated messages merge (but a
 timestamp is replaced), each member of the oneof starts afresh and the last one wins, and embedded messages that are
@@ -31,7 +33,7 @@ def decode(body: bytes) -> Message:
     """One message without its length prefix. Raises: ProtocolError."""
     message = Message(Kind.UNKNOWN)
     for field in fields(body):
-        if field.number <= Kind.PING_RESPONSE:
+        if field.number <= Kind.SIGN_BYTES_RESPONSE:
             message = _decode_member(Kind(field.number), field.as_bytes())
     return message
 
@@ -46,6 +48,8 @@ def _decode_member(kind: Kind, body: bytes) -> Message:
             return _decode_vote_message(kind, body)
         case Kind.SIGN_PROPOSAL_REQUEST | Kind.SIGNED_PROPOSAL_RESPONSE:
             return _decode_proposal_message(kind, body)
+        case Kind.SIGN_BYTES_REQUEST | Kind.SIGN_BYTES_RESPONSE:
+            return _decode_bytes_message(kind, body)
         case _:
             for _ in fields(body):  # a ping knows no field, but what it carries must be fields
                 pass
@@ -61,12 +65,27 @@ def _decode_pub_key_request(body: bytes) -> Message:
 
 
 def _decode_pub_key_response(body: bytes) -> Message:
-    message = Message(Kind.PUB_KEY_RESPONSE)
+    message = Message(Kind.PUB_KEY_RESPONSE, pub_key=None)
+    for field in fields(body):
+        match field.number:
+            case 1:
+                message = replace(message, pub_key=_decode_pub_key(field.as_bytes(), message.pub_key or b""))
+            case 2:
+                message = replace(message, error=_decode_error(field.as_bytes(), message.error))
+            case 3:
+                message = replace(message, pub_key_bytes=field.as_bytes())
+            case 4:
+                message = replace(message, pub_key_type=decode_text(field.as_bytes()))
+    return message
+
+
+def _decode_bytes_message(kind: Kind, body: bytes) -> Message:
+    message = Message(kind)
     for field in fields(body):
         if field.number == 1:
-            message = replace(message, pub_key=_decode_pub_key(field.as_bytes(), message.pub_key))
-        elif field.number == 2:
-            message = replace(message, error=_decode_error(field.as_bytes(), message.error))
+            message = replace(message, value=field.as_bytes())
+        elif field.number == 2 and kind is Kind.SIGN_BYTES_RESPONSE:
+            message = _decode_second(field.as_bytes(), message)
     return message
 
 
@@ -77,6 +96,8 @@ def _decode_vote_message(kind: Kind, body: bytes) -> Message:
             message = replace(message, vote=_decode_vote(field.as_bytes(), message.vote or Vote()))
         elif field.number == 2:
             message = _decode_second(field.as_bytes(), message)
+        elif field.number == 3 and kind is Kind.SIGN_VOTE_REQUEST:
+            message = replace(message, skip_extension=field.as_int64() != 0)  # a bool: any value but zero is true
     return message
 
 
@@ -193,18 +214,27 @@ def encode(message: Message) -> bytes:
 
 
 def _encode_member(message: Message) -> bytes:
-    """What is inside the member of Message.sum. Responses carry their first field even when it is empty."""
+    """What is inside the member of Message.sum. A signed vote or proposal is written even when it is empty."""
     match message.kind:
         case Kind.PUB_KEY_REQUEST:
             member = put_bytes(1, encode_text(message.chain_id))
-        case Kind.SIGN_VOTE_REQUEST | Kind.SIGN_PROPOSAL_REQUEST:
+        case Kind.SIGN_VOTE_REQUEST:
+            member = _encode_payload(message) + put_bytes(2, encode_text(message.chain_id))
+            member += put_int(3, message.skip_extension)
+        case Kind.SIGN_PROPOSAL_REQUEST:
             member = _encode_payload(message) + put_bytes(2, encode_text(message.chain_id))
         case Kind.PUB_KEY_RESPONSE:
-            member = put_part(1, put_bytes(_ED25519, message.pub_key)) + _encode_error(message.error)
+            member = b"" if message.pub_key is None else put_part(1, put_bytes(_ED25519, message.pub_key))
+            member += _encode_error(message.error)
+            member += put_bytes(3, message.pub_key_bytes) + put_bytes(4, encode_text(message.pub_key_type))
         case Kind.SIGNED_VOTE_RESPONSE:
             member = put_part(1, _encode_vote(message.vote or Vote())) + _encode_error(message.error)
         case Kind.SIGNED_PROPOSAL_RESPONSE:
             member = put_part(1, _encode_proposal(message.proposal or Proposal())) + _encode_error(message.error)
+        case Kind.SIGN_BYTES_REQUEST:
+            member = put_bytes(1, message.value)
+        case Kind.SIGN_BYTES_RESPONSE:
+            member = put_bytes(1, message.value) + _encode_error(message.error)
         case _:
             member = b""  # pings are empty
     return member

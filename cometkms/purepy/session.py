@@ -8,6 +8,7 @@ from cometkms.limits import ERROR_TEXT_MAX_BYTES, INBOX_BYTES, RESPONSE_MAX_BYTE
 from cometkms.model import (
     Dialect,
     Kind,
+    Line,
     Message,
     Reason,
     RemoteSignerError,
@@ -15,14 +16,16 @@ from cometkms.model import (
     SignedType,
     Vote,
 )
-from cometkms.purepy import codec
+from cometkms.purepy import check, codec
 from cometkms.purepy.crypto import PureFrames, PureKeySlot, slot_refusal, verify
 
 _RESPONSES = {
     Kind.PUB_KEY_REQUEST: Kind.PUB_KEY_RESPONSE,
     Kind.SIGN_VOTE_REQUEST: Kind.SIGNED_VOTE_RESPONSE,
     Kind.SIGN_PROPOSAL_REQUEST: Kind.SIGNED_PROPOSAL_RESPONSE,
+    Kind.SIGN_BYTES_REQUEST: Kind.SIGN_BYTES_RESPONSE,
 }
+_KEY_TYPE = "ed25519"  # crypto/ed25519 KeyType
 
 
 class PureSession:
@@ -35,6 +38,7 @@ class PureSession:
         self._plain = pending
         self._message: Message | None = None
         self._request: Request | None = None
+        self.line = Line.UNKNOWN
         self._memory = bytearray(INBOX_BYTES)
         self.inbox = memoryview(self._memory)
 
@@ -56,6 +60,7 @@ class PureSession:
         whole, self._plain = self._plain[: used + length], self._plain[used + length :]
         self._message = codec.decode_message(self._dialect, whole)
         self._request = codec.check_request(self._dialect, self._chain_id, self._message)
+        self.line = check.line_of(self._dialect, self._message, self.line)
         return self._request
 
     @property
@@ -71,7 +76,8 @@ class PureSession:
     def answer_pub_key(self, public_key: bytes) -> bytes:
         """See interface.Session."""
         self._pending(Kind.PUB_KEY_REQUEST)
-        return self._finish(Message(Kind.PUB_KEY_RESPONSE, pub_key=public_key))
+        answer = Message(Kind.PUB_KEY_RESPONSE, pub_key=public_key, pub_key_bytes=public_key, pub_key_type=_KEY_TYPE)
+        return self._finish(answer)
 
     def answer_error(self, code: int, description: str) -> bytes:
         """See interface.Session."""
@@ -81,9 +87,13 @@ class PureSession:
         return self._finish(Message(kind, error=RemoteSignerError(code, cut_text(description))))
 
     def answer_empty(self) -> bytes:
-        """See interface.Session. v0.33 panics at a response without a vote and has no empty message: it gets a pong."""
+        """See interface.Session.
+
+        v0.33 panics at a response without a vote and has no empty message, and the one byte of a message without content is lost
+        on some transports.
+        """
         self._pending()
-        return self._finish(Message(Kind.PING_RESPONSE if self._dialect is Dialect.AMINO else Kind.UNKNOWN))
+        return self._finish(Message(Kind.PING_RESPONSE))
 
     def answer_sign(self, slot: KeySlot, sign_bytes: bytes) -> tuple[bytes, bytes]:
         """See interface.Session."""
@@ -129,7 +139,9 @@ class PureSession:
                 timestamp=parsed.timestamp,
                 signature=signature,
                 extension=b"",
-                extension_signature=self._sign_extension(slot, message.vote, sign_bytes),
+                extension_signature=b""
+                if message.skip_extension
+                else self._sign_extension(slot, message.vote, sign_bytes),
             )
             return self._finish(Message(Kind.SIGNED_VOTE_RESPONSE, vote=vote))
         if message.proposal is None:

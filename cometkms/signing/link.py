@@ -28,15 +28,16 @@ from cometkms.limits import (
     TURN_MAX_NS,
     WRITE_TIMEOUT_S,
 )
-from cometkms.model import Dialect, Kind, Reason, Refusal, Request
+from cometkms.model import Dialect, Kind, Line, Reason, Refusal, Request
 from cometkms.net.target import TcpTarget, UnixTarget
-from cometkms.protocol.dialect import sniff_dialect
+from cometkms.protocol.dialect import line_words, sniff_dialect
 from cometkms.protocol.identity import Identity
 from cometkms.protocol.secret_connection import Handshake
 from cometkms.signing.chain import ChainSigner
 from cometkms.signing.events import EventLog
 
 _OUTBOX_BYTES: Final = 64 << 10  # unread answers; a validator asks one at a time, so that it never holds more than one
+_BYTES_REFUSED: Final = "this signer signs votes and proposals, and no other bytes"
 _RECEIVE_BYTES: Final = 4096  # before the session exists; a hello and an authentication are below 1200
 
 
@@ -103,6 +104,12 @@ class ValidatorLink:
         self.heard_at = 0.0  # loop time
         self._partial_since: float | None = None
         self._outbox_since = 0.0
+        self._line = Line.UNKNOWN  # of the last connection
+
+    @property
+    def line(self) -> str | None:
+        """The validator's release line, such as "v1", or None while no vote on this (or, between two, on the last) connection told it."""
+        return line_words(self.dialect, self._session.line if self._session is not None else self._line)
 
     # --- what the critical section sees (signing.chain.Requester) ---
 
@@ -358,7 +365,10 @@ class ValidatorLink:
             self._refuse(session, request)
 
     def _refuse(self, session: Session, request: Request) -> None:
-        text = f"{request.reason.name.lower().replace('_', ' ')}: this signer serves chain {self.chain.chain_id!r}"
+        because = f"this signer serves chain {self.chain.chain_id!r}"
+        if request.reason is Reason.BYTES_NOT_ALLOWED:
+            because = _BYTES_REFUSED
+        text = f"{request.reason.name.lower().replace('_', ' ')}: {because}"
         self.deliver(session.answer_error(int(request.reason), text), refused=True)
         self.chain.on_refusal(self, request, Refusal(request.reason, text))
 
@@ -430,6 +440,7 @@ class ValidatorLink:
             self._loop.remove_writer(connection.fileno())
             connection.close()
         if session is not None:
+            self._line = session.line
             session.close()
         if self._closed is not None and not self._closed.done():
             self._closed.set_result(why)

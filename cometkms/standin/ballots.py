@@ -49,12 +49,12 @@ class Judge:
         if not self.core.verify(self.public_key, judged.sign_bytes, given.signature):
             raise BadSignature(f"{judged.hrs}: the signature does not verify")
         if isinstance(asked, Vote) and isinstance(given, Vote):
-            self._verify_extension(judged.hrs, asked, given)
+            self._verify_extension(judged.hrs, asked, given, skip=request.skip_extension)
         return Signed(judged.hrs, judged.sign_bytes, given.signature, given.timestamp, latency_us)
 
-    def _verify_extension(self, hrs: HRS, asked: Vote, given: Vote) -> None:
-        """A non-nil precommit carries a signature over its extension, also an empty one; nothing else does."""
-        extensible = self.dialect is Dialect.PROTO and asked.type == SignedType.PRECOMMIT
+    def _verify_extension(self, hrs: HRS, asked: Vote, given: Vote, *, skip: bool) -> None:
+        """A non-nil precommit carries a signature over its extension, also an empty one, unless it is to be skipped; nothing else does."""
+        extensible = self.dialect is Dialect.PROTO and asked.type == SignedType.PRECOMMIT and not skip
         if not extensible or asked.block_id == BlockID():
             if given.extension_signature:
                 raise BadSignature(f"{hrs}: an extension signature where none belongs")

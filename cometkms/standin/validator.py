@@ -155,7 +155,7 @@ class StandIn:
         Raises: SignerRefused, SignerSilent.
         """
         answer = await self._retry(Message(Kind.PUB_KEY_REQUEST, chain_id=self._chain_id))
-        self.public_key = answer[0].pub_key
+        self.public_key = answer[0].pub_key or b""
         return self.public_key
 
     async def sign(self, request: Message) -> Signed:

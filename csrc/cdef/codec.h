@@ -66,6 +66,8 @@ typedef struct ck_ballot {
 
 enum ck_dialect { CK_PROTO = 0, CK_AMINO = 1 };
 
+enum ck_line { CK_LINE_UNKNOWN = 0, CK_LINE_V0 = 1, CK_LINE_V1 = 2 };
+
 enum ck_kind {
     CK_UNKNOWN = 0,
     CK_PUB_KEY_REQUEST = 1,
@@ -75,7 +77,9 @@ enum ck_kind {
     CK_SIGN_PROPOSAL_REQUEST = 5,
     CK_SIGNED_PROPOSAL_RESPONSE = 6,
     CK_PING_REQUEST = 7,
-    CK_PING_RESPONSE = 8
+    CK_PING_RESPONSE = 8,
+    CK_SIGN_BYTES_REQUEST = 9,
+    CK_SIGN_BYTES_RESPONSE = 10
 };
 
 enum ck_reason {
@@ -91,7 +95,8 @@ enum ck_reason {
     CK_UNKNOWN_KIND = 9,
     CK_BAD_TIMESTAMP = 10,
     CK_BAD_POL_ROUND = 11,
-    CK_BAD_ADDRESS = 12
+    CK_BAD_ADDRESS = 12,
+    CK_BYTES_NOT_ALLOWED = 13
 };
 
 typedef struct ck_message {
@@ -101,7 +106,12 @@ typedef struct ck_message {
     int32_t error_code;
     ck_bytes error_text;
     ck_bytes chain_id;
+    int32_t has_pub_key;
+    int32_t skip_extension;
     ck_bytes pub_key;
+    ck_bytes pub_key_bytes;
+    ck_bytes pub_key_type;
+    ck_bytes value;
     ck_ballot ballot;
 } ck_message;
 
@@ -138,6 +148,8 @@ int ck_encode_message(int dialect, const ck_message *message, uint8_t *out, size
 
 void ck_check_request(int dialect, ck_bytes chain_id, const ck_message *message, ck_request *out);
 
+int32_t ck_line_of(int dialect, const ck_message *message, int32_t known);
+
 int ck_canonical(int dialect, const ck_ballot *ballot, ck_bytes chain_id, uint8_t *out, size_t cap,
                                size_t *len);
 
@@ -149,4 +161,4 @@ int ck_parse_sign_bytes(const uint8_t *bytes, size_t len, ck_sign_bytes *out);
 int ck_same_but_timestamp(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len);
 
 /* csrc/codec.h */
-int ck_judge_ballot(int is_proposal, const ck_ballot *ballot);
+int ck_judge_ballot(int is_proposal, int skip_extension, const ck_ballot *ballot);

@@ -45,7 +45,7 @@ int ck_slot_sign(ck_slot *slot, const uint8_t *bytes, size_t len, uint8_t *signa
 int ck_slot_sign_extension(ck_slot *slot, const uint8_t *vote_bytes, size_t vote_len, ck_bytes extension, uint8_t *scratch, size_t cap,
                            uint8_t *signature);
 
-typedef struct ck_session { ck_request request; ck_message message; uint8_t outbox[...]; uint8_t inbox[...]; ...; } ck_session;
+typedef struct ck_session { int32_t line; ck_request request; ck_message message; uint8_t outbox[...]; uint8_t inbox[...]; ...; } ck_session;
 int ck_session_open(ck_session *s, int dialect, ck_bytes chain_id, const ck_frames *frames, ck_bytes pending);
 void ck_session_wipe(ck_session *s);
 int ck_session_received(ck_session *s, size_t size);

@@ -19,7 +19,11 @@ static void require_same_message(const ck_message *a, const ck_message *b) {
     REQUIRE(a->kind == b->kind && a->has_error == b->has_error && a->error_code == b->error_code);
     require_same(a->error_text, b->error_text);
     require_same(a->chain_id, b->chain_id);
+    REQUIRE(a->has_pub_key == b->has_pub_key && a->skip_extension == b->skip_extension);
     require_same(a->pub_key, b->pub_key);
+    require_same(a->pub_key_bytes, b->pub_key_bytes);
+    require_same(a->pub_key_type, b->pub_key_type);
+    require_same(a->value, b->value);
     REQUIRE(x->type == y->type && x->height == y->height && x->round == y->round && x->pol_round == y->pol_round);
     REQUIRE(x->timestamp.seconds == y->timestamp.seconds && x->timestamp.nanos == y->timestamp.nanos);
     REQUIRE(x->block_id.parts_total == y->block_id.parts_total && x->validator_index == y->validator_index);
@@ -64,6 +68,13 @@ static void judge(int dialect, const ck_message *message) {
     }
     ck_check_request(dialect, chain, message, &request);
     REQUIRE(request.kind == message->kind);
+    REQUIRE(!request.wants_extension || !message->skip_extension);
+    REQUIRE(message->kind != CK_SIGN_BYTES_REQUEST || request.reason == CK_BYTES_NOT_ALLOWED);
+    for (int32_t known = CK_LINE_UNKNOWN; known <= CK_LINE_V1; known++) {
+        const int32_t line = ck_line_of(dialect, message, known);
+        REQUIRE(line == known || message->kind == CK_SIGN_VOTE_REQUEST);
+        REQUIRE(!message->skip_extension || line == CK_LINE_V1);
+    }
     if (request.sign_bytes_len == 0) {
         REQUIRE(request.height == 0 && request.round == 0 && request.step == 0 && !request.wants_extension);
         return;

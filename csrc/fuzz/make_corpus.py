@@ -18,9 +18,9 @@ from cometkms.purepy import CORE
 HERE: Final = Path(__file__).parent
 VECTORS: Final = HERE.parent.parent / "tests" / "vectors"
 
-_PROTO_FILES: Final = ("messages.json", "v040/pubkeys_v040.json")
+_PROTO_FILES: Final = ("messages.json", "v040/pubkeys_v040.json", "v1/messages_v1.json")
 _AMINO_FILES: Final = ("amino/messages_amino.json",)
-_WALK_FILES: Final = {"proto": "file_pv.json", "amino": "amino/file_pv_amino.json"}
+_WALK_FILES: Final = {"proto": ("file_pv.json", "v1/file_pv_v1.json"), "amino": ("amino/file_pv_amino.json",)}
 _STEPS_PER_WALK: Final = 12  # walks repeat themselves; a few requests of each are enough to start from
 
 #: Bodies that nobody sends: groups, repeated members, merged parts, odd tags, overlong varints.
@@ -38,6 +38,11 @@ ODD_PROTO: Final = (
     "1a80808080808080808000",
     "5d01020304",
     "5901020304050607083a00",
+    "1a0418001801",
+    "1a0c18808080808080808080800112",
+    "120a0a001a0022020a00220178",
+    "4a060a0112120113",
+    "520a0a0012040801120078",
     "0800",
     "1c",
     "00",
@@ -59,8 +64,9 @@ ODD_LENGTHS: Final = ("", "00", "80", "8000", "7f", "8001", "ffffffffffffffffff0
 def corpus() -> dict[str, list[bytes]]:
     """Inputs by the name of the fuzz entry."""
     wires = {"proto": list(_messages(_PROTO_FILES)), "amino": list(_messages(_AMINO_FILES))}
-    for dialect, name in _WALK_FILES.items():
-        wires[dialect] += _walk_requests(name)
+    for dialect, names in _WALK_FILES.items():
+        for name in names:
+            wires[dialect] += _walk_requests(name)
     return {
         "fuzz_decode_proto": [_body(wire) for wire in wires["proto"]] + _from_hex(ODD_PROTO),
         "fuzz_decode_amino": [_body(wire) for wire in wires["amino"]] + _from_hex(ODD_AMINO),

@@ -205,7 +205,8 @@ def test_the_key_is_not_given_for_another_chain(node, address):
 UNKNOWN_KINDS = {
     "no kind": b"\x00",
     "an unknown kind": b"\x02\x7a\x00",
-    "raw sign bytes": b"\x06\x4a\x04\x0a\x02\x08\x01",
+    "bytes to sign": b"\x06\x4a\x04\x0a\x02\x08\x01",
+    "Celestia's raw bytes to sign": b"\x09\x4a\x07\x0a\x01a\x12\x00\x1a\x00",
     "an answer sent as a request": b"\x04\x12\x02\x0a\x00",
     "a signed vote sent as a request": b"\x02\x22\x00",
 }
@@ -219,6 +220,46 @@ def test_an_unknown_kind_is_never_signed_and_the_connection_serves_on(node, addr
             assert answer.pub_key == b""
             assert_nothing_signed(answer)
             await validator.must_serve(node.next_height())
+
+    play(scenario())
+
+
+# --- v1.x ---
+
+
+def test_v1_is_served_without_a_setting_and_its_line_is_shown(node, address):
+    """skip_extension_signing is obeyed where it comes; a repeat without it has the extension that the first answer lacked."""
+
+    def line():
+        validators = node.status()["chains"][0]["validators"]
+        return next(one["line"] for one in validators if one["addr"] == address)
+
+    def skipping(request):
+        return replace(request, skip_extension=True)
+
+    async def scenario():
+        async with connected(node, CORE, address) as validator:
+            key = await validator.ask(Message(Kind.PUB_KEY_REQUEST, chain_id=CHAIN))
+            assert key.pub_key == key.pub_key_bytes != b""
+            assert key.pub_key_type == "ed25519"
+            height = node.next_height()
+            await validator.must_sign(skipping(vote(height)))
+            precommit = vote(height, type=PRECOMMIT, extension=b"x")
+            first = await validator.must_sign(skipping(precommit))
+            again = await validator.must_sign(precommit)
+            assert again.vote.extension_signature
+            assert replace(again.vote, extension_signature=b"") == first.vote
+            height = node.next_height()
+            await validator.must_sign(skipping(vote(height, extension=b"stray")))  # as FilePV v1.x does
+            await validator.must_sign(vote(height, type=PRECOMMIT, extension=b"x"))
+            for value in (b"v" * 32, CORE.check_request(Dialect.PROTO, CHAIN, vote(height + 1)).sign_bytes):
+                words = await validator.must_refuse(Message(Kind.SIGN_BYTES_REQUEST, value=value))
+                assert words.startswith("bytes not allowed: ")
+            await asyncio.to_thread(until, "the line is shown", lambda: line() == "v1")
+            await validator.must_serve(node.next_height())
+            await asyncio.to_thread(until, "another line speaks now", lambda: line() == "v0.34-v0.40")
+        async with connected(node, CORE, address, Dialect.AMINO) as validator:
+            await asyncio.to_thread(until, "amino is v0.33", lambda: line() == "v0.33")
 
     play(scenario())
 

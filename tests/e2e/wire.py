@@ -186,6 +186,7 @@ def assert_nothing_signed(answer: Message) -> None:
             assert ballot.signature == b""
     if answer.vote is not None:
         assert answer.vote.extension_signature == b""
+    assert answer.value == b""
 
 
 async def connect(node: WireNode, core: Core, address: str, dialect: Dialect = Dialect.PROTO) -> Validator:

@@ -68,14 +68,36 @@ SENSIBLE = st.one_of(
 ERROR = st.builds(RemoteSignerError, INT32, st.text(max_size=50))
 REQUESTS = st.one_of(
     st.builds(Message, st.just(Kind.PUB_KEY_REQUEST), CHAIN),
-    st.builds(Message, st.just(Kind.SIGN_VOTE_REQUEST), CHAIN, vote=st.one_of(st.none(), VOTE)),
+    st.builds(
+        Message,
+        st.just(Kind.SIGN_VOTE_REQUEST),
+        CHAIN,
+        vote=st.one_of(st.none(), VOTE),
+        skip_extension=st.booleans(),
+    ),
     st.builds(Message, st.just(Kind.SIGN_PROPOSAL_REQUEST), CHAIN, proposal=st.one_of(st.none(), PROPOSAL)),
     st.just(Message(Kind.PING_REQUEST)),
 )
+#: v1.x has them and v0.33 has not.
+BYTES_REQUESTS = st.builds(Message, st.just(Kind.SIGN_BYTES_REQUEST), value=st.binary(max_size=300))
+BYTES_RESPONSES = st.builds(
+    Message,
+    st.just(Kind.SIGN_BYTES_RESPONSE),
+    value=st.binary(max_size=100),
+    error=st.one_of(st.none(), ERROR),
+)
 RESPONSES = st.one_of(
-    st.builds(Message, st.just(Kind.PUB_KEY_RESPONSE), pub_key=st.binary(min_size=32, max_size=32)),
+    st.builds(
+        Message,
+        st.just(Kind.PUB_KEY_RESPONSE),
+        pub_key=st.one_of(st.none(), st.just(b""), st.binary(min_size=32, max_size=32)),
+        pub_key_bytes=st.binary(max_size=100),
+        pub_key_type=st.text(max_size=12),
+        error=st.one_of(st.none(), ERROR),
+    ),
     st.builds(Message, st.just(Kind.SIGNED_VOTE_RESPONSE), vote=VOTE, error=st.one_of(st.none(), ERROR)),
     st.builds(Message, st.just(Kind.SIGNED_PROPOSAL_RESPONSE), proposal=PROPOSAL, error=st.one_of(st.none(), ERROR)),
     st.just(Message(Kind.PING_RESPONSE)),
 )
 MESSAGES = st.one_of(REQUESTS, RESPONSES)
+V1_MESSAGES = st.one_of(MESSAGES, BYTES_REQUESTS, BYTES_RESPONSES)

@@ -1,16 +1,19 @@
 """Codec properties: identity, C = Python on any bytes, and no exception but the documented one."""
 
+import base64
 import dataclasses
 
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from nacl.signing import SigningKey
 
 from cometkms import native, purepy
 from cometkms.errors import ProtocolError
 from cometkms.model import Dialect, Kind, Message, Reason, Request, Timestamp
-from tests.property.strategies import CHAIN, MESSAGES, REQUESTS, SENSIBLE
+from tests.property.strategies import CHAIN, MESSAGES, REQUESTS, SENSIBLE, V1_MESSAGES
 
 NATIVE, PURE = native.load(), purepy.CORE
+KEY = base64.b64encode(bytes(32) + bytes(SigningKey(bytes(32)).verify_key))
 DIALECTS = st.sampled_from(list(Dialect))
 
 
@@ -29,7 +32,8 @@ def decoded_by_both(dialect: Dialect, wire: bytes) -> Message | None:
 def amino_form(message: Message) -> Message:
     """What v0.33 has no field for is not carried."""
     vote = message.vote and dataclasses.replace(message.vote, extension=b"", extension_signature=b"")
-    return dataclasses.replace(message, chain_id="", vote=vote)
+    carried = dataclasses.replace(message, chain_id="", vote=vote, skip_extension=False)
+    return dataclasses.replace(carried, pub_key=message.pub_key or b"", pub_key_bytes=b"", pub_key_type="")
 
 
 @given(DIALECTS, MESSAGES)
@@ -40,6 +44,39 @@ def test_decode_inverts_encode_and_both_cores_encode_alike(dialect: Dialect, mes
     decoded = decoded_by_both(dialect, wire)
     assume(decoded is not None)
     assert decoded == (amino_form(message) if dialect is Dialect.AMINO else message)
+
+
+@given(V1_MESSAGES)
+@settings(max_examples=400, deadline=None)
+def test_v1_messages_go_both_ways_on_both_cores(message: Message) -> None:
+    wire = NATIVE.encode_message(Dialect.PROTO, message)
+    assert wire == PURE.encode_message(Dialect.PROTO, message)
+    assert decoded_by_both(Dialect.PROTO, wire) == message
+
+
+@given(CHAIN, SENSIBLE.filter(lambda message: message.vote is not None), st.binary(max_size=40), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_both_cores_answer_alike_and_sign_an_extension_only_where_it_is_not_skipped(
+    chain: str, message: Message, extension: bytes, skip: bool
+) -> None:
+    vote = message.vote
+    assert vote is not None
+    real = vote.type == 2 and bool(vote.block_id.hash)
+    vote = dataclasses.replace(vote, extension=extension if real or skip else b"")
+    asked = dataclasses.replace(message, chain_id=chain, vote=vote, skip_extension=skip)
+    answers, lines = [], []
+    for core in (NATIVE, PURE):
+        session = core.session(Dialect.PROTO, chain, None, core.encode_message(Dialect.PROTO, asked))
+        request = session.next_request()
+        assert request is not None
+        slot = core.key_slot(bytearray(KEY), chain)
+        answers.append(session.answer_sign(slot, request.sign_bytes)[1])
+        lines.append(session.line)
+    assert answers[0] == answers[1]
+    assert lines[0] is lines[1]
+    signed = NATIVE.decode_message(Dialect.PROTO, answers[0]).vote
+    assert signed is not None
+    assert bool(signed.extension_signature) == (real and not skip)
 
 
 @given(DIALECTS, st.binary(max_size=300))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cometkms import limits
-from cometkms.model import Dialect, Kind, Reason
+from cometkms.model import Dialect, Kind, Line, Reason
 from cometkms.native.codec import ffi, lib
 
 CSRC = Path(__file__).parents[2] / "csrc"
@@ -50,13 +50,17 @@ def test_every_bound_of_c_is_pythons() -> None:
     [
         ("ck_dialect", list(Dialect)),
         ("ck_kind", list(Kind)),
-        ("ck_reason", [reason for reason in Reason if reason <= Reason.BAD_ADDRESS]),
+        ("ck_reason", [reason for reason in Reason if reason <= Reason.BYTES_NOT_ALLOWED]),
     ],
 )
 def test_every_enumeration_of_c_is_the_models(name: str, members: list[IntEnum]) -> None:
     of_c = ffi.typeof(f"enum {name}").elements
     spelled = {f"CK_{'REASON_NONE' if m is Reason.NONE else m.name}": m.value for m in members}
     assert {text: number for number, text in of_c.items()} == spelled
+
+
+def test_every_line_of_c_is_the_models() -> None:
+    assert ffi.typeof("enum ck_line").elements == {line.value: f"CK_LINE_{line.name}" for line in Line}
 
 
 def test_the_sign_bytes_of_a_request_have_room_for_the_largest() -> None:

@@ -16,7 +16,7 @@ from cometkms.store import state_file
 from cometkms.store.promise_store import Header, NodeState, PromiseStore
 from tests.vectors.vectors import load
 
-FILES = {"file_pv.json": Dialect.PROTO, "amino/file_pv_amino.json": Dialect.AMINO}
+FILES = {"file_pv.json": Dialect.PROTO, "v1/file_pv_v1.json": Dialect.PROTO, "amino/file_pv_amino.json": Dialect.AMINO}
 WORDS = {
     Reason.CONFLICT: "conflicting data",
     Reason.HEIGHT_REGRESSION: "height regression",

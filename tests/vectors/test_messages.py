@@ -1,14 +1,19 @@
 """Every message that CometBFT's and Tendermint's own code made, in both directions, on both cores."""
 
 import dataclasses
+import json
 
 import pytest
 
-from cometkms.interface import Core
-from cometkms.model import HRS, Dialect, Kind, Message, Reason
-from tests.vectors.vectors import ballot, load, message
+from cometkms.interface import Core, Session
+from cometkms.model import HRS, Dialect, Kind, Line, Message, Reason, RemoteSignerError
+from tests.vectors.vectors import HERE, ballot, load, message
 
-FILES = {"messages.json": Dialect.PROTO, "amino/messages_amino.json": Dialect.AMINO}
+V1 = "v1/messages_v1.json"
+FILES = {"messages.json": Dialect.PROTO, V1: Dialect.PROTO, "amino/messages_amino.json": Dialect.AMINO}
+KEYS_V1 = json.loads((HERE / "v1/keys_v1.json").read_text())
+KEYS_V040 = json.loads((HERE / "v040/signatures_v040.json").read_text())
+ED25519 = [key for key in KEYS_V1["keys"] + KEYS_V040["keys"] if key["key_type"] == "ed25519"]
 
 
 def without_empty_ballot(decoded: Message) -> Message:
@@ -22,13 +27,82 @@ def without_empty_ballot(decoded: Message) -> Message:
 def test_messages_decode_to_what_was_encoded(core: Core, name: str) -> None:
     for case in load(name):
         decoded = core.decode_message(FILES[name], bytes.fromhex(case["bytes"]))
-        assert without_empty_ballot(decoded) == message(case)
+        assert without_empty_ballot(decoded) == message(case, v1=name == V1)
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_messages_encode_to_the_same_bytes(core: Core, name: str) -> None:
     for case in load(name):
-        assert core.encode_message(FILES[name], message(case)).hex() == case["bytes"]
+        assert core.encode_message(FILES[name], message(case, v1=name == V1)).hex() == case["bytes"]
+
+
+def session_asked(core: Core, chain_id: str, wire: bytes) -> Session:
+    """A session in which `wire`, one whole request, waits for its answer."""
+    session = core.session(Dialect.PROTO, chain_id, None, wire)
+    assert session.next_request() is not None
+    return session
+
+
+@pytest.mark.parametrize("key", ED25519, ids=lambda key: key["address"])
+def test_one_public_key_answer_is_v0s_and_v1s(core: Core, key: dict) -> None:
+    public = bytes.fromhex(key["public_key"])
+    ask = core.encode_message(Dialect.PROTO, Message(Kind.PUB_KEY_REQUEST, "c"))
+    assert session_asked(core, "c", ask).answer_pub_key(public).hex() == key["pub_key_response_both"]
+    both = core.decode_message(Dialect.PROTO, bytes.fromhex(key["pub_key_response_both"]))
+    assert (both.pub_key, both.pub_key_bytes, both.pub_key_type) == (public, public, "ed25519")
+
+
+@pytest.mark.parametrize("key", KEYS_V1["keys"] + KEYS_V040["keys"], ids=lambda key: key["address"])
+def test_public_key_answers_of_every_type_are_read(core: Core, key: dict) -> None:
+    alone, both = (
+        core.decode_message(Dialect.PROTO, bytes.fromhex(key[f"pub_key_response{which}"])) for which in ("", "_both")
+    )
+    assert (both.pub_key_bytes.hex(), both.pub_key_type) == (key["public_key"], key["key_type"])
+    assert alone.pub_key in (None, both.pub_key)
+    if alone.pub_key is None:
+        assert core.encode_message(Dialect.PROTO, alone).hex() == key["pub_key_response"]
+
+
+@pytest.mark.parametrize("key", KEYS_V1["keys"], ids=lambda key: key["key_type"])
+def test_v1_requests_and_responses_of_every_key_type_go_both_ways(core: Core, key: dict) -> None:
+    wires = [
+        bytes.fromhex(case[which]) for case in key["votes"] + key["sign_bytes"] for which in ("request", "response")
+    ]
+    for wire in wires:
+        assert core.encode_message(Dialect.PROTO, core.decode_message(Dialect.PROTO, wire)) == wire
+    for case in key["votes"]:
+        asked = core.decode_message(Dialect.PROTO, bytes.fromhex(case["request"]))
+        assert asked.skip_extension == case["skip_extension_signing"]
+        request = core.check_request(Dialect.PROTO, case["chain_id"], asked)
+        assert (request.reason, request.sign_bytes.hex()) == (Reason.NONE, case["sign_bytes"])
+
+
+@pytest.mark.parametrize("key", ED25519, ids=lambda key: key["address"])
+def test_votes_and_proposals_get_cometbfts_own_answers(core: Core, key: dict) -> None:
+    """Byte by byte, extensions with and without skip_extension_signing included; the vote's extension is never sent back."""
+    told: set[Line] = set()
+    cases = key["votes"] if "votes" in key else key["signed"]
+    for case in cases:
+        slot = core.key_slot(bytearray(key["key_file"]["priv_key"]["value"].encode()), case["chain_id"])
+        session = session_asked(core, case["chain_id"], bytes.fromhex(case["request"]))
+        signature, answer = session.answer_sign(slot, bytes.fromhex(case["sign_bytes"]))
+        assert signature.hex() == case["signature"]
+        assert answer.hex() == case["response"]
+        told.add(session.line)
+    assert Line.V1 in told if "votes" in key else Line.V1 not in told
+
+
+@pytest.mark.parametrize("case", KEYS_V1["never"], ids=lambda case: case["what"])
+def test_sign_bytes_is_refused_in_words_on_its_own_tag(core: Core, case: dict) -> None:
+    """Also for values that are a vote's, proposal's or extension's canonical bytes."""
+    session = core.session(Dialect.PROTO, "ten-chars1", None, bytes.fromhex(case["request"]))
+    request = session.next_request()
+    assert request is not None
+    assert (request.kind, request.reason) == (Kind.SIGN_BYTES_REQUEST, Reason.BYTES_NOT_ALLOWED)
+    assert (request.sign_bytes, request.hrs) == (b"", HRS(0, 0, 0))
+    words = core.decode_message(Dialect.PROTO, bytes.fromhex(KEYS_V1["refusal"])).error
+    assert words == RemoteSignerError(0, "signing of bytes is not allowed")
+    assert session.answer_error(words.code, words.description).hex() == KEYS_V1["refusal"]
 
 
 def test_amino_requests_have_the_sign_bytes_tendermint_signs(core: Core) -> None:

@@ -12,7 +12,7 @@ from cometkms.api.alerts import RULES
 from cometkms.api.app import make_app
 from cometkms.api.families import FAMILIES, Type
 from cometkms.api.metrics import encode
-from cometkms.api.samples import LINK_STATES, NODE_STATES, OTHER, Samples, compose_samples
+from cometkms.api.samples import LINK_STATES, NODE_STATES, OTHER, VALIDATOR_LINES, Samples, compose_samples
 from cometkms.api.watch import Watch
 from cometkms.config.schema import AlertBounds
 from cometkms.histogram import BOUNDS_US, Histogram
@@ -25,6 +25,7 @@ from cometkms.limits import (
     REFUSALS_SHOWN,
 )
 from cometkms.model import FINAL_REASONS, Reason
+from cometkms.protocol.dialect import LINES
 from cometkms.rules.birth import NodeState
 from cometkms.signing.link import State
 from cometkms.signing.tally import KINDS, Missed
@@ -163,6 +164,13 @@ LINK = {"chain_id": "chain-a", "validator": "tcp://10.0.0.1:26658"}
         ("cometkms_validator_requests_total", LINK, 3010),
         ("signer_sentry_connect_tries", {"node": "unix:///run/validator.sock"}, 61),
         ("signer_total_sentry_connect_tries", {"node": "tcp://10.0.0.1:26658"}, 4),
+        ("cometkms_validator_line", {"chain_id": "chain-a", "validator": "tcp://10.0.0.1:26658", "line": "v1"}, 1),
+        ("cometkms_validator_line", {"chain_id": "chain-a", "validator": "tcp://10.0.0.1:26658", "line": "v0.33"}, 0),
+        (
+            "cometkms_validator_line",
+            {"chain_id": "chain-a", "validator": "unix:///run/validator.sock", "line": "v1"},
+            None,
+        ),
         ("cometkms_hardening", {"process": "signer", "measure": "landlock", "state": "unavailable"}, 1),
         ("cometkms_hardening", {"process": "api", "measure": "no_new_privs", "state": "on"}, 0),
         ("cometkms_audit_records_total", {}, 3020),
@@ -175,6 +183,7 @@ def test_a_value_is_the_boards(name: str, labels: dict[str, str], value: float |
 
 def test_the_tables_of_states_and_reasons_are_those_of_the_program() -> None:
     assert set(LINK_STATES) == {state.value for state in State}
+    assert VALIDATOR_LINES == LINES
     assert set(NODE_STATES) == {state.name.lower() for state in NodeState} | {"starting"}
     board = FullBoard()
     chain = board.sections_now["signer"]["chains"][0]

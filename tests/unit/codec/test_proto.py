@@ -23,6 +23,7 @@ from tests.unit.codec.wire import (
 
 PROTO = Dialect.PROTO
 SIGN_VOTE, SIGN_PROPOSAL, SIGNED_VOTE = 3, 5, 4
+SIGN_BYTES, BYTES_SIGNED = 9, 10
 UNKNOWN_FIELDS = {
     "varint": number(100, 7),
     "fixed64": tag(100, FIXED64) + bytes(8),
@@ -98,13 +99,61 @@ def test_a_member_that_loses_must_still_decode(codec: ModuleType) -> None:
 
 def test_a_message_without_a_known_member_is_of_unknown_kind(codec: ModuleType) -> None:
     assert codec.decode_message(PROTO, b"\0") == Message(Kind.UNKNOWN)
-    assert codec.decode_message(PROTO, framed(part(9, part(1, b"sign this")))) == Message(Kind.UNKNOWN)
+    assert codec.decode_message(PROTO, framed(part(11, part(1, b"sign this")))) == Message(Kind.UNKNOWN)
 
 
 def test_an_absent_vote_is_none_and_an_empty_one_is_empty(codec: ModuleType) -> None:
     assert codec.decode_message(PROTO, framed(part(SIGN_VOTE))).vote is None
     assert codec.decode_message(PROTO, framed(part(SIGN_VOTE, part(1)))).vote == Vote()
     assert codec.decode_message(PROTO, framed(part(SIGN_PROPOSAL, part(1)))).proposal == Proposal()
+
+
+@pytest.mark.parametrize(
+    ("fields", "skipped"),
+    [
+        (b"", False),
+        (number(3, 0), False),
+        (number(3, 1), True),
+        (number(3, 1 << 40), True),
+        (number(3, -1), True),
+        (number(3, 1) + number(3, 0), False),
+        (number(3, 0) + part(2, b"c") + number(3, 7), True),
+    ],
+)
+def test_any_varint_but_zero_skips_the_extension_and_the_last_one_counts(
+    codec: ModuleType, fields: bytes, skipped: bool
+) -> None:
+    assert codec.decode_message(PROTO, framed(part(SIGN_VOTE, part(1), fields))).skip_extension is skipped
+
+
+@pytest.mark.parametrize("field", [part(3, b"\1"), tag(3, FIXED64) + bytes(8)], ids=["bytes", "fixed64"])
+def test_a_skip_that_is_no_varint_is_malformed(codec: ModuleType, field: bytes) -> None:
+    refuses(codec, framed(part(SIGN_VOTE, part(1), field)))
+
+
+def test_only_a_votes_request_knows_skip(codec: ModuleType) -> None:
+    for kind in (SIGN_PROPOSAL, SIGNED_VOTE, 6, 1):
+        message = codec.decode_message(PROTO, framed(part(kind, number(3, 1))))
+        assert not message.skip_extension
+        assert message.kind is Kind(kind)
+
+
+def test_sign_bytes_and_its_answer(codec: ModuleType) -> None:
+    """Fields 2 and 3 of the request are Celestia's SignRawBytes; v1.x skips them, as we do."""
+    request = Message(Kind.SIGN_BYTES_REQUEST, value=b"value")
+    assert codec.decode_message(PROTO, framed(part(SIGN_BYTES, part(1, b"value")))) == request
+    celestia = framed(part(SIGN_BYTES, part(1, b"value"), part(2, b"raw"), part(3, b"id")))
+    assert codec.decode_message(PROTO, celestia) == request
+    signed = Message(Kind.SIGN_BYTES_RESPONSE, value=b"s" * 64, error=RemoteSignerError(1, "no"))
+    wire = framed(part(BYTES_SIGNED, part(1, b"s" * 64), part(2, number(1, 1), part(2, b"no"))))
+    assert codec.decode_message(PROTO, wire) == signed
+    assert codec.encode_message(PROTO, signed) == wire
+
+
+def test_v1_has_neither_in_amino(codec: ModuleType) -> None:
+    for kind in (Kind.SIGN_BYTES_REQUEST, Kind.SIGN_BYTES_RESPONSE):
+        with pytest.raises(InvariantError):
+            codec.encode_message(Dialect.AMINO, Message(kind, value=b"v"))
 
 
 def test_repeated_errors_merge(codec: ModuleType) -> None:
@@ -179,7 +228,7 @@ def test_a_malformed_vote_is_refused_whole(codec: ModuleType, fields: bytes) -> 
     refuses(codec, framed(part(SIGN_VOTE, part(1, number(1, 1), fields))))
 
 
-@pytest.mark.parametrize("kind", range(1, 9))
+@pytest.mark.parametrize("kind", range(1, 11))
 def test_a_member_of_another_wire_type_is_refused(codec: ModuleType, kind: int) -> None:
     for wire in (number(kind, 1), tag(kind, FIXED64) + bytes(8), tag(kind, GROUP) + tag(kind, END_GROUP)):
         refuses(codec, framed(wire))
@@ -198,6 +247,17 @@ def test_public_keys(codec: ModuleType) -> None:
         assert codec.decode_message(PROTO, framed(part(2, part(1, member)))).pub_key == expected
     refuses(codec, framed(part(2, part(1, part(1, b"k" * 31)))))
     refuses(codec, framed(part(2, part(1, number(3, 1)))))
+
+
+def test_v1s_public_key_stands_beside_v0s(codec: ModuleType) -> None:
+    v1 = part(3, b"s" * 33) + part(4, b"secp256k1")
+    alone = codec.decode_message(PROTO, framed(part(2, v1)))
+    assert (alone.pub_key, alone.pub_key_bytes, alone.pub_key_type) == (None, b"s" * 33, "secp256k1")
+    assert codec.encode_message(PROTO, alone) == framed(part(2, v1))
+    beside = codec.decode_message(PROTO, framed(part(2, v1, part(1, part(1, b"k" * 32)))))
+    assert (beside.pub_key, beside.pub_key_bytes) == (b"k" * 32, b"s" * 33)
+    for wrong in (number(3, 1), number(4, 1)):
+        refuses(codec, framed(part(2, wrong)))
 
 
 # --- length prefix ---

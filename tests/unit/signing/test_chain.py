@@ -138,7 +138,7 @@ def test_a_permit_for_other_bytes_is_not_signed(stage: Stage, asker: Requester) 
     stage.ask(asker)
     assert isinstance(wrong, Reserve)
     stage.chain.on_permit(PermitGranted(NONCE, 1, 0, wrong.sign_bytes))
-    assert asker.answers == [Message(Kind.UNKNOWN)]
+    assert asker.answers == [Message(Kind.PING_RESPONSE)]
     assert stage.chain.slot.last_signed == HRS(0, 0, 0)
 
 
@@ -283,7 +283,7 @@ def test_a_permit_that_does_not_come_gets_an_empty_answer_and_the_next_is_served
     assert first.answers == []
     stage.now_ns = int(PERMIT_TIMEOUT_S * 1e9)
     stage.chain.expire()
-    assert first.answers == [Message(Kind.UNKNOWN)]
+    assert first.answers == [Message(Kind.PING_RESPONSE)]
     stage.permit(0)  # too late: it was answered
     assert len(first.answers) == 1
     stage.permit()
@@ -294,11 +294,11 @@ def test_a_permit_that_does_not_come_gets_an_empty_answer_and_the_next_is_served
 def test_a_full_queue_and_an_unknown_mark_get_an_empty_answer(stage: Stage, asker: Requester) -> None:
     stage.full = True
     stage.ask(asker)
-    assert asker.answers == [Message(Kind.UNKNOWN)]
+    assert asker.answers == [Message(Kind.PING_RESPONSE)]
     fresh = Stage(stage.core)
     fresh.chain._knows_mark = False
     fresh.ask(asker)
-    assert asker.answers[-1] == Message(Kind.UNKNOWN)
+    assert asker.answers[-1] == Message(Kind.PING_RESPONSE)
     assert fresh.chain.counters.unanswered == {"state_away": 1}
     assert fresh.sent == []
 

@@ -354,7 +354,7 @@ def test_two_permits_in_one_turn_are_answered_in_their_order_and_a_refusal_betwe
     stage.permits.push(encode(permit))
     stage.take_messages()
     stage.connections[0].collect()
-    assert stage.connections[0].answers == [Message(Kind.UNKNOWN)]
+    assert stage.connections[0].answers == [Message(Kind.PING_RESPONSE)]
     assert stage.chain.slot.last_signed == HRS(9, 0, 1)
 
 
