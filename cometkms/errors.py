@@ -112,6 +112,10 @@ def os_words(error: OSError) -> str:
         return str(error.strerror)
     if isinstance(error, TimeoutError) and not error.errno:
         return str(error) or "timed out"
+    if certificate := getattr(error, "verify_message", ""):  # ssl.SSLCertVerificationError, whose errno is no errno
+        return f"its certificate is not trusted: {certificate}"
+    if getattr(error, "library", None) and (reason := getattr(error, "reason", None)):  # ssl.SSLError, likewise
+        return f"TLS: {str(reason).replace('_', ' ').lower()}"
     if error.errno is not None and error.errno > 0:  # a name that leads nowhere has a number of another kind
         return os.strerror(error.errno).lower()
     return (error.strerror or str(error) or type(error).__name__).lower()

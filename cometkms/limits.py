@@ -191,6 +191,23 @@ STREAM_MAX_S: Final = 600.0  # then the browser connects again: nothing of this 
 STREAM_TICK_S: Final = 1.0
 REFUSAL_WORDS_MAX: Final = 200  # characters of a refusal's words: a validator's chain id may be in them
 
+# --- the webhook (docs/NOTIFICATIONS.md) ---
+WEBHOOK_URL_MAX_BYTES: Final = 2048  # Slack's have 80, those of workflow services some hundred
+WEBHOOK_LOOK_S: Final = 1.0  # how often the alerts are looked at: as often as they are evaluated
+WEBHOOK_TIMEOUT_S: Final = 10.0  # a whole delivery: name, connection, TLS, request and answer
+WEBHOOK_RETRY_MIN_S: Final = 1.0  # after a delivery that failed, doubled with each …
+WEBHOOK_RETRY_MAX_S: Final = 60.0  # … up to this …
+WEBHOOK_RETRY_AFTER_MAX_S: Final = 600.0  # … or what the receiver asks for (Retry-After), up to this
+WEBHOOK_WAITING_MAX: Final = 256  # notices that wait for delivery; then the oldest is dropped and counted …
+WEBHOOK_KEEP_S: Final = 3600.0  # … and so is one that is older: nobody acts on it any more
+WEBHOOK_BATCH_MAX: Final = 16  # notices of one request: 16 KiB, Slack takes 40 000 characters
+WEBHOOK_TEXT_MAX_CHARS: Final = 500  # of what an alert says, and of its cure
+WEBHOOK_ANSWER_MAX_BYTES: Final = 16 << 10  # the head of the receiver's answer
+WEBHOOK_WORDS_MAX_BYTES: Final = 200  # … and what is shown of its body
+ALERTS_TOLD_MAX: Final = 128  # alerts that the api process hands on, the worst first: 128 kB of its section
+ALERTS_SETTLE_S: Final = 15.0  # a new api process has raised again by then whatever still holds
+ALERTS_UNKNOWN_S: Final = 10.0  # an api process that is silent for so long, twice HUNG_AFTER_S, says nothing of alerts
+
 # --- hardening ---
 # Of systemd's range for users without an account (61184 to 65519): nobody's files are theirs.
 SIGNER_UID: Final = 62087
@@ -198,8 +215,10 @@ STATE_UID: Final = 62088
 API_UID: Final = 62089
 AUDIT_UID: Final = 62090
 DIALER_UID: Final = 62091
+WEBHOOK_UID: Final = 62092
+CALLER_UID: Final = 62093
 NAMES_WATCH_S: Final = 5.0  # how often who looks hosts up sees whether it still may
-ACCOUNT_UIDS: Final = (SIGNER_UID, STATE_UID, API_UID, AUDIT_UID, DIALER_UID)
+ACCOUNT_UIDS: Final = (SIGNER_UID, STATE_UID, API_UID, AUDIT_UID, DIALER_UID, WEBHOOK_UID, CALLER_UID)
 
 NICER: Final = 10  # of the processes that nobody waits for: a tenth of a busy core, enough for their heartbeats
 SLICE_NS: Final = 100_000  # of who signs: the shortest the kernel knows; a signature takes about 60 us of each process

@@ -93,6 +93,9 @@ RULES: Final[dict[str, Rule]] = {
     "config_differs": Rule(
         3.0, 3.0, "compare `cmkms config digest` on both nodes, and their config.toml; make them alike and restart the wrong one"
     ),
+    "webhook_failing": Rule(
+        30.0, 5.0, "`cmkms alert test` on this machine sends one and says what came back; is the address still valid, and may this machine reach it?"
+    ),
     "audit_failing": Rule(
         0.0, 5.0, "free or repair the disk that holds the audit log; then `cmkms audit verify`"
     ),
@@ -184,6 +187,8 @@ class Alerts:
         yield from self._slow(status, monotonic)
         if error := status.get("audit", {}).get("error", ""):
             yield Held("audit_failing", "", f"the audit log is not written: {error}")
+        if error := status.get("webhook", {}).get("error", ""):
+            yield Held("webhook_failing", "", f"alerts are not delivered: {error}")
 
     def _stalls(self, status: Status, monotonic: float) -> Iterator[Held]:
         """A height that stands still where this node is the one to sign, or nobody is."""
@@ -372,4 +377,4 @@ def _block(text: str) -> str:
 def _document(episode: _Episode) -> AlertStatus:
     held = episode.held
     cure = held.cure or RULES[held.name].cure.replace("{subject}", held.subject)
-    return AlertStatus(name=held.name, since=episode.since_wall, what=held.what, cure=cure)
+    return AlertStatus(name=held.name, subject=held.subject, since=episode.since_wall, what=held.what, cure=cure)

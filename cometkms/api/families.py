@@ -141,6 +141,11 @@ _ALL: Final = (
     _counter("cometkms_audit_records_total", help="Records written to the audit log since its process began."),
     _counter("cometkms_audit_dropped_total", help="Records that the audit log misses, likewise."),
     _gauge("cometkms_audit_bytes", help="Size of the audit log, all of its files."),
+    _counter("cometkms_webhook_delivered_total", help="Notices of alerts that the webhook's receiver took, since the webhook process began."),
+    _counter("cometkms_webhook_failed_total", help="Attempts to deliver that failed, likewise."),
+    _counter("cometkms_webhook_dropped_total", help="Notices that were given up: too many waited, or one for an hour."),
+    _gauge("cometkms_webhook_waiting", help="Notices that wait for delivery."),
+    _gauge("cometkms_webhook_failing", help="1 while alerts are not delivered; absent where no webhook is configured."),
     _gauge("cometkms_audit_failing", help="1 while the audit log cannot be written."),
 )  # fmt: skip
 

@@ -115,8 +115,8 @@ def compose_samples(
     supervisor = Told(sections.get("supervisor"))
     away = {child["name"].text for child in supervisor["children"].items if child["state"].text not in (None, RUNNING)}
     away |= {name for name, age_s in beat_ages_s.items() if age_s is not None and age_s > BEAT_LATE_S}
-    state, signer, audit, api = (
-        NOTHING if name in away else Told(sections.get(name)) for name in ("state", "signer", "audit", "api")
+    state, signer, audit, api, webhook = (
+        NOTHING if name in away else Told(sections.get(name)) for name in ("state", "signer", "audit", "api", "webhook")
     )
     _put_node(samples, state, signer, supervisor)
     _put_children(samples, supervisor, beat_ages_s)
@@ -126,9 +126,10 @@ def compose_samples(
     for chain in signer["chains"].items:
         _put_chain(samples, chain, now)
     _put_last_signed(samples, state, signer, now)
-    for told in (supervisor, state, signer, audit, api):
+    for told in (supervisor, state, signer, audit, api, webhook):
         _put_hardening(samples, told["hardening"])
     _put_audit(samples, audit)
+    _put_webhook(samples, webhook)
     for name, raised in (alerts or {}).items():
         samples.put("cometkms_alert", float(raised), name)
     samples.put("cometkms_metrics_dropped_series", float(samples.dropped))
@@ -316,6 +317,14 @@ def _put_audit(samples: Samples, audit: Told) -> None:
     samples.put("cometkms_audit_bytes", audit["bytes"].amount)
     if (error := audit["error"].text) is not None:
         samples.put("cometkms_audit_failing", float(bool(error)))
+
+
+def _put_webhook(samples: Samples, webhook: Told) -> None:
+    for name in ("delivered", "failed", "dropped"):
+        samples.add(f"cometkms_webhook_{name}_total", webhook[name].amount)
+    samples.put("cometkms_webhook_waiting", webhook["waiting"].amount)
+    if (error := webhook["error"].text) is not None:
+        samples.put("cometkms_webhook_failing", float(bool(error)))
 
 
 def _since(then: Told, now: float) -> float | None:

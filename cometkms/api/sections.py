@@ -280,9 +280,21 @@ class SignerSection(TypedDict, total=False):
     hardening: list[MeasureReport]
 
 
-class ApiSection(TypedDict, total=False):
-    """Written by the api process."""
+class AlertReport(TypedDict):
+    """An alert that is raised, or was delivered to the webhook as raised. since: UNIX seconds."""
 
+    name: str
+    subject: str
+    since: float
+    what: str
+    cure: str
+
+
+class ApiSection(TypedDict, total=False):
+    """Written by the api process. `alerts`: raised now, the worst first; `looks_since`: UNIX seconds since when this process looks."""
+
+    alerts: list[AlertReport]
+    looks_since: float
     hardening: list[MeasureReport]
 
 
@@ -298,6 +310,23 @@ class AuditSection(TypedDict, total=False):
     file: str
     head: str
     error: str
+    hardening: list[MeasureReport]
+
+
+class WebhookSection(TypedDict, total=False):
+    """Written by the webhook process. `to`: scheme, host and port, for the rest is a secret; `delivered`, `failed`, `dropped`: notices,
+    attempts and notices since it began; `error`: why nothing arrives just now, "": all is well; `told`: what the receiver knows as raised.
+    """
+
+    to: str
+    form: str
+    delivered: int
+    failed: int
+    dropped: int
+    waiting: int
+    delivered_at: float | None
+    error: str
+    told: list[AlertReport]
     hardening: list[MeasureReport]
 
 
@@ -348,6 +377,8 @@ class Sections(TypedDict):
     signer: SignerSection | None
     supervisor: SupervisorSection | None
     audit: NotRequired[AuditSection | None]
+    api: NotRequired[ApiSection | None]
+    webhook: NotRequired[WebhookSection | None]
 
 
 class BoardReader(Protocol):

@@ -22,6 +22,7 @@ from cometkms.api.sections import (
     StrictWaitReport,
     ValidatorReport,
     WatermarkReport,
+    WebhookSection,
 )
 from cometkms.api.situation import BEAT_LATE_S, RUNNING, SituationReport, answers, situation_of
 from cometkms.histogram import Buckets
@@ -29,7 +30,7 @@ from cometkms.histogram import Buckets
 #: Children that a signing node cannot be without.
 ESSENTIAL: Final = ("state", "signer")
 #: Children without which it signs on: their troubles are warnings.
-BESIDE: Final = ("audit",)
+BESIDE: Final = ("audit", "webhook")
 
 
 class NodeStatus(TypedDict):
@@ -74,9 +75,10 @@ class ChildStatus(TypedDict):
 
 
 class AlertStatus(TypedDict):
-    """What needs a person. since: UNIX seconds."""
+    """What needs a person. subject: of whom, "" where there is one only; since: UNIX seconds."""
 
     name: str
+    subject: str
     since: float
     what: str
     cure: str
@@ -114,6 +116,7 @@ class Status(TypedDict, total=False):
     events: list[EventReport]
     alerts: list[AlertStatus]
     audit: AuditSection
+    webhook: WebhookSection
     hardening: list[MeasureReport]
 
 
@@ -164,6 +167,11 @@ def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], 
         shown: AuditSection = {**audit}
         shown.pop("hardening", None)  # it stands with the others'
         status["audit"] = shown
+    if (webhook := sections.get("webhook")) is not None:
+        sent: WebhookSection = {**webhook}
+        sent.pop("hardening", None)
+        sent.pop("told", None)  # the alerts themselves say more
+        status["webhook"] = sent
     status["hardening"] = _hardening(sections)
     return status
 
@@ -220,6 +228,8 @@ def _beside(sections: Sections, beat_ages_s: Mapping[str, float | None]) -> list
         found.append(f"the audit log is not written: {error}; signing goes on")
     if dropped := audit.get("dropped", 0):
         found.append(f"{dropped} decisions are missing in the audit log")
+    if error := (sections.get("webhook") or {}).get("error", ""):
+        found.append(f"alerts are not delivered: {error}; signing goes on")
     return found
 
 

@@ -20,6 +20,7 @@ _MODULES: Final = {
     "status": "status",
     "peers": "peers",
     "leader": "leader",
+    "alert": "alert",
     "doctor": "doctor",
     "drill": "drill",
     "keys": "keys",

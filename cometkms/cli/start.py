@@ -18,6 +18,7 @@ from cometkms.config.load import (
     Flags,
     load_settings,
 )
+from cometkms.config.webhook import FORMS
 from cometkms.limits import AUDIT_DEFAULT_MIB
 
 
@@ -84,6 +85,16 @@ from cometkms.limits import AUDIT_DEFAULT_MIB
     help=f"Alert when a minute's p99 of fdatasync is above it; auto: above what the disk has shown; 0s: never.  [default: {DEFAULT_ALERT_DISK}]",
 )
 @click.option(
+    "--alert-webhook",
+    metavar="URL",
+    help="Send alerts to this address. It is a secret, and `ps` shows it: rather one of the next two.",
+)
+@click.option("--alert-webhook-file", metavar="FILE", help="Likewise, to the address in that file; mode 0600.")
+@click.option("--alert-webhook-credential", metavar="NAME", help="Likewise: systemd's LoadCredential=NAME:….")
+@click.option(
+    "--alert-webhook-form", metavar="FORM", shell_complete=one_of(FORMS), help="json or slack.  [default: json]"
+)
+@click.option(
     "--audit-max-mib",
     metavar="N",
     help=f"All files of the audit log together; 0: no audit log.  [default: {AUDIT_DEFAULT_MIB}]",
@@ -110,6 +121,10 @@ def command(
     alert_stall: str | None,
     alert_latency: str | None,
     alert_disk: str | None,
+    alert_webhook: str | None,
+    alert_webhook_file: str | None,
+    alert_webhook_credential: str | None,
+    alert_webhook_form: str | None,
     audit_max_mib: str | None,
 ) -> int:
     """Run the node until SIGTERM or Ctrl-C.
@@ -148,6 +163,10 @@ def command(
         alert_stall,
         alert_latency,
         alert_disk,
+        alert_webhook,
+        alert_webhook_file,
+        alert_webhook_credential,
+        alert_webhook_form,
         audit_max_mib,
     )
     settings = load_settings(chosen_home(), flags)

@@ -27,6 +27,7 @@ from cometkms.config.values import (
     parse_peer,
     parse_validator,
 )
+from cometkms.config.webhook import FORMS, UrlCredential, UrlFile, UrlGiven, UrlSource, Webhook, parse_url, shown_url
 from cometkms.errors import ConfigError, os_words
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile, PassphraseSource
 from cometkms.limits import AUDIT_DEFAULT_MIB, CHAINS_MAX, CONFIG_MAX_BYTES
@@ -68,9 +69,15 @@ KEYS: Final[Mapping[str, type]] = {
     "alert_stall": str,
     "alert_latency": str,
     "alert_disk": str,
+    "alert_webhook": str,
+    "alert_webhook_file": str,
+    "alert_webhook_credential": str,
+    "alert_webhook_form": str,
     "audit_max_mib": int,
     "chain": list,
 }
+#: Whose value is a secret: it is shown nowhere.
+SECRET_KEYS: Final = frozenset({"alert_webhook"})
 CHAIN_KEYS: Final[Mapping[str, type]] = {"id": str, "validator_addr": list, "key_file": str, "state_file": str}
 
 T = TypeVar("T")
@@ -100,6 +107,10 @@ class Flags:
     alert_stall: str | None = None
     alert_latency: str | None = None
     alert_disk: str | None = None
+    alert_webhook: str | None = None
+    alert_webhook_file: str | None = None
+    alert_webhook_credential: str | None = None
+    alert_webhook_form: str | None = None
     audit_max_mib: str | None = None
 
 
@@ -153,7 +164,8 @@ def _check_table(table: dict[str, Any], keys: Mapping[str, type], where: str) ->
         elif key == "validator_addr" and isinstance(value, str):
             table[key] = [value]
         elif not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-            problems.append(f"{where}: {key} = {value!r} must be {_TYPE_WORDS[wanted]}")
+            shown = "…" if key in SECRET_KEYS else repr(value)
+            problems.append(f"{where}: {key} = {shown} must be {_TYPE_WORDS[wanted]}")
         elif isinstance(value, list) and key != "chain" and not all(isinstance(one, str) for one in value):
             problems.append(f"{where}: {key} must be a list of strings")
     return problems
@@ -281,7 +293,7 @@ def in_force(home: Path, environment: Mapping[str, str] | None = None) -> list[I
             found.append(InForce(key, sources.truth(key), where if given else DEFAULT_SOURCE))
         else:
             value, where = sources.text(key, _defaults().get(key, ""))
-            found.append(InForce(key, value, where))
+            found.append(InForce(key, shown_url(value) if value and key in SECRET_KEYS else value, where))
     return found
 
 
@@ -298,6 +310,7 @@ def _defaults() -> dict[str, str]:
         "alert_stall": DEFAULT_ALERT_STALL,
         "alert_latency": DEFAULT_ALERT_LATENCY,
         "alert_disk": DEFAULT_ALERT_DISK,
+        "alert_webhook_form": FORMS[0],
         "audit_max_mib": str(AUDIT_DEFAULT_MIB),
     }
 
@@ -338,6 +351,7 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
         realtime=sources.truth("realtime"),
         key_passphrase=_load_passphrase(home, sources),
         alerts=_load_alerts(sources),
+        webhook=_load_webhook(home, sources),
         audit_max_mib=sources.parse(audit_where, audit_mib, parse_audit_mib, AUDIT_DEFAULT_MIB),
     )
     if len(settings.peers) == len(peers):  # else what is wrong with them was told already
@@ -372,6 +386,27 @@ def _load_alerts(sources: _Sources) -> AlertBounds:
         latency_s=sources.parse(latency_where, latency, parse_alert, 0.0),
         disk_s=None if disk == DEFAULT_ALERT_DISK else sources.parse(disk_where, disk, parse_alert, 0.0),
     )
+
+
+def _load_webhook(home: Path, sources: _Sources) -> Webhook | None:
+    """One of the three settings for the address, or none: then nothing is sent."""
+    url, url_where = sources.text("alert_webhook", "")
+    file, file_where = sources.text("alert_webhook_file", "")
+    name, name_where = sources.text("alert_webhook_credential", "")
+    form, form_where = sources.text("alert_webhook_form", FORMS[0])
+    form = sources.parse(form_where, form, _one_of(FORMS), FORMS[0])
+    given = [where for value, where in ((url, url_where), (file, file_where), (name, name_where)) if value]
+    if len(given) > 1:
+        sources.problems.append(f"{' and '.join(given)} exclude each other: alerts are sent to one address")
+    source: UrlSource | None = None
+    if url:
+        parsed = sources.parse(url_where, url, parse_url, None)
+        source = UrlGiven(parsed) if parsed is not None else None
+    elif file:
+        source = UrlFile(home / Path(file).expanduser())
+    elif name:
+        source = UrlCredential.of(sources.parse(name_where, name, check_credential, ""), sources.environment)
+    return Webhook(source, form) if source is not None else None
 
 
 def _one_of(known: Sequence[str]) -> Callable[[str], str]:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from cometkms.config.load import Flags, variable_name
 from cometkms.config.schema import AlertBounds, Chain, Settings
 from cometkms.config.values import parse_validator
+from cometkms.config.webhook import UrlGiven, Webhook
 from cometkms.errors import ConfigError, InvariantError
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile
 from cometkms.limits import BOARD_SECTION_BYTES
@@ -23,6 +24,8 @@ from cometkms.limits import BOARD_SECTION_BYTES
 _AT_ONCE: Final = ("log_level", "alerts")
 #: config.toml's keys that a reload can take over: what overrides one of them is said.
 _KEYS: Final = ("log_level", "alert_stall", "alert_latency", "alert_disk", "validator_addr")
+#: Settings' fields that are written otherwise in config.toml.
+_KEY_OF: Final = {"webhook": "alert_webhook"}
 _DOCUMENT_MAX_BYTES: Final = BOARD_SECTION_BYTES - 64  # a board section less its head
 _SHOWN_MAX: Final = 120  # of a value in a line of the log
 
@@ -54,7 +57,7 @@ def plan_reload(running: Settings, loaded: Settings) -> Plan:
         before, now = getattr(running, field.name), getattr(loaded, field.name)
         if before == now or field.name == "chains":
             continue
-        words = f"{field.name}: {_show(before)} -> {_show(now)}"
+        words = f"{_KEY_OF.get(field.name, field.name)}: {_show(before)} -> {_show(now)}"
         if field.name in _AT_ONCE:
             taken[field.name] = now
             changed.append(words)
@@ -143,9 +146,12 @@ def _texts(chain: Chain) -> tuple[str, ...]:
 
 
 def _show(value: object) -> str:
-    """A value for a line of the log. No secret is among the settings: a passphrase's source is a place, of which no more is told."""
+    """A value for a line of the log. A passphrase's source is a place, of which no more is told, and of a webhook's address its host."""
     if isinstance(value, PassphraseFile | PassphraseCredential | PassphraseDescriptor):
         words = {PassphraseFile: "a file", PassphraseCredential: "a credential"}.get(type(value), "a descriptor")
+    elif isinstance(value, Webhook):
+        source = value.source
+        words = f"{source.url if isinstance(source, UrlGiven) else 'what a file or credential names'} ({value.form})"
     elif isinstance(value, tuple):
         words = ", ".join(f"{peer.id}={peer.address}" for peer in value)
     elif isinstance(value, AlertBounds):

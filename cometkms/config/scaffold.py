@@ -46,6 +46,14 @@ alert_latency = "250ms"
 # 99 of 100 syncs of the promise store (fdatasync) took no longer than; "auto": ten times what the disk has shown before:
 alert_disk = "auto"
 
+# Where alerts are sent to, as JSON or for Slack and what reads its form ("json", "slack"). Whoever knows the address can write there:
+# a file of its own (mode 0600; relative to this directory) or a credential of systemd's LoadCredential= keeps it best. Try it with
+# `cmkms alert test`.
+# alert_webhook_file = "priv/webhook"
+# alert_webhook_credential = "cmkms-webhook"
+# alert_webhook = "https://hooks.example.com/services/…"
+# alert_webhook_form = "json"
+
 # Kept for the Go CometKMS's config files; there are no unsafe APIs.
 allow_unsafe = false
 

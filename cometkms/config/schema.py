@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from cometkms.config.webhook import Webhook
 from cometkms.keys.passphrase import PassphraseSource
 from cometkms.limits import AUDIT_DEFAULT_MIB
 from cometkms.net.target import TcpTarget, UnixTarget
@@ -77,5 +78,6 @@ class Settings:
     signer_user: str = ""
     key_passphrase: PassphraseSource | None = None
     alerts: AlertBounds = AlertBounds()
+    webhook: Webhook | None = None
     audit_max_mib: int = AUDIT_DEFAULT_MIB  # all files of the audit log together; 0: there is none
     realtime: bool = False  # the signer and the state process ask for a real-time class

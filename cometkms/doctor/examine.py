@@ -134,7 +134,7 @@ def _node(patient: Patient) -> list[Finding]:
     found = running.judge_trouble(status)
     found += running.judge_children(_list(status.get("children")))
     found += running.judge_hardening(_list(status.get("hardening")))
-    return found + running.judge_audit(status)
+    return found + running.judge_audit(status) + running.judge_webhook(status)
 
 
 def _config(patient: Patient) -> list[Finding]:

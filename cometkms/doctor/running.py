@@ -84,3 +84,15 @@ def judge_audit(status: Mapping[str, Any]) -> list[Finding]:
             )
         ]
     return [ok("audit", f"{audit.get('records', 0)} records")]
+
+
+def judge_webhook(status: Mapping[str, Any]) -> list[Finding]:
+    """Whether alerts arrive, where they are sent somewhere."""
+    webhook = status.get("webhook")
+    if not isinstance(webhook, Mapping):
+        return []
+    if error := webhook.get("error"):
+        return [warn("webhook", f"alerts are not delivered: {error}", "cmkms alert test")]
+    if not webhook.get("delivered"):
+        return [note("webhook", f"{webhook.get('to')} was sent no alert yet; `cmkms alert test` tries it")]
+    return [ok("webhook", f"{webhook.get('to')} took {webhook.get('delivered')} notices of alerts")]

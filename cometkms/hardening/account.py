@@ -19,7 +19,15 @@ from cometkms.hardening import kernel
 from cometkms.limits import SIGNER_UID
 
 DEFAULT_ACCOUNT: Final = "cmkms-signer"
-_NAMES: Final = (DEFAULT_ACCOUNT, "cmkms-state", "cmkms-api", "cmkms-audit", "cmkms-dialer")
+_NAMES: Final = (
+    DEFAULT_ACCOUNT,
+    "cmkms-state",
+    "cmkms-api",
+    "cmkms-audit",
+    "cmkms-dialer",
+    "cmkms-webhook",
+    "cmkms-caller",
+)
 CAP_CHOWN: Final = 0
 CAP_DAC_OVERRIDE: Final = 1
 CAP_KILL: Final = 5

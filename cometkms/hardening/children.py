@@ -117,7 +117,9 @@ def _beneath(paths: Iterable[Path], access: Files) -> tuple[Beneath, ...]:
 def _words(keeps: Keeps) -> str:
     parts = [f"works in {_listed(keeps.work)}"] if keeps.work else []
     parts += [f"replaces files in {_listed(keeps.replace)} and reads none there"] if keeps.replace else []
-    parts += ["reads Python's code" + (" and what names are found with" if keeps.names else "")] if keeps.code else []
+    reads = ["Python's code"] if keeps.code else []
+    reads += ["what names are found with"] if keeps.names else []
+    parts += [f"reads {' and '.join(reads)}"] if reads else []
     return ", ".join(parts) or "no file"
 
 

@@ -5,6 +5,7 @@ Never: sees the key; talks to the other processes; answers anything that changes
 
 import asyncio
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
@@ -15,7 +16,7 @@ from cometkms.hardening.measures import Mode, tell
 from cometkms.hardening.scheduling import Turn, take_turn
 from cometkms.hardening.user import Whom
 from cometkms.ipc.board import Board
-from cometkms.limits import API_UID, HISTORY_SAMPLE_S
+from cometkms.limits import ALERTS_TOLD_MAX, API_UID, HISTORY_SAMPLE_S
 from cometkms.log import Log
 from cometkms.processes.child import ChildContext, run_loop
 
@@ -57,7 +58,19 @@ def run(context: ChildContext, parts: ApiParts) -> int:
     turn = take_turn("api", mode, Turn.LATER)
     measures = (*shut_child("api", mode, os.getppid(), keeps), turn)
     tell(log, measures)
-    parts.board.section("api").write({"hardening": [one.document() for one in measures]})
+    section = parts.board.section("api")
+    written: dict[str, object] = {}
+
+    def tell_others() -> None:
+        """What the webhook process sends: this one alone knows which alerts are raised."""
+        document = {"hardening": hardening, "looks_since": looks_since, "alerts": watch.alerts()[:ALERTS_TOLD_MAX]}
+        if document != written:
+            written.clear()
+            written.update(document)
+            section.write(document)
+
+    hardening, looks_since = [one.document() for one in measures], time.time()
+    tell_others()
 
     async def main(stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
@@ -65,6 +78,7 @@ def run(context: ChildContext, parts: ApiParts) -> int:
         def look() -> None:
             try:
                 watch.look()
+                tell_others()
             except Exception as error:  # noqa: BLE001 - another process's words: they end no reader
                 on_failure("the board", error)
             loop.call_later(HISTORY_SAMPLE_S, look)

@@ -5,11 +5,13 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from cometkms import __version__
 from cometkms import core as cores
 from cometkms.config.load import Flags, unknown_variables
 from cometkms.config.schema import Settings
+from cometkms.config.webhook import UrlFile
 from cometkms.hardening.account import ProcStatus, check_wanted, named_accounts
 from cometkms.hardening.confine import Told, check_no_dump
 from cometkms.hardening.measures import Mode, State, check_required
@@ -33,15 +35,13 @@ from cometkms.keys.source import KeySource, SealedKeyFile, key_source
 from cometkms.log import Log
 from cometkms.model import Row
 from cometkms.net.listen import HTTP_CURE, listen
-from cometkms.processes import api, audit, signer, state
+from cometkms.processes import api, audit, signer, state, webhook
 from cometkms.processes.child import RELOAD_SECTION, ChildContext
 from cometkms.processes.reload import Reloader
 from cometkms.processes.supervisor import ChildSpec, Supervisor
 from cometkms.store.doors import check_doors
 from cometkms.store.lock import lock_home, share_home
 from cometkms.store.node_store import ChainFiles, NodeFiles
-
-_CHILDREN = ("state", "signer", "api", "audit")
 
 
 def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | None = None) -> int:
@@ -66,10 +66,9 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
         files = _node_files(settings, keys)
         ensure_identity(settings.home)
         _say_hello(settings, core_name, log)
-        children = _CHILDREN if settings.audit_max_mib else _CHILDREN[:-1]
+        children = _children(settings)
         board = Board(("supervisor", RELOAD_SECTION, *children), children)
-        requests, permits = make_queue(core_name), make_queue(core_name)
-        decisions = make_queue(core_name) if settings.audit_max_mib else None
+        requests, permits, decisions = _queues(settings, core_name)
 
         def live_state(context: ChildContext) -> int:
             """Who this node is, is derived aside at every start, and comes into this process only."""
@@ -136,10 +135,27 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
             )
             # Right behind the signer, which waits for nobody: its queue must not fill while Python imports an HTTP server.
             specs.insert(2, one)
+        if (told := settings.webhook) is not None:
+            parts = webhook.WebhookParts(settings, told, board, log)
+            specs.append(
+                spec("webhook", partial(webhook.run, parts=parts), requests, permits, decisions, essential=False)
+            )
         one_stream = settings.log_format == "plain" and _is_one_stream()
         return Supervisor(specs, board, own_log, facts, notifier=notifier, reload=now, one_stream=one_stream).run()
     finally:
         os.close(lock)
+
+
+def _queues(settings: Settings, core_name: str) -> tuple[Queue, Queue, Queue | None]:
+    """Requests to the state process, permits from it, and decisions for the audit log where there is one."""
+    decisions = make_queue(core_name) if settings.audit_max_mib else None
+    return make_queue(core_name), make_queue(core_name), decisions
+
+
+def _children(settings: Settings) -> tuple[str, ...]:
+    """The processes that this node has, each with a part of the status board."""
+    audited = ("audit",) if settings.audit_max_mib else ()
+    return ("state", "signer", "api", *audited, *(("webhook",) if settings.webhook is not None else ()))
 
 
 def _close_up(settings: Settings) -> None:
@@ -156,6 +172,8 @@ def _check_doors(settings: Settings) -> None:
     secrets = [chain.key_file for chain in settings.chains]
     if isinstance(settings.key_passphrase, PassphraseFile):
         secrets.append(settings.key_passphrase.path)
+    if settings.webhook is not None and isinstance(settings.webhook.source, UrlFile):
+        secrets.append(settings.webhook.source.path)
     check_doors(settings.home, settings.id, [chain.state_file for chain in settings.chains], secrets, named_accounts())
 
 

@@ -6,6 +6,7 @@ import fcntl
 import json
 import mmap
 import os
+import socket
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -123,6 +124,38 @@ def open_descriptors() -> Iterator[int]:
         except OSError:
             continue
         yield fd
+
+
+def reach_out(context: ChildContext, parts: Any) -> list[str]:
+    """From a process that talks to one host by another's hands: to anywhere else, to the key, and to the secret address at its place."""
+    went = []
+    host, port = os.environ["ELSEWHERE"].split(":")
+    for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            try:
+                socket.socket(family, kind)
+                went.append(f"a socket of family {family}")
+            except OSError:
+                continue
+    for path in os.environ["PRECIOUS"].split(":"):
+        try:
+            os.open(path, os.O_RDONLY)
+            went.append(path)
+        except OSError:
+            continue
+    for fd in open_descriptors():  # the connection to who connects: it takes a number, and has one only
+        for asked in (struct.pack("=II", 77, 1), f"{host}:{port}".encode().ljust(8)):
+            try:
+                end = socket.socket(fileno=os.dup(fd))
+                if end.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) != socket.SOCK_SEQPACKET:
+                    continue
+                end.send(asked)
+                end.settimeout(2.0)
+                _, fds, _, _ = socket.recv_fds(end, 64, 4)
+                went += [f"{len(fds)} connections"] if fds else []
+            except OSError:
+                continue
+    return went
 
 
 def unlock_everything(context: ChildContext, parts: Any) -> list[str]:

@@ -19,6 +19,7 @@ from cometkms import core as cores
 from cometkms.keys.cluster import _cluster_secret
 from cometkms.keys.source import key_source
 from tests.e2e.node import CHAIN, PREVOTE, Node, children_of, cmkms, free_port, free_tcp, until
+from tests.e2e.receiver import Receiver
 
 CHILDREN = ("state", "signer", "audit", "api")
 BUSY = 6
@@ -132,6 +133,43 @@ def is_flock(entry: Path) -> bool:
         ).endswith("cmkms.lock")
     except OSError:
         return False
+
+
+def test_code_in_the_process_that_sends_alerts_reaches_its_receiver_and_nothing_else(
+    make_node: Callable[..., Node],
+    make_validator: Callable[..., Any],
+    make_receiver: Callable[..., Receiver],
+    attacker: socket.socket,
+    tmp_path: Path,
+) -> None:
+    """It makes no socket, opens neither the key nor the file with the address, and who connects for it takes no address from it."""
+    receiver, validator = make_receiver(), make_validator(free_tcp())
+    node = in_hands_of_an_attacker(make_node(validator.address), "webhook", "reach_out")
+    secret = tmp_path / "address"
+    secret.write_text(receiver.url(host="127.0.0.1") + "\n")
+    secret.chmod(0o600)
+    elsewhere = f"127.0.0.1:{attacker.getsockname()[1]}"
+    precious = f"{node.key_path}:{secret}:/etc/shadow:{node.home}/priv/identity_key.json"
+    node.start("--alert-webhook-file", str(secret), wait=False, ELSEWHERE=elsewhere, PRECIOUS=precious)
+    assert found_by(node, "reach_out") == []
+    with pytest.raises(BlockingIOError):
+        attacker.accept()
+    assert receiver.asked == []
+    validator.connect()
+    validator.must_sign(PREVOTE, 5)
+
+
+@pytest.mark.parametrize("payload", ["forge_the_board", "unlock_everything"])
+def test_code_in_the_process_that_sends_alerts_steers_no_other(
+    payload: str, make_node: Callable[..., Node], make_receiver: Callable[..., Receiver], attacker: socket.socket
+) -> None:
+    node = in_hands_of_an_attacker(make_node(free_tcp()), "webhook", payload)
+    address = f"tcp://127.0.0.1:{attacker.getsockname()[1]}"
+    url = make_receiver().url()
+    node.start("--alert-webhook", url, wait=False, ATTACKER=address, ATTACKED_CHAIN=CHAIN)
+    assert found_by(node, payload) == []
+    with pytest.raises(BlockingIOError):
+        attacker.accept()
 
 
 # --- secrets ---

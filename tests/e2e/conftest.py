@@ -1,5 +1,6 @@
 """Nodes and validators that end with their test."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from tests.e2e import realsystemd
 from tests.e2e.faults import Faults, build_shim
 from tests.e2e.node import Node, Validator
+from tests.e2e.receiver import Receiver, receiver
 
 
 def pytest_configure() -> None:
@@ -40,6 +42,12 @@ def make_validator() -> Iterator[Callable[..., Validator]]:
     yield make
     for validator in validators:
         validator.close()
+
+
+@pytest.fixture
+def make_receiver() -> Iterator[Callable[..., Receiver]]:
+    with contextlib.ExitStack() as stack:
+        yield lambda *, tls=False: stack.enter_context(receiver(tls=tls))
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from tests.busy import compute, fork
 from tests.e2e.cluster import Cluster
 from tests.e2e.console import ROOT
 from tests.e2e.node import PRECOMMIT, PREVOTE, Node, Validator, cmkms, free_tcp, until
+from tests.e2e.receiver import CERTIFICATE, Receiver
 
 MakeNode = Callable[..., Node]
 MakeValidator = Callable[..., Validator]
@@ -68,7 +69,12 @@ def measures_of(node: Node) -> dict[tuple[str, str], dict[str, Any]]:
 
 @pytest.mark.parametrize(("mode", "host"), [("native", "localhost"), ("pure", "127.0.0.1")])
 def test_a_node_that_is_shut_off_signs_reconnects_restarts_and_imports_nothing(
-    mode: str, host: str, make_node: MakeNode, make_validator: MakeValidator, tmp_path: Path
+    mode: str,
+    host: str,
+    make_node: MakeNode,
+    make_validator: MakeValidator,
+    make_receiver: Callable[..., Receiver],
+    tmp_path: Path,
 ) -> None:
     """Every way to a validator, every event of a signer's life: what is needed late was loaded before."""
     by_tcp, by_socket = free_tcp(), f"unix://{tmp_path}/v.sock"
@@ -81,7 +87,17 @@ def test_a_node_that_is_shut_off_signs_reconnects_restarts_and_imports_nothing(
     variables = spied(tmp_path, node, COMETKMS_TRACE=str(tmp_path / "trace"))
     variables |= {"COMETKMS_PURE": "1"} if mode == "pure" else {}
     validators = [make_validator(address) for address in (by_tcp, by_socket)]
-    node.start("--key-passphrase-file", str(tmp_path / "word"), "--log-level", "debug", **variables)
+    sends_to = make_receiver(tls=mode == "native")
+    variables["SSL_CERT_FILE"] = str(CERTIFICATE)
+    node.start(
+        "--key-passphrase-file",
+        str(tmp_path / "word"),
+        "--log-level",
+        "debug",
+        "--alert-webhook",
+        sends_to.url(),
+        **variables,
+    )
 
     def sign(height: int) -> None:
         for validator, kind in zip(validators, (PREVOTE, PRECOMMIT), strict=True):
@@ -110,9 +126,13 @@ def test_a_node_that_is_shut_off_signs_reconnects_restarts_and_imports_nothing(
     with urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}/events", timeout=20) as stream:
         assert stream.readline()
     assert cmkms("peers", "--home", str(node.home)).returncode == 0
+    until(lambda: f"the signer that was killed is told\n{node.log()}", sends_to.alerts)
+    sends_to.behave = "500"  # what it does when nobody takes it is imported before, too
+    os.kill(node.child("audit")["pid"], signal.SIGKILL)
+    until(lambda: f"a notice is refused\n{node.log()}", lambda: node.status().get("webhook", {}).get("failed"))
     assert node.stop() == 0
     said = words_of(node)
-    processes = {"state", "writer", "signer", "dialer", "api", "audit"}
+    processes = {"state", "writer", "signer", "dialer", "api", "audit", "webhook", "caller"}
     assert {who for who, what, _ in said if what in PROBES} == processes
     assert [(who, what) for who, what, _ in said if what not in PROBES] == [], "imported after it was shut off"
     assert len([who for who, _, _ in said if who == "signer"]) >= 2 * len(PROBES), "two signers at least"

@@ -40,6 +40,7 @@ ALERTS = {
     "CometKMSChildRestarting": "child_restarting",
     "CometKMSConfigDiffers": "config_differs",
     "CometKMSAuditFailing": "audit_failing",
+    "CometKMSWebhookFailing": "webhook_failing",
 }
 
 

@@ -181,6 +181,11 @@ SUPERVISOR: dict[str, Any] = {
 
 AUDIT: dict[str, Any] = {"records": 3020, "dropped": 0, "bytes": 900_000, "file": "audit.log", "error": ""}
 
+WEBHOOK: dict[str, Any] = {
+    "to": "https://hooks.example.com", "form": "slack", "delivered": 7, "failed": 2, "dropped": 1, "waiting": 3, "delivered_at": NOW - 5,
+    "error": "", "told": [{"name": "peer_away", "subject": "node2", "since": NOW - 5, "what": "w", "cure": "c"}],
+    "hardening": [{"process": "caller", "measure": "no_new_privs", "state": "on", "why": ""}],
+}  # fmt: skip
 
 API: dict[str, Any] = {
     "hardening": [{"process": "api", "measure": "no_new_privs", "state": "off", "why": "told so"}],
@@ -193,6 +198,14 @@ class FullBoard(FakeBoard):
     def __init__(self) -> None:
         super().__init__()
         self.sections_now: Any = deepcopy(
-            {"state": STATE, "signer": SIGNER, "supervisor": SUPERVISOR, "audit": AUDIT, "api": API, "reload": None}
+            {
+                "state": STATE,
+                "signer": SIGNER,
+                "supervisor": SUPERVISOR,
+                "audit": AUDIT,
+                "api": API,
+                "webhook": WEBHOOK,
+                "reload": None,
+            }
         )
         self.ages = {"state": 0.01, "signer": 0.02, "api": 0.0, "audit": 0.1}

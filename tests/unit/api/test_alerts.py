@@ -32,6 +32,7 @@ NAMES = [
     "child_restarting",
     "config_differs",
     "audit_failing",
+    "webhook_failing",
     "requests_refused",
     "duplicate_id",
 ]
@@ -161,6 +162,8 @@ CASES = [
          lambda s: s.member(1).update(connected=True, error="", error_code=""), 5, 5, "node1 refuses, or is refused: digests differ"),
     Case("audit_failing", lambda s: s.board.sections_now.update(audit={"error": "no space left on device"}),
          lambda s: s.board.sections_now.update(audit={"error": ""}), 2, 7, "the audit log is not written: no space left on device"),
+    Case("webhook_failing", lambda s: s.board.sections_now.update(webhook={"error": "https://h answered HTTP 404"}),
+         lambda s: s.board.sections_now.update(webhook={"error": ""}), 32, 7, "alerts are not delivered: https://h answered HTTP 404"),
 ]  # fmt: skip
 WITH_TESTS_OF_THEIR_OWN = (
     "height_stalled",

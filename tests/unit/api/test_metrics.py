@@ -175,6 +175,11 @@ LINK = {"chain_id": "chain-a", "validator": "tcp://10.0.0.1:26658"}
         ("cometkms_hardening", {"process": "api", "measure": "no_new_privs", "state": "on"}, 0),
         ("cometkms_audit_records_total", {}, 3020),
         ("cometkms_audit_failing", {}, 0),
+        ("cometkms_webhook_delivered_total", {}, 7),
+        ("cometkms_webhook_failed_total", {}, 2),
+        ("cometkms_webhook_dropped_total", {}, 1),
+        ("cometkms_webhook_waiting", {}, 3),
+        ("cometkms_webhook_failing", {}, 0),
     ],
 )
 def test_a_value_is_the_boards(name: str, labels: dict[str, str], value: float | None) -> None:

@@ -10,6 +10,7 @@ from cometkms.config.load import Flags
 from cometkms.config.reload import Reloadable, decode, encode, overridden, plan_reload, reloadable
 from cometkms.config.schema import AlertBounds, Chain, HostPort, Peer, Settings
 from cometkms.config.values import parse_validator
+from cometkms.config.webhook import UrlFile, Webhook
 from cometkms.errors import ConfigError, InvariantError
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseFile
 
@@ -84,7 +85,9 @@ OTHER = {
     "realtime": True,
     "audit_max_mib": 16,
     "key_passphrase": PassphraseFile(Path("/p")),
+    "webhook": Webhook(UrlFile(Path("/w")), "json"),
 }
+KEYS = {"webhook": "alert_webhook"}  # what a setting is called where an operator wrote it
 
 
 @pytest.mark.parametrize(
@@ -95,7 +98,7 @@ def test_every_other_setting_waits_for_a_restart_and_is_named(name: str) -> None
     loaded = replace(RUNNING, **{name: OTHER[name]}, log_level="error")
     plan = plan_reload(RUNNING, loaded)
     assert len(plan.needs_restart) == 1
-    assert plan.needs_restart[0].startswith(f"{name}: ")
+    assert plan.needs_restart[0].startswith(f"{KEYS.get(name, name)}: ")
     assert plan.settings == replace(RUNNING, log_level="error")  # what may change is taken over all the same
 
 

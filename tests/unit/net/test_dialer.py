@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cometkms.errors import InvariantError
-from cometkms.net.dialer import Dialer, serve_dials
+from cometkms.errors import InvariantError, os_words
+from cometkms.net.dialer import Dialer, serve_dials, serve_host
 
 
 @contextmanager
@@ -123,3 +123,51 @@ def test_a_dialer_that_is_gone_is_no_network_failure(tmp_path: Path) -> None:
 
     asyncio.run(main())
     assert os.path.exists(tmp_path)
+
+
+@contextmanager
+def called_by_another(host: str, port: int) -> Iterator[socket.socket]:
+    """The connection to a process that connects to one host."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    thread = threading.Thread(target=serve_host, args=(theirs, host, port))
+    thread.start()
+    try:
+        yield ours
+    finally:
+        ours.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        ours.close()
+        theirs.close()
+
+
+def test_the_connection_to_a_host_is_handed_over_and_a_host_that_is_not_there_is_named() -> None:
+    async def meet(connection: socket.socket, listener: socket.socket) -> None:
+        with await Dialer(connection, ("it",)).connect("it"):
+            accepted, _ = listener.accept()
+            accepted.close()
+
+    async def fail(connection: socket.socket) -> None:
+        await Dialer(connection, ("it",), timeout_s=30).connect("it")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with called_by_another("localhost", port) as connection:
+            asyncio.run(meet(connection, listener))
+    with called_by_another("127.0.0.1", port) as connection, pytest.raises(ConnectionRefusedError):
+        asyncio.run(fail(connection))
+    with called_by_another("no-such-host.invalid", port) as connection, pytest.raises(socket.gaierror) as error:
+        asyncio.run(fail(connection))
+    assert os_words(error.value) in ("name or service not known", "no answer of the name servers")
+
+
+def test_who_asks_for_another_number_gets_nothing_more() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with called_by_another("127.0.0.1", listener.getsockname()[1]) as connection:
+            connection.send(struct.pack("=II", 1, 1))
+            connection.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                connection.recv(64)
+            connection.settimeout(None)
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()

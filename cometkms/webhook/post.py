@@ -1,0 +1,153 @@
+"""Send one request over a connection that somebody else made: TLS, bounds, one deadline, and what the receiver said. Redirects are not
+followed: an address that sends elsewhere is told, since nothing but the configured host may be reached."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cometkms.config.webhook import WebhookUrl
+from cometkms.errors import ConfigError, OperatorError, os_words
+from cometkms.limits import WEBHOOK_ANSWER_MAX_BYTES, WEBHOOK_TIMEOUT_S, WEBHOOK_WORDS_MAX_BYTES
+from cometkms.printable import printable
+from cometkms.webhook.message import request_of
+
+#: Where distributions keep the certificates of authorities, for a Python that was built elsewhere.
+_BUNDLES: Final = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_MEANINGS: Final = {
+    401: "the receiver wants another secret in the address",
+    403: "the receiver refuses the address: it was revoked, or mistyped",
+    404: "the receiver does not know the address: it was revoked, or mistyped",
+    410: "the receiver has closed the address",
+    413: "the receiver takes no request of this size",
+    429: "the receiver takes no more for now",
+}
+
+
+class DeliveryError(OperatorError):
+    """The receiver does not have it, or did not say so. `retry_after_s`: how long it asks to be left alone; 0: it did not ask."""
+
+    def __init__(self, words: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(words)
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back of a request that was taken. words: of its body, one line; took_s: all of it."""
+
+    status: int
+    words: str
+    took_s: float
+
+
+def load_authorities(environment: Mapping[str, str] = os.environ) -> ssl.SSLContext:
+    """All that verifying needs, in memory: a process that is shut off opens no file. SSL_CERT_FILE names a bundle of one's own.
+
+    Raises: ConfigError when there is none.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # the host's name and the certificate are checked
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    own = environment.get("SSL_CERT_FILE")
+    paths = [own] if own else [ssl.get_default_verify_paths().cafile or "", *_BUNDLES]
+    for path in paths:
+        if path and Path(path).is_file():
+            try:
+                context.load_verify_locations(cafile=path)
+            except OSError as error:
+                raise ConfigError(f"{path} holds no certificates that can be used: {os_words(error)}") from error
+            return context
+    raise ConfigError(
+        f"there are no certificates of authorities at {' or '.join(path for path in paths if path)}, so no https:// receiver can be verified; "
+        "cure: the package ca-certificates, or SSL_CERT_FILE"
+    )
+
+
+async def post(
+    url: WebhookUrl, body: bytes, connect: Callable[[], Awaitable[socket.socket]], authorities: ssl.SSLContext | None
+) -> Answer:
+    """One request, within WEBHOOK_TIMEOUT_S. authorities: for https://. Raises: DeliveryError."""
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(WEBHOOK_TIMEOUT_S):
+            head, words = await _exchange(url, body, connect, authorities)
+    except TimeoutError:
+        raise DeliveryError(f"{url} did not answer within {WEBHOOK_TIMEOUT_S:g} s") from None
+    except asyncio.IncompleteReadError:
+        raise DeliveryError(f"{url} closed the connection without an answer") from None
+    except asyncio.LimitOverrunError:
+        raise DeliveryError(f"{url} answered with more than {WEBHOOK_ANSWER_MAX_BYTES} bytes of head") from None
+    except OSError as error:
+        raise DeliveryError(f"{url}: {os_words(error)}") from error
+    status, headers = _parse(url, head)
+    if 200 <= status < 300:
+        return Answer(status, words, time.monotonic() - began)
+    if status in _REDIRECTS:
+        raise DeliveryError(
+            f"{url} sends elsewhere (HTTP {status}), and that is not followed; cure: configure the address that it names"
+        )
+    meaning = _MEANINGS.get(status, "")
+    said = f" {words!r}" if words else ""
+    raise DeliveryError(f"{url} answered HTTP {status}{said}{f': {meaning}' if meaning else ''}", _retry_after(headers))
+
+
+async def _exchange(
+    url: WebhookUrl, body: bytes, connect: Callable[[], Awaitable[socket.socket]], authorities: ssl.SSLContext | None
+) -> tuple[bytes, str]:
+    """The answer's head, and the first words of its body."""
+    connection = await connect()
+    try:
+        name = url.host if authorities is not None else None
+        reader, writer = await asyncio.open_connection(
+            sock=connection, ssl=authorities, server_hostname=name, limit=WEBHOOK_ANSWER_MAX_BYTES
+        )
+    except BaseException:
+        connection.close()
+        raise
+    try:
+        writer.write(request_of(url, body))
+        await writer.drain()
+        head = await reader.readuntil(b"\r\n\r\n")
+        words = b""
+        with contextlib.suppress(OSError):  # the head is the answer; how the rest ends does not matter
+            while len(words) < WEBHOOK_WORDS_MAX_BYTES and (
+                more := await reader.read(WEBHOOK_WORDS_MAX_BYTES - len(words))
+            ):
+                words += more
+    finally:
+        writer.transport.abort()
+    if b"transfer-encoding: chunked" in head.lower():
+        words = words.partition(b"\r\n")[2].partition(b"\r\n")[0]
+    return head, printable(" ".join(words.decode("utf-8", "replace").split()))
+
+
+def _parse(url: WebhookUrl, head: bytes) -> tuple[int, dict[str, str]]:
+    """Status and headers. Raises: DeliveryError for what is no HTTP."""
+    first, *rest = head.decode("latin-1").split("\r\n")
+    parts = first.split(" ", 2)
+    if (
+        len(parts) < 2
+        or not parts[0].startswith("HTTP/1.")
+        or not (parts[1].isascii() and parts[1].isdigit() and len(parts[1]) == 3)
+    ):
+        raise DeliveryError(f"{url} does not answer as a web server does; cure: the receiver's own address")
+    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
+    return int(parts[1]), headers
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds; a date, which it may be too, is not read."""
+    text = headers.get("retry-after", "")
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 7 else 0.0
