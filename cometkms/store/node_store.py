@@ -304,13 +304,19 @@ def _make_directory(path: Path) -> None:
         ) from error
 
 
-def _check_header(store: PromiseStore, files: NodeFiles) -> None:
-    header = store.header
-    if header.owner != files.node_id:
+def _check_owner(store: PromiseStore, files: NodeFiles) -> None:
+    """Raises: StateError."""
+    if store.header.owner != files.node_id:
         raise StateError(
-            f"{store.path} belongs to node {header.owner!r}, and this is node {files.node_id!r}. Cure: start with --id {header.owner}, or give "
-            "this node a home of its own; never copy a store"
+            f"{store.path} belongs to node {store.header.owner!r}, and this is node {files.node_id!r}. Cure: start with --id {store.header.owner}, or "
+            "give this node a home of its own; never copy a store"
         )
+
+
+def _check_header(store: PromiseStore, files: NodeFiles) -> None:
+    """Raises: StateError."""
+    _check_owner(store, files)
+    header = store.header
     if header.members != files.members and header.state in (NodeState.EMPTY, NodeState.RECOVERING) and not files.alone:
         store.write_header(
             replace(header, members=files.members, record=())
@@ -671,7 +677,7 @@ def higher_mark(known: Watermark | None, marks: Sequence[Watermark], row: Row, c
 def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core) -> Watermark:
     """Raise a chain's mark to one from another signer: store first, state file after.
 
-    Raises: StateError if anything known here is higher, or holds other bytes at that place.
+    A store that is sealed takes it, too: it promises nothing more, and the next epoch begins above what it shows. Raises: StateError if anything known here is higher, or holds other bytes at that place.
     """
     if mark.sign_bytes and not core.verify(chain.row.public_key, mark.sign_bytes, mark.signature):
         mark = Watermark(mark.hrs)
@@ -679,7 +685,10 @@ def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core
     if files.store_path.exists():
         store = PromiseStore.open(files.store_path)
         try:
-            _check_header(store, files)
+            if store.header.state is NodeState.SEALED:
+                _check_owner(store, files)
+            else:
+                _check_header(store, files)
             number = store.rows.index(chain.row) if chain.row in store.rows else store.add_row(chain.row, known)
             _refuse_lower(mark, max(known, store.mark(number), key=lambda one: one.hrs))
             store.write_mark(number, reconcile(store.mark(number), mark, lambda _: None, chain.row.chain_id))

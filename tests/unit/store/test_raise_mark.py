@@ -1,5 +1,6 @@
 """Raising a watermark to what other signers say: never down, burnt unless signed, strict where two signatures meet."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,22 @@ def test_a_node_that_has_lived_is_raised_in_store_and_file_and_never_lowered(tmp
         opened = open_node(node, CORE)
         assert opened.store.mark(opened.rows[0]).hrs == expected.hrs
         opened.store.close()
+
+
+def test_a_store_that_is_sealed_is_raised_too_and_the_next_epoch_begins_above(tmp_path: Path) -> None:
+    """A key that went out of a cluster comes back before the epoch that its seals name begins."""
+    node = files(tmp_path)
+    state_file.save(node.chains[0].state_path, mark_at(5))
+    open_node(node, CORE).store.close()
+    seals = [epochs.seal(node, CORE, node.members)]
+    assert raise_mark(node, node.chains[0], [mark_at(9)], CORE) == mark_at(9)
+    with pytest.raises(StateError, match="was sealed here"):
+        open_node(node, CORE)
+    assert dict(epochs.seal(node, CORE, node.members).marks)[node.chains[0].row] == mark_at(9)
+    assert dict(epochs.begin(node, seals, CORE).marks)[node.chains[0].row] == mark_at(9)
+    other = replace(node, node_id="other", store_path=node.store_path)
+    with pytest.raises(StateError, match="belongs to node"):
+        raise_mark(other, node.chains[0], [mark_at(10)], CORE)
 
 
 def test_a_promise_without_a_signature_is_burnt_when_another_signed_there(tmp_path: Path) -> None:
