@@ -25,12 +25,13 @@ from cometkms.moving import filepv, tmkms
 from cometkms.moving.old_signer import is_missing
 from cometkms.store import epoch as epochs
 from cometkms.store import state_file
+from cometkms.store.exported import note_export
 from cometkms.store.files import create_exclusively, make_directory, write_atomically
 from cometkms.store.lock import locked_home
 
 _KINDS: Final = ("filepv", "tmkms")
 _OFF: Final = (
-    "this node stays stopped and disabled: a signature of the other signer is one that it does not know of",
+    "this node stays stopped and disabled, and refuses to start: a signature of the other signer is one that it does not know of",
     "to sign here again, bring the other signer's watermark back first: cmkms import",
 )
 _OFF_CLUSTER: Final = "every member stays stopped or sealed; the epoch that the seals name begins only when the other signer is off, and its watermark is back"
@@ -172,7 +173,10 @@ def _show(
 
 
 def _write(kind: str, chain: Chain, target: _Target, mark: Watermark | None, source: PassphraseSource | None) -> None:
-    """The watermark first, as in an import; `mark` None leaves what is there. Raises: KeyFileError, StateError, StoreFailure."""
+    """The watermark first, as in an import; `mark` None leaves what is there. From here on this home does not start.
+
+    Raises: KeyFileError, StateError, StoreFailure.
+    """
     try:
         for path in (target.state_path, target.key_path):
             make_directory(path.parent)
@@ -184,6 +188,7 @@ def _write(kind: str, chain: Chain, target: _Target, mark: Watermark | None, sou
         if sealed is None
         else opened(chain.key_file, sealed, source) as material
     ):
+        note_export(chain.state_file, chain.id, kind, target.state_path)  # before anything leaves
         if mark is not None:
             write_atomically(target.state_path, tmkms.encode(mark) if kind == "tmkms" else state_file.encode(mark))
         if not target.key_path.exists():

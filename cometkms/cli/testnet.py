@@ -25,6 +25,7 @@ from cometkms.keys.validator_key import (
 from cometkms.limits import MEMBERS_MAX
 from cometkms.model import Watermark
 from cometkms.store import state_file
+from cometkms.store.exported import refuse_exported
 
 _RAFT_PORT: Final = parse_listen(DEFAULT_RAFT_ADDR).port
 _HTTP_PORT: Final = 8080
@@ -166,7 +167,9 @@ def _material(key_file: Path | None, state: Path | None, chain_id: str) -> _Mate
             raise click.UsageError("--state-file is of a key that exists: give --key-file too")
         return _Material(material_of(os.urandom(32)), Watermark(), is_new=True)
     key = read_material(key_file, cores.load())
-    mark = state_file.load(state or key_file.with_name(STATE_NAME), chain_id, cores.load().parse_sign_bytes)
+    state_path = state or key_file.with_name(STATE_NAME)
+    refuse_exported(state_path, chain_id)
+    mark = state_file.load(state_path, chain_id, cores.load().parse_sign_bytes)
     return _Material(key, mark, is_new=False)
 
 

@@ -34,6 +34,7 @@ from cometkms.rules.birth import NodeState
 from cometkms.rules.incarnation import FIRST, Statement
 from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
+from cometkms.store.exported import forget_export, refuse_exported
 from cometkms.store.files import Disk, FormatError, check_format, make_directory, read_file, write_atomically
 from cometkms.store.promise_store import (
     STORE_NAME,
@@ -110,6 +111,8 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
 
     Raises: StateError with the cure; BusyError; StoreFailure.
     """
+    for chain in files.chains:
+        refuse_exported(chain.state_path, chain.row.chain_id)
     from_files = [verified_state(chain, core) for chain in files.chains]
     store, told = _open_or_bear(files, from_files, disk)
     try:
@@ -572,6 +575,7 @@ def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None,
     PromiseStore.create(files.store_path, header, rows, known=left.known).close()
     for chain, mark in zip(files.chains, marks, strict=True):
         state_file.save(chain.state_path, mark)
+        forget_export(chain.state_path, chain.row.chain_id)
     for path in files.born_paths:
         _write_born(path, Born((files.node_id,), epoch, files.members))
     return kept, tuple(marks)
@@ -645,6 +649,7 @@ def raise_mark(files: NodeFiles, chain: ChainFiles, marks: Sequence[Watermark], 
     known = known_mark(files, chain, core)
     agreed = higher_mark(known, marks, chain.row, core)
     if agreed == known and chain.state_path.exists():
+        forget_export(chain.state_path, chain.row.chain_id)
         return agreed
     import_mark(files, chain, agreed, core)
     return agreed
@@ -677,7 +682,8 @@ def higher_mark(known: Watermark | None, marks: Sequence[Watermark], row: Row, c
 def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core) -> Watermark:
     """Raise a chain's mark to one from another signer: store first, state file after.
 
-    A store that is sealed takes it, too: it promises nothing more, and the next epoch begins above what it shows. Raises: StateError if anything known here is higher, or holds other bytes at that place.
+    A store that is sealed takes it, too: it promises nothing more, and the next epoch begins above what it shows.
+    Raises: StateError if anything known here is higher, or holds other bytes at that place.
     """
     if mark.sign_bytes and not core.verify(chain.row.public_key, mark.sign_bytes, mark.signature):
         mark = Watermark(mark.hrs)
@@ -697,6 +703,7 @@ def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core
     else:
         _refuse_lower(mark, known)
     state_file.save(chain.state_path, mark)
+    forget_export(chain.state_path, chain.row.chain_id)
     return mark
 
 

@@ -69,6 +69,16 @@ def test_from_filepv_and_back(make_node: MakeNode, make_validator: MakeValidator
     assert back(PRECOMMIT, 11, second=3)["signature"] == last["signature"]
     assert back(PREVOTE, 12)["verified"]
 
+    again = cmkms("start", "--home", str(node.home), "--id", node.id)  # the machine boots, and its unit starts it
+    assert again.returncode == 5
+    assert "this key went out, to filepv" in again.stderr
+    moved = cmkms("import", "--home", str(node.home), "--from", "filepv", str(tmp_path / "gaia"), "--yes")
+    assert moved.returncode == 0, moved.stderr
+    node.start()
+    validator.connect()
+    validator.must_refuse(PREVOTE, 12, block="bb")
+    validator.must_sign(PRECOMMIT, 12)
+
 
 def test_what_only_the_store_knows_goes_out_too(
     make_node: MakeNode, make_validator: MakeValidator, tmp_path: Path

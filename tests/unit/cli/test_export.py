@@ -15,6 +15,7 @@ from cometkms.moving import tmkms
 from cometkms.rules.birth import NodeState
 from cometkms.store.lock import locked_home
 from cometkms.store.promise_store import Header, PromiseStore
+from tests.e2e.node import cmkms as separately
 from tests.unit.cli.inside import cmkms
 from tests.unit.cli.test_cli import tree
 from tests.unit.store.test_store import PUBLIC
@@ -170,6 +171,49 @@ def test_out_and_back_in_is_the_same_place(home: Path, tmp_path: Path, kind: str
             assert there.read_bytes() == here.read_bytes()
         else:
             assert json.loads(there.read_text()) == {"height": "20", "round": 0, "step": 2}
+
+
+@pytest.mark.parametrize("kind", ["filepv", "tmkms"])
+@pytest.mark.parametrize("way", ["import", "state import", "recover"])
+def test_a_home_whose_key_went_out_signs_nothing_until_the_watermark_is_back(
+    home: Path, tmp_path: Path, kind: str, way: str
+) -> None:
+    """Else a unit that starts it at the next boot signs what the other signer has signed since."""
+    out, noted = tmp_path / "out", home / "priv" / "exported.json"
+    assert run(home, kind, out).returncode == 0
+    assert not noted.exists()
+    assert run(home, kind, out, "--yes").returncode == 0
+    refused = separately("start", "--home", str(home))
+    assert refused.returncode == 5, refused.stderr
+    assert f"this key went out, to {kind}" in refused.stderr
+    assert f"cmkms import --from {kind}" in refused.stderr
+    key = home / "priv" / "priv_validator_key.json"
+    cluster = ["testnet", "--dir", str(tmp_path / "net"), "--chain-id", CHAIN, "--key-file", str(key)]
+    assert "this key went out" in cmkms(*cluster).stderr
+    if way == "import":
+        state, secret = out / "state" / f"{CHAIN}-consensus.json", out / "secrets" / f"{CHAIN}-consensus.key"
+        named = ["--key-file", str(secret), "--state-file", str(state)] if kind == "tmkms" else [str(out)]
+        back = cmkms("import", "--home", str(home), "--from", kind, *named, "--yes")
+    elif way == "state import":
+        signed = tmp_path / "state.json"
+        signed.write_text('{"height":"30","round":0,"step":3}')
+        back = cmkms("state", "import", "--home", str(home), str(signed))
+    else:
+        back = cmkms("recover", "--home", str(home), "--min-height", "30", "--yes-height", "30")
+    assert back.returncode == 0, back.stderr
+    assert not noted.exists()
+    done = cmkms(*cluster)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"chains": {"c": "filepv"}}', '{"chains": {"c": [1, 2]}}', '{"format": 2, "chains": {}}']
+)
+def test_a_note_that_is_not_understood_signs_nothing(home: Path, text: str) -> None:
+    (home / "priv" / "exported.json").write_text(text)
+    refused = separately("start", "--home", str(home))
+    assert refused.returncode == 5
+    assert str(home / "priv" / "exported.json") in refused.stderr
 
 
 def test_a_state_there_is_never_lowered_and_another_key_never_overwritten(home: Path, tmp_path: Path) -> None:

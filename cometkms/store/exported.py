@@ -1,0 +1,73 @@
+"""A key that went out to another signer: what that one has signed since is not known here, so nothing is signed here until it is.
+
+`cmkms export` notes it beside the state file before anything leaves, and a start refuses. What brings the other signer's watermark back
+takes the note away: `cmkms import`, `cmkms state import`, or `cmkms recover` on the operator's word.
+"""
+
+import json
+from pathlib import Path
+from typing import Final
+
+from cometkms.errors import StateError, os_words
+from cometkms.store.files import check_format, read_file, sync_directory, write_atomically
+
+EXPORTED_NAME: Final = "exported.json"
+_FORMAT: Final = 1
+_MAX_BYTES: Final = 1 << 16
+
+
+def note_export(state_path: Path, chain_id: str, kind: str, target: Path) -> None:
+    """Durable on return. `kind`: whose files they are; `target`: that signer's state file. Raises: StateError, StoreFailure."""
+    path = state_path.parent / EXPORTED_NAME
+    _write(path, {**_read(path), chain_id: [kind, str(target)]})
+
+
+def forget_export(state_path: Path, chain_id: str) -> None:
+    """The other signer's watermark is here. Raises: StateError, StoreFailure, OSError."""
+    path = state_path.parent / EXPORTED_NAME
+    noted = _read(path)
+    if noted.pop(chain_id, None) is None:
+        return
+    if noted:
+        _write(path, noted)
+        return
+    path.unlink()
+    sync_directory(path.parent)
+
+
+def refuse_exported(state_path: Path, chain_id: str) -> None:
+    """Raises: StateError while the chain's key is another signer's."""
+    path = state_path.parent / EXPORTED_NAME
+    noted = _read(path).get(chain_id)
+    if noted is None:
+        return
+    kind, target = noted
+    raise StateError(
+        f"{path} says that this key went out, to {kind} ({target}): what it signed there since is not known here, so it does not sign. Cure: when that "
+        f"signer is off for good, bring its watermark back, `cmkms import --from {kind} PATH`; or read the chain's head height from two nodes you trust, "
+        "after that, and import with --min-height and a height above it"
+    )
+
+
+def _read(path: Path) -> dict[str, list[str]]:
+    """By chain id: the other signer's kind and state file. Raises: StateError."""
+    try:
+        document = json.loads(read_file(path, _MAX_BYTES))
+        check_format(path, document, _FORMAT)
+        chains = document["chains"]
+        if not all(isinstance(words, list) and [type(one) for one in words] == [str, str] for words in chains.values()):
+            raise TypeError
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise StateError(f"{path} cannot be read: {os_words(error)}; cure: give it to the node's user") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise StateError(
+            f"{path} cannot be understood: whether this key is another signer's is not known. Cure: restore it; or, when no other signer has the key, "
+            "remove it"
+        ) from error
+    return {str(chain): words for chain, words in chains.items()}
+
+
+def _write(path: Path, chains: dict[str, list[str]]) -> None:
+    write_atomically(path, json.dumps({"format": _FORMAT, "chains": chains}).encode())
