@@ -3,7 +3,7 @@
 Every test of codec, sign bytes, frames, key slot and queue runs on both. `cometkms.core.load()` chooses.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -405,6 +405,20 @@ class SignPath(Protocol):
         ...
 
 
+class AuditLines(Protocol):
+    """Lines of the audit log of what is signed every day, many in one call. Its twin is cometkms/store/audit/log.py."""
+
+    def make(
+        self, records: Sequence[bytes], *, life: int, number: int, seq: int, head: str, room: int
+    ) -> tuple[int, bytes, str]:
+        """How many of the records, from the first on, are plain; their lines, with newlines; the hash of the last one.
+
+        life, number: of the signer process that writes, and of its last decision in the log; seq, head: of the log's last line;
+        room: bytes that the file may still take. A record that is not plain, as a queue's stranger may have written it, ends it.
+        """
+        ...
+
+
 class Core(Protocol):
     """The whole of it. `name` is "native" or "pure"."""
 
@@ -515,6 +529,10 @@ class Core(Protocol):
     # the signer's
     def trail(self, queue: Queue, life: int) -> Trail:
         """`queue`: pushed here; `life`: of this signer process."""
+        ...
+
+    def audit_lines(self, chains: Sequence[str]) -> AuditLines | None:
+        """`chains`: their ids, by a decision's number. None: this core has none, and its twin (store/audit) makes every line."""
         ...
 
     def sign_path(

@@ -163,6 +163,7 @@ AUDIT_DEFAULT_MIB: Final = 256  # about 500 000 lines: two weeks of one chain wi
 AUDIT_MAX_MIB: Final = 1 << 20
 AUDIT_LINE_MAX_BYTES: Final = 2048  # the longest honest one: a chain id and an address with every byte escaped
 AUDIT_WAITING_MAX: Final = 16_384  # decisions in memory while the disk does not take them: 8 MiB
+AUDIT_BATCH: Final = 32  # lines that are made in one call
 AUDIT_BUSY_S: Final = 0.05  # how soon the queue is looked at again when something was in it …
 AUDIT_IDLE_S: Final = 0.25  # … and when nothing was; half full, it wakes its reader
 FOLD_FIRST_S: Final = 1.0  # refusals like one that was told are counted for so long, then told as a number …

@@ -28,6 +28,10 @@ int ck_sodium_load(const char *path, char *error, size_t error_cap) {
         {"randombytes_buf", &table.random},
         {"crypto_generichash_blake2b", &table.blake2b},
         {"crypto_auth_hmacsha256", &table.hmac_sha256},
+        {"crypto_hash_sha256_statebytes", &table.sha256_statebytes},
+        {"crypto_hash_sha256_init", &table.sha256_init},
+        {"crypto_hash_sha256_update", &table.sha256_update},
+        {"crypto_hash_sha256_final", &table.sha256_final},
         {"crypto_aead_chacha20poly1305_ietf_encrypt", &table.aead_encrypt},
         {"crypto_aead_chacha20poly1305_ietf_decrypt", &table.aead_decrypt},
         {"crypto_aead_xchacha20poly1305_ietf_encrypt", &table.xaead_encrypt},
@@ -49,6 +53,10 @@ int ck_sodium_load(const char *path, char *error, size_t error_cap) {
     }
     if (table.init() < 0) {
         snprintf(error, error_cap, "sodium_init failed");
+        return CK_NO_SODIUM;
+    }
+    if (table.sha256_statebytes() != sizeof(ck_sha256)) {
+        snprintf(error, error_cap, "a SHA-256 state of %zu bytes, not %zu", table.sha256_statebytes(), sizeof(ck_sha256));
         return CK_NO_SODIUM;
     }
     ck_sodium = table;

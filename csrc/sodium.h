@@ -7,6 +7,13 @@
 
 #include "status.h"
 
+/* crypto_hash_sha256_state: eight words, a count of bits, a block; the same in every libsodium since 1.0. */
+typedef struct ck_sha256 {
+    uint32_t state[8];
+    uint64_t count;
+    uint8_t buffer[64];
+} ck_sha256;
+
 typedef struct ck_sodium_table {
     int (*init)(void);
     void *(*malloc)(size_t);
@@ -25,6 +32,10 @@ typedef struct ck_sodium_table {
     void (*random)(void *, size_t);
     int (*blake2b)(uint8_t *, size_t, const uint8_t *, unsigned long long, const uint8_t *, size_t);
     int (*hmac_sha256)(uint8_t *, const uint8_t *, unsigned long long, const uint8_t *);
+    size_t (*sha256_statebytes)(void);
+    int (*sha256_init)(ck_sha256 *);
+    int (*sha256_update)(ck_sha256 *, const uint8_t *, unsigned long long);
+    int (*sha256_final)(ck_sha256 *, uint8_t *);
     int (*aead_encrypt)(uint8_t *, unsigned long long *, const uint8_t *, unsigned long long, const uint8_t *,
                         unsigned long long, const uint8_t *, const uint8_t *, const uint8_t *);
     int (*aead_decrypt)(uint8_t *, unsigned long long *, uint8_t *, const uint8_t *, unsigned long long, const uint8_t *,

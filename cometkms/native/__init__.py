@@ -3,7 +3,7 @@
 from functools import cache
 
 from cometkms.native import codec, crypto
-from cometkms.native.audit import NativeTrail
+from cometkms.native.audit import NativeLines, NativeTrail
 from cometkms.native.hot import hot_path
 from cometkms.native.section import sign_path
 from cometkms.native.session import session
@@ -31,6 +31,7 @@ class NativeCore:
     session = staticmethod(session)
     hot_path = staticmethod(hot_path)
     trail = staticmethod(NativeTrail)
+    audit_lines = staticmethod(NativeLines)
     sign_path = staticmethod(sign_path)
 
 

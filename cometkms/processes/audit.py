@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from cometkms import __version__
+from cometkms import core as cores
 from cometkms.config.schema import Settings
 from cometkms.errors import StateError
 from cometkms.hardening.children import Keeps, shut_child
@@ -22,7 +23,15 @@ from cometkms.hardening.scheduling import Turn, take_turn
 from cometkms.hardening.user import Whom
 from cometkms.interface import Queue
 from cometkms.ipc.board import Section
-from cometkms.limits import AUDIT_BUSY_S, AUDIT_IDLE_S, AUDIT_RETRY_S, AUDIT_SYNC_S, AUDIT_UID, AUDIT_WAITING_MAX
+from cometkms.limits import (
+    AUDIT_BUSY_S,
+    AUDIT_IDLE_S,
+    AUDIT_RETRY_S,
+    AUDIT_SYNC_S,
+    AUDIT_UID,
+    AUDIT_WAITING_MAX,
+    HEARTBEAT_INTERVAL_S,
+)
 from cometkms.log import Log
 from cometkms.processes.child import ChildContext, run_loop
 from cometkms.store.audit.files import directory_of
@@ -57,6 +66,7 @@ def run(context: ChildContext, parts: AuditParts) -> int:
         version=__version__,
         chains=[chain.id for chain in settings.chains],
         max_bytes=settings.audit_max_mib << 20,
+        lines=cores.load().audit_lines([chain.id for chain in settings.chains]),
     )
 
     async def main(stop: asyncio.Event) -> None:
@@ -106,6 +116,7 @@ class _Writer:
         self._dropped = 0
         self._synced_at = 0.0
         self._published: object = None
+        self._published_at = 0.0
         self._hardening = hardening
 
     def open(self) -> None:
@@ -133,9 +144,12 @@ class _Writer:
         context.ready()
         while not stop.is_set():
             found = self._empty_queue()
-            self._tell(await loop.run_in_executor(thread, self._write, self._batch()))
+            batch = self._batch()
+            if batch or self._has_work():
+                self._tell(await loop.run_in_executor(thread, self._write, batch))
             self._resume()
-            self._publish()
+            if not found or time.monotonic() - self._published_at >= HEARTBEAT_INTERVAL_S:
+                self._publish()  # else soon: the queue is looked at again
             await self._pause(stopping, found=found)
         self._empty_queue()
         batch, self._waiting = self._waiting, []
@@ -175,6 +189,12 @@ class _Writer:
             return []
         batch, self._waiting = self._waiting, []
         return batch
+
+    def _has_work(self) -> bool:
+        """Whether the thread has something to do without a batch."""
+        audit = self._audit
+        due = audit.unsynced and time.monotonic() - self._synced_at >= AUDIT_SYNC_S
+        return bool(self._error) or not audit.opened or audit.behind or due
 
     def _resume(self) -> None:
         if self._paused and len(self._waiting) < AUDIT_WAITING_MAX:
@@ -225,6 +245,7 @@ class _Writer:
 
     def _publish(self) -> None:
         audit = self._audit
+        self._published_at = time.monotonic()
         document = {
             "records": audit.records,
             "dropped": audit.dropped,

@@ -1,5 +1,6 @@
 """The pure-Python core: the readable twin of the C core, with the same answers. `COMETKMS_PURE=1` selects it."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from cometkms.purepy import codec, crypto, sealed
@@ -31,6 +32,10 @@ class PureCore:
 
     def hot_path(self, **_: Any) -> None:
         """None: its twin is cometkms.cluster, for everything."""
+        return
+
+    def audit_lines(self, _chains: Sequence[str]) -> None:
+        """None: its twin is cometkms.store.audit, for everything."""
         return
 
     def sign_path(self, **_: Any) -> None:

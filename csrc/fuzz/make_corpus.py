@@ -13,7 +13,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+from cometkms.model import Decision, Kind, Outcome, Reason
 from cometkms.purepy import CORE
+from cometkms.purepy.audit import pack
 
 HERE: Final = Path(__file__).parent
 VECTORS: Final = HERE.parent.parent / "tests" / "vectors"
@@ -72,6 +74,7 @@ def corpus() -> dict[str, list[bytes]]:
         "fuzz_decode_amino": [_body(wire) for wire in wires["amino"]] + _from_hex(ODD_AMINO),
         "fuzz_sign_bytes": list(_sign_bytes()),
         "fuzz_hot": list(_hot()),
+        "fuzz_line": list(_lines()),
         "fuzz_length": _from_hex(ODD_LENGTHS) + [wire[:4] for wire in wires["proto"][:20]],
     }
 
@@ -127,6 +130,25 @@ def _hot() -> Iterator[bytes]:
         reserve = struct.pack("<BQQHqiBBHB", 2, 9, 8, 0, *parsed, 0, len(data), 0) + data
         message = bytes([min(255, len(reserve) - 1)]) + reserve
         yield b"\1" + head[1:] + message + message
+
+
+def _lines() -> Iterator[bytes]:
+    """Records of the audit log's queue, behind the room that fuzz_line.c reads first."""
+    records = []
+    for number, case in enumerate(_cases("sign_bytes.json")[:24], 1):
+        data = bytes.fromhex(case["sign_bytes"])
+        kind = Kind.SIGN_VOTE_REQUEST if number % 3 else Kind.SIGN_PROPOSAL_REQUEST
+        hrs = CORE.parse_sign_bytes(data).hrs
+        validator = b"tcp://10.0.0.%d:26658" % number
+        decision = Decision(
+            Outcome.SIGNED, Reason(0), kind, 0, hrs, data, b"b" * 32, validator, b"i" * 32, number * 1000
+        )
+        record = pack(7, number, 1_795_686_919_123_456_789 * (number % 5 + 1) % (1 << 63), decision)
+        records.append(struct.pack("<H", len(record)) + record)
+        yield bytes([39]) + records[0] * 2
+    for several in (1, 3, 24):
+        yield bytes([several * 9 % 40]) + b"".join(records[:several])
+        yield bytes([39]) + b"".join(records[:several]) + b"\xff\xff"
 
 
 def _frame(payload: bytes) -> bytes:

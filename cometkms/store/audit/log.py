@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Final, cast
 
 from cometkms.errors import InvariantError, StateError
+from cometkms.interface import AuditLines
 from cometkms.ipc.decisions import Noted, decode
-from cometkms.limits import AUDIT_FILE_MAX_BYTES, AUDIT_LINE_MAX_BYTES
+from cometkms.limits import AUDIT_BATCH, AUDIT_FILE_MAX_BYTES, AUDIT_LINE_MAX_BYTES
 from cometkms.model import Outcome
 from cometkms.store.audit.files import feed, files_in, first_seq_of, name_of, raws_of
 from cometkms.store.audit.lines import FOLDED, HEADS, NO_HASH, WHY_MAX, encode
@@ -59,9 +60,10 @@ class AuditLog:
         max_bytes: int,
         file_bytes: int = AUDIT_FILE_MAX_BYTES,
         disk: Disk | None = None,
+        lines: AuditLines | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """`chains`: their ids, by a decision's number; `max_bytes`: of all files together."""
+        """`chains`: their ids, by a decision's number; `max_bytes`: of all files together; `lines`: what makes the everyday ones."""
         self.directory = directory
         self.opened = False
         self.seq = 0
@@ -73,6 +75,7 @@ class AuditLog:
         self._node, self._version, self._chains = node, version, tuple(chains)
         self._max_bytes, self._file_bytes = max_bytes, file_bytes
         self._disk = disk or cast(Disk, os)
+        self._lines = lines
         self._clock_ns = clock_ns
         self._life, self._number, self._ended = "", 0, True
         self._why = _NO_ROOM  # decisions are missing
@@ -90,6 +93,16 @@ class AuditLog:
     def pending(self) -> int:
         """Bytes of lines that are not written yet."""
         return sum(len(file.pending) for file in self._files)
+
+    @property
+    def behind(self) -> bool:
+        """Whether flush() has something to do."""
+        return bool(self.pending or self._doomed or len(self._files) > 1)
+
+    @property
+    def unsynced(self) -> bool:
+        """Whether sync() has something to do."""
+        return self._unsynced
 
     @property
     def path(self) -> Path | None:
@@ -198,15 +211,44 @@ class AuditLog:
 
     def take(self, untrusted: Sequence[bytes]) -> None:
         """Make lines of what the signer noted. Nothing is written yet."""
-        for message in untrusted:
-            try:
-                noted = decode(message)
-            except InvariantError:
-                noted = None
-            if noted is None or not self._is_possible(noted):
-                self.unreadable += 1  # its number will be missing
-            else:
-                self._take(noted)
+        at = 0
+        while at < len(untrusted):
+            plain = self._take_plain(untrusted[at : at + AUDIT_BATCH])
+            at += plain
+            if not plain:
+                self._take_one(untrusted[at])
+                at += 1
+
+    def _take_one(self, untrusted: bytes) -> None:
+        try:
+            noted = decode(untrusted)
+        except InvariantError:
+            noted = None
+        if noted is None or not self._is_possible(noted):
+            self.unreadable += 1  # its number will be missing
+        else:
+            self._take(noted)
+
+    def _take_plain(self, untrusted: Sequence[bytes]) -> int:
+        """Those from the first on whose lines follow in this file without a word between them. How many."""
+        if self._lines is None:
+            return 0
+        file = self._files[-1]
+        taken, lines, self.head = self._lines.make(
+            untrusted,
+            life=int(self._life or "0", 16),
+            number=self._number,
+            seq=self.seq,
+            head=self.head,
+            room=self._file_bytes - file.size,
+        )
+        if taken:
+            self.seq += taken
+            self.records += taken
+            self._number, self._ended, self._why = self._number + taken, False, _NO_ROOM
+            file.pending += lines
+            file.size += len(lines)
+        return taken
 
     def _is_possible(self, noted: Noted) -> bool:
         if noted.decision.outcome is Outcome.BEGAN:

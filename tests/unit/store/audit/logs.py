@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from cometkms import native
 from cometkms.model import HRS, Decision, Kind, Outcome, Reason
 from cometkms.purepy.audit import pack
 from cometkms.store.audit.files import directory_of
@@ -46,6 +47,7 @@ def one_after_another(decisions: Iterable[Decision], first: int = 1, life: int =
 
 def make(directory: Path, **more: Any) -> AuditLog:
     options: dict[str, Any] = {"node": "node0", "version": "0.1.0", "chains": CHAINS, "max_bytes": 16 << 20}
+    options["lines"] = native.load().audit_lines(options["chains"] if "chains" not in more else more["chains"])
     return AuditLog(directory, **{**options, "clock_ns": lambda: NOW_NS, **more})
 
 
