@@ -123,6 +123,14 @@ UNREACHED_AGAIN_MAX_S: Final = 600.0  # … doubled each time, up to this
 SIGN_STATE_QUIET_S: Final = 0.01  # a signature is replicated when no request came for so long …
 SIGN_STATE_LATEST_S: Final = 1.0  # … and at the latest after this
 
+# --- the agent beside a validator (cometkms/agent) and the nodes' port for it ---
+AGENT_ANSWER_S: Final = 4.0  # for one request in all, then the empty answer: below CometBFT's 5 s read timeout
+AGENT_PATIENCE_MIN_S: Final = 0.06  # silence of a node before the next one is asked: fifty times a signature …
+AGENT_PATIENCE_MAX_S: Final = 0.15  # … and what a lost host may cost, whatever the link's own times say
+AGENT_TIMES_KEPT: Final = 128  # answers of a node from which its patience follows
+AGENT_AGAIN_MIN_S: Final = 0.01  # when every node was asked in vain: the pause before the next round …
+AGENT_AGAIN_MAX_S: Final = 0.2  # … doubled up to this
+
 # --- drills (cometkms/drill) ---
 SIGNATURE_RING_ENTRIES: Final = (
     4096  # signatures a node remembers having learned of: ten minutes at two blocks a second
@@ -267,5 +275,9 @@ if UNREACHED_S < 3 * REDIAL_MAX_S:
     raise ValueError("a validator must have been dialled before it is called unreached")
 if PERMIT_TIMEOUT_S >= 5.0:
     raise ValueError("an empty answer must leave before CometBFT's 5 s read timeout")
+if AGENT_ANSWER_S >= 5.0 or AGENT_ANSWER_S < PERMIT_TIMEOUT_S + MEMBERS_MAX * AGENT_PATIENCE_MAX_S:
+    raise ValueError(
+        "an agent's empty answer must leave before CometBFT's 5 s read timeout, when every node had its turn"
+    )
 if REDIAL_MAX_S >= 3.0:
     raise ValueError("CometBFT exits at boot if nobody dials within 3 s")

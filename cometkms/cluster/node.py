@@ -17,6 +17,7 @@ from cometkms import __version__
 from cometkms.cluster.drills import DrillPorts, Drills
 from cometkms.cluster.facts import Difference, SelfReport, differences
 from cometkms.cluster.membership import Membership, MembershipLog, Ports
+from cometkms.cluster.serving import why_not_proposed
 from cometkms.cluster.useful import REACH_FACT, Cause, Reach, Usefulness, UsefulPorts
 from cometkms.errors import InvariantError, ProtocolError
 from cometkms.histogram import Histogram
@@ -269,6 +270,7 @@ class ClusterNode:
         for row, mark in zip(rows, signed, strict=True):
             self._learn_signed(row, mark, tell=False)
         self.leader_changes = 0
+        self.proposed_without_lead = 0  # what agents asked for urgently
         self._last_leader: tuple[str, int] | None = None  # and its term
         self._raft: ReplicatedLog | None = None
         self._raft = raft(self) if raft is not None else None
@@ -454,9 +456,8 @@ class ClusterNode:
     def _tell_lease(self) -> None:
         """Where each chain stands, then whether the signer may dial."""
         self._lease_sent_at = self._clock()
-        if self._leased:
-            for chain, row in enumerate(self._rows):
-                self._outside.to_signer(Mark(self._signer, chain, self._signed.get(row, Watermark())))
+        for chain, row in enumerate(self._rows):
+            self._outside.to_signer(Mark(self._signer, chain, self._signed.get(row, Watermark())))
         self._outside.to_signer(self._lease())
 
     def _lease(self) -> Lease:
@@ -469,9 +470,11 @@ class ClusterNode:
         row = self._rows[asked.row]
         if self.hot is not None:
             self.hot.abandon(row)
-        if not self._leased or not self.membership.ready:
-            self._refuse(asked, Refusal(Reason.NOT_LEADER, "this node does not lead"))
+        refusal = why_not_proposed(urgent=asked.urgent, leads=self._leased, ready=self.membership.ready)
+        if refusal is not None:
+            self._refuse(asked, refusal)
             return
+        self.proposed_without_lead += not self._leased
         self._pending[row] = (asked, started)
         try:
             outcome = self._proposers[row].propose(asked.hrs, asked.sign_bytes)
@@ -514,10 +517,7 @@ class ClusterNode:
             self._acceptor.on_signed(row, mark)
             self._raise_floor(row, mark.hrs)
             self._outside.on_signed(row, mark)
-            if self._raft is None or self._raft.leading:
-                self._unreplicated.setdefault(row, self._clock())
-            else:  # the leadership went while it was made: the log takes nothing from here any more
-                self.membership.tell()
+            self._unreplicated.setdefault(row, self._clock())
 
     def seal(self, following: tuple[str, ...]) -> Seal:
         """This node's part in its epoch is over. See Membership.seal()."""
@@ -872,9 +872,13 @@ class ClusterNode:
             if self._leased and row in self._chain_of:
                 self._outside.to_signer(Mark(self._signer, self._chain_of[row], mark))
 
-    def _learn_marked(self, row: int, mark: Watermark) -> None:
-        if mark.signature and self._is_news(row, mark):
-            self._learn_signed(row, mark)
+    def _learn_marked(self, row: int, mark: Watermark, *, logged: bool = False) -> None:
+        """`logged`: the replicated log has it. Else its leader puts it there: who made it may not have led, and could only show it."""
+        if not mark.signature or not self._is_news(row, mark):
+            return
+        self._learn_signed(row, mark)
+        if not logged and self._raft is not None and self._raft.leading and not self._is_news(row, mark):
+            self._unreplicated.setdefault(row, self._clock())
 
     def _learn_shown(self, member: str, shown: Row, mark: Watermark) -> None:
         number = self._by_key.get(row_key(shown))
@@ -887,7 +891,7 @@ class ClusterNode:
         """The replicated sign state moved."""
         number = self._by_key.get(key)
         if number is not None:
-            self._learn_marked(number, mark)
+            self._learn_marked(number, mark, logged=True)
 
     # --- leadership ---
 
@@ -901,6 +905,9 @@ class ClusterNode:
         self._lead_since = None
         if leading:
             self._lead_since = self._clock()
+            for row, mark in self._signed.items():  # what was signed while nobody led
+                if mark.signature:
+                    self._unreplicated.setdefault(row, self._clock())
             self._request_id += 1
             self._lead_request = self._request_id
             self._lead_waits = {name for name, one in self._members.items() if one.connected}
@@ -1040,7 +1047,7 @@ class ClusterNode:
             self._raft.hold(held)
 
     def _replicate(self) -> None:
-        """Newest signatures into the log, when no request is near: a burst does not pay for it."""
+        """Newest signatures into the log, when no request is near: a burst does not pay for it. Who does not lead shows them instead."""
         if not self._unreplicated or self._raft is None:
             return
         now = self._clock()
@@ -1059,8 +1066,8 @@ class ClusterNode:
             self._raft.tick()
 
     def _check_stuck(self) -> None:
-        """A leader whose requests nobody answers, while Raft is well, lets another try."""
-        if not self._leased or self._raft is None:
+        """A leader whose requests nobody answers, while Raft is well, lets another try; who does not lead lets go of them."""
+        if self._raft is None:
             return
         if self.hot is not None:
             for row in self.hot.waiting(_HOT_PATIENCE_NS):
@@ -1070,7 +1077,8 @@ class ClusterNode:
             if now - since > _STUCK_AFTER_TTLS * self._ttl_s:
                 self._log.warning("no majority answers this node's requests", place="/".join(map(str, asked.hrs)))
                 del self._pending[row]
-                self.hand_over(in_turn=True)
+                if self._leased:
+                    self.hand_over(in_turn=True)
 
     def _settle_raft(self) -> None:
         if self._raft is not None:

@@ -40,11 +40,14 @@ class SignerHello:
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
+    """`urgent`: an agent got no answer elsewhere; a node that does not lead proposes it all the same."""
+
     nonce: int
     request_id: int
     row: int
     hrs: HRS
     sign_bytes: bytes
+    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +121,8 @@ def _pack(
 def encode(message: QueueMessage) -> bytes:
     """At most QUEUE_SLOT_BYTES - 8 bytes."""
     match message:
-        case Reserve(nonce, request_id, row, hrs, sign_bytes):
-            return _pack(Tag.RESERVE, nonce, request_id, row, hrs, 0, sign_bytes)
+        case Reserve(nonce, request_id, row, hrs, sign_bytes, urgent):
+            return _pack(Tag.RESERVE, nonce, request_id, row, hrs, int(urgent), sign_bytes)
         case PermitGranted(nonce, request_id, row, sign_bytes):
             return _pack(Tag.PERMIT, nonce, request_id, row, _NO_PLACE, 0, sign_bytes)
         case Signed(row, hrs, sign_bytes, signature):
@@ -150,7 +153,7 @@ def decode(untrusted: bytes) -> QueueMessage:
     hrs = HRS(height, round_, step)
     match tag:
         case Tag.RESERVE:
-            return Reserve(nonce, request_id, row, hrs, sign_bytes)
+            return Reserve(nonce, request_id, row, hrs, sign_bytes, bool(flag))
         case Tag.PERMIT:
             return PermitGranted(nonce, request_id, row, sign_bytes)
         case Tag.SIGNED:

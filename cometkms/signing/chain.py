@@ -84,12 +84,13 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A request in line or under way. started_ns: CLOCK_MONOTONIC when its last byte arrived."""
+    """A request in line or under way. started_ns: CLOCK_MONOTONIC when its last byte arrived. urgent: see submit()."""
 
     requester: Requester
     session: Session
     request: Request
     started_ns: int
+    urgent: bool = False
 
     @property
     def alive(self) -> bool:
@@ -205,10 +206,15 @@ class ChainSigner:
             self._watermark = mark.watermark
         self._leave()
 
-    def submit(self, requester: Requester, session: Session, request: Request, started_ns: int) -> None:
-        """Take a vote's or proposal's request; the answer goes to requester.deliver(), now or later."""
+    def submit(
+        self, requester: Requester, session: Session, request: Request, started_ns: int, *, urgent: bool = False
+    ) -> None:
+        """Take a vote's or proposal's request; the answer goes to requester.deliver(), now or later.
+
+        `urgent`: the state process is to reserve the place even while this node does not lead.
+        """
         self._enter()
-        self._line.append(_Asked(requester, session, request, started_ns))
+        self._line.append(_Asked(requester, session, request, started_ns, urgent))
         if self._reserving is not None and not self._reserving.asked.alive:
             self._reserving = None  # nobody waits for that permit; if it comes, it is for nothing
         if self._reserving is None:
@@ -310,7 +316,7 @@ class ChainSigner:
 
     def _ask(self, asked: _Asked, request_id: int) -> bool:
         request = asked.request
-        return self._send(Reserve(self._nonce, request_id, self.row, request.hrs, request.sign_bytes))
+        return self._send(Reserve(self._nonce, request_id, self.row, request.hrs, request.sign_bytes, asked.urgent))
 
     def _take(self, nonce: int, request_id: int) -> _Reserving | None:
         """The reservation this answer belongs to; None for an answer to an expired one or to an earlier signer."""

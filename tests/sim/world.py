@@ -26,7 +26,7 @@ from cometkms.errors import CometKMSError, OperatorError, ProtocolError, StateEr
 from cometkms.ipc.messages import Lease, Mark, PermitGranted, QueueMessage, ReserveRefused, SignerHello, StateHello
 from cometkms.keys.cluster import cluster_digest
 from cometkms.limits import RAFT_COUNTED_FROM_UNIX_S, START_READ_S
-from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Row, Step, Timestamp, Vote, Watermark
+from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Request, Row, Step, Timestamp, Vote, Watermark
 from cometkms.protocol.identity import Identity as NodeIdentity
 from cometkms.protocol.peer_messages import Action
 from cometkms.raftlog import RaftLog
@@ -37,6 +37,7 @@ from cometkms.store import epoch as epochs
 from cometkms.store import state_file
 from cometkms.store.epoch import Seal
 from cometkms.store.node_store import ChainFiles, NodeFiles, OpenedNode, open_node, write_born
+from tests.sim.agents import Agent
 from tests.sim.disk import SimDisk
 
 CHAIN = "sim-1"
@@ -455,14 +456,8 @@ class Validator:
         if signer is None:
             self.asked = None
             return
-        block = BlockID(bytes([self.rng.choice((1, 2))]) * 32, 1, b"p" * 32) if self.rng.random() < 0.9 else BlockID()
-        stamp = Timestamp(1_700_000_000 + self.rng.randrange(5), 0)
-        vote = Vote(1 if self.place.step == Step.PREVOTE else 2, self.place.height, self.place.round, block, stamp)
-        self.session = CORE.session(Dialect.PROTO, CHAIN, None, b"")
-        wire = CORE.encode_message(Dialect.PROTO, Message(Kind.SIGN_VOTE_REQUEST, CHAIN, vote=vote))
-        self.session.inbox[: len(wire)] = wire
-        self.session.received(len(wire))
-        request = self.session.next_request()
+        vote = self.world.vote_of(self.rng, self.place)
+        self.session, request = asked_for(vote)
         self.asked, self.asked_at = (vote, signer), self.world.now
         signer.chain.submit(self, self.session, request, int(signer.node.clock() * 1e9))
 
@@ -485,21 +480,18 @@ class Validator:
         self.place = HRS(max(1, self.place.height - self.rng.randrange(4)), 0, self.rng.choice((2, 3)))
 
     def advance(self) -> None:
-        place = self.place
-        if place.step == Step.PREVOTE:
-            self.place = HRS(place.height, place.round, Step.PRECOMMIT)
-        elif self.rng.random() < 0.2:
-            self.place = HRS(place.height, place.round + 1, Step.PREVOTE)
-        else:
-            self.place = HRS(place.height + 1, 0, Step.PREVOTE)
-        if (
-            self.rng.random() < 0.08
-        ):  # restarted without its memory: it asks for what it asked before, and for other blocks
-            self.place = HRS(max(1, self.place.height - self.rng.randrange(1, 4)), 0, self.rng.choice((2, 3)))
-            return
-        top = max(one.place for one in self.world.validators)
-        if top.height > self.place.height + 1:  # it was away: consensus went on without it
-            self.place = HRS(top.height, 0, Step.PREVOTE)
+        self.place = self.world.next_place(self.rng, self.place)
+
+
+def asked_for(vote: Vote) -> tuple[Any, Request]:
+    """A session with the request for that vote in it, and the request."""
+    session = CORE.session(Dialect.PROTO, CHAIN, None, b"")
+    wire = CORE.encode_message(Dialect.PROTO, Message(Kind.SIGN_VOTE_REQUEST, CHAIN, vote=vote))
+    session.inbox[: len(wire)] = wire
+    session.received(len(wire))
+    request = session.next_request()
+    assert request is not None
+    return session, request
 
 
 @dataclass
@@ -549,7 +541,11 @@ class World:
         )  # who changes the members, beside everything else that happens
         self.directory = Path(tempfile.mkdtemp(prefix="cmkms-sim-", dir="/dev/shm"))  # a memory file system
         self.nodes = {name: Node(self, name) for name in self.names}
-        self.validators = [Validator(self, number) for number in range(2)]
+        self.validators: list[Validator | Agent] = [Validator(self, number) for number in range(2)]
+        self.agents = random.Random(f"{seed} agents").choice(
+            (0, 0, 1, 2)
+        )  # that ask any node, beside who waits for a signer
+        self.validators += [Agent(self, number) for number in range(self.agents)]
         self.healing = False
         self.changes = 0.4  # of runs with an epoch that ends
         self.quiet_until = 0.0
@@ -740,6 +736,28 @@ class World:
             and self.now >= max(node.signer.still_until, node.unreached_until)
         ]
         return rng.choice(found) if found else None
+
+    @staticmethod
+    def vote_of(rng: random.Random, place: HRS) -> Vote:
+        """What a validator wants there: its own block, or nil."""
+        block = BlockID(bytes([rng.choice((1, 2))]) * 32, 1, b"p" * 32) if rng.random() < 0.9 else BlockID()
+        stamp = Timestamp(1_700_000_000 + rng.randrange(5), 0)
+        return Vote(1 if place.step == Step.PREVOTE else 2, place.height, place.round, block, stamp)
+
+    def next_place(self, rng: random.Random, place: HRS) -> HRS:
+        """Where a validator asks next."""
+        if place.step == Step.PREVOTE:
+            following = HRS(place.height, place.round, Step.PRECOMMIT)
+        elif rng.random() < 0.2:
+            following = HRS(place.height, place.round + 1, Step.PREVOTE)
+        else:
+            following = HRS(place.height + 1, 0, Step.PREVOTE)
+        if rng.random() < 0.08:  # restarted without its memory: it asks for what it asked before, and for other blocks
+            return HRS(max(1, following.height - rng.randrange(1, 4)), 0, rng.choice((2, 3)))
+        top = max(one.place for one in self.validators)
+        if top.height > following.height + 1:  # it was away: consensus went on without it
+            return HRS(top.height, 0, Step.PREVOTE)
+        return following
 
     # --- judges ---
 

@@ -11,10 +11,10 @@ from nacl.signing import SigningKey
 
 from cometkms import __version__
 from cometkms import core as cores
-from cometkms.cluster.node import ClusterNode, Identity
+from cometkms.cluster.node import ClusterNode, Identity, row_key
 from cometkms.errors import BehindError, ProtocolError, StateError
 from cometkms.ipc.messages import PermitGranted, Reserve, ReserveRefused, Signed, SignerHello
-from cometkms.limits import DRILL_ORDER_EVERY_S, START_READ_S
+from cometkms.limits import DRILL_ORDER_EVERY_S, START_READ_S, TICK_S
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Row, Timestamp, Vote, Watermark
 from cometkms.protocol.identity import Identity as NodeIdentity
 from cometkms.protocol.peer_messages import Action, LifeNews, Promise, Promised, RowMark, decode, encode, make_facts
@@ -158,8 +158,8 @@ class One:
         self.world.pump()
         assert self.node.leading, self.node.membership.why
 
-    def reserve(self, data: bytes, number: int = 1) -> Any:
-        self.node.on_signer(Reserve(7, number, 0, CORE.parse_sign_bytes(data).hrs, data))
+    def reserve(self, data: bytes, number: int = 1, *, urgent: bool = False) -> Any:
+        self.node.on_signer(Reserve(7, number, 0, CORE.parse_sign_bytes(data).hrs, data, urgent))
         self.world.pump()
         answers = [
             one for one in self.to if isinstance(one, PermitGranted | ReserveRefused) and one.request_id == number
@@ -459,6 +459,80 @@ def test_a_node_that_does_not_lead_permits_nothing(three: Three) -> None:
     assert isinstance(answer, ReserveRefused)
     assert answer.reason is Reason.NOT_LEADER
     assert three.nodes["b"].store.mark(0) == Watermark()
+
+
+def test_what_an_agent_asks_for_urgently_is_proposed_by_a_node_that_does_not_lead(three: Three) -> None:
+    """A majority promises the same bytes to the leader and to whoever else proposes them; other bytes at the place are refused."""
+    for name in NAMES:
+        three.add(name)
+    three.meet_all().nodes["a"].lead()
+    a, b = three.nodes["a"], three.nodes["b"]
+    assert isinstance(a.reserve(sign_bytes(1)), PermitGranted)
+    assert b.reserve(sign_bytes(1), urgent=True) == PermitGranted(7, 1, 0, sign_bytes(1))
+    refused = b.reserve(sign_bytes(1, b"o"), 2, urgent=True)
+    assert isinstance(refused, ReserveRefused)
+    assert refused.reason is Reason.CONFLICT
+    assert isinstance(b.reserve(sign_bytes(2), 3, urgent=True), PermitGranted)
+    assert (a.node.proposed_without_lead, b.node.proposed_without_lead, b.node.leading) == (0, 3, False)
+
+
+def test_a_node_that_is_not_complete_proposes_nothing_however_urgently_it_is_asked(three: Three) -> None:
+    """Rule 7: what it once promised is not known before it has read the others."""
+    three.add("b", NodeState.RECOVERING)
+    answer = three.nodes["b"].reserve(sign_bytes(1), urgent=True)
+    assert isinstance(answer, ReserveRefused)
+    assert answer.reason is Reason.NOT_COMPLETE
+    assert three.nodes["b"].store.mark(0) == Watermark()
+
+
+def test_a_signature_of_a_node_that_does_not_lead_comes_to_everybody_and_to_the_leaders_log(three: Three) -> None:
+    for name in NAMES:
+        three.add(name)
+    three.meet_all().nodes["a"].lead()
+    a, b = three.nodes["a"], three.nodes["b"]
+    mark = signed(7)
+    assert isinstance(b.reserve(mark.sign_bytes, urgent=True), PermitGranted)
+    b.node.on_signer(Signed(0, mark.hrs, mark.sign_bytes, mark.signature))
+    three.wait(0.1)
+    assert [three.nodes[name].node.signed(0) for name in NAMES] == [mark] * 3
+    three.wait(0.1)
+    assert a.raft.submitted == [mark]
+    a.node.on_applied(row_key(ROW), mark)
+    three.wait(0.1)
+    assert a.raft.submitted == [mark], "what came from the log does not go there again"
+
+
+def test_what_was_signed_while_nobody_led_goes_to_the_next_leaders_log(three: Three) -> None:
+    for name in NAMES:
+        three.add(name)
+    three.meet_all()
+    b, c = three.nodes["b"], three.nodes["c"]
+    mark = signed(7)
+    assert isinstance(b.reserve(mark.sign_bytes, urgent=True), PermitGranted)
+    b.node.on_signer(Signed(0, mark.hrs, mark.sign_bytes, mark.signature))
+    three.wait(0.1)
+    assert c.raft.submitted == []
+    c.lead()
+    three.wait(0.1)
+    assert c.raft.submitted == [mark]
+
+
+def test_what_nobody_answers_is_let_go_of_by_a_node_that_does_not_lead(three: Three) -> None:
+    """Its agent has asked another by then. Without an end the node would tick a hundred times a second for it for ever."""
+    for name in NAMES:
+        three.add(name)
+    three.meet_all()
+    b = three.nodes["b"]
+    three.part("b", "a")
+    three.part("b", "c")
+    for name in ("a", "c"):
+        b.node.on_disconnected(name, closed=False)
+    assert b.reserve(sign_bytes(1), urgent=True) is None
+    assert b.node.idle_for_s() == TICK_S
+    three.wait(2.0)
+    b.raft.idle_for_s = lambda: 1.0
+    assert b.node.idle_for_s() == 1.0
+    assert b.raft.transfers == []
 
 
 @pytest.mark.parametrize("when", ["before the report", "after it"])
