@@ -19,8 +19,10 @@ PROGRAMS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "validator-v038": ("proto", "./validator", ()),
     "validator-v040": ("proto", "./validator", ("-modfile=v040.mod",)),
     "validator-v033": ("amino", "./validator", ()),
+    "validator-v1": ("v1", "./validator", ()),
     "floor": ("proto", "./floor", ()),
     "node": ("proto", "./node", ()),
+    "node-v1": ("v1", "./node", ()),
 }
 
 

@@ -1,4 +1,4 @@
-"""The privval clients of CometBFT v0.38 and v0.40 and of Tendermint v0.33 ask a whole node for everything, and verify it."""
+"""The privval clients of CometBFT v0.38, v0.40 and v1.0 and of Tendermint v0.33 ask a whole node for everything, and verify it."""
 
 import random
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.node import PRECOMMIT, PREVOTE, PROPOSAL, Node, Validator, ballot, free_tcp, until
 
-VERSIONS = ["v033", "v038", "v040"]
+LINES = {"v033": "v0.33", "v038": "v0.34-v0.40", "v040": "v0.34-v0.40", "v1": "v1"}
 
 
 @pytest.fixture(params=["tcp", "unix"])
@@ -16,7 +16,7 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return free_tcp() if request.param == "tcp" else f"unix://{tmp_path}/privval.sock"
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", LINES)
 def test_everything_a_validator_asks(
     version: str, address: str, make_node: Callable[..., Node], make_validator: Callable[..., Validator]
 ) -> None:
@@ -40,6 +40,7 @@ def test_everything_a_validator_asks(
     until("the state file is in step", lambda: node.file_state()["round"] == 1)
     assert node.file_state() == {**node.file_state(), "height": "5", "round": 1, "step": 2}
     until("the status board is in step", lambda: node.status()["chains"][0]["validators"][0]["requests"] > 30)
+    assert node.status()["chains"][0]["validators"][0]["line"] == LINES[version]
     assert node.closed_by_itself() == []  # no refusal closed the connection
     assert node.stop() == 0
 
@@ -50,7 +51,7 @@ def _public_key_hex(node: Node) -> str:
     return base64.b64decode(node.status()["chains"][0]["public_key"]).hex()
 
 
-@pytest.mark.parametrize("version", ["v038", "v040"])
+@pytest.mark.parametrize("version", ["v038", "v040", "v1"])
 def test_extensions_of_every_size(
     version: str, make_node: Callable[..., Node], make_validator: Callable[..., Validator]
 ) -> None:
@@ -61,18 +62,43 @@ def test_extensions_of_every_size(
     for height, size in enumerate([0, 1, 1000, 100_000, 1 << 20], start=1):
         validator.must_sign(PRECOMMIT, height, extension="ab" * size)
         validator.must_sign(PRECOMMIT, height, extension="cd" * size)  # another extension at the same place
-    assert "extension" in validator.must_refuse(PREVOTE, 99, extension="ab")
-    assert "extension" in validator.must_refuse(PRECOMMIT, 99, block="", extension="ab")
+    assert "extension" in validator.must_refuse(PREVOTE, 99, extension="ab", skip=False)
+    assert "extension" in validator.must_refuse(PRECOMMIT, 99, block="", extension="ab", skip=False)
     assert "chain" in validator.must_refuse(PREVOTE, 99, chain="another-1")
     validator.must_sign(PREVOTE, 99)
 
 
+def test_v1_skips_extensions_and_signs_no_other_bytes(
+    make_node: Callable[..., Node], make_validator: Callable[..., Validator]
+) -> None:
+    """A repeat has the extension's signature that the first answer lacked. SignBytes is a final no, and votes go on."""
+    address = free_tcp()
+    validator = make_validator(address, "v1")
+    node = make_node(address).start()
+    validator.connect()
+    for height in range(1, 4):
+        first = validator.must_sign(PRECOMMIT, height, extension="ab", skip=True)
+        assert "extension_signature" not in first
+        again = validator.must_sign(PRECOMMIT, height, extension="ab", skip=False, second=9)
+        assert again.pop("extension_signature")
+        assert again == first == validator.must_sign(PRECOMMIT, height, extension="ab", skip=True)
+        refused = validator.ask(cmd="sign_bytes", value="ab" * 32)
+        assert refused["remote"] and not refused.get("signature"), refused
+        assert "bytes not allowed" in refused["error"]
+    until(
+        "the refusals are counted",
+        lambda: node.status()["chains"][0]["counters"]["refused"] == {"bytes_not_allowed": 3},
+    )
+    assert node.closed_by_itself() == []
+
+
+@pytest.mark.parametrize("version", ["v038", "v1"])
 def test_a_random_walk_gets_what_filepv_gives(
-    make_node: Callable[..., Node], make_validator: Callable[..., Validator], tmp_path: Path
+    version: str, make_node: Callable[..., Node], make_validator: Callable[..., Validator], tmp_path: Path
 ) -> None:
     """The same requests to CometBFT's own FilePV, with the same key, in the validator's process."""
     address = free_tcp()
-    validator = make_validator(address)
+    validator = make_validator(address, version)
     node = make_node(address).start()
     validator.connect()
     files = {"key_file": str(node.key_path), "state_file": str(tmp_path / "filepv.json")}
@@ -89,11 +115,15 @@ def test_a_random_walk_gets_what_filepv_gives(
             choose.choice(["", "aa", "bb"]) if choose.random() < 0.5 else "aa",
             choose.randint(0, 3),
         )
+        if version == "v1":
+            request["skip"] = choose.random() < 0.5
         if request["type"] == PRECOMMIT and request["hash"]:
             request["extension"] = choose.choice(["", "ab", "cd" * 500])
+        elif request.get("skip") and request["type"] != PROPOSAL:
+            request["extension"] = choose.choice(["", "ab"])  # a stray one, which nobody looks at then
         ours, theirs = validator.ask(**request), validator.ask(**request, target="filepv")
         for answer in (ours, theirs):
-            answer.pop("took_ns")
+            answer.pop("took_ns", None)
         if theirs.get("error"):
             refused += 1
             assert ours.get("remote"), (seed, request, ours, theirs)

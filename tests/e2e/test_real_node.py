@@ -7,6 +7,9 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from tests.e2e.cluster import Cluster
 from tests.e2e.node import PATIENCE_S, Node, cmkms, free_port, free_tcp, until
 from tests.gotools import program
 
@@ -15,11 +18,11 @@ BOOTS_MAX = 5
 
 
 class CometBFT:
-    """One validator, fast blocks."""
+    """One validator, fast blocks. `version`: of tests/go's nodes. `extensions_from`: the first height with vote extensions; v1 only."""
 
-    def __init__(self, home: Path, laddr: str) -> None:
-        self.home, self.rpc = home, free_port()
-        subprocess.run([program("node"), "init", "--home", str(home)], check=True, capture_output=True)
+    def __init__(self, home: Path, laddr: str, version: str = "node", extensions_from: int = 0) -> None:
+        self.home, self.rpc, self.version = home, free_port(), version
+        subprocess.run([program(version), "init", "--home", str(home)], check=True, capture_output=True)
         config = home / "config" / "config.toml"
         text = config.read_text()
         for key, value in {
@@ -32,6 +35,11 @@ class CometBFT:
             assert lines != text.splitlines(), key
             text = "\n".join(lines)
         config.write_text(text)
+        if extensions_from:
+            genesis = home / "config" / "genesis.json"
+            document = json.loads(genesis.read_text())
+            document["consensus_params"]["feature"]["vote_extensions_enable_height"] = str(extensions_from)
+            genesis.write_text(json.dumps(document))
         self.process: subprocess.Popen[bytes] | None = None
         self.command: list[str] = []
         self.boots = 0
@@ -50,7 +58,7 @@ class CometBFT:
         (self.home / "config" / "priv_validator_key.json").unlink()
 
     def start(self) -> None:
-        command = [program("node"), "start", "--home", str(self.home), "--log_level", "error"]
+        command = [program(self.version), "start", "--home", str(self.home), "--log_level", "error"]
         command += ["--rpc.laddr", f"tcp://127.0.0.1:{self.rpc}", "--p2p.laddr", f"tcp://127.0.0.1:{free_port()}"]
         self.boot([str(one) for one in command])
 
@@ -84,9 +92,17 @@ class CometBFT:
             return 0
 
 
-def test_a_real_node_makes_blocks_through_restarts_of_both(make_node: Callable[..., Node], tmp_path: Path) -> None:
+def shown_line(node: Node, line: str) -> bool:
+    return [one["line"] for one in node.status()["chains"][0]["validators"]] == [line]
+
+
+@pytest.mark.parametrize(("version", "line"), [("node", "v0.34-v0.40"), ("node-v1", "v1")])
+def test_a_real_node_makes_blocks_through_restarts_of_both(
+    version: str, line: str, make_node: Callable[..., Node], tmp_path: Path
+) -> None:
+    """The v1 node's first heights are without vote extensions, and the others with them."""
     address = free_tcp()
-    chain = CometBFT(tmp_path / "comet", address)
+    chain = CometBFT(tmp_path / "comet", address, version, BLOCKS // 2 if version == "node-v1" else 0)
     node = make_node(address, chain=chain.chain_id)
     chain.use_key(node)
     try:
@@ -105,6 +121,7 @@ def test_a_real_node_makes_blocks_through_restarts_of_both(make_node: Callable[.
             assert [one["validator_address"] for one in commit["signatures"]] == [address_hex], height
             assert len(base64.b64decode(commit["signatures"][0]["signature"])) == 64
         assert node.status()["chains"][0]["counters"]["refused"] == {}
+        until("the line is shown", lambda: shown_line(node, line))
         findings: list[dict[str, str]] = []
 
         def well() -> bool:
@@ -116,3 +133,34 @@ def test_a_real_node_makes_blocks_through_restarts_of_both(make_node: Callable[.
         until(lambda: f"the chain is well: {findings}", well)
     finally:
         chain.stop()
+
+
+def test_a_real_v1_node_makes_blocks_while_our_leaders_are_killed(tmp_path: Path) -> None:
+    """Its only signer is a cluster of three. Blocks with vote extensions from height 5 on."""
+    address = free_tcp()
+    chain = CometBFT(tmp_path / "comet", address, "node-v1", 5)
+    cluster = Cluster(tmp_path / "signers", 3, address, chain=chain.chain_id)
+    chain.use_key(cluster.nodes["node0"])
+    try:
+        cluster.start()
+        cluster.wait_leader()
+        chain.start()
+        until("blocks with extensions", lambda: chain.height() >= 8)
+        for _ in range(2):
+            leader = cluster.wait_leader()
+            before = chain.height()
+            cluster.kill(leader)
+            until("blocks while the leader is dead", lambda before=before: chain.height() >= before + 5)
+            cluster.start(leader)
+            cluster.wait_state(leader, "complete")
+        before = chain.height()
+        chain.stop()
+        chain.start()
+        until("blocks after the node's restart", lambda: chain.height() >= before + 5)
+        leading = cluster.nodes[cluster.wait_leader()]
+        until("the line is shown", lambda: shown_line(leading, "v1"))
+        for name in cluster.ids:
+            assert "conflict" not in cluster.log(name)
+    finally:
+        chain.stop()
+        cluster.stop()

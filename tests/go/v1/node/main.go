@@ -1,0 +1,20 @@
+// CometBFT v1.x's own node with its own commands: `init` and `start` (proxy_app=kvstore runs the application inside).
+package main
+
+import (
+	"os"
+	"path/filepath"
+
+	cmd "github.com/cometbft/cometbft/cmd/cometbft/commands"
+	"github.com/cometbft/cometbft/libs/cli"
+	nm "github.com/cometbft/cometbft/node"
+)
+
+func main() {
+	root := cmd.RootCmd
+	root.AddCommand(cmd.InitFilesCmd, cmd.NewRunNodeCmd(nm.DefaultNewNode))
+	base := cli.PrepareBaseCmd(root, "CMT", os.ExpandEnv(filepath.Join("$HOME", ".cometbft")))
+	if err := base.Execute(); err != nil {
+		os.Exit(1)
+	}
+}
