@@ -27,10 +27,14 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
 class Frames(Protocol):
-    """SecretConnection's two ciphers and counters (PROTOCOL §2). Owned by one connection, wiped by close()."""
+    """A connection's two ciphers and counters, SecretConnection's (PROTOCOL §2) or Noise's. Owned by one connection, wiped by close()."""
 
     def seal(self, data: Buffer) -> bytes:
-        """Cut `data` into frames of at most 1024 bytes and seal each: 1044 bytes a frame, at least one frame."""
+        """Cut `data` into pieces and seal each.
+
+        SecretConnection: frames of at most 1024 bytes of data, 1044 bytes each on the wire, at least one. Noise: messages of at most
+        NOISE_PLAIN_BYTES, none for no data.
+        """
         ...
 
     def open(self, untrusted: Buffer) -> bytes:
@@ -466,6 +470,15 @@ class Core(Protocol):
         ...
 
     def frames(self, recv_key: bytes, send_key: bytes) -> Frames: ...
+
+    # Noise
+    def shared_secret(self, secret: Buffer, remote_public: bytes) -> bytearray:
+        """X25519 of a secret of 32 bytes and a remote public key; the caller wipes the 32 bytes. Raises: ProtocolError for a low-order point."""
+        ...
+
+    def noise(self, recv_key: bytes, send_key: bytes) -> Frames:
+        """Noise transport messages behind their lengths, as libp2p's secure session frames them."""
+        ...
 
     # keys
     def key_slot(self, base64_secret: bytearray, chain_id: str) -> KeySlot:

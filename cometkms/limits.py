@@ -19,6 +19,11 @@ ERROR_TEXT_MAX_BYTES: Final = 1024  # a refusal's words; far below RESPONSE_MAX_
 FRAME_DATA_BYTES: Final = 1024
 FRAME_PLAIN_BYTES: Final = 4 + FRAME_DATA_BYTES
 FRAME_SEALED_BYTES: Final = FRAME_PLAIN_BYTES + 16
+NOISE_PLAIN_BYTES: Final = (
+    65535 - 16
+)  # of one Noise message: its length takes two bytes, its tag sixteen of what they count
+NOISE_SEALED_BYTES: Final = 2 + 65535
+NOISE_HANDSHAKE_MAX_BYTES: Final = 4096  # message 2; an honest one of an ed25519 identity has 202
 HANDSHAKE_MESSAGE_MAX_BYTES: Final = (
     1024  # AuthSigMessage is 103 bytes; CometBFT itself reads at most 1 MiB, we need no more
 )

@@ -4,11 +4,16 @@
 
 #include "sodium.h"
 
-int ck_session_open(ck_session *s, int dialect, ck_bytes chain_id, const ck_frames *frames, ck_bytes pending) {
+_Static_assert(CK_RESPONSE_MAX <= CK_NOISE_PLAIN && CK_RESPONSE_MAX + 18 <= CK_OUTBOX_CAP, "an answer is one Noise message");
+
+int ck_session_open(ck_session *s, int dialect, ck_bytes chain_id, const ck_frames *frames, const ck_noise *noise,
+                    ck_bytes pending) {
+    if (frames && noise) return CK_REFUSED;
     if (chain_id.len > CK_CHAIN_ID_MAX || pending.len > CK_PLAIN_CAP) return CK_NO_ROOM;
     s->dialect = dialect;
-    s->sealed = frames != NULL;
+    s->channel = frames ? CK_SECRET : noise ? CK_NOISE : CK_PLAIN;
     if (frames) s->frames = *frames;
+    if (noise) memcpy(&s->noise, noise, offsetof(ck_noise, partial) + noise->partial_len);
     if (chain_id.len) memcpy(s->chain_id, chain_id.at, chain_id.len);
     s->chain_id_len = chain_id.len;
     if (pending.len) memcpy(s->plain, pending.at, pending.len);
@@ -18,6 +23,7 @@ int ck_session_open(ck_session *s, int dialect, ck_bytes chain_id, const ck_fram
 
 void ck_session_wipe(ck_session *s) {
     ck_frames_wipe(&s->frames);
+    ck_noise_wipe(&s->noise);
     s->pending = 0;
     s->plain_at = s->plain_len = 0;
 }
@@ -32,8 +38,9 @@ int ck_session_received(ck_session *s, size_t size) {
         s->plain_at = 0;
     }
     const size_t room = CK_PLAIN_CAP - s->plain_len;
-    if (s->sealed) {
-        rc = ck_frames_open(&s->frames, s->inbox, size, s->plain + s->plain_len, room, &opened);
+    if (s->channel != CK_PLAIN) {
+        rc = s->channel == CK_SECRET ? ck_frames_open(&s->frames, s->inbox, size, s->plain + s->plain_len, room, &opened)
+                                     : ck_noise_open(&s->noise, s->inbox, size, s->plain + s->plain_len, room, &opened);
         if (rc == CK_NO_ROOM) rc = CK_TOO_LARGE;
     } else if (size > room) {
         rc = CK_TOO_LARGE;
@@ -64,7 +71,7 @@ int ck_session_next(ck_session *s, ck_request *out) {
 }
 
 int ck_session_partial(const ck_session *s) {
-    return (s->plain_len > s->plain_at && !s->pending) || (s->sealed && s->frames.partial_len > 0);
+    return (s->plain_len > s->plain_at && !s->pending) || s->frames.partial_len > 0 || s->noise.partial_len > 0;
 }
 
 /* The answer leaves the codec, is sealed, and ends the pending request. */
@@ -72,8 +79,9 @@ static int finish(ck_session *s, const ck_message *answer, size_t *len) {
     size_t n;
     int rc = ck_encode_message(s->dialect, answer, s->response, sizeof s->response, &n);
     if (rc != CK_OK) return rc;
-    if (s->sealed) {
-        rc = ck_frames_seal(&s->frames, s->response, n, s->outbox, sizeof s->outbox, &n);
+    if (s->channel != CK_PLAIN) {
+        rc = s->channel == CK_SECRET ? ck_frames_seal(&s->frames, s->response, n, s->outbox, sizeof s->outbox, &n)
+                                     : ck_noise_seal(&s->noise, s->response, n, s->outbox, sizeof s->outbox, &n);
         if (rc != CK_OK) return rc;
     } else {
         memcpy(s->outbox, s->response, n);

@@ -5,14 +5,18 @@
 
 #include "frames.h"
 #include "keyslot.h"
+#include "noise.h"
 #include "privval.h"
 
-#define CK_PLAIN_CAP (CK_MESSAGE_MAX + 10 + CK_INBOX)
+#define CK_PLAIN_CAP (CK_MESSAGE_MAX + 10 + CK_INBOX + CK_NOISE_SEALED)
 #define CK_OUTBOX_CAP ((CK_RESPONSE_MAX / CK_FRAME_DATA + 1) * CK_FRAME_SEALED)
+
+/* What is around the messages on the way: nothing (unix://), SecretConnection (tcp://), Noise (noise://). */
+enum ck_channel { CK_PLAIN = 0, CK_SECRET = 1, CK_NOISE = 2 };
 
 typedef struct ck_session {
     ck_frames frames;
-    int32_t sealed; /* 0: unix://, plain bytes */
+    int32_t channel; /* enum ck_channel */
     int32_t dialect;
     int32_t line;    /* enum ck_line: which one the validator is of, as far as its votes have told */
     int32_t pending; /* a request waits for its answer */
@@ -28,10 +32,13 @@ typedef struct ck_session {
     uint8_t inbox[CK_INBOX];
     uint8_t plain[CK_PLAIN_CAP];
     uint8_t scratch[CK_EXTENSION_SIGN_BYTES_MAX];
+    ck_noise noise;
 } ck_session;
 
-/* `session` is zeroed memory. frames NULL: plain bytes. `pending`: plain bytes that came behind the handshake. */
-CK_MUST_CHECK int ck_session_open(ck_session *s, int dialect, ck_bytes chain_id, const ck_frames *frames, ck_bytes pending);
+/* `session` is zeroed memory. frames and noise NULL: plain bytes; one of them at most. `pending`: plain bytes that came behind the
+ * handshake. */
+CK_MUST_CHECK int ck_session_open(ck_session *s, int dialect, ck_bytes chain_id, const ck_frames *frames, const ck_noise *noise,
+                                  ck_bytes pending);
 void ck_session_wipe(ck_session *s);
 
 /* `size` bytes of the inbox were filled: open their frames. */

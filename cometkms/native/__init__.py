@@ -22,6 +22,8 @@ class NativeCore:
     ephemeral_public = staticmethod(crypto.ephemeral_public)
     key_schedule = staticmethod(crypto.key_schedule)
     frames = staticmethod(crypto.frames)
+    shared_secret = staticmethod(crypto.shared_secret)
+    noise = staticmethod(crypto.noise)
     key_slot = staticmethod(crypto.key_slot)
     sealed_slot = staticmethod(crypto.sealed_slot)
     outside_slot = staticmethod(crypto.outside_slot)

@@ -59,6 +59,56 @@ def frames(recv_key: bytes, send_key: bytes) -> NativeFrames:
     return NativeFrames(c)
 
 
+class NativeNoise:
+    """Noise transport messages; see interface.Frames and csrc/noise.h."""
+
+    __slots__ = ("c",)
+
+    def __init__(self, c: Any) -> None:
+        """`c`: a filled ck_noise."""
+        self.c = c
+
+    def seal(self, data: Buffer) -> bytes:
+        """See interface.Frames."""
+        out, size = ffi.new("uint8_t[]", lib.ck_noise_sealed_size(len(data))), ffi.new("size_t *")
+        view = ffi.from_buffer("uint8_t[]", data)
+        check(lib.ck_noise_seal(self.c, view, len(data), out, len(out), size), "frame")
+        return bytes(ffi.buffer(out, size[0]))
+
+    def open(self, untrusted: Buffer) -> bytes:
+        """See interface.Frames."""
+        out, size = ffi.new("uint8_t[]", lib.ck_noise_opened_max(self.c, len(untrusted))), ffi.new("size_t *")
+        view = ffi.from_buffer("uint8_t[]", untrusted)
+        check(lib.ck_noise_open(self.c, view, len(untrusted), out, len(out), size), "frame")
+        return bytes(ffi.buffer(out, size[0]))
+
+    def close(self) -> None:
+        """See interface.Frames."""
+        lib.ck_noise_wipe(self.c)
+
+
+def noise(recv_key: bytes, send_key: bytes) -> NativeNoise:
+    """See interface.Core."""
+    c = ffi.new("ck_noise *")
+    ffi.memmove(c.recv_key, recv_key, 32)
+    ffi.memmove(c.send_key, send_key, 32)
+    return NativeNoise(c)
+
+
+def shared_secret(secret: Buffer, remote_public: bytes) -> bytearray:
+    """See interface.Core."""
+    if not len(secret) == len(remote_public) == 32:
+        raise ProtocolError("an X25519 key has 32 bytes")
+    shared = bytearray(32)
+    with (
+        ffi.from_buffer("uint8_t[]", shared, require_writable=True) as into,
+        ffi.from_buffer("uint8_t[]", secret) as own,
+    ):
+        if lib.ck_sodium.scalarmult(into, own, remote_public) != 0:
+            check(lib.CK_LOW_ORDER, "ephemeral key")
+    return shared
+
+
 def ephemeral_public(secret: bytearray, *, fresh: bool = True) -> bytes:
     """See interface.Core."""
     if len(secret) != 32:

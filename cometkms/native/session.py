@@ -7,7 +7,7 @@ from cometkms._native import ffi, lib
 from cometkms.errors import InvariantError
 from cometkms.interface import Frames, KeySlot
 from cometkms.model import Dialect, Line, Request
-from cometkms.native.crypto import NativeFrames, NativeKeySlot, slot_refusal
+from cometkms.native.crypto import NativeFrames, NativeKeySlot, NativeNoise, slot_refusal
 from cometkms.native.seam import borrowed, bytes_of, check, cut_text, to_request, to_wire
 
 
@@ -16,7 +16,9 @@ class NativeSession:
 
     __slots__ = ("_chain_id", "_dialect", "_memory", "_signature", "_size", "c", "inbox")
 
-    def __init__(self, dialect: Dialect, chain_id: str, frames: NativeFrames | None, pending: bytes) -> None:
+    def __init__(
+        self, dialect: Dialect, chain_id: str, frames: NativeFrames | NativeNoise | None, pending: bytes
+    ) -> None:
         """Takes over `frames`. The struct lives in anonymous memory: pages never touched cost nothing."""
         keep: list[Any] = []
         self._dialect = dialect
@@ -26,9 +28,10 @@ class NativeSession:
         self._size = ffi.new("size_t *")
         self._signature = ffi.new("uint8_t[64]")
         self.inbox = memoryview(ffi.buffer(self.c.inbox))
-        c_frames = frames.c if frames is not None else ffi.NULL
+        c_frames = frames.c if isinstance(frames, NativeFrames) else ffi.NULL
+        c_noise = frames.c if isinstance(frames, NativeNoise) else ffi.NULL
         status = lib.ck_session_open(
-            self.c, dialect, borrowed(to_wire(chain_id), keep), c_frames, borrowed(pending, keep)
+            self.c, dialect, borrowed(to_wire(chain_id), keep), c_frames, c_noise, borrowed(pending, keep)
         )
         if frames is not None:
             frames.close()
@@ -122,6 +125,6 @@ def _c_slot(slot: KeySlot) -> Any:
 
 def session(dialect: Dialect, chain_id: str, frames: Frames | None, pending: bytes) -> NativeSession:
     """See interface.Core."""
-    if frames is not None and not isinstance(frames, NativeFrames):
+    if frames is not None and not isinstance(frames, NativeFrames | NativeNoise):
         raise InvariantError(f"{type(frames).__name__} in a native session")
     return NativeSession(dialect, chain_id, frames, pending)

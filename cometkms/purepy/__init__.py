@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from cometkms.purepy import codec, crypto, sealed
 from cometkms.purepy.audit import PureTrail
+from cometkms.purepy.noise import PureNoise
 from cometkms.purepy.session import session
 
 
@@ -21,6 +22,8 @@ class PureCore:
     ephemeral_public = staticmethod(crypto.ephemeral_public)
     key_schedule = staticmethod(crypto.key_schedule)
     frames = staticmethod(crypto.PureFrames)
+    shared_secret = staticmethod(crypto.shared_secret)
+    noise = staticmethod(PureNoise)
     key_slot = staticmethod(crypto.key_slot)
     sealed_slot = staticmethod(crypto.sealed_slot)
     outside_slot = staticmethod(crypto.outside_slot)

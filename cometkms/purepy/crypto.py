@@ -133,6 +133,21 @@ def key_schedule(
     return PureFrames(second, first), challenge
 
 
+def shared_secret(secret: Buffer, remote_public: bytes) -> bytearray:
+    """See interface.Core."""
+    if not len(secret) == len(remote_public) == 32:
+        raise ProtocolError("an X25519 key has 32 bytes")
+    own, shared = bytearray(secret), bytearray(32)
+    try:
+        at, into = ((ctypes.c_char * 32).from_buffer(one) for one in (own, shared))
+        multiply = sodium().crypto_scalarmult_curve25519
+        if multiply(ctypes.addressof(into), ctypes.addressof(at), remote_public) != 0:
+            raise ProtocolError("ephemeral key: low-order public key")
+    finally:
+        own[:] = bytes(32)
+    return shared
+
+
 def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
     """See interface.Core."""
     if len(public_key) != 32 or len(signature) != 64:

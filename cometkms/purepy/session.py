@@ -18,6 +18,7 @@ from cometkms.model import (
 )
 from cometkms.purepy import check, codec
 from cometkms.purepy.crypto import PureFrames, PureKeySlot, slot_refusal, verify
+from cometkms.purepy.noise import PureNoise
 
 _RESPONSES = {
     Kind.PUB_KEY_REQUEST: Kind.PUB_KEY_RESPONSE,
@@ -31,7 +32,7 @@ _KEY_TYPE = "ed25519"  # crypto/ed25519 KeyType
 class PureSession:
     """See interface.Session."""
 
-    def __init__(self, dialect: Dialect, chain_id: str, frames: PureFrames | None, pending: bytes) -> None:
+    def __init__(self, dialect: Dialect, chain_id: str, frames: PureFrames | PureNoise | None, pending: bytes) -> None:
         self._dialect = dialect
         self._chain_id = chain_id
         self._frames = frames
@@ -173,7 +174,7 @@ def cut_text(description: str) -> str:
 
 def session(dialect: Dialect, chain_id: str, frames: Frames | None, pending: bytes) -> PureSession:
     """See interface.Core."""
-    if frames is not None and not isinstance(frames, PureFrames):
+    if frames is not None and not isinstance(frames, PureFrames | PureNoise):
         raise InvariantError(f"{type(frames).__name__} in a pure session")
     if len(chain_id.encode("utf-8", "surrogateescape")) > 64:
         raise ProtocolError(f"the chain id {chain_id!r} is too long")

@@ -6,6 +6,7 @@
 int ck_sodium_load(const char *path, char *error, size_t error_cap);
 typedef struct ck_sodium_table {
     int (*verify_detached)(const uint8_t *, const uint8_t *, unsigned long long, const uint8_t *);
+    int (*scalarmult)(uint8_t *, const uint8_t *, const uint8_t *);
     int (*scalarmult_base)(uint8_t *, const uint8_t *);
     void (*random)(void *, size_t);
     ...;
@@ -25,6 +26,15 @@ int ck_frames_seal(ck_frames *frames, const uint8_t *data, size_t len, uint8_t *
 int ck_frames_open(ck_frames *frames, const uint8_t *input, size_t len, uint8_t *out, size_t cap, size_t *out_len);
 size_t ck_opened_max(size_t len);
 void ck_frames_wipe(ck_frames *frames);
+
+typedef struct ck_noise {
+    uint8_t recv_key[32]; uint8_t send_key[32]; uint64_t recv_counter; uint64_t send_counter; size_t partial_len; ...;
+} ck_noise;
+size_t ck_noise_sealed_size(size_t len);
+int ck_noise_seal(ck_noise *noise, const uint8_t *data, size_t len, uint8_t *out, size_t cap, size_t *out_len);
+int ck_noise_open(ck_noise *noise, const uint8_t *input, size_t left, uint8_t *out, size_t cap, size_t *out_len);
+size_t ck_noise_opened_max(const ck_noise *noise, size_t len);
+void ck_noise_wipe(ck_noise *noise);
 
 typedef struct ck_sealed {
     uint8_t public_key[32]; uint64_t passes; uint64_t memory; uint8_t salt[16]; uint8_t nonce[24]; uint8_t ciphertext[48];
@@ -46,7 +56,7 @@ int ck_slot_sign_extension(ck_slot *slot, const uint8_t *vote_bytes, size_t vote
                            uint8_t *signature);
 
 typedef struct ck_session { int32_t line; ck_request request; ck_message message; uint8_t outbox[...]; uint8_t inbox[...]; ...; } ck_session;
-int ck_session_open(ck_session *s, int dialect, ck_bytes chain_id, const ck_frames *frames, ck_bytes pending);
+int ck_session_open(ck_session *s, int dialect, ck_bytes chain_id, const ck_frames *frames, const ck_noise *noise, ck_bytes pending);
 void ck_session_wipe(ck_session *s);
 int ck_session_received(ck_session *s, size_t size);
 int ck_session_next(ck_session *s, ck_request *out);

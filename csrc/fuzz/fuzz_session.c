@@ -1,4 +1,6 @@
-/* A session fed any bytes in any segments, plain and sealed; every request answered. */
+/* A session fed any bytes in any segments, plain, sealed and over noise; every request answered.
+ *
+ * Input: flags (bit 0: sealed; bit 1: amino; bit 2: noise), a segment's size less one, then the bytes. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,6 +8,7 @@
 #include "../sodium.h"
 
 static ck_session session;
+static ck_noise noise;
 
 /* A cipher that changes nothing, so that the fuzzer reaches the chunk lengths behind it; every 251st tag fails. */
 static int encrypt(uint8_t *out, unsigned long long *out_len, const uint8_t *plain, unsigned long long len, const uint8_t *ad,
@@ -43,13 +46,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 2) return 0;
     ck_sodium.aead_encrypt = encrypt;
     ck_sodium.aead_decrypt = decrypt;
-    const int sealed = data[0] & 1;
+    const int over_noise = data[0] >> 2 & 1, sealed = !over_noise && (data[0] & 1);
     const size_t step = (size_t)data[1] + 1;
     memset(&frames, 7, sizeof frames);
     frames.recv_counter = frames.send_counter = 0;
     frames.partial_len = 0;
     memset(&session, 0, offsetof(ck_session, plain));
-    if (ck_session_open(&session, (data[0] >> 1) & 1, chain, sealed ? &frames : NULL, none) != CK_OK) abort();
+    memset(&session.noise, 0, offsetof(ck_noise, partial));
+    memset(&noise, 7, offsetof(ck_noise, partial));
+    noise.recv_counter = noise.send_counter = noise.partial_len = 0;
+    if (ck_session_open(&session, (data[0] >> 1) & 1, chain, sealed ? &frames : NULL, over_noise ? &noise : NULL, none) != CK_OK)
+        abort();
     for (size_t at = 2; at < size;) {
         const size_t n = size - at < step ? size - at : step;
         memcpy(session.inbox, data + at, n);

@@ -75,6 +75,7 @@ def corpus() -> dict[str, list[bytes]]:
         "fuzz_sign_bytes": list(_sign_bytes()),
         "fuzz_hot": list(_hot()),
         "fuzz_line": list(_lines()),
+        "fuzz_noise": list(_noise()),
         "fuzz_length": _from_hex(ODD_LENGTHS) + [wire[:4] for wire in wires["proto"][:20]],
     }
 
@@ -151,6 +152,16 @@ def _lines() -> Iterator[bytes]:
         yield bytes([39]) + b"".join(records[:several]) + b"\xff\xff"
 
 
+def _noise() -> Iterator[bytes]:
+    """Noise messages behind a segment's size: libp2p's own, small ones in a row, one that is not whole, and odd lengths."""
+    for case in json.loads((VECTORS / "v040" / "noise_v040.json").read_text())["cases"][:6]:
+        sealed = [bytes.fromhex(sent["sealed"]) for sent in case["transport"]]
+        whole = b"".join(len(one).to_bytes(2, "big") + one for one in sealed)
+        yield from (b"\xff\xff" + whole, b"\0\x06" + whole[:3000])
+    row = b"".join((16 + size).to_bytes(2, "big") + bytes(16 + size) for size in (0, 1, 40, 3))
+    yield from (b"\0\0" + row, b"\0\x10" + row[:-1], b"\0\1\0\x0f" + bytes(15), b"\0\1\xff\xff" + bytes(100), b"\0\0")
+
+
 def _frame(payload: bytes) -> bytes:
     return struct.pack("<IB", 1 + len(payload), 4) + payload
 
@@ -160,6 +171,7 @@ def _anything() -> Iterator[bytes]:
     for name in (*_PROTO_FILES[:1], *_AMINO_FILES):
         for wire in _messages((name,)):
             yield from (wire, _body(wire), b"\0\xff" + wire, b"\2\x03" + wire)
+            yield b"\4\x07" + (len(wire) + 16).to_bytes(2, "big") + wire + bytes(16)  # over noise
     yield from (b"\1\xff" + bytes.fromhex(case["sealed"]) for case in _cases("secret_connection.json"))
     yield from (bytes(range(256)), b"\0\1" * 300)
 
