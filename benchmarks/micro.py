@@ -163,8 +163,8 @@ def promises(count: int) -> dict[str, dict[str, Any]]:
     }
 
 
-def _sign_bytes(height: int) -> bytes:
-    vote = Vote(1, height, 0, BlockID(b"a" * 32, 1, b"b" * 32), Timestamp(1_700_000_000, 5))
+def _sign_bytes(round_: int) -> bytes:
+    vote = Vote(1, 1, round_, BlockID(b"a" * 32, 1, b"b" * 32), Timestamp(1_700_000_000, 5))
     return (
         native.load().check_request(Dialect.PROTO, CHAIN, Message(Kind.SIGN_VOTE_REQUEST, CHAIN, vote=vote)).sign_bytes
     )
@@ -186,14 +186,15 @@ def _hot_promises(store: PromiseStore, count: int) -> list[int]:
         on_permit=lambda _: None,
     )
     store.attach(hot, (0,))
+    hot.set_reach(0, 1)
     times = []
-    for height in range(1, count + 1):
-        message = encode(Reserve(7, height, 0, HRS(height, 0, 2), _sign_bytes(height)))
+    for round_ in range(1, count + 1):
+        message = encode(Reserve(7, round_, 0, HRS(1, round_, 2), _sign_bytes(round_)))
         begun = time.perf_counter_ns()
         requests.push(message)
         hot.take(requests)
         if permits.pop() is None:
-            raise RuntimeError(f"no permit for height {height}")
+            raise RuntimeError(f"no permit for round {round_}")
         times.append(time.perf_counter_ns() - begun)
     store.close()
     return sorted(times)
@@ -201,7 +202,7 @@ def _hot_promises(store: PromiseStore, count: int) -> list[int]:
 
 def _twin_promises(store: PromiseStore, count: int) -> list[int]:
     core = purepy.CORE
-    acceptor = Acceptor(store, (0,), parse_sign_bytes=core.parse_sign_bytes)
+    acceptor = Acceptor(store, (0,), parse_sign_bytes=core.parse_sign_bytes, wall_clock=time.time)
     proposer = Proposer(
         row=0,
         public_key=store.rows[0].public_key,
@@ -212,11 +213,11 @@ def _twin_promises(store: PromiseStore, count: int) -> list[int]:
         same_but_timestamp=core.same_but_timestamp,
     )
     times = []
-    for height in range(1, count + 1):
-        sign_bytes = _sign_bytes(height)
+    for round_ in range(1, count + 1):
+        sign_bytes = _sign_bytes(round_)
         begun = time.perf_counter_ns()
-        if not isinstance(proposer.propose(HRS(height, 0, 2), sign_bytes), Permit):
-            raise RuntimeError(f"no permit for height {height}")
+        if not isinstance(proposer.propose(HRS(1, round_, 2), sign_bytes), Permit):
+            raise RuntimeError(f"no permit for round {round_}")
         times.append(time.perf_counter_ns() - begun)
     store.close()
     return sorted(times)

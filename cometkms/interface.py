@@ -270,6 +270,10 @@ class HotPath(Protocol):
         """At or below this place nothing is plain: a signature or another member's mark is known there. It never falls."""
         ...
 
+    def set_reach(self, number: int, height: int) -> None:
+        """Above this height nothing is plain: it may be a jump (rules/jump.py). 0 until it is told."""
+        ...
+
     def lane(self, member: str, frames: Frames, fd: int) -> Lane: ...
 
     def take(self, requests: Queue) -> tuple[list[bytes], int]:

@@ -85,7 +85,8 @@ RAFT_INDEX_ROOM: Final = (
 )  # entries that are believed whatever the clock says: thirty years of a thousand a second …
 RAFT_INDEX_PER_S: Final = 1 << 10  # … and so many more each second
 RAFT_ANEW_S: Final = 1.0  # a log that contradicts the leader's begins anew at most once in so long
-HEIGHT_JUMP_MAX: Final = 1_000_000  # rule 13: about two months of 5 s blocks
+JUMP_HEIGHTS: Final = 1000  # rule 13: so far above what is known to be signed a height may lie at once …
+JUMP_HEIGHTS_PER_S: Final = 20  # … and so much farther with each second: eight times the quickest chain there is
 
 # --- the peers (docs/ARCHITECTURE.md, "Peers") ---
 PEER_FRAME_MAX_BYTES: Final = 256 << 10  # the largest honest one: 64 rows of marks, or a batch of the Raft log

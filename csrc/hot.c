@@ -117,7 +117,7 @@ static int parse(ck_bytes bytes, ck_sign_bytes *parsed) {
 
 /* Whether the row's promise there is the plain case. */
 static int plain(const ck_row *row, ck_hrs at) {
-    return row->open && ck_above(at, row->mark) && ck_above(at, row->floor) && ck_near(at, row->mark);
+    return row->open && ck_above(at, row->mark) && ck_above(at, row->floor) && at.height <= row->reach;
 }
 
 /* store/promise_store.py's sector: prefix, body, zeros, BLAKE2b-128 of what is before. */

@@ -2,9 +2,10 @@
  * reservation → rule → own sector → the members' requests → sync; their accepts → permit.
  *
  * Twin: cometkms/cluster/node.py with cometkms/promises and cometkms/store, which own everything else. The plain case is: a
- * place above the row's mark, above every place the twin raised the floor to (signatures, members' marks), no jump, a row that
- * is open, a node that is ready. Whatever is not plain is handed to the twin untouched; no refusal is made here. The store's
- * rows live in both, and each side takes over what the other wrote (ck_row.sequence tells). One thread; nothing allocates. */
+ * place above the row's mark, above every place the twin raised the floor to (signatures, members' marks), no higher than the twin
+ * said is plausible (ck_row.reach), in a row that is open, on a node that is ready. Whatever is not plain is handed to the twin
+ * untouched; no refusal is made here. The store's rows live in both, and each side takes over what the other wrote
+ * (ck_row.sequence tells). One thread; nothing allocates. */
 #ifndef CK_HOT_H
 #define CK_HOT_H
 
@@ -36,6 +37,7 @@ typedef struct ck_row {
     int32_t open; /* configured here, and promised in */
     ck_hrs mark;
     ck_hrs floor; /* at or below it the twin decides */
+    int64_t reach; /* above this height, too: it may be a jump (rules/jump.py) */
     size_t bytes_len;
     uint8_t bytes[CK_SIGN_BYTES_MAX]; /* held at the mark */
     uint64_t count;

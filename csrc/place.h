@@ -22,11 +22,6 @@ static inline int ck_above(ck_hrs a, ck_hrs b) {
     return a.step > b.step;
 }
 
-/* No absurd jump, unless nothing is known yet (rules/sign.py, rule 13). */
-static inline int ck_near(ck_hrs at, ck_hrs mark) {
-    return mark.height <= 0 || at.height - mark.height <= CK_HEIGHT_JUMP_MAX;
-}
-
 static inline void ck_put_le(uint8_t **out, uint64_t value, unsigned size) {
     for (unsigned i = 0; i < size; i++) *(*out)++ = (uint8_t)(value >> (8 * i));
 }

@@ -18,7 +18,7 @@ static int plain(const ck_section *section, const ck_request *request) {
     const ck_hrs at = place_of(request);
     if (!section->open || section->asker || request->reason != CK_REASON_NONE) return 0;
     if (request->kind != CK_SIGN_VOTE_REQUEST && request->kind != CK_SIGN_PROPOSAL_REQUEST) return 0;
-    return ck_above(at, section->last) && ck_near(at, section->last);
+    return ck_above(at, section->last);
 }
 
 static int push(ck_signer *signer, const ck_queue_message *message) {

@@ -61,7 +61,8 @@ class Ports:
     before_birth: durable steps that must precede BORN (born.json). on_sealed(following): those that must follow SEALED, before the seal is
     shown. mark_raised(row): a mark was raised: the state file follows.
     settle_raft(): this node was never born before, so it never led (rule 12); durable. known_signed(row): the highest verified signature of a row.
-    verifies(row, mark): whether the mark's signature is the row's. prove(incarnation): this member's signature over it.
+    reach(row): how high an unproven mark of a row may lie by what is known here, 0 where nothing is. recovered(row): its mark was read from
+    all others. verifies(row, mark): whether the mark's signature is the row's. prove(incarnation): this member's signature over it.
     proven(statement): whether the member that it names signed it. disconnect(member, why): it is an earlier store's process.
     forget(member): a store began anew: what was known of the earlier one's seq is nothing.
     """
@@ -72,6 +73,8 @@ class Ports:
     mark_raised: Callable[[int], None]
     settle_raft: Callable[[], None]
     known_signed: Callable[[int], Watermark]
+    reach: Callable[[int], int]
+    recovered: Callable[[int], None]
     verifies: Callable[[Row, Watermark], bool]
     prove: Callable[[Incarnation], bytes]
     proven: Callable[[Statement], bool]
@@ -703,7 +706,7 @@ class Membership:
             return
         for number, row in enumerate(self._store.rows):
             read = {name: best[row] for name, best in reading.best.items() if row in best}
-            member = absurd(self._store.mark(number), read, verifies=self._verifier(row))
+            member = absurd(self._ports.reach(number), read, verifies=self._verifier(row))
             if member is not None:
                 reading.told = (
                     f"{member}'s mark of {row.chain_id} ({read[member].hrs.height}) lies absurdly far above all others and no signature proves "
@@ -711,6 +714,8 @@ class Membership:
                 )
                 return
         self._raise_to(reading.best, keep_own=False)
+        for number in range(len(self._store.rows)):
+            self._ports.recovered(number)
         self._ports.before_birth()
         header = self._store.header
         record = next(iter(reading.records), ())
@@ -744,12 +749,20 @@ class Membership:
         for number, row in enumerate(self._store.rows):
             own = self._store.mark(number)
             read = {name: rows[row] for name, rows in best.items() if row in rows}
-            while own.hrs > HRS(0, 0, 0) and (odd := absurd(own, read, verifies=self._verifier(row))) is not None:
-                self._log.error("a mark absurdly far above all others is not believed", of=odd, chain=row.chain_id)
-                del read[odd]
+            self._drop_absurd(number, read)
             mark = agreed_mark(own, read.values(), keep_own=keep_own, verifies=self._verifier(row))
             if mark.hrs > own.hrs or (mark.hrs == own.hrs and mark.sign_bytes != own.sign_bytes):
                 self._raise_mark(number, mark)
+
+    def _drop_absurd(self, number: int, read: dict[str, Watermark]) -> None:
+        """Where this node knows the row itself, what no member could have come to by now is no mark (rule 13)."""
+        row = self._store.rows[number]
+        while self._store.mark(number).hrs > HRS(0, 0, 0):
+            odd = absurd(self._ports.reach(number), read, verifies=self._verifier(row))
+            if odd is None:
+                return
+            self._log.error("a mark absurdly far above all others is not believed", of=odd, chain=row.chain_id)
+            del read[odd]
 
     def _raise_mark(self, number: int, mark: Watermark) -> None:
         own = self._store.mark(number)
@@ -775,11 +788,10 @@ class Membership:
                 name: one for name, news in self._lives.items() for one in news.marks if one.row == row
             }  # fmt: skip
             if len(shown) == len(self._others) or any(one.opened for one in shown.values()):
-                best = {name: {row: one.mark} for name, one in shown.items()}
+                read = {name: one.mark for name, one in shown.items()}
+                self._drop_absurd(number, read)
                 own = self._store.mark(number)
-                mark = agreed_mark(
-                    own, [rows[row] for rows in best.values()], keep_own=False, verifies=self._verifier(row)
-                )
+                mark = agreed_mark(own, read.values(), keep_own=False, verifies=self._verifier(row))
                 if mark.hrs > own.hrs:
                     self._raise_mark(number, mark)
                 self._store.open_row(number)

@@ -69,6 +69,7 @@ from cometkms.protocol.peer_messages import (
 from cometkms.protocol.why import PeerCode, Why
 from cometkms.rules.birth import NodeState
 from cometkms.rules.incarnation import Statement, believable_seq, statement_bytes
+from cometkms.rules.jump import Known
 from cometkms.store.epoch import Seal
 from cometkms.store.promise_store import PromiseStore
 
@@ -177,6 +178,15 @@ class Outside(Protocol):
         ...
 
 
+def _known_at_start(
+    rows: tuple[int, ...], signed: tuple[Watermark, ...], signed_at: tuple[float, ...], now: float
+) -> dict[int, Known]:
+    """What the state files show, since they were written; a file of a time to come is as if it were written now."""
+    written = signed_at or (now,) * len(rows)
+    found = zip(rows, signed, written, strict=True)
+    return {row: Known(mark.hrs.height, min(at, now)) for row, mark, at in found if mark.hrs.height > 0}
+
+
 def row_key(row: Row) -> bytes:
     """A row's name in the replicated log: 32 bytes."""
     return hashlib.blake2b(row.public_key + row.chain_id.encode(), digest_size=32, person=b"cmkms-row").digest()
@@ -220,11 +230,14 @@ class ClusterNode:
         facts: Facts = (),
         outside: Outside,
         clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        signed_at: tuple[float, ...] = (),
         log: MembershipLog,
     ) -> None:
         """`rows`: the store's row of each configured chain; `signed`: its last verified signature (or burnt place).
 
         `raft`: makes the replicated log; None for one node alone. `clock`: monotonic seconds. `ttl_s`: of the lease.
+        `wall_clock`: UNIX seconds. `signed_at`: likewise, when each of `signed` was written down; () where that is not known: now.
         `facts`: what the others are told of this node's settings.
         """
         self.identity = identity
@@ -242,9 +255,17 @@ class ClusterNode:
         self._log = log
         self.hot: HotPath | None = None
         self._signed: dict[int, Watermark] = {}
+        self.counters: dict[str, int] = {}
+        self._false_marks_of: set[int] = set()  # rows of which the log was told
         self._by_key = {row_key(row): number for number, row in enumerate(store.rows)}
         self._members = {name: _Member() for name in identity.others}
-        self._acceptor = Acceptor(store, rows, parse_sign_bytes=core.parse_sign_bytes)
+        self._acceptor = Acceptor(
+            store,
+            rows,
+            parse_sign_bytes=core.parse_sign_bytes,
+            wall_clock=wall_clock,
+            known=_known_at_start(rows, signed, signed_at, wall_clock()),
+        )
         self._pending: dict[int, tuple[Reserve, float]] = {}  # by the store's row
         self._request_id = 0
         self._signer = 0  # nonce of the living signer
@@ -281,6 +302,8 @@ class ClusterNode:
             mark_raised=outside.mark_raised,
             settle_raft=self._settle_raft,
             known_signed=lambda row: self._signed.get(row, Watermark()),
+            reach=self._believed_reach,
+            recovered=self._on_recovered,
             verifies=self._verifies,
             prove=lambda one: identity.sign(statement_bytes(identity.digest, identity.me, one)),
             proven=self._proven,
@@ -297,7 +320,11 @@ class ClusterNode:
             clock=clock,
             log=log,
         )
-        self.counters = self.membership.counters
+        early, self.counters = (
+            self.counters,
+            self.membership.counters,
+        )  # the journal is read before there is a membership
+        self.counters.update(early)
         self.drills = Drills(
             nonce=nonce,
             ports=DrillPorts(
@@ -348,6 +375,8 @@ class ClusterNode:
         self._store.attach(hot, self._rows)
         for row, mark in self._signed.items():
             hot.raise_floor(row, mark.hrs)
+        for row in self._rows:
+            self._tell_reach_of(row)
         for member in self._members:
             self._tell_hot(member)
 
@@ -359,6 +388,30 @@ class ClusterNode:
         """Something is known of the place that the hot path does not look at."""
         if self.hot is not None:
             self.hot.raise_floor(row, hrs)
+
+    def _tell_reach_of(self, row: int) -> None:
+        """How far up a place is plain there: as far as it is plausible now. A row's first place is decided here."""
+        if self.hot is not None:
+            self.hot.set_reach(row, self._acceptor.reach(row) if self._store.mark(row).hrs.height > 0 else 0)
+
+    def _believed_reach(self, row: int) -> int:
+        """How high a member's unproven mark may lie by what this node knows; 0 where it knows nothing of the row."""
+        return self._acceptor.reach(row) if self._store.mark(row).hrs.height > 0 else 0
+
+    def _on_recovered(self, row: int) -> None:
+        self._acceptor.on_recovered(row)
+        self._tell_reach_of(row)
+
+    def reach(self, chain: int) -> int:
+        """The highest height of a chain that is plausible by now (rule 13)."""
+        return self._acceptor.reach(self._rows[chain])
+
+    def admit(self, chain: int, height: int) -> None:
+        """Rule 14: the operator's word that the chain has come to `height`. This node alone, until its process ends."""
+        row = self._rows[chain]
+        self._acceptor.admit(row, height)
+        self._tell_reach_of(row)
+        self._log.warning("height admitted", chain=self._store.rows[row].chain_id, height=height)
 
     def _take_back(self, row: int) -> None:
         """The reservation that waits in the hot path for a majority is asked for again from here: accepts are for ever."""
@@ -481,6 +534,7 @@ class ClusterNode:
         except ProtocolError as error:
             raise InvariantError(f"the signer asked for bytes that are not canonical: {error}") from error
         self.sync_ns.add(int((self._clock() - started) * 1e9))
+        self._tell_reach_of(row)
         self._settle(row, outcome)
 
     def _settle(self, row: int, outcome: Outcome | None) -> None:
@@ -499,7 +553,8 @@ class ClusterNode:
     def _refuse(self, asked: Reserve, refusal: Refusal) -> None:
         mark = self._store.mark(self._rows[asked.row])
         self.counters[refusal.reason.name.lower()] = self.counters.get(refusal.reason.name.lower(), 0) + 1
-        self._outside.to_signer(ReserveRefused(asked.nonce, asked.request_id, asked.row, refusal.reason, mark.hrs))
+        shown = HRS(self.reach(asked.row), 0, 0) if refusal.reason is Reason.JUMP else mark.hrs
+        self._outside.to_signer(ReserveRefused(asked.nonce, asked.request_id, asked.row, refusal.reason, shown))
         self._log.error(
             "promise refused",
             chain=self._store.rows[self._rows[asked.row]].chain_id,
@@ -516,6 +571,7 @@ class ClusterNode:
             self._signed[row] = mark
             self._acceptor.on_signed(row, mark)
             self._raise_floor(row, mark.hrs)
+            self._tell_reach_of(row)
             self._outside.on_signed(row, mark)
             self._unreplicated.setdefault(row, self._clock())
 
@@ -808,6 +864,7 @@ class ClusterNode:
         refusal = self._acceptor.promise(row, hrs, asked.sign_bytes)
         if refusal is None:
             self.sync_ns.add(int((self._clock() - started) * 1e9))
+            self._tell_reach_of(row)
             return None, Watermark()
         mark, signed = self._store.mark(row), self._signed.get(row, Watermark())
         if signed.signature and (signed.hrs > mark.hrs or signed.sign_bytes == mark.sign_bytes):
@@ -867,6 +924,7 @@ class ClusterNode:
             self._acceptor.on_signed(row, mark)
         self._signed[row] = mark
         self._raise_floor(row, mark.hrs)
+        self._tell_reach_of(row)
         if tell:
             self._outside.on_signed(row, mark)
             if self._leased and row in self._chain_of:
@@ -886,6 +944,24 @@ class ClusterNode:
             self._learn_marked(number, mark)
             self._proposers[number].hint(member, mark)
             self._raise_floor(number, mark.hrs)
+
+    def verifies(self, key: bytes, mark: Watermark) -> bool:
+        """Whether a mark of the replicated sign state is a true signature of the row with that key, which this node knows."""
+        number = self._by_key.get(key)
+        if number is None:
+            return False
+        row = self._store.rows[number]
+        if (mark.signature and mark == self._signed.get(number)) or self._verifies(row, mark):
+            return True
+        self.counters["false_mark"] = self.counters.get("false_mark", 0) + 1
+        if number not in self._false_marks_of:
+            self._false_marks_of.add(number)
+            self._log.error(
+                "a mark without a true signature stands in the replicated sign state: it is not believed",
+                chain=row.chain_id,
+                place="/".join(map(str, mark.hrs)),
+            )
+        return False
 
     def on_applied(self, key: bytes, mark: Watermark) -> None:
         """The replicated sign state moved."""

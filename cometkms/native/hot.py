@@ -156,6 +156,10 @@ class NativeHotPath:
         if hrs > _hrs(floor):
             floor.height, floor.round, floor.step = hrs
 
+    def set_reach(self, number: int, height: int) -> None:
+        """See interface.HotPath."""
+        self.c.rows[number].reach = height
+
     def lane(self, member: str, frames: Frames, fd: int) -> NativeLane:
         """See interface.HotPath."""
         if not isinstance(frames, NativeFrames):

@@ -237,6 +237,8 @@ class _State:
             ),
             outside=self,
             clock=time.monotonic,
+            wall_clock=time.time,
+            signed_at=opened.signed_at,
             log=log,
         )
         self._attach_hot_path(core, opened)

@@ -4,10 +4,12 @@ The dangerous order, in one function: decide → write and sync → answer. Noth
 store. `Store` is what it needs of cometkms.store.promise_store.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from cometkms.model import HRS, Reason, Refusal, Row, SignBytes, Watermark
+from cometkms.rules import jump
+from cometkms.rules.jump import Known
 from cometkms.rules.promise import Accept, decide_promise, decide_veto
 
 
@@ -29,10 +31,23 @@ class Store(Protocol):
 class Acceptor:
     """Promises for the configured rows of one node."""
 
-    def __init__(self, store: Store, rows: Sequence[int], *, parse_sign_bytes: Callable[[bytes], SignBytes]) -> None:
-        """`rows`: the store's numbers of the rows that are configured here; nothing is promised in others."""
+    def __init__(
+        self,
+        store: Store,
+        rows: Sequence[int],
+        *,
+        parse_sign_bytes: Callable[[bytes], SignBytes],
+        wall_clock: Callable[[], float],
+        known: Mapping[int, Known] | None = None,
+    ) -> None:
+        """`rows`: the store's numbers of the rows that are configured here; nothing is promised in others.
+
+        `wall_clock`: UNIX seconds. `known`: how high a row had verifiably come when this process began, by its number.
+        """
         self._store = store
         self._parse = parse_sign_bytes
+        self._wall_clock = wall_clock
+        self._known = dict(known or {})
         self._numbers = {(store.rows[row].public_key, store.rows[row].chain_id): row for row in rows}
         self._signed: dict[int, Watermark] = {}
 
@@ -56,7 +71,7 @@ class Acceptor:
             veto = decide_veto(self._signed[row], hrs, sign_bytes)
             if veto is not None:
                 return veto
-        return decide_promise(self._store.mark(row), hrs, sign_bytes)
+        return decide_promise(self._store.mark(row), hrs, sign_bytes, reach=self.reach(row))
 
     def promise(self, row: int, hrs: HRS, sign_bytes: bytes) -> Refusal | None:
         """Promise exactly these bytes, durably (None); or say why not.
@@ -75,3 +90,25 @@ class Acceptor:
         """A signature that the caller verified over these bytes and key: from now on it forbids everything it contradicts."""
         if row not in self._signed or signed.hrs > self._signed[row].hrs:
             self._signed[row] = signed
+            self._learn(row, signed.hrs.height)
+
+    def on_recovered(self, row: int) -> None:
+        """The row's mark was read from all the others after a loss: they stand there, whether or not a signature shows it."""
+        self._learn(row, self._store.mark(row).hrs.height)
+
+    def admit(self, row: int, height: int) -> None:
+        """The operator's word: the chain has come to that height. Until this process ends, or a signature is above it."""
+        self._known[row] = jump.admitted(self._known.get(row), height, self._wall_clock())
+
+    def reach(self, row: int) -> int:
+        """The highest height that is plausible in the row by now (rule 13); any, as long as its mark is 0.
+
+        A mark that no signature is known for was believed as the first of its row, and is what the next ones are held against.
+        """
+        if row not in self._known and (height := self._store.mark(row).hrs.height) > 0:
+            self._learn(row, height)
+        return jump.reach(self._known.get(row), self._wall_clock())
+
+    def _learn(self, row: int, height: int) -> None:
+        if height > 0:
+            self._known[row] = jump.learned(self._known.get(row), height, self._wall_clock())

@@ -46,6 +46,10 @@ class RaftEvents(Protocol):
         """`leading` only when the term is durable and a barrier of this term is applied."""
         ...
 
+    def verifies(self, key: bytes, mark: Watermark) -> bool:
+        """Whether the mark is a true signature of the row with that key; nothing else is believed. Never raises."""
+        ...
+
     def on_applied(self, key: bytes, mark: Watermark) -> None:
         """The state machine moved up for this key."""
         ...
@@ -143,6 +147,7 @@ class RaftLog:
         self.rng = rng
         self.journal: Journal = Journal(journal, disk)
         self.fsm: dict[bytes, Watermark] = {}
+        self.unproven = 0  # committed entries that were not believed
         self._me = me
         self._others = tuple(name for name in members if name != me)
         self._rank = sorted(members).index(me)
@@ -633,13 +638,19 @@ class RaftLog:
     # --- the state machine ---
 
     def apply(self, untrusted: Any) -> None:
-        """A committed entry. Deterministic; never raises for what it holds."""
+        """A committed entry. Never raises for what it holds.
+
+        Any member may have put it there, so it counts only with a signature of a row that this node knows: one that is forged, and one
+        that says where somebody promised, would hold back what is true below it, and with it the state files.
+        """
         if not wire.is_mark(untrusted):
             return
         key, height, round_, step, sign_bytes, signature = untrusted
         mark = Watermark(HRS(height, round_, step), sign_bytes, signature)
-        known = self.fsm.get(key, Watermark())
-        if mark.hrs > known.hrs or (mark.hrs == known.hrs and mark.signature and not known.signature):
+        if mark.hrs > self.fsm.get(key, Watermark()).hrs:
+            if not self._events.verifies(key, mark):
+                self.unproven += 1
+                return
             self.fsm[key] = mark
             try:
                 self._events.on_applied(key, mark)
@@ -662,6 +673,8 @@ class RaftLog:
             first, second, state = self.journal[0], self.journal[1], self.journal.snapshot or {}
         for key, mark in sorted(state.items()):
             self.apply([key, *mark.hrs, mark.sign_bytes, mark.signature])
+        if self.journal.staged is not None:  # what did not count is not handed on either
+            self.journal.staged = dict(self.fsm)
         return first, second
 
     def snapshot_blob(self) -> bytes:

@@ -5,7 +5,7 @@ Bytes held at a place are write-once: no peer, request, rule or timestamp ever r
 | the place is … the mark | and the bytes …                       | outcome                                                 |
 |-------------------------|---------------------------------------|---------------------------------------------------------|
 | above                   |                                       | accept, to be written and synced                        |
-| above, absurdly far     | (the mark is not 0)                   | refuse: jump                                            |
+| above, beyond the reach |                                       | refuse: jump (rules/jump.py)                            |
 | at                      | are those held                        | accept those held (durable since their sync)            |
 | at                      | are others, or none are held (burnt)  | refuse: conflict, burnt                                 |
 | below                   |                                       | refuse: regression                                      |
@@ -15,7 +15,6 @@ Which bytes to ask for when others are held that differ in their timestamp only 
 
 from dataclasses import dataclass
 
-from cometkms.limits import HEIGHT_JUMP_MAX
 from cometkms.model import HRS, Reason, Refusal, Watermark
 from cometkms.rules.sign import regression
 
@@ -27,13 +26,11 @@ class Accept:
     write: bool
 
 
-def decide_promise(
-    mark: Watermark, hrs: HRS, sign_bytes: bytes, *, height_jump_max: int = HEIGHT_JUMP_MAX
-) -> Accept | Refusal:
-    """See the table above. `sign_bytes` were strictly decoded by the caller and name `hrs`."""
+def decide_promise(mark: Watermark, hrs: HRS, sign_bytes: bytes, *, reach: int) -> Accept | Refusal:
+    """See the table above. `sign_bytes` were strictly decoded by the caller and name `hrs`. `reach`: the highest plausible height."""
     if hrs > mark.hrs:
-        if is_jump(mark.hrs, hrs, height_jump_max):
-            return Refusal(Reason.JUMP, f"height {hrs.height} is more than {height_jump_max} above {mark.hrs.height}")
+        if hrs.height > reach:
+            return Refusal(Reason.JUMP, f"height jump. Got {hrs.height}, and no more than {reach} is plausible by now")
         return Accept(write=True)
     if hrs < mark.hrs:
         return regression(hrs, mark.hrs)
@@ -56,8 +53,3 @@ def decide_veto(signed: Watermark, hrs: HRS, sign_bytes: bytes) -> Refusal | Non
     if sign_bytes != signed.sign_bytes:
         return Refusal(Reason.CONFLICT, "other bytes are signed there")
     return None
-
-
-def is_jump(known: HRS, asked: HRS, height_jump_max: int = HEIGHT_JUMP_MAX) -> bool:
-    """Rule 13: absurdly far above a mark that is not 0."""
-    return known.height > 0 and asked.height - known.height > height_jump_max

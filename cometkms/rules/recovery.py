@@ -17,10 +17,9 @@ The mark a reader takes is the highest of what it read and what it has left:
 
 from collections.abc import Callable, Iterable, Mapping
 
-from cometkms.limits import HEIGHT_JUMP_MAX
 from cometkms.model import HRS, Watermark
 from cometkms.rules.incarnation import Answer
-from cometkms.rules.promise import is_jump
+from cometkms.rules.jump import plausible
 
 
 def may_end(members: int, answers: Mapping[str, Answer]) -> bool:
@@ -47,16 +46,12 @@ def agreed_mark(
     return signed[0] if signed else Watermark(top)
 
 
-def absurd(
-    own: Watermark,
-    read: Mapping[str, Watermark],
-    *,
-    verifies: Callable[[Watermark], bool],
-    height_jump_max: int = HEIGHT_JUMP_MAX,
-) -> str | None:
-    """The member whose mark lies absurdly far above everybody else's, without a signature that proves it (rule 13)."""
+def absurd(own_reach: int, read: Mapping[str, Watermark], *, verifies: Callable[[Watermark], bool]) -> str | None:
+    """The member whose mark lies farther up than is plausible, by what is known here and by everybody else's, without a signature that
+    proves it (rule 13). `own_reach`: this node's (rules/jump.py); 0 where it knows nothing of the row.
+    """
     for member, mark in read.items():
-        rest = max([own.hrs, *(one.hrs for name, one in read.items() if name != member)])
-        if is_jump(rest, mark.hrs, height_jump_max) and not (mark.signature and verifies(mark)):
+        limit = plausible(own_reach, (one.hrs.height for name, one in read.items() if name != member))
+        if 0 < limit < mark.hrs.height and not (mark.signature and verifies(mark)):
             return member
     return None

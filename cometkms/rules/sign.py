@@ -1,5 +1,7 @@
 """Decide whether a request may be signed, over the last signed place. CometBFT's own rule (privval/file.go), pure: no clock, no I/O.
 
+Whether a place above it is plausible at all (rule 13) is decided where it is reserved: rules/promise.py.
+
 | the request's place is …     | and …                                        | outcome                                    |
 |------------------------------|----------------------------------------------|--------------------------------------------|
 | (the request is senseless)   |                                              | refuse, with its reason                    |
@@ -8,14 +10,12 @@
 | the watermark                | same bytes, or only the timestamp differs    | repeat the recorded timestamp, signature   |
 | the watermark                | the same, but the signature is not known     | sign (the permit brings the recorded bytes)|
 | the watermark                | anything else                                | refuse: conflicting data                   |
-| above the watermark          | by an absurd jump                            | refuse: jump (not from a watermark of 0)   |
 | above the watermark          |                                              | sign: reserve the place first              |
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cometkms.limits import HEIGHT_JUMP_MAX
 from cometkms.model import HRS, Reason, Refusal, Request, Watermark
 
 
@@ -40,7 +40,6 @@ def decide(
     request: Request,
     *,
     same_but_timestamp: Callable[[bytes, bytes], bool],
-    height_jump_max: int = HEIGHT_JUMP_MAX,
 ) -> Sign | Repeat | Refusal:
     """See the table above. `same_but_timestamp` is the core's."""
     if request.reason is not Reason.NONE:
@@ -49,11 +48,6 @@ def decide(
     if asked < last:
         return regression(asked, last)
     if asked > last:
-        if last.height > 0 and asked.height - last.height > height_jump_max:
-            return Refusal(
-                Reason.JUMP,
-                f"height jump. Got {asked.height}, last height {last.height}: more than {height_jump_max} above it",
-            )
         return SIGN
     if not watermark.sign_bytes:
         return Refusal(Reason.BURNT, f"what was signed at {_place(asked)} is not known: nothing is signed there again")

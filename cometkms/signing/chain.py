@@ -240,7 +240,7 @@ class ChainSigner:
         reserving = self._take(refused.nonce, refused.request_id)
         if reserving is not None:
             asked = reserving.asked
-            text = f"{_words(refused.reason)}: asked for {_place(asked.request.hrs)}, promised up to {_place(refused.mark)}"
+            text = _refused_words(refused, asked.request.hrs)
             if asked.alive:
                 self._refuse(asked, Refusal(refused.reason, text))
             self._advance()
@@ -493,6 +493,15 @@ class ChainSigner:
 
 def _place(hrs: HRS) -> str:
     return f"{hrs.height}/{hrs.round}/{hrs.step}"
+
+
+def _refused_words(refused: ReserveRefused, hrs: HRS) -> str:
+    """Both sides of what the state process refused. A jump bears the highest plausible height."""
+    if refused.reason is not Reason.JUMP:
+        return f"{_words(refused.reason)}: asked for {_place(hrs)}, promised up to {_place(refused.mark)}"
+    if hrs.height > refused.mark.height:
+        return f"height jump. Got {hrs.height}, and no more than {refused.mark.height} is plausible by now"
+    return f"height jump. Got {hrs.height}, which other nodes do not find plausible by now"
 
 
 def _why(request: Request, refusal: Refusal) -> str:

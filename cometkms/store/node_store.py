@@ -96,6 +96,7 @@ class NodeFiles:
 class OpenedNode:
     """rows[i], signed[i]: the store's row of the i-th configured chain and its last signed (or burnt) place.
 
+    `signed_at`: UNIX seconds when each of `signed` was written into its state file.
     `adopted`: members that count as read in this recovery, because the operator brought their stores, and those stores' incarnations.
     """
 
@@ -104,6 +105,7 @@ class OpenedNode:
     signed: tuple[Watermark, ...]
     warnings: tuple[str, ...]
     adopted: Mapping[str, Incarnation] = field(default_factory=dict)
+    signed_at: tuple[float, ...] = ()
 
 
 def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedNode:
@@ -114,6 +116,7 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
     for chain in files.chains:
         refuse_exported(chain.state_path, chain.row.chain_id)
     from_files = [verified_state(chain, core) for chain in files.chains]
+    written = tuple(chain.state_path.stat().st_mtime for chain in files.chains)
     store, told = _open_or_bear(files, from_files, disk)
     try:
         _check_header(store, files)
@@ -134,7 +137,7 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
     except BaseException:
         store.close()
         raise
-    return OpenedNode(store, rows, tuple(signed), tuple(warnings), _read_adopted(files, store.header))
+    return OpenedNode(store, rows, tuple(signed), tuple(warnings), _read_adopted(files, store.header), written)
 
 
 def verified_state(chain: ChainFiles, core: Core) -> Watermark:

@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 
 from cometkms import core as cores
-from cometkms.limits import HEARTBEAT_INTERVAL_S, HEIGHT_JUMP_MAX, MESSAGE_MAX_BYTES, RESPONSE_MAX_BYTES
+from cometkms.limits import HEARTBEAT_INTERVAL_S, JUMP_HEIGHTS, MESSAGE_MAX_BYTES, RESPONSE_MAX_BYTES
 from cometkms.model import BlockID, Dialect, Kind, Message, RemoteSignerError, SignedType, Timestamp
 from cometkms.standin import block_of, proposal_request, vote_request
 from tests.e2e.node import free_tcp, until
@@ -109,7 +109,7 @@ SENSELESS = {
     "a proposal for no chain": lambda h: replace(proposal(h), chain_id=""),
     "no vote at all": lambda h: Message(Kind.SIGN_VOTE_REQUEST, chain_id=CHAIN),
     "no proposal at all": lambda h: Message(Kind.SIGN_PROPOSAL_REQUEST, chain_id=CHAIN),
-    "a height absurdly far ahead": lambda h: vote(h + HEIGHT_JUMP_MAX + 10),
+    "a height absurdly far ahead": lambda h: vote(h + JUMP_HEIGHTS + 10),
 }
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
+from cometkms.limits import HEIGHT_MAX
 from cometkms.model import HRS, Watermark
 from cometkms.rules.promise import Accept, decide_promise
 from cometkms.rules.recovery import Answer, agreed_mark, may_end
@@ -81,7 +82,7 @@ def mark_of(watermark_: Watermark) -> Mark:
 def accepts(mark: Mark, slot: int, value: int) -> bool:
     """The acceptor's own rule."""
     wanted = watermark((slot, value))
-    return isinstance(decide_promise(watermark(mark), wanted.hrs, wanted.sign_bytes), Accept)
+    return isinstance(decide_promise(watermark(mark), wanted.hrs, wanted.sign_bytes, reach=HEIGHT_MAX), Accept)
 
 
 @cache

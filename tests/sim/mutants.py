@@ -17,8 +17,10 @@ from unittest.mock import patch
 from cometkms.cluster import membership, node
 from cometkms.cluster.membership import Membership
 from cometkms.cluster.node import ClusterNode
+from cometkms.limits import HEIGHT_MAX
 from cometkms.model import Watermark
 from cometkms.promises import proposer
+from cometkms.promises.acceptor import Acceptor
 from cometkms.promises.proposer import Proposer
 from cometkms.raftlog import RaftLog, log
 from cometkms.raftlog import filter as raft_filter
@@ -39,13 +41,14 @@ Patches = Iterator[Any]
 
 @dataclass(frozen=True)
 class Mutant:
-    """`rollbacks`, `faults`: what the world must allow, or be busy with, for the rule to matter."""
+    """`rollbacks`, `jumps`, `faults`: what the world must allow, or be busy with, for the rule to matter."""
 
     name: str
     rule: str
     patches: Callable[[], Patches]
     rollbacks: bool = False
     nodes: int = 3
+    jumps: float = 0.0
     faults: Mapping[str, float] = field(default_factory=lambda: dict(world.FAULTS))
 
 
@@ -254,6 +257,11 @@ def incarnations_in_memory() -> Patches:
     yield patch.object(PromiseStore, "_load_members", lambda _self: None)
 
 
+def any_height() -> Patches:
+    """Whatever height is asked for is plausible."""
+    yield patch.object(Acceptor, "reach", lambda _self, _row: HEIGHT_MAX)
+
+
 MUTANTS = (
     Mutant("answered before the sync", "2", no_sync),
     Mutant("one accept less than a majority", "3", minority),
@@ -271,6 +279,7 @@ MUTANTS = (
     Mutant("a node that lost its Raft journal votes later", "12", waits_for_all),
     Mutant("votes stay bound to a leader that is gone", "12", no_vote_without_a_leader),
     Mutant("no reason is shown while nobody leads", "12", silent_election),
+    Mutant("any height is plausible", "13", any_height, jumps=0.1),
 )
 
 
@@ -290,6 +299,7 @@ def killed_by(number: int) -> tuple[int, str] | None:
         for seed in range(1, SEEDS + 1):
             made = World(seed, mutant.nodes)
             made.strict, made.rollbacks, made.changes = False, mutant.rollbacks, 0.0
+            made.jumps = mutant.jumps
             try:
                 made.run(SECONDS)
             except Violation as error:

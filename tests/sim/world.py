@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from cometkms.errors import CometKMSError, OperatorError, ProtocolError, StateEr
 from cometkms.ipc.messages import Lease, Mark, PermitGranted, QueueMessage, ReserveRefused, SignerHello, StateHello
 from cometkms.keys.cluster import cluster_digest
 from cometkms.limits import RAFT_COUNTED_FROM_UNIX_S, START_READ_S
-from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Request, Row, Step, Timestamp, Vote, Watermark
+from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Request, Row, Step, Timestamp, Vote, Watermark
 from cometkms.protocol.identity import Identity as NodeIdentity
 from cometkms.protocol.peer_messages import Action
 from cometkms.raftlog import RaftLog
@@ -47,6 +47,7 @@ SILENT_S = 2.0
 ELECTED_S = 2.0  # a majority of connected, complete members has a leader within this
 SAID_S = TTL_S + 0.6  # a node that hears no leader says so within this: what was on its way arrives first
 LOOK_S = 0.05
+ABSURD = 1_000_000  # heights above the chain's head
 KEY = SigningKey(b"simulated validator key, 32 byte")
 SECRET = b64encode(bytes(KEY) + bytes(KEY.verify_key))
 ROW = Row(bytes(KEY.verify_key), CHAIN)
@@ -106,6 +107,10 @@ class Node:
         self.signer: Signer | None = None
         self.frozen_until = 0.0
         self.offset = self.rng.uniform(0, 1000)  # of its monotonic clock
+        self.wall_offset = (
+            1e9 * random.Random(f"{world.seed} {name} wall").random()
+        )  # thirty years: nothing rests on it
+        self.signed_at = self.wall_clock()  # when its state file was written
         self.kicked = False
         self.unled_since = self.unreached_until = 0.0
         self.high = HRS(0, 0, 0)  # the highest mark this home ever showed, since it was last wiped or rolled back
@@ -159,6 +164,8 @@ class Node:
             strict=world.strict,
             outside=self,
             clock=self.clock,
+            wall_clock=self.wall_clock,
+            signed_at=(self.signed_at,),
             log=SilentLog(world, self.name),
         )
         if self.signer is None:
@@ -227,6 +234,9 @@ class Node:
         """Seconds since 1970: an hour into the program's own counting, and wrong by minutes."""
         return RAFT_COUNTED_FROM_UNIX_S + 3600.0 + self.world.now + self.offset
 
+    def wall_clock(self) -> float:
+        return self.world.now + self.wall_offset
+
     def tick(self, incarnation: int) -> None:
         if incarnation != self.incarnation or self.cluster is None:
             return
@@ -272,6 +282,7 @@ class Node:
         path = self.files.chains[0].state_path
         if state_file.load(path, CHAIN, CORE.parse_sign_bytes).hrs < mark.hrs:
             state_file.save(path, mark)
+            self.signed_at = self.wall_clock()
 
     def before_birth(self) -> None:
         write_born(self.files, self.epoch)
@@ -292,6 +303,9 @@ class Node:
             self.world.judge_leader(self, term)
         if self.cluster is not None:
             self.cluster.on_role(leading=leading, leader=leader, term=term)
+
+    def verifies(self, key: bytes, mark: Watermark) -> bool:
+        return self.cluster is None or self.cluster.verifies(key, mark)
 
     def on_applied(self, key: bytes, mark: Watermark) -> None:
         if self.cluster is not None:
@@ -339,6 +353,8 @@ class Node:
         if mark.hrs < self.high:
             raise Violation(f"{self.name}'s mark fell from {tuple(self.high)} to {tuple(mark.hrs)}")
         self.high = mark.hrs
+        if mark.hrs.height >= ABSURD:
+            raise Violation(f"{self.name} promised at height {mark.hrs.height}, and no chain has come so far")
         if mark.sign_bytes and self.opened.store.header.state is NodeState.COMPLETE:
             self.world.promised.setdefault((mark.hrs, mark.sign_bytes), set()).add(self.member)
 
@@ -439,6 +455,8 @@ class Validator:
         self.world, self.number = world, number
         self.name = f"validator {number}"
         self.rng = random.Random(f"{world.seed} validator {number}")
+        self.jumps = random.Random(f"{world.seed} jumps of {number}")
+        self.hostile = False  # what it asked last no chain has come to
         self.place = HRS(1, 0, Step.PREVOTE)
         self.asked_at = -1e9
         self.asked: tuple[Vote, Signer] | None = None
@@ -457,6 +475,9 @@ class Validator:
             self.asked = None
             return
         vote = self.world.vote_of(self.rng, self.place)
+        self.hostile = self.world.signatures != {} and self.jumps.random() < self.world.jumps
+        if self.hostile:
+            vote = replace(vote, height=self.place.height + self.jumps.choice((ABSURD, 2**40)))
         self.session, request = asked_for(vote)
         self.asked, self.asked_at = (vote, signer), self.world.now
         signer.chain.submit(self, self.session, request, int(signer.node.clock() * 1e9))
@@ -468,7 +489,9 @@ class Validator:
         vote, _ = self.asked
         self.asked = None
         message = CORE.decode_message(Dialect.PROTO, frame)
-        if message.vote is not None and message.vote.signature:
+        if self.hostile:
+            self.world.judge_jump(vote, message)
+        elif message.vote is not None and message.vote.signature:
             self.world.judge_signature(self.place, vote, message.vote)
             self.advance()
         elif message.error is not None and message.error.code:
@@ -548,6 +571,7 @@ class World:
         self.validators += [Agent(self, number) for number in range(self.agents)]
         self.healing = False
         self.changes = 0.4  # of runs with an epoch that ends
+        self.jumps = 0.0  # of requests that are for a height which no chain has come to
         self.quiet_until = 0.0
         self.rollbacks = False  # old stores are put back without strict_start: outside the fault model, for mutants
 
@@ -770,6 +794,13 @@ class World:
         if known != request.sign_bytes:
             raise Violation(f"DOUBLE SIGN at {tuple(place)}: {known.hex()} and {request.sign_bytes.hex()}")
         self.stats["signed"] = self.stats.get("signed", 0) + 1
+
+    def judge_jump(self, asked: Vote, answer: Message) -> None:
+        """A height to which no chain has come is not signed, and no mark goes there (rule 13)."""
+        if answer.vote is not None and answer.vote.signature:
+            raise Violation(f"height {asked.height} was signed, and no chain has come so far")
+        refused = answer.error is not None and answer.error.code == Reason.JUMP
+        self.stats["jumps refused"] = self.stats.get("jumps refused", 0) + refused
 
     def judge_permit(self, sign_bytes: bytes) -> None:
         hrs = CORE.parse_sign_bytes(sign_bytes).hrs

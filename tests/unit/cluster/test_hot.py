@@ -16,7 +16,7 @@ from cometkms.errors import InvariantError, ProtocolError, StoreFailure
 from cometkms.ipc.messages import PermitGranted, Reserve, Signed
 from cometkms.ipc.messages import decode as decode_queue
 from cometkms.ipc.messages import encode as encode_queue
-from cometkms.limits import CHAINS_MAX, HEIGHT_JUMP_MAX
+from cometkms.limits import CHAINS_MAX, HEIGHT_MAX
 from cometkms.model import (
     HRS,
     BlockID,
@@ -109,6 +109,8 @@ class Node:
         assert isinstance(hot, NativeHotPath)
         self.hot = hot
         self.store.attach(hot, (0, 1, 2))
+        for number in range(len(ROWS)):
+            hot.set_reach(number, HEIGHT_MAX)
         self.wires = [self.connect(name) for name in others]
 
     def connect(self, name: str) -> Wire:
@@ -206,7 +208,7 @@ def test_what_is_not_plain_is_the_twins_untouched(node: Node, why: str) -> None:
         node.store.attach(node.hot, (1, 2))
     elif why == "jump":
         node.store.write_mark(0, Watermark(HRS(9, 0, 2), sign_bytes(ROWS[0], 9)))
-        data = sign_bytes(ROWS[0], 10 + HEIGHT_JUMP_MAX)
+        node.hot.set_reach(0, 9)
     node.promise = why != "not ready"
     before = node.store.mark(0)
     sent = framed(promise(row, data), FrameType.PING if why == "kind" else FrameType.DATA)
@@ -225,6 +227,7 @@ def test_nothing_overtakes_what_is_the_twins(node: Node) -> None:
 
 
 HEIGHTS = st.integers(1, 6)
+REACH = 5
 STEPS = st.tuples(st.integers(0, 2), HEIGHTS, st.integers(0, 1), st.sampled_from([1, 2]), st.sampled_from([b"a", b"b"]))
 BY_TWIN = st.tuples(st.just("twin"), st.integers(0, 2), HEIGHTS)
 
@@ -233,6 +236,8 @@ BY_TWIN = st.tuples(st.just("twin"), st.integers(0, 2), HEIGHTS)
 @given(st.lists(st.one_of(STEPS, BY_TWIN), max_size=25))
 def test_it_serves_exactly_what_the_rule_accepts_and_writes(tmp_path: Path, steps: list[tuple[object, ...]]) -> None:
     node = Node(tmp_path / f"promises{next(_NUMBER)}", members=1)
+    for number in range(3):
+        node.hot.set_reach(number, REACH)
     expected = [Watermark()] * 3
     try:
         for step in steps:
@@ -245,7 +250,7 @@ def test_it_serves_exactly_what_the_rule_accepts_and_writes(tmp_path: Path, step
             number, height, round_, type_, block = step
             row = ROWS[number]  # type: ignore[call-overload]
             data = sign_bytes(row, height, round_, type_, block)  # type: ignore[arg-type]
-            decision = decide_promise(expected[number], place(data), data)  # type: ignore[call-overload]
+            decision = decide_promise(expected[number], place(data), data, reach=REACH)  # type: ignore[call-overload]
             plain = isinstance(decision, Accept) and decision.write
             sent = framed(promise(row, data))
             node.wires[0].send(sent)

@@ -106,10 +106,10 @@ class One:
         digest = options.pop("digest", b"d" * 32)
         self.node = ClusterNode(
             identity=Identity(name, options.pop("epoch", 1), NAMES, digest, KEYS, IDENTITIES[name].sign), store=self.store,
-            rows=tuple(range(len(rows))), signed=(Watermark(),) * len(rows), raft=lambda _node: self.raft, core=CORE,
+            rows=tuple(range(len(rows))), signed=options.pop("signed", (Watermark(),) * len(rows)), raft=lambda _node: self.raft, core=CORE,
             nonce=random.getrandbits(60) + 1, ttl_s=0.4, strict=options.pop("strict", False), outside=self,
             facts=make_facts(options.pop("facts", {})),
-            clock=lambda: world.now, log=self.log,
+            clock=lambda: world.now, wall_clock=lambda: world.wall, signed_at=options.pop("signed_at", ()), log=self.log,
         )  # fmt: skip
 
     def send(self, member: str, payload: bytes) -> bool:
@@ -169,7 +169,7 @@ class One:
 
 class Three:
     def __init__(self, directory: Path) -> None:
-        self.directory, self.now = directory, 50.0
+        self.directory, self.now, self.wall = directory, 50.0, 1_700_000_000.0
         self.nodes: dict[str, One] = {}
 
     def add(

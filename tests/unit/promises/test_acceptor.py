@@ -16,7 +16,7 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def acceptor(core: Core, store: MemoryStore) -> Acceptor:
-    return Acceptor(store, (0,), parse_sign_bytes=core.parse_sign_bytes)
+    return Acceptor(store, (0,), parse_sign_bytes=core.parse_sign_bytes, wall_clock=lambda: 0.0)
 
 
 def test_a_promise_is_written_before_it_is_given(core: Core, store: MemoryStore, acceptor: Acceptor) -> None:
@@ -81,6 +81,6 @@ def test_a_verified_signature_vetoes_what_it_contradicts_and_permits_nothing(
 
 def test_rows_that_are_not_configured_are_not_promised_in(core: Core) -> None:
     store = MemoryStore(rows=(Row(KEY, "c"), Row(KEY, "d")))
-    acceptor = Acceptor(store, (0,), parse_sign_bytes=core.parse_sign_bytes)
+    acceptor = Acceptor(store, (0,), parse_sign_bytes=core.parse_sign_bytes, wall_clock=lambda: 0.0)
     assert isinstance(acceptor.locate(KEY, request(core, chain="d").sign_bytes), Refusal)
     assert acceptor.mark(0) == Watermark(HRS(0, 0, 0))

@@ -76,7 +76,7 @@ class Cluster:
 
 
 def acceptor_of(store: MemoryStore) -> Acceptor:
-    return Acceptor(store, (0,), parse_sign_bytes=CORE.parse_sign_bytes)
+    return Acceptor(store, (0,), parse_sign_bytes=CORE.parse_sign_bytes, wall_clock=lambda: 0.0)
 
 
 def cluster(own: str, *others: str, down: str = "", hints: bool = False) -> Cluster:

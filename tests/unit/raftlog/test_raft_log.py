@@ -15,6 +15,7 @@ from cometkms.raftlog import RaftLog, wire
 from cometkms.raftlog.log import HEARTBEAT_S
 
 KEY = b"k" * 32
+FORGED = b"f" * 64
 NAMES = ("a", "b", "c")
 
 
@@ -37,6 +38,7 @@ class Net:
         self.away: set[str] = set()
         self.still: dict[str, list[tuple[str, str, bytes]]] = {}  # what waits for those that do not run
         self.roles: list[tuple[str, bool, int]] = []
+        self.applied: list[tuple[str, int]] = []
         for name in NAMES:
             self.start(name)
             self.logs[name].settle()
@@ -51,7 +53,11 @@ class Net:
             def on_role(self, *, leading: bool, leader: str | None, term: int) -> None:
                 net.roles.append((name, leading, term))
 
-            def on_applied(self, key: bytes, applied: Watermark) -> None: ...
+            def verifies(self, key: bytes, shown: Watermark) -> bool:
+                return key == KEY and bool(shown.signature) and shown.signature != FORGED
+
+            def on_applied(self, key: bytes, applied: Watermark) -> None:
+                net.applied.append((name, applied.hrs.height))
 
         self.logs[name] = RaftLog(
             me=name, members=NAMES, journal=self.directory / name / "raft", disk=None, clock=lambda: self.now,
@@ -113,6 +119,59 @@ def test_there_is_one_leader_and_every_node_knows_it(net: Net) -> None:
     assert {one.leader for one in net.logs.values()} == {leader_of(net)._me}
     assert len({one.term for one in net.logs.values()}) == 1
     assert sum(one.leading for one in net.logs.values()) == 1
+
+
+FALSE = [
+    (KEY, Watermark(HRS(9000, 0, 2), b"bytes", FORGED)),
+    (KEY, Watermark(HRS(9000, 0, 2), b"bytes")),
+    (KEY, Watermark(HRS(9000, 0, 2))),
+    (b"?" * 32, mark(9000)),
+]
+
+
+@pytest.mark.parametrize(
+    ("key", "false"), FALSE, ids=["a forged signature", "promised only", "burnt", "an unknown row"]
+)
+def test_a_rogue_leaders_entry_that_no_signature_proves_holds_nobody_back(
+    net: Net, key: bytes, false: Watermark
+) -> None:
+    leader_of(net).submit(KEY, mark(123))
+    net.run(0.2)
+    leader_of(net).submit(key, false)
+    net.run(0.2)
+    leader_of(net).submit(KEY, mark(253))
+    net.run(0.2)
+    for one in net.logs.values():
+        assert one.fsm == {KEY: mark(253)}
+        assert one.unproven == 1
+    assert {height for _, height in net.applied} == {123, 253}
+    follower = next(one._me for one in net.logs.values() if not one.leading)
+    net.stop(follower, closed=False)
+    again = net.start(follower)
+    net.connect()
+    net.run(1.0)
+    assert again.fsm == {KEY: mark(253)}, "nor after a restart, from its journal"
+
+
+def test_a_rogue_leaders_snapshot_is_believed_as_far_as_its_signatures_go_and_not_handed_on(net: Net) -> None:
+    leader = leader_of(net)
+    laggard = next(one._me for one in net.logs.values() if one is not leader)
+    net.away = {laggard}
+    for height in range(1, 5101):
+        leader.submit(KEY, mark(height))
+        if height % 100 == 0:
+            net.run(0.005)
+    net.run(0.3)
+    assert leader.journal.snapshot is not None
+    forged = dict(FALSE)[KEY]
+    leader.journal.snapshot = {**leader.journal.snapshot, KEY: forged, b"?" * 32: mark(9000)}
+    net.away = set()
+    net.run(1.0)
+    log = net.logs[laggard]
+    assert log.fsm == {KEY: mark(5100)}, "what followed the snapshot is applied"
+    assert log.unproven >= 2
+    assert forged not in (log.journal.snapshot or {}).values()
+    assert all(height <= 5100 for _, height in net.applied)
 
 
 @pytest.mark.parametrize("first", ["the leader", "a follower"])

@@ -29,7 +29,7 @@ from cometkms.ipc.messages import (
     decode,
     encode,
 )
-from cometkms.limits import HEIGHT_JUMP_MAX
+from cometkms.limits import HEIGHT_MAX
 from cometkms.model import HRS, BlockID, Decision, Dialect, Kind, Message, Outcome, Reason, Timestamp, Vote, Watermark
 from cometkms.native.queue import RingQueue
 from cometkms.native.section import NativeSignPath
@@ -479,13 +479,21 @@ def test_a_permit_of_an_earlier_request_or_signer_counts_for_nothing(
     assert len(stage.connections[0].answers) == 1
 
 
-def test_an_absurd_jump_is_not_plain_but_the_first_height_is_no_jump(stage: Stage) -> None:
-    stage.ask(0, 20_000_000, 1, 0)
+@pytest.mark.parametrize(
+    ("height", "words"),
+    [
+        (HEIGHT_MAX, f"Got {HEIGHT_MAX}, and no more than 1020 is plausible by now"),
+        (1000, "Got 1000, which other nodes do not find plausible by now"),
+    ],
+)
+def test_whether_a_height_is_plausible_is_asked_of_the_state_process_and_its_words_are_shown(
+    stage: Stage, height: int, words: str
+) -> None:
+    stage.ask(0, 20, 1, 0)
     stage.permit(0, 0)
-    assert stage.chain.watermark.hrs.height == 20_000_000
-    stage.ask(0, 20_000_000 + HEIGHT_JUMP_MAX, 1, 0)
-    stage.permit(0, 0)
-    stage.ask(0, 20_000_001 + 2 * HEIGHT_JUMP_MAX, 1, 0)
-    assert stage.chain.counters.refused == {"jump": 1} or stage.chain.counters.unanswered == {"jump": 1}
+    stage.ask(0, height, 1, 0)
     stage.take_sent()
-    assert len(stage.asked) == 2
+    assert stage.asked[-1].hrs.height == height
+    stage.tell(ReserveRefused(NONCE, stage.asked[-1].request_id, 0, Reason.JUMP, HRS(1020, 0, 0)))
+    assert stage.chain.counters.refused == {"jump": 1}
+    assert stage.chain.refusals[-1]["why"] == f"height jump. {words}"

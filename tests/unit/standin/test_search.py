@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cometkms.limits import HEIGHT_JUMP_MAX
+from cometkms.limits import JUMP_HEIGHTS
 from cometkms.model import Reason
 from cometkms.standin.search import HEIGHT_MAX, Search
 
@@ -13,7 +13,7 @@ def judge(mark: int, height: int) -> Reason:
     """As the rules do."""
     if height <= mark:
         return Reason.HEIGHT_REGRESSION
-    return Reason.JUMP if mark and height > mark + HEIGHT_JUMP_MAX else Reason.NONE
+    return Reason.JUMP if mark and height > mark + JUMP_HEIGHTS else Reason.NONE
 
 
 @given(st.integers(0, 1 << 50))
@@ -24,7 +24,7 @@ def test_a_height_above_any_mark_is_found_in_few_tries(mark: int) -> None:
         if reason is Reason.NONE:
             break
         assert search.refused(reason)
-    assert mark < search.height <= mark + max(HEIGHT_JUMP_MAX, mark)
+    assert mark < search.height <= mark + max(JUMP_HEIGHTS, mark)
     found = search.height
     search.signed()
     assert (search.height, search.refusals) == (found + 1, 0)
