@@ -31,6 +31,7 @@ _DISK_MIN_S: Final = 0.005  # … and of the quickest disk: less delays no vote
 _DISK_MAX_S: Final = 0.050  # … and of the slowest: whatever it has shown, this is felt
 _DISK_FACTOR: Final = 10.0  # slow is a disk that takes so many times what it took before
 _DISK_SYNCS_MIN: Final = 200  # which is known after so many
+_JUMP: Final = "jump"
 _CONFLICT_LASTS_S: Final = 600.0  # a conflict is looked into by a person, who needs to see it
 _CONFLICTS: Final = frozenset({"conflict", "burnt", "height_regression", "round_regression", "step_regression"})
 
@@ -51,6 +52,9 @@ RULES: Final[dict[str, Rule]] = {
     ),
     "requests_refused": Rule(
         0.0, 5.0, "`cmkms status` says which validator and why; nothing needs to be recovered because of it"
+    ),
+    "height_jump": Rule(
+        0.0, 5.0, "ask a node that you trust for the height of {subject}: `curl -s http://NODE:26657/status`; if the chain is there, `cmkms chain admit`"
     ),
     "height_stalled": Rule(
         0.0, 1.0, "see with `cmkms status` whether a validator is connected; if one is, look at the chain: `curl -s http://VALIDATOR:26657/status`"
@@ -311,6 +315,23 @@ def _refused(status: Status) -> Iterator[Held]:
         words = f"{one['chain_id']}: {one['words']}{'; nothing is signed' if nothing else ''}"
         cure = OF_REFUSALS.get(one["reason"], "").replace("{chain}", one["chain_id"])
         yield Held("requests_refused", f"{one['chain_id']} {one['validator']}", words, cure)
+    yield from _jumps(status)
+
+
+def _jumps(status: Status) -> Iterator[Held]:
+    """A chain on which heights are asked for that it cannot have come to by now (rule 13)."""
+    jumping = {one["chain_id"] for one in status["situation"]["failing"] if one["reason"] == _JUMP}
+    for chain in status.get("chains", []):
+        asked = [one for one in chain["refusals"] if one["reason"] == _JUMP]
+        if chain["chain_id"] not in jumping or not asked:
+            continue
+        name, height = chain["chain_id"], asked[-1]["asked"].partition("/")[0]
+        yield Held(
+            "height_jump",
+            name,
+            f"{name}: {asked[-1]['why']} (asked by {asked[-1]['validator']})",
+            OF_REFUSALS[_JUMP].replace("{chain}", name).replace("HEIGHT", height),
+        )
 
 
 def _code(member: Mapping[str, object]) -> PeerCode:

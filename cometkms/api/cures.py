@@ -33,8 +33,8 @@ OF_REFUSALS: Final[dict[str, str]] = {
     "conflict": "another block was signed at this place: the next height is signed. If it goes on, two validators ask with one key and do not agree: take one "
     "out of `validator_addr`, and find out which is on a fork",
     "burnt": "what was signed at this place is not known, so it is not signed again: the next height is. Nothing is to be done",
-    "jump": "is the chain really at that height? Ask a node that you trust: `curl -s http://NODE:26657/status`. If so, and this key signed nothing in between, "
-    "stop all nodes and run `cmkms recover --min-height HEIGHT` with its height on each; if not, the validator is on another chain",
+    "jump": "is the chain really at that height? Ask a node that you trust: `curl -s http://NODE:26657/status`. If so, on every node: "
+    "`cmkms chain admit {chain} --height HEIGHT`; if not, the validator is on another chain or hostile: take it out of `validator_addr`",
     "no_permit": "no majority promises in time: `cmkms peers` says who is missing, `cmkms doctor` which disk or way is slow",
     "not_leader": "the leadership moves: `cmkms leader show`; `cmkms doctor` where it goes on",
     "state_away": "the state process of this node does not answer: `cmkms status` has its last exit",

@@ -6,24 +6,177 @@ from pathlib import Path
 import click
 
 from cometkms import core as cores
-from cometkms.cli.options import home_option, load_home
-from cometkms.cli.running import node_id_option
+from cometkms.cli.moving import refuse_running_members
+from cometkms.cli.options import demand_height, home_option, load_home, one_chain
+from cometkms.cli.running import ask_node, node_id_option
+from cometkms.cli.state import files_of
 from cometkms.config.load import CONFIG_NAME
 from cometkms.config.schema import Chain, Settings
 from cometkms.config.values import check_chain_id
-from cometkms.errors import ConfigError, StateError
+from cometkms.doctor.blocks import read_head
+from cometkms.errors import ConfigError, OperatorError, StateError
 from cometkms.keys.validator_key import load_public_key
+from cometkms.limits import HEIGHT_MAX, JUMP_HEIGHTS
 from cometkms.model import HRS, Row, Watermark
+from cometkms.net.comet_rpc import parse_rpc
 from cometkms.store import state_file
 from cometkms.store.files import sync_directory
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import NodeFiles
+from cometkms.store.node_store import NodeFiles, known_mark
 from cometkms.store.promise_store import PromiseStore
+from cometkms.store.reset import reset_mark
 
 
 @click.group("chain")
 def command() -> None:
-    """A chain that goes on under another id."""
+    """A chain that goes on under another id, is far above the last signature, or must be begun anew."""
+
+
+_height = click.option(
+    "--height",
+    required=True,
+    type=click.IntRange(1, HEIGHT_MAX),
+    metavar="H",
+    help="The chain's head, from nodes you trust.",
+)
+_rpc = click.option("--rpc", metavar="URL", help="A CometBFT node's RPC (http://HOST:PORT): is the chain there?")
+
+
+@command.command("admit")
+@home_option
+@node_id_option
+@click.argument("chain_id", metavar="CHAIN")
+@_height
+@_rpc
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def admit(
+    home: str | None,  # noqa: ARG001
+    node_id: str | None,
+    chain_id: str,
+    height: int,
+    rpc: str | None,
+    yes: bool,
+) -> None:
+    """Tell the running node of this home that the chain has come to height H, farther up than it finds plausible.
+
+    A node refuses a height that no chain can have come to since the last signature it knows of (reason `jump`). That is so when its clock or
+    its state file's time is wrong, or when a validator asks for what is not there. Where the chain is at H, say so on every node: a
+    majority must find it plausible, whoever leads among them. It lowers nothing and lets nothing be signed twice, and it is forgotten when the
+    node stops.
+
+    \b
+    Examples:
+      cmkms chain admit my-chain-1 --height 1234567
+      cmkms chain admit my-chain-1 --height 1234567 --rpc http://10.0.0.1:26657 --yes
+    """
+    _check_head(chain_id, height, rpc)
+    known = ask_node(node_id, {"op": "reach", "chain_id": chain_id})
+    if height <= known["reach"]:
+        click.echo(
+            f"{known['node_id']} finds every height of {chain_id} up to {known['reach']} plausible; nothing was changed"
+        )
+        return
+    click.echo(f"node     {known['node_id']}, which stands at height {known['mark']} of {chain_id}")
+    click.echo(
+        f"signed   height {known['signed']} at last, as far as it knows: up to {known['reach']} is plausible by now"
+    )
+    click.echo(f"effect   heights up to {height + JUMP_HEIGHTS} are promised here, and 20 more with each second")
+    click.echo(
+        "risk     if the chain is NOT there: whoever asks can have this key sign so far up that it signs nothing where the chain is"
+    )
+    demand_height(height, height if yes else None, instead="--yes")
+    after = ask_node(node_id, {"op": "admit", "chain_id": chain_id, "height": height})
+    click.echo(f"admitted {chain_id} up to height {after['reach']}")
+    if after["size"] > 1:
+        click.echo(
+            f"Do the same on the other nodes: {after['quorum']} of {after['size']} must find it plausible, the leader among them."
+        )
+
+
+@command.command("reset")
+@home_option
+@node_id_option
+@click.argument("chain_id", metavar="CHAIN")
+@_height
+@_rpc
+@click.option("--yes-height", type=int, metavar="H", help="The height once more, instead of typing it.")
+def reset(
+    home: str | None,  # noqa: ARG001
+    node_id: str | None,
+    chain_id: str,
+    height: int,
+    rpc: str | None,
+    yes_height: int | None,
+) -> None:
+    """Lower the mark of a chain to its head H: for a mark that is far above the chain, or a chain begun anew under the same id.
+
+    Every place up to H is burnt, and everything above may be signed. ALL nodes must be stopped, and the command given on each before any is
+    started. H is the chain's head, or a little more; --rpc checks it. What was there is kept beside it.
+
+    \b
+    Examples:
+      cmkms chain reset my-chain-1 --height 1234567 --rpc http://10.0.0.1:26657
+      cmkms chain reset my-chain-1 --height 1234567 --yes-height 1234567
+    """
+    settings = load_home(node_id=node_id)
+    files = files_of(settings)
+    target = files.chains[settings.chains.index(one_chain(settings, chain_id))]
+    _check_head(chain_id, height, rpc)
+    core = cores.load()
+    with locked_home(settings.home):
+        refuse_running_members(
+            settings,
+            "its mark would come back from there, or it could sign below it",
+            "stop every member, give this command on each",
+        )
+        stands = known_mark(files, target, core) or Watermark()
+        for line in _reset_warning(settings, chain_id, stands, height, rpc):
+            click.echo(line)
+        demand_height(height, yes_height)
+        done = reset_mark(files, target, height)
+    for kept in done.kept:
+        click.echo(f"kept     {kept}")
+    click.echo(f"stands   {chain_id} at height {height}: nothing is signed there or below")
+    if not files.alone:
+        click.echo(f"Then: the same on each of {', '.join(files.members)}, and start them when all are done.")
+
+
+def _reset_warning(settings: Settings, chain_id: str, stands: Watermark, height: int, rpc: str | None) -> list[str]:
+    others = [peer.id for peer in settings.peers if peer.id != settings.id]
+    lines = [
+        f"home     {settings.home}",
+        f"node     {settings.id}, {'of a cluster with ' + ', '.join(others) if others else 'alone'}",
+        f"stands   {chain_id} at {_place(stands)}, {'signed' if stands.signature else 'not known to be signed'}",
+        f"effect   every height up to {height} is burnt; ABOVE it this key signs whatever it is asked for, once",
+        f"risk     what this key signed above {height} it may sign again, otherwise, when the chain comes there: a double signature",
+    ]
+    if stands.signature and stands.hrs.height > height:
+        lines.append(
+            f"         and it HAS signed at {_place(stands)}: only on a chain that is begun anew, or that is long before it comes there, and then "
+            "with a new key by that time"
+        )
+    if rpc is None:
+        lines.append("         the head was not checked: --rpc http://HOST:PORT of a node that you trust does")
+    return lines
+
+
+def _check_head(chain_id: str, height: int, rpc: str | None) -> None:
+    """Raises: OperatorError where the chain is not at that height."""
+    if rpc is None:
+        return
+    head = read_head(parse_rpc(rpc))
+    if head.chain_id != chain_id:
+        raise OperatorError(
+            f"{rpc} is of the chain {head.chain_id!r}, not of {chain_id!r}; cure: another --rpc. Nothing was changed"
+        )
+    if head.catching_up:
+        raise OperatorError(
+            f"{rpc} is catching up, and does not know the chain's head; cure: another --rpc, or wait. Nothing was changed"
+        )
+    if height < head.height or height > head.height + JUMP_HEIGHTS:
+        raise OperatorError(
+            f"{rpc} is at height {head.height}, and --height says {height}; cure: the head or up to {JUMP_HEIGHTS} more. Nothing was changed"
+        )
 
 
 @command.command("rename")

@@ -50,8 +50,12 @@ def tell_off(items: Iterable[str]) -> None:
         say(f"  [ ] {item}")
 
 
-def refuse_running_members(settings: Settings) -> None:
-    """A mark is raised on a majority before any member starts. Raises: BusyError for one that answers."""
+def refuse_running_members(
+    settings: Settings,
+    why: str = "it does not know of this mark, and could sign below it with the others",
+    cure: str = "stop every member, import on a majority",
+) -> None:
+    """A mark is moved on as many members as decide before any of them starts. Raises: BusyError for one that answers."""
     for peer in settings.peers:
         if peer.id == settings.id:
             continue
@@ -60,6 +64,6 @@ def refuse_running_members(settings: Settings) -> None:
         except OSError:
             continue
         raise BusyError(
-            f"{peer.id} answers at {peer.address}: a member runs that does not know of this mark, and could sign below it with the others. Cure: stop "
-            f"every member, import on a majority of {', '.join(one.id for one in settings.peers)}, then start them"
+            f"{peer.id} answers at {peer.address}: a member runs, and {why}. Cure: {cure} of {', '.join(one.id for one in settings.peers)}, then "
+            "start them"
         )

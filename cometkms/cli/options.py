@@ -73,12 +73,13 @@ def burn_options(function: F) -> F:
     return height(typed(function))
 
 
-def demand_height(min_height: int, typed: int | None) -> None:
-    """Raises: StateError unless the operator says the height once more; Abort."""
+def demand_height(min_height: int, typed: int | None, *, instead: str = "") -> None:
+    """Raises: StateError unless the operator says the height once more; Abort. `instead`: the option that says it, if not --yes-height."""
     if typed is None:
         if not sys.stdin.isatty():
+            option = instead or f"--yes-height {min_height}"
             raise StateError(
-                f"the height must be typed, and nobody is there to type it; cure: --yes-height {min_height}. Nothing was changed"
+                f"the height must be typed, and nobody is there to type it; cure: {option}. Nothing was changed"
             )
         typed = click.prompt("Type the height to go on", type=int)
     if typed != min_height:

@@ -40,6 +40,7 @@ from cometkms.keys.cluster import ClusterIdentity, Derivation, cluster_digest
 from cometkms.limits import (
     DRILL_ANSWER_S,
     HEARTBEAT_INTERVAL_S,
+    HEIGHT_MAX,
     SIGNATURE_PAGE_ENTRIES,
     STATE_UID,
     STATUS_LATEST_S,
@@ -493,10 +494,34 @@ class _State:
                 return await self._transfer(request.get("to"))
             case "seal":
                 return await self._seal(request.get("next"))
+            case "reach" | "admit" as what:
+                return self._reach(request.get("chain_id"), request.get("height") if what == "admit" else None)
             case "order":
                 return await self._on_order(request.get("action"), request.get("to"))
             case other:
                 return {"ok": False, "error": f"unknown operation {other!r}"}
+
+    def _reach(self, chain_id: object, untrusted_height: object) -> dict[str, Any]:
+        """How high a chain can plausibly have come by now (rule 13); with a height: after the operator said that it has come there."""
+        ids = [chain.id for chain in self._parts.settings.chains]
+        if not isinstance(chain_id, str) or chain_id not in ids:
+            return {"ok": False, "error": f"{chain_id!r} is no chain of this node; it has {', '.join(ids)}"}
+        chain = ids.index(chain_id)
+        if untrusted_height is not None:
+            if type(untrusted_height) is not int or not 0 < untrusted_height <= HEIGHT_MAX:
+                return {"ok": False, "error": f"{untrusted_height!r} is no height"}
+            if untrusted_height > self.node.reach(chain):
+                self.node.admit(chain, untrusted_height)
+                self._events.add("height_admitted", chain=chain_id, height=untrusted_height)
+        return {
+            "ok": True,
+            "node_id": self.node.identity.me,
+            "reach": self.node.reach(chain),
+            "mark": self.node.place(chain).height,
+            "signed": self.node.signed(chain).hrs.height,
+            "quorum": self.node.quorum,
+            "size": len(self.node.identity.members),
+        }
 
     async def _seal(self, untrusted_next: object) -> dict[str, Any]:
         """This node's seal, as one line of text. A start read that is under way is waited for: a store that was compared vouches for more."""

@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import fcntl
+import gc
 import json
 import mmap
 import os
@@ -12,8 +13,12 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from cometkms import core as cores
+from cometkms.cluster.node import ClusterNode
 from cometkms.ipc.memory import OneWriterMemory
+from cometkms.model import BlockID, Dialect, Kind, Message, Timestamp, Vote
 from cometkms.processes.child import RELOAD_SECTION, ChildContext
+from cometkms.protocol.peer_messages import Promise
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _HEAD_AT, _CONTENT_AT, _SECTION_AT = 8, 16, 64
@@ -170,4 +175,47 @@ def unlock_everything(context: ChildContext, parts: Any) -> list[str]:
                 unlock()  # type: ignore[no-untyped-call]
             except OSError:
                 continue
+    return []
+
+
+def raise_the_marks(context: ChildContext, parts: Any) -> list[str]:
+    """In the state process, as a member towards the others: once they are there, promise after promise, each 900 heights higher, and a million."""
+    node = next(one for one in gc.get_objects() if isinstance(one, ClusterNode))
+    row, chain = node._store.rows[0], parts.settings.chains[0].id
+    core, loop = cores.load(), asyncio.get_running_loop()
+    asked: list[int] = []
+
+    def bytes_at(height: int) -> bytes:
+        vote = Vote(2, height, 0, BlockID(b"e" * 32, 1, b"p" * 32), Timestamp(1_700_000_000, 0))
+        return core.check_request(Dialect.PROTO, chain, Message(Kind.SIGN_VOTE_REQUEST, chain, vote=vote)).sign_bytes
+
+    def attack() -> None:
+        others = node.identity.others
+        if (
+            not node.membership.ready
+            or not node.signed(0).signature
+            or not all(node.member(name).connected for name in others)
+        ):
+            loop.call_later(0.1, attack)
+            return
+        height = node.signed(0).hrs.height
+        if len(asked) < 200:
+            asked.append(height + 900 * (len(asked) + 1) + (1_000_000 if len(asked) % 2 else 0))
+            for name in others:
+                request_id = 1 << 40 | len(asked)
+                promise = Promise(
+                    node.nonce,
+                    request_id,
+                    row.public_key,
+                    bytes_at(asked[-1]),
+                    node._store.seq,
+                    node.membership.incarnation,
+                )
+                node._send(name, promise)
+            loop.call_later(0.005, attack)
+            return
+        found = {"payload": "raised_the_marks", "found": asked[-1]}
+        os.write(1, json.dumps(found).encode() + b"\n")
+
+    attack()
     return []

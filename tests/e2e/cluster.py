@@ -5,10 +5,12 @@ import os
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from cometkms.limits import JUMP_HEIGHTS_PER_S
 from tests.e2e.node import (
     CHAIN,
     PATIENCE_S,
@@ -192,7 +194,7 @@ class Judge:
 
 
 class Rivals:
-    """Two validators on one key that ask for different blocks at the same places, without pause."""
+    """Two validators on one key that ask for different blocks at the same places; from height to height no quicker than any chain."""
 
     def __init__(self, addresses: list[str], judge: Judge) -> None:
         self.judge = judge
@@ -225,6 +227,7 @@ class Rivals:
                         break
             with self._lock:
                 self.height = max(self.height, height)
+            time.sleep(1 / JUMP_HEIGHTS_PER_S)
 
     def progress(self, more: int = 10, patience_s: float = PATIENCE_S) -> None:
         """So many more heights are signed."""

@@ -109,7 +109,7 @@ SENSELESS = {
     "a proposal for no chain": lambda h: replace(proposal(h), chain_id=""),
     "no vote at all": lambda h: Message(Kind.SIGN_VOTE_REQUEST, chain_id=CHAIN),
     "no proposal at all": lambda h: Message(Kind.SIGN_PROPOSAL_REQUEST, chain_id=CHAIN),
-    "a height absurdly far ahead": lambda h: vote(h + JUMP_HEIGHTS + 10),
+    "a height absurdly far ahead": lambda h: vote(h + 1000 * JUMP_HEIGHTS),
 }
 
 

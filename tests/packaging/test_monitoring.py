@@ -30,6 +30,7 @@ ALERTS = {
     "CometKMSNoLeader": "no_leader",
     "CometKMSQuorumMinimum": "quorum_minimum",
     "CometKMSRequestsRefused": "requests_refused",
+    "CometKMSHeightJump": "height_jump",
     "CometKMSDuplicateId": "duplicate_id",
     "CometKMSPeerAway": "peer_away",
     "CometKMSPeerRecovering": "peer_recovering",

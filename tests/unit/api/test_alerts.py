@@ -34,6 +34,7 @@ NAMES = [
     "audit_failing",
     "webhook_failing",
     "requests_refused",
+    "height_jump",
     "duplicate_id",
 ]
 
@@ -133,6 +134,13 @@ def fail(scene: Scene, reason: str = "wrong_chain", why: str = "wrong chain; ask
     scene.link.update(failing=row, signed_at=now - 61)
 
 
+def jump(scene: Scene) -> None:
+    """It asks for what no chain has come to."""
+    scene.refuse("jump")
+    scene.chain["refusals"][-1]["asked"] = "9000000/0/2"
+    fail(scene, "jump")
+
+
 CASES = [
     Case("no_leader", lambda s: s.state.update(leader_id="", is_leader=False, why="waiting"),
          lambda s: s.state.update(leader_id="node0", is_leader=True, why=""), 5, 3, "no node leads, nothing is signed: waiting"),
@@ -156,6 +164,8 @@ CASES = [
          "syncs of the promise store: 99 % within 488 ms over the last minute, the bound is 20 ms"),
     Case("requests_refused", fail, lambda s: s.link.update(failing=None, signed_at=NOW + s.time), 2, 7,
          "chain-a: every request of tcp://127.0.0.1:26658 since "),
+    Case("height_jump", jump, lambda s: s.link.update(failing=None, signed_at=NOW + s.time), 2, 7,
+         "chain-a: conflicting data (asked by tcp://10.0.0.1:26658)"),
     Case("duplicate_id", lambda s: s.member(1).update(error="two processes with the id 'node1'", error_code="duplicate"),
          lambda s: s.member(1).update(error="", error_code=""), 2, 17, "a second node calls itself node1 and was turned away"),
     Case("config_differs", lambda s: hear(s, "digests differ: node0 has ab, node1 has cd", "digest"),
@@ -430,6 +440,20 @@ def test_a_refusal_of_everything_says_what_to_do_about_its_reason(reason: str) -
     scene.wait(2)
     assert cure_of(scene, "requests_refused") == OF_REFUSALS[reason].replace("{chain}", "chain-a")
     assert "nothing is signed" in scene.what("requests_refused")
+
+
+def test_a_jump_says_the_command_that_admits_the_height_that_was_asked_for() -> None:
+    scene = Scene()
+    jump(scene)
+    scene.wait(2)
+    assert "`cmkms chain admit chain-a --height 9000000`" in cure_of(scene, "height_jump")
+
+
+def test_one_jump_among_others_is_no_alert() -> None:
+    scene = Scene()
+    scene.refuse("jump")
+    scene.wait(5)
+    assert scene.told("height_jump") == []
 
 
 def test_every_reason_and_every_code_that_needs_one_has_a_cure() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from cometkms.interface import Core
-from cometkms.limits import HEIGHT_MAX, RESTART_MAX_S, RESTART_MIN_S, RESTART_RESET_AFTER_S
+from cometkms.limits import RESTART_MAX_S, RESTART_MIN_S, RESTART_RESET_AFTER_S
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Refusal, Request, Timestamp, Vote, Watermark
 from cometkms.rules.promise import Accept, decide_promise
 from cometkms.rules.restart import next_delay_s

@@ -1,0 +1,98 @@
+"""Lower a chain's mark on the operator's word (docs/ARCHITECTURE.md, rule 14): the one way down. The node must be stopped, and every other.
+
+    kept aside   promises.old-N, raft.old-N, and the state file beside itself
+    then         the row's mark and the state file: every place up to the head that the operator gave is burnt
+
+A crash in between leaves the higher of store and state file, which is what the next start goes by: the command is given again. The store
+stays the same one (owner, epoch, incarnation, seq), and born.json what it is: to the other members this node has forgotten nothing.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cometkms.errors import StateError, StoreFailure, os_words
+from cometkms.limits import ROUND_MAX
+from cometkms.model import HRS, Step, Watermark
+from cometkms.rules.birth import NodeState
+from cometkms.store import state_file
+from cometkms.store.files import read_file, sync_directory, write_atomically
+from cometkms.store.node_store import JOURNAL_NAME, ChainFiles, NodeFiles
+from cometkms.store.promise_store import PromiseStore
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """`kept`: where what was there is. `mark`: where the chain stands from now on."""
+
+    kept: tuple[Path, ...]
+    mark: Watermark
+
+
+def burnt_up_to(height: int) -> Watermark:
+    """Nothing is signed at that height or below."""
+    return Watermark(HRS(height, ROUND_MAX, Step.PRECOMMIT))
+
+
+def reset_mark(files: NodeFiles, chain: ChainFiles, height: int) -> Reset:
+    """Let the chain stand at `height`, whatever it stood at. The caller holds the home.
+
+    Raises: StateError where the epoch is sealed here or the store is another node's; BusyError; StoreFailure.
+    """
+    mark = burnt_up_to(height)
+    kept: list[Path] = []
+    if files.store_path.exists():
+        store = PromiseStore.open(files.store_path)
+        try:
+            header = store.header
+            if header.owner != files.node_id or header.members != files.members:
+                raise StateError(
+                    f"{files.store_path} is of node {header.owner!r} of {', '.join(header.members)}, and this is {files.node_id!r} of "
+                    f"{', '.join(files.members)}; cure: the --id and the peer list that it was started with. Nothing was changed"
+                )
+            if header.state is NodeState.SEALED:
+                raise StateError(
+                    f"epoch {header.epoch} is sealed here, and its seal says where it stood: a mark in it is not lowered any more; cure: `cmkms "
+                    "epoch begin` first. Nothing was changed"
+                )
+            kept += [_copied(files.store_path), *_moved(files.store_path.with_name(JOURNAL_NAME))]
+            if chain.row in store.rows:
+                store.reset_mark(store.rows.index(chain.row), mark)
+            else:
+                store.add_row(chain.row, mark, opened=files.alone)
+        finally:
+            store.close()
+    if chain.state_path.exists():
+        kept.append(_copied(chain.state_path))
+    state_file.save(chain.state_path, mark)
+    return Reset(tuple(kept), mark)
+
+
+def _free(path: Path) -> Path:
+    """A name beside it that is not taken."""
+    number = 1
+    while (found := path.with_name(f"{path.name}.old-{number}")).exists():
+        number += 1
+    return found
+
+
+def _copied(path: Path) -> Path:
+    """Durable on return. Raises: StoreFailure."""
+    kept = _free(path)
+    try:
+        write_atomically(kept, read_file(path, path.stat().st_size))
+    except OSError as error:
+        raise StoreFailure(f"{path} could not be kept as {kept}: {os_words(error)}") from error
+    return kept
+
+
+def _moved(path: Path) -> list[Path]:
+    """The replicated log holds what was signed at the heights that are left: the node follows with a new one (rule 12). Raises: StoreFailure."""
+    if not path.exists():
+        return []
+    kept = _free(path)
+    try:
+        path.rename(kept)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise StoreFailure(f"{path} could not be kept as {kept}: {os_words(error)}") from error
+    return [kept]

@@ -1,0 +1,123 @@
+"""`cmkms chain admit | reset`: what they ask, refuse and check. (On running nodes: tests/e2e/test_jumps.py.)"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cometkms.cli.chain import command
+from cometkms.errors import BusyError, CometKMSError, ConfigError, OperatorError, StateError
+from cometkms.limits import JUMP_HEIGHTS
+from cometkms.store.lock import locked_home
+from tests.e2e.node import cmkms
+from tests.unit.cli.fake_node import FakeNode
+from tests.unit.net.fake_rpc import RECORDED, FakeRpc
+
+KNOWN = {"ok": True, "node_id": "node0", "reach": 1100, "mark": 90, "signed": 88, "quorum": 2, "size": 3}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """node0 of three; nobody listens at the others' addresses."""
+    assert cmkms("testnet", "--dir", str(tmp_path / "net")).returncode == 0
+    return tmp_path / "net" / "node0"
+
+
+@pytest.fixture
+def node(home: Path) -> Iterator[FakeNode]:
+    made = FakeNode(home, "node0", KNOWN)
+    yield made
+    made.close()
+
+
+def invoke(home: Path, *arguments: str, **options: Any) -> Result:
+    verb, *rest = arguments
+    return CliRunner().invoke(command, [verb, "--home", str(home), *rest], standalone_mode=False, **options)
+
+
+def refusal(result: Result, kind: type[CometKMSError]) -> str:
+    assert isinstance(result.exception, kind), result
+    return str(result.exception)
+
+
+def head_at(height: int, chain_id: str = "testnet-1", *, catching_up: bool = False) -> FakeRpc:
+    recorded = RECORDED["status"]["result"]
+    status = {
+        **recorded,
+        "node_info": {**recorded["node_info"], "network": chain_id},
+        "sync_info": {**recorded["sync_info"], "latest_block_height": str(height), "catching_up": catching_up},
+    }
+    return FakeRpc(lambda _method, _arguments: {"result": status})
+
+
+def test_a_height_is_admitted_only_when_it_is_said_twice(home: Path, node: FakeNode) -> None:
+    asked = invoke(home, "admit", "testnet-1", "--height", "5000")
+    assert "nobody is there to type it; cure: --yes. Nothing was changed" in refusal(asked, StateError)
+    assert "which stands at height 90" in asked.output
+    assert "height 88 at last, as far as it knows: up to 1100 is plausible by now" in asked.output
+    assert [one["op"] for one in node.asked] == ["reach"]
+    done = invoke(home, "admit", "testnet-1", "--height", "5000", "--yes")
+    assert done.exception is None, done
+    assert node.asked[-1] == {"op": "admit", "chain_id": "testnet-1", "height": 5000}
+    assert "2 of 3 must find it plausible, the leader among them" in done.output
+
+
+def test_what_is_plausible_already_is_not_admitted(home: Path, node: FakeNode) -> None:
+    done = invoke(home, "admit", "testnet-1", "--height", "1100", "--yes")
+    assert "up to 1100 plausible; nothing was changed" in done.output
+    assert [one["op"] for one in node.asked] == ["reach"]
+
+
+@pytest.mark.parametrize("verb", ["admit", "reset"])
+@pytest.mark.parametrize(
+    ("rpc", "words"),
+    [
+        (lambda: head_at(6000), "is at height 6000, and --height says 5000"),
+        (lambda: head_at(5000 - JUMP_HEIGHTS - 1), f"is at height {4999 - JUMP_HEIGHTS}, and --height says 5000"),
+        (lambda: head_at(5000, "other-1"), "is of the chain 'other-1', not of 'testnet-1'"),
+        (lambda: head_at(5000, catching_up=True), "is catching up"),
+    ],
+    ids=["below the head", "far above the head", "another chain", "catching up"],
+)
+def test_a_height_at_which_the_chain_is_not_changes_nothing(home: Path, verb: str, rpc: Any, words: str) -> None:
+    with rpc() as fake:
+        said = refusal(invoke(home, verb, "testnet-1", "--height", "5000", "--rpc", fake.url), OperatorError)
+    assert words in said
+    assert said.endswith("Nothing was changed")
+
+
+def test_the_head_that_a_node_shows_is_taken(home: Path, node: FakeNode) -> None:
+    with head_at(5000) as fake:
+        done = invoke(home, "admit", "testnet-1", "--height", "5000", "--rpc", fake.url, "--yes")
+    assert done.exception is None, done
+    assert node.asked[-1]["height"] == 5000
+
+
+def state_of(home: Path) -> str:
+    return (home / "priv" / "priv_validator_state.json").read_text()
+
+
+def test_a_reset_says_what_it_risks_and_changes_nothing_until_the_height_is_typed(home: Path) -> None:
+    before = state_of(home)
+    for typed in ((), ("--yes-height", "61")):
+        asked = invoke(home, "reset", "testnet-1", "--height", "60", *typed)
+        assert "Nothing was changed" in refusal(asked, StateError) or "nothing was changed" in str(asked.exception)
+        assert "of a cluster with node1, node2" in asked.output
+        assert "a double signature" in asked.output
+        assert "the head was not checked: --rpc" in asked.output
+    assert state_of(home) == before
+    done = invoke(home, "reset", "testnet-1", "--height", "60", "--yes-height", "60")
+    assert done.exception is None, done
+    assert '"height": "60"' in state_of(home)
+    assert "Then: the same on each of node0, node1, node2" in done.output
+
+
+def test_a_reset_is_refused_while_the_node_runs_and_for_a_chain_that_is_not_here(home: Path) -> None:
+    with locked_home(home):
+        assert "uses" in refusal(invoke(home, "reset", "testnet-1", "--height", "60", "--yes-height", "60"), BusyError)
+    assert "this home has testnet-1" in refusal(
+        invoke(home, "reset", "other-1", "--height", "60", "--yes-height", "60"), ConfigError
+    )
+    assert refusal(invoke(home, "admit", "testnet-1", "--height", "5000", "--yes"), OperatorError)
