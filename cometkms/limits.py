@@ -126,6 +126,21 @@ UNREACHED_S: Final = 3.0  # a leader without a connected validator; three dials 
 UNREACHED_LOOK_S: Final = 1.0  # as often as a busy signer writes its section of the board
 UNREACHED_AGAIN_S: Final = 60.0  # a member that reached no validator is not asked to lead for so long …
 UNREACHED_AGAIN_MAX_S: Final = 600.0  # … doubled each time, up to this
+LEADER_PRIORITY_MAX: Final = 100
+LEADER_NEAREST: Final = "nearest"  # … or this word: the node whose promises reach a majority soonest
+LEADER_PRIORITY_DEFAULT: Final = 50  # alike on every node: the lead stays where it is
+FAVOURITE_LOOK_S: Final = 1.0  # how often a leader looks whether another node is preferred
+FAVOURITE_CALM_S: Final = 60.0  # the lead returns after so long in which nobody came or went …
+FAVOURITE_QUIET_S: Final = 10.0  # … at a moment without a request, which is waited for so long
+FAVOURITE_TAKES_S: Final = 5.0  # a preferred node that has not taken the lead by then has failed to
+FAVOURITE_KEPT_S: Final = 600.0  # who loses the lead within so long is asked again later, twice as late each time …
+FAVOURITE_AGAIN_MAX_S: Final = 3600.0  # … up to this
+FAVOURITE_ORDER_S: Final = (
+    600.0  # after an operator's order the lead stays where it was put; a drill orders more often than that
+)
+FAVOURITE_NEARER_S: Final = 0.005  # nearer by less than this is not nearer …
+FAVOURITE_NEARER_SHARE: Final = 0.8  # … nor with more than this part of the other's round trip
+FAVOURITE_TELL_S: Final = 10.0  # how often a node tells its round trip at most
 SIGN_STATE_QUIET_S: Final = 0.01  # a signature is replicated when no request came for so long …
 SIGN_STATE_LATEST_S: Final = 1.0  # … and at the latest after this
 
@@ -277,6 +292,8 @@ if (
     raise ValueError("a signer answers each renewal of its lease with a beat, and is silent only when it misses some")
 if not 1.0 <= REALTIME_MAX_S < HUNG_AFTER_S:
     raise ValueError("a real-time process that hangs is ended before the supervisor would, and a busy one is not")
+if not FAVOURITE_QUIET_S < FAVOURITE_CALM_S < FAVOURITE_KEPT_S <= FAVOURITE_AGAIN_MAX_S:
+    raise ValueError("a node that lost the lead must wait longer than one that never had it")
 if UNREACHED_S < 3 * REDIAL_MAX_S:
     raise ValueError("a validator must have been dialled before it is called unreached")
 if PERMIT_TIMEOUT_S >= 5.0:

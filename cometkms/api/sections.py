@@ -75,7 +75,7 @@ class _Event(TypedDict):
 class EventReport(_Event, total=False):
     """Something rare that happened. at: UNIX seconds; the fields behind `what` are those of its kind.
 
-    started · ordered {peer}: that leader obeyed an order to hand over ·
+    started · ordered {peer}: that leader obeyed an order to hand over · preferred {peer}: it hands over to whom leader_priority prefers ·
     leader {leader, term} · lease {granted} · handing_over {reason, peer} · peer_connected {peer} · peer_disconnected {peer, why, closed} ·
     node_state {state} · peer_state {peer, state} · signed_again {chain, height, last_height, last_at, gap_ms}: the first signature
     under another leader. Made by the history of the api process: child_restarted {child, why} · validator_connected and

@@ -33,6 +33,7 @@ class Cause(StrEnum):
     CLOSED = "closed"  # its system closed the connection: the process died or was stopped
     SILENT = "silent"  # nothing came any more: frozen, cut off, or its machine is gone
     ORDERED = "ordered"  # an operator ordered it to hand over, and it did
+    PREFERRED = "preferred"  # it gave the lead to the node that leader_priority prefers
     HANDED_OVER = "handed over"  # it is still there
     STOPPED = "stopped"  # it handed over and then went away: a planned stop
     LOST = "lost"  # this very node, or one that leads again: it heard no majority
@@ -150,6 +151,10 @@ def _told(
     ordered = _last(events, "ordered", before, change.led_since, (taken_at or now) + _NEWS_LATE_S)
     if ordered is not None and cause in (Cause.HANDED_OVER, Cause.LOST) and change.after not in (None, before):
         cause, lost_at = Cause.ORDERED, min(ordered["at"], taken_at or ordered["at"])
+    elif cause in (Cause.HANDED_OVER, Cause.LOST) and change.after not in (None, before):
+        preferred = _preferred(events, before, me, change, taken_at or now)
+        if preferred is not None:
+            cause, why, lost_at = Cause.PREFERRED, "", min(preferred["at"], taken_at or preferred["at"])
     away_since = gone["at"] if gone is not None else None
     back = _first(events, "peer_connected", before, away_since) if away_since is not None else None
     complete = _complete_after(events, before, back["at"]) if back is not None else None
@@ -158,6 +163,17 @@ def _told(
         _gaps(events, chains, lost_at, taken_at, until, now), away_since,
         back["at"] if back is not None else None, complete,
     )  # fmt: skip
+
+
+def _preferred(
+    events: Sequence[EventReport], before: str, me: str, change: _Change, taken_at: float
+) -> EventReport | None:
+    """That leader's news that it hands over by preference, or on that leader its own note of it."""
+    since, until = max(change.led_since, taken_at - _HANDING_OVER_S), taken_at + _NEWS_LATE_S
+    if before != me:
+        return _last(events, "preferred", before, since, until)
+    own = _last(events, "handing_over", None, since, taken_at)
+    return own if own is not None and own.get("reason") == "preferred" else None
 
 
 def _gaps(
@@ -224,7 +240,7 @@ def sentences(
         said.append(f"Nobody has taken over yet, for {duration(now - story.lost_at)} so far.")
     elif story.after == story.before:
         said.append(f"{story.after} leads again after {duration((story.took_ms or 0.0) / 1000)}{_term(story)}.")
-    elif story.cause is Cause.ORDERED:
+    elif story.cause in (Cause.ORDERED, Cause.PREFERRED):
         said.append(f"{story.after} led {duration((story.took_ms or 0.0) / 1000)} later{_term(story)}.")
     elif story.cause in (Cause.HANDED_OVER, Cause.STOPPED) and not story.took_ms:
         said.append(f"{story.after} took over at {clock(story.taken_at or now)}{_term(story)}.")
@@ -251,6 +267,8 @@ def _how_it_ended(story: Failover) -> str:
             return f"{story.before} led, gave way at {at} and then stopped."
         case Cause.ORDERED:
             return f"{story.before} handed over to {story.after} by order at {at}."
+        case Cause.PREFERRED:
+            return f"{story.before} gave the lead to {story.after}, which leader_priority prefers, at {at}."
         case Cause.HANDED_OVER if story.why:
             return f"{story.before} handed over by itself at {at}: {story.why}."
         case Cause.HANDED_OVER:
@@ -293,6 +311,7 @@ HANDING_OVER: Final = {
     "signer_silent": "its signer does not move, and is replaced",
     "signer_gone": "its signer's process ended",
     "no_validator": "it reaches no validator",
+    "preferred": "leader_priority prefers that node",
 }
 
 
@@ -307,6 +326,8 @@ def describe(event: EventReport, me: str) -> str:  # noqa: PLR0912 - a table of 
         case "handing_over":
             why = HANDING_OVER.get(event.get("reason", ""), "")
             return f"{me} hands over{' to ' + event['peer'] if event.get('peer') else ''}: {why}"
+        case "preferred":
+            return f"{event.get('peer')} hands over to the node that leader_priority prefers"
         case "ordered":
             return f"{event.get('peer')} hands over by order"
         case "peer_connected":

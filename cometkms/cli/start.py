@@ -19,7 +19,7 @@ from cometkms.config.load import (
     load_settings,
 )
 from cometkms.config.webhook import FORMS
-from cometkms.limits import AUDIT_DEFAULT_MIB
+from cometkms.limits import AUDIT_DEFAULT_MIB, LEADER_NEAREST, LEADER_PRIORITY_DEFAULT
 
 
 @click.command("start")
@@ -99,6 +99,12 @@ from cometkms.limits import AUDIT_DEFAULT_MIB
     metavar="N",
     help=f"All files of the audit log together; 0: no audit log.  [default: {AUDIT_DEFAULT_MIB}]",
 )
+@click.option(
+    "--leader-priority",
+    metavar="N",
+    shell_complete=one_of((LEADER_NEAREST,)),
+    help=f"0 to 100: the lead returns to the highest; or nearest.  [default: {LEADER_PRIORITY_DEFAULT}]",
+)
 def command(
     home: str | None,  # noqa: ARG001 - kept in the context by the option's callback
     id: str | None,  # noqa: A002 - the flag's name
@@ -126,6 +132,7 @@ def command(
     alert_webhook_credential: str | None,
     alert_webhook_form: str | None,
     audit_max_mib: str | None,
+    leader_priority: str | None,
 ) -> int:
     """Run the node until SIGTERM or Ctrl-C.
 
@@ -168,6 +175,7 @@ def command(
         alert_webhook_credential,
         alert_webhook_form,
         audit_max_mib,
+        leader_priority,
     )
     settings = load_settings(chosen_home(), flags)
     typed = None

@@ -10,14 +10,22 @@ own process has run for DRILL_UPTIME_S. Every order is in the log, obeyed or not
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from cometkms.limits import DRILL_ORDER_EVERY_S, DRILL_UPTIME_S, DRILL_WORDS_MAX_BYTES
 from cometkms.protocol.peer_messages import Action, Obeyed, Order
 
-_NEWS = 0  # the request id of an answer that nobody asked for: an earlier version knows no such request, and ignores it
-_HANDS_OVER = "hands over by order"
 _WAITING_MAX = 16  # orders without an answer; an older one is forgotten
+_NEWS = 0  # the request id of an answer that nobody asked for: an earlier version knows no such request, and ignores it
+
+
+class News(StrEnum):
+    """What a leader tells the members without being asked. An earlier version knows the first only, and ignores the others."""
+
+    ORDERED = "hands over by order"
+    PREFERRED = "hands over to the preferred node"
+    DRILL = "takes part in a drill"
 
 
 class DrillLog(Protocol):
@@ -54,9 +62,9 @@ class Drills:
         ports: DrillPorts,
         clock: Callable[[], float],
         log: DrillLog,
-        heard: Callable[[str], None] = lambda _: None,
+        heard: Callable[[str, News], None] = lambda _member, _news: None,
     ) -> None:
-        """`nonce`: this process's. `clock`: monotonic seconds. `heard(member)`: it led and obeyed an order to hand over; "": this node did."""
+        """`nonce`: this process's. `clock`: monotonic seconds. `heard(member, news)`: that leader said so; "": this node did."""
         self._nonce = nonce
         self._ports = ports
         self._clock = clock
@@ -80,10 +88,10 @@ class Drills:
         return True
 
     def on_obeyed(self, member: str, answer: Obeyed) -> None:
-        """Only of the member that was asked, by this process; or the news that a leader hands over by order, for those who look on."""
+        """Only of the member that was asked, by this process; or a leader's news, for those who look on."""
         if answer.request_id == _NEWS:
-            if answer.why == _HANDS_OVER:
-                self._heard(member)
+            if answer.why in set(News):
+                self._heard(member, News(answer.why))
             return
         asked, on_answer = self._waiting.get(answer.request_id, ("", None))
         if answer.nonce == self._nonce and asked == member and on_answer is not None:
@@ -102,11 +110,16 @@ class Drills:
         """Do it, if it may be done: "", or why not. `by`: who asks."""
         why = self._do(action, to)
         self._log.warning("order", by=by, action=action.name.lower(), to=to, obeyed=not why, why=why)
-        if action is Action.TRANSFER and not why:
-            self._heard("")
-            for other in self._ports.others:
-                self._ports.send(other, Obeyed(self._nonce, _NEWS, _HANDS_OVER))
+        if not why:
+            news = News.ORDERED if action is Action.TRANSFER else News.DRILL
+            self._heard("", news)
+            self.tell(news)
         return why
+
+    def tell(self, news: News) -> None:
+        """To every other member that is connected."""
+        for other in self._ports.others:
+            self._ports.send(other, Obeyed(self._nonce, _NEWS, news.value))
 
     def _do(self, action: Action, to: str) -> str:
         if action is not Action.TRANSFER and (

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from typing import Final
 
+from cometkms.cluster.favourite import PRIORITY_FACT
+from cometkms.limits import LEADER_NEAREST
 from cometkms.model import Row
 from cometkms.protocol.peer_messages import Facts
 
-#: Facts that should be alike on every node; the others are shown only.
+#: Facts that should be alike on every node; the others are shown only. Of leader_priority only the kind: a number here and `nearest` there
+#: are not compared by those who decide whom the lead returns to.
 COMPARED: Final = ("default_ttl_ms", "strict_start", "validators")
 _KEY_DIGITS: Final = 16
 
@@ -45,6 +48,9 @@ def differences(member: str, mine: SelfReport, theirs: SelfReport) -> tuple[Diff
         for name in COMPARED
         if name in here and name in there and here[name] != there[name]
     ]
+    priorities = here.get(PRIORITY_FACT), there.get(PRIORITY_FACT)
+    if None not in priorities and priorities[0] != priorities[1] and LEADER_NEAREST in priorities:
+        found.append(Difference(member, PRIORITY_FACT, str(priorities[0]), str(priorities[1])))
     if mine.rows != theirs.rows:
         only_here, only_there = _row_words(mine.rows - theirs.rows), _row_words(theirs.rows - mine.rows)
         found.append(Difference(member, "chains", only_here, only_there))

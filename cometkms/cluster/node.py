@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from cometkms import __version__
-from cometkms.cluster.drills import DrillPorts, Drills
+from cometkms.cluster.drills import DrillPorts, Drills, News
 from cometkms.cluster.facts import Difference, SelfReport, differences
+from cometkms.cluster.favourite import MAJORITY_FACT, PREFERRED, Favourite, FavouritePorts
 from cometkms.cluster.membership import Membership, MembershipLog, Ports
 from cometkms.cluster.serving import why_not_proposed
 from cometkms.cluster.useful import REACH_FACT, Cause, Reach, Usefulness, UsefulPorts
@@ -100,6 +101,8 @@ class ReplicatedLog(Protocol):
     @property
     def handing_over(self) -> bool: ...
     def transfer(self, able: tuple[str, ...]) -> None: ...
+    def whole(self, name: str) -> bool: ...
+    def round_trip_s(self, member: str) -> float | None: ...
     def settle(self) -> None: ...
     def hold(self, on: bool) -> None: ...
 
@@ -173,7 +176,8 @@ class Outside(Protocol):
     def happened(self, what: str, **fields: object) -> None:
         """Something rare that operators want to see, with its time.
 
-        `leader` {leader, term}, `lease` {granted}, `handing_over` {reason, peer}: by itself; `peer` "" when it is left to the log.
+        `leader` {leader, term}, `lease` {granted}, `handing_over` {reason, peer}: by itself; `peer` "" when it is left to the log;
+        `ordered` {peer}: that leader hands over by an operator's word; `preferred` {peer}: to the node that leader_priority prefers.
         """
         ...
 
@@ -338,7 +342,7 @@ class ClusterNode:
             ),
             clock=clock,
             log=log,
-            heard=lambda member: outside.happened("ordered", peer=member or identity.me),
+            heard=self._on_news,
         )
         self.useful = Usefulness(
             ports=UsefulPorts(
@@ -350,6 +354,23 @@ class ClusterNode:
                 replace_signer=outside.replace_signer,
                 tell=self._tell_reach,
                 happened=self._on_handing_over,
+            ),
+            clock=clock,
+            log=log,
+        )
+        self.favourite = Favourite(
+            me=identity.me,
+            ports=FavouritePorts(
+                facts=lambda name: dict(self._facts if name == identity.me else self._members[name].facts),
+                able=lambda: tuple(name for name in identity.others if name not in self._missing()),
+                says=self._reach_of,
+                whole=lambda name: self._raft is not None and self._raft.whole(name),
+                busy=lambda: self._clock() - self._asked_at < SIGN_STATE_QUIET_S,
+                waiting=self._waits_for_promises,
+                hand_over=self._begin_handover,
+                majority_s=self._majority_s,
+                tell=lambda ms: self._tell_fact(MAJORITY_FACT, ms),
+                happened=self._on_preferred,
             ),
             clock=clock,
             log=log,
@@ -978,6 +999,7 @@ class ClusterNode:
             self.leader_changes += self._last_leader is not None
             self._last_leader = (leader, term)
         self._outside.happened("leader", leader=leader, term=term)
+        self.favourite.on_leader(leader)
         self._lead_since = None
         if leading:
             self._lead_since = self._clock()
@@ -1088,8 +1110,41 @@ class ClusterNode:
         return Reach(told) if told in set(Reach) else Reach.UNKNOWN
 
     def _tell_reach(self, reach: Reach) -> None:
-        facts = {**dict(self._facts), REACH_FACT: reach.value}
-        self.tell_facts(make_facts(facts))
+        self._tell_fact(REACH_FACT, reach.value)
+
+    def _tell_fact(self, name: str, text: str) -> None:
+        self.tell_facts(make_facts({**dict(self._facts), name: text}))
+
+    def _waits_for_promises(self) -> bool:
+        """Whether a reservation waits for a majority."""
+        return bool(self._pending) or (self.hot is not None and bool(self.hot.waiting(0)))
+
+    def _majority_s(self) -> float | None:
+        """The round trip to the farthest of the members that a permit of this node needs; None where too few are measured."""
+        raft = self._raft
+        if raft is None:
+            return None
+        known = sorted(trip for name in self.identity.others if (trip := raft.round_trip_s(name)) is not None)
+        return known[self.quorum - 2] if len(known) >= self.quorum - 1 else None
+
+    def _on_news(self, member: str, news: News) -> None:
+        """A leader's own word, or (member "") this node's."""
+        if news is News.PREFERRED:
+            self.favourite.on_preferred()
+            self._outside.happened(PREFERRED, peer=member)
+            return
+        self.favourite.on_order()
+        if news is News.ORDERED:
+            self._outside.happened("ordered", peer=member or self.identity.me)
+
+    def _on_preferred(self, to: str) -> None:
+        self._outside.happened("handing_over", reason=PREFERRED, peer=to)
+        self.drills.tell(News.PREFERRED)
+
+    @property
+    def handovers(self) -> dict[str, int]:
+        """How often this node handed over by itself, by reason."""
+        return {**self.useful.counters, **self.favourite.counters}
 
     def _on_handing_over(self, cause: Cause, to: str) -> None:
         self._outside.happened("handing_over", reason=cause.value, peer=to)
@@ -1113,7 +1168,9 @@ class ClusterNode:
             self._check_stuck()
         self._update_lease()
         if self._raft is not None:
-            self.useful.look(leads=self._leased and self._signer != 0)
+            leads = self._leased and self._signer != 0
+            self.useful.look(leads=leads)
+            self.favourite.look(leads=leads)
 
     def _hold_raft(self) -> None:
         """The replicated log votes and leads as soon as the node may, and no longer."""

@@ -11,7 +11,7 @@ _DIGEST_DIGITS: Final = 16
 
 
 def settings_facts(settings: Settings) -> dict[str, str]:
-    """By name: default_ttl_ms, strict_start, validators (their addresses, or a digest of many), http_addr."""
+    """By name: default_ttl_ms, strict_start, validators (their addresses, or a digest of many), http_addr, leader_priority."""
     return {
         "default_ttl_ms": str(round(settings.default_ttl_s * 1000)),
         "strict_start": "on" if settings.strict_start else "off",
@@ -19,6 +19,7 @@ def settings_facts(settings: Settings) -> dict[str, str]:
             {one.id: [str(address) for address in one.validator_addrs] for one in settings.chains}
         ),
         "http_addr": str(settings.http_addr),
+        "leader_priority": settings.leader_priority,
     }
 
 

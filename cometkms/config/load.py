@@ -25,12 +25,13 @@ from cometkms.config.values import (
     parse_lease,
     parse_listen,
     parse_peer,
+    parse_priority,
     parse_validator,
 )
 from cometkms.config.webhook import FORMS, UrlCredential, UrlFile, UrlGiven, UrlSource, Webhook, parse_url, shown_url
 from cometkms.errors import ConfigError, os_words
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile, PassphraseSource
-from cometkms.limits import AUDIT_DEFAULT_MIB, CHAINS_MAX, CONFIG_MAX_BYTES
+from cometkms.limits import AUDIT_DEFAULT_MIB, CHAINS_MAX, CONFIG_MAX_BYTES, LEADER_PRIORITY_DEFAULT
 from cometkms.store.files import read_file
 
 CONFIG_NAME: Final = "config.toml"
@@ -74,6 +75,7 @@ KEYS: Final[Mapping[str, type]] = {
     "alert_webhook_credential": str,
     "alert_webhook_form": str,
     "audit_max_mib": int,
+    "leader_priority": str,
     "chain": list,
 }
 #: Whose value is a secret: it is shown nowhere.
@@ -112,6 +114,7 @@ class Flags:
     alert_webhook_credential: str | None = None
     alert_webhook_form: str | None = None
     audit_max_mib: str | None = None
+    leader_priority: str | None = None
 
 
 def default_home() -> Path:
@@ -163,6 +166,8 @@ def _check_table(table: dict[str, Any], keys: Mapping[str, type], where: str) ->
             problems.append(f"{where}: unknown key {key!r}; {cure}")
         elif key == "validator_addr" and isinstance(value, str):
             table[key] = [value]
+        elif key == "leader_priority" and isinstance(value, int) and not isinstance(value, bool):
+            table[key] = str(value)
         elif not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
             shown = "…" if key in SECRET_KEYS else repr(value)
             problems.append(f"{where}: {key} = {shown} must be {_TYPE_WORDS[wanted]}")
@@ -312,6 +317,7 @@ def _defaults() -> dict[str, str]:
         "alert_disk": DEFAULT_ALERT_DISK,
         "alert_webhook_form": FORMS[0],
         "audit_max_mib": str(AUDIT_DEFAULT_MIB),
+        "leader_priority": str(LEADER_PRIORITY_DEFAULT),
     }
 
 
@@ -331,6 +337,7 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
     log_format, format_where = sources.text("log_format", "plain")
     audit_mib, audit_where = sources.text("audit_max_mib", str(AUDIT_DEFAULT_MIB))
     hardening, hardening_where = sources.text("hardening", "best-effort")
+    priority, priority_where = sources.text("leader_priority", str(LEADER_PRIORITY_DEFAULT))
     fallback = parse_listen(DEFAULT_RAFT_ADDR)
     settings = Settings(
         home=home,
@@ -353,6 +360,7 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
         alerts=_load_alerts(sources),
         webhook=_load_webhook(home, sources),
         audit_max_mib=sources.parse(audit_where, audit_mib, parse_audit_mib, AUDIT_DEFAULT_MIB),
+        leader_priority=sources.parse(priority_where, priority, parse_priority, str(LEADER_PRIORITY_DEFAULT)),
     )
     if len(settings.peers) == len(peers):  # else what is wrong with them was told already
         sources.problems += check_cluster(settings, peers_where, raft_where)

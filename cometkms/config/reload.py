@@ -1,6 +1,6 @@
 """What a running node takes over from settings loaded anew, and what needs a restart. Pure: no file, no clock, no process.
 
-    at once      log_level; the bounds of alerts; the validators' addresses of the chains that run
+    at once      log_level; leader_priority; the bounds of alerts; the validators' addresses of the chains that run
     a restart    everything else: it decides who this node is, what it holds, or where it listens
 
 What may change is small on purpose. A node's identity, members, keys and files are fixed by its first promise; a running process that
@@ -14,16 +14,16 @@ from typing import Any, Final
 
 from cometkms.config.load import Flags, variable_name
 from cometkms.config.schema import AlertBounds, Chain, Settings
-from cometkms.config.values import parse_validator
+from cometkms.config.values import parse_priority, parse_validator
 from cometkms.config.webhook import UrlGiven, Webhook
 from cometkms.errors import ConfigError, InvariantError
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile
-from cometkms.limits import BOARD_SECTION_BYTES
+from cometkms.limits import BOARD_SECTION_BYTES, LEADER_PRIORITY_DEFAULT
 
 #: Settings' fields that are taken over as they are. The chains are looked at one by one.
-_AT_ONCE: Final = ("log_level", "alerts")
+_AT_ONCE: Final = ("log_level", "alerts", "leader_priority")
 #: config.toml's keys that a reload can take over: what overrides one of them is said.
-_KEYS: Final = ("log_level", "alert_stall", "alert_latency", "alert_disk", "validator_addr")
+_KEYS: Final = ("log_level", "alert_stall", "alert_latency", "alert_disk", "leader_priority", "validator_addr")
 #: Settings' fields that are written otherwise in config.toml.
 _KEY_OF: Final = {"webhook": "alert_webhook"}
 _DOCUMENT_MAX_BYTES: Final = BOARD_SECTION_BYTES - 64  # a board section less its head
@@ -37,6 +37,7 @@ class Reloadable:
     log_level: str
     validator_addrs: Mapping[str, tuple[str, ...]]
     alerts: AlertBounds
+    leader_priority: str = str(LEADER_PRIORITY_DEFAULT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ def overridden(flags: Flags, environment: Mapping[str, str], document: Mapping[s
 
 def reloadable(settings: Settings) -> Reloadable:
     """That part of the settings."""
-    return Reloadable(settings.log_level, {chain.id: _texts(chain) for chain in settings.chains}, settings.alerts)
+    addresses = {chain.id: _texts(chain) for chain in settings.chains}
+    return Reloadable(settings.log_level, addresses, settings.alerts, settings.leader_priority)
 
 
 def encode(part: Reloadable) -> dict[str, Any]:
@@ -120,6 +122,7 @@ def encode(part: Reloadable) -> dict[str, Any]:
         "log_level": part.log_level,
         "validator_addrs": {k: list(v) for k, v in part.validator_addrs.items()},
         "alerts": asdict(part.alerts),
+        "leader_priority": part.leader_priority,
     }
     if len(json.dumps(document)) > _DOCUMENT_MAX_BYTES:
         raise ConfigError(
@@ -136,7 +139,8 @@ def decode(document: Mapping[str, Any]) -> Reloadable:
             parse_validator(text)
         stall_s, latency_s, disk_s = (document["alerts"][name] for name in ("stall_s", "latency_s", "disk_s"))
         bounds = AlertBounds(float(stall_s), float(latency_s), None if disk_s is None else float(disk_s))
-        return Reloadable(str(document["log_level"]), addresses, bounds)
+        priority = parse_priority(str(document["leader_priority"]))
+        return Reloadable(str(document["log_level"]), addresses, bounds, priority)
     except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
         raise InvariantError(f"the reload section holds no settings of ours: {error!r}") from error
 

@@ -61,6 +61,10 @@ allow_unsafe = false
 # unnoticed, does no harm; but a node that starts while another is down for good waits.
 strict_start = false
 
+# Which node shall lead: after a minute of calm the lead goes back to the highest number, 0 to 100. Alike on every node: it stays
+# where it is. "nearest", on every node: to the one that is nearest to a majority of the others.
+leader_priority = 50
+
 # The signer is shut off from everything it does not need. "required": do not start where this kernel lacks a part of that; "off".
 # signer_user: whom it runs as when root starts the node; default: the account cmkms-signer, else a number that no account has.
 # hardening = "best-effort"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cometkms.config.webhook import Webhook
 from cometkms.keys.passphrase import PassphraseSource
-from cometkms.limits import AUDIT_DEFAULT_MIB
+from cometkms.limits import AUDIT_DEFAULT_MIB, LEADER_PRIORITY_DEFAULT
 from cometkms.net.target import TcpTarget, UnixTarget
 
 
@@ -81,3 +81,6 @@ class Settings:
     webhook: Webhook | None = None
     audit_max_mib: int = AUDIT_DEFAULT_MIB  # all files of the audit log together; 0: there is none
     realtime: bool = False  # the signer and the state process ask for a real-time class
+    leader_priority: str = str(
+        LEADER_PRIORITY_DEFAULT
+    )  # 0 to 100, or "nearest": whom the lead returns to when it is calm

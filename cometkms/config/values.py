@@ -11,6 +11,8 @@ from cometkms.limits import (
     AUDIT_MAX_MIB,
     AUDIT_MIN_MIB,
     CHAIN_ID_MAX_BYTES,
+    LEADER_NEAREST,
+    LEADER_PRIORITY_MAX,
     LEASE_MAX_S,
     LEASE_MIN_S,
     NODE_ID_MAX_BYTES,
@@ -46,6 +48,18 @@ def parse_lease(text: str) -> float:
 def parse_alert(text: str) -> float:
     """An alert's bound; 0s switches it off. Raises: ConfigError."""
     return _within(parse_duration(text), text, (0.0, ALERT_MAX_S), "write at most 168h, or 0s for never")
+
+
+def parse_priority(text: str) -> str:
+    """`leader_priority` as the nodes tell it to each other: a number from 0 to 100 without leading zeros, or LEADER_NEAREST. Raises: ConfigError."""
+    if text == LEADER_NEAREST:
+        return text
+    if not (text.isascii() and text.isdecimal() and len(text) <= _SHOWN_MAX and int(text) <= LEADER_PRIORITY_MAX):
+        shown = text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}…"
+        raise ConfigError(
+            f"{shown!r} is no leader_priority; write a number from 0 to {LEADER_PRIORITY_MAX}, or {LEADER_NEAREST!r}"
+        )
+    return str(int(text))
 
 
 def _within(seconds: float, text: str, bounds: tuple[float, float], words: str) -> float:

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from cometkms import __version__
 from cometkms import core as cores
+from cometkms.cluster.favourite import PRIORITY_FACT
 from cometkms.cluster.history import NOBODY, SignatureRing
 from cometkms.cluster.lag import LagMeter
 from cometkms.cluster.node import ClusterNode, Identity
@@ -341,8 +342,12 @@ class _State:
         self._opened.store.close()
 
     def on_reload(self, new: Reloadable) -> None:
-        """The other nodes compare the new addresses with theirs."""
-        told = {**dict(self.node.facts), "validators": validators_fact(new.validator_addrs)}
+        """The other nodes compare the new addresses with theirs, and hear whom the lead shall return to."""
+        told = {
+            **dict(self.node.facts),
+            "validators": validators_fact(new.validator_addrs),
+            PRIORITY_FACT: new.leader_priority,
+        }
         self.node.tell_facts(make_facts(told))
 
     def is_away(self) -> bool:
@@ -714,7 +719,7 @@ class _State:
             "permit_us": node.round_trip_ns.summary_us(),
             "permit_hist": node.round_trip_ns.buckets_us(),
             "leader_changes": node.leader_changes,
-            "handovers": dict(node.useful.counters),
+            "handovers": node.handovers,
             "ring_depth": {"requests": self._parts.requests.depth(), "permits": self._parts.permits.depth()},
             "events": self._events.document(),
         }

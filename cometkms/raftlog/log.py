@@ -492,6 +492,14 @@ class RaftLog:
         self._transfer = _Transfer(able, self._clock() + _TRANSFER_S)
         self._poke()
 
+    def whole(self, name: str) -> bool:
+        """For a leader: whether the member is heard and has everything that is in the log."""
+        return self._hears(name) and self._filter.acked(self.term, name) >= self.last_index
+
+    def round_trip_s(self, member: str) -> float | None:
+        """To a member that is connected, the longest lately; None while it was not measured."""
+        return self._round_trips.longest((member,)) or None
+
     def _hears(self, name: str) -> bool:
         following = name in self._connected and name in self._following
         return following and self._clock() - self._heard[name] < self._ttl_s
@@ -510,11 +518,7 @@ class RaftLog:
             return
         if now - transfer.asked_at < _TRANSFER_WAIT_S:
             return
-        fit = [
-            name
-            for name in transfer.able
-            if self._hears(name) and self._filter.acked(self.term, name) >= self.last_index
-        ]
+        fit = [name for name in transfer.able if self.whole(name)]
         if not fit:
             return
         lively = [name for name in fit if now - self._heard[name] < self._ttl_s / 4]

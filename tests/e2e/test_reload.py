@@ -71,6 +71,11 @@ def test_the_log_level_changes_in_every_process(node: Reloaded, validators: list
     until("it is logged", lambda: "height=6" in node.log())
 
 
+def test_whom_the_lead_returns_to_is_told_anew(node: Reloaded) -> None:
+    node.reload("leader_priority = 50", 'leader_priority = "nearest"', "leader_priority: 50 -> nearest")
+    node.reload('leader_priority = "nearest"', "leader_priority = 50", "leader_priority: nearest -> 50")
+
+
 def test_what_needs_a_restart_is_named_and_a_wrong_file_changes_nothing(
     node: Reloaded, validators: list[Validator]
 ) -> None:

@@ -162,6 +162,7 @@ class Node:
             nonce=self.rng.getrandbits(62) + 1,
             ttl_s=TTL_S,
             strict=world.strict,
+            facts=world.facts.get(self.member, ()),
             outside=self,
             clock=self.clock,
             wall_clock=self.wall_clock,
@@ -186,8 +187,8 @@ class Node:
             events=self,
             ttl_s=TTL_S,
             log=SilentLog(self.world, self.name),
-            round_trip_s=lambda _peer: self.world.latency_s() + self.world.latency_s(),
             unix_s=self.calendar,
+            round_trip_s=lambda peer: self.world.round_trip_to(self.member, peer),
         )
         return self.raft
 
@@ -467,7 +468,7 @@ class Validator:
 
     def poll(self) -> None:
         """Every few milliseconds: ask, or give up and ask another."""
-        self.world.after(self.rng.uniform(0.005, 0.03), self.poll)
+        self.world.after(self.rng.uniform(*self.world.poll_s), self.poll)
         if self.asked is not None and self.world.now - self.asked_at < self.world.patience_s:
             return
         signer = self.world.dialling_signer(self.rng)
@@ -543,8 +544,10 @@ class World:
         self.strict = nodes > 1 and self.rng.random() < 0.25
         self.lossy = self.rng.random() < 0.5
         self.patience_s = 5.0
+        self.poll_s = (0.005, 0.03)  # how often a validator looks whether it has something to ask
         self.spikes = 0.05  # of the frames come up to 0.2 s late
         self.round_trip_s = self.jitter_s = 0.0  # far members; the jitter comes on top
+        self.facts: dict[str, tuple[tuple[str, str], ...]] = {}  # of each member, as its process starts
         self.queue: list[tuple[float, int, Callable[..., None], tuple[Any, ...], dict[str, Any]]] = []
         self.order = itertools.count()
         self.trace: list[str] = []
@@ -599,6 +602,10 @@ class World:
     def latency_s(self) -> float:
         """One way, between two machines that are far apart."""
         return (self.round_trip_s + self.rng.uniform(0, self.jitter_s)) / 2 if self.round_trip_s else 0.0
+
+    def round_trip_to(self, _member: str, _peer: str) -> float:
+        """As a ping between two members measures it."""
+        return self.latency_s() + self.latency_s()
 
     def connections_of(self, name: str) -> list[Connection]:
         return [connection for connection in self.connections.values() if name in connection.ends]

@@ -141,6 +141,25 @@ def test_a_handover_that_was_ordered_is_told_as_such_on_every_node(me: str, news
     assert "too late" not in words(story)
 
 
+@pytest.mark.parametrize("me", ["node0", "node1", "node2"])
+@pytest.mark.parametrize("news_at", [9.99, 9.2])
+def test_a_lead_that_goes_to_the_preferred_node_is_told_as_such_on_every_node(me: str, news_at: float) -> None:
+    news: EventReport = {"at": T + news_at, "what": "preferred", "peer": "node0"}
+    if me == "node0":
+        news = {"at": T + news_at, "what": "handing_over", "reason": "preferred", "peer": "node1"}
+    (story,) = told([*START, news, leader(10, None, 2), leader(10.003, "node1", 2)], me=me)
+    assert (story.cause, story.lost_at) == (Cause.PREFERRED, T + news_at)
+    assert words(story).startswith("node0 gave the lead to node1, which leader_priority prefers, at 08:00:")
+
+
+@pytest.mark.parametrize("news_at", [3.0, 11.0])
+def test_a_preference_of_another_time_is_not_the_reason(news_at: float) -> None:
+    news: EventReport = {"at": T + news_at, "what": "preferred", "peer": "node0"}
+    events = sorted([*START, news, leader(10, None, 2), leader(10.003, "node1", 2)], key=lambda one: one["at"])
+    (story,) = told(events)
+    assert story.cause is Cause.HANDED_OVER
+
+
 def test_an_old_order_is_not_the_reason_of_a_later_loss() -> None:
     ordered: EventReport = {"at": T + 5, "what": "ordered", "peer": "node2"}
     (story,) = told([*START, ordered, leader(10, None, 2), leader(10.003, "node1", 2)])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cometkms.cluster.drills import DrillPorts, Drills
+from cometkms.cluster.drills import DrillPorts, Drills, News
 from cometkms.errors import ProtocolError
 from cometkms.limits import DRILL_ORDER_EVERY_S, DRILL_UPTIME_S, DRILL_WORDS_MAX_BYTES
 from cometkms.protocol.peer_messages import Action, Obeyed, Order, decode, encode
@@ -37,9 +37,12 @@ class Leader:
             others=("b", "c"), send=self.send, leads=lambda: told["leads"], missing=lambda: told["missing"],
             hand_over=hand_over, restart=restart, trouble=lambda: told["trouble"],
         )  # fmt: skip
-        self.heard: list[str] = []
-        self.drills = Drills(nonce=7, ports=ports, clock=lambda: self.now, log=self.log, heard=self.heard.append)
+        self.heard: list[tuple[str, News]] = []
+        self.drills = Drills(nonce=7, ports=ports, clock=lambda: self.now, log=self.log, heard=self.hear)
         self.now += DRILL_UPTIME_S
+
+    def hear(self, member: str, news: News) -> None:
+        self.heard.append((member, news))
 
     def send(self, member: str, message: Order | Obeyed) -> bool:
         assert decode(encode(message)) == message
@@ -92,20 +95,28 @@ def test_a_refusal_says_why_to_both_and_is_logged(action: Action, to: str, said:
     assert "restart" not in leader.did or said.get("restart")
 
 
-def test_a_handover_by_order_is_told_to_every_member_and_nothing_else_is() -> None:
+@pytest.mark.parametrize(
+    ("action", "to", "news"),
+    [(Action.CHECK, "", News.DRILL), (Action.TRANSFER, "c", News.ORDERED), (Action.RESTART, "", News.DRILL)],
+)
+def test_what_was_obeyed_is_told_to_every_member(action: Action, to: str, news: News) -> None:
+    """So that the others know why the lead moves, and that a drill is held."""
     leader = Leader()
-    assert leader.order(Action.CHECK) == ""
-    assert leader.sent == []
-    assert leader.order(Action.TRANSFER, "c") == ""
-    assert leader.heard == [""]
+    assert leader.order(action, to) == ""
+    assert leader.heard == [("", news)]
     assert [member for member, _ in leader.sent] == ["b", "c"]
     follower = Leader()
-    for _, news in leader.sent:
-        assert isinstance(news, Obeyed)
-        follower.drills.on_obeyed("a", news)
-    assert follower.heard == ["a", "a"]
-    follower.drills.on_obeyed("a", Obeyed(7, 0, "something else"))
-    assert follower.heard == ["a", "a"]
+    for _, told in leader.sent:
+        assert isinstance(told, Obeyed)
+        follower.drills.on_obeyed("a", told)
+    assert follower.heard == [("a", news), ("a", news)]
+
+
+def test_what_was_refused_and_what_is_not_known_is_no_news() -> None:
+    leader = Leader(leads="b leads")
+    assert leader.order(Action.CHECK) == "b leads"
+    leader.drills.on_obeyed("a", Obeyed(7, 0, "something else"))
+    assert (leader.heard, leader.sent) == ([], [])
 
 
 def test_one_order_is_obeyed_at_a_time_and_checks_are_free() -> None:

@@ -22,6 +22,10 @@ def report(version: str = "1", rows: tuple[Row, ...] = (Row(KEY, "chain"),), **f
         (report(strict_start="on"), report(), []),
         (report(python="3.11"), report(python="3.13"), []),
         (report(http_addr=":1"), report(http_addr=":2"), []),
+        (report(leader_priority="50"), report(leader_priority="70"), []),
+        (report(leader_priority="50"), report(leader_priority="nearest"), [("leader_priority", "50", "nearest")]),
+        (report(leader_priority="nearest"), report(leader_priority="nearest"), []),
+        (report(leader_priority="nearest"), report(), []),
         (report(), report(rows=()), [("chains", f"chain with the key {'ab' * 8}", "nothing more")]),
         (
             report(),

@@ -27,6 +27,7 @@ SOURCES = {
     "allow_unsafe": ((False, "true", "false"), (False, True, False)),
     "strict_start": ((True, "no", "true"), (True, False, True)),
     "realtime": ((True, "off", "true"), (True, False, True)),
+    "leader_priority": (("0", "nearest", "70"), ("0", "nearest", "70")),
 }
 
 
@@ -263,6 +264,21 @@ def test_the_audit_logs_size(
     (tmp_path / "config.toml").write_text(written)
     flags = Flags(chain_id="c", validator_addr=("tcp://a:1",), audit_max_mib=flag)
     assert load_settings(tmp_path, flags, variables).audit_max_mib == mib
+
+
+@pytest.mark.parametrize("written", ["70", '"70"', '"070"'])
+def test_a_priority_is_a_number_or_a_string(written: str, tmp_path: Path) -> None:
+    home = home_with(tmp_path, f"leader_priority = {written}\n" + MINIMAL)
+    assert load_settings(home, Flags(), {}).leader_priority == "70"
+
+
+@pytest.mark.parametrize("written", ["101", "-1", '"near"', '"1e1"', "true", "5.0", f'"{"9" * 5000}"', '"٧٠"'])
+def test_what_is_no_priority_is_refused_with_the_words_that_are(written: str, tmp_path: Path) -> None:
+    home = home_with(tmp_path, f"leader_priority = {written}\n" + MINIMAL)
+    with pytest.raises(
+        ConfigError, match=r"write a number from 0 to 100, or 'nearest'|leader_priority = .* must be a string"
+    ):
+        load_settings(home, Flags(), {})
 
 
 @pytest.mark.parametrize(

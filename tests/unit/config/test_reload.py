@@ -63,6 +63,13 @@ def test_alert_bounds_are_taken_over_at_once_and_reach_the_children() -> None:
     assert decode(encode(reloadable(loaded))).alerts == loaded.alerts
 
 
+def test_whom_the_lead_returns_to_is_taken_over_at_once_and_reaches_the_children() -> None:
+    loaded = replace(RUNNING, leader_priority="nearest")
+    plan = plan_reload(RUNNING, loaded)
+    assert (plan.changed, plan.needs_restart) == (("leader_priority: 50 -> nearest",), ())
+    assert decode(encode(reloadable(loaded))).leader_priority == "nearest"
+
+
 def test_a_validator_that_moves_to_another_chain_is_removed_there_and_added_here() -> None:
     plan = plan_reload(
         RUNNING, replace(RUNNING, chains=(chain("a", "tcp://h:1"), chain("b", "unix:///b", "tcp://h:2")))
@@ -70,6 +77,7 @@ def test_a_validator_that_moves_to_another_chain_is_removed_there_and_added_here
     assert plan.changed == ("validator tcp://h:2 of a removed", "validator tcp://h:2 of b added")
 
 
+AT_ONCE = ("chains", "log_level", "alerts", "leader_priority")
 OTHER = {
     "home": Path("/elsewhere"),
     "id": "node1",
@@ -90,9 +98,7 @@ OTHER = {
 KEYS = {"webhook": "alert_webhook"}  # what a setting is called where an operator wrote it
 
 
-@pytest.mark.parametrize(
-    "name", [field.name for field in fields(Settings) if field.name not in ("chains", "log_level", "alerts")]
-)
+@pytest.mark.parametrize("name", [field.name for field in fields(Settings) if field.name not in AT_ONCE])
 def test_every_other_setting_waits_for_a_restart_and_is_named(name: str) -> None:
     """A new setting that is not thought about here fails this test."""
     loaded = replace(RUNNING, **{name: OTHER[name]}, log_level="error")

@@ -1,0 +1,43 @@
+"""`leader_priority` on real nodes: the lead returns to the preferred one after a minute of calm, and every node says so."""
+
+import urllib.request
+from functools import partial
+from pathlib import Path
+
+from tests.e2e.cluster import Client, Cluster
+from tests.e2e.node import PATIENCE_S, PRECOMMIT, PREVOTE, free_tcp, until
+from tests.e2e.test_liveness import handovers
+
+
+def tells(cluster: Cluster, name: str, words: str) -> bool:
+    """Its status page."""
+    url = f"http://127.0.0.1:{cluster.nodes[name].http_port}/"
+    with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
+        return words in str(answer.read().decode())
+
+
+def test_the_lead_returns_to_the_preferred_node_and_every_node_says_so(tmp_path: Path) -> None:
+    validator = Client(free_tcp())
+    cluster = Cluster(tmp_path, 3, validator.address)
+    try:
+        cluster.extra = {"node2": ["--leader-priority", "90"]}
+        cluster.start()
+        validator.must_sign(PREVOTE, 1)
+        if cluster.wait_leader() == "node2":  # so that another leads, without an order: after one the lead would stay
+            cluster.kill("node2")
+            cluster.wait_leader(besides="node2")
+            cluster.start("node2")
+        cluster.wait_whole()
+        before = cluster.wait_leader()
+        assert before != "node2"
+        until("node2 leads again", lambda: cluster.leader() == "node2")
+        validator.must_sign(PRECOMMIT, 2)
+        assert handovers(cluster, before)["preferred"] == 1
+        for name in cluster.ids:
+            facts = {one["id"]: one["facts"]["leader_priority"] for one in cluster.status(name)["members"]}
+            assert facts == {"node0": "50", "node1": "50", "node2": "90"}
+            words = f"{before} gave the lead to node2, which leader_priority prefers"
+            until(f"{name}'s page tells why", partial(tells, cluster, name, words))
+    finally:
+        cluster.stop()
+        validator.close()
