@@ -50,12 +50,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Of one height. `entry`: the key's; None when its address is not in it."""
+    """Of one height. `entry`: the key's; None when its address is not in it. `time_s`: its header's, UNIX; None: there is no header."""
 
     height: int
     round: int
     block: BlockID
     entry: Entry | None
+    time_s: float | None = None
 
     @property
     def place(self) -> HRS:
@@ -110,6 +111,9 @@ def parse_commit(result: dict[str, Any], key_address: str) -> Commit:
         _integer(commit["round"], ROUND_MAX),
         BlockID(bytes.fromhex(block["hash"]), _integer(parts["total"], 1 << 31), bytes.fromhex(parts["hash"])),
         entry,
+        None
+        if "header" not in result["signed_header"]
+        else _seconds(_timestamp(result["signed_header"]["header"]["time"])),
     )
 
 

@@ -96,6 +96,11 @@ def _open_probe(directory: Path) -> int:
     return fd
 
 
+def median_ms(probe: Probe) -> float | None:
+    """Of the measured syncs; None where one did not end."""
+    return None if probe.hung or not probe.times_ms else sorted(probe.times_ms)[len(probe.times_ms) // 2]
+
+
 def judge_syncs(probe: Probe) -> Finding:
     """Warns when the median is above SLOW_SYNC_MS: each signature waits for two of them."""
     if probe.hung or not probe.times_ms:

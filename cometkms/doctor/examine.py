@@ -13,7 +13,7 @@ from typing import Any, Final
 from cometkms import core as cores
 from cometkms.config.schema import Chain, HostPort, Settings
 from cometkms.doctor import chain as chain_checks
-from cometkms.doctor import clock, disk, files, key, memory, reach, running, state, versions
+from cometkms.doctor import clock, disk, files, key, latency, memory, reach, running, state, versions
 from cometkms.doctor.blocks import read_head
 from cometkms.doctor.finding import Finding, fail, failed_by, note, ok, split_cure
 from cometkms.errors import CometKMSError
@@ -61,18 +61,20 @@ class Patient:
 def examine(patient: Patient, again: Callable[[], Mapping[str, Any] | None] = lambda: None) -> list[Finding]:
     """Every finding, in a fixed order of areas. `again`: asks the running node once more, after the chain was read."""
     found: list[Finding] = []
+    measured = latency.Measured()
     groups: list[tuple[str, Callable[[], list[Finding]]]] = [
         ("node", lambda: _node(patient)),
         ("config", lambda: _config(patient)),
         (key.AREA, lambda: _keys(patient)),
         (state.AREA, lambda: _state(patient)),
         (files.AREA, lambda: _permissions(patient)),
-        (disk.AREA, lambda: _disk(patient)),
+        (disk.AREA, lambda: _disk(patient, measured)),
         (memory.AREA, lambda: _memory(patient)),
         (clock.AREA, lambda: _clock(patient)),
         (versions.AREA, lambda: _versions(patient)),
-        (reach.PEERS, lambda: _reach(patient)),
-        (chain_checks.AREA, lambda: _chain(patient, again)),
+        (reach.PEERS, lambda: _reach(patient, measured)),
+        (chain_checks.AREA, lambda: _chain(patient, again, measured)),
+        (latency.AREA, lambda: _latency(patient, measured)),
     ]
     for area, group in groups:
         found += _guarded(area, group)
@@ -246,7 +248,7 @@ def _permissions(patient: Patient) -> list[Finding]:
     return found
 
 
-def _disk(patient: Patient) -> list[Finding]:
+def _disk(patient: Patient, measured: latency.Measured) -> list[Finding]:
     settings, home = patient.settings, patient.home
     data = home / "data" / settings.id if settings is not None else home / "data"
     directory = next((one for one in (data, home / "data", home) if one.is_dir()), None)
@@ -258,7 +260,9 @@ def _disk(patient: Patient) -> list[Finding]:
         disk.judge_room(disk.read_room(directory)),
     ]
     try:
-        found.append(disk.judge_syncs(disk.measure_syncs(directory)))
+        probe = disk.measure_syncs(directory)
+        measured.sync_ms = disk.median_ms(probe)
+        found.append(disk.judge_syncs(probe))
     except OSError as error:
         found.append(
             fail(
@@ -297,10 +301,11 @@ def _versions(patient: Patient) -> list[Finding]:
     return found + (versions.judge_running(patient.status) if patient.status is not None else [])
 
 
-def _reach(patient: Patient) -> list[Finding]:
+def _reach(patient: Patient, measured: latency.Measured) -> list[Finding]:
     settings = patient.settings
     if patient.node is not None:
         found = reach.judge_members(patient.node)
+        measured.round_trips_ms = latency.round_trips_of(_list(patient.node.get("members")))
         if patient.status is not None:
             leads = bool(patient.status.get("is_leader"))
             found += reach.judge_validators(_list(patient.status.get("chains")), leads=leads)
@@ -309,13 +314,25 @@ def _reach(patient: Patient) -> list[Finding]:
         return found + reach.judge_own_addresses(settings, patient.http_addr)
     if settings is None or is_locked(patient.home):
         return []
-    found = reach.judge_reached(reach.PEERS, reach.try_all(reach.peer_targets(settings)))
+    peers = reach.try_all(reach.peer_targets(settings))
+    measured.round_trips_ms = {one.name: one.took_ms for one in peers if one.took_ms is not None}
+    found = reach.judge_reached(reach.PEERS, peers)
     if patient.chains and not patient.problems:
         found += reach.judge_reached(reach.VALIDATORS, reach.try_all(reach.validator_targets(settings)))
     return found + reach.judge_own_addresses(settings, None)
 
 
-def _chain(patient: Patient, again: Callable[[], Mapping[str, Any] | None]) -> list[Finding]:
+def _latency(patient: Patient, measured: latency.Measured) -> list[Finding]:
+    settings = patient.settings
+    if settings is None or measured.round_trips_ms is None:
+        return []
+    members = len(_list((patient.node or {}).get("members"))) or len(settings.peers) or 1
+    return latency.judge_latency(measured, members)
+
+
+def _chain(
+    patient: Patient, again: Callable[[], Mapping[str, Any] | None], measured: latency.Measured
+) -> list[Finding]:
     if patient.rpc is None:
         return []
     found = _files_of(patient)
@@ -325,6 +342,8 @@ def _chain(patient: Patient, again: Callable[[], Mapping[str, Any] | None]) -> l
     head = read_head(patient.rpc)
     mine = next((one for one in found.chains if one.row.chain_id == head.chain_id), found.chains[0])
     facts = chain_checks.gather_chain(patient.rpc, mine.row, patient.blocks)
+    if (pace := latency.block_time(facts)) is not None:
+        measured.block_s, measured.blocks = pace
     mark = _mark_now(patient, found, mine, core, again)
     known = chain_checks.Known(mine.row, mark, alone=found.alone, running=patient.node is not None)
     return chain_checks.judge_chain(facts, known, core)

@@ -142,6 +142,9 @@ def test_a_sound_home_has_nothing_bad_in_it(home: Home) -> None:
         assert fragment in words
     [validator] = [one for one in found if one["area"] == "validators"]
     assert (validator["level"], "cannot be reached" in validator["words"]) == ("warn", True)
+    [latency] = [one for one in found if one["area"] == "latency"]
+    assert latency["words"].startswith("a signature from here takes about ")
+    assert "a block takes 1 s" in latency["words"]
 
 
 def test_without_json_it_is_a_line_each(home: Home) -> None:
@@ -468,6 +471,12 @@ def test_a_chain_that_agrees_is_well(on_chain: Home) -> None:
         "nothing on the chain is above",
     ):
         assert fragment in words
+
+
+def test_the_chain_says_how_long_a_block_takes(on_chain: Home) -> None:
+    with FakeRpc() as rpc:
+        [found] = [one for one in doctor(on_chain, "--rpc", rpc.url, "--blocks", "9") if one["area"] == "latency"]
+    assert "as the last 9 took" in found["words"]
 
 
 def test_a_signature_above_the_watermark_is_another_signers(on_chain: Home) -> None:
