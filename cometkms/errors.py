@@ -121,6 +121,24 @@ def os_words(error: OSError) -> str:
     return (error.strerror or str(error) or type(error).__name__).lower()
 
 
+def said(error: BaseException) -> str:
+    """What an error says to a person, in one place: an error of the system in words, any other's own text, or at least its kind."""
+    return os_words(error) if isinstance(error, OSError) else str(error) or type(error).__name__
+
+
+def place_of(error: OSError) -> str:
+    """The file it is about, or else the last line of this program that it passed through."""
+    if error.filename:
+        return os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(error.filename)
+    place, passed = "it is not known where", error.__traceback__
+    while passed is not None:
+        directory, _, name = passed.tb_frame.f_code.co_filename.rpartition("/")
+        if "/cometkms" in directory:
+            place = f"{name}, line {passed.tb_lineno}"
+        passed = passed.tb_next
+    return place
+
+
 def disk_failure(error: BaseException) -> StoreFailure | None:
     """`error` as a failure of the disk, if that is behind it; None: it is something else.
 

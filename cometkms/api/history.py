@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from cometkms.api.deltas import Counted, read, since, together
 from cometkms.api.sections import EventReport, ValidatorReport
-from cometkms.api.status import ChainStatus, Status
+from cometkms.api.status import AlertStatus, ChainStatus, Status
 from cometkms.api.story import Failover, failovers
 from cometkms.limits import HISTORY_CHAINS, HISTORY_EVENTS, HISTORY_S, HISTORY_SAMPLE_S
 
@@ -153,6 +153,10 @@ class History:
 
     # --- events ---
 
+    def note(self, event: EventReport) -> None:
+        """Something that no process wrote on the board."""
+        self._take(event)
+
     def _is_new(self, event: EventReport) -> bool:
         """The board shows the newest 64 again and again."""
         return "at" in event and "what" in event and _name(event) not in self._known
@@ -275,6 +279,12 @@ class History:
         }
         me = status["node"]["id"] if "node" in status else ""
         return failovers(list(self.events), me=me, chains=chains, now=now)
+
+
+def alert_event(raised: bool, alert: AlertStatus, at: float) -> EventReport:
+    """That an alert was raised, or is over. at: UNIX seconds."""
+    what = "alert_raised" if raised else "alert_over"
+    return {"at": at, "what": what, "name": alert["name"], "peer": alert["subject"], "why": alert["what"]}
 
 
 def _name(event: Mapping[str, Any]) -> str:

@@ -32,6 +32,7 @@ _RELOAD_S: Final = 5  # without JavaScript
 #: Columns of words that may be long and without a space: others wrote them.
 _FREE: Final = frozenset({"In words", "Last error", "Last exit", "Connection", "Validator", "Asked for", "Last signed"})
 _ELECTION_S: Final = 0.5  # a shorter one is no event of its own
+_OF_ALERTS: Final = frozenset({"alert_raised", "alert_over"})
 _STEPS: Final = {1: "proposal", 2: "prevote", 3: "precommit"}
 _ICON: Final = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'%3E%3Ccircle cx='4' cy='4' r='3' fill='%23357'/%3E%3C/svg%3E"
 
@@ -513,11 +514,12 @@ def _events(view: View) -> Html:
 
 
 def _notable(events: list[EventReport]) -> list[EventReport]:
-    """Without the moments in which nobody led because somebody was being elected."""
+    """Without alerts, which have a part of their own, and the moments in which nobody led because somebody was being elected."""
     led = [one["at"] for one in events if one["what"] == "leader" and one.get("leader")]
     return [
         one
         for one in events
+        if one["what"] not in _OF_ALERTS
         if one["what"] != "leader" or one.get("leader") or not any(0 <= at - one["at"] < _ELECTION_S for at in led)
     ]
 

@@ -79,7 +79,8 @@ class EventReport(_Event, total=False):
     leader {leader, term} · lease {granted} · handing_over {reason, peer} · peer_connected {peer} · peer_disconnected {peer, why, closed} ·
     node_state {state} · peer_state {peer, state} · signed_again {chain, height, last_height, last_at, gap_ms}: the first signature
     under another leader. Made by the history of the api process: child_restarted {child, why} · validator_connected and
-    validator_lost {chain, addr, why} · refused {chain, validator, reason, why, asked, signed}.
+    validator_lost {chain, addr, why} · refused {chain, validator, reason, why, asked, signed} · alert_raised and alert_over {name, peer,
+    why}: peer is the alert's subject.
     """
 
     leader: str | None
@@ -95,6 +96,7 @@ class EventReport(_Event, total=False):
     last_at: float
     gap_ms: float
     child: str
+    name: str
     addr: str
     validator: str
     reason: str

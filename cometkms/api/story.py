@@ -355,6 +355,10 @@ def describe(event: EventReport, me: str) -> str:  # noqa: PLR0912 - a table of 
             reason, asked = event.get("reason", "").replace("_", " "), event.get("asked")
             sides = f", asked {asked}, signed {event.get('signed')}" if asked != NO_PLACE else ""
             return f"{event.get('chain')}: refused {event.get('validator')}: {reason}{sides}"
+        case "alert_raised":
+            return f"alert raised: {event.get('name', '').replace('_', ' ')}: {event.get('why')}"
+        case "alert_over":
+            return f"alert over: {event.get('name', '').replace('_', ' ')}: {event.get('why')}"
         case other:
             return other
 

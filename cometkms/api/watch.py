@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from cometkms.api.alerts import RULES, Alerts
-from cometkms.api.history import History
+from cometkms.api.history import History, alert_event
 from cometkms.api.page import View, parts, view_of
 from cometkms.api.sections import BoardReader
 from cometkms.api.status import AlertStatus, Status, compose_status
 from cometkms.config.schema import AlertBounds
-from cometkms.limits import STREAM_TICK_S
+from cometkms.limits import EVENTS_KEPT, STREAM_TICK_S
 
 
 class AlertLog(Protocol):
@@ -67,7 +67,12 @@ class Watch:
         return self._wall_clock()
 
     def status(self) -> Status:
-        """All of GET /status, as the board has it now."""
+        """All of GET /status, as the board has it now; the events are those of every process, and the alerts'."""
+        status = self._compose()
+        status["events"] = list(self.history.events)[-EVENTS_KEPT:] or status["events"]
+        return status
+
+    def _compose(self) -> Status:
         status = compose_status(self._board.sections(), self._board.beat_ages_s(), self._wall_clock())
         status["alerts"] = self.alerts()
         return status
@@ -85,7 +90,7 @@ class Watch:
 
     def look(self) -> Status:
         """Once; called every HISTORY_SAMPLE_S. Readers are woken once a second, and at once when something happened."""
-        status = self.status()
+        status = self._compose()
         news = self.history.sample(status, self._wall_clock())
         now = self._clock()
         if news or now - self._evaluated_at >= STREAM_TICK_S:
@@ -98,6 +103,7 @@ class Watch:
     def _tell_alerts(self, status: Status, now: float) -> None:
         for change in self._alerts.evaluate(status, self._wall_clock(), now):
             alert = change.alert
+            self.history.note(alert_event(change.raised, alert, self._wall_clock()))
             if change.raised:
                 self._log.error("alert raised", name=alert["name"], what=alert["what"], cure=alert["cure"])
             else:

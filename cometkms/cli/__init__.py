@@ -10,7 +10,7 @@ import click
 from cometkms import __version__
 from cometkms.cli.options import EXIT_CODES, home_option
 from cometkms.cli.output import say_error
-from cometkms.errors import CometKMSError, disk_failure
+from cometkms.errors import CometKMSError, disk_failure, place_of, said
 
 #: Each command and the module of this package that has it as `command`, in the order of the help.
 _MODULES: Final = {
@@ -18,6 +18,8 @@ _MODULES: Final = {
     "testnet": "testnet",
     "start": "start",
     "status": "status",
+    "top": "top",
+    "events": "events",
     "peers": "peers",
     "leader": "leader",
     "alert": "alert",
@@ -84,6 +86,9 @@ def _tell(error: Exception) -> int:
     if isinstance(error, CometKMSError):
         say_error(error)
         return error.exit_code
+    if isinstance(error, OSError):  # of the machine, and no command foresaw it: words, and what it is about
+        say_error(CometKMSError(f"{place_of(error)}: {said(error)}"))
+        return 1
     traceback.print_exception(error)
     return 70
 

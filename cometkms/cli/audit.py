@@ -12,6 +12,7 @@ import click
 from cometkms.cli.options import home_option, load_home, one_of
 from cometkms.cli.output import say
 from cometkms.cli.running import node_id_option
+from cometkms.errors import said
 from cometkms.store.audit.files import Report, directory_of, files_in, lines_of, verify
 from cometkms.store.audit.lines import DECISIONS, NO_HASH, Line
 
@@ -70,7 +71,7 @@ def verify_command(
     try:
         report = verify(found, wanted)
     except OSError as error:
-        raise click.UsageError(f"{error.filename or found} cannot be read: {error.strerror}") from error
+        raise click.UsageError(f"{error.filename or found} cannot be read: {said(error)}") from error
     if as_json:
         click.echo(json.dumps(_document(report), indent=2))
     else:
@@ -115,7 +116,7 @@ def show(
         for line in lines if tail is None else deque(lines, tail):
             click.echo(json.dumps(dict(line.fields), separators=(",", ":")) if as_json else _row(line))
     except OSError as error:
-        raise click.UsageError(f"{error.filename or found} cannot be read: {error.strerror}") from error
+        raise click.UsageError(f"{error.filename or found} cannot be read: {said(error)}") from error
 
 
 def _chosen(directory: Path | None, node_id: str | None) -> Path:
@@ -127,7 +128,7 @@ def _chosen(directory: Path | None, node_id: str | None) -> Path:
             return directory
         raise click.UsageError(f"{directory} holds no file of an audit log")
     except OSError as error:
-        raise click.UsageError(f"{directory}: {error.strerror}; there is no audit log") from error
+        raise click.UsageError(f"{directory}: {said(error)}; there is no audit log") from error
 
 
 def _filter(height: int | None, chain: str | None, outcome: str | None) -> Callable[[Line], bool]:

@@ -1,5 +1,6 @@
 """`cmkms export`"""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -9,7 +10,7 @@ import click
 from cometkms import core as cores
 from cometkms.cli.epoch import read_seals
 from cometkms.cli.keys import opened
-from cometkms.cli.moving import chosen_chain, tell_off, words_of
+from cometkms.cli.moving import chosen_chain, document_of, tell_off, words_of
 from cometkms.cli.options import burn_options, chain_option, chosen_home, demand_height, home_option
 from cometkms.cli.output import say
 from cometkms.cli.passphrase import given, passphrase_options, to_open
@@ -58,6 +59,7 @@ class _Target:
 @node_id_option
 @passphrase_options
 @click.option("--yes", is_flag=True, help="Write them. Without this nothing is changed.")
+@click.option("--json", "as_json", is_flag=True, help="The plan as JSON; `done` says whether it was carried out.")
 def command(
     home: str | None,  # noqa: ARG001 - kept in the context by the option's callback
     kind: str,
@@ -71,6 +73,7 @@ def command(
     passphrase_fd: int | None,
     passphrase_credential: str | None,
     yes: bool,
+    as_json: bool,
 ) -> None:
     """Write this node's key and watermark as another signer's files. Shows what it would do; --yes does it. The node must be stopped.
 
@@ -93,13 +96,22 @@ def command(
         mark = _promised(settings, chain, seal_files, min_height)
         there = _mark_there(kind, target, chain)
         _refuse_other_key(kind, target, chain)
-        _show(kind, settings, chain, target, mark, there)
-        tell_off((*_OFF, _OFF_CLUSTER) if len(settings.peers) > 1 else _OFF)
+        off = (*_OFF, _OFF_CLUSTER) if len(settings.peers) > 1 else _OFF
+        plan = _document(kind, settings, chain, target, mark, there, off)
+        if as_json and not yes:
+            click.echo(json.dumps(plan, indent=2))
+        elif not as_json:
+            _show(kind, settings, chain, target, mark, there)
+            tell_off(off)
         if not yes:
-            say("Nothing was changed. The same command with --yes writes it.")
+            if not as_json:
+                say("Nothing was changed. The same command with --yes writes it.")
             return
         source = to_open([chain.key_file], settings, given(passphrase_file, passphrase_fd, passphrase_credential))
         _write(kind, chain, target, mark if there is None or mark.hrs >= there.hrs else None, source)
+    if as_json:
+        click.echo(json.dumps({**plan, "done": True}, indent=2))
+        return
     say(f"Done: {kind} has {address_of(load_public_key(chain.key_file))} at {words_of(mark)}")
 
 
@@ -170,6 +182,31 @@ def _show(
         say(
             f'note     in tmkms.toml: state_file = "{target.state_path}", and providers.softsign path = "{target.key_path}"'
         )
+
+
+def _document(
+    kind: str,
+    settings: Settings,
+    chain: Chain,
+    target: _Target,
+    mark: Watermark,
+    there: Watermark | None,
+    off: tuple[str, ...],
+) -> dict[str, object]:
+    """What _show() says, for a program."""
+    kept = {target.key_path: target.key_path.exists(), target.state_path: there is not None and there.hrs > mark.hrs}
+    return {
+        "from": {"home": str(settings.home), "node": settings.id, "chain": chain.id},
+        "key": address_of(load_public_key(chain.key_file)),
+        "mark": document_of(mark),
+        "to": kind,
+        "writes": [str(path) for path, keeps in kept.items() if not keeps],
+        "keeps": [str(path) for path, keeps in kept.items() if keeps],
+        "there": document_of(there),
+        "barred_by": str(target.laddr_in) if target.laddr_in is not None else None,
+        "off": list(off),
+        "done": False,
+    }
 
 
 def _write(kind: str, chain: Chain, target: _Target, mark: Watermark | None, source: PassphraseSource | None) -> None:

@@ -1,6 +1,7 @@
 """`cmkms import`"""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -8,7 +9,7 @@ from typing import Final
 import click
 
 from cometkms import core as cores
-from cometkms.cli.moving import chosen_chain, place_of, refuse_running_members, tell_off, words_of
+from cometkms.cli.moving import chosen_chain, document_of, place_of, refuse_running_members, tell_off, words_of
 from cometkms.cli.options import chain_option, chosen_home, home_option
 from cometkms.cli.output import say
 from cometkms.cli.running import node_id_option
@@ -79,6 +80,7 @@ class _Plan:
 @chain_option
 @node_id_option
 @click.option("--yes", is_flag=True, help="Write it. Without this nothing is changed.")
+@click.option("--json", "as_json", is_flag=True, help="The plan as JSON; `done` says whether it was carried out.")
 def command(
     home: str | None,  # noqa: ARG001 - kept in the context by the option's callback
     kind: str,
@@ -91,6 +93,7 @@ def command(
     chain_id: str | None,
     node_id: str | None,
     yes: bool,
+    as_json: bool,
 ) -> None:
     """Bring another signer's key and watermark into this home. Shows what it would do; --yes does it. The node must be stopped.
 
@@ -119,19 +122,28 @@ def command(
     if address is not None:
         old = ask_chain(old, address, Row(public_key, chain.id), core)
     plan = _plan(settings, chain, old, public_key, min_height)
-    _show(kind, settings, chain, plan)
-    doubts = judge(old, never_signed)
-    if doubts and min_height is None:
+    doubts = judge(old, never_signed) if min_height is None else []
+    if as_json and (doubts or not yes):
+        click.echo(json.dumps(_document(kind, settings, chain, plan, doubts, done=False), indent=2))
+    elif not as_json:
+        _show(kind, settings, chain, plan)
+    if doubts:
         raise StateError("\n".join(doubts))
     if plan.raises and not plan.files.alone and plan.files.store_path.exists():
         refuse_running_members(settings)
-    tell_off(old.off)
+    if not as_json:
+        tell_off(old.off)
     if not yes:
-        say("Nothing was changed. The same command with --yes writes it.")
+        if not as_json:
+            say("Nothing was changed. The same command with --yes writes it.")
         return
     with locked_home(chosen_home()):
+        written = _document(kind, settings, chain, plan, doubts, done=True)  # as planned: afterwards the key is there
         _write(chain, plan)
-    _tell_done(settings, chain, plan)
+    if as_json:
+        click.echo(json.dumps(written, indent=2))
+    else:
+        _tell_done(settings, chain, plan)
 
 
 def _public_key(chain: Chain, old: OldSigner) -> bytes:
@@ -208,6 +220,36 @@ def _show(kind: str, settings: Settings, chain: Chain, plan: _Plan) -> None:
         say("note     this home knows as much already: the watermark stays")
     for note in old.notes:
         say(f"note     {note}")
+
+
+def _document(
+    kind: str, settings: Settings, chain: Chain, plan: _Plan, doubts: Sequence[str], *, done: bool
+) -> dict[str, object]:
+    """What _show() says, for a program. `doubts`: why --yes would not do it."""
+    old, writes = plan.old, []
+    if plan.key is not None:
+        writes.append(str(chain.key_file))
+    if plan.identity is not None:
+        writes.append(str(settings.home / "priv" / IDENTITY_NAME))
+    if plan.raises:
+        writes.append(str(chain.state_file))
+    higher = [state for state in old.seen if state.mark.hrs > highest(old.states)]
+    return {
+        "from": kind,
+        "key": address_of(plan.target.row.public_key),
+        "key_file": str(old.key_path) if old.key_path else None,
+        "states": [{"path": str(one.path), "mark": document_of(one.mark)} for one in old.states],
+        "higher": [{"path": str(one.path), "what": one.what, "mark": document_of(one.mark)} for one in higher],
+        "to": {"home": str(settings.home), "node": settings.id, "chain": chain.id},
+        "writes": writes,
+        "lacks_key": plan.key is None and not chain.key_file.exists(),
+        "before": document_of(plan.known),
+        "after": document_of(plan.mark),
+        "notes": list(old.notes),
+        "off": list(old.off),
+        "doubts": list(doubts),
+        "done": done,
+    }
 
 
 def _write(chain: Chain, plan: _Plan) -> None:

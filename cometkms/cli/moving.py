@@ -33,14 +33,32 @@ def place_of(mark: Watermark) -> str:
     return f"height {mark.hrs.height} round {mark.hrs.round} step {mark.hrs.step}"
 
 
+def document_of(mark: Watermark | None) -> dict[str, object] | None:
+    """A mark for a program. None: nothing is known."""
+    if mark is None:
+        return None
+    return {
+        "height": mark.hrs.height,
+        "round": mark.hrs.round,
+        "step": int(mark.hrs.step),
+        "known": _known(mark),
+    }
+
+
+def _known(mark: Watermark) -> str:
+    if mark.hrs == HRS(0, 0, 0):
+        return "nothing"
+    return "signed" if mark.signature else "promised" if mark.sign_bytes else "burnt"
+
+
 def words_of(mark: Watermark | None) -> str:
     """A mark for a person."""
     if mark is None:
         return "nothing"
     if mark.hrs == HRS(0, 0, 0):
         return "nothing signed yet"
-    known = "signed" if mark.signature else "promised" if mark.sign_bytes else "burnt: nothing is signed there again"
-    return f"{place_of(mark)} ({known})"
+    known = _known(mark)
+    return f"{place_of(mark)} ({known}{': nothing is signed there again' if known == 'burnt' else ''})"
 
 
 def tell_off(items: Iterable[str]) -> None:

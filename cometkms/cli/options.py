@@ -101,6 +101,8 @@ def load_home(
 ) -> Settings:
     """The home's settings, for commands that need no validator address. `peer`, `raft_addr`: instead of the ones that are set."""
     home = chosen_home()
+    if home.exists() and not home.is_dir():
+        raise ConfigError(f"{home} is no directory; cure: --home DIR, a node's home")
     if not home.is_dir():
         raise ConfigError(f"{home} does not exist; cure: cmkms init --home {home}")
     # A command on a stopped node needs the files only: what is missing for a start is filled in. With [[chain]] tables

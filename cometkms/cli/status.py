@@ -44,30 +44,27 @@ def command(home: str | None, http_addr: str | None, as_json: bool) -> int:  # n
     return 0 if document.get("healthy", True) else 1
 
 
-def fetch(address: HostPort) -> dict[str, Any]:
-    """GET /status. Raises: CometKMSError if the node does not answer."""
+def fetch(address: HostPort, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
+    """GET /status. timeout_s: for the whole answer. Raises: CometKMSError if the node does not answer."""
     import http.client  # here: no other command pays for it
 
+    from cometkms.net.http_get import get
+
     host = address.host or "127.0.0.1"
-    connection = http.client.HTTPConnection(host, address.port, timeout=_TIMEOUT_S)
     try:
-        connection.request("GET", "/status")
-        answer = connection.getresponse()
-        document = json.loads(answer.read(_DOCUMENT_MAX_BYTES))
+        document = json.loads(get(host, address.port, "/status", timeout_s, _DOCUMENT_MAX_BYTES)[2])
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise CometKMSError(
-            f"no node answers at http://{host}:{address.port}/status: {_words(error)}; cure: cmkms start, or --http-addr"
+            f"no node answers at http://{host}:{address.port}/status: {_words(error, timeout_s)}; cure: cmkms start, or --http-addr"
         ) from error
-    finally:
-        connection.close()
     if not isinstance(document, dict):
         raise CometKMSError(f"http://{host}:{address.port}/status is not a CometKMS node")
     return document
 
 
-def _words(error: BaseException) -> str:
+def _words(error: BaseException, timeout_s: float) -> str:
     if isinstance(error, TimeoutError):
-        return f"no answer within {_TIMEOUT_S:g} s"
+        return f"no answer within {timeout_s:g} s"
     return os_words(error) if isinstance(error, OSError) else "what answers there speaks no HTTP, or no JSON"
 
 

@@ -1,5 +1,6 @@
 """`cmkms testnet`"""
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,7 @@ class _Material:
 )
 @click.option("--state-file", type=click.Path(path_type=Path), metavar="FILE",
               help="What that key has signed.  [default: priv_validator_state.json beside it]")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="What was made, as JSON.")
 def command(
     nodes: int | None,
     directory: str,
@@ -78,6 +80,7 @@ def command(
     http_port: int,
     key_file: Path | None,
     state_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Write the homes of a cluster: DIR/node0, DIR/node1, …, each with the whole peer list, the same key and the same state.
 
@@ -99,7 +102,10 @@ def command(
     material = _material(key_file, state_file, chain)
     with material.key:
         homes = _write(root, planned, chain, validators, material)
-    _tell(homes, planned, material, bool(hosts))
+    if as_json:
+        click.echo(json.dumps(_document(homes, planned, chain, validators, material), indent=2))
+    else:
+        _tell(homes, planned, material, bool(hosts))
 
 
 def _plan(nodes: int | None, hosts: list[str], raft_port: int, http_port: int) -> list[_Node]:
@@ -195,6 +201,28 @@ def _write(
         load_settings(home, Flags(), {})
         homes.append(home)
     return homes
+
+
+def _document(
+    homes: list[Path], nodes: list[_Node], chain: str, validators: tuple[str, ...], material: _Material
+) -> dict[str, object]:
+    """What _tell() says, for a program."""
+    key = homes[0] / "priv" / KEY_NAME
+    place = material.mark.hrs
+    return {
+        "nodes": [
+            {"id": node.id, "home": str(home), "raft_addr": node.raft_addr, "http_addr": node.http_addr}
+            for home, node in zip(homes, nodes, strict=True)
+        ],
+        "chain_id": chain,
+        "validator_addrs": list(validators),
+        "key": {
+            "address": address_of(load_public_key(key)),
+            "new": material.is_new,
+            "sealed": load_sealed(key) is not None,
+        },
+        "state": {"height": place.height, "round": place.round, "step": int(place.step)},
+    }
 
 
 def _tell(homes: list[Path], nodes: list[_Node], material: _Material, machines: bool) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from cometkms.config.load import CONFIG_NAME, read_config
-from cometkms.errors import ConfigError, StoreFailure
+from cometkms.errors import ConfigError, StoreFailure, said
 from cometkms.store.files import write_atomically
 
 _TABLE: Final = re.compile(r"\s*\[")
@@ -30,7 +30,7 @@ def rewrite_config(home: Path, values: Mapping[str, str | list[str]]) -> bool:
             raise ValueError("it is not written as expected")
         write_atomically(path, text.encode(), mode)
     except (OSError, ValueError, StoreFailure) as error:
-        raise ConfigError(f"{path} cannot be changed: {error}; {cure}") from error
+        raise ConfigError(f"{path} cannot be changed: {said(error)}; {cure}") from error
     return True
 
 

@@ -131,7 +131,7 @@ def init_home(
             result.kept.append(path)
     except OSError as error:
         raise ConfigError(
-            f"{error.filename or home} cannot be made: {os_words(error)}; cure: choose a directory you can write with --home"
+            f"{home / (error.filename or '')} cannot be made: {os_words(error)}; cure: choose a directory you can write with --home"
         ) from error
     return result
 

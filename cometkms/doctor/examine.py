@@ -16,7 +16,7 @@ from cometkms.doctor import chain as chain_checks
 from cometkms.doctor import clock, disk, files, key, latency, memory, reach, running, state, versions
 from cometkms.doctor.blocks import read_head
 from cometkms.doctor.finding import Finding, fail, failed_by, note, ok, split_cure
-from cometkms.errors import CometKMSError
+from cometkms.errors import CometKMSError, said
 from cometkms.interface import Core
 from cometkms.keys.cluster import CLUSTER_KEY_NAME
 from cometkms.keys.identity import IDENTITY_NAME
@@ -99,12 +99,12 @@ def _guarded(area: str, group: Callable[[], list[Finding]]) -> list[Finding]:
         return [
             fail(
                 area,
-                f"this check could not be made: {error.strerror or error}{where}",
+                f"this check could not be made: {said(error)}{where}",
                 "run the doctor as the node's user",
             )
         ]
     except Exception as error:  # noqa: BLE001 - the doctor tells what it found so far, whatever a broken home does to it
-        return [fail(area, f"this check failed by a bug: {type(error).__name__}: {error}", "please report it")]
+        return [fail(area, f"this check failed by a bug: {type(error).__name__}: {said(error)}", "please report it")]
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -267,7 +267,7 @@ def _disk(patient: Patient, measured: latency.Measured) -> list[Finding]:
         found.append(
             fail(
                 disk.AREA,
-                f"{directory} cannot be written and synced: {error.strerror}",
+                f"{directory} cannot be written and synced: {said(error)}",
                 "run the doctor as the node's user; make room; mount it writable",
             )
         )
@@ -287,7 +287,7 @@ def _clock(patient: Patient) -> list[Finding]:
     try:
         found = [clock.judge_kernel_clock(clock.read_kernel_clock())]
     except OSError as error:
-        found = [clock.judge_kernel_clock(None, error.strerror or str(error))]
+        found = [clock.judge_kernel_clock(None, said(error))]
     offsets = {
         str(member.get("id")): float(member["clock_ahead_ms"])
         for member in _list((patient.node or {}).get("members"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from cometkms.doctor.finding import Finding, fail, ok, warn
+from cometkms.errors import said
 from cometkms.limits import ACCOUNT_UIDS
 from cometkms.store.files import is_private
 
@@ -37,7 +38,7 @@ def look_at(path: Path, *, secret: bool) -> Place | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        return Place(path, secret, why=error.strerror or str(error))
+        return Place(path, secret, why=said(error))
 
 
 def judge_places(places: Iterable[Place], owner: int) -> list[Finding]:

@@ -5,7 +5,7 @@ from typing import Final
 
 from cometkms.config.schema import Chain, Settings
 from cometkms.doctor.finding import Finding, fail, failed_by, note, ok, warn
-from cometkms.errors import CometKMSError, KeyFileError
+from cometkms.errors import CometKMSError, KeyFileError, said
 from cometkms.interface import Core
 from cometkms.keys.aside import aside
 from cometkms.keys.cluster import CLUSTER_KEY_NAME
@@ -88,7 +88,7 @@ def judge_cluster_key(settings: Settings) -> list[Finding]:
         text = path.read_bytes()[:100]
         whole = len(bytes.fromhex(text.decode("ascii").strip())) == 32
     except OSError as error:
-        return [fail(AREA, f"{path}: {error.strerror}", "give it to the node's user")]
+        return [fail(AREA, f"{path}: {said(error)}", "give it to the node's user")]
     except ValueError:
         whole = False
     if whole:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from cometkms.doctor.finding import Finding, fail, failed_by, note, ok, warn
-from cometkms.errors import StateError
+from cometkms.errors import StateError, said
 from cometkms.interface import Core
 from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
@@ -56,7 +56,7 @@ def gather_state(files: NodeFiles, core: Core) -> StateFacts:
     except StateError as error:
         unread = failed_by(AREA, error)
     except OSError as error:
-        words = f"{files.store_path} cannot be read: {error.strerror or error}"
+        words = f"{files.store_path} cannot be read: {said(error)}"
         unread = [fail(AREA, words, "run the doctor as the node's user")]
     more: list[Finding] = []
     born: tuple[str, ...] | None = None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cometkms.errors import HardeningError
+from cometkms.errors import HardeningError, said
 from cometkms.hardening import kernel, landlock, seccomp
 from cometkms.hardening.account import ProcStatus
 from cometkms.hardening.landlock import Beneath, Files
@@ -64,7 +64,7 @@ class Told:
             self.add(measure, State.UNAVAILABLE, str(error))
             return False
         except OSError as error:
-            raise not_effective(measure, error.strerror or str(error)) from error
+            raise not_effective(measure, said(error)) from error
         return True
 
 
@@ -173,7 +173,7 @@ def _check_shut(path: Path) -> None:
     except PermissionError:
         return
     except OSError as error:
-        raise not_effective("filesystem", f"opening {path}: {error.strerror}") from error
+        raise not_effective("filesystem", f"opening {path}: {said(error)}") from error
     raise not_effective("filesystem", f"{path} can be opened")
 
 
@@ -184,7 +184,7 @@ def check_refused(family: int, measure: str) -> None:
     except PermissionError:
         return
     except OSError as error:
-        raise not_effective(measure, f"a socket of family {family}: {error.strerror}") from error
+        raise not_effective(measure, f"a socket of family {family}: {said(error)}") from error
     raise not_effective(measure, f"a socket of family {family} can be made")
 
 
@@ -203,7 +203,7 @@ def _check_ports_shut(allowed: frozenset[int]) -> None:
             except OSError as error:
                 if error.errno == errno.EACCES:
                     continue
-                raise not_effective("tcp_ports", f"{what}: {error.strerror}") from error
+                raise not_effective("tcp_ports", f"{what}: {said(error)}") from error
             raise not_effective("tcp_ports", f"{what} is possible")
 
 
@@ -233,7 +233,7 @@ def shut_outside(told: Told, outside: Outside) -> None:
         ruleset = landlock.Ruleset(outside.rules, outside.connect, outside.bind, scoped=True)
         landlock.restrict(ruleset, version)
     except OSError as error:
-        raise not_effective("filesystem", str(error)) from error
+        raise not_effective("filesystem", said(error)) from error
     for path in (*outside.shut, *((seen,) if seen is not None else ())):
         _check_shut(path)
     told.add("filesystem", State.ON, outside.words)

@@ -20,6 +20,7 @@ import resource
 from enum import Enum
 from typing import Final
 
+from cometkms.errors import said
 from cometkms.hardening import kernel
 from cometkms.hardening.measures import Measure, Mode, State, check_required, not_effective
 from cometkms.hardening.syscalls import MACHINES, SCHEDULING, numbers
@@ -100,7 +101,7 @@ def _short_slice() -> tuple[State, str]:
         kernel.syscall(calls["sched_setattr"], 0, ctypes.byref(wanted), 0)
         kernel.syscall(calls["sched_getattr"], 0, ctypes.byref(seen), ctypes.sizeof(seen), 0)
     except OSError as error:
-        return State.OFF, f"{why}; no slice of its own: {error.strerror}"
+        return State.OFF, f"{why}; no slice of its own: {said(error)}"
     if seen.runtime != SLICE_NS:
         return State.OFF, f"{why}; this kernel has no slices (Linux 6.12)"
     return State.ON, f"{why}, with a slice of {SLICE_NS / 1e6:g} ms: it waits for nobody's longer one"

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from cometkms.errors import said
 from cometkms.hardening import kernel
 from cometkms.hardening.measures import UnavailableError
 from cometkms.hardening.syscalls import CALM, DEADLY, FILES, GUARDED, HOT, MACHINES, UNIFIED, Machine, numbers
@@ -245,5 +246,5 @@ def _check_there() -> None:
     except OSError as error:
         if error.errno == errno.EFAULT:
             return
-        raise UnavailableError(f"this kernel has no seccomp filters ({error.strerror})") from error
+        raise UnavailableError(f"this kernel has no seccomp filters ({said(error)})") from error
     raise OSError(errno.EPROTO, "the kernel took a filter that was not there")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from cometkms.errors import HardeningError
+from cometkms.errors import HardeningError, said
 from cometkms.hardening.account import (
     CAP_CHOWN,
     CAP_DAC_OVERRIDE,
@@ -85,10 +85,10 @@ def choose(whom: Whom, status: ProcStatus, process: str) -> Chosen:
             if error.errno not in _CANNOT or error.filename is not None:
                 where = f"{error.filename}: " if error.filename is not None else ""
                 raise HardeningError(
-                    f"{where}{error.strerror}: {process} cannot have its files as {account}; cure: look at who made that, and remove it or "
+                    f"{where}{said(error)}: {process} cannot have its files as {account}; cure: look at who made that, and remove it or "
                     "chown it to root"
                 ) from error
-            why = f"its files cannot be given to {account}: {error.strerror}"
+            why = f"its files cannot be given to {account}: {said(error)}"
     if not why:
         return Chosen(account, State.ON, f"{account}, no other group", held, kept)
     if whom.setting:
@@ -132,8 +132,8 @@ def _become(told: Told, whom: Whom, chosen: Chosen, account: Account) -> None:
         become(account, chosen.kept)
     except OSError as error:
         if error.errno not in _CANNOT:
-            raise not_effective("user", str(error)) from error
-        why = f"this user namespace cannot become {account}: {error.strerror}"
+            raise not_effective("user", said(error)) from error
+        why = f"this user namespace cannot become {account}: {said(error)}"
         if whom.setting:
             raise HardeningError(
                 f"signer_user = {whom.setting!r}: {why}; cure: grant it, or take the setting out"

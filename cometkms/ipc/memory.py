@@ -16,7 +16,7 @@ import mmap
 import os
 from typing import Final
 
-from cometkms.errors import HardeningError, InvariantError
+from cometkms.errors import HardeningError, InvariantError, said
 
 _F_SEAL_SEAL: Final = 0x01
 _F_SEAL_SHRINK: Final = 0x02
@@ -59,7 +59,7 @@ class OneWriterMemory:
                 os.close(fd)
         except OSError as error:
             raise HardeningError(
-                f"shared memory with one writer cannot be made: {error.strerror}; cure: a kernel with memfd_create, and /proc"
+                f"shared memory with one writer cannot be made: {said(error)}; cure: a kernel with memfd_create, and /proc"
             ) from error
 
     @property

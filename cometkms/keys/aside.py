@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
-from cometkms.errors import KeyFileError
+from cometkms.errors import KeyFileError, said
 from cometkms.ipc.prctl import die_with_parent, make_undumpable
 
 _TOLD_MAX_BYTES: Final = 4000  # below PIPE_BUF: one write, whole
@@ -34,7 +34,7 @@ class Aside:
                 with contextlib.suppress(OSError):
                     os.write(
                         writing,
-                        _NUMBER.pack(_number_of(error)) + str(error).encode("utf-8", "replace")[:_WORDS_MAX_BYTES],
+                        _NUMBER.pack(_number_of(error)) + said(error).encode("utf-8", "replace")[:_WORDS_MAX_BYTES],
                     )
             finally:
                 os._exit(code)

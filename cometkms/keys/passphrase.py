@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol
 
-from cometkms.errors import KeyFileError
+from cometkms.errors import KeyFileError, said
 from cometkms.limits import PASSPHRASE_MAX_BYTES
 from cometkms.store.files import is_private
 
@@ -166,7 +166,7 @@ class PassphraseDescriptor:
                 os.close(self.number)
         except OSError as error:
             raise KeyFileError(
-                f"descriptor {self.number} cannot be read: {error.strerror}; cure: open it for this command, as in "
+                f"descriptor {self.number} cannot be read: {said(error)}; cure: open it for this command, as in "
                 f"{self.number}<FILE"
             ) from error
         return read
@@ -210,5 +210,5 @@ def _read_file(path: Path, *, private: bool) -> Passphrase:
             os.close(fd)
     except OSError as error:
         raise KeyFileError(
-            f"the passphrase file {path} cannot be read: {error.strerror}; cure: give it to the node's user, mode 0600"
+            f"the passphrase file {path} cannot be read: {said(error)}; cure: give it to the node's user, mode 0600"
         ) from error

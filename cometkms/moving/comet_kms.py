@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cometkms.errors import ConfigError, KeyFileError
+from cometkms.errors import ConfigError, KeyFileError, said
 from cometkms.interface import Core
 from cometkms.keys.validator_key import KeyMaterial, material_of, read_material
 from cometkms.limits import KEY_FILE_MAX_BYTES
@@ -190,7 +190,7 @@ def read_key(path: Path, core: Core) -> KeyMaterial:
         data = read_bounded(path, KEY_FILE_MAX_BYTES)
     except OSError as error:
         raise KeyFileError(
-            f"{path} cannot be read: {error.strerror}; cure: the path of the key, with --key-file"
+            f"{path} cannot be read: {said(error)}; cure: the path of the key, with --key-file"
         ) from error
     if b"priv_key" in data or data.lstrip().startswith(b"{"):
         return read_material(path, core)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cometkms.errors import ConfigError, KeyFileError, OperatorError, StateError, os_words
+from cometkms.errors import ConfigError, KeyFileError, OperatorError, StateError, said
 from cometkms.interface import Core
 from cometkms.keys.public import address_of
 from cometkms.keys.validator_key import KeyMaterial
@@ -224,9 +224,8 @@ def _bounded(path: Path, most: int, what: str) -> bytes:
             + (f", or {TYPED}" if what == "state" else "")
         ) from None
     except (OSError, ValueError) as error:
-        words = os_words(error) if isinstance(error, OSError) else str(error)
         raise StateError(
-            f"{path} cannot be read: {words}; cure: the {what} file itself, readable for this user"
+            f"{path} cannot be read: {said(error)}; cure: the {what} file itself, readable for this user"
         ) from error
     if len(data) > most:
         raise StateError(f"{path} has more than {most} bytes: it is no {what} file; cure: the right path")

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from cometkms._native import ffi, lib
-from cometkms.errors import InvariantError, KeyFileError, OperatorError, ProtocolError
+from cometkms.errors import InvariantError, KeyFileError, OperatorError, ProtocolError, said
 from cometkms.interface import Buffer
 from cometkms.model import HRS, SealedKey
 from cometkms.native.seam import borrowed, check, to_wire
@@ -235,7 +235,7 @@ def ck_sign_in_python(context: Any, data: Any, size: int, signature: Any) -> int
     try:
         made = ffi.from_handle(context)(bytes(ffi.buffer(data, size)))
     except Exception as error:  # noqa: BLE001 - C code is between here and who can handle it: the slot refuses
-        print(f"the signer outside failed: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"the signer outside failed: {type(error).__name__}: {said(error)}", file=sys.stderr)
         return -1
     if len(made) != 64:
         return -1

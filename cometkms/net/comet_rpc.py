@@ -1,19 +1,15 @@
 """Ask a CometBFT node's RPC over plain HTTP: bounded answers, a deadline for each, GET only. What an answer means is not known here."""
 
-import contextlib
 import http.client
 import json
-import socket
-import threading
 import time
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote, urlsplit
 
-from cometkms.errors import ConfigError, OperatorError, os_words
+from cometkms.errors import ConfigError, OperatorError, said
 from cometkms.limits import RPC_ANSWER_MAX_BYTES, RPC_TIMEOUT_S
-
-_PART_BYTES: Final = 64 << 10
+from cometkms.net.http_get import get
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,53 +56,17 @@ def ask_rpc(address: RpcAddress, method: str, timeout_s: float = RPC_TIMEOUT_S, 
     path = f"{quote(address.prefix)}/{method}{'?' if query else ''}{query}"
     asked_at, started = time.time(), time.monotonic()
     try:
-        status, date, body = _get(address, path, timeout_s)
+        status, date, body = get(address.host, address.port, path, timeout_s, RPC_ANSWER_MAX_BYTES)
     except TimeoutError as error:
         raise OperatorError(
             f"{address}/{method}: no whole answer within {timeout_s:g} s; cure: another --rpc"
         ) from error
     except (OSError, http.client.HTTPException) as error:
-        words = os_words(error) if isinstance(error, OSError) else str(error) or type(error).__name__
         raise OperatorError(
-            f"{address}/{method}: {words}; cure: the address of a CometBFT node's RPC that runs"
+            f"{address}/{method}: {said(error)}; cure: the address of a CometBFT node's RPC that runs"
         ) from error
     took_s = time.monotonic() - started
     return RpcAnswer(_result(body, status, f"{address}/{method}"), date, asked_at, took_s)
-
-
-def _get(address: RpcAddress, path: str, timeout_s: float) -> tuple[int, str, bytes]:
-    """Status, Date, body. The watch closes the socket when time is up, at whatever byte it stands."""
-    deadline = time.monotonic() + timeout_s
-    connection = http.client.HTTPConnection(address.host, address.port, timeout=timeout_s)
-    watch: threading.Timer | None = None
-    try:
-        connection.connect()
-        watch = threading.Timer(max(0.0, deadline - time.monotonic()), _shut, (connection.sock,))
-        watch.daemon = True
-        watch.start()
-        connection.request("GET", path, headers={"Connection": "close", "Accept": "application/json"})
-        answer = connection.getresponse()
-        body = bytearray()
-        while part := answer.read(_PART_BYTES):
-            body += part
-            if len(body) > RPC_ANSWER_MAX_BYTES:
-                raise OSError(None, f"the answer has more than {RPC_ANSWER_MAX_BYTES} bytes")
-        if time.monotonic() >= deadline:
-            raise TimeoutError
-        return answer.status, answer.getheader("Date") or "", bytes(body)
-    except (OSError, http.client.HTTPException) as error:
-        if time.monotonic() >= deadline:
-            raise TimeoutError from error
-        raise
-    finally:
-        if watch is not None:
-            watch.cancel()
-        connection.close()
-
-
-def _shut(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _result(body: bytes, status: int, where: str) -> dict[str, Any]:

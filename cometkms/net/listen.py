@@ -4,7 +4,7 @@ import errno
 import socket
 from typing import Final
 
-from cometkms.errors import BusyError, ConfigError
+from cometkms.errors import BusyError, ConfigError, said
 
 BACKLOG: Final = 64
 HTTP_CURE: Final = (
@@ -24,11 +24,11 @@ def listen(setting: str, host: str, port: int, cure: str) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except socket.gaierror as error:
-        raise ConfigError(f"{shown}: {host!r} is no address of this machine ({error.strerror}); {cure}") from error
+        raise ConfigError(f"{shown}: {host!r} is no address of this machine ({said(error)}); {cure}") from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise BusyError(f"{shown} is in use by another process; {cure}") from error
-        raise ConfigError(f"{shown} cannot be used: {error.strerror}; {cure}") from error
+        raise ConfigError(f"{shown} cannot be used: {said(error)}; {cure}") from error
 
 
 def _bind_every_interface(port: int) -> socket.socket:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, Protocol
 
-from cometkms.errors import BusyError, ProtocolError, os_words
+from cometkms.errors import BusyError, ProtocolError, os_words, said
 from cometkms.interface import Core, Frames, Lane
 from cometkms.limits import (
     INBOX_BYTES,
@@ -418,7 +418,7 @@ class PeerNetwork:
             except OSError as error:
                 if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     raise
-                self._log.error("no descriptor for a peer", why=error.strerror)
+                self._log.error("no descriptor for a peer", why=said(error))
                 for one in self._listeners:
                     self._loop.remove_reader(one.fileno())
                 self._loop.call_later(_ACCEPT_PAUSE_S, self._watch_listeners)
@@ -445,7 +445,7 @@ class PeerNetwork:
         except (OSError, ProtocolError) as error:
             connection.close()
             self._counters["handshake_failed"] += 1
-            self._say_stranger(address, _words(error))
+            self._say_stranger(address, said(error))
             return
         except BaseException:
             connection.close()
@@ -755,8 +755,8 @@ def _why(error: BaseException) -> Why:
     if isinstance(error, socket.gaierror):
         return Why(PeerCode.UNRESOLVED, f"the name is not known: {os_words(error)}")
     if isinstance(error, OSError) and error.errno == errno.ECONNREFUSED:
-        return Why(PeerCode.DOWN, _words(error))
-    return Why(PeerCode.UNREACHABLE, _words(error))
+        return Why(PeerCode.DOWN, said(error))
+    return Why(PeerCode.UNREACHABLE, said(error))
 
 
 def _why_no_handshake(error: BaseException, address: str) -> Why:
@@ -767,8 +767,8 @@ def _why_no_handshake(error: BaseException, address: str) -> Why:
         words = f"{address} takes the connection, and no handshake came within {PEER_HANDSHAKE_TIMEOUT_S:g} s: {_LOST}"
         return Why(PeerCode.HANDSHAKE, words)
     if isinstance(error, ConnectionResetError):
-        return Why(PeerCode.CLOSED_EARLY, _words(error))
-    return Why(PeerCode.HANDSHAKE, _words(error))
+        return Why(PeerCode.CLOSED_EARLY, said(error))
+    return Why(PeerCode.HANDSHAKE, said(error))
 
 
 def _why_lost(error: OSError) -> Why:
@@ -776,10 +776,4 @@ def _why_lost(error: OSError) -> Why:
     if error.errno == errno.ETIMEDOUT:
         words = f"what was sent was not acknowledged within {_USER_TIMEOUT_MS / 1000:g} s: the way is cut, or loses large packets"
         return Why(PeerCode.NOT_ACKNOWLEDGED, words)
-    return Why(PeerCode.CLOSED, _words(error))
-
-
-def _words(error: BaseException) -> str:
-    if isinstance(error, OSError):
-        return os_words(error)
-    return str(error) or type(error).__name__
+    return Why(PeerCode.CLOSED, said(error))

@@ -16,7 +16,7 @@ from typing import Final
 from cometkms import __version__
 from cometkms import core as cores
 from cometkms.config.schema import Settings
-from cometkms.errors import StateError
+from cometkms.errors import StateError, said
 from cometkms.hardening.children import Keeps, shut_child
 from cometkms.hardening.measures import Measure, Mode, tell
 from cometkms.hardening.scheduling import Turn, take_turn
@@ -124,7 +124,7 @@ class _Writer:
         try:
             self._audit.open()
         except OSError as error:
-            self._tell(_words(error))
+            self._tell(said(error))
         if self._audit.changed:
             self._log.error(
                 "the audit log was changed",
@@ -214,7 +214,7 @@ class _Writer:
                 self._audit.sync()
                 self._synced_at = time.monotonic()
         except (OSError, StateError) as error:
-            return _words(error)
+            return said(error)
         return ""
 
     def _finish(self, batch: list[bytes]) -> str:
@@ -224,7 +224,7 @@ class _Writer:
             self._audit.take(batch)
             self._audit.close()
         except (OSError, StateError) as error:
-            return _words(error)
+            return said(error)
         return ""
 
     # --- telling ---
@@ -258,7 +258,3 @@ class _Writer:
         if document != self._published:
             self._published = document
             self._board.write(document)
-
-
-def _words(error: Exception) -> str:
-    return (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)

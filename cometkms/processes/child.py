@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import uvloop
 
 from cometkms.config.reload import Reloadable, decode
-from cometkms.errors import InvariantError
+from cometkms.errors import InvariantError, said
 from cometkms.hardening.confine import NameWatch
 from cometkms.ipc.board import Board
 from cometkms.limits import HEARTBEAT_INTERVAL_S, NAMES_WATCH_S
@@ -132,7 +132,7 @@ def run_loop(context: ChildContext, main: Callable[[asyncio.Event], Awaitable[No
 
     The heartbeat and the log's writing are timers of this very loop. An exception that reaches the loop ends the process with
     its exit code: a callback that failed is never ignored.
-    Raises: the first failure, when it is logged and the loop is gone.
+    Raises: the first failure, when the loop is gone; it is told once, by the supervisor.
     """
     failures: list[BaseException] = []
 
@@ -178,8 +178,8 @@ def run_loop(context: ChildContext, main: Callable[[asyncio.Event], Awaitable[No
     except Exception as error:  # noqa: BLE001 - logged below, and the process ends with its exit code
         failures.append(error)
     log.attach(None)
-    for failure in failures:
-        log.error("ended by a failure", kind=type(failure).__name__, why=str(failure))
+    for failure in failures[1:]:  # the first is the supervisor's to tell, with the end of this process
+        log.error("failed as it ended", kind=type(failure).__name__, why=said(failure))
     log.flush(deadline_s=0.5)
     if not failures:
         return 0

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cometkms.errors import CometKMSError, HardeningError
+from cometkms.errors import CometKMSError, HardeningError, said
 from cometkms.hardening.measures import Measure, State
 from cometkms.ipc.prctl import die_with_parent, make_undumpable, set_name
 from cometkms.limits import BOOT_TIMEOUT_S
@@ -59,7 +59,7 @@ def start_helper(
     try:
         told = json.loads(ours.recv(_TOLD_MAX_BYTES) or b'"it ended without a word"')
     except (OSError, ValueError) as error:
-        told = str(error)
+        told = said(error)
     if not isinstance(told, dict):
         ours.close()
         raise HardeningError(f"{name} does not start: {told}")

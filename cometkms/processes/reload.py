@@ -7,6 +7,7 @@ from collections.abc import Callable
 from cometkms.config.load import Flags, load_settings, read_config
 from cometkms.config.reload import encode, overridden, plan_reload, reloadable
 from cometkms.config.schema import Settings
+from cometkms.errors import said
 from cometkms.log import LEVELS, Log
 from cometkms.processes.supervisor import Reloaded
 
@@ -32,11 +33,11 @@ class Reloader:
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a file: a node that signs does not end for it
             self._log.error(
                 "not reloaded",
-                why=str(error),
+                why=said(error),
                 what="nothing was changed; the node runs on with what it had",
                 cure="put config.toml right and reload again",
             )
-            return Reloaded(None, {**facts, "error": str(error)})
+            return Reloaded(None, {**facts, "error": said(error)})
         quieter = LEVELS[plan.settings.log_level] > LEVELS[self.settings.log_level]
         self.settings = plan.settings
         if not quieter:

@@ -40,7 +40,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from cometkms.api.status import ESSENTIAL
-from cometkms.errors import CometKMSError, InvariantError, StoreFailure, SupersededError, disk_failure
+from cometkms.errors import CometKMSError, InvariantError, StoreFailure, SupersededError, disk_failure, place_of, said
 from cometkms.ipc.board import Board
 from cometkms.ipc.notify import Notifier
 from cometkms.ipc.prctl import die_with_parent, set_name
@@ -508,7 +508,7 @@ class Supervisor:
         try:
             return status_line(self.board.sections(), ages, time.time())
         except Exception as error:  # noqa: BLE001 - what children wrote: no word of theirs ends the node
-            self.log.error("the processes' own words cannot be told", why=f"{type(error).__name__}: {error}")
+            self.log.error("the processes' own words cannot be told", why=f"{type(error).__name__}: {said(error)}")
             return "what the processes say of themselves cannot be told"
 
     def _is_well(self, child: _Child, ages: Mapping[str, float | None]) -> bool:
@@ -616,7 +616,12 @@ def _live(spec: ChildSpec, context: ChildContext, parent: int, mask: set[int]) -
             code = told.exit_code
             context.failed(str(told))
             return
-        context.failed(f"{spec.name}: {type(error).__name__}: {error}")
+        if isinstance(
+            error, OSError
+        ):  # of the machine, mostly: words, and where it met it; a bug of ours shows by the place
+            context.failed(f"{spec.name}: {said(error)} ({place_of(error)})")
+            return
+        context.failed(f"{spec.name}: {type(error).__name__}: {said(error)}")
         sys.excepthook(type(error), error, error.__traceback__)
     finally:
         try:

@@ -17,7 +17,7 @@ from nacl.bindings import (
     crypto_sign_open,
 )
 
-from cometkms.errors import InvariantError, KeyFileError, ProtocolError
+from cometkms.errors import InvariantError, KeyFileError, ProtocolError, said
 from cometkms.interface import Buffer
 from cometkms.limits import FRAME_DATA_BYTES, FRAME_PLAIN_BYTES, FRAME_SEALED_BYTES
 from cometkms.model import HRS, SealedKey, SignBytes, Step
@@ -234,7 +234,7 @@ class PureKeySlot:
             try:
                 made = self._outside(message)
             except Exception as error:
-                raise InvariantError(f"the signer outside failed: {type(error).__name__}: {error}") from error
+                raise InvariantError(f"the signer outside failed: {type(error).__name__}: {said(error)}") from error
             if not verify(self.public_key, message, made):
                 raise InvariantError("the signer outside gave a signature that does not verify")
             return made

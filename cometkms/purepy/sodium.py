@@ -5,7 +5,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Final
 
-from cometkms.errors import OperatorError
+from cometkms.errors import OperatorError, said
 
 _AT: Final = ctypes.c_void_p
 _SIZE: Final = ctypes.c_size_t
@@ -42,7 +42,9 @@ def sodium() -> ctypes.CDLL:
             getattr(library, name).argtypes = arguments
         library.sodium_malloc.restype = library.sodium_bin2base64.restype = ctypes.c_void_p
     except (OSError, AttributeError) as error:
-        raise OperatorError(f"libsodium cannot be used: {error}; cure: pip install --force-reinstall pynacl") from error
+        raise OperatorError(
+            f"libsodium cannot be used: {said(error)}; cure: pip install --force-reinstall pynacl"
+        ) from error
     if library.sodium_init() < 0:
         raise OperatorError("sodium_init failed")
     return library

@@ -22,7 +22,7 @@ from typing import Any, Final, cast
 
 import msgpack
 
-from cometkms.errors import StoreFailure, os_words
+from cometkms.errors import StoreFailure, os_words, said
 from cometkms.model import HRS, Watermark
 from cometkms.store.files import Disk, FormatError, open_file, sync_directory
 
@@ -197,7 +197,7 @@ class Journal:
             self._write_all(self._fd, bytes(self._buffer), self._offset)
             self._disk.fdatasync(self._fd)
         except OSError as error:
-            self._failure = str(error)
+            self._failure = said(error)
             raise StoreFailure(f"{self.path}: {os_words(error)}") from error
         self._offset += len(self._buffer)
         self._buffer.clear()
@@ -233,7 +233,7 @@ class Journal:
         try:
             fd, size = self._make(content)
         except OSError as error:
-            self._failure = str(error)
+            self._failure = said(error)
             raise StoreFailure(f"{self.path}: {os_words(error)}") from error
         os.close(self._fd)
         self._fd, self._size, self._offset = fd, size, len(content)

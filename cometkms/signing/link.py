@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Final
 
-from cometkms.errors import ProtocolError, os_words
+from cometkms.errors import ProtocolError, said
 from cometkms.interface import Core, Session, SignLane, Turn
 from cometkms.limits import (
     HANDSHAKE_MESSAGE_MAX_BYTES,
@@ -170,7 +170,7 @@ class ValidatorLink:
                 raise
             why = await self._serve(connection, session)
         except (OSError, ProtocolError) as error:
-            why = _words(error)
+            why = said(error)
         if self.connects == connects_before:
             self.failed += 1
             self.failed_in_row += 1
@@ -289,7 +289,7 @@ class ValidatorLink:
             self._drop("closed by the validator")
             return False
         except (OSError, ProtocolError) as error:
-            self._drop(_words(error))
+            self._drop(said(error))
             return False
         self.heard_at = self._loop.time()
         if found is Turn.RESERVED:
@@ -342,7 +342,7 @@ class ValidatorLink:
                 self._dispatch(self._session, request, started_ns)
                 request = None
         except ProtocolError as error:
-            self._drop(_words(error))
+            self._drop(said(error))
         finally:
             self._pumping = False
 
@@ -389,7 +389,7 @@ class ValidatorLink:
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError as error:
-                self._drop(_words(error))
+                self._drop(said(error))
                 return
         if sent < len(frame):
             self._keep(frame[sent:])
@@ -413,7 +413,7 @@ class ValidatorLink:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            self._drop(_words(error))
+            self._drop(said(error))
             return
         del self._outbox[:sent]
         self._outbox_since = self._loop.time()
@@ -449,9 +449,3 @@ class ValidatorLink:
         if state is not self.state:
             self.state = state
             self.since = time.time()
-
-
-def _words(error: BaseException) -> str:
-    if isinstance(error, OSError):
-        return os_words(error)
-    return str(error) or type(error).__name__

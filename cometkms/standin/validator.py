@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from cometkms.errors import CometKMSError, ProtocolError
+from cometkms.errors import CometKMSError, ProtocolError, said
 from cometkms.interface import Core
 from cometkms.model import Dialect, Kind, Message, RemoteSignerError, SignedType
 from cometkms.standin.ballots import BadSignature, Judge, Signed, block_of, proposal_request, vote_request
@@ -91,7 +91,7 @@ class StandIn:
             try:
                 link = await self._listener.accept()
             except (ProtocolError, OSError, TimeoutError, EOFError) as error:
-                self.drops.append(f"handshake: {error}")
+                self.drops.append(f"handshake: {said(error)}")
                 continue
             self.connects += 1
             self._link = link
@@ -218,7 +218,7 @@ class StandIn:
             try:
                 answer, latency_us = await self._ask_timed(request)
             except (EOFError, OSError, TimeoutError, ProtocolError) as error:
-                why = str(error) or type(error).__name__
+                why = said(error)
             else:
                 if answer.error is not None and answer.error != RemoteSignerError():
                     raise SignerRefused(f"{request.kind.name.lower()}: {answer.error.description}", answer.error.code)

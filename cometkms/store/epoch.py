@@ -16,7 +16,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from cometkms.errors import StateError, StoreFailure
+from cometkms.errors import StateError, StoreFailure, said
 from cometkms.interface import Core
 from cometkms.limits import (
     BIRTH_NONCE_BYTES,
@@ -371,7 +371,7 @@ def _replace_store(
         begun.replace(path)
         sync_directory(path.parent)
     except OSError as error:
-        raise StoreFailure(f"{path} could not be made: {error}") from error
+        raise StoreFailure(f"{path} could not be made: {said(error)}") from error
 
 
 def promised(

@@ -33,7 +33,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol, cast
 
-from cometkms.errors import BusyError, InvariantError, StateError, StoreFailure, os_words
+from cometkms.errors import BusyError, InvariantError, StateError, StoreFailure, os_words, said
 from cometkms.interface import RowState
 from cometkms.limits import (
     BIRTH_NONCE_BYTES,
@@ -470,8 +470,8 @@ class PromiseStore:
                     raise OSError("short write")
             self._disk.fdatasync(self._fd)
         except OSError as error:
-            self._failure = str(error)
-            raise StoreFailure(f"{self.path}: {error}") from error
+            self._failure = said(error)
+            raise StoreFailure(f"{self.path}: {said(error)}") from error
 
     def set_state(self, state: NodeState) -> None:
         """Durable on return. Raises: StoreFailure."""
@@ -491,7 +491,7 @@ class PromiseStore:
                 raise OSError(f"short write: {written} of {SECTOR_BYTES} bytes")
             self._disk.fdatasync(self._fd)
         except OSError as error:
-            self._failure = str(error)
+            self._failure = said(error)
             raise StoreFailure(f"{self.path}: {os_words(error)}") from error
         slot.sequence += 1
         slot.newest, slot.magic = target, magic

@@ -1,12 +1,17 @@
 """Errors of the system in a person's words, and a disk that is full or fails told as that, whoever stumbled over it."""
 
+import asyncio
 import errno
 import os
 import socket
+import ssl
+from pathlib import Path
 
 import pytest
 
-from cometkms.errors import ConfigError, KeyFileError, StateError, StoreFailure, disk_failure, os_words
+from cometkms.errors import ConfigError, KeyFileError, StateError, StoreFailure, disk_failure, os_words, place_of, said
+from cometkms.net.dial import connect
+from cometkms.net.target import TcpTarget
 
 
 def raised(kind: type[Exception], words: str, number: int, path: str | None = "/home/x/file") -> Exception:
@@ -63,3 +68,39 @@ def test_what_is_not_the_disks_stays_what_it_is(number: int) -> None:
 )
 def test_a_person_reads_no_number_and_no_python(error: OSError, words: str) -> None:
     assert os_words(error) == words
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "x"), "no space left on device"),
+        (ValueError("7 is no height"), "7 is no height"),
+        (KeyError(), "KeyError"),
+    ],
+)
+def test_any_error_says_something(error: Exception, words: str) -> None:
+    assert said(error) == words
+
+
+def test_an_untrusted_certificate_is_told_as_such() -> None:
+    error = ssl.SSLCertVerificationError(1, "x")
+    error.verify_message = "self-signed certificate"
+    assert os_words(error) == "its certificate is not trusted: self-signed certificate"
+
+
+def test_an_error_of_the_system_names_its_file_or_where_it_was_met(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as found:
+        os.open(tmp_path / "none", os.O_RDONLY)
+    assert place_of(found.value) == str(tmp_path / "none")
+    with pytest.raises(OSError, match="Bad file") as found_too:
+        sync_directory_of_nothing()
+    assert place_of(found_too.value).startswith("it is not known where")
+    with pytest.raises(ConnectionRefusedError) as refused, socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        taken.close()
+        asyncio.run(connect(TcpTarget("127.0.0.1", port)))
+    assert place_of(refused.value).startswith("dial.py, line ")
+
+
+def sync_directory_of_nothing() -> None:
+    os.fsync(-1)

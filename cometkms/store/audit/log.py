@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, cast
 
-from cometkms.errors import InvariantError, StateError
+from cometkms.errors import InvariantError, StateError, said
 from cometkms.interface import AuditLines
 from cometkms.ipc.decisions import Noted, decode
 from cometkms.limits import AUDIT_BATCH, AUDIT_FILE_MAX_BYTES, AUDIT_LINE_MAX_BYTES
@@ -134,7 +134,7 @@ class AuditLog:
             if error.errno not in _FINAL:
                 raise
             raise StateError(
-                f"{error.filename or self.directory}: {(error.strerror or '').lower()}: the audit log cannot be written. Cure: give this user the "
+                f"{error.filename or self.directory}: {said(error)}: the audit log cannot be written. Cure: give this user the "
                 "directory and its files, or set audit_max_mib = 0 for no audit log"
             ) from error
 
@@ -409,4 +409,4 @@ class AuditLog:
 
 
 def _words(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()[:WHY_MAX]
+    return said(error)[:WHY_MAX]

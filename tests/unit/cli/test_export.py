@@ -62,6 +62,21 @@ def test_a_dry_run_writes_nothing(home: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_the_plan_is_json_for_a_program_before_and_after_it_is_carried_out(home: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    plan = json.loads(run(home, "filepv", out, "--json").stdout)
+    assert not out.exists()
+    assert plan["mark"] == {"height": 20, "round": 0, "step": 2, "known": "burnt"}
+    assert (plan["to"], plan["there"], plan["keeps"], plan["done"]) == ("filepv", None, [], False)
+    assert len(plan["writes"]) == 2
+    done = run(home, "filepv", out, "--json", "--yes")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == {**plan, "done": True}
+    assert all(Path(path).is_file() for path in plan["writes"])
+    again = json.loads(run(home, "filepv", out, "--json").stdout)
+    assert [Path(path).name for path in again["keeps"]] == ["priv_validator_key.json"]
+
+
 def test_filepvs_files_at_the_place_promised_not_only_signed(home: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = run(home, "filepv", out, "--yes")

@@ -78,6 +78,38 @@ def test_a_dry_run_changes_nothing_and_yes_brings_key_and_watermark(
     assert tree(home) == after
 
 
+@pytest.mark.parametrize(("kind", "name", "state"), KINDS)
+def test_the_plan_is_json_for_a_program_before_and_after_it_is_carried_out(
+    home: Path, tmp_path: Path, kind: str, name: str, state: list[object]
+) -> None:
+    paths, before = paths_of(tmp_path, name), tree(home)
+    plan = json.loads(run(home, kind, *paths, "--json").stdout)
+    assert tree(home) == before
+    assert (plan["key"], plan["done"], plan["doubts"], plan["before"]) == (ADDRESS, False, [], None)
+    assert [str(plan["after"]["height"]), plan["after"]["round"], plan["after"]["step"]] == state[:3]
+    assert plan["after"]["known"] == ("signed" if state[3] else "burnt")
+    key, kept = home / "priv" / "priv_validator_key.json", home / "priv" / "priv_validator_state.json"
+    assert {str(key), str(kept)} <= set(plan["writes"])
+    assert plan["off"]
+    done = run(home, kind, *paths, "--yes", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == {**plan, "done": True}
+    again = json.loads(run(home, kind, *paths, "--yes", "--json").stdout)
+    assert (again["writes"], again["before"]) == ([], plan["after"])
+
+
+def test_a_doubt_is_in_the_json_and_the_exit_code(home: Path, tmp_path: Path) -> None:
+    validator = tmp_path / "old"
+    assert cmkms("init", "--home", str(validator), "--new-key").returncode == 0
+    key, state = (validator / "priv" / name for name in ("priv_validator_key.json", "priv_validator_state.json"))
+    done = run(home, "filepv", "--key-file", str(key), "--state-file", str(state), "--json", "--yes")
+    assert done.returncode == 5
+    plan = json.loads(done.stdout)
+    assert plan["doubts"]
+    assert plan["doubts"][0] in done.stderr
+    assert plan["done"] is False
+
+
 def test_threshold_mode_needs_the_key_that_was_split(home: Path, tmp_path: Path) -> None:
     paths = paths_of(tmp_path, "horcrux_threshold")
     done = run(home, "horcrux", *paths, "--yes")

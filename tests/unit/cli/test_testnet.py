@@ -41,6 +41,20 @@ def test_homes_of_one_machine_have_ports_of_their_own_one_peer_list_and_one_key(
     assert len({key_of(home) for home in homes}) == 1
 
 
+def test_what_was_made_is_json_for_a_program(tmp_path: Path, used_key: Path) -> None:
+    arguments = ["--dir", str(tmp_path / "net"), "--key-file", str(used_key), "--chain-id", "c-1", "--json"]
+    done = cmkms("testnet", *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    assert [one["id"] for one in told["nodes"]] == ["node0", "node1", "node2"]
+    for one in told["nodes"]:
+        settings = load_settings(Path(one["home"]), Flags(), {})
+        assert (str(settings.raft_addr), str(settings.http_addr)) == (one["raft_addr"], one["http_addr"])
+    assert (told["chain_id"], told["validator_addrs"]) == ("c-1", ["tcp://127.0.0.1:26658"])
+    assert told["key"]["new"] is False
+    assert told["state"] == {"height": 7, "round": 1, "step": 3}
+
+
 def test_homes_of_several_machines_have_their_addresses_and_the_same_ports(tmp_path: Path) -> None:
     homes = made(
         tmp_path / "net", "--addresses", "10.0.0.10, signer-1.internal,fd00::1", "--validator-addr", "10.0.0.1:26658"

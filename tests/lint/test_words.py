@@ -1,0 +1,74 @@
+"""Errors of the system reach people in words: no number, no Python, nothing of asyncio's. One place makes them, errors.said()."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lint.test_project import ROOT
+
+MODULES = sorted((ROOT / "cometkms").rglob("*.py"))
+#: What catches an OSError, whatever it is called there.
+CATCHES = {"OSError", "Exception", "BaseException", "gaierror", "SSLError"} | {
+    name for name, kind in vars(__import__("builtins")).items() if isinstance(kind, type) and issubclass(kind, OSError)
+}
+
+
+def caught(kind: ast.expr | None) -> set[str]:
+    if kind is None:
+        return {"BaseException"}
+    if isinstance(kind, ast.Tuple):
+        return set().union(*(caught(one) for one in kind.elts))
+    return {kind.id} if isinstance(kind, ast.Name) else {kind.attr} if isinstance(kind, ast.Attribute) else set()
+
+
+def raw_words(tree: ast.AST) -> Iterator[int]:
+    """Lines on which a handler that may have an OSError shows it as Python does."""
+    for handler in ast.walk(tree):
+        if not (isinstance(handler, ast.ExceptHandler) and handler.name and caught(handler.type) & CATCHES):
+            continue
+        anew = {id(part) for one in ast.walk(handler) if isinstance(one, ast.Raise) and one.exc is not None and _is_os_error(one.exc)
+                for part in ast.walk(one)}  # fmt: skip
+
+        def is_it(node: ast.AST, name: str = handler.name) -> bool:
+            return isinstance(node, ast.Name) and node.id == name
+
+        for node in ast.walk(handler):
+            shown = isinstance(node, ast.FormattedValue) and is_it(node.value)
+            made = (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in ("str", "repr")
+                and any(is_it(one) for one in node.args)
+            )
+            taken = isinstance(node, ast.Attribute) and node.attr == "strerror" and is_it(node.value)
+            if (shown or made or taken) and id(node) not in anew:
+                yield node.lineno
+
+
+def _is_os_error(made: ast.expr) -> bool:
+    return isinstance(made, ast.Call) and isinstance(made.func, ast.Name) and made.func.id == "OSError"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_handler_shows_an_error_of_the_system_as_python_does(path: Path) -> None:
+    found = list(raw_words(ast.parse(path.read_text())))
+    assert found == [], f"{path}: lines {found}: say it with errors.said()"
+
+
+@pytest.mark.parametrize(
+    ("handler", "line"),
+    [
+        ("except OSError as e:\n  print(f'{e}')", 4),
+        ("except (ValueError, TimeoutError) as e:\n  why = str(e)", 4),
+        ("except Exception as e:\n  why = repr(e)", 4),
+        ("except socket.gaierror as e:\n  why = e.strerror", 4),
+        ("except ValueError as e:\n  why = str(e)", None),
+        ("except OSError as e:\n  why = said(e)", None),
+        ("except OSError as e:\n  raise OSError(e.errno, e.strerror)", None),
+    ],
+)
+def test_the_reader_of_handlers_finds_what_it_looks_for(handler: str, line: int | None) -> None:
+    found = list(raw_words(ast.parse(f"try:\n  pass\n{handler}")))
+    assert found == ([line] if line is not None else [])
