@@ -102,13 +102,17 @@ _DISK: Final = {
 _CURE: Final = re.compile(r"[;.] [Cc]ure: ")
 
 
-class UnfitFileError(OSError):
+class WordedError(OSError):
+    """An error of the system, or like one, whose strerror is in words of ours and is shown as it is."""
+
+
+class UnfitFileError(WordedError):
     """What is at a path is not used as it is, though the kernel would give it: strerror says why, in words of ours."""
 
 
 def os_words(error: OSError) -> str:
     """As a person says it: no number, no Python, and not what asyncio makes of it."""
-    if isinstance(error, UnfitFileError):
+    if isinstance(error, WordedError):
         return str(error.strerror)
     if isinstance(error, TimeoutError) and not error.errno:
         return str(error) or "timed out"

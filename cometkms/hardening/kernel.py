@@ -5,6 +5,8 @@ import functools
 import os
 from typing import Final
 
+from cometkms.errors import WordedError
+
 PR_GET_DUMPABLE: Final = 3
 PR_SET_KEEPCAPS: Final = 8
 PR_SET_SECCOMP: Final = 22
@@ -44,5 +46,5 @@ def _word(value: object) -> object:
 def _checked(result: int, what: str) -> int:
     if result < 0:
         number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
+        raise WordedError(number, f"{what}: {os.strerror(number)}")
     return result

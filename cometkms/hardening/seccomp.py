@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cometkms.errors import said
+from cometkms.errors import WordedError, said
 from cometkms.hardening import kernel
 from cometkms.hardening.measures import UnavailableError
 from cometkms.hardening.syscalls import CALM, DEADLY, FILES, GUARDED, HOT, MACHINES, UNIFIED, Machine, numbers
@@ -234,7 +234,7 @@ def install(needs: Needs) -> int:
                 raise UnavailableError("the container's own filter refuses seccomp()") from error
             raise
         if other != 0:
-            raise OSError(errno.EBUSY, f"thread {other} does not take the filter")
+            raise WordedError(errno.EBUSY, f"thread {other} does not take the filter")
         break
     return len(code)
 
@@ -247,4 +247,4 @@ def _check_there() -> None:
         if error.errno == errno.EFAULT:
             return
         raise UnavailableError(f"this kernel has no seccomp filters ({said(error)})") from error
-    raise OSError(errno.EPROTO, "the kernel took a filter that was not there")
+    raise WordedError(errno.EPROTO, "the kernel took a filter that was not there")

@@ -6,7 +6,7 @@ import resource
 import signal
 from typing import Final
 
-from cometkms.errors import InvariantError
+from cometkms.errors import InvariantError, WordedError
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
@@ -21,7 +21,7 @@ def _prctl(option: int, value: int | bytes) -> None:
     nothing = ctypes.c_ulong(0)  # prctl is variadic and reads longs: a bare 0 would pass an int
     if libc.prctl(option, second, nothing, nothing, nothing) != 0:
         number = ctypes.get_errno()
-        raise OSError(number, f"prctl({option}): {os.strerror(number)}")
+        raise WordedError(number, f"prctl({option}): {os.strerror(number)}")
 
 
 def die_with_parent(parent: int) -> None:

@@ -16,7 +16,7 @@ from typing import Final
 from cometkms import __version__
 from cometkms import core as cores
 from cometkms.config.schema import Settings
-from cometkms.errors import StateError, said
+from cometkms.errors import StateError, WordedError, said
 from cometkms.hardening.children import Keeps, shut_child
 from cometkms.hardening.measures import Measure, Mode, tell
 from cometkms.hardening.scheduling import Turn, take_turn
@@ -92,7 +92,7 @@ def _shut(settings: Settings, directory: Path) -> tuple[Measure, ...]:
 
     def hand(uid: int, gid: int) -> None:
         if directory != Path():
-            raise OSError(errno.EPERM, "its directory cannot be made yet")
+            raise WordedError(errno.EPERM, "its directory cannot be made yet")
         hand_over(directory, uid, gid)
 
     keeps = Keeps(

@@ -103,4 +103,7 @@ def test_an_error_of_the_system_names_its_file_or_where_it_was_met(tmp_path: Pat
 
 
 def sync_directory_of_nothing() -> None:
-    os.fsync(-1)
+    reading, writing = os.pipe()
+    os.close(writing)
+    os.close(reading)
+    os.fsync(reading)

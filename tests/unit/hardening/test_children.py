@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cometkms.errors import HardeningError
+from cometkms.errors import HardeningError, UnfitFileError, WordedError
 from cometkms.hardening import kernel, landlock
 from cometkms.hardening.account import Account
 from cometkms.hardening.children import Keeps, shut_child
@@ -250,7 +250,7 @@ def test_a_root_that_cannot_become_another_stays_root_by_number_and_says_so(home
         return
 
     def cannot(uid: int, gid: int) -> None:
-        raise OSError(errno.EINVAL, "no such number here")
+        raise WordedError(errno.EINVAL, "no such number here")
 
     measures, told = shut(
         Keeps(Whom("no-such-account", 62_777, hand=cannot), work=(home / "data",)),
@@ -267,7 +267,7 @@ def test_a_root_that_cannot_become_another_stays_root_by_number_and_says_so(home
 
 def test_files_that_are_not_the_nodes_own_are_named_and_end_the_start(home: Path) -> None:
     def refuses(uid: int, gid: int) -> None:
-        raise OSError(errno.EPERM, "it is a link, so it is not handed over", "data/promises")
+        raise UnfitFileError(errno.EPERM, "it is a link, so it is not handed over", "data/promises")
 
     def life() -> str:
         make_undumpable()
