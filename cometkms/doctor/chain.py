@@ -18,7 +18,7 @@ from cometkms.doctor.clock import judge_chain_clock
 from cometkms.doctor.finding import Finding, fail, note, ok, warn
 from cometkms.interface import Core
 from cometkms.keys.public import address_of
-from cometkms.limits import RPC_BLOCKS_MAX
+from cometkms.limits import JUMP_HEIGHTS, RPC_BLOCKS_MAX
 from cometkms.model import HRS, Row, Watermark
 from cometkms.net.comet_rpc import RpcAddress
 
@@ -90,7 +90,22 @@ def judge_chain(facts: ChainFacts, known: Known, core: Core) -> list[Finding]:
         signed = [commit for commit in signed if commit not in forged]
     found += _judge_signatures(facts, signed)
     found += _judge_marks(signed, known)
+    found += _judge_height(head, known.mark)
     return found
+
+
+def _judge_height(head: Head, mark: Watermark | None) -> list[Finding]:
+    """Nothing is signed below the mark: one that is far above the chain keeps the key silent until the chain comes there."""
+    if mark is None or head.catching_up or mark.hrs.height <= head.height + JUMP_HEIGHTS:
+        return []
+    return [
+        fail(
+            AREA,
+            f"the watermark {_place(mark.hrs)} lies {mark.hrs.height - head.height} heights above the chain's head {head.height}: nothing is signed "
+            "until the chain is there",
+            "if the chain's head is right, lower it on every node, all stopped: `cmkms chain reset` (docs/RUNBOOK.md, A mark far above the chain)",
+        )
+    ]
 
 
 def _judge_head(head: Head) -> Finding:

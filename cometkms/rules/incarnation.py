@@ -42,7 +42,7 @@ from cometkms.model import Incarnation
 
 #: What is counted of members' words that are not taken, by name, beside the reasons of refused promises: on incarnations, on seqs, and on
 #: the replicated log (raftlog/steps.py).
-REFUSALS: Final = ("old_incarnation", "false_incarnation", "false_seq", "store_behind", "false_raft")
+REFUSALS: Final = ("old_incarnation", "false_incarnation", "false_seq", "store_behind", "false_raft", "false_mark")
 
 #: Of a store that was born with its cluster, or made before there were incarnations.
 FIRST: Final = Incarnation(0, 0)

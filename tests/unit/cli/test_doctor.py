@@ -18,7 +18,7 @@ from nacl.signing import SigningKey
 from cometkms import core as cores
 from cometkms.doctor import examine
 from cometkms.keys.validator_key import load_public_key
-from cometkms.limits import BLOCK_BYTES
+from cometkms.limits import BLOCK_BYTES, JUMP_HEIGHTS
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Row, Timestamp, Vote, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.store import state_file
@@ -477,6 +477,16 @@ def test_the_chain_says_how_long_a_block_takes(on_chain: Home) -> None:
     with FakeRpc() as rpc:
         [found] = [one for one in doctor(on_chain, "--rpc", rpc.url, "--blocks", "9") if one["area"] == "latency"]
     assert "as the last 9 took" in found["words"]
+
+@pytest.mark.parametrize(("above", "level"), [(JUMP_HEIGHTS, "ok"), (JUMP_HEIGHTS + 1, "fail")])
+def test_a_watermark_far_above_the_chain_fails_with_the_way_down(on_chain: Home, above: int, level: str) -> None:
+    state_file.save(on_chain.state_path, Watermark(HRS(12 + above, 0, 3)))
+    found = chain_findings(on_chain, "--blocks", "5")
+    assert {one["level"] for one in found} == {"ok", level}, found
+    if level == "fail":
+        [one] = [one for one in found if one["level"] == "fail"]
+        assert f"lies {above} heights above the chain's head 12" in one["words"]
+        assert "cmkms chain reset" in one["cure"]
 
 
 def test_a_signature_above_the_watermark_is_another_signers(on_chain: Home) -> None:
