@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from cometkms import core as cores
-from cometkms.cluster.node import ClusterNode
+from cometkms.cluster.node import ClusterNode, row_key
 from cometkms.ipc.memory import OneWriterMemory
-from cometkms.model import BlockID, Dialect, Kind, Message, Timestamp, Vote
+from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Timestamp, Vote, Watermark
 from cometkms.processes.child import RELOAD_SECTION, ChildContext
 from cometkms.protocol.peer_messages import Promise
 
@@ -216,6 +216,29 @@ def raise_the_marks(context: ChildContext, parts: Any) -> list[str]:
             return
         found = {"payload": "raised_the_marks", "found": asked[-1]}
         os.write(1, json.dumps(found).encode() + b"\n")
+
+    attack()
+    return []
+
+
+def poison_the_log(context: ChildContext, parts: Any) -> list[str]:
+    """In the state process, once it leads: marks far up that no signature proves go into the replicated sign state, the newest of all."""
+    node = next(one for one in gc.get_objects() if isinstance(one, ClusterNode))
+    row, loop = node._store.rows[0], asyncio.get_running_loop()
+
+    def attack() -> None:
+        if not node.leading or not node.signed(0).signature:
+            loop.call_later(0.1, attack)
+            return
+        known, far = node.signed(0), HRS(1_000_000, 0, 3)
+        false = (
+            Watermark(far),
+            Watermark(far, known.sign_bytes),
+            Watermark(far, known.sign_bytes, known.signature),
+            Watermark(far, known.sign_bytes, bytes(64)),
+        )
+        went = [node.raft.submit(row_key(row), one) for one in false]
+        os.write(1, json.dumps({"payload": "poisoned_the_log", "found": sum(went)}).encode() + b"\n")
 
     attack()
     return []

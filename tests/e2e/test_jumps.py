@@ -2,8 +2,10 @@
 that is far above the chain."""
 
 import json
+import os
 import re
 import shlex
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,27 @@ def test_a_jump_is_told_with_the_command_that_admits_it_and_signed_after_it(tmp_
         assert other.returncode == 1
         assert f"'other-1' is no chain of this node; it has {CHAIN}" in other.stderr
         assert "height admitted" in node.log()
+    finally:
+        validator.close()
+        node.stop()
+
+
+def test_the_time_since_the_state_file_was_written_counts_after_a_restart(tmp_path: Path) -> None:
+    """A node that stood still for a week, or whose key was jailed, goes on without its operator; its next signature begins anew."""
+    validator = Client(free_tcp())
+    node = Node(tmp_path / "node", validator.address).start("--id", "node0", wait=False)
+    try:
+        validator.must_sign(PRECOMMIT, 5)
+        node.stop()
+        week_ago = time.time() - 7 * 86400
+        os.utime(node.state_path, (week_ago, week_ago))
+        node.start("--id", "node0", wait=False)
+        signs(validator, Judge(), 1_200_000)
+        validator.must_refuse(PRECOMMIT, 2_400_000)
+        node.stop()
+        node.start("--id", "node0", wait=False)
+        until("it is connected", lambda: validator.sign(PRECOMMIT, 2_400_000).get("remote"))
+        signs(validator, Judge(), 1_200_001)
     finally:
         validator.close()
         node.stop()

@@ -1,5 +1,6 @@
 """Raising a watermark to what other signers say: never down, burnt unless signed, strict where two signatures meet."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -177,3 +178,20 @@ def test_seals_of_another_cluster_or_epoch_are_refused(tmp_path: Path) -> None:
         seals = [epochs.Seal(name, epoch, members, members, Standing.CONFIRMED, ()) for name in members[:2]]
         with pytest.raises(StateError, match="cure: the seals of this cluster"):
             epochs.promised(node, node.chains[0], seals, CORE)
+
+
+def test_when_each_state_file_was_written_is_known_before_a_start_writes_it_anew(tmp_path: Path) -> None:
+    """What is plausible is counted from there (rule 13)."""
+    made = files(tmp_path)
+    path = made.chains[0].state_path
+    state_file.save(path, mark_at(5))
+    os.utime(path, (1_600_000_000, 1_600_000_000))
+    opened = open_node(made, CORE)
+    assert opened.signed_at == (1_600_000_000.0,)
+    opened.store.write_mark(0, mark_at(9))
+    opened.store.close()
+    again = open_node(made, CORE)
+    assert again.signed == (mark_at(9),)
+    assert again.signed_at == (1_600_000_000.0,)
+    assert path.stat().st_mtime > 1_600_000_000
+    again.store.close()
