@@ -36,6 +36,7 @@ from cometkms.ipc.messages import (
 )
 from cometkms.limits import (
     CHAINS_MAX,
+    JUMP_HEIGHTS,
     LEADER_READ_S,
     SIGN_STATE_LATEST_S,
     SIGN_STATE_QUIET_S,
@@ -411,9 +412,13 @@ class ClusterNode:
             self.hot.raise_floor(row, hrs)
 
     def _tell_reach_of(self, row: int) -> None:
-        """How far up a place is plain there: as far as it is plausible now. A row's first place is decided here."""
+        """How far up a place is plain there: as far as it is plausible now, and no farther than a chain skips at once.
+
+        A long skip is decided here, where the report of the signature before it has been heard; and so is a row's first place.
+        """
         if self.hot is not None:
-            self.hot.set_reach(row, self._acceptor.reach(row) if self._store.mark(row).hrs.height > 0 else 0)
+            height = self._store.mark(row).hrs.height
+            self.hot.set_reach(row, min(self._acceptor.reach(row), height + JUMP_HEIGHTS) if height > 0 else 0)
 
     def _believed_reach(self, row: int) -> int:
         """How high a member's unproven mark may lie by what this node knows; 0 where it knows nothing of the row."""

@@ -478,6 +478,7 @@ def test_the_chain_says_how_long_a_block_takes(on_chain: Home) -> None:
         [found] = [one for one in doctor(on_chain, "--rpc", rpc.url, "--blocks", "9") if one["area"] == "latency"]
     assert "as the last 9 took" in found["words"]
 
+
 @pytest.mark.parametrize(("above", "level"), [(JUMP_HEIGHTS, "ok"), (JUMP_HEIGHTS + 1, "fail")])
 def test_a_watermark_far_above_the_chain_fails_with_the_way_down(on_chain: Home, above: int, level: str) -> None:
     state_file.save(on_chain.state_path, Watermark(HRS(12 + above, 0, 3)))

@@ -1,5 +1,6 @@
 """How far up a node promises (rule 13): by the signatures that it verified, the time since, and the operator's word; by nothing else."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,46 @@ def test_clocks_a_year_apart_change_nothing_for_a_chain_at_its_pace(three: Three
         assert isinstance(leader.reserve(sign_bytes(height), number), PermitGranted)
         leader.node.on_signer(Signed(0, signed(height).hrs, signed(height).sign_bytes, signed(height).signature))
         leader.node.flush()
+
+
+class Told:
+    """A hot path that does nothing, and keeps how far up a place is plain there."""
+
+    def __init__(self) -> None:
+        self.reach = -1
+
+    def set_reach(self, _row: int, height: int) -> None:
+        self.reach = height
+
+    def seq_of(self, _member: str) -> int:
+        return 0
+
+    def waiting(self, _longer_than_ns: int) -> list[int]:
+        return []
+
+    def __getattr__(self, _name: str) -> Callable[..., None]:
+        return lambda *_a, **_k: None
+
+
+def test_the_hot_path_is_told_no_more_than_is_plausible_and_decides_no_long_skip(three: Three) -> None:
+    """Where its turn is before the report of the last signature a week's heights would be skipped twice."""
+    leader, hot = three.nodes["a"], Told()
+    leader.node.attach(hot)  # type: ignore[arg-type]
+    assert hot.reach == 10 + JUMP_HEIGHTS
+    leader.lead()
+    three.wall += 7 * DAY_S
+    granted = leader.reserve(sign_bytes(1_200_000))
+    assert isinstance(granted, PermitGranted)
+    assert hot.reach == 1_200_000 + JUMP_HEIGHTS
+    for height in (1_200_000, 1_200_900):
+        leader.node.on_signer(Signed(0, signed(height).hrs, signed(height).sign_bytes, signed(height).signature))
+    assert hot.reach == 1_200_000 + JUMP_HEIGHTS, "what was skipped is paid from the same thousand"
+
+
+def test_a_rows_first_place_is_not_the_hot_paths(tmp_path: Path) -> None:
+    three, hot = Three(tmp_path), Told()
+    three.add("a", NodeState.COMPLETE).node.attach(hot)  # type: ignore[arg-type]
+    assert hot.reach == 0
 
 
 def test_the_operators_word_admits_a_height_where_a_majority_was_told(three: Three) -> None:
