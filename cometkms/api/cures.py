@@ -42,10 +42,8 @@ OF_REFUSALS: Final[dict[str, str]] = {
     "unknown_row": "the other nodes have another key or another chain id: make `chain_id` and the validator key the same on every node: `cmkms config digest`",
 }
 
-_LOSES: Final = "what is sent does not come through, though connections are made: does the way lose large packets? `ping -M do -s 1372 HOST` from here; lower "
-_LOSES_MORE: Final = (
-    "the interfaces' MTU on both machines, or clamp the MSS on the router; else its process hangs: `cmkms status` there"
-)
+_LOSES: Final = "what is sent does not come through, though connections are made: does the way lose large packets? `ping -M do -s 1372 HOST` from here; set "
+_LOSES_MORE: Final = "tcp_max_segment = 1200 on one of the two, or the interfaces' MTU, or clamp the MSS on the router; or its process hangs: `cmkms status`"
 
 #: By a PeerCode: what to do about a member that is not connected. {subject} is its id.
 OF_PEERS: Final[dict[PeerCode, str]] = {

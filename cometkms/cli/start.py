@@ -100,6 +100,16 @@ from cometkms.limits import AUDIT_DEFAULT_MIB, LEADER_NEAREST, LEADER_PRIORITY_D
     help=f"All files of the audit log together; 0: no audit log.  [default: {AUDIT_DEFAULT_MIB}]",
 )
 @click.option(
+    "--raft-published",
+    metavar="HOST:PORT",
+    help="Where the other nodes dial this one, if that is not --raft-addr: behind address translation or a published port.",
+)
+@click.option(
+    "--tcp-max-segment",
+    metavar="BYTES",
+    help="Keep packets to members and validators this small, where the way loses large ones.  [default: what the interface takes]",
+)
+@click.option(
     "--leader-priority",
     metavar="N",
     shell_complete=one_of((LEADER_NEAREST,)),
@@ -133,6 +143,8 @@ def command(
     alert_webhook_form: str | None,
     audit_max_mib: str | None,
     leader_priority: str | None,
+    raft_published: str | None,
+    tcp_max_segment: str | None,
 ) -> int:
     """Run the node until SIGTERM or Ctrl-C.
 
@@ -176,6 +188,8 @@ def command(
         alert_webhook_form,
         audit_max_mib,
         leader_priority,
+        raft_published,
+        tcp_max_segment,
     )
     settings = load_settings(chosen_home(), flags)
     typed = None

@@ -22,6 +22,13 @@ def check_cluster(settings: Settings, peers_where: str, raft_where: str) -> list
             f"{peers_where}: this node is {settings.id!r} and the list names {known}; it must name this node too. Cure: give --id one of "
             f"them, or add {settings.id}=HOST:{settings.raft_addr.port} to the list of every node"
         )
+    elif settings.raft_published is not None:
+        problems += [
+            f"{peers_where}: raft_published is {settings.raft_published}, and the others are told to dial this node at {one}. "
+            f"Cure: the same in both: the address that the others reach; raft_addr ({raft_where}) is where this node listens"
+            for one in own
+            if one != settings.raft_published
+        ]
     elif len(own) == 1 and (unreachable := _unreachable(own[0], settings.raft_addr, raft_where)):
         problems.append(f"{peers_where}: {unreachable}")
     return problems
@@ -42,12 +49,13 @@ def _list_problems(peers: tuple[Peer, ...]) -> list[str]:
 def _unreachable(own: HostPort, raft_addr: HostPort, raft_where: str) -> str:
     """Why the others cannot reach this node where the list says it is; "" when they may.
 
-    Hosts may differ (0.0.0.0, address translation, a tunnel's end); a port that differs, or a default nobody changed, is a slip.
+    Hosts may differ (0.0.0.0, address translation, a tunnel's end); a port that differs, or a default nobody changed, is a slip unless
+    `raft_published` says that it is meant.
     """
     if own.port != raft_addr.port:
         return (
             f"the others are told to dial this node at {own}, and it listens on raft_addr {raft_addr} ({raft_where}): the ports differ. "
-            f"Cure: --raft-addr {own}, or the other port in the list of every node"
+            f"Cure: --raft-addr {own}, or the other port in the list of every node; where address translation lies between, --raft-published {own}"
         )
     if str(raft_addr) == DEFAULT_RAFT_ADDR and not raft_where.startswith("--") and not _is_loopback(own.host):
         return (

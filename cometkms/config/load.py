@@ -26,6 +26,8 @@ from cometkms.config.values import (
     parse_listen,
     parse_peer,
     parse_priority,
+    parse_published,
+    parse_segment,
     parse_validator,
 )
 from cometkms.config.webhook import FORMS, UrlCredential, UrlFile, UrlGiven, UrlSource, Webhook, parse_url, shown_url
@@ -75,6 +77,8 @@ KEYS: Final[Mapping[str, type]] = {
     "alert_webhook_credential": str,
     "alert_webhook_form": str,
     "audit_max_mib": int,
+    "raft_published": str,
+    "tcp_max_segment": int,
     "leader_priority": str,
     "chain": list,
 }
@@ -115,6 +119,8 @@ class Flags:
     alert_webhook_form: str | None = None
     audit_max_mib: str | None = None
     leader_priority: str | None = None
+    raft_published: str | None = None
+    tcp_max_segment: str | None = None
 
 
 def default_home() -> Path:
@@ -318,6 +324,7 @@ def _defaults() -> dict[str, str]:
         "alert_webhook_form": FORMS[0],
         "audit_max_mib": str(AUDIT_DEFAULT_MIB),
         "leader_priority": str(LEADER_PRIORITY_DEFAULT),
+        "tcp_max_segment": "0",
     }
 
 
@@ -337,6 +344,8 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
     log_format, format_where = sources.text("log_format", "plain")
     audit_mib, audit_where = sources.text("audit_max_mib", str(AUDIT_DEFAULT_MIB))
     hardening, hardening_where = sources.text("hardening", "best-effort")
+    published, published_where = sources.text("raft_published", "")
+    segment, segment_where = sources.text("tcp_max_segment", "0")
     priority, priority_where = sources.text("leader_priority", str(LEADER_PRIORITY_DEFAULT))
     fallback = parse_listen(DEFAULT_RAFT_ADDR)
     settings = Settings(
@@ -360,6 +369,8 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
         alerts=_load_alerts(sources),
         webhook=_load_webhook(home, sources),
         audit_max_mib=sources.parse(audit_where, audit_mib, parse_audit_mib, AUDIT_DEFAULT_MIB),
+        raft_published=sources.parse(published_where, published, parse_published, None) if published else None,
+        tcp_max_segment=sources.parse(segment_where, segment, parse_segment, 0),
         leader_priority=sources.parse(priority_where, priority, parse_priority, str(LEADER_PRIORITY_DEFAULT)),
     )
     if len(settings.peers) == len(peers):  # else what is wrong with them was told already

@@ -19,6 +19,10 @@ id = {id}
 # node's own entry in `peer`. One node alone only notices here a cluster that holds the same key, and then signs no more.
 raft_addr = "{raft_addr}"
 
+# Where the other nodes dial this one, if that is not raft_addr: behind address translation, or a container's published port. The
+# same as this node's own entry in `peer`.
+# raft_published = "203.0.113.7:19430"
+
 # HTTP listen address for the status page, /healthz and /status: this machine only. ":8080" means all interfaces.
 http_addr = "{http_addr}"
 
@@ -60,6 +64,10 @@ allow_unsafe = false
 # After a start, promise nothing before every other node has answered. Then even an old copy of this home, put back
 # unnoticed, does no harm; but a node that starts while another is down for good waits.
 strict_start = false
+
+# Bytes of data in one TCP packet to members and validators at most, where the way between loses large packets; 0: what the
+# interface takes.
+# tcp_max_segment = 1200
 
 # Which node shall lead: after a minute of calm the lead goes back to the highest number, 0 to 100. Alike on every node: it stays
 # where it is. "nearest", on every node: to the one that is nearest to a majority of the others.

@@ -81,6 +81,10 @@ class Settings:
     webhook: Webhook | None = None
     audit_max_mib: int = AUDIT_DEFAULT_MIB  # all files of the audit log together; 0: there is none
     realtime: bool = False  # the signer and the state process ask for a real-time class
+    raft_published: HostPort | None = None  # where the others dial this node, if that is not where it listens
+    tcp_max_segment: int = (
+        0  # bytes of data in one packet to members and validators at most; 0: what the interface takes
+    )
     leader_priority: str = str(
         LEADER_PRIORITY_DEFAULT
     )  # 0 to 100, or "nearest": whom the lead returns to when it is calm

@@ -16,6 +16,8 @@ from cometkms.limits import (
     LEASE_MAX_S,
     LEASE_MIN_S,
     NODE_ID_MAX_BYTES,
+    TCP_MAX_SEGMENT_MAX,
+    TCP_MAX_SEGMENT_MIN,
 )
 from cometkms.net.target import TcpTarget, UnixTarget
 
@@ -76,6 +78,26 @@ def parse_listen(text: str) -> HostPort:
     if host:
         _check_host(host, text)
     return HostPort(host, port)
+
+
+def parse_published(text: str) -> HostPort:
+    """host:port, where others dial. Raises: ConfigError."""
+    parsed = parse_listen(text)
+    if not parsed.host:
+        raise ConfigError(f"{text!r} has no host: it is where the other nodes dial this one; write it as host:port")
+    return parsed
+
+
+def parse_segment(text: str) -> int:
+    """Bytes of data in one TCP packet at most; 0: what the interface takes. Raises: ConfigError."""
+    plain = text.isascii() and text.isdecimal() and len(text) <= _SHOWN_MAX
+    if not plain or not (int(text) == 0 or TCP_MAX_SEGMENT_MIN <= int(text) <= TCP_MAX_SEGMENT_MAX):
+        shown = text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}…"
+        raise ConfigError(
+            f"{shown!r} is no tcp_max_segment; write a number of bytes from {TCP_MAX_SEGMENT_MIN} to {TCP_MAX_SEGMENT_MAX} (the path's MTU less "
+            "60), or 0 for what the interface takes"
+        )
+    return int(text)
 
 
 def parse_validator(text: str) -> ValidatorAddress:

@@ -13,8 +13,17 @@ _KEEPALIVE_PROBES = 3
 _USER_TIMEOUT_MS = 10_000  # unacknowledged bytes: the peer is gone
 
 
-async def connect(target: TcpTarget | UnixTarget) -> socket.socket:
-    """A connected non-blocking socket. Every address of a name is tried in turn.
+def limit_segment(connection: socket.socket, max_segment: int) -> None:
+    """Packets of that many bytes of data at most, in both directions: the other end is told so when the connection is made. 0: no limit.
+
+    For a TCP socket that is not connected yet; a listening one hands it on to those it accepts.
+    """
+    if max_segment:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, max_segment)
+
+
+async def connect(target: TcpTarget | UnixTarget, max_segment: int = 0) -> socket.socket:
+    """A connected non-blocking socket. Every address of a name is tried in turn. `max_segment`: see limit_segment().
 
     Raises: OSError (TimeoutError included, after CONNECT_TIMEOUT_S for each attempt).
     """
@@ -26,19 +35,20 @@ async def connect(target: TcpTarget | UnixTarget) -> socket.socket:
     failure = OSError(f"{target.host} has no address")
     for family, _, _, _, address in found:
         try:
-            return await _connect(family, address)
+            return await _connect(family, address, max_segment)
         except OSError as error:
             failure = error
     raise failure
 
 
 # `Any`: what getaddrinfo() gives and connect() takes differs by family.
-async def _connect(family: int, address: Any) -> socket.socket:
+async def _connect(family: int, address: Any, max_segment: int = 0) -> socket.socket:
     connection = socket.socket(family, socket.SOCK_STREAM)
     try:
         connection.setblocking(False)
         if family != socket.AF_UNIX:
             _set_tcp_options(connection)
+            limit_segment(connection, max_segment)
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             await asyncio.get_running_loop().sock_connect(connection, address)
     except BaseException:

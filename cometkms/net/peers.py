@@ -33,7 +33,7 @@ from cometkms.limits import (
     REDIAL_MIN_S,
 )
 from cometkms.model import Dialect
-from cometkms.net.dial import connect
+from cometkms.net.dial import connect, limit_segment
 from cometkms.net.target import TcpTarget
 from cometkms.protocol.identity import Identity
 from cometkms.protocol.secret_connection import Handshake
@@ -219,8 +219,13 @@ class PeerNetwork:
         events: PeerEvents,
         log: PeerLog,
         make_lane: Callable[[str, Frames, int], Lane | None] = lambda *_: None,
+        max_segment: int = 0,
     ) -> None:
-        """`make_lane`: makes what handles a peer's plain messages as they arrive, given its id, ciphers and descriptor."""
+        """`make_lane`: makes what handles a peer's plain messages as they arrive, given its id, ciphers and descriptor.
+
+        `max_segment`: bytes of data in one packet at most, 0: what the interface takes.
+        """
+        self._max_segment = max_segment
         self._core = core
         self._make_lane = make_lane
         self._me = me
@@ -286,6 +291,7 @@ class PeerNetwork:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if family == socket.AF_INET6:
                     listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                limit_segment(listener, self._max_segment)
                 listener.setblocking(False)
                 listener.bind(address)
                 listener.listen(_BACKLOG)
@@ -379,7 +385,7 @@ class PeerNetwork:
         target = peer.target.target
         address = f"{target.host}:{target.port}"
         try:
-            connection = await connect(target)
+            connection = await connect(target, self._max_segment)
         except OSError as error:
             why = _why(error)
             self._fail(peer, Why(code_of(why), f"{address}: {why}"))

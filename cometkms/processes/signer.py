@@ -263,7 +263,7 @@ class _Signer:
     def _dial_of(self, target: TcpTarget | UnixTarget) -> Callable[[], Awaitable[socket.socket]]:
         if isinstance(target, UnixTarget) and self._dialer is not None and self._dialer.knows(target.path):
             return partial(self._dialer.connect, target.path)
-        return partial(connect, target)
+        return partial(connect, target, self._parts.settings.tcp_max_segment)
 
     def _allow_spin(self) -> None:
         """Only with one link: other validators' requests would wait."""

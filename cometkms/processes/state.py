@@ -262,6 +262,7 @@ class _State:
             events=self,
             log=self._log,
             make_lane=self._make_lane,
+            max_segment=settings.tcp_max_segment,
         )
 
     def _attach_hot_path(self, core: Core, opened: OpenedNode) -> None:
@@ -679,7 +680,9 @@ class _State:
     def _document(self) -> dict[str, Any]:
         """The state's section of the status board; cometkms/api/sections.py has its fields."""
         settings, store, node = self._parts.settings, self._opened.store, self.node
-        addresses = {peer.id: str(peer.address) for peer in settings.peers} | {settings.id: str(settings.raft_addr)}
+        addresses = {peer.id: str(peer.address) for peer in settings.peers} | {
+            settings.id: str(settings.raft_published or settings.raft_addr)
+        }
         leader = node.leader
         members = self._members(addresses)
         self._events.see_states(settings.id, {one["id"]: one["state"] for one in members})

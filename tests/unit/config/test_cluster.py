@@ -13,9 +13,21 @@ THREE = ("n0=10.0.0.10:9430", "n1=10.0.0.11:9430", "n2=10.0.0.12:9430")
 
 
 def settings_of(
-    home: Path, *, node_id: str = "n0", raft_addr: str | None = "10.0.0.10:9430", peer: tuple[str, ...] = THREE
+    home: Path,
+    *,
+    node_id: str = "n0",
+    raft_addr: str | None = "10.0.0.10:9430",
+    peer: tuple[str, ...] = THREE,
+    published: str | None = None,
 ) -> Settings:
-    flags = Flags(id=node_id, raft_addr=raft_addr, peer=peer, chain_id="c-1", validator_addr=("tcp://127.0.0.1:1",))
+    flags = Flags(
+        id=node_id,
+        raft_addr=raft_addr,
+        peer=peer,
+        chain_id="c-1",
+        validator_addr=("tcp://127.0.0.1:1",),
+        raft_published=published,
+    )
     return load_settings(home, flags, {})
 
 
@@ -43,6 +55,19 @@ def test_ports_that_differ_are_refused_and_both_are_named(tmp_path: Path) -> Non
     said = refusal(tmp_path, raft_addr="10.0.0.10:9431")
     assert "10.0.0.10:9430" in said
     assert "10.0.0.10:9431 (--raft-addr)" in said
+    assert "--raft-published 10.0.0.10:9430" in said
+
+
+@pytest.mark.parametrize("raft_addr", [":9431", "172.17.0.2:9431", "10.0.0.10:9430", None])
+def test_a_published_address_says_that_the_port_differs_on_purpose(tmp_path: Path, raft_addr: str | None) -> None:
+    settings = settings_of(tmp_path, raft_addr=raft_addr, published="10.0.0.10:9430")
+    assert str(settings.raft_published) == "10.0.0.10:9430"
+
+
+@pytest.mark.parametrize("published", ["10.0.0.10:9431", "10.0.0.13:9430", "n0:9430"])
+def test_a_published_address_is_the_one_in_the_list(tmp_path: Path, published: str) -> None:
+    said = refusal(tmp_path, raft_addr=":9431", published=published)
+    assert f"raft_published is {published}, and the others are told to dial this node at 10.0.0.10:9430" in said
 
 
 def test_a_node_nobody_told_where_to_listen_is_not_started_unreachable(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ SOURCES = {
     "allow_unsafe": ((False, "true", "false"), (False, True, False)),
     "strict_start": ((True, "no", "true"), (True, False, True)),
     "realtime": ((True, "off", "true"), (True, False, True)),
+    "tcp_max_segment": (("1200", "536", "8960"), (1200, 536, 8960)),
+    "raft_published": (("f:1", "v:2", '"t:3"'), ("f:1", "v:2", "t:3")),
     "leader_priority": (("0", "nearest", "70"), ("0", "nearest", "70")),
 }
 
@@ -264,6 +266,19 @@ def test_the_audit_logs_size(
     (tmp_path / "config.toml").write_text(written)
     flags = Flags(chain_id="c", validator_addr=("tcp://a:1",), audit_max_mib=flag)
     assert load_settings(tmp_path, flags, variables).audit_max_mib == mib
+
+
+@pytest.mark.parametrize("written", ["535", "8961", "1", "-1", f"1{'0' * 4000}"])
+def test_a_segment_that_no_path_has_is_refused_with_the_bounds(written: str, tmp_path: Path) -> None:
+    flags = Flags(tcp_max_segment=written)
+    with pytest.raises(ConfigError, match="is no tcp_max_segment; write a number of bytes from 536 to 8960"):
+        load_settings(home_with(tmp_path, MINIMAL), flags, {})
+
+
+@pytest.mark.parametrize("written", [":9430", "host", "host:0", "host:port"])
+def test_what_nobody_can_dial_is_not_published(written: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--raft-published"):
+        load_settings(home_with(tmp_path, MINIMAL), Flags(raft_published=written), {})
 
 
 @pytest.mark.parametrize("written", ["70", '"70"', '"070"'])

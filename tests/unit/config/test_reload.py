@@ -92,6 +92,8 @@ OTHER = {
     "signer_user": "cmkms",
     "realtime": True,
     "audit_max_mib": 16,
+    "raft_published": HostPort("elsewhere", 19430),
+    "tcp_max_segment": 1200,
     "key_passphrase": PassphraseFile(Path("/p")),
     "webhook": Webhook(UrlFile(Path("/w")), "json"),
 }
