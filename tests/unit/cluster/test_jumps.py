@@ -131,6 +131,17 @@ def test_the_hot_path_is_told_no_more_than_is_plausible_and_decides_no_long_skip
     assert hot.reach == 1_200_000 + JUMP_HEIGHTS, "what was skipped is paid from the same thousand"
 
 
+def test_the_first_height_of_a_row_is_believed_and_the_next_ones_are_held_against_it(tmp_path: Path) -> None:
+    """Without any signature, too: it may be that none comes."""
+    three = Three(tmp_path)
+    for name in NAMES:
+        three.add(name)
+    three.meet_all().wait(2 * START_READ_S)
+    assert asked_by(three, "b", 199_000_000, 1) is Reason.NONE
+    assert asked_by(three, "b", 199_000_001 + JUMP_HEIGHTS, 2) is Reason.JUMP
+    assert [asked_by(three, "b", 199_000_000 + 900 * n, 2 + n) for n in (1, 2, 3)] == [Reason.NONE] + [Reason.JUMP] * 2
+
+
 def test_a_rows_first_place_is_not_the_hot_paths(tmp_path: Path) -> None:
     three, hot = Three(tmp_path), Told()
     three.add("a", NodeState.COMPLETE).node.attach(hot)  # type: ignore[arg-type]
