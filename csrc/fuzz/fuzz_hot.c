@@ -14,6 +14,7 @@
 
 enum { NONCE = 77, STORE_BYTES = (2 + 2 * 2) * CK_BLOCK };
 #define ASKED ((1ull << 50) + CK_ROWS_MAX) /* of row 0 */
+#define REACH ((int64_t)1 << 40) /* some of the corpus is above it */
 
 static ck_hot hot;
 static ck_lane lane;
@@ -68,6 +69,7 @@ static void begin(const uint8_t *chain, size_t chain_len, int asked) {
         memset(row->public_key, 'k', 32);
         memcpy(row->chain_id, chain, chain_len);
         row->chain_id_len = chain_len, row->open = i == 0 || (chain_len & 1), row->first_block = 2 + 2 * i;
+        row->reach = REACH;
     }
     if (asked) {
         hot.rows[0].place.state = 1, hot.rows[0].place.accepted = 1, hot.rows[0].place.asked[0] = ASKED;
@@ -90,7 +92,7 @@ static void feed_lane(const uint8_t *data, size_t size) {
     for (uint32_t i = 0; i < 2; i++) {
         const ck_row *row = &hot.rows[i];
         REQUIRE(row->count == row->sequence && row->bytes_len <= CK_SIGN_BYTES_MAX);
-        REQUIRE((row->count == 0) == (row->bytes_len == 0));
+        REQUIRE((row->count == 0) == (row->bytes_len == 0) && row->mark.height <= REACH);
         count += row->count;
     }
     REQUIRE(hot.answered == count && (count == 0) == (hot.active_ns == 0));
@@ -116,7 +118,8 @@ static void feed_queue(const uint8_t *data, size_t size) {
         pushed -= taken;
         lane.blocked = 0;
     }
-    for (uint32_t i = 0; i < 2; i++) REQUIRE((hot.rows[i].place.state == 1) == (hot.rows[i].count > 0));
+    for (uint32_t i = 0; i < 2; i++)
+        REQUIRE((hot.rows[i].place.state == 1) == (hot.rows[i].count > 0) && hot.rows[i].mark.height <= REACH);
     REQUIRE(hot.permitted == 0);
 }
 
