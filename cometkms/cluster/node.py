@@ -411,6 +411,11 @@ class ClusterNode:
         if self.hot is not None:
             self.hot.raise_floor(row, hrs)
 
+    def _raise_shown_floor(self, row: int, hrs: HRS) -> None:
+        """A member says that it stands there. One that says more than is plausible takes the hot path from nobody."""
+        if hrs.height <= self._acceptor.reach(row):
+            self._raise_floor(row, hrs)
+
     def _tell_reach_of(self, row: int) -> None:
         """How far up a place is plain there: as far as it is plausible now, and no farther than a chain skips at once.
 
@@ -904,7 +909,7 @@ class ClusterNode:
         self._learn_seq(member, answer.seq)
         row = answer.request_id % CHAINS_MAX
         if answer.reason is not Reason.NONE and row in self._proposers:
-            self._raise_floor(row, answer.mark.hrs)
+            self._raise_shown_floor(row, answer.mark.hrs)
         if answer.nonce != self._nonce or row not in self._proposers:
             return
         if answer.reason is not Reason.NONE:
@@ -969,7 +974,7 @@ class ClusterNode:
         if number is not None and number in self._chain_of:
             self._learn_marked(number, mark)
             self._proposers[number].hint(member, mark)
-            self._raise_floor(number, mark.hrs)
+            self._raise_shown_floor(number, mark.hrs)
 
     def verifies(self, key: bytes, mark: Watermark) -> bool:
         """Whether a mark of the replicated sign state is a true signature of the row with that key, which this node knows."""

@@ -1,15 +1,16 @@
 """How far up a node promises (rule 13): by the signatures that it verified, the time since, and the operator's word; by nothing else."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cometkms.cluster.node import row_key
 from cometkms.ipc.messages import PermitGranted, ReserveRefused, Signed
-from cometkms.limits import JUMP_HEIGHTS, JUMP_HEIGHTS_PER_S, START_READ_S
+from cometkms.limits import CHAINS_MAX, JUMP_HEIGHTS, JUMP_HEIGHTS_PER_S, START_READ_S
 from cometkms.model import HRS, Reason, Watermark
-from cometkms.protocol.peer_messages import Promise, Promised, decode, encode
+from cometkms.protocol.peer_messages import Promise, Promised, RowMark, decode, encode
 from cometkms.rules.birth import NodeState
 from cometkms.rules.incarnation import FIRST
 from tests.unit.cluster.test_node import NAMES, ROW, Three, sign_bytes, signed
@@ -101,7 +102,10 @@ class Told:
     """A hot path that does nothing, and keeps how far up a place is plain there."""
 
     def __init__(self) -> None:
-        self.reach = -1
+        self.reach, self.floor = -1, HRS(0, 0, 0)
+
+    def raise_floor(self, _row: int, hrs: HRS) -> None:
+        self.floor = max(self.floor, hrs)
 
     def set_reach(self, _row: int, height: int) -> None:
         self.reach = height
@@ -129,6 +133,19 @@ def test_the_hot_path_is_told_no_more_than_is_plausible_and_decides_no_long_skip
     for height in (1_200_000, 1_200_900):
         leader.node.on_signer(Signed(0, signed(height).hrs, signed(height).sign_bytes, signed(height).signature))
     assert hot.reach == 1_200_000 + JUMP_HEIGHTS, "what was skipped is paid from the same thousand"
+
+
+def test_a_member_that_says_it_stands_at_the_end_of_time_takes_the_hot_path_from_nobody(three: Three) -> None:
+    node, hot = three.nodes["a"].node, Told()
+    node.attach(hot)  # type: ignore[arg-type]
+    for height, floor in ((1 << 62, 10), (11, 11)):
+        life = three.nodes["b"].node.membership.news()
+        shown = RowMark(ROW, Watermark(HRS(height, 0, 2)), True)
+        node.on_frame("b", encode(replace(life, marks=(shown,))))
+        assert hot.floor.height == floor
+    refused = Promised(node.nonce, CHAINS_MAX, Reason.CONFLICT, Watermark(HRS(1 << 62, 0, 2)), 1, FIRST)
+    node.on_frame("b", encode(refused))
+    assert hot.floor.height == 11
 
 
 def test_the_first_height_of_a_row_is_believed_and_the_next_ones_are_held_against_it(tmp_path: Path) -> None:
