@@ -71,7 +71,13 @@ EPOCH_MAX: Final = 1 << 32  # a store's or a member's word for a higher one is n
 MEMBER_IDS_MAX_BYTES: Final = 320  # all ids together fit one header sector
 BIRTH_NONCE_BYTES: Final = 8  # seven of them fit the header's sector beside the ids
 SEQ_MAX: Final = (1 << 62) - 1  # of a store's promises; nobody makes a millionth of them
-SEQ_STEP_MAX: Final = 1 << 40  # what one word of a member may add to it: thirty years at a thousand promises a second
+SEQ_STEP_MAX: Final = (
+    1 << 40
+)  # what one word on a connection may add to it: thirty years at a thousand promises a second
+SEQ_RAISE_MAX: Final = (
+    1 << 32
+)  # how far one accusation raises a store's own seq (rule 8): years of promises that it forgot …
+SEQ_RAISED_MAX: Final = 1 << 61  # … and no accusation raises it above this: as many are left for promises
 INCARNATION_MAX: Final = (1 << 62) - 1  # stores that ever stood for one member
 INCARNATION_STEP_MAX: Final = 1 << 32  # what one word may add to it
 INCARNATION_NONCE_MAX: Final = (1 << 63) - 1

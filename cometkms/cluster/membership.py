@@ -32,10 +32,10 @@ from cometkms.rules.incarnation import (
     Answer,
     Statement,
     Verdict,
-    believable_seq,
     counting,
     judge,
     next_incarnation,
+    raised_seq,
 )
 from cometkms.rules.recovery import absurd, agreed_mark, may_end
 from cometkms.store.epoch import Seal, of_store, sealed_header
@@ -216,6 +216,12 @@ class Membership:
             return ""
         missing = [name for name in self._others if name not in self._connected]
         if self.state in (NodeState.EMPTY, NodeState.BORN):
+            mine = self._store.header.life.nonce
+            strange = sorted(
+                name for name, one in self._lives.items() if one.life.record and (self._me, mine) not in one.life.record
+            )
+            if missing and strange:
+                return f"{', '.join(strange)} was born without this node: a majority must say so before it recovers; missing: {self._names(missing)}"
             if missing:
                 return f"the first start waits until every node was seen; missing: {self._names(missing)}"
             odd = [f"{name} is {news.life.state.name.lower()}" for name, news in sorted(self._lives.items())]
@@ -529,22 +535,19 @@ class Membership:
             reading.answers[member] = Answer(order, False, borne, knows)
         self._judge(self._clock())
 
-    def on_remembered(self, member: str, remembered: int) -> Why | None:
-        """What a member remembers of this store's seq: None, or why it is not believed (rule 8).
+    def on_remembered(self, member: str, remembered: int) -> None:
+        """What a member remembers of this store's seq (rule 8).
 
         One member's word makes this node read every other one before it promises again, while that member is there. The word of a
-        majority makes it a node that lost its promises. Raises: BehindError: it is durably that.
+        majority makes it a node that lost its promises. A word beyond what promises can have made counts likewise, and moves no seq: whoever
+        says it may have been told so in this member's name. Raises: BehindError: it is durably that.
         """
         store = self._store
         if self.own() is None or self.state not in _ANSWERING or remembered <= store.seq:
             self._accusers.pop(member, None)
-            return None
-        if not believable_seq(store.seq, remembered):
+            return
+        if raised_seq(store.seq, remembered) == store.seq:
             self._count("false_seq")
-            return Why(
-                PeerCode.UNBELIEVED,
-                f"{member} says that it has seen promise {remembered} of {self._me}, whose store ends at {store.seq}: that is not believed",
-            )
         self._accusers[member] = remembered
         self.confirmed = False
         if len(self._accusers) >= (len(self._others) + 1) // 2 + 1:
@@ -561,7 +564,6 @@ class Membership:
         if self.state is NodeState.COMPLETE:
             self.ready = False
             self._begin_reading()
-        return None
 
     def on_later_epoch(self, member: str, epoch: int) -> None:
         """A member of the same list says that the epoch is a later one. A node that has promised nothing that it knows of believes a majority.
@@ -686,9 +688,9 @@ class Membership:
             reading.over = True
             self._raise_to(reading.best, keep_own=True)
             if self._accusers and everybody:
-                header, said = self._store.header, max(self._accusers.values())
-                base = header.seq_base + max(0, said + 1 - self._store.seq)
-                self._write_header(replace(header, seq_base=base))
+                header, seq = self._store.header, self._store.seq
+                raised = max(raised_seq(seq, one) for one in self._accusers.values())
+                self._write_header(replace(header, seq_base=header.seq_base + raised - seq))
             self._accusers = {}
             self._become_ready()
         if everybody:

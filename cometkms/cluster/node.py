@@ -726,11 +726,6 @@ class ClusterNode:
                 PeerCode.DIGEST,
                 f"digests differ: {identity.me} has {identity.digest.hex()[:16]}, {hello.node} has {hello.digest.hex()[:16]}",
             )
-        if not believable_seq(known.seq, hello.seq):
-            return Why(
-                PeerCode.UNBELIEVED,
-                f"{member} says that its store has made {hello.seq} promises, after {known.seq}: that is not believed",
-            )
         if hello.own is not None:
             reason = self.membership.judge_hello(member, hello)
             if reason is not None:
@@ -742,7 +737,8 @@ class ClusterNode:
             )
         if hello.own is None:
             return self.membership.judge_hello(member, hello)
-        return self.membership.on_remembered(member, hello.remembers)
+        self.membership.on_remembered(member, hello.remembers)
+        return None
 
     def on_unlisted(self, hello: Hello, address: str) -> Why:
         """A node that holds the key and is not in the list here: why it is refused. One node alone signs no more (rule 9)."""

@@ -191,14 +191,18 @@ class RaftFilter:
         return self._entries(message, commit)
 
     def _snapshot(self, message: Message, commit: int) -> tuple[Message | None, list[Message]]:
-        quiet = {**message, "commit_index": min(message["commit_index"], commit)}
         if not message.get("serialized"):
-            return quiet, []
-        if decode_snapshot(message["serialized"][0])[1][1] <= commit:  # it would only move the state machine backwards
-            quiet["serialized"] = None
-            return quiet, [_reset(message["term"], commit + 1, success=False)]
+            return {**message, "commit_index": min(message["commit_index"], commit)}, []
+        end = decode_snapshot(message["serialized"][0])[1][1]
+        if end <= commit:  # it would only move the state machine backwards
+            return {**message, "commit_index": min(message["commit_index"], commit), "serialized": None}, [
+                _reset(message["term"], commit + 1, success=False)
+            ]
         self._in_snapshot = True
-        return quiet, []
+        return {
+            **message,
+            "commit_index": end,
+        }, []  # what it holds is committed: the library counts up to there one by one else
 
     def _entries(self, message: Message, commit: int) -> tuple[Message | None, list[Message]]:
         journal, term = self._journal, message["term"]

@@ -25,6 +25,7 @@ from cometkms.raftlog.filter import ContradictionError, Message, RaftFilter, Unb
 from cometkms.raftlog.journal import Entry, Journal, pack_state, unpack_state
 from cometkms.raftlog.pace import ELECTION_MIN_S, HEARTBEAT_S, ROUND_TRIP_EVERY_S, RoundTrips, pace_of
 from cometkms.raftlog.pinned import Node, SyncObj, SyncObjConf, Transport, next_deadline, replicated, working_for
+from cometkms.raftlog.steps import term_ceiling
 from cometkms.store.files import Disk
 
 _COMPACT_ENTRIES: Final = 5000
@@ -544,7 +545,8 @@ class RaftLog:
             return
         members = len(self._others) + 1
         leaps = self.journal.pending and self.term != self._stood_in  # from where it leapt to it goes on by steps
-        above = self.term + (self.rng.getrandbits(_LEAP_BITS) if leaps else 0)
+        room = max(0, term_ceiling(self._unix_s()) - self.term)  # at the ceiling is above whatever it led in
+        above = self.term + (min(room, self.rng.getrandbits(_LEAP_BITS)) if leaps else 0)
         before = above + (self._rank - above - 1) % members  # the library adds one
         self._stood_in = before + 1
         if before > self.term:

@@ -2,12 +2,14 @@
 
 | this node   | what the others show                                        | becomes                                         |
 |-------------|-------------------------------------------------------------|-------------------------------------------------|
+| empty       | a born or complete one whose record does not hold this      | recovering: it lost what it was, if a majority  |
+|             | node's nonce                                                | (of two: the other) was born; else it waits     |
 | empty       | a born or complete one whose record holds this node's nonce | born, of that record                            |
-| empty       | a born or complete one whose record does not                | recovering: it lost what it was                 |
 | empty       | every member empty                                          | born: a record of all (id, nonce)               |
 | born        | every member born of this record, or one complete of it     | complete                                        |
 | else        |                                                             | stays                                           |
 
+One member's false record makes no node lose a birth that is to come: what is recovering must read every other member anyway.
 Without nonces a node wiped at the wrong moment is born twice; promising before everybody was seen born signs twice.
 """
 
@@ -42,9 +44,9 @@ def next_life(me: str, mine: Life, others: Mapping[str, Life], members: int) -> 
     """What this node becomes by what it has seen of the others (the last word of each, in this process)."""
     grown = {name: life for name, life in others.items() if life.state in (NodeState.BORN, NodeState.COMPLETE)}
     if mine.state is NodeState.EMPTY:
-        for life in grown.values():
-            if (me, mine.nonce) not in life.record:
-                return Life(NodeState.RECOVERING)
+        if any((me, mine.nonce) not in life.record for life in grown.values()):
+            born = [life for life in others.values() if life.state is not NodeState.EMPTY]
+            return Life(NodeState.RECOVERING) if len(born) >= min(members // 2 + 1, members - 1) else mine
         for life in grown.values():
             return Life(NodeState.BORN, mine.nonce, life.record)
         if len(others) == members - 1 and all(life.state is NodeState.EMPTY for life in others.values()):

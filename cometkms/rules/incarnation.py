@@ -37,7 +37,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from cometkms.limits import INCARNATION_STEP_MAX, SEQ_STEP_MAX
+from cometkms.limits import INCARNATION_STEP_MAX, SEQ_RAISE_MAX, SEQ_RAISED_MAX, SEQ_STEP_MAX
 from cometkms.model import Incarnation
 
 #: What is counted of members' words that are not taken, by name, beside the reasons of refused promises: on incarnations, on seqs, and on
@@ -127,5 +127,13 @@ def counting(
 
 
 def believable_seq(known: int, said: int) -> bool:
-    """Whether a member's word on a seq is a step that promises can have made since the last."""
+    """Whether a member's word on its seq is a step that promises can have made since its last on this connection. The first, in its hello, is
+    taken whatever it is: a node that was away must believe those that were raised meanwhile."""
     return said - known <= SEQ_STEP_MAX
+
+
+def raised_seq(own: int, remembered: int) -> int:
+    """The seq that a store goes on from when a member remembers so many of its promises and every other one was read: above that, so that it
+    is not accused again. Its own, where the word is one that promises cannot have made: it was then read all the same."""
+    believable = remembered - own <= SEQ_RAISE_MAX and remembered < SEQ_RAISED_MAX
+    return max(own, remembered + 1) if believable else own

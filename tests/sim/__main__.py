@@ -6,14 +6,16 @@ import os
 import sys
 import time
 from collections import Counter
+from functools import partial
 
+from tests.sim.rogue import RogueWorld
 from tests.sim.world import Violation, World
 
 
-def run(job: tuple[int, int, float]) -> tuple[int, Counter[str], str, list[str], float]:
-    """Seed, statistics, violation or "", the trace's end, simulated seconds."""
+def run(job: tuple[int, int, float], *, rogue: bool = False) -> tuple[int, Counter[str], str, list[str], float]:
+    """Seed, statistics, violation or "", the trace's end, simulated seconds. `rogue`: one member of three lies (rogue.py)."""
     seed, nodes, seconds = job
-    world = World(seed, nodes)
+    world = RogueWorld(seed) if rogue else World(seed, nodes)
     problem = ""
     try:
         world.run(seconds)
@@ -37,9 +39,12 @@ def main() -> int:
     parser.add_argument("--nodes", type=int, help="instead of a mix")
     parser.add_argument("--seconds", type=float, default=6.0, help="simulated, under faults")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--rogue", action="store_true", help="one member of three is malicious (rogue.py)")
     chosen = parser.parse_args()
     if chosen.seed is not None:
-        seed, stats, problem, trace, _ = run((chosen.seed, chosen.nodes or nodes_of(chosen.seed), chosen.seconds))
+        seed, stats, problem, trace, _ = run(
+            (chosen.seed, chosen.nodes or nodes_of(chosen.seed), chosen.seconds), rogue=chosen.rogue
+        )
         print("\n".join(trace))
         print(f"seed {seed}: {problem or 'holds'} {dict(stats)}")
         return 1 if problem else 0
@@ -50,7 +55,9 @@ def main() -> int:
     total: Counter[str] = Counter()
     simulated, failed, begun = 0.0, [], time.monotonic()
     with multiprocessing.Pool(chosen.jobs) as pool:
-        for seed, stats, problem, trace, seconds in pool.imap_unordered(run, jobs, chunksize=4):
+        for seed, stats, problem, trace, seconds in pool.imap_unordered(
+            partial(run, rogue=chosen.rogue), jobs, chunksize=4
+        ):
             total += stats
             simulated += seconds
             if problem:

@@ -8,6 +8,7 @@ from tests.sim.__main__ import nodes_of, run
 
 SEEDS = int(os.environ.get("SEEDS", "200"))
 PORTION = 50
+ROGUE_SEEDS = int(os.environ.get("ROGUE_SEEDS", "200"))
 SECONDS = 6.0  # simulated, under faults
 
 
@@ -17,6 +18,18 @@ def test_whatever_happens_nothing_is_signed_twice_and_it_signs_again(first: int)
     failed = {}
     for seed in range(first, min(first + PORTION, SEEDS + 1)):
         _, _, problem, trace, _ = run((seed, nodes_of(seed), SECONDS))
+        if problem:
+            failed[seed] = problem
+            print("\n".join(trace[-60:]))
+    assert failed == {}
+
+
+@pytest.mark.parametrize("first", range(1, ROGUE_SEEDS + 1, PORTION))
+def test_one_member_that_lies_gets_no_second_signature_and_stops_nobody_for_longer_than_it_is_there(first: int) -> None:
+    """A seed that fails is replayed with `python -m tests.sim --rogue --seed N`."""
+    failed = {}
+    for seed in range(first, min(first + PORTION, ROGUE_SEEDS + 1)):
+        _, _, problem, trace, _ = run((seed, 3, SECONDS), rogue=True)
         if problem:
             failed[seed] = problem
             print("\n".join(trace[-60:]))

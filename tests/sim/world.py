@@ -93,6 +93,8 @@ class Node:
     `name`: the machine's, by which the network knows it: one that took another's place has another.
     """
 
+    cluster_class: type[ClusterNode] = ClusterNode
+
     def __init__(self, world: "World", name: str, member: str = "") -> None:
         self.world, self.name, self.member = world, name, member or name
         self.rng = random.Random(f"{world.seed} {name}")
@@ -145,7 +147,7 @@ class Node:
         if self.opened.store.header.state is NodeState.RECOVERING:
             self.high = HRS(0, 0, 0)  # a store that does not check was put aside: what it held is not counted on
         self.check()
-        self.cluster = ClusterNode(
+        self.cluster = self.cluster_class(
             identity=Identity(
                 self.member,
                 self.epoch,
@@ -217,7 +219,7 @@ class Node:
         except ProtocolError:
             raise  # the connection's end
         except CometKMSError as error:
-            self.world.stats[type(error).__name__] = self.world.stats.get(type(error).__name__, 0) + 1
+            self.world.on_ended(self, error)
             self.crash(power=self.disk.dark, why=f"{type(error).__name__}: {error}")
             if isinstance(error, SupersededError):
                 self.world.on_superseded(self)
@@ -232,8 +234,8 @@ class Node:
         return self.world.now + self.offset
 
     def calendar(self) -> float:
-        """Seconds since 1970: an hour into the program's own counting, and wrong by minutes."""
-        return RAFT_COUNTED_FROM_UNIX_S + 3600.0 + self.world.now + self.offset
+        """Seconds since 1970: an hour into the program's own counting, and wrong by a second at most."""
+        return RAFT_COUNTED_FROM_UNIX_S + 3600.0 + self.world.now + self.offset / 1000
 
     def wall_clock(self) -> float:
         return self.world.now + self.wall_offset
@@ -573,6 +575,7 @@ class World:
         )  # that ask any node, beside who waits for a signer
         self.validators += [Agent(self, number) for number in range(self.agents)]
         self.healing = False
+        self.stores_lost_at_once = True  # more may be than the liveness table allows
         self.changes = 0.4  # of runs with an epoch that ends
         self.jumps = 0.0  # of requests that are for a height which no chain has come to
         self.quiet_until = 0.0
@@ -671,7 +674,10 @@ class World:
             assert node.cluster is not None
             reason[0] = node.cluster.on_hello(self.nodes[other].member, hello, other)
 
-        node.guarded(judge)
+        try:
+            node.guarded(judge)
+        except ProtocolError as error:
+            reason[0] = str(error)
         if node.cluster is None or not connection.open:
             return
         if reason[0] is not None:
@@ -1067,6 +1073,10 @@ class World:
         for validator in self.validators:
             validator.forget()
 
+    def on_ended(self, node: Node, error: CometKMSError) -> None:
+        """A process ended by what its own code raised."""
+        self.stats[type(error).__name__] = self.stats.get(type(error).__name__, 0) + 1
+
     def on_superseded(self, node: Node) -> None:
         """It ends for good. Where no other machine stands for its member, an older copy was put back: the operator moves it away."""
         self.stats["superseded"] = self.stats.get("superseded", 0) + 1
@@ -1186,7 +1196,7 @@ class World:
                 return
         found = [node.cluster.membership.phase for node in self.nodes.values() if node.cluster is not None]
         phases = set(found)
-        if found.count("recovering") > max(1, (len(self.names) - 1) // 2):
+        if self.stores_lost_at_once and found.count("recovering") > max(1, (len(self.names) - 1) // 2):
             # More stores lost at once than the liveness table allows: safe, and the operator's turn.
             self.stats["stores lost at once"] = 1
             return

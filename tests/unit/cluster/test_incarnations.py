@@ -7,7 +7,7 @@ import pytest
 
 from cometkms.errors import ProtocolError, SupersededError
 from cometkms.ipc.messages import PermitGranted
-from cometkms.limits import INCARNATION_STEP_MAX, SEQ_STEP_MAX, START_READ_S
+from cometkms.limits import INCARNATION_STEP_MAX, SEQ_MAX, SEQ_RAISE_MAX, SEQ_STEP_MAX, START_READ_S
 from cometkms.model import Incarnation, Reason, Watermark
 from cometkms.protocol.peer_messages import Hello, LifeNews, Promise, Promised, decode, decode_hello, encode
 from cometkms.rules.birth import NodeState
@@ -151,15 +151,31 @@ def test_strict_start_takes_an_incarnation_and_a_copy_from_before_it_ends(three:
         three.meet("a", "c")
 
 
-@pytest.mark.parametrize("field", ["remembers", "seq"])
-def test_a_seq_near_the_end_of_numbers_is_refused_in_words_and_changes_nothing(three: Three, field: str) -> None:
+@pytest.mark.parametrize("remembers", [SEQ_RAISE_MAX + 100, SEQ_MAX])
+def test_a_memory_near_the_end_of_numbers_has_everybody_read_and_moves_no_seq(three: Three, remembers: int) -> None:
+    """The connection stays: an honest member may have been told it in this one's name. Once the liar is gone, or has answered, it is over."""
     whole(three)
     a, b = three.nodes["a"], three.nodes["b"]
-    a.node.on_disconnected("b", closed=True)
-    lie = replace(hello_of(b, "a"), **{field: SEQ_STEP_MAX + 100})
-    assert "that is not believed" in str(a.node.on_hello("b", encode(lie), "address"))
-    assert (a.store.header.state, a.node.membership.ready) == (NodeState.COMPLETE, True)
-    assert a.node.seq_of("b") < 100
+    seq = a.store.seq
+    three.part("a", "b")
+    assert a.node.on_hello("b", encode(replace(hello_of(b, "a"), remembers=remembers)), "address") is None
+    assert (a.store.header.state, a.node.membership.ready) == (NodeState.COMPLETE, False)
+    assert a.node.counters["false_seq"] == 1
+    three.meet("a", "b")
+    three.wait(2 * START_READ_S)
+    assert (a.node.membership.ready, a.store.seq) == (True, seq)
+
+
+def test_a_node_that_was_raised_far_is_believed_by_one_that_knows_less(three: Three) -> None:
+    """A liar raised a's seq while c was away: what c knows of it is too low by more than any promises can have made."""
+    whole(three)
+    a, c = three.nodes["a"], three.nodes["c"]
+    three.part("a", "c")
+    header = a.store.header
+    a.store.write_header(replace(header, seq_base=header.seq_base + 3 * SEQ_STEP_MAX))
+    three.meet("a", "c")
+    assert c.node.seq_of("a") == a.store.seq >= 3 * SEQ_STEP_MAX
+    assert c.node.member("a").connected
 
 
 def test_a_false_remembers_stops_nobody_for_longer_than_the_liar_is_there(three: Three) -> None:

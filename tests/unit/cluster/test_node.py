@@ -257,13 +257,14 @@ def test_an_empty_node_among_complete_ones_is_one_that_lost_its_store(three: Thr
     three.meet("a", "b")
     three.wait(2 * START_READ_S)
     three.meet("a", "c")
-    assert three.nodes["c"].store.header.state is NodeState.RECOVERING
     three.wait(2.0)
-    assert "c" not in three.ready()
+    assert three.nodes["c"].store.header.state is NodeState.EMPTY, "one member's word makes no node lose what it was"
+    assert "a was born without this node" in three.nodes["c"].node.membership.why
     assert "b (not connected)" in three.nodes["c"].node.membership.why
     three.meet("b", "c")
     three.wait(1.0)
     assert "c" in three.ready()
+    assert three.nodes["c"].store.header.incarnation.number == 1, "it recovered: it was not born again"
     mark = three.nodes["c"].store.mark(0)
     assert (mark.hrs, mark.sign_bytes) == (HRS(7, 0, 2), b""), "burnt: nobody showed a signature"
 

@@ -113,13 +113,13 @@ def test_a_leader_whose_log_contradicts_costs_no_term_no_vote_and_no_sign_state(
             before = durable(one)
             assert "again" in one.on_message(liar._me, lie)
             assert durable(one) == before
-    liar = liar._me
-    net.stop(liar)
+    gone = liar._me
+    net.stop(gone)
     net.run(3.0)
     leader_of(net).submit(KEY, mark(6))
     net.run(1.0)
     assert {one.fsm[KEY].hrs.height for one in net.logs.values()} == {6}
-    again = net.start(liar)
+    again = net.start(gone)
     net.connect()
     net.run(2.0)
     assert again.fsm[KEY].hrs.height == 6

@@ -2,9 +2,18 @@
 
 import pytest
 
-from cometkms.limits import INCARNATION_STEP_MAX, SEQ_STEP_MAX
+from cometkms.limits import INCARNATION_STEP_MAX, SEQ_RAISE_MAX, SEQ_RAISED_MAX, SEQ_STEP_MAX
 from cometkms.model import Incarnation
-from cometkms.rules.incarnation import FIRST, Answer, Verdict, believable_seq, counting, judge, next_incarnation
+from cometkms.rules.incarnation import (
+    FIRST,
+    Answer,
+    Verdict,
+    believable_seq,
+    counting,
+    judge,
+    next_incarnation,
+    raised_seq,
+)
 
 ONE, OTHER, TWO = Incarnation(1, 5), Incarnation(1, 9), Incarnation(2, 1)
 
@@ -38,6 +47,15 @@ def test_a_seq_moves_by_what_promises_can_make() -> None:
     assert believable_seq(5, 5 + SEQ_STEP_MAX)
     assert believable_seq(5, 0)
     assert not believable_seq(5, 6 + SEQ_STEP_MAX)
+
+
+def test_an_accusation_raises_a_seq_by_what_can_have_been_forgotten() -> None:
+    assert raised_seq(5, 9) == 10
+    assert raised_seq(5, 5 + SEQ_RAISE_MAX) == 6 + SEQ_RAISE_MAX
+    assert raised_seq(5, 6 + SEQ_RAISE_MAX) == 5
+    assert raised_seq(9, 5) == 9
+    assert raised_seq(SEQ_RAISED_MAX - 3, SEQ_RAISED_MAX - 1) == SEQ_RAISED_MAX
+    assert raised_seq(SEQ_RAISED_MAX, SEQ_RAISED_MAX) == SEQ_RAISED_MAX
 
 
 def names(
