@@ -34,7 +34,7 @@ from cometkms.rules.epoch import Standing, doubt
 from cometkms.rules.incarnation import FIRST
 from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
-from cometkms.store.files import make_directory, sync_directory
+from cometkms.store.files import make_directory, read_file, sync_directory, write_atomically
 from cometkms.store.node_store import (
     JOURNAL_NAME,
     ChainFiles,
@@ -44,7 +44,7 @@ from cometkms.store.node_store import (
     verified_state,
     write_born,
 )
-from cometkms.store.promise_store import Header, PromiseStore, members_digest
+from cometkms.store.promise_store import FILE_BYTES, Header, PromiseStore, members_digest
 
 _PREFIX: Final = "cmkms-seal-2:"
 _OLD_PREFIX: Final = "cmkms-seal-1:"
@@ -365,9 +365,8 @@ def _replace_store(
         PromiseStore.create(begun, header, rows).close()
         if journal.exists():
             journal.rename(journal.with_name(f"{journal.name}.epoch-{ended}"))
-        if path.exists():
-            kept.unlink(missing_ok=True)
-            os.link(path, kept)
+        if path.exists():  # a copy: interrupted after a link, the store would have a second name, and root writes to no such file
+            write_atomically(kept, read_file(path, FILE_BYTES)[:FILE_BYTES])
         begun.replace(path)
         sync_directory(path.parent)
     except OSError as error:

@@ -152,7 +152,7 @@ def test_an_interrupted_beginning_goes_on(homes: dict[str, Path], monkeypatch: p
         raise OSError("cut")
 
     with monkeypatch.context() as patched:
-        patched.setattr("cometkms.store.epoch.os.link", fail)
+        patched.setattr("cometkms.store.epoch.write_atomically", fail)
         assert invoke(home, *REPLACE, *height).exception is not None
     assert peers_of(home) == NEW
     assert header_of(home).state is NodeState.SEALED
