@@ -16,11 +16,11 @@ from cometkms.config.values import check_chain_id
 from cometkms.doctor.blocks import read_head
 from cometkms.errors import ConfigError, OperatorError, StateError
 from cometkms.keys.validator_key import load_public_key
-from cometkms.limits import HEIGHT_MAX, JUMP_HEIGHTS
+from cometkms.limits import HEIGHT_MAX, JUMP_HEIGHTS, STATE_FILE_MAX_BYTES
 from cometkms.model import HRS, Row, Watermark
 from cometkms.net.comet_rpc import parse_rpc
 from cometkms.store import state_file
-from cometkms.store.files import sync_directory
+from cometkms.store.files import read_file, write_atomically
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import NodeFiles, known_mark
 from cometkms.store.promise_store import PromiseStore
@@ -211,8 +211,8 @@ def rename(home: str | None, node_id: str | None, old: str, new: str, yes: bool)
         if not yes:
             click.echo("Nothing was changed; --yes does it.")
             return
-        chain.state_file.rename(aside)
-        sync_directory(aside.parent)
+        # A copy first, then the new one in its place: interrupted anywhere a state file is there, and the same command goes on.
+        write_atomically(aside, read_file(chain.state_file, STATE_FILE_MAX_BYTES))
         state_file.save(chain.state_file, after)
     click.echo(f"Then: set chain_id of {settings.home / CONFIG_NAME} to {new}, do both on every node, and start them.")
 

@@ -365,7 +365,9 @@ def _replace_store(
         PromiseStore.create(begun, header, rows).close()
         if journal.exists():
             journal.rename(journal.with_name(f"{journal.name}.epoch-{ended}"))
-        if path.exists():  # a copy: interrupted after a link, the store would have a second name, and root writes to no such file
+        if (
+            path.exists()
+        ):  # a copy: interrupted after a link, the store would have a second name, and root writes to no such file
             write_atomically(kept, read_file(path, FILE_BYTES)[:FILE_BYTES])
         begun.replace(path)
         sync_directory(path.parent)

@@ -6,6 +6,7 @@ whose data/ is lost in between.
 
 import contextlib
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -17,13 +18,15 @@ import pytest
 from click.testing import CliRunner
 
 from cometkms import core as cores
-from cometkms.cli import import_cmd, recover
-from cometkms.cli.options import home_option  # noqa: F401 - the commands' contexts
+from cometkms.cli import chain, export, import_cmd, recover
 from cometkms.config.load import read_config
-from cometkms.errors import CometKMSError
+from cometkms.errors import CometKMSError, StateError
+from cometkms.model import HRS, Watermark
 from cometkms.rules.birth import NodeState
+from cometkms.store.exported import refuse_exported
 from cometkms.store.node_store import ChainFiles, NodeFiles, open_node
 from cometkms.store.promise_store import Header, PromiseStore
+from tests.unit.cli.test_export import CHAIN, make_home
 from tests.unit.cli.test_member import NEW, OLD, REPLACE, homes, invoke, put_seal, row_of
 
 __all__ = ["homes"]
@@ -174,3 +177,29 @@ def test_an_import_into_a_home_that_has_lived(homes: dict[str, Path], sealed: bo
         store = PromiseStore.open(home / "data" / "node0" / "promises")
         store.close()
         assert store.mark(0).hrs.height == 20
+
+
+def test_a_key_that_goes_out(tmp_path: Path) -> None:
+    home, out = make_home(tmp_path / "node0", Watermark(HRS(20, 0, 2))), tmp_path / "out"
+    words = ("--to", "filepv", str(out), "--yes")
+    for _ in each_kill(home, lambda: run(export.command, home, *words)):
+        if any(out.rglob("*.json")):
+            with pytest.raises(StateError, match="this key went out"):
+                refuse_exported(home / "priv" / "priv_validator_state.json", CHAIN)
+        done = run(export.command, home, *words)
+        assert done.exception is None, done
+        shutil.rmtree(out)
+
+
+def test_a_chain_that_goes_on_under_another_id(homes: dict[str, Path]) -> None:
+    home = homes["node0"]
+    state = home / "priv" / "priv_validator_state.json"
+    rename = ("--from", "testnet-1", "--to", "testnet-2", "--yes")
+    state.write_text('{"height":"12","round":0,"step":3}')
+    for _ in each_kill(home, lambda: run(chain.rename, home, *rename)):
+        found = started(home)
+        assert found is not None
+        assert found[1] == 12, "under the old id what was signed there is known"
+        done = run(chain.rename, home, *rename)
+        assert done.exception is None, done
+        assert json.loads(state.read_text())["height"] == "0"
