@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.cluster import Client, Cluster
-from tests.e2e.node import PRECOMMIT, Node, cmkms, free_tcp
+from tests.e2e.node import PATIENCE_S, PRECOMMIT, Node, cmkms, free_tcp, until
 
 
 @pytest.fixture
@@ -52,6 +52,38 @@ def test_three_nodes_go_on_under_another_id_and_back(cluster: Cluster, address: 
     back = [rename(cluster.nodes[name], name, "test-2", "test-1", "--yes") for name in cluster.ids]
     assert sum("test-1  begins at 100/0/3" in said for said in back) >= 2, "a majority promised it, and knows"
     signs("test-1", 99, 101)
+
+
+def test_a_node_that_was_forgotten_comes_back_and_signs_under_neither_id(cluster: Cluster, address: str) -> None:
+    """RUNBOOK "Another chain id": it does not start under the new one, and under the old one the others refuse it."""
+    cluster.start()
+    validator = Client(address)
+    validator.must_sign(PRECOMMIT, 100)
+    cluster.wait_whole()
+    for name in cluster.ids:
+        cluster.nodes[name].stop()
+    validator.close()
+    for name in ("node0", "node1"):
+        rename(cluster.nodes[name], name, "test-1", "test-2", "--yes")
+        cluster.extra[name] = ["--chain-id", "test-2"]
+    cluster.start("node0", "node1", "node2")  # node2 as it was
+    validator = Client(address, chain="test-2")
+    validator.must_sign(PRECOMMIT, 3)
+    validator.close()
+    until("it is told that the others have another chain", lambda: "config_differs" in cluster.log("node2"))
+    assert cluster.leader() != "node2"
+    cluster.nodes["node2"].stop()
+    cluster.extra["node2"] = ["--chain-id", "test-2"]
+    forgotten = cluster.nodes["node2"].start("--id", "node2", *cluster.extra["node2"], wait=False)
+    assert forgotten.process is not None
+    assert forgotten.process.wait(PATIENCE_S) == 5, cluster.log("node2")
+    rename(forgotten, "node2", "test-1", "test-2", "--yes")
+    cluster.start("node2")
+    cluster.wait_whole()
+    validator = Client(address, chain="test-2")
+    validator.must_refuse(PRECOMMIT, 3, block="bb")
+    validator.must_sign(PRECOMMIT, 4)
+    validator.close()
 
 
 def test_what_the_store_does_not_know_is_not_forgotten(tmp_path: Path, address: str) -> None:

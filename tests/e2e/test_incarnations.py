@@ -14,10 +14,11 @@ MACHINES = {"node0": "node0", "node1": "node1", "node2": "node2", "new2": "node2
 
 
 @pytest.fixture
-def machines(tmp_path: Path) -> Iterator[tuple[Namespaces, Rivals]]:
+def machines(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Namespaces, Rivals]]:
+    """Under two rivals and a judge; a parameter names other machines than MACHINES."""
     net = free_network()
     validators = [f"tcp://{Namespaces.host(net)}:2697{number}" for number in (1, 2)]
-    made = Namespaces(tmp_path, *validators, net=net, machines=MACHINES)
+    made = Namespaces(tmp_path, *validators, net=net, machines=getattr(request, "param", MACHINES))
     if not made.build():
         made.remove()
         pytest.skip(NONE_HERE)

@@ -1,15 +1,17 @@
 """What is whole leads and signs: whatever journal was lost, whichever signer stands still, whoever reaches no validator."""
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cometkms.errors import SupersededError
 from cometkms.limits import HUNG_AFTER_S
 from tests.e2e.cluster import Client, Cluster, rivalry
-from tests.e2e.node import PRECOMMIT, PREVOTE, alive, free_tcp, until
+from tests.e2e.node import PATIENCE_S, PRECOMMIT, PREVOTE, alive, free_tcp, until
 
 
 @pytest.fixture
@@ -199,6 +201,9 @@ def test_strict_start_after_power_was_lost_everywhere_and_one_disk_says_what_to_
     validator.must_sign(PRECOMMIT, 1)
     for name in cluster.ids:
         cluster.kill(name)
+    node2 = cluster.nodes["node2"]
+    old = node2.home.with_name("old-node2")
+    shutil.copytree(node2.home, old, ignore=shutil.ignore_patterns("control.sock"))
     cluster.wipe("node2")
     cluster.start()
     for name in cluster.ids:
@@ -223,6 +228,15 @@ def test_strict_start_after_power_was_lost_everywhere_and_one_disk_says_what_to_
     for name in cluster.ids:
         cluster.wait_state(name, "complete")
         until("it is over", lambda name=name: cluster.status(name).get("strict_wait") is None)
+
+    assert node2.stop() == 0  # the disk that was lost is found again, and put back
+    shutil.rmtree(node2.home)
+    old.rename(node2.home)
+    cluster.start("node2")
+    assert node2.process is not None
+    assert node2.process.wait(PATIENCE_S) == SupersededError.exit_code, cluster.log("node2")
+    validator.must_sign(PRECOMMIT, 3)
+    validator.must_refuse(PRECOMMIT, 2, block="bb")
 
 
 @pytest.mark.parametrize("one_way_s", [0.1, 0.18])

@@ -3,10 +3,16 @@
 Those that have tests of their own elsewhere are in the table of docs/SAFETY.md, "Every procedure and its tests".
 """
 
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.e2e.node import PRECOMMIT, ballot, until
+import pytest
+
+from tests.e2e.cluster import Rivals
+from tests.e2e.namespaces import Namespaces
+from tests.e2e.node import PRECOMMIT, ballot, cmkms, until
 from tests.e2e.test_cluster_commands import (
     Judged,
     Member,
@@ -14,13 +20,16 @@ from tests.e2e.test_cluster_commands import (
     files_of,
     judge,
     make_homes,
+    replace_node2,
     rival,
     seal,
     validator,
     whole,
 )
+from tests.e2e.test_incarnations import lead, machines, said
+from tests.e2e.test_recover import recover, signs_above, wipe
 
-__all__ = ["judge", "make_homes", "rival", "validator"]
+__all__ = ["judge", "machines", "make_homes", "rival", "validator"]
 
 Homes = Callable[..., list[Member]]
 
@@ -68,7 +77,7 @@ def test_a_key_that_went_out_of_a_cluster_signs_there_and_comes_back(
     for member in (zero, one):
         done = member.run("import", "--from", "filepv", str(gaia), "--yes")
         assert "Done: test-1 stands at height 7 round 0 step 3 (signed)" in done.stdout
-    begin(members, seals)
+    begin(list(members), seals)
     for member in members:
         member.start()
     whole(list(members))
@@ -76,3 +85,270 @@ def test_a_key_that_went_out_of_a_cluster_signs_there_and_comes_back(
     for height in (6, 7):
         validator.must_refuse(PRECOMMIT, height, block="bb")
     validator.must_sign(PRECOMMIT, 8)
+
+
+def gives_nothing(rival: Judged, *heights: int) -> None:
+    """Whoever serves it signs no other block at these heights, nor at the next."""
+    for height in (*heights, max(heights) + 1):
+        answer = rival.ask(**ballot(PRECOMMIT, height, 0, "ee"))
+        assert not answer.get("signature"), (height, answer)
+
+
+def alone(member: Member, disk: Path, rival: Judged) -> Member:
+    """The old machine with its old disk, serving another validator, beside nobody that has its id here."""
+    old = Member(disk)
+    old.id = member.id
+    return old.serves(rival).start()
+
+
+def test_two_are_lost_for_good_and_another_id_takes_the_place_of_one(
+    make_homes: Homes, validator: Judged, rival: Judged
+) -> None:
+    """RUNBOOK "Two nodes are lost", last row: first under the old ids, then a change of members. Then both old machines come back."""
+    zero, one, two = three(make_homes, validator)
+    disks = {member.id: wipe(member) for member in (zero, two)}
+    for member in (zero, two):
+        member.start()
+    until("each waits for the other", lambda: all(m.peers().get("node_state") == "recovering" for m in (zero, two)))
+    zero.stop()
+    recover(zero)
+    zero.start()
+    whole([zero, one, two])
+    signs_above(validator)
+    two.kill()
+    fourth, _ = replace_node2(make_homes, zero, one, two)
+    members = [member.start() for member in (zero, one, fourth)]
+    whole(members)
+    validator.connect()
+    validator.must_refuse(PRECOMMIT, 21, block="bb")
+    validator.must_sign(PRECOMMIT, 22)
+
+    old = alone(two, disks["node2"], rival)
+    until("it runs, and knows no leader", lambda: old.peers().get("leader_id", "") is None)
+    gives_nothing(rival, 5, 22)
+    old.kill()  # both at once, each with the disk that was declared lost, are beyond any protocol (docs/SAFETY.md)
+    zero.stop()
+    other = alone(zero, disks["node0"], rival)
+    until("it runs, and knows no leader", lambda: other.peers().get("leader_id", "") is None)
+    gives_nothing(rival, 5, 22)
+    other.kill()
+    zero.start()
+    whole(members)
+    validator.must_sign(PRECOMMIT, 23)
+
+
+def test_all_are_lost_and_new_homes_are_made_for_new_machines(
+    make_homes: Homes, validator: Judged, rival: Judged, tmp_path: Path
+) -> None:
+    """RUNBOOK "All nodes are lost". One old machine, which nobody expected, comes back with its disk."""
+    old = three(make_homes, validator)
+    for member in old:
+        member.kill()
+    backup = tmp_path / "backup"
+    backup.mkdir()
+    shutil.copy(old[0].home / "priv" / "priv_validator_key.json", backup)
+    (backup / "priv_validator_state.json").write_text('{"height":"0","round":0,"step":0}')
+    new = make_homes("new", 3, "--key-file", str(backup / "priv_validator_key.json"))
+    for member in new:
+        recover(member)
+        member.start()
+    whole(new)
+    signs_above(validator)
+
+    new[1].stop()
+    old[1].serves(rival).start()
+    until("it runs, and knows no leader", lambda: old[1].peers().get("leader_id", "") is None)
+    gives_nothing(rival, 5, 21)
+    old[1].stop()
+    new[1].start()
+    whole(new)
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 22)
+
+
+def file_pv(validator: Judged, home: Path) -> Callable[..., dict[str, object]]:
+    """CometBFT's own signer on the files of a home, made if they are missing."""
+    for folder in ("config", "data"):
+        (home / folder).mkdir(parents=True, exist_ok=True)
+    files = {"key_file": "config/priv_validator_key.json", "state_file": "data/priv_validator_state.json"}
+    asked = {name: str(home / path) for name, path in files.items()}
+    assert validator.ask(cmd="load_filepv", **asked)["verified"]
+
+    def sign(height: int, block: str = "aa") -> dict[str, object]:
+        return validator.ask(**ballot(PRECOMMIT, height, 0, block), target="filepv")
+
+    return sign
+
+
+def taken_over(members: Sequence[Member], gaia: Path) -> None:
+    for member in members:
+        for name in ("priv_validator_key.json", "priv_validator_state.json"):
+            (member.home / "priv" / name).unlink()
+        member.run("import", "--from", "filepv", str(gaia), "--yes")
+
+
+def test_a_key_is_imported_into_a_new_cluster_while_the_old_signer_signs_once_more(
+    make_homes: Homes, validator: Judged, tmp_path: Path
+) -> None:
+    """MOVING "Into a cluster": after the last import that was made anywhere counts, wherever it was made."""
+    gaia = tmp_path / "gaia"
+    sign = file_pv(validator, gaia)
+    assert sign(10)["signature"]
+    members = make_homes("net", 3)
+    taken_over(members, gaia)
+    assert sign(11)["signature"]
+    members[2].run("import", "--from", "filepv", str(gaia), "--yes")
+    for member in members:
+        member.start()
+    whole(members)
+    validator.connect()
+    for height in (10, 11):
+        validator.must_refuse(PRECOMMIT, height, block="bb")
+    validator.must_sign(PRECOMMIT, 12)
+
+
+def test_a_cluster_whose_key_signed_elsewhere_is_raised_on_a_majority(
+    make_homes: Homes, validator: Judged, tmp_path: Path
+) -> None:
+    """MOVING "Into a cluster", of one that has lived, and RUNBOOK "The key may be in use elsewhere": it is our own forgotten machine."""
+    gaia = tmp_path / "gaia"
+    elsewhere = file_pv(validator, gaia)
+    assert elsewhere(2)["signature"]
+    zero, one, two = members = make_homes("net", 3)
+    taken_over(members, gaia)
+    for member in members:
+        member.start()
+    whole(members)
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 5)
+    assert elsewhere(30)["signature"]
+    zero.stop()
+    move = ("import", "--from", "filepv", str(gaia), "--min-height", "40", "--yes")
+    assert "answers at" in zero.run(*move, code=6).stderr
+    one.stop()
+    two.stop()
+    assert "This holds once 2 of node0, node1, node2 have it" in zero.run(*move).stdout
+    one.run(*move)
+    two.start()  # the one that was not told, and whoever else comes first
+    one.start()
+    validator.connect()
+    for height in (5, 30, 40):
+        validator.must_refuse(PRECOMMIT, height, block="bb")
+    validator.must_sign(PRECOMMIT, 41)
+    zero.start()
+    whole(members)
+    assert zero.run("state", "show").stdout.count("height 41")
+
+
+def test_the_clusters_secret_is_changed_and_a_node_comes_back_with_the_old_one(
+    make_homes: Homes, validator: Judged, rival: Judged
+) -> None:
+    """CLUSTER "Who knows whom": all nodes are stopped for it; who has not got it is another node to the others."""
+    zero, one, two = members = three(make_homes, validator)
+    for member in members:
+        member.stop()
+    secret = os.urandom(32).hex()
+
+    def give(member: Member) -> None:
+        path = member.home / "priv" / "cluster.key"
+        path.touch(0o600)
+        path.write_text(secret)
+
+    for member in (zero, one):
+        give(member)
+        member.start()
+    two.serves(rival).start()
+    validator.connect()
+    validator.must_refuse(PRECOMMIT, 5, block="bb")
+    validator.must_sign(PRECOMMIT, 6)
+    until("it runs, and knows no leader", lambda: two.peers().get("leader_id", "") is None)
+    gives_nothing(rival, 6)
+    two.stop()
+    give(two)
+    two.serves(validator).start()
+    whole(list(members))
+    validator.must_refuse(PRECOMMIT, 6, block="bb")
+    validator.must_sign(PRECOMMIT, 7)
+
+
+# --- with machines of their own ---
+
+
+def signs_led_by(nodes: Namespaces, rivals: Rivals, wanted: str) -> None:
+    for name in nodes.ids:
+        nodes.run(name)
+    until("a leader", nodes.seen_leading)
+    rivals.start()
+    rivals.progress(3)
+    lead(nodes, wanted)
+    rivals.progress(3)
+
+
+def test_a_disk_is_put_into_another_machine_and_the_old_one_runs_again_from_an_image(
+    machines: tuple[Namespaces, Rivals],
+) -> None:
+    """RUNBOOK "Two nodes are lost", second row: node0 is gone, node2's disk is in new2; and node2, which led, comes back each time it can."""
+    nodes, rivals = machines
+    signs_led_by(nodes, rivals, "node2")
+    nodes.pull("node0")
+    rivals.progress(3)
+    nodes.pull("node2")
+    moved = nodes.node("new2")
+    shutil.copytree(
+        nodes.nodes["node2"].home / "data",
+        moved.home / "data",
+        ignore=shutil.ignore_patterns("control.sock"),
+        dirs_exist_ok=True,
+    )
+    for name in ("priv_validator_state.json", "born.json"):
+        shutil.copy(nodes.nodes["node2"].home / "priv" / name, moved.home / "priv" / name)
+    nodes.run("new2")
+    rivals.progress(5)
+
+    nodes.pull("node2", out=False)  # it lives on: node1 has new2
+    rivals.progress(5)
+    moved.kill()  # now it may come in, with a store that lacks the last promises
+    until("node1 has met the old one", lambda: said(nodes, "node1", "node2"))
+    nodes.nodes["node1"].kill()  # and what node1 remembers of its seq is gone, too
+    nodes.run("node1")
+    nodes.run("new2")
+    rivals.progress(5)
+    nodes.pull("node0", out=False)
+    rivals.progress(5)
+
+
+NEW_FIRST = {"node0": "node0", "node1": "node1", "node2": "node2", "new0": "node0"}
+
+
+@pytest.mark.parametrize("machines", [NEW_FIRST], indirect=True, ids=["node0, which the others dial"])
+def test_a_machine_is_replaced_at_another_address_while_the_old_one_answers_at_the_old_one(
+    machines: tuple[Namespaces, Rivals],
+) -> None:
+    """RUNBOOK "Replace a machine", CLUSTER "a node moves": the lists change one by one, and the old node0, which led, is back in between."""
+    nodes, rivals = machines
+    signs_led_by(nodes, rivals, "node0")
+    nodes.pull("node0")
+    rivals.progress(3)
+    nodes.run("new0")
+    old, nodes.hosts["node0"] = nodes.hosts["node0"], nodes.hosts["new0"]  # in every list that is written from here on
+    nodes.nodes["node1"].stop()
+    nodes.run("node1")
+    rivals.progress(3)
+    nodes.pull("node0", out=False)  # node2 dials it still
+    until("node2 has the old one", lambda: nodes.log("node2").rfind("node0") > 0)
+    rivals.progress(5)
+    nodes.nodes["node2"].stop()
+    nodes.run("node2")
+    until("the new node0 is a member", lambda: said(nodes, "new0", "recovered: every other node was read"))
+    rivals.progress(5)
+    nodes.nodes["node0"].kill()  # with its own list, to which it belongs no more
+    nodes.hosts["node0"] = old
+    nodes.run("node0")
+    home = str(nodes.nodes["new0"].home)
+
+    def leads() -> bool:
+        cmkms("leader", "transfer", "--to", "node0", "--home", home, "--id", "node0")
+        return nodes.leads("new0")
+
+    until("the new one leads", leads)
+    rivals.progress(5)
