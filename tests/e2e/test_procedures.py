@@ -17,9 +17,13 @@ from tests.e2e.test_cluster_commands import (
     Judged,
     Member,
     begin,
+    carry,
+    entry,
     files_of,
     judge,
+    lose_two,
     make_homes,
+    prepare,
     replace_node2,
     rival,
     seal,
@@ -92,6 +96,12 @@ def gives_nothing(rival: Judged, *heights: int) -> None:
     for height in (*heights, max(heights) + 1):
         answer = rival.ask(**ballot(PRECOMMIT, height, 0, "ee"))
         assert not answer.get("signature"), (height, answer)
+
+
+def refuses(member: Member, validator: Judged, height: int) -> None:
+    """Also when that member leads, whom the validator asks."""
+    until(f"{member.id} is a member", lambda: member.is_("complete"))
+    assert not validator.ask(**ballot(PRECOMMIT, height, 0, "ee")).get("signature")
 
 
 def alone(member: Member, disk: Path, rival: Judged) -> Member:
@@ -269,6 +279,82 @@ def test_the_clusters_secret_is_changed_and_a_node_comes_back_with_the_old_one(
     whole(list(members))
     validator.must_refuse(PRECOMMIT, 6, block="bb")
     validator.must_sign(PRECOMMIT, 7)
+
+
+def test_a_disk_that_answered_for_its_dead_node_runs_again(make_homes: Homes, validator: Judged, rival: Judged) -> None:
+    """CLUSTER "recover", from a dead node's store: that node was not dead after all, and is a member that was away."""
+    zero, one, two = members = lose_two(make_homes, validator)
+    zero.run("recover", "--from-store", str(two.home / "data" / "node2" / "promises"), "--yes")
+    zero.start()
+    validator.connect()
+    validator.must_refuse(PRECOMMIT, 5, block="bb")
+    validator.must_sign(PRECOMMIT, 6)
+    two.serves(rival).start()
+    refuses(two, rival, 6)
+    one.stop()  # what it signs from here on it signs with the one that came back, and with the one that read its disk
+    two.stop()
+    two.serves(validator).start()
+    until(
+        "it counts again", lambda: two.is_("complete")
+    )  # what is asked of node0 alone meanwhile it would burn (rule 8)
+    validator.connect()
+    validator.must_refuse(PRECOMMIT, 6, block="bb")
+    validator.must_sign(PRECOMMIT, 7)
+    one.start()
+    whole(list(members))
+
+
+def test_one_node_became_three_and_its_old_data_come_back(make_homes: Homes, validator: Judged) -> None:
+    """CLUSTER "One node becomes three": with the peer list of the time, it would be its own majority; its priv/ knows better."""
+    [old] = make_homes("one", 1)
+    old.start()
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 5)
+    old.stop()
+    image, settings = old.home.with_name("image"), (old.home / "config.toml").read_text()
+    shutil.copytree(old.home / "data", image)
+    new = [prepare(make_homes, old, name, [old]) for name in ("node1", "node2")]
+    change = ("add", entry(old), *map(entry, new), "--yes")
+    old.run("member", *change)
+    carry([old], new)
+    members = [old, *new]
+    for member in members:
+        assert f"{member.id} begins epoch 2" in member.run("member", *change).stdout or member is old
+        member.start()
+    whole(members)
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 6)
+
+    old.stop()
+    listed = (old.home / "config.toml").read_text()
+    shutil.rmtree(old.home / "data")
+    image.rename(old.home / "data")
+    (old.home / "config.toml").write_text(settings)
+    assert "this node was in a later one" in old.run("start", code=5).stderr
+    (old.home / "config.toml").write_text(listed)
+    old.start()
+    whole(members)
+    validator.connect()
+    validator.must_refuse(PRECOMMIT, 6, block="bb")
+    validator.must_sign(PRECOMMIT, 7)
+
+
+def test_a_long_pause_is_jumped_on_the_operators_word(make_homes: Homes, validator: Judged) -> None:
+    """RUNBOOK "requests_refused", jump: with a height on each; and one node was forgotten."""
+    zero, one, two = members = three(make_homes, validator)
+    assert "height jump" in validator.must_refuse(PRECOMMIT, 3_000_000)
+    for member in members:
+        member.stop()
+    for member in (zero, one):
+        member.run("recover", "--min-height", "2999999", "--yes-height", "2999999")
+    two.start()
+    zero.start()
+    one.start()
+    whole(list(members))
+    validator.connect()
+    for height in (6, 2_999_999):
+        validator.must_refuse(PRECOMMIT, height, block="bb")
+    validator.must_sign(PRECOMMIT, 3_000_000)
 
 
 # --- with machines of their own ---

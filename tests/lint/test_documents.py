@@ -29,6 +29,7 @@ NOT_RUN: Final = {"", "text", "toml", "ini", "json", "yaml", "python", "promql",
 _BLOCK: Final = re.compile(r"^```(?P<language>\S*)[^\n]*\n(?P<text>.*?)^```$", re.S | re.M)
 _SPAN: Final = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _CMKMS: Final = re.compile(r"(?<![\w./-])(?<!-u )cmkms (?=([^`&; ][^`&;]*))")
+_A_TEST: Final = r"`(test_\w+\.py)::(test_\w+)`"
 _LINK: Final = re.compile(r"\]\(([^)\s]+)\)")
 
 each_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
@@ -244,6 +245,38 @@ def test_files_that_a_document_names_are_there(path: Path) -> None:
     made_by_the_operator = {"packaging/container/secrets/"}
     missing = [name for name in named if name not in made_by_the_operator and not any(ROOT.glob(name.rstrip("/")))]
     assert not missing, missing
+
+
+#: Headings of CLUSTER, RUNBOOK and MOVING under which nothing is done to a node that could make it sign: they explain, or look.
+NO_PROCEDURE: Final = {
+    "CLUSTER.md": {"When something fails", "What must never be done"},
+    "RUNBOOK.md": {"First look", "Nothing signs", "It does not start", "Regular checks", UNKNOWN, *RULES}
+    - {"requests_refused", "strict_wait", "duplicate_id", "peer_recovering", "peer_away"},
+    "MOVING.md": {"What is refused"},
+}
+
+
+def procedures_of(safety: str) -> Iterator[tuple[set[tuple[str, str]], str, str]]:
+    """The rows of the table: the headings (document, anchor), and the two cells of tests."""
+    table = safety.partition("\n## Every procedure and its tests\n")[2].partition("\n## ")[0]
+    for row in re.findall(r"^\| (\[.*?) \| (.*?) \| (.*?) \|$", table, re.M):
+        yield set(re.findall(r"\]\((\w+\.md)#([^)]+)\)", row[0])), row[1], row[2]
+
+
+def test_every_procedure_has_a_test_to_the_first_signature_and_one_with_the_old_machine_coming_back() -> None:
+    rows = list(procedures_of((ROOT / "docs" / "SAFETY.md").read_text()))
+    told = {heading for headings, _, _ in rows for heading in headings}
+    for name, without in NO_PROCEDURE.items():
+        headings = re.findall(r"^#{2,6} (.+)$", _BLOCK.sub("", (ROOT / "docs" / name).read_text()), re.M)
+        done = {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings if one not in without}
+        missing = done - {anchor for document, anchor in told if document == name}
+        assert not missing, f"{name}: {missing}: a row in docs/SAFETY.md, or among NO_PROCEDURE"
+    for headings, first, back in rows:
+        assert re.search(_A_TEST, first), headings
+        assert back.startswith("the same") or re.search(_A_TEST, back), headings
+        for file, test in re.findall(_A_TEST, f"{first} {back}"):
+            places = [path for path in (ROOT / "tests").rglob(file) if f"def {test}(" in path.read_text()]
+            assert places, f"there is no {file}::{test}"
 
 
 def test_every_document_is_in_the_index() -> None:

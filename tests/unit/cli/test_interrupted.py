@@ -143,7 +143,10 @@ def test_a_node_that_is_recovered_by_the_operator(homes: dict[str, Path], left: 
         (home / "data").mkdir()
     elif left == "a corrupt one":
         store.write_bytes(store.read_bytes()[:512] + bytes(4096))
-    work = lambda: run(recover.command, home, *HEIGHT)  # noqa: E731
+
+    def work() -> Any:
+        return run(recover.command, home, *HEIGHT)
+
     for _ in each_kill(home, work):
         for lost in (False, True):
             found = started(home, lost=lost)
