@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.cluster import Rivals
 from tests.e2e.namespaces import Namespaces
-from tests.e2e.node import PRECOMMIT, ballot, cmkms, until
+from tests.e2e.node import CHAIN, PRECOMMIT, ballot, cmkms, until
 from tests.e2e.test_cluster_commands import (
     Judged,
     Member,
@@ -339,22 +339,28 @@ def test_one_node_became_three_and_its_old_data_come_back(make_homes: Homes, val
     validator.must_sign(PRECOMMIT, 7)
 
 
-def test_a_long_pause_is_jumped_on_the_operators_word(make_homes: Homes, validator: Judged) -> None:
-    """RUNBOOK "requests_refused", jump: with a height on each; and one node was forgotten."""
+def test_a_jump_is_admitted_on_a_majority_and_one_that_was_away_comes_back(
+    make_homes: Homes, validator: Judged, rival: Judged
+) -> None:
+    """RUNBOOK "height_jump": the one that was away was told nothing, and serves a validator that wants another block there."""
     zero, one, two = members = three(make_homes, validator)
-    assert "height jump" in validator.must_refuse(PRECOMMIT, 3_000_000)
-    for member in members:
-        member.stop()
+    two.stop()
+    validator.connect()
+    assert "height jump" in validator.must_refuse(PRECOMMIT, 50_000)
     for member in (zero, one):
-        member.run("recover", "--min-height", "2999999", "--yes-height", "2999999")
-    two.start()
-    zero.start()
-    one.start()
+        member.run("chain", "admit", CHAIN, "--height", "50000", "--yes")
+    validator.must_sign(PRECOMMIT, 50_000)
+    two.serves(rival).start()
+    refuses(two, rival, 50_000)
+    refuses(two, rival, 6)
+    whole(list(members))
+    two.stop()
+    two.serves(validator).start()
     whole(list(members))
     validator.connect()
-    for height in (6, 2_999_999):
+    for height in (6, 50_000):
         validator.must_refuse(PRECOMMIT, height, block="bb")
-    validator.must_sign(PRECOMMIT, 3_000_000)
+    validator.must_sign(PRECOMMIT, 50_001)
 
 
 # --- with machines of their own ---

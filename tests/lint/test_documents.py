@@ -249,9 +249,15 @@ def test_files_that_a_document_names_are_there(path: Path) -> None:
 
 #: Headings of CLUSTER, RUNBOOK and MOVING under which nothing is done to a node that could make it sign: they explain, or look.
 NO_PROCEDURE: Final = {
-    "CLUSTER.md": {"When something fails", "What must never be done"},
+    "CLUSTER.md": {
+        "Behind address translation",
+        "A way that loses large packets",
+        "When something fails",
+        "Which node leads",
+        "What must never be done",
+    },
     "RUNBOOK.md": {"First look", "Nothing signs", "It does not start", "Regular checks", UNKNOWN, *RULES}
-    - {"requests_refused", "strict_wait", "duplicate_id", "peer_recovering", "peer_away"},
+    - {"height_jump", "strict_wait", "duplicate_id", "peer_recovering", "peer_away"},
     "MOVING.md": {"What is refused"},
 }
 
