@@ -17,7 +17,7 @@ from cometkms.api.html import Html, join, tag
 from cometkms.api.sections import EventReport
 from cometkms.api.situation import RUNNING, WELL
 from cometkms.api.status import AlertStatus, ChainStatus, Status
-from cometkms.api.story import NO_PLACE, Failover, clock, describe, duration, sentences
+from cometkms.api.story import NO_PLACE, Failover, Gap, added_s, clock, describe, duration, sentences
 from cometkms.api.timeline import Scene, draw
 
 _STYLE: Final = (files("cometkms.api") / "page.css").read_text("utf-8")
@@ -263,19 +263,16 @@ def _story(number: int, story: Failover, members: dict[str, tuple[bool, str, str
         f" {clock(story.lost_at)[:8]} · {story.before} → {story.after or 'nobody yet'}",
     )
     said = [tag("li", words) for words in sentences(story, members, usual_s, view.now)]
-    facts = [tag("li", tag("b", value), f" {name}") for value, name in _facts(story, view.now)]
+    facts = [tag("li", tag("b", value), f" {name}") for value, name in _facts(story, usual_s, view.now)]
     return tag("li", heading, tag("ul", *facts, class_="facts"), tag("ul", *said, class_="said"))
 
 
-def _facts(story: Failover, now: float) -> list[tuple[str, str]]:
-    """The story's figures."""
+def _facts(story: Failover, usual_s: Mapping[str, float], now: float) -> list[tuple[str, str]]:
+    """The story's figures: of the pause what the change of leadership added to it, where that is known."""
     took = duration((story.took_ms if story.took_ms is not None else (now - story.lost_at) * 1000) / 1000)
     found = [(took, "to the next leader" if story.after else "without a leader so far")]
     if story.gaps:
-        longest = max(story.gaps, key=lambda gap: gap.gap_ms)
-        found.append(
-            (duration(longest.gap_ms / 1000), "without a signature" + ("" if longest.until is not None else " so far"))
-        )
+        found.append(_pause_fact(story.gaps, usual_s))
     if story.away_since is not None:
         back = story.back_at
         found.append(
@@ -285,6 +282,17 @@ def _facts(story: Failover, now: float) -> list[tuple[str, str]]:
             )
         )
     return found
+
+
+def _pause_fact(gaps: Sequence[Gap], usual_s: Mapping[str, float]) -> tuple[str, str]:
+    """Of the chain that waited longest beyond what is usual."""
+    worst = max(gaps, key=lambda gap: (gap.until is None, added_s(gap, usual_s.get(gap.chain)) or 0.0, gap.gap_ms))
+    added = added_s(worst, usual_s.get(worst.chain))
+    if worst.until is None:
+        return duration(worst.gap_ms / 1000), "without a signature so far"
+    if added is None:
+        return duration(worst.gap_ms / 1000), "to the next signature"
+    return duration(added), "later than usual"
 
 
 def _timeline(view: View) -> Html:

@@ -282,13 +282,31 @@ def _because(why: str) -> str:
     return f"its process ended ({why})" if why else "its process ended"
 
 
+def added_s(gap: Gap, usual_s: float | None) -> float | None:
+    """How much longer than usual it was: what the change of leadership cost. None: what is usual is not known yet."""
+    return None if usual_s is None else max(0.0, gap.gap_ms / 1000 - usual_s)
+
+
+def later_words(gap: Gap, usual_s: float | None) -> str:
+    """What a change of leadership added to the pause that a chain has anyway: "0.1 s later than usual"."""
+    added = added_s(gap, usual_s)
+    if added is None:
+        return f"{duration(gap.gap_ms / 1000)} after the last"
+    return f"{duration(added)} later than usual" if round(added * 1000) else "no later than usual"
+
+
 def _gap_words(gap: Gap, usual_s: float | None, *, several: bool) -> str:
-    chain = f"{gap.chain}: no" if several else "No"
+    """A pause reads as a failure where it is told without the pauses that a chain has anyway: so first what was added to them."""
+    chain = f"{gap.chain}: " if several else ""
     if gap.until is None:
-        return f"{chain} signature since {clock(gap.since)}, for {duration(gap.gap_ms / 1000)} so far (last height {gap.last_height})."
+        no = "no" if several else "No"
+        return f"{chain}{no} signature since {clock(gap.since)}, for {duration(gap.gap_ms / 1000)} so far (last height {gap.last_height})."
     heights = f"height {gap.last_height} to {gap.height}" if gap.last_height != gap.height else f"height {gap.height}"
-    usual = f"; a pause of up to {duration(usual_s)} is usual" if usual_s is not None else ""
-    return f"{chain} signature for {duration(gap.gap_ms / 1000)} ({heights}{usual})."
+    the = "the" if several else "The"
+    if usual_s is None:
+        return f"{chain}{the} next signature came {later_words(gap, None)} ({heights})."
+    whole = f"after {duration(gap.gap_ms / 1000)}, and up to {duration(usual_s)} is usual"
+    return f"{chain}{the} next signature came {later_words(gap, usual_s)} ({heights}; {whole})."
 
 
 def _where_it_is(story: Failover, member: tuple[bool, str, str], now: float) -> str:
@@ -342,7 +360,8 @@ def describe(event: EventReport, me: str) -> str:  # noqa: PLR0912 - a table of 
             return f"{event.get('peer')} is {event.get('state')}"
         case "signed_again":
             gap_s = event.get("gap_ms", 0.0) / 1000
-            return f"{event.get('chain')}: first signature under the new leader, height {event.get('height')}, after {duration(gap_s)}"
+            height = event.get("height")
+            return f"{event.get('chain')}: first signature under the new leader, height {height}, {duration(gap_s)} after the last"
         case "child_restarted":
             return f"{me}: the process {event.get('child')} ended ({event.get('why') or 'no reason is known'}) and starts again"
         case "validator_connected":

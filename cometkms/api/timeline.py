@@ -22,8 +22,10 @@ _AXIS: Final = 22
 _SPAN_MIN_S: Final = 30.0  # a page that was opened just after a start is not mostly empty
 _TICKS_S: Final = (10, 30, 60, 120, 300)
 _TICK_PIXELS: Final = 64  # room for a tick's words
-_LETTER: Final = 6.6  # pixels of one, at the label's size
+_LETTER: Final = 6.6  # pixels of one, at the label's size …
+_HEAVY: Final = 7.8  # … and of a heavy one: no font's digits are wider
 _NUMBER: Final = 18  # room for a story's number, also beside another
+_LABELS: Final = 16  # a row of words above a plot, where nothing is drawn
 _STEP: Final = 2  # pixels between two signature marks
 _PAUSE_MIN: Final = 4.0
 _NICE: Final = (1, 2, 5, 10)
@@ -51,6 +53,10 @@ class _Paper:
         self.now = now
         self.y = 0.0
         self.drawn: list[Html] = []
+        self.changes: list[float] = []  # x of each change of leadership
+        self.spans: list[
+            tuple[float, float]
+        ] = []  # from which to which y a change is drawn: lanes without words of their own
 
     def x(self, at: float) -> float:
         share = (min(max(at, self.since), self.now) - self.since) / self.span_s
@@ -76,15 +82,13 @@ def draw(scene: Scene, width: int, name: str) -> Html:
     """One SVG. `name`: makes its ids its own."""
     paper = _Paper(width, scene.now, span_s(scene.history, scene.now))
     marks = _numbers_at(paper, [one for one in scene.stories if one[1].lost_at >= paper.since])
-    if marks:
-        paper.y += _NUMBER + 4
-    _leaders(paper, scene)
+    paper.changes = [paper.x(story.lost_at) for _, story, _ in marks]
+    _leaders(paper, scene, marks)
     for chain_id, line in scene.history.chains.items():
         _chain(paper, chain_id, line, scene, name)
     _latency(paper, scene)
-    plots_end = paper.y - _LANE_GAP
-    for number, story, place in marks:
-        _mark(paper, number, story, place, plots_end)
+    for x in paper.changes:
+        paper.add(*(tag("path", d=f"M{x:g} {top:g}V{bottom:g}", class_="change") for top, bottom in paper.spans))
     _axis(paper)
     hatch = tag(
         "defs",
@@ -96,8 +100,14 @@ def draw(scene: Scene, width: int, name: str) -> Html:
     )  # fmt: skip
 
 
-def _leaders(paper: _Paper, scene: Scene) -> None:
+def _leaders(paper: _Paper, scene: Scene, marks: Sequence[tuple[int, Failover, float]]) -> None:
+    """The stories' numbers stand right above the bands, below the heading's words."""
     paper.heading("Who led")
+    for number, story, place in marks:
+        _mark(paper, number, story, place)
+    if marks:
+        paper.y += _NUMBER + 4
+    paper.spans.append((paper.y, paper.y + _BAND))
     bands = list(scene.history.bands)
     for band, until in _lasting(bands, scene.now):
         left, right = paper.x(band.at), paper.x(until)
@@ -108,10 +118,19 @@ def _leaders(paper: _Paper, scene: Scene) -> None:
         box = tag("rect", tag("title", f"{label}, {duration(until - band.at)}"), x=left, y=paper.y, width=round(right - left, 1),
                   height=_BAND, rx=3, class_=style)  # fmt: skip
         paper.add(box)
-        if right - left > len(label) * _LETTER + 10:
-            paper.add(_text(left + 6, paper.y + 17, label, "inside"))
+        free = _clear(paper, left + 6, right - 4, len(label) * _HEAVY)
+        if free is not None:
+            paper.add(_text(free, paper.y + 17, label, "inside"))
     _unseen(paper, bands[0].at if bands else scene.now, _BAND)
     paper.y += _BAND + _LANE_GAP
+
+
+def _clear(paper: _Paper, left: float, right: float, length: float) -> float | None:
+    """Where words of that length find room between two places without a change's line through them; None: nowhere."""
+    for x in sorted(paper.changes):
+        if left - 3 < x < left + length + 3:
+            left = x + 5
+    return left if left + length <= right else None
 
 
 def _lasting(bands: Sequence[Band], now: float) -> Iterator[tuple[Band, float]]:
@@ -127,8 +146,10 @@ def _unseen(paper: _Paper, begun: float, height: float) -> None:
     right = paper.x(begun)
     if right > 8:
         paper.add(tag("rect", x=0, y=paper.y, width=right, height=height, rx=3, class_="unseen"))
-        if right > 90:
-            paper.add(_text(6, paper.y + 17, "not watched yet", "faint"))
+        words = "not watched yet"
+        place = _clear(paper, 6, right, len(words) * _LETTER)
+        if place is not None:
+            paper.add(_text(place, paper.y + 17, words, "faint"))
 
 
 def _chain(paper: _Paper, chain_id: str, line: ChainLine, scene: Scene, name: str) -> None:
@@ -137,7 +158,10 @@ def _chain(paper: _Paper, chain_id: str, line: ChainLine, scene: Scene, name: st
         f"Signed: {chain_id}",
         f"height {scene.heights.get(chain_id, 0)}{f' · {usual}' if usual and paper.width > 600 else ''}",
     )
+    pauses = [one for one in sorted(_pauses(line, scene.now), key=lambda one: one.since) if one.until >= paper.since]
+    _lengths(paper, pauses)
     top, bottom = paper.y, paper.y + _PLOT
+    paper.spans.append((top, bottom))
     paper.add(tag("rect", x=0, y=top, width=paper.width, height=_PLOT, rx=3, class_="ground"))
     begun = scene.history.begun_at or scene.now
     _unseen(paper, min([begun, *(one.at for one in line.signings)][:2]), _PLOT)
@@ -153,9 +177,13 @@ def _chain(paper: _Paper, chain_id: str, line: ChainLine, scene: Scene, name: st
             for one in seen
         }
         paper.add(tag("polyline", points=" ".join(f"{x},{y:g}" for x, y in points.items()), class_="height"))
-    free_to = float(paper.width)
-    for pause in sorted(_pauses(line, scene.now), key=lambda one: one.since, reverse=True):
-        free_to = _pause(paper, pause, name, free_to)
+    for pause in pauses:
+        left, width = _extent(paper, pause)
+        title = tag("title", f"no signature for {duration(pause.until - pause.since)}")
+        paper.add(
+            tag("rect", title, x=round(left, 1), y=paper.y, width=round(width, 1), height=_PLOT, fill=f"url(#hatch-{name})",
+                class_="pause"),
+        )  # fmt: skip
     paper.y += _PLOT + _LANE_GAP
 
 
@@ -166,24 +194,27 @@ def _pauses(line: ChainLine, now: float) -> Iterator[Pause]:
         yield Pause(line.signings[-1].at, now, exact=False)
 
 
-def _pause(paper: _Paper, pause: Pause, name: str, free_to: float) -> float:
-    """One pause and, where there is room to the left of `free_to`, its length; what is free now."""
-    if pause.until < paper.since:
-        return free_to
-    words = duration(pause.until - pause.since)
+def _extent(paper: _Paper, pause: Pause) -> tuple[float, float]:
+    """Where a pause begins, and how wide it is: never less than can be seen."""
     width = max(paper.x(pause.until) - paper.x(pause.since), _PAUSE_MIN)
-    left = min(paper.x(pause.since), paper.width - width)
-    paper.add(
-        tag("rect", tag("title", f"no signature for {words}"), x=round(left, 1), y=paper.y, width=round(width, 1), height=_PLOT,
-            fill=f"url(#hatch-{name})", class_="pause"),
-    )  # fmt: skip
-    room = len(words) * _LETTER + 8
-    if left - room >= 0 and left <= free_to:
-        paper.add(_text(left - 4, paper.y + 13, words, "gap", anchor="end"))
-        return left - room
-    if left + width + room <= free_to:
-        paper.add(_text(left + width + 4, paper.y + 13, words, "gap"))
-    return min(free_to, left)
+    return min(paper.x(pause.since), paper.width - width), width
+
+
+def _lengths(paper: _Paper, pauses: Sequence[Pause]) -> None:
+    """How long the pauses were, in a row of its own above the plot, each over its pause. Where they are too close, the newest has the room."""
+    if not pauses:
+        return
+    free_to = float(paper.width)
+    for pause in reversed(pauses):
+        words = duration(pause.until - pause.since)
+        length = len(words) * _HEAVY
+        left, width = _extent(paper, pause)
+        place = min(max(0.0, left + width / 2 - length / 2), free_to - length)
+        if place < 0 or place + length < left - length:  # no room, or too far away from what it is about
+            continue
+        paper.add(_text(place + length / 2, paper.y + 10, words, "gap", anchor="middle"))
+        free_to = place - 8
+    paper.y += _LABELS
 
 
 def _latency(paper: _Paper, scene: Scene) -> None:
@@ -201,8 +232,11 @@ def _latency(paper: _Paper, scene: Scene) -> None:
     top_us = _nice(max(one.p99_us for one in seconds))
     last = seconds[-1]
     paper.heading("Latency of a signature", f"p50 {_latency_words(last.p50_us)} · p99 {_latency_words(last.p99_us)}")
+    paper.add(_text(0, paper.y + 9, f"up to {_latency_words(top_us)}; p50 solid, p99 dashed", "faint"))
+    paper.y += _LABELS
     paper.add(tag("rect", x=0, y=paper.y, width=paper.width, height=_PLOT, rx=3, class_="ground"))
     bottom = paper.y + _PLOT - 2
+    paper.spans.append((paper.y, paper.y + _PLOT))
 
     def path(pick: int) -> str:
         parts, before = [], None
@@ -216,7 +250,6 @@ def _latency(paper: _Paper, scene: Scene) -> None:
     paper.add(
         tag("path", tag("title", "p99 of each second"), d=path(99), class_="p99"),
         tag("path", tag("title", "p50 of each second"), d=path(50), class_="p50"),
-        _text(5, paper.y + 13, f"{_latency_words(top_us)}; p50 solid, p99 dashed", "faint"),
     )
     paper.y += _PLOT + _LANE_GAP
 
@@ -234,13 +267,13 @@ def _numbers_at(paper: _Paper, stories: Sequence[tuple[int, Failover]]) -> list[
     return [(number, story, place) for (number, story), place in zip(kept, places, strict=True)]
 
 
-def _mark(paper: _Paper, number: int, story: Failover, place: float, bottom: float) -> None:
-    """A change of leadership, through all lanes, with the number of its story in a row of its own."""
-    x = paper.x(story.lost_at)
+def _mark(paper: _Paper, number: int, story: Failover, place: float) -> None:
+    """The number of a story in a row of its own, and where it belongs: its line is drawn through the lanes below."""
+    x, y = paper.x(story.lost_at), paper.y
     paper.add(
-        tag("path", d=f"M{place:g} {_NUMBER - 2}L{x} {_NUMBER + 4}V{bottom:g}", class_="change"),
-        tag("circle", cx=round(place, 1), cy=8, r=8, class_="number"),
-        _text(place, 12, str(number), "digit", anchor="middle"),
+        tag("path", d=f"M{place:g} {y + _NUMBER - 2:g}L{x:g} {y + _NUMBER + 4:g}", class_="change"),
+        tag("circle", cx=round(place, 1), cy=round(y + 8, 1), r=8, class_="number"),
+        _text(place, y + 12, str(number), "digit", anchor="middle"),
     )
 
 

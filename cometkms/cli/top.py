@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -86,7 +87,9 @@ def _given(nodes: Sequence[str]) -> dict[str, HostPort]:
 
 
 def _watch(settings: Settings, given: Mapping[str, HostPort]) -> int:
-    """Until Ctrl-C. What the terminal showed before is there again afterwards."""
+    """Until Ctrl-C or SIGTERM. What the terminal showed before is there again afterwards."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # whatever the parent ignores: here is a terminal to put back
+        signal.signal(number, signal.default_int_handler)
     sys.stdout.write(_ENTER)
     try:
         while True:

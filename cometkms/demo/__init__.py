@@ -46,6 +46,7 @@ async def _demo(seconds: float | None, kill_every_s: float | None, out: IO[str])
             async with cluster.running(validator.address):
                 screen.say(f"Three CometKMS nodes ({loaded.name} core) on throw-away keys in {directory}")
                 screen.say(f"sign for a stand-in validator on {validator.address} that verifies every signature")
+                screen.say(f"page:   {'  '.join(f'http://{node.http_addr}/' for node in cluster.nodes)}")
                 screen.say(f"status: {'  '.join(f'http://{node.http_addr}/status' for node in cluster.nodes)}")
                 with pressed_keys(screen) as keys:
                     show = Show(validator, cluster, screen, stop)

@@ -92,13 +92,18 @@ def start_demo(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
             demo.process.communicate(timeout=PATIENCE_S)
 
 
-def test_it_shows_the_status_address_and_a_live_line_and_ends_after_its_seconds(
+def test_it_shows_the_page_the_status_address_and_a_live_line_and_ends_after_its_seconds(
     start_demo: Callable[..., Demo],
 ) -> None:
     demo = start_demo("--seconds", "5")
+    pages = demo.read_until("page: ").split()[1:]
     url = demo.read_until("status: ").split()[-1]
     live = demo.read_until(r"^height \d+ ")
     assert re.search(r"signatures verified .* p50 .* p99 .* node[0-2] leads", live)
+    assert len(pages) == 3
+    for page in pages:
+        with urllib.request.urlopen(page, timeout=PATIENCE_S) as answer:
+            assert b"<h1>" in answer.read()
     with urllib.request.urlopen(url, timeout=PATIENCE_S) as status:
         assert b'"chain_id":"demo-1"' in status.read()
     assert demo.wait() == 0, demo.text

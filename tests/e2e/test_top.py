@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import PATIENCE_S, PREVOTE, Validator, cmkms, environment, free_tcp, until
 
@@ -77,8 +79,9 @@ def test_the_whole_cluster_is_shown_and_a_node_that_is_not_known_is_said_to_be_t
                 node.stop()
 
 
-def test_in_a_terminal_it_goes_on_until_ctrl_c_and_leaves_the_screen_as_it_was(
-    make_node: Callable[..., object], tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_in_a_terminal_it_goes_on_until_it_is_ended_and_leaves_the_screen_as_it_was(
+    number: signal.Signals, make_node: Callable[..., object]
 ) -> None:
     node = make_node(free_tcp()).start()  # type: ignore[attr-defined]
     ours, theirs = pty.openpty()
@@ -111,7 +114,7 @@ def test_in_a_terminal_it_goes_on_until_ctrl_c_and_leaves_the_screen_as_it_was(
     try:
         until(lambda: f"two looks: {shown!r}", lambda: read().count(b"\x1b[H") >= 2)
         assert b"node0 leads" in shown
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         until("it ends", lambda: (read(), process.poll() is not None)[1])
         assert process.wait(PATIENCE_S) == 0
         assert shown.rstrip().endswith(b"\x1b[?1049l") or b"\x1b[?1049l" in read()

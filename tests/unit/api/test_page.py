@@ -8,6 +8,7 @@ import pytest
 
 from cometkms.api import page
 from cometkms.api.html import Html, join, tag
+from cometkms.api.story import Gap
 from cometkms.api.watch import Watch
 
 from .boards import NOW, FakeBoard
@@ -89,12 +90,32 @@ def test_it_says_who_leads_what_happened_and_what_to_do() -> None:
     text = shown(busy()).text
     for words in (
         "node0 leads and signs.", "2 of 3", "node2 led and went away at", "node0 took over after 20 ms (term 2).",
-        "No signature for 900 ms (height 11 to 12).", "node2 is away, for", "(connection refused)", "away (was complete)", "round trip 250 µs",
+        "The next signature came 900 ms after the last (height 11 to 12).", "node2 is away, for", "(connection refused)", "away (was complete)", "round trip 250 µs",
         "height 12", "12/1 prevote", "12/0/2 block AAAAAAAAAAAA…", "12/0/2 block nil", "what is not known (burnt)", "conflict refused", "quorum minimum",
         "Do: ", "cmkms peers", "tcp://127.0.0.1:26658", "and 2 more", "9.9", "strict_start is off", "read-only",
     ):  # fmt: skip
         assert words in text, words
     assert "an election is under way" not in text, "20 ms are no event of their own"
+
+
+def gap(gap_ms: float, chain: str = "a", *, over: bool = True) -> Gap:
+    return Gap(chain, NOW - 9, NOW - 8 if over else None, gap_ms, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("gaps", "usual", "said"),
+    [
+        ([gap(1200)], {"a": 1.1}, ("100 ms", "later than usual")),
+        ([gap(900)], {"a": 1.1}, ("0 ms", "later than usual")),
+        ([gap(1200)], {}, ("1.2 s", "to the next signature")),
+        ([gap(5000), gap(900, "b")], {"a": 4.9, "b": 0.5}, ("400 ms", "later than usual")),
+        ([gap(900), gap(300, "b", over=False)], {"a": 0.1, "b": 0.5}, ("300 ms", "without a signature so far")),
+    ],
+)
+def test_the_figure_of_a_pause_is_what_the_change_added_to_it(
+    gaps: list[Gap], usual: dict[str, float], said: tuple[str, str]
+) -> None:
+    assert page._pause_fact(gaps, usual) == said
 
 
 @pytest.mark.parametrize("away", [("state",), ("signer",), ("supervisor",), ("state", "signer", "supervisor")])

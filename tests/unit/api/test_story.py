@@ -63,7 +63,7 @@ def test_a_killed_leader_is_told_whole_by_a_follower() -> None:
     away = {**BOTH, "node0": (False, "complete", "connection refused")}
     assert words(story, members=away) == (
         "node0 led and went away at 08:00:10.000: its process ended (closed by the peer). node1 took over after 12 ms (term 2). "
-        "No signature for 431 ms (height 12 to 13). node0 is away, for 8.0 s so far (connection refused)."
+        "The next signature came 431 ms after the last (height 12 to 13). node0 is away, for 8.0 s so far (connection refused)."
     )
 
 
@@ -192,15 +192,23 @@ def test_each_change_has_its_own_gap_and_its_own_absence() -> None:
 
 def test_chains_are_named_where_there_are_several() -> None:
     (story,) = told([*KILLED, again(10.6, 600.0, chain="test-2")])
-    assert "test-1: no signature for 431 ms (height 12 to 13)." in words(story)
-    assert "test-2: no signature for 600 ms" in words(story)
+    assert "test-1: the next signature came 431 ms after the last (height 12 to 13)." in words(story)
+    assert "test-2: the next signature came 600 ms after the last" in words(story)
 
 
-def test_a_usual_pause_is_said_beside_the_gap() -> None:
+@pytest.mark.parametrize(
+    ("usual_s", "said"),
+    [
+        (1.1, "no later than usual (height 12 to 13; after 431 ms, and up to 1.1 s is usual)"),
+        (0.331, "100 ms later than usual (height 12 to 13; after 431 ms, and up to 331 ms is usual)"),
+        (None, "431 ms after the last (height 12 to 13)"),
+    ],
+)
+def test_a_change_is_told_by_what_it_added_to_the_pauses_that_are_usual(usual_s: float | None, said: str) -> None:
+    """A pause of 1.2 s reads as a failure; 0.1 s later than usual is what it was."""
     (story,) = told(KILLED)
-    assert "height 12 to 13; a pause of up to 1.1 s is usual" in " ".join(
-        sentences(story, BOTH, {"test-1": 1.1}, T + 18)
-    )
+    usual = {"test-1": usual_s} if usual_s is not None else {}
+    assert f"The next signature came {said}." in " ".join(sentences(story, BOTH, usual, T + 18))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from cometkms.api.history import History
+from cometkms.api.history import Band, ChainLine, History, Pause, Second, Signing
 from cometkms.api.story import Cause, Failover
 from cometkms.api.timeline import Scene, draw
 
@@ -48,11 +48,93 @@ def test_of_more_changes_than_there_is_room_for_the_newest_are_numbered() -> Non
     assert [number for number, _ in numbers(332, [100.0 - n for n in range(40)])] == list(range(23, 41))
 
 
-def test_no_number_stands_in_the_heading_of_the_first_lane() -> None:
+# --- words and lines ---
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+_LETTER, _HEAVY, _ABOVE, _BELOW = 6.6, 7.6, 10.0, 3.0  # of a word at 12 pixels
+
+
+def attribute(element: str, name: str) -> str:
+    found = re.search(rf' {name}="([^"]*)"', element)
+    return found[1] if found is not None else ""
+
+
+def words_of(drawn: str) -> list[tuple[str, Box]]:
+    """Every word but the numbers in their discs."""
+    found = []
+    for element, text in re.findall(r"(<text [^>]*>)([^<]*)</text>", drawn):
+        if attribute(element, "class") == "digit":
+            continue
+        letter = _HEAVY if attribute(element, "class") in ("gap", "inside", "lane") else _LETTER
+        x, y, length = float(attribute(element, "x")), float(attribute(element, "y")), len(text) * letter
+        left = x - {"end": length, "middle": length / 2}.get(attribute(element, "text-anchor"), 0.0)
+        found.append((text, (left, y - _ABOVE, left + length, y + _BELOW)))
+    return found
+
+
+def lines_of(drawn: str) -> list[Box]:
+    """Changes of leadership, the heights' line, the discs of the numbers."""
+    found: list[Box] = []
+    for path in re.findall(r'<path d="([^"]*)" class="change">', drawn):
+        points = [float(one) for one in re.findall(r"[\d.]+", path)]
+        xs, ys = (points[0::2], points[1::2]) if len(points) == 4 else ([points[0]], points[1:])
+        found.append((min(xs), min(ys), max(xs), max(ys)))
+    for points_text in re.findall(r'<polyline points="([^"]*)"', drawn):
+        pairs = [tuple(map(float, one.split(","))) for one in points_text.split()]
+        found += [(a[0], min(a[1], b[1]), b[0], max(a[1], b[1])) for a, b in pairwise(pairs)]
+    for circle in re.findall(r"<circle [^>]*>", drawn):
+        x, y, r = (float(attribute(circle, name)) for name in ("cx", "cy", "r"))
+        found.append((x - r, y - r, x + r, y + r))
+    return found
+
+
+def meet(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def crowded(width: int, agos_s: list[float], gaps: list[tuple[float, float]], begun_s: float) -> str:
+    """A scene with changes, bands around them, and pauses."""
     history = History()
-    history.begun_at = NOW - SPAN_S
-    drawn = str(draw(Scene(history, ["node0"], [(1, story(590.0))], {}, "node0", NOW), 332, "narrow"))
-    circle = re.search(r'cy="(\d+)" r="(\d+)"', drawn)
-    heading = re.search(r'<text x="0" y="([\d.]+)"[^>]*>Who led', drawn)
-    assert circle is not None and heading is not None, drawn
-    assert int(circle[1]) + int(circle[2]) <= float(heading[1]) - 12, "letters are 12 pixels high"
+    history.begun_at = NOW - begun_s
+    leaders = ["node0", "node1"]
+    history.bands.append(Band(NOW - max([begun_s, *(ago_s + 1 for ago_s in agos_s)]), "node1"))
+    for number, ago_s in enumerate(agos_s):
+        history.bands.append(Band(NOW - ago_s, None))
+        history.bands.append(Band(NOW - ago_s + 0.05, leaders[number % 2]))
+    line = ChainLine()
+    for number in range(300):
+        line.signings.append(Signing(NOW - begun_s + number * begun_s / 300, number + 1))
+    for since, length in gaps:
+        line.pauses.append(Pause(NOW - since, NOW - since + length, exact=True))
+    history.chains["chain-1"] = line
+    history.seconds.extend(Second(NOW - second, 3, 400.0, 900.0) for second in range(int(begun_s), 0, -5))
+    stories = [(number, story(ago_s)) for number, ago_s in enumerate(agos_s, 1)]
+    scene = Scene(history, leaders, stories, {"chain-1": 300}, "node1", NOW)
+    return str(draw(scene, width, "narrow"))
+
+
+@pytest.mark.parametrize("width", [332, 1088])
+@pytest.mark.parametrize(
+    ("agos_s", "gaps"),
+    [
+        ([300.0], [(300.0, 1.2)]),
+        ([300.0, 297.0, 294.0], [(300.0, 1.2), (297.0, 1.1), (294.0, 60.0)]),
+        ([590.0, 3.0, 1.0], [(590.0, 2.0), (3.0, 1.0), (1.0, 1.0)]),
+        ([5.0 + n for n in range(16, 0, -1)], [(5.0 + n, 0.9) for n in range(16, 0, -1)]),
+        ([100.0, 90.0, 80.0, 70.0], [(100.0, 300.0)]),
+        ([], [(600.0, 600.0)]),
+    ],
+    ids=["one", "close together", "at both edges", "many", "over a pause that lasts", "nothing but a pause"],
+)
+@pytest.mark.parametrize("begun_s", [SPAN_S, 120.0])
+def test_no_line_and_no_number_crosses_a_word_and_no_word_another(
+    width: int, agos_s: list[float], gaps: list[tuple[float, float]], begun_s: float
+) -> None:
+    drawn = crowded(width, agos_s, gaps, begun_s)
+    words, lines = words_of(drawn), lines_of(drawn)
+    assert len(words) >= 5
+    for number, (text, box) in enumerate(words):
+        assert [line for line in lines if meet(box, line)] == [], text
+        assert [other for other, place in words[number + 1 :] if meet(box, place)] == [], text
+        assert box[0] >= -1, text
+        assert box[2] <= width + 1, text
