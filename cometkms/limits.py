@@ -23,6 +23,7 @@ NOISE_PLAIN_BYTES: Final = (
     65535 - 16
 )  # of one Noise message: its length takes two bytes, its tag sixteen of what they count
 NOISE_SEALED_BYTES: Final = 2 + 65535
+NOISE_WAIT_S: Final = 20.0  # for message 2 to begin: a listener that serves another signer answers nobody meanwhile
 NOISE_HANDSHAKE_MAX_BYTES: Final = 4096  # message 2; an honest one of an ed25519 identity has 202
 HANDSHAKE_MESSAGE_MAX_BYTES: Final = (
     1024  # AuthSigMessage is 103 bytes; CometBFT itself reads at most 1 MiB, we need no more

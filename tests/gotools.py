@@ -17,11 +17,12 @@ CACHE = ROOT.parent / ".cache" / "go"
 #: program → (module directory, package, further flags)
 PROGRAMS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "validator-v038": ("proto", "./validator", ()),
-    "validator-v040": ("proto", "./validator", ("-modfile=v040.mod",)),
+    "validator-v040": ("proto", "./validator", ("-modfile=v040.mod", "-tags=noise")),
     "validator-v033": ("amino", "./validator", ()),
     "validator-v1": ("v1", "./validator", ()),
     "floor": ("proto", "./floor", ()),
     "node": ("proto", "./node", ()),
+    "node-v040": ("proto", "./node", ("-modfile=v040.mod",)),
     "node-v1": ("v1", "./node", ()),
 }
 

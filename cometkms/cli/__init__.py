@@ -34,6 +34,7 @@ _MODULES: Final = {
     "recover": "recover",
     "epoch": "epoch",
     "member": "member",
+    "peer-id": "peer_id",
     "config": "config_cmd",
     "demo": "demo",
     "standin": "standin",

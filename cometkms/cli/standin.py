@@ -3,7 +3,8 @@
 import click
 
 from cometkms.config.values import check_chain_id, parse_validator
-from cometkms.net.target import UnixTarget
+from cometkms.errors import ConfigError
+from cometkms.net.target import TcpTarget, UnixTarget
 
 
 @click.command("standin")
@@ -28,6 +29,8 @@ def command(address: str, chain_id: str, every: float, seconds: float) -> int:
     from cometkms.demo import alone
 
     target = parse_validator(address).target
+    if isinstance(target, TcpTarget) and target.peer_key:
+        raise ConfigError(f"{address}: the stand-in listens at tcp:// and unix:// only; cure: --listen tcp://HOST:PORT")
     where = f"unix://{target.path}" if isinstance(target, UnixTarget) else f"tcp://{_host(target.host)}:{target.port}"
     return alone.run(where, check_chain_id(chain_id), every, seconds or None)
 

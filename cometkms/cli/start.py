@@ -66,6 +66,11 @@ from cometkms.limits import AUDIT_DEFAULT_MIB, LEADER_NEAREST, LEADER_PRIORITY_D
     default=None,
     help="Ask for a real-time class for the signer and the state process, where the unit grants it.",
 )
+@click.option(
+    "--noise-identity-file",
+    metavar="FILE",
+    help="Who this node is to noise:// validators, as node_key.json; mode 0600.  [default: derived from the key]",
+)
 @click.option("--key-passphrase-file", metavar="FILE", help="Opens sealed key files; mode 0600.")
 @click.option("--key-passphrase-credential", metavar="NAME", help="Likewise: systemd's LoadCredential=NAME:….")
 @click.option("--key-passphrase-fd", metavar="N", help="Likewise: an open descriptor, read once.")
@@ -131,6 +136,7 @@ def command(
     hardening: str | None,
     signer_user: str | None,
     realtime: bool | None,
+    noise_identity_file: str | None,
     key_passphrase_file: str | None,
     key_passphrase_credential: str | None,
     key_passphrase_fd: str | None,
@@ -176,6 +182,7 @@ def command(
         hardening,
         signer_user,
         realtime,
+        noise_identity_file,
         key_passphrase_file,
         key_passphrase_credential,
         key_passphrase_fd,

@@ -10,7 +10,7 @@ from cometkms.protocol.peer_messages import Facts
 
 #: Facts that should be alike on every node; the others are shown only. Of leader_priority only the kind: a number here and `nearest` there
 #: are not compared by those who decide whom the lead returns to.
-COMPARED: Final = ("default_ttl_ms", "strict_start", "validators")
+COMPARED: Final = ("default_ttl_ms", "strict_start", "validators", "noise_identity")
 _KEY_DIGITS: Final = 16
 
 

@@ -66,6 +66,7 @@ KEYS: Final[Mapping[str, type]] = {
     "hardening": str,
     "signer_user": str,
     "realtime": bool,
+    "noise_identity_file": str,
     "key_passphrase_file": str,
     "key_passphrase_credential": str,
     "key_passphrase_fd": int,
@@ -107,6 +108,7 @@ class Flags:
     hardening: str | None = None
     signer_user: str | None = None
     realtime: bool | None = None
+    noise_identity_file: str | None = None
     key_passphrase_file: str | None = None
     key_passphrase_credential: str | None = None
     key_passphrase_fd: str | None = None
@@ -365,6 +367,7 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
         hardening=sources.parse(hardening_where, hardening, _one_of(HARDENING_MODES), "best-effort"),
         signer_user=sources.text("signer_user", "")[0],
         realtime=sources.truth("realtime"),
+        noise_identity_file=_load_file(home, sources, "noise_identity_file"),
         key_passphrase=_load_passphrase(home, sources),
         alerts=_load_alerts(sources),
         webhook=_load_webhook(home, sources),
@@ -378,6 +381,12 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
     if sources.problems:
         raise ConfigError("\n".join(sources.problems))
     return settings
+
+
+def _load_file(home: Path, sources: _Sources, key: str) -> Path | None:
+    """A file's path, relative to the home, or none."""
+    file, _ = sources.text(key, "")
+    return home / Path(file).expanduser() if file else None
 
 
 def _load_passphrase(home: Path, sources: _Sources) -> PassphraseSource | None:

@@ -30,7 +30,8 @@ http_addr = "{http_addr}"
 # A list that has signed is changed with `cmkms member`, never by editing it on one node.
 peer = {peer}
 
-# The validators' priv_validator_laddr entries to dial: tcp://host:port or unix:///path. A string or an array.
+# The validators' priv_validator_laddr entries to dial: tcp://host:port, unix:///path, or noise://ID@host:port with the
+# id that `cometbft show-node-id --libp2p` prints there. A string or an array.
 validator_addr = {validator_addr}
 
 # Chain ID of the validators.
@@ -80,6 +81,10 @@ leader_priority = 50
 
 # Ask for a real-time class for the signer and the state process, where the unit or container grants it; needs a restart.
 # realtime = true
+
+# Who this node is to validators of noise://: a file in node_key.json's form (mode 0600), the same on every node. Without it an identity is
+# derived from the cluster's secret, alike on every node; `cmkms peer-id` shows it.
+# noise_identity_file = "priv/noise_key.json"
 
 # The passphrase of key files that `cmkms keys encrypt` sealed: a file (mode 0600; relative to this directory), or the name of a
 # credential of systemd's LoadCredential=.

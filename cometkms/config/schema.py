@@ -80,6 +80,9 @@ class Settings:
     alerts: AlertBounds = AlertBounds()
     webhook: Webhook | None = None
     audit_max_mib: int = AUDIT_DEFAULT_MIB  # all files of the audit log together; 0: there is none
+    noise_identity_file: Path | None = (
+        None  # who this node is to noise:// validators; None: derived from the cluster's secret
+    )
     realtime: bool = False  # the signer and the state process ask for a real-time class
     raft_published: HostPort | None = None  # where the others dial this node, if that is not where it listens
     tcp_max_segment: int = (

@@ -20,6 +20,7 @@ from cometkms.limits import (
     TCP_MAX_SEGMENT_MIN,
 )
 from cometkms.net.target import TcpTarget, UnixTarget
+from cometkms.protocol.peer_id import public_key_of
 
 _SHOWN_MAX: Final = 60  # of a value in an error
 _UNIX_PATH_MAX_BYTES: Final = 107  # sockaddr_un
@@ -101,7 +102,7 @@ def parse_segment(text: str) -> int:
 
 
 def parse_validator(text: str) -> ValidatorAddress:
-    """tcp://host:port (the scheme may be left out) or unix:///path. Raises: ConfigError."""
+    """tcp://host:port (the scheme may be left out), unix:///path, or noise://ID@host:port. Raises: ConfigError."""
     scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, rest = "tcp", text
@@ -112,14 +113,27 @@ def parse_validator(text: str) -> ValidatorAddress:
             )
         return ValidatorAddress(text, UnixTarget(rest))
     if scheme == "noise":
-        raise ConfigError(f"{text!r}: noise:// is not supported yet; use tcp:// or unix://")
+        return _parse_noise(text, rest)
     if scheme != "tcp":
-        raise ConfigError(f"{text!r} has the unknown scheme {scheme!r}; use tcp:// or unix://")
+        raise ConfigError(f"{text!r} has the unknown scheme {scheme!r}; use tcp://, unix:// or noise://")
     host, port = _split_host_port(rest)
     if not host:
         host = "127.0.0.1"
     _check_host(host, text)
     return ValidatorAddress(text, TcpTarget(host, port))
+
+
+def _parse_noise(text: str, rest: str) -> ValidatorAddress:
+    """What is behind noise://: the validator's own peer id, then where it listens. Raises: ConfigError."""
+    untrusted_id, separator, address = rest.rpartition("@")
+    host, port = _split_host_port(address) if separator else ("", 0)
+    if not host:
+        raise ConfigError(
+            f"{text!r} is no noise address; write it as noise://ID@host:port, ID being what `cometbft show-node-id --libp2p` "
+            "prints on the validator"
+        )
+    _check_host(host, text)
+    return ValidatorAddress(text, TcpTarget(host, port, public_key_of(untrusted_id)))
 
 
 def parse_peer(text: str) -> Peer:

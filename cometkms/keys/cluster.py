@@ -6,6 +6,7 @@ process that does nothing else derives it, and what a node is to know of it, and
 
     identity       this node's own: the only private key that leaves the deriving process
     public_keys    the identity keys of all members, to expect them by
+    noise          the cluster's own: what noise:// validators know every node by; only the signer gets it, in a process of its own
     authority      a public key that is alike on all nodes …
     certificate    … and its signature over this node's id and identity key: a node that is in nobody's list shows with it that
                    the secret is its own, too (rule 9), and shows nothing by which another could
@@ -24,6 +25,7 @@ from nacl.signing import SigningKey, VerifyKey
 from cometkms.errors import KeyFileError, os_words
 from cometkms.interface import Core
 from cometkms.keys.aside import Aside, aside
+from cometkms.keys.identity import seed_of
 from cometkms.keys.source import KeySource
 from cometkms.protocol.identity import Identity
 from cometkms.store.files import is_private, read_file
@@ -44,6 +46,8 @@ class ClusterIdentity:
     public_keys: Mapping[str, bytes]
     authority: bytes
     certificate: bytes
+    noise_key: bytes
+    """The public key that noise:// validators know every node of the cluster by."""
 
     def certifies(self, node_id: str, public_key: bytes, untrusted_certificate: bytes) -> bool:
         """Whether who holds the secret has said that this is that node's identity key."""
@@ -61,11 +65,24 @@ class Derivation:
     that it forks in between, and that closes what it inherited, knows neither.
     """
 
-    def __init__(self, home: Path, keys: Iterable[KeySource], core: Core, me: str, members: Iterable[str]) -> None:
-        """Begin. `keys`: of each chain; the lowest public key is the one used."""
+    def __init__(
+        self,
+        home: Path,
+        keys: Iterable[KeySource],
+        core: Core,
+        me: str,
+        members: Iterable[str],
+        noise_file: Path | None = None,
+    ) -> None:
+        """Begin. `keys`: of each chain; the lowest public key is the one used. `noise_file`: holds the noise identity in place of a derived one."""
         self._me, self._names = me, tuple(sorted({me, *members}))
         chosen, names = tuple(keys), self._names
-        self._aside = Aside(lambda: _derive(_cluster_secret(home, chosen, core), me, names))
+
+        def derive() -> bytes:
+            secret = _cluster_secret(home, chosen, core)
+            return _noise_key(secret, noise_file).verify_key.encode() + _derive(secret, me, names)
+
+        self._aside = Aside(derive)
 
     def wait(self) -> None:
         """Until it is done, or has failed; nothing of it is here yet. Raises: KeyFileError with the words of the process that derives."""
@@ -75,6 +92,7 @@ class Derivation:
         """Once. Raises: KeyFileError, as wait()."""
         me, names = self._me, self._names
         told = self._aside.take()
+        noise_key, told = told[:_KEY_BYTES], told[_KEY_BYTES:]
         if len(told) != 2 * _KEY_BYTES + _SIGNATURE_BYTES + len(names) * _KEY_BYTES:
             raise KeyFileError("the cluster's identities could not be derived from the key")
         seed, authority, told = told[:_KEY_BYTES], told[_KEY_BYTES : 2 * _KEY_BYTES], told[2 * _KEY_BYTES :]
@@ -83,7 +101,7 @@ class Derivation:
         identity = Identity(SigningKey(seed))
         if identity.public_key != public_keys[me]:
             raise KeyFileError("the cluster's identities could not be derived from the key")
-        return ClusterIdentity(identity, public_keys, authority, certificate)
+        return ClusterIdentity(identity, public_keys, authority, certificate, noise_key)
 
 
 def public_identities(home: Path, keys: Iterable[KeySource], core: Core, members: Iterable[str]) -> dict[str, bytes]:
@@ -96,6 +114,33 @@ def public_identities(home: Path, keys: Iterable[KeySource], core: Core, members
 
     told = aside(derive)
     return {name: told[at * _KEY_BYTES : (at + 1) * _KEY_BYTES] for at, name in enumerate(names)}
+
+
+def noise_identity(home: Path, keys: Iterable[KeySource], core: Core, file: Path | None) -> Identity:
+    """The identity that all nodes of the cluster show to noise:// validators, for who dials them. `file`: it is there. Raises: KeyFileError."""
+    chosen = tuple(keys)
+
+    def derive() -> bytes:
+        return _noise_key(b"" if file is not None else _cluster_secret(home, chosen, core), file).encode()
+
+    return Identity(SigningKey(aside(derive)))
+
+
+def noise_public_key(home: Path, keys: Iterable[KeySource], core: Core, file: Path | None) -> bytes:
+    """Its public key, for who only shows it: 32 bytes. Raises: KeyFileError."""
+    chosen = tuple(keys)
+
+    def derive() -> bytes:
+        return _noise_key(b"" if file is not None else _cluster_secret(home, chosen, core), file).verify_key.encode()
+
+    return aside(derive)
+
+
+def _noise_key(secret: bytes, file: Path | None) -> SigningKey:
+    """Alike on all nodes, as the secret is, or as the operator made the file. Raises: KeyFileError."""
+    if file is not None:
+        return SigningKey(seed_of(file))
+    return SigningKey(hashlib.blake2b(key=secret, digest_size=32, person=b"cmkms-noise-key").digest())
 
 
 def _derive(secret: bytes, me: str, names: tuple[str, ...]) -> bytes:

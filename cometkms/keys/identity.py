@@ -41,7 +41,7 @@ def ensure_identity(home: Path) -> None:
 
 def bring_identity(source: Path, home: Path) -> None:
     """Take over another signer's identity, in node_key.json's form; never over one that is there. Raises: KeyFileError."""
-    seed = _seed_of(source)
+    seed = seed_of(source)
     value = base64.b64encode(seed + bytes(SigningKey(seed).verify_key)).decode()
     path = home / "priv" / IDENTITY_NAME
     try:
@@ -54,11 +54,11 @@ def bring_identity(source: Path, home: Path) -> None:
 
 def check_identity(source: Path) -> None:
     """Whether bring_identity() could read it. Raises: KeyFileError."""
-    _seed_of(source)
+    seed_of(source)
 
 
-def _seed_of(path: Path) -> bytes:
-    """Raises: KeyFileError naming the file."""
+def seed_of(path: Path) -> bytes:
+    """The 32 bytes of an ed25519 key in node_key.json's form. Raises: KeyFileError naming the file."""
     try:
         if path.stat().st_mode & 0o077:
             raise KeyFileError(f"{path} can be read by others; cure: chmod 600 {path}")

@@ -172,6 +172,8 @@ def _check_doors(settings: Settings) -> None:
     secrets = [chain.key_file for chain in settings.chains]
     if isinstance(settings.key_passphrase, PassphraseFile):
         secrets.append(settings.key_passphrase.path)
+    if settings.noise_identity_file is not None:
+        secrets.append(settings.noise_identity_file)
     if settings.webhook is not None and isinstance(settings.webhook.source, UrlFile):
         secrets.append(settings.webhook.source.path)
     check_doors(settings.home, settings.id, [chain.state_file for chain in settings.chains], secrets, named_accounts())
@@ -197,7 +199,8 @@ def _derive(
     settings: Settings, keys: Sequence[KeySource], core: Core, passphrase: PassphraseSource | None
 ) -> Derivation:
     """Done, and not taken yet. A key that does not open leaves no trace in the home. Raises: KeyFileError."""
-    derivation = Derivation(settings.home, keys, core, settings.id, [peer.id for peer in settings.peers])
+    members = [peer.id for peer in settings.peers]
+    derivation = Derivation(settings.home, keys, core, settings.id, members, settings.noise_identity_file)
     forget(passphrase)
     derivation.wait()
     return derivation

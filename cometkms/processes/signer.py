@@ -40,6 +40,7 @@ from cometkms.ipc.messages import (
     encode,
 )
 from cometkms.ipc.prctl import make_undumpable
+from cometkms.keys.cluster import noise_identity
 from cometkms.keys.identity import load_identity
 from cometkms.keys.source import KeySource
 from cometkms.keys.validator_key import address_of
@@ -90,7 +91,7 @@ def run(context: ChildContext, parts: SignerParts) -> int:
     log = parts.log.bind(immediate=False, module="signer")
     core = cores.load()
     dialer = _start_dialer(parts)  # before the keys are here
-    identity = load_identity(parts.settings.home)
+    identities = _identities(parts, core)  # likewise
     slots = [key.open(core, chain.id) for key, chain in zip(parts.keys, parts.settings.chains, strict=True)]
     for key in parts.keys:
         key.forget()
@@ -98,7 +99,30 @@ def run(context: ChildContext, parts: SignerParts) -> int:
     with cores.tracing(context.name):
         confinement = _shut(parts.settings, supervisor)
         tell(log, confinement.measures)
-        return _live(context, parts, core, identity, slots, confinement, dialer, names, log)
+        return _live(context, parts, core, identities, slots, confinement, dialer, names, log)
+
+
+@dataclass(frozen=True, slots=True)
+class _Identities:
+    """Who this signer is to its validators: to those of tcp://, and to those of noise://, where there are some."""
+
+    own: Identity
+    noise: Identity | None
+
+    def towards(self, target: TcpTarget | UnixTarget) -> Identity | None:
+        """None: this process has none for it, and another must take its place."""
+        return self.noise if _is_noise(target) else self.own
+
+
+def _is_noise(target: TcpTarget | UnixTarget) -> bool:
+    return isinstance(target, TcpTarget) and bool(target.peer_key)
+
+
+def _identities(parts: SignerParts, core: Core) -> _Identities:
+    settings = parts.settings
+    wanted = any(_is_noise(address.target) for chain in settings.chains for address in chain.validator_addrs)
+    noise = noise_identity(settings.home, parts.keys, core, settings.noise_identity_file) if wanted else None
+    return _Identities(load_identity(settings.home), noise)
 
 
 def _unix_paths(settings: Settings) -> tuple[str, ...]:
@@ -144,7 +168,7 @@ def _live(
     context: ChildContext,
     parts: SignerParts,
     core: Core,
-    identity: Identity,
+    identities: _Identities,
     slots: Sequence[KeySlot],
     confinement: Confinement,
     dialer: Helper | None,
@@ -152,7 +176,7 @@ def _live(
     log: Log,
 ) -> int:
     async def main(stop: asyncio.Event) -> None:
-        signer = _Signer(parts, core, identity, slots, confinement, dialer, log, context.beat)
+        signer = _Signer(parts, core, identities, slots, confinement, dialer, log, context.beat)
         signer.start()
         if confinement.plan.names:
             watch_names(context, names, signer.is_away, log, lambda: None)
@@ -171,7 +195,7 @@ class _Signer:
         self,
         parts: SignerParts,
         core: Core,
-        identity: Identity,
+        identities: _Identities,
         slots: Sequence[KeySlot],
         confinement: Confinement,
         dialer: Helper | None,
@@ -191,7 +215,7 @@ class _Signer:
         self._published: object = None
         self._published_at = -STATUS_LATEST_S
         self._following: asyncio.TimerHandle | None = None
-        self._identity = identity
+        self._identities = identities
         # On one core the state process would wait, and on few cores the members beside it.
         self._has_cores = len({peer.id for peer in parts.settings.peers}) <= 1 and len(os.sched_getaffinity(0)) > 1
         self._may_spin = False
@@ -245,6 +269,9 @@ class _Signer:
         self._loop.call_later(HEARTBEAT_INTERVAL_S, self._tick)
 
     def _add_link(self, signer: ChainSigner, address: ValidatorAddress) -> int:
+        identity = self._identities.towards(address.target)
+        if identity is None:
+            raise InvariantError(f"{address}: this process has no identity for it")
         number = self._links_made
         self._links_made += 1
         self._links[number] = ValidatorLink(
@@ -254,7 +281,7 @@ class _Signer:
             target=address.target,
             chain=signer,
             core=self._core,
-            identity=self._identity,
+            identity=identity,
             settle=self._settle,
             log=self._log,
         )
@@ -281,7 +308,11 @@ class _Signer:
         False, and nothing is done, where this process was shut off from one of them: another must take its place.
         """
         for text in [text for texts in new.validator_addrs.values() for text in texts]:
-            if why := self._confinement.why_not(parse_validator(text).target):
+            target = parse_validator(text).target
+            why = self._confinement.why_not(target)
+            if not why and self._identities.towards(target) is None:
+                why = "it has no identity for noise://, which is derived before it shuts itself off"
+            if why:
                 self._log.info("a new signer process is needed", validator=text, why=why)
                 return False
         for chain in self._chains:

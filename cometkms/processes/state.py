@@ -58,6 +58,7 @@ from cometkms.processes.state_events import StateEvents
 from cometkms.processes.state_files import StateFiles
 from cometkms.processes.state_ticks import Ticks
 from cometkms.processes.state_writer import StateWriter, start_writer
+from cometkms.protocol.peer_id import peer_id
 from cometkms.protocol.peer_messages import (
     CERTIFICATE_FACT,
     Action,
@@ -234,6 +235,7 @@ class _State:
                     **settings_facts(settings),
                     "core": cores.chosen_name(),
                     "python": platform.python_version(),
+                    "noise_identity": peer_id(kin.noise_key),
                     CERTIFICATE_FACT: kin.certificate.hex(),
                 }
             ),

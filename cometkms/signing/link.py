@@ -20,6 +20,7 @@ from cometkms.limits import (
     HANDSHAKE_MESSAGE_MAX_BYTES,
     HANDSHAKE_TIMEOUT_S,
     IDLE_TIMEOUT_S,
+    NOISE_WAIT_S,
     PARTIAL_MESSAGE_TIMEOUT_S,
     REDIAL_MAX_S,
     REDIAL_MIN_S,
@@ -32,6 +33,8 @@ from cometkms.model import Dialect, Kind, Line, Reason, Refusal, Request
 from cometkms.net.target import TcpTarget, UnixTarget
 from cometkms.protocol.dialect import line_words, sniff_dialect
 from cometkms.protocol.identity import Identity
+from cometkms.protocol.noise import NoiseHandshake
+from cometkms.protocol.peer_id import peer_id
 from cometkms.protocol.secret_connection import Handshake
 from cometkms.signing.chain import ChainSigner
 from cometkms.signing.events import EventLog
@@ -174,11 +177,20 @@ class ValidatorLink:
         if self.connects == connects_before:
             self.failed += 1
             self.failed_in_row += 1
+        elif self.requests == served_before:
+            why += self._perhaps_not_listed()
         if why != self.last_error or self.requests != served_before:
             self._log.info("validator not connected", validator=self.name, chain=self.chain.chain_id, why=why)
         self.last_error = why
         self._drop(why)
         return self.requests != served_before
+
+    def _perhaps_not_listed(self) -> str:
+        """A noise:// validator ends the handshake with anybody, and then closes to whom its priv_validator_laddr does not name."""
+        if not isinstance(self._target, TcpTarget) or not self._target.peer_key:
+            return ""
+        own = peer_id(self._identity.public_key)
+        return f", before it asked for anything; cure: unless it stopped, its priv_validator_laddr must name this signer: noise://{own}@…"
 
     async def _open_session(self, connection: socket.socket) -> Session:
         """The handshake (tcp) or the first bytes (unix) tell the dialect.
@@ -187,6 +199,8 @@ class ValidatorLink:
         """
         if isinstance(self._target, UnixTarget):
             return await self._open_plain(connection)
+        if self._target.peer_key:
+            return await self._open_noise(connection, self._target.peer_key)
         handshake = Handshake(self._core, self._identity)
         async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
             while not handshake.done:
@@ -197,6 +211,30 @@ class ValidatorLink:
         self.dialect = handshake.dialect
         self.remote_identity = handshake.remote_identity
         return self._core.session(handshake.dialect, self.chain.chain_id, handshake.frames, handshake.leftover)
+
+    async def _open_noise(self, connection: socket.socket, expected: bytes) -> Session:
+        """Raises: ProtocolError, OSError; TimeoutError where message 2 does not begin, or stays unfinished for HANDSHAKE_TIMEOUT_S."""
+        handshake = NoiseHandshake(self._core, self._identity, expected)
+        began = False
+        try:
+            async with asyncio.timeout(NOISE_WAIT_S) as deadline:
+                await self._loop.sock_sendall(connection, handshake.hello)
+                while not handshake.done:
+                    answer = handshake.feed(await self._receive(connection))
+                    if answer:
+                        await self._loop.sock_sendall(connection, answer)
+                    if not began:
+                        began = True
+                        deadline.reschedule(self._loop.time() + HANDSHAKE_TIMEOUT_S)
+        except TimeoutError:
+            raise TimeoutError(
+                f"its part of the handshake stayed unfinished for {HANDSHAKE_TIMEOUT_S:g} s"
+                if began
+                else f"no word within {NOISE_WAIT_S:g} s: it is served by another signer, or speaks no noise"
+            ) from None
+        self.dialect = Dialect.PROTO
+        self.remote_identity = handshake.remote_identity
+        return self._core.session(Dialect.PROTO, self.chain.chain_id, handshake.frames, b"")
 
     async def _open_plain(self, connection: socket.socket) -> Session:
         """A unix socket stays silent until the first request: no deadline but the idle one."""

@@ -230,11 +230,17 @@ def children_of(pid: int) -> list[int]:
 class Validator:
     """A real validator's privval client (tests/go), driven line by line."""
 
-    def __init__(self, address: str, version: str = "v038", chain: str = CHAIN, more: Sequence[str] = ()) -> None:
-        """`more`: further addresses and chains, in turn, of validators in the same process (for "load")."""
+    def __init__(
+        self, address: str, version: str = "v038", chain: str = CHAIN, more: Sequence[str] = (), node_key: str = ""
+    ) -> None:
+        """`more`: further addresses and chains, in turn, of validators in the same process (for "load"). `node_key`: the file of who it is
+        over noise://, v040 only."""
         self.address, self.chain = address, chain
         self.process = subprocess.Popen(
-            [program(f"validator-{version}"), address, chain, *more], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [program(f"validator-{version}"), address, chain, *more],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "NODE_KEY": node_key},
         )
         assert self._line() == {"listening": True}
 

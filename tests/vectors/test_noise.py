@@ -5,8 +5,10 @@ import json
 import pytest
 from nacl.signing import SigningKey
 
+from cometkms.config.values import parse_validator
 from cometkms.errors import ConfigError
 from cometkms.interface import Core
+from cometkms.net.target import TcpTarget
 from cometkms.protocol.identity import Identity
 from cometkms.protocol.noise import NoiseHandshake
 from cometkms.protocol.peer_id import peer_id, public_key_of
@@ -67,6 +69,25 @@ def test_the_listener_of_the_tests_is_libp2ps_too(core: Core, number: int) -> No
 
 def test_most_cases_are_compared_whole() -> None:
     assert sum(case["payload_3"].endswith("2200") for case in CASES) == 9
+
+
+#: CometBFT listens there, and a signer cannot dial it; or a signer may dial a name, where CometBFT listens at addresses only.
+_OTHERWISE = {"0.0.0.0:0": False, "localhost:26658": True}
+
+
+@pytest.mark.parametrize("case", VECTORS["addresses"], ids=lambda case: case["address"])
+def test_addresses_are_cometbfts(case: dict) -> None:
+    """But for what makes sense on one side only."""
+    ours = next((verdict for end, verdict in _OTHERWISE.items() if case["address"].endswith(f"@{end}")), case["ok"])
+    if not ours:
+        with pytest.raises(ConfigError):
+            parse_validator(case["address"])
+        return
+    target = parse_validator(case["address"]).target
+    assert isinstance(target, TcpTarget)
+    assert peer_id(target.peer_key) in case["address"]
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    assert case["address"].endswith(f"@{host}:{target.port}")
 
 
 def test_peer_ids_are_libp2ps() -> None:

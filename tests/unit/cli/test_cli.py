@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from cometkms.cli import cli
 from cometkms.config.load import KEYS, variable_name
+from cometkms.errors import ConfigError
 from tests.e2e.node import cmkms, environment
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -225,3 +226,11 @@ def test_a_command_imports_what_it_needs_and_no_other_command() -> None:
     loaded = set(done.stdout.splitlines()[-1].split())
     assert "cometkms.cli.status" in loaded
     assert loaded <= {f"cometkms.cli.{name}" for name in ("options", "output", "status", "running")}
+
+
+def test_the_stand_in_listens_at_no_noise_address() -> None:
+    """It would speak SecretConnection there, and the signer Noise."""
+    address = "noise://12D3KooWPeuigMJXMh8hCPQxjaB5b9Gu6vBisyyeF6AbP9NkFqSX@127.0.0.1:1"
+    done = CliRunner().invoke(cli, ["standin", "--listen", address, "--seconds", "1"])
+    assert isinstance(done.exception, ConfigError)
+    assert "cure: --listen tcp://HOST:PORT" in str(done.exception)

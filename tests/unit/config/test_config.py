@@ -30,6 +30,7 @@ SOURCES = {
     "tcp_max_segment": (("1200", "536", "8960"), (1200, 536, 8960)),
     "raft_published": (("f:1", "v:2", '"t:3"'), ("f:1", "v:2", "t:3")),
     "leader_priority": (("0", "nearest", "70"), ("0", "nearest", "70")),
+    "noise_identity_file": (("/f", "/v", '"/t"'), (Path("/f"), Path("/v"), Path("/t"))),
 }
 
 
@@ -93,7 +94,8 @@ def test_lists_come_from_repeated_flags_commas_or_arrays(tmp_path: Path) -> None
         ("id = '../x'\n" + MINIMAL, "no node id"),
         ('chain_id = "c"\n', "there is no validator address"),
         ('validator_addr = "tcp://a:1"\n', "there is no chain id"),
-        ('chain_id = "c"\nvalidator_addr = "noise://x@1.2.3.4:5"\n', "noise:// is not supported yet"),
+        ('chain_id = "c"\nvalidator_addr = "noise://x@1.2.3.4:5"\n', "no peer id of an ed25519 key"),
+        ('chain_id = "c"\nvalidator_addr = "noise://1.2.3.4:5"\n', "no noise address"),
         ('chain_id = "c"\nvalidator_addr = "http://a:1"\n', "unknown scheme 'http'"),
         ('chain_id = "c"\nvalidator_addr = "tcp://a b:1"\n', "no valid host"),
         ('chain_id = "c"\nvalidator_addr = ["tcp://a:1", "tcp://a:1"]\n', "configured more than once"),

@@ -91,6 +91,7 @@ OTHER = {
     "hardening": "required",
     "signer_user": "cmkms",
     "realtime": True,
+    "noise_identity_file": Path("/n"),
     "audit_max_mib": 16,
     "raft_published": HostPort("elsewhere", 19430),
     "tcp_max_segment": 1200,

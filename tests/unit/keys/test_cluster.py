@@ -1,6 +1,7 @@
 """What a node knows of the cluster's secret: itself, the others' public keys, and how to show and see that a stranger holds it, too."""
 
 import dataclasses
+import json
 from hashlib import blake2b
 from pathlib import Path
 
@@ -9,10 +10,17 @@ from nacl.signing import SigningKey
 
 from cometkms.errors import KeyFileError
 from cometkms.interface import Core
-from cometkms.keys.cluster import ClusterIdentity, Derivation, cluster_digest, public_identities
+from cometkms.keys.cluster import (
+    ClusterIdentity,
+    Derivation,
+    cluster_digest,
+    noise_identity,
+    noise_public_key,
+    public_identities,
+)
 from cometkms.keys.source import PlainKeyFile, key_source
 from cometkms.keys.validator_key import write_key
-from tests.unit.test_core import SEED
+from tests.unit.test_core import PUBLIC, SEED
 
 MEMBERS = ("b", "a", "ü")
 
@@ -60,6 +68,37 @@ def secret_of(seed: bytes) -> bytes:
     return base64.b64encode(seed + bytes(SigningKey(seed).verify_key))
 
 
+def test_the_noise_identity_is_one_for_all_nodes_and_nobodys_else(home: Path, core: Core) -> None:
+    everybody = [kin(home, core, name) for name in MEMBERS]
+    shown = {one.noise_key for one in everybody}
+    own = noise_identity(home, [source(home)], core, None)
+    assert shown == {own.public_key} == {noise_public_key(home, [source(home)], core, None)}
+    assert own.public_key not in {*everybody[0].public_keys.values(), everybody[0].authority, PUBLIC}
+    other = noise_identity(home, [source(home, bytes(32))], core, None)
+    assert other.public_key != own.public_key
+    (home / "priv" / "cluster.key").write_text("ab" * 32)
+    (home / "priv" / "cluster.key").chmod(0o600)
+    kept = {noise_public_key(home, [source(home, seed)], core, None) for seed in (SEED, bytes(32))}
+    assert len(kept) == 1
+    assert kept != shown
+
+
+def test_the_noise_identity_may_be_a_file_that_needs_no_key(home: Path, core: Core) -> None:
+    file = home / "noise.json"
+    file.write_text(
+        json.dumps({"priv_key": {"type": "tendermint/PrivKeyEd25519", "value": secret_of(bytes(32)).decode()}})
+    )
+    file.chmod(0o600)
+    public = bytes(SigningKey(bytes(32)).verify_key)
+    assert noise_identity(home, [], core, file).public_key == public == noise_public_key(home, [], core, file)
+    assert Derivation(home, [source(home)], core, "a", MEMBERS, file).take().noise_key == public
+    file.chmod(0o640)
+    with pytest.raises(KeyFileError, match="chmod 600"):
+        noise_identity(home, [], core, file)
+    with pytest.raises(KeyFileError, match="chmod 600"):
+        Derivation(home, [source(home)], core, "a", MEMBERS, file).take()
+
+
 def test_a_node_alone_has_an_identity_and_is_its_only_member(home: Path, core: Core) -> None:
     one = Derivation(home, [source(home)], core, "alone", ()).take()
     assert list(one.public_keys) == ["alone"]
@@ -99,7 +138,10 @@ def test_the_file_replaces_the_key_and_is_checked_by_the_process_that_derives(ho
 def test_nothing_of_it_is_shown(home: Path, core: Core) -> None:
     one = kin(home, core, "a")
     assert bytes(one.identity.key).hex() not in repr(one)
-    assert {field.name for field in dataclasses.fields(one)} == {"identity", "public_keys", "authority", "certificate"}
+    assert {field.name for field in dataclasses.fields(one)} == {
+        *("identity", "public_keys", "authority", "certificate"),
+        "noise_key",  # a public one
+    }
 
 
 def test_the_digest_is_of_public_keys(home: Path, core: Core) -> None:

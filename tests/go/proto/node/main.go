@@ -1,4 +1,4 @@
-// CometBFT's own node with its own commands: `init` and `start` (proxy_app=kvstore runs the application inside).
+// CometBFT's own node with its own commands: `init`, `show-node-id` and `start` (proxy_app=kvstore runs the application inside).
 package main
 
 import (
@@ -12,7 +12,7 @@ import (
 
 func main() {
 	root := cmd.RootCmd
-	root.AddCommand(cmd.InitFilesCmd, cmd.NewRunNodeCmd(nm.DefaultNewNode))
+	root.AddCommand(cmd.InitFilesCmd, cmd.ShowNodeIDCmd, cmd.NewRunNodeCmd(nm.DefaultNewNode))
 	base := cli.PrepareBaseCmd(root, "CMT", os.ExpandEnv(filepath.Join("$HOME", ".cometbft")))
 	if err := base.Execute(); err != nil {
 		os.Exit(1)

@@ -1,5 +1,5 @@
 // A validator's end of privval, as CometBFT itself makes it: SignerListenerEndpoint and SignerClient. Reads one JSON request a line
-// from standard input, writes one JSON answer a line. The same file is built against v0.38 and v0.40. More pairs of ADDRESS and CHAIN
+// from standard input, writes one JSON answer a line. The same file is built against v0.38 and v0.40, the latter with the tag noise. More pairs of ADDRESS and CHAIN
 // are more validators in the same process: "load" asks all of them at once, everything else is of the first.
 package main
 
@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/cometbft/cometbft/crypto"
-	"github.com/cometbft/cometbft/libs/log"
 	"github.com/cometbft/cometbft/privval"
 	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
 	"github.com/cometbft/cometbft/types"
@@ -76,12 +75,16 @@ type validator struct {
 var all []*validator
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == "peer-id" {
+		showPeerID()
+		return
+	}
 	if len(os.Args) < 3 || len(os.Args)%2 != 1 {
 		fmt.Fprintln(os.Stderr, "usage: validator ADDRESS CHAIN [ADDRESS CHAIN]…")
 		os.Exit(2)
 	}
 	for i := 1; i < len(os.Args); i += 2 {
-		endpoint, err := privval.NewSignerListener(os.Args[i], log.NewNopLogger())
+		endpoint, err := listen(os.Args[i])
 		must(err)
 		client, err := privval.NewSignerClient(endpoint, os.Args[i+1])
 		must(err)

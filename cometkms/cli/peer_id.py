@@ -1,0 +1,36 @@
+"""`cmkms peer-id`"""
+
+import click
+
+from cometkms import core as cores
+from cometkms.cli.options import home_option, load_home
+from cometkms.cli.output import say
+from cometkms.cli.passphrase import to_open
+from cometkms.keys.cluster import noise_public_key
+from cometkms.keys.source import key_source
+from cometkms.net.target import TcpTarget
+from cometkms.protocol.peer_id import peer_id
+
+_ANYWHERE = 26658  # CometBFT's own documents have it
+
+
+@click.command("peer-id")
+@home_option
+def command(home: str | None) -> None:  # noqa: ARG001
+    """The id that noise:// validators know this signer by, alike on all nodes of a cluster, and the line for their config.toml.
+
+    \b
+    Examples:
+      cmkms peer-id
+      cometbft show-node-id --libp2p    (on the validator: the ID of validator_addr = "noise://ID@host:port")
+    """
+    settings = load_home()
+    needed = [] if settings.noise_identity_file is not None else [chain.key_file for chain in settings.chains]
+    passphrase = to_open(needed, settings)
+    sources = [key_source(chain.key_file, passphrase) for chain in settings.chains]
+    own = peer_id(noise_public_key(settings.home, sources, cores.load(), settings.noise_identity_file))
+    targets = [address.target for chain in settings.chains for address in chain.validator_addrs]
+    ports = sorted({one.port for one in targets if isinstance(one, TcpTarget) and one.peer_key}) or [_ANYWHERE]
+    click.echo(own)
+    for port in ports:
+        say(f'priv_validator_laddr = "noise://{own}@0.0.0.0:{port}"')
