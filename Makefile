@@ -21,7 +21,7 @@ NICELY := $(if $(BUSY),,nice -n 10)
 CHAOS_SECONDS ?= 600
 SEED ?= $(shell date +%s)
 
-.PHONY: build demo test test-again test-web chromium pictures lint bench fuzz sim mutants model chaos go-tools cometbft clean
+.PHONY: build demo test test-again test-pythons test-web chromium pictures lint bench fuzz sim mutants model chaos go-tools cometbft clean
 
 # The environment: pinned packages, then this package in place with its C core.
 $(VENV)/.dev: requirements-dev.txt pyproject.toml
@@ -72,6 +72,10 @@ test: lint
 # What runs whole nodes, N times; what was not green every time is listed. ONLY="tests/e2e/test_demo.py" for a part.
 test-again: go-tools $(if $(ONLY),,chromium)
 	$(LOADED) $(BIN)/python -m tests.again --times $(N) --workers $(WORKERS) $(ONLY)
+
+# The oldest and the newest Python of this machine, each in an environment of its own; ONLY=3.13 for one.
+test-pythons: build
+	$(BIN)/python -m tests.pythons $(if $(ONLY),--only $(ONLY))
 
 # Debian's chromium and its driver are installed where they are missing.
 chromium:

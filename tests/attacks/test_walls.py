@@ -1,6 +1,7 @@
 """The walls between the processes of one node: what code in one of them does to the others. Real processes, all of them."""
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -105,7 +106,23 @@ def refuses_a_second_start(node: Node) -> None:
     assert second.returncode == BUSY, second.stderr
     assert f"pid {node.process.pid}" in second.stderr
     for pid in children_of(node.process.pid):
-        assert [entry for entry in Path(f"/proc/{pid}/fdinfo").iterdir() if is_flock(entry)] == []
+        assert [entry for entry in listed(Path(f"/proc/{pid}/fdinfo")) if is_flock(entry)] == []
+
+
+def listed(directory: Path) -> list[Path]:
+    """Of a process that may have ended meanwhile, as those do that open a key or connect once: then it has nothing any more."""
+    try:
+        return list(directory.iterdir())
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def link_of(entry: Path) -> str:
+    """Likewise of a descriptor."""
+    try:
+        return os.readlink(entry)
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def answers_all(node: Node, spoilt: str) -> None:
@@ -176,9 +193,16 @@ def test_code_in_the_process_that_sends_alerts_steers_no_other(
 
 
 def memory_of(pid: int) -> Iterator[bytes]:
-    """All that a process has mapped, piece by piece. Root's right; others are refused by the kernel, which is a wall, too."""
-    spans = [line.split() for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
-    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+    """All that a process has mapped, piece by piece. Root's right; others are refused by the kernel, which is a wall, too.
+
+    Nothing of one that has ended meanwhile.
+    """
+    with contextlib.ExitStack() as opened:
+        try:
+            spans = [line.split() for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+            memory = opened.enter_context(open(f"/proc/{pid}/mem", "rb", buffering=0))
+        except (FileNotFoundError, ProcessLookupError):
+            return
         for span, mode, *_ in spans:
             begin, end = (int(one, 16) for one in span.split("-"))
             if "r" not in mode or begin >= 1 << 63:
@@ -200,14 +224,22 @@ def holds(pid: int, secrets: dict[str, bytes]) -> set[str]:
 
 def tree_of(pid: int) -> list[int]:
     """A process and all that it started."""
-    return [pid, *(one for child in children_of(pid) for one in tree_of(child))]
+    try:
+        children = children_of(pid)
+    except (FileNotFoundError, ProcessLookupError):  # it has ended since its parent was looked at
+        return []
+    return [pid, *(one for child in children for one in tree_of(child))]
 
 
 def hoard(node: Node, secrets: dict[str, bytes]) -> dict[str, set[str]]:
     """Who holds what, by the kernel's name for a process; who holds nothing is not in it."""
     assert node.process is not None
-    names = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in tree_of(node.process.pid)}
-    found = {name: holds(pid, secrets) for pid, name in names.items()}
+    found = {}
+    for pid in tree_of(node.process.pid):
+        held = holds(pid, secrets)
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # its name is of one that has not ended
+            name = Path(f"/proc/{pid}/comm").read_text().strip()
+            found[name] = found.get(name, set()) | held
     assert {f"cmkms-{child}" for child in CHILDREN} < found.keys()
     return {name: held for name, held in found.items() if held}
 
@@ -240,7 +272,7 @@ def test_no_running_process_holds_the_secret_and_one_holds_its_own_identity(
     pids = until("all processes run", lambda: all_run(node))
     assert node.process is not None
     for pid in tree_of(node.process.pid):
-        links = [os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink()]
+        links = [link_of(entry) for entry in listed(Path(f"/proc/{pid}/fd"))]
         assert [link for link in links if "precious" in link] == []
     if os.geteuid() != 0:
         with pytest.raises(PermissionError):

@@ -85,12 +85,16 @@ def test_every_kind_of_decision_is_there_with_the_hash_of_what_the_validator_got
     identity = until("it is told", lambda: node.status()["chains"][0]["validators"][0]["remote_identity"])
     assert node.stop() == 0
     found = [line.fields for line in lines(node) if "bytes" in line.fields]
-    assert [(one["what"], one["reason"], one["height"], one["bytes"]) for one in found] == expected
+    seen = [(one["what"], one["reason"], one["height"], one["bytes"]) for one in found]
+    # A slow disk may leave more requests unanswered, which the validator asks again: each is a line, and none that was asked for lacks.
+    assert [one for one in seen if one[0] != "unanswered"] == [one for one in expected if one[0] != "unanswered"]
+    assert {one for one in expected if one[0] == "unanswered"} <= set(seen)
     assert {(one["chain"], one["validator"], one["identity"]) for one in found} == {(CHAIN, address, identity)}
     done = cmkms("audit", "verify", "--home", str(node.home), "--json")
     assert done.returncode == 0, done.stdout
     report = json.loads(done.stdout)
-    assert report["decisions"] == {"signed": 4, "repeated": 1, "refused": 3, "unanswered": 1}
+    unanswered = sum(one[0] == "unanswered" for one in seen)
+    assert report["decisions"] == {"signed": 4, "repeated": 1, "refused": 3, "unanswered": unanswered}
     shown = cmkms("audit", "show", "--home", str(node.home), "--height", "5", "--outcome", "refused")
     assert "5/0/2  step_regression" in shown.stdout
     assert len(shown.stdout.splitlines()) == 1
@@ -115,9 +119,11 @@ def test_whatever_is_killed_the_log_stays_whole_and_says_what_it_lacks(
         stopped = node.child("audit")["pid"]
         os.kill(stopped, signal.SIGSTOP)
         sign(300)
+        written = told(node)
         with contextlib.suppress(ProcessLookupError):
             os.kill(stopped, signal.SIGCONT)
-        sign(1)
+        until("the queue is being emptied", lambda: told(node) > written)
+        sign(1)  # there is room for it: a loss is told by the number of the next decision that is taken
         until("each is there, or said to be missing", lambda: told(node) == height)
         return what(node).count("dropped") > before
 
@@ -127,7 +133,7 @@ def test_whatever_is_killed_the_log_stays_whole_and_says_what_it_lacks(
     os.kill(audit["pid"], signal.SIGKILL)
     sign(20)
     until("it is back", lambda: node.child("audit")["pid"] not in (0, None, audit["pid"]))
-    assert node.healthy()
+    until("it is well", node.healthy)
     sign(20)
     until("each is there, or said to be missing", lambda: told(node) == height)
     # the signer: what it had decided is written when it is dead
@@ -139,7 +145,7 @@ def test_whatever_is_killed_the_log_stays_whole_and_says_what_it_lacks(
     before = what(node).count("dropped")
     until("a full queue", overflow)
     until("it is a warning", lambda: any("missing in the audit log" in text for text in node.status()["warnings"]))
-    assert node.healthy()
+    until("and no more than that", node.healthy)
     # the node
     node.kill()
     report = verify(directory(node))
@@ -170,7 +176,7 @@ def test_a_full_disk_stops_no_signature_and_loses_no_line(
     until("the disk is full", lambda: faults.injected)
     words = "the audit log is not written: no space left on device; signing goes on"
     until("the status says it", lambda: words in node.status()["warnings"])
-    assert node.healthy()
+    until("it is well all the same", node.healthy)
     for height in range(3, 20):
         validator.must_sign(PRECOMMIT, height)
     faults.must_have_happened()

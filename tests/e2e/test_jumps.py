@@ -65,7 +65,7 @@ def test_a_jump_is_told_with_the_command_that_admits_it_and_signed_after_it(tmp_
         other = cmkms("chain", "admit", "other-1", "--height", "5", "--yes", *home)
         assert other.returncode == 1
         assert f"'other-1' is no chain of this node; it has {CHAIN}" in other.stderr
-        assert "height admitted" in node.log()
+        until("its log says so", lambda: "height admitted" in node.log())
     finally:
         validator.close()
         node.stop()
@@ -168,7 +168,8 @@ def test_what_was_raised_by_mistake_is_lowered_on_all_nodes_and_nothing_is_signe
         cluster.kill(cluster.wait_leader())
         signs(validator, judge, 62)
         judge.verdict()
-        assert {cluster.status(name).get("node_state") for name in cluster.ids if cluster.up(name)} == {"complete"}
+        for name in filter(cluster.up, cluster.ids):
+            cluster.wait_state(name, "complete")
     finally:
         validator.close()
 
@@ -193,7 +194,10 @@ def test_a_node_that_was_not_reset_is_outvoted_and_promises_nothing_below_its_ma
             )
         cluster.start()
         cluster.wait_whole()
-        assert cluster.status("node2")["chains"][0]["watermark"]["height"] == FAR
+        until(
+            "node2's mark is where it was",
+            lambda: [one["watermark"]["height"] for one in cluster.status("node2").get("chains", [])] == [FAR],
+        )
         until(
             "one that was reset leads",
             lambda: cluster.wait_leader() != "node2" or not cluster.control("node2", "leader", "transfer"),

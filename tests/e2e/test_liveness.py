@@ -93,7 +93,7 @@ def test_while_nobody_leads_the_survivor_says_why(cluster: Cluster, validator: C
     for name in ("node1", "node2"):
         cluster.kill(name)
     until("node0 says whom it misses", lambda: "node1, node2 not connected" in cluster.status("node0").get("why", ""))
-    assert not cluster.nodes["node0"].healthy()
+    until("it is not well", lambda: not cluster.nodes["node0"].healthy())
     until("its log says so", lambda: 'why="nobody leads: node1, node2 not connected here' in cluster.log("node0"))
     cluster.start("node1")
     cluster.wait_leader()
@@ -214,9 +214,10 @@ def test_strict_start_after_power_was_lost_everywhere_and_one_disk_says_what_to_
                 and "strict_wait" in [one["name"] for one in cluster.status(name)["alerts"]]
             ),
         )
+    words = "restart node0 and node1 once with `strict_start = false`"
     for name in ("node0", "node1"):
-        assert "restart node0 and node1 once with `strict_start = false`" in cluster.status(name)["why"]
-        assert "strict_wait" in cluster.log(name)
+        until(f"{name} says what to do", lambda name=name: words in cluster.status(name).get("why", ""))
+        until(f"{name}'s log, too", lambda name=name: "strict_wait" in cluster.log(name))
         assert "strict_wait" in cluster.control(name, "doctor").stdout
     for name in ("node0", "node1"):
         assert cluster.nodes[name].stop() == 0

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from cometkms.processes.state_writer import StateWriter, start_writer
 from cometkms.store import state_file
 from cometkms.store.lock import LOCK_NAME, locked_home
 from cometkms.store.node_store import ChainFiles, NodeFiles
+from tests.e2e.node import alive, until
 from tests.unit.hardening.child import in_child
 
 CHAIN = "test-1"
@@ -150,11 +150,13 @@ def test_no_other_node_works_in_the_home_while_it_lives(asked: Asked, files: Nod
     with pytest.raises(BusyError, match="already"), locked_home(home):
         pass
     os.kill(asked.writer.pid, 9)
-    for _ in range(600):  # whoever adopted it reaps it
+
+    def is_free() -> bool:
         with contextlib.suppress(BusyError), locked_home(home):
-            return
-        threading.Event().wait(0.05)
-    pytest.fail("the home is locked by a process that was killed")
+            return True
+        return False
+
+    until("the home is free", is_free)
 
 
 def test_when_it_is_gone_the_state_process_goes_too(asked: Asked, core: Core) -> None:
@@ -173,16 +175,7 @@ def test_it_ends_with_whoever_asks(files: NodeFiles, core: Core) -> None:
         return start_writer(files.store_path.parents[2], files, [], Mode.BEST_EFFORT, core).pid
 
     pid = in_child(life)
-    ended = threading.Event()
-    for _ in range(600):
-        if (
-            not Path(f"/proc/{pid}").exists()
-            or Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-        ):
-            ended.set()
-            break
-        threading.Event().wait(0.05)
-    assert ended.is_set()
+    until("it ended", lambda: not alive(pid))
 
 
 def test_directories_of_several_owners_take_the_one_right_for_it(files: NodeFiles, core: Core, tmp_path: Path) -> None:
