@@ -99,11 +99,12 @@ class Proposer:
     def on_promised(self, member: str, request_id: int, reason: Reason, mark: Watermark) -> Outcome | None:
         """A member answered. The outcome, when this answer decides it. Raises: StoreFailure."""
         place = self._place
-        asked = place.requests.pop(request_id, None) if place is not None else None
+        asked = place.requests.get(request_id) if place is not None else None
         if reason is not Reason.NONE and mark.hrs > self._hints.get(member, Watermark()).hrs:
             self._hints[member] = mark
         if place is None or asked is None or asked[0] != member:
-            return None
+            return None  # nobody answers in another's name
+        del place.requests[request_id]
         sign_bytes = asked[1]
         if reason is Reason.NONE:
             decided = len(place.accepted.get(place.candidate, ())) >= self._quorum

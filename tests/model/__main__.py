@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.model import birth, epoch, incarnations, promises, terms
+from tests.model import birth, epoch, incarnations, promises, rogue, terms
 from tests.model.explore import Result
 from tests.model.promises import Protocol
 
@@ -74,6 +74,7 @@ CASES = (
     Case("terms: 2 nodes, 4 candidacies, 2 lost journals", "", lambda: terms.check(2, stands=4, losses=2)),
     Case("terms: 3 nodes, 3 candidacies, 2 lost journals", "", lambda: terms.check(3, stands=3, losses=2), quick=False),
     Case("terms: 3 nodes, 2 candidacies, 2 lost journals, 1 restart", "", lambda: terms.check(3, stands=2, losses=2, restarts=1)),
+    Case("rogue: 3 nodes, one of them malicious, then gone and back", "", rogue.check),
     Case("held bytes are replaced", "1", p(nodes=3, slots=1, write_once=False)),
     Case("a lower place is promised again", "1", p(nodes=3, slots=2, crashes=1, monotone=False)),
     Case("answers to a process whose store was lost are counted", "2", p(nodes=3, slots=1, losses=1, new_process=False)),
@@ -110,6 +111,11 @@ CASES = (
     Case("a seal serves any list of next members", "10", lambda: epoch.check(3, bound=False)),
     Case("seals are believed whatever was put back", "10", lambda: epoch.check(3, rollbacks=1, vouching=False)),
     Case("a member begins again in an epoch that it has begun", "10", lambda: epoch.again(refuses=False)),
+    Case("rogue: an accept counts for whom it names", "3", lambda: rogue.check(in_own_name=False)),
+    Case("rogue: one member's memory makes a node a recovering one", "8", lambda: rogue.check(majority_accuses=False)),
+    Case("rogue: what one member's memory began goes on when it is gone", "8", lambda: rogue.check(while_there=False)),
+    Case("rogue: a third member's incarnation is believed unsigned", "15", lambda: rogue.check(own_signature=False)),
+    Case("rogue: every higher term is believed", "12", lambda: rogue.check(ceiling=False)),
     Case("terms do not belong to members, and a journal is lost", "12", lambda: terms.check(3, stands=2, losses=1, own_terms=False)),
     Case("a member without memory stands in the next term", "12", lambda: terms.check(2, stands=2, losses=2, leap=False)),
 )  # fmt: skip

@@ -30,6 +30,7 @@ from cometkms.rules.incarnation import Answer, Verdict
 from cometkms.store.promise_store import PromiseStore
 from tests.sim import world
 from tests.sim.disk import SimDisk
+from tests.sim.rogue import RogueWorld
 from tests.sim.world import Violation, World
 
 SEEDS = 600
@@ -50,6 +51,7 @@ class Mutant:
     nodes: int = 3
     jumps: float = 0.0
     faults: Mapping[str, float] = field(default_factory=lambda: dict(world.FAULTS))
+    rogue: bool = False  # one member lies (rogue.py)
 
 
 # --- what each mutant does ---
@@ -262,6 +264,24 @@ def any_height() -> Patches:
     yield patch.object(Acceptor, "reach", lambda _self, _row: HEIGHT_MAX)
 
 
+def believes_any_raft() -> Patches:
+    """Any term and any index is believed, of anybody."""
+    yield patch.object(raft_filter, "unbelieved", lambda *_: "")
+
+
+def one_accuser_is_enough() -> Patches:
+    """One member's memory makes a node one that lost its promises."""
+    real = Membership.on_remembered
+
+    def alone(self: Membership, member: str, remembered: int) -> None:
+        known = self.own() is not None and self.state is NodeState.COMPLETE
+        if known and remembered > self._store.seq:
+            self._accusers = dict.fromkeys(self._others, remembered)
+        real(self, member, remembered)
+
+    yield patch.object(Membership, "on_remembered", alone)
+
+
 MUTANTS = (
     Mutant("answered before the sync", "2", no_sync),
     Mutant("one accept less than a majority", "3", minority),
@@ -279,6 +299,10 @@ MUTANTS = (
     Mutant("a node that lost its Raft journal votes later", "12", waits_for_all),
     Mutant("votes stay bound to a leader that is gone", "12", no_vote_without_a_leader),
     Mutant("no reason is shown while nobody leads", "12", silent_election),
+    Mutant("one malicious member, and any term and index is believed", "12", believes_any_raft, rogue=True),
+    Mutant(
+        "one malicious member, and its memory alone makes a node recovering", "8", one_accuser_is_enough, rogue=True
+    ),
     Mutant("any height is plausible", "13", any_height, jumps=0.1),
 )
 
@@ -297,7 +321,7 @@ def killed_by(number: int) -> tuple[int, str] | None:
     mutant = MUTANTS[number]
     with applied(mutant), patch.dict(world.FAULTS, mutant.faults, clear=True):
         for seed in range(1, SEEDS + 1):
-            made = World(seed, mutant.nodes)
+            made = RogueWorld(seed) if mutant.rogue else World(seed, mutant.nodes)
             made.strict, made.rollbacks, made.changes = False, mutant.rollbacks, 0.0
             made.jumps = mutant.jumps
             try:

@@ -173,6 +173,14 @@ def test_an_accept_counts_once_and_only_from_whom_it_was_asked() -> None:
     assert made.proposer.on_promised("m1", 77, Reason.NONE, Watermark()) is None
 
 
+def test_whoever_answers_in_anothers_name_takes_nothing_from_that_ones_accept() -> None:
+    made = cluster("E", "E", "E", "E", "E", down="0123")
+    assert ask(made, "f") is None
+    assert made.proposer.on_promised("m0", 0, Reason.NONE, Watermark()) is None
+    assert made.proposer.on_promised("m2", 1, Reason.CONFLICT, Watermark()) is None
+    assert signed(made.proposer.on_promised("m1", 1, Reason.NONE, Watermark())) == "f"
+
+
 def test_a_member_that_is_not_complete_neither_counts_nor_closes_the_place() -> None:
     made = cluster("E", "E", "E", down="01")
     ask(made, "f")
