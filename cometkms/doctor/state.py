@@ -10,6 +10,7 @@ from cometkms.interface import Core
 from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.store import state_file
+from cometkms.store.exported import refuse_exported
 from cometkms.store.node_store import NodeFiles, has_data_of, read_born, read_born_members
 from cometkms.store.promise_store import Survey, corrupt, survey
 
@@ -65,6 +66,11 @@ def gather_state(files: NodeFiles, core: Core) -> StateFacts:
         born, members = tuple(read_born(files)), tuple(read_born_members(files))
     except StateError as error:
         more += failed_by(AREA, error)
+    for chain in files.chains:
+        try:
+            refuse_exported(chain.state_path, chain.row.chain_id)
+        except StateError as error:
+            more += failed_by(AREA, error)
     others = born or ()
     copied = bool(others) and files.node_id not in others and not any(has_data_of(files, one) for one in others)
     return StateFacts(

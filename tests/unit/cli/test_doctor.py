@@ -22,6 +22,7 @@ from cometkms.limits import BLOCK_BYTES, JUMP_HEIGHTS
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Row, Timestamp, Vote, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.store import state_file
+from cometkms.store.exported import note_export
 from cometkms.store.node_store import ChainFiles, NodeFiles, open_node
 from cometkms.store.promise_store import PromiseStore
 from tests.unit.cli.fake_node import FakeNode
@@ -256,6 +257,10 @@ BROKEN: dict[str, tuple[Callable[[Home], Any], str, str, str]] = {
     "born.json names another": (
         lambda h: (write("priv/born.json", '{"ids": ["node7"]}')(h), forget_store(h)), "state", "fail", "belongs to node 'node7'",
     ),
+    "key went out": (
+        lambda h: note_export(h.state_path, CHAIN, "filepv", Path("/old/state.json")), "state", "fail", "this key went out, to filepv",
+    ),
+    "exported.json is garbage": (write("priv/exported.json", "{"), "state", "fail", "exported.json cannot be understood"),
     "identity is garbage": (write("priv/identity_key.json", "{}"), "key", "fail", "no identity key"),
     "identity readable by others": (write("priv/identity_key.json", "{}", 0o644), "permissions", "fail", "can be read by others"),
     "cluster.key is short": (write("priv/cluster.key", "abcd"), "key", "fail", "64 hex digits"),
