@@ -109,8 +109,8 @@ class Member:
 class Judged(Validator):
     """A validator whose every answer a judge sees: one that asks the old machines sees what the others gave, too."""
 
-    def __init__(self, judge: Judge) -> None:
-        super().__init__(free_tcp())
+    def __init__(self, judge: Judge, chain: str = CHAIN) -> None:
+        super().__init__(free_tcp(), chain=chain)
         self.judge = judge
 
     def ask(self, **request: Any) -> dict[str, Any]:

@@ -4,15 +4,16 @@ Those that have tests of their own elsewhere are in the table of docs/SAFETY.md,
 """
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.cluster import Rivals
+from tests.e2e.cluster import Judge, Rivals
 from tests.e2e.namespaces import Namespaces
-from tests.e2e.node import CHAIN, PRECOMMIT, ballot, cmkms, until
+from tests.e2e.node import CHAIN, PRECOMMIT, ballot, cmkms, free_port, until
 from tests.e2e.test_cluster_commands import (
     Judged,
     Member,
@@ -32,6 +33,8 @@ from tests.e2e.test_cluster_commands import (
 )
 from tests.e2e.test_incarnations import lead, machines, said
 from tests.e2e.test_recover import recover, signs_above, wipe
+from tests.vectors.moving.homes import CHAIN as OLD_CHAIN
+from tests.vectors.moving.homes import old_home
 
 __all__ = ["judge", "machines", "make_homes", "rival", "validator"]
 
@@ -361,6 +364,38 @@ def test_a_jump_is_admitted_on_a_majority_and_one_that_was_away_comes_back(
     for height in (6, 50_000):
         validator.must_refuse(PRECOMMIT, height, block="bb")
     validator.must_sign(PRECOMMIT, 50_001)
+
+
+def test_a_go_cluster_is_taken_over_where_it_is_and_one_of_its_nodes_signs_once_more(
+    judge: Judge, tmp_path: Path
+) -> None:
+    """MOVING "From the Go CometKMS": its state file is this program's, so what it writes before the start counts; one node is forgotten."""
+    homes = old_home(tmp_path, "cometkms")
+    validator = Judged(judge, OLD_CHAIN)
+    members = [Member(home) for home in sorted(homes.iterdir())]
+    ids, ports = [member.id for member in members], {member.id: free_port() for member in members}
+    for member in members:
+        member.configure(ids, ports)
+        path = member.home / "config.toml"
+        path.write_text(re.sub(r"(?m)^http_addr = .*", f'http_addr = "127.0.0.1:{free_port()}"', path.read_text()))
+        member.serves(validator)
+    try:
+        for member in members[:2]:
+            member.run("import", "--from", "cometkms", *(str(one.home) for one in members), "--yes")
+        state = members[1].home / "priv" / "priv_validator_state.json"
+        state.write_text('{"height":"200","round":0,"step":3}')  # a supervisor had started the old one again
+        for member in members:
+            member.start()
+        whole(members)
+        validator.connect()
+        for height in (73, 200):
+            validator.must_refuse(PRECOMMIT, height, block="bb")
+        validator.must_sign(PRECOMMIT, 201)
+    finally:
+        validator.close()
+        for member in members:
+            if member.process is not None:
+                member.kill()
 
 
 # --- with machines of their own ---
