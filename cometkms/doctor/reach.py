@@ -12,7 +12,7 @@ from cometkms.api.cures import OF_PEERS
 from cometkms.config.schema import HostPort, Settings
 from cometkms.doctor.finding import Finding, fail, note, ok, warn
 from cometkms.errors import os_words
-from cometkms.limits import CONNECT_TIMEOUT_S
+from cometkms.limits import CONNECT_TIMEOUT_S, PEER_FAR_S
 from cometkms.net.target import TcpTarget, UnixTarget
 from cometkms.protocol.why import CONFIGURED, PeerCode
 
@@ -81,7 +81,8 @@ def judge_reached(area: str, reached: Sequence[Reached]) -> list[Finding]:
     found = []
     for one in reached:
         if one.took_ms is not None:
-            found.append(ok(area, f"{one.name} takes a connection in {one.took_ms:.2f} ms"))
+            words = f"{one.name} takes a connection in {one.took_ms:.2f} ms"
+            found.append(_far(words) if area == PEERS and one.took_ms / 1000 > PEER_FAR_S else ok(area, words))
         elif area == PEERS:
             found.append(
                 warn(
@@ -101,6 +102,15 @@ def judge_reached(area: str, reached: Sequence[Reached]) -> list[Finding]:
     return found
 
 
+def _far(words: str) -> Finding:
+    """Elections follow the round trips, up to where they are tried (the alert peer_far)."""
+    return warn(
+        PEERS,
+        f"{words}: that is farther than the {PEER_FAR_S * 1000:.0f} ms that elections are tried with",
+        "members nearer to each other (docs/RUNBOOK.md#peer_far)",
+    )
+
+
 def judge_members(document: Mapping[str, Any]) -> list[Finding]:
     """Of a running node's own word: each other member's connection, measured round trip, state and digest."""
     found = []
@@ -116,7 +126,8 @@ def judge_members(document: Mapping[str, Any]) -> list[Finding]:
         if member.get("connected") and member.get("state") == "complete":
             rtt = member.get("rtt_us")
             shown = "round trip not measured yet" if rtt is None else f"round trip {rtt / 1000:.2f} ms"
-            found.append(ok(PEERS, f"{name} is connected and complete, {shown}, with the same digest"))
+            words = f"{name} is connected and complete, {shown}, with the same digest"
+            found.append(_far(words) if rtt is not None and rtt / 1e6 > PEER_FAR_S else ok(PEERS, words))
         elif member.get("connected"):
             found.append(
                 warn(

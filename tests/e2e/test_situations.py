@@ -285,6 +285,26 @@ def test_a_recovering_node_says_that_it_does_not_count_beside_who_leads(cluster:
     agree(cluster, lost, "elsewhere", "signed", "all", healthy=True, verdict=GOOD, leader=leader)
 
 
+def test_between_two_epochs_nobody_leads_and_each_node_says_why(cluster: Cluster, asker: Asker) -> None:
+    """A majority is sealed while it runs; the third has nobody left to sign with."""
+    leader, (first, last) = settled(cluster)
+    for name in (leader, first):
+        sealed = cluster.control(name, "epoch", "seal", "--next", f"{leader},{first},{last}", "--yes")
+        assert sealed.returncode == 0, sealed.stderr
+    for name in (leader, first):
+        seen = agree(cluster, name, "nobody", "nobody", "short", healthy=False, verdict=BAD)
+        assert "sealed" in seen["headline"] + seen["why"]
+    agree(cluster, last, "nobody", "nobody", "short", healthy=False, verdict=BAD)
+    signed = asker.height
+    for name in (leader, first):
+        cluster.nodes[name].stop()
+        started = cluster.control(
+            name, "start", "--raft-addr", f"127.0.0.1:{cluster.ports[name]}", *cluster.peers_of(name)
+        )
+        assert (started.returncode, "was sealed here" in started.stderr) == (5, True)
+    assert asker.height == signed
+
+
 def test_a_validator_that_is_absent_is_told_by_the_leader_and_not_seen_by_a_follower(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, 3, free_tcp())
     try:

@@ -395,3 +395,16 @@ def test_an_older_running_node_and_differing_members_are_told() -> None:
     told = versions.judge_differences([{"member": "b", "what": "default_ttl_ms", "here": "400", "there": "900"}])
     assert levels(told) == ["WARN"]
     assert "here 400, there 900" in told[0].words
+
+
+def test_a_member_that_is_farther_than_elections_are_tried_with_warns() -> None:
+    members = [
+        {"id": name, "connected": True, "state": "complete", "rtt_us": rtt_us}
+        for name, rtt_us in (("b", 399_000.0), ("c", 401_000.0), ("d", None))
+    ]
+    found = reach.judge_members({"members": members})
+    assert levels(found) == ["ok", "WARN", "ok"]
+    assert "farther than the 400 ms" in found[1].words
+    tried = [reach.Reached("b", 399.0), reach.Reached("c", 401.0)]
+    assert levels(reach.judge_reached(reach.PEERS, tried)) == ["ok", "WARN"]
+    assert levels(reach.judge_reached(reach.VALIDATORS, tried)) == ["ok", "ok"]
