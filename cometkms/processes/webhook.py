@@ -21,6 +21,7 @@ from cometkms.errors import ConfigError
 from cometkms.hardening.children import Keeps, shut_child
 from cometkms.hardening.confine import DNS_PORT, NameWatch, is_address
 from cometkms.hardening.measures import Measure, Mode, tell
+from cometkms.hardening.scheduling import Turn, take_turn
 from cometkms.hardening.user import Whom
 from cometkms.ipc.board import Board
 from cometkms.limits import (
@@ -74,7 +75,9 @@ def run(context: ChildContext, parts: WebhookParts) -> int:
     names = NameWatch()
     caller = _start_caller(parts, url) if url is not None and not wrong else None
     keeps = Keeps(Whom("cmkms-webhook", WEBHOOK_UID), code=False, shut=shut_paths, late=LATE)
-    measures = shut_child("webhook", Mode(parts.settings.hardening), os.getppid(), keeps)
+    mode = Mode(parts.settings.hardening)
+    turn = take_turn("webhook", mode, Turn.LATER)  # behind the fork of the caller, which takes its own
+    measures = (*shut_child("webhook", mode, os.getppid(), keeps), turn)
     tell(log, measures)
     told = [one.document() for one in (*measures, *(caller.measures if caller is not None else ()))]
 
@@ -107,7 +110,9 @@ def _start_caller(parts: WebhookParts, url: WebhookUrl) -> Helper:
     )
 
     def shut() -> tuple[Measure, ...]:
-        return shut_child("caller", Mode(parts.settings.hardening), os.getppid(), keeps)
+        mode = Mode(parts.settings.hardening)
+        turn = take_turn("caller", mode, Turn.LATER)
+        return (*shut_child("caller", mode, os.getppid(), keeps), turn)
 
     return start_helper("caller", shut, lambda connection: serve_host(connection, url.host, url.port))
 

@@ -375,6 +375,16 @@ def test_the_audit_log_is_looked_at_where_there_is_one() -> None:
     assert levels(running.judge_audit({"audit": {"records": 7, "dropped": 2}})) == ["WARN"]
 
 
+def test_a_webhook_is_looked_at_where_there_is_one() -> None:
+    assert running.judge_webhook({}) == []
+    (failing,) = running.judge_webhook({"webhook": {"error": "https://h answered HTTP 404", "delivered": 3}})
+    assert (failing.level.value, failing.cure) == ("WARN", "cmkms alert test")
+    assert "HTTP 404" in failing.words
+    assert levels(running.judge_webhook({"webhook": {"to": "https://h", "delivered": 3, "error": ""}})) == ["ok"]
+    (none,) = running.judge_webhook({"webhook": {"to": "https://h", "delivered": 0, "error": ""}})
+    assert "was sent no alert yet" in none.words
+
+
 # --- versions ---
 
 

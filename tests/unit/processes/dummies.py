@@ -197,6 +197,24 @@ def refuses_to_boot_in_its_loop(context: ChildContext) -> int:
     return looping(context, main)
 
 
+def finds_no_descriptor(context: ChildContext) -> int:
+    """What the machine says, met in the loop after it ran."""
+
+    async def main(_stop: asyncio.Event) -> None:
+        context.ready()
+        raise OSError(24, "Too many open files")
+
+    return looping(context, main)
+
+
+def fails_in_its_loop(context: ChildContext) -> int:
+    async def main(_stop: asyncio.Event) -> None:
+        context.ready()
+        raise StateError(f"the store of {context.name} is corrupt; run cmkms recover")
+
+    return looping(context, main)
+
+
 def has_a_bug_at_boot(context: ChildContext) -> int:
     async def main(_stop: asyncio.Event) -> None:
         raise LookupError("a bug of ours")

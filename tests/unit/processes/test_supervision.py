@@ -317,7 +317,6 @@ def test_a_child_whose_loop_is_blocked_is_killed_and_replaced(start: Callable[..
 def test_a_failing_callback_ends_its_process_and_is_logged(start: Callable[..., Dummies]) -> None:
     dummies = start({"state": "works", "signer": "has a failing callback, then works"})
     dummies.await_log("child running", 2, child="signer")
-    assert dummies.log("ended by a failure", child="signer", kind="LookupError", why="a bug of ours")
     assert dummies.log("child died", child="signer", why="exit code 70: signer: LookupError: a bug of ours")
     assert "Traceback" in dummies.stderr()
     assert dummies.stop() == 0
@@ -851,3 +850,23 @@ def test_a_child_that_is_not_essential_and_says_at_its_first_boot_what_the_opera
     dummies = start({**ALL, "audit": "refuses to boot"})
     assert dummies.wait() == 5
     assert "the store of audit is corrupt" in dummies.stderr()
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("fails in its loop", "the store of signer is corrupt; run cmkms recover"),
+        ("finds no descriptor", "signer: too many open files (child.py, line "),
+    ],
+)
+def test_a_child_that_fails_says_so_once_in_words(start: Callable[..., Dummies], how: str, words: str) -> None:
+    """With its end, by the supervisor, and not as a traceback beside it; what is a bug of ours has one."""
+    dummies = start({**ALL, "signer": f"{how}, then works"})
+    died = dummies.await_log("child died", child="signer")
+    assert words in died["why"]
+    dummies.await_log("child running", 2, child="signer")
+    told = [line for line in dummies.log() if words in json.dumps(line)]
+    assert told == [died]
+    assert words not in dummies.stderr()
+    assert "Traceback" not in dummies.stderr()
+    assert dummies.stop() == 0
