@@ -166,6 +166,29 @@ def test_every_node_of_a_cluster_is_the_same_peer_and_the_next_leader_signs_on(
         cluster.stop()
 
 
+def test_members_that_would_be_different_peers_say_so(place: Place, tmp_path: Path) -> None:
+    own = tmp_path / "identity.json"
+    other = validators_id(own)
+    cluster = Cluster(tmp_path / "signers", 3, place.dialled)
+    cluster.extra["node2"] = ["--noise-identity-file", str(own)]
+    derived = our_id(cluster.nodes["node0"].home)
+    try:
+        cluster.start()
+        cluster.wait_leader()
+
+        def told(name: str) -> set[tuple[str, ...]]:
+            found = cluster.status(name).get("config_differences", [])
+            return {(one["member"], one["what"], one["here"], one["there"]) for one in found}
+
+        until("node0 says it", lambda: told("node0") == {("node2", "noise_identity", derived, other)})
+        until(
+            "node2 says it of both",
+            lambda: {one[:2] for one in told("node2")} == {(name, "noise_identity") for name in ("node0", "node1")},
+        )
+    finally:
+        cluster.stop()
+
+
 def test_a_real_v040_node_makes_blocks_over_noise_through_restarts_of_both(
     tmp_path: Path, make_node: Callable[..., Node]
 ) -> None:

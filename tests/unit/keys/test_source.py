@@ -9,7 +9,7 @@ from nacl.signing import SigningKey
 from cometkms.errors import InvariantError, KeyFileError
 from cometkms.interface import Core, KeySlot
 from cometkms.keys import sealed_file
-from cometkms.keys.cluster import Derivation, public_identities
+from cometkms.keys.cluster import Derivation, noise_public_key, public_identities
 from cometkms.keys.passphrase import PassphraseFile
 from cometkms.keys.source import KeySource, PlainKeyFile, SealedKeyFile, key_source
 from cometkms.keys.validator_key import load_public_key, write_key
@@ -42,6 +42,7 @@ def test_plain_and_sealed_files_give_the_same_slot(core: Core, tmp_path: Path) -
     assert len({slot.sign(sign_bytes(core, vote())) for slot in slots}) == 1
     assert len({slot.cluster_secret() for slot in slots}) == 1
     assert len({public_identities(tmp_path, [one], core, ["a"])["a"] for one in sources}) == 1
+    assert len({noise_public_key(tmp_path, [one], core, None) for one in sources}) == 1
 
 
 def test_a_sealed_key_without_a_passphrase_names_every_cure(core: Core, tmp_path: Path) -> None:
