@@ -160,6 +160,21 @@ AGENT_PATIENCE_MAX_S: Final = 0.15  # … and what a lost host may cost, whateve
 AGENT_TIMES_KEPT: Final = 128  # answers of a node from which its patience follows
 AGENT_AGAIN_MIN_S: Final = 0.01  # when every node was asked in vain: the pause before the next round …
 AGENT_AGAIN_MAX_S: Final = 0.2  # … doubled up to this
+AGENTS_MAX: Final = 16  # agents of one chain: one beside each of its validators …
+AGENT_LINKS_MAX: Final = 64  # … and connections of all of them to one node
+AGENT_NAME_MAX_BYTES: Final = 32
+AGENT_FRAME_MAX_BYTES: Final = (
+    MESSAGE_MAX_BYTES + 256
+)  # a request with the largest extension, and what stands around it
+AGENT_ABOUT_MAX: Final = 16  # an agent says that many things of itself …
+AGENT_TEXT_MAX_BYTES: Final = 200  # … each with a short text: shown, not parsed
+AGENT_HALF_OPEN_MAX: Final = 32  # connections to a node that have not proved who they are; one more ends the oldest
+AGENT_HANDSHAKE_TIMEOUT_S: Final = 3.0
+AGENT_PING_S: Final = 1.0
+AGENT_SILENT_S: Final = 4.0  # three lost pings, and the link is made anew
+AGENT_OUTBOX_MAX_BYTES: Final = (
+    4 << 20
+)  # three requests with the largest extension; who does not read so much is disconnected
 
 # --- drills (cometkms/drill) ---
 SIGNATURE_RING_ENTRIES: Final = (
@@ -256,8 +271,9 @@ AUDIT_UID: Final = 62090
 DIALER_UID: Final = 62091
 WEBHOOK_UID: Final = 62092
 CALLER_UID: Final = 62093
+DOOR_UID: Final = 62094
 NAMES_WATCH_S: Final = 5.0  # how often who looks hosts up sees whether it still may
-ACCOUNT_UIDS: Final = (SIGNER_UID, STATE_UID, API_UID, AUDIT_UID, DIALER_UID, WEBHOOK_UID, CALLER_UID)
+ACCOUNT_UIDS: Final = (SIGNER_UID, STATE_UID, API_UID, AUDIT_UID, DIALER_UID, WEBHOOK_UID, CALLER_UID, DOOR_UID)
 
 NICER: Final = 10  # of the processes that nobody waits for: a tenth of a busy core, enough for their heartbeats
 SLICE_NS: Final = 100_000  # of who signs: the shortest the kernel knows; a signature takes about 60 us of each process

@@ -136,6 +136,11 @@ class Asking:
     # --- what is known of the nodes ---
 
     @property
+    def seq(self) -> int | None:
+        """The number of the request under way; None: there is none."""
+        return self._pending.seq if self._pending is not None else None
+
+    @property
     def up(self) -> frozenset[str]:
         """Nodes with a link."""
         return frozenset(self._up)

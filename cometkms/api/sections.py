@@ -195,6 +195,7 @@ class StateSection(TypedDict, total=False):
     permit_hist: Buckets
     sync_hist: Buckets
     leader_changes: int
+    proposed_without_lead: int
     handovers: dict[str, int]
     ring_depth: dict[str, int]
     fast_path: dict[str, int]
@@ -273,9 +274,27 @@ class ChainReport(TypedDict, total=False):
     refusals: list[RefusalReport]
 
 
-class SignerSection(TypedDict, total=False):
-    """Written by the signer."""
+class AgentLinkReport(TypedDict, total=False):
+    """An agent that is connected. name: "agent:" and its own; requests: for signatures, on this connection; without_lead: those of them
+    that this node served while another one led, or nobody; about: what the agent says of itself."""
 
+    name: str
+    requests: int
+    without_lead: int
+    about: dict[str, str]
+
+
+class AgentsReport(TypedDict, total=False):
+    """The port for agents. door: connections by what became of them (net/door.py, DoorCounters)."""
+
+    door: dict[str, int]
+    links: list[AgentLinkReport]
+
+
+class SignerSection(TypedDict, total=False):
+    """Written by the signer. agents: None where it listens for none."""
+
+    agents: AgentsReport | None
     core: str
     chains: list[ChainReport]
     warnings: list[str]

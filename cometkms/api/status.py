@@ -6,6 +6,7 @@ from typing import Final, TypedDict, cast
 
 from cometkms import __version__
 from cometkms.api.sections import (
+    AgentsReport,
     AuditSection,
     ChainReport,
     ChildReport,
@@ -117,6 +118,7 @@ class Status(TypedDict, total=False):
     alerts: list[AlertStatus]
     audit: AuditSection
     webhook: WebhookSection
+    agents: AgentsReport
     hardening: list[MeasureReport]
 
 
@@ -172,6 +174,8 @@ def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], 
         sent.pop("hardening", None)
         sent.pop("told", None)  # the alerts themselves say more
         status["webhook"] = sent
+    if (agents := signer.get("agents")) is not None:
+        status["agents"] = agents
     status["hardening"] = _hardening(sections)
     return status
 

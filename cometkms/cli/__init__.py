@@ -17,6 +17,7 @@ _MODULES: Final = {
     "init": "init",
     "testnet": "testnet",
     "start": "start",
+    "agent": "agent",
     "status": "status",
     "top": "top",
     "events": "events",

@@ -6,9 +6,11 @@ from typing import Any
 
 import click
 
-from cometkms.cli.options import home_option
+from cometkms.cli.options import chosen_home, home_option
 from cometkms.cli.output import say
 from cometkms.cli.running import ask_node, node_id_option
+from cometkms.config.schema import HostPort
+from cometkms.errors import ConfigError
 
 _HEADINGS = ("ID", "ADDRESS", "CONNECTION", "ROUND TRIP", "STATE", "PROMISED", "LAST CONTACT")
 _FRESH_S = 5.0  # what is so young is not said to be old
@@ -18,7 +20,8 @@ _FRESH_S = 5.0  # what is so young is not said to be old
 @home_option
 @node_id_option
 @click.option("--json", "as_json", is_flag=True, help="The node's own JSON.")
-def command(home: str | None, node_id: str | None, as_json: bool) -> None:  # noqa: ARG001
+@click.option("--identities", is_flag=True, help="What an agent's settings need of this node; it need not run.")
+def command(home: str | None, node_id: str | None, as_json: bool, identities: bool) -> None:  # noqa: ARG001
     """The cluster as this home's node sees it: every member's connection, state and promise position. The node must be running.
 
     A star marks the leader. PROMISED is height/round/step, a chain each. Of the others the leader knows it from what they acknowledge;
@@ -28,13 +31,30 @@ def command(home: str | None, node_id: str | None, as_json: bool) -> None:  # no
     Examples:
       cmkms peers
       cmkms peers --home /var/lib/cmkms --json
+      cmkms peers --identities
     """
+    if identities:
+        click.echo(identity_line())
+        return
     answer = ask_node(node_id, {"op": "peers"})
     if as_json:
         click.echo(json.dumps({key: value for key, value in answer.items() if key != "ok"}, indent=2))
         return
     for line in table(answer, time.time()):
         say(line)
+
+
+def identity_line() -> str:
+    """ID=HOST:PORT:KEY of this home's node, for agent.toml. Raises: ConfigError, KeyFileError."""
+    from cometkms.config.load import Flags, load_settings
+    from cometkms.keys.identity import ensure_identity, load_identity
+
+    settings = load_settings(chosen_home(), Flags())
+    if settings.agent_addr is None:
+        raise ConfigError("this node listens for no agents; cure: agent_addr and agents in config.toml (docs/AGENT.md)")
+    ensure_identity(settings.home)
+    host = settings.agent_addr.host or next((one.address.host for one in settings.peers if one.id == settings.id), "")
+    return f"{settings.id}={HostPort(host or 'HOST', settings.agent_addr.port)}:{load_identity(settings.home).public_key.hex()}"
 
 
 def table(answer: dict[str, Any], now: float) -> list[str]:

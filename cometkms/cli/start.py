@@ -34,6 +34,13 @@ from cometkms.limits import AUDIT_DEFAULT_MIB, LEADER_NEAREST, LEADER_PRIORITY_D
 )
 @click.option("--peer", multiple=True, metavar="ID=HOST:PORT", help="A node of the cluster (repeatable).")
 @click.option("--validator-addr", multiple=True, metavar="ADDR", help="priv_validator_laddr to dial (repeatable).")
+@click.option("--agent-addr", metavar="ADDR", help="Listen here for agents, as :9440.  [default: nowhere]")
+@click.option(
+    "--agents",
+    multiple=True,
+    metavar="NAME:KEY",
+    help="An agent that may ask, in a validator address's place (repeatable).",
+)
 @click.option("--chain-id", metavar="ID", help="Chain id of the validators.")
 @click.option(
     "--log-level",
@@ -128,6 +135,8 @@ def command(
     default_ttl: str | None,
     peer: tuple[str, ...],
     validator_addr: tuple[str, ...],
+    agent_addr: str | None,
+    agents: tuple[str, ...],
     chain_id: str | None,
     log_level: str | None,
     log_format: str | None,
@@ -174,6 +183,8 @@ def command(
         default_ttl,
         peer,
         validator_addr,
+        agent_addr,
+        agents,
         chain_id,
         log_level,
         log_format,

@@ -24,6 +24,7 @@ from cometkms.errors import InvariantError, ProtocolError
 from cometkms.histogram import Histogram
 from cometkms.interface import Core, HotPath
 from cometkms.ipc.messages import (
+    Leader,
     Lease,
     Mark,
     PermitGranted,
@@ -542,7 +543,12 @@ class ClusterNode:
         self._lease_sent_at = self._clock()
         for chain, row in enumerate(self._rows):
             self._outside.to_signer(Mark(self._signer, chain, self._signed.get(row, Watermark())))
+        self._tell_leader()
         self._outside.to_signer(self._lease())
+
+    def _tell_leader(self) -> None:
+        """Agents are told by the signer."""
+        self._outside.to_signer(Leader(self._signer, self.leader or ""))
 
     def _lease(self) -> Lease:
         ttl_ms = int(self._ttl_s * 1000) if self._raft is not None else 0
@@ -1006,6 +1012,7 @@ class ClusterNode:
             self._last_leader = (leader, term)
         self._outside.happened("leader", leader=leader, term=term)
         self.favourite.on_leader(leader)
+        self._tell_leader()
         self._lead_since = None
         if leading:
             self._lead_since = self._clock()

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR, check_cluster
-from cometkms.config.schema import AlertBounds, Chain, Settings, ValidatorAddress
+from cometkms.config.schema import AgentEntry, AlertBounds, Chain, HostPort, Settings, ValidatorAddress
 from cometkms.config.values import (
     check_chain_id,
     check_credential,
     check_node_id,
+    parse_agent,
     parse_alert,
     parse_audit_mib,
     parse_descriptor,
@@ -33,7 +34,7 @@ from cometkms.config.values import (
 from cometkms.config.webhook import FORMS, UrlCredential, UrlFile, UrlGiven, UrlSource, Webhook, parse_url, shown_url
 from cometkms.errors import ConfigError, os_words
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile, PassphraseSource
-from cometkms.limits import AUDIT_DEFAULT_MIB, CHAINS_MAX, CONFIG_MAX_BYTES, LEADER_PRIORITY_DEFAULT
+from cometkms.limits import AGENTS_MAX, AUDIT_DEFAULT_MIB, CHAINS_MAX, CONFIG_MAX_BYTES, LEADER_PRIORITY_DEFAULT
 from cometkms.store.files import read_file
 
 CONFIG_NAME: Final = "config.toml"
@@ -58,6 +59,8 @@ KEYS: Final[Mapping[str, type]] = {
     "default_ttl": str,
     "peer": list,
     "validator_addr": list,
+    "agent_addr": str,
+    "agents": list,
     "chain_id": str,
     "log_level": str,
     "log_format": str,
@@ -85,7 +88,13 @@ KEYS: Final[Mapping[str, type]] = {
 }
 #: Whose value is a secret: it is shown nowhere.
 SECRET_KEYS: Final = frozenset({"alert_webhook"})
-CHAIN_KEYS: Final[Mapping[str, type]] = {"id": str, "validator_addr": list, "key_file": str, "state_file": str}
+CHAIN_KEYS: Final[Mapping[str, type]] = {
+    "id": str,
+    "validator_addr": list,
+    "agents": list,
+    "key_file": str,
+    "state_file": str,
+}
 
 T = TypeVar("T")
 
@@ -100,6 +109,8 @@ class Flags:
     default_ttl: str | None = None
     peer: tuple[str, ...] = ()
     validator_addr: tuple[str, ...] = ()
+    agent_addr: str | None = None
+    agents: tuple[str, ...] = ()
     chain_id: str | None = None
     log_level: str | None = None
     log_format: str | None = None
@@ -172,7 +183,7 @@ def _check_table(table: dict[str, Any], keys: Mapping[str, type], where: str) ->
             close = difflib.get_close_matches(key, keys, 1)
             cure = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(keys)}"
             problems.append(f"{where}: unknown key {key!r}; {cure}")
-        elif key == "validator_addr" and isinstance(value, str):
+        elif key in ("validator_addr", "agents") and isinstance(value, str):
             table[key] = [value]
         elif key == "leader_priority" and isinstance(value, int) and not isinstance(value, bool):
             table[key] = str(value)
@@ -342,6 +353,7 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
     http, http_where = sources.text("http_addr", DEFAULT_HTTP_ADDR)
     ttl, ttl_where = sources.text("default_ttl", DEFAULT_TTL)
     peers, peers_where = sources.texts("peer")
+    agent, agent_where = sources.text("agent_addr", "")
     level, level_where = sources.text("log_level", "info")
     log_format, format_where = sources.text("log_format", "plain")
     audit_mib, audit_where = sources.text("audit_max_mib", str(AUDIT_DEFAULT_MIB))
@@ -360,6 +372,7 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
             peer for peer in (sources.parse(peers_where, one, parse_peer, None) for one in peers) if peer is not None
         ),
         chains=_load_chains(home, sources, document),
+        agent_addr=sources.parse(agent_where, agent, parse_listen, None) if agent else None,
         log_level=sources.parse(level_where, level, _one_of(LOG_LEVELS), "info"),
         log_format=sources.parse(format_where, log_format, _one_of(LOG_FORMATS), "plain"),
         allow_unsafe=sources.truth("allow_unsafe"),
@@ -376,6 +389,8 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
         tcp_max_segment=sources.parse(segment_where, segment, parse_segment, 0),
         leader_priority=sources.parse(priority_where, priority, parse_priority, str(LEADER_PRIORITY_DEFAULT)),
     )
+    if not sources.problems:
+        sources.problems += _check_agent_names(settings.chains, settings.agent_addr, agent_where)
     if len(settings.peers) == len(peers):  # else what is wrong with them was told already
         sources.problems += check_cluster(settings, peers_where, raft_where)
     if sources.problems:
@@ -450,14 +465,18 @@ def _load_chains(home: Path, sources: _Sources, document: dict[str, Any]) -> tup
     """The top-level short form, or the [[chain]] tables."""
     chain_id, id_where = sources.text("chain_id", "")
     addresses, addresses_where = sources.texts("validator_addr")
+    agents, agents_where = sources.texts("agents")
     tables = document.get("chain", [])
-    if tables and (chain_id or addresses):
+    if tables and (chain_id or addresses or agents):
+        used = addresses_where if addresses else agents_where
         sources.problems.append(
-            f"{home / CONFIG_NAME}: [[chain]] tables and the one-chain form ({id_where}, {addresses_where}) exclude each other"
+            f"{home / CONFIG_NAME}: [[chain]] tables and the one-chain form ({id_where}, {used}) exclude each other"
         )
         return ()
     if not tables:
-        tables = [{"id": chain_id, "validator_addr": list(addresses)}]
+        tables = [{"id": chain_id, "validator_addr": list(addresses), "agents": list(agents)}]
+        if agents and not addresses:
+            addresses_where = agents_where
     if len(tables) > CHAINS_MAX:
         sources.problems.append(f"{home / CONFIG_NAME}: {len(tables)} chains; at most {CHAINS_MAX} are possible")
         return ()
@@ -477,11 +496,11 @@ def _load_chain(
     home: Path, sources: _Sources, table: dict[str, Any], places: tuple[str, str], several: bool
 ) -> Chain | None:
     """`places`: where the chain id stands, and where the validators' addresses do."""
-    name, addresses = table.get("id", ""), table.get("validator_addr", [])
+    name, addresses, agents = table.get("id", ""), table.get("validator_addr", []), table.get("agents", [])
     where, addresses_where = places
-    if not name or not addresses:
+    if not name or not (addresses or agents):
         what = "chain id" if not name else "validator address"
-        cure = "give --chain-id and --validator-addr, or chain_id and validator_addr in config.toml"
+        cure = "give --chain-id and --validator-addr, or chain_id and validator_addr (or agents) in config.toml"
         where = addresses_where if name else where
         if where == DEFAULT_SOURCE and home.is_dir():
             where = str(home / CONFIG_NAME)
@@ -497,13 +516,63 @@ def _load_chain(
         for address in (sources.parse(addresses_where, one, parse_validator, None) for one in addresses)
         if isinstance(address, ValidatorAddress)
     )
+    listed = tuple(
+        agent
+        for agent in (sources.parse(addresses_where, one, parse_agent, None) for one in agents)
+        if isinstance(agent, AgentEntry)
+    )
+    sources.problems += _check_agents(addresses_where, name, parsed, listed)
     folder = home / "priv" / name if several and "/" not in name else home / "priv"
     return Chain(
         name,
         parsed,
         home / table["key_file"] if table.get("key_file") else folder / KEY_NAME,
         home / table["state_file"] if table.get("state_file") else folder / STATE_NAME,
+        listed,
     )
+
+
+def _check_agents(
+    where: str, name: str, dialled: Sequence[ValidatorAddress], agents: Sequence[AgentEntry]
+) -> list[str]:
+    """A validator that is dialled and asked for by an agent at once would have two signers displace each other for ever."""
+    found = []
+    if dialled and agents:
+        found.append(
+            f"{where}: {name} has validator_addr and agents; a validator has one place for a signer, and the two would push each other out "
+            "of it for ever; cure: one of the two for each chain"
+        )
+    for what, values in (("name", [one.name for one in agents]), ("key", [one.key.hex() for one in agents])):
+        for value in sorted({one for one in values if values.count(one) > 1}):
+            found.append(f"{where}: the agents' {what} {value} of {name} is given more than once")
+    if len(agents) > AGENTS_MAX:
+        found.append(f"{where}: {name} has {len(agents)} agents; at most {AGENTS_MAX} are possible")
+    return found
+
+
+def _check_agent_names(chains: Sequence[Chain], agent_addr: HostPort | None, where: str) -> list[str]:
+    """One name, one key, over all chains; and a port exactly where there is somebody to listen for."""
+    keys: dict[str, set[bytes]] = {}
+    names: dict[bytes, set[str]] = {}
+    for agent in [agent for chain in chains for agent in chain.agents]:
+        keys.setdefault(agent.name, set()).add(agent.key)
+        names.setdefault(agent.key, set()).add(agent.name)
+    found = [
+        f"the agent {name} has several keys; cure: one name for each agent" for name in keys if len(keys[name]) > 1
+    ]
+    found += [
+        f"the agents' key {key.hex()} has several names: {', '.join(sorted(names[key]))}"
+        for key in names
+        if len(names[key]) > 1
+    ]
+    if keys and agent_addr is None:
+        found.append('there are agents and no agent_addr: nobody listens for them; cure: agent_addr = "HOST:PORT"')
+    if agent_addr is not None and not keys:
+        found.append(
+            f'{where}: agent_addr is given and no chain has agents: nobody could come in; cure: agents = ["NAME:KEY"], as '
+            "`cmkms agent init` prints it, or no agent_addr"
+        )
+    return found
 
 
 def _check_distinct(chains: list[Chain], problems: list[str]) -> None:

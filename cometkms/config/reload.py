@@ -1,6 +1,6 @@
 """What a running node takes over from settings loaded anew, and what needs a restart. Pure: no file, no clock, no process.
 
-    at once      log_level; leader_priority; the bounds of alerts; the validators' addresses of the chains that run
+    at once      log_level; leader_priority; the bounds of alerts; the validators' addresses, and the agents, of the chains that run
     a restart    everything else: it decides who this node is, what it holds, or where it listens
 
 What may change is small on purpose. A node's identity, members, keys and files are fixed by its first promise; a running process that
@@ -9,12 +9,12 @@ swapped one of them would be a second node in the first one's place.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
 from cometkms.config.load import Flags, variable_name
 from cometkms.config.schema import AlertBounds, Chain, Settings
-from cometkms.config.values import parse_priority, parse_validator
+from cometkms.config.values import parse_agent, parse_priority, parse_validator
 from cometkms.config.webhook import UrlGiven, Webhook
 from cometkms.errors import ConfigError, InvariantError
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile
@@ -23,7 +23,15 @@ from cometkms.limits import BOARD_SECTION_BYTES, LEADER_PRIORITY_DEFAULT
 #: Settings' fields that are taken over as they are. The chains are looked at one by one.
 _AT_ONCE: Final = ("log_level", "alerts", "leader_priority")
 #: config.toml's keys that a reload can take over: what overrides one of them is said.
-_KEYS: Final = ("log_level", "alert_stall", "alert_latency", "alert_disk", "leader_priority", "validator_addr")
+_KEYS: Final = (
+    "log_level",
+    "alert_stall",
+    "alert_latency",
+    "alert_disk",
+    "leader_priority",
+    "validator_addr",
+    "agents",
+)
 #: Settings' fields that are written otherwise in config.toml.
 _KEY_OF: Final = {"webhook": "alert_webhook"}
 _DOCUMENT_MAX_BYTES: Final = BOARD_SECTION_BYTES - 64  # a board section less its head
@@ -32,12 +40,13 @@ _SHOWN_MAX: Final = 120  # of a value in a line of the log
 
 @dataclass(frozen=True, slots=True)
 class Reloadable:
-    """What the children take over. `validator_addrs`: of each chain, as configured."""
+    """What the children take over. `validator_addrs`, `agents`: of each chain, as configured."""
 
     log_level: str
     validator_addrs: Mapping[str, tuple[str, ...]]
     alerts: AlertBounds
     leader_priority: str = str(LEADER_PRIORITY_DEFAULT)
+    agents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +63,13 @@ def plan_reload(running: Settings, loaded: Settings) -> Plan:
     changed: list[str] = []
     needs_restart: list[str] = []
     taken: dict[str, Any] = {}
-    for field in fields(Settings):
-        before, now = getattr(running, field.name), getattr(loaded, field.name)
-        if before == now or field.name == "chains":
+    for one in fields(Settings):
+        before, now = getattr(running, one.name), getattr(loaded, one.name)
+        if before == now or one.name == "chains":
             continue
-        words = f"{_KEY_OF.get(field.name, field.name)}: {_show(before)} -> {_show(now)}"
-        if field.name in _AT_ONCE:
-            taken[field.name] = now
+        words = f"{_KEY_OF.get(one.name, one.name)}: {_show(before)} -> {_show(now)}"
+        if one.name in _AT_ONCE:
+            taken[one.name] = now
             changed.append(words)
         else:
             needs_restart.append(words)
@@ -82,10 +91,16 @@ def _plan_chains(
         for name in ("key_file", "state_file"):
             if getattr(chain, name) != getattr(wanted, name):
                 needs_restart.append(f"{name} of {chain.id}: {getattr(chain, name)} -> {getattr(wanted, name)}")
+        if bool(chain.agents) != bool(wanted.agents):  # the port for agents is opened at a start
+            needs_restart.append(f"{chain.id}: whether a validator is dialled or its agents are listened for")
+            chains.append(chain)
+            continue
         before, now = _texts(chain), _texts(wanted)
         changed += [f"validator {text} of {chain.id} added" for text in now if text not in before]
         changed += [f"validator {text} of {chain.id} removed" for text in before if text not in now]
-        chains.append(replace(chain, validator_addrs=wanted.validator_addrs))
+        changed += [f"agent {one.name} of {chain.id} added" for one in wanted.agents if one not in chain.agents]
+        changed += [f"agent {one.name} of {chain.id} removed" for one in chain.agents if one not in wanted.agents]
+        chains.append(replace(chain, validator_addrs=wanted.validator_addrs, agents=wanted.agents))
     if [name for name in old if name in new] != [name for name in new if name in old]:
         needs_restart.append("the chains' order")
     return tuple(chains)
@@ -99,7 +114,7 @@ def overridden(flags: Flags, environment: Mapping[str, str], document: Mapping[s
         if key not in document or not (flag or variable):
             continue
         given = flag or variable
-        if key == "validator_addr" and not flag:
+        if key in ("validator_addr", "agents") and not flag:
             given = tuple(part.strip() for part in variable.split(",") if part.strip())
         written = tuple(document[key]) if isinstance(document[key], list) else document[key]
         if given != written:
@@ -113,7 +128,8 @@ def overridden(flags: Flags, environment: Mapping[str, str], document: Mapping[s
 def reloadable(settings: Settings) -> Reloadable:
     """That part of the settings."""
     addresses = {chain.id: _texts(chain) for chain in settings.chains}
-    return Reloadable(settings.log_level, addresses, settings.alerts, settings.leader_priority)
+    agents = {chain.id: tuple(one.text for one in chain.agents) for chain in settings.chains}
+    return Reloadable(settings.log_level, addresses, settings.alerts, settings.leader_priority, agents)
 
 
 def encode(part: Reloadable) -> dict[str, Any]:
@@ -121,6 +137,7 @@ def encode(part: Reloadable) -> dict[str, Any]:
     document = {
         "log_level": part.log_level,
         "validator_addrs": {k: list(v) for k, v in part.validator_addrs.items()},
+        "agents": {k: list(v) for k, v in part.agents.items()},
         "alerts": asdict(part.alerts),
         "leader_priority": part.leader_priority,
     }
@@ -137,10 +154,13 @@ def decode(document: Mapping[str, Any]) -> Reloadable:
         addresses = {str(chain): tuple(map(str, texts)) for chain, texts in document["validator_addrs"].items()}
         for text in [text for texts in addresses.values() for text in texts]:
             parse_validator(text)
+        agents = {str(chain): tuple(map(str, texts)) for chain, texts in document["agents"].items()}
+        for text in [text for texts in agents.values() for text in texts]:
+            parse_agent(text)
         stall_s, latency_s, disk_s = (document["alerts"][name] for name in ("stall_s", "latency_s", "disk_s"))
         bounds = AlertBounds(float(stall_s), float(latency_s), None if disk_s is None else float(disk_s))
         priority = parse_priority(str(document["leader_priority"]))
-        return Reloadable(str(document["log_level"]), addresses, bounds, priority)
+        return Reloadable(str(document["log_level"]), addresses, bounds, priority, agents)
     except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
         raise InvariantError(f"the reload section holds no settings of ours: {error!r}") from error
 

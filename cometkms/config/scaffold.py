@@ -37,6 +37,11 @@ validator_addr = {validator_addr}
 # Chain ID of the validators.
 chain_id = {chain_id}
 
+# Agents instead of validator_addr: each stands beside a validator and asks every node (docs/AGENT.md). Where this node listens for
+# them, and who they are, as `cmkms agent init` prints it; the same list on every node. Nowhere and nobody by default.
+# agent_addr = ":9440"
+# agents = ["sentry-a:64 hex digits"]
+
 # Log level: debug, info, error
 log_level = "info"
 

@@ -40,13 +40,27 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentEntry:
+    """An agent that may ask for a chain: `name:<64 hex digits>`, the ed25519 key that it proves. `text`: as configured."""
+
+    name: str
+    key: bytes
+
+    @property
+    def text(self) -> str:
+        """As it is written in the settings."""
+        return f"{self.name}:{self.key.hex()}"
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
-    """One chain: its validators, key file and state file."""
+    """One chain: its validators, or the agents that stand beside them, key file and state file."""
 
     id: str
     validator_addrs: tuple[ValidatorAddress, ...]
     key_file: Path
     state_file: Path
+    agents: tuple[AgentEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +93,7 @@ class Settings:
     key_passphrase: PassphraseSource | None = None
     alerts: AlertBounds = AlertBounds()
     webhook: Webhook | None = None
+    agent_addr: HostPort | None = None  # where agents are listened for; None: nowhere
     audit_max_mib: int = AUDIT_DEFAULT_MIB  # all files of the audit log together; 0: there is none
     noise_identity_file: Path | None = (
         None  # who this node is to noise:// validators; None: derived from the cluster's secret

@@ -4,9 +4,10 @@ import ipaddress
 import re
 from typing import Final
 
-from cometkms.config.schema import HostPort, Peer, ValidatorAddress
+from cometkms.config.schema import AgentEntry, HostPort, Peer, ValidatorAddress
 from cometkms.errors import ConfigError
 from cometkms.limits import (
+    AGENT_NAME_MAX_BYTES,
     ALERT_MAX_S,
     AUDIT_MAX_MIB,
     AUDIT_MIN_MIB,
@@ -27,6 +28,8 @@ _UNIX_PATH_MAX_BYTES: Final = 107  # sockaddr_un
 _DESCRIPTOR_MAX: Final = 1 << 20  # the kernel's own limit (fs.nr_open)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_AGENT_KEY: Final = re.compile(r"[0-9a-f]{64}\Z")
+_AGENT_NAME: Final = re.compile(rf"[A-Za-z0-9_.-]{{1,{AGENT_NAME_MAX_BYTES}}}\Z")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?\Z")
 
 
@@ -134,6 +137,18 @@ def _parse_noise(text: str, rest: str) -> ValidatorAddress:
         )
     _check_host(host, text)
     return ValidatorAddress(text, TcpTarget(host, port, public_key_of(untrusted_id)))
+
+
+def parse_agent(text: str) -> AgentEntry:
+    """name:key, with the key as 64 hex digits. Raises: ConfigError."""
+    name, separator, key = text.partition(":")
+    if not separator or not _AGENT_KEY.match(key) or not _AGENT_NAME.match(name):
+        shown = text if len(text) <= 2 * _SHOWN_MAX else f"{text[: 2 * _SHOWN_MAX]}…"
+        raise ConfigError(
+            f"{shown!r} is no agent; write it as `cmkms agent init` prints it: a name of letters, digits, '-', '_' and '.', at most "
+            f"{AGENT_NAME_MAX_BYTES}, a colon, and its key of 64 hex digits"
+        )
+    return AgentEntry(name, bytes.fromhex(key))
 
 
 def parse_peer(text: str) -> Peer:

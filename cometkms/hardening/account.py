@@ -27,6 +27,7 @@ _NAMES: Final = (
     "cmkms-dialer",
     "cmkms-webhook",
     "cmkms-caller",
+    "cmkms-door",
 )
 CAP_CHOWN: Final = 0
 CAP_DAC_OVERRIDE: Final = 1

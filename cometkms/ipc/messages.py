@@ -4,6 +4,7 @@ signer → state                                     state → signer
   SIGNER_HELLO  here I am, tell me the marks          STATE_HELLO  here I am (again): say hello, ask again
   RESERVE       may I sign these bytes there?         MARK         the last signed (or burnt) place of a row
   SIGNED        I did, here is the signature          LEASE        you may (not) dial the validators
+                                                      LEADER       who leads: what agents are told
                                                       PERMIT       these bytes are durable: sign exactly them
                                                       REFUSED      no, and this is the mark that forbids it
 
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from cometkms.errors import InvariantError
-from cometkms.limits import SIGN_BYTES_MAX_BYTES
+from cometkms.limits import NODE_ID_MAX_BYTES, SIGN_BYTES_MAX_BYTES
 from cometkms.model import HRS, Reason, Watermark
 
 
@@ -31,6 +32,7 @@ class Tag(IntEnum):
     LEASE = 18
     PERMIT = 19
     REFUSED = 20
+    LEADER = 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,14 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Leader:
+    """`name`: the id of the node that leads, "" when this one does not know."""
+
+    nonce: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class PermitGranted:
     nonce: int
     request_id: int
@@ -96,7 +106,7 @@ class ReserveRefused:
     mark: HRS
 
 
-QueueMessage = SignerHello | Reserve | Signed | StateHello | Mark | Lease | PermitGranted | ReserveRefused
+QueueMessage = SignerHello | Reserve | Signed | StateHello | Mark | Lease | Leader | PermitGranted | ReserveRefused
 
 # tag, nonce, request id, row, height, round, step, flag or reason, bytes length, signature length; then both
 _HEAD = struct.Struct("<BQQHqiBBHB")
@@ -133,6 +143,8 @@ def encode(message: QueueMessage) -> bytes:
             return _pack(Tag.MARK, nonce, 0, row, watermark.hrs, 0, watermark.sign_bytes, watermark.signature)
         case Lease(nonce, granted, ttl_ms):
             return _pack(Tag.LEASE, nonce, ttl_ms, flag=int(granted))
+        case Leader(nonce, name):
+            return _pack(Tag.LEADER, nonce, sign_bytes=name.encode())
         case SignerHello(nonce):
             return _pack(Tag.SIGNER_HELLO, nonce)
         case StateHello(nonce):
@@ -164,11 +176,20 @@ def decode(untrusted: bytes) -> QueueMessage:
             return Mark(nonce, row, Watermark(hrs, sign_bytes, signature))
         case Tag.LEASE:
             return Lease(nonce, bool(flag), request_id)
+        case Tag.LEADER:
+            return Leader(nonce, _name(sign_bytes))
         case Tag.SIGNER_HELLO:
             return SignerHello(nonce)
         case Tag.STATE_HELLO:
             return StateHello(nonce)
     raise InvariantError(f"queue message with the unknown tag {tag}")
+
+
+def _name(untrusted: bytes) -> str:
+    try:
+        return untrusted[: NODE_ID_MAX_BYTES + 1].decode()
+    except UnicodeDecodeError:
+        raise InvariantError("queue message with a name that is no UTF-8") from None
 
 
 def _reason(untrusted: int) -> Reason:

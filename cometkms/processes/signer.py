@@ -8,15 +8,15 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 from cometkms import core as cores
 from cometkms.config.reload import Reloadable
-from cometkms.config.schema import Chain, Settings, ValidatorAddress
-from cometkms.config.values import parse_validator
+from cometkms.config.schema import AgentEntry, Chain, Settings, ValidatorAddress
+from cometkms.config.values import parse_agent, parse_validator
 from cometkms.errors import InvariantError
 from cometkms.hardening.account import CAP_DAC_OVERRIDE
 from cometkms.hardening.children import Keeps, shut_child
@@ -28,6 +28,7 @@ from cometkms.hardening.user import Whom
 from cometkms.interface import Core, KeySlot, Queue, SignPath
 from cometkms.ipc.board import Section
 from cometkms.ipc.messages import (
+    Leader,
     Lease,
     Mark,
     PermitGranted,
@@ -46,6 +47,7 @@ from cometkms.keys.source import KeySource
 from cometkms.keys.validator_key import address_of
 from cometkms.limits import (
     DIALER_UID,
+    DOOR_UID,
     HEARTBEAT_INTERVAL_S,
     PERMIT_SPIN_NS,
     REFUSALS_SHOWN,
@@ -57,10 +59,12 @@ from cometkms.log import Log
 from cometkms.model import Decision, Outcome
 from cometkms.net.dial import connect
 from cometkms.net.dialer import Dialer, serve_dials
+from cometkms.net.door import Door, listen, serve_door
 from cometkms.net.target import TcpTarget, UnixTarget
 from cometkms.processes.child import ChildContext, run_loop, watch_names
 from cometkms.processes.helper import Helper, start_helper
 from cometkms.protocol.identity import Identity
+from cometkms.signing.agent_link import AgentPort
 from cometkms.signing.chain import ChainSigner
 from cometkms.signing.link import ValidatorLink
 from cometkms.signing.tally import KINDS
@@ -92,6 +96,7 @@ def run(context: ChildContext, parts: SignerParts) -> int:
     core = cores.load()
     dialer = _start_dialer(parts)  # before the keys are here
     identities = _identities(parts, core)  # likewise
+    door = _start_door(parts, core, identities.own)
     slots = [key.open(core, chain.id) for key, chain in zip(parts.keys, parts.settings.chains, strict=True)]
     for key in parts.keys:
         key.forget()
@@ -99,7 +104,7 @@ def run(context: ChildContext, parts: SignerParts) -> int:
     with cores.tracing(context.name):
         confinement = _shut(parts.settings, supervisor)
         tell(log, confinement.measures)
-        return _live(context, parts, core, identities, slots, confinement, dialer, names, log)
+        return _live(context, parts, core, identities, slots, confinement, dialer, door, names, log)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +155,37 @@ def _start_dialer(parts: SignerParts) -> Helper | None:
     return start_helper("dialer", shut, lambda connection: serve_dials(connection, paths))
 
 
+def _start_door(parts: SignerParts, core: Core, identity: Identity) -> Helper | None:
+    """Where there are agents: what listens for them, lets those that are listed prove themselves, and hands their connections over."""
+    settings = parts.settings
+    if settings.agent_addr is None:
+        return None
+    listeners = listen(settings.agent_addr.host, settings.agent_addr.port)
+    whom = Whom("cmkms-door", DOOR_UID)
+    keeps = Keeps(whom, code=False, accepts=True, shut=tuple(chain.key_file for chain in settings.chains))
+
+    def shut() -> tuple[Measure, ...]:
+        for key in parts.keys:
+            key.forget()
+        return shut_child("door", Mode(settings.hardening), os.getppid(), keeps)
+
+    try:
+        return start_helper(
+            "door",
+            shut,
+            lambda connection: serve_door(connection, listeners, core, identity, ()),
+            tuple(one.fileno() for one in listeners),
+        )
+    finally:
+        for one in listeners:
+            one.close()
+
+
+def _listed(agents: Mapping[str, Sequence[AgentEntry]]) -> dict[str, dict[str, bytes]]:
+    """Of each chain, its agents' names and keys."""
+    return {chain: {one.name: one.key for one in entries} for chain, entries in agents.items()}
+
+
 def _shut(settings: Settings, supervisor: int) -> Confinement:
     """From here on no file is opened and nothing imported. Before the loop: it would keep an io_uring, past any filter."""
     plan = Plan(
@@ -172,11 +208,12 @@ def _live(
     slots: Sequence[KeySlot],
     confinement: Confinement,
     dialer: Helper | None,
+    door: Helper | None,
     names: NameWatch,
     log: Log,
 ) -> int:
     async def main(stop: asyncio.Event) -> None:
-        signer = _Signer(parts, core, identities, slots, confinement, dialer, log, context.beat)
+        signer = _Signer(parts, core, identities, slots, confinement, dialer, door, log, context.beat)
         signer.start()
         if confinement.plan.names:
             watch_names(context, names, signer.is_away, log, lambda: None)
@@ -199,6 +236,7 @@ class _Signer:
         slots: Sequence[KeySlot],
         confinement: Confinement,
         dialer: Helper | None,
+        door: Helper | None,
         log: Log,
         beat: Callable[[], None],
     ) -> None:
@@ -209,7 +247,7 @@ class _Signer:
         self._log = log
         self._beat = beat
         self._confinement = confinement
-        helped = dialer.measures if dialer is not None else ()
+        helped = [measure for one in (dialer, door) if one is not None for measure in one.measures]
         self._hardening = [one.document() for one in (*confinement.measures, *helped)]
         self._dialer = Dialer(dialer.connection, _unix_paths(parts.settings)) if dialer is not None else None
         self._published: object = None
@@ -247,6 +285,7 @@ class _Signer:
             for address in chain.validator_addrs:
                 self._add_link(signer, address)
         self._allow_spin()
+        self._agents = self._agent_port(door) if door is not None else None
         self._path = core.sign_path(
             nonce=self._nonce,
             reservations=parts.requests,
@@ -258,8 +297,20 @@ class _Signer:
             for signer in self._chains:
                 signer.attach(self._path)
 
+    def _agent_port(self, door: Helper) -> AgentPort:
+        return AgentPort(
+            door=Door(door.connection),
+            chains={one.chain_id: one for one in self._chains},
+            listed=_listed({chain.id: chain.agents for chain in self._parts.settings.chains}),
+            core=self._core,
+            node=self._parts.settings.id,
+            log=self._log,
+        )
+
     def start(self) -> None:
         """Say hello to the state process; the connections follow when the lease comes."""
+        if self._agents is not None:
+            self._agents.start()
         self._parts.permits.discard()
         self._log.attach(lambda flush: self._loop.call_later(_LOG_DELAY_S, flush))
         self._loop.add_reader(self._parts.permits.fileno(), self._on_messages)
@@ -315,6 +366,12 @@ class _Signer:
             if why:
                 self._log.info("a new signer process is needed", validator=text, why=why)
                 return False
+        if self._agents is not None:
+            known = {chain.chain_id for chain in self._chains}
+            agents = {
+                chain: [parse_agent(text) for text in texts] for chain, texts in new.agents.items() if chain in known
+            }
+            self._agents.relist(_listed(agents))
         for chain in self._chains:
             wanted = new.validator_addrs.get(chain.chain_id, ())
             mine = {
@@ -353,6 +410,8 @@ class _Signer:
     async def stop(self) -> None:
         """Close every connection. A request under way gets no answer: its validator asks the next signer."""
         self._release()
+        if self._agents is not None:
+            self._agents.close()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         self._count_signatures()
         for chain in self._chains:
@@ -429,7 +488,10 @@ class _Signer:
                 self._chains[message.row].on_mark(message)
             case Lease() if message.nonce == self._nonce:
                 self._on_lease(message)
-            case Mark() | Lease():
+            case Leader() if message.nonce == self._nonce:
+                if self._agents is not None:
+                    self._agents.on_standing(leads=self._leased, leader=message.name)
+            case Mark() | Lease() | Leader():
                 self._log.debug("message for an earlier signer", message=type(message).__name__)
             case _:
                 raise InvariantError(f"the state process sent a signer's message: {type(message).__name__}")
@@ -446,6 +508,8 @@ class _Signer:
             return
         self._leased = lease.granted
         if lease.granted:
+            if self._agents is not None:
+                self._agents.on_standing(leads=True)
             for number in self._links.keys() - self._leaving:
                 self._dial(number)
         else:
@@ -463,6 +527,8 @@ class _Signer:
             task.cancel()
         for chain in self._chains:
             chain.abandon()
+        if self._agents is not None:
+            self._agents.on_standing(leads=False)
 
     def _tick(self) -> None:
         """Four times a second: deadlines, what a full queue left over, the status board."""
@@ -475,6 +541,8 @@ class _Signer:
         if self._ticks % _LINK_CHECK_TICKS == 0:
             for link in self._links.values():
                 link.check_deadlines()
+            if self._agents is not None:
+                self._agents.check()
         self._publish_if_quiet()
 
     def _publish_if_quiet(self) -> None:
@@ -498,12 +566,16 @@ class _Signer:
         return {
             "core": self._core.name,
             "hardening": self._hardening,
+            "agents": self._agents.document() if self._agents is not None else None,
             "chains": [
                 {
                     "chain_id": chain.chain_id,
                     "public_key": chain.slot.public_key.hex(),
                     "address": address_of(chain.slot.public_key),
-                    "validators": [_link_document(link) for link in self._links.values() if link.chain is chain],
+                    "validators": [
+                        *(_link_document(link) for link in self._links.values() if link.chain is chain),
+                        *(self._agents.documents(chain) if self._agents is not None else ()),
+                    ],
                     "counters": {
                         "signed": chain.counters.signed,
                         "repeated": chain.counters.repeated,

@@ -724,6 +724,7 @@ class _State:
             "permit_us": node.round_trip_ns.summary_us(),
             "permit_hist": node.round_trip_ns.buckets_us(),
             "leader_changes": node.leader_changes,
+            "proposed_without_lead": node.proposed_without_lead,
             "handovers": node.handovers,
             "ring_depth": {"requests": self._parts.requests.depth(), "permits": self._parts.permits.depth()},
             "events": self._events.document(),

@@ -103,7 +103,7 @@ def test_lists_come_from_repeated_flags_commas_or_arrays(tmp_path: Path) -> None
         (MINIMAL + '[[chain]]\nid = "d"\nvalidator_addr = "tcp://b:1"\n', "exclude each other"),
         (
             '[[chain]]\nid = "d"\nvalidator_addr = "tcp://b:1"\nkey = "x"\n',
-            "known keys: id, validator_addr, key_file, state_file",
+            "known keys: id, validator_addr, agents, key_file, state_file",
         ),
         ('[[chain]]\nid = "d"\nvalidator_addr = "b:1"\n[[chain]]\nid = "d"\nvalidator_addr = "b:2"\n', "chain id d"),
         ("chain = 5\n", "must be a list"),
@@ -350,3 +350,49 @@ def test_whatever_value_stands_in_the_file_is_told(value: str, tmp_path: Path) -
     for key in KEYS:
         with pytest.raises(ConfigError):
             load_settings(home_with(tmp_path, f"{key} = {value}\n" + MINIMAL), Flags(), {})
+
+
+KEY_A, KEY_B = "a1" * 32, "b2" * 32
+
+
+def test_agents_stand_in_a_validators_place(tmp_path: Path) -> None:
+    text = f'agent_addr = ":9440"\nchain_id = "c"\nagents = ["sentry-a:{KEY_A}", "sentry-b:{KEY_B}"]\n'
+    settings = load_settings(home_with(tmp_path, text), Flags(), {})
+    assert settings.agent_addr == HostPort("", 9440)
+    assert [one.text for one in settings.chains[0].agents] == [f"sentry-a:{KEY_A}", f"sentry-b:{KEY_B}"]
+    assert settings.chains[0].validator_addrs == ()
+    variables = {"COMETKMS_AGENTS": f"x:{KEY_B}", "COMETKMS_AGENT_ADDR": "h:1"}
+    settings = load_settings(tmp_path, Flags(), variables)
+    assert (settings.agent_addr, settings.chains[0].agents[0].name) == (HostPort("h", 1), "x")
+    settings = load_settings(tmp_path, Flags(agents=(f"y:{KEY_B}",), agent_addr=":2"), variables)
+    assert (settings.agent_addr, settings.chains[0].agents[0].name) == (HostPort("", 2), "y")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f'agents = ["a:{KEY_A}"]', "no agent_addr"),
+        ('agent_addr = ":9440"\nvalidator_addr = "h:1"', "no chain has agents"),
+        (f'agent_addr = ":9440"\nvalidator_addr = "h:1"\nagents = ["a:{KEY_A}"]', "push each other out"),
+        (f'agent_addr = ":9440"\nagents = ["a:{KEY_A}", "a:{KEY_B}"]', "name a of c is given more than once"),
+        (f'agent_addr = ":9440"\nagents = ["a:{KEY_A}", "b:{KEY_A}"]', "is given more than once"),
+        ('agent_addr = ":9440"\nagents = ["a:short"]', "is no agent"),
+        (f'agent_addr = ":9440"\nagents = ["a b:{KEY_A}"]', "is no agent"),
+        (f'agent_addr = "9440"\nagents = ["a:{KEY_A}"]', "is no address"),
+        ('agent_addr = ":9440"\nagents = [' + ", ".join(f'"a{n}:{n:064x}"' for n in range(17)) + "]", "at most 16"),
+    ],
+)
+def test_agents_that_cannot_be_are_told_with_the_cure(text: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_settings(home_with(tmp_path, f'chain_id = "c"\n{text}\n'), Flags(), {})
+
+
+def test_an_agent_has_one_name_and_one_key_over_all_chains(tmp_path: Path) -> None:
+    table = '[[chain]]\nid = "{}"\nagents = ["{}:{}"]\n'
+    for first, second, words in (
+        (("a", KEY_A), ("a", KEY_B), "several keys"),
+        (("a", KEY_A), ("b", KEY_A), "several names"),
+    ):
+        text = 'agent_addr = ":9440"\n' + table.format("c", *first) + table.format("d", *second)
+        with pytest.raises(ConfigError, match=words):
+            load_settings(home_with(tmp_path, text), Flags(), {})

@@ -9,7 +9,7 @@ import pytest
 from cometkms.config.load import Flags
 from cometkms.config.reload import Reloadable, decode, encode, overridden, plan_reload, reloadable
 from cometkms.config.schema import AlertBounds, Chain, HostPort, Peer, Settings
-from cometkms.config.values import parse_validator
+from cometkms.config.values import parse_agent, parse_validator
 from cometkms.config.webhook import UrlFile, Webhook
 from cometkms.errors import ConfigError, InvariantError
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseFile
@@ -77,6 +77,25 @@ def test_a_validator_that_moves_to_another_chain_is_removed_there_and_added_here
     assert plan.changed == ("validator tcp://h:2 of a removed", "validator tcp://h:2 of b added")
 
 
+def test_agents_are_struck_off_and_let_in_at_once() -> None:
+    first, second = (parse_agent(f"{name}:{name * 64}") for name in "ab")
+    running = replace(RUNNING, chains=(chain("a", agents=(first,)),), agent_addr=HostPort("", 9440))
+    loaded = replace(running, chains=(chain("a", agents=(second,)),))
+    plan = plan_reload(running, loaded)
+    assert plan.changed == ("agent b of a added", "agent a of a removed")
+    assert (plan.needs_restart, plan.settings) == ((), loaded)
+    assert decode(encode(reloadable(loaded))).agents == {"a": (second.text,)}
+
+
+def test_a_chain_that_changes_from_its_validators_to_agents_waits_for_a_restart() -> None:
+    """The port for agents is opened at a start: until then the validators that run are dialled."""
+    agents = (chain("a", agents=(parse_agent("a:" + "a" * 64),)), RUNNING.chains[1])
+    plan = plan_reload(RUNNING, replace(RUNNING, chains=agents, agent_addr=HostPort("", 9440)))
+    assert plan.changed == ()
+    assert len(plan.needs_restart) == 2
+    assert plan.settings == RUNNING
+
+
 AT_ONCE = ("chains", "log_level", "alerts", "leader_priority")
 OTHER = {
     "home": Path("/elsewhere"),
@@ -97,6 +116,7 @@ OTHER = {
     "tcp_max_segment": 1200,
     "key_passphrase": PassphraseFile(Path("/p")),
     "webhook": Webhook(UrlFile(Path("/w")), "json"),
+    "agent_addr": HostPort("", 9440),
 }
 KEYS = {"webhook": "alert_webhook"}  # what a setting is called where an operator wrote it
 
@@ -181,7 +201,8 @@ def test_what_a_flag_or_variable_overrides_is_said(
 
 def test_the_document_for_the_children_says_the_same() -> None:
     part = reloadable(RUNNING)
-    assert part == Reloadable("info", {"a": ("tcp://h:1", "tcp://h:2"), "b": ("unix:///b",)}, AlertBounds())
+    addresses = {"a": ("tcp://h:1", "tcp://h:2"), "b": ("unix:///b",)}
+    assert part == Reloadable("info", addresses, AlertBounds(), agents={"a": (), "b": ()})
     assert decode(encode(part)) == part
 
 

@@ -1,0 +1,155 @@
+"""An agent's settings: agent.toml in its home. Everything else raised ConfigError, with the cure."""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from cometkms.config.schema import HostPort, ValidatorAddress
+from cometkms.config.values import check_chain_id, check_node_id, parse_listen, parse_validator
+from cometkms.errors import ConfigError, os_words
+from cometkms.limits import AGENT_NAME_MAX_BYTES, CHAINS_MAX, CONFIG_MAX_BYTES, MEMBERS_MAX
+from cometkms.net.target import TcpTarget
+
+CONFIG_NAME: Final = "agent.toml"
+_NAME: Final = re.compile(rf"[A-Za-z0-9_.-]{{1,{AGENT_NAME_MAX_BYTES}}}\Z")
+_KEY: Final = re.compile(r"[0-9a-f]{64}\Z")
+_KEYS: Final = {"name", "metrics_addr", "log_level", "log_format", "node", "validator"}
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEntry:
+    """A node: where its agent_addr is, and the ed25519 key that it must prove."""
+
+    id: str
+    address: HostPort
+    key: bytes
+
+    @property
+    def text(self) -> str:
+        """As `cmkms peers --identities` prints it."""
+        return f"{self.id}={self.address}:{self.key.hex()}"
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatorEntry:
+    """A validator that the agent dials, and its chain."""
+
+    chain_id: str
+    address: ValidatorAddress
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """Everything `cmkms agent` needs. `metrics_addr` None: no metrics are served."""
+
+    home: Path
+    name: str
+    nodes: tuple[NodeEntry, ...]
+    validators: tuple[ValidatorEntry, ...]
+    metrics_addr: HostPort | None = None
+    log_level: str = "info"
+    log_format: str = "plain"
+
+
+def parse_node(text: str) -> NodeEntry:
+    """id=host:port:key. Raises: ConfigError."""
+    node_id, _, rest = text.partition("=")
+    address, separator, key = rest.rpartition(":")
+    if not separator or not _KEY.match(key):
+        raise ConfigError(
+            f"{text[:120]!r} is no node; write it as ID=HOST:PORT:KEY, as `cmkms peers --identities` prints it on the node"
+        )
+    parsed = parse_listen(address)
+    if not parsed.host:
+        raise ConfigError(f"{text[:120]!r} has no host to dial")
+    return NodeEntry(check_node_id(node_id), parsed, bytes.fromhex(key))
+
+
+def check_name(text: str) -> str:
+    """An agent's name. Raises: ConfigError."""
+    if not _NAME.match(text):
+        raise ConfigError(
+            f"{text[:60]!r} is no agent's name: letters, digits, '-', '_' and '.', at most {AGENT_NAME_MAX_BYTES}"
+        )
+    return text
+
+
+def load(home: Path) -> AgentSettings:
+    """agent.toml. Raises: ConfigError."""
+    path = home / CONFIG_NAME
+    try:
+        with path.open("rb") as file:
+            data = file.read(CONFIG_MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read: {os_words(error)}; cure: cmkms agent init --home {home}, or another --home"
+        ) from error
+    if len(data) > CONFIG_MAX_BYTES:
+        raise ConfigError(f"{path} has more than {CONFIG_MAX_BYTES} bytes")
+    try:
+        document = tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is no TOML: {error}") from error
+    try:
+        return _settings(home, document)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _settings(home: Path, document: dict[str, Any]) -> AgentSettings:
+    unknown = sorted(set(document) - _KEYS)
+    if unknown:
+        raise ConfigError(f"unknown key {unknown[0]!r}; known keys: {', '.join(sorted(_KEYS))}")
+    nodes = tuple(parse_node(_text(one, "node")) for one in _list(document, "node"))
+    validators = tuple(_validator(one) for one in _list(document, "validator"))
+    metrics = document.get("metrics_addr", "")
+    for what, values, most in (
+        ("node", [one.id for one in nodes], MEMBERS_MAX),
+        ("node's key", [one.key.hex() for one in nodes], MEMBERS_MAX),
+        ("validator", [str(one.address) for one in validators], CHAINS_MAX),
+    ):
+        if not values:
+            raise ConfigError(f"no {what} is configured")
+        if len(values) > most:
+            raise ConfigError(f"{len(values)} entries of {what}; at most {most} are possible")
+        twice = sorted({one for one in values if values.count(one) > 1})
+        if twice:
+            raise ConfigError(f"the {what} {twice[0]} is configured more than once")
+    level, line_format = document.get("log_level", "info"), document.get("log_format", "plain")
+    if level not in ("debug", "info", "error") or line_format not in ("plain", "json"):
+        raise ConfigError("log_level is debug, info or error, and log_format plain or json")
+    return AgentSettings(
+        home,
+        check_name(_text(document.get("name", ""), "name")),
+        nodes,
+        validators,
+        parse_listen(_text(metrics, "metrics_addr")) if metrics else None,
+        level,
+        line_format,
+    )
+
+
+def _validator(one: Any) -> ValidatorEntry:
+    if not isinstance(one, dict) or set(one) != {"chain_id", "addr"}:
+        raise ConfigError("[[validator]] has chain_id and addr, and nothing else")
+    address = parse_validator(_text(one["addr"], "addr"))
+    if isinstance(address.target, TcpTarget) and address.target.peer_key:
+        raise ConfigError(
+            f'{address}: an agent speaks tcp:// and unix://; cure: priv_validator_laddr = "tcp://127.0.0.1:PORT" beside it'
+        )
+    return ValidatorEntry(check_chain_id(_text(one["chain_id"], "chain_id")), address)
+
+
+def _list(document: dict[str, Any], key: str) -> list[Any]:
+    value = document.get(key, [])
+    if not isinstance(value, list):
+        raise ConfigError(f"{key} must be a list")
+    return value
+
+
+def _text(value: Any, key: str) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{key} must be a string")
+    return value

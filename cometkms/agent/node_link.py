@@ -1,0 +1,285 @@
+"""The agent's link to one node: dial, prove both keys, be welcomed, ask. Made anew whenever it ends, for ever; names are resolved each time."""
+
+import asyncio
+import random
+import socket
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from cometkms.agent.config import NodeEntry
+from cometkms.errors import ProtocolError, os_words
+from cometkms.interface import Core, Frames
+from cometkms.limits import (
+    AGENT_HANDSHAKE_TIMEOUT_S,
+    AGENT_OUTBOX_MAX_BYTES,
+    AGENT_PING_S,
+    AGENT_SILENT_S,
+    FRAME_SEALED_BYTES,
+    REDIAL_MAX_S,
+    REDIAL_MIN_S,
+)
+from cometkms.log import Log
+from cometkms.model import Dialect
+from cometkms.net.dial import connect
+from cometkms.net.target import TcpTarget
+from cometkms.protocol.agent_messages import (
+    AGENT_PROTOCOL_VERSION,
+    AgentMessage,
+    Hello,
+    Ping,
+    Pong,
+    Unpacker,
+    Welcome,
+    decode,
+    encode,
+)
+from cometkms.protocol.identity import Identity
+from cometkms.protocol.secret_connection import Handshake
+
+_RECEIVE_BYTES: Final = 64 << 10
+
+
+class Above(Protocol):
+    """What a link tells the agent."""
+
+    def on_hello(self, node: str, hello: Hello) -> None: ...
+
+    def on_lost(self, node: str) -> None: ...
+
+    def on_node(self, node: str, message: AgentMessage) -> None:
+        """Raises: ProtocolError for a message that no node sends."""
+        ...
+
+
+class NodeLink:
+    """To one node."""
+
+    def __init__(
+        self,
+        entry: NodeEntry,
+        *,
+        core: Core,
+        identity: Identity,
+        above: Above,
+        about: Callable[[], tuple[tuple[str, str], ...]],
+        log: Log,
+    ) -> None:
+        self.entry = entry
+        self.connects = 0
+        self.since = time.time()
+        self.last_error = ""
+        self.round_trip_s = 0.0
+        self._core = core
+        self._identity = identity
+        self._above = above
+        self._about = about
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._socket: socket.socket | None = None
+        self._frames: Frames | None = None
+        self._unpacker = Unpacker()
+        self._outbox = bytearray()
+        self._closed: asyncio.Future[str] | None = None
+        self._greeted = False
+        self._heard_at = 0.0
+        self._pings: dict[int, float] = {}
+        self._ping_number = 0
+
+    @property
+    def up(self) -> bool:
+        """Whether the node has said hello on it."""
+        return self._greeted
+
+    async def run(self) -> None:
+        """For ever; the task is cancelled to stop."""
+        backoff = REDIAL_MIN_S
+        try:
+            while True:
+                try:
+                    why, served = await self._live()
+                except (OSError, ProtocolError) as error:
+                    why, served = _words(error), False
+                if why != self.last_error or served:
+                    self._log.info("node not connected", peer=self.entry.id, why=why)
+                self.last_error = why
+                if served:
+                    backoff = REDIAL_MIN_S
+                await asyncio.sleep(backoff * random.uniform(0.75, 1.0))  # noqa: S311 - jitter, not a secret
+                backoff = min(2 * backoff, REDIAL_MAX_S)
+        finally:
+            self._drop("stopped")
+
+    async def _live(self) -> tuple[str, bool]:
+        """One connection; why it ended, and whether the node had said hello. Raises: OSError, ProtocolError."""
+        connection = await connect(TcpTarget(self.entry.address.host, self.entry.address.port))
+        try:
+            async with asyncio.timeout(AGENT_HANDSHAKE_TIMEOUT_S):
+                self._frames = await self._shake(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._socket, self._unpacker = connection, Unpacker()
+        self._outbox.clear()
+        self._pings.clear()
+        self._heard_at = self._loop.time()
+        self._closed = self._loop.create_future()
+        self._loop.add_reader(connection.fileno(), self._on_readable)
+        before = self.connects
+        pinging = asyncio.create_task(self._ping())
+        try:
+            return await self._closed, self.connects > before
+        finally:
+            pinging.cancel()
+            self._drop("stopped")
+
+    async def _shake(self, connection: socket.socket) -> Frames:
+        """The handshake, the node's key, its welcome. Raises: OSError, ProtocolError."""
+        handshake = Handshake(self._core, self._identity, Dialect.PROTO)
+        await self._loop.sock_sendall(connection, handshake.hello)
+        left = len(handshake.hello) + 2 * FRAME_SEALED_BYTES  # what follows the welcome is under its keys
+        while not handshake.done:
+            received = await self._receive(connection, left)
+            left -= len(received)
+            answer = handshake.feed(received)
+            if answer:
+                await self._loop.sock_sendall(connection, answer)
+        if handshake.remote_identity != self.entry.key:
+            raise ProtocolError(
+                f"{self.entry.address} proves the key {handshake.remote_identity.hex()}, and {self.entry.key.hex()} is configured "
+                f"for {self.entry.id}; cure: the line that `cmkms peers --identities` prints there"
+            )
+        plain = handshake.leftover
+        unpacker = Unpacker()
+        while not (found := unpacker.feed(plain)):
+            if left == 0:
+                raise ProtocolError("the node did not welcome this agent")
+            received = await self._receive(connection, left, "this agent's key is not listed there, or it is busy")
+            left -= len(received)
+            plain = handshake.frames.open(received)
+        welcome = decode(found[0])
+        if not isinstance(welcome, Welcome) or len(found) > 1 or unpacker.partial:
+            raise ProtocolError("the node did not welcome this agent")
+        if welcome.protocol != AGENT_PROTOCOL_VERSION:
+            raise ProtocolError(
+                f"the node speaks the agents' protocol {welcome.protocol}, this agent {AGENT_PROTOCOL_VERSION}; cure: versions that agree"
+            )
+        handshake.frames.close()
+        return self._core.frames(welcome.from_node, welcome.to_node)
+
+    async def _receive(
+        self, connection: socket.socket, most: int, closed: str = "closed during the handshake"
+    ) -> bytes:
+        received = await self._loop.sock_recv(connection, most)
+        if not received:
+            raise ConnectionResetError(closed)
+        return received
+
+    # --- what it carries ---
+
+    def send(self, message: AgentMessage) -> bool:
+        """False where there is no link."""
+        if self._socket is None or self._frames is None:
+            return False
+        sealed = self._frames.seal(encode(message))
+        sent = 0
+        if not self._outbox:
+            try:
+                sent = self._socket.send(sealed)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError as error:
+                self._drop(_words(error))
+                return False
+        if sent < len(sealed):
+            if not self._outbox:
+                self._loop.add_writer(self._socket.fileno(), self._on_writable)
+            self._outbox += sealed[sent:]
+            if len(self._outbox) > AGENT_OUTBOX_MAX_BYTES:
+                self._drop("the node does not read")
+                return False
+        return True
+
+    def _on_readable(self) -> None:
+        if self._socket is None or self._frames is None:
+            return
+        try:
+            received = self._socket.recv(_RECEIVE_BYTES)
+            if not received:
+                self._drop("closed by the node")
+                return
+            self._heard_at = self._loop.time()
+            for untrusted in self._unpacker.feed(self._frames.open(received)):
+                self._on_message(decode(untrusted))
+        except (BlockingIOError, InterruptedError):
+            return
+        except (OSError, ProtocolError) as error:
+            self._drop(_words(error))
+
+    def _on_message(self, message: AgentMessage) -> None:
+        if isinstance(message, Hello):
+            if message.node != self.entry.id:
+                raise ProtocolError(f"the node calls itself {message.node!r}, and {self.entry.id!r} is configured")
+            self._greeted = True
+            self.connects += 1
+            self.since = time.time()
+            self.last_error = ""
+            self._log.info(
+                "node connected", peer=self.entry.id, chains=", ".join(one.chain_id for one in message.chains)
+            )
+            self._above.on_hello(self.entry.id, message)
+        elif not self._greeted:
+            raise ProtocolError("something came before the hello")
+        elif isinstance(message, Pong):
+            sent_at = self._pings.pop(message.number, None)
+            if sent_at is not None:
+                self.round_trip_s = self._loop.time() - sent_at
+        else:
+            self._above.on_node(self.entry.id, message)
+
+    async def _ping(self) -> None:
+        """Keep the link warm, and notice when it is not."""
+        while True:
+            now = self._loop.time()
+            if now - self._heard_at > AGENT_SILENT_S:
+                self._drop(f"silent for {AGENT_SILENT_S:g} s")
+                return
+            self._ping_number += 1
+            self._pings = {number: at for number, at in self._pings.items() if now - at < AGENT_SILENT_S}
+            self._pings[self._ping_number] = now
+            self.send(Ping(self._ping_number, self._about()))
+            await asyncio.sleep(AGENT_PING_S)
+
+    def _on_writable(self) -> None:
+        if self._socket is None:
+            return
+        try:
+            sent = self._socket.send(self._outbox)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._drop(_words(error))
+            return
+        del self._outbox[:sent]
+        if not self._outbox:
+            self._loop.remove_writer(self._socket.fileno())
+
+    def _drop(self, why: str) -> None:
+        """Close the connection, once."""
+        connection, frames = self._socket, self._frames
+        self._socket = self._frames = None
+        if connection is not None:
+            self._loop.remove_reader(connection.fileno())
+            self._loop.remove_writer(connection.fileno())
+            connection.close()
+        if frames is not None:
+            frames.close()
+        if self._greeted:
+            self._greeted = False
+            self._above.on_lost(self.entry.id)
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(why)
+
+
+def _words(error: BaseException) -> str:
+    return os_words(error) if isinstance(error, OSError) else str(error) or type(error).__name__

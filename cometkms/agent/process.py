@@ -1,0 +1,320 @@
+"""The agent's process: wires validators, nodes and the decisions of agent/asking.py together, in one loop without threads.
+
+Never: holds a key but its own identity, writes a file but the public keys it was told, speaks HTTP but to answer with its metrics.
+"""
+
+import asyncio
+import itertools
+import json
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import uvloop
+
+from cometkms import __version__
+from cometkms import core as cores
+from cometkms.agent.answers import Question, check, empty
+from cometkms.agent.asking import Action, Ask, Asking, Empty, Reply, Times, Verdict
+from cometkms.agent.config import AgentSettings, ValidatorEntry
+from cometkms.agent.metrics import serve_metrics
+from cometkms.agent.node_link import NodeLink
+from cometkms.agent.validator_end import ValidatorEnd
+from cometkms.errors import ProtocolError, os_words
+from cometkms.interface import Core
+from cometkms.keys.identity import load_identity
+from cometkms.limits import AGENT_ANSWER_S
+from cometkms.log import Log
+from cometkms.protocol.agent_messages import AgentMessage, Answer, Hello, Lead, NotNow, shown
+from cometkms.protocol.agent_messages import Ask as AskMessage
+from cometkms.protocol.identity import Identity
+
+PUBLIC_KEYS_NAME: Final = "public_keys.json"
+_CHECK_S: Final = 1.0
+
+
+def run(settings: AgentSettings, log: Log) -> int:
+    """Until SIGTERM or Ctrl-C; the exit code. Raises: CometKMSError when it cannot start."""
+    core = cores.load()
+    identity = load_identity(settings.home)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_live(settings, core, identity, log))
+
+
+async def _live(settings: AgentSettings, core: Core, identity: Identity, log: Log) -> int:
+    loop = asyncio.get_running_loop()
+    log.attach(lambda flush: loop.call_later(0.01, flush))
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    agent = Agent(settings, core, identity, log)
+    server = await serve_metrics(settings.metrics_addr, agent.report) if settings.metrics_addr is not None else None
+    log.info("agent started", name=settings.name, version=__version__, key=identity.public_key.hex(), core=core.name)
+    tasks = [asyncio.create_task(one) for one in agent.lives()]
+    try:
+        await stop.wait()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if server is not None:
+            server.close()
+        log.info("agent stopped")
+        log.attach(None)
+        log.flush(0.5)
+    return 0
+
+
+class _Asker:
+    """One validator: its connection, and whom its requests are asked of."""
+
+    def __init__(self, agent: "Agent", entry: ValidatorEntry) -> None:
+        self.agent, self.entry = agent, entry
+        self.end = ValidatorEnd(entry, core=agent.core, identity=Identity.generate(), above=self, log=agent.log)
+        self.asking = Asking(
+            [one.id for one in agent.settings.nodes], check=self._check, next_seq=agent.next_seq, times=agent.times
+        )
+        self.question: Question | None = None
+        self.since = 0.0
+        self.slowest_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._wants_key: asyncio.TimerHandle | None = None
+
+    # --- of its connection ---
+
+    def on_question(self, end: ValidatorEnd, question: Question) -> None:  # noqa: ARG002 - there is one end
+        """A request for a signature."""
+        self.question, self.since = question, self.agent.now()
+        self.act(self.asking.ask(self.since))
+
+    def on_public_key(self, end: ValidatorEnd) -> None:
+        """Known, or to be waited for: a validator boots while no node is there yet only where the key was seen before."""
+        key = self.agent.public_keys.get(self.entry.chain_id)
+        if key is not None:
+            end.answer_public_key(key)
+        elif self._wants_key is None:
+            self._wants_key = self.agent.loop.call_later(AGENT_ANSWER_S, self._no_key)
+
+    def on_gone(self, end: ValidatorEnd) -> None:  # noqa: ARG002 - there is one end
+        """Nobody waits any more."""
+        self.asking.cancel()
+        self.question = None
+        self._set_timer()
+        if self._wants_key is not None:
+            self._wants_key.cancel()
+            self._wants_key = None
+
+    def _no_key(self) -> None:
+        self._wants_key = None
+        self.end.hang_up("no node has told the chain's public key yet")
+
+    def on_key_known(self) -> None:
+        """A node's hello named it."""
+        if self._wants_key is not None:
+            self._wants_key.cancel()
+            self._wants_key = None
+            self.end.answer_public_key(self.agent.public_keys[self.entry.chain_id])
+
+    # --- of the nodes ---
+
+    def _check(self, untrusted: object) -> tuple[Verdict, object]:
+        key = self.agent.public_keys.get(self.entry.chain_id)
+        if self.question is None or key is None or not isinstance(untrusted, bytes):
+            return Verdict.WRONG, b""
+        return check(self.agent.core, key, self.question, untrusted)
+
+    def act(self, actions: list[Action]) -> None:
+        """Do what was decided, and set the timer for what is next."""
+        for action in actions:
+            match action:
+                case Ask(node, seq, urgent):
+                    if self.question is not None:
+                        wire, dialect = self.question.wire, self.question.dialect
+                        self.agent.links[node].send(AskMessage(seq, self.entry.chain_id, dialect, urgent, wire))
+                case Reply(answer, node, tries):
+                    took_s = self.agent.now() - self.since
+                    self.slowest_s = max(self.slowest_s, took_s)
+                    if tries > 1:
+                        again = ", ".join(f"{why} {count}" for why, count in sorted(self.asking.counters.again.items()))
+                        self.agent.log.info(
+                            "asked again",
+                            chain=self.entry.chain_id,
+                            tries=tries,
+                            answered=node,
+                            ms=round(took_s * 1e3),
+                            so_far=again,
+                        )
+                    self._finish(answer if isinstance(answer, bytes) else b"")
+                case Empty(why):
+                    self.agent.log.error("answered empty", chain=self.entry.chain_id, why=why)
+                    if self.question is not None:
+                        self._finish(empty(self.agent.core, self.question))
+        self._set_timer()
+
+    def _finish(self, message: bytes) -> None:
+        self.question = None
+        self.end.answer(message)
+
+    def _set_timer(self) -> None:
+        due = self.asking.due_at
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if due is not None:
+            self._timer = self.agent.loop.call_at(due, self._on_time)
+
+    def _on_time(self) -> None:
+        self._timer = None
+        self.act(self.asking.on_time(self.agent.now()))
+
+
+class Agent:
+    """All of it."""
+
+    def __init__(self, settings: AgentSettings, core: Core, identity: Identity, log: Log) -> None:
+        self.settings, self.core, self.log = settings, core, log
+        self.loop = asyncio.get_running_loop()
+        self.started_at = time.time()
+        self._seqs = itertools.count(1)
+        self._key_path = settings.home / PUBLIC_KEYS_NAME
+        self.public_keys = _load_public_keys(self._key_path)
+        self.times = {one.id: Times() for one in settings.nodes}
+        self.links = {
+            one.id: NodeLink(one, core=core, identity=identity, above=self, about=self.about, log=log)
+            for one in settings.nodes
+        }
+        self.askers = [_Asker(self, entry) for entry in settings.validators]
+        self._late = 0  # answers to requests that were over
+        self._host = os.uname().nodename
+
+    def lives(self) -> list[Any]:
+        """What runs until the agent ends."""
+        return [self._check(), *(link.run() for link in self.links.values()), *(one.end.run() for one in self.askers)]
+
+    def now(self) -> float:
+        """The loop's clock, in seconds."""
+        return self.loop.time()
+
+    def next_seq(self) -> int:
+        """A number that no other request of this process has."""
+        return next(self._seqs)
+
+    async def _check(self) -> None:
+        while True:
+            await asyncio.sleep(_CHECK_S)
+            for one in self.askers:
+                one.end.check_deadlines()
+            for name, link in self.links.items():
+                self.times[name].round_trip_s = link.round_trip_s
+
+    # --- of the nodes' links ---
+
+    def on_hello(self, node: str, hello: Hello) -> None:
+        """A node's link stands. Raises: ProtocolError where it shows another public key than was seen before."""
+        for chain in hello.chains:
+            known = self.public_keys.get(chain.chain_id)
+            if known is not None and known != chain.public_key:
+                raise ProtocolError(
+                    f"{node} shows the public key {chain.public_key.hex()} for {chain.chain_id}, and {known.hex()} was shown before; "
+                    f"cure: if the validator's key was changed, remove {self._key_path} and start the agent again"
+                )
+            if known is None:
+                self.public_keys[chain.chain_id] = chain.public_key
+                self._save_public_keys()
+        served = {chain.chain_id for chain in hello.chains}
+        for asker in self.askers:
+            if asker.entry.chain_id not in served:
+                self.log.error("a node does not serve this agent for a chain", peer=node, chain=asker.entry.chain_id)
+                continue
+            asker.on_key_known()
+            asker.asking.on_lead(hello.leader or None)
+            asker.act(asker.asking.on_link(node, self.now()))
+
+    def on_lost(self, node: str) -> None:
+        """Its link ended."""
+        for asker in self.askers:
+            asker.act(asker.asking.on_link_lost(node, self.now()))
+
+    def on_node(self, node: str, message: AgentMessage) -> None:
+        """Raises: ProtocolError for what no node sends."""
+        match message:
+            case Answer(seq, answer):
+                for asker in self.askers:
+                    if asker.asking.seq == seq:
+                        asker.act(asker.asking.on_answer(node, seq, answer, self.now()))
+                        return
+                self._late += 1
+            case NotNow(seq, _, leader):
+                for asker in self.askers:
+                    if asker.asking.seq == seq:
+                        asker.act(asker.asking.on_not_now(node, seq, leader or None, self.now()))
+            case Lead(leader):
+                for asker in self.askers:
+                    asker.asking.on_lead(leader or None)
+            case _:
+                raise ProtocolError(f"the node sent {type(message).__name__}")
+
+    # --- what is told ---
+
+    def about(self) -> tuple[tuple[str, str], ...]:
+        """For the nodes' pages and status: names and short texts."""
+        links = ", ".join(
+            f"{name} {link.round_trip_s * 1e3:.2f} ms" if link.up else f"{name} away"
+            for name, link in self.links.items()
+        )
+        told = {"host": self._host, "version": __version__, "links": links}
+        for number, one in enumerate(self.askers[:4], 1):
+            counters = one.asking.counters
+            again = ", ".join(f"{why} {count}" for why, count in sorted(counters.again.items())) or "none"
+            told[f"validator {number}"] = f"{one.entry.address} {one.end.state}"
+            told[f"asks {number}"] = f"{one.asking.answers_last or 'nobody yet'}; again: {again}"
+        return tuple((shown(name), shown(text)) for name, text in told.items())
+
+    def report(self) -> dict[str, Any]:
+        """For the metrics."""
+        return {
+            "started_at": self.started_at,
+            "late": self._late,
+            "nodes": {
+                name: {
+                    "up": link.up,
+                    "round_trip_s": link.round_trip_s,
+                    "connects": link.connects,
+                    "patience_s": self.times[name].patience_s,
+                }
+                for name, link in self.links.items()
+            },
+            "validators": [
+                {
+                    "chain_id": one.entry.chain_id,
+                    "addr": str(one.entry.address),
+                    "connected": one.end.state == "connected",
+                    "connects": one.end.connects,
+                    "counters": one.asking.counters,
+                    "slowest_s": one.slowest_s,
+                }
+                for one in self.askers
+            ],
+        }
+
+    def _save_public_keys(self) -> None:
+        """No secret: what makes a validator boot while every node is away."""
+        beside = self._key_path.with_suffix(".new")
+        try:
+            beside.write_text(json.dumps({name: key.hex() for name, key in sorted(self.public_keys.items())}) + "\n")
+            beside.replace(self._key_path)
+        except OSError as error:
+            self.log.error("public keys are not kept", file=str(self._key_path), why=os_words(error))
+
+
+def _load_public_keys(path: Path) -> dict[str, bytes]:
+    """What was seen before; nothing where there is no such file, or it is none of ours: the nodes tell it again."""
+    try:
+        told = json.loads(path.read_bytes()[: 64 << 10])
+        keys = {str(name): bytes.fromhex(key) for name, key in told.items()} if isinstance(told, Mapping) else {}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+    return keys if all(len(key) == 32 for key in keys.values()) else {}

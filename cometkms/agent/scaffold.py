@@ -1,0 +1,84 @@
+"""`cmkms agent init`: make an agent's key and settings where they are missing, keep what is there."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cometkms.agent.config import CONFIG_NAME, check_name, parse_node
+from cometkms.config.values import check_chain_id, parse_listen, parse_validator
+from cometkms.errors import ConfigError, os_words
+from cometkms.keys.identity import IDENTITY_NAME, ensure_identity, load_identity
+from cometkms.store.files import create_exclusively, make_directory
+
+_TEMPLATE = """\
+# CometKMS agent: stands beside a validator and asks every node (docs/AGENT.md).
+
+# How the nodes' settings, pages and metrics call it.
+name = {name}
+
+# The nodes' agent_addr and keys, as `cmkms peers --identities` prints them on each.
+node = {nodes}
+
+# Serve metrics here, as 127.0.0.1:9464. Nowhere by default.
+{metrics}
+
+log_level = "info"
+log_format = "plain"
+
+# The validators: priv_validator_laddr, as tcp://host:port or unix:///path, and the chain.
+{validators}"""
+
+
+@dataclass(slots=True)
+class Made:
+    """What init_agent() made and what was there. `key`: the agent's public key."""
+
+    key: bytes = b""
+    made: list[Path] = field(default_factory=list)
+    kept: list[Path] = field(default_factory=list)
+
+
+def init_agent(
+    home: Path, *, name: str, nodes: tuple[str, ...], validators: tuple[tuple[str, str], ...], metrics_addr: str = ""
+) -> Made:
+    """`validators`: chain id and address of each. Raises: ConfigError, KeyFileError."""
+    check_name(name)
+    for one in nodes:
+        parse_node(one)
+    for chain_id, address in validators:
+        check_chain_id(chain_id)
+        parse_validator(address)
+    if metrics_addr:
+        parse_listen(metrics_addr)
+    result = Made()
+    try:
+        for directory, mode in ((home, 0o755), (home / "priv", 0o700)):
+            if not directory.is_dir():
+                make_directory(directory, mode)
+        identity = home / "priv" / IDENTITY_NAME
+        (result.kept if identity.exists() else result.made).append(identity)
+        ensure_identity(home)
+        path = home / CONFIG_NAME
+        tables = "\n".join(
+            f"[[validator]]\nchain_id = {json.dumps(chain)}\naddr = {json.dumps(address)}\n"
+            for chain, address in validators
+        )
+        content = _TEMPLATE.format(
+            name=json.dumps(name),
+            nodes="[\n" + "".join(f"    {json.dumps(one)},\n" for one in nodes) + "]",
+            metrics=f"metrics_addr = {json.dumps(metrics_addr)}"
+            if metrics_addr
+            else '# metrics_addr = "127.0.0.1:9464"',
+            validators=tables or '# [[validator]]\n# chain_id = "my-chain-1"\n# addr = "tcp://127.0.0.1:26658"\n',
+        )
+        try:
+            create_exclusively(path, content.encode())
+            result.made.append(path)
+        except FileExistsError:
+            result.kept.append(path)
+    except OSError as error:
+        raise ConfigError(
+            f"{error.filename or home} cannot be made: {os_words(error)}; cure: another --home"
+        ) from error
+    result.key = load_identity(home).public_key
+    return result

@@ -1,0 +1,420 @@
+"""A node's end of its agents' links: requests come in, answers go out; whether this node serves them is decided elsewhere.
+
+    door ── an agent that proved its key ──▶ AgentPort ──▶ AgentLink ── ASK ──▶ the chain's critical section ── ANSWER or NOT_NOW ──▶ agent
+
+A link stands whether this node leads or not. A request that is not urgent, at a node that does not lead, is told at once who does. Every
+other one is a request like a validator's: the rule decides, the state process reserves, the slot signs. One at a time a chain and link; a
+newer one takes the place of an older one that its agent has given up. Moves bytes; decides nothing.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from cometkms.errors import ProtocolError, os_words
+from cometkms.interface import Core, Session
+from cometkms.limits import (
+    AGENT_ABOUT_MAX,
+    AGENT_LINKS_MAX,
+    AGENT_OUTBOX_MAX_BYTES,
+    AGENT_SILENT_S,
+    REFUSED_PAUSE_MAX_S,
+    REFUSED_PAUSE_MIN_S,
+)
+from cometkms.model import Kind
+from cometkms.net.door import Admitted, Door
+from cometkms.protocol.agent_messages import (
+    AgentMessage,
+    Answer,
+    Ask,
+    Hello,
+    Lead,
+    NotNow,
+    Ping,
+    Pong,
+    ServedChain,
+    Unpacker,
+    decode,
+    encode,
+    shown,
+)
+from cometkms.signing.chain import ChainSigner
+from cometkms.signing.events import EventLog
+
+_RECEIVE_BYTES: Final = 64 << 10
+_SIGNS: Final = (Kind.SIGN_VOTE_REQUEST, Kind.SIGN_PROPOSAL_REQUEST)
+
+
+class _Question:
+    """One ASK at the chain's critical section. A `Requester`."""
+
+    def __init__(self, link: "AgentLink", seq: int, session: Session) -> None:
+        self._link, self._seq, self._session = link, seq, session
+        self.name = link.name
+        self.remote_identity = link.key
+        self.over = False
+
+    @property
+    def seq(self) -> int:
+        """The agent's own number of it."""
+        return self._seq
+
+    def serves(self, session: Session) -> bool:
+        """Whether the agent still waits for this answer."""
+        return not self.over and self._session is session
+
+    def deliver(self, frame: bytes, *, refused: bool | None = None) -> None:
+        """To the agent: a signature, a refusal, or that there is no answer now."""
+        if self.over:
+            return
+        self.end()
+        self._link.on_answer(self, frame if refused is not None else None, refused=refused is True)
+
+    def end(self) -> None:
+        """No answer is expected any more."""
+        self.over = True
+        self._session.close()
+
+
+class AgentLink:
+    """One agent's connection, from its admission to its end."""
+
+    def __init__(
+        self,
+        *,
+        agent: str,
+        admitted: Admitted,
+        chains: Mapping[str, ChainSigner],
+        core: Core,
+        node: str,
+        standing: Callable[[], tuple[bool, str]],
+        closed: Callable[["AgentLink", str], None],
+    ) -> None:
+        """`chains`: those it may ask for; `standing`: whether this node leads, and who does, "" when that is not known."""
+        self.name = f"agent:{agent}"
+        self.key = admitted.key
+        self.since = time.time()
+        self.about: dict[str, str] = {}  # what it says of itself
+        self.requests = 0
+        self.served_without_lead = 0
+        self._chains = chains
+        self._core = core
+        self._standing = standing
+        self._closed = closed
+        self._loop = asyncio.get_running_loop()
+        self._socket = admitted.connection
+        self._frames = core.frames(admitted.to_node, admitted.from_node)
+        self._unpacker = Unpacker()
+        self._questions: dict[str, _Question] = {}  # by chain
+        self._pauses: dict[str, float] = {}  # behind a chain's last refusal
+        self._resting: dict[str, tuple[asyncio.TimerHandle, Ask]] = {}
+        self._outbox = bytearray()
+        self._heard_at = self._loop.time()
+        self.open = True
+        self._loop.add_reader(self._socket.fileno(), self._on_readable)
+        served = tuple(ServedChain(name, chain.slot.public_key) for name, chain in chains.items())
+        self._send(Hello(node, standing()[1], served))
+
+    def close(self, why: str) -> None:
+        """Once; what waits for an answer gets none."""
+        if not self.open:
+            return
+        self.open = False
+        for question in self._questions.values():
+            question.end()
+        self._questions.clear()
+        for timer, _ in self._resting.values():
+            timer.cancel()
+        self._resting.clear()
+        self._loop.remove_reader(self._socket.fileno())
+        self._loop.remove_writer(self._socket.fileno())
+        self._socket.close()
+        self._frames.close()
+        self._closed(self, why)
+
+    def check_silence(self) -> None:
+        """Called about once a second."""
+        if self._loop.time() - self._heard_at > AGENT_SILENT_S:
+            self.close(f"silent for {AGENT_SILENT_S:g} s")
+
+    def tell_leader(self, leader: str) -> None:
+        """Somebody else leads."""
+        self._send(Lead(leader))
+
+    def on_lease_lost(self) -> None:
+        """The state process forgot what was asked: the agent asks somebody else."""
+        for question in list(self._questions.values()):
+            question.end()
+            self.on_answer(question, None)
+
+    def on_answer(self, question: _Question, message: bytes | None, *, refused: bool = False) -> None:
+        """The critical section has decided. None: not now."""
+        chain_id = next((name for name, one in self._questions.items() if one is question), None)
+        if chain_id is None or not self.open:
+            return
+        del self._questions[chain_id]
+        if refused:  # who only earns refusals is answered ever more slowly
+            self._pauses[chain_id] = min(
+                max(2 * self._pauses.get(chain_id, 0.0), REFUSED_PAUSE_MIN_S), REFUSED_PAUSE_MAX_S
+            )
+        elif message is not None:
+            self._pauses.pop(chain_id, None)
+        if message is not None:
+            self._send(Answer(question.seq, message))
+        else:
+            self._send(NotNow(question.seq, "no majority promised", self._standing()[1]))
+
+    # --- bytes ---
+
+    def _on_readable(self) -> None:
+        try:
+            received = self._socket.recv(_RECEIVE_BYTES)
+            if not received:
+                self.close("closed by the agent")
+                return
+            self._heard_at = self._loop.time()
+            for untrusted in self._unpacker.feed(self._frames.open(received)):
+                if self.open:
+                    self._on_message(decode(untrusted))
+        except (BlockingIOError, InterruptedError):
+            return
+        except (OSError, ProtocolError) as error:
+            self.close(_words(error))
+
+    def _on_message(self, message: AgentMessage) -> None:
+        match message:
+            case Ask():
+                self._on_ask(message)
+            case Ping(number, about):
+                self.about = dict(about[:AGENT_ABOUT_MAX])
+                self._send(Pong(number))
+            case _:
+                raise ProtocolError(f"an agent sent a node's message: {type(message).__name__}")
+
+    def _on_ask(self, ask: Ask) -> None:
+        chain = self._chains.get(ask.chain_id)
+        if chain is None:
+            self._send(NotNow(ask.seq, shown(f"this agent is not listed for {ask.chain_id}"), self._standing()[1]))
+            return
+        leads, leader = self._standing()
+        if not leads and not ask.urgent:
+            self._send(NotNow(ask.seq, "this node does not lead", leader))
+            return
+        waiting = self._questions.get(ask.chain_id)
+        if waiting is not None and waiting.seq == ask.seq:
+            return  # asked once more what is under way
+        resting = self._resting.pop(ask.chain_id, None)
+        if resting is not None:
+            resting[0].cancel()
+        pause_s = self._pauses.get(ask.chain_id, 0.0)
+        if pause_s:
+            self._resting[ask.chain_id] = (self._loop.call_later(pause_s, self._rested, ask.chain_id), ask)
+            return
+        self._submit(chain, ask)
+
+    def _rested(self, chain_id: str) -> None:
+        _, ask = self._resting.pop(chain_id)
+        try:
+            self._submit(self._chains[chain_id], ask)
+        except ProtocolError as error:
+            self.close(_words(error))
+
+    def _submit(self, chain: ChainSigner, ask: Ask) -> None:
+        """Raises: ProtocolError for what is no request of a validator for a signature."""
+        older = self._questions.pop(ask.chain_id, None)
+        if older is not None:
+            older.end()
+        started_ns = time.monotonic_ns()
+        session = self._core.session(ask.dialect, ask.chain_id, None, ask.message)
+        request = session.next_request()
+        if request is None or request.kind not in _SIGNS:
+            session.close()
+            raise ProtocolError("it asks for something else than one signature")
+        self.requests += 1
+        if not self._standing()[0]:
+            self.served_without_lead += 1
+            chain.tally.on_lease_lost()  # others sign in between: what lies there was not missed
+        question = _Question(self, ask.seq, session)
+        self._questions[ask.chain_id] = question
+        chain.submit(question, session, request, started_ns, urgent=ask.urgent)
+
+    def _send(self, message: AgentMessage) -> None:
+        if not self.open:
+            return
+        sealed = self._frames.seal(encode(message))
+        sent = 0
+        if not self._outbox:
+            try:
+                sent = self._socket.send(sealed)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError as error:
+                self.close(_words(error))
+                return
+        if sent < len(sealed):
+            if not self._outbox:
+                self._loop.add_writer(self._socket.fileno(), self._on_writable)
+            self._outbox += sealed[sent:]
+            if len(self._outbox) > AGENT_OUTBOX_MAX_BYTES:
+                self.close("does not read its answers")
+
+    def _on_writable(self) -> None:
+        try:
+            sent = self._socket.send(self._outbox)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self.close(_words(error))
+            return
+        del self._outbox[:sent]
+        if not self._outbox:
+            self._loop.remove_writer(self._socket.fileno())
+
+
+class AgentPort:
+    """All agents' links of one signer, and who may have one."""
+
+    def __init__(
+        self,
+        *,
+        door: Door,
+        chains: Mapping[str, ChainSigner],
+        listed: Mapping[str, Mapping[str, bytes]],
+        core: Core,
+        node: str,
+        log: EventLog,
+    ) -> None:
+        """`listed`: of each chain, the agents' names and keys."""
+        self._door = door
+        self._chains = chains
+        self._listed = listed
+        self._core = core
+        self._node = node
+        self._log = log
+        self._links: dict[bytes, AgentLink] = {}  # by key: a newer one takes the place of an older one
+        self._connects: dict[bytes, int] = {}
+        self._whys: dict[bytes, str] = {}
+        self._leads, self._leader = False, ""
+
+    def start(self) -> None:
+        """Take what the door hands over from now on."""
+        self._door.allow(self._keys())
+        asyncio.get_running_loop().add_reader(self._door.fileno(), self._on_door)
+
+    def relist(self, listed: Mapping[str, Mapping[str, bytes]]) -> None:
+        """Other agents: who is not listed any more, or for other chains, loses its link at once."""
+        before, self._listed = self._chains_of(), listed
+        after = self._chains_of()
+        self._door.allow(self._keys())
+        for key, link in list(self._links.items()):
+            if before.get(key) != after.get(key):
+                link.close("its list of chains changed")
+
+    def on_standing(self, *, leads: bool, leader: str | None = None) -> None:
+        """Whether this node leads, and who does. `leader` None: as before."""
+        if self._leads and not leads:
+            for link in list(self._links.values()):
+                link.on_lease_lost()
+        self._leads = leads
+        if leader is not None and leader != self._leader:
+            self._leader = leader
+            for link in list(self._links.values()):
+                link.tell_leader(leader)
+
+    def check(self) -> None:
+        """Deadlines. Called about once a second."""
+        for link in list(self._links.values()):
+            link.check_silence()
+
+    def close(self) -> None:
+        """The signer ends."""
+        asyncio.get_running_loop().remove_reader(self._door.fileno())
+        for link in list(self._links.values()):
+            link.close("stopped")
+
+    def documents(self, chain: ChainSigner) -> list[dict[str, Any]]:
+        """The agents of a chain for the status board, in the form of its validators."""
+        found = []
+        for name, key in self._listed.get(chain.chain_id, {}).items():
+            link = self._links.get(key)
+            found.append(
+                {
+                    "addr": f"agent:{name}",
+                    "state": "connected" if link is not None else "waiting",
+                    "since": link.since if link is not None else 0.0,
+                    "dialect": None,
+                    "line": None,
+                    "remote_identity": key.hex(),
+                    "requests": link.requests if link is not None else 0,
+                    "connects": self._connects.get(key, 0),
+                    "failed": 0,
+                    "failed_in_row": 0,
+                    "last_error": self._whys.get(key, "") if link is None else "",
+                    **chain.answers.document(f"agent:{name}"),
+                }
+            )
+        return found
+
+    def document(self) -> dict[str, Any]:
+        """What the door counted, and what each agent that is connected says of itself."""
+        counters = self._door.counters
+        return {
+            "door": {name: getattr(counters, name) for name in type(counters).__slots__},
+            "links": [
+                {
+                    "name": link.name,
+                    "without_lead": link.served_without_lead,
+                    "requests": link.requests,
+                    "about": link.about,
+                }
+                for link in self._links.values()
+            ],
+        }
+
+    def _keys(self) -> set[bytes]:
+        return {key for agents in self._listed.values() for key in agents.values()}
+
+    def _chains_of(self) -> dict[bytes, tuple[tuple[str, str], ...]]:
+        """By key: its name and chain, for each chain."""
+        found: dict[bytes, tuple[tuple[str, str], ...]] = {}
+        for chain_id, agents in self._listed.items():
+            for name, key in agents.items():
+                found[key] = (*found.get(key, ()), (chain_id, name))
+        return found
+
+    def _on_door(self) -> None:
+        while (admitted := self._door.take()) is not None:
+            self._admit(admitted)
+
+    def _admit(self, admitted: Admitted) -> None:
+        mine = self._chains_of().get(admitted.key, ())
+        if not mine or (admitted.key not in self._links and len(self._links) >= AGENT_LINKS_MAX):
+            admitted.connection.close()  # struck off the list while it came in
+            return
+        older = self._links.get(admitted.key)
+        if older is not None:
+            older.close("a newer connection of the same agent")
+        self._connects[admitted.key] = self._connects.get(admitted.key, 0) + 1
+        for chain_id, _ in mine:
+            self._chains[chain_id].tally.on_connected()
+        self._links[admitted.key] = AgentLink(
+            agent=mine[0][1],
+            admitted=admitted,
+            chains={chain_id: self._chains[chain_id] for chain_id, _ in mine},
+            core=self._core,
+            node=self._node,
+            standing=lambda: (self._leads, self._leader),
+            closed=self._on_closed,
+        )
+        self._log.info("agent connected", agent=mine[0][1], chains=", ".join(chain_id for chain_id, _ in mine))
+
+    def _on_closed(self, link: AgentLink, why: str) -> None:
+        if self._links.get(link.key) is link:
+            del self._links[link.key]
+            self._whys[link.key] = why
+        self._log.info("agent not connected", agent=link.name, why=why)
+
+
+def _words(error: BaseException) -> str:
+    return os_words(error) if isinstance(error, OSError) else str(error) or type(error).__name__

@@ -1,0 +1,90 @@
+"""A cluster whose validators have agents beside them: `cmkms agent` in front of the nodes' agent_addr."""
+
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+from tests.e2e.cluster import Cluster
+from tests.e2e.node import CHAIN, cmkms, environment, free_port, until
+
+
+class AgentProcess:
+    """`cmkms agent` in a home of its own. `nodes`: lines as `cmkms peers --identities` prints them."""
+
+    def __init__(self, home: Path, name: str = "sentry-a") -> None:
+        self.home, self.name = home, name
+        self.log_path = home.parent / f"{home.name}.log"
+        self.metrics_port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.line = self._init("--name", name).stdout.split('"')[1]
+
+    def _init(self, *more: str) -> subprocess.CompletedProcess[str]:
+        done = cmkms("agent", "init", "--home", str(self.home), *more)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    def configure(self, nodes: list[str], addresses: list[str], chain: str = CHAIN) -> "AgentProcess":
+        """agent.toml anew."""
+        (self.home / "agent.toml").unlink()
+        more = [part for one in nodes for part in ("--node", one)]
+        more += [part for one in addresses for part in ("--validator-addr", one)]
+        metrics = ("--metrics-addr", f"127.0.0.1:{self.metrics_port}")
+        self._init("--name", self.name, "--chain-id", chain, *metrics, *more)
+        return self
+
+    def start(self, *before: str) -> "AgentProcess":
+        command = [*before, sys.executable, "-m", "cometkms", "agent", "--home", str(self.home)]
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment()
+            )
+        return self
+
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.terminate()
+        try:
+            return self.process.wait(timeout=20)
+        finally:
+            self.process.kill()
+
+    def metrics(self) -> dict[str, float]:
+        """By name and labels."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=20) as answer:
+            lines = answer.read().decode().splitlines()
+        return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
+
+    def wait_linked(self, count: int) -> None:
+        until(lambda: f"{count} links\n{self.log()}", lambda: self.log().count(" node connected") >= count)
+
+
+class AgentCluster(Cluster):
+    """Nodes that dial no validator and listen for agents."""
+
+    def __init__(self, directory: Path, count: int, agents: list[AgentProcess], *, relays: bool = False) -> None:
+        super().__init__(directory, count, relays=relays)
+        self.agent_ports = {name: free_port() for name in self.ids}
+        for name in self.ids:
+            self.extra[name] = ["--agent-addr", f"127.0.0.1:{self.agent_ports[name]}"]
+            self.extra[name] += [part for one in agents for part in ("--agents", one.line)]
+
+    def identity(self, name: str) -> str:
+        """The node's line for agent.toml."""
+        done = cmkms(
+            "peers", "--identities", "--home", str(self.nodes[name].home),
+            env=environment(COMETKMS_AGENT_ADDR=f"127.0.0.1:{self.agent_ports[name]}", COMETKMS_AGENTS=f"x:{'00' * 32}", COMETKMS_ID=name),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def lines(self) -> list[str]:
+        return [self.identity(name) for name in self.ids]

@@ -1,0 +1,170 @@
+"""An agent beside a real CometBFT client: hosts that vanish, freeze and die, agents that are killed, strangers."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.agents import AgentCluster, AgentProcess
+from tests.e2e.cluster import Client
+from tests.e2e.node import PRECOMMIT, PREVOTE, PROPOSAL, Validator, ballot, free_tcp, until
+
+AgentNet = tuple[AgentCluster, AgentProcess, Client]
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Iterator[AgentNet]:
+    address = free_tcp()
+    agent = AgentProcess(tmp_path / "agent")
+    cluster = AgentCluster(tmp_path, 3, [agent])
+    agent.configure(cluster.lines(), [address])
+    validator = Client(address)
+    try:
+        cluster.start()
+        agent.start()
+        cluster.wait_leader()
+        yield cluster, agent, validator
+    finally:
+        agent.stop()
+        cluster.stop()
+        validator.close()
+
+
+def test_a_validator_signs_through_its_agent_and_every_state_file_follows(net: AgentNet) -> None:
+    cluster, agent, validator = net
+    for height in (1, 2, 3):
+        validator.must_sign(PREVOTE, height)
+        validator.must_sign(PRECOMMIT, height)
+    for name in cluster.ids:
+        until(f"{name}'s state file follows", lambda name=name: cluster.nodes[name].file_state().get("height") == "3")
+    assert "asked again" not in agent.log() or "silence" in agent.log()
+
+
+def test_a_leader_that_freezes_or_is_killed_does_not_cost_the_validator_its_connection(net: AgentNet) -> None:
+    """Nobody else answers for a frozen host: the agent's second try does, by a node that does not lead. CometBFT alone waits five seconds."""
+    cluster, agent, validator = net
+    validator.must_sign(PREVOTE, 1)
+    leader = cluster.wait_leader()
+    cluster.freeze(leader)
+    try:
+        for height in (2, 3, 4):
+            validator.must_sign(PREVOTE, height)
+            validator.must_sign(PRECOMMIT, height)
+    finally:
+        cluster.thaw(leader)
+    second = cluster.wait_leader()
+    validator.must_sign(PREVOTE, 5)
+    cluster.kill(second)
+    validator.must_sign(PREVOTE, 6)
+    told = agent.metrics()
+    assert (
+        told['cometkms_agent_again_total{chain_id="test-1",validator="' + validator.address + '",why="silence"}'] >= 1
+    )
+    assert told['cometkms_agent_validator_connects_total{chain_id="test-1",validator="' + validator.address + '"}'] == 1
+    cluster.start(second)
+    cluster.wait_whole()
+    validator.must_sign(PRECOMMIT, 6)
+    for name in cluster.ids:
+        until(f"{name}'s state file follows", lambda name=name: cluster.nodes[name].file_state().get("height") == "6")
+
+
+def test_an_agent_that_is_killed_and_started_again_signs_nothing_twice(net: AgentNet) -> None:
+    """It remembers nothing, and needs not: the same question has the same answer, another one at the place a refusal."""
+    _, agent, validator = net
+    first = validator.must_sign(PREVOTE, 1)
+    for height in range(2, 6):
+        validator.send(**ballot(PREVOTE, height))
+        agent.kill()
+        agent.start()
+        validator.receive()
+        validator.must_sign(PREVOTE, height)
+    assert validator.must_refuse(PREVOTE, 5, block="dd")
+    assert first["verified"]
+
+
+def test_a_validator_boots_while_no_node_is_there_once_the_key_was_seen(net: AgentNet) -> None:
+    cluster, agent, validator = net
+    key = validator.connect()
+    cluster.stop()
+    agent.kill()
+    agent.start()
+    assert validator.connect() == key
+    assert validator.ask(**ballot(PREVOTE, 1)).get("error"), "the empty answer, and no signature"
+    cluster.start()
+    validator.must_sign(PREVOTE, 1)
+
+
+def test_strangers_and_floods_do_no_harm(net: AgentNet, tmp_path: Path) -> None:
+    """An unlisted key proves itself and is sent away; connections that say nothing push each other out; the validator signs on."""
+    cluster, _, validator = net
+    validator.must_sign(PREVOTE, 1)
+    stranger = AgentProcess(tmp_path / "stranger", "stranger")
+    address = free_tcp()
+    other = Client(address)
+    stranger.configure(cluster.lines(), [address]).start()
+    held = []
+    try:
+        until(lambda: stranger.log(), lambda: "is not listed there" in stranger.log())
+        assert other.ask(cmd="pub_key").get("error")
+        port = cluster.agent_ports[cluster.wait_leader()]
+        for number in range(300):
+            connection = socket.create_connection(("127.0.0.1", port))
+            connection.sendall(b"GET / HTTP/1.1\r\n" if number % 2 else b"")
+            held.append(connection)
+            if number % 100 == 0:
+                validator.must_sign(PREVOTE, 2 + number)
+        validator.must_sign(PREVOTE, 1000)
+        leader = cluster.wait_leader()
+        until(
+            lambda: f"the door counts: {cluster.status(leader).get('agents')}",
+            lambda: (
+                cluster.status(leader)["agents"]["door"]["unlisted"] >= 1
+                and cluster.status(leader)["agents"]["door"]["pushed_out"] >= 20
+            ),
+        )
+    finally:
+        stranger.stop()
+        other.close()
+        for connection in held:
+            connection.close()
+
+
+def test_an_agent_of_another_chain_gets_nothing_signed(tmp_path: Path) -> None:
+    """Its key is listed for test-1: whatever its own settings call the chain, no node serves it for another."""
+    address = free_tcp()
+    agent = AgentProcess(tmp_path / "agent")
+    cluster = AgentCluster(tmp_path, 1, [agent])
+    agent.configure(cluster.lines(), [address], chain="other-1")
+    validator = Client(address, chain="other-1")
+    try:
+        cluster.start()
+        agent.start()
+        until(lambda: agent.log(), lambda: "does not serve this agent" in agent.log())
+        assert not validator.ask(**ballot(PREVOTE, 1)).get("signature")
+    finally:
+        agent.stop()
+        cluster.stop()
+        validator.close()
+
+
+@pytest.mark.parametrize(("version", "scheme"), [("v033", "tcp"), ("v038", "unix"), ("v040", "tcp")])
+def test_every_dialect_and_socket_goes_through(tmp_path: Path, version: str, scheme: str) -> None:
+    """Proposals, votes, the public key and the largest vote extension, of one node alone."""
+    address = free_tcp() if scheme == "tcp" else f"unix://{tmp_path}/v.sock"
+    agent = AgentProcess(tmp_path / "agent")
+    cluster = AgentCluster(tmp_path, 1, [agent])
+    agent.configure(cluster.lines(), [address])
+    validator = Validator(address, version)
+    try:
+        cluster.start()
+        agent.start()
+        validator.connect()
+        for kind in (PROPOSAL, PREVOTE, PRECOMMIT):
+            more = {"extension": "ee" * (1 << 20)} if (version, kind) == ("v038", PRECOMMIT) else {}
+            validator.must_sign(kind, 1, **more)
+        assert validator.must_refuse(PREVOTE, 1, block="dd")
+    finally:
+        agent.stop()
+        cluster.stop()
+        validator.close()

@@ -1,0 +1,60 @@
+"""agent.toml: what `cmkms agent init` writes is taken, and what cannot be is told with the cure."""
+
+from pathlib import Path
+
+import pytest
+
+from cometkms.agent.config import load, parse_node
+from cometkms.agent.scaffold import init_agent
+from cometkms.config.schema import HostPort
+from cometkms.errors import ConfigError
+
+KEY_A, KEY_B = "a1" * 32, "b2" * 32
+NODES = (f"node0=10.0.0.10:9440:{KEY_A}", f"node1=[::1]:9440:{KEY_B}")
+
+
+def test_what_init_writes_is_taken_and_kept(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    validators = (("c", "tcp://127.0.0.1:26658"), ("d", "unix:///run/v.sock"))
+    made = init_agent(home, name="sentry-a", nodes=NODES, validators=validators, metrics_addr="127.0.0.1:9464")
+    settings = load(home)
+    assert (settings.name, settings.metrics_addr) == ("sentry-a", HostPort("127.0.0.1", 9464))
+    assert tuple(one.text for one in settings.nodes) == NODES
+    assert [(one.chain_id, str(one.address)) for one in settings.validators] == list(validators)
+    assert (home / "priv" / "identity_key.json").stat().st_mode & 0o777 == 0o600
+    again = init_agent(home, name="other", nodes=(), validators=())
+    assert (again.key, again.made, len(again.kept)) == (made.key, [], 2)
+    assert load(home).name == "sentry-a"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no node is configured"),
+        (f'node = ["node0=h:1:{KEY_A}"]', "no validator is configured"),
+        (f'node = ["node0=h:1:{KEY_A}", "node0=i:1:{KEY_B}"]', "node node0 is configured more than once"),
+        (f'node = ["node0=h:1:{KEY_A}", "node1=i:1:{KEY_A}"]', "is configured more than once"),
+        ('node = ["node0=h:1"]', "is no node"),
+        (f'node = ["node0=:1:{KEY_A}"]', "no host"),
+        ("node = [5]", "must be a string"),
+        ('nodes = ["x"]', "unknown key 'nodes'"),
+        (f'node = ["n=h:1:{KEY_A}"]\n[[validator]]\nchain_id = "c"', "has chain_id and addr"),
+        (f'node = ["n=h:1:{KEY_A}"]\n[[validator]]\nchain_id = "c"\naddr = "ftp://x:1"', "unknown scheme"),
+        (f'name = "a b"\nnode = ["n=h:1:{KEY_A}"]\n[[validator]]\nchain_id = "c"\naddr = "h:1"', "no agent's name"),
+        (f'log_level = "loud"\nnode = ["n=h:1:{KEY_A}"]\n[[validator]]\nchain_id = "c"\naddr = "h:1"', "log_level is"),
+        ("node = [", "is no TOML"),
+    ],
+)
+def test_what_cannot_be_is_told(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "agent.toml").write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        load(tmp_path)
+
+
+def test_a_home_without_settings_is_told_the_cure(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cmkms agent init"):
+        load(tmp_path)
+
+
+def test_nodes_are_written_as_they_are_read() -> None:
+    assert [parse_node(one).text for one in NODES] == list(NODES)
