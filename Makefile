@@ -19,9 +19,10 @@ WORKERS ?= $(shell expr 3 \* $(CORES))
 LOADED := $(if $(BUSY),$(BIN)/python -m tests.busy)
 NICELY := $(if $(BUSY),,nice -n 10)
 CHAOS_SECONDS ?= 600
+ATTACK_SECONDS ?= 600
 SEED ?= $(shell date +%s)
 
-.PHONY: build demo test test-again test-pythons test-web chromium pictures lint bench fuzz sim mutants model chaos go-tools cometbft clean
+.PHONY: build demo test test-again test-pythons test-web chromium pictures lint bench fuzz sim mutants model chaos attack go-tools cometbft clean
 
 # The environment: pinned packages, then this package in place with its C core.
 $(VENV)/.dev: requirements-dev.txt pyproject.toml
@@ -106,6 +107,10 @@ mutants: build
 # Real nodes under faults; the seed is printed and replays the schedule.
 chaos: go-tools
 	$(BIN)/python -m tests.chaos --seconds $(CHAOS_SECONDS) --seed $(SEED)
+
+# tests/attacks on real nodes, again and again, beside simulated members that lie, from other seeds each time.
+attack: go-tools
+	$(BIN)/python -m tests.attacks --seconds $(ATTACK_SECONDS)
 
 # SECTIONS="one three" measures those only, QUICK=1 only whether all of it runs, COMPARE=old.json says what moved since another run,
 # PEERS="horcrux=benchmarks/peer_scripts/horcrux.sh" measures other signers too. docs/BENCHMARKS.md.

@@ -290,3 +290,23 @@ def test_every_document_is_in_the_index() -> None:
     linked = {Path(link.partition("#")[0]).name for link in _LINK.findall(index)}
     missing = {path.name for path in DOCUMENTS} - linked - {"README.md"}
     assert not missing, missing
+
+
+def claims_of(text: str) -> Iterator[str]:
+    """The rows of the threat model that say what somebody cannot do, or what happens to a mistake."""
+    header: list[str] = []
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if not cells or set("".join(cells)) <= {"-"}:
+            header = header if cells else []
+        elif not header:
+            header = cells
+        elif header == ["mistake", "what happens"] or (header[-1] == "cannot" and cells[-1]):
+            yield line
+
+
+def test_every_claim_of_the_threat_model_names_the_test_that_shows_it() -> None:
+    """A row without one is a hope."""
+    found = list(claims_of((ROOT / "docs" / "THREATS.md").read_text()))
+    assert len(found) > 25
+    assert [row for row in found if not re.search(r"`tests/[\w/]+(\.py|/)`", row)] == []

@@ -1,0 +1,305 @@
+"""A member in foreign hands, as a process of its own: `python -m tests.attacks.member LIE HOME ID PORTS`.
+
+It has what a thief finds in a member's home: the key, and with it that member's identity. It dials the others on their real peers' ports, is
+let in as the member that it is, and lies as the table below says, over and over, until it is killed. PORTS: `node0=26001,node1=…`.
+What it has done goes to stdout as JSON lines {"peer": …, "lies": …}.
+"""
+
+import asyncio
+import json
+import os
+import random
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cometkms import __version__
+from cometkms import core as cores
+from cometkms.errors import ProtocolError
+from cometkms.keys.cluster import _cluster_secret, _node_key, cluster_digest
+from cometkms.keys.source import key_source
+from cometkms.model import HRS, Incarnation, Reason, Row, Watermark
+from cometkms.net.peers import PeerNetwork, PeerTarget
+from cometkms.net.target import TcpTarget
+from cometkms.protocol.identity import Identity
+from cometkms.protocol.peer_messages import (
+    PEER_PROTOCOL_VERSION,
+    Hello,
+    LifeNews,
+    Marks,
+    Obeyed,
+    PeerMessage,
+    Promise,
+    Promised,
+    Raft,
+    Read,
+    RowMark,
+    decode,
+    encode,
+)
+from cometkms.raftlog import wire
+from cometkms.raftlog.steps import owner
+from cometkms.rules.birth import Life, NodeState
+from cometkms.rules.incarnation import FIRST, Statement, statement_bytes
+from cometkms.store.promise_store import PromiseStore
+
+EVERY_S = 0.02
+FAR = (1 << 62) - 1
+NOOP = b"\x01"
+
+
+class Quiet:
+    def __getattr__(self, _name: str) -> Any:
+        return lambda *_a, **_k: None
+
+
+class Liar:
+    """What net.peers asks of a node (PeerEvents), answered with lies."""
+
+    def __init__(self, lie: str, home: Path, me: str, ports: dict[str, int], chain: str) -> None:
+        core = cores.load()
+        source = key_source(home / "priv" / "priv_validator_key.json", None)
+        secret = _cluster_secret(home, [source], core)
+        keys = {name: Identity(_node_key(secret, name)) for name in ports}
+        self.lie, self.me, self.ports = lie, me, ports
+        self.identity = keys[me]
+        self.members = tuple(sorted(ports))
+        self.digest = cluster_digest(1, {name: one.public_key for name, one in keys.items()})
+        self.row = Row(source.public_key, chain)
+        self.term, self.index, self.told = 1, 1, 0
+        stolen = shutil.copy(home / "data" / me / "promises", home / "stolen")
+        store = PromiseStore.open(Path(stolen))
+        self.seq, self.bears = store.seq, store.header.incarnation
+        store.close()
+        self.record: tuple[tuple[str, bytes], ...] = ()
+        self.mark = Watermark()
+        self.rng = random.Random(lie)
+        targets = tuple(
+            PeerTarget(name, keys[name].public_key, TcpTarget("127.0.0.1", port))
+            for name, port in ports.items()
+            if name != me
+        )
+        self.net = PeerNetwork(
+            core=core, me=me, identity=self.identity, peers=targets, listen=TcpTarget("127.0.0.1", ports[me]), events=self, log=Quiet(),
+        )  # fmt: skip
+
+    def own(self, other: Incarnation | None = None) -> Statement:
+        incarnation = self.bears if other is None else other
+        signature = (
+            self.identity.sign(statement_bytes(self.digest, self.me, incarnation)) if incarnation > FIRST else b""
+        )
+        return Statement(self.me, incarnation, signature)
+
+    def say(self, peer: str) -> None:
+        self.told += 1
+        os.write(1, json.dumps({"peer": peer, "lies": self.told}).encode() + b"\n")
+
+    # --- net.peers.PeerEvents ---
+
+    def hello(self, peer: str) -> bytes:
+        seq = FAR if self.lie == "seq" else self.seq
+        remembers = {"memory": 500, "memory far away": FAR}.get(self.lie, 0)
+        own, known = self.own(), ()
+        if self.lie == "incarnation of its own":
+            own = self.own(Incarnation(FAR, 1))
+        if self.lie == "incarnations of others":
+            known = tuple(Statement(name, Incarnation(7, 7), b"x" * 64) for name in self.members if name != self.me)
+        if self.lie in ("seq", "memory", "memory far away", "incarnation of its own", "incarnations of others"):
+            self.say(peer)
+        return encode(
+            Hello(
+                PEER_PROTOCOL_VERSION,
+                __version__,
+                self.me,
+                os.getpid(),
+                1,
+                self.members,
+                self.digest,
+                (self.row,),
+                seq,
+                remembers,
+                (),
+                own,
+                known,
+            )
+        )
+
+    def on_hello(self, _peer: str, _payload: bytes, _address: str) -> str | None:
+        return None
+
+    def on_stranger(self, _key: bytes, _payload: bytes, _address: str) -> str | None:
+        return "no"
+
+    def on_connected(self, peer: str) -> None:
+        asyncio.get_running_loop().call_later(EVERY_S, self.again, peer)
+
+    def on_disconnected(self, _peer: str, _why: str, *, closed: bool) -> None:
+        del closed
+
+    def on_frame(self, peer: str, payload: bytes) -> None:
+        try:
+            said = decode(payload)
+        except ProtocolError:
+            return
+        match said:
+            case Raft():
+                shown = wire.decode(said.payload)
+                self.term = max(self.term, shown.get("term", 0))
+                self.index = max(self.index, shown.get("commit_index", 0))
+            case LifeNews():
+                self.record = said.life.record
+                self.mark = max((one.mark for one in said.marks), default=self.mark, key=lambda one: one.hrs)
+            case Promise() if self.lie in ("accepts", "refusals"):
+                self.tell(peer, self.answer(said))
+            case Read():
+                self.tell(peer, self.marks(said))
+            case _:
+                pass
+
+    # --- lies ---
+
+    def again(self, peer: str) -> None:
+        """One more of the kind that it was told to tell."""
+        tell = LIES[self.lie]
+        sent = True
+        for said in tell(self):
+            sent = self.tell(peer, said)
+        if sent:
+            self.say(peer)
+            asyncio.get_running_loop().call_later(EVERY_S, self.again, peer)
+
+    def tell(self, peer: str, said: PeerMessage | bytes) -> bool:
+        return self.net.send(peer, said if isinstance(said, bytes) else encode(said))
+
+    def answer(self, asked: Promise) -> Promised:
+        if self.lie == "accepts":
+            return Promised(asked.nonce, asked.request_id, Reason.NONE, Watermark(), self.seq, self.bears)
+        return Promised(
+            asked.nonce, asked.request_id, Reason.HEIGHT_REGRESSION, Watermark(HRS(1 << 40, 0, 3)), self.seq, self.bears
+        )
+
+    def life(self) -> Life:
+        return Life(NodeState.COMPLETE, b"", self.record)
+
+    def marks(self, read: Read) -> Marks:
+        shown = (RowMark(self.row, Watermark(HRS(1 << 40, 0, 3)), True),) if self.lie == "marks" else ()
+        return Marks(read.nonce, read.request_id, True, self.life(), shown, self.seq, 0, 0, 0, self.own(), ())
+
+    def own_term(self) -> int:
+        return next(term for term in range(self.term + 1, self.term + 9) if owner(term, self.members) == self.me)
+
+    def entries(self, **more: Any) -> Raft:
+        said = {
+            "type": "append_entries",
+            "term": self.own_term(),
+            "commit_index": 1,
+            "prevLogIdx": 1,
+            "prevLogTerm": 0,
+            "entries": (),
+            **more,
+        }
+        return Raft(wire.encode(said))
+
+    def snapshot(self, index: int, marks: list[Any]) -> Raft:
+        blob = wire.encode_snapshot((NOOP, index - 1, 0), (NOOP, index, 0), marks)
+        said = {
+            "type": "append_entries",
+            "term": self.own_term(),
+            "commit_index": index,
+            "x_snap": index,
+            "serialized": (blob, True, True),
+        }
+        return Raft(wire.encode(said))
+
+    def far_terms(self) -> list[PeerMessage | bytes]:
+        vote = {
+            "type": "request_vote",
+            "term": FAR - FAR % 3 + 2 - 3,
+            "last_log_index": FAR,
+            "last_log_term": 1,
+            "x_transfer": True,
+        }
+        return [
+            Raft(wire.encode(vote)),
+            Raft(wire.encode({"type": "x_newer_term", "term": FAR})),
+            self.entries(term=FAR - FAR % 3 - 1),
+        ]
+
+    def far_indices(self) -> list[PeerMessage | bytes]:
+        ack = {"type": "next_node_idx", "next_node_idx": FAR, "reset": False, "success": True, "x_term": self.term}
+        return [
+            self.entries(commit_index=FAR),
+            self.entries(prevLogIdx=FAR),
+            self.snapshot(FAR, []),
+            Raft(wire.encode(ack)),
+        ]
+
+    def foreign_terms(self) -> list[PeerMessage | bytes]:
+        return [self.entries(term=self.own_term() + more) for more in (1, 2)]
+
+    def mismatched(self) -> list[PeerMessage | bytes]:
+        return [self.entries(prevLogIdx=max(2, self.index), prevLogTerm=self.own_term() - 1)]
+
+    def in_the_log(self) -> list[PeerMessage | bytes]:
+        key = row_key_of(self.row)
+        return [self.snapshot(self.index + 10, [[key, 5000, 0, 3, b"", b""]])]
+
+    def shown(self) -> list[PeerMessage | bytes]:
+        far = RowMark(self.row, Watermark(HRS(1 << 40, 0, 3)), True)
+        return [LifeNews(self.life(), False, (far,), self.own(), ())]
+
+    def lives(self) -> list[PeerMessage | bytes]:
+        record = tuple((name, b"false567") for name in self.members)
+        return [
+            LifeNews(
+                Life(state, b"", record if state in (NodeState.BORN, NodeState.COMPLETE) else ()),
+                starting,
+                (),
+                self.own(),
+                (),
+            )
+            for state in NodeState
+            for starting in (True, False)
+        ]
+
+    def garbage(self) -> list[PeerMessage | bytes]:
+        return [self.rng.randbytes(self.rng.randrange(1, 80)), Obeyed(1, 1, "x")]
+
+
+def row_key_of(row: Row) -> bytes:
+    from cometkms.cluster.node import row_key
+
+    return row_key(row)
+
+
+LIES: dict[str, Callable[[Liar], list[PeerMessage | bytes]]] = {
+    "seq": lambda _liar: [],
+    "memory": lambda _liar: [],
+    "memory far away": lambda _liar: [],
+    "incarnation of its own": lambda _liar: [],
+    "incarnations of others": lambda _liar: [],
+    "terms far away": Liar.far_terms,
+    "indices far away": Liar.far_indices,
+    "others' terms": Liar.foreign_terms,
+    "a mismatched index": Liar.mismatched,
+    "an unsigned mark in the log": Liar.in_the_log,
+    "marks": Liar.shown,
+    "lives": Liar.lives,
+    "accepts": lambda _liar: [],
+    "refusals": lambda _liar: [],
+    "garbage": Liar.garbage,
+}
+
+
+async def main(lie: str, home: Path, me: str, ports: dict[str, int], chain: str) -> None:
+    Liar(lie, home, me, ports, chain).net.start()
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    told = dict(part.split("=") for part in sys.argv[4].split(","))
+    asyncio.run(
+        main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], {name: int(port) for name, port in told.items()}, sys.argv[5])
+    )

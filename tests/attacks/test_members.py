@@ -1,0 +1,124 @@
+"""One member in foreign hands: a real process with its real identity lies to two real nodes. Nothing of it lasts once it is gone."""
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.attacks.member import LIES
+from tests.e2e.cluster import Client, Cluster
+from tests.e2e.node import CHAIN, PREVOTE, free_tcp, until
+
+LIAR = "node2"
+HONEST = ("node0", "node1")
+OFTEN = 40  # lies, to both together, before it is judged
+ELECTIONS = ("terms far away", "a mismatched index")  # what a successor is needed after
+ON_THE_LOG = ("terms far away", "indices far away", "others' terms")
+
+
+class Attacked:
+    """Three nodes, the height that was signed last, and the liar in node2's place."""
+
+    def __init__(self, directory: Path) -> None:
+        self.validator = Client(free_tcp())
+        self.cluster = Cluster(directory, 3, self.validator.address)
+        self.height = 0
+        self.out = directory / "liar.out"
+
+    def sign(self) -> None:
+        self.height += 1
+        self.validator.must_sign(PREVOTE, self.height)
+
+    def lie(self, lie: str) -> subprocess.Popen[bytes]:
+        cluster = self.cluster
+        ports = ",".join(f"{name}={port}" for name, port in cluster.ports.items())
+        with self.out.open("wb") as out:
+            return subprocess.Popen(
+                [sys.executable, "-m", "tests.attacks.member", lie, str(cluster.nodes[LIAR].home), LIAR, ports, CHAIN],
+                stdout=out,
+            )
+
+    def told(self) -> dict[str, int]:
+        """How many lies each honest node was told."""
+        found = dict.fromkeys(HONEST, 0)
+        for line in self.out.read_text().splitlines():
+            found[json.loads(line)["peer"]] += 1
+        return found
+
+    def processes(self) -> dict[str, dict[str, int]]:
+        """Of the honest nodes: whoever ended has another number."""
+        return {
+            name: {child["name"]: child["pid"] for child in self.cluster.nodes[name].status()["children"]}
+            for name in HONEST
+        }
+
+    def refused(self, reason: str) -> float:
+        """What the honest nodes count of it."""
+        total = 0.0
+        for name in HONEST:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.cluster.nodes[name].http_port}/metrics", timeout=10
+            ) as answer:
+                lines = answer.read().decode().splitlines()
+            mine = [
+                one
+                for one in lines
+                if one.startswith("cometkms_promises_refused_total{") and f'reason="{reason}"' in one
+            ]
+            total += sum(float(one.rsplit(" ", 1)[1]) for one in mine)
+        return total
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
+    made = Attacked(tmp_path_factory.mktemp("attacked"))
+    try:
+        made.cluster.start()
+        made.cluster.wait_whole()
+        made.sign()
+        yield made
+    finally:
+        made.validator.close()
+        made.cluster.stop()
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_lie_ends_no_honest_process_and_lasts_no_longer_than_the_liar(attacked: Attacked, lie: str) -> None:
+    """While it is there it may stop the cluster. When it is gone and the third node is back, the honest ones sign by themselves, elect
+    another leader when the one that they have ends, and every state file follows what was signed."""
+    cluster = attacked.cluster
+    before, counted = attacked.processes(), attacked.refused("false_raft")
+    cluster.nodes[LIAR].stop()
+    liar = attacked.lie(lie)
+    try:
+        if lie in ("accepts", "refusals"):
+            for _ in range(10):
+                attacked.sign()  # the other two are a majority without it
+        else:
+            until(lambda: f"it lied enough: {attacked.told()}", lambda: min(attacked.told().values()) >= OFTEN / 2)
+        if lie in ON_THE_LOG:
+            until("it is counted", lambda: attacked.refused("false_raft") > counted)
+            assert any("a member's word on the replicated log is not believed" in cluster.log(name) for name in HONEST)
+    finally:
+        liar.kill()
+        liar.wait()
+    assert attacked.processes() == before
+    cluster.start(LIAR)
+    cluster.wait_whole()
+    attacked.sign()
+    if lie in ELECTIONS:
+        leader = cluster.wait_leader()
+        cluster.kill(leader)
+        attacked.sign()
+        cluster.start(leader)
+        cluster.wait_whole()
+        attacked.sign()
+    for name in cluster.ids:
+        until(
+            lambda name=name: f"{name}'s state file follows to {attacked.height}",
+            lambda name=name: int(json.loads(cluster.nodes[name].state_path.read_text())["height"]) == attacked.height,
+        )
