@@ -75,7 +75,8 @@ def test_a_key_that_went_out_of_a_cluster_signs_there_and_comes_back(
         assert bool(answer.get("signature")) is (height > 5), answer
 
     two.serves(rival).start()  # it was not sealed, and is no majority
-    assert "was sealed here" in zero.run("start", code=5).stderr
+    assert "this key went out, to filepv" in zero.run("start", code=5).stderr
+    assert "was sealed here" in one.run("start", code=5).stderr
     until("it is there, and knows no leader", lambda: two.peers().get("leader_id", "") is None)
     rival.gets_nothing(1)
     two.stop()
