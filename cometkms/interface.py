@@ -303,6 +303,11 @@ class HotPath(Protocol):
         """The highest seq the member showed here."""
         ...
 
+    def flow(self, member: str) -> tuple[float, float]:
+        """When the last promise was made here for the member, and when its last one for this node came: seconds of CLOCK_MONOTONIC,
+        on the connection that is there; 0.0: none."""
+        ...
+
 
 class Turn(Enum):
     """What a turn of a SignLane found, if not a request for its owner."""

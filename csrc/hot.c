@@ -230,6 +230,7 @@ static int answer_promises(ck_hot *hot, ck_lane *lane, batch *pending) {
     if (pending->count == 0) return CK_OK;
     CK_TRY(sync_promises(hot, pending));
     const uint64_t known = seq(hot);
+    lane->promised_ns = hot->active_ns;
     for (uint32_t n = 0; n < pending->count; n++) {
         ck_trace_then(CK_AT_OPENED, pending->row[n], pending->at[n], pending->started_ns[n]);
         ck_trace_then(CK_AT_PROMISED, pending->row[n], pending->at[n], hot->active_ns);
@@ -304,6 +305,7 @@ static int on_promised(ck_hot *hot, ck_lane *lane, ck_reader in) {
     if (!take_end(hot, lane->member, &in, &member_seq) || nonce != hot->nonce || request_id < CK_HOT_IDS) return CK_MORE;
     ck_row *row = &hot->rows[request_id % CK_ROWS_MAX];
     learn_seq(hot, lane->member, member_seq);
+    lane->accepted_ns = ck_now_ns();
     if (row->place.state == 0 || row->place.asked[lane->member] != request_id) return CK_OK; /* of a place that is over */
     row->place.asked[lane->member] = 0;
     row->place.accepted++;

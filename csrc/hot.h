@@ -59,6 +59,8 @@ typedef struct ck_lane {
     int32_t blocked; /* the twin holds bytes that the socket did not take: nothing may overtake them */
     uint32_t member;
     uint64_t served; /* messages that were handled here */
+    uint64_t promised_ns; /* CLOCK_MONOTONIC: the last promise that was made here for the member */
+    uint64_t accepted_ns; /* likewise: the member's last promise for this node */
     size_t unsent;   /* sealed bytes in `out` that the socket did not take */
     uint8_t out[CK_BATCH * CK_FRAME_SEALED];
 } ck_lane;

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from cometkms import __version__
 from cometkms.cluster.drills import DrillPorts, Drills, News
-from cometkms.cluster.facts import Difference, SelfReport, differences
+from cometkms.cluster.facts import RENEWAL, RENEWAL_FACT, Difference, SelfReport, differences
 from cometkms.cluster.favourite import MAJORITY_FACT, PREFERRED, Favourite, FavouritePorts
 from cometkms.cluster.membership import Membership, MembershipLog, Ports
 from cometkms.cluster.serving import why_not_proposed
@@ -71,6 +71,7 @@ from cometkms.protocol.peer_messages import (
 )
 from cometkms.protocol.why import PeerCode, Why
 from cometkms.rules.birth import NodeState
+from cometkms.rules.flow import Flow
 from cometkms.rules.incarnation import Statement, believable_seq, statement_bytes
 from cometkms.rules.jump import Known
 from cometkms.store.epoch import Seal
@@ -210,6 +211,8 @@ class _Member:
     refused: str = ""  # with a code: protocol/why.py
     heard_at: float = 0.0
     told_at: float = 0.0  # when it last told where its promises stand
+    promised_at: float = 0.0  # when this node last promised for it, on the connection that is there …
+    accepted_at: float = 0.0  # … and when it last promised for this node
     version: str = ""
     facts: Facts = ()
     differs: tuple[Difference, ...] = ()
@@ -255,7 +258,7 @@ class ClusterNode:
         self._core = core
         self._nonce = nonce
         self._ttl_s = ttl_s
-        self._facts = facts
+        self._facts = make_facts({**dict(facts), RENEWAL_FACT: RENEWAL})
         self._outside = outside
         self._clock = clock
         self._log = log
@@ -504,6 +507,16 @@ class ClusterNode:
     def seq_of(self, member: str) -> int:
         """The highest seq that the member acknowledged to this process."""
         return max(self._members[member].seq, self.hot.seq_of(member) if self.hot is not None else 0)
+
+    def flow(self, member: str) -> Flow:
+        """What promises have said of a member, for the replicated log."""
+        known = self._members[member]
+        promised_at, accepted_at = self.hot.flow(member) if self.hot is not None else (0.0, 0.0)
+        return Flow(
+            max(promised_at, known.promised_at),
+            max(accepted_at, known.accepted_at),
+            rests=dict(known.facts).get(RENEWAL_FACT) == RENEWAL,
+        )
 
     def lease_left_s(self) -> float:
         """Seconds for which a leader may go on without hearing from anybody; 0 when it may not sign."""
@@ -783,7 +796,9 @@ class ClusterNode:
 
     def on_disconnected(self, member: str, *, closed: bool) -> None:
         """`closed`: by the other end; else it fell silent."""
-        self._members[member].connected = self._members[member].told_life = False
+        known = self._members[member]
+        known.connected = known.told_life = False
+        known.promised_at = known.accepted_at = 0.0
         self._note_able(member)
         self._lead_waits.discard(member)
         self.membership.on_disconnected(member)
@@ -873,7 +888,9 @@ class ClusterNode:
         reason = refusal.reason if refusal is not None else Reason.NONE
         answer = Promised(asked.nonce, asked.request_id, reason, mark, self._store.seq, self.membership.incarnation)
         self._send(member, answer)
-        if refusal is not None:
+        if refusal is None:
+            self._members[member].promised_at = self._clock()
+        else:
             name = refusal.reason.name.lower()
             self.counters[name] = self.counters.get(name, 0) + 1
             self._log.info("promise refused to a member", member=member, reason=name, why=refusal.text)
@@ -916,6 +933,8 @@ class ClusterNode:
             return
         if answer.reason is not Reason.NONE:
             self._learn_marked(row, answer.mark)
+        else:
+            self._members[member].accepted_at = self._clock()
         outcome = self._proposers[row].on_promised(member, answer.request_id, answer.reason, answer.mark)
         self._settle(row, outcome)
         self._take_back(row)

@@ -208,6 +208,11 @@ class NativeHotPath:
         """See interface.HotPath."""
         return int(self.c.seq_of[self._members[member]])
 
+    def flow(self, member: str) -> tuple[float, float]:
+        """See interface.HotPath."""
+        lane = self.c.lanes[self._members[member]]
+        return (lane.promised_ns / 1e9, lane.accepted_ns / 1e9) if lane != ffi.NULL else (0.0, 0.0)
+
 
 def hot_path(
     *,

@@ -304,6 +304,7 @@ class _State:
             ttl_s=settings.default_ttl_s,
             log=self._log,
             round_trip_s=self._network.round_trip_s,
+            flow=node.flow,
         )
         return self._raft
 

@@ -26,6 +26,7 @@ from cometkms.raftlog.journal import Entry, Journal, pack_state, unpack_state
 from cometkms.raftlog.pace import ELECTION_MIN_S, HEARTBEAT_S, ROUND_TRIP_EVERY_S, RoundTrips, pace_of
 from cometkms.raftlog.pinned import Node, SyncObj, SyncObjConf, Transport, next_deadline, replicated, working_for
 from cometkms.raftlog.steps import term_ceiling
+from cometkms.rules.flow import NO_FLOW, REST_S, Flow
 from cometkms.store.files import Disk
 
 _COMPACT_ENTRIES: Final = 5000
@@ -138,10 +139,11 @@ class RaftLog:
         ttl_s: float,
         log: RaftLogger,
         round_trip_s: Callable[[str], float | None] = lambda _peer: None,
+        flow: Callable[[str], Flow] = lambda _peer: NO_FLOW,
         unix_s: Callable[[], float] = time.time,
     ) -> None:
         """`clock`: monotonic seconds. `unix_s`: the calendar's. `kick`: ask for a tick() soon. `ttl_s`: how long a leader may lead unheard.
-        `round_trip_s`: to a connected member, as last measured.
+        `round_trip_s`: to a connected member, as last measured. `flow`: what promises have said of it.
 
         Raises: StoreFailure.
         """
@@ -164,6 +166,10 @@ class RaftLog:
         self._events = events
         self._ttl_s = ttl_s
         self._round_trip_s = round_trip_s
+        self._flow = flow
+        self._renews = False  # a promise was heard since the library's timer began
+        self._answered: dict[str, float] = {}  # the newest of those that the library was told of
+        self._worked_at = -1e9  # when the library was last asked to do something
         self._round_trips = RoundTrips()
         self._measured_at = -1e9
         self._pace = pace_of(0.0, ttl_s)
@@ -288,6 +294,7 @@ class RaftLog:
         last = self._last_leader
         if last is None or last == self._me:
             return last
+        self._hear_promises()
         return last if self._filter.leader_heard_s < self._ttl_s and last in self._connected else None
 
     @property
@@ -306,10 +313,25 @@ class RaftLog:
         """Seconds for which a majority was heard recently enough; 0 when not leading."""
         if not self._is_leader:
             return 0.0
-        heard = sorted((self._heard.get(name, -1e9) for name in self._others), reverse=True)
+        heard = sorted((self._heard_at(name) for name in self._others), reverse=True)
         if self._quorum < 2:
             return self._ttl_s
         return max(0.0, self._ttl_s - (self._clock() - heard[self._quorum - 2]))
+
+    def _heard_at(self, name: str) -> float:
+        """When a member was heard last: a promise that it gave is as good as its answer to a heartbeat."""
+        heard_at = self._heard.get(name, -1e9)
+        return max(heard_at, self._flow(name).accepted_at) if name in self._connected else heard_at
+
+    def _hear_promises(self) -> None:
+        """A follower: the promises that the leader asked for are its heartbeats. The next tick renews the library's timer for them."""
+        leader = self._last_leader
+        if leader is None or leader == self._me or leader not in self._connected:
+            return
+        asked_at = self._flow(leader).promised_at
+        if asked_at > self._filter.leader_heard_at:
+            self._filter.leader_heard_at = asked_at
+            self._renews = True
 
     # --- what happens ---
 
@@ -342,6 +364,7 @@ class RaftLog:
         """Why it is not believed, and moved nothing; "" when it was taken. Raises: ProtocolError (close the connection), StoreFailure."""
         message = wire.decode(payload)
         self._heard[peer] = self._clock()
+        self._hear_promises()
         if message["type"] == "next_node_idx":
             self._following.add(peer)
         before = self._facts()
@@ -410,16 +433,26 @@ class RaftLog:
         now = self._clock()
         if not self._poked and now < self._due and (self._stand_at is None or now < self._stand_at):
             return
-        self._poked = False
+        poked, self._poked = self._poked, False
+        self._hear_promises()
         self._excuse(now)
         self._measure(now)
+        if not poked and self._rests(now):
+            return
         if self._stand_at is not None and now >= self._stand_at:
             self._stand_at = None
             self._stand()
         self._tell_connections()
         if self.journal.bytes_used > _COMPACT_BYTES:
             self._replica.forceLogCompaction()
-        self._still = now
+        if self._renews:
+            self._renew()
+        if not poked and now <= next_deadline(self._replica):
+            self._finish()
+            self._due = min(next_deadline(self._replica), now + HEARTBEAT_S)
+            return
+        self._answer_for_members(now)
+        self._worked_at = self._still = now
         try:
             self._take_own_term()
             with working_for(self):
@@ -430,6 +463,40 @@ class RaftLog:
         self._go_on_with_transfer()
         self._finish()
         self._due = min(next_deadline(self._replica), now + HEARTBEAT_S)
+
+    def _rests(self, now: float) -> bool:
+        """A leader: whether promises say all that a heartbeat would, to every connected member and back. Until when, is noted."""
+        if not self._is_leader or self._held or self._transfer is not None or not self._settled:
+            return False
+        if now - self._worked_at >= REST_S or not self._connected:
+            return False
+        due = self._worked_at + REST_S
+        for name in self._connected:
+            flow = self._flow(name)
+            whole = name in self._following and self._filter.acked(self.term, name) >= self.last_index
+            if not whole or not flow.says_it_lives(now - HEARTBEAT_S):
+                return False
+            due = min(due, flow.accepted_at + HEARTBEAT_S)
+        self._due = due
+        return True
+
+    def _renew(self) -> None:
+        """A follower's election timer begins anew, as at a heartbeat that carries nothing."""
+        self._renews = False
+        if (leader := self._last_leader) is not None and leader != self._me:
+            beat = {"type": "append_entries", "term": self.term, "commit_index": self.commit_index}
+            self._deliver(leader, beat)
+
+    def _answer_for_members(self, now: float) -> None:
+        """A leader's library, which gives up when nobody answers, is told what promises said while its heartbeats rested."""
+        if not self._is_leader:
+            return
+        for name in sorted(self._connected):
+            acked, flow = self._filter.acked(self.term, name), self._flow(name)
+            if acked and flow.accepted_at > self._answered.get(name, 0.0) and flow.says_it_lives(now - self._ttl_s):
+                self._answered[name] = flow.accepted_at
+                answer = {"type": "next_node_idx", "next_node_idx": acked + 1, "reset": False, "success": True}
+                self._deliver(name, answer)
 
     def _excuse(self, now: float) -> None:
         """A process that stood still did not hear what its leader said meanwhile: that is read before an election takes the term from it.
@@ -503,7 +570,7 @@ class RaftLog:
 
     def _hears(self, name: str) -> bool:
         following = name in self._connected and name in self._following
-        return following and self._clock() - self._heard[name] < self._ttl_s
+        return following and self._clock() - self._heard_at(name) < self._ttl_s
 
     def _go_on_with_transfer(self) -> None:
         """Tell the best that can take over at once to do so; the next one, when that one did not. After a tick: all that was submitted is in the log."""
@@ -522,7 +589,7 @@ class RaftLog:
         fit = [name for name in transfer.able if self.whole(name)]
         if not fit:
             return
-        lively = [name for name in fit if now - self._heard[name] < self._ttl_s / 4]
+        lively = [name for name in fit if now - self._heard_at(name) < self._ttl_s / 4]
         chosen = min(lively or fit, key=transfer.asked.count)
         transfer.asked.append(chosen)
         transfer.asked_at = now

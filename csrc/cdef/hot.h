@@ -11,7 +11,7 @@ typedef struct ck_row {
     size_t bytes_len; uint8_t bytes[...]; uint64_t count; uint64_t sequence; uint32_t first_block; int32_t newest; ck_place place; ...;
 } ck_row;
 typedef struct ck_incarnation { uint64_t number; uint64_t nonce; } ck_incarnation;
-typedef struct ck_lane { ck_frames *frames; int fd; int32_t blocked; uint32_t member; uint64_t served; size_t unsent; uint8_t out[...]; ...; } ck_lane;
+typedef struct ck_lane { ck_frames *frames; int fd; int32_t blocked; uint32_t member; uint64_t served; uint64_t promised_ns; uint64_t accepted_ns; size_t unsent; uint8_t out[...]; ...; } ck_lane;
 typedef struct ck_hot {
     int fd; int error; uint64_t nonce; uint64_t seq_base; ck_incarnation own; uint32_t quorum; uint32_t members; uint32_t rows_len; uint16_t row_of[...];
     uint32_t chains; ck_row rows[...]; ck_lane *lanes[...]; uint64_t seq_of[...]; ck_incarnation incarnation_of[...]; ck_ring *permits; int permits_wake;

@@ -3,6 +3,7 @@
 import itertools
 import os
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -561,3 +562,38 @@ def test_a_sync_is_timed_whether_it_is_for_a_member_or_for_this_node(node: Node)
     node.reserve(2, sign_bytes(ROWS[1], 5))
     assert len(node.synced) == 2
     assert min(node.synced) > 0
+
+
+def test_what_flows_is_told_with_its_time_and_each_way_by_itself(node: Node) -> None:
+    """For the replicated log, whose heartbeats rest meanwhile."""
+    assert [node.hot.flow(name) for name in ("b", "c")] == [(0.0, 0.0), (0.0, 0.0)]
+    before = time.monotonic()
+    node.wires[0].send(framed(promise(ROWS[0], sign_bytes(ROWS[0], 5))))
+    node.wires[0].lane.turn(serve=True)
+    promised_at, accepted_at = node.hot.flow("b")
+    assert before <= promised_at <= time.monotonic()
+    assert (accepted_at, node.hot.flow("c")) == (0.0, (0.0, 0.0))
+
+
+def test_an_accept_tells_that_its_member_lives_also_when_it_is_late(node: Node) -> None:
+    node.reserve(0, sign_bytes(ROWS[2], 20))
+    for wire in node.wires:
+        (asked,) = wire.received()
+        accept(node, wire, asked)
+    before = time.monotonic()
+    for name, wire in zip(("b", "c"), node.wires, strict=True):
+        wire.lane.turn(serve=True)
+        promised_at, accepted_at = node.hot.flow(name)
+        assert before <= accepted_at <= time.monotonic()
+        assert promised_at == 0.0
+    node.wires[0].lane.close()
+    assert node.hot.flow("b") == (0.0, 0.0)
+    node.connect("b")
+    assert node.hot.flow("b") == (0.0, 0.0), "a new connection begins anew"
+
+
+def test_what_is_not_served_here_is_no_flow(node: Node) -> None:
+    node.promise = False
+    node.wires[0].send(framed(promise(ROWS[0], sign_bytes(ROWS[0], 5))))
+    node.wires[0].lane.turn(serve=True)
+    assert node.hot.flow("b") == (0.0, 0.0)
