@@ -8,6 +8,7 @@ out, as if it had not been written, and the section's warnings say which. Names 
 import re
 import types
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Final, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from cometkms.api.sections import BoardReader, Sections
@@ -68,47 +69,65 @@ def _fit(value: Any, wanted: Any, at: str, left_out: list[str]) -> Any:
 def _attempt(value: Any, wanted: Any, at: str, left_out: list[str]) -> Any:
     if wanted is object or wanted is Any:
         return value
-    if is_typeddict(wanted):
+    origin, arguments, is_fields = _parts(wanted)
+    if is_fields:
         return _fields(value, wanted, at, left_out) if isinstance(value, dict) else _UNFIT
-    origin = get_origin(wanted)
+    if origin is None:
+        if wanted is float:
+            return value if type(value) in (int, float) else _UNFIT
+        return value if type(value) is wanted or (wanted is None and value is None) else _UNFIT
     if origin is Annotated:
-        inner, more = get_args(wanted)
-        fitted = _attempt(value, inner, at, left_out)
-        if fitted is _UNFIT:
-            return _UNFIT
-        if isinstance(more, int):
-            return fitted if len(fitted) == more else _UNFIT
-        if more is bytes:
-            return fitted if _HEX.match(fitted) else _UNFIT
-        return _attempt(fitted, more, at, left_out)
+        return _marked(value, arguments, at, left_out)
     if origin in (Union, types.UnionType):
-        fits = (_attempt(value, one, at, []) for one in get_args(wanted))
+        fits = (_attempt(value, one, at, []) for one in arguments)
         return next((one for one in fits if one is not _UNFIT), _UNFIT)
     if origin is list:
         if not isinstance(value, list):
             return _UNFIT
-        (inner,) = get_args(wanted)
+        (inner,) = arguments
         fitted = [_fit(one, inner, f"{at}[{number}]", left_out) for number, one in enumerate(value)]
         return [one for one in fitted if one is not _UNFIT]
     if origin is dict:
         if not isinstance(value, dict):
             return _UNFIT
-        inner = get_args(wanted)[1]
+        inner = arguments[1]
         return _without_unfit({key: _fit(one, inner, f"{at}.{key}", left_out) for key, one in value.items()})
-    if wanted is float:
-        return value if type(value) in (int, float) else _UNFIT
-    return value if type(value) is wanted or (wanted is None and value is None) else _UNFIT
+    return _UNFIT
+
+
+def _marked(value: Any, arguments: tuple[Any, ...], at: str, left_out: list[str]) -> Any:
+    """Annotated[inner, more]: a length, hex digits, or another type besides."""
+    inner, more = arguments
+    fitted = _attempt(value, inner, at, left_out)
+    if fitted is _UNFIT:
+        return _UNFIT
+    if isinstance(more, int):
+        return fitted if len(fitted) == more else _UNFIT
+    if more is bytes:
+        return fitted if _HEX.match(fitted) else _UNFIT
+    return _attempt(fitted, more, at, left_out)
+
+
+@cache
+def _parts(wanted: Any) -> tuple[Any, tuple[Any, ...], bool]:
+    """Its origin and arguments, and whether it is a TypedDict: looked up once, for a section is read four times a second."""
+    return get_origin(wanted), get_args(wanted), is_typeddict(wanted)
+
+
+@cache
+def _hints(wanted: Any) -> tuple[Mapping[str, Any], frozenset[str]]:
+    """The declared fields, and which of them may be None."""
+    hints = get_type_hints(wanted, include_extras=True)
+    return hints, frozenset(name for name, hint in hints.items() if type(None) in get_args(hint))
 
 
 def _fields(value: dict[str, Any], wanted: Any, at: str, left_out: list[str]) -> Any:
-    hints = get_type_hints(wanted, include_extras=True)
+    hints, optional = _hints(wanted)
     fitted = _without_unfit(
         {
             key: _fit(one, hints[key], f"{at}.{key}", left_out) if key in hints else one
             for key, one in value.items()
-            if one is not None
-            or key not in hints
-            or type(None) in get_args(hints[key])  # None: as if it were not there
+            if one is not None or key not in hints or key in optional  # None: as if it were not there
         }
     )
     return fitted if wanted.__required_keys__ <= fitted.keys() else _UNFIT
