@@ -7,6 +7,8 @@ that waits for its permit stops the reading; the answer starts it again. A refus
 """
 
 import asyncio
+import errno
+import os
 import random
 import socket
 import time
@@ -41,6 +43,8 @@ from cometkms.signing.events import EventLog
 
 _OUTBOX_BYTES: Final = 64 << 10  # unread answers; a validator asks one at a time, so that it never holds more than one
 _BYTES_REFUSED: Final = "this signer signs votes and proposals, and no other bytes"
+_CLOSED: Final = "closed by the validator"
+_GONE: Final = frozenset({_CLOSED, *(os.strerror(number).lower() for number in (errno.ECONNRESET, errno.EPIPE))})
 _RECEIVE_BYTES: Final = 4096  # before the session exists; a hello and an authentication are below 1200
 
 
@@ -177,7 +181,7 @@ class ValidatorLink:
         if self.connects == connects_before:
             self.failed += 1
             self.failed_in_row += 1
-        elif self.requests == served_before:
+        elif self.requests == served_before and why in _GONE:
             why += self._perhaps_not_listed()
         if why != self.last_error or self.requests != served_before:
             self._log.info("validator not connected", validator=self.name, chain=self.chain.chain_id, why=why)
@@ -324,7 +328,7 @@ class ValidatorLink:
         except (BlockingIOError, InterruptedError):
             return False
         except EOFError:
-            self._drop("closed by the validator")
+            self._drop(_CLOSED)
             return False
         except (OSError, ProtocolError) as error:
             self._drop(said(error))

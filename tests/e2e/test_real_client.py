@@ -1,12 +1,13 @@
 """The privval clients of CometBFT v0.38, v0.40 and v1.0 and of Tendermint v0.33 ask a whole node for everything, and verify it."""
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.node import PRECOMMIT, PREVOTE, PROPOSAL, Node, Validator, ballot, free_tcp, until
+from tests.e2e.node import PRECOMMIT, PREVOTE, PROPOSAL, Node, Validator, ballot, cmkms, free_tcp, until
 
 LINES = {"v033": "v0.33", "v038": "v0.34-v0.40", "v040": "v0.34-v0.40", "v1": "v1"}
 
@@ -90,6 +91,10 @@ def test_v1_skips_extensions_and_signs_no_other_bytes(
         lambda: node.status()["chains"][0]["counters"]["refused"] == {"bytes_not_allowed": 3},
     )
     assert node.closed_by_itself() == []
+    assert node.stop() == 0
+    shown = cmkms("audit", "show", "--home", str(node.home), "--json").stdout
+    refusals = [one for one in map(json.loads, shown.splitlines()) if one.get("what") == "refused"]
+    assert {(one["kind"], one["reason"]) for one in refusals} == {("sign_bytes_request", "bytes_not_allowed")}
 
 
 @pytest.mark.parametrize("version", ["v038", "v1"])
@@ -132,8 +137,6 @@ def test_a_random_walk_gets_what_filepv_gives(
             assert ours == theirs, (seed, request)
     assert signed > 50 < refused, (seed, signed, refused)
     assert node.stop() == 0
-    import json
-
     assert node.file_state() == json.loads((tmp_path / "filepv.json").read_text())
 
 

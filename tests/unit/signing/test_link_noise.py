@@ -178,4 +178,4 @@ def test_a_bad_tag_ends_the_connection_at_once() -> None:
         await until_closed(theirs)
 
     link, _ = against(listener)
-    assert link.last_error.startswith("frame: authentication failed")
+    assert link.last_error in ("frame: authentication failed", "frame or message: authentication failed")
