@@ -122,7 +122,7 @@ def test_marks_that_a_leader_forges_in_the_replicated_log_hold_no_state_file_bac
             return json.loads(cluster.nodes[name].state_path.read_text())["height"] == "53"
 
         until(f"{name}'s state file follows", follows)
-        assert "not believed" in cluster.log(name)
+        until(f"{name}'s log says so", lambda name=name: "not believed" in cluster.log(name))
     cluster.kill("node2")
     made.signs(54)
     made.judge.verdict()

@@ -127,7 +127,7 @@ def test_leadership_is_transferred_by_command(cluster: Cluster, validator: Clien
 
     to = until(lambda: f"a transfer: {said}", ordered)
     validator.must_sign(PREVOTE, 2)
-    assert any(f"to={to} obeyed=True" in cluster.log(name) for name in cluster.ids)
+    until("a log says so", lambda: any(f"to={to} obeyed=True" in cluster.log(name) for name in cluster.ids))
     shown = cluster.control(to, "peers", "--json")
     assert {one["id"] for one in json.loads(shown.stdout)["members"]} == set(cluster.ids)
 

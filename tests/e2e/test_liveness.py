@@ -165,7 +165,7 @@ def test_a_leader_that_reaches_no_validator_leaves_the_lead_to_one_that_does(tmp
             "node2 leads again", lambda: cluster.leader() == "node2" and handovers(cluster, "node0").get("no_validator")
         )
         validator.must_sign(PREVOTE, 2)
-        assert "no validator is reached from here" in cluster.log("node0")
+        until("its log says why", lambda: "no validator is reached from here" in cluster.log("node0"))
         members = {one["id"]: one.get("facts", {}) for one in cluster.status("node1")["members"]}
         assert members["node0"]["reaches_validator"] == "no"
         assert members["node2"]["reaches_validator"] == "yes"

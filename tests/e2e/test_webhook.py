@@ -67,7 +67,7 @@ def test_an_alert_is_sent_when_it_is_raised_and_when_it_is_over_and_the_address_
     until(lambda: f"it is over\n{node.log()}", lambda: statuses(receiver) == ["raised", "over"])
     told = delivery(node)
     assert (told["to"], told["error"], told["waiting"]) == (receiver.url(""), "", 0)
-    assert "cometkms_webhook_failing 0" in metrics_of(node)
+    until("the metrics say it", lambda: "cometkms_webhook_failing 0" in metrics_of(node))
     shown_config = cmkms("config", "show", "--home", str(node.home))
     assert f"{receiver.url('')}/…" in shown_config.stdout
     doctor = cmkms("doctor", "--home", str(node.home), env=environment())
@@ -98,9 +98,9 @@ def test_a_receiver_that_does_not_take_it_is_named_and_gets_it_later_once_and_in
     validator = make_validator(address)
     validator.connect()
     validator.must_sign(PREVOTE, 1)
-    assert any(words in one for one in node.status()["warnings"]), "and that it signs on"
+    until("it warns, and signs on", lambda: any(words in one for one in node.status()["warnings"]))
     until("both wait", lambda: delivery(node)["waiting"] == 2)
-    assert "cometkms_webhook_failing 1" in metrics_of(node)
+    until("the metrics say it", lambda: "cometkms_webhook_failing 1" in metrics_of(node))
     receiver.behave = "ok"
     until(lambda: f"it gets both\n{node.log()}", lambda: len(statuses(receiver)) >= 2)
     assert statuses(receiver) == ["raised", "over"]
