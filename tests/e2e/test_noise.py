@@ -140,6 +140,25 @@ def test_an_identity_of_the_operators_own_is_used_and_shown(
     assert "cure: chmod 600" in refused.stderr
 
 
+def test_a_sealed_key_makes_the_same_peer(
+    place: Place, tmp_path: Path, make_node: Callable[..., Node], make_validator: Callable[..., Validator]
+) -> None:
+    """The passphrase is used where the identity is derived, too."""
+    node = make_node(place.dialled)
+    own, word = our_id(node.home), tmp_path / "word"
+    word.write_text("a passphrase")
+    word.chmod(0o600)
+    sealing = ("keys", "encrypt", "--home", str(node.home), "--memory-mib", "8", "--passphrase-file", str(word))
+    assert cmkms(*sealing).returncode == 0
+    config = node.home / "config.toml"
+    config.write_text(f'key_passphrase_file = "{word}"\n' + config.read_text())
+    assert our_id(node.home) == own
+    validator = make_validator(place.listened(own), "v040", node_key=str(place.key))
+    node.start()
+    validator.connect()
+    validator.must_sign(PREVOTE, 1)
+
+
 def test_every_node_of_a_cluster_is_the_same_peer_and_the_next_leader_signs_on(
     place: Place, tmp_path: Path, make_validator: Callable[..., Validator]
 ) -> None:
