@@ -474,11 +474,24 @@ def _validators(view: View) -> Html:
             )
     if not rows:
         return tag("p", "The signer does not answer.", class_="calm")
-    return _table(
+    agents = (view.status.get("agents") or {}).get("links", [])
+    table = _table(
         "Connections to validators",
         ("Chain", "Validator", "Connection", "Since", "Release line", "Requests", "Last error"),
         rows,
     )
+    if not agents:
+        return table
+    said = [
+        (
+            str(link.get("name", "")).removeprefix("agent:"),
+            ", ".join(f"{name} {text}" for name, text in link.get("about", {}).items()) or "nothing yet",
+            str(link.get("requests", 0)),
+            str(link.get("without_lead", 0)),
+        )
+        for link in agents
+    ]
+    return join(table, _table("What agents say", ("Agent", "Says", "Requests", "Served without the lead"), said))
 
 
 def _refusals(view: View) -> Html:

@@ -123,6 +123,8 @@ def compose_samples(
     _put_leadership(samples, state)
     _put_members(samples, state, now)
     _put_promises(samples, state)
+    for event, count in signer["agents"]["door"].pairs:
+        samples.add("cometkms_agent_port_total", count.amount, event)
     for chain in signer["chains"].items:
         _put_chain(samples, chain, now)
     _put_last_signed(samples, state, signer, now)
@@ -176,6 +178,7 @@ def _put_leadership(samples: Samples, state: Told) -> None:
     ):
         amount = counted[reason].amount if reason in counted else 0.0
         samples.add("cometkms_handovers_total", amount, reason if reason in HANDING_OVER else OTHER)
+    samples.add("cometkms_proposals_without_lead_total", state["proposed_without_lead"].amount)
     samples.put("cometkms_term", state["term"].amount)
     samples.put("cometkms_epoch", state["epoch"].amount)
     samples.put("cometkms_lease_left_seconds", state["lease_left_s"].amount)

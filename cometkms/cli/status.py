@@ -103,6 +103,12 @@ def table(document: dict[str, Any]) -> list[str]:
         )
     for chain in document.get("chains", []):
         lines += _chain_lines(chain)
+    for link in (document.get("agents") or {}).get("links", []):
+        about = ", ".join(f"{name} {text}" for name, text in (link.get("about") or {}).items())
+        served = f"; {link['without_lead']} served here without the lead" if link.get("without_lead") else ""
+        lines.append(
+            f"agent     {str(link.get('name', '')).removeprefix('agent:')}  says: {about or 'nothing yet'}{served}"
+        )
     for words in [*document.get("trouble", []), *document.get("warnings", [])]:
         lines.append(f"WARNING   {words}")
     return lines

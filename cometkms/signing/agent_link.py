@@ -18,8 +18,8 @@ from cometkms.limits import (
     AGENT_ABOUT_MAX,
     AGENT_LINKS_MAX,
     AGENT_OUTBOX_MAX_BYTES,
+    AGENT_PATIENCE_MIN_S,
     AGENT_SILENT_S,
-    REFUSED_PAUSE_MAX_S,
     REFUSED_PAUSE_MIN_S,
 )
 from cometkms.model import Kind
@@ -154,10 +154,9 @@ class AgentLink:
         if chain_id is None or not self.open:
             return
         del self._questions[chain_id]
-        if refused:  # who only earns refusals is answered ever more slowly
-            self._pauses[chain_id] = min(
-                max(2 * self._pauses.get(chain_id, 0.0), REFUSED_PAUSE_MIN_S), REFUSED_PAUSE_MAX_S
-            )
+        if refused:  # who only earns refusals is answered ever more slowly, though before the agent asks the next node
+            pause_s = max(2 * self._pauses.get(chain_id, 0.0), REFUSED_PAUSE_MIN_S)
+            self._pauses[chain_id] = min(pause_s, AGENT_PATIENCE_MIN_S / 2)
         elif message is not None:
             self._pauses.pop(chain_id, None)
         if message is not None:
@@ -295,6 +294,8 @@ class AgentPort:
         self._links: dict[bytes, AgentLink] = {}  # by key: a newer one takes the place of an older one
         self._connects: dict[bytes, int] = {}
         self._whys: dict[bytes, str] = {}
+        self._away_since: dict[bytes, float] = {}
+        self._began_at = time.time()
         self._leads, self._leader = False, ""
 
     def start(self) -> None:
@@ -342,7 +343,7 @@ class AgentPort:
                 {
                     "addr": f"agent:{name}",
                     "state": "connected" if link is not None else "waiting",
-                    "since": link.since if link is not None else 0.0,
+                    "since": link.since if link is not None else self._away_since.get(key, self._began_at),
                     "dialect": None,
                     "line": None,
                     "remote_identity": key.hex(),
@@ -412,7 +413,7 @@ class AgentPort:
     def _on_closed(self, link: AgentLink, why: str) -> None:
         if self._links.get(link.key) is link:
             del self._links[link.key]
-            self._whys[link.key] = why
+            self._whys[link.key], self._away_since[link.key] = why, time.time()
         self._log.info("agent not connected", agent=link.name, why=why)
 
 

@@ -6,7 +6,7 @@ import urllib.request
 from pathlib import Path
 
 from tests.e2e.cluster import Cluster
-from tests.e2e.node import CHAIN, cmkms, environment, free_port, until
+from tests.e2e.node import CHAIN, Node, cmkms, environment, free_port, until
 
 
 class AgentProcess:
@@ -67,6 +67,14 @@ class AgentProcess:
         until(lambda: f"{count} links\n{self.log()}", lambda: self.log().count(" node connected") >= count)
 
 
+def identity_of(node: Node, name: str, agent_addr: str) -> str:
+    """What `cmkms peers --identities` prints for a node that listens there."""
+    variables = environment(COMETKMS_AGENT_ADDR=agent_addr, COMETKMS_AGENTS=f"x:{'00' * 32}", COMETKMS_ID=name)
+    done = cmkms("peers", "--identities", "--home", str(node.home), env=variables)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
 class AgentCluster(Cluster):
     """Nodes that dial no validator and listen for agents."""
 
@@ -79,12 +87,7 @@ class AgentCluster(Cluster):
 
     def identity(self, name: str) -> str:
         """The node's line for agent.toml."""
-        done = cmkms(
-            "peers", "--identities", "--home", str(self.nodes[name].home),
-            env=environment(COMETKMS_AGENT_ADDR=f"127.0.0.1:{self.agent_ports[name]}", COMETKMS_AGENTS=f"x:{'00' * 32}", COMETKMS_ID=name),
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        return identity_of(self.nodes[name], name, f"127.0.0.1:{self.agent_ports[name]}")
 
     def lines(self) -> list[str]:
         return [self.identity(name) for name in self.ids]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.agents import AgentCluster, AgentProcess
+from tests.e2e.agents import AgentCluster, AgentProcess, identity_of
 from tests.e2e.cluster import Client
+from tests.e2e.namespaces import NONE_HERE, Namespaces, free_network
 from tests.e2e.node import PRECOMMIT, PREVOTE, PROPOSAL, Validator, ballot, free_tcp, until
 
 AgentNet = tuple[AgentCluster, AgentProcess, Client]
@@ -168,3 +169,41 @@ def test_every_dialect_and_socket_goes_through(tmp_path: Path, version: str, sch
         agent.stop()
         cluster.stop()
         validator.close()
+
+
+def test_a_host_whose_cable_is_pulled_costs_a_request_one_more_try(tmp_path: Path) -> None:
+    """No FIN and no RST come: the validator's own connection stays, and the node that does not lead yet signs what is asked next."""
+    net = free_network()
+    host = Namespaces.host(net)
+    address = f"tcp://{host}:26970"
+    agent = AgentProcess(tmp_path / "agent")
+    cluster = Namespaces(tmp_path, net=net)
+    if not cluster.build():
+        cluster.remove()
+        pytest.skip(f"{NONE_HERE}; a frozen leader is the same to its agent")
+    cluster.flags = ["--agent-addr", ":9440", "--agents", agent.line]
+    lines = [identity_of(cluster.node(name), name, f"{cluster.hosts[name]}:9440") for name in cluster.ids]
+    agent.configure(lines, [address])
+    validator = Client(address)
+    try:
+        for name in cluster.ids:
+            cluster.run(name)
+        agent.start()
+        until("a leader", cluster.seen_leading)
+        validator.must_sign(PREVOTE, 1)
+        for height in (2, 5):
+            leader = until("a leader", cluster.seen_leading)
+            cluster.pull(leader)
+            for more in range(3):
+                validator.must_sign(PREVOTE, height + more)
+                validator.must_sign(PRECOMMIT, height + more)
+            cluster.pull(leader, out=False)
+        told = agent.metrics()
+        labels = f'chain_id="test-1",validator="{address}"'
+        assert told[f'cometkms_agent_again_total{{{labels},why="silence"}}'] >= 1
+        assert told[f"cometkms_agent_validator_connects_total{{{labels}}}"] == 1
+    finally:
+        agent.stop()
+        cluster.stop()
+        validator.close()
+        cluster.remove()

@@ -28,6 +28,7 @@ STATE: dict[str, Any] = {
     "term": 17,
     "lease_left_s": 0.85,
     "leader_changes": 3,
+    "proposed_without_lead": 5,
     "handovers": {"signer_silent": 2},
     "seq": 4711,
     "ring_depth": {"requests": 1, "permits": 0},
@@ -87,6 +88,17 @@ STATE: dict[str, Any] = {
 
 SIGNER: dict[str, Any] = {
     "core": "native",
+    "agents": {
+        "door": {"admitted": 2, "unlisted": 4, "failed": 0, "timed_out": 1, "pushed_out": 0},
+        "links": [
+            {
+                "name": "agent:sentry-a",
+                "requests": 7,
+                "without_lead": 2,
+                "about": {"host": "sentry-a.example.org", "links": "node0 0.31 ms"},
+            }
+        ],
+    },
     "hardening": [
         {"process": "signer", "measure": "no_new_privs", "state": "on", "why": ""},
         {"process": "signer", "measure": "landlock", "state": "unavailable", "why": "this kernel has none"},

@@ -111,6 +111,8 @@ LINK = {"chain_id": "chain-a", "validator": "tcp://10.0.0.1:26658"}
         ("cometkms_has_leader", {}, 1),
         ("cometkms_leader_info", {"leader": "node0"}, 1),
         ("cometkms_leader_changes_total", {}, 3),
+        ("cometkms_proposals_without_lead_total", {}, 5),
+        ("cometkms_agent_port_total", {"event": "unlisted"}, 4),
         ("cometkms_handovers_total", {"reason": "signer_silent"}, 2),
         ("cometkms_handovers_total", {"reason": "no_validator"}, 0),
         ("cometkms_term", {}, 17),

@@ -98,6 +98,21 @@ def test_it_says_who_leads_what_happened_and_what_to_do() -> None:
     assert "an election is under way" not in text, "20 ms are no event of their own"
 
 
+def test_an_agents_own_words_are_shown_as_text() -> None:
+    board = busy()
+    signer: Any = board.sections_now["signer"]
+    link = {
+        "name": "agent:sentry-a",
+        "requests": 7,
+        "without_lead": 2,
+        "about": {"host": "<b>h</b>", "links": "node0 0.31 ms"},
+    }
+    signer["agents"] = {"door": {}, "links": [link]}
+    text = shown(board).text
+    assert "What agents say" in text
+    assert "host <b>h</b>, links node0 0.31 ms" in text
+
+
 def gap(gap_ms: float, chain: str = "a", *, over: bool = True) -> Gap:
     return Gap(chain, NOW - 9, NOW - 8 if over else None, gap_ms, 1, 2)
 

@@ -45,3 +45,14 @@ def test_without_a_leader_it_says_so() -> None:
 @pytest.mark.parametrize("members", [[], THREE["members"][:1]])
 def test_one_node_alone_has_no_cluster(members: list[dict[str, Any]]) -> None:
     assert lines_of({**THREE, "members": members}) == []
+
+
+def test_an_agent_says_of_itself_what_it_sees_from_there() -> None:
+    link = {
+        "name": "agent:sentry-a",
+        "requests": 7,
+        "without_lead": 2,
+        "about": {"host": "h", "links": "node0 0.31 ms, node1 away"},
+    }
+    lines = table({**THREE, "agents": {"door": {}, "links": [link]}})
+    assert "agent     sentry-a  says: host h, links node0 0.31 ms, node1 away; 2 served here without the lead" in lines

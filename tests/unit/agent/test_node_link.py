@@ -1,0 +1,122 @@
+"""The agent's link to a node, against a real door in a thread: the node's key is pinned, and what comes before its hello is not believed."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+
+from nacl.signing import SigningKey
+
+from cometkms import core as cores
+from cometkms.agent.config import NodeEntry
+from cometkms.agent.node_link import NodeLink
+from cometkms.config.schema import HostPort
+from cometkms.log import Log
+from cometkms.net.door import Admitted, Door, listen, serve_door
+from cometkms.protocol.agent_messages import AgentMessage, Hello, Lead, ServedChain, encode
+from cometkms.protocol.identity import Identity
+
+CORE = cores.load()
+NODE, AGENT = Identity(SigningKey(b"n" * 32)), Identity(SigningKey(b"a" * 32))
+
+
+class Above:
+    def __init__(self) -> None:
+        self.told: list[tuple[str, object]] = []
+
+    def on_hello(self, node: str, hello: Hello) -> None:
+        self.told.append((node, hello))
+
+    def on_lost(self, node: str) -> None:
+        self.told.append((node, None))
+
+    def on_node(self, node: str, message: AgentMessage) -> None:
+        self.told.append((node, message))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def play(key: bytes, scene: Callable[[NodeLink, Above, Door], Awaitable[None]]) -> None:
+    """A link to node0, which is configured with that key."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listeners = listen("127.0.0.1", 0)
+    thread = threading.Thread(target=serve_door, args=(theirs, listeners, CORE, NODE, [AGENT.public_key]))
+    thread.start()
+
+    async def run() -> None:
+        above = Above()
+        entry = NodeEntry("node0", HostPort("127.0.0.1", listeners[0].getsockname()[1]), key)
+        link = NodeLink(entry, core=CORE, identity=AGENT, above=above, about=lambda: (), log=Log("error"))
+        task = asyncio.create_task(link.run())
+        try:
+            await scene(link, above, Door(ours))
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    try:
+        asyncio.run(run())
+    finally:
+        ours.close()
+        thread.join(20)
+        for one in (*listeners, theirs):
+            one.close()
+
+
+async def admitted(door: Door) -> Admitted:
+    found: list[Admitted] = []
+
+    def look() -> bool:
+        one = door.take()
+        found.extend([one] if one is not None else [])
+        return bool(found)
+
+    await until(look)
+    return found[0]
+
+
+def test_a_node_that_proves_another_key_than_the_configured_one_is_refused() -> None:
+    """Whoever answers at the node's address is not the node."""
+
+    async def scene(link: NodeLink, above: Above, door: Door) -> None:
+        await until(lambda: "proves the key" in link.last_error)
+        assert door.take() is None, "it never comes to be welcomed"
+        assert above.told == []
+        assert not link.up
+
+    play(b"k" * 32, scene)
+
+
+def test_after_the_welcome_the_hello_comes_first_and_names_the_node() -> None:
+    hello = Hello("node0", "node1", (ServedChain("chain", b"p" * 32),))
+
+    async def scene(link: NodeLink, above: Above, door: Door) -> None:
+        for first in (Lead("node1"), Hello("node9", "", ())):
+            one = await admitted(door)
+            one.connection.send(CORE.frames(one.to_node, one.from_node).seal(encode(first)))
+            await until(lambda one=one: _ended(one.connection))
+            assert above.told == []
+        one = await admitted(door)
+        frames = CORE.frames(one.to_node, one.from_node)
+        one.connection.send(frames.seal(encode(hello)) + frames.seal(encode(Lead("node2"))))
+        await until(lambda: len(above.told) == 2)
+        assert above.told == [("node0", hello), ("node0", Lead("node2"))]
+        assert link.up
+        one.connection.close()
+        await until(lambda: above.told[-1] == ("node0", None))
+
+    play(NODE.public_key, scene)
+
+
+def _ended(connection: socket.socket) -> bool:
+    """Whether the other end closed it; what it sent before is read away."""
+    try:
+        return connection.recv(65536) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
