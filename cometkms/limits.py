@@ -80,7 +80,12 @@ SEQ_RAISE_MAX: Final = (
 )  # how far one accusation raises a store's own seq (rule 8): years of promises that it forgot …
 SEQ_RAISED_MAX: Final = 1 << 61  # … and no accusation raises it above this: as many are left for promises
 INCARNATION_MAX: Final = (1 << 62) - 1  # stores that ever stood for one member
-INCARNATION_STEP_MAX: Final = 1 << 32  # what one word may add to it
+INCARNATION_ROOM: Final = (
+    1 << 32
+)  # incarnations that are believed whatever the clock says: a start a second for a century …
+INCARNATION_PER_S: Final = (
+    1 << 10
+)  # … and so many more each second since RAFT_COUNTED_FROM_UNIX_S: no liar uses them up
 INCARNATION_NONCE_MAX: Final = (1 << 63) - 1
 RAFT_COUNTED_FROM_UNIX_S: Final = 1_767_225_600  # 2026-01-01: what the replicated log may have counted grows from here
 RAFT_TERM_ROOM: Final = (

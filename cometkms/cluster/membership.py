@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from cometkms.errors import BehindError, InvariantError, ProtocolError, SupersededError
-from cometkms.limits import EPOCH_MAX, INCARNATION_NONCE_MAX, INCARNATION_STEP_MAX, READ_AGAIN_S, START_READ_S
+from cometkms.limits import EPOCH_MAX, INCARNATION_NONCE_MAX, READ_AGAIN_S, START_READ_S
 from cometkms.model import HRS, Incarnation, Row, Watermark
 from cometkms.protocol.peer_messages import (
     Hello,
@@ -33,6 +33,7 @@ from cometkms.rules.incarnation import (
     Statement,
     Verdict,
     counting,
+    incarnation_ceiling,
     judge,
     next_incarnation,
     raised_seq,
@@ -129,10 +130,11 @@ class Membership:
         adopted: Mapping[str, Incarnation],
         ports: Ports,
         clock: Callable[[], float],
+        wall_clock: Callable[[], float],
         log: MembershipLog,
     ) -> None:
-        """`nonce`: this process's. `strict`: rule 8's strict_start. `adopted`: members whose
-        stores the operator brought, and those stores' incarnations: they count as read in a recovery (rule 14)."""
+        """`wall_clock`: UNIX seconds, by which the ceiling of incarnations grows. `nonce`: this process's. `strict`: rule 8's strict_start.
+        `adopted`: members whose stores the operator brought, and those stores' incarnations: they count as read in a recovery (rule 14)."""
         self._store = store
         self._me = store.header.owner
         self._others = others
@@ -141,6 +143,7 @@ class Membership:
         self._adopted = dict(adopted)
         self._ports = ports
         self._clock = clock
+        self._wall_clock = wall_clock
         self._log = log
         self._connected: set[str] = set()
         self._lives: dict[str, LifeNews] = {}
@@ -288,6 +291,10 @@ class Membership:
         """This store's."""
         return self._store.header.incarnation
 
+    @property
+    def _ceiling(self) -> int:
+        return incarnation_ceiling(self._wall_clock())
+
     def own(self) -> Statement | None:
         """What it bears; None while it has to take a higher one."""
         if self._claiming or self.state is NodeState.EMPTY:
@@ -319,7 +326,7 @@ class Membership:
         if own.member != member:
             return Why(PeerCode.UNBELIEVED, f"{member} bears an incarnation of {own.member}")
         recorded = self.recorded(member)
-        verdict = judge(recorded, own.incarnation)
+        verdict = judge(recorded, own.incarnation, self._ceiling)
         if verdict is Verdict.REFUSE:
             self._count("old_incarnation")
             return Why(
@@ -352,7 +359,7 @@ class Membership:
             if one.member == self._me:
                 self._on_own_record(by, one)
             elif one.member in self._others and one.member != by:
-                news = judge(self.recorded(one.member), one.incarnation) is Verdict.RECORD
+                news = judge(self.recorded(one.member), one.incarnation, self._ceiling) is Verdict.RECORD
                 if news and self._ports.proven(one):
                     self._record(one)
 
@@ -375,7 +382,7 @@ class Membership:
         ):
             if self._ports.proven(record):
                 self._stood_before = by
-            near = record.incarnation.number - self.incarnation.number <= INCARNATION_STEP_MAX
+            near = record.incarnation.number < self._ceiling
             if near or self._ports.proven(record):
                 self._highest_of_me = max(self._highest_of_me, record.incarnation)
         elif record.incarnation > self.incarnation:
@@ -434,10 +441,11 @@ class Membership:
     def _count(self, what: str) -> None:
         self.counters[what] = self.counters.get(what, 0) + 1
 
-    def _say_once(self, event: str, **fields: object) -> None:
-        if (said := f"{event} {fields}") not in self._said:
+    def _say_once(self, event: str, by: str, **fields: object) -> None:
+        """Once for each member: what it says may be new each time."""
+        if (said := f"{event} {by}") not in self._said:
             self._said.add(said)
-            self._log.error(event, **fields)
+            self._log.error(event, by=by, **fields)
 
     # --- what happens ---
 

@@ -327,6 +327,7 @@ class ClusterNode:
             adopted=adopted or {},
             ports=ports,
             clock=clock,
+            wall_clock=wall_clock,
             log=log,
         )
         early, self.counters = (

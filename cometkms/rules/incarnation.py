@@ -10,9 +10,12 @@ What a member X does with what bears an incarnation of a member M (promises, acc
 |-------------------------------------------|------------------------------------------------------------------------------------|
 | none yet: M's store takes one             | says what it knows of M, and takes no promise, accept or answer from it            |
 | the one that X has recorded of M          | takes it                                                                           |
-| a higher one, by a believable step        | records it durably, forgets the earlier one's connection, then takes it            |
-| a higher one, by more                     | refuses it: no store has begun so often                                            |
+| a higher one, up to the ceiling           | records it durably, forgets the earlier one's connection, then takes it            |
+| a higher one, above the ceiling           | refuses it: no store has begun so often                                            |
 | a lower one                               | refuses it with the reason, and shows M's own signature over the higher one        |
+
+The ceiling grows with the calendar, alike for all: whatever a liar took in M's name, the honest M that comes back takes one above it, and all
+believe it, also those that the liar told nothing. A largest step would have these refuse it for ever.
 
 What M does with a record of itself that is higher than its own:
 
@@ -37,7 +40,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from cometkms.limits import INCARNATION_STEP_MAX, SEQ_RAISE_MAX, SEQ_RAISED_MAX, SEQ_STEP_MAX
+from cometkms.limits import (
+    INCARNATION_PER_S,
+    INCARNATION_ROOM,
+    RAFT_COUNTED_FROM_UNIX_S,
+    SEQ_RAISE_MAX,
+    SEQ_RAISED_MAX,
+    SEQ_STEP_MAX,
+)
 from cometkms.model import Incarnation
 
 #: What is counted of members' words that are not taken, by name, beside the reasons of refused promises: on incarnations, on seqs, and on
@@ -72,13 +82,18 @@ class Verdict(Enum):
     ABSURD = "absurd"
 
 
-def judge(recorded: Incarnation, borne: Incarnation) -> Verdict:
+def incarnation_ceiling(unix_s: float) -> int:
+    """The highest number of an incarnation that is believed at that time, in seconds since 1970."""
+    return INCARNATION_ROOM + INCARNATION_PER_S * max(0, int(unix_s) - RAFT_COUNTED_FROM_UNIX_S)
+
+
+def judge(recorded: Incarnation, borne: Incarnation, ceiling: int = INCARNATION_ROOM) -> Verdict:
     """See the first table; what bears none yet is not judged."""
     if borne == recorded:
         return Verdict.TAKE
     if borne < recorded:
         return Verdict.REFUSE
-    return Verdict.RECORD if borne.number - recorded.number <= INCARNATION_STEP_MAX else Verdict.ABSURD
+    return Verdict.RECORD if borne.number <= ceiling else Verdict.ABSURD
 
 
 def next_incarnation(known: Iterable[Incarnation], nonce: int) -> Incarnation:

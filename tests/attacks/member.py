@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ from cometkms.protocol.peer_messages import (
 from cometkms.raftlog import wire
 from cometkms.raftlog.steps import owner
 from cometkms.rules.birth import Life, NodeState
-from cometkms.rules.incarnation import FIRST, Statement, statement_bytes
+from cometkms.rules.incarnation import FIRST, Statement, incarnation_ceiling, statement_bytes
 from cometkms.store.promise_store import PromiseStore
 
 EVERY_S = 0.02
@@ -104,9 +105,18 @@ class Liar:
         own, known = self.own(), ()
         if self.lie == "incarnation of its own":
             own = self.own(Incarnation(FAR, 1))
+        if self.lie == "a store of its own":
+            own = self.own(Incarnation(incarnation_ceiling(time.time()), 1))
         if self.lie == "incarnations of others":
             known = tuple(Statement(name, Incarnation(7, 7), b"x" * 64) for name in self.members if name != self.me)
-        if self.lie in ("seq", "memory", "memory far away", "incarnation of its own", "incarnations of others"):
+        if self.lie in (
+            "seq",
+            "memory",
+            "memory far away",
+            "incarnation of its own",
+            "a store of its own",
+            "incarnations of others",
+        ):
             self.say(peer)
         return encode(
             Hello(
@@ -279,6 +289,7 @@ LIES: dict[str, Callable[[Liar], list[PeerMessage | bytes]]] = {
     "memory": lambda _liar: [],
     "memory far away": lambda _liar: [],
     "incarnation of its own": lambda _liar: [],
+    "a store of its own": lambda _liar: [],
     "incarnations of others": lambda _liar: [],
     "terms far away": Liar.far_terms,
     "indices far away": Liar.far_indices,

@@ -82,6 +82,7 @@ class Rogue(Node):
         shutil.rmtree(self.home)
         shutil.copytree(stolen.home, self.home)
         self.cluster_class = type("Thief", (RogueCluster,), {"thief": self})
+        self.wall_offset = stolen.wall_offset
         self.born = -1  # it takes nobody's place in the operator's eyes
         self.said: list[bytes] = []
         self.reads: list[Read] = []
@@ -336,6 +337,9 @@ class RogueWorld(World):
         super().__init__(seed, nodes)
         self.changes = 0.0
         self.stores_lost_at_once = False
+        for node in self.nodes.values():  # the ceilings are alike only where the clocks are
+            node.wall_offset = node.calendar()
+            node.signed_at = node.wall_clock()
         self.victim = self.rng.choice(self.names)
         self.thief: Rogue | None = None
         self.stands_for: set[tuple[HRS, bytes]] = set()  # what the thief may be said to hold

@@ -7,7 +7,7 @@ import pytest
 
 from cometkms.errors import ProtocolError, SupersededError
 from cometkms.ipc.messages import PermitGranted
-from cometkms.limits import INCARNATION_STEP_MAX, SEQ_MAX, SEQ_RAISE_MAX, SEQ_STEP_MAX, START_READ_S
+from cometkms.limits import INCARNATION_ROOM, SEQ_MAX, SEQ_RAISE_MAX, SEQ_STEP_MAX, START_READ_S
 from cometkms.model import Incarnation, Reason, Watermark
 from cometkms.protocol.peer_messages import Hello, LifeNews, Promise, Promised, decode, decode_hello, encode
 from cometkms.rules.birth import NodeState
@@ -95,8 +95,8 @@ def test_a_connection_of_the_old_process_is_cut_when_the_new_one_is_recorded(thr
 
 @pytest.mark.parametrize(
     "known",
-    [statement("c", 1, signer="b"), Statement("c", Incarnation(1, 1), b""), statement("c", INCARNATION_STEP_MAX + 1)],
-    ids=["signed by another", "not signed", "an absurd step"],
+    [statement("c", 1, signer="b"), Statement("c", Incarnation(1, 1), b""), statement("c", INCARNATION_ROOM + 1)],
+    ids=["signed by another", "not signed", "above the ceiling"],
 )
 def test_one_members_word_moves_no_other_members_incarnation(three: Three, known: Statement) -> None:
     whole(three)

@@ -2,7 +2,14 @@
 
 import pytest
 
-from cometkms.limits import INCARNATION_STEP_MAX, SEQ_RAISE_MAX, SEQ_RAISED_MAX, SEQ_STEP_MAX
+from cometkms.limits import (
+    INCARNATION_MAX,
+    INCARNATION_ROOM,
+    RAFT_COUNTED_FROM_UNIX_S,
+    SEQ_RAISE_MAX,
+    SEQ_RAISED_MAX,
+    SEQ_STEP_MAX,
+)
 from cometkms.model import Incarnation
 from cometkms.rules.incarnation import (
     FIRST,
@@ -10,6 +17,7 @@ from cometkms.rules.incarnation import (
     Verdict,
     believable_seq,
     counting,
+    incarnation_ceiling,
     judge,
     next_incarnation,
     raised_seq,
@@ -28,13 +36,24 @@ ONE, OTHER, TWO = Incarnation(1, 5), Incarnation(1, 9), Incarnation(2, 1)
         (OTHER, ONE, Verdict.REFUSE),
         (TWO, OTHER, Verdict.REFUSE),
         (ONE, FIRST, Verdict.REFUSE),
-        (FIRST, Incarnation(INCARNATION_STEP_MAX, 1), Verdict.RECORD),
-        (FIRST, Incarnation(INCARNATION_STEP_MAX + 1, 1), Verdict.ABSURD),
-        (TWO, Incarnation(INCARNATION_STEP_MAX + 2, 0), Verdict.RECORD),
+        (FIRST, Incarnation(INCARNATION_ROOM, 1), Verdict.RECORD),
+        (FIRST, Incarnation(INCARNATION_ROOM + 1, 1), Verdict.ABSURD),
+        (TWO, Incarnation(INCARNATION_ROOM + 1, 0), Verdict.ABSURD),
     ],
 )
 def test_what_bears_an_incarnation(recorded: Incarnation, borne: Incarnation, verdict: Verdict) -> None:
     assert judge(recorded, borne) is verdict
+
+
+def test_the_ceiling_grows_with_the_calendar_and_no_liar_reaches_the_end_of_numbers() -> None:
+    now = RAFT_COUNTED_FROM_UNIX_S + 3600.0
+    assert incarnation_ceiling(0.0) == INCARNATION_ROOM
+    taken = Incarnation(incarnation_ceiling(now), 1)
+    assert judge(FIRST, taken, incarnation_ceiling(now)) is Verdict.RECORD
+    after = next_incarnation([taken], 7)
+    assert judge(taken, after, incarnation_ceiling(now)) is Verdict.ABSURD
+    assert judge(FIRST, after, incarnation_ceiling(now + 1)) is Verdict.RECORD, "also by one that the liar told nothing"
+    assert incarnation_ceiling(now + 1000 * 365 * 86400) < INCARNATION_MAX
 
 
 def test_the_next_is_above_all_that_are_known_whatever_their_nonces() -> None:
