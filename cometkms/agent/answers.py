@@ -11,6 +11,7 @@ from cometkms.agent.asking import Verdict
 from cometkms.errors import ProtocolError
 from cometkms.interface import Core
 from cometkms.model import Dialect, Kind, Message, Proposal, Reason, SignedType, Vote
+from cometkms.protocol.dialect import BYTES_REFUSED
 
 _RESPONSES: Final = {
     Kind.SIGN_VOTE_REQUEST: Kind.SIGNED_VOTE_RESPONSE,
@@ -105,6 +106,16 @@ def empty(core: Core, question: Question) -> bytes:
 def pong(core: Core, dialect: Dialect) -> bytes:
     """To a ping."""
     return core.encode_message(dialect, Message(Kind.PING_RESPONSE))
+
+
+def bytes_refused(core: Core, dialect: Dialect, chain_id: str, wire: bytes) -> bytes:
+    """To v1.x's SignBytes, as a signer's own session answers it: nothing is signed, and the connection stays."""
+    session = core.session(dialect, chain_id, None, wire)
+    try:
+        session.next_request()
+        return session.answer_error(int(Reason.BYTES_NOT_ALLOWED), BYTES_REFUSED)
+    finally:
+        session.close()
 
 
 def public_key_response(core: Core, dialect: Dialect, chain_id: str, wire: bytes, public_key: bytes) -> bytes:

@@ -98,6 +98,11 @@ class _Asker:
         elif self._wants_key is None:
             self._wants_key = self.agent.loop.call_later(AGENT_ANSWER_S, self._no_key)
 
+    def on_bytes_refused(self, end: ValidatorEnd) -> None:  # noqa: ARG002 - there is one end
+        """Counted as every other refusal."""
+        self.asking.counters.requests += 1
+        self.asking.counters.refused += 1
+
     def on_gone(self, end: ValidatorEnd) -> None:  # noqa: ARG002 - there is one end
         """Nobody waits any more."""
         self.asking.cancel()

@@ -8,7 +8,7 @@ import random
 import socket
 from typing import Final, Protocol
 
-from cometkms.agent.answers import Question, is_question, pong, public_key_response
+from cometkms.agent.answers import Question, bytes_refused, is_question, pong, public_key_response
 from cometkms.agent.config import ValidatorEntry
 from cometkms.errors import ProtocolError, os_words
 from cometkms.interface import Core, Frames
@@ -43,6 +43,10 @@ class Above(Protocol):
 
     def on_public_key(self, end: "ValidatorEnd") -> None:
         """As on_question(): end.answer_public_key()."""
+        ...
+
+    def on_bytes_refused(self, end: "ValidatorEnd") -> None:
+        """It asked for a signature of bytes that are no vote, and was refused; nothing is to be answered."""
         ...
 
     def on_gone(self, end: "ValidatorEnd") -> None:
@@ -95,6 +99,7 @@ class ValidatorEnd:
         self._heard_at = 0.0
         self._busy = False
         self._asked_key = b""  # the request for the public key that waits for it
+        self._told_of_bytes = False
         self._closed: asyncio.Future[str] | None = None
 
     async def run(self) -> None:
@@ -130,6 +135,7 @@ class ValidatorEnd:
         self._socket, self._frames, self._plain = connection, frames, bytearray(plain)
         self._outbox.clear()
         self._busy, self._partial_since = False, None
+        self._told_of_bytes = False
         self._heard_at = self._loop.time()
         self._closed = self._loop.create_future()
         self.connects += 1
@@ -247,6 +253,13 @@ class ValidatorEnd:
         elif message.kind is Kind.PING_REQUEST:
             self._busy = False
             self._write(pong(self._core, self.dialect))
+        elif message.kind is Kind.SIGN_BYTES_REQUEST:
+            self._busy = False
+            self._write(bytes_refused(self._core, self.dialect, self.entry.chain_id, wire))
+            self._above.on_bytes_refused(self)
+            if not self._told_of_bytes:
+                self._told_of_bytes = True  # once a connection: a validator may ask with every block
+                self._log.info("bytes refused", validator=str(self.entry.address), chain=self.entry.chain_id)
         else:
             raise ProtocolError(f"the validator sends {message.kind.name.lower()}, which no validator does")
 

@@ -33,7 +33,7 @@ from cometkms.limits import (
 )
 from cometkms.model import Dialect, Kind, Line, Reason, Refusal, Request
 from cometkms.net.target import TcpTarget, UnixTarget
-from cometkms.protocol.dialect import line_words, sniff_dialect
+from cometkms.protocol.dialect import BYTES_REFUSED, line_words, sniff_dialect
 from cometkms.protocol.identity import Identity
 from cometkms.protocol.noise import NoiseHandshake
 from cometkms.protocol.peer_id import peer_id
@@ -42,7 +42,6 @@ from cometkms.signing.chain import ChainSigner
 from cometkms.signing.events import EventLog
 
 _OUTBOX_BYTES: Final = 64 << 10  # unread answers; a validator asks one at a time, so that it never holds more than one
-_BYTES_REFUSED: Final = "this signer signs votes and proposals, and no other bytes"
 _CLOSED: Final = "closed by the validator"
 _GONE: Final = frozenset({_CLOSED, *(os.strerror(number).lower() for number in (errno.ECONNRESET, errno.EPIPE))})
 _RECEIVE_BYTES: Final = 4096  # before the session exists; a hello and an authentication are below 1200
@@ -407,10 +406,9 @@ class ValidatorLink:
             self._refuse(session, request)
 
     def _refuse(self, session: Session, request: Request) -> None:
-        because = f"this signer serves chain {self.chain.chain_id!r}"
+        text = f"{request.reason.name.lower().replace('_', ' ')}: this signer serves chain {self.chain.chain_id!r}"
         if request.reason is Reason.BYTES_NOT_ALLOWED:
-            because = _BYTES_REFUSED
-        text = f"{request.reason.name.lower().replace('_', ' ')}: {because}"
+            text = BYTES_REFUSED
         self.deliver(session.answer_error(int(request.reason), text), refused=True)
         self.chain.on_refusal(self, request, Refusal(request.reason, text))
 

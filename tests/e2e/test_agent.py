@@ -149,9 +149,9 @@ def test_an_agent_of_another_chain_gets_nothing_signed(tmp_path: Path) -> None:
         validator.close()
 
 
-@pytest.mark.parametrize(("version", "scheme"), [("v033", "tcp"), ("v038", "unix"), ("v040", "tcp")])
+@pytest.mark.parametrize(("version", "scheme"), [("v033", "tcp"), ("v038", "unix"), ("v040", "tcp"), ("v1", "tcp")])
 def test_every_dialect_and_socket_goes_through(tmp_path: Path, version: str, scheme: str) -> None:
-    """Proposals, votes, the public key and the largest vote extension, of one node alone."""
+    """Proposals, votes, the public key and the largest vote extension, of one node alone; bytes that are no vote are refused."""
     address = free_tcp() if scheme == "tcp" else f"unix://{tmp_path}/v.sock"
     agent = AgentProcess(tmp_path / "agent")
     cluster = AgentCluster(tmp_path, 1, [agent])
@@ -165,6 +165,14 @@ def test_every_dialect_and_socket_goes_through(tmp_path: Path, version: str, sch
             more = {"extension": "ee" * (1 << 20)} if (version, kind) == ("v038", PRECOMMIT) else {}
             validator.must_sign(kind, 1, **more)
         assert validator.must_refuse(PREVOTE, 1, block="dd")
+        if version == "v1":
+            refused = [validator.ask(cmd="sign_bytes", value="ab" * 32) for _ in range(3)]
+            assert all(one["remote"] and "bytes not allowed" in one["error"] for one in refused)
+            counted = [number for name, number in agent.metrics().items() if 'outcome="refused"' in name]
+            assert counted == [4]
+            validator.must_sign(PREVOTE, 2)
+            until("it is told", lambda: "bytes refused" in agent.log())
+            assert agent.log().count("bytes refused") == 1
     finally:
         agent.stop()
         cluster.stop()

@@ -7,7 +7,7 @@ import pytest
 from nacl.signing import SigningKey
 
 from cometkms import core as cores
-from cometkms.agent.answers import Question, check, empty, is_question, pong, public_key_response
+from cometkms.agent.answers import Question, bytes_refused, check, empty, is_question, pong, public_key_response
 from cometkms.agent.asking import Verdict
 from cometkms.model import BlockID, Dialect, Kind, Message, Proposal, Timestamp, Vote
 
@@ -99,6 +99,14 @@ def test_pings_and_the_public_key_are_answered_as_a_signer_does(dialect: Dialect
         else:
             assert public_key_response(CORE, dialect, CHAIN, wire, PUBLIC) == session.answer_pub_key(PUBLIC)
         assert not is_question(message)
+
+
+def test_bytes_that_are_no_vote_are_refused_in_words_and_not_signed() -> None:
+    wire = CORE.encode_message(Dialect.PROTO, Message(Kind.SIGN_BYTES_REQUEST, value=b"v" * 32))
+    answer = CORE.decode_message(Dialect.PROTO, bytes_refused(CORE, Dialect.PROTO, "chain-a", wire))
+    assert (answer.kind, answer.value) == (Kind.SIGN_BYTES_RESPONSE, b"")
+    assert answer.error is not None
+    assert answer.error.description.startswith("bytes not allowed: ")
 
 
 def test_the_public_key_of_another_chain_is_refused() -> None:
