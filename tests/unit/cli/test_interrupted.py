@@ -21,13 +21,14 @@ from cometkms import core as cores
 from cometkms.cli import chain, export, import_cmd, recover
 from cometkms.config.load import read_config
 from cometkms.errors import CometKMSError, StateError
-from cometkms.model import HRS, Watermark
+from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.store.exported import refuse_exported
 from cometkms.store.node_store import ChainFiles, NodeFiles, open_node
 from cometkms.store.promise_store import Header, PromiseStore
 from tests.unit.cli.test_export import CHAIN, make_home
 from tests.unit.cli.test_member import NEW, OLD, REPLACE, homes, invoke, put_seal, row_of
+from tests.unit.store.test_store import PUBLIC
 
 __all__ = ["homes"]
 
@@ -206,3 +207,20 @@ def test_a_chain_that_goes_on_under_another_id(homes: dict[str, Path]) -> None:
         done = run(chain.rename, home, *rename)
         assert done.exception is None, done
         assert json.loads(state.read_text())["height"] == "0"
+
+
+def test_a_mark_that_is_lowered_on_the_operators_word(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "node0", Watermark(HRS(20, 0, 2)))
+    row, state = Row(PUBLIC, CHAIN), home / "priv" / "priv_validator_state.json"
+    words = (CHAIN, "--height", "5", "--yes-height", "5")
+
+    def stands_at() -> int:
+        opened = open_node(NodeFiles.at(home, "node0", (ChainFiles(row, state),)), cores.load())
+        with contextlib.closing(opened.store):
+            return opened.store.mark(opened.rows[0]).hrs.height
+
+    for _ in each_kill(home, lambda: run(chain.reset, home, *words)):
+        assert stands_at() in (5, 20), "where it stood, or where it is to stand"
+        done = run(chain.reset, home, *words)
+        assert done.exception is None, done
+        assert stands_at() == 5
