@@ -26,7 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cometkms.errors import StateError, os_words
+from cometkms.errors import StateError, StoreFailure, os_words
 from cometkms.interface import Core
 from cometkms.limits import BIRTH_NONCE_BYTES, ROUND_MAX
 from cometkms.model import HRS, Incarnation, Row, Step, Watermark
@@ -35,8 +35,17 @@ from cometkms.rules.incarnation import FIRST, Statement
 from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
 from cometkms.store.exported import forget_export, refuse_exported
-from cometkms.store.files import Disk, FormatError, check_format, make_directory, read_file, write_atomically
+from cometkms.store.files import (
+    Disk,
+    FormatError,
+    check_format,
+    make_directory,
+    read_file,
+    sync_directory,
+    write_atomically,
+)
 from cometkms.store.promise_store import (
+    FILE_BYTES,
     STORE_NAME,
     CorruptStoreError,
     Header,
@@ -561,7 +570,6 @@ def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None,
         with contextlib.suppress(StateError):  # a lost state file is one reason to recover
             candidates.append(verified_state(chain, core))
         marks.append(max(candidates, key=lambda mark: mark.hrs))
-    kept = _set_aside(files.store_path)
     configured = {chain.row for chain in files.chains}
     rows = [(chain.row, mark) for chain, mark in zip(files.chains, marks, strict=True)]
     rows += [(row, mark) for row, mark in known.items() if row not in configured]
@@ -575,7 +583,7 @@ def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None,
         incarnation=left.incarnation,
         unclaimed=not files.alone,
     )
-    PromiseStore.create(files.store_path, header, rows, known=left.known).close()
+    kept = _put_in_place(files.store_path, lambda path: PromiseStore.create(path, header, rows, known=left.known))
     for chain, mark in zip(files.chains, marks, strict=True):
         state_file.save(chain.state_path, mark)
         forget_export(chain.state_path, chain.row.chain_id)
@@ -622,13 +630,43 @@ def _epoch_left(files: NodeFiles) -> int:
     return max(epoch, header.epoch) if header is not None and header.owner == files.node_id else epoch
 
 
-def _set_aside(path: Path) -> Path | None:
-    if not path.exists():
-        return None
+def _name_aside(path: Path) -> Path:
     number = 1
     while (kept := path.with_name(f"{path.name}.old-{number}")).exists():
         number += 1
+    return kept
+
+
+def _set_aside(path: Path) -> Path | None:
+    if not path.exists():
+        return None
+    kept = _name_aside(path)
     path.rename(kept)
+    return kept
+
+
+def _put_in_place(path: Path, make: Callable[[Path], PromiseStore]) -> Path | None:
+    """A new store in one step, and where a copy of the old one is: interrupted anywhere, what the old one shows is not undercut later.
+
+    An old one that cannot be read is renamed. Raises: StoreFailure, StateError, BusyError.
+    """
+    made = path.with_name(f"{path.name}.made")
+    kept: Path | None = _name_aside(path)
+    try:
+        made.unlink(missing_ok=True)
+        make(made).close()
+        try:
+            old = read_file(path, FILE_BYTES)[:FILE_BYTES]
+        except FileNotFoundError:
+            kept = None
+        except OSError:
+            kept = _set_aside(path)
+        else:
+            write_atomically(_name_aside(path), old)
+        made.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise StoreFailure(f"{path} could not be made: {os_words(error)}") from error
     return kept
 
 

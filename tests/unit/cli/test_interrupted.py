@@ -164,6 +164,22 @@ def test_a_node_that_is_recovered_by_the_operator(homes: dict[str, Path], left: 
         assert found[0].unclaimed, "it takes an incarnation before it counts"
 
 
+def test_a_recovery_with_a_height_below_what_is_left_undercuts_it_at_no_second_try(homes: dict[str, Path]) -> None:
+    home = homes["node0"]
+    assert started(home) is not None
+    shutil.copy(home.with_name("copy") / "priv" / "born.json", home / "priv" / "born.json")
+
+    def work() -> Any:
+        return run(recover.command, home, "--min-height", "3", "--yes-height", "3")
+
+    for _ in each_kill(home, work):
+        done = work()
+        assert done.exception is None, done
+        found = started(home)
+        assert found is not None
+        assert (found[0].state, found[1]) == (NodeState.COMPLETE, 12)
+
+
 @pytest.mark.parametrize("sealed", [False, True])
 def test_an_import_into_a_home_that_has_lived(homes: dict[str, Path], sealed: bool, tmp_path: Path) -> None:
     home = homes["node0"]
@@ -224,3 +240,17 @@ def test_a_mark_that_is_lowered_on_the_operators_word(tmp_path: Path) -> None:
         done = run(chain.reset, home, *words)
         assert done.exception is None, done
         assert stands_at() == 5
+
+
+@pytest.mark.parametrize("members", [("node0",), OLD], ids=["alone", "one of three"])
+def test_a_nodes_very_first_start(tmp_path: Path, members: tuple[str, ...]) -> None:
+    home = make_home(tmp_path / "node0", Watermark())
+    shutil.rmtree(home / "data")
+    (home / "data").mkdir()
+    state = home / "priv" / "priv_validator_state.json"
+    files = NodeFiles.at(home, "node0", (ChainFiles(Row(PUBLIC, CHAIN), state),), members)
+    for _ in each_kill(home, lambda: open_node(files, cores.load()).store.close()):
+        opened = open_node(files, cores.load())
+        opened.store.close()
+        assert opened.store.header.state is (NodeState.COMPLETE if files.alone else NodeState.EMPTY)
+        assert opened.store.mark(opened.rows[0]).hrs.height == 1
