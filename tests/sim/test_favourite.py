@@ -28,7 +28,7 @@ class Preferring(Calm):
         self.trips_s: dict[frozenset[str], float] = {}
         super().__init__(seed, nodes)
         self.poll_s = (0.1, 0.3)
-        preferred = {name: {"leader_priority": "50"} for name in self.names} | {
+        preferred = {name: {"leader_priority": "0"} for name in self.names} | {
             self.names[-1]: {"leader_priority": "90"}
         }
         self.facts = {name: make_facts(told) for name, told in (facts or preferred).items()}
