@@ -46,7 +46,6 @@ from cometkms.rules.birth import Life, NodeState
 from cometkms.rules.incarnation import Statement, statement_bytes
 from tests.sim.world import CHAIN, CORE, KEY, ROW, Node, Violation, World
 
-ALONE_S = 25.0  # simulated: what it has for signing again
 NUMBERS = (0, 1, 2, 1 << 31, 1 << 32, 1 << 40, 1 << 44, 1 << 53, (1 << 62) - 1, 1 << 62, (1 << 63) - 1, (1 << 64) - 1)
 NOOP = b"\x01"
 
