@@ -85,6 +85,11 @@ class RaftFilter:
         """Seconds since a leader's append_entries was last heard; endless once its connection closed."""
         return self._clock() - self.leader_heard_at
 
+    def hear_leader(self) -> None:
+        """This term's leader said just now that it leads."""
+        self.leader_heard_at = self._clock()
+        self._waiting_vote = None
+
     def leader_gone(self) -> tuple[str, Message] | None:
         """The leader's connection closed: votes are free again. A vote refused a moment ago is to be asked again."""
         self.leader_heard_at = -1e9
@@ -184,8 +189,7 @@ class RaftFilter:
             return None, [{"type": "x_newer_term", "term": term}]
         self._forget_old(message["term"])
         self._leaders[message["term"]] = src
-        self.leader_heard_at = self._clock()
-        self._waiting_vote = None
+        self.hear_leader()
         if "prevLogIdx" not in message:
             return self._snapshot(message, commit)
         return self._entries(message, commit)

@@ -121,6 +121,31 @@ class _Transfer:
     asked_at: float = -1e9
 
 
+@dataclass(frozen=True, slots=True)
+class _Beat:
+    """A heartbeat, or an answer to one, that changed nothing: the same bytes, while the `facts` are the same, change nothing again.
+
+    `answer`: what was sent back, as bytes; None for an answer.
+    """
+
+    payload: bytes
+    facts: tuple[object, ...]
+    answer: bytes | None
+
+
+@dataclass(slots=True)
+class _Quiet:
+    """What was taken in without the library, and what it has to be told of it. Times by the log's clock."""
+
+    beats: dict[str, _Beat] = field(default_factory=dict)  # the last one of each connected peer
+    again: dict[str, float] = field(default_factory=dict)  # when an answer came again
+    told: dict[str, float] = field(
+        default_factory=dict
+    )  # the newest word of each peer that the leader's library knows of
+    renews: bool = False  # the leader was heard since the follower's timer began
+    worked_at: float = -1e9  # when the library was last asked to do something
+
+
 class RaftLog:
     """One member of the replicated log."""
 
@@ -167,9 +192,7 @@ class RaftLog:
         self._ttl_s = ttl_s
         self._round_trip_s = round_trip_s
         self._flow = flow
-        self._renews = False  # a promise was heard since the library's timer began
-        self._answered: dict[str, float] = {}  # the newest of those that the library was told of
-        self._worked_at = -1e9  # when the library was last asked to do something
+        self._quiet = _Quiet()
         self._round_trips = RoundTrips()
         self._measured_at = -1e9
         self._pace = pace_of(0.0, ttl_s)
@@ -331,7 +354,7 @@ class RaftLog:
         asked_at = self._flow(leader).promised_at
         if asked_at > self._filter.leader_heard_at:
             self._filter.leader_heard_at = asked_at
-            self._renews = True
+            self._quiet.renews = True
 
     # --- what happens ---
 
@@ -340,6 +363,7 @@ class RaftLog:
         if not self._connected:
             self._stay_quiet()
         self._connected.add(peer)
+        self._quiet.beats.pop(peer, None)
         self._following.discard(peer)
         self._filter.forget_acks(peer)
         self._tell_connections()
@@ -362,6 +386,8 @@ class RaftLog:
 
     def on_message(self, peer: str, payload: bytes) -> str:
         """Why it is not believed, and moved nothing; "" when it was taken. Raises: ProtocolError (close the connection), StoreFailure."""
+        if self._comes_again(peer, payload):
+            return ""
         message = wire.decode(payload)
         self._heard[peer] = self._clock()
         self._hear_promises()
@@ -386,6 +412,7 @@ class RaftLog:
             self._deliver(peer, wanted)
         for reply in replies:
             self._outgoing.append((peer, reply))
+        self._note_beat(peer, payload, message, before)
         self._finish()
         if self._facts() != before or not self._settled or self._transfer is not None:
             self._poke()
@@ -402,11 +429,47 @@ class RaftLog:
         self.journal.begin_anew()
         self._filter.begin_anew()
         self._told, self._outgoing, self._barrier, self._transfer = set(), [], None, None
+        self._quiet.beats.clear()
         self._start()
         self._tell_connections()
         self._finish()
         self._poke()
         return ""
+
+    def _comes_again(self, peer: str, payload: bytes) -> bool:
+        """A heartbeat, or its answer, as the last one was, and nothing happened in between: it says that the peer lives, and is answered alike.
+
+        Twenty a second of them, through cold caches, are what an idle node does.
+        """
+        beat = self._quiet.beats.get(peer)
+        if beat is None or beat.payload != payload or beat.facts != self._facts() or not self._settled:
+            return False
+        if self._transfer is not None or self._stand_at is not None:
+            return False
+        self._heard[peer] = self._clock()
+        if beat.answer is None:
+            self._quiet.again[peer] = self._heard[peer]
+        else:
+            self._filter.hear_leader()
+            self._quiet.renews = True
+            self._send(peer, beat.answer)
+            self._tell_role()
+        return True
+
+    def _note_beat(self, peer: str, payload: bytes, message: Message, before: tuple[object, ...]) -> None:
+        """Remember it if it changed nothing: a heartbeat without entries that was answered, or the answer of one that has the whole log."""
+        self._quiet.beats.pop(peer, None)
+        facts = self._facts()
+        if facts != before or not self._settled:
+            return
+        if message["type"] == "next_node_idx":
+            whole = message["success"] and message["next_node_idx"] == self.last_index + 1
+            if self._is_leader and message["x_term"] == self.term and whole and not self._outgoing:
+                self._quiet.beats[peer] = _Beat(payload, facts, None)
+        elif message["type"] == "append_entries" and not self._is_leader and self._last_leader == peer:
+            plain = "prevLogIdx" in message and not message.get("entries") and message["term"] == self.term
+            if plain and len(self._outgoing) == 1 and self._outgoing[0][0] == peer and self._outgoing[0][1]["success"]:
+                self._quiet.beats[peer] = _Beat(payload, facts, wire.encode(self._outgoing[0][1]))
 
     def _obey_timeout_now(self, message: Message) -> Message | None:
         """The leader wants this node to lead: it stands at the next tick, quiet time or not. One that may not vote goes on following."""
@@ -445,14 +508,14 @@ class RaftLog:
         self._tell_connections()
         if self.journal.bytes_used > _COMPACT_BYTES:
             self._replica.forceLogCompaction()
-        if self._renews:
+        if self._quiet.renews:
             self._renew()
         if not poked and now <= next_deadline(self._replica):
             self._finish()
             self._due = min(next_deadline(self._replica), now + HEARTBEAT_S)
             return
         self._answer_for_members(now)
-        self._worked_at = self._still = now
+        self._quiet.worked_at = self._still = now
         try:
             self._take_own_term()
             with working_for(self):
@@ -468,9 +531,9 @@ class RaftLog:
         """A leader: whether promises say all that a heartbeat would, to every connected member and back. Until when, is noted."""
         if not self._is_leader or self._held or self._transfer is not None or not self._settled:
             return False
-        if now - self._worked_at >= REST_S or not self._connected:
+        if now - self._quiet.worked_at >= REST_S or not self._connected:
             return False
-        due = self._worked_at + REST_S
+        due = self._quiet.worked_at + REST_S
         for name in self._connected:
             flow = self._flow(name)
             whole = name in self._following and self._filter.acked(self.term, name) >= self.last_index
@@ -482,19 +545,20 @@ class RaftLog:
 
     def _renew(self) -> None:
         """A follower's election timer begins anew, as at a heartbeat that carries nothing."""
-        self._renews = False
+        self._quiet.renews = False
         if (leader := self._last_leader) is not None and leader != self._me:
             beat = {"type": "append_entries", "term": self.term, "commit_index": self.commit_index}
             self._deliver(leader, beat)
 
     def _answer_for_members(self, now: float) -> None:
-        """A leader's library, which gives up when nobody answers, is told what promises said while its heartbeats rested."""
+        """A leader's library, which gives up when nobody answers, is told what promises said, and answers that came again."""
         if not self._is_leader:
             return
         for name in sorted(self._connected):
             acked, flow = self._filter.acked(self.term, name), self._flow(name)
-            if acked and flow.accepted_at > self._answered.get(name, 0.0) and flow.says_it_lives(now - self._ttl_s):
-                self._answered[name] = flow.accepted_at
+            lived_at = max(self._quiet.again.get(name, 0.0), flow.accepted_at if flow.rests else 0.0)
+            if acked and lived_at > max(self._quiet.told.get(name, 0.0), now - self._ttl_s):
+                self._quiet.told[name] = lived_at
                 answer = {"type": "next_node_idx", "next_node_idx": acked + 1, "reset": False, "success": True}
                 self._deliver(name, answer)
 

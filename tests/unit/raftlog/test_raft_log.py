@@ -597,3 +597,58 @@ def test_mutated_messages_raise_nothing_else(data: st.DataObject) -> None:
     changed = good[:at] + data.draw(st.binary(min_size=1, max_size=3)) + good[at + 1 :]
     with contextlib.suppress(ProtocolError):
         wire.decode(changed)
+
+
+def test_a_heartbeat_that_comes_again_costs_no_work_and_keeps_the_leader(
+    net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same bytes while nothing happened: answered as the last one was, for as long as it lasts."""
+    leader, decoded = leader_of(net), [0]
+    stock = wire.decode
+
+    def decode(payload: bytes) -> dict[str, Any]:
+        decoded[0] += 1
+        return stock(payload)
+
+    net.run(0.5)
+    monkeypatch.setattr(wire, "decode", decode)
+    for _ in range(100):
+        net.run(0.05)
+        assert leader.leading
+        assert leader.lease_left_s > 0.2
+        assert all(one.hears_leader for one in net.logs.values() if one is not leader)
+    assert decoded[0] < 10, "some four hundred heartbeats and answers"
+
+
+def test_after_something_happened_heartbeats_are_read_again(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry, and what a follower says that is new."""
+    leader = leader_of(net)
+    net.run(0.5)
+    assert leader.submit(b"k" * 32, mark(5))
+    net.run(0.2)
+    assert all(one.fsm[b"k" * 32].hrs == mark(5).hrs for one in net.logs.values())
+    assert all(leader._filter.acked(leader.term, name) == leader.last_index for name in NAMES if name != leader._me)
+
+
+def test_a_leader_whose_heartbeats_come_again_from_nobody_gives_up(net: Net) -> None:
+    """What came again is told to the library once, and is no longer true when nothing comes."""
+    leader = leader_of(net)
+    net.run(1.0)
+    net.away = {name for name in NAMES if name != leader._me}
+    net.run(0.45)
+    assert leader.lease_left_s == 0.0
+    net.run(0.5)
+    assert not leader.leading
+
+
+def test_a_member_that_connects_anew_is_read_anew(net: Net) -> None:
+    """Its journal may be another one: nothing that it said before counts."""
+    leader = leader_of(net)
+    name = next(one for one in NAMES if one != leader._me)
+    net.run(0.5)
+    leader.on_disconnected(name, closed=False)
+    leader.on_connected(name)
+    assert leader._filter.acked(leader.term, name) == 0
+    net.run(0.2)
+    assert leader._filter.acked(leader.term, name) == leader.last_index
+    assert leader._hears(name)
