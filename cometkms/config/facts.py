@@ -11,21 +11,23 @@ _DIGEST_DIGITS: Final = 16
 
 
 def settings_facts(settings: Settings) -> dict[str, str]:
-    """By name: default_ttl_ms, strict_start, validators (their addresses, or a digest of many), http_addr, leader_priority."""
+    """By name: default_ttl_ms, strict_start, validators (their addresses and agents, or a digest of many), http_addr, leader_priority."""
     return {
         "default_ttl_ms": str(round(settings.default_ttl_s * 1000)),
         "strict_start": "on" if settings.strict_start else "off",
         "validators": validators_fact(
-            {one.id: [str(address) for address in one.validator_addrs] for one in settings.chains}
+            {one.id: [str(address) for address in one.validator_addrs] for one in settings.chains},
+            {one.id: [agent.text for agent in one.agents] for one in settings.chains},
         ),
         "http_addr": str(settings.http_addr),
         "leader_priority": settings.leader_priority,
     }
 
 
-def validators_fact(addresses: Mapping[str, Iterable[str]]) -> str:
-    """Of each chain's addresses; independent of the order in which they are configured."""
-    chains = sorted((chain, sorted(texts)) for chain, texts in addresses.items())
+def validators_fact(addresses: Mapping[str, Iterable[str]], agents: Mapping[str, Iterable[str]]) -> str:
+    """Of each chain's addresses, and its agents; independent of the order in which they are configured."""
+    listed = {chain: [f"agent:{text}" for text in texts] for chain, texts in agents.items()}
+    chains = sorted((chain, sorted([*texts, *listed.get(chain, [])])) for chain, texts in addresses.items())
     words = "; ".join(f"{chain}: {' '.join(texts)}" for chain, texts in chains)
     if len(words.encode()) <= FACT_TEXT_MAX_BYTES and words.isascii() and words.isprintable():
         return words

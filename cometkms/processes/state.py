@@ -349,7 +349,7 @@ class _State:
         """The other nodes compare the new addresses with theirs, and hear whom the lead shall return to."""
         told = {
             **dict(self.node.facts),
-            "validators": validators_fact(new.validator_addrs),
+            "validators": validators_fact(new.validator_addrs, new.agents),
             PRIORITY_FACT: new.leader_priority,
         }
         self.node.tell_facts(make_facts(told))

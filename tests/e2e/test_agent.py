@@ -1,5 +1,6 @@
 """An agent beside a real CometBFT client: hosts that vanish, freeze and die, agents that are killed, strangers."""
 
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from tests.e2e.agents import AgentCluster, AgentProcess, identity_of
 from tests.e2e.cluster import Client
 from tests.e2e.namespaces import NONE_HERE, Namespaces, free_network
-from tests.e2e.node import PRECOMMIT, PREVOTE, PROPOSAL, Validator, ballot, free_tcp, until
+from tests.e2e.node import PRECOMMIT, PREVOTE, PROPOSAL, Node, Validator, ballot, free_port, free_tcp, until
 
 AgentNet = tuple[AgentCluster, AgentProcess, Client]
 
@@ -215,3 +216,41 @@ def test_a_host_whose_cable_is_pulled_costs_a_request_one_more_try(tmp_path: Pat
         cluster.stop()
         validator.close()
         cluster.remove()
+
+
+def test_a_reload_strikes_an_agent_off_the_list_and_lets_another_in(tmp_path: Path) -> None:
+    """A stolen key's end is one line and a signal; the node goes on."""
+    addresses = [free_tcp(), free_tcp()]
+    agents = [AgentProcess(tmp_path / name, name) for name in ("sentry-a", "sentry-b")]
+    validators = [Client(address) for address in addresses]
+    node = Node(tmp_path / "node0")
+    agent_addr = f"127.0.0.1:{free_port()}"
+
+    def configure(agent: AgentProcess) -> None:
+        config = node.home / "config.toml"
+        lines = [line for line in config.read_text().splitlines() if not line.startswith(("validator_addr", "agent"))]
+        at = next(number for number, line in enumerate(lines) if line.startswith("chain_id"))
+        lines[at:at] = [f'agent_addr = "{agent_addr}"', f'agents = ["{agent.line}"]']
+        config.write_text("\n".join(lines) + "\n")
+
+    try:
+        configure(agents[0])
+        for agent, address in zip(agents, addresses, strict=True):
+            agent.configure([identity_of(node, "node0", agent_addr)], [address]).start()
+        node.start()
+        validators[0].must_sign(PREVOTE, 1)
+        until(agents[1].log, lambda: "is not listed there" in agents[1].log())
+        configure(agents[1])
+        assert node.process is not None
+        node.process.send_signal(signal.SIGHUP)
+        validators[1].must_sign(PREVOTE, 2)
+        until(agents[0].log, lambda: "is not listed there" in agents[0].log())
+        assert not validators[0].ask(**ballot(PREVOTE, 3)).get("signature")
+        validators[1].must_sign(PREVOTE, 3)
+        assert {child["restarts"] for child in node.status()["children"]} == {0}
+    finally:
+        for agent in agents:
+            agent.stop()
+        node.stop()
+        for validator in validators:
+            validator.close()

@@ -31,3 +31,11 @@ def test_many_addresses_become_a_digest_that_still_tells_them_apart(tmp_path: Pa
 def test_a_peer_takes_every_one_of_them(tmp_path: Path) -> None:
     told = facts(tmp_path, "unix:///run/p\u00e4th.sock", default_ttl="1s", strict_start=True)
     assert dict(make_facts(told)) == told
+
+
+def test_agents_are_told_in_the_validators_place_so_that_nodes_notice_another_list(tmp_path: Path) -> None:
+    first, second = "a" * 64, "b" * 64
+    one = facts(tmp_path, agents=(f"y:{second}", f"x:{first}"), agent_addr=":9440")["validators"]
+    assert one == facts(tmp_path, agents=(f"x:{first}", f"y:{second}"), agent_addr=":9441")["validators"]
+    assert one != facts(tmp_path, agents=(f"x:{first}",), agent_addr=":9440")["validators"]
+    assert facts(tmp_path, agents=(f"x:{first}",), agent_addr=":9440")["validators"] == f"chain: agent:x:{first}"
