@@ -5,9 +5,9 @@
     audit, api, writer, dialer     SCHED_BATCH, and nicer by NICER: they push nobody aside who runs, and a woken signer pushes them aside
     supervisor                     SCHED_BATCH: its nice value would be its children's for good
 
-A small share, not SCHED_IDLE: on a machine whose cores are all taken that class leaves a process a third of a percent of a core, its
-heartbeat stops, and the supervisor kills a healthy process. A tenth of a core is enough for all that these do, and a woken signer waits
-for them no longer than it would with SCHED_IDLE (docs/PERFORMANCE.md). Neither could be undone without a right once it is noticed.
+A small share, not SCHED_IDLE: on a machine whose cores are all taken that class leaves a process a third of a percent of a core, by which
+a start, half a second of work, would take minutes. A tenth of a core is enough for all that these do, and a woken signer waits for them
+no longer than it would with SCHED_IDLE (docs/PERFORMANCE.md). Neither could be undone without a right once it is noticed.
 
 A real-time process that never sleeps would keep everything else of the machine waiting. RLIMIT_RTTIME is the bound: the kernel ends
 one that ran for REALTIME_MAX_S without a pause (SIGXCPU), and the supervisor starts it again.
