@@ -200,6 +200,7 @@ def test_a_host_whose_cable_is_pulled_costs_a_request_one_more_try(tmp_path: Pat
             cluster.run(name)
         agent.start()
         until("a leader", cluster.seen_leading)
+        agent.wait_linked(len(cluster.ids))  # else the node that is pulled may not be the one that is asked
         validator.must_sign(PREVOTE, 1)
         for height in (2, 5):
             leader = until("a leader", cluster.seen_leading)
