@@ -26,6 +26,7 @@ def net(tmp_path: Path) -> Iterator[AgentNet]:
         cluster.start()
         agent.start()
         cluster.wait_leader()
+        agent.wait_linked(len(cluster.ids))
         yield cluster, agent, validator
     finally:
         agent.stop()
