@@ -10,7 +10,6 @@ from tests.e2e.cluster import Cluster
 from tests.e2e.node import CHAIN
 
 SETTLE_S: Final = 0.5
-ROUNDS_OF_HEIGHT: Final = 4096  # of one height the stream asks so many rounds (tests/go/proto/validator)
 #: What is done to the leader, for how long the validator's stream is watched, and the share of the rounds.
 FAULTS: Final = {
     "kill -9": (2500, 1),
@@ -70,7 +69,7 @@ def run(directory: Path, rounds: int, faults: tuple[str, ...] = tuple(FAULTS)) -
                 answer = validator.receive()
                 if answer.get("error"):
                     raise RuntimeError(f"{fault}: {answer['error']}")
-                height += answer["count"] // ROUNDS_OF_HEIGHT + 1
+                height += answer["count"] + 1
                 seen = answer.get("gaps", [])
                 found.setdefault(fault, []).append(max((gap["ns"] for gap in seen), default=0) / 1e6)
                 timelines[fault] = [

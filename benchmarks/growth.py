@@ -56,7 +56,7 @@ def journal(directory: Path, signatures: tuple[int, ...]) -> dict[str, Any]:
         for count in signatures:
             heights = max(10, count // 3)
             answer = _stretch(validator, height, heights)
-            height += heights // 300 + 1
+            height += heights + 1
             leader = cluster.wait_leader()
             follower = next(name for name in cluster.ids if name != leader)
             size = (cluster.nodes[follower].home / "data" / follower / "raft").stat().st_size
@@ -73,9 +73,9 @@ def _stretch(validator: Validator, height: int, heights: int) -> list[int]:
     """In the order asked, not sorted: what matters is how the last ones fare."""
     validator.connect()
     found: list[int] = []
-    for number, start in enumerate(range(0, heights, 300)):
-        part = min(300, heights - start)
-        answer = validator.ask(cmd="bench", height=height + number, rounds=part, warmup=0)
+    for start in range(height, height + heights, 300):
+        part = min(300, height + heights - start)
+        answer = validator.ask(cmd="bench", height=start, heights=part, warmup=0)
         if not answer.get("verified"):
             raise RuntimeError(answer.get("error"))
         found += answer["ns"]
@@ -106,7 +106,7 @@ def round_trips(directory: Path, heights: int) -> dict[str, Any]:
             relayed = quantiles_us(bench(validator, max(20, heights // 4), 10))
             for relay in cluster.relays.values():
                 relay.delay_s = trip_ms / 2000
-            times = _stretch(validator, 100, max(20, int(heights // (1 + trip_ms))))
+            times = _stretch(validator, 900, max(20, int(heights // (1 + trip_ms))))
         row = quantiles_us(times)
         found[f"round trip of {trip_ms} ms"] = {
             **row,

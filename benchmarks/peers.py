@@ -38,7 +38,7 @@ OURS: Final = "this project"
 ROUNDS: Final = 3
 HEIGHTS: Final = 500
 WARMUP: Final = 100
-CHUNK: Final = 10  # rounds of a height asked at once; of slow signers, too, the validator waits for the answer
+CHUNK: Final = 10  # heights asked at once; of slow signers, too, the validator waits for the answer
 ROUND_S: Final = 20.0  # a slow signer's round ends here, with what it has
 PATIENCE_S: Final = 30.0  # until the first signature
 GRACE_S: Final = 0.5  # a script that cannot run says so at once; the validator waits for a signer seconds at a time
@@ -167,7 +167,7 @@ def settle(validator: Asked, check: Callable[[], None], patience_s: float = PATI
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What every signer is asked for: in each round so many times a proposal, a prevote and a precommit."""
+    """What every signer is asked for: in each round so many heights, each a proposal, a prevote and a precommit."""
 
     rounds: int = ROUNDS
     heights: int = HEIGHTS
@@ -184,8 +184,8 @@ class Loop:
         self.height = 2  # the first is spent
 
     def ask(self, heights: int, seconds: float) -> list[int]:
-        """Latencies in nanoseconds of so many triples, of fewer when time is up. What was asked together with a request that fails
-        does not count; it goes on at the next height.
+        """Latencies in nanoseconds of so many heights, of fewer when time is up. What was asked together with a request that fails
+        does not count; it goes on at the next heights.
 
         Raises: Unmeasured when more than `failures_max` fail.
         """
@@ -194,8 +194,8 @@ class Loop:
         deadline = time.monotonic() + seconds
         while done < heights and (not done or time.monotonic() < deadline):
             wanted = min(CHUNK, heights - done)
-            answer = self.validator.ask(cmd="bench", height=self.height, rounds=wanted, warmup=0)
-            self.height += 1
+            answer = self.validator.ask(cmd="bench", height=self.height, heights=wanted, warmup=0)
+            self.height += wanted
             if answer.get("verified"):
                 done += wanted
                 times += answer["ns"]

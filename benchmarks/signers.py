@@ -127,12 +127,12 @@ def pss_mib(node: Node) -> dict[str, float]:
 
 def bench(validator: Validator, heights: int = HEIGHTS, warmup: int = WARMUP, **more: Any) -> list[int]:
     """Latencies of proposal, prevote and precommit, one after the other. Raises: RuntimeError for a signature that failed."""
-    return _asked(validator, cmd="bench", height=1, rounds=heights, warmup=warmup, **more)["ns"]
+    return _asked(validator, cmd="bench", height=1, heights=heights, warmup=warmup, **more)["ns"]
 
 
 def together(validator: Validator, heights: int = HEIGHTS, warmup: int = WARMUP) -> list[int]:
     """Latencies of validators of one chain that ask for the same at the same time."""
-    return _asked(validator, cmd="together", height=1, rounds=heights, warmup=warmup)["ns"]
+    return _asked(validator, cmd="together", height=1, heights=heights, warmup=warmup)["ns"]
 
 
 def load(validator: Validator, run_ms: int, warmup_ms: int = 500, pause_us: int = 0) -> dict[str, Any]:

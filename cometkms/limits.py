@@ -99,6 +99,9 @@ RAFT_INDEX_PER_S: Final = 1 << 10  # … and so many more each second
 RAFT_ANEW_S: Final = 1.0  # a log that contradicts the leader's begins anew at most once in so long
 JUMP_HEIGHTS: Final = 1000  # rule 13: so far above what is known to be signed a height may lie at once …
 JUMP_HEIGHTS_PER_S: Final = 20  # … and so much farther with each second: eight times the quickest chain there is
+JUMP_SIGNED_PER_S: Final = (
+    5000  # what signatures skip of the former comes back so fast: more than one place after another is ever signed
+)
 
 # --- the peers (docs/ARCHITECTURE.md, "Peers") ---
 PEER_FRAME_MAX_BYTES: Final = 256 << 10  # the largest honest one: 64 rows of marks, or a batch of the Raft log
@@ -156,7 +159,10 @@ FAVOURITE_NEARER_S: Final = 0.005  # nearer by less than this is not nearer …
 FAVOURITE_NEARER_SHARE: Final = 0.8  # … nor with more than this part of the other's round trip
 FAVOURITE_TELL_S: Final = 10.0  # how often a node tells its round trip at most
 SIGN_STATE_QUIET_S: Final = 0.01  # a signature is replicated when no request came for so long …
-SIGN_STATE_LATEST_S: Final = 1.0  # … and at the latest after this
+SIGN_STATE_LATEST_S: Final = 1.0  # … and at the latest after this …
+SIGN_STATE_HEIGHTS: Final = (
+    JUMP_HEIGHTS // 4
+)  # … or so many heights: members find no more than JUMP_HEIGHTS above it plausible
 
 # --- the agent beside a validator (cometkms/agent) and the nodes' port for it ---
 AGENT_ANSWER_S: Final = 4.0  # for one request in all, then the empty answer: below CometBFT's 5 s read timeout

@@ -39,6 +39,7 @@ from cometkms.limits import (
     CHAINS_MAX,
     JUMP_HEIGHTS,
     LEADER_READ_S,
+    SIGN_STATE_HEIGHTS,
     SIGN_STATE_LATEST_S,
     SIGN_STATE_QUIET_S,
     SIGNER_LEASE_RENEW_S,
@@ -285,6 +286,7 @@ class ClusterNode:
         self._lead_waits: set[str] = set()
         self._asked_at = -1e9
         self._unreplicated: dict[int, float] = {}
+        self._replicated: dict[int, int] = {}  # the height of what this node last gave to the log, by row
         self._proposers = {
             row: Proposer(
                 row=row,
@@ -1213,14 +1215,18 @@ class ClusterNode:
             self._raft.hold(held)
 
     def _replicate(self) -> None:
-        """Newest signatures into the log, when no request is near: a burst does not pay for it. Who does not lead shows them instead."""
+        """Newest signatures into the log, when no request is near: a burst does not pay for it, but what the members find plausible is to
+        keep up with it (rule 13). Who does not lead shows them instead."""
         if not self._unreplicated or self._raft is None:
             return
         now = self._clock()
         quiet = now - self._asked_at >= SIGN_STATE_QUIET_S
         for row, since in tuple(self._unreplicated.items()):
-            if quiet or now - since >= SIGN_STATE_LATEST_S:
+            height = self._signed[row].hrs.height
+            far = height - self._replicated.get(row, 0) >= SIGN_STATE_HEIGHTS
+            if quiet or far or now - since >= SIGN_STATE_LATEST_S:
                 del self._unreplicated[row]
+                self._replicated[row] = height
                 if not self._raft.submit(row_key(self._store.rows[row]), self._signed[row]):
                     self.membership.tell()
 

@@ -5,12 +5,10 @@ import os
 import shutil
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cometkms.limits import JUMP_HEIGHTS_PER_S
 from tests.e2e.node import (
     CHAIN,
     PATIENCE_S,
@@ -227,7 +225,6 @@ class Rivals:
                         break
             with self._lock:
                 self.height = max(self.height, height)
-            time.sleep(1 / JUMP_HEIGHTS_PER_S)
 
     def progress(self, more: int = 10, patience_s: float = PATIENCE_S) -> None:
         """So many more heights are signed."""

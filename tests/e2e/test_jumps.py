@@ -220,3 +220,18 @@ def test_numbers_that_are_no_heights_admit_nothing(tmp_path: Path) -> None:
             assert cmkms("chain", "admit", CHAIN, "--height", height, *home).returncode == 2
     finally:
         node.stop()
+
+
+@pytest.mark.parametrize("nodes", [1, 3])
+def test_one_height_after_another_is_signed_as_quickly_as_it_can_be(tmp_path: Path, nodes: int) -> None:
+    """A replay or a measurement: quicker than any chain, and nothing of it is refused."""
+    validator = Client(free_tcp())
+    cluster = Cluster(tmp_path, nodes, validator.address)
+    try:
+        cluster.start()
+        validator.connect()
+        answer = validator.ask(cmd="bench", height=1, heights=3000, warmup=0)
+        assert answer.get("verified"), answer
+    finally:
+        validator.close()
+        cluster.stop()

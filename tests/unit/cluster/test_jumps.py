@@ -195,7 +195,7 @@ def test_a_node_that_recovers_goes_on_from_what_it_read(tmp_path: Path) -> None:
     assert node.membership.ready, node.membership.why
     assert node.place(0) == HRS(5_000_000, 0, 2)
     three.wall += 5
-    assert node.reach(0) == 5_000_000 + 5 * JUMP_HEIGHTS_PER_S
+    assert node.reach(0) == 5_000_000 + JUMP_HEIGHTS + 5 * JUMP_HEIGHTS_PER_S
 
 
 def test_the_replicated_sign_state_is_believed_by_signature_only(three: Three) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cometkms.limits import HEIGHT_MAX, JUMP_HEIGHTS, JUMP_HEIGHTS_PER_S
+from cometkms.limits import HEIGHT_MAX, JUMP_HEIGHTS, JUMP_HEIGHTS_PER_S, JUMP_SIGNED_PER_S, SIGN_STATE_HEIGHTS
 from cometkms.model import HRS, Watermark
 from cometkms.rules.jump import Known, admitted, learned, plausible, reach
 from cometkms.rules.recovery import absurd
@@ -54,7 +54,25 @@ def test_whoever_gets_everything_signed_raises_it_by_a_bound_of_time(
         asked = known.height + heights
         if asked <= reach(known, now):
             known = learned(known, asked, now)
-        assert known.height <= 1000 + JUMP_HEIGHTS + JUMP_HEIGHTS_PER_S * (now - NOW) + 1e-3 * len(steps)
+        per_s = JUMP_SIGNED_PER_S + JUMP_HEIGHTS_PER_S
+        assert known.height <= 1000 + JUMP_HEIGHTS + per_s * (now - NOW) + 1e-3 * len(steps)
+
+
+def test_one_height_after_another_is_never_held_up() -> None:
+    """A replay, a trial or a measurement: as quick as this program signs, learned of one by one, or every so many heights."""
+    for heights, every_s in ((1, 1 / 4000), (SIGN_STATE_HEIGHTS, SIGN_STATE_HEIGHTS / 4000)):
+        known = Known(100, NOW)
+        for number in range(1, 5000):
+            now = NOW + number * every_s
+            assert reach(known, now) >= known.height + 2 * heights
+            known = learned(known, known.height + heights, now)
+
+
+def test_what_a_long_skip_took_comes_back_with_time() -> None:
+    known = learned(Known(100, NOW), 100 + JUMP_HEIGHTS, NOW)
+    assert reach(known, NOW) == 100 + JUMP_HEIGHTS
+    assert reach(known, NOW + 0.5 * JUMP_HEIGHTS / JUMP_SIGNED_PER_S) == pytest.approx(100 + 1.5 * JUMP_HEIGHTS, abs=3)
+    assert reach(known, NOW + 1) == 100 + 2 * JUMP_HEIGHTS + JUMP_HEIGHTS_PER_S
 
 
 @given(st.lists(st.tuples(st.floats(-YEAR_S, YEAR_S), st.integers(0, HEIGHT_MAX)), max_size=30))
@@ -71,7 +89,7 @@ def test_whatever_the_clock_does_what_is_known_never_falls(steps: list[tuple[flo
 def test_one_that_is_proven_far_above_the_reach_leaves_nothing_to_skip_at_once() -> None:
     known = learned(Known(100, NOW), 5_000_000, NOW + 1)
     assert reach(known, NOW + 1) == 5_000_000
-    assert reach(known, NOW + 2) == 5_000_000 + JUMP_HEIGHTS_PER_S
+    assert reach(known, NOW + 2) == 5_000_000 + JUMP_HEIGHTS + JUMP_HEIGHTS_PER_S
 
 
 def test_the_operators_word_admits_a_height_and_never_lowers_what_is_known() -> None:

@@ -36,7 +36,7 @@ type request struct {
 	Extension string `json:"extension"`
 	KeyFile   string `json:"key_file"`
 	StateFile string `json:"state_file"`
-	Rounds    int64  `json:"rounds"`
+	Heights   int64  `json:"heights"`
 	Warmup    int64  `json:"warmup"`
 	PauseUs   int64  `json:"pause_us"`
 	RunMs     int64  `json:"run_ms"`
@@ -209,20 +209,14 @@ func (v *validator) signProposal(r *request) answer {
 	}
 }
 
-// A loop takes the rounds of one height, and of the next when they are spent: a signer refuses a chain that grows faster than any does.
-const roundsOfHeight = 4096
-
-func place(from, i int64) (int64, int32) { return from + i/roundsOfHeight, int32(i % roundsOfHeight) }
-
-// bench asks for proposal, prevote and precommit of `rounds` rounds, one after the other, and verifies every signature.
+// bench asks for proposal, prevote and precommit of `heights` heights, one after the other, and verifies every signature.
 func (v *validator) bench(r *request) answer {
-	times := make([]int64, 0, 3*r.Rounds)
+	times := make([]int64, 0, 3*r.Heights)
 	block := request{Hash: fixed(1), Total: 1, Parts: fixed(2), PolRound: -1, Chain: r.Chain, Address: fixed(3)[:40]}
-	for i := int64(0); i < r.Warmup+r.Rounds; i++ {
+	for i := int64(0); i < r.Warmup+r.Heights; i++ {
 		for _, kind := range []int32{int32(cmtproto.ProposalType), int32(cmtproto.PrevoteType), int32(cmtproto.PrecommitType)} {
 			one := block
-			one.Cmd, one.Type = "sign", kind
-			one.Height, one.Round = place(r.Height, i)
+			one.Cmd, one.Type, one.Height = "sign", kind, r.Height+i
 			if kind == int32(cmtproto.PrecommitType) {
 				one.Extension = r.Extension
 			}
@@ -230,7 +224,7 @@ func (v *validator) bench(r *request) answer {
 			one.Seconds, one.Nanos = now.Unix(), int64(now.Nanosecond())
 			a := v.timed(&one)
 			if a.Error != "" || !a.Verified {
-				return failed(fmt.Errorf("%d/%d type %d: %s, verified %v", one.Height, one.Round, kind, a.Error, a.Verified))
+				return failed(fmt.Errorf("height %d type %d: %s, verified %v", one.Height, kind, a.Error, a.Verified))
 			}
 			if i >= r.Warmup && (r.Extension == "" || kind == int32(cmtproto.PrecommitType)) {
 				times = append(times, a.TookNs)
@@ -258,19 +252,18 @@ func load(r *request) answer {
 	for _, v := range all {
 		go func(v *validator) {
 			found := outcome{}
-			for i := int64(0); time.Now().Before(until) && found.err == nil; i++ {
-				height, round := place(r.Height, i)
+			for height := r.Height; time.Now().Before(until) && found.err == nil; height++ {
 				vote := &cmtproto.Vote{
-					Type: cmtproto.PrevoteType, Height: height, Round: round, Timestamp: time.Now(), ValidatorAddress: unhex(fixed(3)[:40]),
+					Type: cmtproto.PrevoteType, Height: height, Timestamp: time.Now(), ValidatorAddress: unhex(fixed(3)[:40]),
 					BlockID: cmtproto.BlockID{Hash: unhex(fixed(1)), PartSetHeader: cmtproto.PartSetHeader{Total: 1, Hash: unhex(fixed(2))}},
 				}
 				started := time.Now()
 				err := v.client.SignVote(v.chain, vote)
 				took := time.Since(started)
 				if err != nil {
-					found.err = fmt.Errorf("%s %d/%d: %w", v.chain, height, round, err)
-				} else if i%16 == 0 && !v.pubKey.VerifySignature(types.VoteSignBytes(v.chain, vote), vote.Signature) {
-					found.err = fmt.Errorf("%s %d/%d: the signature does not verify", v.chain, height, round)
+					found.err = fmt.Errorf("%s height %d: %w", v.chain, height, err)
+				} else if height%16 == 0 && !v.pubKey.VerifySignature(types.VoteSignBytes(v.chain, vote), vote.Signature) {
+					found.err = fmt.Errorf("%s height %d: the signature does not verify", v.chain, height)
 				} else if started.After(from) {
 					found.ns = append(found.ns, took.Nanoseconds())
 				}
@@ -301,18 +294,17 @@ func together(r *request) answer {
 	}
 	a := answer{Verified: true}
 	done := make(chan outcome)
-	for i := int64(0); i < r.Warmup+r.Rounds; i++ {
-		height, round := place(r.Height, i)
+	for i := int64(0); i < r.Warmup+r.Heights; i++ {
 		for number, v := range all {
 			go func(v *validator, number int) {
 				one := request{
-					Type: int32(cmtproto.PrevoteType), Height: height, Round: round, Hash: fixed(1), Total: 1, Parts: fixed(2), Chain: v.chain,
+					Type: int32(cmtproto.PrevoteType), Height: r.Height + i, Hash: fixed(1), Total: 1, Parts: fixed(2), Chain: v.chain,
 					Address: fixed(3)[:40], Seconds: time.Now().Unix(), Nanos: int64(number),
 				}
 				b := v.timed(&one)
 				var err error
 				if b.Error != "" || !b.Verified {
-					err = fmt.Errorf("%d/%d: %s, verified %v", one.Height, one.Round, b.Error, b.Verified)
+					err = fmt.Errorf("height %d: %s, verified %v", one.Height, b.Error, b.Verified)
 				}
 				done <- outcome{b.TookNs, err}
 			}(v, number)
@@ -338,19 +330,18 @@ func (v *validator) stream(r *request) answer {
 	one := request{Cmd: "sign", Type: int32(cmtproto.PrevoteType), Hash: fixed(1), Total: 1, Parts: fixed(2), Chain: r.Chain, Address: fixed(3)[:40]}
 	started := time.Now()
 	last := started
-	for i := int64(0); time.Since(started) < time.Duration(r.RunMs)*time.Millisecond; i++ {
-		one.Height, one.Round = place(r.Height, i)
-		one.Seconds = time.Now().Unix()
+	for height := r.Height; time.Since(started) < time.Duration(r.RunMs)*time.Millisecond; height++ {
+		one.Height, one.Seconds = height, time.Now().Unix()
 		for {
 			a := v.timed(&one)
 			if a.Verified {
 				break
 			}
 			if a.Error == "" {
-				return failed(fmt.Errorf("%d/%d: the signature does not verify", one.Height, one.Round))
+				return failed(fmt.Errorf("height %d: the signature does not verify", height))
 			}
 			if time.Since(last) > 30*time.Second {
-				return failed(fmt.Errorf("%d/%d: %s", one.Height, one.Round, a.Error))
+				return failed(fmt.Errorf("height %d: %s", height, a.Error))
 			}
 			time.Sleep(time.Millisecond)
 		}
