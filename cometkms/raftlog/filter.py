@@ -59,6 +59,7 @@ class RaftFilter:
         self._verified: dict[int, int] = {}
         self._leaders: dict[int, str] = {}
         self.leader_heard_at = -1e9  # by the clock
+        self.leader_said_at = -1e9  # in its own words: promises that it asked for do not count
         self._in_snapshot = False
         self._anew = False  # the log began anew, and no leader has filled it since: what was acked before is no more
         self._waiting_vote: tuple[str, Message, float] | None = None
@@ -87,12 +88,12 @@ class RaftFilter:
 
     def hear_leader(self) -> None:
         """This term's leader said just now that it leads."""
-        self.leader_heard_at = self._clock()
+        self.leader_heard_at = self.leader_said_at = self._clock()
         self._waiting_vote = None
 
     def leader_gone(self) -> tuple[str, Message] | None:
         """The leader's connection closed: votes are free again. A vote refused a moment ago is to be asked again."""
-        self.leader_heard_at = -1e9
+        self.leader_heard_at = self.leader_said_at = -1e9
         waiting, self._waiting_vote = self._waiting_vote, None
         if waiting is None or self._clock() - waiting[2] > self._sticky_s:
             return None

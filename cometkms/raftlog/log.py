@@ -347,11 +347,14 @@ class RaftLog:
         return max(heard_at, self._flow(name).accepted_at) if name in self._connected else heard_at
 
     def _hear_promises(self) -> None:
-        """A follower: the promises that the leader asked for are its heartbeats. The next tick renews the library's timer for them."""
+        """A follower: the promises that the leader asked for are its heartbeats. The next tick renews the library's timer for them.
+
+        For as long only as its own heartbeats may rest: who does not lead any more may ask for promises all the same (an agent's urgent request).
+        """
         leader = self._last_leader
         if leader is None or leader == self._me or leader not in self._connected:
             return
-        asked_at = self._flow(leader).promised_at
+        asked_at = min(self._flow(leader).promised_at, self._filter.leader_said_at + REST_S + HEARTBEAT_S)
         if asked_at > self._filter.leader_heard_at:
             self._filter.leader_heard_at = asked_at
             self._quiet.renews = True

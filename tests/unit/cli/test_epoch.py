@@ -386,7 +386,7 @@ def test_begin_that_is_interrupted_leaves_the_sealed_store_and_is_repeated(
         raise broken
 
     with monkeypatch.context() as patched:
-        patched.setattr("cometkms.store.epoch.os.link", fail)
+        patched.setattr("cometkms.store.epoch.write_atomically", fail)
         refusal(invoke(home, "begin", *seals), StoreFailure)
     assert state_of(home) == of_here(home)
     assert invoke(home, "begin", *seals).exception is None

@@ -13,6 +13,7 @@ from cometkms.errors import ProtocolError
 from cometkms.model import HRS, Watermark
 from cometkms.raftlog import RaftLog, wire
 from cometkms.raftlog.log import HEARTBEAT_S
+from cometkms.rules.flow import REST_S, Flow
 
 KEY = b"k" * 32
 FORGED = b"f" * 64
@@ -652,3 +653,17 @@ def test_a_member_that_connects_anew_is_read_anew(net: Net) -> None:
     net.run(0.2)
     assert leader._filter.acked(leader.term, name) == leader.last_index
     assert leader._hears(name)
+
+
+def test_who_asks_for_promises_and_does_not_say_that_it_leads_is_not_taken_for_the_leader(net: Net) -> None:
+    """It led once, and serves an agent now: its followers elect another."""
+    leader = leader_of(net)
+    net.run(1.0)
+    followers = [one for one in net.logs.values() if one is not leader]
+    for one in followers:
+        one._flow = lambda _: Flow(promised_at=net.now)
+    net.away = {leader._me}
+    net.run(REST_S)
+    assert all(one.leader == leader._me for one in followers), "heartbeats may rest for so long"
+    net.run(2.0)
+    assert {one.leader for one in followers} & {one._me for one in followers}
