@@ -36,7 +36,10 @@ class Search:
             self._high = self.height
         else:
             return False
-        if self._high - self._low < 2:
+        if (
+            self._high - self._low < 2
+        ):  # what was too high was so then: the bound grows with time, and another signer may have come
+            self._high, self._step = HEIGHT_MAX, 1
             return False
         self.height = min(self._low + self._step, (self._low + self._high) // 2)
         self._step = 2 * self._step if self._step < HEIGHT_MAX else self._step

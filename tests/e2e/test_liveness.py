@@ -166,9 +166,14 @@ def test_a_leader_that_reaches_no_validator_leaves_the_lead_to_one_that_does(tmp
         )
         validator.must_sign(PREVOTE, 2)
         until("its log says why", lambda: "no validator is reached from here" in cluster.log("node0"))
-        members = {one["id"]: one.get("facts", {}) for one in cluster.status("node1")["members"]}
-        assert members["node0"]["reaches_validator"] == "no"
-        assert members["node2"]["reaches_validator"] == "yes"
+
+        def told() -> bool:
+            facts = {
+                one["id"]: one.get("facts", {}).get("reaches_validator") for one in cluster.status("node1")["members"]
+            }
+            return (facts["node0"], facts["node2"]) == ("no", "yes")
+
+        until("the third knows of both whether they reach it", told)
     finally:
         cluster.stop()
 

@@ -44,3 +44,16 @@ def test_no_answers_make_a_height_that_is_none(codes: list[int]) -> None:
     for code in codes:
         search.refused(code)
         assert 1 <= search.height <= HEIGHT_MAX
+
+
+def test_a_signer_that_stands_above_what_was_too_high_for_another_is_found() -> None:
+    """The first finds 6224 too high; then one comes that has promised everything up to a million."""
+    search = Search(height=6000)
+    search.signed()
+    while search.refused(judge(6222, search.height) if search.height <= 6223 else Reason.JUMP):
+        assert search.refusals < 100
+    tries = 0
+    while judge(1_234_700, search.height) is not Reason.NONE:
+        tries += 1
+        search.refused(judge(1_234_700, search.height))
+        assert tries < 100
