@@ -57,6 +57,11 @@ class Machine:
         shown = self.manager.show(self.unit)
         return shown["MainPID"] not in (0, before) and shown["ActiveState"] == "active"
 
+    def reloads(self) -> None:
+        """Under Type=notify `systemctl reload` may return before systemd has read the node's RELOADING=1 and READY=1."""
+        self.manager.reload(self.unit)
+        until("the reload is over", lambda: self.manager.show(self.unit)["ActiveState"] == "active")
+
     def config(self, before: str, after: str) -> None:
         path = self.home / "config.toml"
         text = path.read_text()
@@ -120,21 +125,21 @@ def test_the_unit_is_active_when_the_node_is_ready_and_says_in_words_how_it_is(m
     until("words", lambda: machine.manager.show(SINGLE)["StatusText"] == "one node alone, signing")
 
 
-def test_a_reload_is_done_when_systemctl_returns_and_a_wrong_file_changes_nothing(machine: Machine) -> None:
+def test_a_reload_is_taken_over_by_the_running_node_and_a_wrong_file_changes_nothing(machine: Machine) -> None:
     before = machine.manager.show(SINGLE)["MainPID"]
     second = Validator(free_tcp())
     try:
         machine.config(f'"{machine.validator.address}"', f'"{machine.validator.address}", "{second.address}"')
-        assert machine.manager.reload(SINGLE)["ActiveState"] == "active"
+        machine.reloads()
         machine.signs(second)
         machine.signs()
         machine.config("log_level", "log_levle")
-        assert machine.manager.reload(SINGLE)["ActiveState"] == "active"
+        machine.reloads()
         until("it is said", lambda: "did you mean 'log_level'" in machine.manager.journal(SINGLE))
         machine.signs(second)
         machine.config("log_levle", "log_level")
         machine.config(f', "{second.address}"', "")
-        machine.manager.reload(SINGLE)
+        machine.reloads()
         until("the second validator is let go", lambda: second.ask(cmd="pub_key").get("error"))
         machine.signs()
     finally:
