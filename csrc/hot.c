@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "clock.h"
 #include "cursor.h"
 #include "sodium.h"
 #include "trace.h"
@@ -154,7 +153,7 @@ static int write_promise(ck_hot *hot, batch *pending, uint32_t row_number, ck_hr
     if (hot->error) return CK_DISK;
     seal_sector(row, at, bytes, sector);
     const off_t offset = (off_t)(row->first_block + (uint32_t)(1 - row->newest)) * CK_BLOCK;
-    const ssize_t written = pwrite(hot->fd, sector, CK_SECTOR, offset);
+    const ssize_t written = hot->calls->pwrite(hot->fd, sector, CK_SECTOR, offset);
     if (written != CK_SECTOR) return disk_failed(hot, written < 0 ? errno : ENOSPC);
     const uint32_t n = pending->count++;
     pending->row[n] = row_number;
@@ -166,8 +165,8 @@ static int write_promise(ck_hot *hot, batch *pending, uint32_t row_number, ck_hr
 
 /* After it, and only then, the marks have moved. */
 static int sync_promises(ck_hot *hot, const batch *pending) {
-    const uint64_t began_ns = ck_now_ns();
-    if (fdatasync(hot->fd) != 0) return disk_failed(hot, errno);
+    const uint64_t began_ns = hot->calls->now_ns();
+    if (hot->calls->fdatasync(hot->fd) != 0) return disk_failed(hot, errno);
     for (uint32_t n = 0; n < pending->count; n++) {
         ck_row *row = &hot->rows[pending->row[n]];
         row->mark = pending->at[n];
@@ -177,7 +176,7 @@ static int sync_promises(ck_hot *hot, const batch *pending) {
         row->sequence++;
         row->newest = 1 - row->newest;
     }
-    hot->active_ns = ck_now_ns();
+    hot->active_ns = hot->calls->now_ns();
     hot->syncs++;
     hot->sync_ns = hot->active_ns - began_ns;
     return CK_OK;
@@ -212,10 +211,10 @@ static void add_frame(ck_lane *lane, outgoing *out, const uint8_t *message, size
 }
 
 /* What the socket does not take is the twin's to send. A socket that failed is noticed by the twin at its next turn. */
-static void send_frames(ck_lane *lane, outgoing *out) {
+static void send_frames(const ck_hot *hot, ck_lane *lane, outgoing *out) {
     lane->unsent = 0;
     if (out->used == 0) return;
-    const ssize_t sent = send(lane->fd, lane->out, out->used, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t sent = hot->calls->send(lane->fd, lane->out, out->used, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent == (ssize_t)out->used) return;
     const size_t done = sent > 0 ? (size_t)sent : 0;
     lane->unsent = out->used - done;
@@ -245,7 +244,7 @@ static int answer_promises(ck_hot *hot, ck_lane *lane, batch *pending) {
         put_incarnation(&at, hot->own);
         add_frame(lane, &out, message, (size_t)(at - message));
     }
-    send_frames(lane, &out);
+    send_frames(hot, lane, &out);
     for (uint32_t n = 0; n < pending->count; n++) ck_trace_here(CK_AT_ANSWERED, pending->row[n], pending->at[n]);
     hot->answered += pending->count;
     pending->count = 0;
@@ -291,7 +290,7 @@ static int permit(ck_hot *hot, ck_row *row) {
     const uint64_t one = 1;
     if (write(hot->permits_wake, &one, sizeof one) < 0 && errno != EAGAIN) return CK_REFUSED;
     hot->permitted++;
-    hot->permit_ns = ck_now_ns() - place->started_ns;
+    hot->permit_ns = hot->calls->now_ns() - place->started_ns;
     return CK_OK;
 }
 
@@ -305,7 +304,7 @@ static int on_promised(ck_hot *hot, ck_lane *lane, ck_reader in) {
     if (!take_end(hot, lane->member, &in, &member_seq) || nonce != hot->nonce || request_id < CK_HOT_IDS) return CK_MORE;
     ck_row *row = &hot->rows[request_id % CK_ROWS_MAX];
     learn_seq(hot, lane->member, member_seq);
-    lane->accepted_ns = ck_now_ns();
+    lane->accepted_ns = hot->calls->now_ns();
     if (row->place.state == 0 || row->place.asked[lane->member] != request_id) return CK_OK; /* of a place that is over */
     row->place.asked[lane->member] = 0;
     row->place.accepted++;
@@ -332,7 +331,7 @@ int ck_lane_turn(ck_hot *hot, ck_lane *lane, int serve, int may, size_t *rest_at
     batch pending;
     pending.count = 0;
     lane->unsent = 0;
-    const ssize_t got = recv(lane->fd, hot->inbox, sizeof hot->inbox, MSG_DONTWAIT);
+    const ssize_t got = hot->calls->recv(lane->fd, hot->inbox, sizeof hot->inbox, MSG_DONTWAIT);
     if (got == 0) return CK_CLOSED;
     if (got < 0) {
         *error = errno;
@@ -376,7 +375,7 @@ static int ask_members(ck_hot *hot, const batch *pending) {
             row->place.asked[member] = request_id;
             add_frame(lane, &out, message, (size_t)(at - message));
         }
-        send_frames(lane, &out);
+        send_frames(hot, lane, &out);
         if (out.status != CK_OK) return out.status;
     }
     for (uint32_t n = 0; n < pending->count; n++) ck_trace_here(CK_AT_ASKED, pending->row[n], pending->at[n]);
@@ -430,7 +429,7 @@ static int on_reserve(ck_hot *hot, const uint8_t *message, size_t len, batch *pe
     const ck_hrs at = {parsed.height, parsed.round, parsed.step};
     if (memcmp(&at, &asked.at, sizeof at) != 0) return CK_MORE;
     if (in_batch(pending, number) || !plain(&hot->rows[number], at)) return CK_MORE;
-    const uint64_t started_ns = ck_now_ns();
+    const uint64_t started_ns = hot->calls->now_ns();
     CK_TRY(write_promise(hot, pending, number, at, bytes));
     const uint32_t n = pending->count - 1;
     pending->nonce[n] = asked.nonce;

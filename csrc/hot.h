@@ -9,6 +9,7 @@
 #ifndef CK_HOT_H
 #define CK_HOT_H
 
+#include "calls.h"
 #include "frames.h"
 #include "place.h"
 #include "privval.h"
@@ -66,6 +67,7 @@ typedef struct ck_lane {
 } ck_lane;
 
 typedef struct ck_hot {
+    const ck_calls *calls;
     int fd; /* of the store */
     int error; /* errno of the failed write or sync: the store is dead */
     uint64_t nonce; /* of this process */

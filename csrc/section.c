@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "clock.h"
 #include "cursor.h"
 #include "trace.h"
 
@@ -43,14 +42,14 @@ static int reserve(ck_signer *signer, ck_link *link, uint64_t started_ns) {
     section->asker = link;
     section->request_id = request_id;
     section->started_ns = started_ns;
-    section->since_ns = ck_now_ns();
+    section->since_ns = signer->calls->now_ns();
     return CK_OK;
 }
 
 int ck_link_turn(ck_signer *signer, ck_link *link, int *found, int *error) {
     ck_session *session = link->session;
-    const uint64_t started_ns = ck_now_ns();
-    const ssize_t got = recv(link->fd, session->inbox, sizeof session->inbox, MSG_DONTWAIT);
+    const uint64_t started_ns = signer->calls->now_ns();
+    const ssize_t got = signer->calls->recv(link->fd, session->inbox, sizeof session->inbox, MSG_DONTWAIT);
     *found = CK_NOTHING;
     if (got == 0) return CK_CLOSED;
     if (got < 0) {
@@ -68,8 +67,8 @@ int ck_link_turn(ck_signer *signer, ck_link *link, int *found, int *error) {
 }
 
 /* What the socket does not take is the twin's to send, and to notice why. */
-static void send_answer(ck_link *link, size_t len) {
-    const ssize_t sent = send(link->fd, link->session->outbox, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+static void send_answer(const ck_signer *signer, ck_link *link, size_t len) {
+    const ssize_t sent = signer->calls->send(link->fd, link->session->outbox, len, MSG_NOSIGNAL | MSG_DONTWAIT);
     link->unsent_at = sent > 0 ? (size_t)sent : 0;
     link->unsent = len - link->unsent_at;
     if (link->unsent) link->blocked = 1;
@@ -89,7 +88,7 @@ static void note(ck_signer *signer, const ck_link *link, const ck_section *secti
     done->chain = link->chain;
     done->link = link->number;
     done->at = section->last;
-    done->at_ns = ck_now_ns();
+    done->at_ns = signer->calls->now_ns();
     done->took_ns = done->at_ns - section->started_ns;
     done->block_hash_len = hash.len <= sizeof done->block_hash ? hash.len : 0;
     if (done->block_hash_len) memcpy(done->block_hash, hash.at, hash.len);
@@ -111,7 +110,7 @@ static int on_permit(ck_signer *signer, const uint8_t *packed, size_t len, ck_li
     if (ck_session_sign(link->session, section->slot, permit.bytes, permit.bytes_len, signature, &answer_len) != CK_OK)
         return CK_MORE;
     ck_trace_here(CK_AT_SIGNED, link->chain, at);
-    send_answer(link, answer_len);
+    send_answer(signer, link, answer_len);
     ck_trace_here(CK_AT_SENT, link->chain, at);
     section->asker = NULL;
     section->last = at;

@@ -8,6 +8,7 @@
 #define CK_SECTION_H
 
 #include "audit.h"
+#include "calls.h"
 #include "keyslot.h"
 #include "place.h"
 #include "ring.h"
@@ -51,6 +52,7 @@ typedef struct ck_done {
 } ck_done;
 
 typedef struct ck_signer {
+    const ck_calls *calls;
     uint64_t nonce; /* of this process */
     uint64_t requests;
     ck_ring *reservations; /* pushed here */

@@ -1,7 +1,6 @@
 """The hot path over the C core (csrc/hot.h). What it means, and what is plain, is there and in interface.HotPath."""
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -193,12 +192,12 @@ class NativeHotPath:
 
     def waiting(self, longer_than_ns: int) -> list[int]:
         """See interface.HotPath."""
-        rows, before = self.c.rows, time.monotonic_ns() - longer_than_ns
+        rows, before = self.c.rows, int(self.c.calls.now_ns()) - longer_than_ns
         return [n for n in range(self.c.rows_len) if rows[n].place.state == 1 and rows[n].place.started_ns < before]
 
     def idle_s(self) -> float:
         """See interface.HotPath."""
-        return (time.monotonic_ns() - int(self.c.active_ns)) / 1e9
+        return (int(self.c.calls.now_ns()) - int(self.c.active_ns)) / 1e9
 
     def counters(self) -> dict[str, int]:
         """See interface.HotPath."""
@@ -232,6 +231,7 @@ def hot_path(
     if not isinstance(permits, RingQueue):
         raise InvariantError("the hot path takes the C core's queue only")
     c = ffi.new("ck_hot *")
+    c.calls = lib.ck_calls_of_libc()
     c.fd, c.nonce, c.quorum = fd, nonce, quorum
     c.members, c.rows_len, c.chains = len(others), len(rows), len(chains)
     c.permits, c.permits_wake = permits.ring, permits.fileno()

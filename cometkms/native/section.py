@@ -193,6 +193,7 @@ def sign_path(
         if not isinstance(trail, NativeTrail):
             raise InvariantError("the hot path takes the C core's trail only")
         c.audit = trail.c
+    c.calls = lib.ck_calls_of_libc()
     c.nonce, c.chains = nonce, len(native)
     c.reservations, c.reservations_wake, c.permits = reservations.ring, reservations.fileno(), permits.ring
     for number, slot in enumerate(native):

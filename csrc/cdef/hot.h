@@ -13,7 +13,7 @@ typedef struct ck_row {
 typedef struct ck_incarnation { uint64_t number; uint64_t nonce; } ck_incarnation;
 typedef struct ck_lane { ck_frames *frames; int fd; int32_t blocked; uint32_t member; uint64_t served; uint64_t promised_ns; uint64_t accepted_ns; size_t unsent; uint8_t out[...]; ...; } ck_lane;
 typedef struct ck_hot {
-    int fd; int error; uint64_t nonce; uint64_t seq_base; ck_incarnation own; uint32_t quorum; uint32_t members; uint32_t rows_len; uint16_t row_of[...];
+    const ck_calls *calls; int fd; int error; uint64_t nonce; uint64_t seq_base; ck_incarnation own; uint32_t quorum; uint32_t members; uint32_t rows_len; uint16_t row_of[...];
     uint32_t chains; ck_row rows[...]; ck_lane *lanes[...]; uint64_t seq_of[...]; ck_incarnation incarnation_of[...]; ck_ring *permits; int permits_wake;
     uint64_t syncs; uint64_t sync_ns; uint64_t permitted; uint64_t permit_ns; uint64_t answered; uint64_t active_ns; uint8_t plain[...]; uint8_t rest[...]; uint32_t rest_len[...]; ...;
 } ck_hot;

@@ -21,7 +21,7 @@ typedef struct ck_done {
     uint16_t chain; uint32_t link; ck_hrs at; uint64_t at_ns; uint64_t took_ns; uint8_t block_hash[...]; size_t block_hash_len; ...;
 } ck_done;
 typedef struct ck_signer {
-    uint64_t nonce; ck_ring *reservations; int reservations_wake; ck_ring *permits; ck_audit *audit; uint32_t chains; ck_section sections[...];
+    const ck_calls *calls; uint64_t nonce; ck_ring *reservations; int reservations_wake; ck_ring *permits; ck_audit *audit; uint32_t chains; ck_section sections[...];
     uint64_t done_from; uint64_t done_to; ck_done done[...]; uint32_t answered[...]; uint8_t rest[...]; size_t rest_len; ...;
 } ck_signer;
 #define CK_NOTHING ...

@@ -61,7 +61,7 @@ static void begin(const uint8_t *chain, size_t chain_len, int asked) {
     memset(&frames, 0, sizeof frames);
     memset(&requests, 0, offsetof(ck_ring, slots));
     memset(&permits, 0, offsetof(ck_ring, slots));
-    hot.fd = store, hot.nonce = NONCE, hot.quorum = 2, hot.members = 1, hot.rows_len = 2, hot.chains = 2, hot.row_of[0] = 1;
+    hot.calls = &ck_libc, hot.fd = store, hot.nonce = NONCE, hot.quorum = 2, hot.members = 1, hot.rows_len = 2, hot.chains = 2, hot.row_of[0] = 1;
     hot.permits = &permits, hot.permits_wake = wake, hot.lanes[0] = &lane;
     lane.frames = &frames, lane.fd = ends[0];
     for (uint32_t i = 0; i < 2; i++) {

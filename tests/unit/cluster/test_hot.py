@@ -1,7 +1,9 @@
 """The hot path in C against its twin: it serves the plain case exactly, with the same bytes on the wire and on the disk, and nothing else."""
 
+import ctypes
 import itertools
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -9,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from cometkms._native import ffi, lib
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +37,7 @@ from cometkms.model import (
 )
 from cometkms.native.hot import NativeHotPath, NativeLane
 from cometkms.native.queue import RingQueue
+from cometkms.native.section import NativeSignPath
 from cometkms.net.peers import FrameReader, FrameType
 from cometkms.protocol.peer_messages import PeerMessage, Promise, Promised, Read, decode, encode
 from cometkms.rules.birth import NodeState
@@ -597,3 +601,40 @@ def test_what_is_not_served_here_is_no_flow(node: Node) -> None:
     node.wires[0].send(framed(promise(ROWS[0], sign_bytes(ROWS[0], 5))))
     node.wires[0].lane.turn(serve=True)
     assert node.hot.flow("b") == (0.0, 0.0)
+
+
+# --- the table of system calls ---
+
+
+def test_a_path_calls_libc_through_a_table_that_is_read_only(node: Node) -> None:
+    """What the simulation replaces in its own objects, nothing replaces in a node: the table is constant memory of the library."""
+    table = lib.ck_calls_of_libc()
+    signer = CORE.sign_path(nonce=1, reservations=node.requests, permits=node.permits, slots=[])
+    assert isinstance(signer, NativeSignPath)
+    assert node.hot.c.calls == signer.c.calls == table
+    at = int(ffi.cast("uintptr_t", table))
+    libc = ctypes.CDLL(None)
+    for name in ("recv", "send", "pwrite", "fdatasync"):
+        address = ctypes.cast(getattr(libc, name), ctypes.c_void_p).value
+        assert int(ffi.cast("uintptr_t", getattr(table, name))) == address
+    assert abs(table.now_ns() - time.monotonic_ns()) < 10**9 * 3600
+    mapped = [line.split()[:2] for line in Path("/proc/self/maps").read_text().splitlines()]
+    (rights,) = [
+        rights
+        for span, rights in mapped
+        if int(span.split("-")[0], 16) <= at < int(span.split("-")[1], 16) - ffi.sizeof("ck_calls")
+    ]
+    assert rights == "r--p"
+
+
+def test_nothing_in_the_program_names_the_table_but_who_makes_a_path() -> None:
+    package = Path(native.__file__).parents[1]
+    sets = re.compile(r"\.calls\b(?!\.now_ns\()")
+    found = [
+        (path.relative_to(package).as_posix(), line.strip())
+        for path in sorted(package.rglob("*.py"))
+        for line in path.read_text().splitlines()
+        if sets.search(line)
+    ]
+    expected = "c.calls = lib.ck_calls_of_libc()"
+    assert found == [("native/hot.py", expected), ("native/section.py", expected)]
