@@ -25,6 +25,7 @@ from cometkms.agent.node_link import NodeLink
 from cometkms.agent.validator_end import ValidatorEnd
 from cometkms.errors import ProtocolError, os_words
 from cometkms.interface import Core
+from cometkms.ipc.notify import Notifier, take_notifier
 from cometkms.keys.identity import load_identity
 from cometkms.limits import AGENT_ANSWER_S
 from cometkms.log import Log
@@ -38,13 +39,14 @@ _CHECK_S: Final = 1.0
 
 def run(settings: AgentSettings, log: Log) -> int:
     """Until SIGTERM or Ctrl-C; the exit code. Raises: CometKMSError when it cannot start."""
+    notifier = take_notifier()
     core = cores.load()
     identity = load_identity(settings.home)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_live(settings, core, identity, log))
+        return runner.run(_live(settings, core, identity, log, notifier))
 
 
-async def _live(settings: AgentSettings, core: Core, identity: Identity, log: Log) -> int:
+async def _live(settings: AgentSettings, core: Core, identity: Identity, log: Log, notifier: Notifier) -> int:
     loop = asyncio.get_running_loop()
     log.attach(lambda flush: loop.call_later(0.01, flush))
     stop = asyncio.Event()
@@ -53,10 +55,12 @@ async def _live(settings: AgentSettings, core: Core, identity: Identity, log: Lo
     agent = Agent(settings, core, identity, log)
     server = await serve_metrics(settings.metrics_addr, agent.report) if settings.metrics_addr is not None else None
     log.info("agent started", name=settings.name, version=__version__, key=identity.public_key.hex(), core=core.name)
-    tasks = [asyncio.create_task(one) for one in agent.lives()]
+    tasks = [asyncio.create_task(one) for one in (*agent.lives(), _tell_manager(agent, notifier))]
+    notifier.ready()
     try:
         await stop.wait()
     finally:
+        notifier.stopping()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -66,6 +70,15 @@ async def _live(settings: AgentSettings, core: Core, identity: Identity, log: Lo
         log.attach(None)
         log.flush(0.5)
     return 0
+
+
+async def _tell_manager(agent: "Agent", notifier: Notifier) -> None:
+    """Tell the service manager, if there is one, once a second how the agent is, and that its loop goes round."""
+    while notifier.listens:
+        notifier.flush()
+        notifier.status(agent.words())
+        notifier.watchdog(time.monotonic())
+        await asyncio.sleep(_CHECK_S)
 
 
 class _Asker:
@@ -263,6 +276,12 @@ class Agent:
                 raise ProtocolError(f"the node sent {type(message).__name__}")
 
     # --- what is told ---
+
+    def words(self) -> str:
+        """For `systemctl status`: how many of its nodes and validators it is connected with."""
+        nodes = sum(link.up for link in self.links.values())
+        validators = sum(one.end.state == "connected" for one in self.askers)
+        return f"{nodes} of {len(self.links)} nodes, {validators} of {len(self.askers)} validators connected"
 
     def about(self) -> tuple[tuple[str, str], ...]:
         """For the nodes' pages and status: names and short texts."""

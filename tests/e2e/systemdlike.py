@@ -5,7 +5,7 @@
     DIR/bin/journalctl -u UNIT
 
 It reads the real unit files, drop-ins and templates below DIR/etc/systemd/system, and plays what CometKMS relies on: Type=notify with
-NOTIFY_SOCKET and NotifyAccess=main, WATCHDOG_USEC and SIGABRT when it is silent, TimeoutStartSec/StopSec, ExecReload, Restart=on-failure with
+NOTIFY_SOCKET and NotifyAccess=main, WATCHDOG_USEC and SIGABRT when it is silent, TimeoutStartSec/StopSec, ExecReload, Restart=on-failure (and always, which is the same while nothing ends by itself) with
 RestartPreventExitStatus, RestartSteps and the start limit, StateDirectory, Environment, EnvironmentFile, LoadCredential, KillMode=mixed, LimitCORE.
 Paths of the unit are below DIR (%S is DIR/var/lib). Sandboxing is not played: tests/e2e/realsystemd.py is for that, where it works.
 
@@ -294,7 +294,12 @@ class Watched:
         wanted = was == "deactivating" and self.result == "success"
         self.say(f"Main process exited, code={'killed' if code < 0 else 'exited'}, status={abs(code)}")
         prevented = str(code) in self.unit.get("RestartPreventExitStatus").split()
-        if self.result != "success" and not wanted and not prevented and self.unit.get("Restart") == "on-failure":
+        if (
+            self.result != "success"
+            and not wanted
+            and not prevented
+            and self.unit.get("Restart") in ("on-failure", "always")
+        ):
             self._enter("activating", "auto-restart", within_s=self._restart_delay_s(), result=self.result)
         elif self.result != "success":
             self.say(f"Failed with result '{self.result}'.")

@@ -19,12 +19,13 @@ from cometkms.errors import (
     StoreFailure,
     SupersededError,
 )
-from cometkms.limits import BOOT_TIMEOUT_S, HUNG_AFTER_S, RESTART_MAX_S, STOP_TIMEOUT_S
+from cometkms.limits import AGENT_SILENT_S, BOOT_TIMEOUT_S, HUNG_AFTER_S, IDLE_TIMEOUT_S, RESTART_MAX_S, STOP_TIMEOUT_S
 from tests.e2e.systemdlike import parse_unit, seconds
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = ROOT / "packaging" / "systemd"
 NAMES = ["cmkms.service", "cmkms@.service"]
+AGENT = "cmkms-agent.service"
 PROGRAM = "/opt/cometkms/current/bin/cmkms"
 CHILDREN = 4  # at most so many boot one after the other
 #: An older systemd ignores two lines of the units, and says so.
@@ -49,7 +50,7 @@ def value(name: str, key: str) -> str:
 def test_systemd_itself_finds_nothing_to_complain_about(tmp_path: Path) -> None:
     """`systemd-analyze verify` and `security`; where there is no systemd, every line is at least one that a unit may hold."""
     analyze = shutil.which("systemd-analyze")
-    for name in NAMES:
+    for name in (*NAMES, AGENT):
         text = (UNITS / name).read_text()
         if analyze is None:
             known = re.compile(r"^(?:\[(?:Unit|Service|Install)\]|[A-Z][A-Za-z]+=.*|#.*|)$")
@@ -147,5 +148,27 @@ def test_the_drop_in_grants_the_real_time_class_that_its_setting_asks_for() -> N
 
 def test_the_user_of_the_unit_is_the_one_that_sysusers_makes() -> None:
     lines = [line.split() for line in (UNITS / "sysusers.conf").read_text().splitlines() if line and line[0] != "#"]
-    assert [(line[0], line[1]) for line in lines] == [("u", value(NAMES[0], "User"))]
-    assert value(NAMES[0], "User") == value(NAMES[0], "Group")
+    assert [(line[0], line[1]) for line in lines] == [("u", value(NAMES[0], "User")), ("u", value(AGENT, "User"))]
+    assert all(value(name, "User") == value(name, "Group") for name in (NAMES[0], AGENT))
+
+
+def test_the_agent_is_started_again_at_once_and_for_ever_but_not_where_only_a_person_can_help() -> None:
+    """The validator on its machine has nobody else: no back-off, no limit, and a watchdog."""
+    assert (value(AGENT, "Restart"), value(AGENT, "StartLimitIntervalSec")) == ("always", "0")
+    assert seconds(value(AGENT, "RestartSec")) <= 0.1
+    assert "RestartSteps" not in values(AGENT)
+    assert {int(one) for one in value(AGENT, "RestartPreventExitStatus").split()} == {
+        2,
+        ConfigError.exit_code,
+        KeyFileError.exit_code,
+    }
+    assert 2 * AGENT_SILENT_S < seconds(value(AGENT, "WatchdogSec")) < IDLE_TIMEOUT_S
+
+
+def test_the_agent_has_every_protection_that_a_node_has() -> None:
+    """All but what a node's children need to shut themselves off further; it has no child."""
+    mine, nodes = values(AGENT), values(NAMES[0])
+    begin = list(nodes).index("NoNewPrivileges")
+    asked = list(nodes)[begin : list(nodes).index("SystemCallFilter")]
+    assert {key: mine.get(key) for key in asked} == {key: nodes[key] for key in asked}
+    assert mine["SystemCallFilter"] == ["@system-service", "~@privileged @resources @mount @keyring"]
