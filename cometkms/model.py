@@ -21,6 +21,15 @@ class HRS(NamedTuple):
     round: int
     step: int
 
+    def __str__(self) -> str:
+        """As logs, pages and refusals show it: 100/0/2."""
+        return f"{self.height}/{self.round}/{self.step}"
+
+
+def quorum_of(members: int) -> int:
+    """The smallest number of `members` nodes such that any two groups of that size share one."""
+    return members // 2 + 1
+
 
 class Dialect(IntEnum):
     """The encoding a validator speaks."""

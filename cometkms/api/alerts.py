@@ -19,6 +19,7 @@ from cometkms.api.status import AlertStatus, Status
 from cometkms.api.story import duration
 from cometkms.config.schema import AlertBounds
 from cometkms.limits import PEER_FAR_S
+from cometkms.model import quorum_of
 from cometkms.protocol.why import CONFIGURED, PeerCode
 
 _WINDOW_S: Final = 60.0  # of latencies and syncs
@@ -275,7 +276,7 @@ def _leadership(status: Status) -> Iterator[Held]:
         yield Held("no_leader", "", absence, _cure_of_absence(members))
     if len(members) <= 1:
         return
-    quorum = len(members) // 2 + 1
+    quorum = quorum_of(len(members))
     there = [one for one in members if one.get("connected")]
     complete = sum(one.get("state") == "complete" for one in there)
     if complete <= quorum < len(members):

@@ -19,6 +19,7 @@ from cometkms.api.situation import RUNNING, WELL
 from cometkms.api.status import AlertStatus, ChainStatus, Status
 from cometkms.api.story import NO_PLACE, Failover, Gap, added_s, clock, describe, duration, sentences
 from cometkms.api.timeline import Scene, draw
+from cometkms.model import quorum_of
 
 _STYLE: Final = (files("cometkms.api") / "page.css").read_text("utf-8")
 _SCRIPT: Final = (files("cometkms.api") / "page.js").read_text("utf-8")
@@ -172,7 +173,7 @@ def _figures(view: View) -> Html:
     there = sum(bool(one.get("connected")) for one in members)
     complete = sum(bool(one.get("connected")) and one.get("state") == "complete" for one in members)
     term = f"term {status.get('term', 0)}" if len(members) > 1 else "alone"
-    quorum = len(members) // 2 + 1
+    quorum = quorum_of(len(members))
     shown = [_figure("Leader", view.leader or "nobody", term if view.leader else "nothing is signed")]
     if members:
         spare = complete - quorum

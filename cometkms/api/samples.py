@@ -14,7 +14,7 @@ from cometkms.api.situation import BEAT_LATE_S, RUNNING
 from cometkms.api.story import HANDING_OVER
 from cometkms.api.told import NOTHING, Told
 from cometkms.limits import METRIC_LABEL_MAX_CHARS, METRIC_SERIES_MAX
-from cometkms.model import FINAL_REASONS, Reason
+from cometkms.model import FINAL_REASONS, Reason, quorum_of
 from cometkms.rules.incarnation import REFUSALS
 
 NODE_STATES: Final = ("empty", "born", "complete", "recovering", "sealed", "starting")
@@ -188,7 +188,7 @@ def _put_members(samples: Samples, state: Told, now: float) -> None:
     members = state["members"].items
     if members:
         samples.put("cometkms_members", float(len(members)))
-        samples.put("cometkms_quorum", float(len(members) // 2 + 1))
+        samples.put("cometkms_quorum", float(quorum_of(len(members))))
     connected = 0.0
     for member in members:
         peer = member["id"].text

@@ -15,7 +15,7 @@ from typing import Final, TypedDict
 from cometkms.api.sections import ChainReport, Sections, StateSection, ValidatorReport
 from cometkms.api.story import clock
 from cometkms.limits import FAILING_MIN, FAILING_S, HUNG_AFTER_S, SIGNED_LATELY_S
-from cometkms.model import FINAL_REASONS, Reason
+from cometkms.model import FINAL_REASONS, Reason, quorum_of
 
 #: The one state of a child in which it does its work; every other is trouble (processes/supervisor.py).
 RUNNING: Final = "running"
@@ -296,7 +296,7 @@ def situation_of(sections: Sections, beat_ages_s: Mapping[str, float | None], no
     me = told.get("node_id") or "this node"
     leads, leader = _leads(state, me)
     present, size = _present(told)
-    quorum = size // 2 + 1
+    quorum = quorum_of(size)
     reports = {one.get("chain_id", ""): one for one in (signer["chains"] if signer and "chains" in signer else [])}
     signed = {one.get("chain_id", ""): one.get("signed_at") for one in told.get("rows", [])}
     failing = (

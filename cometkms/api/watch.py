@@ -6,7 +6,6 @@ The only place of the api process that remembers. Sans-I/O but for the board; it
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from cometkms.api.alerts import RULES, Alerts
 from cometkms.api.history import History, alert_event
@@ -15,14 +14,7 @@ from cometkms.api.sections import BoardReader
 from cometkms.api.status import AlertStatus, Status, compose_status
 from cometkms.config.schema import AlertBounds
 from cometkms.limits import EVENTS_KEPT, STREAM_TICK_S
-
-
-class AlertLog(Protocol):
-    """Where alerts are told."""
-
-    def info(self, event: str, **fields: object) -> None: ...
-
-    def error(self, event: str, **fields: object) -> None: ...
+from cometkms.logger import Logger
 
 
 class Watch:
@@ -32,7 +24,7 @@ class Watch:
         self,
         board: BoardReader,
         bounds: AlertBounds,
-        log: AlertLog,
+        log: Logger,
         *,
         wall_clock: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,

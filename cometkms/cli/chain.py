@@ -259,4 +259,4 @@ def _aside(path: Path, old: str) -> Path:
 
 
 def _place(mark: Watermark) -> str:
-    return "0" if mark.hrs == HRS(0, 0, 0) else f"{mark.hrs.height}/{mark.hrs.round}/{mark.hrs.step}"
+    return "0" if mark.hrs == HRS(0, 0, 0) else f"{mark.hrs}"

@@ -19,7 +19,7 @@ from cometkms.ipc.prctl import make_undumpable
 from cometkms.keys.identity import IDENTITY_NAME, bring_identity, check_identity
 from cometkms.keys.validator_key import KeyMaterial, address_of, load_public_key, write_material
 from cometkms.limits import HEIGHT_MAX, ROUND_MAX
-from cometkms.model import HRS, Row, Step, Watermark
+from cometkms.model import HRS, Row, Step, Watermark, quorum_of
 from cometkms.moving import comet_kms, filepv, horcrux, tmkms
 from cometkms.moving.evidence import ask_chain, judge
 from cometkms.moving.old_signer import Asked, OldSigner, highest
@@ -270,7 +270,7 @@ def _tell_done(settings: Settings, chain: Chain, plan: _Plan) -> None:
     if plan.files.alone:
         return
     if plan.files.store_path.exists():
-        need = len(members) // 2 + 1
+        need = quorum_of(len(members))
         say(
             f"This holds once {need} of {', '.join(members)} have it, and {settings.id} is one: do the same there before any of them starts."
         )

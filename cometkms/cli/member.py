@@ -28,6 +28,7 @@ from cometkms.config.rewrite import rewrite_config
 from cometkms.config.schema import Peer, Settings
 from cometkms.config.values import check_node_id, parse_peer
 from cometkms.errors import ConfigError, StateError
+from cometkms.model import quorum_of
 from cometkms.rules.birth import NodeState
 from cometkms.rules.epoch import doubt
 from cometkms.store import epoch as epochs
@@ -305,7 +306,7 @@ def _begin_or_say_what_is_missing(here: _Here, given: _Given, seals: list[epochs
     """Raises: OperatorError, StateError, StoreFailure."""
     members = seals[0].members
     left = [name for name in members if name not in {one.node for one in seals}]
-    short = len(members) // 2 + 1 - len(seals)
+    short = quorum_of(len(members)) - len(seals)
     if short > 0:
         say(
             f"next     {short} more of {', '.join(left)} must be sealed, while they run if they can. There: cmkms member {given.words}"
@@ -344,7 +345,7 @@ def _join(here: _Here, given: _Given) -> None:
     old = seals[0]
     stay = [name for name in here.following if name in old.members]
     lost = here.settings.id in old.members or _was_in(here, old.epoch + 1)
-    if not lost and len(stay) < len(here.following) // 2 + 1:
+    if not lost and len(stay) < quorum_of(len(here.following)):
         if here.running is not None:
             say(f"next     stop this node (it waits, empty); then: cmkms member {given.words}")
             return
@@ -406,7 +407,7 @@ def _finish(here: _Here) -> None:
 
 
 def _tell_start(here: _Here) -> None:
-    majority = len(here.following) // 2 + 1
+    majority = quorum_of(len(here.following))
     say(
         f"next     start this node. It signs when {majority} of {', '.join(here.following)} run; the rest may come later"
     )

@@ -11,7 +11,7 @@ from cometkms.cli.options import chain_option, chosen_home, home_option, load_ho
 from cometkms.config.schema import Chain, Settings
 from cometkms.errors import StateError
 from cometkms.keys.validator_key import load_public_key
-from cometkms.model import HRS, Row, Watermark
+from cometkms.model import HRS, Row, Watermark, quorum_of
 from cometkms.store import state_file
 from cometkms.store.files import write_atomically
 from cometkms.store.lock import locked_home
@@ -85,7 +85,7 @@ def import_state(home: str | None, chain_id: str | None, node_id: str | None, fi
         imported = import_mark(files, target, mark, core)
     click.echo(f"watermark of {chain.id}: {_words(imported)}")
     if not files.alone:
-        need = len(files.members) // 2 + 1
+        need = quorum_of(len(files.members))
         click.echo(
             f"note: on this node only; it holds once {need} of {', '.join(files.members)} have it: import it there too",
             err=True,

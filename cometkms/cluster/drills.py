@@ -11,9 +11,9 @@ own process has run for DRILL_UPTIME_S. Every order is in the log, obeyed or not
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 
 from cometkms.limits import DRILL_ORDER_EVERY_S, DRILL_UPTIME_S, DRILL_WORDS_MAX_BYTES
+from cometkms.logger import Logger
 from cometkms.protocol.peer_messages import Action, Obeyed, Order
 
 _WAITING_MAX = 16  # orders without an answer; an older one is forgotten
@@ -26,12 +26,6 @@ class News(StrEnum):
     ORDERED = "hands over by order"
     PREFERRED = "hands over to the preferred node"
     DRILL = "takes part in a drill"
-
-
-class DrillLog(Protocol):
-    """What is said to the operator."""
-
-    def warning(self, event: str, **fields: object) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +55,7 @@ class Drills:
         nonce: int,
         ports: DrillPorts,
         clock: Callable[[], float],
-        log: DrillLog,
+        log: Logger,
         heard: Callable[[str, News], None] = lambda _member, _news: None,
     ) -> None:
         """`nonce`: this process's. `clock`: monotonic seconds. `heard(member, news)`: that leader said so; "": this node did."""

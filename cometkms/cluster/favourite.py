@@ -14,7 +14,7 @@ knows whom the lead did not stay with. Nothing here touches a promise: a wrong g
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from cometkms.cluster.useful import Reach
 from cometkms.limits import (
@@ -31,6 +31,7 @@ from cometkms.limits import (
     LEADER_NEAREST,
     LEADER_PRIORITY_MAX,
 )
+from cometkms.logger import Logger
 
 PRIORITY_FACT: Final = "leader_priority"  # a number from 0 to 100, or `nearest`
 MAJORITY_FACT: Final = (
@@ -73,13 +74,6 @@ def _seconds(untrusted_ms: str) -> float | None:
     return float(untrusted_ms) / 1000 if plain and untrusted_ms.isascii() else None
 
 
-class FavouriteLog(Protocol):
-    """What is said to the operator."""
-
-    def info(self, event: str, **fields: object) -> None: ...
-    def warning(self, event: str, **fields: object) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class FavouritePorts:
     """What the node around it knows and does.
@@ -113,7 +107,7 @@ class _Tried:
 class Favourite:
     """Looked at from the state process's loop."""
 
-    def __init__(self, *, me: str, ports: FavouritePorts, clock: Callable[[], float], log: FavouriteLog) -> None:
+    def __init__(self, *, me: str, ports: FavouritePorts, clock: Callable[[], float], log: Logger) -> None:
         """`clock`: monotonic seconds."""
         self.counters: dict[str, int] = {}
         self._me = me

@@ -10,11 +10,12 @@ process: proposals that are under way must not meet a store that forgot (BehindE
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final
 
 from cometkms.errors import BehindError, InvariantError, ProtocolError, SupersededError
 from cometkms.limits import EPOCH_MAX, INCARNATION_NONCE_MAX, READ_AGAIN_S, START_READ_S
-from cometkms.model import HRS, Incarnation, Row, Watermark
+from cometkms.logger import Logger
+from cometkms.model import HRS, Incarnation, Row, Watermark, quorum_of
 from cometkms.protocol.peer_messages import (
     Hello,
     LifeNews,
@@ -43,16 +44,6 @@ from cometkms.store.epoch import Seal, of_store, sealed_header
 from cometkms.store.promise_store import Header, PromiseStore
 
 _ANSWERING: Final = {NodeState.BORN, NodeState.COMPLETE}
-
-
-class MembershipLog(Protocol):
-    """What it says to the operator."""
-
-    def info(self, event: str, **fields: object) -> None: ...
-
-    def warning(self, event: str, **fields: object) -> None: ...
-
-    def error(self, event: str, **fields: object) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +122,7 @@ class Membership:
         ports: Ports,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
-        log: MembershipLog,
+        log: Logger,
     ) -> None:
         """`wall_clock`: UNIX seconds, by which the ceiling of incarnations grows. `nonce`: this process's. `strict`: rule 8's strict_start.
         `adopted`: members whose stores the operator brought, and those stores' incarnations: they count as read in a recovery (rule 14)."""
@@ -402,7 +393,7 @@ class Membership:
         if not self._claiming or header.state not in (NodeState.RECOVERING, NodeState.COMPLETE):
             return
         unheard = [name for name in self._others if name not in self._heard and name not in self._adopted]
-        quorum = (len(self._others) + 1) // 2 + 1
+        quorum = quorum_of(1 + len(self._others))
         if unheard and (header.state is NodeState.RECOVERING or self._strict or len(self._heard) + 1 < quorum):
             return
         if header.unclaimed and header.state is NodeState.COMPLETE and header.record and self._stood_before:
@@ -558,7 +549,7 @@ class Membership:
             self._count("false_seq")
         self._accusers[member] = remembered
         self.confirmed = False
-        if len(self._accusers) >= (len(self._others) + 1) // 2 + 1:
+        if len(self._accusers) >= quorum_of(1 + len(self._others)):
             store.write_header(replace(store.header, state=NodeState.RECOVERING, record=(), unclaimed=True))
             raise BehindError(
                 f"{' and '.join(sorted(self._accusers))} have seen promise {remembered} of this node, and its store ends at {store.seq}: an older "
@@ -584,7 +575,7 @@ class Membership:
             return
         self._epochs[member] = epoch
         said = [name for name, one in self._epochs.items() if one == epoch]
-        if len(said) < min(len(header.members) // 2 + 1, len(self._others)):
+        if len(said) < min(quorum_of(len(header.members)), len(self._others)):
             return
         self._store.forget_members()  # what was known of their incarnations was of the earlier epoch
         lost = replace(header, epoch=epoch, state=NodeState.RECOVERING, record=(), incarnation=FIRST, unclaimed=True)

@@ -17,7 +17,7 @@ from cometkms import __version__
 from cometkms.cluster.drills import DrillPorts, Drills, News
 from cometkms.cluster.facts import RENEWAL, RENEWAL_FACT, Difference, SelfReport, differences
 from cometkms.cluster.favourite import MAJORITY_FACT, PREFERRED, Favourite, FavouritePorts
-from cometkms.cluster.membership import Membership, MembershipLog, Ports
+from cometkms.cluster.membership import Membership, Ports
 from cometkms.cluster.serving import why_not_proposed
 from cometkms.cluster.useful import REACH_FACT, Cause, Reach, Usefulness, UsefulPorts
 from cometkms.errors import InvariantError, ProtocolError
@@ -46,7 +46,8 @@ from cometkms.limits import (
     TICK_MIN_S,
     TICK_S,
 )
-from cometkms.model import HRS, Incarnation, Reason, Refusal, Row, Watermark
+from cometkms.logger import Logger
+from cometkms.model import HRS, Incarnation, Reason, Refusal, Row, Watermark, quorum_of
 from cometkms.promises.acceptor import Acceptor
 from cometkms.promises.proposer import Outcome, Permit, Proposer
 from cometkms.protocol.peer_messages import (
@@ -242,7 +243,7 @@ class ClusterNode:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         signed_at: tuple[float, ...] = (),
-        log: MembershipLog,
+        log: Logger,
     ) -> None:
         """`rows`: the store's row of each configured chain; `signed`: its last verified signature (or burnt place).
 
@@ -492,7 +493,7 @@ class ClusterNode:
     @property
     def quorum(self) -> int:
         """Members needed for a permit."""
-        return len(self.identity.members) // 2 + 1
+        return quorum_of(len(self.identity.members))
 
     @property
     def raft(self) -> ReplicatedLog | None:

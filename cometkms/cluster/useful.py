@@ -17,7 +17,7 @@ stays. Nothing here touches a promise: a wrong guess costs a change of leaders.
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
 from cometkms.limits import (
     HAND_OVER_AGAIN_S,
@@ -31,6 +31,7 @@ from cometkms.limits import (
     UNREACHED_LOOK_S,
     UNREACHED_S,
 )
+from cometkms.logger import Logger
 
 REACH_FACT: Final = "reaches_validator"  # what a member says of itself among its facts
 
@@ -49,12 +50,6 @@ class Cause(StrEnum):
     SIGNER_GONE = "signer_gone"
     SIGNER_SILENT = "signer_silent"
     NO_VALIDATOR = "no_validator"
-
-
-class UsefulLog(Protocol):
-    """What is said to the operator."""
-
-    def warning(self, event: str, **fields: object) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +75,7 @@ class UsefulPorts:
 class Usefulness:
     """Looked at from the state process's loop while the node leads, and now and then when it does not."""
 
-    def __init__(self, *, ports: UsefulPorts, clock: Callable[[], float], log: UsefulLog) -> None:
+    def __init__(self, *, ports: UsefulPorts, clock: Callable[[], float], log: Logger) -> None:
         """`clock`: monotonic seconds."""
         self.counters: dict[str, int] = {}
         self._ports = ports

@@ -19,7 +19,7 @@ from cometkms.doctor.finding import Finding, fail, note, ok, warn
 from cometkms.interface import Core
 from cometkms.keys.public import address_of
 from cometkms.limits import JUMP_HEIGHTS, RPC_BLOCKS_MAX
-from cometkms.model import HRS, Row, Watermark
+from cometkms.model import Row, Watermark
 from cometkms.net.comet_rpc import RpcAddress
 
 AREA: Final = "chain"
@@ -101,7 +101,7 @@ def _judge_height(head: Head, mark: Watermark | None) -> list[Finding]:
     return [
         fail(
             AREA,
-            f"the watermark {_place(mark.hrs)} lies {mark.hrs.height - head.height} heights above the chain's head {head.height}: nothing is signed "
+            f"the watermark {mark.hrs} lies {mark.hrs.height - head.height} heights above the chain's head {head.height}: nothing is signed "
             "until the chain is there",
             "if the chain's head is right, lower it on every node, all stopped: `cmkms chain reset` (docs/RUNBOOK.md, A mark far above the chain)",
         )
@@ -150,17 +150,17 @@ def _judge_marks(signed: list[Commit], known: Known) -> list[Finding]:
             return [
                 fail(
                     AREA,
-                    f"the chain has another signature of this key at {_place(commit.place)} than this home: two signers use the key",
+                    f"the chain has another signature of this key at {commit.place} than this home: two signers use the key",
                     "stop both at once, find the other one, and go on above that height with `cmkms recover --min-height`",
                 )
             ]
     above = [commit for commit in signed if is_above(commit, mark)]
-    shown = _place(mark.hrs) if mark is not None else "nothing"
+    shown = str(mark.hrs) if mark is not None else "nothing"
     if not above:
-        newest = f"; the newest on chain is {_place(max(commit.place for commit in signed))}" if signed else ""
+        newest = f"; the newest on chain is {max(commit.place for commit in signed)}" if signed else ""
         return [ok(AREA, f"nothing on the chain is above the watermark {shown}{newest}")]
     highest = max(commit.place for commit in above)
-    words = f"the chain has signatures of this key up to {_place(highest)}, and this home knows {shown}"
+    words = f"the chain has signatures of this key up to {highest}, and this home knows {shown}"
     if not known.alone and not known.running:
         return [
             note(
@@ -180,7 +180,3 @@ def _judge_marks(signed: list[Commit], known: Known) -> list[Finding]:
 def _heights(commits: list[Commit]) -> str:
     shown = ", ".join(str(commit.height) for commit in commits[:_SHOWN])
     return f"{shown} and {len(commits) - _SHOWN} more" if len(commits) > _SHOWN else shown
-
-
-def _place(hrs: HRS) -> str:
-    return f"{hrs.height}/{hrs.round}/{hrs.step}"

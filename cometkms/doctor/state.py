@@ -278,13 +278,13 @@ def _judge_pair(facts: StateFacts, chain: ChainState, held: Watermark, in_file: 
     if in_file.hrs > held.hrs and header is not None and len(header.members) > 1:
         lost = header.state in (NodeState.EMPTY, NodeState.RECOVERING)
         why = "what this store held is lost" if lost else "the other nodes signed there without this one's promise"
-        words = f"{chain.chain_id}: the state file ({_place(in_file.hrs)}) is ahead of the store ({_place(held.hrs)}): {why}"
+        words = f"{chain.chain_id}: the state file ({in_file.hrs}) is ahead of the store ({held.hrs}): {why}"
         return [note(AREA, words)]
     if in_file.hrs > held.hrs:
         return [
             warn(
                 AREA,
-                f"{chain.chain_id}: the state file ({_place(in_file.hrs)}) is ahead of the store ({_place(held.hrs)}): another signer used it",
+                f"{chain.chain_id}: the state file ({in_file.hrs}) is ahead of the store ({held.hrs}): another signer used it",
                 "make sure that one is off; this node raises its store at the next start",
             )
         ]
@@ -292,12 +292,12 @@ def _judge_pair(facts: StateFacts, chain: ChainState, held: Watermark, in_file: 
         return [
             fail(
                 AREA,
-                f"{chain.chain_id}: store and state file hold different bytes at {_place(held.hrs)}",
+                f"{chain.chain_id}: store and state file hold different bytes at {held.hrs}",
                 "find out whether another signer uses this key and stop it; nothing is signed there again",
             )
         ]
     if held.hrs.height - in_file.hrs.height > _LAGGING_HEIGHTS:
-        words = f"{chain.chain_id}: the state file ({_place(in_file.hrs)}) is behind the store ({_place(held.hrs)})"
+        words = f"{chain.chain_id}: the state file ({in_file.hrs}) is behind the store ({held.hrs})"
         why = (
             "in a cluster it follows when this node learns of the signatures"
             if len(facts.members) > 1
@@ -307,12 +307,8 @@ def _judge_pair(facts: StateFacts, chain: ChainState, held: Watermark, in_file: 
     return []
 
 
-def _place(hrs: HRS) -> str:
-    return f"{hrs.height}/{hrs.round}/{hrs.step}"
-
-
 def _words(mark: Watermark | None) -> str:
     if mark is None or mark.hrs == HRS(0, 0, 0):
         return "nothing signed yet"
     known = "signed" if mark.signature else "promised" if mark.sign_bytes else "burnt"
-    return f"the watermark is {_place(mark.hrs)} ({known})"
+    return f"the watermark is {mark.hrs} ({known})"

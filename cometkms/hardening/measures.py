@@ -10,9 +10,9 @@ One that the kernel has and that does not hold is none of the three: the process
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 
 from cometkms.errors import HardeningError
+from cometkms.logger import Logger
 
 
 class State(StrEnum):
@@ -45,13 +45,7 @@ class Measure:
         return {"process": self.process, "measure": self.measure, "state": self.state.value, "why": self.why}
 
 
-class _Log(Protocol):
-    def info(self, event: str, **fields: object) -> None: ...
-
-    def warning(self, event: str, **fields: object) -> None: ...
-
-
-def tell(log: _Log, measures: Iterable[Measure]) -> None:
+def tell(log: Logger, measures: Iterable[Measure]) -> None:
     """In the log, once at the start: what holds in a line, and a line for each that this kernel lacks."""
     known = list(measures)
     for one in known:

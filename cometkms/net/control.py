@@ -12,22 +12,16 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from cometkms.errors import BusyError, OperatorError, os_words
+from cometkms.logger import Logger
 
 REQUEST_MAX_BYTES: Final = 4 << 10
 ANSWER_MAX_BYTES: Final = 256 << 10
 _TIMEOUT_S: Final = 5.0
 _CONNECTIONS_MAX: Final = 8
 _CREDENTIALS: Final = struct.Struct("iII")  # pid, uid, gid
-
-
-class ControlLog(Protocol):
-    """What is said to the operator."""
-
-    def info(self, event: str, **fields: object) -> None: ...
-    def warning(self, event: str, **fields: object) -> None: ...
 
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -72,7 +66,7 @@ class ControlServer:
         self,
         path: Path,
         handle: Handler,
-        log: ControlLog,
+        log: Logger,
         quiet: frozenset[str] = frozenset(),
         listener: socket.socket | None = None,
     ) -> None:

@@ -32,6 +32,7 @@ from cometkms.limits import (
     REDIAL_MAX_S,
     REDIAL_MIN_S,
 )
+from cometkms.logger import Logger
 from cometkms.model import Dialect
 from cometkms.net.dial import connect, limit_segment
 from cometkms.net.target import TcpTarget
@@ -82,14 +83,6 @@ class ListenAddress(Protocol):
     def host(self) -> str: ...
     @property
     def port(self) -> int: ...
-
-
-class PeerLog(Protocol):
-    """What is said to the operator."""
-
-    def info(self, event: str, **fields: object) -> None: ...
-    def warning(self, event: str, **fields: object) -> None: ...
-    def error(self, event: str, **fields: object) -> None: ...
 
 
 class PeerEvents(Protocol):
@@ -217,7 +210,7 @@ class PeerNetwork:
         peers: tuple[PeerTarget, ...],
         listen: ListenAddress,
         events: PeerEvents,
-        log: PeerLog,
+        log: Logger,
         make_lane: Callable[[str, Frames, int], Lane | None] = lambda *_: None,
         max_segment: int = 0,
     ) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from cometkms.model import FINAL_REASONS, HRS, Reason, Refusal, Watermark
+from cometkms.model import FINAL_REASONS, HRS, Reason, Refusal, Watermark, quorum_of
 from cometkms.promises.acceptor import Acceptor
 from cometkms.rules.candidate import Stand, View, choose, view_of
 
@@ -70,7 +70,7 @@ class Proposer:
         self._public_key = public_key
         self._me = me
         self._others = others
-        self._quorum = (1 + len(others)) // 2 + 1
+        self._quorum = quorum_of(1 + len(others))
         self._acceptor = acceptor
         self._ask = ask
         self._same_but_timestamp = same_but_timestamp

@@ -19,7 +19,8 @@ from typing import Any, Final, Protocol
 
 from cometkms.errors import InvariantError, ProtocolError
 from cometkms.limits import RAFT_ANEW_S
-from cometkms.model import HRS, Watermark
+from cometkms.logger import Logger
+from cometkms.model import HRS, Watermark, quorum_of
 from cometkms.raftlog import wire
 from cometkms.raftlog.filter import ContradictionError, Message, RaftFilter, UnbelievedError, adopt_term
 from cometkms.raftlog.journal import Entry, Journal, pack_state, unpack_state
@@ -55,14 +56,6 @@ class RaftEvents(Protocol):
     def on_applied(self, key: bytes, mark: Watermark) -> None:
         """The state machine moved up for this key."""
         ...
-
-
-class RaftLogger(Protocol):
-    """What is said to the operator."""
-
-    def info(self, event: str, **fields: object) -> None: ...
-    def warning(self, event: str, **fields: object) -> None: ...
-    def error(self, event: str, **fields: object) -> None: ...
 
 
 class _Member(Node):  # type: ignore[misc]  # the library has no types
@@ -162,7 +155,7 @@ class RaftLog:
         kick: Callable[[], None],
         events: RaftEvents,
         ttl_s: float,
-        log: RaftLogger,
+        log: Logger,
         round_trip_s: Callable[[str], float | None] = lambda _peer: None,
         flow: Callable[[str], Flow] = lambda _peer: NO_FLOW,
         unix_s: Callable[[], float] = time.time,
@@ -179,7 +172,7 @@ class RaftLog:
         self._me = me
         self._others = tuple(name for name in members if name != me)
         self._rank = sorted(members).index(me)
-        self._quorum = len(members) // 2 + 1
+        self._quorum = quorum_of(len(members))
         self._clock = clock
         self._still: float | None = (
             None  # the time within a tick: an election is foreseen, and must not begin a moment later

@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
+from cometkms.model import quorum_of
+
 #: All (id, nonce) of a birth, sorted by id. Nonces: 16 bytes.
 Record = tuple[tuple[str, bytes], ...]
 
@@ -46,7 +48,7 @@ def next_life(me: str, mine: Life, others: Mapping[str, Life], members: int) -> 
     if mine.state is NodeState.EMPTY:
         if any((me, mine.nonce) not in life.record for life in grown.values()):
             born = [life for life in others.values() if life.state is not NodeState.EMPTY]
-            return Life(NodeState.RECOVERING) if len(born) >= min(members // 2 + 1, members - 1) else mine
+            return Life(NodeState.RECOVERING) if len(born) >= min(quorum_of(members), members - 1) else mine
         for life in grown.values():
             return Life(NodeState.BORN, mine.nonce, life.record)
         if len(others) == members - 1 and all(life.state is NodeState.EMPTY for life in others.values()):

@@ -14,6 +14,8 @@ One unnoticed old copy at a time is what the rules bear. One node alone has nobo
 from collections.abc import Mapping
 from enum import IntEnum
 
+from cometkms.model import quorum_of
+
 
 class Standing(IntEnum):
     """What vouches for a sealed store."""
@@ -30,7 +32,7 @@ def doubt(members: int, seals: Mapping[str, Standing]) -> str:
     """
     behind = sorted(name for name, standing in seals.items() if standing is Standing.BEHIND)
     unconfirmed = sorted(name for name, standing in seals.items() if standing is Standing.UNCONFIRMED)
-    needed = members - (members // 2 + 1) + 1
+    needed = members - quorum_of(members) + 1
     spare = 1 if unconfirmed and not behind and members > 1 else 0
     if len(behind) <= 1 and len(seals) - len(behind) - spare >= needed:
         return ""

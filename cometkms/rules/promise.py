@@ -35,7 +35,7 @@ def decide_promise(mark: Watermark, hrs: HRS, sign_bytes: bytes, *, reach: int) 
     if hrs < mark.hrs:
         return regression(hrs, mark.hrs)
     if not mark.sign_bytes:
-        return Refusal(Reason.BURNT, f"nothing is signed again at {hrs.height}/{hrs.round}/{hrs.step}")
+        return Refusal(Reason.BURNT, f"nothing is signed again at {hrs}")
     if sign_bytes != mark.sign_bytes:
         return Refusal(Reason.CONFLICT, "other bytes are promised there")
     return Accept(write=False)

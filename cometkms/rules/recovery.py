@@ -17,14 +17,14 @@ The mark a reader takes is the highest of what it read and what it has left:
 
 from collections.abc import Callable, Iterable, Mapping
 
-from cometkms.model import HRS, Watermark
+from cometkms.model import HRS, Watermark, quorum_of
 from cometkms.rules.incarnation import Answer
 from cometkms.rules.jump import plausible
 
 
 def may_end(members: int, answers: Mapping[str, Answer]) -> bool:
     """Whether a recovering node among `members` nodes has read enough. One node alone never has. `answers`: those that count (rule 15)."""
-    quorum = members // 2 + 1
+    quorum = quorum_of(members)
     if members < 2 or len(answers) < members - 1:
         return False
     real = [one.order for one in answers.values() if one.real]

@@ -50,7 +50,7 @@ def decide(
     if asked > last:
         return SIGN
     if not watermark.sign_bytes:
-        return Refusal(Reason.BURNT, f"what was signed at {_place(asked)} is not known: nothing is signed there again")
+        return Refusal(Reason.BURNT, f"what was signed at {asked} is not known: nothing is signed there again")
     if not same_but_timestamp(request.sign_bytes, watermark.sign_bytes):
         return Refusal(Reason.CONFLICT, "conflicting data")
     if not watermark.signature:
@@ -71,7 +71,3 @@ def regression(asked: HRS, last: HRS) -> Refusal:
         Reason.STEP_REGRESSION,
         f"step regression at height {asked.height} round {asked.round}. Got {asked.step}, last step {last.step}",
     )
-
-
-def _place(hrs: HRS) -> str:
-    return f"{hrs.height}/{hrs.round}/{hrs.step}"

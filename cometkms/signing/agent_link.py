@@ -22,6 +22,7 @@ from cometkms.limits import (
     AGENT_SILENT_S,
     REFUSED_PAUSE_MIN_S,
 )
+from cometkms.logger import Logger
 from cometkms.model import Kind
 from cometkms.net.door import Admitted, Door
 from cometkms.protocol.agent_messages import (
@@ -40,7 +41,6 @@ from cometkms.protocol.agent_messages import (
     shown,
 )
 from cometkms.signing.chain import ChainSigner
-from cometkms.signing.events import EventLog
 
 _RECEIVE_BYTES: Final = 64 << 10
 _SIGNS: Final = (Kind.SIGN_VOTE_REQUEST, Kind.SIGN_PROPOSAL_REQUEST)
@@ -282,7 +282,7 @@ class AgentPort:
         listed: Mapping[str, Mapping[str, bytes]],
         core: Core,
         node: str,
-        log: EventLog,
+        log: Logger,
     ) -> None:
         """`listed`: of each chain, the agents' names and keys."""
         self._door = door

@@ -35,10 +35,10 @@ from cometkms.limits import (
     REFUSAL_WORDS_MAX,
     REFUSALS_KEPT,
 )
+from cometkms.logger import Logger
 from cometkms.model import FINAL_REASONS, HRS, Decision, Outcome, Reason, Refusal, Request, Watermark
 from cometkms.rules.sign import Repeat, decide
 from cometkms.signing.answers import Answers
-from cometkms.signing.events import EventLog
 from cometkms.signing.fold import Folds
 from cometkms.signing.tally import Tally
 
@@ -127,7 +127,7 @@ class ChainSigner:
         nonce: int,
         send: Callable[[QueueMessage], bool],
         clock_ns: Callable[[], int],
-        log: EventLog,
+        log: Logger,
         trail: Trail | None = None,
     ) -> None:
         """`send` hands a message to the state process, False when the queue is full; `clock_ns` is monotonic; `trail`: the audit log."""
@@ -331,7 +331,7 @@ class ChainSigner:
         try:
             signature, frame = asked.session.answer_sign(self.slot, sign_bytes)
         except InvariantError as error:
-            self._log.error("not signed", chain=self.chain_id, place=_place(request.hrs), why=str(error))
+            self._log.error("not signed", chain=self.chain_id, place=str(request.hrs), why=str(error))
             self._answer_empty(asked, Reason.NO_PERMIT)
             return
         self._watermark = Watermark(request.hrs, sign_bytes, signature)
@@ -345,7 +345,7 @@ class ChainSigner:
         try:
             frame = asked.session.answer_repeat(self.slot, repeat.sign_bytes, repeat.signature)
         except InvariantError as error:
-            self._log.error("not repeated", chain=self.chain_id, place=_place(asked.request.hrs), why=str(error))
+            self._log.error("not repeated", chain=self.chain_id, place=str(asked.request.hrs), why=str(error))
             self._answer_empty(asked, Reason.NO_PERMIT)
             return
         asked.requester.deliver(frame, refused=False)
@@ -450,7 +450,7 @@ class ChainSigner:
                 "kind": request.kind,
                 "why": refusal.text,
                 "asked_block": request.block_hash,
-                "signed": _place(last.hrs),
+                "signed": str(last.hrs),
                 "signed_bytes": last.sign_bytes,
             }
             if refusal.reason is Reason.WRONG_CHAIN:
@@ -461,7 +461,7 @@ class ChainSigner:
             chain=self.chain_id,
             validator=denied.requester.name,
             reason=refusal.reason.name.lower(),
-            asked=_place(request.hrs),
+            asked=str(request.hrs),
             **fields,
         )
 
@@ -475,9 +475,9 @@ class ChainSigner:
                 "reason": refusal.reason.name.lower(),
                 "why": (times + _why(request, refusal))[:REFUSAL_WORDS_MAX],
                 "validator": denied.requester.name,
-                "asked": _place(request.hrs),
+                "asked": str(request.hrs),
                 "asked_block": request.block_hash.hex(),
-                "signed": _place(last.hrs),
+                "signed": str(last.hrs),
                 "signed_block": self._block_of(last.sign_bytes).hex(),
                 "burnt": last.hrs.height > 0 and not last.sign_bytes,
             }
@@ -491,14 +491,10 @@ class ChainSigner:
             return b""
 
 
-def _place(hrs: HRS) -> str:
-    return f"{hrs.height}/{hrs.round}/{hrs.step}"
-
-
 def _refused_words(refused: ReserveRefused, hrs: HRS) -> str:
     """Both sides of what the state process refused. A jump bears the highest plausible height."""
     if refused.reason is not Reason.JUMP:
-        return f"{_words(refused.reason)}: asked for {_place(hrs)}, promised up to {_place(refused.mark)}"
+        return f"{_words(refused.reason)}: asked for {hrs}, promised up to {refused.mark}"
     if hrs.height > refused.mark.height:
         return f"height jump. Got {hrs.height}, and no more than {refused.mark.height} is plausible by now"
     return f"height jump. Got {hrs.height}, which other nodes do not find plausible by now"

@@ -31,6 +31,7 @@ from cometkms.limits import (
     TURN_MAX_NS,
     WRITE_TIMEOUT_S,
 )
+from cometkms.logger import Logger
 from cometkms.model import Dialect, Kind, Line, Reason, Refusal, Request
 from cometkms.net.target import TcpTarget, UnixTarget
 from cometkms.protocol.dialect import BYTES_REFUSED, line_words, sniff_dialect
@@ -39,7 +40,6 @@ from cometkms.protocol.noise import NoiseHandshake
 from cometkms.protocol.peer_id import peer_id
 from cometkms.protocol.secret_connection import Handshake
 from cometkms.signing.chain import ChainSigner
-from cometkms.signing.events import EventLog
 
 _OUTBOX_BYTES: Final = 64 << 10  # unread answers; a validator asks one at a time, so that it never holds more than one
 _CLOSED: Final = "closed by the validator"
@@ -71,7 +71,7 @@ class ValidatorLink:
         core: Core,
         identity: Identity,
         settle: Callable[[], None],
-        log: EventLog,
+        log: Logger,
         spin_ns: int = 0,
     ) -> None:
         """`name`: the address as configured; `dial`: makes a connection to it; `number`: its own among all links;

@@ -28,7 +28,7 @@ from cometkms.limits import (
     NODE_ID_MAX_BYTES,
     ROUND_MAX,
 )
-from cometkms.model import HRS, Incarnation, Row, Step, Watermark
+from cometkms.model import HRS, Incarnation, Row, Step, Watermark, quorum_of
 from cometkms.rules.birth import NodeState
 from cometkms.rules.epoch import Standing, doubt
 from cometkms.rules.incarnation import FIRST
@@ -444,7 +444,7 @@ def _agree(seals: list[Seal]) -> Seal:
                     f"that one promised it does not show. Cure: the seal of {name} as it is now, or another member's"
                 )
     nodes = {one.node for one in seals}
-    quorum = len(first.members) // 2 + 1
+    quorum = quorum_of(len(first.members))
     if not nodes <= set(first.members):
         raise StateError(f"a seal is of {sorted(nodes - set(first.members))[0]!r}, which was no member")
     if len(nodes) < quorum:

@@ -376,7 +376,7 @@ def reconcile(
     if in_file.hrs > held.hrs:
         if held.hrs > HRS(0, 0, 0) and alone:
             warn(
-                f"{chain_id}: the state file ({_place(in_file.hrs)}) is ahead of the store ({_place(held.hrs)}): another signer used it"
+                f"{chain_id}: the state file ({in_file.hrs}) is ahead of the store ({held.hrs}): another signer used it"
             )
         return in_file
     if in_file.hrs < held.hrs or in_file == held or held.hrs == HRS(0, 0, 0):
@@ -386,7 +386,7 @@ def reconcile(
     if in_file.sign_bytes == held.sign_bytes:
         return replace(held, signature=held.signature or in_file.signature)
     warn(
-        f"{chain_id}: store and state file hold different bytes at {_place(held.hrs)}: nothing is signed there again "
+        f"{chain_id}: store and state file hold different bytes at {held.hrs}: nothing is signed there again "
         "(did another signer use this key?)"
     )
     return Watermark(held.hrs)
@@ -710,7 +710,7 @@ def higher_mark(known: Watermark | None, marks: Sequence[Watermark], row: Row, c
     signed = {mark.sign_bytes for mark in (own, *marks) if mark.hrs == max(own.hrs, found.hrs) and verifies(mark)}
     if len(signed) > 1:
         raise StateError(
-            f"there are two signatures of this key at {_place(max(own.hrs, found.hrs))}: the key was used in two places. Cure: find out where, and "
+            f"there are two signatures of this key at {max(own.hrs, found.hrs)}: the key was used in two places. Cure: find out where, and "
             "go on above that height with --min-height"
         )
     if found.hrs != own.hrs:
@@ -751,12 +751,8 @@ def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core
 def _refuse_lower(mark: Watermark, known: Watermark) -> None:
     if mark.hrs < known.hrs:
         raise StateError(
-            f"the file stands at {_place(mark.hrs)} and this node already knows {_place(known.hrs)}: a watermark never goes down. Cure: none; "
+            f"the file stands at {mark.hrs} and this node already knows {known.hrs}: a watermark never goes down. Cure: none; "
             "the higher one is the right one"
         )
     if mark.hrs == known.hrs and mark.sign_bytes and known.sign_bytes and mark.sign_bytes != known.sign_bytes:
-        raise StateError(f"the file holds other bytes at {_place(mark.hrs)} than this node: one of them must not exist")
-
-
-def _place(hrs: HRS) -> str:
-    return f"{hrs.height}/{hrs.round}/{hrs.step}"
+        raise StateError(f"the file holds other bytes at {mark.hrs} than this node: one of them must not exist")

@@ -213,7 +213,7 @@ class _Check:
                 signatures.alarm(*place, str(line.fields["bytes"]), lowered[place], line.seq)
         report.alarms += [f"DOUBLE SIGNATURE: {one}" for one in signatures.doubles]
         for chain, at in lowered:
-            text = f"chain {chain}, {at.height}/{at.round}/{at.step} was signed after a higher place"
+            text = f"chain {chain}, {at} was signed after a higher place"
             report.alarms.append(f"SIGNED BELOW THE WATERMARK: {text}")
 
     def _signed_at(self, places: Mapping[Place, str]) -> Iterator[Line]:

@@ -70,7 +70,7 @@ class Signatures:
 
     def alarm(self, chain: str, at: HRS, first: str, second: str, seq: int) -> None:
         """Two signatures for one place."""
-        text = f"chain {chain}, {at.height}/{at.round}/{at.step}: {first} and {second} (line seq {seq})"
+        text = f"chain {chain}, {at}: {first} and {second} (line seq {seq})"
         if len(self.doubles) < _ALARMS_MAX and text not in self.doubles:
             self.doubles.append(text)
 
