@@ -238,6 +238,12 @@ class Membership:
             )
         unread = self._unread()
         if self.state is NodeState.RECOVERING:
+            if sealed := self._sealed(unread):
+                return (
+                    f"what it promised is lost, and {self._names(sealed)}, which must be read first, is sealed and answers nobody any more; cure: cmkms "
+                    "member again: this node begins the next epoch from the seals of a majority; where no majority can be sealed without it, cmkms recover "
+                    "--min-height HEIGHT here, then seal it"
+                )
             return f"what it promised is lost; every other node must be read first; not read yet: {self._names(unread)}"
         return f"reading the others' marks at start; not read yet: {self._names(unread)}"
 
@@ -253,6 +259,9 @@ class Membership:
         if name not in self._connected:
             return f"{name} (not connected)"
         return f"{name} (starting)" if news is not None and news.starting else name
+
+    def _sealed(self, names: list[str]) -> list[str]:
+        return [name for name in names if name in self._lives and self._lives[name].life.state is NodeState.SEALED]
 
     def _unread(self) -> list[str]:
         read = self._counting(self._reading) if self._reading is not None else {}

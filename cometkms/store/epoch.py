@@ -195,8 +195,8 @@ def binding(header: Header, following: tuple[str, ...]) -> bytes:
     """
     if header.state not in (NodeState.COMPLETE, NodeState.SEALED):
         raise StateError(
-            f"this node is {header.state.name.lower()}: it cannot say what it promised. Cure: seal the others, a majority is enough; or let it "
-            "recover first"
+            f"this node is {header.state.name.lower()}: it cannot say what it promised. Cure: seal the others, if they are a majority; else, on this node, "
+            "stopped, cmkms recover --min-height HEIGHT: one that is sealed answers nobody who has yet to read it"
         )
     if header.epoch + 1 >= EPOCH_MAX:
         raise StateError(f"epoch {header.epoch} is the last one that can be; cure: none, ask for help")

@@ -464,6 +464,35 @@ def test_two_seals_begin_one_epoch_only(
     validator.must_sign(PRECOMMIT, 6)
 
 
+def test_a_member_of_two_that_lost_its_store_after_the_other_was_sealed_is_recovered_and_sealed(
+    make_homes: Callable[..., list[Member]], validator: Judged
+) -> None:
+    """A sealed member answers nobody, and of two both seals are needed: the node says what to type, and that leads to the first signature."""
+    zero, one = (member.start() for member in make_homes("net", 2))
+    whole([zero, one])
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 5)
+    following = (zero.id, one.id)
+    seals = [seal(zero, following)]
+    one.kill()
+    shutil.rmtree(one.home / "data" / one.id)
+    one.start()
+    until("it says whom it waits for in vain", lambda: "is sealed and answers nobody" in one.peers().get("why", ""))
+    assert (
+        "cmkms recover --min-height" in one.run("epoch", "seal", "--next", ",".join(following), "--yes", code=1).stderr
+    )
+    one.stop()
+    one.run("recover", "--min-height", "6", "--yes-height", "6")
+    seals.append(seal(one, following))
+    zero.stop()
+    begin([zero, one], seals, "--min-height", "6", "--yes-height", "6")
+    for member in (zero, one):
+        member.start()
+    validator.connect()
+    validator.must_refuse(PRECOMMIT, 6)
+    validator.must_sign(PRECOMMIT, 7)
+
+
 def test_a_member_that_lost_everything_after_a_change_is_told_the_epoch_and_recovers(
     make_homes: Callable[..., list[Member]], validator: Judged
 ) -> None:

@@ -36,7 +36,7 @@ from cometkms.signing.chain import ChainSigner
 from cometkms.store import epoch as epochs
 from cometkms.store import state_file
 from cometkms.store.epoch import Seal
-from cometkms.store.node_store import ChainFiles, NodeFiles, OpenedNode, open_node, write_born
+from cometkms.store.node_store import ChainFiles, NodeFiles, OpenedNode, open_node, recover, write_born
 from tests.sim.agents import Agent
 from tests.sim.disk import SimDisk
 
@@ -1207,6 +1207,11 @@ class World:
             self.stats["strict deadlock"] = 1
             self.vouch()
             return
+        if cut_off := self.sealed_off():
+            # A member lost its store while its epoch ended, and too few others are left to be sealed: it says so, and the operator recovers it.
+            self.stats["recovered by hand"] = 1
+            self.recover_by_hand(cut_off, top.height + 1)
+            return
         if not self.signatures and "recovering" in phases:
             # A store lost while the cluster is born: safe, and nothing was signed; the operator wipes all and starts again.
             self.stats["lost at birth"] = 1
@@ -1218,6 +1223,25 @@ class World:
         raise Violation(
             f"after all faults ended nothing above {tuple(top)} is signed within 20 s: {states}, leader {[n.cluster and n.cluster.leader for n in self.nodes.values()]}"
         )
+
+    def sealed_off(self) -> list["Node"]:
+        """Members that recover, wait for one that is sealed, and without which no majority can be sealed."""
+        if self.change is None or self.change.enough:
+            return []
+        up = [node for node in self.nodes.values() if node.cluster is not None and not node.superseded]
+        lost = [node for node in up if node.cluster.membership.phase == "recovering"]  # type: ignore[union-attr]
+        if len(self.names) - len(lost) >= self.quorum:
+            return []
+        return [node for node in lost if "is sealed and answers nobody" in node.cluster.membership.why]  # type: ignore[union-attr]
+
+    def recover_by_hand(self, nodes: list["Node"], height: int) -> None:
+        """`cmkms recover --min-height`, typed where the node stands still, and then the change goes on."""
+        for node in nodes:
+            node.crash(why="stopped, to be recovered")
+            node.disk.settle()
+            recover(node.files, height, CORE)
+            node.restart_if_down()
+        self.heal()
 
     def vouch(self) -> None:
         """Every node says who waits for whom; the operator does what it says, and it signs again. With an old store about it may not be done."""

@@ -795,6 +795,20 @@ def test_a_late_answer_that_stands_higher_leaves_the_store_unconfirmed(three: Th
     assert a.node.seal(NAMES).standing is Standing.UNCONFIRMED
 
 
+def test_a_recovering_node_that_only_a_sealed_one_keeps_waiting_says_so(three: Three) -> None:
+    a, b = three.add("a"), three.add("b")
+    three.add("c", NodeState.RECOVERING)
+    three.meet("a", "b")
+    three.wait(2 * START_READ_S)
+    a.node.seal(NAMES)
+    three.meet_all().wait(2 * START_READ_S)
+    why = three.nodes["c"].node.membership.why
+    assert "a, which must be read first, is sealed and answers nobody any more" in why
+    assert "cmkms recover --min-height" in why
+    assert b.store.header.state is NodeState.COMPLETE
+    assert three.nodes["c"].store.header.state is NodeState.RECOVERING
+
+
 def test_a_recovering_node_has_no_seal(three: Three) -> None:
     a = three.add("a", NodeState.RECOVERING)
     with pytest.raises(StateError, match="cannot say what it promised"):
