@@ -3,8 +3,7 @@
     dial / accept ─▶ handshake ─▶ hello ⇄ ─▶ ok ⇄ ─▶ frames … ─▶ closed ─▶ dial again
 
 The node with the larger id dials. Nothing is parsed before the handshake proved the other end's identity but the handshake itself:
-small bounded reads, a deadline, a cap on half-open connections. Then frames: length 4 (little-endian, of what follows), type 1,
-payload. What a frame means is not known here.
+small bounded reads, a deadline, a cap on half-open connections. Then frames (net/stream.py). What a frame means is not known here.
 """
 
 import asyncio
@@ -15,7 +14,6 @@ import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any, Final, Protocol
 
 from cometkms.errors import BusyError, ProtocolError, os_words, said
@@ -35,12 +33,12 @@ from cometkms.limits import (
 from cometkms.logger import Logger
 from cometkms.model import Dialect
 from cometkms.net.dial import connect, limit_segment
+from cometkms.net.stream import HEAD, FrameReader, FrameType, Stream
 from cometkms.net.target import TcpTarget
 from cometkms.protocol.identity import Identity
 from cometkms.protocol.secret_connection import Handshake
 from cometkms.protocol.why import PeerCode, Why, code_of, decode_why, encode_why
 
-_HEAD: Final = struct.Struct("<IB")
 _STAMP: Final = struct.Struct("<Q")  # a ping: the sender's monotonic ns
 _ECHO: Final = struct.Struct("<QQ")  # a pong: the same, and the answerer's unix ns
 _RECEIVE_BYTES: Final = 2048  # before the other end is known
@@ -54,17 +52,6 @@ _CLOSED_EARLY: Final = Why(
     PeerCode.CLOSED_EARLY,
     "closed by the peer before its hello: it may not know this node (another peer list or key there)",
 )
-
-
-class FrameType(IntEnum):
-    """The byte behind the length."""
-
-    HELLO = 1
-    OK = 2
-    GOODBYE = 3
-    DATA = 4
-    PING = 5
-    PONG = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,56 +100,18 @@ class PeerEvents(Protocol):
         ...
 
 
-class FrameReader:
-    """Cuts the decrypted stream into frames. Lengths are checked before memory is spent."""
-
-    def __init__(self, most: int) -> None:
-        """`most`: bytes of a payload; raised once the other end's hello is accepted."""
-        self.most = most
-        self._buffer = bytearray()
-
-    def feed(self, untrusted: bytes) -> None:
-        """More of the stream."""
-        self._buffer += untrusted
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing has begun."""
-        return not self._buffer
-
-    def next(self) -> tuple[FrameType, bytes] | None:
-        """The next whole frame, or None. Raises: ProtocolError."""
-        buffer = self._buffer
-        if len(buffer) < _HEAD.size:
-            return None
-        size, kind = _HEAD.unpack_from(buffer)
-        if not 1 <= size <= 1 + self.most:
-            raise ProtocolError(f"a frame of {size} bytes is announced, at most {1 + self.most} are read")
-        if len(buffer) < 4 + size:
-            return None
-        payload = bytes(memoryview(buffer)[_HEAD.size : 4 + size])
-        del buffer[: 4 + size]
-        try:
-            return FrameType(kind), payload
-        except ValueError:
-            raise ProtocolError(f"a frame of the unknown type {kind}") from None
-
-
-class _Link:
-    """One authenticated connection."""
+class _Link(Stream):
+    """One authenticated connection to a peer, as this network drives it."""
 
     def __init__(self, peer: str, connection: socket.socket, frames: Frames, leftover: bytes, address: str) -> None:
+        super().__init__(connection, frames, leftover)
         self.peer = peer
         self.socket = connection
-        self.frames = frames
         self.address = address
-        self.reader = FrameReader(PEER_HELLO_MAX_BYTES)
-        self.reader.feed(leftover)
-        self.outbox = bytearray()
         self.we_accepted = self.they_accepted = False
         self.began_at = self.heard_at = time.monotonic()
         self.open = True
-        self.lane: Lane | None = None
+        self.watched = False  # the loop says when the socket takes bytes again
         self.closed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     @property
@@ -481,7 +430,7 @@ class PeerNetwork:
                 if reason is None:
                     return unknown
                 words = encode_why(reason, _GOODBYE_MAX_BYTES)
-                sealed = handshake.frames.seal(_HEAD.pack(1 + len(words), FrameType.GOODBYE) + words)
+                sealed = handshake.frames.seal(HEAD.pack(1 + len(words), FrameType.GOODBYE) + words)
                 await self._loop.sock_sendall(connection, sealed)
                 return reason
         except (OSError, ProtocolError):
@@ -536,7 +485,7 @@ class PeerNetwork:
 
     def _on_readable(self, link: _Link) -> None:
         try:
-            data = self._receive(link)
+            more = link.receive(self._inbox)
         except (BlockingIOError, InterruptedError):
             return
         except EOFError:
@@ -551,34 +500,25 @@ class PeerNetwork:
             self._close(link, Why(PeerCode.BROKE_PROTOCOL, str(error)), closed=False)
             return
         link.heard_at = time.monotonic()
-        if data:
-            link.reader.feed(data)
+        self._watch(link)
+        if more:
             self._take_frames(link)
-
-    def _receive(self, link: _Link) -> bytes:
-        """What arrived, decrypted, but for what the lane handled. Raises: EOFError, OSError, ProtocolError."""
-        lane = link.lane
-        if lane is None:
-            size = link.socket.recv_into(self._inbox)
-            if size == 0:
-                raise EOFError
-            with memoryview(self._inbox) as inbox:
-                return link.frames.open(inbox[:size])
-        data = lane.turn(serve=link.reader.empty)
-        if lane.blocked and not link.outbox:
-            self._keep_unsent(link, lane)
-        return data
 
     def collect_unsent(self) -> None:
         """The lanes were asked to send: what a socket did not take goes out when it does."""
         for peer in self._peers.values():
-            link = peer.link
-            if link is not None and link.lane is not None and link.lane.blocked and not link.outbox:
-                self._keep_unsent(link, link.lane)
+            if peer.link is not None:
+                peer.link.collect()
+                self._watch(peer.link)
 
-    def _keep_unsent(self, link: _Link, lane: Lane) -> None:
-        link.outbox += lane.take_unsent()
-        self._loop.add_writer(link.socket.fileno(), self._on_writable, link)
+    def _watch(self, link: _Link) -> None:
+        """While bytes wait in the outbox, and no longer, the loop says when the socket takes some."""
+        waits = link.waits
+        if waits and not link.watched:
+            self._loop.add_writer(link.socket.fileno(), self._on_writable, link)
+        elif link.watched and not waits:
+            self._loop.remove_writer(link.socket.fileno())
+        link.watched = waits
 
     def _take_frames(self, link: _Link) -> None:
         try:
@@ -634,9 +574,7 @@ class PeerNetwork:
         if peer.link is not None:
             self._close(peer.link, "superseded by a newer connection", closed=False)
         peer.link = link
-        link.lane = self._make_lane(link.peer, link.frames, link.socket.fileno())
-        if link.lane is not None:
-            link.lane.blocked = bool(link.outbox)
+        link.adopt(self._make_lane(link.peer, link.frames, link.socket.fileno()))
         peer.connects += 1
         peer.last_error = ""
         self._enter(peer, "connected")
@@ -646,27 +584,17 @@ class PeerNetwork:
     def _write(self, link: _Link, kind: FrameType, payload: bytes) -> bool:
         if not link.open:
             return False
-        sealed = link.frames.seal(_HEAD.pack(1 + len(payload), kind) + payload)
-        sent = 0
-        if not link.outbox:
-            try:
-                sent = link.socket.send(sealed)
-            except (BlockingIOError, InterruptedError):
-                sent = 0
-            except OSError as error:
-                self._loop.call_soon(self._close_later, link, _why_lost(error))
-                return False
-        if sent < len(sealed):
-            if not link.outbox:
-                self._loop.add_writer(link.socket.fileno(), self._on_writable, link)
-            link.outbox += memoryview(sealed)[sent:]
-            if link.lane is not None:
-                link.lane.blocked = True
-            if len(link.outbox) > PEER_OUTBOX_MAX_BYTES:
-                self._loop.call_soon(
-                    self._close_later, link, Why(PeerCode.NOT_ACKNOWLEDGED, "it does not read what is sent")
-                )
-                return False
+        try:
+            link.write(kind, payload)
+        except OSError as error:
+            self._loop.call_soon(self._close_later, link, _why_lost(error))
+            return False
+        self._watch(link)
+        if len(link.outbox) > PEER_OUTBOX_MAX_BYTES:
+            self._loop.call_soon(
+                self._close_later, link, Why(PeerCode.NOT_ACKNOWLEDGED, "it does not read what is sent")
+            )
+            return False
         return True
 
     def _close_later(self, link: _Link, why: str) -> None:
@@ -675,17 +603,11 @@ class PeerNetwork:
 
     def _on_writable(self, link: _Link) -> None:
         try:
-            sent = link.socket.send(link.outbox)
-        except (BlockingIOError, InterruptedError):
-            return
+            link.flush()
         except OSError as error:
             self._close(link, _why_lost(error), closed=True)
             return
-        del link.outbox[:sent]
-        if not link.outbox:
-            self._loop.remove_writer(link.socket.fileno())
-            if link.lane is not None:
-                link.lane.blocked = False
+        self._watch(link)
 
     def _close(self, link: _Link, why: str, *, closed: bool) -> None:
         """Once; the peer is told to its events only if this was its connection."""

@@ -38,7 +38,7 @@ from cometkms.model import (
 from cometkms.native.hot import NativeHotPath, NativeLane
 from cometkms.native.queue import RingQueue
 from cometkms.native.section import NativeSignPath
-from cometkms.net.peers import FrameReader, FrameType
+from cometkms.net.stream import FrameReader, FrameType
 from cometkms.protocol.peer_messages import PeerMessage, Promise, Promised, Read, decode, encode
 from cometkms.rules.birth import NodeState
 from cometkms.rules.incarnation import FIRST

@@ -8,15 +8,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cometkms.config.schema import HostPort
 from cometkms.errors import BusyError, ProtocolError
 from cometkms.interface import Core
 from cometkms.limits import PEER_FRAME_MAX_BYTES, PEER_HALF_OPEN_MAX
 from cometkms.model import Dialect
-from cometkms.net.peers import FrameReader, FrameType, PeerNetwork, PeerTarget, judge_pong
+from cometkms.net.peers import PeerNetwork, PeerTarget, judge_pong
+from cometkms.net.stream import FrameType
 from cometkms.net.target import TcpTarget
 from cometkms.protocol.identity import Identity
 from cometkms.protocol.secret_connection import Handshake
@@ -326,16 +325,3 @@ def test_a_taken_port_is_an_error_that_names_it(core: Core) -> None:
             a.open(core, b)
 
     run(work)
-
-
-@given(st.lists(st.binary(max_size=60), max_size=8), st.data())
-def test_any_split_of_the_stream_gives_the_same_frames(payloads: list[bytes], data: st.DataObject) -> None:
-    stream = b"".join(struct.pack("<IB", 1 + len(one), FrameType.DATA) + one for one in payloads)
-    reader, found = FrameReader(64), []
-    while stream:
-        cut = data.draw(st.integers(1, len(stream)))
-        reader.feed(stream[:cut])
-        stream = stream[cut:]
-        while (frame := reader.next()) is not None:
-            found.append(frame)
-    assert found == [(FrameType.DATA, one) for one in payloads]
