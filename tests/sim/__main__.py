@@ -12,10 +12,15 @@ from tests.sim.rogue import RogueWorld
 from tests.sim.world import Violation, World
 
 
-def run(job: tuple[int, int, float], *, rogue: bool = False) -> tuple[int, Counter[str], str, list[str], float]:
-    """Seed, statistics, violation or "", the trace's end, simulated seconds. `rogue`: one member of three lies (rogue.py)."""
+def run(
+    job: tuple[int, int, float], *, rogue: bool = False, fast: bool | None = None
+) -> tuple[int, Counter[str], str, list[str], float]:
+    """Seed, statistics, violation or "", the trace's end, simulated seconds. `rogue`: one member of three lies (rogue.py).
+
+    `fast`: whether C serves what is plain; None: in every other seed.
+    """
     seed, nodes, seconds = job
-    world = RogueWorld(seed) if rogue else World(seed, nodes)
+    world = RogueWorld(seed, fast=fast) if rogue else World(seed, nodes, fast=fast)
     problem = ""
     try:
         world.run(seconds)
@@ -40,10 +45,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=6.0, help="simulated, under faults")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--rogue", action="store_true", help="one member of three is malicious (rogue.py)")
+    parser.add_argument("--path", choices=("fast", "general"), help="in every seed, instead of alternately")
     chosen = parser.parse_args()
+    fast = None if chosen.path is None else chosen.path == "fast"
     if chosen.seed is not None:
         seed, stats, problem, trace, _ = run(
-            (chosen.seed, chosen.nodes or nodes_of(chosen.seed), chosen.seconds), rogue=chosen.rogue
+            (chosen.seed, chosen.nodes or nodes_of(chosen.seed), chosen.seconds), rogue=chosen.rogue, fast=fast
         )
         print("\n".join(trace))
         print(f"seed {seed}: {problem or 'holds'} {dict(stats)}")
@@ -56,7 +63,7 @@ def main() -> int:
     simulated, failed, begun = 0.0, [], time.monotonic()
     with multiprocessing.Pool(chosen.jobs) as pool:
         for seed, stats, problem, trace, seconds in pool.imap_unordered(
-            partial(run, rogue=chosen.rogue), jobs, chunksize=4
+            partial(run, rogue=chosen.rogue, fast=fast), jobs, chunksize=4
         ):
             total += stats
             simulated += seconds

@@ -75,6 +75,7 @@ class Rogue(Node):
     """The thief's machine: a copy of the member's home, its identity, and no scruples."""
 
     world: "RogueWorld"
+    may_be_fast = False
 
     def __init__(self, world: "RogueWorld", stolen: Node) -> None:
         super().__init__(world, f"{stolen.member}.thief", stolen.member)
@@ -332,8 +333,8 @@ class Rogue(Node):
 class RogueWorld(World):
     """Three nodes, one of which falls into a thief's hands."""
 
-    def __init__(self, seed: int, nodes: int = 3) -> None:
-        super().__init__(seed, nodes)
+    def __init__(self, seed: int, nodes: int = 3, *, fast: bool | None = None) -> None:
+        super().__init__(seed, nodes, fast=fast)
         self.changes = 0.0
         self.stores_lost_at_once = False
         for node in self.nodes.values():  # the ceilings are alike only where the clocks are

@@ -4,12 +4,16 @@ check after each step     no two sign bytes at one place; no mark below its form
                           durable promises of those bytes; no term in which two processes led; a leader whenever a majority of
                           complete members has been connected for ELECTED_S
 after the faults          everybody is up and reachable: it signs again, and every node comes to know the last signature
+
+In every other seed the fast path serves what is plain, in C, over the world's own disk, network and clock (fast.py); in the rest the
+general path does everything.
 """
 
 import contextlib
 import heapq
 import itertools
 import random
+import select
 import shutil
 import tempfile
 from base64 import b64encode
@@ -24,6 +28,7 @@ from cometkms import core as cores
 from cometkms.cluster.node import ClusterNode, Identity
 from cometkms.errors import CometKMSError, OperatorError, ProtocolError, StateError, SupersededError
 from cometkms.ipc.messages import Lease, Mark, PermitGranted, QueueMessage, ReserveRefused, SignerHello, StateHello
+from cometkms.ipc.messages import encode as encode_queue
 from cometkms.keys.cluster import cluster_digest
 from cometkms.limits import RAFT_COUNTED_FROM_UNIX_S, START_READ_S
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Request, Row, Step, Timestamp, Vote, Watermark
@@ -52,6 +57,8 @@ KEY = SigningKey(b"simulated validator key, 32 byte")
 SECRET = b64encode(bytes(KEY) + bytes(KEY.verify_key))
 ROW = Row(bytes(KEY.verify_key), CHAIN)
 CORE = cores.load()
+if CORE.name == "native":
+    from tests.sim import fast as paths
 FAULTS = {
     "crash": 6, "power": 4, "cut": 4, "one-way": 2, "heal": 6, "freeze": 4, "signer": 2, "disk": 2, "wipe": 3,
     "transfer": 2, "order": 2, "kill all": 0.5, "ambush": 3, "stuck signer": 2, "unreached": 2,
@@ -85,6 +92,7 @@ class Connection:
     heard: dict[str, float] = field(default_factory=dict)
     open: bool = True
     gone: set[str] = field(default_factory=set)  # ends that know it is closed: until then, what was sent arrives
+    streams: dict[str, "paths.PeerEnd"] = field(default_factory=dict)  # ends with a fast path
 
 
 class Node:
@@ -94,6 +102,7 @@ class Node:
     """
 
     cluster_class: type[ClusterNode] = ClusterNode
+    may_be_fast = True
 
     def __init__(self, world: "World", name: str, member: str = "") -> None:
         self.world, self.name, self.member = world, name, member or name
@@ -121,6 +130,17 @@ class Node:
         path.parent.mkdir(parents=True)
         state_file.save(path, Watermark())
         self.files = NodeFiles.at(self.home, self.member, (ChainFiles(ROW, path),), world.names)
+        self.fast: paths.FastState | None = None
+        self.calls: paths.Calls | None = None
+        self.queues: paths.Queues | None = None
+        self.seen = -1  # of the row's sequence, where the fast path writes it too
+        if world.fast and self.may_be_fast:
+            self.calls = paths.Calls(
+                self.disk, lambda: int(self.clock() * 1e9), paths.record_durable(self), world.count
+            )
+            self.queues = paths.Queues()
+            world.watch(self.queues.requests.fileno(), self.on_requests)
+            world.watch(self.queues.permits.fileno(), self.on_permits)
 
     @property
     def epoch(self) -> int:
@@ -171,6 +191,9 @@ class Node:
             signed_at=(self.signed_at,),
             log=SilentLog(world, self.name),
         )
+        if self.queues is not None:
+            self.queues.requests.discard()
+            self.fast, self.seen = paths.FastState(self), -1
         if self.signer is None:
             self.signer = Signer(self)
         self.guarded(self.cluster.start)
@@ -203,7 +226,7 @@ class Node:
         for held in (self.raft, self.opened and self.opened.store):
             if held is not None:
                 held.close()
-        self.cluster = self.raft = self.opened = None
+        self.cluster = self.raft = self.opened = self.fast = None
         self.incarnation += 1
         if power:
             self.disk.power_fails()
@@ -267,6 +290,29 @@ class Node:
     def send(self, member: str, payload: bytes) -> bool:
         return self.world.send(self.name, member, payload)
 
+    def ends(self) -> list["paths.PeerEnd"]:
+        """Of this machine's connections that are there."""
+        found = [connection.streams.get(self.name) for connection in self.world.connections_of(self.name)]
+        return [end for end in found if end is not None and end.lives]
+
+    def on_requests(self) -> None:
+        """The signer woke the state process."""
+        if self.fast is None:
+            return
+        if self.world.now < self.frozen_until:
+            self.world.after(self.frozen_until - self.world.now, self.on_requests)
+            return
+        self.guarded(self.fast.on_queue)
+
+    def on_permits(self) -> None:
+        """The state process woke the signer."""
+        if self.signer is None or self.signer.fast is None:
+            return
+        if self.world.now < self.signer.still_until:
+            self.world.after(self.signer.still_until - self.world.now, self.on_permits)
+            return
+        self.signer.fast.on_queue()
+
     def disconnect(self, member: str, why: str) -> None:
         self.world.note(f"{self.name}: disconnects {member}: {why}")
         for connection in self.world.connections_of(self.name):
@@ -276,7 +322,10 @@ class Node:
     def to_signer(self, message: QueueMessage) -> None:
         if isinstance(message, PermitGranted):
             self.world.judge_permit(message.sign_bytes)
-        if self.signer is not None:
+        if self.queues is not None:
+            if not self.queues.permits.push(encode_queue(message)):
+                self.world.note(f"{self.name}: the queue to the signer is full")
+        elif self.signer is not None:
             self.world.after(self.rng.uniform(0, 0.0005), self.signer.on_message, message)
 
     def on_signed(self, row: int, mark: Watermark) -> None:
@@ -350,7 +399,13 @@ class Node:
     def check(self) -> None:
         if self.opened is None:
             return
-        mark = self.opened.store.mark(0)
+        if self.fast is not None:
+            news = self.fast.hot.news(0, self.seen)  # what C holds, whether or not the store has looked
+            if news is None:
+                return
+            self.seen, mark = news.sequence, Watermark(news.mark, news.sign_bytes)
+        else:
+            mark = self.opened.store.mark(0)
         if mark is self.checked:
             return
         self.checked = mark
@@ -383,6 +438,7 @@ class Signer:
             clock_ns=lambda: int(self.node.clock() * 1e9),
             log=SilentLog(self.world, f"{node.name}'s signer"),
         )
+        self.fast = paths.FastSigner(self) if node.queues is not None else None
         self.send(SignerHello(self.nonce))
         self.world.after(0.1, self.tick)
 
@@ -391,6 +447,8 @@ class Signer:
         return self.node.signer is self
 
     def send(self, message: QueueMessage) -> bool:
+        if self.node.queues is not None:
+            return self.node.queues.requests.push(encode_queue(message))
         self.world.after(self.node.rng.uniform(0, 0.0005), self.arrive, message, self.node.incarnation)
         return True
 
@@ -429,6 +487,8 @@ class Signer:
     def _set_leased(self, leased: bool) -> None:
         if self.leased and not leased:
             self.chain.abandon()
+            if self.fast is not None:
+                self.fast.release()
         self.leased = leased
 
     def tick(self) -> None:
@@ -442,6 +502,8 @@ class Signer:
             self._set_leased(False)
         self.chain.expire()
         self.chain.report()
+        if self.fast is not None:
+            self.fast.count_signatures()
 
     @property
     def still_until(self) -> float:
@@ -465,6 +527,8 @@ class Validator:
         self.asked_at = -1e9
         self.asked: tuple[Vote, Signer] | None = None
         self.session: Any = None
+        self.lines: dict[Signer, paths.Line] = {}  # its connections
+        self.patience_s = world.patience_s
 
     def serves(self, session: Any) -> bool:
         return self.asked is not None and self.session is session and self.asked[1].serves(session)
@@ -472,8 +536,10 @@ class Validator:
     def poll(self) -> None:
         """Every few milliseconds: ask, or give up and ask another."""
         self.world.after(self.rng.uniform(*self.world.poll_s), self.poll)
-        if self.asked is not None and self.world.now - self.asked_at < self.world.patience_s:
+        if self.asked is not None and self.world.now - self.asked_at < self.patience_s:
             return
+        if self.asked is not None and self.asked[1] in self.lines:
+            self.lines.pop(self.asked[1]).drop()  # as a validator does whose signer is too slow
         signer = self.world.dialling_signer(self.rng)
         if signer is None:
             self.asked = None
@@ -482,8 +548,11 @@ class Validator:
         self.hostile = self.world.signatures != {} and self.jumps.random() < self.world.jumps
         if self.hostile:
             vote = replace(vote, height=self.place.height + self.jumps.choice((ABSURD, 2**40)))
-        self.session, request = asked_for(vote)
         self.asked, self.asked_at = (vote, signer), self.world.now
+        if signer.fast is not None:
+            self.ask_over_line(signer, vote)
+            return
+        self.session, request = asked_for(vote)
         signer.chain.submit(self, self.session, request, int(signer.node.clock() * 1e9))
 
     def deliver(self, frame: bytes, *, refused: bool | None = None) -> None:
@@ -502,12 +571,38 @@ class Validator:
             self.world.stats["refused"] = self.world.stats.get("refused", 0) + 1
             self.advance()
 
+    def ask_over_line(self, signer: Signer, vote: Vote) -> None:
+        """On the connection that it has with the signer, or on another. Now and then it does not wait for long."""
+        wire = self.world.wire
+        self.patience_s = wire.uniform(0.0, 0.02) if wire.random() < 0.02 else self.world.patience_s
+        line = self.lines.get(signer)
+        if line is None or not line.open or line.asked is not None:
+            line = self.lines[signer] = paths.Line(self, signer)
+        line.ask(vote)
+
+    def on_line(self, line: "paths.Line", vote: Vote, frame: bytes) -> None:
+        """An answer that left the signer's machine: to what it waits for, or too late."""
+        if self.asked is not None and self.asked[0] is vote and self.lines.get(self.asked[1]) is line:
+            self.deliver(frame)
+            return
+        message = CORE.decode_message(Dialect.PROTO, frame)
+        if message.vote is not None and message.vote.signature:
+            if vote.height >= ABSURD:
+                self.world.judge_jump(vote, message)
+            else:
+                self.world.judge_signature(place_of(vote), vote, message.vote)
+
     def forget(self) -> None:
         """Restarted without its memory: it asks for what it asked before, and for other blocks."""
         self.place = HRS(max(1, self.place.height - self.rng.randrange(4)), 0, self.rng.choice((2, 3)))
 
     def advance(self) -> None:
         self.place = self.world.next_place(self.rng, self.place)
+
+
+def place_of(vote: Vote) -> HRS:
+    """Where it is a vote for."""
+    return HRS(vote.height, vote.round, Step.PREVOTE if vote.type == 1 else Step.PRECOMMIT)
 
 
 def asked_for(vote: Vote) -> tuple[Any, Request]:
@@ -533,11 +628,24 @@ class Change:
     min_height: int | None = None
 
 
+def is_fast(seed: int) -> bool:
+    """Every other seed, and of each number of nodes (`nodes_of`) every other one."""
+    return (seed + seed // 8) % 2 == 1
+
+
 class World:
     """Everything there is, and the only source of time and chance."""
 
-    def __init__(self, seed: int, nodes: int = 3) -> None:
+    chain_id = CHAIN
+    violation = Violation
+
+    def __init__(self, seed: int, nodes: int = 3, *, fast: bool | None = None) -> None:
+        """`fast`: whether the fast path serves what is plain; None: as is_fast() says."""
         self.seed = seed
+        self.fast = (is_fast(seed) if fast is None else fast) and CORE.name == "native"
+        self.wire = random.Random(f"{seed} wire")  # of what the fast path's sockets do
+        self.epoll = select.epoll()
+        self.woken: dict[int, Callable[[], None]] = {}
         self.rng = random.Random(seed)
         self.now = 0.0
         self.names = tuple(f"n{number}" for number in range(nodes))
@@ -552,6 +660,7 @@ class World:
         self.spikes = 0.05  # of the frames come up to 0.2 s late
         self.round_trip_s = self.jitter_s = 0.0  # far members; the jitter comes on top
         self.facts: dict[str, tuple[tuple[str, str], ...]] = {}  # of each member, as its process starts
+        self.waking: set[int] = set()
         self.queue: list[tuple[float, int, Callable[..., None], tuple[Any, ...], dict[str, Any]]] = []
         self.order = itertools.count()
         self.trace: list[str] = []
@@ -600,7 +709,28 @@ class World:
             step(*arguments, **named)
             for node in self.nodes.values():
                 node.check()
+            if self.fast:
+                self.look_at_wakeups()
         self.now = end
+
+    def watch(self, fd: int, step: Callable[[], None]) -> None:
+        """Once somebody makes the descriptor readable, `step` follows a little later."""
+        self.epoll.register(fd, select.EPOLLIN | select.EPOLLET)
+        self.woken[fd] = step
+
+    def look_at_wakeups(self) -> None:
+        for fd, _ in self.epoll.poll(0):
+            if fd not in self.waking:
+                self.waking.add(fd)
+                self.after(self.wire.uniform(0, 0.0005), self.wake, fd)
+
+    def wake(self, fd: int) -> None:
+        self.waking.discard(fd)
+        self.woken[fd]()
+
+    def count(self, what: str) -> None:
+        """One more of them, for the statistics."""
+        self.stats[what] = self.stats.get(what, 0) + 1
 
     # --- network ---
 
@@ -689,6 +819,9 @@ class World:
         connection.established.add(node.name)
         if len(connection.established) == 2:
             for name in sorted(connection.ends):
+                if self.nodes[name].fast is not None:
+                    (end,) = connection.ends.keys() - {name}
+                    connection.streams[name] = paths.PeerEnd(self.nodes[name], connection, end)
                 self.after(0.0002, self.establish, connection, name)
 
     def establish(self, connection: Connection, name: str) -> None:
@@ -702,6 +835,8 @@ class World:
                 if older not in (None, connection) and self.nodes[end].member == self.nodes[other].member:
                     assert older is not None
                     self.close(older, name, closed=True)
+            if name in connection.streams:
+                connection.streams[name].establish()
             node.guarded(node.cluster.on_connected, self.nodes[other].member)
 
     def close(self, connection: Connection, by: str, *, closed: bool) -> None:
@@ -709,6 +844,8 @@ class World:
         if not connection.open:
             return
         connection.open = False
+        if by in connection.streams:
+            connection.streams[by].close()
         for name, incarnation in sorted(connection.ends.items()):
             (other,) = connection.ends.keys() - {name}
             told = closed and name != by and (by, name) not in self.cuts
@@ -724,6 +861,8 @@ class World:
             self.after(node.frozen_until - self.now, self.lost, connection, name, incarnation, other, closed)
             return
         connection.gone.add(name)
+        if name in connection.streams:
+            connection.streams[name].close()
         member = self.nodes[other].member
         if self.link(name, member) is not None:
             return  # superseded
@@ -736,7 +875,14 @@ class World:
         (dst,) = connection.ends.keys() - {src}
         if connection.ends[src] != self.nodes[src].incarnation:
             return False
-        if (src, dst) in self.cuts:
+        if src in connection.streams:
+            connection.streams[src].write(payload)
+            return not (self.lossy and self.wire.random() < 0.002)
+        return self.transmit(connection, src, dst, payload)
+
+    def transmit(self, connection: Connection, src: str, dst: str, payload: bytes) -> bool:
+        """A message is on its way. What the sender hears of it is worth nothing."""
+        if not connection.open or (src, dst) in self.cuts:
             return True  # into the void
         delay = self.rng.uniform(0.0001, 0.001) if self.rng.random() >= self.spikes else self.rng.uniform(0.001, 0.2)
         arrival = self.now + delay + self.latency_s()
@@ -754,6 +900,9 @@ class World:
             return
         if node.cluster is None or connection.ends[dst] != node.incarnation:
             return
+        if dst in connection.streams:
+            connection.streams[dst].arrive(payload)
+            return
         if self.now < node.frozen_until:
             self.after(node.frozen_until - self.now, self.deliver, connection, src, dst, payload)
             return
@@ -761,9 +910,13 @@ class World:
         try:
             node.guarded(node.cluster.on_frame, self.nodes[src].member, payload)
         except ProtocolError as error:
-            self.note(f"{dst}: {src} broke the protocol: {error}")
-            self.stats["broke the protocol"] = self.stats.get("broke the protocol", 0) + 1
-            self.close(connection, dst, closed=True)
+            self.on_broken(connection, src, dst, error)
+
+    def on_broken(self, connection: Connection, src: str, dst: str, error: ProtocolError) -> None:
+        """`dst` ends the connection for what came on it."""
+        self.note(f"{dst}: {src} broke the protocol: {error}")
+        self.stats["broke the protocol"] = self.stats.get("broke the protocol", 0) + 1
+        self.close(connection, dst, closed=True)
 
     def dialling_signer(self, rng: random.Random) -> Signer | None:
         """A signer that holds the lease, as it sees it; two at once are possible, and each validator may meet either."""
@@ -1269,4 +1422,8 @@ class World:
                 if held is not None:
                     with contextlib.suppress(CometKMSError):
                         held.close()
+            node.fast = node.signer = None
+            if node.queues is not None:
+                node.queues.close()
+        self.epoll.close()
         shutil.rmtree(self.directory, ignore_errors=True)
