@@ -7,16 +7,18 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final, Protocol, cast
 
-import falcon
-import falcon.asgi
-
 from cometkms.api import page
 from cometkms.api.metrics import encode
 from cometkms.api.samples import compose_samples
 from cometkms.api.sections import BoardReader
+from cometkms.api.spared import spared
 from cometkms.api.status import find_trouble
 from cometkms.api.watch import Watch
 from cometkms.limits import STREAM_MAX_S
+
+with spared("http.cookiejar", "xml.etree.ElementTree"):  # the type of an annotation; errors as XML
+    import falcon
+    import falcon.asgi
 
 TEXT: Final = "text/plain; charset=utf-8"
 HTML: Final = "text/html; charset=utf-8"

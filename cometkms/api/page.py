@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import files
+from pathlib import Path
 from typing import Final
 
 from cometkms.api.history import History
@@ -21,8 +21,8 @@ from cometkms.api.story import NO_PLACE, Failover, Gap, added_s, clock, describe
 from cometkms.api.timeline import Scene, draw
 from cometkms.model import quorum_of
 
-_STYLE: Final = (files("cometkms.api") / "page.css").read_text("utf-8")
-_SCRIPT: Final = (files("cometkms.api") / "page.js").read_text("utf-8")
+_STYLE: Final = Path(__file__).with_name("page.css").read_text("utf-8")
+_SCRIPT: Final = Path(__file__).with_name("page.js").read_text("utf-8")
 _WIDE: Final = 1088  # pixels of the two drawings of the timeline …
 _NARROW: Final = 328  # … on a phone of 360
 _STORIES: Final = 6

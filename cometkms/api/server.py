@@ -13,13 +13,16 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from typing import Any, Final
 
-import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
-
 from cometkms.api.app import STREAM_BOUNDS
+from cometkms.api.spared import spared
 from cometkms.limits import STREAMS_MAX
 from cometkms.net.listen import HTTP_CURE as CURE
 from cometkms.net.listen import listen
+
+with spared("uvicorn.main", "logging.config"):  # its command line and the processes that this starts; its log files
+    import uvicorn.config
+    import uvicorn.server
+    from uvicorn.protocols.http.h11_impl import H11Protocol
 
 #: Connections at once; a monitor needs one. Over it, one that asks nothing makes room, of whoever has the most.
 CONNECTIONS_MAX: Final = 64
@@ -30,6 +33,8 @@ KEEP_ALIVE_S: Final = 5
 HEADERS_MAX_BYTES: Final = 16 << 10
 #: For responses under way when the process stops; below STOP_TIMEOUT_S.
 GRACE_S: Final = 1
+#: How old the Date of a response may be.
+_DATE_S: Final = 1.0
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -114,12 +119,13 @@ class BoundedH11(H11Protocol):
         self._deadline = self.loop.call_later(REQUEST_TIMEOUT_S, self.transport.abort)
 
 
-class _Server(uvicorn.Server):
-    """Leaves the process's signals to the process, and says when it answers."""
+class _Server(uvicorn.server.Server):
+    """Leaves the process's signals to the process, says when it answers, and waits for its end instead of looking ten times a second."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.config.Config, ready: Callable[[], None], stop: asyncio.Event) -> None:
         super().__init__(config)
         self._ready = ready
+        self._stop = stop
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -128,6 +134,13 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
+
+    async def main_loop(self) -> None:
+        while not self._stop.is_set():
+            await self.on_tick(0)  # the date
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_DATE_S):
+                    await self._stop.wait()
 
 
 class _Forward(logging.Handler):
@@ -155,7 +168,7 @@ async def serve(
     logger = logging.getLogger("uvicorn.error")
     logger.handlers = [_Forward(on_error)]
     logger.propagate = False
-    config = uvicorn.Config(
+    config = uvicorn.config.Config(
         app,
         http=BoundedH11,
         ws="none",
@@ -170,14 +183,4 @@ async def serve(
         timeout_graceful_shutdown=GRACE_S,
         h11_max_incomplete_event_size=HEADERS_MAX_BYTES,
     )
-    server = _Server(config, ready)
-
-    async def end() -> None:
-        await stop.wait()
-        server.should_exit = True
-
-    ending = asyncio.create_task(end())
-    try:
-        await server.serve([listener])
-    finally:
-        ending.cancel()
+    await _Server(config, ready, stop).serve([listener])

@@ -13,7 +13,7 @@ from cometkms.config.load import Flags, unknown_variables
 from cometkms.config.schema import Settings
 from cometkms.config.webhook import UrlFile
 from cometkms.hardening.account import ProcStatus, check_wanted, named_accounts
-from cometkms.hardening.confine import Told, check_no_dump
+from cometkms.hardening.confine import LATE_MODULES, Told, check_no_dump, preload
 from cometkms.hardening.measures import Mode, State, check_required
 from cometkms.hardening.scheduling import Turn, take_turn
 from cometkms.interface import Core, Queue
@@ -60,7 +60,7 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
     try:
         # The api process takes this address when others already run: who holds it is told before a node leads that would end for it.
         listen("http_addr", settings.http_addr.host, settings.http_addr.port, HTTP_CURE).close()
-        core = cores.load()
+        core = _load()
         passphrase = typed or hold(settings.key_passphrase)
         keys = _key_sources(settings, passphrase, log)
         files = _node_files(settings, keys)
@@ -144,6 +144,12 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
         return Supervisor(specs, board, own_log, facts, notifier=notifier, reload=now, one_stream=one_stream).run()
     finally:
         os.close(lock)
+
+
+def _load() -> Core:
+    """What the children need, once, before the fork: each would load it into memory of its own."""
+    preload((*LATE_MODULES, *audit.LATE), names=False)
+    return cores.load()
 
 
 def _queues(settings: Settings, core_name: str) -> tuple[Queue, Queue, Queue | None]:

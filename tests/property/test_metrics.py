@@ -11,6 +11,7 @@ from cometkms.api.metrics import encode
 from cometkms.api.samples import compose_samples
 from tests.unit.api.boards import NOW
 from tests.unit.api.full_board import FullBoard
+from tests.unit.api.library_metrics import library_encode, same_text
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 OFTEN = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -26,6 +27,7 @@ def answers(sections: Any, accept: str = "") -> None:
     samples = compose_samples(sections, {}, NOW)
     for header, parse in (("", parse_text), ("application/openmetrics-text", parse_openmetrics)):
         body, _ = encode(samples, header)
+        assert same_text(body.decode(), library_encode(samples, header))
         seen = [(one.name, frozenset(one.labels.items())) for family in parse(body.decode()) for one in family.samples]
         assert len(seen) == len(set(seen))
     body, content_type = encode(samples, accept)

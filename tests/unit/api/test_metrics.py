@@ -32,6 +32,7 @@ from cometkms.signing.tally import KINDS, Missed
 
 from .boards import NOW, FakeBoard, Told
 from .full_board import FullBoard, histogram
+from .library_metrics import library_encode, same_text
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 NO_SECTIONS: Mapping[str, Any] = {"state": None, "signer": None, "supervisor": None}
@@ -53,8 +54,11 @@ def scraped(body: str, accept: str = "") -> Series:
 
 def scrape(sections: Mapping[str, Any], ages: Mapping[str, float | None] | None = None, **more: Any) -> Series:
     samples = compose_samples(sections, ages or {}, NOW, **more)
-    plain = scraped(encode(samples, "")[0].decode())
-    assert scraped(encode(samples, OPENMETRICS)[0].decode(), OPENMETRICS) == plain
+    text, open_metrics = encode(samples, "")[0].decode(), encode(samples, OPENMETRICS)[0].decode()
+    assert same_text(text, library_encode(samples, ""))
+    assert same_text(open_metrics, library_encode(samples, OPENMETRICS))
+    plain = scraped(text)
+    assert scraped(open_metrics, OPENMETRICS) == plain
     return plain
 
 
@@ -409,6 +413,8 @@ def test_openmetrics_is_what_prometheus_asks_for(http: falcon.testing.TestClient
         "text/plain;version=1.x.0",
         ";;;===,,,",
         "application/json",
+        "application/openmetrics-text;version=2.0.0",
+        "application/openmetrics-text;version=0.0.1,text/plain;version=0.0.4",
         "é" * 99,
     ],
 )
@@ -416,3 +422,18 @@ def test_an_accept_header_that_makes_no_sense_gets_the_text_format(accept: str) 
     body, content_type = encode(Samples(), accept)
     assert content_type.startswith("text/plain; version=0.0.4")
     scraped(body.decode())
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text",
+        "text/html, application/openmetrics-text; version=1.0.0; charset=utf-8",
+        "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+        "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3",
+    ],
+)
+def test_what_prometheus_2_and_3_ask_for_is_open_metrics_and_nothing_of_it_is_said_again(accept: str) -> None:
+    body, content_type = encode(Samples(), accept)
+    assert content_type == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    scraped(body.decode(), accept)
