@@ -75,6 +75,29 @@ class KeySlot(Protocol):
         """
         ...
 
+    def allow_bytes(self, *, values: bool, unique_ids: Sequence[str]) -> None:
+        """What the chain's settings allow from now on: v1.x's SignBytes, and Celestia's SignRawBytes with these ids. A new slot allows nothing.
+
+        Raises: InvariantError for more than RAW_UNIQUE_IDS_MAX ids, or one that is empty or over RAW_UNIQUE_ID_MAX_BYTES; nothing is
+        allowed then.
+        """
+        ...
+
+    def sign_value(self, value: bytes) -> bytes:
+        """Sign a value of v1.x's SignBytes. No mark is looked at and none moves.
+
+        Raises: InvariantError, with nothing signed, unless it is allowed, has 1 to RAW_VALUE_MAX_BYTES bytes, and neither is nor reads
+        as what is signed of a vote, a proposal, an extension, or of Celestia's raw bytes.
+        """
+        ...
+
+    def sign_raw(self, raw: bytes, unique_id: str) -> bytes:
+        """Sign Celestia's raw bytes: what is signed is built here, for the slot's own chain. No mark is looked at and none moves.
+
+        Raises: InvariantError, with nothing signed, unless that id is allowed and the raw bytes are 1 to RAW_VALUE_MAX_BYTES.
+        """
+        ...
+
     def cluster_secret(self) -> bytes:
         """32 bytes, HKDF-SHA256 of the seed: what the nodes of a cluster know each other by.
 
@@ -150,6 +173,14 @@ class Session(Protocol):
 
         Raises: InvariantError unless `sign_bytes` equals the pending ones in all but the timestamp, or the signature does
         not verify.
+        """
+        ...
+
+    def answer_bytes(self, slot: KeySlot) -> tuple[bytes, bytes]:
+        """Sign what the pending SignBytes or SignRawBytes asks for; return (signature, bytes to write).
+
+        Raises: InvariantError, with nothing signed, unless such a request with reason NONE is pending; and whatever KeySlot.sign_value
+        and sign_raw raise.
         """
         ...
 
@@ -462,6 +493,16 @@ class Core(Protocol):
 
     def same_but_timestamp(self, a: bytes, b: bytes) -> bool:
         """Whether two strictly canonical sign bytes differ at most in their timestamp. False if either is not canonical."""
+        ...
+
+    def reads_as_vote(self, untrusted: bytes) -> bool:
+        """Whether the value is what is signed of a vote, a proposal or a vote extension of any chain, in either encoding, or reads as
+        one: with its length in front or without, fields in any order, repeated or unknown ones among them.
+        """
+        ...
+
+    def raw_bytes(self, chain_id: str, raw: bytes, unique_id: str) -> bytes:
+        """What is signed of Celestia's SignRawBytesRequest."""
         ...
 
     # SecretConnection

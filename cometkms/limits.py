@@ -13,6 +13,9 @@ RESPONSE_MAX_BYTES: Final = (
 )  # what validators up to v1.0.1 are willing to read (privval maxRemoteSignerMsgSize)
 SIGN_BYTES_MAX_BYTES: Final = 224  # canonical proposal: 2+2+9+9+11+81+20+(2+CHAIN_ID_MAX) = 200, rounded up
 EXTENSION_SIGN_BYTES_MAX_BYTES: Final = VOTE_EXTENSION_MAX_BYTES + 128  # canonical extension around 1 MiB
+RAW_VALUE_MAX_BYTES: Final = 64 << 10  # bytes that are no vote: SignBytes' value, or Celestia's raw bytes
+RAW_UNIQUE_ID_MAX_BYTES: Final = 128  # of Celestia's SignRawBytes; the longest in use has 21
+RAW_UNIQUE_IDS_MAX: Final = 8  # that one chain allows
 ERROR_TEXT_MAX_BYTES: Final = 1024  # a refusal's words; far below RESPONSE_MAX_BYTES
 
 # --- SecretConnection (p2p/conn/secret_connection.go) ---
@@ -311,6 +314,10 @@ if SIGN_BYTES_MAX_BYTES + 128 > QUEUE_SLOT_BYTES:
     raise ValueError(f"sign bytes of {SIGN_BYTES_MAX_BYTES} do not fit a queue slot of {QUEUE_SLOT_BYTES} bytes")
 if SIGN_BYTES_MAX_BYTES + 2 * 32 + AUDIT_VALIDATOR_MAX_BYTES + 50 > QUEUE_SLOT_BYTES - 8:
     raise ValueError(f"a decision with an address of {AUDIT_VALIDATOR_MAX_BYTES} bytes does not fit a queue slot")
+if RAW_VALUE_MAX_BYTES + RAW_UNIQUE_ID_MAX_BYTES + CHAIN_ID_MAX_BYTES + 64 > EXTENSION_SIGN_BYTES_MAX_BYTES:
+    raise ValueError("what is signed of the longest raw bytes does not fit where an extension's is built")
+if 32 + 4 + RAW_UNIQUE_ID_MAX_BYTES > SIGN_BYTES_MAX_BYTES:
+    raise ValueError("what the audit log is told of bytes that are no vote does not fit in place of a vote's")
 if VOTE_EXTENSION_MAX_BYTES + 4096 > MESSAGE_MAX_BYTES:
     raise ValueError("a request with the largest extension does not fit MESSAGE_MAX_BYTES")
 if (

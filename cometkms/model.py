@@ -49,7 +49,7 @@ class Line(IntEnum):
 
 
 class Kind(IntEnum):
-    """Message kinds; the numbers are the field numbers of cometbft.privval.v1.Message.sum, and up to 8 of tendermint.privval's."""
+    """Message kinds; the numbers up to 10 are the field numbers of cometbft.privval.v1.Message.sum, and up to 8 of tendermint.privval's."""
 
     UNKNOWN = 0
     PUB_KEY_REQUEST = 1
@@ -60,8 +60,13 @@ class Kind(IntEnum):
     SIGNED_PROPOSAL_RESPONSE = 6
     PING_REQUEST = 7
     PING_RESPONSE = 8
-    SIGN_BYTES_REQUEST = 9  # v1.x; Celestia's v0.38 has SignRawBytesRequest here
-    SIGN_BYTES_RESPONSE = 10
+    SIGN_BYTES_REQUEST = 9  # v1.x
+    SIGN_BYTES_RESPONSE = 10  # of both requests
+    SIGN_RAW_BYTES_REQUEST = 11  # Celestia's v0.38: field 9 as well, and told by the fields inside
+
+
+#: Requests for a signature over bytes that are no vote.
+BYTES_KINDS = frozenset({Kind.SIGN_BYTES_REQUEST, Kind.SIGN_RAW_BYTES_REQUEST})
 
 
 class SignedType(IntEnum):
@@ -90,7 +95,9 @@ class Reason(IntEnum):
     BAD_TIMESTAMP = 10  # nanos outside 0..999,999,999: not what any validator sends, and no canonical form
     BAD_POL_ROUND = 11  # below -1
     BAD_ADDRESS = 12  # validator address of neither 0 nor 20 bytes
-    BYTES_NOT_ALLOWED = 13  # SignBytes: bytes that are neither vote nor proposal
+    BYTES_NOT_ALLOWED = 13  # SignBytes, SignRawBytes: the chain's settings do not allow them
+    BAD_BYTES = 14  # likewise: none, too many, without a unique id, or in a request with unknown fields
+    BYTES_ARE_A_VOTE = 15  # SignBytes: what is signed of a vote, proposal, extension or of raw bytes, or reads as it
     # the sign rule (privval/file.go)
     HEIGHT_REGRESSION = 32
     ROUND_REGRESSION = 33
@@ -109,7 +116,8 @@ class Reason(IntEnum):
 class Outcome(IntEnum):
     """What became of a request, for the audit log; BEGAN and ENDED: of the signer process itself. csrc/audit.h has them too.
 
-    FOLDED: of as many requests as `count` says, each like the one that was told before.
+    FOLDED: of as many requests as `count` says, each like the one that was told before. SIGNED_BYTES, REFUSED_BYTES: of SignBytes and
+    SignRawBytes, which have no place.
     """
 
     BEGAN = 1
@@ -119,7 +127,12 @@ class Outcome(IntEnum):
     UNANSWERED = 5
     ENDED = 6
     FOLDED = 7
+    SIGNED_BYTES = 8
+    REFUSED_BYTES = 9
 
+
+#: Of bytes that are no vote.
+BYTES_OUTCOMES = frozenset({Outcome.SIGNED_BYTES, Outcome.REFUSED_BYTES})
 
 #: Reasons that will not change by asking again: answered with RemoteSignerError.
 FINAL_REASONS = frozenset(r for r in Reason if 0 < r < 64)
@@ -186,7 +199,8 @@ class Message:
     `vote`/`proposal` is None where the field is absent on the wire. A public key's response has a form for each line:
     `pub_key` is v0.x's, an ed25519 key (32 bytes), b"" for one of another type, None where the field is absent;
     `pub_key_bytes` and `pub_key_type` are v1.x's, of any type. `skip_extension` is v1.x's skip_extension_signing of a vote's
-    request. `value` is what SignBytes asks for, or the signature in its response.
+    request. `value` is what SignBytes and Celestia's SignRawBytes ask for, or the signature in their response; `unique_id` is
+    SignRawBytes' own. `has_others`: either of the two requests came with a field that neither knows; it is not encoded again.
     """
 
     kind: Kind
@@ -199,6 +213,8 @@ class Message:
     error: RemoteSignerError | None = None
     skip_extension: bool = False
     value: bytes = b""
+    unique_id: str = ""
+    has_others: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +224,7 @@ class Request:
     hrs, sign_bytes, timestamp: only for votes and proposals with reason NONE (else zero values).
     sign_bytes: length-delimited canonical bytes, at most SIGN_BYTES_MAX_BYTES.
     block_hash: for the log; b"" is nil.
+    value, unique_id: what SignBytes and SignRawBytes ask for, whatever `reason` is; nothing has cut them to a bound.
     """
 
     kind: Kind
@@ -217,6 +234,19 @@ class Request:
     sign_bytes: bytes
     timestamp: Timestamp
     block_hash: bytes
+    value: bytes = b""
+    unique_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedBytes:
+    """What a chain's settings allow a validator to have signed besides votes: by default nothing.
+
+    `values`: v1.x's SignBytes. `unique_ids`: those of Celestia's SignRawBytes, compared whole.
+    """
+
+    values: bool = False
+    unique_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -448,7 +448,7 @@ static void put_fields(ck_writer *writer, const ck_message *message) {
 }
 
 int ck_amino_encode(const ck_message *message, uint8_t *out, size_t cap, size_t *len) {
-    if (message->kind < CK_UNKNOWN || message->kind > CK_PING_RESPONSE) {
+    if (message->kind < CK_UNKNOWN || message->kind > CK_PING_RESPONSE || message->has_others) {
         return CK_REFUSED;
     }
     ck_writer writer = ck_writer_over(out, cap);

@@ -18,7 +18,9 @@ enum ck_outcome { /* model.Outcome */
     CK_OUTCOME_REFUSED = 4,
     CK_OUTCOME_UNANSWERED = 5,
     CK_OUTCOME_ENDED = 6,
-    CK_OUTCOME_FOLDED = 7 /* the path refuses nothing: only Python says it */
+    CK_OUTCOME_FOLDED = 7, /* the path refuses nothing, and signs no bytes: only Python says this and what follows */
+    CK_OUTCOME_SIGNED_BYTES = 8,
+    CK_OUTCOME_REFUSED_BYTES = 9
 };
 
 enum { CK_AUDIT_HEAD = 50 };

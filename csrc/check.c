@@ -1,6 +1,7 @@
 /* Whether a decoded request makes sense for this chain, before any rule looks at it. PROTOCOL "What each request gets". */
 #include "codec.h"
 #include "cursor.h"
+#include "rawbytes.h"
 #include "wire.h"
 
 #include <string.h>
@@ -81,6 +82,27 @@ static int judge_chain(int dialect, ck_bytes configured, const ck_message *messa
     return ck_same_bytes(message->chain_id, configured) ? CK_REASON_NONE : CK_WRONG_CHAIN;
 }
 
+/* Whether bytes that are no vote make sense; whether they are allowed here is decided elsewhere. */
+static int judge_bytes(ck_bytes configured, const ck_message *message) {
+    if (message->kind == CK_SIGN_RAW_BYTES_REQUEST) {
+        const int reason = judge_chain(CK_PROTO, configured, message);
+        if (reason != CK_REASON_NONE) {
+            return reason;
+        }
+        if (message->unique_id.len == 0 || message->unique_id.len > CK_RAW_UNIQUE_ID_MAX) {
+            return CK_BAD_BYTES;
+        }
+    }
+    if (message->has_others || message->value.len == 0 || message->value.len > CK_RAW_VALUE_MAX) {
+        return CK_BAD_BYTES;
+    }
+    if (message->kind == CK_SIGN_BYTES_REQUEST &&
+        (ck_reads_as_vote(message->value) || ck_begins_as_raw_bytes(message->value))) {
+        return CK_BYTES_ARE_A_VOTE;
+    }
+    return CK_REASON_NONE;
+}
+
 static int judge(int dialect, ck_bytes chain_id, const ck_message *message) {
     int reason;
     switch (message->kind) {
@@ -99,7 +121,8 @@ static int judge(int dialect, ck_bytes chain_id, const ck_message *message) {
         }
         return ck_judge_ballot(message->kind == CK_SIGN_PROPOSAL_REQUEST, message->skip_extension, &message->ballot);
     case CK_SIGN_BYTES_REQUEST:
-        return CK_BYTES_NOT_ALLOWED;
+    case CK_SIGN_RAW_BYTES_REQUEST:
+        return judge_bytes(chain_id, message);
     default:
         return CK_UNKNOWN_KIND;
     }

@@ -2,7 +2,9 @@
 
 #include <string.h>
 
+#include "cursor.h"
 #include "frames.h"
+#include "rawbytes.h"
 #include "sodium.h"
 
 /* A slot of this chain without a key yet. */
@@ -127,4 +129,42 @@ int ck_slot_sign_extension(ck_slot *slot, const uint8_t *vote_bytes, size_t vote
         return CK_REFUSED;
     const int rc = ck_extension_sign_bytes(parsed.chain_id, parsed.height, parsed.round, extension, scratch, cap, &len);
     return rc == CK_OK ? make_signature(slot, scratch, len, signature) : rc;
+}
+
+int ck_slot_allow_bytes(ck_slot *slot, int32_t values, const ck_bytes *ids, size_t count) {
+    ck_allowed_bytes allowed = {.values = values != 0, .ids = (uint32_t)count};
+    memset(&slot->allowed, 0, sizeof slot->allowed);
+    if (count > CK_RAW_UNIQUE_IDS_MAX) return CK_NO_ROOM;
+    for (size_t i = 0; i < count; i++) {
+        if (ids[i].len == 0 || ids[i].len > CK_RAW_UNIQUE_ID_MAX) return CK_NO_ROOM;
+        memcpy(allowed.id[i], ids[i].at, ids[i].len);
+        allowed.id_len[i] = ids[i].len;
+    }
+    slot->allowed = allowed;
+    return CK_OK;
+}
+
+static int allows_id(const ck_slot *slot, ck_bytes unique_id) {
+    for (uint32_t i = 0; i < slot->allowed.ids; i++) {
+        const ck_bytes one = {slot->allowed.id[i], slot->allowed.id_len[i]};
+        if (ck_same_bytes(one, unique_id)) return 1;
+    }
+    return 0;
+}
+
+int ck_slot_sign_value(const ck_slot *slot, ck_bytes value, uint8_t signature[64]) {
+    if (!is_open(slot) || !slot->allowed.values || value.len == 0 || value.len > CK_RAW_VALUE_MAX) return CK_REFUSED;
+    if (ck_reads_as_vote(value) || ck_begins_as_raw_bytes(value)) return CK_REFUSED;
+    return make_signature(slot, value.at, value.len, signature);
+}
+
+int ck_slot_sign_raw(const ck_slot *slot, ck_bytes raw, ck_bytes unique_id, uint8_t *scratch, size_t cap, uint8_t signature[64]) {
+    const ck_bytes chain_id = {slot->chain_id, slot->chain_id_len};
+    ck_bytes made = {scratch, 0};
+    if (!is_open(slot) || !allows_id(slot, unique_id) || chain_id.len == 0) return CK_REFUSED;
+    if (raw.len == 0 || raw.len > CK_RAW_VALUE_MAX) return CK_REFUSED;
+    const int rc = ck_raw_bytes(chain_id, raw, unique_id, scratch, cap, &made.len);
+    if (rc != CK_OK) return rc;
+    if (ck_reads_as_vote(made)) return CK_REFUSED; /* it cannot: field 8 begins a group that the next byte breaks */
+    return make_signature(slot, made.at, made.len, signature);
 }

@@ -6,6 +6,14 @@
 #include "privval.h"
 #include "sealed.h"
 
+/* What a slot signs besides votes, proposals and extensions: nothing, unless ck_slot_allow_bytes() says so. */
+typedef struct ck_allowed_bytes {
+    int32_t values; /* v1.x's SignBytes */
+    uint32_t ids;   /* of Celestia's SignRawBytes: so many of id */
+    size_t id_len[CK_RAW_UNIQUE_IDS_MAX];
+    uint8_t id[CK_RAW_UNIQUE_IDS_MAX][CK_RAW_UNIQUE_ID_MAX];
+} ck_allowed_bytes;
+
 /* A signer outside of this process's memory (a hardware token): 0 and a signature over the bytes, or anything else. */
 typedef int (*ck_outside_sign)(void *context, const uint8_t *bytes, size_t len, uint8_t *signature);
 
@@ -21,6 +29,7 @@ typedef struct ck_slot {
     int32_t step;
     size_t marked_len; /* 0 at a place above zero: burnt */
     uint8_t marked[CK_SIGN_BYTES_MAX];
+    ck_allowed_bytes allowed;
 } ck_slot;
 
 /* Decode base64 of 64 bytes straight into locked memory; `base64` is wiped whatever happens. CK_MALFORMED: not base64 of 64
@@ -50,5 +59,17 @@ CK_MUST_CHECK int ck_slot_sign(ck_slot *slot, const uint8_t *bytes, size_t len, 
  * `scratch`, from that precommit's own chain, height and round: no other bytes can be had this way. */
 CK_MUST_CHECK int ck_slot_sign_extension(ck_slot *slot, const uint8_t *vote_bytes, size_t vote_len, ck_bytes extension,
                                          uint8_t *scratch, size_t cap, uint8_t signature[64]);
+
+/* What the chain's settings allow from now on; `ids`: unique ids. CK_NO_ROOM, with nothing allowed: too many, or one of a wrong length. */
+CK_MUST_CHECK int ck_slot_allow_bytes(ck_slot *slot, int32_t values, const ck_bytes *ids, size_t count);
+
+/* Sign a value of v1.x's SignBytes. CK_REFUSED unless the slot allows it, the value has 1 to CK_RAW_VALUE_MAX bytes, and it neither is
+ * nor reads as what is signed of a vote, a proposal, an extension or Celestia's raw bytes. No mark is looked at and none moves. */
+CK_MUST_CHECK int ck_slot_sign_value(const ck_slot *slot, ck_bytes value, uint8_t signature[64]);
+
+/* Sign Celestia's raw bytes: what is signed is built here, in `scratch`, from the slot's own chain. CK_REFUSED unless the slot allows
+ * that unique id, and the raw bytes are 1 to CK_RAW_VALUE_MAX. No mark is looked at and none moves. */
+CK_MUST_CHECK int ck_slot_sign_raw(const ck_slot *slot, ck_bytes raw, ck_bytes unique_id, uint8_t *scratch, size_t cap,
+                                   uint8_t signature[64]);
 
 #endif

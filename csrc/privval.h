@@ -56,7 +56,8 @@ enum ck_kind { /* model.Kind */
     CK_PING_REQUEST = 7,
     CK_PING_RESPONSE = 8,
     CK_SIGN_BYTES_REQUEST = 9,
-    CK_SIGN_BYTES_RESPONSE = 10
+    CK_SIGN_BYTES_RESPONSE = 10,
+    CK_SIGN_RAW_BYTES_REQUEST = 11 /* Celestia's; on the wire it has the tag of CK_SIGN_BYTES_REQUEST */
 };
 
 enum ck_reason { /* model.Reason */
@@ -73,7 +74,9 @@ enum ck_reason { /* model.Reason */
     CK_BAD_TIMESTAMP = 10,
     CK_BAD_POL_ROUND = 11,
     CK_BAD_ADDRESS = 12,
-    CK_BYTES_NOT_ALLOWED = 13
+    CK_BYTES_NOT_ALLOWED = 13,
+    CK_BAD_BYTES = 14,
+    CK_BYTES_ARE_A_VOTE = 15
 };
 
 typedef struct ck_message {
@@ -88,7 +91,9 @@ typedef struct ck_message {
     ck_bytes pub_key;    /* v0.x: ed25519, 32 bytes, or empty */
     ck_bytes pub_key_bytes; /* v1.x: of any type */
     ck_bytes pub_key_type;  /* v1.x */
-    ck_bytes value;      /* v1.x SignBytes: what is to be signed, or the signature */
+    ck_bytes value;      /* SignBytes, Celestia's SignRawBytes: what is to be signed, or the signature */
+    ck_bytes unique_id;  /* SignRawBytes */
+    int32_t has_others;  /* either: a field that neither of the two knows is present on the wire */
     ck_ballot ballot;
 } ck_message;
 

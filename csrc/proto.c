@@ -181,7 +181,6 @@ static int decode_first(ck_bytes body, ck_message *out) {
     case CK_PUB_KEY_RESPONSE:
         out->has_pub_key = 1;
         return decode_pub_key(body, &out->pub_key);
-    case CK_SIGN_BYTES_REQUEST:
     case CK_SIGN_BYTES_RESPONSE:
         out->value = body;
         return CK_OK;
@@ -211,7 +210,6 @@ static int32_t known_fields(int32_t kind) {
     case CK_PING_RESPONSE:
         return 0;
     case CK_PUB_KEY_REQUEST:
-    case CK_SIGN_BYTES_REQUEST:
         return 1;
     case CK_SIGN_VOTE_REQUEST:
         return 3;
@@ -251,6 +249,35 @@ static int decode_known(const ck_field *field, ck_message *out) {
     }
 }
 
+/* Two requests share a tag: v1.x's SignBytes with the value in field 1, and Celestia's SignRawBytes with a chain's id, raw bytes and
+ * a unique id. The latter two are never empty there, so that their presence tells. Another field is of a request that is not known here. */
+static int decode_bytes_request(ck_bytes body, ck_message *out) {
+    enum { FIRST = 1, RAW = 2, UNIQUE_ID = 3 };
+    ck_message message = {.kind = CK_SIGN_BYTES_REQUEST, .ballot = EMPTY_BALLOT};
+    ck_bytes parts[UNIQUE_ID + 1] = {{0, 0}};
+    ck_reader reader = ck_reader_over(body);
+    while (reader.left > 0) {
+        ck_field field;
+        CK_TRY(ck_next_field(&reader, &field));
+        if (field.number > UNIQUE_ID) {
+            message.has_others = 1;
+            continue;
+        }
+        CK_TRY(ck_field_bytes(&field, &parts[field.number]));
+        if (field.number != FIRST) {
+            message.kind = CK_SIGN_RAW_BYTES_REQUEST;
+        }
+    }
+    const int is_raw = message.kind == CK_SIGN_RAW_BYTES_REQUEST;
+    message.value = parts[is_raw ? RAW : FIRST];
+    if (is_raw) {
+        message.chain_id = parts[FIRST];
+        message.unique_id = parts[UNIQUE_ID];
+    }
+    *out = message;
+    return CK_OK;
+}
+
 /* One member of Message.sum. */
 static int decode_member(int32_t kind, ck_bytes body, ck_message *out) {
     ck_message message = {.kind = kind, .ballot = EMPTY_BALLOT};
@@ -277,7 +304,8 @@ int ck_proto_decode(ck_bytes body, ck_message *out) {
             continue;
         }
         CK_TRY(ck_field_bytes(&field, &member));
-        CK_TRY(decode_member(field.number, member, &message));
+        CK_TRY(field.number == CK_SIGN_BYTES_REQUEST ? decode_bytes_request(member, &message)
+                                                     : decode_member(field.number, member, &message));
     }
     *out = message;
     return CK_OK;
@@ -375,6 +403,11 @@ static void put_member(ck_writer *writer, const ck_message *message) {
     case CK_SIGN_BYTES_REQUEST:
         ck_put_bytes_nonempty(writer, 1, message->value);
         break;
+    case CK_SIGN_RAW_BYTES_REQUEST: /* the last two also where they are empty: they tell what it is */
+        ck_put_bytes_nonempty(writer, 1, message->chain_id);
+        ck_put_bytes(writer, 2, message->value);
+        ck_put_bytes(writer, 3, message->unique_id);
+        break;
     case CK_SIGN_BYTES_RESPONSE:
         ck_put_bytes_nonempty(writer, 1, message->value);
         put_error(writer, message);
@@ -385,13 +418,14 @@ static void put_member(ck_writer *writer, const ck_message *message) {
 }
 
 int ck_proto_encode(const ck_message *message, uint8_t *out, size_t cap, size_t *len) {
-    if (message->kind < CK_UNKNOWN || message->kind > CK_SIGN_BYTES_RESPONSE) {
+    if (message->kind < CK_UNKNOWN || message->kind > CK_SIGN_RAW_BYTES_REQUEST || message->has_others) {
         return CK_REFUSED;
     }
     ck_writer writer = ck_writer_over(out, cap);
     size_t whole = ck_put_open(&writer);
     if (message->kind != CK_UNKNOWN) {
-        size_t member = ck_put_open_field(&writer, message->kind);
+        const int is_raw = message->kind == CK_SIGN_RAW_BYTES_REQUEST;
+        size_t member = ck_put_open_field(&writer, is_raw ? CK_SIGN_BYTES_REQUEST : message->kind);
         put_member(&writer, message);
         ck_put_close(&writer, member);
     }

@@ -94,12 +94,13 @@ static int finish(ck_session *s, const ck_message *answer, size_t *len) {
 }
 
 static void response_to(const ck_session *s, ck_message *answer) {
-    static const int32_t RESPONSES[CK_SIGN_BYTES_RESPONSE + 1] = { /* to every other kind: CK_UNKNOWN */
+    static const int32_t RESPONSES[CK_SIGN_RAW_BYTES_REQUEST + 1] = { /* to every other kind: CK_UNKNOWN */
         [CK_PUB_KEY_REQUEST] = CK_PUB_KEY_RESPONSE,
         [CK_SIGN_VOTE_REQUEST] = CK_SIGNED_VOTE_RESPONSE,
         [CK_SIGN_PROPOSAL_REQUEST] = CK_SIGNED_PROPOSAL_RESPONSE,
         [CK_PING_REQUEST] = CK_PING_RESPONSE,
         [CK_SIGN_BYTES_REQUEST] = CK_SIGN_BYTES_RESPONSE,
+        [CK_SIGN_RAW_BYTES_REQUEST] = CK_SIGN_BYTES_RESPONSE,
     };
     memset(answer, 0, sizeof *answer);
     answer->kind = RESPONSES[s->message.kind];
@@ -189,4 +190,18 @@ int ck_session_repeat(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t
     if (!matches(s, bytes, bytes_len)) return CK_REFUSED;
     if (ck_sodium.verify_detached(signature, bytes, bytes_len, slot->public_key) != 0) return CK_REFUSED;
     return answer_signature(s, slot, bytes, bytes_len, signature, len);
+}
+
+int ck_session_sign_bytes(ck_session *s, const ck_slot *slot, uint8_t signature[64], size_t *len) {
+    ck_message answer;
+    if (!s->pending || s->request.reason != CK_REASON_NONE) return CK_REFUSED;
+    int rc = CK_REFUSED;
+    if (s->message.kind == CK_SIGN_BYTES_REQUEST)
+        rc = ck_slot_sign_value(slot, s->message.value, signature);
+    else if (s->message.kind == CK_SIGN_RAW_BYTES_REQUEST) /* its chain's id is this session's: ck_check_request() saw to it */
+        rc = ck_slot_sign_raw(slot, s->message.value, s->message.unique_id, s->scratch, sizeof s->scratch, signature);
+    if (rc != CK_OK) return rc;
+    response_to(s, &answer);
+    answer.value = (ck_bytes){signature, 64};
+    return finish(s, &answer, len);
 }

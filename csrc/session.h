@@ -61,4 +61,7 @@ CK_MUST_CHECK int ck_session_sign(ck_session *s, ck_slot *slot, const uint8_t *b
 CK_MUST_CHECK int ck_session_repeat(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len,
                                     const uint8_t signature[64], size_t *len);
 
+/* SignBytes or SignRawBytes, whichever is pending; CK_REFUSED: neither is, or the slot refuses, with nothing signed. */
+CK_MUST_CHECK int ck_session_sign_bytes(ck_session *s, const ck_slot *slot, uint8_t signature[64], size_t *len);
+
 #endif

@@ -11,7 +11,7 @@ from cometkms.agent.asking import Verdict
 from cometkms.errors import ProtocolError
 from cometkms.interface import Core
 from cometkms.model import Dialect, Kind, Message, Proposal, Reason, SignedType, Vote
-from cometkms.protocol.dialect import BYTES_REFUSED
+from cometkms.rules.raw_bytes import BYTES_REFUSED
 
 _RESPONSES: Final = {
     Kind.SIGN_VOTE_REQUEST: Kind.SIGNED_VOTE_RESPONSE,

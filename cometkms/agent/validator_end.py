@@ -23,7 +23,7 @@ from cometkms.limits import (
     WRITE_TIMEOUT_S,
 )
 from cometkms.log import Log
-from cometkms.model import Dialect, Kind
+from cometkms.model import BYTES_KINDS, Dialect, Kind
 from cometkms.net.dial import connect
 from cometkms.net.target import UnixTarget
 from cometkms.protocol.dialect import sniff_dialect
@@ -253,7 +253,7 @@ class ValidatorEnd:
         elif message.kind is Kind.PING_REQUEST:
             self._busy = False
             self._write(pong(self._core, self.dialect))
-        elif message.kind is Kind.SIGN_BYTES_REQUEST:
+        elif message.kind in BYTES_KINDS:
             self._busy = False
             self._write(bytes_refused(self._core, self.dialect, self.entry.chain_id, wire))
             self._above.on_bytes_refused(self)

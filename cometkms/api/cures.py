@@ -24,8 +24,11 @@ OF_REFUSALS: Final[dict[str, str]] = {
     "bad_timestamp": _VERSION,
     "bad_pol_round": _VERSION,
     "bad_address": _VERSION,
-    "bytes_not_allowed": "the validator asks for a signature of bytes that are neither vote nor proposal, as Berachain's and Celestia's programs do: this "
-    "signer makes none, and votes are signed all the same",
+    "bytes_not_allowed": "the validator asks for a signature of bytes that are neither vote nor proposal, as Berachain's and Celestia's programs do. Votes "
+    "are signed all the same; to have these signed too: `sign_bytes`, or the unique id in `raw_bytes_unique_ids`, for {chain} in config.toml on every node",
+    "bad_bytes": _VERSION,
+    "bytes_are_a_vote": "the validator gave out a vote, proposal or extension for mere bytes, which no honest program does: a signature of it would be a vote "
+    "that no watermark knows. Nothing was signed: find out what runs there, and take it out of `validator_addr` until you know",
     "height_regression": "the validator is behind what this key has signed: let it catch up. Was it restored from an old state, or is it on another chain with "
     "this id? Never lower a watermark",
     "round_regression": "the validator asks again for what is past: the next height is signed. If it goes on, look for a second validator in `validator_addr`",

@@ -14,10 +14,11 @@ from cometkms.cli.output import say
 from cometkms.cli.running import node_id_option
 from cometkms.errors import said
 from cometkms.store.audit.files import Report, directory_of, files_in, lines_of, verify
-from cometkms.store.audit.lines import DECISIONS, NO_HASH, Line
+from cometkms.store.audit.lines import DECISIONS, NO_HASH, OF_BYTES, Line
 
 _TAIL_MAX: Final = 100_000
 _EXPECTED = re.compile(r"(\d{1,20}):([0-9a-f]{64})\Z")
+_OUTCOMES: Final = (*DECISIONS, *OF_BYTES)
 _EXIT_CODES: Final = """\b
 Exit codes of verify:
   0  every line follows from the line before it
@@ -87,7 +88,7 @@ def verify_command(
 @click.option("--height", type=click.IntRange(0), metavar="H", help="At this height only.")
 @click.option("--chain", metavar="ID", help="Of this chain only.")
 @click.option(
-    "--outcome", type=click.Choice(DECISIONS), shell_complete=one_of(DECISIONS), help="With this outcome only."
+    "--outcome", type=click.Choice(_OUTCOMES), shell_complete=one_of(_OUTCOMES), help="With this outcome only."
 )
 @click.option("--tail", type=click.IntRange(1, _TAIL_MAX), metavar="N", help="The last N only.")
 @click.option("--json", "as_json", is_flag=True, help="The log's own lines.")
@@ -154,6 +155,11 @@ def _lines(directory: Path, height: int | None, wanted: Callable[[Line], bool]) 
 def _row(line: Line) -> str:
     fields, what = line.fields, line.what
     head = f"{line.seq:>8}  {fields['at'][:23].replace('T', ' ')}  {what:<10}"
+    if what in OF_BYTES:
+        why = f"  {fields['reason']}" if fields["reason"] else ""
+        unique_id = f"  unique id {fields['unique_id']}" if fields["unique_id"] else ""
+        hashes = f"{fields['length']} bytes {fields['bytes'][:16]}{unique_id}"
+        return f"{head} {_shown(fields['chain'])}{why}  {hashes}  {_shown(fields['validator'])}"
     if what not in DECISIONS:
         told = [
             f"{key} {_shown(fields[key])}"
@@ -180,7 +186,7 @@ def _words(report: Report) -> list[str]:
         f"files     {len(report.files)}, {report.lines} lines, node {_shown(walk.node) or 'unknown'}",
         f"from      {walk.first_at or '-'}, seq {walk.first_seq}",
         f"to        {walk.last_at or '-'}, seq {walk.seq}",
-        "decisions " + ", ".join(f"{count[what]} {what}" for what in DECISIONS),
+        "decisions " + ", ".join(f"{count[what]} {what}" for what in _OUTCOMES if what in DECISIONS or count[what]),
     ]
     lines += [f"note      {text}" for text in notes_of(report)]
     lines += [f"BROKEN    {one}" for one in report.broken]
@@ -223,7 +229,7 @@ def _document(report: Report) -> dict[str, Any]:
             "prev": None if walk.first_prev == NO_HASH else walk.first_prev,
         },
         "head": f"{walk.seq}:{walk.head}",
-        "decisions": {what: walk.counts[what] for what in DECISIONS},
+        "decisions": {what: walk.counts[what] for what in _OUTCOMES},
         "dropped": walk.dropped,
         "notes": notes_of(report),
         "broken": [{"file": one.file, "line": one.line, "seq": one.seq, "why": one.why} for one in report.broken],

@@ -19,6 +19,8 @@ class NativeCore:
     extension_sign_bytes = staticmethod(codec.extension_sign_bytes)
     parse_sign_bytes = staticmethod(codec.parse_sign_bytes)
     same_but_timestamp = staticmethod(codec.same_but_timestamp)
+    reads_as_vote = staticmethod(codec.reads_as_vote)
+    raw_bytes = staticmethod(codec.raw_bytes)
     ephemeral_public = staticmethod(crypto.ephemeral_public)
     key_schedule = staticmethod(crypto.key_schedule)
     frames = staticmethod(crypto.frames)

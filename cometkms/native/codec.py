@@ -9,6 +9,7 @@ from cometkms._native import ffi, lib
 from cometkms.errors import InvariantError, ProtocolError
 from cometkms.limits import EXTENSION_SIGN_BYTES_MAX_BYTES, MESSAGE_MAX_BYTES, SIGN_BYTES_MAX_BYTES
 from cometkms.model import (
+    BYTES_KINDS,
     HRS,
     BlockID,
     Dialect,
@@ -69,6 +70,8 @@ def check_request(dialect: Dialect, chain_id: str, message: Message) -> Request:
         sign_bytes=bytes(ffi.buffer(out.sign_bytes, out.sign_bytes_len)),
         timestamp=Timestamp(out.timestamp.seconds, out.timestamp.nanos),
         block_hash=_bytes_of(raw.ballot.block_id.hash) if out.sign_bytes_len else b"",
+        value=message.value if message.kind in BYTES_KINDS else b"",
+        unique_id=message.unique_id,
     )
 
 
@@ -118,6 +121,19 @@ def same_but_timestamp(a: bytes, b: bytes) -> bool:
     return bool(lib.ck_same_but_timestamp(buffer_a, len(buffer_a), buffer_b, len(buffer_b)))
 
 
+def reads_as_vote(untrusted: bytes) -> bool:
+    """See interface.Core."""
+    lent = _Lent()
+    return bool(lib.ck_reads_as_vote(lent.bytes(untrusted)))
+
+
+def raw_bytes(chain_id: str, raw: bytes, unique_id: str) -> bytes:
+    """See interface.Core."""
+    lent = _Lent()
+    parts = (lent.text(chain_id), lent.bytes(raw), lent.text(unique_id))
+    return _written(lent.total + _ENVELOPE_MAX_BYTES, lib.ck_raw_bytes, *parts)
+
+
 class _Lent:
     """Python bytes lent to C structs: they live as long as this object. `total`: how many."""
 
@@ -158,6 +174,8 @@ class _Lent:
         raw.pub_key_type = self.text(message.pub_key_type)
         raw.skip_extension = message.skip_extension
         raw.value = self.bytes(message.value)
+        raw.unique_id = self.text(message.unique_id)
+        raw.has_others = message.has_others
         if message.error is not None:
             raw.has_error = 1
             raw.error_code = message.error.code
@@ -220,6 +238,8 @@ def _message_from(raw: Any) -> Message:
         error=error,
         skip_extension=bool(raw.skip_extension),
         value=_bytes_of(raw.value),
+        unique_id=_text_of(raw.unique_id),
+        has_others=bool(raw.has_others),
     )
 
 

@@ -1,7 +1,7 @@
 """Frames, key schedule and key slot over the C core."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -171,6 +171,34 @@ class NativeKeySlot:
             raise InvariantError(slot_refusal(self.last_signed, sign_bytes))
         return bytes(ffi.buffer(signature))
 
+    def allow_bytes(self, *, values: bool, unique_ids: Sequence[str]) -> None:
+        """See interface.KeySlot."""
+        keep: list[Any] = []
+        ids = ffi.new("ck_bytes[]", [borrowed(to_wire(one), keep) for one in unique_ids])
+        if lib.ck_slot_allow_bytes(self.c, values, ids, len(unique_ids)) != lib.CK_OK:
+            raise InvariantError(
+                f"{len(unique_ids)} unique ids of raw bytes; a slot takes {lib.CK_RAW_UNIQUE_IDS_MAX} at most, of 1 to "
+                f"{lib.CK_RAW_UNIQUE_ID_MAX} bytes each"
+            )
+
+    def sign_value(self, value: bytes) -> bytes:
+        """See interface.KeySlot."""
+        keep: list[Any] = []
+        signature = ffi.new("uint8_t[64]")
+        if lib.ck_slot_sign_value(self.c, borrowed(value, keep), signature) != lib.CK_OK:
+            raise InvariantError(bytes_refusal(value))
+        return bytes(ffi.buffer(signature))
+
+    def sign_raw(self, raw: bytes, unique_id: str) -> bytes:
+        """See interface.KeySlot."""
+        keep: list[Any] = []
+        signature, room = ffi.new("uint8_t[64]"), len(raw) + len(to_wire(unique_id)) + _RAW_ENVELOPE_BYTES
+        scratch = ffi.new("uint8_t[]", room)
+        untrusted = borrowed(raw, keep), borrowed(to_wire(unique_id), keep)
+        if lib.ck_slot_sign_raw(self.c, *untrusted, scratch, room, signature) != lib.CK_OK:
+            raise InvariantError(bytes_refusal(raw, unique_id))
+        return bytes(ffi.buffer(signature))
+
     def cluster_secret(self) -> bytes:
         """See interface.KeySlot."""
         out = ffi.new("uint8_t[32]")
@@ -188,6 +216,13 @@ def slot_refusal(last_signed: HRS, sign_bytes: bytes) -> str:
     return f"the key slot, at {tuple(last_signed)}, refuses to sign {sign_bytes.hex()}"
 
 
+def bytes_refusal(value: bytes, unique_id: str = "") -> str:
+    """What the slot refuses to sign; of the bytes, which are no vote, their number only."""
+    what = f" with the unique id {unique_id!r}" if unique_id else ""
+    return f"the key slot refuses to sign {len(value)} bytes{what} that are no vote"
+
+
+_RAW_ENVELOPE_BYTES = 256  # Celestia's domain, a chain's id, tags and lengths
 _NO_SEED = "the cluster's secret cannot be derived: the key is not here; cure: put one into priv/cluster.key"
 _REFUSED = {
     lib.CK_MALFORMED: "the private key is not base64 of 64 bytes whose second half is the public key of the first; cure: the "

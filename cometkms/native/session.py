@@ -1,13 +1,14 @@
 """The privval session over the C core: one C call each way, nothing allocated in C."""
 
 import mmap
+from dataclasses import replace
 from typing import Any
 
 from cometkms._native import ffi, lib
 from cometkms.errors import InvariantError
 from cometkms.interface import Frames, KeySlot
-from cometkms.model import Dialect, Line, Request
-from cometkms.native.crypto import NativeFrames, NativeKeySlot, NativeNoise, slot_refusal
+from cometkms.model import BYTES_KINDS, Dialect, Line, Request
+from cometkms.native.crypto import NativeFrames, NativeKeySlot, NativeNoise, bytes_refusal, slot_refusal
 from cometkms.native.seam import borrowed, bytes_of, check, cut_text, to_request, to_wire
 
 
@@ -56,7 +57,10 @@ class NativeSession:
         """The request that waits for its answer, as next_request() gave it."""
         message = self.c.message
         chain_id = self._chain_id if self._dialect is Dialect.AMINO else _text(bytes_of(message.chain_id))
-        return to_request(self.c.request, chain_id, bytes_of(message.ballot.block_id.hash))
+        request = to_request(self.c.request, chain_id, bytes_of(message.ballot.block_id.hash))
+        if request.kind not in BYTES_KINDS:
+            return request
+        return replace(request, value=bytes_of(message.value), unique_id=_text(bytes_of(message.unique_id)))
 
     @property
     def partial(self) -> bool:
@@ -102,6 +106,15 @@ class NativeSession:
         if status == lib.CK_REFUSED:
             raise InvariantError(slot_refusal(slot.last_signed, sign_bytes))
         return self._sent(status)
+
+    def answer_bytes(self, slot: KeySlot) -> tuple[bytes, bytes]:
+        """See interface.Session."""
+        status = lib.ck_session_sign_bytes(self.c, _c_slot(slot), self._signature, self._size)
+        if status == lib.CK_REFUSED:
+            message = self.c.message
+            raise InvariantError(bytes_refusal(bytes_of(message.value), _text(bytes_of(message.unique_id))))
+        frame = self._sent(status)
+        return bytes(ffi.buffer(self._signature)), frame
 
     def close(self) -> None:
         """See interface.Session."""

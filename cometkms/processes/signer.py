@@ -508,6 +508,8 @@ class _Signer:
             return
         self._leased = lease.granted
         if lease.granted:
+            for chain in self._chains:
+                chain.leads = True
             if self._agents is not None:
                 self._agents.on_standing(leads=True)
             for number in self._links.keys() - self._leaving:

@@ -12,10 +12,7 @@ _AMINO_PREFIXES: Final = (
     bytes.fromhex("bde498e2"),  # SignProposalRequest
     bytes.fromhex("1badb60d"),  # PingRequest
 )
-_PROTO_TAGS: Final = frozenset(kind << 3 | 2 for kind in Kind if kind is not Kind.UNKNOWN)
-
-#: The answer to SignBytes.
-BYTES_REFUSED: Final = "bytes not allowed: this signer signs votes and proposals, and no other bytes"
+_PROTO_TAGS: Final = frozenset(kind << 3 | 2 for kind in Kind if Kind.UNKNOWN < kind <= Kind.SIGN_BYTES_RESPONSE)
 
 _LINES: Final = {Line.V0: "v0.34-v0.40", Line.V1: "v1"}
 _AMINO_LINE: Final = "v0.33"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from cometkms.purepy import codec, crypto, sealed
+from cometkms.purepy import codec, crypto, rawbytes, sealed
 from cometkms.purepy.audit import PureTrail
 from cometkms.purepy.noise import PureNoise
 from cometkms.purepy.session import session
@@ -19,6 +19,8 @@ class PureCore:
     extension_sign_bytes = staticmethod(codec.extension_sign_bytes)
     parse_sign_bytes = staticmethod(codec.parse_sign_bytes)
     same_but_timestamp = staticmethod(codec.same_but_timestamp)
+    reads_as_vote = staticmethod(rawbytes.reads_as_vote)
+    raw_bytes = staticmethod(rawbytes.raw_bytes)
     ephemeral_public = staticmethod(crypto.ephemeral_public)
     key_schedule = staticmethod(crypto.key_schedule)
     frames = staticmethod(crypto.PureFrames)

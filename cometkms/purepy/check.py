@@ -15,22 +15,23 @@ _STEPS = {
 
 
 def judge(dialect: Dialect, chain_id: str, message: Message) -> Reason:
-    """Why this message may not be signed or answered on the configured chain; Reason.NONE if it may."""
+    """Why this message may not be signed or answered on the configured chain; Reason.NONE if it may.
+
+    Requests for bytes that are no vote are judged in rawbytes.py.
+    """
     match message.kind:
         case Kind.PING_REQUEST:
             return Reason.NONE
         case Kind.PUB_KEY_REQUEST:
-            return _judge_chain(dialect, chain_id, message)
+            return judge_chain(dialect, chain_id, message)
         case Kind.SIGN_VOTE_REQUEST | Kind.SIGN_PROPOSAL_REQUEST:
-            reason = _judge_chain(dialect, chain_id, message)
+            reason = judge_chain(dialect, chain_id, message)
             if reason is not Reason.NONE:
                 return reason
             ballot = payload(message)
             if ballot is None:
                 return Reason.MISSING_PAYLOAD
             return judge_ballot(ballot, skip_extension=message.skip_extension)
-        case Kind.SIGN_BYTES_REQUEST:
-            return Reason.BYTES_NOT_ALLOWED
         case _:
             return Reason.UNKNOWN_KIND
 
@@ -86,7 +87,7 @@ def judge_ballot(ballot: Vote | Proposal, *, skip_extension: bool = False) -> Re
     return next((reason for reason, found in faults if found), Reason.NONE)
 
 
-def _judge_chain(dialect: Dialect, configured: str, message: Message) -> Reason:
+def judge_chain(dialect: Dialect, configured: str, message: Message) -> Reason:
     """Amino requests carry no chain id: they are for the configured one, which must be there."""
     asked = configured if dialect is Dialect.AMINO else message.chain_id
     if not asked:

@@ -4,8 +4,8 @@ from typing import Final
 
 from cometkms.errors import InvariantError, ProtocolError
 from cometkms.limits import CHAIN_ID_MAX_BYTES, MESSAGE_MAX_BYTES
-from cometkms.model import HRS, Dialect, Message, Proposal, Reason, Request, Timestamp, Vote
-from cometkms.purepy import amino, check, proto, signbytes
+from cometkms.model import BYTES_KINDS, HRS, Dialect, Message, Proposal, Reason, Request, Timestamp, Vote
+from cometkms.purepy import amino, check, proto, rawbytes, signbytes
 from cometkms.purepy.wire import ED25519_KEY_BYTES, VARINT_MAX_BYTES, encode_text
 
 _INT32: Final = range(-(1 << 31), 1 << 31)
@@ -51,6 +51,8 @@ def decode_message(dialect: Dialect, untrusted: bytes) -> Message:
 def encode_message(dialect: Dialect, message: Message) -> bytes:
     """Encode with length prefix. Raises: InvariantError for values that no field can hold. See interface.Core."""
     _require_encodable(message)
+    if message.has_others:
+        raise InvariantError("a message with fields that are not known cannot be encoded")
     encoded = amino.encode(message) if dialect is Dialect.AMINO else proto.encode(message)
     if len(encoded) > MESSAGE_MAX_BYTES + 3:  # so large a length takes three bytes
         raise InvariantError(f"a message of {len(encoded)} bytes, over {MESSAGE_MAX_BYTES}")
@@ -60,13 +62,15 @@ def encode_message(dialect: Dialect, message: Message) -> bytes:
 def check_request(dialect: Dialect, chain_id: str, message: Message) -> Request:
     """Judge a request and make its sign bytes. See interface.Core."""
     _require_encodable(message)
-    reason = check.judge(dialect, chain_id, message)
+    is_bytes = message.kind in BYTES_KINDS
+    reason = rawbytes.judge(chain_id, message) if is_bytes else check.judge(dialect, chain_id, message)
     asked = chain_id if dialect is Dialect.AMINO else message.chain_id
     ballot = check.payload(message)
     if ballot is not None and reason is Reason.NONE and len(_encoded_text(chain_id)) > CHAIN_ID_MAX_BYTES:
         reason = Reason.WRONG_CHAIN  # no chain may be called so: nothing is signed for it
     if ballot is None or reason is not Reason.NONE:
-        return Request(message.kind, reason, asked, HRS(0, 0, 0), b"", Timestamp(), b"")
+        value = message.value if is_bytes else b""
+        return Request(message.kind, reason, asked, HRS(0, 0, 0), b"", Timestamp(), b"", value, message.unique_id)
     return Request(
         kind=message.kind,
         reason=reason,
@@ -112,6 +116,7 @@ def _require_encodable(message: Message) -> None:
     """The bounds of the C core's fields hold here too, so that neither core writes what it could not read."""
     _encoded_text(message.chain_id)
     _encoded_text(message.pub_key_type)
+    _encoded_text(message.unique_id)
     if message.pub_key is not None and len(message.pub_key) not in (0, ED25519_KEY_BYTES):
         raise InvariantError(f"a public key of {len(message.pub_key)} bytes")
     if message.error is not None:

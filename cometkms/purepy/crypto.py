@@ -7,7 +7,7 @@ that PyNaCl ships), and never becomes a Python object.
 import ctypes
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from nacl import exceptions
@@ -19,11 +19,19 @@ from nacl.bindings import (
 
 from cometkms.errors import InvariantError, KeyFileError, ProtocolError, said
 from cometkms.interface import Buffer
-from cometkms.limits import FRAME_DATA_BYTES, FRAME_PLAIN_BYTES, FRAME_SEALED_BYTES
+from cometkms.limits import (
+    FRAME_DATA_BYTES,
+    FRAME_PLAIN_BYTES,
+    FRAME_SEALED_BYTES,
+    RAW_UNIQUE_ID_MAX_BYTES,
+    RAW_UNIQUE_IDS_MAX,
+    RAW_VALUE_MAX_BYTES,
+)
 from cometkms.model import HRS, SealedKey, SignBytes, Step
-from cometkms.purepy import codec, sealed
+from cometkms.purepy import codec, rawbytes, sealed
 from cometkms.purepy.merlin import Merlin
 from cometkms.purepy.sodium import sodium
+from cometkms.purepy.wire import encode_text
 
 _TRANSCRIPT: Final = b"TENDERMINT_SECRET_CONNECTION_TRANSCRIPT_HASH"
 _KEY_INFO: Final = b"TENDERMINT_SECRET_CONNECTION_KEY_AND_CHALLENGE_GEN"
@@ -172,6 +180,8 @@ class PureKeySlot:
         self.chain_id = chain_id
         self.last_signed = HRS(0, 0, 0)
         self._marked = b""
+        self._signs_values = False
+        self._unique_ids: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<key slot of {self.chain_id!r}>"
@@ -220,8 +230,37 @@ class PureKeySlot:
             raise InvariantError(slot_refusal(self.last_signed, vote_bytes))
         return self._sign(codec.extension_sign_bytes(parsed.chain_id, parsed.hrs, extension))
 
+    def allow_bytes(self, *, values: bool, unique_ids: Sequence[str]) -> None:
+        """See interface.KeySlot."""
+        self._signs_values, self._unique_ids = False, ()
+        sizes = [len(encode_text(one)) for one in unique_ids]
+        if len(sizes) > RAW_UNIQUE_IDS_MAX or any(not 0 < size <= RAW_UNIQUE_ID_MAX_BYTES for size in sizes):
+            raise InvariantError(bad_unique_ids(unique_ids))
+        self._signs_values, self._unique_ids = values, tuple(unique_ids)
+
+    def sign_value(self, value: bytes) -> bytes:
+        """See interface.KeySlot."""
+        fits = 0 < len(value) <= RAW_VALUE_MAX_BYTES
+        if not self._is_open or not self._signs_values or not fits or rawbytes.is_another_request_s(value):
+            raise InvariantError(bytes_refusal(value))
+        return self._sign(value)
+
+    def sign_raw(self, raw: bytes, unique_id: str) -> bytes:
+        """See interface.KeySlot."""
+        fits = 0 < len(raw) <= RAW_VALUE_MAX_BYTES
+        if not self._is_open or unique_id not in self._unique_ids or not self.chain_id or not fits:
+            raise InvariantError(bytes_refusal(raw, unique_id))
+        made = rawbytes.raw_bytes(self.chain_id, raw, unique_id)
+        if rawbytes.reads_as_vote(made):  # it cannot: field 8 begins a group that the next byte breaks
+            raise InvariantError(bytes_refusal(raw, unique_id))
+        return self._sign(made)
+
+    @property
+    def _is_open(self) -> bool:
+        return self._secret is not None or self._outside is not None
+
     def _parse(self, sign_bytes: bytes) -> SignBytes | None:
-        if self._secret is None and self._outside is None:
+        if not self._is_open:
             return None
         try:
             return codec.parse_sign_bytes(sign_bytes)
@@ -252,6 +291,17 @@ class PureKeySlot:
 def slot_refusal(last_signed: HRS, sign_bytes: bytes) -> str:
     """Both sides of what the slot compared."""
     return f"the key slot, at {tuple(last_signed)}, refuses to sign {sign_bytes.hex()}"
+
+
+def bad_unique_ids(unique_ids: Sequence[str]) -> str:
+    """Why a slot does not take them."""
+    return f"{len(unique_ids)} unique ids of raw bytes; a slot takes {RAW_UNIQUE_IDS_MAX} at most, of 1 to {RAW_UNIQUE_ID_MAX_BYTES} bytes each"
+
+
+def bytes_refusal(value: bytes, unique_id: str = "") -> str:
+    """What the slot refuses to sign; of the bytes, which are no vote, their number only."""
+    what = f" with the unique id {unique_id!r}" if unique_id else ""
+    return f"the key slot refuses to sign {len(value)} bytes{what} that are no vote"
 
 
 def key_slot(base64_secret: bytearray, chain_id: str) -> PureKeySlot:

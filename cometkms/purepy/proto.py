@@ -25,6 +25,7 @@ from cometkms.purepy.wire import (
     put_timestamp,
 )
 
+_BYTES_FIELDS: Final = (1, 2, 3)
 _ED25519: Final = 1
 _OTHER_KEYS: Final = range(2, 6)  # secp256k1, bls12381, mldsa65, secp256k1eth
 
@@ -33,7 +34,7 @@ def decode(body: bytes) -> Message:
     """One message without its length prefix. Raises: ProtocolError."""
     message = Message(Kind.UNKNOWN)
     for field in fields(body):
-        if field.number <= Kind.SIGN_BYTES_RESPONSE:
+        if field.number <= Kind.SIGN_BYTES_RESPONSE:  # the last one that is a field's number
             message = _decode_member(Kind(field.number), field.as_bytes())
     return message
 
@@ -48,8 +49,10 @@ def _decode_member(kind: Kind, body: bytes) -> Message:
             return _decode_vote_message(kind, body)
         case Kind.SIGN_PROPOSAL_REQUEST | Kind.SIGNED_PROPOSAL_RESPONSE:
             return _decode_proposal_message(kind, body)
-        case Kind.SIGN_BYTES_REQUEST | Kind.SIGN_BYTES_RESPONSE:
-            return _decode_bytes_message(kind, body)
+        case Kind.SIGN_BYTES_REQUEST:
+            return _decode_bytes_request(body)
+        case Kind.SIGN_BYTES_RESPONSE:
+            return _decode_bytes_response(body)
         case _:
             for _ in fields(body):  # a ping knows no field, but what it carries must be fields
                 pass
@@ -79,12 +82,36 @@ def _decode_pub_key_response(body: bytes) -> Message:
     return message
 
 
-def _decode_bytes_message(kind: Kind, body: bytes) -> Message:
-    message = Message(kind)
+def _decode_bytes_request(body: bytes) -> Message:
+    """Two requests share a tag: v1.x's SignBytes with the value in field 1, and Celestia's SignRawBytes with a chain's id, raw bytes
+    and a unique id. The latter two are never empty there, so that their presence tells. Another field is of a request that is not
+    known here.
+    """
+    parts: dict[int, bytes] = {}
+    has_others = False
+    for field in fields(body):
+        if field.number in _BYTES_FIELDS:
+            parts[field.number] = field.as_bytes()
+        else:
+            has_others = True
+    first = parts.pop(1, b"")
+    if not parts:
+        return Message(Kind.SIGN_BYTES_REQUEST, value=first, has_others=has_others)
+    return Message(
+        Kind.SIGN_RAW_BYTES_REQUEST,
+        chain_id=decode_text(first),
+        value=parts.get(2, b""),
+        unique_id=decode_text(parts.get(3, b"")),
+        has_others=has_others,
+    )
+
+
+def _decode_bytes_response(body: bytes) -> Message:
+    message = Message(Kind.SIGN_BYTES_RESPONSE)
     for field in fields(body):
         if field.number == 1:
             message = replace(message, value=field.as_bytes())
-        elif field.number == 2 and kind is Kind.SIGN_BYTES_RESPONSE:
+        elif field.number == 2:
             message = _decode_second(field.as_bytes(), message)
     return message
 
@@ -210,7 +237,8 @@ def encode(message: Message) -> bytes:
     """One message with its length prefix."""
     if message.kind is Kind.UNKNOWN:
         return delimited(b"")
-    return delimited(put_part(message.kind, _encode_member(message)))
+    tag = Kind.SIGN_BYTES_REQUEST if message.kind is Kind.SIGN_RAW_BYTES_REQUEST else message.kind
+    return delimited(put_part(tag, _encode_member(message)))
 
 
 def _encode_member(message: Message) -> bytes:
@@ -233,6 +261,9 @@ def _encode_member(message: Message) -> bytes:
             member = put_part(1, _encode_proposal(message.proposal or Proposal())) + _encode_error(message.error)
         case Kind.SIGN_BYTES_REQUEST:
             member = put_bytes(1, message.value)
+        case Kind.SIGN_RAW_BYTES_REQUEST:  # the last two also where they are empty: they tell what it is
+            member = put_bytes(1, encode_text(message.chain_id)) + put_part(2, message.value)
+            member += put_part(3, encode_text(message.unique_id))
         case Kind.SIGN_BYTES_RESPONSE:
             member = put_bytes(1, message.value) + _encode_error(message.error)
         case _:

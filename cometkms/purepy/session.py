@@ -6,6 +6,7 @@ from cometkms.errors import InvariantError, ProtocolError
 from cometkms.interface import Frames, KeySlot
 from cometkms.limits import ERROR_TEXT_MAX_BYTES, INBOX_BYTES, RESPONSE_MAX_BYTES
 from cometkms.model import (
+    BYTES_KINDS,
     Dialect,
     Kind,
     Line,
@@ -25,6 +26,7 @@ _RESPONSES = {
     Kind.SIGN_VOTE_REQUEST: Kind.SIGNED_VOTE_RESPONSE,
     Kind.SIGN_PROPOSAL_REQUEST: Kind.SIGNED_PROPOSAL_RESPONSE,
     Kind.SIGN_BYTES_REQUEST: Kind.SIGN_BYTES_RESPONSE,
+    Kind.SIGN_RAW_BYTES_REQUEST: Kind.SIGN_BYTES_RESPONSE,
 }
 _KEY_TYPE = "ed25519"  # crypto/ed25519 KeyType
 
@@ -108,6 +110,17 @@ class PureSession:
         if not verify(slot.public_key, sign_bytes, signature):
             raise InvariantError(slot_refusal(slot.last_signed, sign_bytes))
         return self._answer_signature(slot, sign_bytes, signature)
+
+    def answer_bytes(self, slot: KeySlot) -> tuple[bytes, bytes]:
+        """See interface.Session."""
+        request = self._request
+        if request is None or request.reason is not Reason.NONE or request.kind not in BYTES_KINDS:
+            raise InvariantError("answer: no bytes to sign are pending")
+        if request.kind is Kind.SIGN_RAW_BYTES_REQUEST:  # its chain's id is this session's: check_request() saw to it
+            signature = slot.sign_raw(request.value, request.unique_id)
+        else:
+            signature = slot.sign_value(request.value)
+        return signature, self._finish(Message(Kind.SIGN_BYTES_RESPONSE, value=signature))
 
     def close(self) -> None:
         """See interface.Session."""

@@ -15,6 +15,7 @@ Two validators that ask for one place at once: the second waits in line, then th
 The plain case of all this (a place above the watermark, nobody else in the section) is done by the core's SignPath where it has
 one. Whatever else happens to the section begins with _enter(), which takes the reservation and the watermark over from there,
 and ends with _leave(), which hands the section back.
+Bytes that are no vote have no place, so they do not pass through the section: sign_bytes() answers at once, while this node leads.
 Nothing waits without a deadline: expire() answers empty after PERMIT_TIMEOUT_S, and the validator asks again.
 """
 
@@ -22,11 +23,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from cometkms.errors import InvariantError, ProtocolError
 from cometkms.histogram import Histogram
 from cometkms.interface import Core, KeySlot, Session, Signature, SignLane, SignPath, Trail
+from cometkms.ipc.decisions import BytesNote
 from cometkms.ipc.messages import Mark, PermitGranted, QueueMessage, Reserve, ReserveRefused, Signed
 from cometkms.limits import (
     AUDIT_VALIDATOR_MAX_BYTES,
@@ -36,7 +38,20 @@ from cometkms.limits import (
     REFUSALS_KEPT,
 )
 from cometkms.logger import Logger
-from cometkms.model import FINAL_REASONS, HRS, Decision, Outcome, Reason, Refusal, Request, Watermark
+from cometkms.model import (
+    BYTES_KINDS,
+    FINAL_REASONS,
+    HRS,
+    AllowedBytes,
+    Decision,
+    Kind,
+    Outcome,
+    Reason,
+    Refusal,
+    Request,
+    Watermark,
+)
+from cometkms.rules.raw_bytes import decide_bytes
 from cometkms.rules.sign import Repeat, decide
 from cometkms.signing.answers import Answers
 from cometkms.signing.fold import Folds
@@ -70,6 +85,8 @@ class Counters:
     signed: int = 0
     repeated: int = 0
     pub_keys: int = 0
+    signed_values: int = 0  # v1.x's SignBytes
+    signed_raw: dict[str, int] = field(default_factory=dict)  # Celestia's, by their unique id, which the settings name
     refused: dict[str, int] = field(default_factory=dict)
     unanswered: dict[str, int] = field(default_factory=dict)
 
@@ -114,6 +131,18 @@ class _Reserving:
     since_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class _SignedBytes:
+    """Bytes that are no vote, signed. took_ns: since the request's last byte."""
+
+    note: BytesNote
+    took_ns: int
+
+
+#: How the audit log calls what became of a request for bytes that are no vote: it has no place.
+_OF_BYTES: Final = {Outcome.SIGNED_BYTES: Outcome.SIGNED_BYTES, Outcome.REFUSED: Outcome.REFUSED_BYTES}
+
+
 class ChainSigner:
     """Decides, reserves, signs and answers for one chain."""
 
@@ -140,6 +169,7 @@ class ChainSigner:
         self.tally = Tally()
         self.answers = Answers()
         self.last_signed_at: float | None = None  # unix time
+        self.leads = False  # whether this node has the lease: bytes that are no vote are signed then only
         self._core = core
         self._nonce = nonce
         self._send = send
@@ -156,6 +186,8 @@ class ChainSigner:
         self._signatures = 0  # made by the path, as far as they were taken over
         self._askers: dict[int, Requester] = {}
         self._folds: Folds[tuple[Outcome, Reason, str], _Denied] = Folds()
+        self._allowed = AllowedBytes()
+        self._signed_folds: Folds[tuple[str, str], _SignedBytes] = Folds()
 
     @property
     def watermark(self) -> Watermark:
@@ -266,6 +298,7 @@ class ChainSigner:
 
     def abandon(self) -> None:
         """The lease is gone and so is every requester: the state process has forgotten what was asked, and no answer will come."""
+        self.leads = False
         self.tally.on_lease_lost()
         self._enter()
         lost = [self._reserving.asked] if self._reserving is not None else []
@@ -290,6 +323,59 @@ class ChainSigner:
             self._answer_empty(reserving.asked, Reason.NO_PERMIT)
         self._advance()
         self._leave()
+
+    def allow_bytes(self, allowed: AllowedBytes) -> None:
+        """What may be signed besides votes from now on, by the rule and by the key slot."""
+        self.slot.allow_bytes(values=allowed.values, unique_ids=allowed.unique_ids)
+        self._allowed = allowed
+
+    def sign_bytes(self, requester: Requester, session: Session, request: Request, started_ns: int) -> None:
+        """Answer a request for bytes that are no vote, at once: it has no place, needs no permit and moves no watermark."""
+        asked = _Asked(requester, session, request, started_ns)
+        refusal = decide_bytes(self._allowed, request)
+        if refusal is not None:
+            self._refuse(asked, refusal)
+            return
+        if not self.leads:
+            self._answer_empty(asked, Reason.NOT_LEADER)
+            return
+        try:
+            _, frame = session.answer_bytes(self.slot)
+        except InvariantError as error:
+            self._log.error("bytes not signed", chain=self.chain_id, validator=requester.name, why=str(error))
+            self._answer_empty(asked, Reason.NO_PERMIT)
+            return
+        requester.deliver(frame, refused=False)
+        self._count_bytes(asked)
+
+    def _count_bytes(self, asked: _Asked) -> None:
+        """What was signed is counted and audited each time; of many alike the log tells how many there were."""
+        request, now_ns = asked.request, self._clock_ns()
+        if request.kind is Kind.SIGN_RAW_BYTES_REQUEST:
+            self.counters.signed_raw[request.unique_id] = self.counters.signed_raw.get(request.unique_id, 0) + 1
+        else:
+            self.counters.signed_values += 1
+        self.note(Outcome.SIGNED_BYTES, Reason.NONE, request, asked.requester, b"", now_ns - asked.started_ns)
+        made = _SignedBytes(BytesNote.of(request), now_ns - asked.started_ns)
+        kind = (asked.requester.name, request.unique_id)
+        if self._signed_folds.add(kind, made, now_ns):
+            self._tell_signed_bytes(kind, made)
+
+    def _tell_signed_bytes(self, kind: tuple[str, str], made: "_SignedBytes", more: int = 0) -> None:
+        """To the log. `more`: so many alike since it was told; their latest is shown."""
+        validator, unique_id = kind
+        fields: dict[str, object] = {"unique_id": unique_id} if unique_id else {}
+        if more:
+            fields["more"] = more
+        self._log.info(
+            "signed bytes",
+            chain=self.chain_id,
+            validator=validator,
+            sha256=made.note.digest,
+            length=made.note.length,
+            us=made.took_ns // 1000,
+            **fields,
+        )
 
     def _advance(self) -> None:
         """Serve the line until one request needs a permit or nobody waits."""
@@ -381,6 +467,8 @@ class ChainSigner:
     ) -> None:
         """One decision for the audit log, after its answer. The path notes its own signatures."""
         if self._trail is not None:
+            if request.kind in BYTES_KINDS and outcome in _OF_BYTES:
+                outcome, sign_bytes = _OF_BYTES[outcome], BytesNote.of(request).pack()
             decision = Decision(
                 outcome=outcome,
                 reason=reason,
@@ -436,6 +524,9 @@ class ChainSigner:
     def tell_folded(self, *, all_of_it: bool = False) -> None:
         """How many more there were of what was told, where it is time to say it. Called from the process's timer, and at its end."""
         now_ns = self._clock_ns()
+        signed = self._signed_folds.rest(now_ns) if all_of_it else self._signed_folds.due(now_ns)
+        for kind, made, count in signed:
+            self._tell_signed_bytes(kind, made, count)
         for (outcome, reason, _), denied, count in self._folds.rest(now_ns) if all_of_it else self._folds.due(now_ns):
             self._tell(outcome, denied, count)
             took_ns = Decision.took_of(count)
@@ -445,7 +536,19 @@ class ChainSigner:
         """To the log, and to the page. `more`: so many alike since it was told; their latest is shown."""
         request, refusal, last = denied.request, denied.refusal, self.watermark
         fields: dict[str, object] = {"more": more} if more else {}
-        if outcome is Outcome.REFUSED:
+        if request.kind in BYTES_KINDS:
+            untrusted = BytesNote.of(request)
+            fields |= {
+                "kind": request.kind,
+                "why": refusal.text,
+                "sha256": untrusted.digest,
+                "length": untrusted.length,
+            }
+            if untrusted.unique_id:
+                fields["unique_id"] = untrusted.unique_id
+            if outcome is Outcome.REFUSED:
+                self._keep(denied, more)
+        elif outcome is Outcome.REFUSED:
             fields |= {
                 "kind": request.kind,
                 "why": refusal.text,
@@ -453,9 +556,9 @@ class ChainSigner:
                 "signed": str(last.hrs),
                 "signed_bytes": last.sign_bytes,
             }
-            if refusal.reason is Reason.WRONG_CHAIN:
-                fields["asked_chain"] = request.chain_id[:CHAIN_ID_MAX_BYTES]
             self._keep(denied, more)
+        if outcome is Outcome.REFUSED and refusal.reason is Reason.WRONG_CHAIN:
+            fields["asked_chain"] = request.chain_id[:CHAIN_ID_MAX_BYTES]
         self._log.error(
             outcome.name.lower(),
             chain=self.chain_id,

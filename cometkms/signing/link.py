@@ -32,9 +32,9 @@ from cometkms.limits import (
     WRITE_TIMEOUT_S,
 )
 from cometkms.logger import Logger
-from cometkms.model import Dialect, Kind, Line, Reason, Refusal, Request
+from cometkms.model import BYTES_KINDS, Dialect, Kind, Line, Reason, Refusal, Request
 from cometkms.net.target import TcpTarget, UnixTarget
-from cometkms.protocol.dialect import BYTES_REFUSED, line_words, sniff_dialect
+from cometkms.protocol.dialect import line_words, sniff_dialect
 from cometkms.protocol.identity import Identity
 from cometkms.protocol.noise import NoiseHandshake
 from cometkms.protocol.peer_id import peer_id
@@ -397,6 +397,8 @@ class ValidatorLink:
         kind = request.kind
         if kind in (Kind.SIGN_VOTE_REQUEST, Kind.SIGN_PROPOSAL_REQUEST):
             self.chain.submit(self, session, request, started_ns)
+        elif kind in BYTES_KINDS:
+            self.chain.sign_bytes(self, session, request, started_ns)
         elif kind is Kind.PING_REQUEST:
             self.deliver(session.answer_pong())
         elif kind is Kind.PUB_KEY_REQUEST and request.reason is Reason.NONE:
@@ -407,8 +409,6 @@ class ValidatorLink:
 
     def _refuse(self, session: Session, request: Request) -> None:
         text = f"{request.reason.name.lower().replace('_', ' ')}: this signer serves chain {self.chain.chain_id!r}"
-        if request.reason is Reason.BYTES_NOT_ALLOWED:
-            text = BYTES_REFUSED
         self.deliver(session.answer_error(int(request.reason), text), refused=True)
         self.chain.on_refusal(self, request, Refusal(request.reason, text))
 

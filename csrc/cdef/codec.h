@@ -24,6 +24,9 @@ enum ck_status {
 #define CK_SIGN_BYTES_MAX ...
 #define CK_EXTENSION_SIGN_BYTES_MAX ...
 #define CK_ERROR_TEXT_MAX ...
+#define CK_RAW_VALUE_MAX ...
+#define CK_RAW_UNIQUE_ID_MAX ...
+#define CK_RAW_UNIQUE_IDS_MAX ...
 #define CK_FRAME_DATA ...
 #define CK_FRAME_PLAIN ...
 #define CK_FRAME_SEALED ...
@@ -82,7 +85,8 @@ enum ck_kind {
     CK_PING_REQUEST = 7,
     CK_PING_RESPONSE = 8,
     CK_SIGN_BYTES_REQUEST = 9,
-    CK_SIGN_BYTES_RESPONSE = 10
+    CK_SIGN_BYTES_RESPONSE = 10,
+    CK_SIGN_RAW_BYTES_REQUEST = 11
 };
 
 enum ck_reason {
@@ -99,7 +103,9 @@ enum ck_reason {
     CK_BAD_TIMESTAMP = 10,
     CK_BAD_POL_ROUND = 11,
     CK_BAD_ADDRESS = 12,
-    CK_BYTES_NOT_ALLOWED = 13
+    CK_BYTES_NOT_ALLOWED = 13,
+    CK_BAD_BYTES = 14,
+    CK_BYTES_ARE_A_VOTE = 15
 };
 
 typedef struct ck_message {
@@ -115,6 +121,8 @@ typedef struct ck_message {
     ck_bytes pub_key_bytes;
     ck_bytes pub_key_type;
     ck_bytes value;
+    ck_bytes unique_id;
+    int32_t has_others;
     ck_ballot ballot;
 } ck_message;
 
@@ -162,6 +170,13 @@ int ck_extension_sign_bytes(ck_bytes chain_id, int64_t height, int32_t round, ck
 int ck_parse_sign_bytes(const uint8_t *bytes, size_t len, ck_sign_bytes *out);
 
 int ck_same_but_timestamp(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len);
+
+/* csrc/rawbytes.h */
+int ck_reads_as_vote(ck_bytes value);
+
+int ck_begins_as_raw_bytes(ck_bytes value);
+
+int ck_raw_bytes(ck_bytes chain_id, ck_bytes raw, ck_bytes unique_id, uint8_t *out, size_t cap, size_t *len);
 
 /* csrc/codec.h */
 int ck_judge_ballot(int is_proposal, int skip_extension, const ck_ballot *ballot);

@@ -55,6 +55,10 @@ int ck_slot_sign(ck_slot *slot, const uint8_t *bytes, size_t len, uint8_t *signa
 int ck_slot_sign_extension(ck_slot *slot, const uint8_t *vote_bytes, size_t vote_len, ck_bytes extension, uint8_t *scratch, size_t cap,
                            uint8_t *signature);
 
+int ck_slot_allow_bytes(ck_slot *slot, int32_t values, const ck_bytes *ids, size_t count);
+int ck_slot_sign_value(const ck_slot *slot, ck_bytes value, uint8_t *signature);
+int ck_slot_sign_raw(const ck_slot *slot, ck_bytes raw, ck_bytes unique_id, uint8_t *scratch, size_t cap, uint8_t *signature);
+
 typedef struct ck_session { int32_t line; ck_request request; ck_message message; uint8_t outbox[...]; uint8_t inbox[...]; ...; } ck_session;
 int ck_session_open(ck_session *s, int dialect, ck_bytes chain_id, const ck_frames *frames, const ck_noise *noise, ck_bytes pending);
 void ck_session_wipe(ck_session *s);
@@ -67,6 +71,7 @@ int ck_session_error(ck_session *s, int32_t code, ck_bytes text, size_t *len);
 int ck_session_empty(ck_session *s, size_t *len);
 int ck_session_sign(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, uint8_t *signature, size_t *len);
 int ck_session_repeat(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, const uint8_t *signature, size_t *len);
+int ck_session_sign_bytes(ck_session *s, const ck_slot *slot, uint8_t *signature, size_t *len);
 
 typedef struct ck_ring { ...; } ck_ring;
 int ck_ring_push(ck_ring *ring, const uint8_t *message, size_t len);

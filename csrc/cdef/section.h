@@ -1,7 +1,7 @@
 /* csrc/audit.h and section.h as cffi reads them. */
 enum ck_outcome {
     CK_OUTCOME_BEGAN = 1, CK_OUTCOME_SIGNED = 2, CK_OUTCOME_REPEATED = 3, CK_OUTCOME_REFUSED = 4, CK_OUTCOME_UNANSWERED = 5,
-    CK_OUTCOME_ENDED = 6, CK_OUTCOME_FOLDED = 7
+    CK_OUTCOME_ENDED = 6, CK_OUTCOME_FOLDED = 7, CK_OUTCOME_SIGNED_BYTES = 8, CK_OUTCOME_REFUSED_BYTES = 9
 };
 typedef struct ck_audit { ck_ring *ring; int wake; uint64_t life; uint64_t number; ...; } ck_audit;
 typedef struct ck_asker { uint8_t identity[...]; size_t identity_len; uint8_t name[...]; size_t name_len; ...; } ck_asker;

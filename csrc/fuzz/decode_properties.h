@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../privval.h"
+#include "../rawbytes.h"
 #include "property.h"
 
 enum { ENCODING_MAX = CK_MESSAGE_MAX + 3, GROWTH_MAX = 1024 };
@@ -24,6 +25,8 @@ static void require_same_message(const ck_message *a, const ck_message *b) {
     require_same(a->pub_key_bytes, b->pub_key_bytes);
     require_same(a->pub_key_type, b->pub_key_type);
     require_same(a->value, b->value);
+    require_same(a->unique_id, b->unique_id);
+    REQUIRE(a->has_others == b->has_others);
     REQUIRE(x->type == y->type && x->height == y->height && x->round == y->round && x->pol_round == y->pol_round);
     REQUIRE(x->timestamp.seconds == y->timestamp.seconds && x->timestamp.nanos == y->timestamp.nanos);
     REQUIRE(x->block_id.parts_total == y->block_id.parts_total && x->validator_index == y->validator_index);
@@ -69,7 +72,11 @@ static void judge(int dialect, const ck_message *message) {
     ck_check_request(dialect, chain, message, &request);
     REQUIRE(request.kind == message->kind);
     REQUIRE(!request.wants_extension || !message->skip_extension);
-    REQUIRE(message->kind != CK_SIGN_BYTES_REQUEST || request.reason == CK_BYTES_NOT_ALLOWED);
+    if (message->kind == CK_SIGN_BYTES_REQUEST || message->kind == CK_SIGN_RAW_BYTES_REQUEST) {
+        REQUIRE(request.sign_bytes_len == 0);
+        REQUIRE(request.reason != CK_REASON_NONE || (message->value.len > 0 && message->value.len <= CK_RAW_VALUE_MAX && !message->has_others));
+        REQUIRE(message->kind == CK_SIGN_RAW_BYTES_REQUEST || request.reason != CK_REASON_NONE || !ck_reads_as_vote(message->value));
+    }
     for (int32_t known = CK_LINE_UNKNOWN; known <= CK_LINE_V1; known++) {
         const int32_t line = ck_line_of(dialect, message, known);
         REQUIRE(line == known || message->kind == CK_SIGN_VOTE_REQUEST);
@@ -99,6 +106,10 @@ static int decode_properties(int dialect, const uint8_t *data, size_t size) {
     judge(dialect, &message);
     if (size > CK_MESSAGE_MAX - GROWTH_MAX) {
         return 0; /* what is always written, present or not, may push it over the bound */
+    }
+    if (message.has_others) { /* what is not known cannot be written again */
+        REQUIRE(ck_encode_message(dialect, &message, first_bytes, ENCODING_MAX, &(size_t){0}) == CK_REFUSED);
+        return 0;
     }
     size_t first_len = round_trip(dialect, &message, first_bytes, &first);
     size_t second_len = round_trip(dialect, &first, second_bytes, &second);

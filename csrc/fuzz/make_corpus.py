@@ -44,6 +44,10 @@ ODD_PROTO: Final = (
     "1a0c18808080808080808080800112",
     "120a0a001a0022020a00220178",
     "4a060a0112120113",
+    "4a0a0a01631201721a026964",
+    "4a040a002201",
+    "4a0212001a00",
+    "4a061200120272651a00",
     "520a0a0012040801120078",
     "0800",
     "1c",
@@ -76,6 +80,7 @@ def corpus() -> dict[str, list[bytes]]:
         "fuzz_hot": list(_hot()),
         "fuzz_line": list(_lines()),
         "fuzz_noise": list(_noise()),
+        "fuzz_raw_bytes": list(_raw_bytes()),
         "fuzz_length": _from_hex(ODD_LENGTHS) + [wire[:4] for wire in wires["proto"][:20]],
     }
 
@@ -160,6 +165,20 @@ def _noise() -> Iterator[bytes]:
         yield from (b"\xff\xff" + whole, b"\0\x06" + whole[:3000])
     row = b"".join((16 + size).to_bytes(2, "big") + bytes(16 + size) for size in (0, 1, 40, 3))
     yield from (b"\0\0" + row, b"\0\x10" + row[:-1], b"\0\1\0\x0f" + bytes(15), b"\0\1\xff\xff" + bytes(100), b"\0\0")
+
+
+def _raw_bytes() -> Iterator[bytes]:
+    """Values that are a vote's and hashes, parts of ballots, and raw bytes of Celestia, behind fuzz_raw_bytes.c's choice."""
+    keys = json.loads((VECTORS / "v1" / "keys_v1.json").read_text())
+    values = [bytes.fromhex(case["value"]) for case in keys["never"] + keys["keys"][0]["sign_bytes"]]
+    values += [value[1:] for value in values]
+    yield from (b"\0" + value for value in values)
+    for number in range(24):
+        parts = bytes((number * 37 + at * 11) % 256 for at in range(22))
+        yield bytes([1 | number % 4 << 2]) + parts + b"chain-%d" % number
+    for case in _cases("celestia/raw_bytes.json"):
+        unique_id, raw = case["unique_id"].encode(), bytes.fromhex(case["raw_bytes"])
+        yield bytes([2, len(unique_id) - 1]) + unique_id + raw
 
 
 def _frame(payload: bytes) -> bytes:

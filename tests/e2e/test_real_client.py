@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -93,8 +94,9 @@ def test_v1_skips_extensions_and_signs_no_other_bytes(
     assert node.closed_by_itself() == []
     assert node.stop() == 0
     shown = cmkms("audit", "show", "--home", str(node.home), "--json").stdout
-    refusals = [one for one in map(json.loads, shown.splitlines()) if one.get("what") == "refused"]
+    refusals = [one for one in map(json.loads, shown.splitlines()) if one.get("what") == "refused_bytes"]
     assert {(one["kind"], one["reason"]) for one in refusals} == {("sign_bytes_request", "bytes_not_allowed")}
+    assert {(one["bytes"], one["length"]) for one in refusals} == {(sha256(b"\xab" * 32).hexdigest(), 32)}
 
 
 @pytest.mark.parametrize("version", ["v038", "v1"])

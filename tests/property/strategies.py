@@ -78,8 +78,17 @@ REQUESTS = st.one_of(
     st.builds(Message, st.just(Kind.SIGN_PROPOSAL_REQUEST), CHAIN, proposal=st.one_of(st.none(), PROPOSAL)),
     st.just(Message(Kind.PING_REQUEST)),
 )
-#: v1.x has them and v0.33 has not.
-BYTES_REQUESTS = st.builds(Message, st.just(Kind.SIGN_BYTES_REQUEST), value=st.binary(max_size=300))
+#: v1.x and Celestia have them and v0.33 has not.
+BYTES_REQUESTS = st.one_of(
+    st.builds(Message, st.just(Kind.SIGN_BYTES_REQUEST), value=st.binary(max_size=300)),
+    st.builds(
+        Message,
+        st.just(Kind.SIGN_RAW_BYTES_REQUEST),
+        st.one_of(st.just(""), CHAIN),
+        value=st.binary(max_size=300),
+        unique_id=st.text(max_size=30),
+    ),
+)
 BYTES_RESPONSES = st.builds(
     Message,
     st.just(Kind.SIGN_BYTES_RESPONSE),

@@ -21,6 +21,9 @@ BOUNDS = {
     "CK_RESPONSE_MAX": limits.RESPONSE_MAX_BYTES,
     "CK_SIGN_BYTES_MAX": limits.SIGN_BYTES_MAX_BYTES,
     "CK_EXTENSION_SIGN_BYTES_MAX": limits.EXTENSION_SIGN_BYTES_MAX_BYTES,
+    "CK_RAW_VALUE_MAX": limits.RAW_VALUE_MAX_BYTES,
+    "CK_RAW_UNIQUE_ID_MAX": limits.RAW_UNIQUE_ID_MAX_BYTES,
+    "CK_RAW_UNIQUE_IDS_MAX": limits.RAW_UNIQUE_IDS_MAX,
     "CK_ERROR_TEXT_MAX": limits.ERROR_TEXT_MAX_BYTES,
     "CK_FRAME_DATA": limits.FRAME_DATA_BYTES,
     "CK_FRAME_PLAIN": limits.FRAME_PLAIN_BYTES,
@@ -52,7 +55,7 @@ def test_every_bound_of_c_is_pythons() -> None:
     [
         ("ck_dialect", list(Dialect)),
         ("ck_kind", list(Kind)),
-        ("ck_reason", [reason for reason in Reason if reason <= Reason.BYTES_NOT_ALLOWED]),
+        ("ck_reason", [reason for reason in Reason if reason <= Reason.BYTES_ARE_A_VOTE]),
     ],
 )
 def test_every_enumeration_of_c_is_the_models(name: str, members: list[IntEnum]) -> None:

@@ -2,16 +2,19 @@
 
 import dataclasses
 import json
+from base64 import b64encode
 
 import pytest
 
-from cometkms.interface import Core, Session
+from cometkms.errors import InvariantError
+from cometkms.interface import Core, KeySlot, Session
 from cometkms.model import HRS, Dialect, Kind, Line, Message, Reason, RemoteSignerError
 from tests.vectors.vectors import HERE, ballot, load, message
 
 V1 = "v1/messages_v1.json"
 FILES = {"messages.json": Dialect.PROTO, V1: Dialect.PROTO, "amino/messages_amino.json": Dialect.AMINO}
 KEYS_V1 = json.loads((HERE / "v1/keys_v1.json").read_text())
+CELESTIA = json.loads((HERE / "celestia/raw_bytes.json").read_text())
 KEYS_V040 = json.loads((HERE / "v040/signatures_v040.json").read_text())
 ED25519 = [key for key in KEYS_V1["keys"] + KEYS_V040["keys"] if key["key_type"] == "ed25519"]
 
@@ -94,15 +97,55 @@ def test_votes_and_proposals_get_cometbfts_own_answers(core: Core, key: dict) ->
 
 @pytest.mark.parametrize("case", KEYS_V1["never"], ids=lambda case: case["what"])
 def test_sign_bytes_is_refused_in_words_on_its_own_tag(core: Core, case: dict) -> None:
-    """Also for values that are a vote's, proposal's or extension's canonical bytes."""
+    """Values that are a vote's, proposal's or extension's canonical bytes: whatever a chain's settings allow."""
     session = core.session(Dialect.PROTO, "ten-chars1", None, bytes.fromhex(case["request"]))
     request = session.next_request()
     assert request is not None
-    assert (request.kind, request.reason) == (Kind.SIGN_BYTES_REQUEST, Reason.BYTES_NOT_ALLOWED)
+    assert (request.kind, request.reason) == (Kind.SIGN_BYTES_REQUEST, Reason.BYTES_ARE_A_VOTE)
     assert (request.sign_bytes, request.hrs) == (b"", HRS(0, 0, 0))
     words = core.decode_message(Dialect.PROTO, bytes.fromhex(KEYS_V1["refusal"])).error
     assert words == RemoteSignerError(0, "signing of bytes is not allowed")
     assert session.answer_error(words.code, words.description).hex() == KEYS_V1["refusal"]
+
+
+def slot_for(core: Core, base64: str, chain_id: str, unique_ids: tuple[str, ...] = ()) -> KeySlot:
+    """A slot that signs values, and raw bytes with those ids."""
+    slot = core.key_slot(bytearray(base64.encode()), chain_id)
+    slot.allow_bytes(values=True, unique_ids=unique_ids)
+    return slot
+
+
+@pytest.mark.parametrize("case", KEYS_V1["never"], ids=lambda case: case["what"])
+def test_no_slot_signs_the_bytes_of_a_vote_as_a_value(core: Core, case: dict) -> None:
+    """With their length in front, as CometBFT signs them, and without."""
+    slot = slot_for(core, ED25519[0]["key_file"]["priv_key"]["value"], "ten-chars1")
+    value = bytes.fromhex(case["value"])
+    for one in (value, value[1:]):
+        assert core.reads_as_vote(one)
+        with pytest.raises(InvariantError, match="refuses to sign"):
+            slot.sign_value(one)
+    with pytest.raises(InvariantError):
+        session_asked(core, "ten-chars1", bytes.fromhex(case["request"])).answer_bytes(slot)
+
+
+@pytest.mark.parametrize("key", ED25519, ids=lambda key: key["address"])
+def test_sign_bytes_gets_cometbfts_own_answer_where_it_is_allowed(core: Core, key: dict) -> None:
+    for case in key.get("sign_bytes", ()):
+        slot = slot_for(core, key["key_file"]["priv_key"]["value"], "c")
+        signature, answer = session_asked(core, "c", bytes.fromhex(case["request"])).answer_bytes(slot)
+        assert (signature.hex(), answer.hex()) == (case["signature"], case["response"])
+
+
+@pytest.mark.parametrize("case", CELESTIA["cases"], ids=lambda case: f"{case['unique_id']}-{len(case['request'])}")
+def test_celestias_raw_bytes_get_their_answer(core: Core, case: dict) -> None:
+    chain_id, unique_id, raw = case["chain_id"], case["unique_id"], bytes.fromhex(case["raw_bytes"])
+    assert core.raw_bytes(chain_id, raw, unique_id).hex() == case["sign_bytes"]
+    slot = slot_for(core, b64encode(bytes.fromhex(CELESTIA["private_key"])).decode(), chain_id, (unique_id,))
+    session = session_asked(core, chain_id, bytes.fromhex(case["request"]))
+    signature, answer = session.answer_bytes(slot)
+    assert (signature.hex(), answer.hex()) == (case["signature"], case["response"])
+    asked = Message(Kind.SIGN_RAW_BYTES_REQUEST, chain_id, value=raw, unique_id=unique_id)
+    assert core.encode_message(Dialect.PROTO, asked).hex() == case["request"]
 
 
 def test_amino_requests_have_the_sign_bytes_tendermint_signs(core: Core) -> None:

@@ -11,6 +11,7 @@ So a line cannot be changed, moved, doubled or left out without a line whose has
     began     a signer process (`life`) began            ended     it was stopped, this was its last number
     dropped   so many decisions are missing here         unsynced  the lines before may not survive a power cut
     signed, repeated, refused, unanswered                a decision
+    signed_bytes, refused_bytes                          likewise, of bytes that are no vote
     folded    so many requests more were refused, or not answered, for that reason
 """
 
@@ -29,6 +30,8 @@ NO_HASH: Final = "0" * 64  # before the first line of all
 DECISIONS: Final = tuple(
     one.name.lower() for one in (Outcome.SIGNED, Outcome.REPEATED, Outcome.REFUSED, Outcome.UNANSWERED)
 )
+#: Decisions about bytes that are no vote: they have no place.
+OF_BYTES: Final = tuple(one.name.lower() for one in (Outcome.SIGNED_BYTES, Outcome.REFUSED_BYTES))
 FOLDED: Final = Outcome.FOLDED.name.lower()
 HEADS: Final = ("opened", "rotated", "reopened")  # what a file may begin with
 WHY_MAX: Final = 100
@@ -63,6 +66,8 @@ _FORMS: Final[Mapping[str, int | re.Pattern[str]]] = {
     "reason": _WORD,
     "bytes": re.compile(r"([0-9a-f]{64})?\Z"),
     "block": _OPTIONAL_HEX,
+    "length": 0,
+    "unique_id": re.compile(r"[ -~]*\Z"),
     "validator": _ANY,
     "identity": re.compile(r"([0-9a-f]{64})?\Z"),
     "us": 0,
@@ -71,6 +76,10 @@ _HEAD_KEYS: Final = ("node", "version", "life", "number", "oldest", "torn", "pre
 _DECISION_KEYS: Final = (
     *("number", "chain", "height", "round", "step", "kind", "reason"),
     *("bytes", "block", "validator", "identity", "us"),
+)
+_BYTES_KEYS: Final = (
+    *("number", "chain", "kind", "reason", "bytes", "length", "unique_id"),
+    *("validator", "identity", "us"),
 )
 #: The keys of each kind of line, in their order, between `seq`, `at`, `what` and `hash`.
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -81,6 +90,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "dropped": ("count", "why"),
     "unsynced": ("why",),
     **dict.fromkeys(DECISIONS, _DECISION_KEYS),
+    **dict.fromkeys(OF_BYTES, _BYTES_KEYS),
     FOLDED: ("number", "chain", "reason", "validator", "count"),
 }
 

@@ -17,9 +17,9 @@ from typing import Final, cast
 
 from cometkms.errors import InvariantError, StateError, said
 from cometkms.interface import AuditLines
-from cometkms.ipc.decisions import Noted, decode
+from cometkms.ipc.decisions import BytesNote, Noted, decode
 from cometkms.limits import AUDIT_BATCH, AUDIT_FILE_MAX_BYTES, AUDIT_LINE_MAX_BYTES
-from cometkms.model import Outcome
+from cometkms.model import BYTES_OUTCOMES, Outcome
 from cometkms.store.audit.files import feed, files_in, first_seq_of, name_of, raws_of
 from cometkms.store.audit.lines import FOLDED, HEADS, NO_HASH, WHY_MAX, encode
 from cometkms.store.audit.walk import Broken, Walk
@@ -34,7 +34,8 @@ _AWAY: Final = "the audit process was away"
 _NO_ROOM: Final = "the audit process did not take them in time"
 _NO_SHARE: Final = "refusals had used their share of the file"
 #: What anybody who reaches a signer can bring about as often as he likes: at most half of each file, so that it washes nothing out.
-_CHEAP: Final = frozenset({Outcome.REFUSED, Outcome.UNANSWERED, Outcome.FOLDED})
+#: Bytes that are no vote are signed as often as a validator asks, where they are at all.
+_CHEAP: Final = frozenset({Outcome.REFUSED, Outcome.UNANSWERED, Outcome.FOLDED, *BYTES_OUTCOMES})
 _CHEAP_WORDS: Final = frozenset(one.name.lower() for one in _CHEAP)
 
 
@@ -289,6 +290,9 @@ class AuditLog:
         if decision.outcome is Outcome.FOLDED:
             self._fold(noted)
             return
+        if decision.outcome in BYTES_OUTCOMES:
+            self._decide_bytes(noted)
+            return
         sign_bytes = hashlib.sha256(decision.sign_bytes).hexdigest() if decision.sign_bytes else ""
         self.records += 1
         self._append(
@@ -303,6 +307,26 @@ class AuditLog:
             reason=decision.reason.name.lower() if decision.reason else "",
             bytes=sign_bytes,
             block=decision.block_hash.hex(),
+            validator=decision.validator.decode("utf-8", "replace"),
+            identity=decision.identity.hex(),
+            us=decision.took_ns // 1000,
+        )
+
+    def _decide_bytes(self, noted: Noted) -> None:
+        """decode() has looked at what is told of the bytes."""
+        decision = noted.decision
+        note = BytesNote.unpack(decision.sign_bytes)
+        self.records += 1
+        self._append(
+            decision.outcome.name.lower(),
+            noted.at_ns,
+            number=noted.number,
+            chain=self._chains[decision.chain],
+            kind=decision.kind.name.lower(),
+            reason=decision.reason.name.lower() if decision.reason else "",
+            bytes=note.digest.hex(),
+            length=note.length,
+            unique_id=note.unique_id,
             validator=decision.validator.decode("utf-8", "replace"),
             identity=decision.identity.hex(),
             us=decision.took_ns // 1000,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from cometkms.model import HRS
-from cometkms.store.audit.lines import DECISIONS, FOLDED, HEADS, NO_HASH, Line, LineError, parse
+from cometkms.store.audit.lines import DECISIONS, FOLDED, HEADS, NO_HASH, OF_BYTES, Line, LineError, parse
 
 _PLACES_MAX: Final = 4096  # signed places a chain remembers, for naming a double signature at once
 _ALARMS_MAX: Final = 100
@@ -187,7 +187,7 @@ class Walk:
             self.dropped += int(fields["count"])
         elif what == "closed":
             self.closed = True
-        elif what in ("ended", FOLDED) or what in DECISIONS:
+        elif what in ("ended", FOLDED) or what in DECISIONS or what in OF_BYTES:
             self.number, self.ended = int(fields["number"]), what == "ended"
             if what == "signed":
                 self.signatures.add(line)

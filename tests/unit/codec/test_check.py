@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from cometkms.limits import CHAIN_ID_MAX_BYTES, HEIGHT_MAX, ROUND_MAX, VOTE_EXTENSION_MAX_BYTES
+from cometkms.limits import (
+    CHAIN_ID_MAX_BYTES,
+    HEIGHT_MAX,
+    RAW_UNIQUE_ID_MAX_BYTES,
+    RAW_VALUE_MAX_BYTES,
+    ROUND_MAX,
+    VOTE_EXTENSION_MAX_BYTES,
+)
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Proposal, Reason, Request, Timestamp, Vote
 
 CHAIN = "test-1"
@@ -187,7 +194,7 @@ def test_nothing_is_signed_for_a_chain_whose_name_is_too_long(codec: ModuleType,
     assert (request.reason, request.sign_bytes, request.hrs) == (Reason.WRONG_CHAIN, b"", ZERO)
 
 
-@pytest.mark.parametrize("kind", set(Kind) - {1, 3, 5, 7, 9}, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", set(Kind) - {1, 3, 5, 7, 9, 11}, ids=lambda kind: kind.name)
 def test_what_is_no_request_is_of_unknown_kind(codec: ModuleType, kind: Kind) -> None:
     message = Message(kind, CHAIN, vote=PRECOMMIT, proposal=PROPOSAL)
     assert codec.check_request(Dialect.PROTO, CHAIN, message) == Request(
@@ -195,10 +202,37 @@ def test_what_is_no_request_is_of_unknown_kind(codec: ModuleType, kind: Kind) ->
     )
 
 
-def test_bytes_are_not_signed(codec: ModuleType) -> None:
-    message = Message(Kind.SIGN_BYTES_REQUEST, value=b"v" * 32)
+SIGN_BYTES = Message(Kind.SIGN_BYTES_REQUEST, value=b"v" * 32)
+SIGN_RAW = Message(Kind.SIGN_RAW_BYTES_REQUEST, CHAIN, value=b"v" * 32, unique_id="id")
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (SIGN_BYTES, Reason.NONE),
+        (replace(SIGN_BYTES, value=b"v" * RAW_VALUE_MAX_BYTES), Reason.NONE),
+        (replace(SIGN_BYTES, value=b""), Reason.BAD_BYTES),
+        (replace(SIGN_BYTES, value=b"v" * (RAW_VALUE_MAX_BYTES + 1)), Reason.BAD_BYTES),
+        (replace(SIGN_BYTES, has_others=True), Reason.BAD_BYTES),
+        (replace(SIGN_BYTES, value=b"COMET::RAW_BYTES::SIGN" + b"x" * 40), Reason.BYTES_ARE_A_VOTE),
+        (SIGN_RAW, Reason.NONE),
+        (replace(SIGN_RAW, value=b"v" * RAW_VALUE_MAX_BYTES), Reason.NONE),
+        (replace(SIGN_RAW, unique_id="i" * RAW_UNIQUE_ID_MAX_BYTES), Reason.NONE),
+        (replace(SIGN_RAW, unique_id="i" * (RAW_UNIQUE_ID_MAX_BYTES + 1)), Reason.BAD_BYTES),
+        (replace(SIGN_RAW, chain_id=""), Reason.EMPTY_CHAIN),
+        (replace(SIGN_RAW, chain_id="other-1"), Reason.WRONG_CHAIN),
+        (replace(SIGN_RAW, value=b""), Reason.BAD_BYTES),
+        (replace(SIGN_RAW, value=b"v" * (RAW_VALUE_MAX_BYTES + 1)), Reason.BAD_BYTES),
+        (replace(SIGN_RAW, unique_id=""), Reason.BAD_BYTES),
+        (replace(SIGN_RAW, has_others=True), Reason.BAD_BYTES),
+    ],
+)
+def test_bytes_that_are_no_vote_have_no_place_and_make_sense_or_not(
+    codec: ModuleType, message: Message, reason: Reason
+) -> None:
+    """Whether they are allowed is no question of the codec's."""
     assert codec.check_request(Dialect.PROTO, CHAIN, message) == Request(
-        Kind.SIGN_BYTES_REQUEST, Reason.BYTES_NOT_ALLOWED, "", ZERO, b"", Timestamp(), b""
+        message.kind, reason, message.chain_id, ZERO, b"", Timestamp(), b"", message.value, message.unique_id
     )
 
 

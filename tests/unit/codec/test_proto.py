@@ -24,6 +24,7 @@ from tests.unit.codec.wire import (
 PROTO = Dialect.PROTO
 SIGN_VOTE, SIGN_PROPOSAL, SIGNED_VOTE = 3, 5, 4
 SIGN_BYTES, BYTES_SIGNED = 9, 10
+RAW = Kind.SIGN_RAW_BYTES_REQUEST
 UNKNOWN_FIELDS = {
     "varint": number(100, 7),
     "fixed64": tag(100, FIXED64) + bytes(8),
@@ -138,12 +139,44 @@ def test_only_a_votes_request_knows_skip(codec: ModuleType) -> None:
         assert message.kind is Kind(kind)
 
 
-def test_sign_bytes_and_its_answer(codec: ModuleType) -> None:
-    """Fields 2 and 3 of the request are Celestia's SignRawBytes; v1.x skips them, as we do."""
-    request = Message(Kind.SIGN_BYTES_REQUEST, value=b"value")
-    assert codec.decode_message(PROTO, framed(part(SIGN_BYTES, part(1, b"value")))) == request
-    celestia = framed(part(SIGN_BYTES, part(1, b"value"), part(2, b"raw"), part(3, b"id")))
-    assert codec.decode_message(PROTO, celestia) == request
+@pytest.mark.parametrize(
+    ("fields", "request_"),
+    [
+        ([part(1, b"value")], Message(Kind.SIGN_BYTES_REQUEST, value=b"value")),
+        ([], Message(Kind.SIGN_BYTES_REQUEST)),
+        ([part(1, b"first"), part(1, b"value")], Message(Kind.SIGN_BYTES_REQUEST, value=b"value")),
+        ([part(1, b"value"), part(4, b"")], Message(Kind.SIGN_BYTES_REQUEST, value=b"value", has_others=True)),
+        ([part(1, b"value"), number(9, 1)], Message(Kind.SIGN_BYTES_REQUEST, value=b"value", has_others=True)),
+        ([part(1, b"c"), part(2, b"raw"), part(3, b"id")], Message(RAW, "c", value=b"raw", unique_id="id")),
+        ([part(3, b"id"), part(2, b"raw"), part(1, b"c")], Message(RAW, "c", value=b"raw", unique_id="id")),
+        ([part(1, b"c"), part(2, b"")], Message(RAW, "c")),
+        ([part(1, b"c"), part(3, b"")], Message(RAW, "c")),
+        ([part(2, b"raw")], Message(RAW, value=b"raw")),
+        (
+            [part(1, b"c"), part(2, b"raw"), part(3, b"id"), part(4, b"x")],
+            Message(RAW, "c", value=b"raw", unique_id="id", has_others=True),
+        ),
+    ],
+)
+def test_the_fields_tell_v1s_sign_bytes_from_celestias_raw_bytes(
+    codec: ModuleType, fields: list[bytes], request_: Message
+) -> None:
+    """They share a tag. One with field 2 or 3 is never v1's, one without never Celestia's, and another field is remembered."""
+    assert codec.decode_message(PROTO, framed(part(SIGN_BYTES, *fields))) == request_
+
+
+@pytest.mark.parametrize("field", [number(1, 1), number(2, 1), number(3, 1)])
+def test_fields_of_another_type_are_no_request_for_bytes(codec: ModuleType, field: bytes) -> None:
+    refuses(codec, framed(part(SIGN_BYTES, field)))
+
+
+def test_a_request_with_fields_that_are_not_known_is_not_encoded(codec: ModuleType) -> None:
+    for kind in (Kind.SIGN_BYTES_REQUEST, RAW):
+        with pytest.raises(InvariantError):
+            codec.encode_message(PROTO, Message(kind, "c", value=b"v", unique_id="id", has_others=True))
+
+
+def test_sign_bytes_answer(codec: ModuleType) -> None:
     signed = Message(Kind.SIGN_BYTES_RESPONSE, value=b"s" * 64, error=RemoteSignerError(1, "no"))
     wire = framed(part(BYTES_SIGNED, part(1, b"s" * 64), part(2, number(1, 1), part(2, b"no"))))
     assert codec.decode_message(PROTO, wire) == signed
@@ -151,7 +184,7 @@ def test_sign_bytes_and_its_answer(codec: ModuleType) -> None:
 
 
 def test_v1_has_neither_in_amino(codec: ModuleType) -> None:
-    for kind in (Kind.SIGN_BYTES_REQUEST, Kind.SIGN_BYTES_RESPONSE):
+    for kind in (Kind.SIGN_BYTES_REQUEST, Kind.SIGN_BYTES_RESPONSE, RAW):
         with pytest.raises(InvariantError):
             codec.encode_message(Dialect.AMINO, Message(kind, value=b"v"))
 

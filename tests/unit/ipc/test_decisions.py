@@ -8,9 +8,15 @@ from hypothesis import strategies as st
 
 from cometkms import native
 from cometkms.errors import InvariantError
-from cometkms.ipc.decisions import decode
-from cometkms.limits import AUDIT_VALIDATOR_MAX_BYTES, QUEUE_SLOT_BYTES, QUEUE_SLOTS, SIGN_BYTES_MAX_BYTES
-from cometkms.model import HRS, Decision, Kind, Outcome, Reason
+from cometkms.ipc.decisions import BytesNote, decode
+from cometkms.limits import (
+    AUDIT_VALIDATOR_MAX_BYTES,
+    QUEUE_SLOT_BYTES,
+    QUEUE_SLOTS,
+    RAW_UNIQUE_ID_MAX_BYTES,
+    SIGN_BYTES_MAX_BYTES,
+)
+from cometkms.model import BYTES_OUTCOMES, HRS, Decision, Kind, Outcome, Reason
 from cometkms.native.codec import ffi
 from cometkms.native.queue import RingQueue
 from cometkms.purepy import CORE as PURE
@@ -19,9 +25,15 @@ from cometkms.purepy.queue import SocketQueue
 
 CORE = native.load()
 LIFE = 2**64 - 1
-DECISIONS = st.builds(
+NOTES = st.builds(
+    BytesNote,
+    st.binary(min_size=32, max_size=32),
+    st.integers(0, 2**32 - 1),
+    st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=RAW_UNIQUE_ID_MAX_BYTES),
+)
+OF_VOTES = st.builds(
     Decision,
-    outcome=st.sampled_from(Outcome),
+    outcome=st.sampled_from(sorted(set(Outcome) - BYTES_OUTCOMES)),
     reason=st.sampled_from(Reason),
     kind=st.sampled_from(Kind),
     chain=st.integers(0, 2**16 - 1),
@@ -32,6 +44,30 @@ DECISIONS = st.builds(
     identity=st.sampled_from([b"", bytes(range(32))]),
     took_ns=st.integers(0, 2**32 - 1).map(lambda us: us * 1000),
 )
+OF_BYTES = st.builds(
+    Decision,
+    outcome=st.sampled_from(sorted(BYTES_OUTCOMES)),
+    sign_bytes=NOTES.map(BytesNote.pack),
+    validator=st.just(b"v"),
+)
+DECISIONS = st.one_of(OF_VOTES, OF_BYTES)
+
+
+@given(NOTES)
+def test_what_is_told_of_bytes_reads_back(note: BytesNote) -> None:
+    assert BytesNote.unpack(note.pack()) == note
+
+
+@pytest.mark.parametrize("size", [0, 35, 36 + RAW_UNIQUE_ID_MAX_BYTES + 1])
+@pytest.mark.parametrize("outcome", sorted(BYTES_OUTCOMES))
+def test_a_decision_about_bytes_of_another_form_is_refused(outcome: Outcome, size: int) -> None:
+    with pytest.raises(InvariantError, match="a decision about bytes"):
+        decode(pack(LIFE, 1, 1, Decision(outcome, sign_bytes=bytes(size))))
+
+
+def test_what_cannot_be_printed_of_a_unique_id_is_not_told() -> None:
+    note = BytesNote.unpack(bytes(32) + (5).to_bytes(4, "little") + b"a\x1b[2J\xff")
+    assert (note.length, note.unique_id) == (5, "a?[2J?")
 
 
 @given(DECISIONS)

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cometkms.errors import StateError
-from cometkms.model import Decision, Outcome, Reason
+from cometkms.ipc.decisions import BytesNote
+from cometkms.limits import AUDIT_VALIDATOR_MAX_BYTES, RAW_UNIQUE_ID_MAX_BYTES
+from cometkms.model import BYTES_OUTCOMES, Decision, Kind, Outcome, Reason
 from cometkms.store.audit.files import files_in, lines_of, verify
 from cometkms.store.audit.lines import Line
 from tests.unit.store.audit.logs import (
@@ -441,11 +443,58 @@ def test_a_link_in_a_files_place_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_every_outcome_has_its_line(tmp_path: Path) -> None:
-    decisions = [Decision(outcome) for outcome in Outcome if outcome not in (Outcome.BEGAN, Outcome.ENDED)]
+    plain = set(Outcome) - {Outcome.BEGAN, Outcome.ENDED} - BYTES_OUTCOMES
+    note = BytesNote(b"d" * 32, 65536, 'a"b\\c').pack()
+    decisions = [Decision(outcome) for outcome in sorted(plain)]
+    decisions += [Decision(outcome, sign_bytes=note, validator=b"v") for outcome in sorted(BYTES_OUTCOMES)]
     written(tmp_path, [BEGAN, *decisions, ENDED])
     assert what(tmp_path)[1:-1] == [
         outcome.name.lower() for outcome in (Outcome.BEGAN, *[d.outcome for d in decisions], Outcome.ENDED)
     ]
+
+
+def test_what_was_signed_or_refused_of_bytes_has_their_hash_their_number_and_the_id(tmp_path: Path) -> None:
+    note = BytesNote(b"d" * 32, 65536, "fibre/pp:v0").pack()
+    made = Decision(
+        Outcome.SIGNED_BYTES, kind=Kind.SIGN_RAW_BYTES_REQUEST, sign_bytes=note, validator=b"v", took_ns=7000
+    )
+    no = Decision(
+        Outcome.REFUSED_BYTES,
+        Reason.BYTES_ARE_A_VOTE,
+        Kind.SIGN_BYTES_REQUEST,
+        sign_bytes=BytesNote(b"e" * 32, 0, "").pack(),
+    )
+    log = written(tmp_path, [BEGAN, made, no, ENDED])
+    lines = {one["what"]: one for one in (json.loads(line) for line in log.path.read_text().splitlines())}  # type: ignore[union-attr]
+    signed_line, refused_line = lines["signed_bytes"], lines["refused_bytes"]
+    assert (signed_line["bytes"], signed_line["length"], signed_line["unique_id"]) == ("64" * 32, 65536, "fibre/pp:v0")
+    assert (signed_line["kind"], signed_line["us"]) == ("sign_raw_bytes_request", 7)
+    assert (refused_line["reason"], refused_line["bytes"], refused_line["length"]) == ("bytes_are_a_vote", "65" * 32, 0)
+    report = verify(tmp_path)
+    assert report.whole
+    assert (report.walk.counts["signed_bytes"], report.walk.counts["refused_bytes"]) == (1, 1)
+
+
+def test_the_longest_line_about_bytes_is_a_line(tmp_path: Path) -> None:
+    note = BytesNote(b"d" * 32, 2**32 - 1, '"' * RAW_UNIQUE_ID_MAX_BYTES).pack()
+    longest = Decision(
+        Outcome.REFUSED_BYTES, Reason.BYTES_NOT_ALLOWED, Kind.SIGN_RAW_BYTES_REQUEST, sign_bytes=note, identity=bytes(32),
+        validator=b"\x01" * AUDIT_VALIDATOR_MAX_BYTES, took_ns=2**32 * 1000,
+    )  # fmt: skip
+    written(tmp_path, [BEGAN, longest, ENDED])
+    assert verify(tmp_path).whole
+
+
+def test_bytes_that_are_signed_without_end_wash_no_signature_out(tmp_path: Path) -> None:
+    """A validator may ask as often as it likes: they have their share of a file with the refusals, and no more."""
+    note = BytesNote(b"d" * 32, 32, "").pack()
+    flood = [Decision(Outcome.SIGNED_BYTES, sign_bytes=note) for _ in range(2000)]
+    written(tmp_path, [BEGAN, signed(1), *flood, signed(2), ENDED], max_bytes=200_000, file_bytes=50_000)
+    report = verify(tmp_path)
+    assert report.whole
+    assert report.walk.counts["signed"] == 2
+    assert 0 < report.walk.counts["signed_bytes"] < 2000
+    assert report.walk.dropped == 2000 - report.walk.counts["signed_bytes"]
 
 
 # --- refusals and their share ---
