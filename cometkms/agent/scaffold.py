@@ -51,13 +51,10 @@ def init_agent(
     if metrics_addr:
         parse_listen(metrics_addr)
     result = Made()
+    identity = home / "priv" / IDENTITY_NAME
+    (result.kept if identity.exists() else result.made).append(identity)
+    result.key = make_agent_key(home)
     try:
-        for directory, mode in ((home, 0o755), (home / "priv", 0o700)):
-            if not directory.is_dir():
-                make_directory(directory, mode)
-        identity = home / "priv" / IDENTITY_NAME
-        (result.kept if identity.exists() else result.made).append(identity)
-        ensure_identity(home)
         path = home / CONFIG_NAME
         tables = "\n".join(
             f"[[validator]]\nchain_id = {json.dumps(chain)}\naddr = {json.dumps(address)}\n"
@@ -77,8 +74,21 @@ def init_agent(
         except FileExistsError:
             result.kept.append(path)
     except OSError as error:
-        raise ConfigError(
-            f"{error.filename or home} cannot be made: {os_words(error)}; cure: another --home"
-        ) from error
-    result.key = load_identity(home).public_key
+        raise _cannot_be_made(home, error) from error
     return result
+
+
+def make_agent_key(home: Path) -> bytes:
+    """The public key of the agent of that home; both are made where they are missing. Raises: ConfigError, KeyFileError."""
+    try:
+        for directory, mode in ((home, 0o755), (home / "priv", 0o700)):
+            if not directory.is_dir():
+                make_directory(directory, mode)
+    except OSError as error:
+        raise _cannot_be_made(home, error) from error
+    ensure_identity(home)
+    return load_identity(home).public_key
+
+
+def _cannot_be_made(home: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{error.filename or home} cannot be made: {os_words(error)}; cure: another --home")

@@ -4,14 +4,15 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from cometkms.config.load import Flags, default_home, load_settings, read_config
-from cometkms.config.schema import Chain, Settings
 from cometkms.errors import CometKMSError, ConfigError, OperatorError, StateError
 from cometkms.limits import HEIGHT_MAX
+
+if TYPE_CHECKING:  # what reads a node's settings is imported where it is used: an agent is to start in no time
+    from cometkms.config.schema import Chain, Settings
 
 EXIT_CODES: Final = """\b
 Exit codes:
@@ -51,8 +52,11 @@ def home_option(function: F) -> F:
 def chosen_home() -> Path:
     """The home of this invocation, absolute."""
     value = click.get_current_context().meta.get(_HOME_KEY)
-    home = Path(value).expanduser() if value else default_home()
-    return home.absolute()
+    if value:
+        return Path(value).expanduser().absolute()
+    from cometkms.config.load import default_home
+
+    return default_home().absolute()
 
 
 def chain_option(function: F) -> F:
@@ -98,8 +102,10 @@ def must_confirm(question: str) -> None:
 
 def load_home(
     chain_id: str | None = None, node_id: str | None = None, peer: tuple[str, ...] = (), raft_addr: str | None = None
-) -> Settings:
+) -> "Settings":
     """The home's settings, for commands that need no validator address. `peer`, `raft_addr`: instead of the ones that are set."""
+    from cometkms.config.load import Flags, load_settings, read_config
+
     home = chosen_home()
     if home.exists() and not home.is_dir():
         raise ConfigError(f"{home} is no directory; cure: --home DIR, a node's home")
@@ -126,6 +132,8 @@ def one_of(known: Sequence[str]) -> Callable[[click.Context, click.Parameter, st
 
 def other_ids(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """For the shell's completion: the ids of the home's other nodes; none where the home's settings are wrong."""
+    from cometkms.config.load import Flags, default_home, load_settings
+
     home = context.meta.get(_HOME_KEY)
     try:
         settings = load_settings(Path(home).expanduser().absolute() if home else default_home(), Flags())
@@ -134,7 +142,7 @@ def other_ids(context: click.Context, _parameter: click.Parameter, incomplete: s
     return [peer.id for peer in settings.peers if peer.id != settings.id and peer.id.startswith(incomplete)]
 
 
-def one_chain(settings: Settings, chain_id: str | None) -> Chain:
+def one_chain(settings: "Settings", chain_id: str | None) -> "Chain":
     """The chain that is meant. Raises: ConfigError when that is not clear."""
     found = [chain for chain in settings.chains if chain_id in (None, chain.id)]
     if len(found) == 1:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -34,7 +35,7 @@ def command(home: str | None, node_id: str | None, as_json: bool, identities: bo
       cmkms peers --identities
     """
     if identities:
-        click.echo(identity_line())
+        click.echo(identity_line(chosen_home()))
         return
     answer = ask_node(node_id, {"op": "peers"})
     if as_json:
@@ -44,12 +45,12 @@ def command(home: str | None, node_id: str | None, as_json: bool, identities: bo
         say(line)
 
 
-def identity_line() -> str:
-    """ID=HOST:PORT:KEY of this home's node, for agent.toml. Raises: ConfigError, KeyFileError."""
+def identity_line(home: Path) -> str:
+    """ID=HOST:PORT:KEY of that home's node, for agent.toml. Raises: ConfigError, KeyFileError."""
     from cometkms.config.load import Flags, load_settings
     from cometkms.keys.identity import ensure_identity, load_identity
 
-    settings = load_settings(chosen_home(), Flags())
+    settings = load_settings(home, Flags())
     if settings.agent_addr is None:
         raise ConfigError("this node listens for no agents; cure: agent_addr and agents in config.toml (docs/AGENT.md)")
     ensure_identity(settings.home)

@@ -9,6 +9,10 @@ from typing import Final
 import click
 
 from cometkms import core as cores
+from cometkms.agent.config import check_name
+from cometkms.agent.config import load as load_agent
+from cometkms.agent.scaffold import init_agent, make_agent_key
+from cometkms.cli.peers import identity_line
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
 from cometkms.config.load import CONFIG_NAME, KEY_NAME, STATE_NAME, Flags, load_settings
 from cometkms.config.scaffold import init_home
@@ -30,6 +34,7 @@ from cometkms.store.exported import refuse_exported
 
 _RAFT_PORT: Final = parse_listen(DEFAULT_RAFT_ADDR).port
 _HTTP_PORT: Final = 8080
+_AGENT_PORT: Final = 9440
 _LOCAL: Final = "127.0.0.1"
 _PORT_MAX: Final = 65535
 
@@ -39,6 +44,7 @@ class _Node:
     id: str
     raft_addr: str
     http_addr: str
+    agent_addr: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,13 @@ class _Material:
 )
 @click.option("--state-file", type=click.Path(path_type=Path), metavar="FILE",
               help="What that key has signed.  [default: priv_validator_state.json beside it]")  # fmt: skip
+@click.option(
+    "--agent",
+    metavar="NAME",
+    help="Make DIR/NAME too, the home of an agent beside the validators, which then asks these nodes.",
+)
+@click.option("--agent-port", type=click.IntRange(1, _PORT_MAX), default=_AGENT_PORT, metavar="P", show_default=True,
+              help="Port for the agent; on one machine the first of N.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="What was made, as JSON.")
 def command(
     nodes: int | None,
@@ -80,6 +93,8 @@ def command(
     http_port: int,
     key_file: Path | None,
     state_file: Path | None,
+    agent: str | None,
+    agent_port: int,
     as_json: bool,
 ) -> None:
     """Write the homes of a cluster: DIR/node0, DIR/node1, …, each with the whole peer list, the same key and the same state.
@@ -91,24 +106,28 @@ def command(
       cmkms testnet --dir /tmp/trial
       cmkms testnet --dir homes --addresses 10.0.0.10,10.0.0.11,10.0.0.12 --chain-id my-chain-1 \\
         --validator-addr tcp://10.0.0.1:26658 --key-file priv_validator_key.json
+      cmkms testnet --dir /tmp/trial --agent sentry-a
     """
     hosts = [part.strip() for part in addresses.split(",")] if addresses else []
-    planned = _plan(nodes, hosts, starting_port, http_port)
+    planned = _plan(nodes, hosts, starting_port, http_port, agent_port)
     chain = _chain_id(chain_id, key_file)
     validators = validator_addr or _default_validators(hosts)
     for address in validators:
         parse_validator(address)
     root = _empty_directory(Path(directory).expanduser().absolute())
+    if agent is not None and check_name(agent) in {node.id for node in planned}:
+        raise click.UsageError(f"{agent} is a node's name; cure: another --agent")
     material = _material(key_file, state_file, chain)
+    agent_home = root / agent if agent is not None else None
     with material.key:
-        homes = _write(root, planned, chain, validators, material)
+        homes = _write(root, planned, chain, validators, material, agent_home)
     if as_json:
-        click.echo(json.dumps(_document(homes, planned, chain, validators, material), indent=2))
+        click.echo(json.dumps(_document(homes, planned, chain, validators, material, agent_home), indent=2))
     else:
-        _tell(homes, planned, material, bool(hosts))
+        _tell(homes, planned, material, bool(hosts), agent_home)
 
 
-def _plan(nodes: int | None, hosts: list[str], raft_port: int, http_port: int) -> list[_Node]:
+def _plan(nodes: int | None, hosts: list[str], raft_port: int, http_port: int, agent_port: int) -> list[_Node]:
     """Ids and addresses. Raises: ConfigError, UsageError."""
     count = nodes if nodes is not None else len(hosts) or 3
     if hosts:
@@ -117,17 +136,25 @@ def _plan(nodes: int | None, hosts: list[str], raft_port: int, http_port: int) -
         if len(hosts) > MEMBERS_MAX:
             raise click.UsageError(f"{len(hosts)} addresses; at most {MEMBERS_MAX} nodes are possible")
         found = [
-            _Node(f"node{n}", f"{_bracketed(host)}:{raft_port}", f"{_LOCAL}:{http_port}")
+            _Node(
+                f"node{n}",
+                f"{_bracketed(host)}:{raft_port}",
+                f"{_LOCAL}:{http_port}",
+                f"{_bracketed(host)}:{agent_port}",
+            )
             for n, host in enumerate(hosts)
         ]
     else:
-        ports = [(raft_port + n, http_port + n) for n in range(count)]
-        taken = {port for pair in ports for port in pair}
-        if len(taken) != 2 * count or max(taken) > _PORT_MAX:
+        ports = [(raft_port + n, http_port + n, agent_port + n) for n in range(count)]
+        taken = {port for three in ports for port in three}
+        if len(taken) != 3 * count or max(taken) > _PORT_MAX:
             raise click.UsageError(
-                f"--starting-port {raft_port} and --http-port {http_port} leave no {count} ports each"
+                f"--starting-port {raft_port}, --http-port {http_port} and --agent-port {agent_port} leave no {count} ports each"
             )
-        found = [_Node(f"node{n}", f"{_LOCAL}:{raft}", f"{_LOCAL}:{http}") for n, (raft, http) in enumerate(ports)]
+        found = [
+            _Node(f"node{n}", f"{_LOCAL}:{raft}", f"{_LOCAL}:{http}", f"{_LOCAL}:{agent}")
+            for n, (raft, http, agent) in enumerate(ports)
+        ]
     if not all(parse_listen(node.raft_addr).host for node in found):
         raise click.UsageError("an address is empty; cure: --addresses IP,IP,IP")
     for host in hosts:
@@ -180,10 +207,18 @@ def _material(key_file: Path | None, state: Path | None, chain_id: str) -> _Mate
 
 
 def _write(
-    root: Path, nodes: list[_Node], chain_id: str, validators: tuple[str, ...], material: _Material
+    root: Path,
+    nodes: list[_Node],
+    chain_id: str,
+    validators: tuple[str, ...],
+    material: _Material,
+    agent_home: Path | None,
 ) -> list[Path]:
-    """The homes, each read back as `cmkms start` will. Raises: OperatorError, StoreFailure."""
+    """The nodes' homes, and the agent's, each read back as it will be at a start. Raises: OperatorError, StoreFailure."""
     peers = tuple(f"{node.id}={node.raft_addr}" for node in nodes)
+    agents: tuple[str, ...] = ()
+    if agent_home is not None:
+        agents = (f"{agent_home.name}:{make_agent_key(agent_home).hex()}",)
     homes = []
     for node in nodes:
         home = root / node.id
@@ -191,20 +226,32 @@ def _write(
             home,
             node_id=node.id,
             chain_id=chain_id,
-            validator_addrs=validators,
+            validator_addrs=() if agents else validators,
             http_addr=node.http_addr,
             raft_addr=node.raft_addr,
             peers=peers if len(nodes) > 1 else (),
+            agent_addr=node.agent_addr,
+            agents=agents,
         )
         write_material(home / "priv" / KEY_NAME, material.key)
         state_file.save(home / "priv" / STATE_NAME, material.mark)
         load_settings(home, Flags(), {})
         homes.append(home)
+    if agent_home is not None:
+        served = tuple((chain_id, address) for address in validators)
+        lines = tuple(identity_line(home) for home in homes)
+        init_agent(agent_home, name=agent_home.name, nodes=lines, validators=served)
+        load_agent(agent_home)
     return homes
 
 
 def _document(
-    homes: list[Path], nodes: list[_Node], chain: str, validators: tuple[str, ...], material: _Material
+    homes: list[Path],
+    nodes: list[_Node],
+    chain: str,
+    validators: tuple[str, ...],
+    material: _Material,
+    agent_home: Path | None,
 ) -> dict[str, object]:
     """What _tell() says, for a program."""
     key = homes[0] / "priv" / KEY_NAME
@@ -222,12 +269,15 @@ def _document(
             "sealed": load_sealed(key) is not None,
         },
         "state": {"height": place.height, "round": place.round, "step": int(place.step)},
+        **({"agent": str(agent_home)} if agent_home is not None else {}),
     }
 
 
-def _tell(homes: list[Path], nodes: list[_Node], material: _Material, machines: bool) -> None:
+def _tell(homes: list[Path], nodes: list[_Node], material: _Material, machines: bool, agent_home: Path | None) -> None:
     for home, node in zip(homes, nodes, strict=True):
         click.echo(f"made  {home}  {node.raft_addr}, http {node.http_addr}")
+    if agent_home is not None:
+        click.echo(f"made  {agent_home}, of an agent beside the validator")
     key = homes[0] / "priv" / KEY_NAME
     click.echo(
         f"key   {address_of(load_public_key(key))}, {'new' if material.is_new else 'copied'}, the same on every node"
@@ -247,6 +297,8 @@ def _tell(homes: list[Path], nodes: list[_Node], material: _Material, machines: 
     click.echo("Then copy each home to its machine, and start:" if machines else "Then start:")
     for home in homes:
         click.echo(f"  cmkms start --home {home}")
+    if agent_home is not None:
+        click.echo(f"  cmkms agent --home {agent_home}")
     click.echo(
         f"The first start waits until all {len(nodes)} have seen each other. Settings: {CONFIG_NAME} in each home."
     )

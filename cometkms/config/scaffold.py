@@ -39,8 +39,7 @@ chain_id = {chain_id}
 
 # Agents instead of validator_addr: each stands beside a validator and asks every node (docs/AGENT.md). Where this node listens for
 # them, and who they are, as `cmkms agent init` prints it; the same list on every node. Nowhere and nobody by default.
-# agent_addr = ":9440"
-# agents = ["sentry-a:64 hex digits"]
+{agents}
 
 # Log level: debug, info, error
 log_level = "info"
@@ -105,6 +104,10 @@ leader_priority = 50
 # state_file = "priv/chain-a/priv_validator_state.json"
 """
 
+_NO_AGENTS = """\
+# agent_addr = ":9440"
+# agents = ["sentry-a:64 hex digits"]"""
+
 
 @dataclass(frozen=True, slots=True)
 class Scaffolded:
@@ -123,6 +126,8 @@ def init_home(
     http_addr: str = DEFAULT_HTTP_ADDR,
     raft_addr: str = DEFAULT_RAFT_ADDR,
     peers: tuple[str, ...] = (),
+    agent_addr: str = "",
+    agents: tuple[str, ...] = (),
 ) -> Scaffolded:
     """config.toml, data/ and priv/. Raises: ConfigError if they cannot be made."""
     result = Scaffolded()
@@ -141,6 +146,7 @@ def init_home(
             http_addr=http_addr,
             raft_addr=raft_addr,
             peer=_toml_list(peers),
+            agents=f"agent_addr = {_toml(agent_addr)}\nagents = {_toml_list(agents)}" if agents else _NO_AGENTS,
         )
         try:
             create_exclusively(path, content.encode())

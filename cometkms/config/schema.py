@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cometkms.config.webhook import Webhook
-from cometkms.keys.passphrase import PassphraseSource
 from cometkms.limits import AUDIT_DEFAULT_MIB, LEADER_PRIORITY_DEFAULT
 from cometkms.net.target import TcpTarget, UnixTarget
+
+if TYPE_CHECKING:  # an agent, which is to start in no time, needs neither
+    from cometkms.config.webhook import Webhook
+    from cometkms.keys.passphrase import PassphraseSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +93,9 @@ class Settings:
     strict_start: bool = False
     hardening: str = "best-effort"
     signer_user: str = ""
-    key_passphrase: PassphraseSource | None = None
+    key_passphrase: "PassphraseSource | None" = None
     alerts: AlertBounds = AlertBounds()
-    webhook: Webhook | None = None
+    webhook: "Webhook | None" = None
     agent_addr: HostPort | None = None  # where agents are listened for; None: nowhere
     audit_max_mib: int = AUDIT_DEFAULT_MIB  # all files of the audit log together; 0: there is none
     noise_identity_file: Path | None = (

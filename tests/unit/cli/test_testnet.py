@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from cometkms.agent.config import load as load_agent
 from cometkms.config.load import Flags, load_settings
+from cometkms.keys.identity import load_identity
 from tests.e2e.node import cmkms
 
 
@@ -39,6 +41,28 @@ def test_homes_of_one_machine_have_ports_of_their_own_one_peer_list_and_one_key(
     assert len({one.peers for one in settings}) == 1
     assert [peer.id for peer in settings[0].peers] == ([home.name for home in homes] if nodes > 1 else [])
     assert len({key_of(home) for home in homes}) == 1
+
+
+def test_an_agents_home_fits_the_nodes_which_then_dial_no_validator(tmp_path: Path) -> None:
+    """Each knows the other's key and where it listens; `cmkms start` and `cmkms agent` need nothing more."""
+    homes = made(tmp_path / "net", "--agent", "sentry-a", "--agent-port", "29440", "--chain-id", "c-1")
+    assert [home.name for home in homes] == ["node0", "node1", "node2", "sentry-a"]
+    agent = load_agent(homes[-1])
+    settings = [load_settings(home, Flags(), {}) for home in homes[:-1]]
+    assert [(one.id, str(one.address), one.key) for one in agent.nodes] == [
+        (one.id, f"127.0.0.1:{29440 + n}", load_identity(one.home).public_key) for n, one in enumerate(settings)
+    ]
+    assert [str(one.agent_addr) for one in settings] == [str(one.address) for one in agent.nodes]
+    assert [(one.chain_id, str(one.address)) for one in agent.validators] == [("c-1", "tcp://127.0.0.1:26658")]
+    for one in settings:
+        assert one.chains[0].validator_addrs == ()
+        assert [(a.name, a.key) for a in one.chains[0].agents] == [("sentry-a", load_identity(homes[-1]).public_key)]
+
+
+def test_an_agent_with_a_nodes_name_or_none_is_refused_and_nothing_is_made(tmp_path: Path) -> None:
+    for name, code in (("node1", 2), ("a/b", 3)):
+        done = cmkms("testnet", "--dir", str(tmp_path / "net"), "--agent", name)
+        assert (done.returncode, (tmp_path / "net").exists()) == (code, False), done.stderr
 
 
 def test_what_was_made_is_json_for_a_program(tmp_path: Path, used_key: Path) -> None:
