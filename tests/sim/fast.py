@@ -23,7 +23,7 @@ from cometkms.errors import ProtocolError
 from cometkms.interface import Request, Turn
 from cometkms.ipc.messages import decode
 from cometkms.limits import INBOX_BYTES, PEER_FRAME_MAX_BYTES
-from cometkms.model import Dialect, Kind, Message, Vote
+from cometkms.model import HRS, Dialect, Kind, Message, Vote
 from cometkms.native.hot import NativeHotPath
 from cometkms.native.queue import RingQueue
 from cometkms.native.section import NativeSignPath
@@ -219,8 +219,7 @@ class PeerEnd:
     def flush(self) -> None:
         if not self.lives:
             return
-        if self.world.now < self.node.frozen_until:
-            self.world.after(self.node.frozen_until - self.world.now, self.flush)
+        if self.world.stands_still(self.node.frozen_until, self.flush):
             return
         self._flushing = False
         self.stream.flush()
@@ -254,8 +253,7 @@ class PeerEnd:
     def on_readable(self) -> None:
         if not self.lives:
             return
-        if self.world.now < self.node.frozen_until:
-            self.world.after(self.node.frozen_until - self.world.now, self.on_readable)
+        if self.world.stands_still(self.node.frozen_until, self.on_readable):
             return
         self._reading = False
         self.connection.heard[self.node.name] = self.world.now
@@ -463,10 +461,7 @@ class Line:
 
     def waits(self, step: Callable[[], None]) -> bool:
         """Whether the process stands still; it goes on with `step`."""
-        if self.world.now < self.signer.still_until:
-            self.world.after(self.signer.still_until - self.world.now, step)
-            return True
-        return False
+        return self.world.stands_still(self.signer.still_until, step)
 
     def on_readable(self) -> None:
         """As signing/link.py, _take()."""
@@ -477,12 +472,15 @@ class Line:
             return
         node = self.signer.node
         started_ns = int(node.clock() * 1e9)
+        last = self.fast.path.c.sections[0].last
+        signed = HRS(last.height, last.round, last.step)
         try:
             found = self.fast.calls.run(self.lane.turn)
         except BlockingIOError:
             return
         if found is Turn.RESERVED:
             self.world.count("reserved in C")
+            self.world.judge_reservation(self.asked, signed)
             self.busy = True
             if self.fast.path.unseen >= LOG_LINES:
                 self.fast.count_signatures()

@@ -240,6 +240,9 @@ class Node:
             return
         try:
             step(*arguments, **named)
+            if self.disk.dark:  # whoever did not notice that the power failed
+                self.crash(power=True, why="dark")
+                self.world.after(0.3, self.restart_if_down)
         except ProtocolError:
             raise  # the connection's end
         except CometKMSError as error:
@@ -267,10 +270,7 @@ class Node:
     def tick(self, incarnation: int) -> None:
         if incarnation != self.incarnation or self.cluster is None:
             return
-        if self.world.now < self.frozen_until:
-            self.world.after(
-                min(self.frozen_until - self.world.now, LOOK_S), self.tick, incarnation
-            )  # it may be woken early
+        if self.world.stands_still(self.frozen_until, self.tick, incarnation):
             return
         self.guarded(self.cluster.tick)
         self.world.after(TICK_S, self.tick, incarnation)
@@ -299,8 +299,7 @@ class Node:
         """The signer woke the state process."""
         if self.fast is None:
             return
-        if self.world.now < self.frozen_until:
-            self.world.after(self.frozen_until - self.world.now, self.on_requests)
+        if self.world.stands_still(self.frozen_until, self.on_requests):
             return
         self.guarded(self.fast.on_queue)
 
@@ -308,8 +307,7 @@ class Node:
         """The state process woke the signer."""
         if self.signer is None or self.signer.fast is None:
             return
-        if self.world.now < self.signer.still_until:
-            self.world.after(self.signer.still_until - self.world.now, self.on_permits)
+        if self.world.stands_still(self.signer.still_until, self.on_permits):
             return
         self.signer.fast.on_queue()
 
@@ -702,6 +700,13 @@ class World:
     def after(self, delay_s: float, step: Callable[..., None], *arguments: Any, **named: Any) -> None:
         heapq.heappush(self.queue, (self.now + delay_s, next(self.order), step, arguments, named))
 
+    def stands_still(self, until: float, step: Callable[..., None], *arguments: Any) -> bool:
+        """Whether a process is frozen until then; `step` comes again when it is not: it may be woken early."""
+        if self.now >= until:
+            return False
+        self.after(min(until - self.now, LOOK_S), step, *arguments)
+        return True
+
     def run_until(self, end: float) -> None:
         while self.queue and self.queue[0][0] <= end:
             at, _, step, arguments, named = heapq.heappop(self.queue)
@@ -969,6 +974,12 @@ class World:
             raise Violation(f"height {asked.height} was signed, and no chain has come so far")
         refused = answer.error is not None and answer.error.code == Reason.JUMP
         self.stats["jumps refused"] = self.stats.get("jumps refused", 0) + refused
+
+    @staticmethod
+    def judge_reservation(asked: Vote | None, signed: HRS) -> None:
+        """The sign rule holds by itself in C, whatever the state process and the key slot would refuse."""
+        if asked is None or place_of(asked) <= signed:
+            raise Violation(f"C reserves {asked and tuple(place_of(asked))}, and {tuple(signed)} is signed")
 
     def judge_permit(self, sign_bytes: bytes) -> None:
         hrs = CORE.parse_sign_bytes(sign_bytes).hrs
