@@ -87,7 +87,7 @@ class Agent:
             if self.asking.due_at is not None and now >= self.asking.due_at:
                 self.do(self.asking.on_time(now))
             return
-        if self.rng.random() < 0.5:
+        if self.rng.random() < self.world.agents_rest:
             return
         self.vote = self.world.vote_of(self.rng, self.place)
         self.asked_at = now

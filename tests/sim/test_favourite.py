@@ -28,6 +28,7 @@ class Preferring(Calm):
         self.trips_s: dict[frozenset[str], float] = {}
         super().__init__(seed, nodes)
         self.poll_s = (0.1, 0.3)
+        self.agents_rest = 0.97  # as rarely as the other validators
         preferred = {name: {"leader_priority": "0"} for name in self.names} | {
             self.names[-1]: {"leader_priority": "90"}
         }

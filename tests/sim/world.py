@@ -655,6 +655,7 @@ class World:
         self.patience_s = 5.0
         # How often a validator looks whether it has something to ask. In some, promises flow as fast as they are given: heartbeats rest.
         self.poll_s = (0.001, 0.006) if seed % 7 == 4 else (0.005, 0.03)
+        self.agents_rest = 0.5  # of the looks at which an agent has nothing to ask
         self.spikes = 0.05  # of the frames come up to 0.2 s late
         self.round_trip_s = self.jitter_s = 0.0  # far members; the jitter comes on top
         self.facts: dict[str, tuple[tuple[str, str], ...]] = {}  # of each member, as its process starts
