@@ -8,13 +8,14 @@ SECONDS = 0
 FUZZ_SECONDS ?= 600
 
 SEEDS ?= 2000
-# Of the simulation beside all other tests; `make sim` runs SEEDS of them.
-TEST_SEEDS ?= 1000
+# Of the simulation beside all other tests, without a member that lies and with one; `make sim` runs SEEDS of them, `make attack` ever new ones.
+TEST_SEEDS ?= 400
+TEST_ROGUE_SEEDS ?= 100
 N ?= 5
 ONLY ?=
 CORES := $(shell nproc)
 # Whole nodes wait more than they compute.
-WORKERS ?= $(shell expr 3 \* $(CORES))
+WORKERS ?= $(shell expr 4 \* $(CORES))
 # BUSY=1: every core and the disk are kept busy meanwhile.
 LOADED := $(if $(BUSY),$(BIN)/python -m tests.busy)
 NICELY := $(if $(BUSY),,nice -n 10)
@@ -61,7 +62,7 @@ cometbft: build
 test: lint
 	@work=$$(mktemp -d -t ckXXXX); \
 	$(BIN)/python -m tests.gotools > $$work/tools 2>&1 & tools=$$!; \
-	SEEDS=$(TEST_SEEDS) $(NICELY) $(BIN)/python -m pytest tests --ignore=tests/e2e --ignore=tests/packaging --ignore=tests/web \
+	SEEDS=$(TEST_SEEDS) ROGUE_SEEDS=$(TEST_ROGUE_SEEDS) $(NICELY) $(BIN)/python -m pytest tests --ignore=tests/e2e --ignore=tests/packaging --ignore=tests/web \
 		--ignore=tests/lint -n $(CORES) --dist loadgroup --basetemp=$$work/u > $$work/units 2>&1 & units=$$!; \
 	trap 'kill $$tools $$units 2> $$work/killed' INT TERM; \
 	$(LOADED) $(BIN)/python -m pytest tests/e2e tests/packaging -n $(WORKERS) --dist loadgroup --basetemp=$$work/t; whole=$$?; \

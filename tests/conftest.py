@@ -30,11 +30,17 @@ def core(request: pytest.FixtureRequest) -> Core:
 
 
 class ByModuleFixture(LoadScopeScheduling):
-    """The tests of a file that has a fixture for all of them, a node mostly, run in one worker and in order; any other runs anywhere."""
+    """The tests of a file that has a fixture for all of them, a node mostly, run in one worker and in order; any other runs anywhere.
+
+    Which begin first: `pytest_collection_modifyitems`, not how many a file has.
+    """
+
+    def __init__(self, config: pytest.Config, log: Any) -> None:
+        config.option.loadscopereorder = False
+        super().__init__(config, log)
 
     def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.partition("::")[0]
-        return path if _shares(self.config.rootpath / path) else nodeid
+        return _scope(self.config.rootpath, nodeid)
 
     def schedule(self) -> None:
         """A worker runs a test when it knows the next one, so it is given two at once: also the one that replaces a crashed worker."""
@@ -54,6 +60,20 @@ class ByModuleFixture(LoadScopeScheduling):
         for other in self.assigned_work:
             self._reschedule(other)
         return crashed
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is marked `long` begins first, with its file where that shares a fixture: one that began last would have the end to itself."""
+    scopes = [_scope(config.rootpath, item.nodeid) for item in items]
+    first = {scope for scope, item in zip(scopes, items, strict=True) if item.get_closest_marker("long") is not None}
+    ordered = sorted(zip(scopes, items, strict=True), key=lambda pair: pair[0] not in first)
+    items[:] = [item for _, item in ordered]
+
+
+def _scope(root: Path, nodeid: str) -> str:
+    """The tests that stay together: those of a file that has a fixture for all of them, else the one."""
+    path = nodeid.partition("::")[0]
+    return path if _shares(root / path) else nodeid
 
 
 @functools.cache

@@ -14,6 +14,8 @@ from tests.attacks.member import LIES
 from tests.e2e.cluster import Client, Cluster
 from tests.e2e.node import CHAIN, PATIENCE_S, PREVOTE, free_tcp, until
 
+pytestmark = pytest.mark.long
+
 LIAR = "node2"
 HONEST = ("node0", "node1")
 OFTEN = 40  # lies, to both together, before it is judged
@@ -61,7 +63,7 @@ class Attacked:
         total = 0.0
         for name in HONEST:
             with urllib.request.urlopen(
-                f"http://127.0.0.1:{self.cluster.nodes[name].http_port}/metrics", timeout=10
+                f"http://127.0.0.1:{self.cluster.nodes[name].http_port}/metrics", timeout=PATIENCE_S
             ) as answer:
                 lines = answer.read().decode().splitlines()
             mine = [

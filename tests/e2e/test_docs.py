@@ -1,6 +1,7 @@
 """Every ```console block of the documents does what it shows. How they are run: tests/e2e/console.py."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,15 @@ DOCUMENTS = sorted(
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
     if "\n```console\n" in path.read_text()
 )
+LONG_COMMANDS = 20  # of a document that takes long
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def _parameter(path: Path) -> Any:
+    long = path.read_text().count("\n$ ") >= LONG_COMMANDS
+    return pytest.param(path, id=path.name, marks=[pytest.mark.long] if long else [])
+
+
+@pytest.mark.parametrize("path", map(_parameter, DOCUMENTS))
 def test_every_command_does_what_the_document_shows(path: Path, tmp_path: Path) -> None:
     assert run_document(path.read_text(), tmp_path / "home") > 0
 

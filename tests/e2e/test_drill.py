@@ -16,6 +16,8 @@ import pytest
 from tests.e2e.node import PATIENCE_S, children_of, cmkms, environment, free_ports, free_tcp, until
 from tests.e2e.pace import Pace
 
+pytestmark = pytest.mark.long
+
 CHAIN = "drill-1"
 FRESH_S = 1.0
 

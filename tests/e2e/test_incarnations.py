@@ -10,6 +10,8 @@ from tests.e2e.cluster import Judge, Rivals
 from tests.e2e.namespaces import NONE_HERE, Namespaces, free_network
 from tests.e2e.node import cmkms, until
 
+pytestmark = pytest.mark.long
+
 MACHINES = {"node0": "node0", "node1": "node1", "node2": "node2", "new2": "node2"}
 
 

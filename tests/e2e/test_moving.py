@@ -12,6 +12,8 @@ from cometkms.keys.validator_key import write_key
 from tests.e2e.node import PRECOMMIT, PREVOTE, PROPOSAL, Node, Validator, ballot, cmkms, free_tcp
 from tests.vectors.moving.homes import CHAIN, SEED, comet_kms_home, old_home
 
+pytestmark = pytest.mark.long
+
 MakeNode = Callable[..., Node]
 MakeValidator = Callable[..., Validator]
 

@@ -11,6 +11,8 @@ from tests.e2e.cluster import Cluster, Rivals, rivalry
 from tests.e2e.node import PATIENCE_S, PRECOMMIT, PREVOTE, until
 from tests.e2e.versions import other_version
 
+pytestmark = pytest.mark.long
+
 NEXT = "99.1.0"
 FOREIGN, FOREIGN_PROTOCOL = "100.0.0", PEER_PROTOCOL_VERSION + 50
 

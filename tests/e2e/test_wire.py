@@ -20,6 +20,8 @@ from tests.e2e.node import free_tcp, until
 
 from .wire import AT_ONCE_S, CHAIN, PATIENCE_S, WireNode, assert_nothing_signed, connect, connected
 
+pytestmark = pytest.mark.long
+
 CORE = cores.load()
 PREVOTE, PRECOMMIT, PROPOSAL = SignedType.PREVOTE, SignedType.PRECOMMIT, SignedType.PROPOSAL
 SEVERAL = 4  # tcp addresses, so that several connections can stall at once
