@@ -23,6 +23,7 @@ from tests.gotools import program
 
 CHAIN = "test-1"
 PATIENCE_S = 120.0  # for anything that must happen; no test measures time, and a wait costs nothing when it is short
+_LOOK_S, _LOOK_MAX_S = 0.02, 0.1  # from one look for it to the next: at first, and when it has not come for a while
 
 
 #: Below what the kernel gives to outgoing connections, one of which may take a port between a look and its use, and above those that the
@@ -75,13 +76,16 @@ def free_tcp() -> str:
 
 
 def until(what: str | Callable[[], str], condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
-    """The first true value of `condition`; an assertion when patience ends. `what` may be found out only then."""
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
+    """The first true value of `condition`; an assertion when patience ends. `what` may be found out only then.
+
+    What has not come soon is looked for less often: looking takes its part of the cores that the nodes wait for.
+    """
+    began = time.monotonic()
+    while (waited_s := time.monotonic() - began) < patience_s:
         value = condition()
         if value:
             return value
-        time.sleep(0.02)
+        time.sleep(min(_LOOK_S + waited_s / 20, _LOOK_MAX_S))
     raise AssertionError(f"not within {patience_s:g} s: {what if isinstance(what, str) else what()}")
 
 

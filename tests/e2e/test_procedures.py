@@ -36,6 +36,8 @@ from tests.e2e.test_recover import recover, signs_above, wipe
 from tests.vectors.moving.homes import CHAIN as OLD_CHAIN
 from tests.vectors.moving.homes import old_home
 
+pytestmark = pytest.mark.long
+
 __all__ = ["judge", "machines", "make_homes", "rival", "validator"]
 
 Homes = Callable[..., list[Member]]
@@ -77,7 +79,7 @@ def test_a_key_that_went_out_of_a_cluster_signs_there_and_comes_back(
     two.serves(rival).start()  # it was not sealed, and is no majority
     assert "this key went out, to filepv" in zero.run("start", code=5).stderr
     assert "was sealed here" in one.run("start", code=5).stderr
-    until("it is there, and knows no leader", lambda: two.peers().get("leader_id", "") is None)
+    until("it is there, and knows no leader", two.knows_no_leader)
     rival.gets_nothing(1)
     two.stop()
     two.serves(validator)
@@ -123,7 +125,7 @@ def test_two_are_lost_for_good_and_another_id_takes_the_place_of_one(
     disks = {member.id: wipe(member) for member in (zero, two)}
     for member in (zero, two):
         member.start()
-    until("each waits for the other", lambda: all(m.peers().get("node_state") == "recovering" for m in (zero, two)))
+    until("each waits for the other", lambda: all(m.is_("recovering") for m in (zero, two)))
     zero.stop()
     recover(zero)
     zero.start()
@@ -138,12 +140,12 @@ def test_two_are_lost_for_good_and_another_id_takes_the_place_of_one(
     validator.must_sign(PRECOMMIT, 22)
 
     old = alone(two, disks["node2"], rival)
-    until("it runs, and knows no leader", lambda: old.peers().get("leader_id", "") is None)
+    until("it runs, and knows no leader", old.knows_no_leader)
     gives_nothing(rival, 5, 22)
     old.kill()  # both at once, each with the disk that was declared lost, are beyond any protocol (docs/SAFETY.md)
     zero.stop()
     other = alone(zero, disks["node0"], rival)
-    until("it runs, and knows no leader", lambda: other.peers().get("leader_id", "") is None)
+    until("it runs, and knows no leader", other.knows_no_leader)
     gives_nothing(rival, 5, 22)
     other.kill()
     zero.start()
@@ -171,7 +173,7 @@ def test_all_are_lost_and_new_homes_are_made_for_new_machines(
 
     new[1].stop()
     old[1].serves(rival).start()
-    until("it runs, and knows no leader", lambda: old[1].peers().get("leader_id", "") is None)
+    until("it runs, and knows no leader", old[1].knows_no_leader)
     gives_nothing(rival, 5, 21)
     old[1].stop()
     new[1].start()
@@ -275,7 +277,7 @@ def test_the_clusters_secret_is_changed_and_a_node_comes_back_with_the_old_one(
     validator.connect()
     validator.must_refuse(PRECOMMIT, 5, block="bb")
     validator.must_sign(PRECOMMIT, 6)
-    until("it runs, and knows no leader", lambda: two.peers().get("leader_id", "") is None)
+    until("it runs, and knows no leader", two.knows_no_leader)
     gives_nothing(rival, 6)
     two.stop()
     give(two)

@@ -64,7 +64,7 @@ def test_one_wiped_beside_one_lost_for_good_while_the_third_runs_on(make_homes: 
     recover(zero)
     zero.start()
     signs_above(validator)
-    assert zero.peers()["node_state"] == "complete"
+    until("what was recovered counts", lambda: zero.is_("complete"))
     assert "an older copy was put back" not in zero.log() + one.log()
 
     old = old_machine(zero, disk)
@@ -85,7 +85,7 @@ def test_both_lost_ones_are_new_one_is_recovered_and_the_other_reads(make_homes:
     disk = wipe(two)
     for member in (zero, two):
         member.start()
-    until("each waits for the other", lambda: all(m.peers().get("node_state") == "recovering" for m in (zero, two)))
+    until("each waits for the other", lambda: all(m.is_("recovering") for m in (zero, two)))
     zero.stop()
     recover(zero)
     zero.start()
