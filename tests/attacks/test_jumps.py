@@ -62,7 +62,7 @@ class Chain:
         until(f"{height} is signed", once)
 
     def mark_of(self, name: str) -> int:
-        height = self.cluster.status(name)["chains"][0]["watermark"]["height"]
+        height = self.cluster.nodes[name].status()["chains"][0]["watermark"]["height"]
         assert isinstance(height, int)
         return height
 

@@ -19,7 +19,7 @@ import pytest
 from cometkms import core as cores
 from cometkms.keys.cluster import _cluster_secret
 from cometkms.keys.source import key_source
-from tests.e2e.node import CHAIN, PREVOTE, Node, children_of, cmkms, free_port, free_tcp, until
+from tests.e2e.node import CHAIN, PATIENCE_S, PREVOTE, Node, children_of, cmkms, free_port, free_tcp, until
 from tests.e2e.receiver import Receiver
 
 CHILDREN = ("state", "signer", "audit", "api")
@@ -127,7 +127,7 @@ def link_of(entry: Path) -> str:
 
 def answers_all(node: Node, spoilt: str) -> None:
     for path in ("/status", "/metrics", "/"):
-        with urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}{path}", timeout=PATIENCE_S) as answer:
             assert answer.status == 200
     if spoilt in ("state", "signer"):
         words = f"what the {spoilt} process says of itself is not all of its form"

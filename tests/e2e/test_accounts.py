@@ -176,9 +176,14 @@ def test_a_passphrase_from_a_descriptor_is_in_the_supervisor_and_nowhere_else(
     assert node.process is not None
     for _ in range(2):
         until("the audit process is up", lambda: node.child("audit")["state"] == "running")
-        pids = {name: node.child(name)["pid"] for name in ACCOUNTS}
-        pids |= {f"helper {number}": pid for number, pid in enumerate(helpers_of(node))}
-        assert len(pids) == 6
+
+        def all_there() -> dict[str, int] | None:
+            """The helpers of the signer that was killed end a moment after it."""
+            found = {name: node.child(name)["pid"] for name in ACCOUNTS}
+            found |= {f"helper {number}": pid for number, pid in enumerate(helpers_of(node))}
+            return found if len(found) == 6 and all(found.values()) else None
+
+        pids = until("six processes", all_there)
         assert {name: memory_of(pid, word) for name, pid in pids.items()} == dict.fromkeys(pids, 0)
         assert memory_of(node.process.pid, word) >= 1
         os.kill(pids["signer"], signal.SIGKILL)

@@ -60,7 +60,10 @@ class Demo:
         """The node's supervisor and its children."""
         found, queue = [], [self.process.pid]
         while queue:
-            children = Path(f"/proc/{queue[0]}/task/{queue[0]}/children").read_text().split()
+            try:
+                children = Path(f"/proc/{queue[0]}/task/{queue[0]}/children").read_text().split()
+            except (FileNotFoundError, ProcessLookupError):  # it has ended since its parent was looked at
+                children = []
             found += (pids := [int(pid) for pid in children])
             queue = [*queue[1:], *pids]
         return found
@@ -120,9 +123,13 @@ def test_a_signal_stops_it_cleanly_and_leaves_nothing_behind(
 ) -> None:
     demo = start_demo()
     demo.read_until(r"^height \d+ ")
-    until(lambda: f"three whole nodes, not {demo.processes()}", lambda: demo.processes() == WHOLE)
-    pids = demo.descendants()
-    assert len(pids) == 3 + WHOLE.total()  # and the supervisors
+
+    def all_there() -> list[int] | None:
+        """Three whole nodes: each a supervisor and its processes, and nobody besides."""
+        found = demo.descendants()
+        return found if demo.processes() == WHOLE and len(found) == 3 + WHOLE.total() else None
+
+    pids = until(lambda: f"three whole nodes, not {demo.processes()}", all_there)
     demo.process.send_signal(number)
     assert demo.wait() == 0, demo.text
     assert "all verified" in demo.text.splitlines()[-1]

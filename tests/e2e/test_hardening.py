@@ -160,7 +160,7 @@ def test_from_outside_the_signer_is_nobody_who_can_do_nothing(node: Node) -> Non
     assert of_proc(pid, "NoNewPrivs", "Seccomp", "CapEff", "CapPrm") == ["1", "2", "0" * 16, "0" * 16]
     uid = of_proc(pid, "Uid")[0].split()[0]
     if AS_ROOT:
-        account = measures_of(node)["signer", "user"]["why"]
+        account = until("its account is shown", lambda: measures_of(node).get(("signer", "user")))["why"]
         assert uid in account
         assert uid == str(SIGNER_UID) or "cmkms-signer" in account
     until("the audit process is up", lambda: node.child("audit")["state"] == "running")
@@ -260,6 +260,7 @@ def test_a_real_time_class_is_what_the_kernel_says_it_is(make_node: MakeNode, ma
         granted = os.sched_getscheduler(node.child(process)["pid"]) == os.SCHED_RR | os.SCHED_RESET_ON_FORK
         assert measure["state"] == ("on" if granted else "unavailable")
         assert granted or "LimitRTPRIO" in measure["why"]
+    until("the audit process is up", lambda: node.child("audit")["state"] == "running")
     for process in ("audit", "api"):
         assert os.sched_getscheduler(node.child(process)["pid"]) == os.SCHED_BATCH
 
@@ -305,8 +306,10 @@ def test_a_cluster_by_names_reads_the_resolvers_files_and_imports_nothing_later(
         first = cluster.wait_leader()
         validator.connect()
         validator.must_sign(PREVOTE, 1)
-        assert "/etc/hosts" not in measures_of(cluster.nodes[first])["state", "filesystem"]["why"]
-        assert "names are found with" in measures_of(cluster.nodes[first])["state", "filesystem"]["why"]
+        key = ("state", "filesystem")
+        files = until("its files are shown", lambda: measures_of(cluster.nodes[first]).get(key))["why"]
+        assert "/etc/hosts" not in files
+        assert "names are found with" in files
         os.kill(cluster.nodes[first].child("state")["pid"], signal.SIGKILL)
         until("a leader", cluster.leader)
         assert cmkms("leader", "transfer", "--home", str(cluster.nodes[first].home), "--id", first).returncode in (0, 1)
@@ -352,9 +355,10 @@ def _not_as_root(make_validator: MakeValidator, tmp_path: Path, path: Path) -> N
     for validator in validators:
         validator.connect()
         validator.must_sign(PREVOTE, 1)
-    until("the audit process is up", lambda: "audit" in node.status())
+    processes = ("state", "writer", "signer", "dialer", "api", "audit")
+    until("all are shown", lambda: {who for who, _ in measures_of(node)} >= set(processes))
     measures = measures_of(node)
-    for process in ("state", "writer", "signer", "dialer", "api", "audit"):
+    for process in processes:
         assert measures[process, "user"]["state"] == "off"
         assert measures[process, "capabilities"]["why"] == "none"
         for measure in ("filesystem", "system_calls", "network_families", "no_new_privs"):

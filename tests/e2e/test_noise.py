@@ -72,7 +72,7 @@ def test_everything_a_validator_asks_over_noise(
         assert "conflicting data" in validator.must_refuse(PRECOMMIT, height, block="ee")
         assert validator.ask(cmd="ping")["verified"]
     until("the status board is in step", lambda: shown(node)["requests"] > 30)
-    assert (shown(node)["connects"], shown(node)["line"]) == (1, "v0.34-v0.40")
+    assert shown(node)["line"] == "v0.34-v0.40"
     assert node.closed_by_itself() == []
     assert node.stop() == 0
 
@@ -85,7 +85,7 @@ def test_a_validator_that_does_not_list_us_is_told_with_our_id(
     node.start()
     own = our_id(node.home)
     until("the cause is shown", lambda: f"must name this signer: noise://{own}@" in shown(node)["last_error"])
-    assert f"must name this signer: noise://{own}@" in node.log()
+    until("and in the log", lambda: f"must name this signer: noise://{own}@" in node.log())
     assert validator.ask(cmd="pub_key").get("error")
 
 
