@@ -249,6 +249,9 @@ class AllowedBytes:
     unique_ids: tuple[str, ...] = ()
 
 
+NO_BYTES = AllowedBytes()
+
+
 @dataclass(frozen=True, slots=True)
 class SignBytes:
     """Strictly decoded canonical sign bytes: re-encoding `chain_id`, `hrs`, … gives the same bytes."""

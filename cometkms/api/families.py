@@ -106,6 +106,7 @@ _ALL: Final = (
     # signatures
     _counter("cometkms_signatures_total", "chain_id", help="Signatures this node made."),
     _counter("cometkms_repeats_total", "chain_id", help="Signatures given again for the same request."),
+    _counter("cometkms_signed_bytes_total", "chain_id", "unique_id", help="Bytes signed that are no vote: Celestia's by unique id, SignBytes without one."),
     _counter("cometkms_refusals_total", "chain_id", "kind", "reason", help="Requests refused for good; kind: senseless, or rule (the sign rule)."),
     _counter("cometkms_unanswered_total", "chain_id", "reason", help="Requests answered empty, so that the validator asks again."),
     _counter("cometkms_missed_heights_total", "chain_id", "cause", help="Heights without a precommit while it led: unanswered, validator_away, not_asked."),

@@ -441,9 +441,16 @@ def _chain(chain: ChainStatus, view: View) -> tuple[Html | str, ...]:
         when,
         known if last else "—",
         f"{promised} (burnt)" if mark.get("burnt") else promised,
-        f"{chain['counters'].get('signed', 0)}, {chain['counters'].get('repeated', 0)} repeated",
+        f"{chain['counters'].get('signed', 0)}, {chain['counters'].get('repeated', 0)} repeated{_bytes_words(chain)}",
         _counted(refused) + (f"; unanswered: {_counted(unanswered)}" if unanswered else ""),
     )
+
+
+def _bytes_words(chain: ChainStatus) -> str:
+    """How often bytes that are no vote were signed, where they were."""
+    values, raw = chain["counters"].get("signed_values", 0), chain["counters"].get("signed_raw", {})
+    counted = [(name, count) for name, count in (("SignBytes", values), *sorted(raw.items())) if count]
+    return "".join(f"; {count} {name}" for name, count in counted)
 
 
 def _signed_here(chain: ChainStatus) -> bool:

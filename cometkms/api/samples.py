@@ -236,6 +236,9 @@ def _put_chain(samples: Samples, chain: Told, now: float) -> None:
     counters = chain["counters"]
     samples.add("cometkms_signatures_total", counters["signed"].amount, chain_id)
     samples.add("cometkms_repeats_total", counters["repeated"].amount, chain_id)
+    samples.add("cometkms_signed_bytes_total", counters["signed_values"].amount, chain_id, "")
+    for unique_id, count in counters["signed_raw"].pairs:
+        samples.add("cometkms_signed_bytes_total", count.amount, chain_id, unique_id)
     samples.add("signer_total_pubkey_requests", counters["pub_keys"].amount, chain_id)
     _begin_at_zero(samples, counters, chain_id)
     for reason, count in counters["refused"].pairs:

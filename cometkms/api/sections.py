@@ -238,13 +238,16 @@ class ValidatorReport(TypedDict, total=False):
 
 
 class Counters(TypedDict, total=False):
-    """Requests by outcome since the signer started; unanswered and refused by reason."""
+    """Requests by outcome since the signer started; unanswered and refused by reason. signed_values, signed_raw: bytes that are no vote, of
+    SignBytes, and of SignRawBytes by unique id."""
 
     signed: int
     repeated: int
     unanswered: dict[str, int]
     refused: dict[str, int]
     pub_keys: int
+    signed_values: int
+    signed_raw: dict[str, int]
 
 
 class VoteReport(TypedDict, total=False):

@@ -43,6 +43,17 @@ from cometkms.limits import AUDIT_DEFAULT_MIB, LEADER_NEAREST, LEADER_PRIORITY_D
 )
 @click.option("--chain-id", metavar="ID", help="Chain id of the validators.")
 @click.option(
+    "--sign-bytes/--no-sign-bytes",
+    default=None,
+    help="Sign SignBytes of CometBFT v1.x, as Berachain's nodes ask for with each block.  [default: no]",
+)
+@click.option(
+    "--raw-bytes-unique-ids",
+    multiple=True,
+    metavar="ID",
+    help="Sign Celestia's raw bytes with this unique id (repeatable).  [default: none]",
+)
+@click.option(
     "--log-level",
     metavar="LEVEL",
     shell_complete=one_of(LOG_LEVELS),
@@ -138,6 +149,8 @@ def command(
     agent_addr: str | None,
     agents: tuple[str, ...],
     chain_id: str | None,
+    sign_bytes: bool | None,
+    raw_bytes_unique_ids: tuple[str, ...],
     log_level: str | None,
     log_format: str | None,
     allow_unsafe: bool | None,
@@ -186,6 +199,8 @@ def command(
         agent_addr,
         agents,
         chain_id,
+        sign_bytes,
+        raw_bytes_unique_ids,
         log_level,
         log_format,
         allow_unsafe,

@@ -140,6 +140,12 @@ def _chain_lines(chain: dict[str, Any]) -> list[str]:
         f"          key {chain.get('address')}",
         f"          signed {counters.get('signed', 0)}, repeated {counters.get('repeated', 0)}, refused {refused}",
     ]
+    of_bytes = {
+        **({"SignBytes": values} if (values := counters.get("signed_values")) else {}),
+        **(counters.get("signed_raw") or {}),
+    }
+    if of_bytes:
+        lines.append(f"          signed bytes: {', '.join(f'{name} {count}' for name, count in of_bytes.items())}")
     if latency.get("count"):
         lines.append(
             f"          latency p50 {latency['p50'] / 1000:.2f} ms, p99 {latency['p99'] / 1000:.2f} ms, max {latency['max'] / 1000:.2f} ms"

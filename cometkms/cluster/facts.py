@@ -10,7 +10,7 @@ from cometkms.protocol.peer_messages import Facts
 
 #: Facts that should be alike on every node; the others are shown only. Of leader_priority only the kind: a number here and `nearest` there
 #: are not compared by those who decide whom the lead returns to.
-COMPARED: Final = ("default_ttl_ms", "strict_start", "validators", "noise_identity")
+COMPARED: Final = ("default_ttl_ms", "strict_start", "validators", "signed_bytes", "noise_identity")
 #: A member that says so takes its leader's requests for promises for heartbeats; of one that does not the leader's heartbeats never rest.
 RENEWAL_FACT: Final = "renewal"
 RENEWAL: Final = "promises"

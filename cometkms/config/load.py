@@ -19,6 +19,7 @@ from cometkms.config.values import (
     check_chain_id,
     check_credential,
     check_node_id,
+    check_unique_id,
     parse_agent,
     parse_alert,
     parse_audit_mib,
@@ -34,7 +35,15 @@ from cometkms.config.values import (
 from cometkms.config.webhook import FORMS, UrlCredential, UrlFile, UrlGiven, UrlSource, Webhook, parse_url, shown_url
 from cometkms.errors import ConfigError, os_words
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile, PassphraseSource
-from cometkms.limits import AGENTS_MAX, AUDIT_DEFAULT_MIB, CHAINS_MAX, CONFIG_MAX_BYTES, LEADER_PRIORITY_DEFAULT
+from cometkms.limits import (
+    AGENTS_MAX,
+    AUDIT_DEFAULT_MIB,
+    CHAINS_MAX,
+    CONFIG_MAX_BYTES,
+    LEADER_PRIORITY_DEFAULT,
+    RAW_UNIQUE_IDS_MAX,
+)
+from cometkms.model import AllowedBytes
 from cometkms.store.files import read_file
 
 CONFIG_NAME: Final = "config.toml"
@@ -62,6 +71,8 @@ KEYS: Final[Mapping[str, type]] = {
     "agent_addr": str,
     "agents": list,
     "chain_id": str,
+    "sign_bytes": bool,
+    "raw_bytes_unique_ids": list,
     "log_level": str,
     "log_format": str,
     "allow_unsafe": bool,
@@ -92,6 +103,8 @@ CHAIN_KEYS: Final[Mapping[str, type]] = {
     "id": str,
     "validator_addr": list,
     "agents": list,
+    "sign_bytes": bool,
+    "raw_bytes_unique_ids": list,
     "key_file": str,
     "state_file": str,
 }
@@ -112,6 +125,8 @@ class Flags:
     agent_addr: str | None = None
     agents: tuple[str, ...] = ()
     chain_id: str | None = None
+    sign_bytes: bool | None = None
+    raw_bytes_unique_ids: tuple[str, ...] = ()
     log_level: str | None = None
     log_format: str | None = None
     allow_unsafe: bool | None = None
@@ -183,7 +198,7 @@ def _check_table(table: dict[str, Any], keys: Mapping[str, type], where: str) ->
             close = difflib.get_close_matches(key, keys, 1)
             cure = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(keys)}"
             problems.append(f"{where}: unknown key {key!r}; {cure}")
-        elif key in ("validator_addr", "agents") and isinstance(value, str):
+        elif key in ("validator_addr", "agents", "raw_bytes_unique_ids") and isinstance(value, str):
             table[key] = [value]
         elif key == "leader_priority" and isinstance(value, int) and not isinstance(value, bool):
             table[key] = str(value)
@@ -466,15 +481,19 @@ def _load_chains(home: Path, sources: _Sources, document: dict[str, Any]) -> tup
     chain_id, id_where = sources.text("chain_id", "")
     addresses, addresses_where = sources.texts("validator_addr")
     agents, agents_where = sources.texts("agents")
+    values, (unique_ids, ids_where) = sources.truth("sign_bytes"), sources.texts("raw_bytes_unique_ids")
     tables = document.get("chain", [])
-    if tables and (chain_id or addresses or agents):
+    if tables and (chain_id or addresses or agents or values or unique_ids):
         used = addresses_where if addresses else agents_where
+        if values or unique_ids:
+            used = "sign_bytes" if values else ids_where
         sources.problems.append(
             f"{home / CONFIG_NAME}: [[chain]] tables and the one-chain form ({id_where}, {used}) exclude each other"
         )
         return ()
     if not tables:
         tables = [{"id": chain_id, "validator_addr": list(addresses), "agents": list(agents)}]
+        tables[0] |= {"sign_bytes": values, "raw_bytes_unique_ids": list(unique_ids)}
         if agents and not addresses:
             addresses_where = agents_where
     if len(tables) > CHAINS_MAX:
@@ -529,7 +548,21 @@ def _load_chain(
         home / table["key_file"] if table.get("key_file") else folder / KEY_NAME,
         home / table["state_file"] if table.get("state_file") else folder / STATE_NAME,
         listed,
+        _load_bytes(sources, addresses_where, name, table),
     )
+
+
+def _load_bytes(sources: _Sources, where: str, name: str, table: dict[str, Any]) -> AllowedBytes:
+    """What the chain signs besides votes."""
+    given = table.get("raw_bytes_unique_ids", [])
+    unique_ids = tuple(sources.parse(where, one, check_unique_id, "") for one in given)
+    if len(unique_ids) > RAW_UNIQUE_IDS_MAX:
+        sources.problems.append(
+            f"{where}: {name} has {len(unique_ids)} raw_bytes_unique_ids; at most {RAW_UNIQUE_IDS_MAX} are possible"
+        )
+    for one in sorted({one for one in unique_ids if one and unique_ids.count(one) > 1}):
+        sources.problems.append(f"{where}: the unique id {one} of {name} is given more than once")
+    return AllowedBytes(bool(table.get("sign_bytes", False)), unique_ids)
 
 
 def _check_agents(

@@ -1,6 +1,7 @@
 """What a running node takes over from settings loaded anew, and what needs a restart. Pure: no file, no clock, no process.
 
-    at once      log_level; leader_priority; the bounds of alerts; the validators' addresses, and the agents, of the chains that run
+    at once      log_level; leader_priority; the bounds of alerts; the validators' addresses, the agents, and what is signed besides votes, of the
+                 chains that run
     a restart    everything else: it decides who this node is, what it holds, or where it listens
 
 What may change is small on purpose. A node's identity, members, keys and files are fixed by its first promise; a running process that
@@ -14,11 +15,12 @@ from typing import Any, Final
 
 from cometkms.config.load import Flags, variable_name
 from cometkms.config.schema import AlertBounds, Chain, Settings
-from cometkms.config.values import parse_agent, parse_priority, parse_validator
+from cometkms.config.values import check_unique_id, parse_agent, parse_priority, parse_validator
 from cometkms.config.webhook import UrlGiven, Webhook
 from cometkms.errors import ConfigError, InvariantError
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile
 from cometkms.limits import BOARD_SECTION_BYTES, LEADER_PRIORITY_DEFAULT
+from cometkms.model import AllowedBytes
 
 #: Settings' fields that are taken over as they are. The chains are looked at one by one.
 _AT_ONCE: Final = ("log_level", "alerts", "leader_priority")
@@ -31,6 +33,8 @@ _KEYS: Final = (
     "leader_priority",
     "validator_addr",
     "agents",
+    "sign_bytes",
+    "raw_bytes_unique_ids",
 )
 #: Settings' fields that are written otherwise in config.toml.
 _KEY_OF: Final = {"webhook": "alert_webhook"}
@@ -40,13 +44,14 @@ _SHOWN_MAX: Final = 120  # of a value in a line of the log
 
 @dataclass(frozen=True, slots=True)
 class Reloadable:
-    """What the children take over. `validator_addrs`, `agents`: of each chain, as configured."""
+    """What the children take over. `validator_addrs`, `agents`, `allowed_bytes`: of each chain, as configured."""
 
     log_level: str
     validator_addrs: Mapping[str, tuple[str, ...]]
     alerts: AlertBounds
     leader_priority: str = str(LEADER_PRIORITY_DEFAULT)
     agents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    allowed_bytes: Mapping[str, AllowedBytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,8 @@ def _plan_chains(
         for name in ("key_file", "state_file"):
             if getattr(chain, name) != getattr(wanted, name):
                 needs_restart.append(f"{name} of {chain.id}: {getattr(chain, name)} -> {getattr(wanted, name)}")
+        changed += _bytes_words(chain, wanted)
+        chain = replace(chain, allowed_bytes=wanted.allowed_bytes)  # noqa: PLW2901 - from here on it is the one that is planned for
         if bool(chain.agents) != bool(wanted.agents):  # the port for agents is opened at a start
             needs_restart.append(f"{chain.id}: whether a validator is dialled or its agents are listened for")
             chains.append(chain)
@@ -106,19 +113,34 @@ def _plan_chains(
     return tuple(chains)
 
 
+def _bytes_words(chain: Chain, wanted: Chain) -> list[str]:
+    """What is signed besides votes, where that changes."""
+    before, now = chain.allowed_bytes, wanted.allowed_bytes
+    words = []
+    if before.values != now.values:
+        words.append(f"sign_bytes of {chain.id}: {'on' if now.values else 'off'}")
+    words += [f"raw bytes {one} of {chain.id} allowed" for one in now.unique_ids if one not in before.unique_ids]
+    words += [
+        f"raw bytes {one} of {chain.id} not allowed any more" for one in before.unique_ids if one not in now.unique_ids
+    ]
+    return words
+
+
 def overridden(flags: Flags, environment: Mapping[str, str], document: Mapping[str, Any]) -> tuple[str, ...]:
     """Keys of config.toml that say one thing while a flag or variable of this process says another, which wins."""
     found = []
     for key in _KEYS:
         flag, variable = getattr(flags, key), environment.get(variable_name(key), "").strip()
-        if key not in document or not (flag or variable):
+        if key not in document or not (flag or flag is False or variable):
             continue
-        given = flag or variable
-        if key in ("validator_addr", "agents") and not flag:
+        given = flag if flag or flag is False else variable
+        if key == "sign_bytes" and flag is None:
+            given = variable.lower() in ("1", "true", "yes", "on")
+        elif key in ("validator_addr", "agents", "raw_bytes_unique_ids") and not flag:
             given = tuple(part.strip() for part in variable.split(",") if part.strip())
         written = tuple(document[key]) if isinstance(document[key], list) else document[key]
         if given != written:
-            where = f"--{key.replace('_', '-')}" if flag else variable_name(key)
+            where = f"--{key.replace('_', '-')}" if flag or flag is False else variable_name(key)
             found.append(
                 f"{key} of config.toml has no effect: {where} is given and wins; cure: restart the node without it"
             )
@@ -129,7 +151,8 @@ def reloadable(settings: Settings) -> Reloadable:
     """That part of the settings."""
     addresses = {chain.id: _texts(chain) for chain in settings.chains}
     agents = {chain.id: tuple(one.text for one in chain.agents) for chain in settings.chains}
-    return Reloadable(settings.log_level, addresses, settings.alerts, settings.leader_priority, agents)
+    allowed = {chain.id: chain.allowed_bytes for chain in settings.chains}
+    return Reloadable(settings.log_level, addresses, settings.alerts, settings.leader_priority, agents, allowed)
 
 
 def encode(part: Reloadable) -> dict[str, Any]:
@@ -138,6 +161,7 @@ def encode(part: Reloadable) -> dict[str, Any]:
         "log_level": part.log_level,
         "validator_addrs": {k: list(v) for k, v in part.validator_addrs.items()},
         "agents": {k: list(v) for k, v in part.agents.items()},
+        "allowed_bytes": {k: [one.values, list(one.unique_ids)] for k, one in part.allowed_bytes.items()},
         "alerts": asdict(part.alerts),
         "leader_priority": part.leader_priority,
     }
@@ -157,12 +181,20 @@ def decode(document: Mapping[str, Any]) -> Reloadable:
         agents = {str(chain): tuple(map(str, texts)) for chain, texts in document["agents"].items()}
         for text in [text for texts in agents.values() for text in texts]:
             parse_agent(text)
+        allowed = {str(chain): _allowed(*parts) for chain, parts in document["allowed_bytes"].items()}
         stall_s, latency_s, disk_s = (document["alerts"][name] for name in ("stall_s", "latency_s", "disk_s"))
         bounds = AlertBounds(float(stall_s), float(latency_s), None if disk_s is None else float(disk_s))
         priority = parse_priority(str(document["leader_priority"]))
-        return Reloadable(str(document["log_level"]), addresses, bounds, priority, agents)
+        return Reloadable(str(document["log_level"]), addresses, bounds, priority, agents, allowed)
     except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
         raise InvariantError(f"the reload section holds no settings of ours: {error!r}") from error
+
+
+def _allowed(values: object, unique_ids: Sequence[str]) -> AllowedBytes:
+    """Raises: ConfigError, TypeError."""
+    if not isinstance(values, bool):
+        raise TypeError(f"{values!r} is neither true nor false")
+    return AllowedBytes(values, tuple(check_unique_id(one) for one in unique_ids))
 
 
 def _texts(chain: Chain) -> tuple[str, ...]:

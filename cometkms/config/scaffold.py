@@ -41,6 +41,11 @@ chain_id = {chain_id}
 # them, and who they are, as `cmkms agent init` prints it; the same list on every node. Nowhere and nobody by default.
 {agents}
 
+# What is signed besides votes and proposals: nothing by default. SignBytes, which Berachain's nodes ask for with each block (CometBFT v1.x),
+# and Celestia's raw bytes with one of these unique ids, compared whole. The same on every node.
+# sign_bytes = true
+# raw_bytes_unique_ids = ["fiber-commitment"]
+
 # Log level: debug, info, error
 log_level = "info"
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cometkms.limits import AUDIT_DEFAULT_MIB, LEADER_PRIORITY_DEFAULT
+from cometkms.model import NO_BYTES, AllowedBytes
 from cometkms.net.target import TcpTarget, UnixTarget
 
 if TYPE_CHECKING:  # an agent, which is to start in no time, needs neither
@@ -57,13 +58,14 @@ class AgentEntry:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """One chain: its validators, or the agents that stand beside them, key file and state file."""
+    """One chain: its validators, or the agents that stand beside them, key file and state file, and what is signed besides votes."""
 
     id: str
     validator_addrs: tuple[ValidatorAddress, ...]
     key_file: Path
     state_file: Path
     agents: tuple[AgentEntry, ...] = ()
+    allowed_bytes: AllowedBytes = NO_BYTES  # what is signed besides votes: sign_bytes, raw_bytes_unique_ids
 
 
 @dataclass(frozen=True, slots=True)

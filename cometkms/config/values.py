@@ -17,6 +17,7 @@ from cometkms.limits import (
     LEASE_MAX_S,
     LEASE_MIN_S,
     NODE_ID_MAX_BYTES,
+    RAW_UNIQUE_ID_MAX_BYTES,
     TCP_MAX_SEGMENT_MAX,
     TCP_MAX_SEGMENT_MIN,
 )
@@ -177,6 +178,16 @@ def check_chain_id(text: str) -> str:
         raise ConfigError(f"{text!r} is no chain id")
     if len(text.encode()) > CHAIN_ID_MAX_BYTES:
         raise ConfigError(f"the chain id {text!r} has more than {CHAIN_ID_MAX_BYTES} bytes")
+    return text
+
+
+def check_unique_id(text: str) -> str:
+    """A unique id of Celestia's SignRawBytes. Raises: ConfigError."""
+    if not text or not text.isprintable() or text != text.strip() or len(text.encode()) > RAW_UNIQUE_ID_MAX_BYTES:
+        shown = text if len(text) <= 2 * _SHOWN_MAX else f"{text[: 2 * _SHOWN_MAX]}…"
+        raise ConfigError(
+            f"{shown!r} is no unique id of raw bytes; write it whole, as fiber-commitment: printable, of at most {RAW_UNIQUE_ID_MAX_BYTES} bytes"
+        )
     return text
 
 

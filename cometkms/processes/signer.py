@@ -56,7 +56,7 @@ from cometkms.limits import (
     STATUS_QUIET_S,
 )
 from cometkms.log import Log
-from cometkms.model import Decision, Outcome
+from cometkms.model import NO_BYTES, Decision, Outcome
 from cometkms.net.dial import connect
 from cometkms.net.dialer import Dialer, serve_dials
 from cometkms.net.door import Door, listen, serve_door
@@ -278,6 +278,8 @@ class _Signer:
             )
             for row, (chain, slot) in enumerate(zip(chains, slots, strict=True))
         ]
+        for chain, signer in zip(chains, self._chains, strict=True):
+            signer.allow_bytes(chain.allowed_bytes)
         self._links: dict[int, ValidatorLink] = {}  # by number; none is given twice
         self._leaving: set[int] = set()  # links whose validator was taken away, until they are closed
         self._links_made = 0
@@ -373,6 +375,7 @@ class _Signer:
             }
             self._agents.relist(_listed(agents))
         for chain in self._chains:
+            chain.allow_bytes(new.allowed_bytes.get(chain.chain_id, NO_BYTES))
             wanted = new.validator_addrs.get(chain.chain_id, ())
             mine = {
                 link.name: number
@@ -584,6 +587,8 @@ class _Signer:
                         "refused": dict(chain.counters.refused),
                         "unanswered": dict(chain.counters.unanswered),
                         "pub_keys": chain.counters.pub_keys,
+                        "signed_values": chain.counters.signed_values,
+                        "signed_raw": dict(chain.counters.signed_raw),
                     },
                     "votes": {KINDS[step]: kind.report() for step, kind in chain.tally.kinds.items()},
                     "missed": dict(chain.tally.missed),

@@ -25,7 +25,7 @@ from cometkms.cluster.favourite import PRIORITY_FACT
 from cometkms.cluster.history import NOBODY, SignatureRing
 from cometkms.cluster.lag import LagMeter
 from cometkms.cluster.node import ClusterNode, Identity
-from cometkms.config.facts import settings_facts, validators_fact
+from cometkms.config.facts import bytes_fact, settings_facts, validators_fact
 from cometkms.config.reload import Reloadable
 from cometkms.config.schema import Settings
 from cometkms.errors import BusyError, StateError, StoreFailure
@@ -350,6 +350,7 @@ class _State:
         told = {
             **dict(self.node.facts),
             "validators": validators_fact(new.validator_addrs, new.agents),
+            "signed_bytes": bytes_fact(new.allowed_bytes),
             PRIORITY_FACT: new.leader_priority,
         }
         self.node.tell_facts(make_facts(told))

@@ -42,6 +42,7 @@ from cometkms.model import (
     BYTES_KINDS,
     FINAL_REASONS,
     HRS,
+    NO_BYTES,
     AllowedBytes,
     Decision,
     Kind,
@@ -186,7 +187,7 @@ class ChainSigner:
         self._signatures = 0  # made by the path, as far as they were taken over
         self._askers: dict[int, Requester] = {}
         self._folds: Folds[tuple[Outcome, Reason, str], _Denied] = Folds()
-        self._allowed = AllowedBytes()
+        self._allowed = NO_BYTES
         self._signed_folds: Folds[tuple[str, str], _SignedBytes] = Folds()
 
     @property
@@ -325,9 +326,13 @@ class ChainSigner:
         self._leave()
 
     def allow_bytes(self, allowed: AllowedBytes) -> None:
-        """What may be signed besides votes from now on, by the rule and by the key slot."""
+        """What may be signed besides votes from now on, by the rule and by the key slot. The count of an id that is taken back goes with it."""
         self.slot.allow_bytes(values=allowed.values, unique_ids=allowed.unique_ids)
         self._allowed = allowed
+        counts = self.counters.signed_raw
+        self.counters.signed_raw = {
+            unique_id: counts[unique_id] for unique_id in allowed.unique_ids if unique_id in counts
+        }
 
     def sign_bytes(self, requester: Requester, session: Session, request: Request, started_ns: int) -> None:
         """Answer a request for bytes that are no vote, at once: it has no place, needs no permit and moves no watermark."""

@@ -35,9 +35,9 @@ def listening_socket(address: str) -> socket.socket:
 
 
 class WireNode:
-    """`cmkms start` on throw-away keys; each of `sockets` is the listening socket of one validator address."""
+    """`cmkms start` on throw-away keys; each of `sockets` is the listening socket of one validator address. `arguments`: more of its flags."""
 
-    def __init__(self, home: Path, addresses: list[str]) -> None:
+    def __init__(self, home: Path, addresses: list[str], *arguments: str) -> None:
         self.home = home
         self.addresses = addresses
         self.sockets = {address: listening_socket(address) for address in addresses}
@@ -63,6 +63,7 @@ class WireNode:
                         "debug",
                     ),
                     *("--http-addr", f"127.0.0.1:{self.http_port}", "--raft-addr", f"127.0.0.1:{free_port()}"),
+                    *arguments,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -142,6 +142,8 @@ SIGNER: dict[str, Any] = {
                 "refused": {"conflict": 1, "wrong_chain": 2, "a reason of tomorrow": 3, "another": 4},
                 "unanswered": {"no_permit": 6},
                 "pub_keys": 7,
+                "signed_values": 11,
+                "signed_raw": {"fiber-commitment": 12},
             },
             "votes": {
                 "proposal": {"signed": 3, "height": 1000, "round": 1, "at": NOW - 4, "missed": 900, "missed_last": 8},

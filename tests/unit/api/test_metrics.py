@@ -21,6 +21,8 @@ from cometkms.limits import (
     CHAINS_MAX,
     METRIC_LABEL_MAX_CHARS,
     METRIC_SERIES_MAX,
+    RAW_UNIQUE_ID_MAX_BYTES,
+    RAW_UNIQUE_IDS_MAX,
     REFUSAL_WORDS_MAX,
     REFUSALS_SHOWN,
 )
@@ -147,6 +149,8 @@ LINK = {"chain_id": "chain-a", "validator": "tcp://10.0.0.1:26658"}
         ("cometkms_sign_seconds_bucket", {**CHAIN, "le": "0.001"}, 3000),
         ("cometkms_signatures_total", CHAIN, 3003),
         ("cometkms_repeats_total", CHAIN, 5),
+        ("cometkms_signed_bytes_total", {**CHAIN, "unique_id": ""}, 11),
+        ("cometkms_signed_bytes_total", {**CHAIN, "unique_id": "fiber-commitment"}, 12),
         ("cometkms_refusals_total", {**CHAIN, "kind": "rule", "reason": "conflict"}, 1),
         ("cometkms_refusals_total", {**CHAIN, "kind": "senseless", "reason": "wrong_chain"}, 2),
         ("cometkms_refusals_total", {**CHAIN, "kind": "other", "reason": "other"}, 7),
@@ -351,7 +355,8 @@ def test_the_section_of_the_largest_signer_fits_the_board() -> None:
         "chain_id": "c" * 50,
         "validators": [validator] * 4,
         "counters": {
-            "signed": many, "repeated": many, "pub_keys": many,
+            "signed": many, "repeated": many, "pub_keys": many, "signed_values": many,
+            "signed_raw": {f"{number}" * RAW_UNIQUE_ID_MAX_BYTES: many for number in range(RAW_UNIQUE_IDS_MAX)},
             "refused": {reason.name.lower(): many for reason in FINAL_REASONS},
             "unanswered": {reason.name.lower(): many for reason in set(Reason) - FINAL_REASONS},
         },

@@ -19,6 +19,7 @@ def report(version: str = "1", rows: tuple[Row, ...] = (Row(KEY, "chain"),), **f
         (report(), report("2"), [("version", "1", "2")]),
         (report(strict_start="on"), report(strict_start="off"), [("strict_start", "on", "off")]),
         (report(validators="a"), report(validators="b"), [("validators", "a", "b")]),
+        (report(signed_bytes="nothing"), report(signed_bytes="c: x"), [("signed_bytes", "nothing", "c: x")]),
         (report(noise_identity="12D3a"), report(noise_identity="12D3b"), [("noise_identity", "12D3a", "12D3b")]),
         (report(strict_start="on"), report(), []),
         (report(python="3.11"), report(python="3.13"), []),

@@ -13,6 +13,7 @@ from cometkms.config.values import parse_duration, parse_lease, parse_listen, pa
 from cometkms.errors import ConfigError
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile
 from cometkms.limits import AUDIT_DEFAULT_MIB, LEASE_MAX_S, LEASE_MIN_S, SIGNER_LEASE_RENEW_S
+from cometkms.model import AllowedBytes
 from cometkms.net.target import TcpTarget, UnixTarget
 from cometkms.raftlog.log import HEARTBEAT_S
 
@@ -54,6 +55,29 @@ def test_flag_over_variable_over_file_over_default(key: str, given: tuple[bool, 
         defaults = load_settings(home_with(tmp_path, MINIMAL), Flags(), {})
         value = getattr(defaults, key)
         assert found == (str(value) if isinstance(value, HostPort) else value)
+
+
+ONE_CHAIN = '[[chain]]\nid = "d"\nvalidator_addr = "tcp://b:1"\n'
+
+
+def test_nothing_is_signed_besides_votes_unless_the_chain_says_so(tmp_path: Path) -> None:
+    """By flag, variable or file in the one-chain form, and by each chain's own table."""
+    asked = 'sign_bytes = true\nraw_bytes_unique_ids = ["fiber-commitment", "fibre/pp:v0"]\n'
+    both = AllowedBytes(values=True, unique_ids=("fiber-commitment", "fibre/pp:v0"))
+    variables = {"COMETKMS_SIGN_BYTES": "yes", "COMETKMS_RAW_BYTES_UNIQUE_IDS": "fiber-commitment, fibre/pp:v0"}
+
+    def allowed(text: str, flags: Flags = Flags(), environment: dict[str, str] | None = None) -> AllowedBytes:  # noqa: B008 - frozen
+        return load_settings(home_with(tmp_path, text), flags, environment or {}).chains[0].allowed_bytes
+
+    assert allowed(MINIMAL) == AllowedBytes()
+    assert allowed(MINIMAL + asked) == allowed(MINIMAL, environment=variables) == both
+    flagged = Flags(sign_bytes=False, raw_bytes_unique_ids=("x",))
+    assert allowed(MINIMAL + asked, flagged, variables) == AllowedBytes(unique_ids=("x",))
+    assert allowed(ONE_CHAIN + asked) == both
+    assert allowed(ONE_CHAIN + 'raw_bytes_unique_ids = "x"\n') == AllowedBytes(unique_ids=("x",))
+    other = '[[chain]]\nid = "e"\nvalidator_addr = "tcp://b:2"\n'
+    settings = load_settings(home_with(tmp_path, ONE_CHAIN + asked + other), Flags(), {})
+    assert [one.allowed_bytes for one in settings.chains] == [both, AllowedBytes()]
 
 
 def test_lists_come_from_repeated_flags_commas_or_arrays(tmp_path: Path) -> None:
@@ -103,10 +127,22 @@ def test_lists_come_from_repeated_flags_commas_or_arrays(tmp_path: Path) -> None
         (MINIMAL + '[[chain]]\nid = "d"\nvalidator_addr = "tcp://b:1"\n', "exclude each other"),
         (
             '[[chain]]\nid = "d"\nvalidator_addr = "tcp://b:1"\nkey = "x"\n',
-            "known keys: id, validator_addr, agents, key_file, state_file",
+            "known keys: id, validator_addr, agents, sign_bytes, raw_bytes_unique_ids, key_file, state_file",
         ),
         ('[[chain]]\nid = "d"\nvalidator_addr = "b:1"\n[[chain]]\nid = "d"\nvalidator_addr = "b:2"\n', "chain id d"),
         ("chain = 5\n", "must be a list"),
+        ("sign_bytes = 'yes'\n" + MINIMAL, "must be true or false"),
+        ("raw_bytes_unique_ids = [1]\n" + MINIMAL, "must be a list of strings"),
+        ("raw_bytes_unique_ids = ['']\n" + MINIMAL, "'' is no unique id of raw bytes"),
+        ("raw_bytes_unique_ids = ['a\\u001b']\n".replace("'", '"') + MINIMAL, "is no unique id of raw bytes"),
+        (f"raw_bytes_unique_ids = ['{'i' * 129}']\n" + MINIMAL, "of at most 128 bytes"),
+        (
+            f"raw_bytes_unique_ids = {[str(n) for n in range(9)]}\n" + MINIMAL,
+            "c-1 has 9 raw_bytes_unique_ids; at most 8",
+        ),
+        ("raw_bytes_unique_ids = ['x', 'x']\n" + MINIMAL, "the unique id x of c-1 is given more than once"),
+        ("sign_bytes = true\n" + ONE_CHAIN, "exclude each other"),
+        ("raw_bytes_unique_ids = ['x']\n" + ONE_CHAIN, "exclude each other"),
     ],
 )
 def test_bad_settings_name_the_place_and_the_cure(text: str, words: str, tmp_path: Path) -> None:

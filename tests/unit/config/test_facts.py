@@ -33,6 +33,17 @@ def test_a_peer_takes_every_one_of_them(tmp_path: Path) -> None:
     assert dict(make_facts(told)) == told
 
 
+def test_what_is_signed_besides_votes_is_told_whatever_its_order(tmp_path: Path) -> None:
+    assert facts(tmp_path, "tcp://a:1")["signed_bytes"] == "nothing"
+    one = facts(tmp_path, "tcp://a:1", sign_bytes=True, raw_bytes_unique_ids=("y", "x"))["signed_bytes"]
+    assert one == "chain: SignBytes x y"
+    long = tuple(f"{n}" * 100 for n in range(8))
+    many = facts(tmp_path, "tcp://a:1", raw_bytes_unique_ids=long)["signed_bytes"]
+    assert many.startswith("of 1 chains, digest ")
+    assert many == facts(tmp_path, "tcp://a:1", raw_bytes_unique_ids=long[::-1])["signed_bytes"]
+    assert many != facts(tmp_path, "tcp://a:1", raw_bytes_unique_ids=long[1:])["signed_bytes"]
+
+
 def test_agents_are_told_in_the_validators_place_so_that_nodes_notice_another_list(tmp_path: Path) -> None:
     first, second = "a" * 64, "b" * 64
     one = facts(tmp_path, agents=(f"y:{second}", f"x:{first}"), agent_addr=":9440")["validators"]

@@ -13,6 +13,7 @@ from cometkms.config.values import parse_agent, parse_validator
 from cometkms.config.webhook import UrlFile, Webhook
 from cometkms.errors import ConfigError, InvariantError
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseFile
+from cometkms.model import AllowedBytes
 
 HOME = Path("/home/node")
 
@@ -85,6 +86,51 @@ def test_agents_are_struck_off_and_let_in_at_once() -> None:
     assert plan.changed == ("agent b of a added", "agent a of a removed")
     assert (plan.needs_restart, plan.settings) == ((), loaded)
     assert decode(encode(reloadable(loaded))).agents == {"a": (second.text,)}
+
+
+def test_what_is_signed_besides_votes_is_taken_over_at_once_and_reaches_the_children() -> None:
+    some, others = AllowedBytes(values=True, unique_ids=("x", "y")), AllowedBytes(unique_ids=("y", "z"))
+    running = replace(RUNNING, chains=(chain("a", "tcp://h:1", allowed_bytes=some), RUNNING.chains[1]))
+    loaded = replace(RUNNING, chains=(chain("a", "tcp://h:1", allowed_bytes=others), RUNNING.chains[1]))
+    plan = plan_reload(running, loaded)
+    assert plan.changed == ("sign_bytes of a: off", "raw bytes z of a allowed", "raw bytes x of a not allowed any more")
+    assert (plan.needs_restart, plan.settings) == ((), loaded)
+    assert decode(encode(reloadable(loaded))).allowed_bytes == {"a": others, "b": AllowedBytes()}
+
+
+def test_it_is_taken_over_also_where_the_chains_validators_wait_for_a_restart() -> None:
+    """To take a permission back must not wait."""
+    agents = chain("a", agents=(parse_agent("a:" + "a" * 64),))
+    running = replace(RUNNING, chains=(chain("a", "tcp://h:1", allowed_bytes=AllowedBytes(values=True)),))
+    plan = plan_reload(running, replace(running, chains=(agents,), agent_addr=HostPort("", 9440)))
+    assert plan.changed == ("sign_bytes of a: off",)
+    assert plan.settings.chains == (chain("a", "tcp://h:1"),)
+
+
+@pytest.mark.parametrize(
+    "allowed", [{"a": [1, []]}, {"a": [True, [""]]}, {"a": [True, ["i" * 129]]}, {"a": [True]}, {"a": None}, []]
+)
+def test_a_reload_of_other_bytes_than_settings_allow_is_none_of_ours(allowed: Any) -> None:
+    with pytest.raises(InvariantError):
+        decode({**encode(reloadable(RUNNING)), "allowed_bytes": allowed})
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "written", "where"),
+    [
+        (Flags(sign_bytes=False), {}, {"sign_bytes": True}, "--sign-bytes"),
+        (Flags(sign_bytes=True), {}, {"sign_bytes": True}, ""),
+        (Flags(), {"COMETKMS_SIGN_BYTES": "off"}, {"sign_bytes": True}, "COMETKMS_SIGN_BYTES"),
+        (Flags(), {"COMETKMS_SIGN_BYTES": "on"}, {"sign_bytes": True}, ""),
+        (Flags(), {"COMETKMS_RAW_BYTES_UNIQUE_IDS": "x, y"}, {"raw_bytes_unique_ids": ["x", "y"]}, ""),
+        (Flags(raw_bytes_unique_ids=("x",)), {}, {"raw_bytes_unique_ids": ["y"]}, "--raw-bytes-unique-ids"),
+    ],
+)
+def test_a_flag_or_variable_that_wins_over_the_file_is_told(
+    flags: Flags, environment: dict[str, str], written: dict[str, Any], where: str
+) -> None:
+    found = overridden(flags, environment, written)
+    assert [where in one for one in found] == ([True] if where else [])
 
 
 def test_a_chain_that_changes_from_its_validators_to_agents_waits_for_a_restart() -> None:
@@ -202,7 +248,9 @@ def test_what_a_flag_or_variable_overrides_is_said(
 def test_the_document_for_the_children_says_the_same() -> None:
     part = reloadable(RUNNING)
     addresses = {"a": ("tcp://h:1", "tcp://h:2"), "b": ("unix:///b",)}
-    assert part == Reloadable("info", addresses, AlertBounds(), agents={"a": (), "b": ()})
+    allowed = {"a": AllowedBytes(), "b": AllowedBytes()}
+    agents: dict[str, tuple[str, ...]] = {"a": (), "b": ()}
+    assert part == Reloadable("info", addresses, AlertBounds(), agents=agents, allowed_bytes=allowed)
     assert decode(encode(part)) == part
 
 

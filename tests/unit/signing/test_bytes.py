@@ -134,6 +134,17 @@ def test_many_alike_are_told_once_and_counted_and_audited_each(stage: Stage) -> 
     assert [one.outcome for one in stage.trail.noted] == [Outcome.SIGNED_BYTES] * 50
 
 
+def test_an_id_that_is_taken_back_is_refused_and_its_count_goes_with_it(stage: Stage) -> None:
+    """So that no number of reloads makes the board's section larger."""
+    asker = Requester(stage.core)
+    stage.chain.allow_bytes(BOTH)
+    ask(stage, asker, unique_id="fiber-commitment")
+    stage.chain.allow_bytes(AllowedBytes(values=True, unique_ids=("other",)))
+    ask(stage, asker, unique_id="fiber-commitment")
+    assert [bool(one.value) for one in asker.answers] == [True, False]
+    assert stage.chain.counters.signed_raw == {}
+
+
 def test_what_is_left_untold_is_told_at_the_end(stage: Stage) -> None:
     asker = Requester(stage.core)
     stage.chain.allow_bytes(BOTH)
