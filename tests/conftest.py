@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ settings.load_profile("patient")
 LOG_NAMES = ("*.log", "log", "*.journal", "background", "*.watcher")
 LOG_LINES = 60  # of each: a whole start, and what came after it
 BEGAN = pytest.StashKey[float]()
+#: Of the session: what else a failing test shows, by its name; whoever runs nodes where no file is to be seen adds to it while they run.
+JOURNALS = pytest.StashKey[dict[str, Callable[[], str]]]()
 
 
 @pytest.fixture(params=["native", "pure"])
@@ -100,6 +102,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         for path in _logs_since(item):
             lines = path.read_text(errors="replace").splitlines()[-LOG_LINES:]
             report.sections.append((f"{path.parent.name}/{path.name}", "\n".join(lines)))
+        for name, journal in item.config.stash.get(JOURNALS, {}).items():
+            report.sections.append((name, "\n".join(journal().splitlines()[-LOG_LINES:])))
     return report
 
 

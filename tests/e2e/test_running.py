@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import JOURNALS
 from tests.e2e import realsystemd, systemdlike
 from tests.e2e.node import CHAIN, PATIENCE_S, PRECOMMIT, Validator, cmkms, free_port, free_tcp, until
 
@@ -106,6 +107,8 @@ def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     validator = Validator(address)
     is_real = request.param == "real"
     manager, home, run = real() if is_real else played(directory)
+    journals = request.config.stash.setdefault(JOURNALS, {})
+    journals[SINGLE] = lambda: manager.journal(SINGLE)
     try:
         init = ("init", "--new-key", "--chain-id", CHAIN, "--validator-addr", address)
         run(*init, "--http-addr", f"127.0.0.1:{http_port}")
@@ -115,10 +118,11 @@ def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         manager.add(UNITS / SINGLE)
         manager.add(drop_in)
         yield Machine(manager, SINGLE, home, http_port, validator, run)
-    except BaseException:
+    except BaseException:  # before there is a test
         print(manager.journal(SINGLE)[-6000:])
         raise
     finally:
+        del journals[SINGLE]
         validator.close()
         manager.close()
 
