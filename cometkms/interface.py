@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from cometkms.keytypes import ED25519, KeyType
 from cometkms.model import (
     HRS,
     Decision,
@@ -55,7 +56,9 @@ class KeySlot(Protocol):
     """
 
     @property
-    def public_key(self) -> bytes: ...
+    def public_key(self) -> bytes:
+        """As keytypes.typed() makes it."""
+        ...
 
     @property
     def chain_id(self) -> str: ...
@@ -68,10 +71,17 @@ class KeySlot(Protocol):
         ...
 
     def sign(self, sign_bytes: bytes) -> bytes:
-        """Sign canonical vote or proposal bytes (64-byte signature) and move the mark.
+        """Sign canonical vote or proposal bytes and move the mark. The signature has the size of the key's type.
 
         Raises: InvariantError if the bytes are not strictly canonical, of another chain, below the mark, or at the mark
         with other bytes. The slot is then unchanged.
+        """
+        ...
+
+    def prepare(self, sign_bytes: bytes) -> None:
+        """Work out what signing these bytes will need and no key is needed for, while a majority is asked for them.
+
+        Nothing is decided by it, and sign() gives the same without it. Most types of key have no such work.
         """
         ...
 
@@ -146,7 +156,10 @@ class Session(Protocol):
     def answer_pong(self) -> bytes: ...
 
     def answer_pub_key(self, public_key: bytes) -> bytes:
-        """The ed25519 key of 32 bytes in one response that v0.x and v1.x each read as their own."""
+        """The key, as keytypes.typed() makes it, in one response that v0.x and v1.x each read as their own.
+
+        v0.33 has no form for most types: it is answered with a RemoteSignerError that says so.
+        """
         ...
 
     def answer_error(self, code: int, description: str) -> bytes:
@@ -531,10 +544,17 @@ class Core(Protocol):
         ...
 
     # keys
-    def key_slot(self, base64_secret: bytearray, chain_id: str) -> KeySlot:
-        """Decode base64 of seed‖public (64 bytes) into locked memory and wipe `base64_secret`.
+    def require(self, key_type: KeyType) -> None:
+        """Load the library of a type of key and let it sign a known text; once. A process that is shut off later calls it before.
 
-        Raises: KeyFileError if it does not decode to 64 bytes or the public half is not the seed's.
+        Raises: OperatorError naming the package that is missing, or what is wrong with it; KeyFileError: the type is not built.
+        """
+        ...
+
+    def key_slot(self, base64_secret: bytearray, chain_id: str, key_type: KeyType = ED25519) -> KeySlot:
+        """Decode the secret of a key file (base64 of key_type.secret_bytes) into locked memory and wipe `base64_secret`.
+
+        Raises: KeyFileError if it is no private key of that type; OperatorError, as require().
         """
         ...
 
@@ -546,21 +566,26 @@ class Core(Protocol):
         ...
 
     def outside_slot(self, public_key: bytes, sign: Callable[[bytes], bytes], chain_id: str) -> KeySlot:
-        """A slot whose key is elsewhere, as in a hardware token: `sign` gives 64 bytes, which are verified before they leave.
+        """A slot whose key is elsewhere, as in a hardware token: `sign` gives a signature, which is verified before it leaves.
 
         Marks, chain and canonical bytes are guarded as in every slot.
         """
         ...
 
     def seal_key(self, base64_secret: bytearray, passphrase: Buffer, blank: SealedKey) -> SealedKey:
-        """Seal base64 of seed‖public (wiped), with the cost, salt and nonce of `blank`. Raises: KeyFileError."""
+        """Seal a key file's secret (base64, wiped), with the cost, salt and nonce of `blank`, whose public key tells its type only.
+
+        Raises: KeyFileError; OperatorError, as require().
+        """
         ...
 
     def unseal_key(self, sealed: SealedKey, passphrase: Buffer) -> bytearray:
-        """Base64 of seed‖public, for the caller to wipe: only for an operator's command. Raises: KeyFileError."""
+        """The secret as a key file has it, base64, for the caller to wipe: only for an operator's command. Raises: KeyFileError."""
         ...
 
-    def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool: ...
+    def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
+        """Whether the signature is the key's (as keytypes.typed() makes it) over the message. Raises: OperatorError, as require()."""
+        ...
 
     # session
     def session(self, dialect: Dialect, chain_id: str, frames: Frames | None, pending: bytes) -> Session:

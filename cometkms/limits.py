@@ -5,7 +5,10 @@ from typing import Final
 # --- what a request may hold (CometBFT types/, privval/) ---
 CHAIN_ID_MAX_BYTES: Final = 64  # CometBFT's genesis allows 50 (types/genesis.go MaxChainIDLen); the vectors go to 52
 BLOCK_HASH_BYTES: Final = 32  # tmhash.Size; 0 means "absent"
-ADDRESS_BYTES: Final = 20  # first 20 bytes of SHA-256(public key)
+ADDRESS_BYTES: Final = 20  # of every type of key
+PUBLIC_KEY_MAX_BYTES: Final = 96  # bls12_381, uncompressed; without the byte that tells the type (keytypes.py)
+SIGNATURE_MAX_BYTES: Final = 96  # bls12_381, compressed
+SECRET_MAX_BYTES: Final = 64  # ed25519: the seed and the public key behind it
 VOTE_EXTENSION_MAX_BYTES: Final = 1 << 20  # CometBFT's MaxVoteExtensionSize
 MESSAGE_MAX_BYTES: Final = (1 << 20) + (64 << 10)  # one request: a 1 MiB extension and everything around it
 RESPONSE_MAX_BYTES: Final = (
@@ -310,14 +313,22 @@ PASSPHRASE_MAX_BYTES: Final = 1024
 ROUND_MAX: Final = (1 << 31) - 1
 HEIGHT_MAX: Final = (1 << 63) - 1
 
-if SIGN_BYTES_MAX_BYTES + 128 > QUEUE_SLOT_BYTES:
-    raise ValueError(f"sign bytes of {SIGN_BYTES_MAX_BYTES} do not fit a queue slot of {QUEUE_SLOT_BYTES} bytes")
+if SIGN_BYTES_MAX_BYTES + SIGNATURE_MAX_BYTES + 36 > QUEUE_SLOT_BYTES - 8:
+    raise ValueError(
+        f"sign bytes of {SIGN_BYTES_MAX_BYTES} and a signature do not fit a queue slot of {QUEUE_SLOT_BYTES} bytes"
+    )
 if SIGN_BYTES_MAX_BYTES + 2 * 32 + AUDIT_VALIDATOR_MAX_BYTES + 50 > QUEUE_SLOT_BYTES - 8:
     raise ValueError(f"a decision with an address of {AUDIT_VALIDATOR_MAX_BYTES} bytes does not fit a queue slot")
 if RAW_VALUE_MAX_BYTES + RAW_UNIQUE_ID_MAX_BYTES + CHAIN_ID_MAX_BYTES + 64 > EXTENSION_SIGN_BYTES_MAX_BYTES:
     raise ValueError("what is signed of the longest raw bytes does not fit where an extension's is built")
 if 32 + 4 + RAW_UNIQUE_ID_MAX_BYTES > SIGN_BYTES_MAX_BYTES:
     raise ValueError("what the audit log is told of bytes that are no vote does not fit in place of a vote's")
+if SIGN_BYTES_MAX_BYTES + SIGNATURE_MAX_BYTES + CHAIN_ID_MAX_BYTES + 58 + 18 + 16 > SECTOR_BYTES:
+    raise ValueError(
+        "a row of the promise store with the longest chain id, sign bytes and signature does not fit a sector"
+    )
+if 2 * SIGNATURE_MAX_BYTES + SIGN_BYTES_MAX_BYTES + 256 > RESPONSE_MAX_BYTES:
+    raise ValueError("an answer with two signatures does not fit what a validator reads")
 if VOTE_EXTENSION_MAX_BYTES + 4096 > MESSAGE_MAX_BYTES:
     raise ValueError("a request with the largest extension does not fit MESSAGE_MAX_BYTES")
 if (

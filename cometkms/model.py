@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
+from cometkms.keytypes import row_key
+
 
 class Step(IntEnum):
     """Place inside a round, in CometBFT's order (privval/file.go)."""
@@ -197,7 +199,7 @@ class Message:
     """Any privval message, either direction.
 
     `vote`/`proposal` is None where the field is absent on the wire. A public key's response has a form for each line:
-    `pub_key` is v0.x's, an ed25519 key (32 bytes), b"" for one of another type, None where the field is absent;
+    `pub_key` is v0.x's, as keytypes.typed() makes it, b"" for one of a type that is not built here, None where the field is absent;
     `pub_key_bytes` and `pub_key_type` are v1.x's, of any type. `skip_extension` is v1.x's skip_extension_signing of a vote's
     request. `value` is what SignBytes and Celestia's SignRawBytes ask for, or the signature in their response; `unique_id` is
     SignRawBytes' own. `has_others`: either of the two requests came with a field that neither knows; it is not encoded again.
@@ -311,10 +313,18 @@ class Watermark:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a watermark belongs to."""
+    """What a watermark belongs to: a key and a chain.
 
-    public_key: bytes
+    `public_key`: with its type, as keytypes.typed() makes it; or what a store or a member has of it, 32 bytes, with which only an ed25519
+    key's signatures verify. `key`: those 32 bytes, which make two rows the same. Raises: ValueError for bytes that are no public key.
+    """
+
+    public_key: bytes = field(compare=False)
     chain_id: str
+    key: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", row_key(self.public_key))
 
 
 class Incarnation(NamedTuple):
@@ -329,7 +339,8 @@ class Incarnation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SealedKey:
-    """A seed behind a passphrase. `passes`, `memory_bytes`: what Argon2id costs. `ciphertext`: seed (32) and tag (16).
+    """A seed behind a passphrase. `public_key`: as keytypes.typed() makes it. `passes`, `memory_bytes`: what Argon2id costs. `ciphertext`: seed (32)
+    and tag (16).
 
     Whole: every field is authenticated with the ciphertext.
     """

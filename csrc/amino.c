@@ -24,7 +24,6 @@ static const prefix PREFIXES[] = { /* by enum ck_kind */
     [CK_PING_RESPONSE] = {{0xa2, 0x9a, 0x03, 0x1a}},            /* …/PingResponse */
 };
 
-static const prefix ED25519_PREFIX = {{0x16, 0x24, 0xde, 0x64}}; /* tendermint/PubKeyEd25519 */
 
 /* Read the next field, whose number must be above *last, and move *last. */
 static int next_field(ck_reader *reader, int32_t *last, ck_field *out) {
@@ -240,22 +239,34 @@ static int decode_proposal(ck_bytes body, ck_ballot *out) {
     return CK_OK;
 }
 
-/* A registered key: four bytes of prefix and a byte array. A key of another type leaves *out empty. */
-static int decode_pub_key(ck_bytes body, ck_bytes *out) {
+/* The type whose key has this prefix; NULL: none of ours. */
+static const ck_key_type *type_of(const uint8_t name[PREFIX_BYTES]) {
+    static const int32_t NUMBERS[] = {CK_ED25519, CK_SECP256K1};
+    for (size_t i = 0; i < sizeof NUMBERS / sizeof NUMBERS[0]; i++) {
+        const ck_key_type *type = ck_key_type_of(NUMBERS[i]);
+        if (memcmp(type->amino, name, PREFIX_BYTES) == 0) {
+            return type;
+        }
+    }
+    return NULL;
+}
+
+/* A registered key: four bytes of prefix and a byte array. A key of another type leaves it empty. */
+static int decode_pub_key(ck_bytes body, ck_message *out) {
     ck_reader reader = ck_reader_over(body);
     ck_bytes name;
-    ck_bytes key;
     uint64_t size;
     CK_TRY(ck_take(&reader, PREFIX_BYTES, &name));
-    if (memcmp(name.at, ED25519_PREFIX.bytes, PREFIX_BYTES) != 0) {
+    const ck_key_type *type = type_of(name.at);
+    if (!type) {
         return CK_OK;
     }
     CK_TRY(ck_take_uvarint(&reader, &size));
-    if (size != CK_PUBLIC_KEY_BYTES || reader.left != CK_PUBLIC_KEY_BYTES) {
+    if (size != type->public_len || reader.left != type->public_len) {
         return CK_MALFORMED;
     }
-    CK_TRY(ck_take(&reader, size, &key));
-    *out = key;
+    CK_TRY(ck_take(&reader, size, &out->pub_key));
+    out->pub_key_number = type->number;
     return CK_OK;
 }
 
@@ -284,7 +295,7 @@ static int decode_error(ck_bytes body, ck_message *out) {
 static int decode_first(ck_bytes body, ck_message *out) {
     switch (out->kind) {
     case CK_PUB_KEY_RESPONSE:
-        return decode_pub_key(body, &out->pub_key);
+        return decode_pub_key(body, out);
     case CK_SIGN_VOTE_REQUEST:
     case CK_SIGNED_VOTE_RESPONSE:
         out->has_ballot = 1;
@@ -401,14 +412,14 @@ static void put_prefix(ck_writer *writer, const prefix *name) {
     ck_put(writer, bytes);
 }
 
-static void put_pub_key(ck_writer *writer, ck_bytes key) {
-    if (key.len == 0) {
+static void put_pub_key(ck_writer *writer, const ck_message *message) {
+    if (message->pub_key.len == 0) {
         return;
     }
     size_t mark = ck_put_open_field(writer, 1);
-    put_prefix(writer, &ED25519_PREFIX);
-    ck_put_varint(writer, key.len);
-    ck_put(writer, key);
+    ck_put(writer, (ck_bytes){ck_key_type_of(message->pub_key_number)->amino, PREFIX_BYTES});
+    ck_put_varint(writer, message->pub_key.len);
+    ck_put(writer, message->pub_key);
     ck_put_close(writer, mark);
 }
 
@@ -425,7 +436,7 @@ static void put_error(ck_writer *writer, const ck_message *message) {
 static void put_fields(ck_writer *writer, const ck_message *message) {
     switch (message->kind) {
     case CK_PUB_KEY_RESPONSE:
-        put_pub_key(writer, message->pub_key);
+        put_pub_key(writer, message);
         break;
     case CK_SIGN_VOTE_REQUEST:
     case CK_SIGNED_VOTE_RESPONSE:
@@ -450,6 +461,9 @@ static void put_fields(ck_writer *writer, const ck_message *message) {
 int ck_amino_encode(const ck_message *message, uint8_t *out, size_t cap, size_t *len) {
     if (message->kind < CK_UNKNOWN || message->kind > CK_PING_RESPONSE || message->has_others) {
         return CK_REFUSED;
+    }
+    if (message->pub_key.len != 0 && ck_key_type_of(message->pub_key_number)->amino[0] == 0) {
+        return CK_REFUSED; /* v0.33 knows no such key */
     }
     ck_writer writer = ck_writer_over(out, cap);
     size_t whole = ck_put_open(&writer);

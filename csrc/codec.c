@@ -17,8 +17,11 @@ int ck_encode_message(int dialect, const ck_message *message, uint8_t *out, size
     if (cap > CK_MESSAGE_MAX + LONGEST_PREFIX) {
         cap = CK_MESSAGE_MAX + LONGEST_PREFIX; /* what no peer would read is not written either */
     }
-    if (message->pub_key.len != 0 && message->pub_key.len != CK_PUBLIC_KEY_BYTES) {
-        return CK_REFUSED;
+    if (message->pub_key.len != 0) {
+        const ck_key_type *type = ck_key_type_of(message->pub_key_number);
+        if (!type || message->pub_key.len != type->public_len) {
+            return CK_REFUSED;
+        }
     }
     return dialect == CK_AMINO ? ck_amino_encode(message, out, cap, len) : ck_proto_encode(message, out, cap, len);
 }

@@ -2,9 +2,9 @@
 #ifndef CK_CODEC_H
 #define CK_CODEC_H
 
+#include "keytype.h"
 #include "privval.h"
 
-enum { CK_PUBLIC_KEY_BYTES = 32 }; /* ed25519, the only kind we hold */
 
 /* Each writes *out (or *len) on CK_OK only. Bodies are without length prefix; encoders write the prefix. */
 CK_MUST_CHECK int ck_proto_decode(ck_bytes body, ck_message *out);

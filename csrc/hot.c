@@ -127,7 +127,7 @@ static void seal_sector(const ck_row *row, ck_hrs at, ck_bytes bytes, uint8_t se
     memcpy(out, ROW_MAGIC, 8), out += 8;
     ck_put_le(&out, row->sequence + 1, 8);
     ck_put_le(&out, body, 2);
-    memcpy(out, row->public_key, 32), out += 32;
+    memcpy(out, row->key, 32), out += 32;
     ck_put_le(&out, (uint64_t)at.height, 8);
     ck_put_le(&out, (uint32_t)at.round, 4);
     ck_put_le(&out, (uint8_t)at.step, 1);
@@ -254,15 +254,15 @@ static int answer_promises(ck_hot *hot, ck_lane *lane, batch *pending) {
 /* CK_MORE: not plain. */
 static int on_promise(ck_hot *hot, ck_lane *lane, ck_reader in, batch *pending) {
     uint64_t nonce, request_id, member_seq;
-    ck_bytes public_key, bytes;
+    ck_bytes key, bytes;
     ck_sign_bytes parsed;
-    if (!take_uint(&in, &nonce) || !take_uint(&in, &request_id) || !take_bin(&in, &public_key) || !take_bin(&in, &bytes) ||
-        !take_end(hot, lane->member, &in, &member_seq) || public_key.len != 32 || !parse(bytes, &parsed))
+    if (!take_uint(&in, &nonce) || !take_uint(&in, &request_id) || !take_bin(&in, &key) || !take_bin(&in, &bytes) ||
+        !take_end(hot, lane->member, &in, &member_seq) || key.len != 32 || !parse(bytes, &parsed))
         return CK_MORE;
     const ck_hrs at = {parsed.height, parsed.round, parsed.step};
     for (uint32_t i = 0; i < hot->rows_len; i++) {
         const ck_row *row = &hot->rows[i];
-        if (memcmp(row->public_key, public_key.at, 32) != 0 || !is_of(row, &parsed)) continue;
+        if (memcmp(row->key, key.at, 32) != 0 || !is_of(row, &parsed)) continue;
         if (in_batch(pending, i)) CK_TRY(answer_promises(hot, lane, pending));
         if (lane->blocked || !plain(row, at)) return CK_MORE;
         CK_TRY(write_promise(hot, pending, i, at, bytes));
@@ -281,7 +281,7 @@ static int permit(ck_hot *hot, ck_row *row) {
     uint8_t packed[CK_QUEUE_MESSAGE_MAX];
     ck_place *place = &row->place;
     const ck_queue_message message = {CK_TAG_PERMIT, place->nonce, place->request_id, place->chain,
-                                      {0, 0, 0},     place->bytes, place->bytes_len,  NULL};
+                                      {0, 0, 0},     place->bytes, place->bytes_len,  NULL, 0};
     if (hot->error) return CK_DISK;
     place->state = 2;
     ck_trace_then(CK_AT_HEARD, (uint32_t)(row - hot->rows), place->at, hot->turn_ns);
@@ -368,7 +368,7 @@ static int ask_members(ck_hot *hot, const batch *pending) {
             *at++ = TAG_PROMISE;
             put_uint(&at, hot->nonce);
             put_uint(&at, request_id);
-            put_bin(&at, row->public_key, 32);
+            put_bin(&at, row->key, 32);
             put_bin(&at, row->place.bytes, row->place.bytes_len);
             put_uint(&at, known);
             put_incarnation(&at, hot->own);

@@ -32,7 +32,7 @@ typedef struct ck_place {
 
 /* One row of the store: its newest record and the slot that holds it. */
 typedef struct ck_row {
-    uint8_t public_key[32];
+    uint8_t key[32]; /* model.Row.key */
     uint8_t chain_id[CK_CHAIN_ID_MAX];
     size_t chain_id_len;
     int32_t open; /* configured here, and promised in */

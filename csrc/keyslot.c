@@ -8,60 +8,63 @@
 #include "sodium.h"
 
 /* A slot of this chain without a key yet. */
-static int begin(ck_slot *slot, ck_bytes chain_id) {
+static int begin(ck_slot *slot, int32_t type, ck_bytes chain_id) {
     if (!ck_sodium.malloc) return CK_NO_SODIUM;
     if (chain_id.len > CK_CHAIN_ID_MAX) return CK_NO_ROOM;
     memset(slot, 0, sizeof *slot);
+    slot->type = ck_key_type_of(type);
+    if (!slot->type || !slot->type->ready()) return CK_NO_LIBRARY;
     if (chain_id.len) memcpy(slot->chain_id, chain_id.at, chain_id.len);
     slot->chain_id_len = chain_id.len;
     return CK_OK;
 }
 
 /* Take `secret`, which holds a key if `rc` is CK_OK; else it is wiped and freed. Returns `rc`, or CK_NO_ROOM. */
-static int adopt(ck_slot *slot, uint8_t *secret, int rc) {
+static int adopt(ck_slot *slot, uint8_t *secret, const uint8_t *public_key, int rc) {
     if (rc == CK_OK && ck_sodium.mprotect_readonly(secret) != 0) rc = CK_NO_ROOM;
     if (rc != CK_OK) {
         ck_sodium.free(secret); /* wipes */
         return rc;
     }
     slot->secret = secret;
-    memcpy(slot->public_key, secret + 32, 32);
+    memcpy(slot->public_key, public_key, slot->type->public_len);
     return CK_OK;
 }
 
-int ck_slot_open(ck_slot *slot, char *base64, size_t base64_len, ck_bytes chain_id) {
-    const int rc = begin(slot, chain_id);
+int ck_slot_open(ck_slot *slot, int32_t type, char *base64, size_t base64_len, ck_bytes chain_id) {
+    uint8_t public_key[CK_PUBLIC_KEY_MAX];
+    const int rc = begin(slot, type, chain_id);
     if (rc == CK_NO_SODIUM) return rc;
-    uint8_t *secret = rc == CK_OK ? ck_sodium.malloc(64) : NULL;
+    uint8_t *secret = rc == CK_OK ? ck_sodium.malloc(slot->type->secret_len) : NULL;
     if (!secret) {
         ck_sodium.memzero(base64, base64_len);
-        return CK_NO_ROOM;
+        return rc == CK_OK ? CK_NO_ROOM : rc;
     }
-    return adopt(slot, secret, ck_decode_secret(base64, base64_len, secret));
+    return adopt(slot, secret, public_key, ck_decode_secret(slot->type, base64, base64_len, secret, public_key));
 }
 
 int ck_slot_open_sealed(ck_slot *slot, const ck_sealed *sealed, ck_bytes passphrase, ck_bytes chain_id) {
-    const int rc = begin(slot, chain_id);
+    const int rc = begin(slot, sealed->type, chain_id);
     if (rc != CK_OK) return rc;
-    uint8_t *secret = ck_sodium.malloc(64);
+    uint8_t *secret = ck_sodium.malloc(slot->type->secret_len);
     if (!secret) return CK_NO_ROOM;
-    return adopt(slot, secret, ck_unseal(sealed, passphrase, secret));
+    return adopt(slot, secret, sealed->public_key, ck_unseal(sealed, passphrase, secret));
 }
 
-int ck_slot_open_outside(ck_slot *slot, const uint8_t public_key[32], ck_outside_sign sign, void *context,
+int ck_slot_open_outside(ck_slot *slot, int32_t type, const uint8_t *public_key, ck_outside_sign sign, void *context,
                          ck_bytes chain_id) {
-    const int rc = begin(slot, chain_id);
+    const int rc = begin(slot, type, chain_id);
     if (rc != CK_OK) return rc;
     slot->outside = sign;
     slot->context = context;
-    memcpy(slot->public_key, public_key, 32);
+    memcpy(slot->public_key, public_key, slot->type->public_len);
     return CK_OK;
 }
 
 int ck_slot_cluster_secret(const ck_slot *slot, uint8_t out[32]) {
     static const char label[] = "cometkms cluster secret v1";
     if (!slot->secret) return CK_REFUSED;
-    ck_hkdf_sha256(slot->secret, 32, (const uint8_t *)label, sizeof label - 1, out, 32);
+    ck_hkdf_sha256(slot->secret, CK_SEED_BYTES, (const uint8_t *)label, sizeof label - 1, out, 32);
     return CK_OK;
 }
 
@@ -73,14 +76,26 @@ void ck_slot_close(ck_slot *slot) {
 
 static int is_open(const ck_slot *slot) { return slot->secret || slot->outside; }
 
+void ck_slot_prepare(ck_slot *slot, const uint8_t *bytes, size_t len) {
+    slot->prepared_len = 0;
+    if (!slot->type->prepare || !len || len > sizeof slot->prepared_of) return;
+    if (slot->type->prepare(bytes, len, slot->prepared) != CK_OK) return;
+    memcpy(slot->prepared_of, bytes, len);
+    slot->prepared_len = len;
+}
+
+/* NULL: it was made of other bytes (the permit's timestamp is another), or of none. */
+static const uint8_t *prepared_for(const ck_slot *slot, const uint8_t *bytes, size_t len) {
+    return slot->prepared_len == len && len > 0 && memcmp(slot->prepared_of, bytes, len) == 0 ? slot->prepared : NULL;
+}
+
 /* Only behind every guard. What comes from outside is believed once it verifies. */
-static int make_signature(const ck_slot *slot, const uint8_t *bytes, size_t len, uint8_t signature[64]) {
-    uint8_t made[64];
-    if (slot->secret)
-        return ck_sodium.sign_detached(signature, NULL, bytes, len, slot->secret) == 0 ? CK_OK : CK_REFUSED;
+static int make_signature(const ck_slot *slot, const uint8_t *bytes, size_t len, uint8_t signature[CK_SIGNATURE_MAX]) {
+    uint8_t made[CK_SIGNATURE_MAX];
+    if (slot->secret) return slot->type->sign(slot->secret, bytes, len, prepared_for(slot, bytes, len), signature);
     if (slot->outside(slot->context, bytes, len, made) != 0) return CK_REFUSED;
-    if (ck_sodium.verify_detached(made, bytes, len, slot->public_key) != 0) return CK_REFUSED;
-    memcpy(signature, made, 64);
+    if (slot->type->verify(slot->public_key, bytes, len, made) != CK_OK) return CK_REFUSED;
+    memcpy(signature, made, slot->type->signature_len);
     return CK_OK;
 }
 
@@ -107,7 +122,7 @@ void ck_slot_raise(ck_slot *slot, int64_t height, int32_t round, int32_t step, c
     }
 }
 
-int ck_slot_sign(ck_slot *slot, const uint8_t *bytes, size_t len, uint8_t signature[64]) {
+int ck_slot_sign(ck_slot *slot, const uint8_t *bytes, size_t len, uint8_t signature[CK_SIGNATURE_MAX]) {
     ck_sign_bytes parsed;
     if (!is_open(slot) || ck_parse_sign_bytes(bytes, len, &parsed) != CK_OK) return CK_REFUSED;
     if (parsed.chain_id.len != slot->chain_id_len ||
@@ -121,7 +136,7 @@ int ck_slot_sign(ck_slot *slot, const uint8_t *bytes, size_t len, uint8_t signat
 }
 
 int ck_slot_sign_extension(ck_slot *slot, const uint8_t *vote_bytes, size_t vote_len, ck_bytes extension, uint8_t *scratch,
-                           size_t cap, uint8_t signature[64]) {
+                           size_t cap, uint8_t signature[CK_SIGNATURE_MAX]) {
     ck_sign_bytes parsed;
     size_t len;
     if (!is_open(slot) || !holds(slot, vote_bytes, vote_len)) return CK_REFUSED;
@@ -152,13 +167,14 @@ static int allows_id(const ck_slot *slot, ck_bytes unique_id) {
     return 0;
 }
 
-int ck_slot_sign_value(const ck_slot *slot, ck_bytes value, uint8_t signature[64]) {
+int ck_slot_sign_value(const ck_slot *slot, ck_bytes value, uint8_t signature[CK_SIGNATURE_MAX]) {
     if (!is_open(slot) || !slot->allowed.values || value.len == 0 || value.len > CK_RAW_VALUE_MAX) return CK_REFUSED;
     if (ck_reads_as_vote(value) || ck_begins_as_raw_bytes(value)) return CK_REFUSED;
     return make_signature(slot, value.at, value.len, signature);
 }
 
-int ck_slot_sign_raw(const ck_slot *slot, ck_bytes raw, ck_bytes unique_id, uint8_t *scratch, size_t cap, uint8_t signature[64]) {
+int ck_slot_sign_raw(const ck_slot *slot, ck_bytes raw, ck_bytes unique_id, uint8_t *scratch, size_t cap,
+                     uint8_t signature[CK_SIGNATURE_MAX]) {
     const ck_bytes chain_id = {slot->chain_id, slot->chain_id_len};
     ck_bytes made = {scratch, 0};
     if (!is_open(slot) || !allows_id(slot, unique_id) || chain_id.len == 0) return CK_REFUSED;

@@ -33,7 +33,8 @@ static inline uint64_t ck_get_le(const uint8_t *at, unsigned size) {
 }
 
 enum { CK_TAG_RESERVE = 2, CK_TAG_SIGNED = 3, CK_TAG_PERMIT = 19 };
-enum { CK_QUEUE_HEAD = 36, CK_QUEUE_MESSAGE_MAX = CK_QUEUE_HEAD + CK_SIGN_BYTES_MAX + 64 };
+enum { CK_QUEUE_HEAD = 36, CK_QUEUE_MESSAGE_MAX = CK_QUEUE_HEAD + CK_SIGN_BYTES_MAX + CK_SIGNATURE_MAX };
+_Static_assert(CK_QUEUE_MESSAGE_MAX <= CK_QUEUE_SLOT - 8, "every message fits a slot of the ring");
 #define CK_HOT_IDS (1ull << 50) /* request ids from here on are the C core's; the twin's are below */
 
 typedef struct ck_queue_message {
@@ -44,6 +45,7 @@ typedef struct ck_queue_message {
     const uint8_t *bytes;
     size_t bytes_len;
     const uint8_t *signature; /* NULL: none */
+    size_t signature_len;
 } ck_queue_message;
 
 static inline size_t ck_pack_message(const ck_queue_message *m, uint8_t out[CK_QUEUE_MESSAGE_MAX]) {
@@ -57,9 +59,9 @@ static inline size_t ck_pack_message(const ck_queue_message *m, uint8_t out[CK_Q
     ck_put_le(&at, (uint8_t)m->at.step, 1);
     ck_put_le(&at, 0, 1);
     ck_put_le(&at, m->bytes_len, 2);
-    ck_put_le(&at, m->signature ? 64 : 0, 1);
+    ck_put_le(&at, m->signature_len, 1);
     memcpy(at, m->bytes, m->bytes_len), at += m->bytes_len;
-    if (m->signature) memcpy(at, m->signature, 64), at += 64;
+    if (m->signature_len) memcpy(at, m->signature, m->signature_len), at += m->signature_len;
     return (size_t)(at - out);
 }
 
@@ -74,6 +76,7 @@ static inline int ck_unpack_message(const uint8_t *in, size_t len, ck_queue_mess
     m->bytes = in + CK_QUEUE_HEAD;
     m->bytes_len = (size_t)ck_get_le(in + 33, 2);
     m->signature = NULL;
+    m->signature_len = 0;
     return m->bytes_len == len - CK_QUEUE_HEAD && m->bytes_len <= CK_SIGN_BYTES_MAX;
 }
 

@@ -88,7 +88,8 @@ typedef struct ck_message {
     ck_bytes chain_id;
     int32_t has_pub_key; /* v0.x's PublicKey is present on the wire */
     int32_t skip_extension; /* v1.x: the vote's extension is not to be signed */
-    ck_bytes pub_key;    /* v0.x: ed25519, 32 bytes, or empty */
+    int32_t pub_key_number; /* v0.x: enum ck_key_number, if pub_key is not empty */
+    ck_bytes pub_key;    /* v0.x: of that type and size, or empty (another type) */
     ck_bytes pub_key_bytes; /* v1.x: of any type */
     ck_bytes pub_key_type;  /* v1.x */
     ck_bytes value;      /* SignBytes, Celestia's SignRawBytes: what is to be signed, or the signature */

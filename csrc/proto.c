@@ -129,25 +129,24 @@ static int decode_proposal(ck_bytes body, ck_ballot *out) {
     return CK_OK;
 }
 
-/* PublicKey's oneof: ed25519 is field 1, every other field number is a key of another type. */
-static int decode_pub_key(ck_bytes body, ck_bytes *out) {
-    enum { OTHER_KEYS_END = 5 }; /* secp256k1 2, bls12381 3, mldsa65 4, secp256k1eth 5 */
+/* PublicKey's oneof. A member that no type of ours is (mldsa65 4) leaves the key empty. */
+static int decode_pub_key(ck_bytes body, ck_message *out) {
+    enum { KEYS_END = 5 };
     ck_reader reader = ck_reader_over(body);
     while (reader.left > 0) {
         ck_field field;
         ck_bytes key;
         CK_TRY(ck_next_field(&reader, &field));
-        if (field.number > OTHER_KEYS_END) {
+        if (field.number > KEYS_END) {
             continue;
         }
         CK_TRY(ck_field_bytes(&field, &key));
-        if (field.number == 1 && key.len != CK_PUBLIC_KEY_BYTES) {
+        const ck_key_type *type = ck_key_type_of((int32_t)field.number);
+        if (type && key.len != type->public_len) {
             return CK_MALFORMED;
         }
-        *out = key;
-        if (field.number != 1) {
-            out->len = 0;
-        }
+        out->pub_key = type ? key : (ck_bytes){NULL, 0};
+        out->pub_key_number = type ? type->number : 0;
     }
     return CK_OK;
 }
@@ -180,7 +179,7 @@ static int decode_first(ck_bytes body, ck_message *out) {
         return CK_OK;
     case CK_PUB_KEY_RESPONSE:
         out->has_pub_key = 1;
-        return decode_pub_key(body, &out->pub_key);
+        return decode_pub_key(body, out);
     case CK_SIGN_BYTES_RESPONSE:
         out->value = body;
         return CK_OK;
@@ -348,9 +347,9 @@ static void put_proposal(ck_writer *writer, const ck_ballot *proposal) {
     ck_put_close(writer, mark);
 }
 
-static void put_pub_key(ck_writer *writer, ck_bytes key) {
+static void put_pub_key(ck_writer *writer, const ck_message *message) {
     size_t mark = ck_put_open_field(writer, 1);
-    ck_put_bytes_nonempty(writer, 1, key);
+    ck_put_bytes_nonempty(writer, message->pub_key_number, message->pub_key);
     ck_put_close(writer, mark);
 }
 
@@ -373,7 +372,7 @@ static void put_member(ck_writer *writer, const ck_message *message) {
         break;
     case CK_PUB_KEY_RESPONSE:
         if (message->has_pub_key) {
-            put_pub_key(writer, message->pub_key);
+            put_pub_key(writer, message);
         }
         put_error(writer, message);
         ck_put_bytes_nonempty(writer, 3, message->pub_key_bytes);

@@ -6,23 +6,35 @@
 
 #define BASE64_ORIGINAL 1
 #define ARGON2ID13 2
-#define LABEL "cometkms sealed key v1"
-#define HEADER (sizeof LABEL + 32 + 8 + 8 + 16 + 24)
+#define LABEL "cometkms sealed key v1" /* ed25519 */
+#define LABEL_TYPED "cometkms sealed key v2"
+_Static_assert(sizeof LABEL == sizeof LABEL_TYPED, "each fits the other's room");
+#define HEADER_MAX (sizeof LABEL + 1 + CK_PUBLIC_KEY_MAX + 8 + 8 + 16 + 24)
 
 static void put_le64(uint8_t *out, uint64_t value) {
     for (int i = 0; i < 8; i++) out[i] = (uint8_t)(value >> (8 * i));
 }
 
-/* Everything of a sealed key that is not secret. */
-static void header(const ck_sealed *sealed, uint8_t out[HEADER]) {
+/* Everything of a sealed key that is not secret; returns its length. A type but ed25519 stands before its public key. */
+static size_t header(const ck_key_type *type, const ck_sealed *sealed, uint8_t out[HEADER_MAX]) {
     uint8_t *at = out;
-    memcpy(at, LABEL, sizeof LABEL);
+    const int typed = type->number != CK_ED25519;
+    memcpy(at, typed ? LABEL_TYPED : LABEL, sizeof LABEL);
     at += sizeof LABEL;
-    memcpy(at, sealed->public_key, 32);
-    put_le64(at + 32, sealed->passes);
-    put_le64(at + 40, sealed->memory);
-    memcpy(at + 48, sealed->salt, 16);
-    memcpy(at + 64, sealed->nonce, 24);
+    if (typed) *at++ = (uint8_t)type->number;
+    memcpy(at, sealed->public_key, type->public_len);
+    at += type->public_len;
+    put_le64(at, sealed->passes);
+    put_le64(at + 8, sealed->memory);
+    memcpy(at + 16, sealed->salt, 16);
+    memcpy(at + 32, sealed->nonce, 24);
+    return (size_t)(at + 56 - out);
+}
+
+/* NULL: no such type, or its library is not loaded. */
+static const ck_key_type *type_of(const ck_sealed *sealed) {
+    const ck_key_type *type = ck_key_type_of(sealed->type);
+    return type && type->ready() ? type : NULL;
 }
 
 static int derive(const ck_sealed *sealed, ck_bytes passphrase, uint8_t key[32]) {
@@ -34,36 +46,35 @@ static int derive(const ck_sealed *sealed, ck_bytes passphrase, uint8_t key[32])
     return failed ? CK_NO_ROOM : CK_OK;
 }
 
-/* The public key of the seed in the first half of `secret`. */
-static void public_of(const uint8_t secret[64], uint8_t public_key[32]) {
-    uint8_t scratch[64]; /* secret */
-    ck_sodium.seed_keypair(public_key, scratch, secret);
-    ck_sodium.memzero(scratch, sizeof scratch);
-}
-
-int ck_decode_secret(char *base64, size_t base64_len, uint8_t secret[64]) {
-    uint8_t public_key[32];
+int ck_decode_secret(const ck_key_type *type, char *base64, size_t base64_len, uint8_t *secret, uint8_t *public_key) {
+    uint8_t made[CK_PUBLIC_KEY_MAX];
     size_t n = 0;
     int rc = CK_MALFORMED;
-    if (ck_sodium.base642bin(secret, 64, base64, base64_len, NULL, &n, NULL, BASE64_ORIGINAL) == 0 && n == 64) {
-        public_of(secret, public_key);
-        if (memcmp(public_key, secret + 32, 32) == 0) rc = CK_OK;
+    if (ck_sodium.base642bin(secret, type->secret_len, base64, base64_len, NULL, &n, NULL, BASE64_ORIGINAL) == 0 &&
+        n == type->secret_len) {
+        rc = type->public_of(secret, made);
+        if (rc == CK_OK && n > CK_SEED_BYTES && memcmp(made, secret + CK_SEED_BYTES, n - CK_SEED_BYTES) != 0) rc = CK_MALFORMED;
     }
     ck_sodium.memzero(base64, base64_len);
-    if (rc != CK_OK) ck_sodium.memzero(secret, 64);
+    if (rc == CK_OK) memcpy(public_key, made, type->public_len);
+    else ck_sodium.memzero(secret, type->secret_len);
     return rc;
 }
 
 int ck_seal(ck_sealed *sealed, char *base64, size_t base64_len, ck_bytes passphrase) {
-    uint8_t key[32], secret[64]; /* secret: both */
-    uint8_t aad[HEADER];
+    uint8_t key[32], secret[CK_SECRET_MAX]; /* secret: both */
+    uint8_t aad[HEADER_MAX];
     if (!ck_sodium.malloc) return CK_NO_SODIUM;
-    int rc = ck_decode_secret(base64, base64_len, secret);
+    const ck_key_type *type = type_of(sealed);
+    if (!type) {
+        ck_sodium.memzero(base64, base64_len);
+        return CK_NO_LIBRARY;
+    }
+    int rc = ck_decode_secret(type, base64, base64_len, secret, sealed->public_key);
     if (rc == CK_OK) rc = derive(sealed, passphrase, key);
     if (rc == CK_OK) {
-        memcpy(sealed->public_key, secret + 32, 32);
-        header(sealed, aad);
-        const int failed = ck_sodium.xaead_encrypt(sealed->ciphertext, NULL, secret, 32, aad, sizeof aad, NULL,
+        const size_t aad_len = header(type, sealed, aad);
+        const int failed = ck_sodium.xaead_encrypt(sealed->ciphertext, NULL, secret, CK_SEED_BYTES, aad, aad_len, NULL,
                                                    sealed->nonce, key);
         if (failed) rc = CK_NO_ROOM;
     }
@@ -72,31 +83,32 @@ int ck_seal(ck_sealed *sealed, char *base64, size_t base64_len, ck_bytes passphr
     return rc;
 }
 
-int ck_unseal(const ck_sealed *sealed, ck_bytes passphrase, uint8_t secret[64]) {
+int ck_unseal(const ck_sealed *sealed, ck_bytes passphrase, uint8_t *secret) {
     uint8_t key[32]; /* secret */
-    uint8_t aad[HEADER], public_key[32];
+    uint8_t aad[HEADER_MAX], public_key[CK_PUBLIC_KEY_MAX];
     if (!ck_sodium.malloc) return CK_NO_SODIUM;
+    const ck_key_type *type = type_of(sealed);
+    if (!type) return CK_NO_LIBRARY;
     int rc = derive(sealed, passphrase, key);
     if (rc == CK_OK) {
-        header(sealed, aad);
+        const size_t aad_len = header(type, sealed, aad);
         const int failed = ck_sodium.xaead_decrypt(secret, NULL, NULL, sealed->ciphertext, sizeof sealed->ciphertext,
-                                                   aad, sizeof aad, sealed->nonce, key);
+                                                   aad, aad_len, sealed->nonce, key);
         if (failed) rc = CK_BAD_TAG;
     }
-    if (rc == CK_OK) {
-        public_of(secret, public_key);
-        memcpy(secret + 32, public_key, 32);
-        if (memcmp(public_key, sealed->public_key, 32) != 0) rc = CK_MALFORMED;
-    }
+    if (rc == CK_OK) rc = type->public_of(secret, public_key);
+    if (rc == CK_OK && memcmp(public_key, sealed->public_key, type->public_len) != 0) rc = CK_MALFORMED;
+    if (rc == CK_OK) memcpy(secret + CK_SEED_BYTES, public_key, type->secret_len - CK_SEED_BYTES);
     ck_sodium.memzero(key, sizeof key);
-    if (rc != CK_OK) ck_sodium.memzero(secret, 64);
+    if (rc != CK_OK) ck_sodium.memzero(secret, type->secret_len);
     return rc;
 }
 
 int ck_unseal_base64(const ck_sealed *sealed, ck_bytes passphrase, char base64[CK_SEED_BASE64]) {
-    uint8_t secret[64]; /* secret */
+    uint8_t secret[CK_SECRET_MAX]; /* secret */
     const int rc = ck_unseal(sealed, passphrase, secret);
-    if (rc == CK_OK) ck_sodium.bin2base64(base64, CK_SEED_BASE64, secret, sizeof secret, BASE64_ORIGINAL);
+    if (rc == CK_OK)
+        ck_sodium.bin2base64(base64, CK_SEED_BASE64, secret, ck_key_type_of(sealed->type)->secret_len, BASE64_ORIGINAL);
     ck_sodium.memzero(secret, sizeof secret);
     return rc;
 }

@@ -33,7 +33,7 @@ static int reserve(ck_signer *signer, ck_link *link, uint64_t started_ns) {
     const uint64_t request_id = CK_HOT_IDS + ++signer->requests, one = 1;
     const ck_queue_message message = {CK_TAG_RESERVE,   signer->nonce,      request_id,
                                       link->chain,      place_of(request),  request->sign_bytes,
-                                      request->sign_bytes_len, NULL};
+                                      request->sign_bytes_len, NULL,              0};
     const int rc = push(signer, &message);
     if (rc != CK_OK) return rc == CK_NO_ROOM ? CK_MORE : rc;
     ck_trace_then(CK_AT_READ, link->chain, message.at, started_ns);
@@ -43,6 +43,7 @@ static int reserve(ck_signer *signer, ck_link *link, uint64_t started_ns) {
     section->request_id = request_id;
     section->started_ns = started_ns;
     section->since_ns = signer->calls->now_ns();
+    ck_slot_prepare(section->slot, request->sign_bytes, request->sign_bytes_len); /* while the majority is asked */
     return CK_OK;
 }
 
@@ -98,7 +99,7 @@ static void note(ck_signer *signer, const ck_link *link, const ck_section *secti
 /* Sign, answer, report, in this order. CK_MORE: not plain; nothing was released. */
 static int on_permit(ck_signer *signer, const uint8_t *packed, size_t len, ck_link **answered) {
     ck_queue_message permit;
-    uint8_t signature[64];
+    uint8_t signature[CK_SIGNATURE_MAX];
     size_t answer_len = 0;
     if (!ck_unpack_message(packed, len, &permit) || permit.tag != CK_TAG_PERMIT || permit.nonce != signer->nonce) return CK_MORE;
     if (permit.chain >= signer->chains || signer->done_to - signer->done_from >= CK_DONE) return CK_MORE;
@@ -116,9 +117,10 @@ static int on_permit(ck_signer *signer, const uint8_t *packed, size_t len, ck_li
     section->last = at;
     section->bytes_len = permit.bytes_len;
     memcpy(section->bytes, permit.bytes, permit.bytes_len);
-    memcpy(section->signature, signature, 64);
+    memcpy(section->signature, signature, section->slot->type->signature_len);
     section->signatures++;
-    const ck_queue_message report = {CK_TAG_SIGNED, 0, 0, permit.chain, at, section->bytes, section->bytes_len, section->signature};
+    const ck_queue_message report = {CK_TAG_SIGNED, 0, 0, permit.chain, at, section->bytes, section->bytes_len, section->signature,
+                                     section->slot->type->signature_len};
     section->unreported = push(signer, &report) != CK_OK; /* found with the next reservation, or after the twin's wake-up */
     note(signer, link, section);
     *answered = link;

@@ -35,7 +35,7 @@ typedef struct ck_section {
     ck_hrs last;  /* the last signed (or burnt) place */
     size_t bytes_len;
     uint8_t bytes[CK_SIGN_BYTES_MAX];
-    uint8_t signature[64];
+    uint8_t signature[CK_SIGNATURE_MAX]; /* the first signature_len of the slot's type */
     uint64_t signatures; /* made here */
     int32_t unreported;  /* the last one: the queue was full */
     ck_link *asker;      /* whose reservation is under way; NULL: none */

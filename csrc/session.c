@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include "sodium.h"
-
 _Static_assert(CK_RESPONSE_MAX <= CK_NOISE_PLAIN && CK_RESPONSE_MAX + 18 <= CK_OUTBOX_CAP, "an answer is one Noise message");
 
 int ck_session_open(ck_session *s, int dialect, ck_bytes chain_id, const ck_frames *frames, const ck_noise *noise,
@@ -124,15 +122,15 @@ int ck_session_pong(ck_session *s, size_t *len) {
     return finish(s, &answer, len);
 }
 
-int ck_session_pub_key(ck_session *s, const uint8_t public_key[32], size_t *len) {
+int ck_session_pub_key(ck_session *s, int32_t type, ck_bytes public_key, size_t *len) {
     ck_message answer;
-    if (!s->pending || s->message.kind != CK_PUB_KEY_REQUEST) return CK_REFUSED;
-    static const char type[] = "ed25519"; /* crypto/ed25519 KeyType */
+    const ck_key_type *of = ck_key_type_of(type);
+    if (!of || public_key.len != of->public_len || !s->pending || s->message.kind != CK_PUB_KEY_REQUEST) return CK_REFUSED;
     response_to(s, &answer);
     answer.has_pub_key = 1;
-    answer.pub_key = (ck_bytes){public_key, 32}; /* what v0.x reads; v1.x reads the two that follow, and each skips the other's */
-    answer.pub_key_bytes = answer.pub_key;
-    answer.pub_key_type = (ck_bytes){(const uint8_t *)type, sizeof type - 1};
+    answer.pub_key_number = type; /* what v0.x reads; v1.x reads the two that follow, and each skips the other's */
+    answer.pub_key = answer.pub_key_bytes = public_key;
+    answer.pub_key_type = (ck_bytes){(const uint8_t *)of->name, strlen(of->name)};
     return finish(s, &answer, len);
 }
 
@@ -155,18 +153,18 @@ static int matches(const ck_session *s, const uint8_t *bytes, size_t len) {
            ck_same_but_timestamp(s->request.sign_bytes, s->request.sign_bytes_len, bytes, len);
 }
 
-static int answer_signature(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, const uint8_t signature[64],
+static int answer_signature(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, const uint8_t *signature,
                             size_t *len) {
     ck_message answer;
     ck_sign_bytes parsed;
-    uint8_t extension_signature[64];
+    uint8_t extension_signature[CK_SIGNATURE_MAX];
     response_to(s, &answer);
     if (ck_parse_sign_bytes(bytes, bytes_len, &parsed) != CK_OK) return CK_REFUSED;
     answer.has_ballot = 1;
     answer.ballot = s->message.ballot;
     answer.ballot.timestamp = parsed.timestamp;
     answer.ballot.signature.at = signature;
-    answer.ballot.signature.len = 64;
+    answer.ballot.signature.len = slot->type->signature_len;
     answer.ballot.extension.len = 0; /* never sent back: the answer stays below what a validator reads */
     answer.ballot.extension_signature.len = 0;
     if (s->request.wants_extension) {
@@ -174,25 +172,26 @@ static int answer_signature(ck_session *s, ck_slot *slot, const uint8_t *bytes, 
                                               extension_signature);
         if (rc != CK_OK) return rc;
         answer.ballot.extension_signature.at = extension_signature;
-        answer.ballot.extension_signature.len = 64;
+        answer.ballot.extension_signature.len = slot->type->signature_len;
     }
     return finish(s, &answer, len);
 }
 
-int ck_session_sign(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, uint8_t signature[64], size_t *len) {
+int ck_session_sign(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, uint8_t signature[CK_SIGNATURE_MAX],
+                    size_t *len) {
     if (!matches(s, bytes, bytes_len)) return CK_REFUSED;
     int rc = ck_slot_sign(slot, bytes, bytes_len, signature);
     return rc == CK_OK ? answer_signature(s, slot, bytes, bytes_len, signature, len) : rc;
 }
 
-int ck_session_repeat(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, const uint8_t signature[64],
-                      size_t *len) {
+int ck_session_repeat(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, ck_bytes signature, size_t *len) {
     if (!matches(s, bytes, bytes_len)) return CK_REFUSED;
-    if (ck_sodium.verify_detached(signature, bytes, bytes_len, slot->public_key) != 0) return CK_REFUSED;
-    return answer_signature(s, slot, bytes, bytes_len, signature, len);
+    if (signature.len != slot->type->signature_len) return CK_REFUSED;
+    if (slot->type->verify(slot->public_key, bytes, bytes_len, signature.at) != CK_OK) return CK_REFUSED;
+    return answer_signature(s, slot, bytes, bytes_len, signature.at, len);
 }
 
-int ck_session_sign_bytes(ck_session *s, const ck_slot *slot, uint8_t signature[64], size_t *len) {
+int ck_session_sign_bytes(ck_session *s, const ck_slot *slot, uint8_t signature[CK_SIGNATURE_MAX], size_t *len) {
     ck_message answer;
     if (!s->pending || s->request.reason != CK_REASON_NONE) return CK_REFUSED;
     int rc = CK_REFUSED;
@@ -202,6 +201,6 @@ int ck_session_sign_bytes(ck_session *s, const ck_slot *slot, uint8_t signature[
         rc = ck_slot_sign_raw(slot, s->message.value, s->message.unique_id, s->scratch, sizeof s->scratch, signature);
     if (rc != CK_OK) return rc;
     response_to(s, &answer);
-    answer.value = (ck_bytes){signature, 64};
+    answer.value = (ck_bytes){signature, slot->type->signature_len};
     return finish(s, &answer, len);
 }

@@ -53,15 +53,15 @@ int ck_session_partial(const ck_session *s);
 /* Each writes `*len` bytes to the outbox and ends the pending request. CK_REFUSED: there is none, or what interface.Session
  * says; the request is then still pending and nothing was signed. */
 CK_MUST_CHECK int ck_session_pong(ck_session *s, size_t *len);
-CK_MUST_CHECK int ck_session_pub_key(ck_session *s, const uint8_t public_key[32], size_t *len);
+CK_MUST_CHECK int ck_session_pub_key(ck_session *s, int32_t type, ck_bytes public_key, size_t *len);
 CK_MUST_CHECK int ck_session_error(ck_session *s, int32_t code, ck_bytes text, size_t *len);
 CK_MUST_CHECK int ck_session_empty(ck_session *s, size_t *len);
-CK_MUST_CHECK int ck_session_sign(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, uint8_t signature[64],
+CK_MUST_CHECK int ck_session_sign(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, uint8_t signature[CK_SIGNATURE_MAX],
                                   size_t *len);
 CK_MUST_CHECK int ck_session_repeat(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len,
-                                    const uint8_t signature[64], size_t *len);
+                                    ck_bytes signature, size_t *len);
 
 /* SignBytes or SignRawBytes, whichever is pending; CK_REFUSED: neither is, or the slot refuses, with nothing signed. */
-CK_MUST_CHECK int ck_session_sign_bytes(ck_session *s, const ck_slot *slot, uint8_t signature[64], size_t *len);
+CK_MUST_CHECK int ck_session_sign_bytes(ck_session *s, const ck_slot *slot, uint8_t signature[CK_SIGNATURE_MAX], size_t *len);
 
 #endif

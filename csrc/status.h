@@ -17,7 +17,8 @@ enum ck_status {
     CK_NO_SODIUM = -8,  /* libsodium's symbols were not resolved */
     CK_CLOSED = -9,     /* the end of the stream */
     CK_SOCKET = -10,    /* the socket failed */
-    CK_DISK = -11       /* a write or sync failed: the store is dead */
+    CK_DISK = -11,      /* a write or sync failed: the store is dead */
+    CK_NO_LIBRARY = -12 /* the library of a key's type is not loaded */
 };
 
 #endif

@@ -75,7 +75,7 @@ def _is_signed(core: Core, public_key: bytes, question: Question, answer: Messag
 
 def _verifies(core: Core, public_key: bytes, question: Question, message: Message, signature: bytes) -> bool:
     request = core.check_request(question.dialect, question.chain_id, message)
-    return bool(request.sign_bytes) and len(signature) == 64 and core.verify(public_key, request.sign_bytes, signature)
+    return bool(request.sign_bytes) and core.verify(public_key, request.sign_bytes, signature)
 
 
 def _extension_verifies(core: Core, public_key: bytes, question: Question, vote: Vote, signature: bytes) -> bool:
@@ -90,7 +90,7 @@ def _extension_verifies(core: Core, public_key: bytes, question: Question, vote:
         return signature == b""
     place = core.check_request(question.dialect, question.chain_id, question.message).hrs
     text = core.extension_sign_bytes(question.chain_id, place, vote.extension)
-    return len(signature) == 64 and core.verify(public_key, text, signature)
+    return core.verify(public_key, text, signature)
 
 
 def empty(core: Core, question: Question) -> bytes:

@@ -23,13 +23,14 @@ from cometkms.agent.config import AgentSettings, ValidatorEntry
 from cometkms.agent.metrics import serve_metrics
 from cometkms.agent.node_link import NodeLink
 from cometkms.agent.validator_end import ValidatorEnd
-from cometkms.errors import ProtocolError, os_words
+from cometkms.errors import CometKMSError, ProtocolError, os_words
 from cometkms.interface import Core
 from cometkms.ipc.notify import Notifier, take_notifier
 from cometkms.keys.identity import load_identity
+from cometkms.keytypes import type_of
 from cometkms.limits import AGENT_ANSWER_S
 from cometkms.log import Log
-from cometkms.protocol.agent_messages import AgentMessage, Answer, Hello, Lead, NotNow, shown
+from cometkms.protocol.agent_messages import AgentMessage, Answer, Hello, Lead, NotNow, ServedChain, shown
 from cometkms.protocol.agent_messages import Ask as AskMessage
 from cometkms.protocol.identity import Identity
 
@@ -233,6 +234,7 @@ class Agent:
     def on_hello(self, node: str, hello: Hello) -> None:
         """A node's link stands. Raises: ProtocolError where it shows another public key than was seen before."""
         for chain in hello.chains:
+            self._must_verify(node, chain)
             known = self.public_keys.get(chain.chain_id)
             if known is not None and known != chain.public_key:
                 raise ProtocolError(
@@ -324,6 +326,15 @@ class Agent:
             ],
         }
 
+    def _must_verify(self, node: str, chain: ServedChain) -> None:
+        """Raises: ProtocolError where this installation cannot tell that chain's signatures from others."""
+        try:
+            self.core.require(type_of(chain.public_key))
+        except CometKMSError as error:
+            raise ProtocolError(
+                f"{node} signs for {chain.chain_id} with a key that is not known here: {error}"
+            ) from error
+
     def _save_public_keys(self) -> None:
         """No secret: what makes a validator boot while every node is away."""
         beside = self._key_path.with_suffix(".new")
@@ -341,4 +352,12 @@ def _load_public_keys(path: Path) -> dict[str, bytes]:
         keys = {str(name): bytes.fromhex(key) for name, key in told.items()} if isinstance(told, Mapping) else {}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
-    return keys if all(len(key) == 32 for key in keys.values()) else {}
+    return keys if all(map(_is_public_key, keys.values())) else {}
+
+
+def _is_public_key(data: bytes) -> bool:
+    try:
+        type_of(data)
+    except ValueError:
+        return False
+    return True

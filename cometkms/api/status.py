@@ -27,6 +27,7 @@ from cometkms.api.sections import (
 )
 from cometkms.api.situation import BEAT_LATE_S, RUNNING, SituationReport, answers, situation_of
 from cometkms.histogram import Buckets
+from cometkms.keytypes import raw_of, type_of
 
 #: Children that a signing node cannot be without.
 ESSENTIAL: Final = ("state", "signer")
@@ -47,10 +48,14 @@ class NodeStatus(TypedDict):
 
 
 class ChainStatus(TypedDict):
-    """One chain. public_key: base64; address: upper-case hex. last_signed_at: here; signed_at: when this node learned of the newest."""
+    """One chain. public_key: base64; key_type: CometBFT's name of its type; address: upper-case hex.
+
+    last_signed_at: here; signed_at: when this node learned of the newest.
+    """
 
     chain_id: str
     public_key: str
+    key_type: str
     address: str
     watermark: WatermarkReport | None
     last_sign_state: LastSignState | None
@@ -306,11 +311,21 @@ def _union(first: Iterable[str], second: Iterable[str]) -> list[str]:
     return list(dict.fromkeys([*first, *second]))
 
 
+def _public_key(untrusted: str) -> tuple[bytes, str]:
+    """A key as a section shows it, hex: without its type, and the type's name. b"" and "": it is not known."""
+    try:
+        public_key = bytes.fromhex(untrusted)
+        return raw_of(public_key), type_of(public_key).name
+    except ValueError:
+        return b"", ""
+
+
 def _chain(chain_id: str, row: RowReport, report: ChainReport) -> ChainStatus:
-    public_key = bytes.fromhex(row.get("public_key") or report.get("public_key") or "")
+    raw, key_type = _public_key(row.get("public_key") or report.get("public_key") or "")
     return ChainStatus(
         chain_id=chain_id,
-        public_key=b64encode(public_key).decode(),
+        public_key=b64encode(raw).decode(),
+        key_type=key_type,
         address=report.get("address", "").upper(),
         watermark=row.get("watermark"),
         last_sign_state=_last_sign_state(row.get("last_sign_state")),

@@ -1,15 +1,16 @@
 """`cmkms init`"""
 
 import json
-import os
 
 import click
 
-from cometkms.cli.options import chosen_home, home_option
+from cometkms import core as cores
+from cometkms.cli.options import chosen_home, home_option, named_type, type_option
 from cometkms.config.load import CONFIG_NAME, DEFAULT_HTTP_ADDR, KEY_NAME, STATE_NAME
 from cometkms.config.scaffold import init_home, refuse_existing
 from cometkms.config.values import check_chain_id, check_node_id, parse_listen, parse_validator
-from cometkms.keys.validator_key import write_key
+from cometkms.keys.validator_key import new_seed, write_key
+from cometkms.keytypes import ED25519
 from cometkms.model import Watermark
 from cometkms.store import state_file
 
@@ -28,6 +29,7 @@ from cometkms.store import state_file
     metavar="ADDR",
     help=f"HTTP address for config.toml.  [default: {DEFAULT_HTTP_ADDR}]",
 )
+@type_option("of the key that --new-key makes", default=ED25519.name, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="What was made and kept, as JSON.")
 def command(
     home: str | None,  # noqa: ARG001 - kept in the context by the option's callback
@@ -36,6 +38,7 @@ def command(
     chain_id: str,
     validator_addr: tuple[str, ...],
     http_addr: str,
+    key_type: str,
     as_json: bool,
 ) -> None:
     """Make config.toml, data/ and priv/ in the home; what is there is kept as it is.
@@ -53,13 +56,16 @@ def command(
         check_chain_id(chain_id)
     for address in validator_addr:
         parse_validator(address)
+    wanted = named_type(key_type)
+    if new_key:
+        cores.load().require(wanted)  # before anything is made
     key_path, state_path = path / "priv" / KEY_NAME, path / "priv" / STATE_NAME
     if new_key:
         refuse_existing((key_path, state_path))
     result = init_home(path, node_id=node_id, chain_id=chain_id, validator_addrs=validator_addr, http_addr=http_addr)
     made_files, kept_files = [str(one) for one in result.made], [str(one) for one in result.kept]
     if new_key:
-        write_key(key_path, os.urandom(32))
+        write_key(key_path, new_seed(wanted), wanted)
         state_file.save(state_path, Watermark())
         made_files += [str(key_path), str(state_path)]
     if as_json:

@@ -1,7 +1,6 @@
 """`cmkms keys`"""
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Final
@@ -9,7 +8,7 @@ from typing import Final
 import click
 
 from cometkms import core as cores
-from cometkms.cli.options import chain_option, chosen_home, home_option, load_home, one_chain
+from cometkms.cli.options import chain_option, chosen_home, home_option, load_home, named_type, one_chain, type_option
 from cometkms.cli.passphrase import given, new_passphrase, passphrase_options, to_open
 from cometkms.errors import InvariantError, KeyFileError, os_words
 from cometkms.keys import sealed_file
@@ -21,10 +20,12 @@ from cometkms.keys.validator_key import (
     load_public_key,
     load_sealed,
     material_of,
+    new_seed,
     parse_material,
     read_material,
     write_material,
 )
+from cometkms.keytypes import ED25519, type_of
 from cometkms.limits import (
     KEY_FILE_MAX_BYTES,
     SEAL_MEMORY_BYTES,
@@ -63,17 +64,19 @@ def show(home: str | None, chain_id: str | None, prefix: str, as_json: bool) -> 
         bech32 = bech32_address(prefix, public_key)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+    cosmos = cosmos_json(public_key)
     if as_json:
         facts = {
-            "address": address_of(public_key), "bech32": bech32, "cometbft": json.loads(cometbft_json(public_key)),
-            "cosmos": json.loads(cosmos_json(public_key)), "file": str(chain.key_file), "sealed": load_sealed(chain.key_file) is not None,
+            "type": type_of(public_key).name, "address": address_of(public_key), "bech32": bech32, "cometbft": json.loads(cometbft_json(public_key)),
+            "cosmos": json.loads(cosmos) if cosmos is not None else None, "file": str(chain.key_file), "sealed": load_sealed(chain.key_file) is not None,
         }  # fmt: skip
         click.echo(json.dumps(facts, indent=2))
         return
+    click.echo(f"type      {type_of(public_key).name}")
     click.echo(f"address   {address_of(public_key)}")
     click.echo(f"bech32    {bech32}")
     click.echo(f"cometbft  {cometbft_json(public_key)}")
-    click.echo(f"cosmos    {cosmos_json(public_key)}")
+    click.echo(f"cosmos    {cosmos or 'none: the Cosmos SDK has no name for this type'}")
     click.echo(f"file      {chain.key_file}")
     sealed = load_sealed(chain.key_file)
     how = (
@@ -85,23 +88,26 @@ def show(home: str | None, chain_id: str | None, prefix: str, as_json: bool) -> 
 @command.command("new")
 @home_option
 @chain_option
-def new(home: str | None, chain_id: str | None) -> None:  # noqa: ARG001
+@type_option("of the new key", default=ED25519.name, show_default=True)
+def new(home: str | None, chain_id: str | None, key_type: str) -> None:  # noqa: ARG001
     """Make a new key where the home expects one; never overwrites. The state file is made by `cmkms init --new-key`, or by hand.
 
     \b
-    Example:
+    Examples:
       cmkms keys new
+      cmkms keys new --type secp256k1
     """
-    chain = one_chain(load_home(), chain_id)
-    _write(chain.key_file, material_of(os.urandom(32)))
+    chain, wanted = one_chain(load_home(), chain_id), named_type(key_type)
+    _write(chain.key_file, material_of(new_seed(wanted), wanted))
 
 
 @command.command("import")
 @home_option
 @chain_option
+@type_option("of a key that is base64 or hex alone; a file tells its own  [default: ed25519]")
 @click.argument("file", metavar="FILE", type=click.Path(allow_dash=True))
-def import_key(home: str | None, chain_id: str | None, file: str) -> None:  # noqa: ARG001
-    """Import a key: a priv_validator_key.json, plain or sealed, or base64 or hex of 32 or 64 bytes; "-" reads standard input. Never overwrites.
+def import_key(home: str | None, chain_id: str | None, key_type: str | None, file: str) -> None:  # noqa: ARG001
+    """Import a key: a priv_validator_key.json, plain or sealed, or base64 or hex of its 32 or 64 bytes; "-" reads standard input. Never overwrites.
 
     The watermark does not come along: import it too (`cmkms state import`), and stop the old signer first. `cmkms import` brings both.
 
@@ -117,7 +123,7 @@ def import_key(home: str | None, chain_id: str | None, file: str) -> None:  # no
         raise KeyFileError(
             f"{file} cannot be read: {os_words(error) if isinstance(error, OSError) else error}"
         ) from error
-    _write(chain.key_file, parse_material(text))
+    _write(chain.key_file, parse_material(text, named_type(key_type) if key_type is not None else None))
 
 
 @command.command("encrypt")
@@ -158,7 +164,7 @@ def encrypt(
         new_passphrase(given(passphrase_file, passphrase_fd, passphrase_credential)) as passphrase,
         locked_home(chosen_home()),
     ):
-        cost = sealed_file.blank(SEAL_PASSES, memory_mib * _MIB)
+        cost = sealed_file.blank(SEAL_PASSES, memory_mib * _MIB, type_of(material.public_key))
         sealed = core.seal_key(material.secret(), passphrase.view, cost)
         core.sealed_slot(sealed, passphrase.view, "").close()  # it opens, or the plain file stays
         write_atomically(path, sealed_file.encode(sealed))

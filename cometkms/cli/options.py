@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from cometkms.errors import CometKMSError, ConfigError, OperatorError, StateError
+from cometkms.keytypes import KEY_TYPES, KeyType, by_name
 from cometkms.limits import HEIGHT_MAX
 
 if TYPE_CHECKING:  # what reads a node's settings is imported where it is used: an agent is to start in no time
@@ -63,6 +64,29 @@ def chain_option(function: F) -> F:
     """--chain-id where a home may hold several."""
     option = click.option("--chain-id", metavar="ID", default=None, help="Which chain, where the home has several.")
     return option(function)
+
+
+def type_option(what: str, **options: Any) -> Callable[[F], F]:
+    """--type: a key's type by CometBFT's name. `what`: behind "Type" in the help; `options`: click's."""
+    names = [one.name for one in KEY_TYPES if one.built]
+    return click.option(
+        "--type",
+        "key_type",
+        metavar="TYPE",
+        shell_complete=one_of(names),
+        help=f"Type {what}: {', '.join(names)}.",
+        **options,
+    )
+
+
+def named_type(name: str) -> KeyType:
+    """Raises: click.BadParameter for a type that this version has no code for, by its name."""
+    key_type = by_name(name)
+    if key_type is None or not key_type.built:
+        names = ", ".join(one.name for one in KEY_TYPES if one.built)
+        known = "is known and not built into this version" if key_type is not None else "is not known"
+        raise click.BadParameter(f"the key type {name!r} {known}; there are {names}")
+    return key_type
 
 
 def burn_options(function: F) -> F:

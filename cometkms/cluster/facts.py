@@ -61,5 +61,5 @@ def differences(member: str, mine: SelfReport, theirs: SelfReport) -> tuple[Diff
 
 
 def _row_words(rows: frozenset[Row]) -> str:
-    words = sorted(f"{row.chain_id} with the key {row.public_key.hex()[:_KEY_DIGITS]}" for row in rows)
+    words = sorted(f"{row.chain_id} with the key {row.key.hex()[:_KEY_DIGITS]}" for row in rows)
     return ", ".join(words) or "nothing more"

@@ -198,7 +198,7 @@ def _known_at_start(
 
 def row_key(row: Row) -> bytes:
     """A row's name in the replicated log: 32 bytes."""
-    return hashlib.blake2b(row.public_key + row.chain_id.encode(), digest_size=32, person=b"cmkms-row").digest()
+    return hashlib.blake2b(row.key + row.chain_id.encode(), digest_size=32, person=b"cmkms-row").digest()
 
 
 @dataclass(slots=True)
@@ -291,7 +291,7 @@ class ClusterNode:
         self._proposers = {
             row: Proposer(
                 row=row,
-                public_key=store.rows[row].public_key,
+                public_key=store.rows[row].key,
                 me=identity.me,
                 others=identity.others,
                 acceptor=self._acceptor,
@@ -877,7 +877,7 @@ class ClusterNode:
         request = Promise(
             self._nonce,
             request_id,
-            self._store.rows[row].public_key,
+            self._store.rows[row].key,
             sign_bytes,
             self._store.seq,
             self.membership.incarnation,

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from cometkms.errors import InvariantError
+from cometkms.keytypes import SIGNATURE_SIZES
 from cometkms.limits import NODE_ID_MAX_BYTES, SIGN_BYTES_MAX_BYTES
 from cometkms.model import HRS, Reason, Watermark
 
@@ -110,7 +111,6 @@ QueueMessage = SignerHello | Reserve | Signed | StateHello | Mark | Lease | Lead
 
 # tag, nonce, request id, row, height, round, step, flag or reason, bytes length, signature length; then both
 _HEAD = struct.Struct("<BQQHqiBBHB")
-_SIGNATURE_BYTES = 64
 _NO_PLACE = HRS(0, 0, 0)
 
 
@@ -158,7 +158,7 @@ def decode(untrusted: bytes) -> QueueMessage:
     tag, nonce, request_id, row, height, round_, step, flag, bytes_size, signature_size = _HEAD.unpack_from(untrusted)
     if _HEAD.size + bytes_size + signature_size != len(untrusted):
         raise InvariantError(f"queue message of {len(untrusted)} bytes announces {bytes_size} + {signature_size}")
-    if bytes_size > SIGN_BYTES_MAX_BYTES or signature_size not in (0, _SIGNATURE_BYTES):
+    if bytes_size > SIGN_BYTES_MAX_BYTES or signature_size not in SIGNATURE_SIZES:
         raise InvariantError(f"queue message with {bytes_size} sign bytes and a signature of {signature_size}")
     sign_bytes = untrusted[_HEAD.size : _HEAD.size + bytes_size]
     signature = untrusted[_HEAD.size + bytes_size :]

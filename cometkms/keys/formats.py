@@ -3,7 +3,8 @@
 import base64
 import json
 
-from cometkms.keys.validator_key import PUBLIC_TYPE, address_of
+from cometkms.keys.public import address_of
+from cometkms.keytypes import raw_of, type_of
 
 _CHARSET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
@@ -11,12 +12,13 @@ _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 
 def cometbft_json(public_key: bytes) -> str:
     """As in genesis.json."""
-    return json.dumps({"type": PUBLIC_TYPE, "value": base64.b64encode(public_key).decode()})
+    return json.dumps({"type": type_of(public_key).public_json, "value": base64.b64encode(raw_of(public_key)).decode()})
 
 
-def cosmos_json(public_key: bytes) -> str:
-    """As `create-validator --pubkey` takes it."""
-    return json.dumps({"@type": "/cosmos.crypto.ed25519.PubKey", "key": base64.b64encode(public_key).decode()})
+def cosmos_json(public_key: bytes) -> str | None:
+    """As `create-validator --pubkey` takes it. None: the Cosmos SDK has no name for keys of this type."""
+    name = type_of(public_key).cosmos
+    return json.dumps({"@type": name, "key": base64.b64encode(raw_of(public_key)).decode()}) if name else None
 
 
 def bech32_address(prefix: str, public_key: bytes) -> str:

@@ -26,7 +26,7 @@ class KeySource(Protocol):
 
     @property
     def public_key(self) -> bytes:
-        """32 bytes, known to every process."""
+        """As keytypes.typed() makes it, known to every process."""
         ...
 
     def open(self, core: Core, chain_id: str) -> KeySlot:

@@ -9,10 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from cometkms import core as cores
 from cometkms.errors import KeyFileError, os_words
 from cometkms.interface import Core, KeySlot
 from cometkms.keys import sealed_file
-from cometkms.keys.public import PUBLIC_TYPE, address_of, check_address, decode_public
+from cometkms.keys.public import PUBLIC_TYPE, address_of, check_address, decode_public, why_unsupported
+from cometkms.keytypes import ED25519, SEED_BYTES, KeyType, by_private_json, raw_of, type_of
 from cometkms.limits import KEY_FILE_MAX_BYTES
 from cometkms.model import SealedKey
 from cometkms.store.files import create_exclusively, is_private, open_file
@@ -27,6 +29,7 @@ __all__ = [
     "load_public_key",
     "load_sealed",
     "material_of",
+    "new_seed",
     "parse_material",
     "parse_seed",
     "read_material",
@@ -35,9 +38,11 @@ __all__ = [
     "write_material",
 ]
 
-PRIVATE_TYPE: Final = "tendermint/PrivKeyEd25519"
+PRIVATE_TYPE: Final = ED25519.private_json
 _CURE: Final = "cure: a CometBFT priv_validator_key.json, whole and unchanged, from where the key is kept"
-_OTHER_TYPE: Final = "cure: the validator's ed25519 consensus key; a chain whose validators have keys of another type needs another signer"
+_OTHER_TYPE: Final = (
+    "cure: the validator's consensus key; a chain whose validators have keys of that type needs another signer"
+)
 # The value of "priv_key": an object in which "type" may stand before or behind "value". The span of group 1 is the secret.
 _SECRET = re.compile(rb'"priv_key"\s*:\s*\{[^{}]*?"value"\s*:\s*"([A-Za-z0-9+/=]*)"')
 
@@ -52,7 +57,7 @@ def load_key_slot(core: Core, path: Path, chain_id: str) -> KeySlot:
     try:
         document = _blank_and_parse(path, buffer, secret)
         try:
-            slot = core.key_slot(secret, chain_id)
+            slot = core.key_slot(secret, chain_id, _type_of(document))
         except KeyFileError as error:
             raise KeyFileError(f"{path}: {error}") from error
     finally:
@@ -67,7 +72,7 @@ def load_key_slot(core: Core, path: Path, chain_id: str) -> KeySlot:
 
 
 def load_public_key(path: Path) -> bytes:
-    """The 32-byte public key, without decoding the secret; no passphrase is needed. Raises: KeyFileError."""
+    """The public key as keytypes.typed() makes it, without decoding the secret; no passphrase is needed. Raises: KeyFileError."""
     buffer = _read(path)
     secret = bytearray()
     try:
@@ -107,7 +112,7 @@ class KeyMaterial:
 
     @classmethod
     def of_secret(cls, secret: bytearray, public_key: bytes) -> "KeyMaterial":
-        """`secret`: base64 of seed‖public (wiped)."""
+        """`secret`: base64 of what the type's key file holds (wiped)."""
         document = bytearray(_document(public_key, "A" * len(secret)))
         at = document.index(b"A" * len(secret))
         document[at : at + len(secret)] = secret
@@ -120,7 +125,7 @@ class KeyMaterial:
         return cls(bytearray(sealed_file.encode(sealed)), sealed.public_key, sealed)
 
     def secret(self) -> bytearray:
-        """Base64 of seed‖public of a plain one, for the caller to wipe. Raises: KeyFileError."""
+        """A plain one's secret, base64, for the caller to wipe. Raises: KeyFileError."""
         if self.sealed is not None:
             raise KeyFileError("the key is sealed with a passphrase")
         at, end = _span_of_secret(self.document)
@@ -137,7 +142,7 @@ def read_material(path: Path, core: Core) -> KeyMaterial:
     try:
         document = _blank_and_parse(path, buffer, secret)
         try:
-            slot = core.key_slot(bytearray(secret), "")
+            slot = core.key_slot(bytearray(secret), "", _type_of(document))
         except KeyFileError as error:
             raise KeyFileError(f"{path}: {error}") from error
         public_key = slot.public_key
@@ -202,7 +207,7 @@ def _blank_and_parse(path: Path, buffer: bytearray, secret: bytearray) -> dict[s
     try:
         start, end = _span_of_secret(buffer)
     except ValueError:
-        raise KeyFileError(f"{path} holds no priv_key of type {PRIVATE_TYPE}; {_CURE}") from None
+        raise KeyFileError(f"{path} holds no priv_key; {_CURE}") from None
     with memoryview(buffer) as view:
         secret.extend(view[start:end])
     buffer[start:end] = b"A" * (end - start)
@@ -211,10 +216,19 @@ def _blank_and_parse(path: Path, buffer: bytearray, secret: bytearray) -> dict[s
     except (ValueError, RecursionError) as error:
         raise KeyFileError(f"{path} is no JSON: {error}; {_CURE}") from error
     private = document.get("priv_key") if isinstance(document, dict) else None
-    if not isinstance(private, dict) or private.get("type") != PRIVATE_TYPE:
-        kind = private.get("type") if isinstance(private, dict) else None
-        raise KeyFileError(f"{path} holds a key of type {kind!r}; only {PRIVATE_TYPE} is supported; {_OTHER_TYPE}")
+    kind = private.get("type") if isinstance(private, dict) else None
+    key_type = by_private_json(kind)
+    if key_type is None or not key_type.built:
+        raise KeyFileError(f"{path} holds {why_unsupported(kind)}; {_OTHER_TYPE}")
     return dict(document)
+
+
+def _type_of(document: dict[str, Any]) -> KeyType:
+    """Of a parsed key file, whose type was looked at. Raises: KeyFileError."""
+    key_type = by_private_json(document["priv_key"]["type"])
+    if key_type is None:
+        raise KeyFileError(f"a key file with {why_unsupported(document['priv_key']['type'])}")
+    return key_type
 
 
 def _span_of_secret(buffer: bytearray) -> tuple[int, int]:
@@ -255,50 +269,74 @@ def _check_public(path: Path, document: dict[str, Any], public_key: bytes) -> No
 
 
 def _document(public_key: bytes, secret: str) -> bytes:
+    key_type = type_of(public_key)
     document = {
         "address": address_of(public_key),
-        "pub_key": {"type": PUBLIC_TYPE, "value": base64.b64encode(public_key).decode()},
-        "priv_key": {"type": PRIVATE_TYPE, "value": secret},
+        "pub_key": {"type": key_type.public_json, "value": base64.b64encode(raw_of(public_key)).decode()},
+        "priv_key": {"type": key_type.private_json, "value": secret},
     }
     return json.dumps(document, indent=2).encode()
 
 
-def key_document(seed: bytes) -> bytes:
-    """The file CometBFT writes for a 32-byte seed. Only for keys made or imported by the operator's command."""
-    from nacl.signing import SigningKey
+def key_document(seed: bytes, key_type: KeyType = ED25519) -> bytes:
+    """The file CometBFT writes for a 32-byte seed. Only for keys made or imported by the operator's command.
 
-    key = SigningKey(seed)
-    public = bytes(key.verify_key)
-    return _document(public, base64.b64encode(seed + public).decode())
+    Raises: KeyFileError: the seed is no key of this type; OperatorError: the library of the type is missing.
+    """
+    public_key = _public_of(seed, key_type)
+    secret = seed + raw_of(public_key)[: key_type.secret_bytes - SEED_BYTES]
+    return _document(public_key, base64.b64encode(secret).decode())
 
 
-def write_key(path: Path, seed: bytes) -> None:
+def _public_of(seed: bytes, key_type: KeyType) -> bytes:
+    if key_type is ED25519:
+        from nacl.signing import SigningKey
+
+        return bytes(SigningKey(seed).verify_key)
+    slot = cores.load().key_slot(bytearray(base64.b64encode(seed)), "", key_type)
+    try:
+        return slot.public_key
+    finally:
+        slot.close()
+
+
+def new_seed(key_type: KeyType = ED25519) -> bytes:
+    """32 random bytes that are a key of this type."""
+    while True:
+        seed = os.urandom(SEED_BYTES)
+        if not key_type.order or 0 < int.from_bytes(seed, "big") < key_type.order:
+            return seed
+
+
+def write_key(path: Path, seed: bytes, key_type: KeyType = ED25519) -> None:
     """A new key file, mode 0600. Raises: KeyFileError if one is there (it is never overwritten) or it cannot be written."""
-    write_material(path, material_of(seed))
+    write_material(path, material_of(seed, key_type))
 
 
-def material_of(seed: bytes) -> KeyMaterial:
-    """For a key that an operator's command made or decoded."""
-    document = key_document(seed)
+def material_of(seed: bytes, key_type: KeyType = ED25519) -> KeyMaterial:
+    """For a key that an operator's command made or decoded. Raises: KeyFileError, OperatorError, as key_document()."""
+    document = key_document(seed, key_type)
     return KeyMaterial(bytearray(document), decode_public(json.loads(document)))
 
 
-def parse_material(text: str) -> KeyMaterial:
-    """A key from an operator's text: whatever parse_seed() takes, or a sealed key file. Raises: KeyFileError."""
+def parse_material(text: str, key_type: KeyType | None = None) -> KeyMaterial:
+    """A key from an operator's text: whatever parse_seed() takes, or a sealed key file. Raises: KeyFileError, OperatorError."""
     if sealed_file.MARKER.decode() not in text:
-        return material_of(parse_seed(text))
+        return material_of(*parse_seed(text, key_type))
     try:
         return KeyMaterial.of_sealed(sealed_file.decode(text.encode()))
     except ValueError as error:
         raise KeyFileError(f"the file is no sealed key file: {error}") from error
 
 
-def parse_seed(text: str) -> bytes:
-    """A seed from an operator's text: a whole key file, or base64 or hex of 32 (seed) or 64 (seed and public key) bytes.
+def parse_seed(text: str, key_type: KeyType | None = None) -> tuple[bytes, KeyType]:
+    """A seed and its type from an operator's text: a whole key file, or base64 or hex of 32 bytes, the seed, or of 64, an ed25519 key's
+    seed and public key. `key_type`: what the operator says that it is; None: what the file says, and without a file ed25519.
 
     Raises: KeyFileError.
     """
     text = text.strip()
+    wanted = key_type or ED25519
     if text.startswith("{"):
         try:
             private = json.loads(text)["priv_key"]
@@ -307,24 +345,27 @@ def parse_seed(text: str) -> bytes:
             raise KeyFileError(
                 "the file is no priv_validator_key.json; cure: a CometBFT key file, or base64 or hex of the seed"
             ) from None
-        if kind != PRIVATE_TYPE:  # 32 bytes of any other secret would pass for a seed
-            raise KeyFileError(
-                f"the file holds a key of type {kind!r}; only {PRIVATE_TYPE} is supported; {_OTHER_TYPE}"
-            )
+        found = by_private_json(kind)
+        if found is None or not found.built:  # 32 bytes of any other secret would pass for a seed
+            raise KeyFileError(f"the file holds {why_unsupported(kind)}; {_OTHER_TYPE}")
+        if key_type is not None and found is not key_type:
+            raise KeyFileError(f"the file holds a key of type {found.name}, and {key_type.name} was asked for")
+        wanted = found
     for decode in (bytes.fromhex, lambda value: base64.b64decode(value, validate=True)):
         try:
             raw = decode(text)
         except ValueError:
             continue
-        if len(raw) in (32, 64):
-            return _checked_seed(raw)
-    raise KeyFileError("the key is neither a key file nor base64 or hex of 32 or 64 bytes")
+        if len(raw) in (SEED_BYTES, wanted.secret_bytes):
+            return _checked_seed(raw), wanted
+    sizes = " or ".join(map(str, sorted({SEED_BYTES, wanted.secret_bytes})))
+    raise KeyFileError(f"the key is neither a key file nor base64 or hex of {sizes} bytes")
 
 
 def _checked_seed(raw: bytes) -> bytes:
     from nacl.signing import SigningKey
 
-    if len(raw) == 64 and bytes(SigningKey(raw[:32]).verify_key) != raw[32:]:
+    if len(raw) > SEED_BYTES and bytes(SigningKey(raw[:32]).verify_key) != raw[32:]:
         raise KeyFileError(
             "the second half of the 64 bytes is not the public key of the first: an expanded key (of an HSM's export, say) has no seed, and a "
             "key file cannot hold it"

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from cometkms.native import codec, crypto
+from cometkms.native import codec, crypto, keytypes
 from cometkms.native.audit import NativeLines, NativeTrail
 from cometkms.native.hot import hot_path
 from cometkms.native.section import sign_path
@@ -31,7 +31,8 @@ class NativeCore:
     outside_slot = staticmethod(crypto.outside_slot)
     seal_key = staticmethod(crypto.seal_key)
     unseal_key = staticmethod(crypto.unseal_key)
-    verify = staticmethod(crypto.verify)
+    require = staticmethod(keytypes.require)
+    verify = staticmethod(keytypes.verify)
     session = staticmethod(session)
     hot_path = staticmethod(hot_path)
     trail = staticmethod(NativeTrail)

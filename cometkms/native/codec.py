@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from cometkms._native import ffi, lib
 from cometkms.errors import InvariantError, ProtocolError
+from cometkms.keytypes import by_number, raw_of, type_of, typed
 from cometkms.limits import EXTENSION_SIGN_BYTES_MAX_BYTES, MESSAGE_MAX_BYTES, SIGN_BYTES_MAX_BYTES
 from cometkms.model import (
     BYTES_KINDS,
@@ -169,7 +170,8 @@ class _Lent:
         raw.kind = message.kind
         raw.chain_id = self.text(message.chain_id)
         raw.has_pub_key = message.kind is Kind.PUB_KEY_RESPONSE and message.pub_key is not None
-        raw.pub_key = self.bytes(message.pub_key or b"")
+        if message.pub_key:
+            self._fill_pub_key(raw, message)
         raw.pub_key_bytes = self.bytes(message.pub_key_bytes)
         raw.pub_key_type = self.text(message.pub_key_type)
         raw.skip_extension = message.skip_extension
@@ -187,6 +189,13 @@ class _Lent:
             raw.has_ballot = 1
             self._fill_shared(raw.ballot, message.proposal)
             raw.ballot.pol_round = message.proposal.pol_round
+
+    def _fill_pub_key(self, raw: Any, message: Message) -> None:
+        public_key = message.pub_key or b""
+        try:
+            raw.pub_key_number, raw.pub_key = type_of(public_key).number, self.bytes(raw_of(public_key))
+        except ValueError as error:
+            raise InvariantError(str(error)) from None
 
     def _fill_vote(self, raw: Any, vote: Vote) -> None:
         self._fill_shared(raw, vote)
@@ -230,7 +239,7 @@ def _message_from(raw: Any) -> Message:
     return Message(
         kind=kind,
         chain_id=_text_of(raw.chain_id),
-        pub_key=None if kind is Kind.PUB_KEY_RESPONSE and not raw.has_pub_key else _bytes_of(raw.pub_key),
+        pub_key=None if kind is Kind.PUB_KEY_RESPONSE and not raw.has_pub_key else _public_key_of(raw),
         pub_key_bytes=_bytes_of(raw.pub_key_bytes),
         pub_key_type=_text_of(raw.pub_key_type),
         vote=_vote_from(raw.ballot) if raw.has_ballot and kind in _VOTE_KINDS else None,
@@ -241,6 +250,11 @@ def _message_from(raw: Any) -> Message:
         unique_id=_text_of(raw.unique_id),
         has_others=bool(raw.has_others),
     )
+
+
+def _public_key_of(raw: Any) -> bytes:
+    key_type = by_number(raw.pub_key_number)
+    return typed(key_type, _bytes_of(raw.pub_key)) if key_type is not None and raw.pub_key.len else b""
 
 
 def _vote_from(raw: Any) -> Vote:

@@ -8,7 +8,9 @@ from typing import Any
 from cometkms._native import ffi, lib
 from cometkms.errors import InvariantError, KeyFileError, OperatorError, ProtocolError, said
 from cometkms.interface import Buffer
+from cometkms.keytypes import ED25519, KeyType, no_such_key, raw_of, type_of, typed
 from cometkms.model import HRS, SealedKey
+from cometkms.native.keytypes import require
 from cometkms.native.seam import borrowed, check, to_wire
 
 
@@ -139,14 +141,15 @@ def key_schedule(
 class NativeKeySlot:
     """See interface.KeySlot."""
 
-    __slots__ = ("_keep", "c", "chain_id", "public_key")
+    __slots__ = ("_keep", "c", "chain_id", "key_type", "public_key")
 
-    def __init__(self, c: Any, chain_id: str, keep: Any = None) -> None:
-        """`c`: an opened ck_slot. `keep`: what it points to."""
+    def __init__(self, c: Any, key_type: KeyType, chain_id: str, keep: Any = None) -> None:
+        """`c`: an opened ck_slot of that type. `keep`: what it points to."""
         self.c = c
         self._keep = keep
         self.chain_id = chain_id
-        self.public_key = bytes(ffi.buffer(c.public_key))
+        self.key_type = key_type
+        self.public_key = typed(key_type, bytes(ffi.buffer(c.public_key, key_type.public_bytes)))
 
     def __repr__(self) -> str:
         return f"<key slot of {self.chain_id!r}>"
@@ -166,10 +169,14 @@ class NativeKeySlot:
 
     def sign(self, sign_bytes: bytes) -> bytes:
         """See interface.KeySlot."""
-        signature = ffi.new("uint8_t[64]")
+        signature = ffi.new("uint8_t[]", lib.CK_SIGNATURE_MAX)
         if lib.ck_slot_sign(self.c, sign_bytes, len(sign_bytes), signature) != lib.CK_OK:
             raise InvariantError(slot_refusal(self.last_signed, sign_bytes))
-        return bytes(ffi.buffer(signature))
+        return bytes(ffi.buffer(signature, self.key_type.signature_bytes))
+
+    def prepare(self, sign_bytes: bytes) -> None:
+        """See interface.KeySlot."""
+        lib.ck_slot_prepare(self.c, sign_bytes, len(sign_bytes))
 
     def allow_bytes(self, *, values: bool, unique_ids: Sequence[str]) -> None:
         """See interface.KeySlot."""
@@ -184,20 +191,23 @@ class NativeKeySlot:
     def sign_value(self, value: bytes) -> bytes:
         """See interface.KeySlot."""
         keep: list[Any] = []
-        signature = ffi.new("uint8_t[64]")
+        signature = ffi.new("uint8_t[]", lib.CK_SIGNATURE_MAX)
         if lib.ck_slot_sign_value(self.c, borrowed(value, keep), signature) != lib.CK_OK:
             raise InvariantError(bytes_refusal(value))
-        return bytes(ffi.buffer(signature))
+        return bytes(ffi.buffer(signature, self.key_type.signature_bytes))
 
     def sign_raw(self, raw: bytes, unique_id: str) -> bytes:
         """See interface.KeySlot."""
         keep: list[Any] = []
-        signature, room = ffi.new("uint8_t[64]"), len(raw) + len(to_wire(unique_id)) + _RAW_ENVELOPE_BYTES
+        signature, room = (
+            ffi.new("uint8_t[]", lib.CK_SIGNATURE_MAX),
+            len(raw) + len(to_wire(unique_id)) + _RAW_ENVELOPE_BYTES,
+        )
         scratch = ffi.new("uint8_t[]", room)
         untrusted = borrowed(raw, keep), borrowed(to_wire(unique_id), keep)
         if lib.ck_slot_sign_raw(self.c, *untrusted, scratch, room, signature) != lib.CK_OK:
             raise InvariantError(bytes_refusal(raw, unique_id))
-        return bytes(ffi.buffer(signature))
+        return bytes(ffi.buffer(signature, self.key_type.signature_bytes))
 
     def cluster_secret(self) -> bytes:
         """See interface.KeySlot."""
@@ -225,21 +235,21 @@ def bytes_refusal(value: bytes, unique_id: str = "") -> str:
 _RAW_ENVELOPE_BYTES = 256  # Celestia's domain, a chain's id, tags and lengths
 _NO_SEED = "the cluster's secret cannot be derived: the key is not here; cure: put one into priv/cluster.key"
 _REFUSED = {
-    lib.CK_MALFORMED: "the private key is not base64 of 64 bytes whose second half is the public key of the first; cure: the "
-    "key file as it was, from where the key is kept",
     lib.CK_BAD_TAG: "the passphrase does not open it, or the file was changed; cure: the passphrase it was sealed with, and the file as it was",
     lib.CK_TOO_LARGE: "it asks for more passes or memory than any key that is sealed here; cure: the file as it was",
 }
 
 
-def key_slot(base64_secret: bytearray, chain_id: str) -> NativeKeySlot:
+def key_slot(base64_secret: bytearray, chain_id: str, key_type: KeyType = ED25519) -> NativeKeySlot:
     """See interface.Core."""
     keep: list[Any] = []
     slot = ffi.new("ck_slot *")
+    require(key_type)
     with ffi.from_buffer("char[]", base64_secret, require_writable=True) as text:
-        status = lib.ck_slot_open(slot, text, len(base64_secret), borrowed(to_wire(chain_id), keep))
-    _check_key(status, "the private key's memory cannot be locked; cure: raise the limit of locked memory (ulimit -l)")
-    return NativeKeySlot(slot, chain_id)
+        status = lib.ck_slot_open(slot, key_type.number, text, len(base64_secret), borrowed(to_wire(chain_id), keep))
+    no_room = "the private key's memory cannot be locked; cure: raise the limit of locked memory (ulimit -l)"
+    _check_key(status, key_type, no_room)
+    return NativeKeySlot(slot, key_type, chain_id)
 
 
 def sealed_slot(sealed: SealedKey, passphrase: Buffer, chain_id: str) -> NativeKeySlot:
@@ -247,46 +257,53 @@ def sealed_slot(sealed: SealedKey, passphrase: Buffer, chain_id: str) -> NativeK
     keep: list[Any] = []
     slot = ffi.new("ck_slot *")
     secret = borrowed(passphrase, keep)
-    status = lib.ck_slot_open_sealed(slot, _c_sealed(sealed), secret, borrowed(to_wire(chain_id), keep))
+    c, key_type = _c_sealed(sealed)
+    status = lib.ck_slot_open_sealed(slot, c, secret, borrowed(to_wire(chain_id), keep))
     _let_go(keep)
-    _check_key(status, no_memory(sealed))
-    return NativeKeySlot(slot, chain_id)
+    _check_key(status, key_type, no_memory(sealed))
+    return NativeKeySlot(slot, key_type, chain_id)
 
 
 def outside_slot(public_key: bytes, sign: Callable[[bytes], bytes], chain_id: str) -> NativeKeySlot:
     """See interface.Core."""
-    if len(public_key) != 32:
-        raise KeyFileError(f"a public key has 32 bytes, not {len(public_key)}")
+    try:
+        key_type = type_of(public_key)
+    except ValueError as error:
+        raise KeyFileError(f"a signer outside: {error}") from None
+    require(key_type)
     keep: list[Any] = []
-    slot, handle = ffi.new("ck_slot *"), ffi.new_handle(sign)
+    slot, handle = ffi.new("ck_slot *"), ffi.new_handle((sign, key_type))
     chain = borrowed(to_wire(chain_id), keep)
-    check(lib.ck_slot_open_outside(slot, public_key, lib.ck_sign_in_python, handle, chain), "key slot")
-    return NativeKeySlot(slot, chain_id, handle)
+    raw = raw_of(public_key)
+    check(lib.ck_slot_open_outside(slot, key_type.number, raw, lib.ck_sign_in_python, handle, chain), "key slot")
+    return NativeKeySlot(slot, key_type, chain_id, handle)
 
 
 @ffi.def_extern(error=-1)  # type: ignore[untyped-decorator]  # cffi has no types
 def ck_sign_in_python(context: Any, data: Any, size: int, signature: Any) -> int:
     """The C slot asks the signer outside."""
+    sign, key_type = ffi.from_handle(context)
     try:
-        made = ffi.from_handle(context)(bytes(ffi.buffer(data, size)))
+        made = sign(bytes(ffi.buffer(data, size)))
     except Exception as error:  # noqa: BLE001 - C code is between here and who can handle it: the slot refuses
         print(f"the signer outside failed: {type(error).__name__}: {said(error)}", file=sys.stderr)
         return -1
-    if len(made) != 64:
+    if len(made) != key_type.signature_bytes:
         return -1
-    ffi.memmove(signature, made, 64)
+    ffi.memmove(signature, made, len(made))
     return 0
 
 
 def seal_key(base64_secret: bytearray, passphrase: Buffer, blank: SealedKey) -> SealedKey:
     """See interface.Core."""
     keep: list[Any] = []
-    c = _c_sealed(blank)
+    c, key_type = _c_sealed(blank)
     with ffi.from_buffer("char[]", base64_secret, require_writable=True) as text:
         status = lib.ck_seal(c, text, len(base64_secret), borrowed(passphrase, keep))
     _let_go(keep)
-    _check_key(status, no_memory(blank))
-    public_key, ciphertext = bytes(ffi.buffer(c.public_key)), bytes(ffi.buffer(c.ciphertext))
+    _check_key(status, key_type, no_memory(blank))
+    public_key = typed(key_type, bytes(ffi.buffer(c.public_key, key_type.public_bytes)))
+    ciphertext = bytes(ffi.buffer(c.ciphertext))
     return SealedKey(public_key, blank.passes, blank.memory_bytes, blank.salt, blank.nonce, ciphertext)
 
 
@@ -294,11 +311,12 @@ def unseal_key(sealed: SealedKey, passphrase: Buffer) -> bytearray:
     """See interface.Core."""
     keep: list[Any] = []
     out = bytearray(lib.CK_SEED_BASE64)
+    c, key_type = _c_sealed(sealed)
     with ffi.from_buffer("char[]", out, require_writable=True) as text:
-        status = lib.ck_unseal_base64(_c_sealed(sealed), borrowed(passphrase, keep), text)
+        status = lib.ck_unseal_base64(c, borrowed(passphrase, keep), text)
     _let_go(keep)
-    _check_key(status, no_memory(sealed))
-    text_only = out[:-1]  # C's zero byte
+    _check_key(status, key_type, no_memory(sealed))
+    text_only = out[: 4 * -(-key_type.secret_bytes // 3)]  # behind it is C's zero byte
     out[:] = bytes(len(out))
     return text_only
 
@@ -311,14 +329,21 @@ def no_memory(sealed: SealedKey) -> str:
     )
 
 
-def _c_sealed(sealed: SealedKey) -> Any:
-    c = ffi.new("ck_sealed *", {"passes": sealed.passes, "memory": sealed.memory_bytes})
-    for name in ("public_key", "salt", "nonce", "ciphertext"):
+def _c_sealed(sealed: SealedKey) -> tuple[Any, KeyType]:
+    """A ck_sealed, and the type of its key, whose library is there. Raises: KeyFileError, OperatorError."""
+    try:
+        key_type, raw = type_of(sealed.public_key), raw_of(sealed.public_key)
+    except ValueError as error:
+        raise KeyFileError(f"a sealed key's public_key: {error}") from None
+    require(key_type)
+    c = ffi.new("ck_sealed *", {"type": key_type.number, "passes": sealed.passes, "memory": sealed.memory_bytes})
+    ffi.memmove(c.public_key, raw, len(raw))
+    for name in ("salt", "nonce", "ciphertext"):
         field, value = getattr(c, name), getattr(sealed, name)
         if value and len(value) != len(field):
             raise KeyFileError(f"a sealed key's {name} has {len(field)} bytes, not {len(value)}")
         ffi.memmove(field, value, len(value))
-    return c
+    return c, key_type
 
 
 def _let_go(keep: list[Any]) -> None:
@@ -327,16 +352,9 @@ def _let_go(keep: list[Any]) -> None:
         ffi.release(view)
 
 
-def _check_key(status: int, no_room: str) -> None:
+def _check_key(status: int, key_type: KeyType, no_room: str) -> None:
     """Raises: KeyFileError, InvariantError."""
-    words = no_room if status == lib.CK_NO_ROOM else _REFUSED.get(status)
+    words = {**_REFUSED, lib.CK_MALFORMED: no_such_key(key_type), lib.CK_NO_ROOM: no_room}.get(status)
     if words is not None:
         raise KeyFileError(words)
     check(status, "key slot")
-
-
-def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """See interface.Core."""
-    if len(public_key) != 32 or len(signature) != 64:
-        return False
-    return bool(lib.ck_sodium.verify_detached(signature, message, len(message), public_key) == 0)

@@ -237,7 +237,7 @@ def hot_path(
     c.permits, c.permits_wake = permits.ring, permits.fileno()
     for number, row in enumerate(rows):
         chain_id = to_wire(row.chain_id)
-        ffi.memmove(c.rows[number].public_key, row.public_key, 32)
+        ffi.memmove(c.rows[number].key, row.key, 32)
         ffi.memmove(c.rows[number].chain_id, chain_id, len(chain_id))
         c.rows[number].chain_id_len, c.rows[number].first_block = len(chain_id), 2 + 2 * number
     for chain, number in enumerate(chains):

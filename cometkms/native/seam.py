@@ -20,6 +20,7 @@ _OURS: Final = {
     lib.CK_NO_ROOM: "the output does not fit its bound",
     lib.CK_REFUSED: "refused",
     lib.CK_NO_SODIUM: "libsodium is not loaded",
+    lib.CK_NO_LIBRARY: "the library of the key's type is not loaded",
 }
 
 

@@ -89,6 +89,7 @@ class NativeSignPath:
         self.c = c
         self._permits = permits
         self._keep = (reservations, slots, trail)  # their memory
+        self._signature_bytes = [slot.key_type.signature_bytes for slot in slots]  # of each chain
         self._done = ffi.buffer(c.done)
         self._lanes: dict[int, NativeSignLane] = {}
         self._answered, self._taken = ffi.new("uint32_t *"), ffi.new("uint32_t *")
@@ -153,7 +154,8 @@ class NativeSignPath:
         if section.signatures == signatures:
             return None
         sign_bytes = bytes(ffi.buffer(section.bytes, section.bytes_len))
-        return int(section.signatures), Watermark(_hrs(section.last), sign_bytes, bytes(ffi.buffer(section.signature)))
+        signature = bytes(ffi.buffer(section.signature, self._signature_bytes[chain]))
+        return int(section.signatures), Watermark(_hrs(section.last), sign_bytes, signature)
 
     def take_unreported(self, chain: int) -> bool:
         """See interface.SignPath."""

@@ -7,6 +7,7 @@ from typing import Any
 from cometkms._native import ffi, lib
 from cometkms.errors import InvariantError
 from cometkms.interface import Frames, KeySlot
+from cometkms.keytypes import KEY_TYPE_UNKNOWN, no_amino_key, raw_of, type_of
 from cometkms.model import BYTES_KINDS, Dialect, Line, Request
 from cometkms.native.crypto import NativeFrames, NativeKeySlot, NativeNoise, bytes_refusal, slot_refusal
 from cometkms.native.seam import borrowed, bytes_of, check, cut_text, to_request, to_wire
@@ -27,7 +28,7 @@ class NativeSession:
         self._memory = mmap.mmap(-1, ffi.sizeof("ck_session"))
         self.c = ffi.cast("ck_session *", ffi.from_buffer(self._memory))
         self._size = ffi.new("size_t *")
-        self._signature = ffi.new("uint8_t[64]")
+        self._signature = ffi.new("uint8_t[]", lib.CK_SIGNATURE_MAX)
         self.inbox = memoryview(ffi.buffer(self.c.inbox))
         c_frames = frames.c if isinstance(frames, NativeFrames) else ffi.NULL
         c_noise = frames.c if isinstance(frames, NativeNoise) else ffi.NULL
@@ -78,7 +79,12 @@ class NativeSession:
 
     def answer_pub_key(self, public_key: bytes) -> bytes:
         """See interface.Session."""
-        return self._sent(lib.ck_session_pub_key(self.c, public_key, self._size))
+        key_type = type_of(public_key)
+        if self._dialect is Dialect.AMINO and not key_type.in_amino:
+            return self.answer_error(KEY_TYPE_UNKNOWN, no_amino_key(key_type))
+        keep: list[Any] = []
+        raw = borrowed(raw_of(public_key), keep)
+        return self._sent(lib.ck_session_pub_key(self.c, key_type.number, raw, self._size))
 
     def answer_error(self, code: int, description: str) -> bytes:
         """See interface.Session."""
@@ -91,30 +97,31 @@ class NativeSession:
 
     def answer_sign(self, slot: KeySlot, sign_bytes: bytes) -> tuple[bytes, bytes]:
         """See interface.Session."""
-        c_slot = _c_slot(slot)
-        status = lib.ck_session_sign(self.c, c_slot, sign_bytes, len(sign_bytes), self._signature, self._size)
+        native = _native_slot(slot)
+        status = lib.ck_session_sign(self.c, native.c, sign_bytes, len(sign_bytes), self._signature, self._size)
         if status == lib.CK_REFUSED:
             raise InvariantError(slot_refusal(slot.last_signed, sign_bytes))
         frame = self._sent(status)
-        return bytes(ffi.buffer(self._signature)), frame
+        return bytes(ffi.buffer(self._signature, native.key_type.signature_bytes)), frame
 
     def answer_repeat(self, slot: KeySlot, sign_bytes: bytes, signature: bytes) -> bytes:
         """See interface.Session."""
-        if len(signature) != 64:
-            raise InvariantError(f"a signature has 64 bytes, not {len(signature)}")
-        status = lib.ck_session_repeat(self.c, _c_slot(slot), sign_bytes, len(sign_bytes), signature, self._size)
+        keep: list[Any] = []
+        native, given = _native_slot(slot), borrowed(signature, keep)
+        status = lib.ck_session_repeat(self.c, native.c, sign_bytes, len(sign_bytes), given, self._size)
         if status == lib.CK_REFUSED:
             raise InvariantError(slot_refusal(slot.last_signed, sign_bytes))
         return self._sent(status)
 
     def answer_bytes(self, slot: KeySlot) -> tuple[bytes, bytes]:
         """See interface.Session."""
-        status = lib.ck_session_sign_bytes(self.c, _c_slot(slot), self._signature, self._size)
+        native = _native_slot(slot)
+        status = lib.ck_session_sign_bytes(self.c, native.c, self._signature, self._size)
         if status == lib.CK_REFUSED:
             message = self.c.message
             raise InvariantError(bytes_refusal(bytes_of(message.value), _text(bytes_of(message.unique_id))))
         frame = self._sent(status)
-        return bytes(ffi.buffer(self._signature)), frame
+        return bytes(ffi.buffer(self._signature, native.key_type.signature_bytes)), frame
 
     def close(self) -> None:
         """See interface.Session."""
@@ -130,10 +137,10 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
-def _c_slot(slot: KeySlot) -> Any:
+def _native_slot(slot: KeySlot) -> NativeKeySlot:
     if not isinstance(slot, NativeKeySlot):
         raise InvariantError(f"a {type(slot).__name__} in a native session")
-    return slot.c
+    return slot
 
 
 def session(dialect: Dialect, chain_id: str, frames: Frames | None, pending: bytes) -> NativeSession:

@@ -32,6 +32,7 @@ from cometkms.keys.passphrase import (
     hold,
 )
 from cometkms.keys.source import KeySource, SealedKeyFile, key_source
+from cometkms.keytypes import type_of
 from cometkms.log import Log
 from cometkms.model import Row
 from cometkms.net.listen import HTTP_CURE, listen
@@ -62,7 +63,7 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
         listen("http_addr", settings.http_addr.host, settings.http_addr.port, HTTP_CURE).close()
         core = _load()
         passphrase = typed or hold(settings.key_passphrase)
-        keys = _key_sources(settings, passphrase, log)
+        keys = _key_sources(settings, passphrase, core, log)
         files = _node_files(settings, keys)
         ensure_identity(settings.home)
         _say_hello(settings, core_name, log)
@@ -185,9 +186,13 @@ def _check_doors(settings: Settings) -> None:
     check_doors(settings.home, settings.id, [chain.state_file for chain in settings.chains], secrets, named_accounts())
 
 
-def _key_sources(settings: Settings, passphrase: PassphraseSource | None, log: Log) -> tuple[KeySource, ...]:
-    """Of each chain. No key is opened: that is the signer's, and the process's that derives. Raises: KeyFileError."""
+def _key_sources(
+    settings: Settings, passphrase: PassphraseSource | None, core: Core, log: Log
+) -> tuple[KeySource, ...]:
+    """Of each chain. No key is opened: that is the signer's, and the process's that derives. Raises: KeyFileError, OperatorError."""
     keys = tuple(key_source(chain.key_file, passphrase) for chain in settings.chains)
+    for key in keys:
+        core.require(type_of(key.public_key))  # before the forks: a child that is shut off loads nothing any more
     if passphrase is not None and not any(isinstance(key, SealedKeyFile) for key in keys):
         log.warning("a passphrase is configured and no key is sealed", cure="cmkms keys encrypt")
     return keys

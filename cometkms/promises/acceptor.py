@@ -48,17 +48,17 @@ class Acceptor:
         self._parse = parse_sign_bytes
         self._wall_clock = wall_clock
         self._known = dict(known or {})
-        self._numbers = {(store.rows[row].public_key, store.rows[row].chain_id): row for row in rows}
+        self._numbers = {(store.rows[row].key, store.rows[row].chain_id): row for row in rows}
         self._signed: dict[int, Watermark] = {}
 
     def mark(self, row: int) -> Watermark:
         """The durable mark."""
         return self._store.mark(row)
 
-    def locate(self, public_key: bytes, sign_bytes: bytes) -> tuple[int, HRS] | Refusal:
-        """Row and place that the bytes themselves name. Raises: ProtocolError if they are not strictly canonical."""
+    def locate(self, key: bytes, sign_bytes: bytes) -> tuple[int, HRS] | Refusal:
+        """Row and place that the bytes themselves name. `key`: Row.key. Raises: ProtocolError if they are not strictly canonical."""
         parsed = self._parse(sign_bytes)
-        row = self._numbers.get((public_key, parsed.chain_id))
+        row = self._numbers.get((key, parsed.chain_id))
         if row is None:
             return Refusal(Reason.UNKNOWN_ROW, f"no chain {parsed.chain_id!r} with this key is configured here")
         return row, parsed.hrs

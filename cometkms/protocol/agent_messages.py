@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgpack
 
 from cometkms.errors import ProtocolError
+from cometkms.keytypes import type_of
 from cometkms.limits import (
     AGENT_ABOUT_MAX,
     AGENT_FRAME_MAX_BYTES,
@@ -27,6 +28,7 @@ from cometkms.limits import (
     CHAINS_MAX,
     MESSAGE_MAX_BYTES,
     NODE_ID_MAX_BYTES,
+    PUBLIC_KEY_MAX_BYTES,
     RESPONSE_MAX_BYTES,
 )
 from cometkms.model import Dialect
@@ -51,7 +53,7 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class ServedChain:
-    """A chain that the agent may ask for, and its validator's key."""
+    """A chain that the agent may ask for, and its validator's key, as keytypes.typed() makes it."""
 
     chain_id: str
     public_key: bytes
@@ -157,11 +159,20 @@ def _take_welcome(protocol: Any, from_node: Any, to_node: Any) -> Welcome:
     return Welcome(_integer(protocol), _blob(from_node, _KEY_BYTES, _KEY_BYTES), _blob(to_node, _KEY_BYTES, _KEY_BYTES))
 
 
+def _public_key(untrusted: Any) -> bytes:
+    """A validator's key, as keytypes.typed() makes it."""
+    try:
+        type_of(key := _blob(untrusted, _KEY_BYTES, 1 + PUBLIC_KEY_MAX_BYTES))
+    except ValueError as error:
+        raise ProtocolError(str(error)) from None
+    return key
+
+
 def _take_hello(node: Any, leader: Any, chains: Any) -> Hello:
     found = []
     for one in _list(chains, CHAINS_MAX):
         chain_id, public_key = _exactly(one, 2)
-        found.append(ServedChain(_text(chain_id, CHAIN_ID_MAX_BYTES), _blob(public_key, _KEY_BYTES, _KEY_BYTES)))
+        found.append(ServedChain(_text(chain_id, CHAIN_ID_MAX_BYTES), _public_key(public_key)))
     return Hello(_text(node, NODE_ID_MAX_BYTES), _text(leader, NODE_ID_MAX_BYTES), tuple(found))
 
 

@@ -24,6 +24,7 @@ from typing import Any, Final
 import msgpack
 
 from cometkms.errors import ProtocolError
+from cometkms.keytypes import SIGNATURE_SIZES
 from cometkms.limits import (
     BIRTH_NONCE_BYTES,
     CHAIN_ID_MAX_BYTES,
@@ -48,7 +49,7 @@ from cometkms.rules.birth import Life, NodeState
 from cometkms.rules.incarnation import Statement
 
 PEER_PROTOCOL_VERSION: Final = 2
-_SIGNATURE_BYTES: Final = 64
+_SIGNATURE_BYTES: Final = 64  # of a member's identity, which is ed25519
 _U64_MAX: Final = (1 << 64) - 1
 _VERSION_TEXT_MAX: Final = 32
 _HELLO_HEAD: Final = 3  # tag, protocol, version text: the same place in every version
@@ -131,7 +132,7 @@ class LifeNews:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """The place and the chain are in the bytes; the row's public key is not. `seq`: the proposer's durable one, without this."""
+    """The place and the chain are in the bytes; the row's key is not. `public_key`: model.Row.key. `seq`: the proposer's durable one, without this."""
 
     nonce: int
     request_id: int
@@ -275,7 +276,7 @@ def _exactly(untrusted: Any, count: int) -> list[Any]:
 
 
 def _put_row(row: Row) -> list[Any]:
-    return [row.public_key, row.chain_id]
+    return [row.key, row.chain_id]
 
 
 def _take_row(untrusted: Any) -> Row:
@@ -290,7 +291,7 @@ def _put_mark(mark: Watermark) -> list[Any]:
 def _take_mark(untrusted: Any) -> Watermark:
     height, round_, step, sign_bytes, signature = _exactly(untrusted, 5)
     hrs = HRS(_integer(height, HEIGHT_MAX), _integer(round_, ROUND_MAX), _integer(step, 3))
-    return Watermark(hrs, _bounded(sign_bytes, SIGN_BYTES_MAX_BYTES), _blob(signature, 0, _SIGNATURE_BYTES))
+    return Watermark(hrs, _bounded(sign_bytes, SIGN_BYTES_MAX_BYTES), _blob(signature, *SIGNATURE_SIZES))
 
 
 def _put_row_marks(marks: tuple[RowMark, ...]) -> list[Any]:

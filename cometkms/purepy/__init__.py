@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from cometkms.purepy import codec, crypto, rawbytes, sealed
+from cometkms.purepy import codec, crypto, keytypes, rawbytes, sealed
 from cometkms.purepy.audit import PureTrail
 from cometkms.purepy.noise import PureNoise
 from cometkms.purepy.session import session
@@ -31,7 +31,8 @@ class PureCore:
     outside_slot = staticmethod(crypto.outside_slot)
     seal_key = staticmethod(sealed.seal_key)
     unseal_key = staticmethod(sealed.unseal_key)
-    verify = staticmethod(crypto.verify)
+    require = staticmethod(keytypes.require)
+    verify = staticmethod(keytypes.verify)
     session = staticmethod(session)
     trail = staticmethod(PureTrail)
 

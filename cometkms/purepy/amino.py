@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import Final
 
 from cometkms.errors import InvariantError, ProtocolError
+from cometkms.keytypes import ED25519, SECP256K1, raw_of, type_of, typed
 from cometkms.model import BlockID, Kind, Message, Proposal, RemoteSignerError, Timestamp, Vote
 from cometkms.purepy.wire import (
     DELIMITED,
-    ED25519_KEY_BYTES,
     FIXED32,
     FIXED64,
     NANOS_MAX,
@@ -51,7 +51,9 @@ PREFIXES: Final = {
     Kind.PING_RESPONSE: bytes.fromhex("a29a031a"),
 }
 _KINDS: Final = {prefix: kind for kind, prefix in PREFIXES.items()}
-_ED25519_PREFIX: Final = bytes.fromhex("1624de64")  # tendermint/PubKeyEd25519
+#: First four bytes of a public key, from the hash of "tendermint/PubKeyEd25519" and so on.
+_KEY_PREFIXES: Final = {ED25519.name: bytes.fromhex("1624de64"), SECP256K1.name: bytes.fromhex("eb5ae987")}
+_KEY_TYPES: Final = {_KEY_PREFIXES[one.name]: one for one in (ED25519, SECP256K1)}
 
 
 def decode(body: bytes) -> Message:
@@ -202,12 +204,13 @@ def _decode_timestamp(body: bytes) -> Timestamp:
 def _decode_pub_key(body: bytes) -> bytes:
     """A registered key: four bytes of prefix and a byte array. b"" for a key of another type."""
     reader = Reader(body)
-    if reader.take(_PREFIX_BYTES) != _ED25519_PREFIX:
+    key_type = _KEY_TYPES.get(reader.take(_PREFIX_BYTES))
+    if key_type is None:
         return b""
     key = reader.take(reader.uvarint())
-    if reader.left or len(key) != ED25519_KEY_BYTES:
-        raise ProtocolError(f"an ed25519 key of {len(key)} bytes with {reader.left} behind it")
-    return key
+    if reader.left or len(key) != key_type.public_bytes:
+        raise ProtocolError(f"a key of type {key_type.name} of {len(key)} bytes with {reader.left} behind it")
+    return typed(key_type, key)
 
 
 def _decode_error(body: bytes) -> RemoteSignerError:
@@ -234,7 +237,10 @@ def encode(message: Message) -> bytes:
 
 def _encode_first(message: Message) -> bytes:
     if message.kind is Kind.PUB_KEY_RESPONSE and message.pub_key:
-        return put_part(1, _ED25519_PREFIX + delimited(message.pub_key))
+        key_type = type_of(message.pub_key)
+        if key_type.name not in _KEY_PREFIXES:
+            raise InvariantError(f"v0.33 has no keys of type {key_type.name}")
+        return put_part(1, _KEY_PREFIXES[key_type.name] + delimited(raw_of(message.pub_key)))
     if message.kind in (Kind.SIGN_VOTE_REQUEST, Kind.SIGNED_VOTE_RESPONSE) and message.vote is not None:
         return put_part(1, _encode_vote(message.vote))
     if message.kind in (Kind.SIGN_PROPOSAL_REQUEST, Kind.SIGNED_PROPOSAL_RESPONSE) and message.proposal is not None:

@@ -3,10 +3,11 @@
 from typing import Final
 
 from cometkms.errors import InvariantError, ProtocolError
+from cometkms.keytypes import type_of
 from cometkms.limits import CHAIN_ID_MAX_BYTES, MESSAGE_MAX_BYTES
 from cometkms.model import BYTES_KINDS, HRS, Dialect, Message, Proposal, Reason, Request, Timestamp, Vote
 from cometkms.purepy import amino, check, proto, rawbytes, signbytes
-from cometkms.purepy.wire import ED25519_KEY_BYTES, VARINT_MAX_BYTES, encode_text
+from cometkms.purepy.wire import VARINT_MAX_BYTES, encode_text
 
 _INT32: Final = range(-(1 << 31), 1 << 31)
 _INT64: Final = range(-(1 << 63), 1 << 63)
@@ -117,8 +118,11 @@ def _require_encodable(message: Message) -> None:
     _encoded_text(message.chain_id)
     _encoded_text(message.pub_key_type)
     _encoded_text(message.unique_id)
-    if message.pub_key is not None and len(message.pub_key) not in (0, ED25519_KEY_BYTES):
-        raise InvariantError(f"a public key of {len(message.pub_key)} bytes")
+    if message.pub_key:
+        try:
+            type_of(message.pub_key)
+        except ValueError as error:
+            raise InvariantError(str(error)) from None
     if message.error is not None:
         _encoded_text(message.error.description)
         _require("error code", message.error.code, _INT32)

@@ -11,14 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from nacl import exceptions
-from nacl.bindings import (
-    crypto_aead_chacha20poly1305_ietf_decrypt,
-    crypto_aead_chacha20poly1305_ietf_encrypt,
-    crypto_sign_open,
-)
+from nacl.bindings import crypto_aead_chacha20poly1305_ietf_decrypt, crypto_aead_chacha20poly1305_ietf_encrypt
 
 from cometkms.errors import InvariantError, KeyFileError, ProtocolError, said
 from cometkms.interface import Buffer
+from cometkms.keytypes import ED25519, SEED_BYTES, KeyType, type_of
 from cometkms.limits import (
     FRAME_DATA_BYTES,
     FRAME_PLAIN_BYTES,
@@ -29,6 +26,7 @@ from cometkms.limits import (
 )
 from cometkms.model import HRS, SealedKey, SignBytes, Step
 from cometkms.purepy import codec, rawbytes, sealed
+from cometkms.purepy.keytypes import require, scheme, verify
 from cometkms.purepy.merlin import Merlin
 from cometkms.purepy.sodium import sodium
 from cometkms.purepy.wire import encode_text
@@ -156,24 +154,15 @@ def shared_secret(secret: Buffer, remote_public: bytes) -> bytearray:
     return shared
 
 
-def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """See interface.Core."""
-    if len(public_key) != 32 or len(signature) != 64:
-        return False
-    try:
-        crypto_sign_open(signature + message, public_key)
-    except exceptions.BadSignatureError:
-        return False
-    return True
-
-
 class PureKeySlot:
     """See interface.KeySlot."""
 
     def __init__(
         self, secret: int | None, public_key: bytes, chain_id: str, outside: Callable[[bytes], bytes] | None = None
     ) -> None:
-        """`secret`: address of 64 bytes from sodium_malloc, read-only. `outside`: who signs where there is none."""
+        """`secret`: address of the type's secret from sodium_malloc, read-only. `outside`: who signs where there is none."""
+        self.key_type = type_of(public_key)
+        self._scheme = scheme(self.key_type)
         self._secret = secret
         self._outside = outside
         self.public_key = public_key
@@ -200,11 +189,14 @@ class PureKeySlot:
         """Whether exactly these bytes stand at the mark."""
         return bool(self._marked) and self._marked == sign_bytes
 
+    def prepare(self, sign_bytes: bytes) -> None:
+        """See interface.KeySlot. Nothing of these types is worth it."""
+
     def cluster_secret(self) -> bytes:
         """See interface.KeySlot."""
         if self._secret is None:
             raise KeyFileError(_NO_SEED)
-        seed = (ctypes.c_char * 32).from_address(self._secret)
+        seed = (ctypes.c_char * SEED_BYTES).from_address(self._secret)
         return hkdf_sha256(memoryview(seed), b"cometkms cluster secret v1", 32)
 
     def sign(self, sign_bytes: bytes) -> bytes:
@@ -277,9 +269,9 @@ class PureKeySlot:
             if not verify(self.public_key, message, made):
                 raise InvariantError("the signer outside gave a signature that does not verify")
             return made
-        signature = ctypes.create_string_buffer(64)
-        sodium().crypto_sign_ed25519_detached(signature, None, message, len(message), self._secret)
-        return signature.raw
+        if self._secret is None:
+            raise InvariantError("the key slot is closed")
+        return self._scheme.sign(self._secret, message)
 
     def close(self) -> None:
         """See interface.KeySlot."""
@@ -304,20 +296,21 @@ def bytes_refusal(value: bytes, unique_id: str = "") -> str:
     return f"the key slot refuses to sign {len(value)} bytes{what} that are no vote"
 
 
-def key_slot(base64_secret: bytearray, chain_id: str) -> PureKeySlot:
+def key_slot(base64_secret: bytearray, chain_id: str, key_type: KeyType = ED25519) -> PureKeySlot:
     """See interface.Core."""
-    secret = sealed.locked_secret()
+    require(key_type)
+    secret = sealed.locked_secret(key_type)
     if secret is None:
         base64_secret[:] = bytes(len(base64_secret))
         raise KeyFileError(
             "the private key's memory cannot be locked; cure: raise the limit of locked memory (ulimit -l)"
         )
-    return _adopt(secret, chain_id, lambda: sealed.decode_secret(base64_secret, secret))
+    return _adopt(secret, chain_id, lambda: sealed.decode_secret(key_type, base64_secret, secret))
 
 
 def sealed_slot(key: SealedKey, passphrase: Buffer, chain_id: str) -> PureKeySlot:
     """See interface.Core."""
-    secret = sealed.locked_secret()
+    secret = sealed.locked_secret(sealed.type_of_sealed(key))
     if secret is None:
         raise KeyFileError(sealed.no_memory(key))
     return _adopt(secret, chain_id, lambda: sealed.unseal(key, passphrase, secret))
@@ -336,6 +329,8 @@ def _adopt(secret: int, chain_id: str, fill: Callable[[], bytes]) -> PureKeySlot
 
 def outside_slot(public_key: bytes, sign: Callable[[bytes], bytes], chain_id: str) -> PureKeySlot:
     """See interface.Core."""
-    if len(public_key) != 32:
-        raise KeyFileError(f"a public key has 32 bytes, not {len(public_key)}")
+    try:
+        require(type_of(public_key))
+    except ValueError as error:
+        raise KeyFileError(f"a signer outside: {error}") from None
     return PureKeySlot(None, public_key, chain_id, sign)

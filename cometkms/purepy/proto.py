@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Final
 
 from cometkms.errors import ProtocolError
+from cometkms.keytypes import by_number, raw_of, type_of, typed
 from cometkms.model import BlockID, Kind, Message, Proposal, RemoteSignerError, Vote
 from cometkms.purepy.wire import (
-    ED25519_KEY_BYTES,
     decode_text,
     decode_timestamp,
     delimited,
@@ -26,8 +26,7 @@ from cometkms.purepy.wire import (
 )
 
 _BYTES_FIELDS: Final = (1, 2, 3)
-_ED25519: Final = 1
-_OTHER_KEYS: Final = range(2, 6)  # secp256k1, bls12381, mldsa65, secp256k1eth
+_KEYS: Final = range(1, 6)  # the members of PublicKey: ed25519, secp256k1, bls12381, mldsa65, secp256k1eth
 
 
 def decode(body: bytes) -> Message:
@@ -147,15 +146,14 @@ def _decode_second(body: bytes, message: Message) -> Message:
 
 
 def _decode_pub_key(body: bytes, key: bytes) -> bytes:
-    """PublicKey's oneof: the ed25519 key, or b"" when the last member is of another type."""
+    """PublicKey's oneof: the key with its type, or b"" when the last member is of a type that is not built here."""
     for field in fields(body):
-        if field.number == _ED25519:
-            key = field.as_bytes()
-            if len(key) != ED25519_KEY_BYTES:
-                raise ProtocolError(f"an ed25519 key of {len(key)} bytes")
-        elif field.number in _OTHER_KEYS:
-            field.as_bytes()
-            key = b""
+        if field.number in _KEYS:
+            raw, key_type = field.as_bytes(), by_number(field.number)
+            try:
+                key = typed(key_type, raw) if key_type is not None and key_type.built else b""
+            except ValueError as error:
+                raise ProtocolError(str(error)) from None
     return key
 
 
@@ -252,7 +250,7 @@ def _encode_member(message: Message) -> bytes:
         case Kind.SIGN_PROPOSAL_REQUEST:
             member = _encode_payload(message) + put_bytes(2, encode_text(message.chain_id))
         case Kind.PUB_KEY_RESPONSE:
-            member = b"" if message.pub_key is None else put_part(1, put_bytes(_ED25519, message.pub_key))
+            member = b"" if message.pub_key is None else put_part(1, _encode_pub_key(message.pub_key))
             member += _encode_error(message.error)
             member += put_bytes(3, message.pub_key_bytes) + put_bytes(4, encode_text(message.pub_key_type))
         case Kind.SIGNED_VOTE_RESPONSE:
@@ -269,6 +267,10 @@ def _encode_member(message: Message) -> bytes:
         case _:
             member = b""  # pings are empty
     return member
+
+
+def _encode_pub_key(public_key: bytes) -> bytes:
+    return put_bytes(type_of(public_key).number, raw_of(public_key)) if public_key else b""
 
 
 def _encode_payload(message: Message) -> bytes:

@@ -9,61 +9,73 @@ from typing import Any, Final
 
 from cometkms.errors import KeyFileError
 from cometkms.interface import Buffer
-from cometkms.limits import SEAL_MEMORY_MAX_BYTES, SEAL_MEMORY_MIN_BYTES, SEAL_PASSES_MAX
+from cometkms.keytypes import ED25519, SEED_BYTES, KeyType, no_such_key, raw_of, type_of, typed
+from cometkms.limits import SEAL_MEMORY_MAX_BYTES, SEAL_MEMORY_MIN_BYTES, SEAL_PASSES_MAX, SECRET_MAX_BYTES
 from cometkms.model import SealedKey
+from cometkms.purepy.keytypes import require, scheme
 from cometkms.purepy.sodium import sodium
 
-_SECRET_BYTES: Final = 64
-_TEXT_BYTES: Final = 89  # base64 of them, and C's zero
+_TEXT_BYTES: Final = 4 * -(-SECRET_MAX_BYTES // 3) + 1  # base64 of the longest secret, and C's zero
 _BASE64_ORIGINAL: Final = 1
 _ARGON2ID13: Final = 2
-_LABEL: Final = b"cometkms sealed key v1\0"
-_FIELDS: Final = {"public_key": 32, "salt": 16, "nonce": 24}
+_LABEL: Final = b"cometkms sealed key v1\0"  # of an ed25519 key
+_LABEL_TYPED: Final = b"cometkms sealed key v2\0"
+_FIELDS: Final = {"salt": 16, "nonce": 24}
 
 
-def locked_secret() -> int | None:
-    """The address of 64 bytes that libsodium locks and guards; None where they cannot be had."""
-    address: int | None = sodium().sodium_malloc(_SECRET_BYTES)
+def locked_secret(key_type: KeyType) -> int | None:
+    """The address of memory for the type's secret, which libsodium locks and guards; None where it cannot be had."""
+    address: int | None = sodium().sodium_malloc(key_type.secret_bytes)
     return address
 
 
-def decode_secret(base64_secret: bytearray, secret: int) -> bytes:
-    """Base64 of seed‖public (wiped) into 64 bytes at `secret`; returns the public key. Raises: KeyFileError."""
+def type_of_sealed(sealed: SealedKey) -> KeyType:
+    """Raises: KeyFileError; OperatorError where the library of the type is missing."""
+    try:
+        key_type = type_of(sealed.public_key)
+    except ValueError as error:
+        raise KeyFileError(f"a sealed key's public_key: {error}") from None
+    require(key_type)
+    return key_type
+
+
+def decode_secret(key_type: KeyType, base64_secret: bytearray, secret: int) -> bytes:
+    """A key file's secret (base64, wiped) into the memory at `secret`; returns the public key. Raises: KeyFileError."""
     size = ctypes.c_size_t(0)
     with _lent(base64_secret) as text:
         failed = sodium().sodium_base642bin(
-            secret, _SECRET_BYTES, text, len(base64_secret), None, ctypes.byref(size), None, _BASE64_ORIGINAL
+            secret, key_type.secret_bytes, text, len(base64_secret), None, ctypes.byref(size), None, _BASE64_ORIGINAL
         )
     base64_secret[:] = bytes(len(base64_secret))
-    public_key = _public_of(secret) if not failed and size.value == _SECRET_BYTES else b""
-    if not public_key or sodium().sodium_memcmp(secret + 32, public_key, 32) != 0:
-        raise KeyFileError(
-            "the private key is not base64 of 64 bytes whose second half is the public key of the first; cure: the "
-            "key file as it was, from where the key is kept"
-        )
-    return public_key
+    whole = not failed and size.value == key_type.secret_bytes
+    raw = scheme(key_type).public_of(secret) if whole else None
+    behind = key_type.secret_bytes - SEED_BYTES
+    if raw is None or (behind and sodium().sodium_memcmp(secret + SEED_BYTES, raw, behind) != 0):
+        raise KeyFileError(no_such_key(key_type))
+    return typed(key_type, raw)
 
 
 def seal_key(base64_secret: bytearray, passphrase: Buffer, blank: SealedKey) -> SealedKey:
     """See interface.Core."""
-    secret = ctypes.create_string_buffer(_SECRET_BYTES)
+    key_type = type_of_sealed(blank)
+    secret = ctypes.create_string_buffer(key_type.secret_bytes)
     ciphertext = ctypes.create_string_buffer(48)
     address = ctypes.addressof(secret)
     try:
-        sealed = replace(blank, public_key=decode_secret(base64_secret, address))
+        sealed = replace(blank, public_key=decode_secret(key_type, base64_secret, address))
         aad = _header(sealed)
         with _derived(sealed, passphrase) as key:
             sodium().crypto_aead_xchacha20poly1305_ietf_encrypt(
-                ciphertext, None, address, 32, aad, len(aad), None, sealed.nonce, key
+                ciphertext, None, address, SEED_BYTES, aad, len(aad), None, sealed.nonce, key
             )
     finally:
-        sodium().sodium_memzero(address, _SECRET_BYTES)
+        sodium().sodium_memzero(address, key_type.secret_bytes)
     return replace(sealed, ciphertext=ciphertext.raw)
 
 
 def unseal(sealed: SealedKey, passphrase: Buffer, secret: int) -> bytes:
-    """Into 64 bytes at `secret`: seed and public key; returns the latter. Raises: KeyFileError."""
-    aad = _header(sealed)
+    """Into the memory at `secret`: what a key file's secret is; returns the public key. Raises: KeyFileError."""
+    key_type, aad = type_of_sealed(sealed), _header(sealed)
     with _derived(sealed, passphrase) as key:
         failed = sodium().crypto_aead_xchacha20poly1305_ietf_decrypt(
             secret, None, None, sealed.ciphertext, len(sealed.ciphertext), aad, len(aad), sealed.nonce, key
@@ -72,25 +84,26 @@ def unseal(sealed: SealedKey, passphrase: Buffer, secret: int) -> bytes:
         raise KeyFileError(
             "the passphrase does not open it, or the file was changed; cure: the passphrase it was sealed with, and the file as it was"
         )
-    public_key = _public_of(secret)
-    ctypes.memmove(secret + 32, public_key, 32)
-    if public_key != sealed.public_key:
+    raw = scheme(key_type).public_of(secret)
+    if raw is None or raw != raw_of(sealed.public_key):
         raise KeyFileError("the private key is not that of its public key")
-    return public_key
+    ctypes.memmove(secret + SEED_BYTES, raw, key_type.secret_bytes - SEED_BYTES)
+    return sealed.public_key
 
 
 def unseal_key(sealed: SealedKey, passphrase: Buffer) -> bytearray:
     """See interface.Core."""
-    secret = ctypes.create_string_buffer(_SECRET_BYTES)
+    size = type_of_sealed(sealed).secret_bytes
+    secret = ctypes.create_string_buffer(size)
     address = ctypes.addressof(secret)
     out = bytearray(_TEXT_BYTES)
     try:
         unseal(sealed, passphrase, address)
         with _lent(out) as text:
-            sodium().sodium_bin2base64(text, _TEXT_BYTES, address, _SECRET_BYTES, _BASE64_ORIGINAL)
-        return out[:-1]
+            sodium().sodium_bin2base64(text, _TEXT_BYTES, address, size, _BASE64_ORIGINAL)
+        return out[: 4 * -(-size // 3)]
     finally:
-        sodium().sodium_memzero(address, _SECRET_BYTES)
+        sodium().sodium_memzero(address, size)
         out[:] = bytes(_TEXT_BYTES)
 
 
@@ -108,7 +121,8 @@ def _header(sealed: SealedKey) -> bytes:
         if len(getattr(sealed, name)) != size:
             raise KeyFileError(f"a sealed key's {name} has {size} bytes, not {len(getattr(sealed, name))}")
     costs = struct.pack("<QQ", sealed.passes, sealed.memory_bytes)
-    return _LABEL + sealed.public_key + costs + sealed.salt + sealed.nonce
+    label = _LABEL if type_of(sealed.public_key) is ED25519 else _LABEL_TYPED
+    return label + sealed.public_key + costs + sealed.salt + sealed.nonce
 
 
 @contextlib.contextmanager
@@ -147,11 +161,3 @@ def _lent(data: Buffer) -> Iterator[Any]:
     finally:
         del lent
         view.release()
-
-
-def _public_of(secret: int) -> bytes:
-    """The public key of the seed at `secret`."""
-    public, scratch = ctypes.create_string_buffer(32), ctypes.create_string_buffer(_SECRET_BYTES)
-    sodium().crypto_sign_ed25519_seed_keypair(public, scratch, secret)
-    sodium().sodium_memzero(ctypes.addressof(scratch), _SECRET_BYTES)
-    return public.raw

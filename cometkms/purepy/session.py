@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from cometkms.errors import InvariantError, ProtocolError
 from cometkms.interface import Frames, KeySlot
+from cometkms.keytypes import KEY_TYPE_UNKNOWN, no_amino_key, raw_of, type_of
 from cometkms.limits import ERROR_TEXT_MAX_BYTES, INBOX_BYTES, RESPONSE_MAX_BYTES
 from cometkms.model import (
     BYTES_KINDS,
@@ -18,7 +19,8 @@ from cometkms.model import (
     Vote,
 )
 from cometkms.purepy import check, codec
-from cometkms.purepy.crypto import PureFrames, PureKeySlot, slot_refusal, verify
+from cometkms.purepy.crypto import PureFrames, PureKeySlot, slot_refusal
+from cometkms.purepy.keytypes import verify
 from cometkms.purepy.noise import PureNoise
 
 _RESPONSES = {
@@ -28,7 +30,6 @@ _RESPONSES = {
     Kind.SIGN_BYTES_REQUEST: Kind.SIGN_BYTES_RESPONSE,
     Kind.SIGN_RAW_BYTES_REQUEST: Kind.SIGN_BYTES_RESPONSE,
 }
-_KEY_TYPE = "ed25519"  # crypto/ed25519 KeyType
 
 
 class PureSession:
@@ -78,8 +79,12 @@ class PureSession:
 
     def answer_pub_key(self, public_key: bytes) -> bytes:
         """See interface.Session."""
+        key_type = type_of(public_key)
+        if self._dialect is Dialect.AMINO and not key_type.in_amino:
+            return self.answer_error(KEY_TYPE_UNKNOWN, no_amino_key(key_type))
         self._pending(Kind.PUB_KEY_REQUEST)
-        answer = Message(Kind.PUB_KEY_RESPONSE, pub_key=public_key, pub_key_bytes=public_key, pub_key_type=_KEY_TYPE)
+        name, raw = key_type.name, raw_of(public_key)
+        answer = Message(Kind.PUB_KEY_RESPONSE, pub_key=public_key, pub_key_bytes=raw, pub_key_type=name)
         return self._finish(answer)
 
     def answer_error(self, code: int, description: str) -> bytes:

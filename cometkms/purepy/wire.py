@@ -22,7 +22,6 @@ VARINT_MAX_BYTES: Final = 10
 SECONDS_MIN: Final = -62135596800  # 0001-01-01
 SECONDS_END: Final = 253402300800  # 10000-01-01, the first second that is too late
 NANOS_MAX: Final = 999_999_999
-ED25519_KEY_BYTES: Final = 32  # the only kind of key we hold
 
 
 class Reader:

@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgpack
 
 from cometkms.errors import ProtocolError
+from cometkms.keytypes import SIGNATURE_SIZES
 from cometkms.limits import HEIGHT_MAX, PEER_FRAME_MAX_BYTES, ROUND_MAX, SIGN_BYTES_MAX_BYTES
 
 TERM_MAX: Final = 1 << 62
@@ -131,7 +132,7 @@ def is_mark(untrusted: Any) -> bool:
         and type(sign_bytes) is bytes
         and len(sign_bytes) <= SIGN_BYTES_MAX_BYTES
         and type(signature) is bytes
-        and len(signature) in (0, 64)
+        and len(signature) in SIGNATURE_SIZES
     )
 
 

@@ -401,7 +401,9 @@ class ChainSigner:
         else:
             self._last_request_id += 1
             self._reserving = _Reserving(asked, self._last_request_id, self._clock_ns())
-            if not self._ask(asked, self._last_request_id):
+            if self._ask(asked, self._last_request_id):
+                self.slot.prepare(asked.request.sign_bytes)
+            else:
                 self._reserving = None
                 self._answer_empty(asked, Reason.NO_PERMIT)
 

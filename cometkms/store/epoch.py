@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from cometkms.errors import StateError, StoreFailure, said
 from cometkms.interface import Core
+from cometkms.keytypes import SIGNATURE_SIZES
 from cometkms.limits import (
     BIRTH_NONCE_BYTES,
     EPOCH_MAX,
@@ -82,7 +83,7 @@ class Begun:
 def seal_text(seal: Seal) -> str:
     """One line that the operator carries to the other nodes."""
     rows = [
-        [row.public_key.hex(), row.chain_id, *mark.hrs, mark.sign_bytes.hex(), mark.signature.hex()]
+        [row.key.hex(), row.chain_id, *mark.hrs, mark.sign_bytes.hex(), mark.signature.hex()]
         for row, mark in seal.marks
     ]
     document = {
@@ -121,7 +122,7 @@ def parse_seal(text: str) -> Seal:
             )
             for key, chain, h, r, s, sign_bytes, signature in document["rows"]
         )
-        if any(len(row.public_key) != 32 or len(mark.signature) not in (0, 64) for row, mark in marks):
+        if any(len(row.public_key) != 32 or len(mark.signature) not in SIGNATURE_SIZES for row, mark in marks):
             raise ValueError("a key or a signature has a wrong length")
         members, following = (tuple(map(str, document[name])) for name in ("members", "next"))
         for names in (members, following):
@@ -287,8 +288,9 @@ def begin(
     for one in seals:
         shown += one.marks
     burnt = Watermark(HRS(min_height, ROUND_MAX, Step.PRECOMMIT)) if min_height is not None else Watermark()
+    whole = {chain.row: chain.row for chain in files.chains}  # with the key that its signatures verify with
     rows = tuple(
-        (row, max(_highest(row, shown, core), burnt, key=lambda mark: mark.hrs))
+        (row, max(_highest(whole.get(row, row), shown, core), burnt, key=lambda mark: mark.hrs))
         for row in dict.fromkeys(row for row, _ in shown)
     )
     nonces = tuple(_nonce(epoch, files.members, name) for name in files.members)

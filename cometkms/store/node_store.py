@@ -358,6 +358,7 @@ def _bring_up(store: PromiseStore, chain: ChainFiles, in_file: Watermark, warnin
         fresh = len(store.header.members) == 1 or store.header.state is NodeState.EMPTY
         return store.add_row(chain.row, in_file, opened=fresh)
     number = store.rows.index(chain.row)
+    store.name_key(number, chain.row)
     held = store.mark(number)
     alone = len(store.header.members) == 1
     agreed = reconcile(held, in_file, warnings.append, chain.row.chain_id, alone=alone)

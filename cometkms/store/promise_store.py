@@ -195,7 +195,7 @@ def _encode_row(record: _RowRecord) -> bytes:
     flags = _BURNT if mark.hrs > HRS(0, 0, 0) and not mark.sign_bytes else 0
     flags |= 0 if record.opened else _CLOSED
     sizes = (flags, len(mark.sign_bytes), len(mark.signature), len(chain))
-    fixed = _ROW_BODY.pack(record.row.public_key, *mark.hrs, *sizes, record.count)
+    fixed = _ROW_BODY.pack(record.row.key, *mark.hrs, *sizes, record.count)
     return fixed + chain + mark.sign_bytes + mark.signature
 
 
@@ -374,6 +374,12 @@ class PromiseStore:
     def rows(self) -> tuple[Row, ...]:
         """In the order of their numbers."""
         return tuple(record.row for record in self._records)
+
+    def name_key(self, number: int, row: Row) -> None:
+        """Whose row it is: the file has 32 bytes of a key, and signatures verify with the whole. Raises: InvariantError for another row."""
+        if self._records[number].row != row:
+            raise InvariantError(f"row {number} is not of the key and chain {row}")
+        self._records[number] = replace(self._records[number], row=row)
 
     @property
     def seq(self) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cometkms.errors import CometKMSError, StateError, os_words
+from cometkms.keytypes import SIGNATURE_SIZES
 from cometkms.limits import HEIGHT_MAX, ROUND_MAX, SIGN_BYTES_MAX_BYTES, STATE_FILE_MAX_BYTES
 from cometkms.model import HRS, SignBytes, Step, Watermark
 from cometkms.store.files import read_file, write_atomically
@@ -144,6 +145,6 @@ def _base64(value: object) -> bytes:
         decoded = base64.b64decode(value, validate=True) if isinstance(value, str) else b""
     except binascii.Error:
         decoded = b""
-    if len(decoded) != 64:
-        raise ValueError("its signature is not base64 of 64 bytes")
+    if len(decoded) not in SIGNATURE_SIZES:
+        raise ValueError(f"its signature is not base64 of {', '.join(map(str, sorted(SIGNATURE_SIZES - {0})))} bytes")
     return decoded

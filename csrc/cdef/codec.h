@@ -12,7 +12,8 @@ enum ck_status {
     CK_NO_SODIUM = -8,
     CK_CLOSED = -9,
     CK_SOCKET = -10,
-    CK_DISK = -11
+    CK_DISK = -11,
+    CK_NO_LIBRARY = -12
 };
 
 #define CK_CHAIN_ID_MAX ...
@@ -37,6 +38,8 @@ enum ck_status {
 #define CK_SEAL_PASSES_MAX ...
 #define CK_SEAL_MEMORY_MIN ...
 #define CK_SEAL_MEMORY_MAX ...
+#define CK_PUBLIC_KEY_MAX ...
+#define CK_SIGNATURE_MAX ...
 #define CK_AUDIT_VALIDATOR_MAX ...
 #define CK_AUDIT_LINE_MAX ...
 
@@ -117,6 +120,7 @@ typedef struct ck_message {
     ck_bytes chain_id;
     int32_t has_pub_key;
     int32_t skip_extension;
+    int32_t pub_key_number;
     ck_bytes pub_key;
     ck_bytes pub_key_bytes;
     ck_bytes pub_key_type;

@@ -37,20 +37,27 @@ size_t ck_noise_opened_max(const ck_noise *noise, size_t len);
 void ck_noise_wipe(ck_noise *noise);
 
 typedef struct ck_sealed {
-    uint8_t public_key[32]; uint64_t passes; uint64_t memory; uint8_t salt[16]; uint8_t nonce[24]; uint8_t ciphertext[48];
+    int32_t type; uint8_t public_key[...]; uint64_t passes; uint64_t memory; uint8_t salt[16]; uint8_t nonce[24]; uint8_t ciphertext[48];
 } ck_sealed;
 int ck_seal(ck_sealed *sealed, char *base64, size_t base64_len, ck_bytes passphrase);
 int ck_unseal_base64(const ck_sealed *sealed, ck_bytes passphrase, char *base64);
 
-typedef struct ck_slot { uint8_t public_key[32]; int64_t height; int32_t round; int32_t step; size_t marked_len; ...; } ck_slot;
-int ck_slot_open(ck_slot *slot, char *base64, size_t base64_len, ck_bytes chain_id);
+enum ck_key_number { CK_ED25519 = 1, CK_SECP256K1 = 2, CK_BLS12_381 = 3, CK_SECP256K1ETH = 5 };
+typedef struct ck_key_type { int32_t number; const char *name; size_t secret_len; size_t public_len; size_t signature_len; uint8_t amino[4]; ...; } ck_key_type;
+const ck_key_type *ck_key_type_of(int32_t number);
+int ck_verify(int32_t number, ck_bytes public_key, ck_bytes bytes, ck_bytes signature);
+int ck_secp256k1_load(const char *path, char *error, size_t error_cap);
+
+typedef struct ck_slot { const ck_key_type *type; uint8_t public_key[...]; int64_t height; int32_t round; int32_t step; size_t marked_len; ...; } ck_slot;
+int ck_slot_open(ck_slot *slot, int32_t type, char *base64, size_t base64_len, ck_bytes chain_id);
 int ck_slot_open_sealed(ck_slot *slot, const ck_sealed *sealed, ck_bytes passphrase, ck_bytes chain_id);
 typedef int (*ck_outside_sign)(void *context, const uint8_t *bytes, size_t len, uint8_t *signature);
-int ck_slot_open_outside(ck_slot *slot, const uint8_t *public_key, ck_outside_sign sign, void *context, ck_bytes chain_id);
+int ck_slot_open_outside(ck_slot *slot, int32_t type, const uint8_t *public_key, ck_outside_sign sign, void *context, ck_bytes chain_id);
 extern "Python" int ck_sign_in_python(void *context, const uint8_t *bytes, size_t len, uint8_t *signature);
 int ck_slot_cluster_secret(const ck_slot *slot, uint8_t *out);
 void ck_slot_close(ck_slot *slot);
 void ck_slot_raise(ck_slot *slot, int64_t height, int32_t round, int32_t step, ck_bytes sign_bytes);
+void ck_slot_prepare(ck_slot *slot, const uint8_t *bytes, size_t len);
 int ck_slot_sign(ck_slot *slot, const uint8_t *bytes, size_t len, uint8_t *signature);
 int ck_slot_sign_extension(ck_slot *slot, const uint8_t *vote_bytes, size_t vote_len, ck_bytes extension, uint8_t *scratch, size_t cap,
                            uint8_t *signature);
@@ -66,11 +73,11 @@ int ck_session_received(ck_session *s, size_t size);
 int ck_session_next(ck_session *s, ck_request *out);
 int ck_session_partial(const ck_session *s);
 int ck_session_pong(ck_session *s, size_t *len);
-int ck_session_pub_key(ck_session *s, const uint8_t *public_key, size_t *len);
+int ck_session_pub_key(ck_session *s, int32_t type, ck_bytes public_key, size_t *len);
 int ck_session_error(ck_session *s, int32_t code, ck_bytes text, size_t *len);
 int ck_session_empty(ck_session *s, size_t *len);
 int ck_session_sign(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, uint8_t *signature, size_t *len);
-int ck_session_repeat(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, const uint8_t *signature, size_t *len);
+int ck_session_repeat(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, ck_bytes signature, size_t *len);
 int ck_session_sign_bytes(ck_session *s, const ck_slot *slot, uint8_t *signature, size_t *len);
 
 typedef struct ck_ring { ...; } ck_ring;

@@ -14,7 +14,7 @@ typedef struct ck_link {
     ck_session *session; int fd; int32_t blocked; uint16_t chain; uint32_t number; ck_asker asker; size_t unsent_at; size_t unsent; ...;
 } ck_link;
 typedef struct ck_section {
-    ck_slot *slot; int32_t open; ck_hrs last; size_t bytes_len; uint8_t bytes[...]; uint8_t signature[64]; uint64_t signatures;
+    ck_slot *slot; int32_t open; ck_hrs last; size_t bytes_len; uint8_t bytes[...]; uint8_t signature[...]; uint64_t signatures;
     int32_t unreported; ck_link *asker; uint64_t request_id; uint64_t started_ns; uint64_t since_ns; ...;
 } ck_section;
 typedef struct ck_done {

@@ -21,6 +21,7 @@ static void require_same_message(const ck_message *a, const ck_message *b) {
     require_same(a->error_text, b->error_text);
     require_same(a->chain_id, b->chain_id);
     REQUIRE(a->has_pub_key == b->has_pub_key && a->skip_extension == b->skip_extension);
+    REQUIRE(a->pub_key_number == b->pub_key_number);
     require_same(a->pub_key, b->pub_key);
     require_same(a->pub_key_bytes, b->pub_key_bytes);
     require_same(a->pub_key_type, b->pub_key_type);

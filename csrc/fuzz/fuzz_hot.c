@@ -66,7 +66,7 @@ static void begin(const uint8_t *chain, size_t chain_len, int asked) {
     lane.frames = &frames, lane.fd = ends[0];
     for (uint32_t i = 0; i < 2; i++) {
         ck_row *row = &hot.rows[i];
-        memset(row->public_key, 'k', 32);
+        memset(row->key, 'k', 32);
         memcpy(row->chain_id, chain, chain_len);
         row->chain_id_len = chain_len, row->open = i == 0 || (chain_len & 1), row->first_block = 2 + 2 * i;
         row->reach = REACH;

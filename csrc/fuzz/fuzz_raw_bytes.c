@@ -44,7 +44,7 @@ static ck_slot slot_of(ck_bytes unique_id) {
     ck_slot slot;
     ck_sodium.malloc = no_memory;
     ck_sodium.verify_detached = believe;
-    REQUIRE(ck_slot_open_outside(&slot, key, note, NULL, (ck_bytes){name, sizeof name - 1}) == CK_OK);
+    REQUIRE(ck_slot_open_outside(&slot, CK_ED25519, key, note, NULL, (ck_bytes){name, sizeof name - 1}) == CK_OK);
     REQUIRE(ck_slot_allow_bytes(&slot, 1, &unique_id, unique_id.len ? 1 : 0) == CK_OK);
     return slot;
 }

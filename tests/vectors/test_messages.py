@@ -8,6 +8,7 @@ import pytest
 
 from cometkms.errors import InvariantError
 from cometkms.interface import Core, KeySlot, Session
+from cometkms.keytypes import ED25519, KEY_TYPES, KeyType, by_name, type_of, typed
 from cometkms.model import HRS, Dialect, Kind, Line, Message, Reason, RemoteSignerError
 from tests.vectors.vectors import HERE, ballot, load, message
 
@@ -16,7 +17,11 @@ FILES = {"messages.json": Dialect.PROTO, V1: Dialect.PROTO, "amino/messages_amin
 KEYS_V1 = json.loads((HERE / "v1/keys_v1.json").read_text())
 CELESTIA = json.loads((HERE / "celestia/raw_bytes.json").read_text())
 KEYS_V040 = json.loads((HERE / "v040/signatures_v040.json").read_text())
-ED25519 = [key for key in KEYS_V1["keys"] + KEYS_V040["keys"] if key["key_type"] == "ed25519"]
+BUILT = [
+    key
+    for key in KEYS_V1["keys"] + KEYS_V040["keys"]
+    if key["key_type"] in {one.name for one in KEY_TYPES if one.built}
+]
 
 
 def without_empty_ballot(decoded: Message) -> Message:
@@ -46,13 +51,14 @@ def session_asked(core: Core, chain_id: str, wire: bytes) -> Session:
     return session
 
 
-@pytest.mark.parametrize("key", ED25519, ids=lambda key: key["address"])
+@pytest.mark.parametrize("key", BUILT, ids=lambda key: key["address"])
 def test_one_public_key_answer_is_v0s_and_v1s(core: Core, key: dict) -> None:
-    public = bytes.fromhex(key["public_key"])
+    raw, key_type = bytes.fromhex(key["public_key"]), by_name(key["key_type"])
+    public = typed(key_type, raw)
     ask = core.encode_message(Dialect.PROTO, Message(Kind.PUB_KEY_REQUEST, "c"))
     assert session_asked(core, "c", ask).answer_pub_key(public).hex() == key["pub_key_response_both"]
     both = core.decode_message(Dialect.PROTO, bytes.fromhex(key["pub_key_response_both"]))
-    assert (both.pub_key, both.pub_key_bytes, both.pub_key_type) == (public, public, "ed25519")
+    assert (both.pub_key, both.pub_key_bytes, both.pub_key_type) == (public, raw, key_type.name)
 
 
 @pytest.mark.parametrize("key", KEYS_V1["keys"] + KEYS_V040["keys"], ids=lambda key: key["address"])
@@ -80,13 +86,14 @@ def test_v1_requests_and_responses_of_every_key_type_go_both_ways(core: Core, ke
         assert (request.reason, request.sign_bytes.hex()) == (Reason.NONE, case["sign_bytes"])
 
 
-@pytest.mark.parametrize("key", ED25519, ids=lambda key: key["address"])
+@pytest.mark.parametrize("key", BUILT, ids=lambda key: key["address"])
 def test_votes_and_proposals_get_cometbfts_own_answers(core: Core, key: dict) -> None:
     """Byte by byte, extensions with and without skip_extension_signing included; the vote's extension is never sent back."""
     told: set[Line] = set()
     cases = key["votes"] if "votes" in key else key["signed"]
     for case in cases:
-        slot = core.key_slot(bytearray(key["key_file"]["priv_key"]["value"].encode()), case["chain_id"])
+        secret = bytearray(key["key_file"]["priv_key"]["value"].encode())
+        slot = core.key_slot(secret, case["chain_id"], by_name(key["key_type"]))
         session = session_asked(core, case["chain_id"], bytes.fromhex(case["request"]))
         signature, answer = session.answer_sign(slot, bytes.fromhex(case["sign_bytes"]))
         assert signature.hex() == case["signature"]
@@ -108,17 +115,20 @@ def test_sign_bytes_is_refused_in_words_on_its_own_tag(core: Core, case: dict) -
     assert session.answer_error(words.code, words.description).hex() == KEYS_V1["refusal"]
 
 
-def slot_for(core: Core, base64: str, chain_id: str, unique_ids: tuple[str, ...] = ()) -> KeySlot:
+def slot_for(
+    core: Core, base64: str, chain_id: str, unique_ids: tuple[str, ...] = (), key_type: KeyType = ED25519
+) -> KeySlot:
     """A slot that signs values, and raw bytes with those ids."""
-    slot = core.key_slot(bytearray(base64.encode()), chain_id)
+    slot = core.key_slot(bytearray(base64.encode()), chain_id, key_type)
     slot.allow_bytes(values=True, unique_ids=unique_ids)
     return slot
 
 
+@pytest.mark.parametrize("key", [key for key in BUILT if "votes" in key], ids=lambda key: key["key_type"])
 @pytest.mark.parametrize("case", KEYS_V1["never"], ids=lambda case: case["what"])
-def test_no_slot_signs_the_bytes_of_a_vote_as_a_value(core: Core, case: dict) -> None:
-    """With their length in front, as CometBFT signs them, and without."""
-    slot = slot_for(core, ED25519[0]["key_file"]["priv_key"]["value"], "ten-chars1")
+def test_no_slot_signs_the_bytes_of_a_vote_as_a_value(core: Core, case: dict, key: dict) -> None:
+    """With their length in front, as CometBFT signs them, and without; with keys of every type."""
+    slot = slot_for(core, key["key_file"]["priv_key"]["value"], "ten-chars1", (), by_name(key["key_type"]))
     value = bytes.fromhex(case["value"])
     for one in (value, value[1:]):
         assert core.reads_as_vote(one)
@@ -128,10 +138,10 @@ def test_no_slot_signs_the_bytes_of_a_vote_as_a_value(core: Core, case: dict) ->
         session_asked(core, "ten-chars1", bytes.fromhex(case["request"])).answer_bytes(slot)
 
 
-@pytest.mark.parametrize("key", ED25519, ids=lambda key: key["address"])
+@pytest.mark.parametrize("key", BUILT, ids=lambda key: key["address"])
 def test_sign_bytes_gets_cometbfts_own_answer_where_it_is_allowed(core: Core, key: dict) -> None:
     for case in key.get("sign_bytes", ()):
-        slot = slot_for(core, key["key_file"]["priv_key"]["value"], "c")
+        slot = slot_for(core, key["key_file"]["priv_key"]["value"], "c", (), by_name(key["key_type"]))
         signature, answer = session_asked(core, "c", bytes.fromhex(case["request"])).answer_bytes(slot)
         assert (signature.hex(), answer.hex()) == (case["signature"], case["response"])
 
@@ -190,13 +200,14 @@ def test_extension_sign_bytes_are_cometbfts(core: Core) -> None:
         assert made.hex() == case["extension_sign_bytes"]
 
 
-def test_v040_public_keys_of_every_type_decode_and_ed25519_encodes_alike(core: Core) -> None:
-    ed25519 = 0
+def test_v040_public_keys_of_every_type_decode_and_those_that_are_built_encode_alike(core: Core) -> None:
+    met = set()
     for case in load("v040/pubkeys_v040.json"):
         decoded = core.decode_message(Dialect.PROTO, bytes.fromhex(case["bytes"]))
         assert decoded.kind is Kind.PUB_KEY_RESPONSE
-        assert decoded.pub_key.hex() == case.get("ed25519", "")
         if "ed25519" in case:
-            ed25519 += 1
+            assert decoded.pub_key.hex() == case["ed25519"]
+        if decoded.pub_key:
+            met.add(type_of(decoded.pub_key).name)
             assert core.encode_message(Dialect.PROTO, decoded).hex() == case["bytes"]
-    assert ed25519
+    assert met == {one.name for one in KEY_TYPES if one.built}

@@ -4,7 +4,7 @@ from types import ModuleType
 
 import pytest
 
-from cometkms.errors import ProtocolError
+from cometkms.errors import InvariantError, ProtocolError
 from cometkms.model import BlockID, Dialect, Kind, Message, RemoteSignerError, Timestamp, Vote
 from tests.unit.codec.wire import END_GROUP, FIXED32, FIXED64, GROUP, framed, number, part, tag, varint
 
@@ -124,7 +124,15 @@ def test_public_keys(codec: ModuleType) -> None:
     key = part(1, ED25519, varint(32), b"k" * 32)
     assert codec.decode_message(AMINO, framed(PUB_KEY_RESPONSE, key)).pub_key == b"k" * 32
     other = part(1, bytes.fromhex("eb5ae987"), varint(33), b"s" * 33)
-    assert codec.decode_message(AMINO, framed(PUB_KEY_RESPONSE, other)).pub_key == b""
+    assert codec.decode_message(AMINO, framed(PUB_KEY_RESPONSE, other)).pub_key == b"\x02" + b"s" * 33
+    foreign = part(1, bytes.fromhex("22c1f7e2"), varint(33), b"m" * 33)  # tendermint/PubKeyMultisigThreshold
+    assert codec.decode_message(AMINO, framed(PUB_KEY_RESPONSE, foreign)).pub_key == b""
+    for known in (key, other):
+        wire = framed(PUB_KEY_RESPONSE, known)
+        assert codec.encode_message(AMINO, codec.decode_message(AMINO, wire)) == wire
+    with pytest.raises(InvariantError):
+        codec.encode_message(AMINO, Message(Kind.PUB_KEY_RESPONSE, pub_key=b"\x05" + b"e" * 33))
+    refuses(codec, PUB_KEY_RESPONSE, part(1, bytes.fromhex("eb5ae987"), varint(32), b"s" * 32))
     refuses(codec, PUB_KEY_RESPONSE, part(1, ED25519, varint(31), b"k" * 31))
     refuses(codec, PUB_KEY_RESPONSE, part(1, ED25519, varint(32), b"k" * 32, b"\0"))
     refuses(codec, PUB_KEY_RESPONSE, part(1, ED25519))

@@ -274,11 +274,25 @@ def test_what_a_ping_carries_must_be_fields(codec: ModuleType, kind: int) -> Non
 
 
 def test_public_keys(codec: ModuleType) -> None:
-    """oneof: the last member wins; an ed25519 key has 32 bytes."""
-    key, other = part(1, b"k" * 32), part(2, b"s" * 33)
-    for member, expected in ((key, b"k" * 32), (other, b""), (key + other, b""), (other + key, b"k" * 32)):
-        assert codec.decode_message(PROTO, framed(part(2, part(1, member)))).pub_key == expected
+    """oneof: the last member wins; a key has its type's size; one of a type that is not built here (mldsa65) is left out."""
+    key, other, foreign = part(1, b"k" * 32), part(2, b"s" * 33), part(4, b"m" * 1952)
+    for member, expected in (
+        (key, b"k" * 32),
+        (other, b"\x02" + b"s" * 33),
+        (foreign, b""),
+        (key + other, b"\x02" + b"s" * 33),
+        (other + foreign, b""),
+        (foreign + key, b"k" * 32),
+        (part(5, b"e" * 33), b"\x05" + b"e" * 33),
+    ):
+        wire = framed(part(2, part(1, member)))
+        decoded = codec.decode_message(PROTO, wire)
+        assert decoded.pub_key == expected
+        if expected and member in (key, other):
+            assert codec.encode_message(PROTO, decoded) == wire
     refuses(codec, framed(part(2, part(1, part(1, b"k" * 31)))))
+    refuses(codec, framed(part(2, part(1, part(2, b"k" * 32)))))
+    refuses(codec, framed(part(2, part(1, part(5, b"k" * 65)))))
     refuses(codec, framed(part(2, part(1, number(3, 1)))))
 
 

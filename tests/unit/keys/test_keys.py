@@ -13,6 +13,7 @@ from cometkms.interface import Core
 from cometkms.keys.formats import bech32_encode, cometbft_json, cosmos_json
 from cometkms.keys.identity import ensure_identity, load_identity
 from cometkms.keys.validator_key import address_of, key_document, load_key_slot, load_public_key, parse_seed, write_key
+from cometkms.keytypes import ED25519
 from tests.vectors.vectors import load
 
 SEED = bytes(range(32))
@@ -49,8 +50,11 @@ PRIVATE = json.loads(key_document(SEED))["priv_key"]
             {"pub_key": {"type": "tendermint/PubKeyEd25519", "value": base64.b64encode(bytes(32)).decode()}},
             "its pub_key",
         ),
-        ({"pub_key": {"type": "tendermint/PubKeySecp256k1", "value": ""}}, "its pub_key"),
-        ({"priv_key": {**PRIVATE, "type": "tendermint/PrivKeySecp256k1"}}, "only tendermint/PrivKeyEd25519"),
+        (
+            {"pub_key": {"type": "tendermint/PubKeySecp256k1", "value": ""}},
+            "its pub_key is no tendermint/PubKeySecp256k1 of 33",
+        ),
+        ({"priv_key": {**PRIVATE, "type": "tendermint/PrivKeySecp256k1"}}, "no private key of type secp256k1"),
         ({"priv_key": {**PRIVATE, "value": "AAAA"}}, "not base64 of 64 bytes"),
         ({"priv_key": None}, "holds no priv_key"),
     ],
@@ -101,7 +105,7 @@ def test_a_new_key_is_private_and_never_overwrites(tmp_path: Path) -> None:
     ],
 )
 def test_seeds_are_parsed_from_every_form(text: str) -> None:
-    assert parse_seed(text) == SEED
+    assert parse_seed(text) == (SEED, ED25519)
 
 
 @pytest.mark.parametrize("text", ["", "00", "{}", "{", (SEED + SEED).hex(), "*" * 44])
