@@ -92,7 +92,7 @@ static ck_bytes framed(ck_bytes value) {
 static int is_a_vote(ck_bytes value) { return is_ballot(value) || is_extension(value); }
 
 static void try_value(ck_bytes value) {
-    uint8_t signature[64];
+    uint8_t signature[CK_SIGNATURE_MAX];
     const ck_slot slot = slot_of((ck_bytes){NULL, 0}), before = slot;
     if (ck_slot_sign_value(&slot, value, signature) != CK_OK) return;
     REQUIRE(memcmp(&slot, &before, sizeof slot) == 0);
@@ -101,7 +101,7 @@ static void try_value(ck_bytes value) {
 }
 
 static void require_refused(ck_bytes value) {
-    uint8_t signature[64];
+    uint8_t signature[CK_SIGNATURE_MAX];
     const ck_slot slot = slot_of((ck_bytes){NULL, 0});
     REQUIRE(ck_slot_sign_value(&slot, value, signature) == CK_REFUSED);
 }
@@ -135,7 +135,7 @@ static void try_ballot(const uint8_t *data, size_t size) {
 
 static void try_raw(const uint8_t *data, size_t size) {
     static uint8_t scratch[ROOM];
-    uint8_t signature[64];
+    uint8_t signature[CK_SIGNATURE_MAX];
     if (size < 3) return;
     const size_t id_len = 1 + data[1] % (size - 2 < 32 ? size - 2 : 32);
     const ck_bytes unique_id = {data + 2, id_len}, raw = {data + 2 + id_len, size - 2 - id_len};

@@ -43,7 +43,15 @@ class Client(Validator):
 class Cluster:
     """`count` homes with the same priv/; each dial between two nodes goes through a relay that can be cut."""
 
-    def __init__(self, directory: Path, count: int, *addresses: str, chain: str = CHAIN, relays: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        count: int,
+        *addresses: str,
+        chain: str = CHAIN,
+        relays: bool = False,
+        key_type: str = "ed25519",
+    ) -> None:
         self.directory, self.addresses = directory, addresses
         self.ids = [f"node{number}" for number in range(count)]
         self.ports = {name: free_port() for name in self.ids}
@@ -52,7 +60,7 @@ class Cluster:
         self.variables: dict[str, dict[str, str]] = {}
         self.relays: dict[tuple[str, str], Relay] = {}
         for name in self.ids:
-            node = Node(directory / name, *addresses, chain=chain)
+            node = Node(directory / name, *addresses, chain=chain, key_type=key_type)
             self.nodes[name] = node
             if name != self.ids[0]:
                 shutil.copy(self.nodes[self.ids[0]].key_path, node.key_path)

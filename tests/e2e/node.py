@@ -112,7 +112,9 @@ def cmkms(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
 class Node:
     """`cmkms start` on throw-away keys in `home`."""
 
-    def __init__(self, home: Path, *addresses: str, chain: str = CHAIN, node_id: str = "node0") -> None:
+    def __init__(
+        self, home: Path, *addresses: str, chain: str = CHAIN, node_id: str = "node0", key_type: str = "ed25519"
+    ) -> None:
         self.home, self.addresses, self.chain, self.id = home, addresses, chain, node_id
         self.http_port = free_port()
         self.log_path = home.parent / f"{home.name}.log"
@@ -120,7 +122,19 @@ class Node:
         self.program = [sys.executable, "-m", "cometkms"]
         self.before: tuple[str, ...] = ()  # a command that starts the node's
         validators = [part for address in addresses for part in ("--validator-addr", address)]
-        done = cmkms("init", "--home", str(home), "--id", node_id, "--new-key", "--chain-id", chain, *validators)
+        done = cmkms(
+            "init",
+            "--home",
+            str(home),
+            "--id",
+            node_id,
+            "--new-key",
+            "--type",
+            key_type,
+            "--chain-id",
+            chain,
+            *validators,
+        )
         assert done.returncode == 0, done.stderr
 
     @property

@@ -11,6 +11,14 @@ import pytest
 from tests.e2e.node import PRECOMMIT, PREVOTE, PROPOSAL, Node, Validator, ballot, cmkms, free_tcp, until
 
 LINES = {"v033": "v0.33", "v038": "v0.34-v0.40", "v040": "v0.34-v0.40", "v1": "v1"}
+#: Every type of key beside ed25519 with the clients that know it.
+OTHER_KEYS = [
+    ("v033", "secp256k1"),
+    ("v038", "secp256k1"),
+    ("v040", "secp256k1"),
+    ("v040", "secp256k1eth"),
+    ("v1", "secp256k1"),
+]
 
 
 @pytest.fixture(params=["tcp", "unix"])
@@ -18,12 +26,16 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return free_tcp() if request.param == "tcp" else f"unix://{tmp_path}/privval.sock"
 
 
-@pytest.mark.parametrize("version", LINES)
+@pytest.mark.parametrize(("version", "key_type"), [*((one, "ed25519") for one in LINES), *OTHER_KEYS])
 def test_everything_a_validator_asks(
-    version: str, address: str, make_node: Callable[..., Node], make_validator: Callable[..., Validator]
+    version: str,
+    key_type: str,
+    address: str,
+    make_node: Callable[..., Node],
+    make_validator: Callable[..., Validator],
 ) -> None:
     validator = make_validator(address, version)
-    node = make_node(address).start()
+    node = make_node(address, key_type=key_type).start()
     assert validator.connect() in _public_key_hex(node)
     assert validator.ask(cmd="ping")["verified"]
     for height in range(1, 6):
@@ -53,13 +65,15 @@ def _public_key_hex(node: Node) -> str:
     return base64.b64decode(node.status()["chains"][0]["public_key"]).hex()
 
 
-@pytest.mark.parametrize("version", ["v038", "v040", "v1"])
+@pytest.mark.parametrize(
+    ("version", "key_type"), [("v038", "ed25519"), ("v040", "ed25519"), ("v1", "ed25519"), *OTHER_KEYS[1:]]
+)
 def test_extensions_of_every_size(
-    version: str, make_node: Callable[..., Node], make_validator: Callable[..., Validator]
+    version: str, key_type: str, make_node: Callable[..., Node], make_validator: Callable[..., Validator]
 ) -> None:
     address = free_tcp()
     validator = make_validator(address, version)
-    make_node(address).start()
+    make_node(address, key_type=key_type).start()
     validator.connect()
     for height, size in enumerate([0, 1, 1000, 100_000, 1 << 20], start=1):
         validator.must_sign(PRECOMMIT, height, extension="ab" * size)
@@ -99,14 +113,20 @@ def test_v1_skips_extensions_and_signs_no_other_bytes(
     assert {(one["bytes"], one["length"]) for one in refusals} == {(sha256(b"\xab" * 32).hexdigest(), 32)}
 
 
-@pytest.mark.parametrize("version", ["v038", "v1"])
+@pytest.mark.parametrize(
+    ("version", "key_type"), [("v038", "ed25519"), ("v1", "ed25519"), ("v1", "secp256k1"), ("v040", "secp256k1eth")]
+)
 def test_a_random_walk_gets_what_filepv_gives(
-    version: str, make_node: Callable[..., Node], make_validator: Callable[..., Validator], tmp_path: Path
+    version: str,
+    key_type: str,
+    make_node: Callable[..., Node],
+    make_validator: Callable[..., Validator],
+    tmp_path: Path,
 ) -> None:
     """The same requests to CometBFT's own FilePV, with the same key, in the validator's process."""
     address = free_tcp()
     validator = make_validator(address, version)
-    node = make_node(address).start()
+    node = make_node(address, key_type=key_type).start()
     validator.connect()
     files = {"key_file": str(node.key_path), "state_file": str(tmp_path / "filepv.json")}
     assert validator.ask(cmd="filepv", **files)["verified"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cometkms.keytypes import by_name, by_public_json
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import PATIENCE_S, Node, cmkms, free_port, free_tcp, until
 from tests.gotools import program
@@ -54,6 +55,7 @@ class CometBFT:
         document = json.loads(genesis.read_text())
         key = json.loads(node.key_path.read_text())
         document["validators"][0].update(address=key["address"], pub_key=key["pub_key"])
+        document["consensus_params"]["validator"]["pub_key_types"] = [by_public_json(key["pub_key"]["type"]).name]
         genesis.write_text(json.dumps(document))
         (self.home / "config" / "priv_validator_key.json").unlink()
 
@@ -96,14 +98,23 @@ def shown_line(node: Node, line: str) -> bool:
     return [one["line"] for one in node.status()["chains"][0]["validators"]] == [line]
 
 
-@pytest.mark.parametrize(("version", "line"), [("node", "v0.34-v0.40"), ("node-v1", "v1")])
+@pytest.mark.parametrize(
+    ("version", "line", "key_type"),
+    [
+        ("node", "v0.34-v0.40", "ed25519"),
+        ("node-v1", "v1", "ed25519"),
+        ("node-v1", "v1", "secp256k1"),
+        ("node-v040", "v0.34-v0.40", "secp256k1"),
+        ("node-v040", "v0.34-v0.40", "secp256k1eth"),
+    ],
+)
 def test_a_real_node_makes_blocks_through_restarts_of_both(
-    version: str, line: str, make_node: Callable[..., Node], tmp_path: Path
+    version: str, line: str, key_type: str, make_node: Callable[..., Node], tmp_path: Path
 ) -> None:
     """The v1 node's first heights are without vote extensions, and the others with them."""
     address = free_tcp()
     chain = CometBFT(tmp_path / "comet", address, version, BLOCKS // 2 if version == "node-v1" else 0)
-    node = make_node(address, chain=chain.chain_id)
+    node = make_node(address, chain=chain.chain_id, key_type=key_type)
     chain.use_key(node)
     try:
         node.start()
@@ -119,8 +130,11 @@ def test_a_real_node_makes_blocks_through_restarts_of_both(
         for height in range(1, BLOCKS):
             commit = chain.get(f"commit?height={height}")["signed_header"]["commit"]
             assert [one["validator_address"] for one in commit["signatures"]] == [address_hex], height
-            assert len(base64.b64decode(commit["signatures"][0]["signature"])) == 64
-        assert node.status()["chains"][0]["counters"]["refused"] == {}
+            assert len(base64.b64decode(commit["signatures"][0]["signature"])) == by_name(key_type).signature_bytes
+        shown = node.status()["chains"][0]
+        assert (shown["counters"]["refused"], shown["key_type"]) == ({}, key_type)
+        key = json.loads(node.key_path.read_text())["pub_key"]["value"]
+        assert (shown["public_key"], shown["address"]) == (key, address_hex)
         until("the line is shown", lambda: shown_line(node, line))
         findings: list[dict[str, str]] = []
 
@@ -135,11 +149,12 @@ def test_a_real_node_makes_blocks_through_restarts_of_both(
         chain.stop()
 
 
-def test_a_real_v1_node_makes_blocks_while_our_leaders_are_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key_type", ["ed25519", "secp256k1"])
+def test_a_real_v1_node_makes_blocks_while_our_leaders_are_killed(key_type: str, tmp_path: Path) -> None:
     """Its only signer is a cluster of three. Blocks with vote extensions from height 5 on."""
     address = free_tcp()
     chain = CometBFT(tmp_path / "comet", address, "node-v1", 5)
-    cluster = Cluster(tmp_path / "signers", 3, address, chain=chain.chain_id)
+    cluster = Cluster(tmp_path / "signers", 3, address, chain=chain.chain_id, key_type=key_type)
     chain.use_key(cluster.nodes["node0"])
     try:
         cluster.start()
