@@ -92,7 +92,7 @@ def test_what_does_not_decode_is_our_bug_and_nothing_else(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("position", "value"),
-    [(0, 0), (0, 15), (0, 255), (HEAD_BYTES - 4, 255), (HEAD_BYTES - 1, 63), (HEAD_BYTES - 1, 65)],
+    [(0, 0), (0, 15), (0, 255), (HEAD_BYTES - 4, 255), (HEAD_BYTES - 1, 63), (HEAD_BYTES - 1, 66)],
 )
 def test_an_unknown_tag_or_reason_or_an_impossible_signature_is_refused(position: int, value: int) -> None:
     encoded = bytearray(encode(ReserveRefused(1, 2, 3, Reason.CONFLICT, HRS(4, 5, 2))))
