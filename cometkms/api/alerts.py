@@ -15,7 +15,7 @@ from cometkms.api.cures import OF_PEERS, OF_REFUSALS
 from cometkms.api.deltas import Counted, read, since, together
 from cometkms.api.sections import RefusalReport
 from cometkms.api.situation import RUNNING
-from cometkms.api.status import AlertStatus, Status
+from cometkms.api.status import AlertStatus, ChainStatus, Status
 from cometkms.api.story import duration
 from cometkms.config.schema import AlertBounds
 from cometkms.limits import PEER_FAR_S
@@ -35,6 +35,7 @@ _DISK_SYNCS_MIN: Final = 200  # which is known after so many
 _JUMP: Final = "jump"
 _CONFLICT_LASTS_S: Final = 600.0  # a conflict is looked into by a person, who needs to see it
 _CONFLICTS: Final = frozenset({"conflict", "burnt", "height_regression", "round_regression", "step_regression"})
+_VOTES_AS_BYTES: Final = frozenset({"bytes_are_a_vote"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,10 @@ RULES: Final[dict[str, Rule]] = {
     ),
     "conflict_refused": Rule(
         0.0, _CONFLICT_LASTS_S, "find out what else asks with this key, and stop it; `cmkms status --json` has the refusal in full; never lower a watermark"
+    ),
+    "vote_as_bytes": Rule(
+        0.0, _CONFLICT_LASTS_S, "nothing was signed: no honest program asks so. Look at what runs on the validator's machine before anything else; until you "
+        "know, take it out of validator_addr for {subject}; `cmkms status` names it"
     ),
     "strict_wait": Rule(
         5.0, 1.0, "if no older copy of data/ was put back on {subject}: on each of them set strict_start = false in config.toml, `systemctl restart "
@@ -150,7 +155,7 @@ class Alerts:
     _episodes: dict[tuple[str, str], _Episode] = field(default_factory=dict)
     _heights: dict[str, _Heights] = field(default_factory=dict)
     _restarts: dict[str, int] = field(default_factory=dict)
-    _refused: dict[str, float] = field(default_factory=dict)
+    _refused: dict[tuple[str, str], float] = field(default_factory=dict)
     _latencies: deque[tuple[float, Counted]] = field(default_factory=deque)
     _syncs: deque[tuple[float, Counted]] = field(default_factory=deque)
 
@@ -218,11 +223,21 @@ class Alerts:
         """A refusal is a moment: it holds once, and the rule keeps its episode open."""
         for chain in status.get("chains", []):
             name = chain["chain_id"]
-            before = self._refused.get(name, wall - _CONFLICT_LASTS_S)
-            news = [one for one in chain["refusals"] if one["reason"] in _CONFLICTS and one["at"] > before]
-            if news:
-                self._refused[name] = news[-1]["at"]
-                yield Held("conflict_refused", name, _both_sides(name, news[-1]))
+            if last := self._news(chain, "conflict_refused", _CONFLICTS, wall):
+                yield Held("conflict_refused", name, _both_sides(name, last))
+            if last := self._news(chain, "vote_as_bytes", _VOTES_AS_BYTES, wall):
+                words = f"{name}: {last['validator']} asked for a signature over mere bytes that are, or read as, what is signed of a vote"
+                yield Held("vote_as_bytes", name, words)
+
+    def _news(self, chain: ChainStatus, alert: str, reasons: frozenset[str], wall: float) -> RefusalReport | None:
+        """The newest refusal for one of the reasons, where it has not been told under that alert."""
+        key = (alert, chain["chain_id"])
+        before = self._refused.get(key, wall - _CONFLICT_LASTS_S)
+        news = [one for one in chain["refusals"] if one["reason"] in reasons and one["at"] > before]
+        if not news:
+            return None
+        self._refused[key] = news[-1]["at"]
+        return news[-1]
 
     def _restarting(self, status: Status) -> Iterator[Held]:
         for child in status.get("children", []):

@@ -1,11 +1,12 @@
 """Decide whether bytes that are no vote may be signed. Pure: no clock, no I/O. They have no place: no watermark is asked and none moves.
 
-| the request …                            | outcome                                        |
-|------------------------------------------|------------------------------------------------|
-| SignBytes, and the chain allows no values | refuse: not allowed                            |
-| SignRawBytes with an id not in the list  | refuse: not allowed                            |
-| is senseless, or its value reads as a vote | refuse, with its reason                       |
-| is anything else                         | sign: the value itself, or Celestia's form of it |
+| the request is …                           | outcome                                          |
+|--------------------------------------------|--------------------------------------------------|
+| SignBytes, and its value reads as a vote   | refuse: a vote, whatever is allowed              |
+| SignBytes, and the chain allows no values  | refuse: not allowed                              |
+| SignRawBytes with an id not in the list    | refuse: not allowed                              |
+| senseless                                  | refuse, with its reason                          |
+| anything else                              | sign: the value itself, or Celestia's form of it |
 
 What may be signed at all is decided a second time by the key slot, in the core (csrc/keyslot.c).
 """
@@ -27,6 +28,8 @@ _WORDS: Final = {
 
 def decide_bytes(allowed: AllowedBytes, request: Request) -> Refusal | None:
     """See the table above; None: sign. `request`: of a kind in BYTES_KINDS."""
+    if request.reason is Reason.BYTES_ARE_A_VOTE:
+        return Refusal(request.reason, _WORDS[request.reason])
     if request.kind is Kind.SIGN_RAW_BYTES_REQUEST:
         if request.unique_id not in allowed.unique_ids:
             untrusted_id = request.unique_id[:RAW_UNIQUE_ID_MAX_BYTES]

@@ -37,6 +37,7 @@ ALERTS = {
     "CometKMSStrictWait": "strict_wait",
     "CometKMSPeerFar": "peer_far",
     "CometKMSConflictRefused": "conflict_refused",
+    "CometKMSVoteAsBytes": "vote_as_bytes",
     "CometKMSValidatorAway": "validator_away",
     "CometKMSChildRestarting": "child_restarting",
     "CometKMSConfigDiffers": "config_differs",

@@ -101,8 +101,18 @@ def test_pings_and_the_public_key_are_answered_as_a_signer_does(dialect: Dialect
         assert not is_question(message)
 
 
-def test_bytes_that_are_no_vote_are_refused_in_words_and_not_signed() -> None:
-    wire = CORE.encode_message(Dialect.PROTO, Message(Kind.SIGN_BYTES_REQUEST, value=b"v" * 32))
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Message(Kind.SIGN_BYTES_REQUEST, value=b"v" * 32),
+        Message(Kind.SIGN_RAW_BYTES_REQUEST, "chain-a", value=b"v" * 32, unique_id="id"),
+    ],
+    ids=["v1", "Celestia"],
+)
+def test_bytes_that_are_no_vote_are_refused_in_words_and_not_signed(asked: Message) -> None:
+    """They are no question for the nodes."""
+    assert not is_question(asked)
+    wire = CORE.encode_message(Dialect.PROTO, asked)
     answer = CORE.decode_message(Dialect.PROTO, bytes_refused(CORE, Dialect.PROTO, "chain-a", wire))
     assert (answer.kind, answer.value) == (Kind.SIGN_BYTES_RESPONSE, b"")
     assert answer.error is not None

@@ -28,6 +28,7 @@ NAMES = [
     "strict_wait",
     "peer_far",
     "conflict_refused",
+    "vote_as_bytes",
     "validator_away",
     "child_restarting",
     "config_differs",
@@ -148,6 +149,8 @@ CASES = [
          "chain-a: no new height since 12, for 60.0 s; 1 of 1 validators connected"),
     Case("conflict_refused", lambda s: s.refuse("conflict"), lambda s: None, 2, 602,
          "chain-a: refused tcp://10.0.0.1:26658 (conflict): asked for 12/0/2 block AAAAAAAAAAAAAAAA; signed is 12/0/2 block BBBBBBBBBBBBBBBB"),
+    Case("vote_as_bytes", lambda s: s.refuse("bytes_are_a_vote"), lambda s: None, 2, 602,
+         "chain-a: tcp://10.0.0.1:26658 asked for a signature over mere bytes that are, or read as, what is signed of a vote"),
     Case("quorum_minimum", lambda s: hear(s, "gone"), lambda s: s.member(1).update(connected=True, error=""), 6, 5,
          "2 of 3 nodes are there, 2 are needed: one more loss stops signing (missing: node1)"),
     Case("validator_away", lambda s: s.link.update(state="waiting", last_error="connection refused"),
@@ -193,7 +196,14 @@ def test_it_is_told_once_when_it_begins_and_once_when_it_ends(case: Case) -> Non
     assert scene.told(case.name) == [True]
     assert case.says in scene.what(case.name)
     assert case.name in [one["name"] for one in scene.alerts.current()]
-    if case.name not in ("height_stalled", "conflict_refused", "child_restarting", "latency_high", "disk_slow"):
+    if case.name not in (
+        "height_stalled",
+        "conflict_refused",
+        "vote_as_bytes",
+        "child_restarting",
+        "latency_high",
+        "disk_slow",
+    ):
         scene.wait(100)  # it lasts
         assert scene.told(case.name) == [True]
     case.mends(scene)
@@ -380,6 +390,19 @@ def test_a_senseless_request_is_no_conflict_and_an_old_one_no_news() -> None:
     scene.refuse("conflict", at=-3600)
     scene.wait(5)
     assert scene.told("conflict_refused") == []
+
+
+def test_a_vote_that_is_asked_for_as_bytes_is_no_conflict_and_the_other_way_round() -> None:
+    scene = Scene()
+    scene.refuse("bytes_are_a_vote")
+    scene.wait(3)
+    assert (scene.told("conflict_refused"), scene.told("vote_as_bytes")) == ([], [True])
+    scene.refuse("conflict")
+    scene.wait(3)
+    assert (scene.told("conflict_refused"), scene.told("vote_as_bytes")) == ([True], [True])
+    scene.refuse("bytes_not_allowed")
+    scene.wait(610)
+    assert scene.told("vote_as_bytes") == [True, False]
 
 
 def test_a_burnt_place_is_said_to_be_unknown() -> None:

@@ -32,7 +32,7 @@ RAW = asked(Kind.SIGN_RAW_BYTES_REQUEST, unique_id="fibre/pp:v0")
         (BOTH, asked(Kind.SIGN_BYTES_REQUEST, Reason.BYTES_ARE_A_VOTE), Reason.BYTES_ARE_A_VOTE),
         (BOTH, asked(Kind.SIGN_BYTES_REQUEST, Reason.BAD_BYTES), Reason.BAD_BYTES),
         (BOTH, asked(Kind.SIGN_RAW_BYTES_REQUEST, Reason.WRONG_CHAIN, "fibre/pp:v0"), Reason.WRONG_CHAIN),
-        (NOTHING, asked(Kind.SIGN_BYTES_REQUEST, Reason.BYTES_ARE_A_VOTE), Reason.BYTES_NOT_ALLOWED),
+        (NOTHING, asked(Kind.SIGN_BYTES_REQUEST, Reason.BYTES_ARE_A_VOTE), Reason.BYTES_ARE_A_VOTE),
     ],
 )
 def test_a_chain_signs_only_what_its_settings_name(

@@ -213,14 +213,24 @@ def test_what_was_asked_of_a_leader_is_told_not_now_when_it_leads_no_more() -> N
     play(scene)
 
 
-def test_another_chain_and_another_signed_kind_get_nothing() -> None:
+@pytest.mark.parametrize(
+    "other",
+    [
+        Message(Kind.PING_REQUEST),
+        Message(Kind.SIGN_BYTES_REQUEST, value=b"v" * 32),
+        Message(Kind.SIGN_RAW_BYTES_REQUEST, "chain", value=b"v" * 32, unique_id="id"),
+    ],
+    ids=["ping", "SignBytes", "SignRawBytes"],
+)
+def test_another_chain_and_another_signed_kind_get_nothing(other: Message) -> None:
+    """Bytes that are no vote have no place that would guard them, so that no agent may ask for them."""
+
     async def scene(port: AgentPort, door: Door, chain: Chain) -> None:
         agent = Agent(port, door)
         await agent.next()
         agent.send(ask(1, urgent=True, chain="other"))
         assert await agent.next() == NotNow(1, "this agent is not listed for other", "")
-        ping = CORE.encode_message(Dialect.PROTO, Message(Kind.PING_REQUEST))
-        agent.send(ask(2, urgent=True, message=ping))
+        agent.send(ask(2, urgent=True, message=CORE.encode_message(Dialect.PROTO, other)))
         assert await agent.next() is None
         assert chain.asked == []
 
