@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
-WHOLE_NODES = ("tests/e2e", "tests/packaging", "tests/web")
+WHOLE_NODES = ("tests/e2e", "tests/packaging", "tests/web", "tests/attacks")
 KEPT = Path(".cache") / "again"
 WORDS_MAX = 200  # of a failure, in the list
 
