@@ -206,7 +206,7 @@ def test_what_is_not_plain_is_the_twins_untouched(node: Node, why: str) -> None:
     if why == "unknown key":
         row = Row(b"?" * 32, "chain-a")
     elif why == "other chain":
-        data = sign_bytes(Row(b"", "chain-z"), 10)
+        data = sign_bytes(Row(b"?" * 32, "chain-z"), 10)
     elif why == "floor":
         node.hot.raise_floor(0, HRS(10, 0, 2))
     elif why == "closed":
