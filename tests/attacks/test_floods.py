@@ -46,3 +46,24 @@ def test_a_flood_of_refusals_washes_nothing_out(
     assert kinds["refused"] == 1
     assert sum(line["count"] for line in lines if line["what"] == "folded") == FLOOD + 2
     assert kinds["dropped"] == 0
+
+
+def test_a_flood_of_bytes_that_are_no_vote_holds_no_vote_up_and_washes_nothing_out(
+    make_node: Callable[..., Node], make_validator: Callable[..., Any]
+) -> None:
+    """Signed where the chain allows it, as often as it is asked for: told once and then as a number, and each in the audit log's share."""
+    validator = make_validator(free_tcp(), "v1")
+    node = make_node(validator.address).start("--sign-bytes", wait=False)
+    validator.connect()
+    validator.must_sign(PREVOTE, 5)
+    signatures = {validator.ask(cmd="sign_bytes", value="5a" * 32)["signature"] for _ in range(FLOOD)}
+    assert len(signatures) == 1
+    validator.must_sign(PREVOTE, 6)
+    until("they are counted", lambda: node.status()["chains"][0]["counters"].get("signed_values") == FLOOD)
+    assert node.stop() == 0
+    told = [line for line in node.log().splitlines() if re.match(r"I\[[^]]*\] signed bytes ", line)]
+    assert sum(int(line.split("more=")[1].split()[0]) if "more=" in line else 1 for line in told) == FLOOD
+    assert len(told) <= FLOOD // 2
+    files = (node.home / "data" / "node0" / "audit").iterdir()
+    kinds = Counter(json.loads(line)["what"] for file in files for line in file.read_text().splitlines())
+    assert (kinds["signed"], kinds["signed_bytes"], kinds["dropped"]) == (2, FLOOD, 0)

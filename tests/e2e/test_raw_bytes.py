@@ -66,6 +66,7 @@ def test_cometbfts_own_client_gets_values_signed_and_never_a_votes(
     until("it is counted", lambda: chain_of(node)["counters"].get("signed_values") == 4)
     no = {"bytes_are_a_vote": 2 * len(NEVER), "bad_bytes": 2}
     until("so is what was refused", lambda: chain_of(node)["counters"]["refused"] == no)
+    until("it is an alert", lambda: "vote_as_bytes" in [one["name"] for one in node.status()["alerts"]])
     until("the state file is in step", lambda: (node.file_state()["height"], node.file_state()["step"]) == ("8", 3))
     series = 'cometkms_signed_bytes_total{chain_id="test-1",unique_id=""} 4'
     until("it is scraped", lambda: series in fetched(node, "/metrics"))

@@ -98,6 +98,14 @@ def test_it_says_who_leads_what_happened_and_what_to_do() -> None:
     assert "an election is under way" not in text, "20 ms are no event of their own"
 
 
+def test_bytes_that_are_no_vote_are_counted_where_any_were_signed() -> None:
+    board = busy()
+    assert "SignBytes" not in shown(board).text
+    counters: Any = board.sections_now["signer"]["chains"][1]["counters"]  # type: ignore[index]
+    counters.update(signed=5, repeated=1, signed_values=3, signed_raw={"fibre/pp:v0": 2, "<b>": 1})
+    assert "5, 1 repeated; 3 SignBytes; 1 <b>; 2 fibre/pp:v0" in shown(board).text
+
+
 def test_an_agents_own_words_are_shown_as_text() -> None:
     board = busy()
     signer: Any = board.sections_now["signer"]

@@ -56,3 +56,13 @@ def test_an_agent_says_of_itself_what_it_sees_from_there() -> None:
     }
     lines = table({**THREE, "agents": {"door": {}, "links": [link]}})
     assert "agent     sentry-a  says: host h, links node0 0.31 ms, node1 away; 2 served here without the lead" in lines
+
+
+def test_bytes_that_are_no_vote_are_shown_where_any_were_signed() -> None:
+    def shown(**counters: object) -> list[str]:
+        chain = {"chain_id": "c", "counters": {"signed": 1, **counters}}
+        return [line.strip() for line in table({**THREE, "chains": [chain]}) if "signed bytes" in line]
+
+    assert shown() == shown(signed_values=0, signed_raw={}) == []
+    assert shown(signed_values=3, signed_raw={"fibre/pp:v0": 2}) == ["signed bytes: SignBytes 3, fibre/pp:v0 2"]
+    assert shown(signed_raw={"fibre/pp:v0": 2}) == ["signed bytes: fibre/pp:v0 2"]
