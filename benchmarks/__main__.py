@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import budget, end_to_end, failover, growth, machine, micro, peers, plots, report
+from benchmarks import agent, budget, end_to_end, failover, growth, machine, micro, peers, plots, report
 from benchmarks.figures import compare
 
 Sections = dict[str, dict[str, Any]]
@@ -38,6 +38,10 @@ def _sections(home: Path, *, quick: bool) -> dict[str, Callable[[], Sections]]:
             )
         },
         "growth": lambda: growth.run(home / "growth", quick=quick),
+        "agent": lambda: {
+            "an agent": agent.latency(home / "agent", rounds, heights),
+            "an agent, no signature for": agent.faults(home / "loss", 1 if quick else 20),
+        },
     }
 
 

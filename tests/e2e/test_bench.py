@@ -34,6 +34,23 @@ def test_a_run_writes_figures_facts_and_pictures_and_is_compared_with_another(tm
     assert "compared with the other run" in said
 
 
+def test_the_agents_section_compares_each_way_with_the_direct_one(tmp_path: Path) -> None:
+    """Where network namespaces cannot be made, the rows of a lost host say so."""
+    bench(tmp_path, "agent")
+    found = json.loads((tmp_path / "bench.json").read_text())["sections"]
+    rows = found["an agent"]
+    for network in ("tcp", "unix"):
+        direct, agent = rows[f"direct, {network}"], rows[f"agent, {network}"]
+        assert direct["count"] == agent["count"] == 90
+        assert (direct["p50 added"], agent["p50 added"]) == (0, round(agent["p50"] - direct["p50"], 1))
+    lost = found["an agent, no signature for"]
+    if list(lost) == ["host loss"]:
+        assert lost["host loss"]["not run"]
+    else:
+        assert list(lost) == [f"{way}, {fault}" for way in ("agent", "direct") for fault in ("cable pulled", "frozen")]
+        assert all(len(row["all_ms"]) == 1 and row["max_ms"] > 0 for row in lost.values())
+
+
 def test_a_section_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", "nonsense", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
