@@ -120,6 +120,14 @@ class KeySlot(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """An answer that another signer gave, judged. `frame`: bytes to write; `refused`: a final no, and not a signature."""
+
+    refused: bool
+    frame: bytes
+
+
 class Session(Protocol):
     """A privval session after the handshake: ciphertext in, requests out; outcomes in, ciphertext out. No I/O.
 
@@ -194,6 +202,19 @@ class Session(Protocol):
 
         Raises: InvariantError, with nothing signed, unless such a request with reason NONE is pending; and whatever KeySlot.sign_value
         and sign_raw raise.
+        """
+        ...
+
+    def pending_wire(self) -> bytes:
+        """The pending request as it came, with its length; b"": there is none."""
+        ...
+
+    def answer_relayed(self, public_key: bytes, untrusted_answer: bytes) -> Relayed | None:
+        """Answer the pending vote or proposal as another signer did; None, and it is still pending, unless that is an answer to it.
+
+        `untrusted_answer`, with its length, is one if it is the vote or proposal that was asked for, changed in nothing but the timestamp, with a
+        signature of `public_key` over exactly that, and one over its extension where the signer makes one; or a refusal. It is encoded
+        anew, so that nothing else comes along. Raises: InvariantError where no vote or proposal is pending.
         """
         ...
 
@@ -358,6 +379,7 @@ class Turn(Enum):
 
     NOTHING = 0  # no whole request yet
     RESERVED = 1  # a request: the state process was asked for its permit
+    ASKED = 2  # a request, at an agent: a node was asked
 
 
 class SignLane(Protocol):
@@ -379,6 +401,40 @@ class SignLane(Protocol):
 
     def close(self) -> None:
         """The connection is closed: a reservation of its request is forgotten."""
+        ...
+
+
+class Desk(Protocol):
+    """One agent's link at a node, its plain requests handled as they arrive."""
+
+    blocked: bool
+    """As of a SignLane."""
+
+    def serve(self, chain: int, number: int, chain_id: str, *, validator: bytes, identity: bytes) -> Session:
+        """The agent may ask for that chain; the session is the desk's. `number`, validator, identity: as of SignPath.lane()."""
+        ...
+
+    def turn(self, *, serve: bool) -> tuple[bytes, int]:
+        """Receive once; with `serve`, reserve the plain requests in front. The rest, decrypted, for the owner; and how many were reserved.
+
+        Raises: as SignLane.turn().
+        """
+        ...
+
+    def asked(self, number: int) -> int | None:
+        """The agent's number of the request that waits for its answer."""
+        ...
+
+    def forget(self, number: int) -> None:
+        """No answer to it is expected any more: a reservation of it is forgotten, and its session is free for the next."""
+        ...
+
+    def take_unsent(self) -> bytes:
+        """As of a SignLane."""
+        ...
+
+    def close(self) -> None:
+        """The link is closed: forget everything, and close its sessions."""
         ...
 
 
@@ -426,6 +482,10 @@ class SignPath(Protocol):
         """`number`: the owner's name for the connection; the last one made under it counts. validator, identity: model.Decision's."""
         ...
 
+    def desk(self, frames: Frames, fd: int) -> Desk:
+        """An agent's link. `frames` are used here and by the owner."""
+        ...
+
     def take(self) -> tuple[bytes | None, list[int], bool]:
         """Take the state process's messages up to the first that is not plain: that one, whose links got their answers before it,
         and whether there was any message at all. Raises: InvariantError for a corrupt queue.
@@ -459,6 +519,70 @@ class SignPath(Protocol):
 
     def abandon(self, chain: int) -> Underway | None:
         """Give back the reservation under way."""
+        ...
+
+
+class EndLane(Protocol):
+    """One open connection from an agent to its validator, its plain requests asked of a node as they arrive."""
+
+    blocked: bool
+    """As of a SignLane."""
+
+    seq: int
+    """The number of the request that waits for its answer, whoever asked which nodes for it; 0: none does."""
+
+    def know(self, public_key: bytes) -> None:
+        """The key that signatures must verify with: before it is known nothing is answered here."""
+        ...
+
+    def turn(self, node: "NodeLane | None", seq: int) -> Request | Turn:
+        """Receive once and look for one request, unless one is under way. It is asked of `node` under `seq` if it is plain; a Request is pending in
+        the session and the owner's to answer. Raises: as SignLane.turn().
+        """
+        ...
+
+    def take_unsent(self) -> bytes:
+        """As of a SignLane."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """An answer that went to a validator. `number`: of its connection."""
+
+    number: int
+    refused: bool
+
+
+class NodeLane(Protocol):
+    """One agent's link to a node, the answers on it passed on as they arrive."""
+
+    blocked: bool
+    """As of a SignLane."""
+
+    def turn(self, *, serve: bool) -> tuple[bytes, list[Passed]]:
+        """Receive once; with `serve`, pass on the answers in front. The rest, decrypted, for the owner; and what was passed on.
+
+        Raises: as SignLane.turn().
+        """
+        ...
+
+    def take_unsent(self) -> bytes:
+        """As of a SignLane."""
+        ...
+
+
+class RelayPath(Protocol):
+    """The plain case of an agent without a line of Python: see csrc/relay.h. Its twin is cometkms.agent itself."""
+
+    def end(self, number: int, session: Session, fd: int) -> EndLane:
+        """`number`: the owner's name for the connection, below CHAINS_MAX; the last one made under it counts."""
+        ...
+
+    def node(self, frames: Frames, fd: int) -> NodeLane:
+        """`frames` are used here and by the owner."""
         ...
 
 
@@ -627,4 +751,9 @@ class Core(Protocol):
         self, *, nonce: int, reservations: Queue, permits: Queue, slots: list[KeySlot], trail: Trail | None = None
     ) -> SignPath | None:
         """None: this core has none. `reservations`: pushed here; `permits`: popped here; `slots`: of each chain."""
+        ...
+
+    # the agent's
+    def relay_path(self) -> RelayPath | None:
+        """None: this core has none, and everything is its twin's."""
         ...

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cursor.h"
+#include "msgpack.h"
 #include "sodium.h"
 #include "trace.h"
 
@@ -28,69 +29,20 @@ typedef struct batch {
     uint64_t started_ns[CK_BATCH];
 } batch;
 
-/* --- msgpack --- */
-
-static void put_uint(uint8_t **out, uint64_t value) {
-    static const struct {
-        uint64_t below;
-        uint8_t mark, size;
-    } forms[] = {{1ull << 8, 0xcc, 1}, {1ull << 16, 0xcd, 2}, {1ull << 32, 0xce, 4}, {0, 0xcf, 8}};
-    if (value < 128) {
-        *(*out)++ = (uint8_t)value;
-        return;
-    }
-    for (unsigned i = 0; i < 4; i++) {
-        if (forms[i].below && value >= forms[i].below) continue;
-        *(*out)++ = forms[i].mark;
-        for (unsigned shift = 8u * forms[i].size; shift > 0; shift -= 8) *(*out)++ = (uint8_t)(value >> (shift - 8));
-        return;
-    }
-}
-
-static void put_bin(uint8_t **out, const uint8_t *bytes, size_t len) { /* len < 256 */
-    *(*out)++ = 0xc4;
-    *(*out)++ = (uint8_t)len;
-    memcpy(*out, bytes, len);
-    *out += len;
-}
-
-static int take_byte(ck_reader *in, uint8_t expected) {
-    if (in->left == 0 || in->at[0] != expected) return 0;
-    in->at++, in->left--;
-    return 1;
-}
-
-static int take_uint(ck_reader *in, uint64_t *value) {
-    if (in->left == 0) return 0;
-    const uint8_t mark = in->at[0];
-    const size_t size = mark < 128 ? 0 : mark >= 0xcc && mark <= 0xcf ? (size_t)1 << (mark - 0xcc) : 99;
-    if (in->left < 1 + size) return 0;
-    *value = mark;
-    if (size) *value = 0;
-    for (size_t i = 0; i < size; i++) *value = *value << 8 | in->at[1 + i];
-    in->at += 1 + size, in->left -= 1 + size;
-    return 1;
-}
-
-static int take_bin(ck_reader *in, ck_bytes *bytes) {
-    if (in->left < 2 || in->at[0] != 0xc4 || in->left - 2 < in->at[1]) return 0;
-    *bytes = (ck_bytes){in->at + 2, in->at[1]};
-    in->at += 2 + bytes->len, in->left -= 2 + bytes->len;
-    return 1;
-}
+/* --- the messages' common parts --- */
 
 static void put_incarnation(uint8_t **out, ck_incarnation incarnation) {
     *(*out)++ = 0x92;
-    put_uint(out, incarnation.number);
-    put_uint(out, incarnation.nonce);
+    ck_pack_uint(out, incarnation.number);
+    ck_pack_uint(out, incarnation.nonce);
 }
 
 /* A message's last two fields: the sender's seq, and an incarnation that must be the one recorded of it. */
 static int take_end(const ck_hot *hot, uint32_t member, ck_reader *in, uint64_t *member_seq) {
     ck_incarnation borne;
     const ck_incarnation *recorded = &hot->incarnation_of[member];
-    return take_uint(in, member_seq) && take_byte(in, 0x92) && take_uint(in, &borne.number) && take_uint(in, &borne.nonce) &&
-           in->left == 0 && borne.number == recorded->number && borne.nonce == recorded->nonce &&
+    return ck_unpack_uint(in, member_seq) && ck_unpack_byte(in, 0x92) && ck_unpack_uint(in, &borne.number) &&
+           ck_unpack_uint(in, &borne.nonce) && in->left == 0 && borne.number == recorded->number && borne.nonce == recorded->nonce &&
            *member_seq <= SEQ_MAX && (*member_seq <= hot->seq_of[member] || *member_seq - hot->seq_of[member] <= SEQ_STEP_MAX);
 }
 
@@ -236,11 +188,11 @@ static int answer_promises(ck_hot *hot, ck_lane *lane, batch *pending) {
         uint8_t message[96], *at = message;
         *at++ = 0x97; /* [tag, nonce, request id, reason, mark, seq, incarnation] */
         *at++ = TAG_PROMISED;
-        put_uint(&at, pending->nonce[n]);
-        put_uint(&at, pending->request_id[n]);
+        ck_pack_uint(&at, pending->nonce[n]);
+        ck_pack_uint(&at, pending->request_id[n]);
         *at++ = CK_REASON_NONE;
         memcpy(at, "\x95\0\0\0\xc4\0\xc4\0", 8), at += 8; /* [0, 0, 0, b"", b""] */
-        put_uint(&at, known);
+        ck_pack_uint(&at, known);
         put_incarnation(&at, hot->own);
         add_frame(lane, &out, message, (size_t)(at - message));
     }
@@ -256,7 +208,7 @@ static int on_promise(ck_hot *hot, ck_lane *lane, ck_reader in, batch *pending) 
     uint64_t nonce, request_id, member_seq;
     ck_bytes key, bytes;
     ck_sign_bytes parsed;
-    if (!take_uint(&in, &nonce) || !take_uint(&in, &request_id) || !take_bin(&in, &key) || !take_bin(&in, &bytes) ||
+    if (!ck_unpack_uint(&in, &nonce) || !ck_unpack_uint(&in, &request_id) || !ck_unpack_bin(&in, &key) || !ck_unpack_bin(&in, &bytes) ||
         !take_end(hot, lane->member, &in, &member_seq) || key.len != 32 || !parse(bytes, &parsed))
         return CK_MORE;
     const ck_hrs at = {parsed.height, parsed.round, parsed.step};
@@ -297,7 +249,7 @@ static int permit(ck_hot *hot, ck_row *row) {
 /* CK_MORE: not plain. */
 static int on_promised(ck_hot *hot, ck_lane *lane, ck_reader in) {
     uint64_t nonce, request_id, member_seq;
-    if (!take_uint(&in, &nonce) || !take_uint(&in, &request_id) || in.left < 9 ||
+    if (!ck_unpack_uint(&in, &nonce) || !ck_unpack_uint(&in, &request_id) || in.left < 9 ||
         memcmp(in.at, "\0\x95\0\0\0\xc4\0\xc4\0", 9) != 0)
         return CK_MORE;
     in.at += 9, in.left -= 9;
@@ -321,9 +273,9 @@ static int on_frame(ck_hot *hot, ck_lane *lane, ck_bytes in, int may, batch *pen
     if (size < 3 || size > 1 + MESSAGE_MAX || in.len - 4 < size) return CK_MORE;
     *used = 4 + size;
     ck_reader body = {in.at + FRAME_HEAD, size - 1};
-    if (!take_byte(&body, 0x97)) return CK_MORE;
-    if (take_byte(&body, TAG_PROMISED)) return on_promised(hot, lane, body);
-    return (may & CK_MAY_PROMISE) && take_byte(&body, TAG_PROMISE) ? on_promise(hot, lane, body, pending) : CK_MORE;
+    if (!ck_unpack_byte(&body, 0x97)) return CK_MORE;
+    if (ck_unpack_byte(&body, TAG_PROMISED)) return on_promised(hot, lane, body);
+    return (may & CK_MAY_PROMISE) && ck_unpack_byte(&body, TAG_PROMISE) ? on_promise(hot, lane, body, pending) : CK_MORE;
 }
 
 int ck_lane_turn(ck_hot *hot, ck_lane *lane, int serve, int may, size_t *rest_at, size_t *rest_len, int *error) {
@@ -366,11 +318,11 @@ static int ask_members(ck_hot *hot, const batch *pending) {
             const uint64_t request_id = CK_HOT_IDS + ++hot->requests * CK_ROWS_MAX + pending->row[n];
             *at++ = 0x97; /* [tag, nonce, request id, public key, sign bytes, seq, incarnation] */
             *at++ = TAG_PROMISE;
-            put_uint(&at, hot->nonce);
-            put_uint(&at, request_id);
-            put_bin(&at, row->key, 32);
-            put_bin(&at, row->place.bytes, row->place.bytes_len);
-            put_uint(&at, known);
+            ck_pack_uint(&at, hot->nonce);
+            ck_pack_uint(&at, request_id);
+            ck_pack_bin(&at, row->key, 32);
+            ck_pack_bin(&at, row->place.bytes, row->place.bytes_len);
+            ck_pack_uint(&at, known);
             put_incarnation(&at, hot->own);
             row->place.asked[member] = request_id;
             add_frame(lane, &out, message, (size_t)(at - message));

@@ -67,8 +67,57 @@ int ck_link_turn(ck_signer *signer, ck_link *link, int *found, int *error) {
     return CK_OK;
 }
 
+/* A request for a chain of this agent's, of a kind that the section takes: nothing else of it is under way. CK_MORE: not plain. */
+static int on_ask(ck_signer *signer, ck_desk *desk, const ck_ask *ask, uint64_t started_ns) {
+    if (ask->urgent || (ask->dialect != CK_PROTO && ask->dialect != CK_AMINO)) return CK_MORE;
+    for (uint32_t i = 0; i < desk->chains; i++) {
+        ck_link *link = desk->of[i];
+        if (!ck_same_bytes((ck_bytes){link->session->chain_id, link->session->chain_id_len}, ask->chain_id)) continue;
+        if (link->asked || !signer->sections[link->chain].open || signer->sections[link->chain].asker) return CK_MORE;
+        CK_TRY(ck_session_ask(link->session, (int)ask->dialect, ask->message));
+        const int rc = reserve(signer, link, started_ns);
+        if (rc != CK_OK) {
+            ck_session_forget(link->session);
+            return rc;
+        }
+        link->seq = ask->seq;
+        link->asked = 1;
+        return CK_OK;
+    }
+    return CK_MORE;
+}
+
+int ck_desk_turn(ck_signer *signer, ck_desk *desk, int serve, uint32_t *reserved, size_t *rest_at, size_t *rest_len, int *error) {
+    size_t len = 0, at = 0, used = 0;
+    ck_ask ask;
+    const uint64_t started_ns = signer->calls->now_ns();
+    *reserved = 0;
+    CK_TRY(ck_agent_receive(signer->calls, &desk->link, &len, error));
+    while (serve && !desk->link.blocked && ck_take_ask((ck_bytes){desk->link.plain + at, len - at}, &ask, &used) == CK_OK) {
+        const int rc = on_ask(signer, desk, &ask, started_ns);
+        if (rc == CK_MORE) break;
+        if (rc != CK_OK) return rc;
+        at += used;
+        ++*reserved;
+    }
+    *rest_at = at;
+    *rest_len = len - at;
+    return CK_OK;
+}
+
+/* In a frame of its link. A link whose cipher is used up carries nothing more: the twin meets that with whatever it says next. */
+static void send_to_agent(const ck_signer *signer, ck_link *link, size_t len) {
+    const ck_answer answer = {link->seq, {link->session->outbox, len}};
+    link->asked = 0;
+    if (ck_agent_answer(signer->calls, link->agent, &answer) != CK_OK) link->agent->blocked = 1;
+}
+
 /* What the socket does not take is the twin's to send, and to notice why. */
 static void send_answer(const ck_signer *signer, ck_link *link, size_t len) {
+    if (link->agent) {
+        send_to_agent(signer, link, len);
+        return;
+    }
     const ssize_t sent = signer->calls->send(link->fd, link->session->outbox, len, MSG_NOSIGNAL | MSG_DONTWAIT);
     link->unsent_at = sent > 0 ? (size_t)sent : 0;
     link->unsent = len - link->unsent_at;
@@ -105,7 +154,7 @@ static int on_permit(ck_signer *signer, const uint8_t *packed, size_t len, ck_li
     if (permit.chain >= signer->chains || signer->done_to - signer->done_from >= CK_DONE) return CK_MORE;
     ck_section *section = &signer->sections[permit.chain];
     ck_link *link = section->asker;
-    if (!link || link->blocked || section->request_id != permit.request_id) return CK_MORE;
+    if (!link || (link->agent ? link->agent->blocked : link->blocked) || section->request_id != permit.request_id) return CK_MORE;
     const ck_hrs at = place_of(&link->session->request);
     ck_trace_here(CK_AT_PERMITTED, link->chain, at);
     if (ck_session_sign(link->session, section->slot, permit.bytes, permit.bytes_len, signature, &answer_len) != CK_OK)

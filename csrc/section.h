@@ -1,12 +1,15 @@
 /* The signer's plain case, one call a hop: a validator's bytes → frames → request → rule → reservation; a permit → signature →
  * frames → answer, and then the report to the state process.
  *
- * Twin: cometkms/signing/{link,chain}.py, which own everything else: other messages than requests to sign, refusals, repeats,
+ * A request may also come from an agent (ck_desk): a frame of its link holds it, and the answer goes back in one.
+ *
+ * Twin: cometkms/signing/{link,agent_link,chain}.py, which own everything else: other messages than requests to sign, refusals, repeats,
  * a second validator while the first waits, deadlines. Whatever is not plain is handed to the twin untouched. The watermark
  * lives in both: each side takes over what the other moved. One thread; nothing allocates. */
 #ifndef CK_SECTION_H
 #define CK_SECTION_H
 
+#include "agent_link.h"
 #include "audit.h"
 #include "calls.h"
 #include "keyslot.h"
@@ -16,9 +19,12 @@
 
 #define CK_DONE 64 /* signatures that the twin has not counted and logged yet */
 
-/* One open connection to a validator. */
+/* One open connection to a validator, or one chain for which an agent may ask: then the session is CK_PLAIN and holds one request at a time. */
 typedef struct ck_link {
     ck_session *session;
+    ck_agent_link *agent; /* NULL: a validator's own connection */
+    uint64_t seq;         /* the agent's number of the request that waits for its answer … */
+    int32_t asked;        /* … if one does */
     int fd;
     int32_t blocked; /* the twin holds bytes that the socket did not take: nothing may overtake them */
     uint16_t chain;
@@ -27,6 +33,13 @@ typedef struct ck_link {
     size_t unsent_at;  /* [unsent_at, unsent_at + unsent) of the session's outbox: what the socket did not take */
     size_t unsent;
 } ck_link;
+
+/* One agent's link, and the chains for which it may ask. */
+typedef struct ck_desk {
+    ck_agent_link link;
+    uint32_t chains;
+    ck_link *of[CK_ROWS_MAX];
+} ck_desk;
 
 /* One chain's critical section. */
 typedef struct ck_section {
@@ -74,6 +87,10 @@ enum ck_found { CK_NOTHING = 0, CK_REQUEST = 1, CK_RESERVED = 2 };
 /* Receive once. *found: CK_NOTHING: no whole request yet; CK_REQUEST: one is pending in the session, for the twin; CK_RESERVED: one
  * is, and the state process was asked. CK_MORE: nothing had arrived. CK_CLOSED: the end of the stream. CK_SOCKET: *error is errno. */
 CK_MUST_CHECK int ck_link_turn(ck_signer *signer, ck_link *link, int *found, int *error);
+
+/* Receive once. With `serve` the plain requests at the front of what arrived are reserved here, *reserved of them; [rest_at, rest_at + rest_len) of
+ * the link's plain bytes is the twin's. Statuses as above. */
+CK_MUST_CHECK int ck_desk_turn(ck_signer *signer, ck_desk *desk, int serve, uint32_t *reserved, size_t *rest_at, size_t *rest_len, int *error);
 
 /* Take messages from the queue up to the first that is not plain (it is in signer->rest) or to the end; sign and answer for every
  * permit. *answered: how many of signer->answered; *taken: how many messages. CK_REFUSED: a corrupt ring. */

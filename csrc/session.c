@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "cursor.h"
+
 _Static_assert(CK_RESPONSE_MAX <= CK_NOISE_PLAIN && CK_RESPONSE_MAX + 18 <= CK_OUTBOX_CAP, "an answer is one Noise message");
 
 int ck_session_open(ck_session *s, int dialect, ck_bytes chain_id, const ck_frames *frames, const ck_noise *noise,
@@ -203,4 +205,80 @@ int ck_session_sign_bytes(ck_session *s, const ck_slot *slot, uint8_t signature[
     response_to(s, &answer);
     answer.value = (ck_bytes){signature, slot->type->signature_len};
     return finish(s, &answer, len);
+}
+
+/* --- between an agent and its nodes --- */
+
+ck_bytes ck_session_pending(const ck_session *s) {
+    return s->pending ? (ck_bytes){s->plain + s->plain_at, s->message_size} : (ck_bytes){NULL, 0};
+}
+
+void ck_session_forget(ck_session *s) {
+    s->pending = 0;
+    s->plain_at = s->plain_len = 0;
+}
+
+int ck_session_ask(ck_session *s, int dialect, ck_bytes message) {
+    ck_session_forget(s);
+    if (s->channel != CK_PLAIN || message.len > CK_PLAIN_CAP) return CK_REFUSED;
+    if (s->dialect != dialect) s->line = CK_LINE_UNKNOWN;
+    s->dialect = dialect;
+    memcpy(s->plain, message.at, message.len);
+    s->plain_len = message.len;
+    if (ck_session_next(s, &s->request) == CK_OK && s->message_size == message.len) return CK_OK;
+    ck_session_forget(s);
+    return CK_MORE;
+}
+
+static int same_block(const ck_block_id *a, const ck_block_id *b) {
+    return ck_same_bytes(a->hash, b->hash) && a->parts_total == b->parts_total && ck_same_bytes(a->parts_hash, b->parts_hash);
+}
+
+/* Whether `got` is what was asked, in all but the timestamp and what a signer adds. */
+static int same_but_signed(const ck_ballot *asked, const ck_ballot *got) {
+    return got->type == asked->type && got->height == asked->height && got->round == asked->round &&
+           got->pol_round == asked->pol_round && same_block(&got->block_id, &asked->block_id) &&
+           ck_same_bytes(got->validator_address, asked->validator_address) && got->validator_index == asked->validator_index &&
+           got->extension.len == 0;
+}
+
+/* The signature of the precommit's extension, where there is to be one; nothing where there is none. */
+static int extension_verifies(ck_session *s, int32_t type, ck_bytes public_key, ck_bytes signature) {
+    size_t len;
+    const ck_bytes chain_id = {s->chain_id, s->chain_id_len};
+    if (!s->request.wants_extension) return signature.len == 0;
+    return ck_extension_sign_bytes(chain_id, s->request.height, s->request.round, s->message.ballot.extension, s->scratch,
+                                   sizeof s->scratch, &len) == CK_OK &&
+           ck_verify(type, public_key, (ck_bytes){s->scratch, len}, signature) == CK_OK;
+}
+
+int ck_session_relay(ck_session *s, int32_t type, ck_bytes public_key, ck_bytes untrusted, int *refused, size_t *len) {
+    ck_message got, answer, asked = s->message;
+    ck_request restamped;
+    size_t length, used;
+    if (!s->pending) return CK_REFUSED;
+    if (s->message.kind != CK_SIGN_VOTE_REQUEST && s->message.kind != CK_SIGN_PROPOSAL_REQUEST) return CK_REFUSED;
+    response_to(s, &answer);
+    if (untrusted.len > CK_RESPONSE_MAX || ck_read_length(untrusted.at, untrusted.len, CK_RESPONSE_MAX, &length, &used) != CK_OK ||
+        length != untrusted.len - used ||
+        ck_decode_message(s->dialect, untrusted.at + used, length, &got) != CK_OK || got.kind != answer.kind)
+        return CK_MORE;
+    if (got.has_error && got.error_code) {
+        if (got.error_text.len > CK_ERROR_TEXT_MAX) return CK_MORE;
+        CK_TRY(ck_session_error(s, got.error_code, got.error_text, len));
+        *refused = 1;
+        return CK_OK;
+    }
+    if (!got.has_ballot || s->request.reason != CK_REASON_NONE || !same_but_signed(&asked.ballot, &got.ballot)) return CK_MORE;
+    asked.ballot.timestamp = got.ballot.timestamp;
+    ck_check_request(s->dialect, (ck_bytes){s->chain_id, s->chain_id_len}, &asked, &restamped);
+    if (restamped.reason != CK_REASON_NONE || restamped.sign_bytes_len == 0 ||
+        ck_verify(type, public_key, (ck_bytes){restamped.sign_bytes, restamped.sign_bytes_len}, got.ballot.signature) != CK_OK ||
+        !extension_verifies(s, type, public_key, got.ballot.extension_signature))
+        return CK_MORE;
+    answer.has_ballot = 1;
+    answer.ballot = got.ballot;
+    CK_TRY(finish(s, &answer, len));
+    *refused = 0;
+    return CK_OK;
 }

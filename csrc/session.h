@@ -64,4 +64,17 @@ CK_MUST_CHECK int ck_session_repeat(ck_session *s, ck_slot *slot, const uint8_t 
 /* SignBytes or SignRawBytes, whichever is pending; CK_REFUSED: neither is, or the slot refuses, with nothing signed. */
 CK_MUST_CHECK int ck_session_sign_bytes(ck_session *s, const ck_slot *slot, uint8_t signature[CK_SIGNATURE_MAX], size_t *len);
 
+/* The pending request as it came, its length prefix included; empty: there is none. */
+ck_bytes ck_session_pending(const ck_session *s);
+
+/* An agent's request, whole, takes the place of whatever the session had; for CK_PLAIN only. CK_MORE: it is not exactly one whole message of
+ * this dialect, and the session is empty. */
+CK_MUST_CHECK int ck_session_ask(ck_session *s, int dialect, ck_bytes message);
+void ck_session_forget(ck_session *s);
+
+/* What another signer answered to the pending request, its length prefix included: judged, and encoded anew for the validator. *refused: it is a
+ * final no and not a signature of the key over exactly what was asked, but for the timestamp. CK_MORE: it is neither, and the request is
+ * still pending. */
+CK_MUST_CHECK int ck_session_relay(ck_session *s, int32_t type, ck_bytes public_key, ck_bytes answer, int *refused, size_t *len);
+
 #endif

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from cometkms.errors import InvariantError
 from cometkms.limits import (
     AGENT_AGAIN_MAX_S,
     AGENT_AGAIN_MIN_S,
@@ -180,10 +181,15 @@ class Asking:
 
     # --- the request ---
 
-    def ask(self, now: float) -> list[Action]:
-        """The validator asks. Whatever it asked before is over without an answer."""
+    @property
+    def first(self) -> str | None:
+        """Whom ask() asks without urgency: a leader that has a link and is not silent. None: ask() finds somebody else, or nobody."""
+        return self.leader if self.leader in self._up and self.leader not in self._silent else None
+
+    def ask(self, now: float, seq: int | None = None) -> list[Action]:
+        """The validator asks. Whatever it asked before is over without an answer. `seq`: the number that its request has already."""
         self.counters.requests += 1
-        self._pending = _Pending(self._next_seq(), now + AGENT_ANSWER_S)
+        self._pending = _Pending(self._next_seq() if seq is None else seq, now + AGENT_ANSWER_S)
         return self._further(self._pending, now)
 
     def cancel(self) -> None:
@@ -201,15 +207,14 @@ class Asking:
         if verdict is Verdict.WRONG:
             self.counters.wrong += 1
             return self._go_on(pending, node, now, "wrong")
-        self._pending = None
-        if verdict is Verdict.SIGNED:
-            self.counters.signed += 1
-            self._last = node
-            if node in pending.asked_at:
-                self._times[node].on_answer(now - pending.asked_at[node])
-        else:
-            self.counters.refused += 1
-        return [Reply(answer, node, pending.tries)]
+        return [Reply(answer, node, self._settle(pending, node, now, refused=verdict is Verdict.REFUSED))]
+
+    def on_passed(self, node: str, now: float, *, refused: bool) -> int:
+        """A node's answer to the request under way was checked and went to the validator already; the tries it took."""
+        self._silent.discard(node)
+        if self._pending is None:
+            raise InvariantError(f"{node}'s answer was passed on, and nothing was asked")
+        return self._settle(self._pending, node, now, refused=refused)
 
     def on_not_now(self, node: str, seq: int, leader: str | None, now: float) -> list[Action]:
         """A node cannot answer, and names the leader if it knows one."""
@@ -241,6 +246,18 @@ class Asking:
         return min(pending.next_at, pending.ends_at) if pending is not None else None
 
     # --- inside ---
+
+    def _settle(self, pending: _Pending, node: str, now: float, *, refused: bool) -> int:
+        """The request is over, answered by that node; the tries it took."""
+        self._pending = None
+        if refused:
+            self.counters.refused += 1
+            return pending.tries
+        self.counters.signed += 1
+        self._last = node
+        if node in pending.asked_at:
+            self._times[node].on_answer(now - pending.asked_at[node])
+        return pending.tries
 
     def _go_on(self, pending: _Pending, node: str, now: float, why: str) -> list[Action]:
         """That node will not answer this request now."""

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from cometkms.agent.config import NodeEntry
 from cometkms.errors import ProtocolError, os_words
-from cometkms.interface import Core, Frames
+from cometkms.interface import Core, Frames, NodeLane, Passed, RelayPath
 from cometkms.limits import (
     AGENT_HANDSHAKE_TIMEOUT_S,
     AGENT_OUTBOX_MAX_BYTES,
@@ -22,6 +22,7 @@ from cometkms.limits import (
 from cometkms.log import Log
 from cometkms.model import Dialect
 from cometkms.net.dial import connect
+from cometkms.net.outbox import Outbox
 from cometkms.net.target import TcpTarget
 from cometkms.protocol.agent_messages import (
     AGENT_PROTOCOL_VERSION,
@@ -47,6 +48,10 @@ class Above(Protocol):
 
     def on_lost(self, node: str) -> None: ...
 
+    def on_passed(self, node: str, passed: Passed) -> None:
+        """The core has answered a validator with what this node said."""
+        ...
+
     def on_node(self, node: str, message: AgentMessage) -> None:
         """Raises: ProtocolError for a message that no node sends."""
         ...
@@ -64,7 +69,11 @@ class NodeLink:
         above: Above,
         about: Callable[[], tuple[tuple[str, str], ...]],
         log: Log,
+        path: RelayPath | None = None,
     ) -> None:
+        """`path`: the core's part, if it has one."""
+        self.lane: NodeLane | None = None  # of the connection that is there
+        self._path = path
         self.entry = entry
         self.connects = 0
         self.since = time.time()
@@ -79,7 +88,7 @@ class NodeLink:
         self._socket: socket.socket | None = None
         self._frames: Frames | None = None
         self._unpacker = Unpacker()
-        self._outbox = bytearray()
+        self._outbox: Outbox | None = None
         self._closed: asyncio.Future[str] | None = None
         self._greeted = False
         self._heard_at = 0.0
@@ -115,23 +124,29 @@ class NodeLink:
         connection = await connect(TcpTarget(self.entry.address.host, self.entry.address.port))
         try:
             async with asyncio.timeout(AGENT_HANDSHAKE_TIMEOUT_S):
-                self._frames = await self._shake(connection)
+                frames = await self._shake(connection)
         except BaseException:
             connection.close()
             raise
-        self._socket, self._unpacker = connection, Unpacker()
-        self._outbox.clear()
-        self._pings.clear()
-        self._heard_at = self._loop.time()
-        self._closed = self._loop.create_future()
-        self._loop.add_reader(connection.fileno(), self._on_readable)
-        before = self.connects
+        closed, before = self._adopt(connection, frames), self.connects
         pinging = asyncio.create_task(self._ping())
         try:
-            return await self._closed, self.connects > before
+            return await closed, self.connects > before
         finally:
             pinging.cancel()
             self._drop("stopped")
+
+    def _adopt(self, connection: socket.socket, frames: Frames) -> asyncio.Future[str]:
+        """The channel stands; what is awaited is why it ended."""
+        self._socket, self._frames, self._unpacker = connection, frames, Unpacker()
+        self._pings.clear()
+        if self._path is not None:
+            self.lane = self._path.node(frames, connection.fileno())
+        self._outbox = Outbox(connection, lost=lambda error: self._drop(os_words(error)), lane=self.lane)
+        self._heard_at = self._loop.time()
+        self._closed = self._loop.create_future()
+        self._loop.add_reader(connection.fileno(), self._on_readable)
+        return self._closed
 
     async def _shake(self, connection: socket.socket) -> Frames:
         """The handshake, the node's key, its welcome. Raises: OSError, ProtocolError."""
@@ -139,7 +154,7 @@ class NodeLink:
         await self._loop.sock_sendall(connection, handshake.hello)
         left = len(handshake.hello) + 2 * FRAME_SEALED_BYTES  # what follows the welcome is under its keys
         while not handshake.done:
-            received = await self._receive(connection, left)
+            received = await self._receive_early(connection, left)
             left -= len(received)
             answer = handshake.feed(received)
             if answer:
@@ -154,7 +169,9 @@ class NodeLink:
         while not (found := unpacker.feed(plain)):
             if left == 0:
                 raise ProtocolError("the node did not welcome this agent")
-            received = await self._receive(connection, left, "this agent's key is not listed there, or it is busy")
+            received = await self._receive_early(
+                connection, left, "this agent's key is not listed there, or it is busy"
+            )
             left -= len(received)
             plain = handshake.frames.open(received)
         welcome = decode(found[0])
@@ -167,7 +184,7 @@ class NodeLink:
         handshake.frames.close()
         return self._core.frames(welcome.from_node, welcome.to_node)
 
-    async def _receive(
+    async def _receive_early(
         self, connection: socket.socket, most: int, closed: str = "closed during the handshake"
     ) -> bytes:
         received = await self._loop.sock_recv(connection, most)
@@ -179,42 +196,43 @@ class NodeLink:
 
     def send(self, message: AgentMessage) -> bool:
         """False where there is no link."""
-        if self._socket is None or self._frames is None:
+        if self._outbox is None or self._frames is None:
             return False
-        sealed = self._frames.seal(encode(message))
-        sent = 0
-        if not self._outbox:
-            try:
-                sent = self._socket.send(sealed)
-            except (BlockingIOError, InterruptedError):
-                sent = 0
-            except OSError as error:
-                self._drop(_words(error))
-                return False
-        if sent < len(sealed):
-            if not self._outbox:
-                self._loop.add_writer(self._socket.fileno(), self._on_writable)
-            self._outbox += sealed[sent:]
-            if len(self._outbox) > AGENT_OUTBOX_MAX_BYTES:
-                self._drop("the node does not read")
-                return False
-        return True
+        self._outbox.write(self._frames.seal(encode(message)))
+        if self._outbox is not None and len(self._outbox) > AGENT_OUTBOX_MAX_BYTES:
+            self._drop("the node does not read")
+        return self._outbox is not None
+
+    def collect(self) -> None:
+        """The lane was used: what its socket did not take is sent from here."""
+        if self._outbox is not None:
+            self._outbox.collect()
 
     def _on_readable(self) -> None:
         if self._socket is None or self._frames is None:
             return
         try:
-            received = self._socket.recv(_RECEIVE_BYTES)
-            if not received:
-                self._drop("closed by the node")
-                return
+            plain, passed = self._receive(self._socket, self._frames)
             self._heard_at = self._loop.time()
-            for untrusted in self._unpacker.feed(self._frames.open(received)):
+            for one in passed:
+                self._above.on_passed(self.entry.id, one)
+            for untrusted in self._unpacker.feed(plain) if plain else ():
                 self._on_message(decode(untrusted))
         except (BlockingIOError, InterruptedError):
             return
+        except EOFError:
+            self._drop("closed by the node")
         except (OSError, ProtocolError) as error:
             self._drop(_words(error))
+
+    def _receive(self, connection: socket.socket, frames: Frames) -> tuple[bytes, list[Passed]]:
+        """What arrived, decrypted, but for the answers that the lane passed on. Raises: BlockingIOError, EOFError, OSError, ProtocolError."""
+        if self.lane is not None:
+            return self.lane.turn(serve=self._greeted and not self._unpacker.partial)
+        received = connection.recv(_RECEIVE_BYTES)
+        if not received:
+            raise EOFError
+        return frames.open(received), []
 
     def _on_message(self, message: AgentMessage) -> None:
         if isinstance(message, Hello):
@@ -250,27 +268,14 @@ class NodeLink:
             self.send(Ping(self._ping_number, self._about()))
             await asyncio.sleep(AGENT_PING_S)
 
-    def _on_writable(self) -> None:
-        if self._socket is None:
-            return
-        try:
-            sent = self._socket.send(self._outbox)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self._drop(_words(error))
-            return
-        del self._outbox[:sent]
-        if not self._outbox:
-            self._loop.remove_writer(self._socket.fileno())
-
     def _drop(self, why: str) -> None:
         """Close the connection, once."""
-        connection, frames = self._socket, self._frames
-        self._socket = self._frames = None
+        connection, frames, outbox = self._socket, self._frames, self._outbox
+        self._socket = self._frames = self._outbox = self.lane = None
+        if outbox is not None:
+            outbox.close()
         if connection is not None:
             self._loop.remove_reader(connection.fileno())
-            self._loop.remove_writer(connection.fileno())
             connection.close()
         if frames is not None:
             frames.close()

@@ -17,14 +17,13 @@ import uvloop
 
 from cometkms import __version__
 from cometkms import core as cores
-from cometkms.agent.answers import Question, check, empty
 from cometkms.agent.asking import Action, Ask, Asking, Empty, Reply, Times, Verdict
 from cometkms.agent.config import AgentSettings, ValidatorEntry
 from cometkms.agent.metrics import serve_metrics
 from cometkms.agent.node_link import NodeLink
 from cometkms.agent.validator_end import ValidatorEnd
-from cometkms.errors import CometKMSError, ProtocolError, os_words
-from cometkms.interface import Core
+from cometkms.errors import CometKMSError, InvariantError, ProtocolError, os_words
+from cometkms.interface import Core, NodeLane, Passed
 from cometkms.ipc.notify import Notifier, take_notifier
 from cometkms.keys.identity import load_identity
 from cometkms.keytypes import type_of
@@ -36,6 +35,7 @@ from cometkms.protocol.identity import Identity
 
 PUBLIC_KEYS_NAME: Final = "public_keys.json"
 _CHECK_S: Final = 1.0
+_TURN_AFTER_S: Final = 1.0
 
 
 def run(settings: AgentSettings, log: Log) -> int:
@@ -58,6 +58,7 @@ async def _live(settings: AgentSettings, core: Core, identity: Identity, log: Lo
     log.info("agent started", name=settings.name, version=__version__, key=identity.public_key.hex(), core=core.name)
     tasks = [asyncio.create_task(one) for one in (*agent.lives(), _tell_manager(agent, notifier))]
     notifier.ready()
+    loop.call_later(_TURN_AFTER_S, _come_first, log)
     try:
         await stop.wait()
     finally:
@@ -73,6 +74,15 @@ async def _live(settings: AgentSettings, core: Core, identity: Identity, log: Lo
     return 0
 
 
+def _come_first(log: Log) -> None:
+    """Like the signer: a validator waits for it. Loaded late, because it is needed less than the first answer."""
+    from cometkms.hardening.measures import Mode
+    from cometkms.hardening.scheduling import Turn, take_turn
+
+    turn = take_turn("agent", Mode.BEST_EFFORT, Turn.FIRST)
+    log.info("scheduling", state=turn.state.value, why=turn.why)
+
+
 async def _tell_manager(agent: "Agent", notifier: Notifier) -> None:
     """Tell the service manager, if there is one, once a second how the agent is, and that its loop goes round."""
     while notifier.listens:
@@ -85,13 +95,23 @@ async def _tell_manager(agent: "Agent", notifier: Notifier) -> None:
 class _Asker:
     """One validator: its connection, and whom its requests are asked of."""
 
-    def __init__(self, agent: "Agent", entry: ValidatorEntry) -> None:
+    def __init__(self, agent: "Agent", entry: ValidatorEntry, number: int) -> None:
         self.agent, self.entry = agent, entry
-        self.end = ValidatorEnd(entry, core=agent.core, identity=Identity.generate(), above=self, log=agent.log)
+        self.end = ValidatorEnd(
+            entry,
+            core=agent.core,
+            identity=Identity.generate(),
+            above=self,
+            log=agent.log,
+            number=number,
+            path=agent.path,
+        )
+        if (key := agent.public_keys.get(entry.chain_id)) is not None:
+            self.end.know(key)
         self.asking = Asking(
             [one.id for one in agent.settings.nodes], check=self._check, next_seq=agent.next_seq, times=agent.times
         )
-        self.question: Question | None = None
+        self._next_seq: int | None = None  # given to the core, and not used yet
         self.since = 0.0
         self.slowest_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -99,28 +119,55 @@ class _Asker:
 
     # --- of its connection ---
 
-    def on_question(self, end: ValidatorEnd, question: Question) -> None:  # noqa: ARG002 - there is one end
+    def route(self) -> tuple[NodeLane | None, int]:
+        """To the leader's lane, if this agent knows a leader that can be asked now."""
+        node = self.asking.first
+        lane = self.agent.links[node].lane if node is not None else None
+        if lane is None:
+            return None, 0
+        if self._next_seq is None:
+            self._next_seq = self.agent.next_seq()
+        return lane, self._next_seq
+
+    def on_asked(self) -> None:
+        """What ask() would have done is done; its time begins."""
+        node, seq = self.asking.first, self._next_seq
+        self._next_seq = None
+        self.since = self.agent.now()
+        actions = self.asking.ask(self.since, seq)
+        if node is None or seq is None or actions != [Ask(node, seq, urgent=False)]:
+            raise InvariantError(f"the core asked {node} for request {seq}, and {actions} was to be done")
+        self.agent.links[node].collect()
+        self._set_timer()
+
+    def on_question(self) -> None:
         """A request for a signature."""
-        self.question, self.since = question, self.agent.now()
+        self.since = self.agent.now()
         self.act(self.asking.ask(self.since))
 
-    def on_public_key(self, end: ValidatorEnd) -> None:
+    def on_passed(self, node: str, *, refused: bool) -> None:
+        """The core has answered with what the node said."""
+        tries = self.asking.on_passed(node, self.agent.now(), refused=refused)
+        self._answered(node, tries)
+        self.end.on_passed()
+        self._set_timer()
+
+    def on_public_key(self) -> None:
         """Known, or to be waited for: a validator boots while no node is there yet only where the key was seen before."""
         key = self.agent.public_keys.get(self.entry.chain_id)
         if key is not None:
-            end.answer_public_key(key)
+            self.end.answer_public_key(key)
         elif self._wants_key is None:
             self._wants_key = self.agent.loop.call_later(AGENT_ANSWER_S, self._no_key)
 
-    def on_bytes_refused(self, end: ValidatorEnd) -> None:  # noqa: ARG002 - there is one end
+    def on_bytes_refused(self) -> None:
         """Counted as every other refusal."""
         self.asking.counters.requests += 1
         self.asking.counters.refused += 1
 
-    def on_gone(self, end: ValidatorEnd) -> None:  # noqa: ARG002 - there is one end
+    def on_gone(self) -> None:
         """Nobody waits any more."""
         self.asking.cancel()
-        self.question = None
         self._set_timer()
         if self._wants_key is not None:
             self._wants_key.cancel()
@@ -135,47 +182,48 @@ class _Asker:
         if self._wants_key is not None:
             self._wants_key.cancel()
             self._wants_key = None
-            self.end.answer_public_key(self.agent.public_keys[self.entry.chain_id])
+        self.end.know(self.agent.public_keys[self.entry.chain_id])
 
     # --- of the nodes ---
 
     def _check(self, untrusted: object) -> tuple[Verdict, object]:
+        """Judge an answer; one that is none is WRONG, and the request waits on."""
         key = self.agent.public_keys.get(self.entry.chain_id)
-        if self.question is None or key is None or not isinstance(untrusted, bytes):
+        if key is None or not isinstance(untrusted, bytes) or (relayed := self.end.judge(key, untrusted)) is None:
             return Verdict.WRONG, b""
-        return check(self.agent.core, key, self.question, untrusted)
+        return Verdict.REFUSED if relayed.refused else Verdict.SIGNED, relayed.frame
 
     def act(self, actions: list[Action]) -> None:
         """Do what was decided, and set the timer for what is next."""
         for action in actions:
             match action:
                 case Ask(node, seq, urgent):
-                    if self.question is not None:
-                        wire, dialect = self.question.wire, self.question.dialect
+                    wire, dialect = self.end.question, self.end.dialect
+                    if wire and dialect is not None:
+                        self.end.asked(seq)
                         self.agent.links[node].send(AskMessage(seq, self.entry.chain_id, dialect, urgent, wire))
                 case Reply(answer, node, tries):
-                    took_s = self.agent.now() - self.since
-                    self.slowest_s = max(self.slowest_s, took_s)
-                    if tries > 1:
-                        again = ", ".join(f"{why} {count}" for why, count in sorted(self.asking.counters.again.items()))
-                        self.agent.log.info(
-                            "asked again",
-                            chain=self.entry.chain_id,
-                            tries=tries,
-                            answered=node,
-                            ms=round(took_s * 1e3),
-                            so_far=again,
-                        )
-                    self._finish(answer if isinstance(answer, bytes) else b"")
+                    self._answered(node, tries)
+                    self.end.deliver(answer if isinstance(answer, bytes) else b"")
                 case Empty(why):
                     self.agent.log.error("answered empty", chain=self.entry.chain_id, why=why)
-                    if self.question is not None:
-                        self._finish(empty(self.agent.core, self.question))
+                    self.end.answer_empty()
         self._set_timer()
 
-    def _finish(self, message: bytes) -> None:
-        self.question = None
-        self.end.answer(message)
+    def _answered(self, node: str, tries: int) -> None:
+        """What an answer is told by."""
+        took_s = self.agent.now() - self.since
+        self.slowest_s = max(self.slowest_s, took_s)
+        if tries > 1:
+            again = ", ".join(f"{why} {count}" for why, count in sorted(self.asking.counters.again.items()))
+            self.agent.log.info(
+                "asked again",
+                chain=self.entry.chain_id,
+                tries=tries,
+                answered=node,
+                ms=round(took_s * 1e3),
+                so_far=again,
+            )
 
     def _set_timer(self) -> None:
         due = self.asking.due_at
@@ -196,16 +244,17 @@ class Agent:
     def __init__(self, settings: AgentSettings, core: Core, identity: Identity, log: Log) -> None:
         self.settings, self.core, self.log = settings, core, log
         self.loop = asyncio.get_running_loop()
+        self.path = core.relay_path()
         self.started_at = time.time()
         self._seqs = itertools.count(1)
         self._key_path = settings.home / PUBLIC_KEYS_NAME
         self.public_keys = _load_public_keys(self._key_path)
         self.times = {one.id: Times() for one in settings.nodes}
         self.links = {
-            one.id: NodeLink(one, core=core, identity=identity, above=self, about=self.about, log=log)
+            one.id: NodeLink(one, core=core, identity=identity, above=self, about=self.about, log=log, path=self.path)
             for one in settings.nodes
         }
-        self.askers = [_Asker(self, entry) for entry in settings.validators]
+        self.askers = [_Asker(self, entry, number) for number, entry in enumerate(settings.validators)]
         self._late = 0  # answers to requests that were over
         self._host = os.uname().nodename
 
@@ -257,6 +306,10 @@ class Agent:
         """Its link ended."""
         for asker in self.askers:
             asker.act(asker.asking.on_link_lost(node, self.now()))
+
+    def on_passed(self, node: str, passed: Passed) -> None:
+        """The core has answered a validator with what this node said."""
+        self.askers[passed.number].on_passed(node, refused=passed.refused)
 
     def on_node(self, node: str, message: AgentMessage) -> None:
         """Raises: ProtocolError for what no node sends."""

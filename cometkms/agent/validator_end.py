@@ -1,6 +1,7 @@
 """The agent's connection to its validator: dial as a signer does, over tcp or unix, and serve one request after the other. Moves bytes.
 
-Pings and the public key are answered here; a request for a signature goes up, and its answer comes back through answer().
+Pings and the public key are answered here; a request for a signature goes up, and its answer comes back through deliver(). The plain ones are asked
+of a node, and answered, by the core where it has a lane (csrc/relay.h): then both are told here afterwards.
 """
 
 import asyncio
@@ -8,10 +9,9 @@ import random
 import socket
 from typing import Final, Protocol
 
-from cometkms.agent.answers import Question, bytes_refused, is_question, pong, public_key_response
 from cometkms.agent.config import ValidatorEntry
 from cometkms.errors import ProtocolError, os_words
-from cometkms.interface import Core, Frames
+from cometkms.interface import Core, EndLane, NodeLane, Relayed, RelayPath, Session, Turn
 from cometkms.limits import (
     HANDSHAKE_MESSAGE_MAX_BYTES,
     HANDSHAKE_TIMEOUT_S,
@@ -23,63 +23,61 @@ from cometkms.limits import (
     WRITE_TIMEOUT_S,
 )
 from cometkms.log import Log
-from cometkms.model import BYTES_KINDS, Dialect, Kind
+from cometkms.model import BYTES_KINDS, Dialect, Kind, Reason, Request
 from cometkms.net.dial import connect
+from cometkms.net.outbox import Outbox
 from cometkms.net.target import UnixTarget
 from cometkms.protocol.dialect import sniff_dialect
 from cometkms.protocol.identity import Identity
 from cometkms.protocol.secret_connection import Handshake
+from cometkms.rules.raw_bytes import BYTES_REFUSED
 
-_RECEIVE_BYTES: Final = 64 << 10
-_LENGTH_BYTES_MAX: Final = 10  # of a varint
+_SIGNS: Final = (Kind.SIGN_VOTE_REQUEST, Kind.SIGN_PROPOSAL_REQUEST)
 
 
 class Above(Protocol):
     """What a validator's connection asks the agent for."""
 
-    def on_question(self, end: "ValidatorEnd", question: Question) -> None:
-        """The answer comes through end.answer(), later or at once."""
+    def route(self) -> tuple[NodeLane | None, int]:
+        """The lane of the node that a plain request goes to now, and under which number; None: let it come through on_question()."""
         ...
 
-    def on_public_key(self, end: "ValidatorEnd") -> None:
-        """As on_question(): end.answer_public_key()."""
+    def on_asked(self) -> None:
+        """A plain request went to the node that route() named."""
         ...
 
-    def on_bytes_refused(self, end: "ValidatorEnd") -> None:
+    def on_question(self) -> None:
+        """A request for a signature is pending; its answer comes later or at once."""
+        ...
+
+    def on_public_key(self) -> None:
+        """As on_question(); the answer: answer_public_key()."""
+        ...
+
+    def on_bytes_refused(self) -> None:
         """It asked for a signature of bytes that are no vote, and was refused; nothing is to be answered."""
         ...
 
-    def on_gone(self, end: "ValidatorEnd") -> None:
+    def on_gone(self) -> None:
         """The connection ended: nobody waits for an answer."""
         ...
-
-
-def take_message(plain: bytearray) -> bytes | None:
-    """Cut the first whole message off, its length with it; None: more is needed. Raises: ProtocolError before memory is spent."""
-    size = shift = 0
-    for at, byte in enumerate(plain[:_LENGTH_BYTES_MAX]):
-        size |= (byte & 0x7F) << shift
-        shift += 7
-        if size > MESSAGE_MAX_BYTES:
-            raise ProtocolError(
-                f"the validator announces a message of {size} bytes; at most {MESSAGE_MAX_BYTES} are possible"
-            )
-        if byte < 0x80:
-            end = at + 1 + size
-            if len(plain) < end:
-                return None
-            message = bytes(memoryview(plain)[:end])
-            del plain[:end]
-            return message
-    if len(plain) >= _LENGTH_BYTES_MAX:
-        raise ProtocolError("the validator's message has no length")
-    return None
 
 
 class ValidatorEnd:
     """To one validator."""
 
-    def __init__(self, entry: ValidatorEntry, *, core: Core, identity: Identity, above: Above, log: Log) -> None:
+    def __init__(
+        self,
+        entry: ValidatorEntry,
+        *,
+        core: Core,
+        identity: Identity,
+        above: Above,
+        log: Log,
+        number: int = 0,
+        path: RelayPath | None = None,
+    ) -> None:
+        """`number`: its own among the agent's; `path`: the core's part, if it has one."""
         self.entry = entry
         self.state = "dialing"
         self.connects = 0
@@ -89,16 +87,19 @@ class ValidatorEnd:
         self._identity = identity
         self._above = above
         self._log = log
+        self._number = number
+        self._path = path
         self._loop = asyncio.get_running_loop()
+        self._public_key = b""
         self._socket: socket.socket | None = None
-        self._frames: Frames | None = None
-        self._plain = bytearray()
-        self._outbox = bytearray()
-        self._outbox_since = 0.0
+        self._session: Session | None = None
+        self._lane: EndLane | None = None
+        self._outbox: Outbox | None = None
         self._partial_since: float | None = None
         self._heard_at = 0.0
-        self._busy = False
-        self._asked_key = b""  # the request for the public key that waits for it
+        self._busy = False  # a request waits for its answer …
+        self._ahead = 0  # … and so many bytes came behind it
+        self._wants_key = False
         self._told_of_bytes = False
         self._closed: asyncio.Future[str] | None = None
 
@@ -128,28 +129,38 @@ class ValidatorEnd:
         connection = await connect(self.entry.address.target)
         try:
             self.state = "handshake"
-            frames, plain = await self._open(connection)
+            session = await self._open(connection)
         except BaseException:
             connection.close()
             raise
-        self._socket, self._frames, self._plain = connection, frames, bytearray(plain)
-        self._outbox.clear()
+        closed = self._adopt(connection, session)
+        try:
+            return await closed
+        finally:
+            self._drop("stopped")
+
+    def _adopt(self, connection: socket.socket, session: Session) -> asyncio.Future[str]:
+        """The channel stands: serve it. What is awaited is why it ended."""
+        self._socket, self._session = connection, session
+        if self._path is not None:
+            self._lane = self._path.end(self._number, session, connection.fileno())
+            if self._public_key:
+                self._lane.know(self._public_key)
+        self._outbox = Outbox(connection, lost=lambda error: self._drop(os_words(error)), lane=self._lane)
         self._busy, self._partial_since = False, None
         self._told_of_bytes = False
         self._heard_at = self._loop.time()
-        self._closed = self._loop.create_future()
+        self._closed = closed = self._loop.create_future()
         self.connects += 1
         self.state, self.last_error = "connected", ""
         self._log.info("validator connected", validator=str(self.entry.address), chain=self.entry.chain_id)
         self._loop.add_reader(connection.fileno(), self._on_readable)
         self._serve()
-        try:
-            return await self._closed
-        finally:
-            self._drop("stopped")
+        return closed
 
-    async def _open(self, connection: socket.socket) -> tuple[Frames | None, bytes]:
-        """The channel, if it is tcp, and what came behind it. Raises: OSError, ProtocolError."""
+    async def _open(self, connection: socket.socket) -> Session:
+        """The handshake, if it is tcp; what came behind it is in the session. Raises: OSError, ProtocolError."""
+        chain_id = self.entry.chain_id
         if isinstance(self.entry.address.target, UnixTarget):
             first = b""
             while (dialect := sniff_dialect(first)) is None:
@@ -158,7 +169,7 @@ class ValidatorEnd:
                 async with asyncio.timeout(PARTIAL_MESSAGE_TIMEOUT_S if first else IDLE_TIMEOUT_S):
                     first += await self._receive(connection)
             self.dialect = dialect
-            return None, first
+            return self._core.session(dialect, chain_id, None, first)
         handshake = Handshake(self._core, self._identity)
         async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
             while not handshake.done:
@@ -166,7 +177,7 @@ class ValidatorEnd:
                 if answer:
                     await self._loop.sock_sendall(connection, answer)
         self.dialect = handshake.dialect
-        return handshake.frames, handshake.leftover
+        return self._core.session(handshake.dialect, chain_id, handshake.frames, handshake.leftover)
 
     async def _receive(self, connection: socket.socket) -> bytes:
         received = await self._loop.sock_recv(connection, 4096)
@@ -181,24 +192,60 @@ class ValidatorEnd:
             return
         if self._partial_since is not None and now - self._partial_since > PARTIAL_MESSAGE_TIMEOUT_S:
             self._drop(f"a message stayed unfinished for {PARTIAL_MESSAGE_TIMEOUT_S:g} s")
-        elif self._outbox and now - self._outbox_since > WRITE_TIMEOUT_S:
+        elif self._outbox and now - self._outbox.since > WRITE_TIMEOUT_S:
             self._drop(f"did not read its answer for {WRITE_TIMEOUT_S:g} s")
         elif not self._busy and now - self._heard_at > IDLE_TIMEOUT_S:
             self._drop(f"silent for {IDLE_TIMEOUT_S:g} s")
 
-    # --- answers ---
+    # --- the pending request ---
 
-    def answer(self, message: bytes) -> None:
-        """To the request under way; then the next one."""
-        self._busy = False
-        self._write(message)
+    @property
+    def question(self) -> bytes:
+        """The request that waits for its answer, as it came; b"" when there is none."""
+        return self._session.pending_wire() if self._session is not None else b""
+
+    def asked(self, seq: int) -> None:
+        """Nodes are asked for it from above, under that number."""
+        if self._lane is not None:
+            self._lane.seq = seq
+
+    def know(self, public_key: bytes) -> None:
+        """The chain's public key, from now on; a request for it that waits is answered."""
+        self._public_key = public_key
+        if self._lane is not None:
+            self._lane.know(public_key)
+        if self._wants_key:
+            self.answer_public_key(public_key)
+
+    def judge(self, public_key: bytes, untrusted_answer: bytes) -> Relayed | None:
+        """Whether that is an answer to it; then the frame is to be delivered. See interface.Session.answer_relayed()."""
+        return self._session.answer_relayed(public_key, untrusted_answer) if self._session is not None else None
+
+    def deliver(self, frame: bytes) -> None:
+        """Its answer, as judge() made it; then the next request."""
+        self.asked(0)
+        self._busy, self._ahead = False, 0
+        self._write(frame)
         self._loop.call_soon(self._serve)
+
+    def on_passed(self) -> None:
+        """The lane answered it, or wrote as much as the socket took."""
+        self._busy, self._ahead = False, 0
+        if self._outbox is not None:
+            self._outbox.collect()
+        if self._session is not None and self._session.partial:
+            self._loop.call_soon(self._serve)
+
+    def answer_empty(self) -> None:
+        """So that the validator asks again."""
+        if self._session is not None:
+            self.deliver(self._session.answer_empty())
 
     def answer_public_key(self, public_key: bytes) -> None:
         """To a request for it."""
-        if self.dialect is not None and self._asked_key:
-            wire, self._asked_key = self._asked_key, b""
-            self.answer(public_key_response(self._core, self.dialect, self.entry.chain_id, wire, public_key))
+        if self._session is not None and self._wants_key:
+            self._wants_key = False
+            self.deliver(self._session.answer_pub_key(public_key))
 
     def hang_up(self, why: str) -> None:
         """There is no answer that the validator would understand."""
@@ -207,106 +254,102 @@ class ValidatorEnd:
     # --- bytes ---
 
     def _on_readable(self) -> None:
-        if self._socket is None:
+        if self._socket is None or self._session is None:
             return
         try:
-            received = self._socket.recv(_RECEIVE_BYTES)
-            if not received:
-                self._drop("closed by the validator")
-                return
-            self._heard_at = self._loop.time()
-            self._plain += received if self._frames is None else self._frames.open(received)
-            if self._busy and len(self._plain) > MESSAGE_MAX_BYTES:
-                raise ProtocolError("the validator asks on without waiting for its answer")
+            found = self._turn(self._socket, self._session)
         except (BlockingIOError, InterruptedError):
+            return
+        except EOFError:
+            self._drop("closed by the validator")
             return
         except (OSError, ProtocolError) as error:
             self._drop(_words(error))
             return
-        self._serve()
+        self._heard_at = self._loop.time()
+        if found is Turn.ASKED:
+            self._busy, self._partial_since = True, None
+            self._above.on_asked()
+        else:
+            self._serve(found if isinstance(found, Request) else None)
 
-    def _serve(self) -> None:
-        """Every whole request that is there, until one waits for its answer."""
+    def _turn(self, connection: socket.socket, session: Session) -> Request | Turn:
+        """Receive once. Raises: BlockingIOError, EOFError, OSError, ProtocolError; see interface.EndLane."""
+        if self._lane is not None:
+            return self._lane.turn(*self._above.route())
+        size = connection.recv_into(session.inbox)
+        if size == 0:
+            raise EOFError
+        if self._busy:
+            self._ahead += size
+            if self._ahead > MESSAGE_MAX_BYTES:
+                raise ProtocolError("the validator asks on without waiting for its answer")
+        session.received(size)
+        return Turn.NOTHING
+
+    def _serve(self, request: Request | None = None) -> None:
+        """`request`, then every whole one that is there, until one waits for its answer."""
         try:
-            while self._socket is not None and not self._busy and (wire := take_message(self._plain)) is not None:
+            while self._session is not None and not self._busy:
+                request = request or self._session.next_request()
+                if request is None:
+                    break
                 self._partial_since = None
                 self._busy = True
-                self._dispatch(wire)
+                self._dispatch(self._session, request)
+                request = None
         except ProtocolError as error:
             self._drop(_words(error))
             return
-        if not self._plain or self._busy:
+        if self._busy or self._session is None or not self._session.partial:
             self._partial_since = None
         elif self._partial_since is None:
             self._partial_since = self._loop.time()
 
-    def _dispatch(self, wire: bytes) -> None:
+    def _dispatch(self, session: Session, request: Request) -> None:
         """Raises: ProtocolError for what no validator sends."""
-        if self.dialect is None:
-            raise ProtocolError("the dialect is not known")
-        message = self._core.decode_message(self.dialect, wire)
-        if is_question(message):
-            self._above.on_question(self, Question(self.dialect, self.entry.chain_id, wire, message))
-        elif message.kind is Kind.PUB_KEY_REQUEST:
-            self._asked_key = wire
-            self._above.on_public_key(self)
-        elif message.kind is Kind.PING_REQUEST:
-            self._busy = False
-            self._write(pong(self._core, self.dialect))
-        elif message.kind in BYTES_KINDS:
-            self._busy = False
-            self._write(bytes_refused(self._core, self.dialect, self.entry.chain_id, wire))
-            self._above.on_bytes_refused(self)
+        kind = request.kind
+        if kind in _SIGNS:
+            self._above.on_question()
+        elif kind is Kind.PUB_KEY_REQUEST and request.reason is Reason.NONE:
+            self._wants_key = True
+            self._above.on_public_key()
+        elif kind is Kind.PUB_KEY_REQUEST:
+            words = f"this agent serves chain {self.entry.chain_id!r}"
+            self._answer_here(session.answer_error(int(request.reason), words))
+        elif kind is Kind.PING_REQUEST:
+            self._answer_here(session.answer_pong())
+        elif kind in BYTES_KINDS:
+            self._answer_here(session.answer_error(int(Reason.BYTES_NOT_ALLOWED), BYTES_REFUSED))
+            self._above.on_bytes_refused()
             if not self._told_of_bytes:
                 self._told_of_bytes = True  # once a connection: a validator may ask with every block
                 self._log.info("bytes refused", validator=str(self.entry.address), chain=self.entry.chain_id)
         else:
-            raise ProtocolError(f"the validator sends {message.kind.name.lower()}, which no validator does")
+            raise ProtocolError(f"the validator sends {kind.name.lower()}, which no validator does")
 
-    def _write(self, message: bytes) -> None:
-        if self._socket is None:
-            return
-        wire = message if self._frames is None else self._frames.seal(message)
-        sent = 0
-        if not self._outbox:
-            try:
-                sent = self._socket.send(wire)
-            except (BlockingIOError, InterruptedError):
-                sent = 0
-            except OSError as error:
-                self._drop(_words(error))
-                return
-        if sent < len(wire):
-            if not self._outbox:
-                self._outbox_since = self._loop.time()
-                self._loop.add_writer(self._socket.fileno(), self._on_writable)
-            self._outbox += wire[sent:]
+    def _answer_here(self, frame: bytes) -> None:
+        self._busy = False
+        self._write(frame)
 
-    def _on_writable(self) -> None:
-        if self._socket is None:
-            return
-        try:
-            sent = self._socket.send(self._outbox)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self._drop(_words(error))
-            return
-        del self._outbox[:sent]
-        if not self._outbox:
-            self._loop.remove_writer(self._socket.fileno())
+    def _write(self, frame: bytes) -> None:
+        if self._outbox is not None:
+            self._outbox.write(frame)
 
     def _drop(self, why: str) -> None:
-        connection, frames = self._socket, self._frames
-        self._socket = self._frames = None
+        connection, session, outbox, lane = self._socket, self._session, self._outbox, self._lane
+        self._socket = self._session = self._outbox = self._lane = None
+        if lane is not None:
+            lane.close()
+        if outbox is not None:
+            outbox.close()
         if connection is not None:
             self._loop.remove_reader(connection.fileno())
-            self._loop.remove_writer(connection.fileno())
             connection.close()
-            self._busy = False
-            self._above.on_gone(self)
-        if frames is not None:
-            frames.close()
+            self._busy, self._ahead, self._wants_key = False, 0, False
+            self._above.on_gone()
+        if session is not None:
+            session.close()
         if self._closed is not None and not self._closed.done():
             self._closed.set_result(why)
 

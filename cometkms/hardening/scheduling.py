@@ -1,6 +1,6 @@
 """Who of a node's processes gets a core first. Nothing is taken from anybody here: it decides who waits when several want to run.
 
-    signer, state                  the usual class with the shortest slice (Linux 6.12), so that they need not wait for another's to end;
+    signer, state, agent           the usual class with the shortest slice (Linux 6.12), so that they need not wait for another's to end;
                                    SCHED_RR at its lowest priority where `realtime` asks for it and the unit grants it
     audit, api, writer, dialer     SCHED_BATCH, and nicer by NICER: they push nobody aside who runs, and a woken signer pushes them aside
     supervisor                     SCHED_BATCH: its nice value would be its children's for good

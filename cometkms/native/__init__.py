@@ -5,6 +5,7 @@ from functools import cache
 from cometkms.native import codec, crypto, keytypes
 from cometkms.native.audit import NativeLines, NativeTrail
 from cometkms.native.hot import hot_path
+from cometkms.native.relay import relay_path
 from cometkms.native.section import sign_path
 from cometkms.native.session import session
 
@@ -38,6 +39,7 @@ class NativeCore:
     trail = staticmethod(NativeTrail)
     audit_lines = staticmethod(NativeLines)
     sign_path = staticmethod(sign_path)
+    relay_path = staticmethod(relay_path)
 
 
 @cache

@@ -1,6 +1,7 @@
 """What the modules over the C core share: statuses as exceptions, bytes lent to C, C structs as model values."""
 
-from typing import Any, Final
+import os
+from typing import Any, Final, NoReturn
 
 from cometkms._native import ffi, lib
 from cometkms.errors import InvariantError, ProtocolError
@@ -31,6 +32,19 @@ def check(status: int, what: str) -> None:
     if status in _THE_PEERS:
         raise ProtocolError(f"{what}: {_THE_PEERS[status]}")
     raise InvariantError(f"{what}: {_OURS.get(status, status)}")
+
+
+def check_turn(status: int, error: int) -> NoReturn:
+    """Of a turn that received. `error`: errno. Raises: BlockingIOError when nothing had arrived, EOFError at the stream's end, OSError,
+    ProtocolError, InvariantError."""
+    if status == lib.CK_MORE:
+        raise BlockingIOError
+    if status == lib.CK_CLOSED:
+        raise EOFError
+    if status == lib.CK_SOCKET:
+        raise OSError(error, os.strerror(error))
+    check(status, "frame or message")
+    raise InvariantError(f"a turn ended with the status {status}")
 
 
 def borrowed(data: Buffer, keep: list[Any]) -> Any:

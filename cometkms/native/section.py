@@ -1,17 +1,16 @@
 """The signer's hot path over the C core (csrc/section.h). What is plain is told there; see interface.SignPath."""
 
-import os
 import struct
 from typing import Any, Final
 
 from cometkms._native import ffi, lib
 from cometkms.errors import InvariantError
-from cometkms.interface import KeySlot, Queue, Session, Signature, Trail, Turn, Underway
-from cometkms.model import HRS, Request, Watermark
+from cometkms.interface import Frames, KeySlot, Queue, Session, Signature, Trail, Turn, Underway
+from cometkms.model import HRS, Dialect, Request, Watermark
 from cometkms.native.audit import NativeTrail, asker_of
-from cometkms.native.crypto import NativeKeySlot
+from cometkms.native.crypto import NativeFrames, NativeKeySlot
 from cometkms.native.queue import RingQueue
-from cometkms.native.seam import check
+from cometkms.native.seam import check, check_turn
 from cometkms.native.session import NativeSession
 
 _DONE: Final = int(lib.CK_DONE)
@@ -53,19 +52,12 @@ class NativeSignLane:
     def turn(self) -> Request | Turn:
         """See interface.SignLane."""
         status = lib.ck_link_turn(self._path.c, self.c, self._found, self._error)
-        if status == lib.CK_OK:
-            found = self._found[0]
-            if found == _RESERVED:
-                return Turn.RESERVED
-            return Turn.NOTHING if found == _NOTHING else self.session.pending_request()
-        if status == lib.CK_MORE:
-            raise BlockingIOError
-        if status == lib.CK_CLOSED:
-            raise EOFError
-        if status == lib.CK_SOCKET:
-            raise OSError(self._error[0], os.strerror(self._error[0]))
-        check(status, "frame or message")
-        raise InvariantError(f"a turn ended with the status {status}")
+        if status != lib.CK_OK:
+            check_turn(status, self._error[0])
+        found = self._found[0]
+        if found == _RESERVED:
+            return Turn.RESERVED
+        return Turn.NOTHING if found == _NOTHING else self.session.pending_request()
 
     def take_unsent(self) -> bytes:
         """See interface.SignLane."""
@@ -80,6 +72,94 @@ class NativeSignLane:
         self._path.forget(self)
 
 
+class _DeskChain:
+    """One chain for which a desk's agent may ask; to the path what a NativeSignLane is."""
+
+    __slots__ = ("c", "session")
+
+    def __init__(self, desk: Any, chain: int, number: int, session: NativeSession, asker: Any) -> None:
+        self.session = session  # keeps its struct alive
+        self.c = ffi.new("ck_link *")
+        self.c.session, self.c.agent, self.c.chain, self.c.number = (
+            session.c,
+            ffi.addressof(desk, "link"),
+            chain,
+            number,
+        )
+        self.c.fd, self.c.asker = -1, asker[0]
+
+
+class NativeDesk:
+    """See interface.Desk."""
+
+    __slots__ = ("_c", "_chains", "_error", "_frames", "_path", "_reserved", "_rest_at", "_rest_len")
+
+    def __init__(self, path: "NativeSignPath", frames: NativeFrames, fd: int) -> None:
+        self._path = path
+        self._frames = frames  # keeps its struct alive
+        self._c = ffi.new("ck_desk *")
+        self._c.link.frames, self._c.link.fd = frames.c, fd
+        self._chains: dict[int, _DeskChain] = {}
+        self._rest_at, self._rest_len, self._error = ffi.new("size_t *"), ffi.new("size_t *"), ffi.new("int *")
+        self._reserved = ffi.new("uint32_t *")
+
+    def serve(self, chain: int, number: int, chain_id: str, *, validator: bytes, identity: bytes) -> NativeSession:
+        """See interface.Desk."""
+        session = NativeSession(Dialect.PROTO, chain_id, None, b"")
+        one = _DeskChain(self._c, chain, number, session, asker_of(validator, identity))
+        self._chains[number] = self._path.lanes[number] = one
+        self._c.of[self._c.chains] = one.c
+        self._c.chains += 1
+        return session
+
+    @property
+    def blocked(self) -> bool:
+        """See interface.Desk."""
+        return bool(self._c.link.blocked)
+
+    @blocked.setter
+    def blocked(self, value: bool) -> None:
+        self._c.link.blocked = value
+
+    def turn(self, *, serve: bool) -> tuple[bytes, int]:
+        """See interface.Desk."""
+        status = lib.ck_desk_turn(
+            self._path.c, self._c, serve, self._reserved, self._rest_at, self._rest_len, self._error
+        )
+        if status != lib.CK_OK:
+            check_turn(status, self._error[0])
+        size = self._rest_len[0]
+        rest = bytes(ffi.buffer(self._c.link.plain + self._rest_at[0], size)) if size else b""
+        return rest, self._reserved[0]
+
+    def asked(self, number: int) -> int | None:
+        """See interface.Desk."""
+        one = self._chains[number].c
+        return int(one.seq) if one.asked else None
+
+    def forget(self, number: int) -> None:
+        """See interface.Desk."""
+        one = self._chains[number].c
+        self._path.drop(one)
+        one.asked = 0
+        lib.ck_session_forget(one.session)
+
+    def take_unsent(self) -> bytes:
+        """See interface.Desk."""
+        link = self._c.link
+        unsent = bytes(ffi.buffer(link.out, link.unsent)) if link.unsent else b""
+        link.unsent = 0
+        return unsent
+
+    def close(self) -> None:
+        """See interface.Desk."""
+        for number, one in self._chains.items():
+            self.forget(number)
+            one.session.close()
+            if self._path.lanes.get(number) is one:
+                del self._path.lanes[number]
+
+
 class NativeSignPath:
     """See interface.SignPath. Made by sign_path()."""
 
@@ -91,7 +171,7 @@ class NativeSignPath:
         self._keep = (reservations, slots, trail)  # their memory
         self._signature_bytes = [slot.key_type.signature_bytes for slot in slots]  # of each chain
         self._done = ffi.buffer(c.done)
-        self._lanes: dict[int, NativeSignLane] = {}
+        self.lanes: dict[int, NativeSignLane | _DeskChain] = {}
         self._answered, self._taken = ffi.new("uint32_t *"), ffi.new("uint32_t *")
 
     def lane(
@@ -101,16 +181,26 @@ class NativeSignPath:
         if not isinstance(session, NativeSession):
             raise InvariantError("the hot path takes the C core's sessions only")
         asker = asker_of(validator, identity)
-        self._lanes[number] = lane = NativeSignLane(self, chain, number, session, fd, asker)
+        self.lanes[number] = lane = NativeSignLane(self, chain, number, session, fd, asker)
         return lane
 
     def forget(self, lane: NativeSignLane) -> None:
         """Its connection is closed: nobody is there to answer."""
-        section = self.c.sections[lane.c.chain]
-        if section.asker == lane.c:
+        self.drop(lane.c)
+        if self.lanes.get(lane.c.number) is lane:
+            del self.lanes[lane.c.number]
+
+    def drop(self, link: Any) -> None:
+        """Forget its reservation, if that is the one under way."""
+        section = self.c.sections[link.chain]
+        if section.asker == link:
             section.asker = ffi.NULL
-        if self._lanes.get(lane.c.number) is lane:
-            del self._lanes[lane.c.number]
+
+    def desk(self, frames: Frames, fd: int) -> NativeDesk:
+        """See interface.SignPath."""
+        if not isinstance(frames, NativeFrames):
+            raise InvariantError("the hot path takes the C core's ciphers only")
+        return NativeDesk(self, frames, fd)
 
     def take(self) -> tuple[bytes | None, list[int], bool]:
         """See interface.SignPath."""
@@ -175,7 +265,7 @@ class NativeSignPath:
             return None
         number = int(section.asker.number)
         section.asker = ffi.NULL
-        session = self._lanes[number].session
+        session = self.lanes[number].session
         return Underway(
             number, session, session.pending_request(), int(section.request_id), section.started_ns, section.since_ns
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 from cometkms._native import ffi, lib
 from cometkms.errors import InvariantError
-from cometkms.interface import Frames, KeySlot
+from cometkms.interface import Frames, KeySlot, Relayed
 from cometkms.keytypes import KEY_TYPE_UNKNOWN, no_amino_key, raw_of, type_of
 from cometkms.model import BYTES_KINDS, Dialect, Line, Request
 from cometkms.native.crypto import NativeFrames, NativeKeySlot, NativeNoise, bytes_refusal, slot_refusal
@@ -16,7 +16,7 @@ from cometkms.native.seam import borrowed, bytes_of, check, cut_text, to_request
 class NativeSession:
     """See interface.Session."""
 
-    __slots__ = ("_chain_id", "_dialect", "_memory", "_signature", "_size", "c", "inbox")
+    __slots__ = ("_chain_id", "_dialect", "_memory", "_refused", "_signature", "_size", "c", "inbox")
 
     def __init__(
         self, dialect: Dialect, chain_id: str, frames: NativeFrames | NativeNoise | None, pending: bytes
@@ -29,6 +29,7 @@ class NativeSession:
         self.c = ffi.cast("ck_session *", ffi.from_buffer(self._memory))
         self._size = ffi.new("size_t *")
         self._signature = ffi.new("uint8_t[]", lib.CK_SIGNATURE_MAX)
+        self._refused = ffi.new("int *")
         self.inbox = memoryview(ffi.buffer(self.c.inbox))
         c_frames = frames.c if isinstance(frames, NativeFrames) else ffi.NULL
         c_noise = frames.c if isinstance(frames, NativeNoise) else ffi.NULL
@@ -122,6 +123,19 @@ class NativeSession:
             raise InvariantError(bytes_refusal(bytes_of(message.value), _text(bytes_of(message.unique_id))))
         frame = self._sent(status)
         return bytes(ffi.buffer(self._signature, native.key_type.signature_bytes)), frame
+
+    def pending_wire(self) -> bytes:
+        """See interface.Session."""
+        return bytes_of(lib.ck_session_pending(self.c))
+
+    def answer_relayed(self, public_key: bytes, untrusted_answer: bytes) -> Relayed | None:
+        """See interface.Session."""
+        keep: list[Any] = []
+        key, answer = borrowed(raw_of(public_key), keep), borrowed(untrusted_answer, keep)
+        status = lib.ck_session_relay(self.c, type_of(public_key).number, key, answer, self._refused, self._size)
+        if status == lib.CK_MORE:
+            return None
+        return Relayed(frame=self._sent(status), refused=bool(self._refused[0]))
 
     def close(self) -> None:
         """See interface.Session."""

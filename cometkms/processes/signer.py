@@ -25,7 +25,7 @@ from cometkms.hardening.measures import Measure, Mode, tell
 from cometkms.hardening.scheduling import Turn, take_turn, turn_of_signing
 from cometkms.hardening.signer import Confinement, Plan, shut_signer
 from cometkms.hardening.user import Whom
-from cometkms.interface import Core, KeySlot, Queue, SignPath
+from cometkms.interface import Core, Desk, Frames, KeySlot, Queue, SignPath
 from cometkms.ipc.board import Section
 from cometkms.ipc.messages import (
     Leader,
@@ -307,7 +307,18 @@ class _Signer:
             core=self._core,
             node=self._parts.settings.id,
             log=self._log,
+            desk=self._desk,
+            new_number=self._new_number,
+            settle=self._settle,
         )
+
+    def _desk(self, frames: Frames, fd: int) -> Desk | None:
+        return self._path.desk(frames, fd) if self._path is not None else None
+
+    def _new_number(self) -> int:
+        """Of a connection; none is given twice."""
+        self._links_made += 1
+        return self._links_made - 1
 
     def start(self) -> None:
         """Say hello to the state process; the connections follow when the lease comes."""
@@ -325,8 +336,7 @@ class _Signer:
         identity = self._identities.towards(address.target)
         if identity is None:
             raise InvariantError(f"{address}: this process has no identity for it")
-        number = self._links_made
-        self._links_made += 1
+        number = self._new_number()
         self._links[number] = ValidatorLink(
             name=str(address),
             number=number,
@@ -473,9 +483,16 @@ class _Signer:
             untrusted, answered, more = path.take()
             for number in answered:
                 self._follow_up()
-                self._links[number].on_answered()
+                self._on_answered(number)
             if untrusted is not None:
                 self._on_message(decode(untrusted))
+
+    def _on_answered(self, number: int) -> None:
+        link = self._links.get(number)
+        if link is not None:
+            link.on_answered()
+        elif self._agents is not None:
+            self._agents.on_answered(number)
 
     def _on_message(self, message: QueueMessage) -> None:
         match message:

@@ -48,5 +48,9 @@ class PureCore:
         """None: its twin is cometkms.signing, for everything."""
         return
 
+    def relay_path(self) -> None:
+        """None: its twin is cometkms.agent, for everything."""
+        return
+
 
 CORE: Final = PureCore()

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from cometkms.errors import InvariantError, ProtocolError
-from cometkms.interface import Frames, KeySlot
+from cometkms.interface import Frames, KeySlot, Relayed
 from cometkms.keytypes import KEY_TYPE_UNKNOWN, no_amino_key, raw_of, type_of
 from cometkms.limits import ERROR_TEXT_MAX_BYTES, INBOX_BYTES, RESPONSE_MAX_BYTES
 from cometkms.model import (
@@ -40,6 +40,7 @@ class PureSession:
         self._chain_id = chain_id
         self._frames = frames
         self._plain = pending
+        self._wire = b""
         self._message: Message | None = None
         self._request: Request | None = None
         self.line = Line.UNKNOWN
@@ -63,6 +64,7 @@ class PureSession:
             return None
         whole, self._plain = self._plain[: used + length], self._plain[used + length :]
         self._message = codec.decode_message(self._dialect, whole)
+        self._wire = whole
         self._request = codec.check_request(self._dialect, self._chain_id, self._message)
         self.line = check.line_of(self._dialect, self._message, self.line)
         return self._request
@@ -127,6 +129,65 @@ class PureSession:
             signature = slot.sign_value(request.value)
         return signature, self._finish(Message(Kind.SIGN_BYTES_RESPONSE, value=signature))
 
+    def pending_wire(self) -> bytes:
+        """See interface.Session."""
+        return self._wire if self._message is not None else b""
+
+    def answer_relayed(self, public_key: bytes, untrusted_answer: bytes) -> Relayed | None:
+        """See interface.Session."""
+        asked = self._pending()
+        if asked.kind not in (Kind.SIGN_VOTE_REQUEST, Kind.SIGN_PROPOSAL_REQUEST):
+            raise InvariantError("answer: refused")
+        try:
+            answer = codec.decode_message(self._dialect, untrusted_answer)
+        except ProtocolError:
+            return None
+        if answer.kind is not _RESPONSES[asked.kind] or len(untrusted_answer) > RESPONSE_MAX_BYTES:
+            return None
+        if answer.error is not None and answer.error.code:
+            if len(answer.error.description.encode("utf-8", "surrogateescape")) > ERROR_TEXT_MAX_BYTES:
+                return None
+            return Relayed(frame=self._finish(Message(answer.kind, error=answer.error)), refused=True)
+        if not self._is_signed(asked, answer, public_key):
+            return None
+        return Relayed(
+            frame=self._finish(Message(answer.kind, vote=answer.vote, proposal=answer.proposal)), refused=False
+        )
+
+    def _is_signed(self, asked: Message, got: Message, public_key: bytes) -> bool:
+        """Whether it is the vote or proposal that was asked for, signed."""
+        if asked.vote is not None and got.vote is not None:
+            vote = replace(asked.vote, timestamp=got.vote.timestamp)
+            signature, of_extension = got.vote.signature, got.vote.extension_signature
+            return (
+                got.vote == replace(vote, extension=b"", signature=signature, extension_signature=of_extension)
+                and self._verifies(replace(asked, vote=vote), got.vote.signature, public_key)
+                and self._extension_verifies(asked.vote, got.vote.extension_signature, public_key)
+            )
+        if asked.proposal is not None and got.proposal is not None:
+            proposal = replace(asked.proposal, timestamp=got.proposal.timestamp)
+            return got.proposal == replace(proposal, signature=got.proposal.signature) and self._verifies(
+                replace(asked, proposal=proposal), got.proposal.signature, public_key
+            )
+        return False
+
+    def _verifies(self, message: Message, signature: bytes, public_key: bytes) -> bool:
+        text = codec.check_request(self._dialect, self._chain_id, message).sign_bytes
+        return bool(text) and verify(public_key, text, signature)
+
+    def _extension_verifies(self, vote: Vote, signature: bytes, public_key: bytes) -> bool:
+        """The signature of the precommit's extension, where there is to be one; nothing where there is none."""
+        if self._request is None or not self._wants_extension(vote):
+            return signature == b""
+        text = codec.extension_sign_bytes(self._chain_id, self._request.hrs, vote.extension)
+        return verify(public_key, text, signature)
+
+    def _wants_extension(self, vote: Vote) -> bool:
+        """Non-nil precommits only, also when the extension is empty; v0.33 has none, and v1.x may ask for none."""
+        skipped = self._message is not None and self._message.skip_extension
+        precommit = vote.type == SignedType.PRECOMMIT and vote.block_id.hash != b""
+        return precommit and self._dialect is Dialect.PROTO and not skipped
+
     def close(self) -> None:
         """See interface.Session."""
         if self._frames is not None:
@@ -158,9 +219,7 @@ class PureSession:
                 timestamp=parsed.timestamp,
                 signature=signature,
                 extension=b"",
-                extension_signature=b""
-                if message.skip_extension
-                else self._sign_extension(slot, message.vote, sign_bytes),
+                extension_signature=self._sign_extension(slot, message.vote, sign_bytes),
             )
             return self._finish(Message(Kind.SIGNED_VOTE_RESPONSE, vote=vote))
         if message.proposal is None:
@@ -169,9 +228,7 @@ class PureSession:
         return self._finish(Message(Kind.SIGNED_PROPOSAL_RESPONSE, proposal=proposal))
 
     def _sign_extension(self, slot: KeySlot, vote: Vote, sign_bytes: bytes) -> bytes:
-        """For non-nil precommits only, also when the extension is empty; v0.33 has none."""
-        wanted = vote.type == SignedType.PRECOMMIT and vote.block_id.hash and self._dialect is Dialect.PROTO
-        if not wanted or self._request is None:
+        if not self._wants_extension(vote):
             return b""
         if not isinstance(slot, PureKeySlot):
             raise InvariantError(f"a {type(slot).__name__} in a pure session")

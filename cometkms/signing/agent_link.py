@@ -5,6 +5,9 @@
 A link stands whether this node leads or not. A request that is not urgent, at a node that does not lead, is told at once who does. Every
 other one is a request like a validator's: the rule decides, the state process reserves, the slot signs. One at a time a chain and link; a
 newer one takes the place of an older one that its agent has given up. Moves bytes; decides nothing.
+
+The plain ones of a leader, from the agent's bytes to the reservation and from the permit to the agent, are the core's where it has a desk
+(csrc/section.h). What it leaves over comes here, and what it has under way is taken back where a newer request or the end of the lease says so.
 """
 
 import asyncio
@@ -13,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from cometkms.errors import ProtocolError, os_words
-from cometkms.interface import Core, Session
+from cometkms.interface import Core, Desk, Frames, Session
 from cometkms.limits import (
     AGENT_ABOUT_MAX,
     AGENT_LINKS_MAX,
@@ -25,6 +28,7 @@ from cometkms.limits import (
 from cometkms.logger import Logger
 from cometkms.model import Kind
 from cometkms.net.door import Admitted, Door
+from cometkms.net.outbox import Outbox
 from cometkms.protocol.agent_messages import (
     AgentMessage,
     Answer,
@@ -49,8 +53,9 @@ _SIGNS: Final = (Kind.SIGN_VOTE_REQUEST, Kind.SIGN_PROPOSAL_REQUEST)
 class _Question:
     """One ASK at the chain's critical section. A `Requester`."""
 
-    def __init__(self, link: "AgentLink", seq: int, session: Session) -> None:
+    def __init__(self, link: "AgentLink", chain_id: str, seq: int, session: Session) -> None:
         self._link, self._seq, self._session = link, seq, session
+        self.chain_id = chain_id
         self.name = link.name
         self.remote_identity = link.key
         self.over = False
@@ -69,12 +74,44 @@ class _Question:
         if self.over:
             return
         self.end()
-        self._link.on_answer(self, frame if refused is not None else None, refused=refused is True)
+        self._link.on_answer(self, self._seq, frame if refused is not None else None, refused=refused is True)
 
     def end(self) -> None:
         """No answer is expected any more."""
         self.over = True
         self._session.close()
+
+
+class _AtDesk:
+    """The requests of one chain that the core's desk takes, one at a time. A `Requester`: for what the path hands back."""
+
+    def __init__(self, link: "AgentLink", desk: Desk, chain: ChainSigner, number: int) -> None:
+        self._link, self._desk, self._number = link, desk, number
+        self.chain_id = chain.chain_id
+        self.name = link.name
+        self.remote_identity = link.key
+        self._session = chain.at_desk(desk, number, self)
+
+    @property
+    def seq(self) -> int | None:
+        """The agent's own number of the one under way; None: there is none."""
+        return self._desk.asked(self._number)
+
+    def serves(self, session: Session) -> bool:
+        """Whether the agent still waits for this answer."""
+        return self._link.open and self._session is session and self.seq is not None
+
+    def deliver(self, frame: bytes, *, refused: bool | None = None) -> None:
+        """As of _Question."""
+        seq = self.seq
+        if seq is None:
+            return
+        self.end()
+        self._link.on_answer(self, seq, frame if refused is not None else None, refused=refused is True)
+
+    def end(self) -> None:
+        """No answer is expected any more."""
+        self._desk.forget(self._number)
 
 
 class AgentLink:
@@ -90,8 +127,12 @@ class AgentLink:
         node: str,
         standing: Callable[[], tuple[bool, str]],
         closed: Callable[["AgentLink", str], None],
+        desk: Callable[[Frames, int], Desk | None],
+        numbers: Mapping[str, int],
+        settle: Callable[[], None],
     ) -> None:
-        """`chains`: those it may ask for; `standing`: whether this node leads, and who does, "" when that is not known."""
+        """`chains`: those it may ask for; `standing`: whether this node leads, and who does, "" when that is not known; `desk`: makes the core's
+        part of the link, None where it has none; `numbers`: of each chain the path's name for this agent; `settle`: as of a ValidatorLink."""
         self.name = f"agent:{agent}"
         self.key = admitted.key
         self.since = time.time()
@@ -109,9 +150,14 @@ class AgentLink:
         self._questions: dict[str, _Question] = {}  # by chain
         self._pauses: dict[str, float] = {}  # behind a chain's last refusal
         self._resting: dict[str, tuple[asyncio.TimerHandle, Ask]] = {}
-        self._outbox = bytearray()
+        self._settle = settle
         self._heard_at = self._loop.time()
         self.open = True
+        self._desk = desk(self._frames, self._socket.fileno())
+        self._at_desk: dict[str, _AtDesk] = {}
+        if self._desk is not None:
+            self._at_desk = {name: _AtDesk(self, self._desk, chain, numbers[name]) for name, chain in chains.items()}
+        self._outbox = Outbox(self._socket, lost=lambda error: self.close(os_words(error)), lane=self._desk)
         self._loop.add_reader(self._socket.fileno(), self._on_readable)
         served = tuple(ServedChain(name, chain.slot.public_key) for name, chain in chains.items())
         self._send(Hello(node, standing()[1], served))
@@ -127,8 +173,10 @@ class AgentLink:
         for timer, _ in self._resting.values():
             timer.cancel()
         self._resting.clear()
+        if self._desk is not None:
+            self._desk.close()
         self._loop.remove_reader(self._socket.fileno())
-        self._loop.remove_writer(self._socket.fileno())
+        self._outbox.close()
         self._socket.close()
         self._frames.close()
         self._closed(self, why)
@@ -144,42 +192,68 @@ class AgentLink:
 
     def on_lease_lost(self) -> None:
         """The state process forgot what was asked: the agent asks somebody else."""
-        for question in list(self._questions.values()):
-            question.end()
-            self.on_answer(question, None)
+        for one in list(self._under_way().values()):
+            seq = one.seq
+            one.end()
+            if seq is not None:
+                self.on_answer(one, seq, None)
 
-    def on_answer(self, question: _Question, message: bytes | None, *, refused: bool = False) -> None:
+    def on_answered(self) -> None:
+        """The path answered, or as much of it as the socket took."""
+        self._outbox.collect()
+
+    def on_answer(
+        self, question: "_Question | _AtDesk", seq: int, message: bytes | None, *, refused: bool = False
+    ) -> None:
         """The critical section has decided. None: not now."""
-        chain_id = next((name for name, one in self._questions.items() if one is question), None)
-        if chain_id is None or not self.open:
+        chain_id = question.chain_id
+        if not self.open:
             return
-        del self._questions[chain_id]
+        if self._questions.get(chain_id) is question:
+            del self._questions[chain_id]
         if refused:  # who only earns refusals is answered ever more slowly, though before the agent asks the next node
             pause_s = max(2 * self._pauses.get(chain_id, 0.0), REFUSED_PAUSE_MIN_S)
             self._pauses[chain_id] = min(pause_s, AGENT_PATIENCE_MIN_S / 2)
         elif message is not None:
             self._pauses.pop(chain_id, None)
         if message is not None:
-            self._send(Answer(question.seq, message))
+            self._send(Answer(seq, message))
         else:
-            self._send(NotNow(question.seq, "no majority promised", self._standing()[1]))
+            self._send(NotNow(seq, "no majority promised", self._standing()[1]))
+
+    def _under_way(self) -> "dict[str, _Question | _AtDesk]":
+        """By chain: the request that waits for its answer."""
+        return {name: one for name, one in self._at_desk.items() if one.seq is not None} | self._questions
 
     # --- bytes ---
 
     def _on_readable(self) -> None:
         try:
-            received = self._socket.recv(_RECEIVE_BYTES)
-            if not received:
-                self.close("closed by the agent")
-                return
+            plain = self._receive()
             self._heard_at = self._loop.time()
-            for untrusted in self._unpacker.feed(self._frames.open(received)):
+            for untrusted in self._unpacker.feed(plain) if plain else ():
                 if self.open:
                     self._on_message(decode(untrusted))
         except (BlockingIOError, InterruptedError):
             return
+        except EOFError:
+            self.close("closed by the agent")
         except (OSError, ProtocolError) as error:
             self.close(_words(error))
+
+    def _receive(self) -> bytes:
+        """What arrived, decrypted, but for what the desk took. Raises: BlockingIOError, EOFError, OSError, ProtocolError."""
+        if self._desk is None:
+            received = self._socket.recv(_RECEIVE_BYTES)
+            if not received:
+                raise EOFError
+            return self._frames.open(received)
+        plain_here = self._standing()[0] and not self._unpacker.partial and not self._pauses and not self._resting
+        rest, reserved = self._desk.turn(serve=plain_here)
+        if reserved:
+            self.requests += reserved
+            self._settle()
+        return rest
 
     def _on_message(self, message: AgentMessage) -> None:
         match message:
@@ -200,7 +274,7 @@ class AgentLink:
         if not leads and not ask.urgent:
             self._send(NotNow(ask.seq, "this node does not lead", leader))
             return
-        waiting = self._questions.get(ask.chain_id)
+        waiting = self._under_way().get(ask.chain_id)
         if waiting is not None and waiting.seq == ask.seq:
             return  # asked once more what is under way
         resting = self._resting.pop(ask.chain_id, None)
@@ -221,9 +295,10 @@ class AgentLink:
 
     def _submit(self, chain: ChainSigner, ask: Ask) -> None:
         """Raises: ProtocolError for what is no request of a validator for a signature."""
-        older = self._questions.pop(ask.chain_id, None)
+        older = self._under_way().get(ask.chain_id)
         if older is not None:
             older.end()
+            self._questions.pop(ask.chain_id, None)
         started_ns = time.monotonic_ns()
         session = self._core.session(ask.dialect, ask.chain_id, None, ask.message)
         request = session.next_request()
@@ -234,41 +309,16 @@ class AgentLink:
         if not self._standing()[0]:
             self.served_without_lead += 1
             chain.tally.on_lease_lost()  # others sign in between: what lies there was not missed
-        question = _Question(self, ask.seq, session)
+        question = _Question(self, ask.chain_id, ask.seq, session)
         self._questions[ask.chain_id] = question
         chain.submit(question, session, request, started_ns, urgent=ask.urgent)
 
     def _send(self, message: AgentMessage) -> None:
         if not self.open:
             return
-        sealed = self._frames.seal(encode(message))
-        sent = 0
-        if not self._outbox:
-            try:
-                sent = self._socket.send(sealed)
-            except (BlockingIOError, InterruptedError):
-                sent = 0
-            except OSError as error:
-                self.close(_words(error))
-                return
-        if sent < len(sealed):
-            if not self._outbox:
-                self._loop.add_writer(self._socket.fileno(), self._on_writable)
-            self._outbox += sealed[sent:]
-            if len(self._outbox) > AGENT_OUTBOX_MAX_BYTES:
-                self.close("does not read its answers")
-
-    def _on_writable(self) -> None:
-        try:
-            sent = self._socket.send(self._outbox)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self.close(_words(error))
-            return
-        del self._outbox[:sent]
-        if not self._outbox:
-            self._loop.remove_writer(self._socket.fileno())
+        self._outbox.write(self._frames.seal(encode(message)))
+        if len(self._outbox) > AGENT_OUTBOX_MAX_BYTES:
+            self.close("does not read its answers")
 
 
 class AgentPort:
@@ -283,8 +333,12 @@ class AgentPort:
         core: Core,
         node: str,
         log: Logger,
+        desk: Callable[[Frames, int], Desk | None] = lambda _frames, _fd: None,
+        new_number: Callable[[], int] = lambda: 0,
+        settle: Callable[[], None] = lambda: None,
     ) -> None:
-        """`listed`: of each chain, the agents' names and keys."""
+        """`listed`: of each chain, the agents' names and keys; `desk`, `settle`: as of an AgentLink; `new_number`: one that no other connection of
+        this signer has in the path."""
         self._door = door
         self._chains = chains
         self._listed = listed
@@ -292,6 +346,9 @@ class AgentPort:
         self._node = node
         self._log = log
         self._links: dict[bytes, AgentLink] = {}  # by key: a newer one takes the place of an older one
+        self._desk, self._new_number, self._settle = desk, new_number, settle
+        self._numbers: dict[tuple[bytes, str], int] = {}  # by key and chain: as many as were ever listed
+        self._askers: dict[int, AgentLink] = {}  # by such a number
         self._connects: dict[bytes, int] = {}
         self._whys: dict[bytes, str] = {}
         self._away_since: dict[bytes, float] = {}
@@ -322,6 +379,10 @@ class AgentPort:
             self._leader = leader
             for link in list(self._links.values()):
                 link.tell_leader(leader)
+
+    def on_answered(self, number: int) -> None:
+        """The path answered a request of that number."""
+        self._askers[number].on_answered()
 
     def check(self) -> None:
         """Deadlines. Called about once a second."""
@@ -399,7 +460,8 @@ class AgentPort:
         self._connects[admitted.key] = self._connects.get(admitted.key, 0) + 1
         for chain_id, _ in mine:
             self._chains[chain_id].tally.on_connected()
-        self._links[admitted.key] = AgentLink(
+        numbers = {chain_id: self._number(admitted.key, chain_id) for chain_id, _ in mine}
+        self._links[admitted.key] = link = AgentLink(
             agent=mine[0][1],
             admitted=admitted,
             chains={chain_id: self._chains[chain_id] for chain_id, _ in mine},
@@ -407,8 +469,17 @@ class AgentPort:
             node=self._node,
             standing=lambda: (self._leads, self._leader),
             closed=self._on_closed,
+            desk=self._desk,
+            numbers=numbers,
+            settle=self._settle,
         )
+        self._askers |= dict.fromkeys(numbers.values(), link)
         self._log.info("agent connected", agent=mine[0][1], chains=", ".join(chain_id for chain_id, _ in mine))
+
+    def _number(self, key: bytes, chain_id: str) -> int:
+        if (key, chain_id) not in self._numbers:
+            self._numbers[key, chain_id] = self._new_number()
+        return self._numbers[key, chain_id]
 
     def _on_closed(self, link: AgentLink, why: str) -> None:
         if self._links.get(link.key) is link:

@@ -27,7 +27,7 @@ from typing import Final, Protocol
 
 from cometkms.errors import InvariantError, ProtocolError
 from cometkms.histogram import Histogram
-from cometkms.interface import Core, KeySlot, Session, Signature, SignLane, SignPath, Trail
+from cometkms.interface import Core, Desk, KeySlot, Session, Signature, SignLane, SignPath, Trail
 from cometkms.ipc.decisions import BytesNote
 from cometkms.ipc.messages import Mark, PermitGranted, QueueMessage, Reserve, ReserveRefused, Signed
 from cometkms.limits import (
@@ -212,6 +212,12 @@ class ChainSigner:
         validator = _cut(requester.name)
         return self._path.lane(self.row, number, session, fd, validator=validator, identity=requester.remote_identity)
 
+    def at_desk(self, desk: Desk, number: int, requester: Requester) -> Session:
+        """Let an agent's link ask the path for this chain; the session that its requests are in. `number`: as of lane()."""
+        self._askers[number] = requester
+        validator = _cut(requester.name)
+        return desk.serve(self.row, number, self.chain_id, validator=validator, identity=requester.remote_identity)
+
     def _enter(self) -> None:
         """Take over what the path did, and its reservation."""
         underway = self._path.abandon(self.row) if self._path is not None else None
@@ -303,7 +309,9 @@ class ChainSigner:
         self.tally.on_lease_lost()
         self._enter()
         lost = [self._reserving.asked] if self._reserving is not None else []
-        for asked in (*lost, *self._line):  # its connection is closed in place of an answer
+        for asked in [
+            one for one in (*lost, *self._line) if one.alive
+        ]:  # its connection is closed in place of an answer
             self.answers.on_failed(
                 asked.requester.name, time.time(), Reason.NOT_LEADER, "the lead was lost before a majority promised"
             )

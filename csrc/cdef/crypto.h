@@ -80,6 +80,11 @@ int ck_session_sign(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t b
 int ck_session_repeat(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, ck_bytes signature, size_t *len);
 int ck_session_sign_bytes(ck_session *s, const ck_slot *slot, uint8_t *signature, size_t *len);
 
+ck_bytes ck_session_pending(const ck_session *s);
+int ck_session_ask(ck_session *s, int dialect, ck_bytes message);
+void ck_session_forget(ck_session *s);
+int ck_session_relay(ck_session *s, int32_t type, ck_bytes public_key, ck_bytes answer, int *refused, size_t *len);
+
 typedef struct ck_ring { ...; } ck_ring;
 int ck_ring_push(ck_ring *ring, const uint8_t *message, size_t len);
 int ck_ring_pop(ck_ring *ring, uint8_t *out, size_t *len);

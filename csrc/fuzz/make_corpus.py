@@ -9,11 +9,25 @@ import json
 import struct
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from cometkms.model import Decision, Kind, Outcome, Reason
+from cometkms.model import (
+    BlockID,
+    Decision,
+    Dialect,
+    Kind,
+    Message,
+    Outcome,
+    Proposal,
+    Reason,
+    RemoteSignerError,
+    Timestamp,
+    Vote,
+)
+from cometkms.protocol.agent_messages import Answer, Ask, Ping, encode
 from cometkms.purepy import CORE
 from cometkms.purepy.audit import pack
 
@@ -77,6 +91,7 @@ def corpus() -> dict[str, list[bytes]]:
         "fuzz_decode_proto": [_body(wire) for wire in wires["proto"]] + _from_hex(ODD_PROTO),
         "fuzz_decode_amino": [_body(wire) for wire in wires["amino"]] + _from_hex(ODD_AMINO),
         "fuzz_sign_bytes": list(_sign_bytes()),
+        "fuzz_agent": list(_agent()),
         "fuzz_hot": list(_hot()),
         "fuzz_line": list(_lines()),
         "fuzz_noise": list(_noise()),
@@ -136,6 +151,39 @@ def _hot() -> Iterator[bytes]:
         reserve = struct.pack("<BQQHqiBBHB", 2, 9, 8, 0, *parsed, 0, len(data), 0) + data
         message = bytes([min(255, len(reserve) - 1)]) + reserve
         yield b"\1" + head[1:] + message + message
+
+
+def _agent() -> Iterator[bytes]:
+    """Requests, and what a node answers to them (csrc/relay.h), behind what fuzz_agent.c reads first. A signature of zeros verifies there."""
+    block, at = BlockID(b"b" * 32, 1, b"p" * 32), Timestamp(1_700_000_000, 7)
+    for dialect in Dialect:
+        chain = "test-1" if dialect is Dialect.PROTO else ""
+        answers = []
+        for kind, extension, skip in ((1, b"", False), (2, b"ext", False), (2, b"", True), (32, b"", False)):
+            if kind == 32:
+                proposal = Proposal(32, 5, 0, -1, block, at)
+                asked = Message(Kind.SIGN_PROPOSAL_REQUEST, chain, proposal=proposal)
+                answer = Message(Kind.SIGNED_PROPOSAL_RESPONSE, proposal=replace(proposal, signature=bytes(64)))
+            else:
+                vote = Vote(kind, 5, 0, block, at, b"v" * 20, 3, b"", extension if dialect is Dialect.PROTO else b"")
+                asked = Message(
+                    Kind.SIGN_VOTE_REQUEST, chain, vote=vote, skip_extension=skip and dialect is Dialect.PROTO
+                )
+                signed = kind == 2 and not skip and dialect is Dialect.PROTO
+                made = replace(
+                    vote, extension=b"", signature=bytes(64), extension_signature=bytes(64) if signed else b""
+                )
+                answer = Message(Kind.SIGNED_VOTE_RESPONSE, vote=made)
+            request = CORE.encode_message(dialect, asked)
+            answers += [CORE.encode_message(dialect, answer)]
+            refusal = Message(answer.kind, error=RemoteSignerError(35, "conflict"))
+            for said in (answers[-1], CORE.encode_message(dialect, refusal)):
+                yield bytes([1, dialect]) + len(request).to_bytes(2, "little") + request + said
+            for urgent in (False, True):
+                ask = encode(Ask(7 << urgent * 40, "test-1", dialect, urgent, request))
+                yield bytes([0, dialect]) + ask + encode(Ping(1, ())) + ask
+                yield bytes([2, dialect]) + ask
+        yield from (bytes([2, dialect]) + encode(Answer(7 << 20, said)) for said in answers)
 
 
 def _lines() -> Iterator[bytes]:

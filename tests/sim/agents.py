@@ -126,7 +126,7 @@ class Agent:
         self.place = HRS(max(1, self.place.height - self.rng.randrange(4)), 0, self.rng.choice((2, 3)))
 
     def check(self, answer: Any) -> tuple[Verdict, Any]:
-        """What cometkms.agent.answers does with bytes."""
+        """What a session's answer_relayed() does with bytes."""
         message = worlds.CORE.decode_message(worlds.Dialect.PROTO, answer)
         if message.vote is not None and message.vote.signature:
             asked, got = self.vote, message.vote

@@ -10,7 +10,7 @@ from cometkms.agent.scaffold import init_agent
 _NOT = (
     "falcon", "uvicorn", "prometheus_client", "pysyncobj", "yaml", "cometkms.api", "cometkms.cluster", "cometkms.config.load",
     "cometkms.config.webhook", "cometkms.hardening", "cometkms.keys.passphrase", "cometkms.processes", "cometkms.promises", "cometkms.raftlog",
-    "cometkms.rules", "cometkms.signing", "cometkms.store.node_store", "cometkms.store.promise_store",
+    "cometkms.rules.promise", "cometkms.rules.sign", "cometkms.signing", "cometkms.store.node_store", "cometkms.store.promise_store",
 )  # fmt: skip
 _RUN = """
 import sys

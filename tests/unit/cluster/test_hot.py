@@ -637,4 +637,4 @@ def test_nothing_in_the_program_names_the_table_but_who_makes_a_path() -> None:
         if sets.search(line)
     ]
     expected = "c.calls = lib.ck_calls_of_libc()"
-    assert found == [("native/hot.py", expected), ("native/section.py", expected)]
+    assert found == [(f"native/{name}.py", expected) for name in ("hot", "relay", "section")]

@@ -16,8 +16,10 @@ from cometkms.limits import (
     CHAIN_ID_MAX_BYTES,
     CHAINS_MAX,
     MESSAGE_MAX_BYTES,
+    RESPONSE_MAX_BYTES,
 )
 from cometkms.model import Dialect
+from cometkms.native.codec import ffi, lib
 from cometkms.protocol.agent_messages import (
     AgentMessage,
     Answer,
@@ -98,3 +100,78 @@ def test_junk_raises_what_closes_the_connection_and_nothing_else(junk: bytes) ->
 def test_texts_are_made_fit_to_be_shown() -> None:
     assert shown("tcp://h:1 ü\x1b[2J") == "tcp://h:1 ??[2J"
     assert len(shown("x" * 999)) == AGENT_TEXT_MAX_BYTES
+
+
+# --- the two that are on a signature's way, in C (csrc/agent_link.h) ---
+
+
+def _of_c(wire: bytes, kind: str) -> tuple[Any, int] | None:
+    """The message in front as the core takes it, and its size; None: it leaves it to Python."""
+    view = ffi.from_buffer("uint8_t[]", wire)
+    out, used = ffi.new(f"ck_{kind} *"), ffi.new("size_t *")
+    if getattr(lib, f"ck_take_{kind}")({"at": view, "len": len(wire)}, out, used) != lib.CK_OK:
+        return None
+    message = bytes(ffi.buffer(out.message.at, out.message.len))
+    if kind == "answer":
+        return Answer(out.seq, message), used[0]
+    chain_id = bytes(ffi.buffer(out.chain_id.at, out.chain_id.len)) if out.chain_id.len else b""
+    return (out.seq, chain_id, out.dialect, bool(out.urgent), message), used[0]
+
+
+SEQS = st.integers(0, (1 << 64) - 1)
+BLOBS = st.binary(min_size=1, max_size=300) | st.just(b"m" * RESPONSE_MAX_BYTES)
+
+
+@given(
+    SEQS,
+    st.text(st.characters(codec="ascii", categories=["L", "N"]), max_size=64),
+    st.sampled_from(Dialect),
+    st.booleans(),
+    BLOBS,
+    st.binary(max_size=9),
+)
+def test_an_ask_is_taken_in_c_as_in_python(
+    seq: int, chain: str, dialect: Dialect, urgent: bool, message: bytes, behind: bytes
+) -> None:
+    wire = encode(Ask(seq, chain, dialect, urgent, message))
+    assert _of_c(wire + behind, "ask") == ((seq, chain.encode(), dialect, urgent, message), len(wire))
+    assert _of_c(wire[:-1], "ask") is None
+
+
+@given(SEQS, BLOBS, st.binary(max_size=9))
+def test_an_answer_is_taken_in_c_as_in_python(seq: int, message: bytes, behind: bytes) -> None:
+    wire = encode(Answer(seq, message))
+    assert _of_c(wire + behind, "answer") == (Answer(seq, message), len(wire))
+    assert _of_c(wire[:-1], "answer") is None
+
+
+@given(st.sampled_from(MESSAGES), st.integers(0, 500), st.integers(0, 255))
+def test_whatever_c_takes_python_takes_for_the_same(message: AgentMessage, at: int, value: int) -> None:
+    """One byte changed: what is not plain is left to Python, which refuses or not; what is plain is what Python sees."""
+    changed = bytearray(encode(message))
+    changed[at % len(changed)] = value
+    for kind in ("ask", "answer"):
+        found = _of_c(bytes(changed), kind)
+        if found is None:
+            continue
+        told, used = found
+        try:
+            expected = decode(bytes(changed[4:used]))
+        except ProtocolError:
+            assert kind == "ask"  # a chain or dialect that nobody has: compared with what is served before it is used
+            continue
+        if isinstance(expected, Ask):
+            expected_fields = (
+                expected.seq,
+                expected.chain_id.encode(),
+                expected.dialect,
+                expected.urgent,
+                expected.message,
+            )
+            assert told == expected_fields
+        else:
+            assert told == expected
+
+
+def test_what_is_longer_than_an_answer_may_be_is_left_to_python() -> None:
+    assert _of_c(encode(Ask(1, "c", Dialect.PROTO, False, b"m" * (RESPONSE_MAX_BYTES + 1))), "ask") is None

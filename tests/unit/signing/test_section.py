@@ -170,9 +170,12 @@ class Stage:
         while more:
             untrusted, answered, more = self.path.take()
             for number in answered:
-                self.connections[number].on_answered()
+                self.on_answered(number)
             if untrusted is not None:
                 self.on_message(decode(untrusted))
+
+    def on_answered(self, number: int) -> None:
+        self.connections[number].on_answered()
 
     def on_message(self, message: QueueMessage) -> None:
         match message:
