@@ -102,6 +102,12 @@ RAFT_INDEX_ROOM: Final = (
     1 << 40
 )  # entries that are believed whatever the clock says: thirty years of a thousand a second …
 RAFT_INDEX_PER_S: Final = 1 << 10  # … and so many more each second
+RAFT_UNCOMMITTED_MAX: Final = (
+    1024  # entries that a leader may send before a majority holds them: a tenth of a second's work …
+)
+RAFT_UNCOMMITTED_OWN_MAX: Final = (
+    512  # … and with so many nobody stands for election: whoever leads commits them all at once
+)
 RAFT_ANEW_S: Final = 1.0  # a log that contradicts the leader's begins anew at most once in so long
 JUMP_HEIGHTS: Final = 1000  # rule 13: so far above what is known to be signed a height may lie at once …
 JUMP_HEIGHTS_PER_S: Final = 20  # … and so much farther with each second: eight times the quickest chain there is
@@ -352,6 +358,8 @@ if UNREACHED_S < 3 * REDIAL_MAX_S:
     raise ValueError("a validator must have been dialled before it is called unreached")
 if PERMIT_TIMEOUT_S >= 5.0:
     raise ValueError("an empty answer must leave before CometBFT's 5 s read timeout")
+if not CHAINS_MAX < RAFT_UNCOMMITTED_OWN_MAX < RAFT_UNCOMMITTED_MAX - CHAINS_MAX:
+    raise ValueError("a leader's log, its barrier and a signature of each chain must be taken by its followers")
 if AGENT_ANSWER_S >= 5.0 or AGENT_ANSWER_S < PERMIT_TIMEOUT_S + MEMBERS_MAX * AGENT_PATIENCE_MAX_S:
     raise ValueError(
         "an agent's empty answer must leave before CometBFT's 5 s read timeout, when every node had its turn"

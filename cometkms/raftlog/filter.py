@@ -7,19 +7,22 @@
 |                   | term is answered with the newer one                                                                      |
 | response_vote     | of this term, once per voter                                                                             |
 | append_entries    | of the member whose term it is; entries already held are stripped, so that nothing acked is truncated;   |
-|                   | the commit index never beyond what this message verified; a snapshot only if newer than the commit       |
+|                   | the commit index never beyond what this message verified; a snapshot only if newer than the commit;      |
+|                   | no more entries beyond the commit than a leader waits for a majority with                                |
 | next_node_idx     | of this term; an ack never beyond this leader's log; a reset never below what that node acked            |
 | timeout_now       | from this term's leader                                                                                  |
 | x_newer_term      | adopts the term, grants nothing: a deposed leader learns that it is one                                  |
 
 A node that lost its journal votes and acks like any other (rule 12). What that costs: entries that were committed with its ack may
-be missing from the next leader's log. They are hints. A node that had committed them sees the contradiction here, and its log begins
-anew in place: term, vote and the state machine stay what they are, so a leader that lies gains nothing by it.
+be missing from the next leader's log. They are hints. A node that had committed them sees the contradiction here, also where the leader's
+log ends before them, and its log begins anew in place: term, vote and the state machine stay what they are, so a leader that lies gains
+nothing by it.
 """
 
 from collections.abc import Callable
 from typing import Any, Final
 
+from cometkms.limits import RAFT_UNCOMMITTED_MAX
 from cometkms.raftlog.journal import Journal
 from cometkms.raftlog.steps import unbelieved
 from cometkms.raftlog.wire import decode_snapshot
@@ -214,8 +217,12 @@ class RaftFilter:
         before, before_term = message["prevLogIdx"], message["prevLogTerm"]
         entries = message.get("entries") or ()
         beat = {"type": "append_entries", "term": term, "commit_index": commit}
-        if before is None or journal.term_at(before) != before_term:
-            if before is not None and before <= commit and journal.term_at(before) is not None:
+        if (
+            before is None
+        ):  # it was asked for what follows the last entry that is committed here, and does not have that one
+            raise ContradictionError(f"the leader's log ends before the commit index {commit}")
+        if journal.term_at(before) != before_term:
+            if before <= commit and journal.term_at(before) is not None:
                 raise ContradictionError(f"the leader disagrees at {before}, below the commit index {commit}")
             verified = self._verified.get(term, 0)
             wanted = min(max(commit, verified), journal[-1][1]) + 1  # all that is committed agrees with any leader
@@ -254,6 +261,10 @@ class RaftFilter:
         if rest[0][1] <= commit:
             raise ContradictionError(f"the leader overwrites {rest[0][1]}, and {commit} is committed")
         commit_index = min(message["commit_index"], rest[-1][1])
+        if (waiting := rest[-1][1] - max(commit, commit_index)) > RAFT_UNCOMMITTED_MAX:
+            raise UnbelievedError(
+                f"{waiting} entries without a majority, and no leader waits with more than {RAFT_UNCOMMITTED_MAX}"
+            )
         return {
             **beat,
             "commit_index": commit_index,

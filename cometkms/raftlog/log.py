@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from cometkms.errors import InvariantError, ProtocolError
-from cometkms.limits import RAFT_ANEW_S
+from cometkms.limits import RAFT_ANEW_S, RAFT_UNCOMMITTED_OWN_MAX
 from cometkms.logger import Logger
 from cometkms.model import HRS, Watermark, quorum_of
 from cometkms.raftlog import wire
@@ -278,6 +278,11 @@ class RaftLog:
         return int(self._replica.raftCommitIndex)
 
     @property
+    def _uncommitted(self) -> int:
+        """Entries that no majority holds, as far as this node knows."""
+        return self.last_index - self.commit_index
+
+    @property
     def applied_index(self) -> int:
         """Of the last entry in the state machine."""
         return int(self._replica.raftLastApplied)
@@ -422,6 +427,11 @@ class RaftLog:
             return f"{leader}'s log contradicts this one again: {why}"
         self._anew_at = now
         self._log.warning("the replicated log contradicts the leader's and begins anew", leader=leader, why=why)
+        self._empty()
+        return ""
+
+    def _empty(self) -> None:
+        """The log alone begins anew."""
         self.journal.begin_anew()
         self._filter.begin_anew()
         self._told, self._outgoing, self._barrier, self._transfer = set(), [], None, None
@@ -430,7 +440,6 @@ class RaftLog:
         self._tell_connections()
         self._finish()
         self._poke()
-        return ""
 
     def _comes_again(self, peer: str, payload: bytes) -> bool:
         """A heartbeat, or its answer, as the last one was, and nothing happened in between: it says that the peer lives, and is answered alike.
@@ -599,7 +608,7 @@ class RaftLog:
 
     def submit(self, key: bytes, mark: Watermark) -> bool:
         """A sign state for every node. False unless this node leads, and goes on to. Not awaited: it may be lost with the leader."""
-        if not self.leading or self._transfer is not None:
+        if not self.leading or self._transfer is not None or self._uncommitted >= RAFT_UNCOMMITTED_OWN_MAX:
             return False
         with working_for(self):
             self._replica.put([key, *mark.hrs, mark.sign_bytes, mark.signature])
@@ -667,8 +676,15 @@ class RaftLog:
             self.journal.settle()
 
     def _take_own_term(self) -> None:
-        """If the library is about to stand for election: in the next term that is this member's."""
+        """If the library is about to stand for election: in the next term that is this member's. Not with a log that the others would not take
+        from a leader (raftlog/filter.py): that one begins anew, and the election is the next one."""
         if self._is_leader or not self._told or next_deadline(self._replica) >= self.library_clock():
+            return
+        if self._uncommitted > RAFT_UNCOMMITTED_OWN_MAX:
+            self._log.warning(
+                "a leader left entries without a majority: the replicated log begins anew", entries=self._uncommitted
+            )
+            self._empty()
             return
         members = len(self._others) + 1
         leaps = self.journal.pending and self.term != self._stood_in  # from where it leapt to it goes on by steps

@@ -77,6 +77,9 @@ class Liar:
         self.record: tuple[tuple[str, bytes], ...] = ()
         self.mark = Watermark()
         self.rng = random.Random(lie)
+        self.ends: dict[
+            str, tuple[int, int, int]
+        ] = {}  # of the log without end: index and term of its last entry, and whose term
         targets = tuple(
             PeerTarget(name, keys[name].public_key, TcpTarget("127.0.0.1", port))
             for name, port in ports.items()
@@ -172,9 +175,14 @@ class Liar:
 
     def again(self, peer: str) -> None:
         """One more of the kind that it was told to tell."""
-        tell = LIES[self.lie]
-        sent = True
-        for said in tell(self):
+        tell, sent = LIES[self.lie], True
+        if self.lie == "a snapshot for one" and peer != min(self.ports):
+            said_now: list[PeerMessage | bytes] = []
+        elif self.lie == "a log without end":
+            said_now = self.endless(peer)
+        else:
+            said_now = tell(self)
+        for said in said_now:
             sent = self.tell(peer, said)
         if sent:
             self.say(peer)
@@ -256,6 +264,21 @@ class Liar:
         key = row_key_of(self.row)
         return [self.snapshot(self.index + 10, [[key, 5000, 0, 3, b"", b""]])]
 
+    def alone_with_a_snapshot(self) -> list[PeerMessage | bytes]:
+        """For one of the two: what it takes for committed the other has never heard of. See again()."""
+        return [self.snapshot(self.index + 1000, [])]
+
+    def endless(self, peer: str) -> list[PeerMessage | bytes]:
+        """A leader's entries that it never commits, a frame full of them each time, from where its own snapshot ends."""
+        if peer not in self.ends or self.term > self.ends[peer][2]:
+            begin, term = self.index + 10, self.own_term()
+            self.ends[peer] = (begin, 0, term)
+            return [self.snapshot(begin, [])]
+        end, end_term, term = self.ends[peer]
+        noops = tuple((NOOP, end + 1 + number, term) for number in range(2000))
+        self.ends[peer] = (end + len(noops), term, term)
+        return [self.entries(term=term, prevLogIdx=end, prevLogTerm=end_term, entries=noops)]
+
     def shown(self) -> list[PeerMessage | bytes]:
         far = RowMark(self.row, Watermark(HRS(1 << 40, 0, 3)), True)
         return [LifeNews(self.life(), False, (far,), self.own(), ())]
@@ -295,6 +318,8 @@ LIES: dict[str, Callable[[Liar], list[PeerMessage | bytes]]] = {
     "indices far away": Liar.far_indices,
     "others' terms": Liar.foreign_terms,
     "a mismatched index": Liar.mismatched,
+    "a snapshot for one": Liar.alone_with_a_snapshot,
+    "a log without end": lambda _liar: [],
     "an unsigned mark in the log": Liar.in_the_log,
     "marks": Liar.shown,
     "lives": Liar.lives,

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cometkms.errors import ProtocolError
+from cometkms.limits import RAFT_UNCOMMITTED_MAX
 from cometkms.model import HRS, Watermark
 from cometkms.raftlog import RaftLog, wire
 from cometkms.raftlog.log import HEARTBEAT_S
@@ -173,6 +174,124 @@ def test_a_rogue_leaders_snapshot_is_believed_as_far_as_its_signatures_go_and_no
     assert log.unproven >= 2
     assert forged not in (log.journal.snapshot or {}).values()
     assert all(height <= 5100 for _, height in net.applied)
+
+
+class Rogue:
+    """A member in foreign hands, in a follower's place: it leads by its own word, in terms that are its own, and what it sends is taken."""
+
+    def __init__(self, net: Net) -> None:
+        self.net, self.me = net, next(one._me for one in net.logs.values() if not one.leading)
+        net.stop(self.me)
+        net.run(0.5)
+        for one in net.logs.values():
+            one.on_connected(self.me)
+        self.honest = sorted(net.logs)
+        self.term = 0
+
+    def takes_over(self) -> None:
+        """The next term that is its own, above all that the others are in."""
+        highest = max(one.term for one in self.net.logs.values())
+        self.term = highest + 1 + (NAMES.index(self.me) - highest - 1) % len(NAMES)
+
+    def tell(self, to: str, **said: Any) -> str:
+        return self.net.logs[to].on_message(self.me, wire.encode({"type": "append_entries", "term": self.term, **said}))
+
+    def show_snapshot(self, to: str, end: int) -> None:
+        noop = b"\x01"
+        blob = wire.encode_snapshot((noop, end - 1, 0), (noop, end, 0), [])
+        assert not self.tell(to, commit_index=end, x_snap=end, serialized=(blob, True, True))
+
+    def goes(self) -> None:
+        for one in self.net.logs.values():
+            one.on_disconnected(self.me, closed=True)
+
+    def append(self, to: str, count: int) -> str:
+        """So many more entries that it never commits."""
+        end_term, end = self.net.logs[to].log_end
+        entries = tuple((b"\x01", end + 1 + number, self.term) for number in range(count))
+        commit = self.net.logs[to].commit_index
+        return self.tell(to, commit_index=commit, prevLogIdx=end, prevLogTerm=end_term, entries=entries)
+
+
+@pytest.mark.parametrize("told", [0, 1], ids=["the first", "the second"])
+def test_two_of_which_one_was_shown_a_rogue_leaders_snapshot_go_on_without_the_third(net: Net, told: int) -> None:
+    """What one of them takes for committed the other has never heard of, and nobody else is there to settle it."""
+    rogue = Rogue(net)
+    rogue.takes_over()
+    rogue.show_snapshot(rogue.honest[told], 1000)
+    rogue.goes()
+    net.run(4.0)
+    leader_of(net).submit(KEY, mark(7))
+    net.run(0.5)
+    assert {one.fsm[KEY] for one in net.logs.values()} == {mark(7)}
+    assert len({one.log_end for one in net.logs.values()}) == 1
+
+
+def test_a_follower_whose_compacted_log_is_longer_than_the_next_leaders_follows_it(net: Net) -> None:
+    """Two of three lost their journals, and lead in later terms: the third, which had it all, is one of them again."""
+    whole = leader_of(net)._me
+    for height in range(1, 5101):
+        net.logs[whole].submit(KEY, mark(height))
+        if height % 100 == 0:
+            net.run(0.005)
+    net.run(0.3)
+    assert net.logs[whole].journal.snapshot is not None
+    net.away = {whole}
+    for one in NAMES:
+        if one != whole:
+            lose_journal(net, one)
+    net.connect()
+    net.run(3.0)
+    assert leader_of(net).last_index < 1000
+    net.away = set()
+    net.run(3.0)
+    leader_of(net).submit(KEY, mark(6000))
+    net.run(1.0)
+    assert {one.fsm[KEY] for one in net.logs.values()} == {mark(6000)}
+    assert len({one.log_end for one in net.logs.values()}) == 1
+
+
+def test_a_leader_that_never_commits_fills_no_journal_and_holds_up_no_election_once_it_is_gone(net: Net) -> None:
+    rogue = Rogue(net)
+    rogue.takes_over()
+    for _ in range(20):
+        answers = {name: rogue.append(name, RAFT_UNCOMMITTED_MAX // 4) for name in rogue.honest}
+    assert all("without a majority" in answer for answer in answers.values())
+    for name in rogue.honest:
+        log = net.logs[name]
+        assert log.last_index - log.commit_index <= RAFT_UNCOMMITTED_MAX
+        assert log.journal_bytes < 1 << 18
+    rogue.goes()
+    net.run(3.0)
+    leader_of(net).submit(KEY, mark(7))
+    net.run(0.5)
+    assert {one.fsm[KEY] for one in net.logs.values()} == {mark(7)}
+
+
+def test_leaders_that_never_commit_one_after_another_leave_a_log_that_an_honest_one_can_commit(net: Net) -> None:
+    """Each term adds what the last one left room for."""
+    rogue = Rogue(net)
+    for _ in range(6):
+        rogue.takes_over()
+        rogue.append(rogue.honest[0], RAFT_UNCOMMITTED_MAX // 3)
+        net.run(0.4)
+    rogue.takes_over()
+    rogue.append(rogue.honest[0], RAFT_UNCOMMITTED_MAX - 1)
+    rogue.goes()
+    net.run(4.0)
+    leader_of(net).submit(KEY, mark(7))
+    net.run(0.5)
+    assert {one.fsm[KEY] for one in net.logs.values()} == {mark(7)}
+
+
+def test_a_leader_whose_entries_no_majority_holds_submits_no_more_than_the_others_take(net: Net) -> None:
+    leader = leader_of(net)
+    sent = sum(
+        leader.submit(KEY, mark(height)) for height in range(1, 2 * RAFT_UNCOMMITTED_MAX) if leader.tick() is None
+    )
+    assert 0 < sent <= RAFT_UNCOMMITTED_MAX // 2
+    net.run(0.5)
+    assert leader_of(net).submit(KEY, mark(9000))
 
 
 @pytest.mark.parametrize("first", ["the leader", "a follower"])
