@@ -250,6 +250,11 @@ REFUSED_PAUSE_MAX_S: Final = 0.1  # … up to this: ten a second, and no vote th
 AUDIT_SYNC_S: Final = 1.0  # between two fdatasyncs, if something was written
 AUDIT_RETRY_S: Final = 1.0  # after a write or sync that failed
 
+# --- the log of a process that writes down what members send it (cometkms/calm_log.py) ---
+LOG_BURST: Final = 20  # lines of one kind that stand at once: a bad minute of a network …
+LOG_EVERY_S: Final = 10.0  # … and one more in so long, with the number of those that were held back
+LOG_KINDS_MAX: Final = 1024  # kinds that are told apart by whom they are about: 7 members, 64 chains
+
 # --- what is told of the situation (docs/STATUS_PAGE.md) ---
 SIGNED_LATELY_S: Final = 60.0  # a signature so young, and the chain is being signed: longer than any usual block
 FAILING_MIN: Final = 2  # one refusal is an accident: a validator that restarted …

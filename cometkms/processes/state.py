@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from cometkms import __version__
 from cometkms import core as cores
+from cometkms.calm_log import CalmLog
 from cometkms.cluster.favourite import PRIORITY_FACT
 from cometkms.cluster.history import NOBODY, SignatureRing
 from cometkms.cluster.lag import LagMeter
@@ -187,7 +188,7 @@ class _State:
         self._opened = opened
         self._writer = writer
         self._hardening = [one.document() for one in measures]
-        self._log = log
+        self._log = CalmLog(log, time.monotonic)
         self._loop = asyncio.get_running_loop()
         self._published: dict[str, object] | None = None
         self._ticks = Ticks(self._loop, step=self._tick, idle_for_s=self._idle_for_s)
@@ -243,11 +244,11 @@ class _State:
             clock=time.monotonic,
             wall_clock=time.time,
             signed_at=opened.signed_at,
-            log=log,
+            log=self._log,
         )
         self._attach_hot_path(core, opened)
         quiet = frozenset({"watch"})
-        self._control = ControlServer(Path(CONTROL_NAME), self._on_control, log, quiet, control)
+        self._control = ControlServer(Path(CONTROL_NAME), self._on_control, self._log, quiet, control)
 
     def _make_network(self, core: Core, parts: StateParts) -> PeerNetwork:
         settings = parts.settings
@@ -343,6 +344,7 @@ class _State:
         if self._raft is not None:
             self._raft.close()
         self._writer.close()
+        self._log.tell_held(everything=True)
         self._opened.store.close()
 
     def on_reload(self, new: Reloadable) -> None:
@@ -651,6 +653,7 @@ class _State:
         idle_s = self._hot.idle_s() if self._hot is not None else now - self._files.asked_at
         if idle_s < STATUS_QUIET_S and now - self._published_at < STATUS_LATEST_S:
             return
+        self._log.tell_held()
         self._write_board()
 
     def _publish_soon(self) -> None:

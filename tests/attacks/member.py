@@ -21,16 +21,21 @@ from cometkms import core as cores
 from cometkms.errors import ProtocolError
 from cometkms.keys.cluster import _cluster_secret, _node_key, cluster_digest
 from cometkms.keys.source import key_source
-from cometkms.model import HRS, Incarnation, Reason, Row, Watermark
+from cometkms.model import (
+    HRS, BlockID, Dialect, Incarnation, Kind, Message, Reason, Row, Timestamp, Vote, Watermark,
+)  # fmt: skip
 from cometkms.net.peers import PeerNetwork, PeerTarget
 from cometkms.net.target import TcpTarget
 from cometkms.protocol.identity import Identity
 from cometkms.protocol.peer_messages import (
     PEER_PROTOCOL_VERSION,
+    Action,
+    FactsNews,
     Hello,
     LifeNews,
     Marks,
     Obeyed,
+    Order,
     PeerMessage,
     Promise,
     Promised,
@@ -39,6 +44,7 @@ from cometkms.protocol.peer_messages import (
     RowMark,
     decode,
     encode,
+    make_facts,
 )
 from cometkms.raftlog import wire
 from cometkms.raftlog.steps import owner
@@ -283,6 +289,24 @@ class Liar:
         far = RowMark(self.row, Watermark(HRS(1 << 40, 0, 3)), True)
         return [LifeNews(self.life(), False, (far,), self.own(), ())]
 
+    def words(self) -> list[PeerMessage | bytes]:
+        """Whatever the others write a line of: refused promises, orders, facts that differ, signatures that are none."""
+        self.told += 1
+        far = Promise(1, self.told, self.row.public_key, self.bytes_at(1 << 40), self.seq, self.bears)
+        facts = FactsNews(make_facts({"default_ttl_ms": str(self.told), "validators": "x" * 100 + str(self.told)}))
+        false = Watermark(HRS(10 + self.told, 0, 2), self.bytes_at(10 + self.told), b"x" * 64)
+        news = LifeNews(self.life(), False, (RowMark(self.row, false, True),), self.own(), ())
+        return [far, Order(1, self.told, Action.CHECK, "x" * 60), facts, news] * 10
+
+    def bytes_at(self, height: int) -> bytes:
+        vote = Vote(2, height, 0, BlockID(b"e" * 32, 1, b"p" * 32), Timestamp(1_700_000_000, 0))
+        chain = self.row.chain_id
+        return (
+            cores.load()
+            .check_request(Dialect.PROTO, chain, Message(Kind.SIGN_VOTE_REQUEST, chain, vote=vote))
+            .sign_bytes
+        )
+
     def lives(self) -> list[PeerMessage | bytes]:
         record = tuple((name, b"false567") for name in self.members)
         return [
@@ -322,6 +346,7 @@ LIES: dict[str, Callable[[Liar], list[PeerMessage | bytes]]] = {
     "a log without end": lambda _liar: [],
     "an unsigned mark in the log": Liar.in_the_log,
     "marks": Liar.shown,
+    "words for the log": Liar.words,
     "lives": Liar.lives,
     "accepts": lambda _liar: [],
     "refusals": lambda _liar: [],

@@ -21,6 +21,7 @@ HONEST = ("node0", "node1")
 OFTEN = 40  # lies, to both together, before it is judged
 ELECTIONS = ("terms far away", "a mismatched index")  # what a successor is needed after
 ON_THE_LOG = ("terms far away", "indices far away", "others' terms")
+LINES_MAX = 400  # of the log: some kinds of line, LOG_BURST of each and one in LOG_EVERY_S
 JOURNAL_MAX = 2 << 20  # bytes of a file that holds what one term can leave without a majority
 
 
@@ -95,6 +96,7 @@ def test_a_lie_ends_no_honest_process_and_lasts_no_longer_than_the_liar(attacked
     another leader when the one that they have ends, and every state file follows what was signed."""
     cluster = attacked.cluster
     before, counted = attacked.listeners(), attacked.refused("false_raft")
+    written = {name: len(cluster.log(name).splitlines()) for name in HONEST}
     cluster.nodes[LIAR].stop()
     liar = attacked.lie(lie)
     try:
@@ -111,6 +113,10 @@ def test_a_lie_ends_no_honest_process_and_lasts_no_longer_than_the_liar(attacked
         liar.wait()
     assert attacked.listeners() == before
     attacked.sign()
+    if lie == "words for the log":  # of hundreds of each kind
+        for name in HONEST:
+            assert "promise refused to a member" in cluster.log(name)
+            assert len(cluster.log(name).splitlines()) - written[name] < LINES_MAX
     if lie == "a log without end":
         assert all((cluster.nodes[name].home / "data" / name / "raft").stat().st_size <= JOURNAL_MAX for name in HONEST)
     cluster.start(LIAR)
