@@ -208,6 +208,8 @@ DRILL_ORDER_EVERY_S: Final = 1.0  # a leader obeys one order of a drill in so lo
 DRILL_UPTIME_S: Final = (
     5.0  # and restarts for one only when it has run for so long: a restart is never the next one's cause
 )
+ASKED_RESTARTS_MAX: Final = 120  # restarts of a node by a member's order: a drill of a hundred rounds, and some …
+ASKED_RESTARTS_S: Final = 86400.0  # … within a day: a member in foreign hands does not keep the others restarting
 DRILL_ANSWER_S: Final = 2.0  # how long an order waits for the leader's answer
 DRILL_WORDS_MAX_BYTES: Final = 1024  # why an order is refused
 

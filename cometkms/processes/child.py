@@ -56,9 +56,11 @@ class ChildLog(Protocol):
 class ChildContext:
     """The supervisor's hand in a child: reports through a pipe, and the heartbeat."""
 
-    def __init__(self, name: str, report_fd: int, board: Board) -> None:
+    def __init__(self, name: str, report_fd: int, board: Board, asked_restarts: int = 0) -> None:
+        """`asked_restarts`: how often the node was started again within ASKED_RESTARTS_S because a child asked for it."""
         self.name = name
         self.board = board
+        self.asked_restarts = asked_restarts
         self._report_fd = report_fd
         self._on_reload: list[Callable[[Reloadable], None]] = []
 

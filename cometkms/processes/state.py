@@ -40,6 +40,8 @@ from cometkms.ipc.board import Section
 from cometkms.ipc.messages import QueueMessage, decode, encode
 from cometkms.keys.cluster import ClusterIdentity, Derivation, cluster_digest
 from cometkms.limits import (
+    ASKED_RESTARTS_MAX,
+    ASKED_RESTARTS_S,
     DRILL_ANSWER_S,
     HEARTBEAT_INTERVAL_S,
     HEIGHT_MAX,
@@ -436,7 +438,9 @@ class _State:
         self._writer.write_born(self._opened.store.header.epoch, following)
 
     def restart(self) -> str:
-        """See cluster.node.Outside: the supervisor does it, once the answer has left."""
+        """See cluster.node.Outside: the supervisor does it, once the answer has left. Any member may order it, so not without end."""
+        if self._context.asked_restarts >= ASKED_RESTARTS_MAX:
+            return f"it was restarted by order {ASKED_RESTARTS_MAX} times within {ASKED_RESTARTS_S / 3600:g} hours"
         self._loop.call_later(_RESTART_AFTER_S, self._context.ask_for_restart)
         return ""
 

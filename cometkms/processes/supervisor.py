@@ -34,6 +34,7 @@ import os
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Set
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -46,6 +47,8 @@ from cometkms.ipc.notify import Notifier
 from cometkms.ipc.prctl import die_with_parent, set_name
 from cometkms.ipc.process_use import ProcessUse, read_use
 from cometkms.limits import (
+    ASKED_RESTARTS_MAX,
+    ASKED_RESTARTS_S,
     BOOT_TIMEOUT_S,
     HUNG_AFTER_S,
     PROCESS_USE_S,
@@ -217,6 +220,7 @@ class Supervisor:
     _used_at: float = field(init=False, default=0.0)
     _was_ready: bool = field(init=False, default=False)
     _restart_wanted: str = field(init=False, default="")  # by whom
+    _asked_at: deque[float] = field(init=False, default_factory=lambda: deque(maxlen=ASKED_RESTARTS_MAX))
     _reloads: int = field(init=False, default=0)
     _reload_until: float = field(init=False, default=0.0)  # monotonic; 0: none is under way
     _status_at: float = field(init=False, default=0.0)  # monotonic
@@ -294,7 +298,12 @@ class Supervisor:
         if pid == 0:
             for fd in (reader, *(other.report_fd for other in self._children if other.report_fd >= 0)):
                 os.close(fd)
-            _live(child.spec, ChildContext(child.spec.name, writer, self.board), parent, self._mask)
+            _live(
+                child.spec,
+                ChildContext(child.spec.name, writer, self.board, self._asked_restarts()),
+                parent,
+                self._mask,
+            )
         os.close(writer)
         child.pid, child.report_fd, child.said, child.killed_hung = pid, reader, b"", False
         child.use, child.knows = None, self._reloads
@@ -341,6 +350,7 @@ class Supervisor:
         if RESTART_WANTED in said:
             if child.spec.name == STORE_KEEPER:  # it hears the operator; of another it would be a word of an attacker's
                 self._restart_wanted = f"{child.spec.name} asks for it"
+                self._asked_at.append(time.monotonic())
             said = said.replace(RESTART_WANTED, b"")
         if SIGNER_STUCK in said:
             said = said.replace(SIGNER_STUCK, b"")
@@ -525,6 +535,11 @@ class Supervisor:
         self._stop()
         for child in self._children:
             child.in_turn, child.delay_s = True, 0.0
+
+    def _asked_restarts(self) -> int:
+        """How often a child asked for one lately: it must know when that is enough."""
+        now = time.monotonic()
+        return sum(now - at < ASKED_RESTARTS_S for at in self._asked_at)
 
     def _stop(self) -> None:
         for child in self._children:

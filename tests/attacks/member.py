@@ -82,6 +82,7 @@ class Liar:
         store.close()
         self.record: tuple[tuple[str, bytes], ...] = ()
         self.mark = Watermark()
+        self.seen = 0  # the highest mark that an honest one showed
         self.rng = random.Random(lie)
         self.ends: dict[
             str, tuple[int, int, int]
@@ -169,6 +170,7 @@ class Liar:
                 self.index = max(self.index, shown.get("commit_index", 0))
             case LifeNews():
                 self.record = said.life.record
+                self.seen = max([self.seen, *(one.mark.hrs.height for one in said.marks)])
                 self.mark = max((one.mark for one in said.marks), default=self.mark, key=lambda one: one.hrs)
             case Promise() if self.lie in ("accepts", "refusals"):
                 self.tell(peer, self.answer(said))
@@ -208,7 +210,8 @@ class Liar:
         return Life(NodeState.COMPLETE, b"", self.record)
 
     def marks(self, read: Read) -> Marks:
-        shown = (RowMark(self.row, Watermark(HRS(1 << 40, 0, 3)), True),) if self.lie == "marks" else ()
+        far = {"marks": 1 << 40, "restarts": self.seen + 990}.get(self.lie)
+        shown = (RowMark(self.row, Watermark(HRS(far, 0, 3)), True),) if far else ()
         return Marks(read.nonce, read.request_id, True, self.life(), shown, self.seq, 0, 0, 0, self.own(), ())
 
     def own_term(self) -> int:
@@ -307,6 +310,16 @@ class Liar:
             .sign_bytes
         )
 
+    def restarts(self) -> list[PeerMessage | bytes]:
+        """The leader is ordered to start again, and whoever starts is told of a mark as high as it may believe."""
+        self.told += 1
+        raised = [self.seen + step for step in (990, 500, 100, 20, 1)]
+        asked = [Promise(1, self.told, self.row.public_key, self.bytes_at(one), self.seq, self.bears) for one in raised]
+        return [*asked, self.news_of(self.seen + 990), Order(1, self.told, Action.RESTART, "")]
+
+    def news_of(self, height: int) -> LifeNews:
+        return LifeNews(self.life(), False, (RowMark(self.row, Watermark(HRS(height, 0, 3)), True),), self.own(), ())
+
     def lives(self) -> list[PeerMessage | bytes]:
         record = tuple((name, b"false567") for name in self.members)
         return [
@@ -346,6 +359,7 @@ LIES: dict[str, Callable[[Liar], list[PeerMessage | bytes]]] = {
     "a log without end": lambda _liar: [],
     "an unsigned mark in the log": Liar.in_the_log,
     "marks": Liar.shown,
+    "restarts": Liar.restarts,
     "words for the log": Liar.words,
     "lives": Liar.lives,
     "accepts": lambda _liar: [],

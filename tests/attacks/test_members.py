@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cometkms.errors import SupersededError
+from cometkms.limits import JUMP_HEIGHTS, JUMP_HEIGHTS_PER_S
 from tests.attacks.member import LIES
 from tests.e2e.cluster import Client, Cluster
 from tests.e2e.node import CHAIN, PATIENCE_S, PREVOTE, free_tcp, until
@@ -90,7 +92,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
         made.cluster.stop()
 
 
-@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("lie", [lie for lie in LIES if lie != "restarts"])
 def test_a_lie_ends_no_honest_process_and_lasts_no_longer_than_the_liar(attacked: Attacked, lie: str) -> None:
     """While it is there it may stop the cluster. When it is gone the two honest ones sign by themselves; when the third node is back they elect
     another leader when the one that they have ends, and every state file follows what was signed."""
@@ -140,3 +142,27 @@ def test_a_lie_ends_no_honest_process_and_lasts_no_longer_than_the_liar(attacked
             lambda name=name: f"{name}'s state file follows to {attacked.height}",
             lambda name=name: int(json.loads(cluster.nodes[name].state_path.read_text())["height"]) == attacked.height,
         )
+
+
+def test_a_member_that_has_the_others_start_again_raises_their_marks_by_what_a_start_allows(tmp_path: Path) -> None:
+    """An order to restart is a drill's, and any member may give it, up to a number a day."""
+    attacked = Attacked(tmp_path)
+    cluster, begun = attacked.cluster, time.time()
+    try:
+        cluster.start()
+        cluster.wait_whole()
+        attacked.sign()
+        cluster.nodes[LIAR].stop()
+        liar = attacked.lie("restarts")
+        until("they started again", lambda: sum(cluster.log(name).count("planned restart") for name in HONEST) >= 4)
+        liar.kill()
+        liar.wait()
+        cluster.wait_leader(besides=LIAR)
+        until("both run again", lambda: all(cluster.status(name).get("chains") for name in HONEST))
+        starts = 1 + sum(cluster.log(name).count("planned restart") for name in HONEST)
+        allowed = 1 + JUMP_HEIGHTS * starts + JUMP_HEIGHTS_PER_S * (time.time() - begun + 1)
+        marks = [cluster.status(name)["chains"][0]["watermark"]["height"] for name in HONEST]
+        assert all(JUMP_HEIGHTS / 2 < mark <= allowed for mark in marks), (marks, allowed)
+    finally:
+        attacked.validator.close()
+        cluster.stop()

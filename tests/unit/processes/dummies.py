@@ -287,6 +287,17 @@ def wants_the_node_restarted(context: ChildContext) -> int:
     return 1
 
 
+def is_ordered_to_restart_three_times(context: ChildContext) -> int:
+    async def main(stop: asyncio.Event) -> None:
+        context.ready()
+        log.info("counts", asked=context.asked_restarts)
+        if context.asked_restarts < 3:
+            context.ask_for_restart()
+        await stop.wait()
+
+    return looping(context, main)
+
+
 def exits_at_once(context: ChildContext) -> int:
     context.ready()
     return 1

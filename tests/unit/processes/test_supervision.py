@@ -543,6 +543,16 @@ def test_a_planned_restart_takes_frozen_children_and_those_in_back_off(start: Ca
     assert dummies.stop() == 0
 
 
+def test_a_child_that_has_the_node_restarted_is_told_how_often_that_was(start: Callable[..., Dummies]) -> None:
+    """The restarts of an operator's signal count for nothing there."""
+    dummies = start({**ALL, "state": "is ordered to restart three times"})
+    for asked in range(4):
+        dummies.await_log("counts", asked=asked)
+    os.kill(dummies.pid, signal.SIGUSR2)
+    dummies.await_log("counts", 2, asked=3)
+    assert dummies.stop() == 0
+
+
 def test_a_stop_that_comes_during_a_planned_restart_ends_the_node(start: Callable[..., Dummies]) -> None:
     dummies = start(ALL)
     dummies.await_running(*ALL)
