@@ -22,7 +22,17 @@ from cometkms.errors import ProtocolError
 from cometkms.keys.cluster import _cluster_secret, _node_key, cluster_digest
 from cometkms.keys.source import key_source
 from cometkms.model import (
-    HRS, BlockID, Dialect, Incarnation, Kind, Message, Reason, Row, Timestamp, Vote, Watermark,
+    HRS,
+    BlockID,
+    Dialect,
+    Incarnation,
+    Kind,
+    Message,
+    Reason,
+    Row,
+    Timestamp,
+    Vote,
+    Watermark,
 )  # fmt: skip
 from cometkms.net.peers import PeerNetwork, PeerTarget
 from cometkms.net.target import TcpTarget
