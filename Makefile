@@ -41,7 +41,7 @@ $(VENV)/.built: $(VENV)/.dev setup.py build_ffi.py $(wildcard csrc/*.c csrc/*.h 
 build: $(VENV)/.built
 
 demo: build
-	$(BIN)/cmkms demo --seconds $(SECONDS)
+	$(BIN)/cmkms demo --seconds $(SECONDS) $(if $(AGENT),--agent)
 
 lint: build
 	$(BIN)/ruff check .

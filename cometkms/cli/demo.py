@@ -13,7 +13,10 @@ import click
     metavar="S",
     help="Kill the leader every S seconds, and start it again.  [default: at the key k]",
 )
-def command(seconds: float, kill_every: float | None) -> int:
+@click.option(
+    "--agent", is_flag=True, help="Put an agent between the nodes and the validator; f then freezes the leader's host."
+)
+def command(seconds: float, kill_every: float | None, agent: bool) -> int:
     """Three nodes on throw-away keys sign for a built-in validator that verifies every signature. Leaves nothing behind.
 
     At a terminal: k kills the leader (kill -9), starts it again and shows how long signing stopped; t hands the leadership over; q quits.
@@ -22,7 +25,8 @@ def command(seconds: float, kill_every: float | None) -> int:
     Examples:
       cmkms demo
       cmkms demo --seconds 20 --kill-every 5
+      cmkms demo --agent
     """
     from cometkms import demo
 
-    return demo.run(seconds or None, kill_every)
+    return demo.run(seconds or None, kill_every, agent=agent)

@@ -5,6 +5,7 @@ election, dialling and handshake included. No request is under way at that momen
 """
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import Coroutine
@@ -13,7 +14,7 @@ from typing import Any, Final
 from cometkms.demo.nodes import Cluster, DemoFailure, Node, leader_of, missing_of
 from cometkms.demo.screen import Screen
 from cometkms.errors import OperatorError
-from cometkms.standin import StandIn, quantile
+from cometkms.standin import SignerSilent, StandIn, quantile
 
 HEIGHT_INTERVAL_S: Final = 0.05  # far quicker than any chain, slow enough to read along
 CONFLICT_EVERY: Final = 10  # heights; the stand-in then asks for another block at a place already signed …
@@ -25,6 +26,7 @@ STATUS_INTERVAL_S: Final = 0.5
 STALL_S: Final = 10.0  # one height; CometBFT's rounds last a few seconds
 RESTART_AFTER_S: Final = 1.0  # time to see that two sign alone
 KEYS_LINE: Final = "keys: k kills the leader (kill -9) and starts it again, t hands the leadership over, q quits"
+AGENT_KEYS_LINE: Final = KEYS_LINE.replace(", t", ", f freezes its host (SIGSTOP) for a moment, t")
 
 
 class Show:
@@ -89,7 +91,7 @@ class Show:
         await self._boot()
         self._begun.set()
         if self._screen.is_terminal:
-            self._screen.say(KEYS_LINE)
+            self._screen.say(AGENT_KEYS_LINE if self._cluster.agent is not None else KEYS_LINE)
         for height in itertools.count(1):
             try:
                 async with asyncio.timeout(STALL_S), self._turn:
@@ -106,11 +108,17 @@ class Show:
         try:
             async with asyncio.timeout(BOOT_S):
                 await self._validator.wait_for_signer()
-                await self._validator.ask_public_key()
+                await self._ask_public_key()
                 while missing_of(self._statuses, self._cluster.nodes[: len(self._statuses)]) or not self._leader():
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
             raise DemoFailure(f"the nodes were not there within {BOOT_S} s:\n{self._cluster.log_tails()}") from None
+
+    async def _ask_public_key(self) -> None:
+        """As often as it takes: an agent may be there before any node has told it the key."""
+        while not self._validator.public_key:
+            with contextlib.suppress(SignerSilent):
+                await self._validator.ask_public_key()
 
     async def _sign_height(self, height: int) -> None:
         """Proposal, prevote, precommit; sometimes a conflict, which must be refused."""
@@ -150,7 +158,7 @@ class Show:
         running: set[asyncio.Task[None]] = set()
         try:
             while (key := await keys.get()) != "q":
-                action = {"k": self.kill_leader, "t": self.hand_over}.get(key)
+                action = {"k": self.kill_leader, "f": self.freeze_leader, "t": self.hand_over}.get(key)
                 if action is not None:
                     running = {task for task in running if not task.done()} | {asyncio.create_task(action())}
         finally:
@@ -174,12 +182,31 @@ class Show:
             await self._measure(leader, "led and was killed (kill -9)", "leader killed", leader.kill())
             await asyncio.sleep(RESTART_AFTER_S)
             await leader.start()
-            while leader.id in missing_of(statuses := await self._cluster.statuses(), self._cluster.nodes):
-                await asyncio.sleep(POLL_S)
-            self._statuses = statuses
-            self._screen.say(f"{leader.id} is back")
+            await self._until_back(leader)
         finally:
             self._under_way = ""
+
+    async def freeze_leader(self) -> None:
+        """SIGSTOP, as a host that hangs; then let it go on, and wait until it is a member like before. Only the agent helps: alone, CometBFT
+        would wait five seconds for the connection that stays."""
+        leader = self._free_leader() if self._cluster.agent is not None else None
+        if leader is None:
+            return
+        self._under_way = f"{leader.id} is not back yet"
+        try:
+            await self._measure(leader, "led and its host froze", "leader frozen", leader.freeze())
+            await asyncio.sleep(RESTART_AFTER_S)
+            leader.thaw()
+            await self._until_back(leader)
+        finally:
+            leader.thaw()
+            self._under_way = ""
+
+    async def _until_back(self, node: Node) -> None:
+        while node.id in missing_of(statuses := await self._cluster.statuses(), self._cluster.nodes):
+            await asyncio.sleep(POLL_S)
+        self._statuses = statuses
+        self._screen.say(f"{node.id} is back")
 
     async def hand_over(self) -> None:
         """`cmkms leader transfer`."""
@@ -208,7 +235,8 @@ class Show:
         """Do it between two heights; say and keep how long it took to the next signature."""
         async with self._turn:
             self._signed_again = asyncio.get_running_loop().create_future()
-            self._away_since = self._validator.connects
+            if self._cluster.agent is None:  # an agent's connection stays
+                self._away_since = self._validator.connects
             started = time.monotonic()
             try:
                 await disturbance

@@ -58,15 +58,7 @@ class Demo:
 
     def descendants(self) -> list[int]:
         """The node's supervisor and its children."""
-        found, queue = [], [self.process.pid]
-        while queue:
-            try:
-                children = Path(f"/proc/{queue[0]}/task/{queue[0]}/children").read_text().split()
-            except (FileNotFoundError, ProcessLookupError):  # it has ended since its parent was looked at
-                children = []
-            found += (pids := [int(pid) for pid in children])
-            queue = [*queue[1:], *pids]
-        return found
+        return _descendants(self.process.pid)
 
     def processes(self) -> Counter[str]:
         """What the nodes' processes are called, but for the supervisors; one that just ended has no name."""
@@ -78,6 +70,18 @@ class Demo:
 
     def left_behind(self) -> list[str]:
         return [str(path) for path in self.directory.iterdir()]
+
+
+def _descendants(pid: int) -> list[int]:
+    found, queue = [], [pid]
+    while queue:
+        try:
+            children = Path(f"/proc/{queue[0]}/task/{queue[0]}/children").read_text().split()
+        except (FileNotFoundError, ProcessLookupError):  # it has ended since its parent was looked at
+            children = []
+        found += (pids := [int(one) for one in children])
+        queue = [*queue[1:], *pids]
+    return found
 
 
 @pytest.fixture
@@ -291,3 +295,64 @@ def test_a_second_kill_waits_until_all_three_are_there(start_terminal: Callable[
     terminal.press("q")
     assert terminal.wait() == 0, terminal.text
     assert "\x1b[1m" not in terminal.text
+
+
+def test_with_an_agent_a_key_freezes_the_leaders_host_and_the_page_shows_the_pause(
+    start_terminal: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    """Kill and freeze: the validator's connection to its agent stays, another node signs, and that node's page tells it."""
+    terminal = start_terminal("--agent", NO_COLOR="1")
+    terminal.see(b"f freezes its host (SIGSTOP) for a moment")
+    terminal.see(b"\r\x1b[Kheight 2")
+    for key, done, what in (
+        ("f", b"led and its host froze: signing stopped for", "froze"),
+        ("k", b"was killed", "killed"),
+    ):
+        since = len(terminal.shown)
+        press_until(terminal, key, done)
+        terminal.see(b"leads now", since=since)
+        told = re.search(
+            r"(node[0-2]) led and (?:its host froze|was killed \(kill -9\)): signing stopped for (\d+) ms; (node[0-2]) leads now",
+            terminal.shown[since:].decode(errors="replace"),
+        )
+        assert told is not None, what
+        before, _, after = told.groups()
+        assert before != after
+        pages = re.findall(r"http://127\.0\.0\.1:\d+/(?=\s)", terminal.text)
+        page = pages[int(after.removeprefix("node"))]
+        until(
+            f"the page of {after} tells of {before}",
+            lambda page=page, before=before, after=after: re.search(
+                rf"{after} took over.*signature", _read(page), re.DOTALL
+            ),
+        )
+        terminal.see(f"{before} is back".encode(), since=since)
+    log = next(tmp_path.glob("cmkms-demo-*/homes/agent/node.log")).read_text()
+    assert log.count("validator connected") == 1
+    terminal.press("q")
+    assert terminal.wait() == 0, terminal.text
+    assert re.search(r"leader frozen 1×: signing stopped for \d+ ms", terminal.text)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_frozen_node_does_not_outlive_a_demo_that_was_killed(start_terminal: Callable[..., Terminal]) -> None:
+    """SIGTERM would wait for ever in a process that is stopped."""
+    terminal = start_terminal("--agent")
+    terminal.see(b"\r\x1b[Kheight 2")
+    terminal.press("f")
+    frozen = until("a stopped process", lambda: [pid for pid in _descendants(terminal.process.pid) if _stopped(pid)])
+    terminal.process.kill()
+    terminal.process.wait()
+    until("the frozen processes are gone", lambda: not any(alive(pid) for pid in frozen))
+
+
+def _read(page: str) -> str:
+    with urllib.request.urlopen(page, timeout=PATIENCE_S) as answer:
+        return answer.read().decode()
+
+
+def _stopped(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
