@@ -1,13 +1,16 @@
 """`cmkms chain`"""
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 
 from cometkms import core as cores
 from cometkms.cli.moving import refuse_running_members
 from cometkms.cli.options import demand_height, home_option, load_home, one_chain
+from cometkms.cli.output import say
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.cli.state import files_of
 from cometkms.config.load import CONFIG_NAME
@@ -39,6 +42,9 @@ _height = click.option(
     metavar="H",
     help="The chain's head, from nodes you trust.",
 )
+_as_json = click.option(
+    "--json", "as_json", is_flag=True, help="What was done as JSON; the words go to standard error."
+)
 _rpc = click.option("--rpc", metavar="URL", help="A CometBFT node's RPC (http://HOST:PORT): is the chain there?")
 
 
@@ -49,6 +55,7 @@ _rpc = click.option("--rpc", metavar="URL", help="A CometBFT node's RPC (http://
 @_height
 @_rpc
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@_as_json
 def admit(
     home: str | None,  # noqa: ARG001
     node_id: str | None,
@@ -56,6 +63,7 @@ def admit(
     height: int,
     rpc: str | None,
     yes: bool,
+    as_json: bool,
 ) -> None:
     """Tell the running node of this home that the chain has come to height H, farther up than it finds plausible.
 
@@ -72,25 +80,40 @@ def admit(
     _check_head(chain_id, height, rpc)
     known = ask_node(node_id, {"op": "reach", "chain_id": chain_id})
     if height <= known["reach"]:
-        click.echo(
-            f"{known['node_id']} finds every height of {chain_id} up to {known['reach']} plausible; nothing was changed"
+        say(
+            f"{known['node_id']} finds every height of {chain_id} up to {known['reach']} plausible; nothing was changed",
+            err=as_json,
         )
+        if as_json:
+            click.echo(json.dumps(_admitted(known, chain_id, changed=False), indent=2))
         return
-    click.echo(f"node     {known['node_id']}, which stands at height {known['mark']} of {chain_id}")
-    click.echo(
-        f"signed   height {known['signed']} at last, as far as it knows: up to {known['reach']} is plausible by now"
+    say(f"node     {known['node_id']}, which stands at height {known['mark']} of {chain_id}", err=as_json)
+    say(
+        f"signed   height {known['signed']} at last, as far as it knows: up to {known['reach']} is plausible by now",
+        err=as_json,
     )
-    click.echo(f"effect   heights up to {height + JUMP_HEIGHTS} are promised here, and 20 more with each second")
-    click.echo(
-        "risk     if the chain is NOT there: whoever asks can have this key sign so far up that it signs nothing where the chain is"
+    say(f"effect   heights up to {height + JUMP_HEIGHTS} are promised here, and 20 more with each second", err=as_json)
+    say(
+        "risk     if the chain is NOT there: whoever asks can have this key sign so far up that it signs nothing where the chain is",
+        err=as_json,
     )
     demand_height(height, height if yes else None, instead="--yes")
     after = ask_node(node_id, {"op": "admit", "chain_id": chain_id, "height": height})
-    click.echo(f"admitted {chain_id} up to height {after['reach']}")
+    say(f"admitted {chain_id} up to height {after['reach']}", err=as_json)
+    if as_json:
+        click.echo(json.dumps(_admitted(after, chain_id, changed=True), indent=2))
     if after["size"] > 1:
-        click.echo(
-            f"Do the same on the other nodes: {after['quorum']} of {after['size']} must find it plausible, the leader among them."
+        say(
+            f"Do the same on the other nodes: {after['quorum']} of {after['size']} must find it plausible, the leader among them.",
+            err=as_json,
         )
+
+
+def _admitted(answer: dict[str, Any], chain_id: str, *, changed: bool) -> dict[str, Any]:
+    """`reach`: up to which height the node finds the chain plausible now; `quorum` of `size` nodes must."""
+    return {"chain_id": chain_id, "changed": changed} | {
+        key: answer.get(key) for key in ("node_id", "reach", "mark", "signed", "quorum", "size")
+    }
 
 
 @command.command("reset")
@@ -100,6 +123,7 @@ def admit(
 @_height
 @_rpc
 @click.option("--yes-height", type=int, metavar="H", help="The height once more, instead of typing it.")
+@_as_json
 def reset(
     home: str | None,  # noqa: ARG001
     node_id: str | None,
@@ -107,6 +131,7 @@ def reset(
     height: int,
     rpc: str | None,
     yes_height: int | None,
+    as_json: bool,
 ) -> None:
     """Lower the mark of a chain to its head H: for a mark that is far above the chain, or a chain begun anew under the same id.
 
@@ -131,14 +156,23 @@ def reset(
         )
         stands = known_mark(files, target, core) or Watermark()
         for line in _reset_warning(settings, chain_id, stands, height, rpc):
-            click.echo(line)
+            say(line, err=as_json)
         demand_height(height, yes_height)
         done = reset_mark(files, target, height)
+    if as_json:
+        found = {
+            "home": str(settings.home),
+            "node_id": settings.id,
+            "chain_id": chain_id,
+            "before": stands.hrs._asdict(),
+        }
+        click.echo(json.dumps({**found, "height": height, "kept": [str(kept) for kept in done.kept]}, indent=2))
+        return
     for kept in done.kept:
-        click.echo(f"kept     {kept}")
-    click.echo(f"stands   {chain_id} at height {height}: nothing is signed there or below")
+        say(f"kept     {kept}")
+    say(f"stands   {chain_id} at height {height}: nothing is signed there or below")
     if not files.alone:
-        click.echo(f"Then: the same on each of {', '.join(files.members)}, and start them when all are done.")
+        say(f"Then: the same on each of {', '.join(files.members)}, and start them when all are done.")
 
 
 def _reset_warning(settings: Settings, chain_id: str, stands: Watermark, height: int, rpc: str | None) -> list[str]:
@@ -185,7 +219,8 @@ def _check_head(chain_id: str, height: int, rpc: str | None) -> None:
 @click.option("--from", "old", required=True, metavar="ID", help="The chain id that this home has signed for.")
 @click.option("--to", "new", required=True, metavar="ID", help="The chain id that it is to sign for.")
 @click.option("--yes", is_flag=True, help="Do it. Without this nothing is changed.")
-def rename(home: str | None, node_id: str | None, old: str, new: str, yes: bool) -> None:  # noqa: ARG001
+@_as_json
+def rename(home: str | None, node_id: str | None, old: str, new: str, yes: bool, as_json: bool) -> None:  # noqa: ARG001
     """Let this home's key sign for another chain id, after an upgrade that changed it. The node must be stopped; on every node.
 
     What was signed under the old id stays in the promise store, for ever: going back later goes on above it. The new id begins at
@@ -204,17 +239,25 @@ def rename(home: str | None, node_id: str | None, old: str, new: str, yes: bool)
         chain = _chosen(settings, old, new)
         before, after = _marks(settings, chain, old, new)
         aside = _aside(chain.state_file, old)
-        click.echo(
-            f"{old}  stands at {_place(before)} and keeps that in the promise store; its state file goes to {aside}"
+        say(
+            f"{old}  stands at {_place(before)} and keeps that in the promise store; its state file goes to {aside}",
+            err=as_json,
         )
-        click.echo(f"{new}  begins at {_place(after)}")
-        if not yes:
-            click.echo("Nothing was changed; --yes does it.")
-            return
-        # A copy first, then the new one in its place: interrupted anywhere a state file is there, and the same command goes on.
-        write_atomically(aside, read_file(chain.state_file, STATE_FILE_MAX_BYTES))
-        state_file.save(chain.state_file, after)
-    click.echo(f"Then: set chain_id of {settings.home / CONFIG_NAME} to {new}, do both on every node, and start them.")
+        say(f"{new}  begins at {_place(after)}", err=as_json)
+        if yes:  # a copy first, then the new one in its place: interrupted anywhere a state file is there, and the same command goes on
+            write_atomically(aside, read_file(chain.state_file, STATE_FILE_MAX_BYTES))
+            state_file.save(chain.state_file, after)
+    if as_json:
+        found = {"home": str(settings.home), "node_id": settings.id, "from": old, "to": new, "changed": yes}
+        marks = {"from_stands": before.hrs._asdict(), "to_begins": after.hrs._asdict(), "kept": str(aside)}
+        click.echo(json.dumps({**found, **marks}, indent=2))
+    if not yes:
+        say("Nothing was changed; --yes does it.", err=as_json)
+        return
+    say(
+        f"Then: set chain_id of {settings.home / CONFIG_NAME} to {new}, do both on every node, and start them.",
+        err=as_json,
+    )
 
 
 def _chosen(settings: Settings, old: str, new: str) -> Chain:

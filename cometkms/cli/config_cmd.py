@@ -13,6 +13,7 @@ from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
 from cometkms.config.load import Flags, in_force, load_settings, unknown_variables
 from cometkms.config.schema import Settings
+from cometkms.errors import ConfigError
 from cometkms.keys.cluster import cluster_digest, public_identities
 from cometkms.keys.source import key_source
 from cometkms.keys.validator_key import address_of
@@ -26,7 +27,8 @@ def command() -> None:
 
 @command.command("check")
 @home_option
-def check(home: str | None) -> None:  # noqa: ARG001
+@click.option("--json", "as_json", is_flag=True, help="As JSON: what is taken, or every fault.")
+def check(home: str | None, as_json: bool) -> int:  # noqa: ARG001
     """Whether a start would take this home's settings: config.toml and the variables. Exit code 3 with every fault, a line each, if not.
 
     Nothing is started and nothing is written; `cmkms doctor` looks at keys, state, disk and network, too.
@@ -35,12 +37,32 @@ def check(home: str | None) -> None:  # noqa: ARG001
     Example:
       cmkms config check && systemctl reload cmkms
     """
+    warnings = unknown_variables()
+    if as_json:
+        return _check_as_json(warnings)
     settings = load_settings(chosen_home(), Flags())
-    for words in unknown_variables():
+    for words in warnings:
         say(f"WARNING   {words}", err=True)
     members = ", ".join(peer.id for peer in settings.peers) or "alone"
     chains = ", ".join(chain.id for chain in settings.chains)
     say(f"ok: node {settings.id} of {members}; chains {chains}")
+    return 0
+
+
+def _check_as_json(warnings: list[str]) -> int:
+    """The same exit code as without --json."""
+    found: dict[str, Any] = {"ok": True, "faults": [], "warnings": warnings}
+    code = 0
+    try:
+        settings = load_settings(chosen_home(), Flags())
+    except ConfigError as error:
+        found |= {"ok": False, "faults": str(error).split("\n")}
+        code = error.exit_code
+    else:
+        chains = [chain.id for chain in settings.chains]
+        found |= {"node_id": settings.id, "members": [peer.id for peer in settings.peers], "chains": chains}
+    click.echo(json.dumps(found, indent=2))
+    return code
 
 
 @command.command("show")

@@ -1,12 +1,15 @@
 """`cmkms leader`"""
 
 import json
+from dataclasses import dataclass
+from typing import Any
 
 import click
 
 from cometkms.cli.options import home_option, other_ids
 from cometkms.cli.output import say
 from cometkms.cli.running import ask_node, node_id_option
+from cometkms.cluster.favourite import standing_of
 
 
 @click.group("leader")
@@ -19,7 +22,8 @@ def command() -> None:
 @node_id_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def show(home: str | None, node_id: str | None, as_json: bool) -> int:  # noqa: ARG001
-    """Who leads, as this home's node sees it. Exit code 1 if nobody does.
+    """Who leads, as this home's node sees it, and whom the lead returns to after a minute of calm (`leader_priority`; ten minutes after an
+    order). Exit code 1 if nobody leads.
 
     \b
     Example:
@@ -29,14 +33,47 @@ def show(home: str | None, node_id: str | None, as_json: bool) -> int:  # noqa: 
     leader = answer.get("leader_id")
     if as_json:
         keys = ("node_id", "leader_id", "leader_addr", "is_leader", "term", "lease_left_s", "why")
-        click.echo(json.dumps({key: answer.get(key) for key in keys}, indent=2))
+        back = returns_to(answer)
+        found = {key: answer.get(key) for key in keys} | {"returns_to": back.node if back is not None else None}
+        click.echo(json.dumps(found, indent=2))
     elif leader is None:
         why = str(answer.get("why") or "there is no majority, or it is being elected")
         say(f"nobody leads: {why.removeprefix('nobody leads: ')}")
     else:
         here = ", this node" if leader == answer.get("node_id") else ""
         say(f"{leader} leads{here} ({answer.get('leader_addr')}, term {answer.get('term')})")
+        if (back := returns_to(answer)) is not None:
+            say(f"the lead returns to {back.node} ({back.why}) {back.when}")
     return 1 if leader is None else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Returns:
+    """Whom the lead returns to, by its `leader_priority`, and when, in words."""
+
+    node: str
+    why: str
+    when: str
+
+
+def returns_to(answer: dict[str, Any]) -> Returns | None:
+    """From a node's answer to `peers`: the member that the lead should rather be at; None where nobody leads, or nobody is better."""
+    members = {str(one.get("id")): one for one in answer.get("members", [])}
+    standings = {name: standing_of(one.get("facts") or {}) for name, one in members.items()}
+    leader = answer.get("leader_id")
+    if leader not in standings:
+        return None
+    best = leader
+    for name in sorted(standings):
+        if standings[name].better_than(standings[best]):
+            best = name
+    if best == leader:
+        return None
+    found = standings[best]
+    why = "the nearest to a majority" if found.nearest else f"leader_priority {found.priority}"
+    able = members[best].get("connected") and members[best].get("state") == "complete"
+    when = "after a minute of calm" if able else "once it is connected and complete, after a minute of calm"
+    return Returns(best, why, when)
 
 
 @command.command("transfer")

@@ -109,7 +109,7 @@ def demand_height(min_height: int, typed: int | None, *, instead: str = "") -> N
             raise StateError(
                 f"the height must be typed, and nobody is there to type it; cure: {option}. Nothing was changed"
             )
-        typed = click.prompt("Type the height to go on", type=int)
+        typed = click.prompt("Type the height to go on", type=int, err=True)
     if typed != min_height:
         raise StateError(f"{typed} was typed, {min_height} was asked for: nothing was changed")
 

@@ -1,7 +1,10 @@
 """`cmkms recover`"""
 
+import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,6 +15,7 @@ from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
 from cometkms.config.schema import Settings
 from cometkms.errors import StateError
+from cometkms.model import Watermark
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import adopt_answer, recover
 
@@ -27,6 +31,7 @@ from cometkms.store.node_store import adopt_answer, recover
     help="Instead of a height: the store (data/ID/promises) of a member that is dead for good.",
 )
 @click.option("--yes", is_flag=True, help="With --from-store: do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="What was done as JSON; the words go to standard error.")
 def command(
     home: str | None,  # noqa: ARG001 - kept in the context by the option's callback
     node_id: str | None,
@@ -34,6 +39,7 @@ def command(
     yes_height: int | None,
     from_store: Path | None,
     yes: bool,
+    as_json: bool,
 ) -> None:
     """Make a new promise store after the old one was lost or corrupted. The node must be stopped.
 
@@ -55,43 +61,62 @@ def command(
     settings = load_home(node_id=node_id)
     if any(chain.id == UNSET_CHAIN for chain in settings.chains):
         raise StateError("which chain? cure: set chain_id in config.toml first")
+    done: dict[str, Any] = {}
     if from_store is not None:
-        _adopt(settings, from_store, yes)
+        done = _adopt(settings, from_store, yes, as_json)
     elif min_height is not None:
-        _burn(settings, min_height, yes_height)
+        done = _burn(settings, min_height, yes_height, as_json)
+    if as_json:
+        click.echo(json.dumps(done, indent=2))
 
 
-def _adopt(settings: Settings, store: Path, yes: bool) -> None:
+def _adopt(settings: Settings, store: Path, yes: bool, as_json: bool) -> dict[str, Any]:
+    """What was done, as a document. With `as_json` the words go to stderr."""
     for line in (
         f"home     {settings.home}",
         f"node     {settings.id}, recovering",
         f"effect   {store} counts as its owner's answer: every place promised there is burnt here; then the rest of the others are read as usual",
         "risk     if that store was copied BEFORE this node lost its own, or its owner still runs: a double signature",
     ):
-        say(line)
+        say(line, err=as_json)
     if not yes:
         if not sys.stdin.isatty():
             raise StateError("this must be confirmed, and nobody is there to do it; cure: --yes. Nothing was changed")
-        click.confirm("Is its owner dead for good, and was it read after this node's loss?", abort=True)
+        click.confirm("Is its owner dead for good, and was it read after this node's loss?", abort=True, err=True)
     with locked_home(chosen_home()):
         owner, marks = adopt_answer(files_of(settings), store)
-    say(f"read     {owner}")
+    say(f"read     {owner}", err=as_json)
     for chain, mark in zip(settings.chains, marks, strict=True):
-        say(f"stands   {chain.id} at height {mark.hrs.height} round {mark.hrs.round} step {mark.hrs.step}")
-    say("Start the node: it reads the others that are left, and is a member again.")
+        say(f"stands   {chain.id} at height {mark.hrs.height} round {mark.hrs.round} step {mark.hrs.step}", err=as_json)
+    say("Start the node: it reads the others that are left, and is a member again.", err=as_json)
+    return {"home": str(settings.home), "node_id": settings.id, "read": owner, "chains": _stand(settings, marks)}
 
 
-def _burn(settings: Settings, min_height: int, yes_height: int | None) -> None:
+def _burn(settings: Settings, min_height: int, yes_height: int | None, as_json: bool) -> dict[str, Any]:
+    """Likewise."""
     for line in warning(settings, min_height):
-        say(line)
+        say(line, err=as_json)
     demand_height(min_height, yes_height)
     with locked_home(chosen_home()):
         files = files_of(settings)
         kept, marks = recover(files, min_height, cores.load())
     if kept is not None:
-        say(f"kept     {kept}")
+        say(f"kept     {kept}", err=as_json)
     for chain, mark in zip(settings.chains, marks, strict=True):
-        say(f"burnt    {chain.id} up to height {mark.hrs.height} round {mark.hrs.round} step {mark.hrs.step}")
+        say(
+            f"burnt    {chain.id} up to height {mark.hrs.height} round {mark.hrs.round} step {mark.hrs.step}",
+            err=as_json,
+        )
+    return {
+        "home": str(settings.home),
+        "node_id": settings.id,
+        "kept": str(kept) if kept is not None else None,
+        "chains": _stand(settings, marks),
+    }
+
+
+def _stand(settings: Settings, marks: Sequence[Watermark]) -> list[dict[str, Any]]:
+    return [{"chain_id": chain.id, **mark.hrs._asdict()} for chain, mark in zip(settings.chains, marks, strict=True)]
 
 
 def warning(settings: Settings, min_height: int) -> list[str]:

@@ -163,11 +163,19 @@ def default_home() -> Path:
 
 def read_config(home: Path) -> dict[str, Any]:
     """config.toml, its keys and types checked; {} if there is none. Raises: ConfigError."""
+    document, problems = _read_document(home)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return document
+
+
+def _read_document(home: Path) -> tuple[dict[str, Any], list[str]]:
+    """config.toml without its unknown keys and those of a wrong type, and what is wrong with them. Raises: ConfigError when it is no TOML."""
     path = home / CONFIG_NAME
     try:
         data = read_file(path, CONFIG_MAX_BYTES)
     except FileNotFoundError:
-        return {}
+        return {}, []
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be read: {os_words(error)}; cure: the file itself, readable for this user"
@@ -185,19 +193,20 @@ def read_config(home: Path) -> dict[str, Any]:
             problems += _check_table(table, CHAIN_KEYS, f"{path}, chain {number + 1}")
         else:
             problems.append(f"{path}: chain must be written as [[chain]] tables")
-    if problems:
-        raise ConfigError("\n".join(problems))
-    return document
+            document.pop("chain", None)
+    return document, problems
 
 
 def _check_table(table: dict[str, Any], keys: Mapping[str, type], where: str) -> list[str]:
+    """What is wrong with its keys and their types; those are taken out."""
     problems = []
-    for key, value in table.items():
+    for key, value in tuple(table.items()):
         wanted = keys.get(key)
         if wanted is None:
             close = difflib.get_close_matches(key, keys, 1)
             cure = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(keys)}"
             problems.append(f"{where}: unknown key {key!r}; {cure}")
+            del table[key]
         elif key in ("validator_addr", "agents", "raw_bytes_unique_ids") and isinstance(value, str):
             table[key] = [value]
         elif key == "leader_priority" and isinstance(value, int) and not isinstance(value, bool):
@@ -205,8 +214,10 @@ def _check_table(table: dict[str, Any], keys: Mapping[str, type], where: str) ->
         elif not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
             shown = "…" if key in SECRET_KEYS else repr(value)
             problems.append(f"{where}: {key} = {shown} must be {_TYPE_WORDS[wanted]}")
+            del table[key]
         elif isinstance(value, list) and key != "chain" and not all(isinstance(one, str) for one in value):
             problems.append(f"{where}: {key} must be a list of strings")
+            del table[key]
     return problems
 
 
@@ -218,6 +229,7 @@ class _Sources:
 
     def __init__(self, flags: Flags, environment: Mapping[str, str], document: dict[str, Any], path: Path) -> None:
         self.problems: list[str] = []
+        self.partial = False  # something of the file was left out: what is missing, and what does not fit together, may only seem so
         self._flags = flags
         self.environment = environment
         self._document = document
@@ -360,8 +372,9 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
     """Everything a start needs. Raises: ConfigError with every problem found, a line each."""
     home = home.expanduser().absolute()
     path = home / CONFIG_NAME
-    document = read_config(home)
+    document, faults = _read_document(home)
     sources = _Sources(flags, os.environ if environment is None else environment, document, path)
+    sources.problems, sources.partial = faults, bool(faults)
     node_id, where = sources.text("id", _hostname())
     node_id = sources.parse(where, node_id, check_node_id, "")
     raft, raft_where = sources.text("raft_addr", DEFAULT_RAFT_ADDR)
@@ -406,7 +419,7 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
     )
     if not sources.problems:
         sources.problems += _check_agent_names(settings.chains, settings.agent_addr, agent_where)
-    if len(settings.peers) == len(peers):  # else what is wrong with them was told already
+    if len(settings.peers) == len(peers) and not sources.partial:  # else what is wrong with them was told already
         sources.problems += check_cluster(settings, peers_where, raft_where)
     if sources.problems:
         raise ConfigError("\n".join(sources.problems))
@@ -517,6 +530,8 @@ def _load_chain(
     """`places`: where the chain id stands, and where the validators' addresses do."""
     name, addresses, agents = table.get("id", ""), table.get("validator_addr", []), table.get("agents", [])
     where, addresses_where = places
+    if sources.partial and not (name and (addresses or agents)):
+        return None
     if not name or not (addresses or agents):
         what = "chain id" if not name else "validator address"
         cure = "give --chain-id and --validator-addr, or chain_id and validator_addr (or agents) in config.toml"

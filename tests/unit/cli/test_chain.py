@@ -1,5 +1,6 @@
 """`cmkms chain admit | reset`: what they ask, refuse and check. (On running nodes: tests/e2e/test_jumps.py.)"""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,29 @@ def test_a_height_is_admitted_only_when_it_is_said_twice(home: Path, node: FakeN
     assert done.exception is None, done
     assert node.asked[-1] == {"op": "admit", "chain_id": "testnet-1", "height": 5000}
     assert "2 of 3 must find it plausible, the leader among them" in done.output
+
+
+def test_what_was_admitted_is_json_for_who_asks_for_it(home: Path, node: FakeNode) -> None:
+    told = {key: KNOWN[key] for key in ("node_id", "reach", "mark", "signed", "quorum", "size")}
+    done = invoke(home, "admit", "testnet-1", "--height", "5000", "--yes", "--json")
+    assert json.loads(done.stdout) == {"chain_id": "testnet-1", "changed": True, **told}
+    done = invoke(home, "admit", "testnet-1", "--height", "1000", "--yes", "--json")
+    assert json.loads(done.stdout) == {"chain_id": "testnet-1", "changed": False, **told}
+    assert node.asked[-1]["op"] == "reach"
+
+
+def test_what_was_reset_and_renamed_is_json_for_who_asks_for_it(home: Path) -> None:
+    assert cmkms("recover", "--home", str(home), "--min-height", "9000", "--yes-height", "9000").returncode == 0
+    done = invoke(home, "reset", "testnet-1", "--height", "50", "--yes-height", "50", "--json")
+    found = json.loads(done.stdout)
+    assert (found["chain_id"], found["height"], found["before"]["height"]) == ("testnet-1", 50, 9000)
+    assert found["kept"]
+    assert all(Path(kept).exists() for kept in found["kept"])
+    for flags, changed in (((), False), (("--yes",), True)):
+        done = invoke(home, "rename", "--from", "testnet-1", "--to", "testnet-2", *flags, "--json")
+        found = json.loads(done.stdout)
+        assert (found["changed"], found["from_stands"]["height"], found["to_begins"]["height"]) == (changed, 50, 0)
+        assert Path(found["kept"]).exists() is changed
 
 
 def test_what_is_plausible_already_is_not_admitted(home: Path, node: FakeNode) -> None:

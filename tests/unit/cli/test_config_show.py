@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from cometkms.cli import cli
-from cometkms.config.load import KEYS, in_force, unknown_variables
+from cometkms.config.load import KEYS, Flags, in_force, load_settings, unknown_variables
 from cometkms.errors import ConfigError
 
 CONFIG = 'chain_id = "c-1"\nvalidator_addr = ["tcp://127.0.0.1:1"]\nhttp_addr = "127.0.0.1:7"\n'
@@ -41,6 +41,34 @@ def test_the_commands_say_it(home: Path) -> None:
     refused = runner.invoke(cli, ["config", "check", "--home", str(home)])
     assert isinstance(refused.exception, ConfigError)
     assert "'loud' is unknown" in str(refused.exception)
+
+
+def test_every_fault_is_told_at_once_whatever_its_kind(home: Path) -> None:
+    """A wrong type, an unknown key and wrong values; and nothing that only seems to be missing because it was one of them."""
+    (home / "config.toml").write_text(
+        'chain_id = 5\nvalidator_addr = ["tcp://127.0.0.1:1"]\nrealtime = "yes"\nhttp_adr = "x"\nlog_level = "loud"\nleader_priority = 101\n'
+        'peer = ["node0"]\n'
+    )
+    checked = CliRunner().invoke(cli, ["config", "check", "--home", str(home), "--json"], standalone_mode=False)
+    found = json.loads(checked.stdout)
+    assert checked.return_value == ConfigError.exit_code
+    assert (found["ok"], len(found["faults"])) == (False, 6)
+    told = "\n".join(found["faults"])
+    for words in ("chain_id = 5", "realtime = 'yes'", "'http_adr'", "'loud'", "'101'", "'node0' is no peer"):
+        assert words in told
+    assert "there is no chain id" not in told
+
+
+def test_a_chain_s_faults_hide_none_of_the_rest(home: Path) -> None:
+    (home / "config.toml").write_text('log_level = "loud"\n[[chain]]\nid = 7\nvalidator_addr = "tcp://127.0.0.1:1"\n')
+    with pytest.raises(ConfigError, match=r"chain 1: id = 7 must be a string\n.*'loud' is unknown"):
+        load_settings(home, Flags())
+
+
+def test_what_is_taken_is_json_for_who_asks_for_it(home: Path) -> None:
+    checked = CliRunner().invoke(cli, ["config", "check", "--home", str(home), "--json"], standalone_mode=False)
+    found = json.loads(checked.stdout)
+    assert (checked.return_value, found["ok"], found["faults"], found["chains"]) == (0, True, [], ["c-1"])
 
 
 def test_unknown_variables_are_named_with_what_was_meant() -> None:

@@ -1,5 +1,6 @@
 """`cmkms recover` says what it does and risks, and does nothing before the height was said twice."""
 
+import json
 import os
 import pty
 import subprocess
@@ -35,6 +36,17 @@ def test_the_height_said_twice_burns_it(home: Path) -> None:
     assert "effect   a new store in which every height up to 100 is burnt" in done.stdout
     assert "a double signature" in done.stdout
     assert "alone: no peer list" in done.stdout
+
+
+def test_what_was_done_is_json_for_who_asks_for_it_and_the_warning_stays_for_people(home: Path) -> None:
+    first = cmkms("recover", "--home", str(home), "--min-height", "100", "--yes-height", "100", "--json")
+    chains = [{"chain_id": "c-1", "height": 100, "round": 2147483647, "step": 3}]
+    assert json.loads(first.stdout) == {"home": str(home), "node_id": "node0", "kept": None, "chains": chains}
+    assert "a double signature" in first.stderr
+    again = cmkms("recover", "--home", str(home), "--min-height", "200", "--yes-height", "200", "--json")
+    assert Path(json.loads(again.stdout)["kept"]).is_file()
+    refused = cmkms("recover", "--home", str(home), "--min-height", "300", "--yes-height", "1", "--json")
+    assert (refused.returncode, refused.stdout) == (5, "")
 
 
 def test_another_height_changes_nothing(home: Path) -> None:

@@ -121,6 +121,55 @@ def test_leader_show_names_the_leader_and_fails_when_there_is_none(
     assert json.loads(invoke(tmp_path, "leader", "show", "--json").output)["leader_id"] == answer["leader_id"]
 
 
+def _member(name: str, priority: str | None, **more: object) -> dict[str, object]:
+    facts = {"leader_priority": priority} if priority is not None else {}
+    return {"id": name, "connected": True, "state": "complete", "facts": facts, **more}
+
+
+@pytest.mark.parametrize(
+    ("members", "back", "words"),
+    [
+        ([_member("node0", "80"), _member("node1", "50")], "node0", "(leader_priority 80) after a minute of calm"),
+        (
+            [_member("node0", "80", connected=False), _member("node1", "50")],
+            "node0",
+            "(leader_priority 80) once it is connected and complete, after a minute of calm",
+        ),
+        (
+            [_member("node0", "80", state="recovering"), _member("node1", "50"), _member("node2", "60")],
+            "node0",
+            "once it is connected and complete",
+        ),
+        (
+            [
+                _member("node0", None, facts={"leader_priority": "nearest", "majority_ms": "10.0"}),
+                _member("node1", None, facts={"leader_priority": "nearest", "majority_ms": "40.0"}),
+            ],
+            "node0",
+            "(the nearest to a majority) after",
+        ),
+        ([_member("node0", "50"), _member("node1", "50")], None, ""),
+        ([_member("node0", "nearest"), _member("node1", "50")], None, ""),
+        ([_member("node0", "\x1b[31m"), _member("node1", None)], None, ""),
+        ([_member("node0", "90")], None, ""),
+    ],
+)
+def test_leader_show_says_whom_the_lead_returns_to(
+    tmp_path: Path,
+    running: Callable[[dict[str, Any] | None], FakeNode],
+    members: list[dict[str, object]],
+    back: str | None,
+    words: str,
+) -> None:
+    running({**ANSWER, "members": members})
+    said = invoke(tmp_path, "leader", "show")
+    assert said.return_value == 0
+    lines = [line for line in said.output.splitlines() if line.startswith("the lead returns to")]
+    assert len(lines) == (back is not None)
+    assert all(f"to {back} " in line and words in line for line in lines)
+    assert json.loads(invoke(tmp_path, "leader", "show", "--json").output)["returns_to"] == back
+
+
 @pytest.mark.parametrize(("arguments", "to"), [([], None), (["--to", "node2"], "node2")])
 def test_leader_transfer_asks_and_tells_how_long_it_took(
     tmp_path: Path, running: Callable[..., FakeNode], arguments: list[str], to: str | None
