@@ -21,6 +21,7 @@ from cometkms.errors import KeyFileError, StateError, os_words
 from cometkms.ipc.prctl import make_undumpable
 from cometkms.keys.passphrase import PassphraseSource
 from cometkms.keys.validator_key import KeyMaterial, address_of, load_public_key, load_sealed, read_material, wipe
+from cometkms.keytypes import ED25519, SECP256K1, type_of
 from cometkms.model import Watermark
 from cometkms.moving import filepv, tmkms
 from cometkms.moving.old_signer import is_missing
@@ -90,6 +91,7 @@ def command(
     make_undumpable()
     settings, chain = chosen_chain(chain_id, node_id)
     target = _target(kind, directory.expanduser().absolute(), chain)
+    _refuse_type(kind, target, chain)
     with locked_home(chosen_home()):
         if min_height is not None:
             demand_height(min_height, yes_height)
@@ -129,6 +131,23 @@ def _target(kind: str, directory: Path, chain: Chain) -> _Target:
             return _Target(layout.key_path, layout.state_path, layout.is_json)
     name = f"{chain.id}-consensus"
     return _Target(directory / "secrets" / f"{name}.key", directory / "state" / f"{name}.json", is_json=False)
+
+
+def _refuse_type(kind: str, target: _Target, chain: Chain) -> None:
+    """Raises: KeyFileError where the other signer's file would be taken for a key of another type.
+
+    tmkms's own form is 32 bytes without a word of what they are, and it reads an ed25519 key in them: another validator's, for the chain.
+    """
+    key_type = type_of(load_public_key(chain.key_file))
+    if kind != "tmkms" or key_type is ED25519:
+        return
+    if key_type is not SECP256K1:
+        raise KeyFileError(f"tmkms has no keys of type {key_type.name}; cure: --to filepv")
+    if not target.is_json:
+        raise KeyFileError(
+            f'tmkms takes 32 bytes in {target.key_path} for an ed25519 key, and this one is of type {key_type.name}. Cure: key_format = "json" of its '
+            "providers.softsign in DIR's tmkms.toml, whose form tells the type; or --to filepv"
+        )
 
 
 def _promised(settings: Settings, chain: Chain, seal_files: tuple[Path, ...], min_height: int | None) -> Watermark:

@@ -117,13 +117,14 @@ def import_key(home: str | None, chain_id: str | None, key_type: str | None, fil
       tmkms-softsign-key | cmkms keys import -
     """
     chain = one_chain(load_home(), chain_id)
+    wanted = named_type(key_type) if key_type is not None else None
     try:
         text = sys.stdin.read(KEY_FILE_MAX_BYTES) if file == "-" else Path(file).read_text()[:KEY_FILE_MAX_BYTES]
     except (OSError, UnicodeDecodeError) as error:
         raise KeyFileError(
             f"{file} cannot be read: {os_words(error) if isinstance(error, OSError) else error}"
         ) from error
-    _write(chain.key_file, parse_material(text, named_type(key_type) if key_type is not None else None))
+    _write(chain.key_file, parse_material(text, wanted))
 
 
 @command.command("encrypt")

@@ -78,8 +78,16 @@ def identity_of(node: Node, name: str, agent_addr: str) -> str:
 class AgentCluster(Cluster):
     """Nodes that dial no validator and listen for agents."""
 
-    def __init__(self, directory: Path, count: int, agents: list[AgentProcess], *, relays: bool = False) -> None:
-        super().__init__(directory, count, relays=relays)
+    def __init__(
+        self,
+        directory: Path,
+        count: int,
+        agents: list[AgentProcess],
+        *,
+        relays: bool = False,
+        key_type: str = "ed25519",
+    ) -> None:
+        super().__init__(directory, count, relays=relays, key_type=key_type)
         self.agent_ports = {name: free_port() for name in self.ids}
         for name in self.ids:
             self.extra[name] = ["--agent-addr", f"127.0.0.1:{self.agent_ports[name]}"]

@@ -16,12 +16,14 @@ AgentNet = tuple[AgentCluster, AgentProcess, Client]
 
 
 @pytest.fixture
-def net(tmp_path: Path) -> Iterator[AgentNet]:
+def net(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[AgentNet]:
+    """Its parameter, if a test gives one: the type of the validator's key, and a client that knows it."""
+    key_type, version = getattr(request, "param", ("ed25519", "v038"))
     address = free_tcp()
     agent = AgentProcess(tmp_path / "agent")
-    cluster = AgentCluster(tmp_path, 3, [agent])
+    cluster = AgentCluster(tmp_path, 3, [agent], key_type=key_type)
     agent.configure(cluster.lines(), [address])
-    validator = Client(address)
+    validator = Client(address, version)
     try:
         cluster.start()
         agent.start()
@@ -34,11 +36,15 @@ def net(tmp_path: Path) -> Iterator[AgentNet]:
         validator.close()
 
 
+@pytest.mark.parametrize(
+    "net", [("ed25519", "v038"), ("secp256k1", "v1"), ("secp256k1eth", "v040")], indirect=True, ids=lambda one: one[0]
+)
 def test_a_validator_signs_through_its_agent_and_every_state_file_follows(net: AgentNet) -> None:
+    """The agent verifies each signature and extension's signature before it hands them on: of every key type."""
     cluster, agent, validator = net
     for height in (1, 2, 3):
         validator.must_sign(PREVOTE, height)
-        validator.must_sign(PRECOMMIT, height)
+        validator.must_sign(PRECOMMIT, height, extension="ab" * height)
     for name in cluster.ids:
         until(f"{name}'s state file follows", lambda name=name: cluster.nodes[name].file_state().get("height") == "3")
     assert "asked again" not in agent.log() or "silence" in agent.log()

@@ -55,13 +55,16 @@ def shown(node: Node) -> dict:
     return node.status()["chains"][0]["validators"][0]
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize(
+    ("host", "key_type"),
+    [("127.0.0.1", "ed25519"), ("localhost", "ed25519"), ("127.0.0.1", "secp256k1"), ("127.0.0.1", "secp256k1eth")],
+)
 def test_everything_a_validator_asks_over_noise(
-    host: str, tmp_path: Path, make_node: Callable[..., Node], make_validator: Callable[..., Validator]
+    host: str, key_type: str, tmp_path: Path, make_node: Callable[..., Node], make_validator: Callable[..., Validator]
 ) -> None:
     """Refusals and repeats among the signatures: each answer is the one to its own request."""
     place = Place(tmp_path, host)
-    node = make_node(place.dialled)
+    node = make_node(place.dialled, key_type=key_type)
     validator = make_validator(place.listened(our_id(node.home)), "v040", node_key=str(place.key))
     node.start()
     validator.connect()

@@ -149,11 +149,20 @@ def test_a_real_node_makes_blocks_through_restarts_of_both(
         chain.stop()
 
 
-@pytest.mark.parametrize("key_type", ["ed25519", "secp256k1"])
-def test_a_real_v1_node_makes_blocks_while_our_leaders_are_killed(key_type: str, tmp_path: Path) -> None:
-    """Its only signer is a cluster of three. Blocks with vote extensions from height 5 on."""
+@pytest.mark.parametrize(
+    ("version", "line", "key_type"),
+    [
+        ("node-v1", "v1", "ed25519"),
+        ("node-v1", "v1", "secp256k1"),
+        ("node-v040", "v0.34-v0.40", "secp256k1eth"),
+    ],
+)
+def test_a_real_node_makes_blocks_while_our_leaders_are_killed(
+    version: str, line: str, key_type: str, tmp_path: Path
+) -> None:
+    """Its only signer is a cluster of three. Blocks of v1 with vote extensions from height 5 on."""
     address = free_tcp()
-    chain = CometBFT(tmp_path / "comet", address, "node-v1", 5)
+    chain = CometBFT(tmp_path / "comet", address, version, 5 if version == "node-v1" else 0)
     cluster = Cluster(tmp_path / "signers", 3, address, chain=chain.chain_id, key_type=key_type)
     chain.use_key(cluster.nodes["node0"])
     try:
@@ -173,7 +182,7 @@ def test_a_real_v1_node_makes_blocks_while_our_leaders_are_killed(key_type: str,
         chain.start()
         until("blocks after the node's restart", lambda: chain.height() >= before + 5)
         leading = cluster.nodes[cluster.wait_leader()]
-        until("the line is shown", lambda: shown_line(leading, "v1"))
+        until("the line is shown", lambda: shown_line(leading, line))
         for name in cluster.ids:
             assert "conflict" not in cluster.log(name)
     finally:
