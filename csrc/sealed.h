@@ -5,8 +5,7 @@
 
 #include "keytype.h"
 
-#define CK_SECRET_MAX 64   /* secret_len of any type */
-#define CK_SEED_BASE64 89 /* base64 of so many bytes, and a zero byte */
+#define CK_SEED_BASE64 (4 * ((CK_SECRET_MAX + 2) / 3) + 1) /* base64 of the longest secret, and a zero byte */
 
 typedef struct ck_sealed {
     int32_t type; /* enum ck_key_number */
