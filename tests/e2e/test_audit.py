@@ -94,7 +94,8 @@ def test_every_kind_of_decision_is_there_with_the_hash_of_what_the_validator_got
     assert done.returncode == 0, done.stdout
     report = json.loads(done.stdout)
     unanswered = sum(one[0] == "unanswered" for one in seen)
-    assert report["decisions"] == {"signed": 4, "repeated": 1, "refused": 3, "unanswered": unanswered}
+    of_bytes = {"signed_bytes": 0, "refused_bytes": 0}
+    assert report["decisions"] == {"signed": 4, "repeated": 1, "refused": 3, "unanswered": unanswered, **of_bytes}
     shown = cmkms("audit", "show", "--home", str(node.home), "--height", "5", "--outcome", "refused")
     assert "5/0/2  step_regression" in shown.stdout
     assert len(shown.stdout.splitlines()) == 1
