@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from cometkms import core as cores
+from cometkms.keytypes import by_name, typed
 from cometkms.limits import RAW_VALUE_MAX_BYTES
 from cometkms.model import Kind, Message
 from tests.e2e.cluster import Client, Cluster
@@ -34,26 +35,27 @@ def chain_of(node: Node | WireNode) -> dict[str, Any]:
     return shown
 
 
-def is_signed(node: Node | WireNode, text: bytes, signature: bytes) -> bool:
+def is_signed(node: WireNode, text: bytes, signature: bytes) -> bool:
     return CORE.verify(b64decode(chain_of(node)["public_key"]), text, signature)
 
 
-@pytest.fixture(params=["tcp", "unix"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return free_tcp() if request.param == "tcp" else f"unix://{tmp_path}/privval.sock"
-
-
+@pytest.mark.parametrize(("scheme", "key_type"), [("tcp", "ed25519"), ("unix", "ed25519"), ("unix", "secp256k1")])
 def test_cometbfts_own_client_gets_values_signed_and_never_a_votes(
-    address: str, make_node: Callable[..., Node], make_validator: Callable[..., Validator]
+    scheme: str,
+    key_type: str,
+    make_node: Callable[..., Node],
+    make_validator: Callable[..., Validator],
+    tmp_path: Path,
 ) -> None:
     """Between votes, whose watermark does not move for it; also the largest value."""
+    address = free_tcp() if scheme == "tcp" else f"unix://{tmp_path}/privval.sock"
     validator = make_validator(address, "v1")
-    node = make_node(address).start("--sign-bytes")
-    validator.connect()
+    node = make_node(address, key_type=key_type).start("--sign-bytes")
+    public_key = typed(by_name(key_type), bytes.fromhex(validator.connect()))
     validator.must_sign(PRECOMMIT, 7, extension="ab")
     for value in (HASH, HASH, "00", "ab" * RAW_VALUE_MAX_BYTES):
         answer = validator.ask(cmd="sign_bytes", value=value)
-        assert is_signed(node, bytes.fromhex(value), bytes.fromhex(answer["signature"])), answer
+        assert CORE.verify(public_key, bytes.fromhex(value), bytes.fromhex(answer["signature"])), answer
     for case in NEVER:
         for value in (case["value"], case["value"][2:]):  # with its length, and without
             refused = validator.ask(cmd="sign_bytes", value=value)
