@@ -26,6 +26,7 @@ def _sections(home: Path, *, quick: bool) -> dict[str, Callable[[], Sections]]:
         "validators": lambda: {
             "several validators": end_to_end.several_validators(home / "several", max(1, rounds - 3), heights)
         },
+        "keys": lambda: {"key types": end_to_end.key_types(home / "keys", max(1, rounds - 2), heights)},
         "pace": lambda: {"real pace, three a second": end_to_end.real_pace(home / "pace", 2 if quick else 20)},
         "throughput": lambda: {
             "one chain": end_to_end.throughput(home / "single", run_ms, 1),

@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.figures import Rounds, table
 from benchmarks.signers import addresses_of, bench, cpu_s, floor, load, ours, pss_mib, together, validators
+from cometkms.keytypes import BLS12_381, KEY_TYPES
 from tests.e2e.node import CHAIN, Validator
 
 Run = Callable[[Path], list[int]]
@@ -37,17 +38,18 @@ def asked(
     *,
     count: int = 1,
     network: str = "tcp",
+    version: str = "v038",
 ) -> list[int]:
     """Start validators, then the signer; ask. A round in which a signature failed, because the lead moved on a busy machine, is no
     measurement: it is made again, and the third failure is the run's.
     """
     for again in range(1, ROUND_TRIES):
         try:
-            return _asked_once(directory, signer, ask, count, network)
+            return _asked_once(directory, signer, ask, count, network, version)
         except RuntimeError as error:
             print(f"a round is made again: {error}", flush=True)
             directory = directory.with_name(f"{directory.name}-{again}")
-    return _asked_once(directory, signer, ask, count, network)
+    return _asked_once(directory, signer, ask, count, network, version)
 
 
 def _asked_once(
@@ -56,10 +58,11 @@ def _asked_once(
     ask: Callable[[Validator], list[int]],
     count: int,
     network: str,
+    version: str,
 ) -> list[int]:
     directory.mkdir(parents=True)
     addresses = addresses_of(directory, count, network)
-    with validators(addresses, [CHAIN] * count) as validator, signer(directory / "signer", addresses):
+    with validators(addresses, [CHAIN] * count, version) as validator, signer(directory / "signer", addresses):
         return ask(validator)
 
 
@@ -100,6 +103,20 @@ def several_validators(directory: Path, rounds: int, heights: int, count: int = 
     return table({name: found[name] for name in one}, FLOOR) | table(
         {name: found[name] for name in three}, "floor of three"
     )
+
+
+def key_types(directory: Path, rounds: int, heights: int) -> dict[str, Any]:
+    """One node with a key of each type that CometBFT v0.40's client knows, beside the one with an ed25519 key."""
+
+    def run_of(key_type: str) -> Run:
+        def signer(home: Path, where: list[str]) -> AbstractContextManager[Any]:
+            return ours(home, where, 1, key_type=key_type)
+
+        return lambda home: asked(home, signer, lambda validator: bench(validator, heights), version="v040")
+
+    names = [one.name for one in KEY_TYPES if one.built and one is not BLS12_381]  # v0.40's client has no BLS
+    runs = {f"node, {name}": run_of(name) for name in names}
+    return table(interleaved(directory, rounds, runs), f"node, {names[0]}")
 
 
 def real_pace(directory: Path, seconds: int) -> dict[str, Any]:

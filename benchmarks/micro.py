@@ -15,6 +15,7 @@ from cometkms import native, purepy
 from cometkms.interface import Core, Queue
 from cometkms.ipc.messages import Reserve, encode
 from cometkms.ipc.queues import make_queue
+from cometkms.keytypes import ED25519, KEY_TYPES, KeyType
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Row, Timestamp, Vote, Watermark
 from cometkms.promises.acceptor import Acceptor
 from cometkms.promises.proposer import Permit, Proposer
@@ -69,6 +70,12 @@ def functions(core: Core) -> dict[str, Callable[[], object]]:
         queue.push(wire)
         queue.pop()
 
+    def signs(key_type: KeyType) -> Callable[[], object]:
+        secret = SEED[::-1]  # a key of every type
+        other_slot = core.key_slot(bytearray(base64.b64encode(secret)), CHAIN, key_type)
+        return lambda: other_slot.sign(request.sign_bytes)
+
+    others = {f"key slot signs, {one.name}": signs(one) for one in KEY_TYPES if one.built and one is not ED25519}
     return {
         "decode a vote request": lambda: core.decode_message(Dialect.PROTO, wire),
         "judge it, make its sign bytes": lambda: core.check_request(Dialect.PROTO, CHAIN, message),
@@ -77,6 +84,7 @@ def functions(core: Core) -> dict[str, Callable[[], object]]:
         "seal one frame": lambda: frames.seal(wire),
         "seal and open one frame": seal_and_open,
         "key slot signs": lambda: slot.sign(request.sign_bytes),
+        **others,
         "queue: push and pop": queue_round,
         "request to answer, without the disk": take_and_sign,
     }
@@ -205,7 +213,7 @@ def _twin_promises(store: PromiseStore, count: int) -> list[int]:
     acceptor = Acceptor(store, (0,), parse_sign_bytes=core.parse_sign_bytes, wall_clock=time.time)
     proposer = Proposer(
         row=0,
-        public_key=store.rows[0].public_key,
+        public_key=store.rows[0].key,
         me="n",
         others=(),
         acceptor=acceptor,

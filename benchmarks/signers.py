@@ -24,10 +24,10 @@ def addresses_of(directory: Path, count: int, network: str) -> list[str]:
 
 
 @contextmanager
-def validators(addresses: list[str], chains: list[str]) -> Iterator[Validator]:
-    """All of them in one process, with CometBFT's own client."""
+def validators(addresses: list[str], chains: list[str], version: str = "v038") -> Iterator[Validator]:
+    """All of them in one process, with CometBFT's own client of that version."""
     more = [part for pair in list(zip(addresses, chains, strict=True))[1:] for part in pair]
-    made = Validator(addresses[0], chain=chains[0], more=more)
+    made = Validator(addresses[0], version, chain=chains[0], more=more)
     try:
         yield made
     finally:
@@ -62,11 +62,12 @@ def ours(
     nodes: int,
     chains: list[str] | None = None,
     relays: bool = False,
+    key_type: str = "ed25519",
     **variables: str,
 ) -> Iterator[Cluster]:
     """One node or several. `chains`: one for each address; else all addresses are validators of one chain."""
     directory.mkdir(parents=True, exist_ok=True)
-    cluster = Cluster(directory, nodes, *addresses, relays=relays)
+    cluster = Cluster(directory, nodes, *addresses, relays=relays, key_type=key_type)
     for name, node in cluster.nodes.items():
         cluster.variables[name] = variables
         if chains is not None:

@@ -51,6 +51,13 @@ def test_the_agents_section_compares_each_way_with_the_direct_one(tmp_path: Path
         assert all(len(row["all_ms"]) == 1 and row["max_ms"] > 0 for row in lost.values())
 
 
+def test_the_keys_section_has_a_row_for_each_type(tmp_path: Path) -> None:
+    bench(tmp_path, "keys")
+    rows = json.loads((tmp_path / "bench.json").read_text())["sections"]["key types"]
+    assert list(rows) == ["node, ed25519", "node, secp256k1", "node, secp256k1eth"]
+    assert all(row["count"] == 90 and row["p50"] > 0 for row in rows.values())
+
+
 def test_a_section_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", "nonsense", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
