@@ -12,7 +12,7 @@ import click
 from cometkms.cli.options import home_option
 from cometkms.cli.output import say
 from cometkms.cli.running import ask_node, node_id_option
-from cometkms.cli.status import fetch
+from cometkms.cli.status import fetch, understood
 from cometkms.config.values import parse_duration, parse_listen
 from cometkms.doctor.blocks import read_commits, read_head
 from cometkms.drill.plan import ChainReport, Drill, Phase, planned
@@ -123,7 +123,7 @@ class _Run:
         check = self._order("check", "") if view.leader is not None else ""
         try:
             address = parse_listen(http_addr or self._http_addr())
-            return obstacles(view, fetch(address), check, fresh_s)
+            return understood(lambda told: obstacles(view, told, check, fresh_s), fetch(address), address)
         except CometKMSError as error:
             return [*obstacles(view, {}, check, fresh_s), f"its alerts are not known: {error}"]
 

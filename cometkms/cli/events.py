@@ -12,12 +12,13 @@ from cometkms.api.sections import EventReport
 from cometkms.api.story import describe
 from cometkms.cli.options import home_option, load_home
 from cometkms.cli.output import say
-from cometkms.cli.status import fetch, refuse_another
+from cometkms.cli.status import fetch, refuse_another, understood
 from cometkms.config.schema import HostPort
 from cometkms.config.values import parse_listen
 from cometkms.errors import CometKMSError
 
 _LOOK_S: Final = 0.5
+_TIME_MAX: Final = 1 << 37  # UNIX seconds: in the year 6325
 _KNOWN_MAX: Final = 4096  # events that were printed: many times what a node shows at once
 
 
@@ -44,11 +45,12 @@ def command(home: str | None, http_addr: str | None, follow: bool, as_json: bool
     if settings is not None:
         refuse_another(document, settings)
     known: dict[str, None] = {}
-    _print_news(document, known, as_json)
+    _print_news(understood(lambda told: news_of(told, known), document, address), as_json)
     try:
         while follow:
             time.sleep(_LOOK_S)
-            _print_news(_fetch_in_time(address), known, as_json)
+            news = understood(lambda told: news_of(told, known), _fetch_in_time(address), address)
+            _print_news(news, as_json)
     except KeyboardInterrupt:
         pass
     return 0
@@ -71,8 +73,8 @@ def _fetch_in_time(address: HostPort) -> dict[str, Any]:
         return document
 
 
-def _print_news(document: Mapping[str, Any], known: dict[str, None], as_json: bool) -> None:
-    for event in news_of(document, known):
+def _print_news(news: list[dict[str, Any]], as_json: bool) -> None:
+    for event in news:
         click.echo(json.dumps(event)) if as_json else say(f"{stamp(event['at'])}  {event['words']}")
 
 
@@ -81,7 +83,7 @@ def news_of(document: Mapping[str, Any], known: dict[str, None]) -> list[dict[st
     me = str((document.get("node") or {}).get("id") or "this node")
     found = []
     for untrusted in document.get("events") or []:
-        if not (isinstance(untrusted, dict) and isinstance(untrusted.get("at"), int | float) and "what" in untrusted):
+        if not (isinstance(untrusted, dict) and _is_time(untrusted.get("at")) and "what" in untrusted):
             continue
         key = json.dumps(untrusted, sort_keys=True)
         if key in known:
@@ -93,11 +95,16 @@ def news_of(document: Mapping[str, Any], known: dict[str, None]) -> list[dict[st
     return sorted(found, key=lambda one: float(one["at"]))
 
 
+def _is_time(untrusted: object) -> bool:
+    """Whether it is UNIX seconds, of a year that there is."""
+    return isinstance(untrusted, int | float) and 0 <= untrusted < _TIME_MAX
+
+
 def words_of(event: Mapping[str, Any], me: str) -> str:
     """One event in words. It may be of another version's node, whose fields are others."""
     try:
         return describe(cast("EventReport", event), me)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (ArithmeticError, KeyError, TypeError, ValueError, AttributeError):
         return str(event.get("what"))
 
 

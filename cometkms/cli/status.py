@@ -1,8 +1,9 @@
 """`cmkms status`"""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard, TypeVar
 
 import click
 
@@ -11,6 +12,8 @@ from cometkms.cli.output import say
 from cometkms.config.schema import HostPort, Settings
 from cometkms.config.values import parse_listen
 from cometkms.errors import CometKMSError, OperatorError, os_words
+
+T = TypeVar("T")
 
 _TIMEOUT_S = 5.0
 _DOCUMENT_MAX_BYTES = 1 << 20
@@ -31,21 +34,36 @@ def command(home: str | None, http_addr: str | None, as_json: bool) -> int:  # n
       cmkms status --http-addr 10.0.0.10:8080 --json
     """
     if http_addr:
-        document = fetch(parse_listen(http_addr))
+        address = parse_listen(http_addr)
+        document = fetch(address)
     else:
         settings = load_home()
-        document = fetch(settings.http_addr)
+        address = settings.http_addr
+        document = fetch(address)
         refuse_another(document, settings)
     if as_json:
         click.echo(json.dumps(document, indent=2))
     else:
-        for line in table(document):
+        for line in understood(table, document, address):
             say(line)
-    return 0 if document.get("healthy", True) else 1
+    return 0 if document["healthy"] else 1
+
+
+def understood(read: Callable[[dict[str, Any]], T], document: dict[str, Any], address: HostPort) -> T:
+    """`read(document)`, of a node that may be of another version, or none at all. Raises: CometKMSError where its words make no sense."""
+    try:
+        return read(document)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise CometKMSError(
+            f"what answers at {address} is not understood; cure: the cmkms of that node's version, or --http-addr of another"
+        ) from error
 
 
 def fetch(address: HostPort, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
-    """GET /status. timeout_s: for the whole answer. Raises: CometKMSError if the node does not answer."""
+    """GET /status: a document that names its node and says whether it is healthy. timeout_s: for the whole answer.
+
+    Raises: CometKMSError if no node answers.
+    """
     import http.client  # here: no other command pays for it
 
     from cometkms.net.http_get import get
@@ -53,13 +71,19 @@ def fetch(address: HostPort, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
     host = address.host or "127.0.0.1"
     try:
         document = json.loads(get(host, address.port, "/status", timeout_s, _DOCUMENT_MAX_BYTES)[2])
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
         raise CometKMSError(
             f"no node answers at http://{host}:{address.port}/status: {_words(error, timeout_s)}; cure: cmkms start, or --http-addr"
         ) from error
-    if not isinstance(document, dict):
+    if not _is_a_nodes(document):
         raise CometKMSError(f"http://{host}:{address.port}/status is not a CometKMS node")
     return document
+
+
+def _is_a_nodes(untrusted: object) -> TypeGuard[dict[str, Any]]:
+    if not isinstance(untrusted, dict) or not isinstance(node := untrusted.get("node"), dict):
+        return False
+    return isinstance(node.get("id"), str) and isinstance(untrusted.get("healthy"), bool)
 
 
 def _words(error: BaseException, timeout_s: float) -> str:
@@ -88,7 +112,7 @@ def refuse_another(document: dict[str, Any], settings: Settings) -> None:
 def table(document: dict[str, Any]) -> list[str]:
     """The status for a person."""
     node = document.get("node", {})
-    healthy = "healthy" if document.get("healthy", True) else "NOT HEALTHY"
+    healthy = "healthy" if document.get("healthy") else "NOT HEALTHY"
     lines = [
         f"node      {node.get('id')}  {healthy}, {'leader' if document.get('is_leader') else 'follower'}",
         f"          version {node.get('version')}, {node.get('core')} core, up {node.get('uptime_s') or 0:.0f} s, home {node.get('home')}",

@@ -179,7 +179,13 @@ def _ask(name: str, address: HostPort, settings: Settings | None = None) -> Told
         screen([told], time.time())
     except CometKMSError as error:
         return Told(name, None, str(error).partition("; cure: ")[0])
-    except (AttributeError, KeyError, TypeError, ValueError):  # another version's, or no node's at all
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ):  # another version's, or no node's at all
         return Told(name, None, f"what answers at {address} is not understood; is it of another version?")
     return told
 

@@ -25,6 +25,7 @@ PEERS: dict[str, Any] = {
 }  # fmt: skip
 STATUS: dict[str, Any] = {
     "node": {"id": EVIL, "version": EVIL, "core": EVIL, "home": EVIL},
+    "healthy": True,
     "leader_id": EVIL,
     "term": EVIL,
     "epoch": EVIL,

@@ -156,12 +156,12 @@ def test_a_node_that_does_not_answer_in_time_is_said_not_to(tmp_path: Path, monk
         {"chains": 5},
         {"members": [3]},
         {"alerts": ["x"]},
-        {"node": {"uptime_s": "long"}},
+        {"node": {"id": "node0", "uptime_s": "long"}},
         {"chains": [{"chain_id": "c", "validators": 1}]},
     ],
 )
 def test_an_answer_that_is_not_understood_is_said_to_be_that(wrong: dict[str, Any], tmp_path: Path) -> None:
-    told = told_by(tmp_path, http({"node": {"id": "node0"}, **wrong}))
+    told = told_by(tmp_path, http({"node": {"id": "node0"}, "healthy": True, **wrong}))
     assert told.status is None
     assert "is not understood" in told.why
 
