@@ -57,6 +57,17 @@ class Above(Protocol):
         ...
 
 
+def next_backoff_s(before_s: float, lived_s: float) -> float:
+    """The pause before the next dial; pure. `before_s`: the one before, 0 at first; `lived_s`: how long the link stood, 0 if never.
+
+    A link that stood is dialled again at once; one that ends soon, again and again, ever more slowly. So two agents with one key, of which
+    each node keeps the one that came last, push each other out once a second and not twenty times.
+    """
+    if before_s == 0.0 or lived_s >= AGENT_SILENT_S:
+        return REDIAL_MIN_S
+    return min(2 * before_s, REDIAL_MAX_S)
+
+
 class NodeLink:
     """To one node."""
 
@@ -91,6 +102,7 @@ class NodeLink:
         self._outbox: Outbox | None = None
         self._closed: asyncio.Future[str] | None = None
         self._greeted = False
+        self._greeted_at = 0.0
         self._heard_at = 0.0
         self._pings: dict[int, float] = {}
         self._ping_number = 0
@@ -102,7 +114,7 @@ class NodeLink:
 
     async def run(self) -> None:
         """For ever; the task is cancelled to stop."""
-        backoff = REDIAL_MIN_S
+        backoff = 0.0
         try:
             while True:
                 try:
@@ -112,10 +124,9 @@ class NodeLink:
                 if why != self.last_error or served:
                     self._log.info("node not connected", peer=self.entry.id, why=why)
                 self.last_error = why
-                if served:
-                    backoff = REDIAL_MIN_S
+                lived_s = self._loop.time() - self._greeted_at if served else 0.0
+                backoff = next_backoff_s(backoff, lived_s)
                 await asyncio.sleep(backoff * random.uniform(0.75, 1.0))  # noqa: S311 - jitter, not a secret
-                backoff = min(2 * backoff, REDIAL_MAX_S)
         finally:
             self._drop("stopped")
 
@@ -238,7 +249,7 @@ class NodeLink:
         if isinstance(message, Hello):
             if message.node != self.entry.id:
                 raise ProtocolError(f"the node calls itself {message.node!r}, and {self.entry.id!r} is configured")
-            self._greeted = True
+            self._greeted, self._greeted_at = True, self._loop.time()
             self.connects += 1
             self.since = time.time()
             self.last_error = ""

@@ -33,11 +33,11 @@ class AgentProcess:
         self._init("--name", self.name, "--chain-id", chain, *metrics, *more)
         return self
 
-    def start(self, *before: str) -> "AgentProcess":
+    def start(self, *before: str, **variables: str) -> "AgentProcess":
         command = [*before, sys.executable, "-m", "cometkms", "agent", "--home", str(self.home)]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment()
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(**variables)
             )
         return self
 
@@ -84,10 +84,11 @@ class AgentCluster(Cluster):
         count: int,
         agents: list[AgentProcess],
         *,
+        chain: str = CHAIN,
         relays: bool = False,
         key_type: str = "ed25519",
     ) -> None:
-        super().__init__(directory, count, relays=relays, key_type=key_type)
+        super().__init__(directory, count, chain=chain, relays=relays, key_type=key_type)
         self.agent_ports = {name: free_port() for name in self.ids}
         for name in self.ids:
             self.extra[name] = ["--agent-addr", f"127.0.0.1:{self.agent_ports[name]}"]

@@ -9,8 +9,9 @@ from nacl.signing import SigningKey
 
 from cometkms import core as cores
 from cometkms.agent.config import NodeEntry
-from cometkms.agent.node_link import NodeLink
+from cometkms.agent.node_link import NodeLink, next_backoff_s
 from cometkms.config.schema import HostPort
+from cometkms.limits import AGENT_SILENT_S, REDIAL_MAX_S, REDIAL_MIN_S
 from cometkms.log import Log
 from cometkms.net.door import Admitted, Door, listen, serve_door
 from cometkms.protocol.agent_messages import AgentMessage, Hello, Lead, ServedChain, encode
@@ -121,3 +122,36 @@ def _ended(connection: socket.socket) -> bool:
         return False
     except ConnectionResetError:
         return True
+
+
+def test_a_link_that_stood_is_dialled_again_at_once_and_one_that_never_does_ever_more_slowly() -> None:
+    """Two agents with one key end each other's links as soon as they have them."""
+    pauses = [next_backoff_s(0.0, 0.0)]
+    while pauses[-1] < REDIAL_MAX_S:
+        pauses.append(next_backoff_s(pauses[-1], lived_s=AGENT_SILENT_S / 2))
+    assert pauses == sorted(pauses)
+    assert pauses[0] == REDIAL_MIN_S
+    assert next_backoff_s(REDIAL_MAX_S, lived_s=0.0) == REDIAL_MAX_S
+    assert next_backoff_s(REDIAL_MAX_S, lived_s=AGENT_SILENT_S) == REDIAL_MIN_S
+
+
+def test_the_nodes_name_is_resolved_again_at_each_dial() -> None:
+    """Pods move: the second dial goes where the name points then."""
+
+    async def scene(link: NodeLink, above: Above, door: Door) -> None:
+        asked: list[str] = []
+        loop = asyncio.get_running_loop()
+        known = loop.getaddrinfo
+
+        async def look_up(host: str, *more: object, **how: object) -> object:
+            asked.append(host)
+            return await known("127.0.0.1" if len(asked) > 1 else "127.0.0.2", *more, **how)  # type: ignore[arg-type]
+
+        (await admitted(door)).connection.close()
+        link.entry = NodeEntry("node0", HostPort("node0.test", link.entry.address.port), link.entry.key)
+        loop.getaddrinfo = look_up  # type: ignore[method-assign, assignment]
+        await admitted(door)
+        assert asked == ["node0.test", "node0.test"]
+        assert above.told == []
+
+    play(NODE.public_key, scene)
