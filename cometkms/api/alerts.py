@@ -33,6 +33,7 @@ _DISK_MAX_S: Final = 0.050  # … and of the slowest: whatever it has shown, thi
 _DISK_FACTOR: Final = 10.0  # slow is a disk that takes so many times what it took before
 _DISK_SYNCS_MIN: Final = 200  # which is known after so many
 _JUMP: Final = "jump"
+AGENT_PREFIX: Final = "agent:"  # of an address that is an agent's name
 _CONFLICT_LASTS_S: Final = 600.0  # a conflict is looked into by a person, who needs to see it
 _CONFLICTS: Final = frozenset({"conflict", "burnt", "height_regression", "round_regression", "step_regression"})
 _VOTES_AS_BYTES: Final = frozenset({"bytes_are_a_vote"})
@@ -80,6 +81,10 @@ RULES: Final[dict[str, Rule]] = {
     ),
     "validator_away": Rule(
         10.0, 2.0, "is the validator up, and is its priv_validator_laddr {subject}? `cmkms status` has the last error"
+    ),
+    "agent_away": Rule(
+        10.0, 2.0, "on the machine of the agent {subject}: does `cmkms agent` run, does its agent.toml name this node and the key that "
+        "`cmkms peers --identities` prints here, and is agent_addr let through? Its log says why it is not connected"
     ),
     "peer_recovering": Rule(
         0.0, 2.0, "nothing, if all other nodes are up: it reads them and comes back by itself; `cmkms peers` shows whom it waits for"
@@ -390,14 +395,21 @@ def _duplicate(status: Status, member: Mapping[str, object], error: str) -> Held
 
 
 def _validators(status: Status) -> Iterator[Held]:
-    if status["situation"]["leads"] != "here":
-        return
+    """Validators that the leader does not reach; agents, which keep a link to every node, that are not connected to this one."""
+    leads = status["situation"]["leads"] == "here"
     for chain in status.get("chains", []):
         for link in chain["validators"]:
-            if link.get("state") != "connected":
-                error = link.get("last_error", "")
-                words = f"{chain['chain_id']}: the validator {link.get('addr')} is not connected"
-                yield Held("validator_away", str(link.get("addr")), f"{words}{f': {error}' if error else ''}")
+            address = str(link.get("addr"))
+            if link.get("state") == "connected":
+                continue
+            error = f": {link['last_error']}" if link.get("last_error") else ""
+            if address.startswith(AGENT_PREFIX):
+                name = address.removeprefix(AGENT_PREFIX)
+                yield Held("agent_away", name, f"{chain['chain_id']}: the agent {name} is not connected{error}")
+            elif leads:
+                yield Held(
+                    "validator_away", address, f"{chain['chain_id']}: the validator {address} is not connected{error}"
+                )
 
 
 def _both_sides(chain: str, refusal: RefusalReport) -> str:

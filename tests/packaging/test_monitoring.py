@@ -39,6 +39,7 @@ ALERTS = {
     "CometKMSConflictRefused": "conflict_refused",
     "CometKMSVoteAsBytes": "vote_as_bytes",
     "CometKMSValidatorAway": "validator_away",
+    "CometKMSAgentAway": "agent_away",
     "CometKMSChildRestarting": "child_restarting",
     "CometKMSConfigDiffers": "config_differs",
     "CometKMSAuditFailing": "audit_failing",

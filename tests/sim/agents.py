@@ -1,15 +1,21 @@
-"""Agents in the simulation: the real cometkms.agent.asking over a network of its own that is late, doubles, reorders and loses.
+"""Agents in the simulation: the real cometkms.agent.asking, and the session's check of answers, over a network of its own that is late, doubles, reorders and loses.
 
 An agent's validator wants its own blocks, as every validator of the world does. Every node is asked, whoever leads, and a machine that
-is frozen answers what it was asked when it thaws.
+is frozen answers what it was asked when it thaws. Of some agents one node's link lies: it says whatever somebody could who has that node's
+identity and not the validator's key, and what it had signed before. An agent dies now and then before or after anything that it sends, and
+starts again with nothing remembered.
+
+Judge: every signature that reaches an agent, whether it is passed on or not; that what is passed on is the answer to what was asked;
+exactly one answer a request, in time.
 """
 
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cometkms.agent.asking import Action, Ask, Asking, Empty, Reply, Verdict
 from cometkms.limits import AGENT_ANSWER_S
-from cometkms.model import HRS, Step, Vote
+from cometkms.model import HRS, Dialect, Kind, Message, RemoteSignerError, Step, Vote
 from tests.sim import world as worlds
 
 if TYPE_CHECKING:
@@ -17,7 +23,9 @@ if TYPE_CHECKING:
 
 DOUBLED = 0.02  # of the messages either way arrive twice …
 LOST = 0.01  # … and so many never do
-KILLED = 0.01  # of the requests end with the agent, which starts again and remembers nothing
+KILLED = 0.005  # of what an agent sends is its last, before or after it left
+LIED = 0.3  # of what a lying node is asked
+ASKED_KEPT = 64  # requests of which a late answer is still judged
 
 
 class _Asked:
@@ -52,6 +60,9 @@ class Agent:
         self.vote: Vote | None = None
         self.seq = 0
         self.life = 0
+        self.liar = self.rng.choice((None, *world.names)) if self.rng.random() < 0.5 else None
+        self.asked: dict[int, Vote] = {}  # by number, the latest
+        self.heard: list[bytes] = []  # answers that were right for something
         self.start()
 
     def start(self) -> None:
@@ -94,27 +105,57 @@ class Agent:
         leader = self.rng.choice([node.cluster.leader for node in self.world.nodes.values() if node.cluster] or [None])
         self.asking.on_lead(leader)
         self.do(self.asking.ask(now))
-        if self.rng.random() < KILLED:
-            self.world.note(f"agent {self.number} is killed with a request under way")
-            self.asked_at = None
-            self.start()
 
     def do(self, actions: list[Action]) -> None:
+        """What was decided, one after the other; the agent may die before and after each."""
         for action in actions:
-            match action:
-                case Ask(name, seq, urgent):
-                    self.travel(self.arrive, name, seq, urgent, self.vote)
-                case Reply(answer):
-                    self.over()
-                    if answer is not None:
-                        assert self.vote is not None
-                        self.world.judge_signature(self.place, self.vote, answer)
-                        self.world.stats["signed through an agent"] = (
-                            self.world.stats.get("signed through an agent", 0) + 1
-                        )
-                    self.place = self.world.next_place(self.rng, self.place)
-                case Empty():
-                    self.over()
+            if self.dies("before") or (self.step(action), self.dies("after"))[1]:
+                return
+
+    def dies(self, when: str) -> bool:
+        """Whether it is killed now: what it had decided is not done, the validator's request has no answer, and it asks anew."""
+        if self.world.healing or self.rng.random() >= KILLED:
+            return False
+        self.world.note(f"agent {self.number} is killed {when} it sent something")
+        self.world.count("agents killed")
+        self.asked_at = None
+        self.start()
+        return True
+
+    def step(self, action: Action) -> None:
+        match action:
+            case Ask(name, seq, urgent):
+                assert self.vote is not None
+                self.asked[seq] = self.vote
+                if len(self.asked) > ASKED_KEPT:
+                    del self.asked[min(self.asked)]
+                if name == self.liar and self.rng.random() < LIED:
+                    self.lie(name, seq)
+                self.travel(self.arrive, name, seq, urgent, self.vote)
+            case Reply(answer):
+                self.over()
+                self.passed_on(answer)
+                self.place = self.world.next_place(self.rng, self.place)
+            case Empty():
+                self.over()
+
+    def passed_on(self, answer: object) -> None:
+        """What the validator got is a refusal, or its own vote, signed. Raises: Violation."""
+        assert isinstance(answer, bytes)
+        assert self.vote is not None
+        message = worlds.CORE.decode_message(Dialect.PROTO, answer)
+        if message.error is not None and message.error.code:
+            return
+        got = message.vote
+        if (
+            got is None
+            or replace(got, timestamp=self.vote.timestamp, signature=b"", extension_signature=b"") != self.vote
+        ):
+            raise worlds.Violation(
+                f"agent {self.number} passed on something else than was asked: {got} for {self.vote}"
+            )
+        self.world.judge_signature(self.place, self.vote, got)
+        self.world.count("signed through an agent")
 
     def over(self) -> None:
         """Exactly one answer a request."""
@@ -125,29 +166,63 @@ class Agent:
     def forget(self) -> None:
         self.place = HRS(max(1, self.place.height - self.rng.randrange(4)), 0, self.rng.choice((2, 3)))
 
-    def check(self, answer: Any) -> tuple[Verdict, Any]:
-        """What a session's answer_relayed() does with bytes."""
-        message = worlds.CORE.decode_message(worlds.Dialect.PROTO, answer)
-        if message.vote is not None and message.vote.signature:
-            asked, got = self.vote, message.vote
-            assert asked is not None
-            same = (asked.type, asked.height, asked.round, asked.block_id) == (
-                got.type,
-                got.height,
-                got.round,
-                got.block_id,
-            )
-            return (Verdict.SIGNED, got) if same else (Verdict.WRONG, None)
-        return (Verdict.REFUSED, None) if message.error is not None and message.error.code else (Verdict.WRONG, None)
+    def check(self, answer: Any) -> tuple[Verdict, object]:
+        """What the agent's process does with bytes."""
+        assert self.vote is not None
+        session, _ = worlds.asked_for(self.vote)
+        try:
+            relayed = session.answer_relayed(worlds.ROW.public_key, answer)
+        finally:
+            session.close()
+        if relayed is None:
+            return Verdict.WRONG, b""
+        return Verdict.REFUSED if relayed.refused else Verdict.SIGNED, relayed.frame
 
     # --- the node's end ---
 
     def on_node(self, name: str, seq: int, answer: bytes | None) -> None:
-        """A node's message arrives."""
+        """A node's message arrives. An honest one's signature counts, in time or not."""
         if answer is None:
             self.do(self.asking.on_not_now(name, seq, None, self.world.now))
+            return
+        message = worlds.CORE.decode_message(Dialect.PROTO, answer)
+        if message.vote is not None and message.vote.signature:
+            if (asked := self.asked.get(seq)) is not None:
+                step = Step.PREVOTE if asked.type == 1 else Step.PRECOMMIT
+                self.world.judge_signature(HRS(asked.height, asked.round, step), asked, message.vote)
+            self.heard = [*self.heard[-8:], answer]
+        self.do(self.asking.on_answer(name, seq, answer, self.world.now))
+
+    def lie(self, name: str, seq: int) -> None:
+        """Somebody with that node's identity says something, to this request or to another."""
+        self.world.count("lies to agents")
+        asked = self.vote
+        assert asked is not None
+        number = self.rng.choice((seq, seq, seq, seq - 1, seq + 1, 0, (1 << 64) - 1))
+        response = Kind.SIGNED_VOTE_RESPONSE
+        other = Message(response, vote=replace(self.world.vote_of(self.rng, self.place), signature=b"s" * 64))
+        forged = Message(response, vote=replace(asked, signature=self.rng.randbytes(64)))
+        refusal = Message(response, error=RemoteSignerError(2, "no"))
+        said = self.rng.choice(
+            (
+                *(worlds.CORE.encode_message(Dialect.PROTO, one) for one in (other, forged, refusal)),
+                *self.heard[-2:],  # signed once, for something
+                self.rng.randbytes(self.rng.randrange(1, 40)),
+            )
+        )
+        kind = self.rng.randrange(4)
+        if kind == 0:
+            self.travel(
+                self.on_lie, "on_not_now", name, number, self.rng.choice((None, name, "nobody", *self.world.names))
+            )
+        elif kind == 1:
+            self.asking.on_lead(self.rng.choice((None, name, "nobody", *self.world.names)))
         else:
-            self.do(self.asking.on_answer(name, seq, answer, self.world.now))
+            self.travel(self.on_lie, "on_answer", name, number, said)
+
+    def on_lie(self, handler: str, name: str, seq: int, said: object) -> None:
+        """It arrives."""
+        self.do(getattr(self.asking, handler)(name, seq, said, self.world.now))
 
     def arrive(self, name: str, seq: int, urgent: bool, vote: Vote) -> None:
         """A request arrives at whichever machine stands for the member."""

@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from cometkms.agent import answers
+from cometkms.agent.asking import Action, Asking, Reply
+from cometkms.agent.asking import Verdict as AnswerVerdict
 from cometkms.cluster import membership, node
 from cometkms.cluster.membership import Membership
 from cometkms.cluster.node import ClusterNode
+from cometkms.errors import ProtocolError
 from cometkms.limits import HEIGHT_MAX
-from cometkms.model import Watermark
+from cometkms.model import Dialect, Kind, Message, Vote, Watermark
 from cometkms.promises import proposer
 from cometkms.promises.acceptor import Acceptor
 from cometkms.promises.proposer import Proposer
@@ -29,6 +33,7 @@ from cometkms.rules.birth import NodeState
 from cometkms.rules.incarnation import Answer, Verdict
 from cometkms.store.promise_store import PromiseStore
 from tests.sim import world
+from tests.sim.agents import Agent
 from tests.sim.disk import SimDisk
 from tests.sim.rogue import RogueWorld
 from tests.sim.world import Violation, World
@@ -243,8 +248,8 @@ def every_store_counts() -> Patches:
     """What bears a lower incarnation is taken like any other."""
     real = membership.judge
 
-    def lenient(recorded: Any, borne: Any) -> Verdict:
-        found = real(recorded, borne)
+    def lenient(recorded: Any, borne: Any, *more: Any) -> Verdict:
+        found = real(recorded, borne, *more)
         return Verdict.TAKE if found is Verdict.REFUSE else found
 
     yield patch.object(membership, "judge", lenient)
@@ -282,6 +287,47 @@ def one_accuser_is_enough() -> Patches:
     yield patch.object(Membership, "on_remembered", alone)
 
 
+def any_answer_will_do() -> Patches:
+    def believe(self: Agent, answer: Any) -> tuple[AnswerVerdict, object]:
+        try:
+            vote = world.CORE.decode_message(Dialect.PROTO, answer).vote
+        except ProtocolError:
+            return AnswerVerdict.WRONG, b""
+        return (AnswerVerdict.SIGNED if vote is not None and vote.signature else AnswerVerdict.REFUSED), answer
+
+    yield patch.object(Agent, "check", believe)
+
+
+def only_the_signature_counts() -> Patches:
+    def verifies(core: Any, key: bytes, question: Any, answer: Any) -> bool:
+        vote = answer.vote
+        if vote is None:
+            return False
+        told = Vote(vote.type, vote.height, vote.round, vote.block_id, vote.timestamp)
+        request = core.check_request(
+            Dialect.PROTO, question.chain_id, Message(Kind.SIGN_VOTE_REQUEST, question.chain_id, vote=told)
+        )
+        return bool(request.sign_bytes) and core.verify(key, request.sign_bytes, vote.signature)
+
+    yield patch.object(answers, "_is_signed", verifies)
+
+
+def one_node_only() -> Patches:
+    real = Asking._order
+    yield patch.object(Asking, "_order", lambda self: real(self)[:1])
+    yield patch.object(Asking, "on_time", lambda self, now: [])
+
+
+def answers_to_what_is_over() -> Patches:
+    real = Asking.on_answer
+
+    def late(self: Asking, node: str, seq: int, answer: object, now: float) -> list[Action]:
+        pending = self._pending
+        return real(self, node, pending.seq, answer, now) if pending else [Reply(answer, node, 0)]
+
+    yield patch.object(Asking, "on_answer", late)
+
+
 MUTANTS = (
     Mutant("answered before the sync", "2", no_sync),
     Mutant("one accept less than a majority", "3", minority),
@@ -304,6 +350,10 @@ MUTANTS = (
         "one malicious member, and its memory alone makes a node recovering", "8", one_accuser_is_enough, rogue=True
     ),
     Mutant("any height is plausible", "13", any_height, jumps=0.1),
+    Mutant("an agent passes on what it did not check", "agents", any_answer_will_do),
+    Mutant("an agent passes on any vote that its validator's key signed", "agents", only_the_signature_counts),
+    Mutant("an agent waits for the first node that it asked", "agents", one_node_only),
+    Mutant("an agent takes answers to requests that are over", "agents", answers_to_what_is_over),
 )
 
 
@@ -328,6 +378,8 @@ def killed_by(number: int) -> tuple[int, str] | None:
                 made.run(SECONDS)
             except Violation as error:
                 return seed, str(error).split(":")[0].split(" at (")[0]
+            except (AttributeError, NameError, TypeError):
+                raise  # the mutant does not fit the code any more, and shows nothing
             except Exception as error:  # noqa: BLE001 - the code's own alarm counts as noticing
                 return seed, f"{type(error).__name__}"
     return None

@@ -30,6 +30,7 @@ NAMES = [
     "conflict_refused",
     "vote_as_bytes",
     "validator_away",
+    "agent_away",
     "child_restarting",
     "config_differs",
     "audit_failing",
@@ -155,6 +156,8 @@ CASES = [
          "2 of 3 nodes are there, 2 are needed: one more loss stops signing (missing: node1)"),
     Case("validator_away", lambda s: s.link.update(state="waiting", last_error="connection refused"),
          lambda s: s.link.update(state="connected"), 12, 4, "chain-a: the validator tcp://127.0.0.1:26658 is not connected: connection refused"),
+    Case("agent_away", lambda s: s.link.update(addr="agent:sentry-a", state="waiting", last_error="closed by the agent"),
+         lambda s: s.link.update(state="connected"), 12, 4, "chain-a: the agent sentry-a is not connected: closed by the agent"),
     Case("peer_away", lambda s: hear(s, "connection refused"), lambda s: s.member(1).update(connected=True, error=""), 7, 4,
          "node1 is not connected: connection refused"),
     Case("peer_recovering", lambda s: s.member(2).update(state="recovering"), lambda s: s.member(2).update(state="complete"), 2, 4,
@@ -435,6 +438,16 @@ def test_a_follower_has_no_validator_to_miss() -> None:
     scene.state.update(is_leader=False, leader_id="node1")
     scene.link.update(state="standby")
     scene.wait(60)
+    assert scene.told("validator_away") == []
+
+
+def test_an_agent_is_missed_on_every_node() -> None:
+    """It keeps a link to each: the one that it cannot ask is no help when the others are silent."""
+    scene = Scene()
+    scene.state.update(is_leader=False, leader_id="node1")
+    scene.link.update(addr="agent:sentry-a", state="waiting")
+    scene.wait(60)
+    assert scene.told("agent_away") != []
     assert scene.told("validator_away") == []
 
 
