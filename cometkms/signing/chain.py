@@ -253,6 +253,8 @@ class ChainSigner:
         `urgent`: the state process is to reserve the place even while this node does not lead.
         """
         self._enter()
+        if self._line:  # an agent may give up one request after the other while the first waits for its majority: those hold no memory
+            self._line = deque(one for one in self._line if one.alive)
         self._line.append(_Asked(requester, session, request, started_ns, urgent))
         if self._reserving is not None and not self._reserving.asked.alive:
             self._reserving = None  # nobody waits for that permit; if it comes, it is for nothing
