@@ -195,6 +195,9 @@ AGENT_HALF_OPEN_MAX: Final = 32  # connections to a node that have not proved wh
 AGENT_HANDSHAKE_TIMEOUT_S: Final = 3.0
 AGENT_PING_S: Final = 1.0
 AGENT_SILENT_S: Final = 4.0  # three lost pings, and the link is made anew
+AGENT_TURN_MESSAGES: Final = (
+    8  # of one agent before the signer's loop turns to everybody else; an honest one has one under way a chain
+)
 AGENT_OUTBOX_MAX_BYTES: Final = (
     4 << 20
 )  # three requests with the largest extension; who does not read so much is disconnected

@@ -12,6 +12,7 @@ The plain ones of a leader, from the agent's bytes to the reservation and from t
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from cometkms.limits import (
     AGENT_OUTBOX_MAX_BYTES,
     AGENT_PATIENCE_MIN_S,
     AGENT_SILENT_S,
+    AGENT_TURN_MESSAGES,
     REFUSED_PAUSE_MIN_S,
 )
 from cometkms.logger import Logger
@@ -150,6 +152,8 @@ class AgentLink:
         self._questions: dict[str, _Question] = {}  # by chain
         self._pauses: dict[str, float] = {}  # behind a chain's last refusal
         self._resting: dict[str, tuple[asyncio.TimerHandle, Ask]] = {}
+        self._unread: deque[bytes] = deque()  # whole messages that wait for this link's next turn
+        self._behind = False  # nothing is read meanwhile
         self._settle = settle
         self._heard_at = self._loop.time()
         self.open = True
@@ -173,6 +177,7 @@ class AgentLink:
         for timer, _ in self._resting.values():
             timer.cancel()
         self._resting.clear()
+        self._unread.clear()
         if self._desk is not None:
             self._desk.close()
         self._loop.remove_reader(self._socket.fileno())
@@ -231,15 +236,35 @@ class AgentLink:
         try:
             plain = self._receive()
             self._heard_at = self._loop.time()
-            for untrusted in self._unpacker.feed(plain) if plain else ():
-                if self.open:
-                    self._on_message(decode(untrusted))
+            self._unread.extend(self._unpacker.feed(plain) if plain else ())
         except (BlockingIOError, InterruptedError):
             return
         except EOFError:
             self.close("closed by the agent")
+            return
         except (OSError, ProtocolError) as error:
             self.close(_words(error))
+            return
+        self._take_turn()
+
+    def _take_turn(self) -> None:
+        """A few messages. Who sends more at once is read on when everybody else had a turn: a flood of one agent's costs others no more."""
+        try:
+            for _ in range(AGENT_TURN_MESSAGES):
+                if self.open and self._unread:
+                    self._on_message(decode(self._unread.popleft()))
+        except (OSError, ProtocolError) as error:
+            self.close(_words(error))
+        if not self.open:
+            return
+        if self._unread:
+            if not self._behind:
+                self._loop.remove_reader(self._socket.fileno())
+                self._behind = True
+            self._loop.call_soon(self._take_turn)
+        elif self._behind:
+            self._behind = False
+            self._loop.add_reader(self._socket.fileno(), self._on_readable)
 
     def _receive(self) -> bytes:
         """What arrived, decrypted, but for what the desk took. Raises: BlockingIOError, EOFError, OSError, ProtocolError."""

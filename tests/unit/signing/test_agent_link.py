@@ -1,6 +1,7 @@
 """A node's end of its agents' links, over real sockets: what is served, what is told NOT_NOW, and what ends a link."""
 
 import asyncio
+import itertools
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from cometkms import core as cores
 from cometkms.interface import Session
-from cometkms.limits import AGENT_PATIENCE_MIN_S
+from cometkms.limits import AGENT_PATIENCE_MIN_S, AGENT_TURN_MESSAGES
 from cometkms.model import BlockID, Dialect, Kind, Message, Timestamp, Vote
 from cometkms.net.door import Admitted, DoorCounters
 from cometkms.protocol.agent_messages import (
@@ -289,5 +290,50 @@ def test_refusals_slow_an_agent_down_but_are_answered_before_it_asks_the_next_no
         chain.asked[-1][0].deliver(b"signature", refused=False)
         assert await agent.next() == Answer(99, b"signature")
         assert link._pauses == {}
+
+    play(scene)
+
+
+def test_a_flood_is_read_a_few_messages_at_a_time_and_everybody_else_has_turns_in_between() -> None:
+    """Else one agent's 64 KiB of requests hold the signer's loop for so long that its heartbeat is missed, and the lead moves."""
+
+    async def scene(port: AgentPort, door: Door, chain: Chain) -> None:
+        port.on_standing(leads=True, leader="node0")
+        agent = Agent(port, door)
+        await agent.next()
+        seen, loop = [0], asyncio.get_running_loop()
+
+        def somebody_else() -> None:
+            seen.append(len(chain.asked))
+            if seen[-1] < count:
+                loop.call_soon(somebody_else)
+
+        count = 10 * AGENT_TURN_MESSAGES + 1
+        agent.send(*(ask(number) for number in range(1, count + 1)), Ping(7, ()))
+        loop.call_soon(somebody_else)
+        assert await agent.next() == Pong(7)
+        assert seen[-1] == count
+        assert max(after - before for before, after in itertools.pairwise(seen)) <= AGENT_TURN_MESSAGES
+        agent.send(ask(count + 1))
+        while len(chain.asked) == count:
+            await asyncio.sleep(0.001)
+
+    play(scene)
+
+
+def test_a_link_that_ends_in_the_middle_of_a_flood_is_over() -> None:
+    async def scene(port: AgentPort, door: Door, chain: Chain) -> None:
+        port.on_standing(leads=True, leader="node0")
+        agent = Agent(port, door)
+        await agent.next()
+        agent.send(*(ask(number) for number in range(1, 5 * AGENT_TURN_MESSAGES)))
+        while not chain.asked:
+            await asyncio.sleep(0)
+        port.relist({"chain": {}})
+        before = len(chain.asked)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(chain.asked) == before
+        assert await agent.next() is None
 
     play(scene)

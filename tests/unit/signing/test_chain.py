@@ -1,6 +1,7 @@
 """The critical section of a chain: order, deadlines, stale permits, two validators, a state process that comes and goes."""
 
 import base64
+import weakref
 
 import pytest
 from nacl.signing import SigningKey
@@ -335,6 +336,23 @@ def test_the_next_is_served_at_once_when_the_one_under_way_has_gone(stage: Stage
     stage.ask(stays)
     assert len(stage.sent) == asked + 1
     assert isinstance(stage.sent[-1], Reserve)
+
+
+def test_what_was_given_up_while_another_waits_for_its_majority_is_not_kept(stage: Stage, core: Core) -> None:
+    """An agent may ask and give up as often as it likes, a megabyte each: while no majority is there nothing takes the line's place."""
+    waits = Requester(core)
+    stage.ask(waits)
+    given_up = []
+    for height in range(6, 106):
+        one = Requester(core)
+        stage.ask(one, height)
+        one.open = False
+        given_up.append(weakref.ref(one))
+    del one
+    stage.ask(waits, 200)
+    assert [ref for ref in given_up if ref() is not None] == []
+    stage.permit()
+    assert waits.answers
 
 
 def test_a_lease_that_comes_back_finds_nothing_under_way(stage: Stage, core: Core) -> None:
