@@ -7,8 +7,25 @@ import click
 
 from cometkms import __version__
 from cometkms import core as cores
+from cometkms.errors import CometKMSError
+from cometkms.interface import Core
+from cometkms.keytypes import KEY_TYPES
 
-PROTOCOLS = "CometBFT and Tendermint v0.33 (amino), v0.34 to v0.40"
+PROTOCOLS = "CometBFT and Tendermint v0.33 (amino), v0.34 to v0.40, v1.x"
+
+
+def _keys(core: Core) -> str:
+    """The types that this installation signs with, and what the others need."""
+    words = []
+    for one in KEY_TYPES:
+        try:
+            core.require(one)
+        except CometKMSError:
+            if one.built:
+                words.append(f"{one.name} (with cometkms[{one.extra}])")
+        else:
+            words.append(one.name)
+    return ", ".join(words)
 
 
 @click.command("version")
@@ -22,12 +39,14 @@ def command(as_json: bool) -> None:
     """
     from importlib.metadata import version as package_version
 
+    core = cores.load()
     facts = {
         "version": __version__,
-        "core": cores.load().name,
+        "core": core.name,
         "python": platform.python_version(),
         "pynacl": package_version("pynacl"),
         "privval": PROTOCOLS,
+        "keys": _keys(core),
     }
     if as_json:
         click.echo(json.dumps(facts))

@@ -173,7 +173,7 @@ def is_above(commit: Commit, mark: Watermark | None) -> bool:
 
 
 def contradicts(commit: Commit, mark: Watermark) -> bool:
-    """Whether the chain shows another signature at the very place whose signature is known here: ed25519 gives one for each text."""
+    """Whether the chain shows another signature at the very place whose signature is known here: a key of any type gives one for each text."""
     return (
         commit.signed
         and commit.entry is not None

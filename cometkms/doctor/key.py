@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from cometkms import core as cores
 from cometkms.config.schema import Chain, Settings
 from cometkms.doctor.finding import Finding, fail, failed_by, note, ok, warn
 from cometkms.errors import CometKMSError, KeyFileError, said
@@ -13,19 +14,23 @@ from cometkms.keys.identity import IDENTITY_NAME, load_identity
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile, PassphraseSource
 from cometkms.keys.source import SealedKeyFile, key_source
 from cometkms.keys.validator_key import address_of, load_public_key, load_sealed
+from cometkms.keytypes import ED25519, type_of
 
 AREA: Final = "key"
 
 
 def read_public_key(chain: Chain) -> tuple[bytes | None, list[Finding]]:
-    """Of the chain's key file; the secret in it is not decoded. None: the findings say why."""
+    """Of the chain's key file, of a type whose library is here; the secret in it is not decoded. None: the findings say why."""
     try:
         public_key = load_public_key(chain.key_file)
         sealed = load_sealed(chain.key_file) is not None
+        key_type = type_of(public_key)
+        cores.load().require(key_type)
     except CometKMSError as error:
         return None, failed_by(AREA, error)
+    what = address_of(public_key) if key_type is ED25519 else f"{address_of(public_key)}, of type {key_type.name}"
     how = "sealed with a passphrase" if sealed else "in the clear, for its owner alone"
-    return public_key, [ok(AREA, f"{chain.id}: {address_of(public_key)}, {how}")]
+    return public_key, [ok(AREA, f"{chain.id}: {what}, {how}")]
 
 
 def judge_passphrase(chains: Sequence[Chain], source: PassphraseSource | None, *, running: bool) -> list[Finding]:

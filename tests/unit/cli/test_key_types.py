@@ -262,4 +262,11 @@ def test_without_the_library_the_package_and_the_extra_are_named(tmp_path: Path,
         assert refused.returncode == 1
         assert words in refused.stderr + refused.stdout
     assert not (tmp_path / "no").exists()
+    assert f"{name} (with cometkms[secp256k1])" in separately("version", env=bare).stdout
+    assert f" {name}" in separately("version").stdout.replace(",", "\n")
+    doctor = separately("doctor", "--home", str(home), "--json", env=bare)
+    findings = [one for one in json.loads(doctor.stdout)["findings"] if one["area"] == "key"]
+    assert [(one["level"], one["cure"]) for one in findings if "coincurve" in one["words"]] == [
+        ("fail", "pip install 'cometkms[secp256k1]'")
+    ]
     assert separately("keys", "show", "--home", str(home), env=bare).returncode == 0  # for that no library is needed
