@@ -2,6 +2,7 @@
 
 from hypothesis import strategies as st
 
+from cometkms.keytypes import KEY_TYPES, KeyType, typed
 from cometkms.model import BlockID, Kind, Message, Proposal, RemoteSignerError, Timestamp, Vote
 
 INT32 = st.integers(-(2**31), 2**31 - 1)
@@ -95,18 +96,31 @@ BYTES_RESPONSES = st.builds(
     value=st.binary(max_size=100),
     error=st.one_of(st.none(), ERROR),
 )
-RESPONSES = st.one_of(
-    st.builds(
+BUILT = [one for one in KEY_TYPES if one.built]
+
+
+def _typed(key_type: KeyType) -> st.SearchStrategy[bytes]:
+    return st.binary(min_size=key_type.public_bytes, max_size=key_type.public_bytes).map(
+        lambda raw: typed(key_type, raw)
+    )
+
+
+def _pub_key_responses(types: list[KeyType]) -> st.SearchStrategy[Message]:
+    return st.builds(
         Message,
         st.just(Kind.PUB_KEY_RESPONSE),
-        pub_key=st.one_of(st.none(), st.just(b""), st.binary(min_size=32, max_size=32)),
+        pub_key=st.one_of(st.none(), st.just(b""), *map(_typed, types)),
         pub_key_bytes=st.binary(max_size=100),
         pub_key_type=st.text(max_size=12),
         error=st.one_of(st.none(), ERROR),
-    ),
+    )
+
+
+RESPONSES = st.one_of(
+    _pub_key_responses([one for one in BUILT if one.in_amino]),
     st.builds(Message, st.just(Kind.SIGNED_VOTE_RESPONSE), vote=VOTE, error=st.one_of(st.none(), ERROR)),
     st.builds(Message, st.just(Kind.SIGNED_PROPOSAL_RESPONSE), proposal=PROPOSAL, error=st.one_of(st.none(), ERROR)),
     st.just(Message(Kind.PING_RESPONSE)),
 )
 MESSAGES = st.one_of(REQUESTS, RESPONSES)
-V1_MESSAGES = st.one_of(MESSAGES, BYTES_REQUESTS, BYTES_RESPONSES)
+V1_MESSAGES = st.one_of(MESSAGES, _pub_key_responses(BUILT), BYTES_REQUESTS, BYTES_RESPONSES)

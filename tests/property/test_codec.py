@@ -9,11 +9,13 @@ from nacl.signing import SigningKey
 
 from cometkms import native, purepy
 from cometkms.errors import ProtocolError
+from cometkms.keytypes import ED25519, KeyType
 from cometkms.model import Dialect, Kind, Message, Reason, Request, Timestamp
-from tests.property.strategies import CHAIN, MESSAGES, REQUESTS, SENSIBLE, V1_MESSAGES
+from tests.property.strategies import BUILT, CHAIN, MESSAGES, REQUESTS, SENSIBLE, V1_MESSAGES
 
 NATIVE, PURE = native.load(), purepy.CORE
 KEY = base64.b64encode(bytes(32) + bytes(SigningKey(bytes(32)).verify_key))
+OTHER_KEY = base64.b64encode(bytes(range(32)))
 DIALECTS = st.sampled_from(list(Dialect))
 
 
@@ -54,11 +56,18 @@ def test_v1_messages_go_both_ways_on_both_cores(message: Message) -> None:
     assert decoded_by_both(Dialect.PROTO, wire) == message
 
 
-@given(CHAIN, SENSIBLE.filter(lambda message: message.vote is not None), st.binary(max_size=40), st.booleans())
+@given(
+    CHAIN,
+    SENSIBLE.filter(lambda message: message.vote is not None),
+    st.binary(max_size=40),
+    st.booleans(),
+    st.sampled_from(BUILT),
+)
 @settings(max_examples=200, deadline=None)
 def test_both_cores_answer_alike_and_sign_an_extension_only_where_it_is_not_skipped(
-    chain: str, message: Message, extension: bytes, skip: bool
+    chain: str, message: Message, extension: bytes, skip: bool, key_type: KeyType
 ) -> None:
+    """With keys of every type: both sign in one way only, so that the answers are the same byte by byte."""
     vote = message.vote
     assert vote is not None
     real = vote.type == 2 and bool(vote.block_id.hash)
@@ -69,14 +78,15 @@ def test_both_cores_answer_alike_and_sign_an_extension_only_where_it_is_not_skip
         session = core.session(Dialect.PROTO, chain, None, core.encode_message(Dialect.PROTO, asked))
         request = session.next_request()
         assert request is not None
-        slot = core.key_slot(bytearray(KEY), chain)
+        slot = core.key_slot(bytearray(KEY if key_type is ED25519 else OTHER_KEY), chain, key_type)
         answers.append(session.answer_sign(slot, request.sign_bytes)[1])
         lines.append(session.line)
     assert answers[0] == answers[1]
     assert lines[0] is lines[1]
     signed = NATIVE.decode_message(Dialect.PROTO, answers[0]).vote
     assert signed is not None
-    assert bool(signed.extension_signature) == (real and not skip)
+    assert len(signed.signature) == key_type.signature_bytes
+    assert len(signed.extension_signature) == (key_type.signature_bytes if real and not skip else 0)
 
 
 @given(DIALECTS, st.binary(max_size=300))

@@ -1,6 +1,9 @@
 """The table of key types: in Python and C alike, and what is read from it."""
 
 import hashlib
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from cometkms._native import ffi, lib
@@ -157,14 +160,54 @@ def test_a_missing_package_is_named_with_the_extra(package: str) -> None:
         libraries.extension_file(package, SECP256K1)
 
 
+#: Every function that is looked for, and none that signs: each says that it did, and writes nothing.
+FAKE = """
+int secp256k1_context_randomize(void) { return 1; }
+static char room[64];
+void *secp256k1_context_create(void) { return room; }
+""" + "".join(
+    f"int {name}(void) {{ return 1; }}\n"
+    for name in pure_types.secp256k1._ARGUMENTS
+    if name != "secp256k1_context_randomize"
+)
+LOAD = """
+import sys
+from cometkms import libraries, native
+from cometkms.keytypes import SECP256K1
+from cometkms.native import keytypes
+core = native.load()
+keytypes.extension_file = lambda *_: sys.argv[1]
+try:
+    core.require(SECP256K1)
+except Exception as error:
+    print(type(error).__name__, error)
+keytypes.extension_file = libraries.extension_file
+core.require(SECP256K1)
+print("then the real one")
+"""
+
+
+def loaded_in_c(path: str) -> str:
+    """What a process of its own says of that file as the library: a core that has loaded one keeps it."""
+    done = subprocess.run([sys.executable, "-c", LOAD, path], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_library_that_signs_otherwise_is_refused_by_c(tmp_path: Path) -> None:
+    (tmp_path / "fake.c").write_text(FAKE)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "fake.so", tmp_path / "fake.c"], check=True)
+    said = loaded_in_c(str(tmp_path / "fake.so"))
+    assert said.startswith("OperatorError coincurve cannot be used for keys of type secp256k1")
+    assert "signs a known text otherwise than CometBFT does" in said
+    assert said.endswith("then the real one\n")
+
+
 def test_a_file_without_the_functions_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyNaCl's file is a library, and none of libsecp256k1's."""
+    """PyNaCl's file is a library, and none of libsecp256k1's; a file that is no library at all is told, too."""
     other = libraries.extension_file("nacl._sodium", SECP256K1)
-    error = ffi.new("char[]", 512)
-    if (
-        lib.ck_secp256k1_load(other.encode(), error, len(error)) != lib.CK_OK
-    ):  # once it is loaded, another file changes nothing
-        assert b"no symbol secp256k1_" in ffi.string(error)
+    assert "no symbol secp256k1_" in loaded_in_c(other)
+    assert "OperatorError coincurve cannot be used" in loaded_in_c(__file__)
     monkeypatch.setattr(pure_types, "extension_file", lambda *_: other)
     pure_types.scheme.cache_clear()
     try:
