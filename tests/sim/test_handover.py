@@ -113,10 +113,11 @@ def test_an_order_to_anybody_is_taken_at_once_after_anybody_came_back(world: Cal
 def test_a_rolling_restart_hands_over_at_each_leader_and_signs_on(world: Calm) -> None:
     for node in (*world.nodes.values(), *world.nodes.values()):
         world.until("the one before is back", world.whole)
-        led = world.leader() is node
+        led, ordered = world.leader() is node, world.now
         node.restart_now(node.incarnation)
+        world.until("it ends", lambda node=node: node.cluster is None)
         if led and len(world.nodes) > 2:
-            world.run_until(world.now + AT_ONCE_S)
+            world.run_until(ordered + AT_ONCE_S)
             assert world.leader() not in (None, node), "\n".join(world.trace[-40:])
         world.until("it is started", lambda node=node: node.cluster is not None)
     world.until("the last one is back", world.whole)

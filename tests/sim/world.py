@@ -368,8 +368,14 @@ class Node:
         return ""
 
     def restart_now(self, incarnation: int) -> None:
+        """In the supervisor's order: the state process hands over, the signer ends, then the state process."""
         if incarnation == self.incarnation and self.cluster is not None:
             self.guarded(self.cluster.hand_over)
+            self.signer = None
+            self.world.after(self.rng.uniform(0.003, 0.02), self.end_in_order, incarnation)
+
+    def end_in_order(self, incarnation: int) -> None:
+        if incarnation == self.incarnation and self.cluster is not None:
             self.guarded(self.cluster.flush)
             self.crash(why="ordered restart")
             self.world.after(0.3, self.restart_if_down)
