@@ -50,9 +50,12 @@ REQUEST_SPIN_NS: Final = 100_000  # likewise for a validator's next request; at 
 TURN_MAX_NS: Final = 2_000_000  # a connection's longest turn in the loop
 REDIAL_MIN_S: Final = 0.05
 REDIAL_MAX_S: Final = 1.0  # CometBFT exits at boot if nobody dials within 3 s
-HEARTBEAT_INTERVAL_S: Final = 0.25  # also how often the status board is written
+HEARTBEAT_INTERVAL_S: Final = (
+    0.25  # also how often a process looks whether its part of the status board is to be written
+)
+FOUR_BEATS_S: Final = 0.95  # a second, counted in heartbeats: timers may be early by a millisecond
 STATUS_QUIET_S: Final = 0.01  # the board is written when no request came for so long …
-STATUS_LATEST_S: Final = 1.0  # … and at the latest after this
+STATUS_LATEST_S: Final = FOUR_BEATS_S  # … and at the latest after this
 PROCESS_USE_S: Final = 2.0  # how often the supervisor reads what its children use: monitors ask every 5 s or more
 HUNG_AFTER_S: Final = 5.0  # a loop that did not beat for so long is killed and restarted
 STOP_TIMEOUT_S: Final = 1.5  # SIGTERM to SIGKILL; the whole stop has 2 s
@@ -171,6 +174,7 @@ FAVOURITE_NEARER_S: Final = 0.005  # nearer by less than this is not nearer …
 FAVOURITE_NEARER_SHARE: Final = 0.8  # … nor with more than this part of the other's round trip
 FAVOURITE_TELL_S: Final = 10.0  # how often a node tells its round trip at most
 SIGN_STATE_QUIET_S: Final = 0.01  # a signature is replicated when no request came for so long …
+SIGN_STATE_LOOK_S: Final = 0.05  # … which is looked for as often as a leader looks anyway …
 SIGN_STATE_LATEST_S: Final = 1.0  # … and at the latest after this …
 SIGN_STATE_HEIGHTS: Final = (
     JUMP_HEIGHTS // 4
@@ -246,7 +250,7 @@ AUDIT_LINE_MAX_BYTES: Final = 2048  # the longest honest one: a chain id and an 
 AUDIT_WAITING_MAX: Final = 16_384  # decisions in memory while the disk does not take them: 8 MiB
 AUDIT_BATCH: Final = 32  # lines that are made in one call
 AUDIT_BUSY_S: Final = 0.05  # how soon the queue is looked at again when something was in it …
-AUDIT_IDLE_S: Final = 0.25  # … and when nothing was; half full, it wakes its reader
+AUDIT_IDLE_S: Final = 1.0  # … and when nothing was, if no heartbeat came before; half full, it wakes its reader
 FOLD_FIRST_S: Final = 1.0  # refusals like one that was told are counted for so long, then told as a number …
 FOLD_MAX_S: Final = 600.0  # … and the interval doubles up to this; who is silent for so long is told anew
 FOLD_KINDS_MAX: Final = 256  # kinds of refusal that a chain tells apart at once: 64 validators, four reasons each
@@ -270,12 +274,12 @@ EVENTS_KEPT: Final = 64  # of the state process: an hour of a bad day, 10 KiB of
 REFUSALS_KEPT: Final = 32  # of each chain, in the signer …
 REFUSALS_SHOWN: Final = 128  # … and of all chains together on the board: 80 KiB at most
 HISTORY_S: Final = 600.0  # what the timeline shows
-HISTORY_SAMPLE_S: Final = 0.25  # as often as the board is written
+HISTORY_SAMPLE_S: Final = HEARTBEAT_INTERVAL_S  # at most: what nobody wrote is not looked at
 HISTORY_EVENTS: Final = 256  # outlives the state process, whose own events end with it
 HISTORY_CHAINS: Final = 4  # lanes of the timeline; 2400 samples each
 STREAMS_MAX: Final = 16  # browsers that watch; each costs a write of 40 KiB a second
 STREAM_MAX_S: Final = 600.0  # then the browser connects again: nothing of this process lives for ever
-STREAM_TICK_S: Final = 1.0
+STREAM_TICK_S: Final = FOUR_BEATS_S
 REFUSAL_WORDS_MAX: Final = 200  # characters of a refusal's words: a validator's chain id may be in them
 
 # --- the webhook (docs/NOTIFICATIONS.md) ---

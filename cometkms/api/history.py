@@ -13,7 +13,7 @@ from cometkms.api.deltas import Counted, read, since, together
 from cometkms.api.sections import EventReport, ValidatorReport
 from cometkms.api.status import AlertStatus, ChainStatus, Status
 from cometkms.api.story import Failover, failovers
-from cometkms.limits import HISTORY_CHAINS, HISTORY_EVENTS, HISTORY_S, HISTORY_SAMPLE_S
+from cometkms.limits import FOUR_BEATS_S, HISTORY_CHAINS, HISTORY_EVENTS, HISTORY_S, HISTORY_SAMPLE_S
 
 _SIGNINGS_MAX: Final = int(HISTORY_S / HISTORY_SAMPLE_S)
 _GAPS_MAX: Final = 64
@@ -146,7 +146,7 @@ class History:
         for event in sorted(news, key=lambda one: one["at"]):
             self._take(event)
         self._sample_leader(status, now)
-        if self._second_at is None or now - self._second_at >= 1.0 or now < self._second_at:
+        if self._second_at is None or now - self._second_at >= FOUR_BEATS_S or now < self._second_at:
             self._sample_second(status.get("chains", []), now)
         self._forget(now - HISTORY_S)
         return bool(news)

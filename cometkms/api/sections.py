@@ -412,6 +412,10 @@ class BoardReader(Protocol):
         """Read every section. Never blocks a writer."""
         ...
 
+    def written(self) -> tuple[int, ...]:
+        """Something else whenever any process has written its section since."""
+        ...
+
     def beat_ages_s(self) -> Mapping[str, float | None]:
         """Seconds since each child's own loop last beat, by child; None: it never did."""
         ...

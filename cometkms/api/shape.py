@@ -32,6 +32,10 @@ class ShapedBoard:
         """See BoardReader."""
         return shape(cast("Mapping[str, Any]", self._board.sections()))
 
+    def written(self) -> tuple[int, ...]:
+        """See BoardReader."""
+        return self._board.written()
+
     def beat_ages_s(self) -> Mapping[str, float | None]:
         """See BoardReader."""
         return self._board.beat_ages_s()

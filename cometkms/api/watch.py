@@ -37,6 +37,8 @@ class Watch:
         self._wall_clock = wall_clock
         self._clock = clock
         self._evaluated_at = -STREAM_TICK_S
+        self._written: tuple[int, ...] = ()
+        self._looked_at = -STREAM_TICK_S
         self._turn = asyncio.Event()  # replaced at every wake-up
         self.turns = 0
         self._made: tuple[int, dict[str, str], float] | None = None
@@ -80,8 +82,20 @@ class Watch:
             self._made = (self.turns, parts(view), view.now)
         return self._made[1], self._made[2]
 
+    def look_if_written(self) -> bool:
+        """Look, if anything was written to the board since the last look, or that is a second ago: what is silent is to be seen, too.
+
+        Called every HISTORY_SAMPLE_S. Whether it looked.
+        """
+        written, now = self._board.written(), self._clock()
+        if written == self._written and now - self._looked_at < STREAM_TICK_S:
+            return False
+        self._written, self._looked_at = written, now
+        self.look()
+        return True
+
     def look(self) -> Status:
-        """Once; called every HISTORY_SAMPLE_S. Readers are woken once a second, and at once when something happened."""
+        """Once. Readers are woken once a second, and at once when something happened."""
         status = self._compose()
         news = self.history.sample(status, self._wall_clock())
         now = self._clock()

@@ -41,6 +41,7 @@ from cometkms.limits import (
     LEADER_READ_S,
     SIGN_STATE_HEIGHTS,
     SIGN_STATE_LATEST_S,
+    SIGN_STATE_LOOK_S,
     SIGN_STATE_QUIET_S,
     SIGNER_LEASE_RENEW_S,
     TICK_MIN_S,
@@ -1189,10 +1190,10 @@ class ClusterNode:
 
     def idle_for_s(self) -> float:
         """How long nothing needs a tick, if nothing happens: a follower is woken by its leader's heartbeats and little else."""
-        busy = self._unreplicated or self._pending or self.membership.reading
-        if busy or self._raft is None or (self._leased and self._clock() - self._asked_at < SIGN_STATE_LATEST_S):
+        if self._raft is None or self.membership.reading or self._waits_for_promises():
             return TICK_S
-        return max(self._raft.idle_for_s(), TICK_MIN_S)
+        idle_s = max(self._raft.idle_for_s(), TICK_MIN_S)
+        return min(idle_s, SIGN_STATE_LOOK_S) if self._unreplicated else idle_s
 
     def tick(self) -> None:
         """When idle_for_s() is over (one node alone: rarely). Raises: StoreFailure, BehindError."""

@@ -59,6 +59,12 @@ class Section:
         memory[at + _CONTENT_AT : at + _CONTENT_AT + len(data)] = data
         words[at // _WORD_BYTES] = (sequence + 1) & ((1 << 64) - 1)
 
+    @property
+    def sequence(self) -> int:
+        """Another number after every write."""
+        sequence: int = self._words[self._offset // _WORD_BYTES]
+        return sequence
+
     def read(self) -> dict[str, Any] | None:
         """The content; None if there is none that can be read: nothing was written yet, the writer was at work at every try, or
         what stands there is no document."""
@@ -157,6 +163,10 @@ class Board:
     def sections(self) -> dict[str, dict[str, Any] | None]:
         """Every section's content."""
         return {name: section.read() for name, section in self._sections.items()}
+
+    def written(self) -> tuple[int, ...]:
+        """Something else whenever any section has been written since."""
+        return tuple(section.sequence for section in self._sections.values())
 
     def beat(self, name: str) -> None:
         """Called by that child's own loop. Raises: InvariantError in another's process."""

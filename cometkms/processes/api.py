@@ -16,7 +16,7 @@ from cometkms.hardening.measures import Mode, tell
 from cometkms.hardening.scheduling import Turn, take_turn
 from cometkms.hardening.user import Whom
 from cometkms.ipc.board import Board
-from cometkms.limits import ALERTS_TOLD_MAX, API_UID, HISTORY_SAMPLE_S
+from cometkms.limits import ALERTS_TOLD_MAX, API_UID
 from cometkms.log import Log
 from cometkms.processes.child import ChildContext, run_loop
 
@@ -73,18 +73,16 @@ def run(context: ChildContext, parts: ApiParts) -> int:
     tell_others()
 
     async def main(stop: asyncio.Event) -> None:
-        loop = asyncio.get_running_loop()
-
         def look() -> None:
             try:
-                watch.look()
-                tell_others()
+                if watch.look_if_written():
+                    tell_others()
             except Exception as error:  # noqa: BLE001 - another process's words: they end no reader
                 on_failure("the board", error)
-            loop.call_later(HISTORY_SAMPLE_S, look)
 
         context.on_reload(lambda new: watch.set_bounds(new.alerts))
         look()
+        context.on_beat(look)
         said = asyncio.create_task(_say_the_end(stop, watch))
         await serve(app, listener, stop, context.ready, lambda what: log.error("http server", what=what))
         await said

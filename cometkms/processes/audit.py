@@ -140,6 +140,7 @@ class _Writer:
         )  # not waited for: the supervisor's patience is the bound
         stopping: asyncio.Task[object] = asyncio.create_task(stop.wait())
         loop.add_reader(self._queue.fileno(), self._on_queue)
+        context.on_beat(self._woken.set)
         self._publish()
         context.ready()
         while not stop.is_set():
@@ -164,7 +165,7 @@ class _Writer:
         woken: asyncio.Task[object] = asyncio.create_task(self._woken.wait())
         await asyncio.wait(
             [stopping, woken], timeout=AUDIT_BUSY_S if found else AUDIT_IDLE_S, return_when=asyncio.FIRST_COMPLETED
-        )
+        )  # idle, the heartbeat wakes it: once for both
         woken.cancel()
 
     # --- the queue ---

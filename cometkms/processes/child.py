@@ -38,7 +38,7 @@ RESTART_SIGNAL = signal.SIGUSR2
 #: To every child: settings that may change while it runs have changed.
 RELOAD_SIGNAL = signal.SIGHUP
 _FULL_COLLECTION_BEATS: Final = 40  # every ten seconds
-_LOG_EVERY_S = 0.5  # events are written as they come; this is for what a full pipe left over
+_LOG_BEATS: Final = 2  # events are written as they come; this is for what a full pipe left over
 
 
 class ChildLog(Protocol):
@@ -63,6 +63,7 @@ class ChildContext:
         self.asked_restarts = asked_restarts
         self._report_fd = report_fd
         self._on_reload: list[Callable[[Reloadable], None]] = []
+        self._on_beat: list[Callable[[], None]] = []
 
     def ready(self) -> None:
         """The child works from now on. Before this, its failure is a failure to boot: the node's first ends the node."""
@@ -84,6 +85,15 @@ class ChildContext:
     def beat(self) -> None:
         """Called from the child's own loop."""
         self.board.beat(self.name)
+
+    def on_beat(self, callback: Callable[[], None]) -> None:
+        """Call back at every heartbeat from the next one on: a process that has little to do wakes once for all of it."""
+        self._on_beat.append(callback)
+
+    def at_beat(self) -> None:
+        """What was to be done at the heartbeat. Called from the child's own loop, behind beat()."""
+        for callback in self._on_beat:
+            callback()
 
     def on_reload(self, callback: Callable[[Reloadable], None]) -> None:
         """Call back from the child's loop, at every reload from now on."""
@@ -132,8 +142,8 @@ def watch_names(
 def run_loop(context: ChildContext, main: Callable[[asyncio.Event], Awaitable[None]], log: ChildLog) -> int:
     """Run `main(stop)` under uvloop until it returns, then return 0. STOP_SIGNAL sets `stop`.
 
-    The heartbeat and the log's writing are timers of this very loop. An exception that reaches the loop ends the process with
-    its exit code: a callback that failed is never ignored.
+    The heartbeat is a timer of this very loop, and the log's writing and what a process does a few times a second go with it. An exception
+    that reaches the loop ends the process with its exit code: a callback that failed is never ignored.
     Raises: the first failure, when the loop is gone; it is told once, by the supervisor.
     """
     failures: list[BaseException] = []
@@ -152,14 +162,13 @@ def run_loop(context: ChildContext, main: Callable[[asyncio.Event], Awaitable[No
 
         def beat() -> None:
             nonlocal beats
+            loop.call_later(HEARTBEAT_INTERVAL_S, beat)
             context.beat()
+            context.at_beat()
+            if beats % _LOG_BEATS == 0:
+                log.flush()
             beats += 1
             gc.collect(2 if beats % _FULL_COLLECTION_BEATS == 0 else 0)  # between callbacks, never within one
-            loop.call_later(HEARTBEAT_INTERVAL_S, beat)
-
-        def write_log() -> None:
-            log.flush()
-            loop.call_later(_LOG_EVERY_S, write_log)
 
         loop.set_exception_handler(on_exception)
         loop.add_signal_handler(STOP_SIGNAL, stop.set)
@@ -169,7 +178,6 @@ def run_loop(context: ChildContext, main: Callable[[asyncio.Event], Awaitable[No
         gc.freeze()
         gc.disable()  # beat() does it
         beat()
-        write_log()
         await main(stop)
 
     try:

@@ -48,7 +48,6 @@ from cometkms.keys.validator_key import address_of
 from cometkms.limits import (
     DIALER_UID,
     DOOR_UID,
-    HEARTBEAT_INTERVAL_S,
     PERMIT_SPIN_NS,
     REFUSALS_SHOWN,
     REQUEST_SPIN_NS,
@@ -218,6 +217,7 @@ def _live(
         if confinement.plan.names:
             watch_names(context, names, signer.is_away, log, lambda: None)
         context.on_reload(lambda new: None if signer.takes_over(new) else context.ask_anew())
+        context.on_beat(signer.tick)
         context.ready()
         await stop.wait()
         await signer.stop()
@@ -330,7 +330,6 @@ class _Signer:
         self._send(SignerHello(self._nonce))
         self._note(Outcome.BEGAN)
         self._publish()
-        self._loop.call_later(HEARTBEAT_INTERVAL_S, self._tick)
 
     def _add_link(self, signer: ChainSigner, address: ValidatorAddress) -> int:
         identity = self._identities.towards(address.target)
@@ -552,9 +551,8 @@ class _Signer:
         if self._agents is not None:
             self._agents.on_standing(leads=False)
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
         """Four times a second: deadlines, what a full queue left over, the status board."""
-        self._loop.call_later(HEARTBEAT_INTERVAL_S, self._tick)
         self._ticks += 1
         for chain in self._chains:
             chain.expire()

@@ -43,7 +43,6 @@ from cometkms.limits import (
     ASKED_RESTARTS_MAX,
     ASKED_RESTARTS_S,
     DRILL_ANSWER_S,
-    HEARTBEAT_INTERVAL_S,
     HEIGHT_MAX,
     SIGNATURE_PAGE_ENTRIES,
     STATE_UID,
@@ -193,6 +192,7 @@ class _State:
         self._log = CalmLog(log, time.monotonic)
         self._loop = asyncio.get_running_loop()
         self._published: dict[str, object] | None = None
+        self._glanced: tuple[object, ...] = ()
         self._ticks = Ticks(self._loop, step=self._tick, idle_for_s=self._idle_for_s)
         self._why, self._why_since, self._said = "", 0.0, ""
         self._lag = LagMeter()
@@ -326,7 +326,8 @@ class _State:
         self._control.start()
         self._events.add("started")
         self.node.start()
-        self._publish()
+        self._write_board()
+        self._context.on_beat(self._publish)
 
     def _listen_alone(self) -> None:
         """For nobody but a cluster with the same key, which this node must not stand beside (rule 9)."""
@@ -652,13 +653,20 @@ class _State:
     # --- the status board ---
 
     def _publish(self) -> None:
-        self._loop.call_later(HEARTBEAT_INTERVAL_S, self._publish)
+        """When it is quiet and something that matters has changed; and once a second, for what moves all the time."""
         now = self._loop.time()
-        idle_s = self._hot.idle_s() if self._hot is not None else now - self._files.asked_at
-        if idle_s < STATUS_QUIET_S and now - self._published_at < STATUS_LATEST_S:
-            return
+        if now - self._published_at < STATUS_LATEST_S:
+            idle_s = self._hot.idle_s() if self._hot is not None else now - self._files.asked_at
+            if idle_s < STATUS_QUIET_S or self._glance() == self._glanced:
+                return
         self._log.tell_held()
         self._write_board()
+
+    def _glance(self) -> tuple[object, ...]:
+        """What a reader of the board wants to know at once, if no event says it. Composing all of it takes a hundred times as long."""
+        node, store = self.node, self._opened.store
+        term = node.raft.term if node.raft is not None else 0
+        return node.leading, node.leader, node.why, node.membership.phase, term, store.seq, node.leader_changes
 
     def _publish_soon(self) -> None:
         """Something rare happened: whoever watches need not wait for the next beat."""
@@ -671,6 +679,7 @@ class _State:
 
     def _write_board(self) -> None:
         self._published_at = self._loop.time()
+        self._glanced = self._glance()
         document = self._document()
         self._say_why(document["why"])
         if document != self._published:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from cometkms.errors import InvariantError, ProtocolError
-from cometkms.limits import RAFT_ANEW_S, RAFT_UNCOMMITTED_OWN_MAX
+from cometkms.limits import RAFT_ANEW_S, RAFT_UNCOMMITTED_OWN_MAX, TICK_S
 from cometkms.logger import Logger
 from cometkms.model import HRS, Watermark, quorum_of
 from cometkms.raftlog import wire
@@ -34,7 +34,10 @@ _COMPACT_ENTRIES: Final = 5000
 _COMPACT_BYTES: Final = 8 << 20  # terms and votes count too
 _NEVER: Final = 10**9
 _STAGGER_FIRST_S: Final = 0.002  # so that the others have seen the connection close too
-_STOOD_STILL_S: Final = 2 * HEARTBEAT_S  # between two ticks, which are a heartbeat apart at the most
+_SILENT_S: Final = (
+    2 * HEARTBEAT_S
+)  # a member that was heard is looked for after so long, a leader that was not every HEARTBEAT_S
+_STOOD_STILL_S: Final = HEARTBEAT_S  # a tick that comes so much later than it was due
 _TRANSFER_WAIT_S: Final = 0.3  # how long the one that was asked to take over has for it, before another is asked …
 _TRANSFER_S: Final = (
     3.0  # … and how long anybody is: well below the five seconds for which an operator's order is waited for
@@ -118,7 +121,7 @@ class _Transfer:
 class _Beat:
     """A heartbeat, or an answer to one, that changed nothing: the same bytes, while the `facts` are the same, change nothing again.
 
-    `answer`: what was sent back, as bytes; None for an answer.
+    `answer`: what was sent back, as bytes; None for an answer, and for a heartbeat of this node's own.
     """
 
     payload: bytes
@@ -131,6 +134,7 @@ class _Quiet:
     """What was taken in without the library, and what it has to be told of it. Times by the log's clock."""
 
     beats: dict[str, _Beat] = field(default_factory=dict)  # the last one of each connected peer
+    said: dict[str, _Beat] = field(default_factory=dict)  # the heartbeat that this leader's library sent last to each
     again: dict[str, float] = field(default_factory=dict)  # when an answer came again
     told: dict[str, float] = field(
         default_factory=dict
@@ -180,7 +184,7 @@ class RaftLog:
         self._send = send
         self._kick = kick
         self._poked = True  # something happened since the last tick
-        self._due = 0.0  # when time alone is the library's reason to do something
+        self._due = clock()  # when time alone is a reason to look
         self._events = events
         self._ttl_s = ttl_s
         self._round_trip_s = round_trip_s
@@ -207,7 +211,6 @@ class RaftLog:
         self._transfer: _Transfer | None = None
         self._led = False
         self._quiet_until = -1e9  # until then it does not stand for election
-        self._ticked_at = clock()
         self._excused = -1.0  # when the leader had been heard last, the last time that this process stood still
         self._failure: BaseException | None = None
         self._path = journal
@@ -361,10 +364,12 @@ class RaftLog:
 
     def on_connected(self, peer: str) -> None:
         """A connection to the peer is there."""
+        self._answer_for(peer, self._clock())  # before what it held is forgotten
         if not self._connected:
             self._stay_quiet()
         self._connected.add(peer)
         self._quiet.beats.pop(peer, None)
+        self._quiet.said.pop(peer, None)
         self._following.discard(peer)
         self._filter.forget_acks(peer)
         self._tell_connections()
@@ -394,6 +399,7 @@ class RaftLog:
         self._hear_promises()
         if message["type"] == "next_node_idx":
             self._following.add(peer)
+            self._quiet.told[peer] = self._heard[peer]
         before = self._facts()
         try:
             wanted, replies = self._filter.inbound(
@@ -436,6 +442,7 @@ class RaftLog:
         self._filter.begin_anew()
         self._told, self._outgoing, self._barrier, self._transfer = set(), [], None, None
         self._quiet.beats.clear()
+        self._quiet.said.clear()
         self._start()
         self._tell_connections()
         self._finish()
@@ -482,6 +489,7 @@ class RaftLog:
             self._filter.transferring = False
             return None
         self._end_quiet()
+        self._quiet.renews = False  # it is not the leader's to keep any more
         self._poke()
         return message
 
@@ -502,8 +510,9 @@ class RaftLog:
         if not self._poked and now < self._due and (self._stand_at is None or now < self._stand_at):
             return
         poked, self._poked = self._poked, False
+        late_s = now - (self._due if self._stand_at is None else min(self._due, self._stand_at))
         self._hear_promises()
-        self._excuse(now)
+        self._excuse(now, late_s)
         self._measure(now)
         if not poked and self._rests(now):
             return
@@ -513,11 +522,11 @@ class RaftLog:
         self._tell_connections()
         if self.journal.bytes_used > _COMPACT_BYTES:
             self._replica.forceLogCompaction()
-        if self._quiet.renews:
-            self._renew()
+        if self._quiet.renews and next_deadline(self._replica) - now < _SILENT_S + _STOOD_STILL_S + TICK_S:
+            self._renew(now)
         if not poked and now <= next_deadline(self._replica):
             self._finish()
-            self._due = min(next_deadline(self._replica), now + HEARTBEAT_S)
+            self._look_again(now)
             return
         self._answer_for_members(now)
         self._quiet.worked_at = self._still = now
@@ -530,50 +539,69 @@ class RaftLog:
         self._filter.transferring = False
         self._go_on_with_transfer()
         self._finish()
-        self._due = min(next_deadline(self._replica), now + HEARTBEAT_S)
+        self._look_again(now)
+
+    def _look_again(self, now: float) -> None:
+        """A heartbeat later; while the leader's heartbeats come, two: but so early that a process which stood still past its deadline
+        finds that it was late for this look."""
+        deadline = next_deadline(self._replica)
+        self._due = min(deadline, now + HEARTBEAT_S)
+        if not self._is_leader and self._filter.leader_heard_s < _SILENT_S:
+            self._due = max(self._due, min(now + _SILENT_S, deadline - _STOOD_STILL_S - TICK_S))
 
     def _rests(self, now: float) -> bool:
-        """A leader: whether promises say all that a heartbeat would, to every connected member and back. Until when, is noted."""
+        """A leader: whether promises say all that a heartbeat would, to every connected member and back; to a member without promises the
+        last heartbeat is sent again, as long as its answer comes again. The library has nothing to do then; until when, is noted."""
         if not self._is_leader or self._held or self._transfer is not None or not self._settled:
             return False
         if now - self._quiet.worked_at >= REST_S or not self._connected:
             return False
-        due = self._quiet.worked_at + REST_S
+        due, facts, again = self._quiet.worked_at + REST_S, self._facts(), []
         for name in self._connected:
-            flow = self._flow(name)
-            whole = name in self._following and self._filter.acked(self.term, name) >= self.last_index
-            if not whole or not flow.says_it_lives(now - HEARTBEAT_S):
+            if name not in self._following or self._filter.acked(self.term, name) < self.last_index:
                 return False
-            due = min(due, flow.accepted_at + HEARTBEAT_S)
+            flow = self._flow(name)
+            if flow.says_it_lives(now - HEARTBEAT_S):
+                due = min(due, flow.accepted_at + HEARTBEAT_S)
+                continue
+            beat = self._quiet.said.get(name)
+            if beat is None or beat.facts != facts or now - self._heard_at(name) > _SILENT_S:
+                return False
+            again.append((name, beat.payload))
+            due = min(due, now + HEARTBEAT_S)
+        for name, payload in sorted(again):
+            self._send(name, payload)
         self._due = due
         return True
 
-    def _renew(self) -> None:
-        """A follower's election timer begins anew, as at a heartbeat that carries nothing."""
+    def _renew(self, now: float) -> None:
+        """A follower's election timer begins anew when the leader was heard last, as at a heartbeat that carries nothing."""
         self._quiet.renews = False
         if (leader := self._last_leader) is not None and leader != self._me:
             beat = {"type": "append_entries", "term": self.term, "commit_index": self.commit_index}
-            self._deliver(leader, beat)
+            self._deliver_as_of(min(now, self._filter.leader_heard_at), leader, beat)
 
     def _answer_for_members(self, now: float) -> None:
         """A leader's library, which gives up when nobody answers, is told what promises said, and answers that came again."""
+        for name in sorted(self._connected):
+            self._answer_for(name, now)
+
+    def _answer_for(self, name: str, now: float) -> None:
         if not self._is_leader:
             return
-        for name in sorted(self._connected):
-            acked, flow = self._filter.acked(self.term, name), self._flow(name)
-            lived_at = max(self._quiet.again.get(name, 0.0), flow.accepted_at if flow.rests else 0.0)
-            if acked and lived_at > max(self._quiet.told.get(name, 0.0), now - self._ttl_s):
-                self._quiet.told[name] = lived_at
-                answer = {"type": "next_node_idx", "next_node_idx": acked + 1, "reset": False, "success": True}
-                self._deliver(name, answer)
+        acked, flow = self._filter.acked(self.term, name), self._flow(name)
+        lived_at = max(self._quiet.again.get(name, 0.0), flow.accepted_at if flow.rests else 0.0)
+        if acked and lived_at > max(self._quiet.told.get(name, 0.0), now - self._ttl_s):
+            self._quiet.told[name] = lived_at
+            answer = {"type": "next_node_idx", "next_node_idx": acked + 1, "reset": False, "success": True}
+            self._deliver_as_of(lived_at, name, answer)
 
-    def _excuse(self, now: float) -> None:
+    def _excuse(self, now: float, late_s: float) -> None:
         """A process that stood still did not hear what its leader said meanwhile: that is read before an election takes the term from it.
 
         Once for each silence: a process that is always late must be able to stand.
         """
-        stood_still, self._ticked_at = now - self._ticked_at > _STOOD_STILL_S, now
-        if not stood_still or self._is_leader or self._filter.transferring:
+        if late_s <= _STOOD_STILL_S or self._is_leader or self._filter.transferring:
             return
         if self._filter.leader_heard_at == self._excused:
             return
@@ -737,11 +765,20 @@ class RaftLog:
         if leader is None or leader in self._connected or leader == self._me or self._held:
             return
         self._end_quiet()
+        self._quiet.renews = False
         self._deliver(leader, {"type": "timeout_now", "term": self.term})
 
     def _deliver(self, peer: str, message: Message) -> None:
         with working_for(self):
             self._bridge.deliver(self._nodes[peer], message)
+
+    def _deliver_as_of(self, at: float, peer: str, message: Message) -> None:
+        """What came at that time, by the clock: the library counts its deadlines from there."""
+        self._still = at
+        try:
+            self._deliver(peer, message)
+        finally:
+            self._still = None
 
     def queue(self, peer: str, message: Message) -> bool:
         """What the library sends; it leaves after the sync."""
@@ -767,8 +804,20 @@ class RaftLog:
         outgoing, self._outgoing = self._outgoing, []
         for peer, message in outgoing:
             if peer in self._connected:
-                self._send(peer, wire.encode(message))
+                payload = wire.encode(message)
+                self._send(peer, payload)
+                self._note_said(peer, message, payload)
         self._tell_role()
+
+    def _note_said(self, peer: str, message: Message, payload: bytes) -> None:
+        """Remember a heartbeat that says what is so now, of the whole log: it can be said again."""
+        if message["type"] != "append_entries":
+            return
+        plain = self._is_leader and not message.get("entries") and message.get("prevLogIdx") == self.last_index
+        if plain and message["term"] == self.term and message["commit_index"] == self.commit_index:
+            self._quiet.said[peer] = _Beat(payload, self._facts(), None)
+        else:
+            self._quiet.said.pop(peer, None)
 
     def _tell_role(self) -> None:
         term = self.term

@@ -9,7 +9,7 @@ import pytest
 from cometkms.cluster.facts import RENEWAL_FACT
 from cometkms.cluster.node import ClusterNode
 from cometkms.model import HRS, Step, Watermark
-from cometkms.raftlog import RaftLog
+from cometkms.raftlog import RaftLog, wire
 from cometkms.raftlog.filter import RaftFilter
 from cometkms.raftlog.pace import HEARTBEAT_S
 from cometkms.rules.flow import REST_S
@@ -23,13 +23,19 @@ LOOK_S = 0.01
 
 @pytest.fixture
 def beats(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Messages that were sent, by their kind, and sign states that were submitted."""
+    """Messages that were sent, by their kind; sign states that were submitted; and what the library was asked to say (`asked`)."""
     found: Counter[str] = Counter()
-    stock = RaftFilter.outbound
+    stock, send = RaftFilter.outbound, ClusterNode.send_raft
 
     def outbound(self: RaftFilter, term: int, message: dict[str, Any]) -> dict[str, Any] | None:
-        found[message["type"]] += 1
+        found["asked"] += message["type"] == "append_entries"
         return stock(self, term, message)
+
+    def sent(self: ClusterNode, member: str, payload: bytes) -> bool:
+        kind = wire.decode(payload)["type"]
+        found[kind] += 1
+        found[f"{kind} to {member}"] += 1
+        return send(self, member, payload)
 
     submit = RaftLog.submit
 
@@ -38,6 +44,7 @@ def beats(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         return submit(self, key, mark)
 
     monkeypatch.setattr(RaftFilter, "outbound", outbound)
+    monkeypatch.setattr(ClusterNode, "send_raft", sent)
     monkeypatch.setattr(RaftLog, "submit", submitted)
     return found
 
@@ -101,6 +108,8 @@ def test_while_promises_flow_heartbeats_rest(seed: int, worlds: list[World], bea
     stop(world)
     leads_on(world, leader, FLOW_S)
     assert beats["append_entries"] > 2 * FLOW_S / HEARTBEAT_S * 0.8, "they are back"
+    assert beats["asked"] <= 2 * (FLOW_S / REST_S + 1) + 6 * beats["submitted"], "and cost the library nothing"
+    assert beats["next_node_idx"] > 2 * FLOW_S / HEARTBEAT_S * 0.8
     assert beats["request_vote"] == 0
 
 
@@ -124,8 +133,9 @@ def test_beside_a_member_that_does_not_take_promises_for_heartbeats_they_never_r
         leader = wait_leader(world)
     beats.clear()
     leads_on(world, leader, FLOW_S)
-    to_it = 2 if leader.member != "n2" else 0
-    assert beats["append_entries"] > to_it * FLOW_S / HEARTBEAT_S * 0.8
+    assert leader.member != "n2"
+    assert beats["append_entries to n2"] > FLOW_S / HEARTBEAT_S * 0.8
+    assert beats["append_entries"] < 2 * FLOW_S / HEARTBEAT_S * 0.9, "those to the other rest"
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -115,6 +115,7 @@ class FakeBoard:
         self.sections_now: Sections = deepcopy({"state": STATE, "signer": SIGNER, "supervisor": SUPERVISOR})
         self.now = NOW
         self.log = Told()
+        self.writes = 2
         self.ages: dict[str, float | None] = {"state": 0.01, "signer": 0.02, "api": 0.0}
 
     def sections(self) -> Sections:
@@ -123,6 +124,9 @@ class FakeBoard:
     def watch(self) -> Watch:
         """A watch over it that has not looked yet, its clock standing still."""
         return Watch(self, AlertBounds(), self.log, wall_clock=lambda: self.now, clock=lambda: self.now)
+
+    def written(self) -> tuple[int, ...]:
+        return (self.writes,)
 
     def beat_ages_s(self) -> Mapping[str, float | None]:
         return self.ages

@@ -64,3 +64,31 @@ def test_closing_wakes_everybody_and_nobody_waits_afterwards() -> None:
         await asyncio.wait_for(asyncio.gather(*waiting, watch.next_turn()), 10)
 
     asyncio.run(scenario())
+
+
+def test_what_nobody_wrote_is_looked_at_once_a_second_and_what_somebody_wrote_at_the_next_heartbeat() -> None:
+    """An idle node's board is written about once a second: composing the status four times as often is most of what its api process does."""
+    board = FakeBoard()
+    watch = board.watch()
+    assert watch.look_if_written()
+    looks = []
+    for _ in range(40):
+        board.now += 0.25
+        looks.append(watch.look_if_written())
+    assert looks == [False, False, False, True] * 10
+    board.now += 0.25
+    board.writes += 2
+    assert watch.look_if_written()
+    board.now += 0.25
+    assert not watch.look_if_written()
+
+
+def test_a_beat_that_falls_silent_is_seen_though_nobody_writes() -> None:
+    board = FakeBoard()
+    watch = board.watch()
+    watch.look_if_written()
+    board.ages["state"] = 60.0
+    for _ in range(8):
+        board.now += 0.25
+        watch.look_if_written()
+    assert "state" in " ".join(watch.status()["trouble"])

@@ -271,3 +271,14 @@ def test_a_forgotten_beat_is_gone(board: Board) -> None:
     ages = board.beat_ages_s()
     assert ages["state"] is None
     assert ages["signer"] is not None
+
+
+def test_every_write_of_anybody_is_noticed_without_reading_what_was_written(board: Board) -> None:
+    seen = {board.written()}
+    for name in ("state", "signer", "state"):
+        board.section(name).write({"same": "words"})
+        seen.add(board.written())
+    assert len(seen) == 4
+    assert board.written() == board.written()
+    in_another_process(lambda: board.section("signer").write({}))
+    assert board.written() not in seen

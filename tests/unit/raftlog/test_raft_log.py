@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from cometkms.errors import ProtocolError
 from cometkms.limits import RAFT_UNCOMMITTED_MAX
 from cometkms.model import HRS, Watermark
 from cometkms.raftlog import RaftLog, wire
-from cometkms.raftlog.log import HEARTBEAT_S
+from cometkms.raftlog.pace import ELECTION_MAX_S, HEARTBEAT_S
+from cometkms.raftlog.pinned import next_deadline
 from cometkms.rules.flow import REST_S, Flow
 
 KEY = b"k" * 32
@@ -164,9 +166,13 @@ def test_a_rogue_leaders_snapshot_is_believed_as_far_as_its_signatures_go_and_no
         if height % 100 == 0:
             net.run(0.005)
     net.run(0.3)
-    assert leader.journal.snapshot is not None
     forged = dict(FALSE)[KEY]
-    leader.journal.snapshot = {**leader.journal.snapshot, KEY: forged, b"?" * 32: mark(9000)}
+    for name in {*NAMES} - {
+        laggard
+    }:  # the laggard stood for election meanwhile: either of them may lead when it is back
+        rogue = net.logs[name].journal
+        assert rogue.snapshot is not None
+        rogue.snapshot = {**rogue.snapshot, KEY: forged, b"?" * 32: mark(9000)}
     net.away = set()
     net.run(1.0)
     log = net.logs[laggard]
@@ -786,3 +792,99 @@ def test_who_asks_for_promises_and_does_not_say_that_it_leads_is_not_taken_for_t
     assert all(one.leader == leader._me for one in followers), "heartbeats may rest for so long"
     net.run(2.0)
     assert {one.leader for one in followers} & {one._me for one in followers}
+
+
+# --- how often an idle member looks, and what that costs ---
+
+
+def test_an_idle_leader_says_the_same_again_and_asks_its_library_twice_a_second(
+    net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The members hear a heartbeat as often as ever, and everybody's timers are where the library would have them."""
+    leader, said, asked = leader_of(net), Counter[str](), Counter[str]()
+    term = leader.term
+    stock_send, stock_outbound = leader._send, leader._filter.outbound
+
+    def send(to: str, payload: bytes) -> bool:
+        said[to] += 1
+        return stock_send(to, payload)
+
+    def outbound(in_term: int, message: dict[str, Any]) -> dict[str, Any] | None:
+        asked[message["type"]] += 1
+        return stock_outbound(in_term, message)
+
+    monkeypatch.setattr(leader, "_send", send)
+    monkeypatch.setattr(leader._filter, "outbound", outbound)
+    net.run(10.0)
+    assert {name: said[name] for name in others_of(leader)} == dict.fromkeys(
+        others_of(leader), pytest.approx(190, abs=20)
+    )
+    assert 2 * 10 / REST_S * 0.8 <= asked["append_entries"] <= 2 * (10 / REST_S + 1)
+    assert (leader.leading, leader.term) == (True, term)
+    assert leader.lease_left_s > 0.4 - 2 * HEARTBEAT_S - 0.02
+
+
+def test_an_idle_follower_looks_ten_times_a_second_and_renews_its_timer_from_when_it_heard(
+    net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader = leader_of(net)
+    follower = net.logs[others_of(leader)[0]]
+    looks: list[float] = []
+    stock = follower._excuse
+
+    def excuse(now: float, late_s: float) -> None:
+        looks.append(now)
+        stock(now, late_s)
+
+    monkeypatch.setattr(follower, "_excuse", excuse)
+    heard = follower._filter.leader_heard_at
+    net.run(10.0)
+    assert len(looks) <= 10 * 10.0 + 5
+    assert follower._filter.leader_heard_at > heard
+    assert follower.leader == leader._me
+    assert next_deadline(follower._replica) > net.now - 2 * HEARTBEAT_S
+    assert next_deadline(follower._replica) <= follower._filter.leader_heard_at + ELECTION_MAX_S
+
+
+def test_a_leader_that_falls_silent_has_a_successor_no_later_than_its_followers_timers_say(tmp_path: Path) -> None:
+    """An election timeout after it was heard last, and not after the last look: twenty clusters, some of which would be late."""
+    for number in range(20):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        net = Net(directory)
+        net.starts = 100 * number  # other timers
+        net.run(1.0 + 0.013 * number)
+        old = leader_of(net)
+        heard_at = max(net.logs[name]._filter.leader_heard_at for name in others_of(old))
+        net.away = {old._me}
+        while net.leader() is None:
+            net.run(0.005)
+            assert net.now - heard_at < 2 * ELECTION_MAX_S, (
+                "a split vote may take a second round, nothing takes a third"
+            )
+        for one in net.logs.values():
+            one.close()
+
+
+def test_one_that_stood_still_past_its_deadline_reads_what_waits_before_it_stands(net: Net) -> None:
+    """However short: a look that comes a heartbeat later than it was due was the process's own fault."""
+    leader = leader_of(net)
+    name = others_of(leader)[0]
+    for still_s in (0.155, 0.2, 0.3, 0.5):
+        term = leader.term
+        net.still[name] = []
+        net.run(still_s)
+        net.go_on(name)
+        net.run(0.3)
+        assert (leader.leading, leader.term) == (True, term)
+
+
+def test_a_leader_whose_members_come_on_new_connections_after_it_said_the_same_again_leads_on(net: Net) -> None:
+    """Its library was last told half a second ago that they live."""
+    leader = leader_of(net)
+    for _ in range(20):
+        net.run(0.47)
+        net.connect()
+        assert leader.leading
+    net.run(1.0)
+    assert leader_of(net) is leader
