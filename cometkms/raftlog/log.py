@@ -465,7 +465,8 @@ class RaftLog:
             self._filter.hear_leader()
             self._quiet.renews = True
             self._send(peer, beat.answer)
-            self._tell_role()
+            if self._role[1] != peer:  # its lease had run out
+                self._tell_role()
         return True
 
     def _note_beat(self, peer: str, payload: bytes, message: Message, before: tuple[object, ...]) -> None:

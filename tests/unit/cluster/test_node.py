@@ -11,13 +11,26 @@ from nacl.signing import SigningKey
 
 from cometkms import __version__
 from cometkms import core as cores
+from cometkms.cluster import node as node_module
 from cometkms.cluster.node import ClusterNode, Identity, row_key
 from cometkms.errors import BehindError, ProtocolError, StateError
 from cometkms.ipc.messages import PermitGranted, Reserve, ReserveRefused, Signed, SignerHello
-from cometkms.limits import DRILL_ORDER_EVERY_S, START_READ_S, TICK_S
+from cometkms.limits import DRILL_ORDER_EVERY_S, SIGN_STATE_LOOK_S, START_READ_S, TICK_S
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Row, Timestamp, Vote, Watermark
 from cometkms.protocol.identity import Identity as NodeIdentity
-from cometkms.protocol.peer_messages import Action, LifeNews, Promise, Promised, RowMark, decode, encode, make_facts
+from cometkms.protocol.peer_messages import (
+    Action,
+    FactsNews,
+    LifeNews,
+    PeerMessage,
+    Promise,
+    Promised,
+    RowMark,
+    decode,
+    encode,
+    make_facts,
+)
+from cometkms.protocol.peer_messages import Raft as RaftMessage
 from cometkms.rules.birth import Life, NodeState
 from cometkms.rules.epoch import Standing
 from cometkms.rules.incarnation import FIRST
@@ -534,6 +547,45 @@ def test_what_nobody_answers_is_let_go_of_by_a_node_that_does_not_lead(three: Th
     b.raft.idle_for_s = lambda: 1.0
     assert b.node.idle_for_s() == 1.0
     assert b.raft.transfers == []
+
+
+def test_while_requests_come_and_none_waits_a_node_looks_no_oftener_than_an_idle_one(three: Three) -> None:
+    """A hundred looks a second while promises flow are bursts of Python between the requests: the 99th percentile of a signature."""
+    a = leading(three)
+    a.raft.idle_for_s = lambda: 0.3
+    assert a.node.idle_for_s() == 0.3
+    assert isinstance(a.reserve(sign_bytes(7)), PermitGranted)
+    assert a.node.idle_for_s() == 0.3, "its majority was there at once"
+    made = signed(7)
+    a.node.on_signer(Signed(0, made.hrs, made.sign_bytes, made.signature))
+    assert a.node.idle_for_s() == SIGN_STATE_LOOK_S, "it is to be replicated when it is quiet"
+    three.part("a", "b")
+    three.part("a", "c")
+    assert a.reserve(sign_bytes(8), 2) is None
+    assert a.node.idle_for_s() == TICK_S, "a reservation that waits for its majority is looked after"
+
+
+def test_the_same_frame_of_the_replicated_log_is_decoded_once(three: Three, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The heartbeats of an idle cluster are the same bytes for hours; whatever else comes in between is decoded each time."""
+    a = leading(three)
+    heard: list[bytes] = []
+    decoded: list[bytes] = []
+    a.raft.on_message = lambda _peer, payload: heard.append(payload) or ""
+    stock = node_module.decode
+
+    def count(untrusted: bytes) -> PeerMessage:
+        decoded.append(untrusted)
+        return stock(untrusted)
+
+    monkeypatch.setattr(node_module, "decode", count)
+    one, other, large = (encode(RaftMessage(payload)) for payload in (b"one", b"other", b"l" * 1000))
+    facts = encode(FactsNews(()))
+    for frame in (one, one, facts, one, other, other, one, large, large, one):
+        a.node.on_frame("b", frame)
+    assert heard == [b"one"] * 3 + [b"other"] * 2 + [b"one"] + [b"l" * 1000] * 2 + [b"one"]
+    assert decoded == [one, facts, other, one, large, large]
+    with pytest.raises(ProtocolError):
+        a.node.on_frame("b", one + b"?")
 
 
 @pytest.mark.parametrize("when", ["before the report", "after it"])
