@@ -33,6 +33,7 @@ from cometkms.limits import (
 )
 from cometkms.logger import Logger
 from cometkms.model import BYTES_KINDS, Dialect, Kind, Line, Reason, Refusal, Request
+from cometkms.net.outbox import Outbox
 from cometkms.net.target import TcpTarget, UnixTarget
 from cometkms.protocol.dialect import line_words, sniff_dialect
 from cometkms.protocol.identity import Identity
@@ -106,10 +107,9 @@ class ValidatorLink:
         self._resting: asyncio.TimerHandle | None = None
         self._pumping = False
         self._paused = False  # the reader is off because of _busy
-        self._outbox = bytearray()
+        self._outbox: Outbox | None = None
         self.heard_at = 0.0  # loop time
         self._partial_since: float | None = None
-        self._outbox_since = 0.0
         self._line = Line.UNKNOWN  # of the last connection
 
     @property
@@ -138,9 +138,8 @@ class ValidatorLink:
     def on_answered(self) -> None:
         """The hot path wrote the pending request's answer, or what the socket took of it."""
         self._busy, self._pause_s = False, 0.0
-        unsent = self._lane.take_unsent() if self._lane is not None else b""
-        if unsent:
-            self._keep(unsent)
+        if self._outbox is not None:
+            self._outbox.collect()
         self._pump(time.monotonic_ns())
         self._resume()
 
@@ -262,6 +261,9 @@ class ValidatorLink:
         """Serve until the connection closes; return why it did."""
         self._socket, self._session = connection, session
         self._lane = self.chain.lane(self._number, self, session, connection.fileno())
+        self._outbox = Outbox(
+            connection, lost=lambda error: self._drop(said(error)), lane=self._lane, progress=self._on_progress
+        )
         self._closed = self._loop.create_future()
         self._busy = self._paused = False
         self._pause_s = 0.0
@@ -283,7 +285,7 @@ class ValidatorLink:
         now = self._loop.time()
         if self._partial_since is not None and now - self._partial_since > PARTIAL_MESSAGE_TIMEOUT_S:
             self._drop(f"a message stayed unfinished for {PARTIAL_MESSAGE_TIMEOUT_S:g} s")
-        elif self._outbox and now - self._outbox_since > WRITE_TIMEOUT_S:
+        elif self._outbox and now - self._outbox.since > WRITE_TIMEOUT_S:
             self._drop(f"did not read its answer for {WRITE_TIMEOUT_S:g} s")
         elif not self._busy and now - self.heard_at > IDLE_TIMEOUT_S:
             self._drop(f"silent for {IDLE_TIMEOUT_S:g} s")
@@ -355,7 +357,8 @@ class ValidatorLink:
 
     def _held(self) -> bool:
         """Whether nothing more is served for now: a request waits for its answer, or the answers are not read."""
-        return self._busy or self._resting is not None or len(self._outbox) > _OUTBOX_BYTES
+        unread = len(self._outbox) if self._outbox is not None else 0
+        return self._busy or self._resting is not None or unread > _OUTBOX_BYTES
 
     def _pause(self) -> None:
         """Who only earns refusals is answered ever more slowly, and never sent away: it may be right the next time."""
@@ -420,56 +423,21 @@ class ValidatorLink:
     # --- writing and closing ---
 
     def _write(self, frame: bytes) -> None:
-        if self._socket is None:
-            return
-        sent = 0
-        if not self._outbox:
-            try:
-                sent = self._socket.send(frame)
-            except (BlockingIOError, InterruptedError):
-                sent = 0
-            except OSError as error:
-                self._drop(said(error))
-                return
-        if sent < len(frame):
-            self._keep(frame[sent:])
+        if self._outbox is not None:
+            self._outbox.write(frame)
 
-    def _keep(self, unsent: bytes) -> None:
-        """The socket did not take this: the loop says when it does."""
-        if self._socket is None:
-            return
-        if not self._outbox:
-            self._outbox_since = self._loop.time()
-            self._loop.add_writer(self._socket.fileno(), self._on_writable)
-        self._outbox += unsent
-        if self._lane is not None:
-            self._lane.blocked = True
-
-    def _on_writable(self) -> None:
-        if self._socket is None:
-            return
-        try:
-            sent = self._socket.send(self._outbox)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self._drop(said(error))
-            return
-        del self._outbox[:sent]
-        self._outbox_since = self._loop.time()
-        if not self._outbox:
-            self._loop.remove_writer(self._socket.fileno())
-            if self._lane is not None:
-                self._lane.blocked = False
+    def _on_progress(self) -> None:
+        """The socket took some of what had waited."""
         if not self._pumping:
             self._pump(time.monotonic_ns())
             self._resume()
 
     def _drop(self, why: str) -> None:
         """Close the connection, once; _serve() returns `why`."""
-        connection, session, lane = self._socket, self._session, self._lane
-        self._socket = self._session = self._lane = None
-        self._outbox.clear()
+        connection, session, lane, outbox = self._socket, self._session, self._lane, self._outbox
+        self._socket = self._session = self._lane = self._outbox = None
+        if outbox is not None:
+            outbox.close()
         if self._resting is not None:
             self._resting.cancel()
             self._resting = None
@@ -477,7 +445,6 @@ class ValidatorLink:
             lane.close()
         if connection is not None:
             self._loop.remove_reader(connection.fileno())
-            self._loop.remove_writer(connection.fileno())
             connection.close()
         if session is not None:
             self._line = session.line
