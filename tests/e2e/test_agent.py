@@ -118,7 +118,7 @@ def test_strangers_and_floods_do_no_harm(net: AgentNet, tmp_path: Path) -> None:
         until(lambda: stranger.log(), lambda: "is not listed there" in stranger.log())
         assert other.ask(cmd="pub_key").get("error")
         port = cluster.agent_ports[cluster.wait_leader()]
-        for number in range(300):
+        for number in range(1000):
             connection = socket.create_connection(("127.0.0.1", port))
             connection.sendall(b"GET / HTTP/1.1\r\n" if number % 2 else b"")
             held.append(connection)
