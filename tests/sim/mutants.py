@@ -2,12 +2,17 @@
 
 A mutant that survives its seeds makes this program fail. Rules that random schedules rarely need are taken away in the models
 instead (tests/model).
+
+A guard of the C core is cut out of csrc and the rest is built anew (variants.py); the fast path then serves what is plain in every seed.
 """
 
 import argparse
+import json
 import multiprocessing
+import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +40,7 @@ from tests.sim import world
 from tests.sim.agents import Agent
 from tests.sim.disk import SimDisk
 from tests.sim.rogue import RogueWorld
+from tests.sim.variants import Builder, Cut
 from tests.sim.world import Violation, World
 
 SEEDS = 600
@@ -46,16 +52,22 @@ Patches = Iterator[Any]
 
 @dataclass(frozen=True)
 class Mutant:
-    """`rollbacks`, `jumps`, `faults`: what the world must allow, or be busy with, for the rule to matter."""
+    """`rollbacks`, `jumps`, `faults`: what the world must allow, or be busy with, for the rule to matter.
+
+    `cuts`: what is taken out of the C core; the fast path then serves what is plain in every seed, else in every other one.
+    """
 
     name: str
     rule: str
-    patches: Callable[[], Patches]
+    patches: Callable[[], Patches] = lambda: iter(())
+    cuts: tuple[Cut, ...] = ()
     rollbacks: bool = False
     nodes: int = 3
     jumps: float = 0.0
     faults: Mapping[str, float] = field(default_factory=lambda: dict(world.FAULTS))
     rogue: bool = False  # one member lies (rogue.py)
+    lossy: bool = False  # in every seed, and not in every other one
+    impatience: float | None = None  # of the validators' requests are given up soon
 
 
 # --- what each mutant does ---
@@ -360,6 +372,86 @@ MUTANTS = (
     Mutant("an agent passes on any vote that its validator's key signed", "agents", only_the_signature_counts),
     Mutant("an agent waits for the first node that it asked", "agents", one_node_only),
     Mutant("an agent takes answers to requests that are over", "agents", answers_to_what_is_over),
+    # --- the fast path ---
+    Mutant(
+        "in C, a place at or below the mark is plain",
+        "1",
+        cuts=(Cut("hot.c", "row->open && ck_above(at, row->mark) && ck_above(at, row->floor)", "row->open"),),
+    ),
+    Mutant("in C, any height is plausible", "13", cuts=(Cut("hot.c", " && at.height <= row->reach", ""),), jumps=0.1),
+    Mutant(
+        "in C, answered before the sync",
+        "2",
+        cuts=(Cut("hot.c", "if (hot->calls->fdatasync(hot->fd) != 0) return disk_failed(hot, errno);", ""),),
+    ),
+    Mutant(
+        "in C, a sync that failed counts",
+        "2",
+        cuts=(
+            Cut(
+                "hot.c",
+                "if (hot->calls->fdatasync(hot->fd) != 0) return disk_failed(hot, errno);",
+                "(void)hot->calls->fdatasync(hot->fd);",
+            ),
+        ),
+    ),
+    Mutant(
+        "in C, one accept less than a majority",
+        "3",
+        cuts=(Cut("hot.c", "row->place.accepted >= hot->quorum", "row->place.accepted + 1 >= hot->quorum"),),
+        nodes=5,
+    ),
+    Mutant(
+        "in C, no accept is waited for",
+        "3",
+        cuts=(Cut("hot.c", "if (hot->quorum == 1) CK_TRY(permit(hot, row));", "CK_TRY(permit(hot, row));"),),
+    ),
+    Mutant(
+        "in C, an accept of an earlier place, or a second one, counts",
+        "3",
+        cuts=(Cut("hot.c", " || row->place.asked[lane->member] != request_id", ""),),
+        lossy=True,
+    ),
+    Mutant(
+        "in C, a node promises before it has read the others, old stores put back",
+        "8",
+        cuts=(
+            Cut("hot.c", "(may & CK_MAY_PROMISE) && take_byte", "take_byte"),
+            Cut("hot.c", "row->open && ck_above(at, row->mark)", "ck_above(at, row->mark)"),
+        ),
+        rollbacks=True,
+    ),
+    Mutant(
+        "in C, requests overtake what a socket did not take",
+        "order",
+        cuts=(Cut("hot.c", " || any_blocked(hot)", ""),),
+        lossy=True,
+    ),
+    Mutant(
+        "in C, the signer signs what was asked, not what was permitted",
+        "3",
+        cuts=(
+            Cut(
+                "section.c",
+                "section->slot, permit.bytes, permit.bytes_len, signature",
+                "section->slot, link->session->request.sign_bytes, link->session->request.sign_bytes_len, signature",
+            ),
+        ),
+    ),
+    Mutant(
+        "in C, the sign rule lets everything pass",
+        "sign",
+        cuts=(Cut("section.c", "return ck_above(at, section->last);", "return at.height > 0;"),),
+    ),
+    Mutant(
+        "in C, any permit is for whatever was asked",
+        "3",
+        cuts=(
+            Cut("section.c", " || section->request_id != permit.request_id", ""),
+            Cut("session.c", "s->request.sign_bytes_len > 0 &&", "s->request.sign_bytes_len > 0; (void)"),
+        ),
+        impatience=0.5,
+    ),
 )
 
 
@@ -377,9 +469,11 @@ def killed_by(number: int) -> tuple[int, str] | None:
     mutant = MUTANTS[number]
     with applied(mutant), patch.dict(world.FAULTS, mutant.faults, clear=True):
         for seed in range(1, SEEDS + 1):
-            made = RogueWorld(seed) if mutant.rogue else World(seed, mutant.nodes)
+            fast = True if mutant.cuts else None
+            made = RogueWorld(seed, fast=fast) if mutant.rogue else World(seed, mutant.nodes, fast=fast)
             made.strict, made.rollbacks, made.changes = False, mutant.rollbacks, 0.0
-            made.jumps = mutant.jumps
+            made.jumps, made.lossy = mutant.jumps, made.lossy or mutant.lossy
+            made.impatience = made.impatience if mutant.impatience is None else mutant.impatience
             try:
                 made.run(SECONDS)
             except Violation as error:
@@ -391,20 +485,46 @@ def killed_by(number: int) -> tuple[int, str] | None:
     return None
 
 
-def table() -> list[tuple[Mutant, int | None, str]]:
-    rows: list[tuple[Mutant, int | None, str]] = []
+def judged(job: tuple[int, Path | None]) -> tuple[int, tuple[int, str] | None]:
+    """The mutant's number, and what killed_by() says of it; a variant of the C core runs in a process of its own."""
+    number, extension = job
+    if extension is None:
+        return number, killed_by(number)
+    command = [sys.executable, "-m", "tests.sim.variants", extension, str(number)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode < 0:
+        return number, (0, f"the process ended by signal {-done.returncode}")
+    if done.returncode > 0:
+        raise RuntimeError(done.stderr)
+    found = json.loads(done.stdout.splitlines()[-1])
+    return number, (found[0], found[1]) if found is not None else None
+
+
+def table(chosen: Sequence[int], directory: Path) -> list[tuple[Mutant, int | None, str]]:
+    """Each mutant with the first seed that noticed it, or None, and how."""
+    builder = Builder(directory)
+    jobs = [
+        (number, builder.build(str(number), MUTANTS[number].cuts) if MUTANTS[number].cuts else None)
+        for number in chosen
+    ]
+    rows: dict[int, tuple[Mutant, int | None, str]] = {}
     with multiprocessing.Pool(2, maxtasksperchild=1) as pool:
-        for mutant, kill in zip(MUTANTS, pool.imap(killed_by, range(len(MUTANTS)), chunksize=1), strict=True):
-            rows.append((mutant, *(kill or (None, "survived"))))
-            print(f"{mutant.name}: {rows[-1][1:]}", file=sys.stderr, flush=True)
-    return rows
+        for number, kill in pool.imap_unordered(judged, jobs, chunksize=1):
+            rows[number] = (MUTANTS[number], *(kill or (None, "survived")))
+            print(f"{MUTANTS[number].name}: {rows[number][1:]}", file=sys.stderr, flush=True)
+    return [rows[number] for number in chosen]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.sim.mutants")
     parser.add_argument("--write", action="store_true", help="put the table into docs/SAFETY.md")
+    parser.add_argument("--only", default="", help="those whose name contains this")
     chosen = parser.parse_args()
-    rows = table()
+    if chosen.write and chosen.only:
+        parser.error("--write is for the whole table")
+    numbers = [number for number, mutant in enumerate(MUTANTS) if chosen.only in mutant.name]
+    with tempfile.TemporaryDirectory(prefix="cmkms-variants-") as directory:
+        rows = table(numbers, Path(directory))
     lines = ["| what is taken away | rule | first seed that fails | how |", "|---|---|---|---|"]
     lines += [
         f"| {mutant.name} | {mutant.rule} | {seed if seed is not None else '—'} | {why} |" for mutant, seed, why in rows

@@ -578,7 +578,7 @@ class Validator:
     def ask_over_line(self, signer: Signer, vote: Vote) -> None:
         """On the connection that it has with the signer, or on another. Now and then it does not wait for long."""
         wire = self.world.wire
-        self.patience_s = wire.uniform(0.0, 0.02) if wire.random() < 0.02 else self.world.patience_s
+        self.patience_s = wire.uniform(0.0, 0.02) if wire.random() < self.world.impatience else self.world.patience_s
         line = self.lines.get(signer)
         if line is None or not line.open or line.asked is not None:
             line = self.lines[signer] = paths.Line(self, signer)
@@ -659,6 +659,7 @@ class World:
         self.strict = nodes > 1 and self.rng.random() < 0.25
         self.lossy = self.rng.random() < 0.5
         self.patience_s = 5.0
+        self.impatience = 0.02  # of a validator's requests on a connection are given up within 20 ms
         # How often a validator looks whether it has something to ask. In some, promises flow as fast as they are given: heartbeats rest.
         self.poll_s = (0.001, 0.006) if seed % 7 == 4 else (0.005, 0.03)
         self.agents_rest = 0.5  # of the looks at which an agent has nothing to ask
