@@ -16,9 +16,9 @@ from cometkms.interface import Core, Queue
 from cometkms.ipc.messages import Reserve, encode
 from cometkms.ipc.queues import make_queue
 from cometkms.keytypes import ED25519, KEY_TYPES, KeyType
-from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Row, Timestamp, Vote, Watermark
+from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Permit, Row, Timestamp, Vote, Watermark
 from cometkms.promises.acceptor import Acceptor
-from cometkms.promises.proposer import Permit, Proposer
+from cometkms.promises.proposer import Proposer
 from cometkms.store.promise_store import Header, NodeState, PromiseStore
 
 CHAIN = "bench-1"
@@ -61,7 +61,7 @@ def functions(core: Core) -> dict[str, Callable[[], object]]:
         asked = session.next_request()
         if asked is None:
             raise RuntimeError("the request was not decoded")
-        session.answer_sign(slot, asked.sign_bytes)
+        session.answer_sign(slot, Permit(asked.sign_bytes))
 
     def seal_and_open() -> None:
         core.frames(b"2" * 32, b"1" * 32).open(core.frames(b"1" * 32, b"2" * 32).seal(wire))
@@ -73,7 +73,7 @@ def functions(core: Core) -> dict[str, Callable[[], object]]:
     def signs(key_type: KeyType) -> Callable[[], object]:
         secret = SEED[::-1]  # a key of every type
         other_slot = core.key_slot(bytearray(base64.b64encode(secret)), CHAIN, key_type)
-        return lambda: other_slot.sign(request.sign_bytes)
+        return lambda: other_slot.sign(Permit(request.sign_bytes))
 
     others = {f"key slot signs, {one.name}": signs(one) for one in KEY_TYPES if one.built and one is not ED25519}
     return {
@@ -83,7 +83,7 @@ def functions(core: Core) -> dict[str, Callable[[], object]]:
         "same but timestamp": lambda: core.same_but_timestamp(request.sign_bytes, other.sign_bytes),
         "seal one frame": lambda: frames.seal(wire),
         "seal and open one frame": seal_and_open,
-        "key slot signs": lambda: slot.sign(request.sign_bytes),
+        "key slot signs": lambda: slot.sign(Permit(request.sign_bytes)),
         **others,
         "queue: push and pop": queue_round,
         "request to answer, without the disk": take_and_sign,

@@ -17,6 +17,7 @@ from cometkms.model import (
     Incarnation,
     Line,
     Message,
+    Permit,
     Request,
     Row,
     SealedKey,
@@ -70,10 +71,10 @@ class KeySlot(Protocol):
         """Move the last signed place up (never down: a lower `hrs` is ignored). sign_bytes b"" = burnt."""
         ...
 
-    def sign(self, sign_bytes: bytes) -> bytes:
-        """Sign canonical vote or proposal bytes and move the mark. The signature has the size of the key's type.
+    def sign(self, permit: Permit) -> bytes:
+        """Sign the permit's bytes, canonical ones of a vote or proposal, and move the mark. The signature has the size of the key's type.
 
-        Raises: InvariantError if the bytes are not strictly canonical, of another chain, below the mark, or at the mark
+        Raises: InvariantError if it is no permit, or if the bytes are not strictly canonical, of another chain, below the mark, or at the mark
         with other bytes. The slot is then unchanged.
         """
         ...
@@ -178,12 +179,12 @@ class Session(Protocol):
         """A pong in place of the answer: the validator takes it for a passing trouble and asks again."""
         ...
 
-    def answer_sign(self, slot: KeySlot, sign_bytes: bytes) -> tuple[bytes, bytes]:
-        """Sign exactly the permit's `sign_bytes`; return (signature, bytes to write).
+    def answer_sign(self, slot: KeySlot, permit: Permit) -> tuple[bytes, bytes]:
+        """Sign exactly the permit's bytes; return (signature, bytes to write).
 
         The response echoes the pending vote or proposal with the permit's timestamp, the signature, and for a non-nil
         precommit (PROTO dialect, without skip_extension) the extension signature; never the extension itself.
-        Raises: InvariantError, with nothing signed, unless `sign_bytes` equals the pending request's sign bytes in all
+        Raises: InvariantError, with nothing signed, unless they equal the pending request's sign bytes in all
         but the timestamp; and whatever KeySlot.sign raises.
         """
         ...

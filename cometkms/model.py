@@ -312,6 +312,17 @@ class Watermark:
 
 
 @dataclass(frozen=True, slots=True)
+class Permit:
+    """Leave to sign exactly these bytes: a majority of the members holds them durably at the place that they name.
+
+    The proposer makes one when it has counted that majority, and the decoder of the state process's messages makes it again in the
+    signer. Nobody else does (tests/lint/test_project.py), and a key slot signs consensus bytes for nothing else.
+    """
+
+    sign_bytes: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """What a watermark belongs to: a key and a chain.
 

@@ -48,9 +48,9 @@ from cometkms.limits import (
     TICK_S,
 )
 from cometkms.logger import Logger
-from cometkms.model import HRS, Incarnation, Reason, Refusal, Row, Watermark, quorum_of
+from cometkms.model import HRS, Incarnation, Permit, Reason, Refusal, Row, Watermark, quorum_of
 from cometkms.promises.acceptor import Acceptor
-from cometkms.promises.proposer import Outcome, Permit, Proposer
+from cometkms.promises.proposer import Outcome, Proposer
 from cometkms.protocol.peer_messages import (
     PEER_PROTOCOL_VERSION,
     Facts,
@@ -616,9 +616,10 @@ class ClusterNode:
             return
         asked, started = self._pending.pop(row)
         if isinstance(outcome, Permit):
-            if outcome.hrs != asked.hrs:
-                raise InvariantError(f"a permit for {tuple(outcome.hrs)} meets a request for {tuple(asked.hrs)}")
-            self._outside.to_signer(PermitGranted(asked.nonce, asked.request_id, asked.row, outcome.sign_bytes))
+            permitted = self._core.parse_sign_bytes(outcome.sign_bytes).hrs
+            if permitted != asked.hrs:
+                raise InvariantError(f"a permit for {tuple(permitted)} meets a request for {tuple(asked.hrs)}")
+            self._outside.to_signer(PermitGranted(asked.nonce, asked.request_id, asked.row, outcome))
             self.round_trip_ns.add(int((self._clock() - started) * 1e9))
             return
         self._refuse(asked, outcome)

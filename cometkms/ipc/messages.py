@@ -19,7 +19,7 @@ from enum import IntEnum
 from cometkms.errors import InvariantError
 from cometkms.keytypes import SIGNATURE_SIZES
 from cometkms.limits import NODE_ID_MAX_BYTES, SIGN_BYTES_MAX_BYTES
-from cometkms.model import HRS, Reason, Watermark
+from cometkms.model import HRS, Permit, Reason, Watermark
 
 
 class Tag(IntEnum):
@@ -95,7 +95,7 @@ class PermitGranted:
     nonce: int
     request_id: int
     row: int
-    sign_bytes: bytes
+    permit: Permit
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +133,8 @@ def encode(message: QueueMessage) -> bytes:
     match message:
         case Reserve(nonce, request_id, row, hrs, sign_bytes, urgent):
             return _pack(Tag.RESERVE, nonce, request_id, row, hrs, int(urgent), sign_bytes)
-        case PermitGranted(nonce, request_id, row, sign_bytes):
-            return _pack(Tag.PERMIT, nonce, request_id, row, _NO_PLACE, 0, sign_bytes)
+        case PermitGranted(nonce, request_id, row, permit):
+            return _pack(Tag.PERMIT, nonce, request_id, row, _NO_PLACE, 0, permit.sign_bytes)
         case Signed(row, hrs, sign_bytes, signature):
             return _pack(Tag.SIGNED, 0, 0, row, hrs, 0, sign_bytes, signature)
         case ReserveRefused(nonce, request_id, row, reason, mark):
@@ -167,7 +167,7 @@ def decode(untrusted: bytes) -> QueueMessage:
         case Tag.RESERVE:
             return Reserve(nonce, request_id, row, hrs, sign_bytes, bool(flag))
         case Tag.PERMIT:
-            return PermitGranted(nonce, request_id, row, sign_bytes)
+            return PermitGranted(nonce, request_id, row, Permit(sign_bytes))
         case Tag.SIGNED:
             return Signed(row, hrs, sign_bytes, signature)
         case Tag.REFUSED:

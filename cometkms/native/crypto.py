@@ -9,7 +9,7 @@ from cometkms._native import ffi, lib
 from cometkms.errors import InvariantError, KeyFileError, OperatorError, ProtocolError, said
 from cometkms.interface import Buffer
 from cometkms.keytypes import ED25519, KeyType, no_such_key, raw_of, type_of, typed
-from cometkms.model import HRS, SealedKey
+from cometkms.model import HRS, Permit, SealedKey
 from cometkms.native.keytypes import require
 from cometkms.native.seam import borrowed, check, to_wire
 
@@ -167,8 +167,9 @@ class NativeKeySlot:
         keep: list[Any] = []
         lib.ck_slot_raise(self.c, hrs.height, hrs.round, hrs.step, borrowed(sign_bytes, keep))
 
-    def sign(self, sign_bytes: bytes) -> bytes:
+    def sign(self, permit: Permit) -> bytes:
         """See interface.KeySlot."""
+        sign_bytes = permitted(permit)
         signature = ffi.new("uint8_t[]", lib.CK_SIGNATURE_MAX)
         if lib.ck_slot_sign(self.c, sign_bytes, len(sign_bytes), signature) != lib.CK_OK:
             raise InvariantError(slot_refusal(self.last_signed, sign_bytes))
@@ -219,6 +220,13 @@ class NativeKeySlot:
     def close(self) -> None:
         """See interface.KeySlot."""
         lib.ck_slot_close(self.c)
+
+
+def permitted(permit: Permit) -> bytes:
+    """The bytes that may be signed. Raises: InvariantError for anything but a permit, whoever calls without types."""
+    if type(permit) is not Permit:
+        raise InvariantError(f"a key slot signs for a permit only, and not for {type(permit).__name__}")
+    return permit.sign_bytes
 
 
 def slot_refusal(last_signed: HRS, sign_bytes: bytes) -> str:

@@ -8,8 +8,8 @@ from cometkms._native import ffi, lib
 from cometkms.errors import InvariantError
 from cometkms.interface import Frames, KeySlot, Relayed
 from cometkms.keytypes import KEY_TYPE_UNKNOWN, no_amino_key, raw_of, type_of
-from cometkms.model import BYTES_KINDS, Dialect, Line, Request
-from cometkms.native.crypto import NativeFrames, NativeKeySlot, NativeNoise, bytes_refusal, slot_refusal
+from cometkms.model import BYTES_KINDS, Dialect, Line, Permit, Request
+from cometkms.native.crypto import NativeFrames, NativeKeySlot, NativeNoise, bytes_refusal, permitted, slot_refusal
 from cometkms.native.seam import borrowed, bytes_of, check, cut_text, to_request, to_wire
 
 
@@ -96,9 +96,9 @@ class NativeSession:
         """See interface.Session."""
         return self._sent(lib.ck_session_empty(self.c, self._size))
 
-    def answer_sign(self, slot: KeySlot, sign_bytes: bytes) -> tuple[bytes, bytes]:
+    def answer_sign(self, slot: KeySlot, permit: Permit) -> tuple[bytes, bytes]:
         """See interface.Session."""
-        native = _native_slot(slot)
+        native, sign_bytes = _native_slot(slot), permitted(permit)
         status = lib.ck_session_sign(self.c, native.c, sign_bytes, len(sign_bytes), self._signature, self._size)
         if status == lib.CK_REFUSED:
             raise InvariantError(slot_refusal(slot.last_signed, sign_bytes))

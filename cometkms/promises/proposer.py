@@ -15,19 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from cometkms.model import FINAL_REASONS, HRS, Reason, Refusal, Watermark, quorum_of
+from cometkms.model import FINAL_REASONS, HRS, Permit, Reason, Refusal, Watermark, quorum_of
 from cometkms.promises.acceptor import Acceptor
 from cometkms.rules.candidate import Stand, View, choose, view_of
-
-
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """These bytes are durable at their place on a majority of the nodes: they, and nothing else, may be signed there."""
-
-    row: int
-    hrs: HRS
-    sign_bytes: bytes
-
 
 Outcome = Permit | Refusal
 
@@ -164,7 +154,7 @@ class Proposer:
             holders.add(self._me)
         place.candidate = chosen
         if len(holders) >= self._quorum:
-            return Permit(self._row, place.hrs, chosen)
+            return Permit(chosen)
         self._ask_others(place, chosen)
         return None
 

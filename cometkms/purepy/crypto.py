@@ -24,7 +24,7 @@ from cometkms.limits import (
     RAW_UNIQUE_IDS_MAX,
     RAW_VALUE_MAX_BYTES,
 )
-from cometkms.model import HRS, SealedKey, SignBytes, Step
+from cometkms.model import HRS, Permit, SealedKey, SignBytes, Step
 from cometkms.purepy import codec, rawbytes, sealed
 from cometkms.purepy.keytypes import require, scheme, verify
 from cometkms.purepy.merlin import Merlin
@@ -199,8 +199,9 @@ class PureKeySlot:
         seed = (ctypes.c_char * SEED_BYTES).from_address(self._secret)
         return hkdf_sha256(memoryview(seed), b"cometkms cluster secret v1", 32)
 
-    def sign(self, sign_bytes: bytes) -> bytes:
+    def sign(self, permit: Permit) -> bytes:
         """See interface.KeySlot."""
+        sign_bytes = permitted(permit)
         parsed = self._parse(sign_bytes)
         if (
             parsed is None
@@ -278,6 +279,13 @@ class PureKeySlot:
         if self._secret is not None:
             sodium().sodium_free(self._secret)
         self._secret = self._outside = None
+
+
+def permitted(permit: Permit) -> bytes:
+    """The bytes that may be signed. Raises: InvariantError for anything but a permit, whoever calls without types."""
+    if type(permit) is not Permit:
+        raise InvariantError(f"a key slot signs for a permit only, and not for {type(permit).__name__}")
+    return permit.sign_bytes
 
 
 def slot_refusal(last_signed: HRS, sign_bytes: bytes) -> str:

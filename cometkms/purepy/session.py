@@ -12,6 +12,7 @@ from cometkms.model import (
     Kind,
     Line,
     Message,
+    Permit,
     Reason,
     RemoteSignerError,
     Request,
@@ -19,7 +20,7 @@ from cometkms.model import (
     Vote,
 )
 from cometkms.purepy import check, codec
-from cometkms.purepy.crypto import PureFrames, PureKeySlot, slot_refusal
+from cometkms.purepy.crypto import PureFrames, PureKeySlot, permitted, slot_refusal
 from cometkms.purepy.keytypes import verify
 from cometkms.purepy.noise import PureNoise
 
@@ -105,10 +106,11 @@ class PureSession:
         self._pending()
         return self._finish(Message(Kind.PING_RESPONSE))
 
-    def answer_sign(self, slot: KeySlot, sign_bytes: bytes) -> tuple[bytes, bytes]:
+    def answer_sign(self, slot: KeySlot, permit: Permit) -> tuple[bytes, bytes]:
         """See interface.Session."""
+        sign_bytes = permitted(permit)
         self._must_match(slot, sign_bytes)
-        signature = slot.sign(sign_bytes)
+        signature = slot.sign(permit)
         return signature, self._answer_signature(slot, sign_bytes, signature)
 
     def answer_repeat(self, slot: KeySlot, sign_bytes: bytes, signature: bytes) -> bytes:

@@ -47,6 +47,7 @@ from cometkms.model import (
     Decision,
     Kind,
     Outcome,
+    Permit,
     Reason,
     Refusal,
     Request,
@@ -262,14 +263,14 @@ class ChainSigner:
             self._advance()
         self._leave()
 
-    def on_permit(self, permit: PermitGranted) -> None:
+    def on_permit(self, granted: PermitGranted) -> None:
         """The bytes are durable: sign exactly them and answer."""
         self._enter()
-        reserving = self._take(permit.nonce, permit.request_id)
+        reserving = self._take(granted.nonce, granted.request_id)
         if reserving is not None:
             asked = reserving.asked
             if asked.alive:
-                self._sign_and_reply(asked, permit.sign_bytes)
+                self._sign_and_reply(asked, granted.permit)
             else:
                 self._log.info("requester gone before its permit", chain=self.chain_id, validator=asked.requester.name)
             self._advance()
@@ -429,10 +430,10 @@ class ChainSigner:
         self._reserving = None
         return reserving
 
-    def _sign_and_reply(self, asked: _Asked, sign_bytes: bytes) -> None:
-        request = asked.request
+    def _sign_and_reply(self, asked: _Asked, permit: Permit) -> None:
+        request, sign_bytes = asked.request, permit.sign_bytes
         try:
-            signature, frame = asked.session.answer_sign(self.slot, sign_bytes)
+            signature, frame = asked.session.answer_sign(self.slot, permit)
         except InvariantError as error:
             self._log.error("not signed", chain=self.chain_id, place=str(request.hrs), why=str(error))
             self._answer_empty(asked, Reason.NO_PERMIT)

@@ -1,5 +1,6 @@
 """Rules of the project that no linter knows."""
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -19,3 +20,14 @@ def test_no_assert_in_the_program() -> None:
 
 def test_no_generated_file_is_tracked() -> None:
     assert not [path for path in tracked() if path.suffix in (".o", ".so", ".pyc")]
+
+
+def test_only_the_proposer_and_the_queues_decoder_make_a_permit() -> None:
+    """What a key slot signs consensus bytes for: whoever made one elsewhere would sign what no majority holds."""
+    makers = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "cometkms").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "Permit"
+    }
+    assert makers == {"cometkms/promises/proposer.py", "cometkms/ipc/messages.py"}

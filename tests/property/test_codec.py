@@ -10,7 +10,7 @@ from nacl.signing import SigningKey
 from cometkms import native, purepy
 from cometkms.errors import ProtocolError
 from cometkms.keytypes import ED25519, KeyType
-from cometkms.model import Dialect, Kind, Message, Reason, Request, Timestamp
+from cometkms.model import Dialect, Kind, Message, Permit, Reason, Request, Timestamp
 from tests.property.strategies import BUILT, CHAIN, MESSAGES, REQUESTS, SENSIBLE, V1_MESSAGES
 
 NATIVE, PURE = native.load(), purepy.CORE
@@ -79,7 +79,7 @@ def test_both_cores_answer_alike_and_sign_an_extension_only_where_it_is_not_skip
         request = session.next_request()
         assert request is not None
         slot = core.key_slot(bytearray(KEY if key_type is ED25519 else OTHER_KEY), chain, key_type)
-        answers.append(session.answer_sign(slot, request.sign_bytes)[1])
+        answers.append(session.answer_sign(slot, Permit(request.sign_bytes))[1])
         lines.append(session.line)
     assert answers[0] == answers[1]
     assert lines[0] is lines[1]

@@ -15,7 +15,7 @@ from cometkms import native, purepy
 from cometkms.errors import InvariantError
 from cometkms.interface import Core, Relayed
 from cometkms.limits import ERROR_TEXT_MAX_BYTES
-from cometkms.model import BlockID, Dialect, Kind, Message, Proposal, RemoteSignerError, Timestamp, Vote
+from cometkms.model import BlockID, Dialect, Kind, Message, Permit, Proposal, RemoteSignerError, Timestamp, Vote
 
 CORES: list[Core] = [native.load(), purepy.CORE]
 CORE = CORES[0]
@@ -54,7 +54,7 @@ def signed(asked: Question, key: SigningKey = KEY) -> bytes:
     session = CORE.session(asked.dialect, CHAIN, None, asked.wire)
     request = session.next_request()
     assert request is not None
-    return session.answer_sign(slot, request.sign_bytes)[1]
+    return session.answer_sign(slot, Permit(request.sign_bytes))[1]
 
 
 def refused(asked: Question, words: str = "conflict: other data at this place") -> bytes:

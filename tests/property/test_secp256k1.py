@@ -10,7 +10,7 @@ from cometkms import native, purepy
 from cometkms.keys.public import address_of
 from cometkms.keys.ripemd160 import ripemd160
 from cometkms.keytypes import SECP256K1, SECP256K1ETH, typed
-from cometkms.model import HRS, Step
+from cometkms.model import HRS, Permit, Step
 from cometkms.purepy.keccak import keccak_256
 from tests.oracles import secp256k1 as oracle
 
@@ -38,7 +38,7 @@ def test_both_cores_sign_what_the_definitions_say(d: int, height: int, second: i
         for key_type, signature in expected.items():
             slot = core.key_slot(bytearray(secret), "c", key_type)
             assert slot.public_key == typed(key_type, raw)
-            assert slot.sign(text) == signature
+            assert slot.sign(Permit(text)) == signature
             assert slot.last_signed == HRS(height, 0, Step.PREVOTE)
             assert core.verify(slot.public_key, text, signature)
             slot.close()

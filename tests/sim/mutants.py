@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -26,7 +26,7 @@ from cometkms.cluster.membership import Membership
 from cometkms.cluster.node import ClusterNode
 from cometkms.errors import ProtocolError
 from cometkms.limits import HEIGHT_MAX
-from cometkms.model import Dialect, Kind, Message, Vote, Watermark
+from cometkms.model import Dialect, Kind, Message, Permit, Vote, Watermark
 from cometkms.promises import proposer
 from cometkms.promises.acceptor import Acceptor
 from cometkms.promises.proposer import Proposer
@@ -210,11 +210,11 @@ def signs_its_own() -> Patches:
     """The signer signs what was asked, not what was permitted."""
 
     class Own(world.ChainSigner):
-        def on_permit(self, permit: Any) -> None:
+        def on_permit(self, granted: Any) -> None:
             reserving = self._reserving
             if reserving is not None:
-                permit = type(permit)(permit.nonce, permit.request_id, permit.row, reserving.asked.request.sign_bytes)
-            super().on_permit(permit)
+                granted = replace(granted, permit=Permit(reserving.asked.request.sign_bytes))
+            super().on_permit(granted)
 
     yield patch.object(world, "ChainSigner", Own)
 

@@ -319,7 +319,7 @@ class Node:
 
     def to_signer(self, message: QueueMessage) -> None:
         if isinstance(message, PermitGranted):
-            self.world.judge_permit(message.sign_bytes)
+            self.world.judge_permit(message.permit.sign_bytes)
         if self.queues is not None:
             if not self.queues.permits.push(encode_queue(message)):
                 self.world.note(f"{self.name}: the queue to the signer is full")

@@ -5,6 +5,7 @@ import copy
 import dataclasses
 import os
 import pickle
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from nacl.signing import SigningKey
 from cometkms.errors import InvariantError, KeyFileError, ProtocolError
 from cometkms.interface import Core, KeySlot, Session
 from cometkms.limits import ERROR_TEXT_MAX_BYTES, MESSAGE_MAX_BYTES, RESPONSE_MAX_BYTES, VOTE_EXTENSION_MAX_BYTES
-from cometkms.model import HRS, BlockID, Dialect, Kind, Line, Message, Reason, Timestamp, Vote
+from cometkms.model import HRS, BlockID, Dialect, Kind, Line, Message, Permit, Reason, Timestamp, Vote
 from cometkms.native import crypto as native_crypto
 from cometkms.purepy import crypto as pure_crypto
 from cometkms.purepy.merlin import Merlin
@@ -70,9 +71,9 @@ def test_a_secret_that_is_no_key_is_refused_and_wiped(core: Core, text: bytes) -
 
 def test_the_slot_signs_once_at_a_place_and_the_same_again(core: Core) -> None:
     slot, data = slot_of(core), sign_bytes(core, vote())
-    signature = slot.sign(data)
+    signature = slot.sign(Permit(data))
     assert core.verify(PUBLIC, data, signature)
-    assert slot.sign(data) == signature
+    assert slot.sign(Permit(data)) == signature
     assert slot.last_signed == HRS(5, 0, 3)
 
 
@@ -83,19 +84,19 @@ def test_the_slot_signs_once_at_a_place_and_the_same_again(core: Core) -> None:
 )
 def test_the_slot_signs_nothing_else_at_or_below_its_mark(core: Core, other: Message) -> None:
     slot = slot_of(core)
-    slot.sign(sign_bytes(core, vote()))
+    slot.sign(Permit(sign_bytes(core, vote())))
     with pytest.raises(InvariantError):
-        slot.sign(sign_bytes(core, other))
+        slot.sign(Permit(sign_bytes(core, other)))
     assert slot.last_signed == HRS(5, 0, 3)
 
 
 def test_the_slot_refuses_another_chain_and_what_is_not_canonical(core: Core) -> None:
     other = core.key_slot(bytearray(base64.b64encode(SEED + PUBLIC)), "other")
     with pytest.raises(InvariantError):
-        other.sign(sign_bytes(core, vote()))
+        other.sign(Permit(sign_bytes(core, vote())))
     for data in (b"", b"hello", sign_bytes(core, vote()) + b"\0", sign_bytes(core, vote())[:-1]):
         with pytest.raises(InvariantError):
-            slot_of(core).sign(data)
+            slot_of(core).sign(Permit(data))
 
 
 def test_a_raised_mark_never_falls_and_a_burnt_one_signs_nothing(core: Core) -> None:
@@ -104,7 +105,7 @@ def test_a_raised_mark_never_falls_and_a_burnt_one_signs_nothing(core: Core) -> 
     slot.raise_mark(HRS(1, 0, 1), b"")
     assert slot.last_signed == HRS(5, 0, 3)
     with pytest.raises(InvariantError):
-        slot.sign(data)
+        slot.sign(Permit(data))
 
 
 def test_different_bytes_raised_at_one_place_burn_it(core: Core) -> None:
@@ -112,7 +113,7 @@ def test_different_bytes_raised_at_one_place_burn_it(core: Core) -> None:
     slot.raise_mark(HRS(5, 0, 3), data)
     slot.raise_mark(HRS(5, 0, 3), sign_bytes(core, vote(second=9)))
     with pytest.raises(InvariantError):
-        slot.sign(data)
+        slot.sign(Permit(data))
 
 
 def test_a_closed_slot_signs_nothing(core: Core) -> None:
@@ -120,7 +121,7 @@ def test_a_closed_slot_signs_nothing(core: Core) -> None:
     slot.close()
     slot.close()
     with pytest.raises(InvariantError):
-        slot.sign(sign_bytes(core, vote()))
+        slot.sign(Permit(sign_bytes(core, vote())))
 
 
 def test_a_slot_cannot_be_copied_pickled_or_printed(core: Core) -> None:
@@ -148,7 +149,7 @@ def extension_signature(core: Core, slot: Any, held: bytes, content: bytes) -> b
 def test_beside_a_precommit_nothing_but_an_extension_of_its_own_place_is_signed(core: Core) -> None:
     """Whoever calls the slot directly offers a vote's sign bytes as the "extension": they are wrapped, never signed as they are."""
     slot, held = slot_of(core), sign_bytes(core, vote())
-    slot.sign(held)
+    slot.sign(Permit(held))
     for wanted in (
         sign_bytes(core, vote(height=9)),
         sign_bytes(core, vote(block=BlockID(b"x" * 32, 1, b"b" * 32))),
@@ -165,13 +166,25 @@ def test_beside_a_precommit_nothing_but_an_extension_of_its_own_place_is_signed(
 # --- session ---
 
 
+@pytest.mark.parametrize("given", [b"bytes", None, SimpleNamespace(sign_bytes=b"x")], ids=["bytes", "none", "alike"])
+def test_nothing_is_signed_for_what_is_no_permit(core: Core, given: object) -> None:
+    """Not even canonical bytes: they are a vote, and nobody promised it."""
+    slot, message = slot_of(core), vote()
+    for wrong in (given, sign_bytes(core, message)):
+        with pytest.raises(InvariantError, match="for a permit only"):
+            slot.sign(wrong)  # type: ignore[arg-type]
+        with pytest.raises(InvariantError, match="for a permit only"):
+            asked(core, message).answer_sign(slot, wrong)  # type: ignore[arg-type]
+    assert slot.last_signed == HRS(0, 0, 0)
+
+
 def test_only_the_permits_bytes_are_signed_and_they_must_be_the_requests(core: Core) -> None:
     slot, session = slot_of(core), asked(core, vote())
     with pytest.raises(InvariantError):
-        session.answer_sign(slot, sign_bytes(core, vote(height=6)))
+        session.answer_sign(slot, Permit(sign_bytes(core, vote(height=6))))
     assert slot.last_signed == HRS(0, 0, 0)
     held = sign_bytes(core, vote(second=77))
-    signature, answer = session.answer_sign(slot, held)
+    signature, answer = session.answer_sign(slot, Permit(held))
     signed = core.decode_message(Dialect.PROTO, answer).vote
     assert signed is not None
     assert signed.timestamp == Timestamp(1_700_000_077, 0)
@@ -180,7 +193,7 @@ def test_only_the_permits_bytes_are_signed_and_they_must_be_the_requests(core: C
 
 def test_a_repeat_needs_a_signature_that_verifies(core: Core) -> None:
     slot, data = slot_of(core), sign_bytes(core, vote())
-    signature = slot.sign(data)
+    signature = slot.sign(Permit(data))
     session = asked(core, vote(second=5))
     with pytest.raises(InvariantError):
         session.answer_repeat(slot, data, bytes(64))
@@ -192,7 +205,7 @@ def test_a_repeat_needs_a_signature_that_verifies(core: Core) -> None:
 @pytest.mark.parametrize("size", [0, 1, 5000, VOTE_EXTENSION_MAX_BYTES])
 def test_extensions_are_signed_and_never_sent_back(core: Core, size: int) -> None:
     slot, message = slot_of(core), vote(extension=bytes(size))
-    _, answer = asked(core, message).answer_sign(slot, sign_bytes(core, message))
+    _, answer = asked(core, message).answer_sign(slot, Permit(sign_bytes(core, message)))
     assert len(answer) < RESPONSE_MAX_BYTES
     signed = core.decode_message(Dialect.PROTO, answer).vote
     assert signed is not None
@@ -203,7 +216,7 @@ def test_extensions_are_signed_and_never_sent_back(core: Core, size: int) -> Non
 
 @pytest.mark.parametrize("message", [vote(step=1), vote(block=BlockID())], ids=["prevote", "nil precommit"])
 def test_no_extension_signature_where_none_belongs(core: Core, message: Message) -> None:
-    _, answer = asked(core, message).answer_sign(slot_of(core), sign_bytes(core, message))
+    _, answer = asked(core, message).answer_sign(slot_of(core), Permit(sign_bytes(core, message)))
     signed = core.decode_message(Dialect.PROTO, answer).vote
     assert signed is not None
     assert signed.extension_signature == b""
@@ -214,7 +227,7 @@ def test_a_repeat_signs_the_extension_that_the_first_answer_lacked(core: Core, s
     """v1.x: skip_extension_signing may change between repeats; the recorded signature and timestamp come back either way."""
     slot, first = slot_of(core), dataclasses.replace(vote(extension=b"x"), skip_extension=True)
     held = sign_bytes(core, first)
-    signature, answer = asked(core, first).answer_sign(slot, held)
+    signature, answer = asked(core, first).answer_sign(slot, Permit(held))
     signed = core.decode_message(Dialect.PROTO, answer).vote
     assert signed is not None
     assert signed.extension_signature == b""
@@ -292,7 +305,7 @@ def test_the_empty_answer_is_one_that_validators_ask_again_after(core: Core) -> 
 def test_a_senseless_request_is_judged_and_not_signed(core: Core) -> None:
     session = asked(core, Message(Kind.SIGN_VOTE_REQUEST, CHAIN))
     with pytest.raises(InvariantError):
-        session.answer_sign(slot_of(core), sign_bytes(core, vote()))
+        session.answer_sign(slot_of(core), Permit(sign_bytes(core, vote())))
     request = core.check_request(Dialect.PROTO, CHAIN, Message(Kind.SIGN_VOTE_REQUEST, CHAIN))
     assert request.reason is Reason.MISSING_PAYLOAD
 

@@ -9,9 +9,9 @@ import pytest
 
 from cometkms.interface import Core, KeySlot, Session
 from cometkms.limits import HEIGHT_MAX
-from cometkms.model import Dialect, Message, Reason, Refusal, Request, Row, Watermark
+from cometkms.model import Dialect, Message, Permit, Reason, Refusal, Request, Row, Watermark
 from cometkms.promises.acceptor import Acceptor
-from cometkms.promises.proposer import Permit, Proposer
+from cometkms.promises.proposer import Proposer
 from cometkms.rules.sign import Repeat, decide
 from cometkms.store import state_file
 from cometkms.store.promise_store import Header, NodeState, PromiseStore
@@ -70,7 +70,7 @@ class Walker:
             return session.answer_repeat(self.slot, outcome.sign_bytes, outcome.signature), Reason.NONE
         permit = self.proposer.propose(request.hrs, request.sign_bytes)
         assert isinstance(permit, Permit), permit
-        signature, answer = session.answer_sign(self.slot, permit.sign_bytes)
+        signature, answer = session.answer_sign(self.slot, Permit(permit.sign_bytes))
         self.signed = Watermark(request.hrs, permit.sign_bytes, signature)
         return answer, Reason.NONE
 

@@ -13,7 +13,7 @@ from cometkms.keys.public import address_of, check_address, decode_public
 from cometkms.keys.validator_key import KeyMaterial, key_document, parse_material
 from cometkms.keytypes import KEY_TYPES, KeyType, by_name, raw_of, type_of, typed
 from cometkms.limits import SEAL_MEMORY_MIN_BYTES
-from cometkms.model import HRS
+from cometkms.model import HRS, Permit
 from tests.vectors.vectors import HERE
 
 BUILT = {one.name: one for one in KEY_TYPES if one.built}
@@ -70,12 +70,12 @@ def test_the_slot_signs_as_cometbft_does(core: Core, key: dict) -> None:
         slot = core.key_slot(secret_of(key), case["chain_id"], key_type)
         text = bytes.fromhex(case["sign_bytes"])
         slot.prepare(text)
-        signature = slot.sign(text)
+        signature = slot.sign(Permit(text))
         assert (slot.public_key, signature.hex()) == (public_of(key), case["signature"])
         assert core.verify(slot.public_key, text, signature)
         slot.close()
         with pytest.raises(InvariantError):
-            slot.sign(text)
+            slot.sign(Permit(text))
 
 
 def test_what_was_prepared_for_other_bytes_changes_nothing(core: Core, key: dict) -> None:
@@ -84,7 +84,7 @@ def test_what_was_prepared_for_other_bytes_changes_nothing(core: Core, key: dict
     for other in others:
         slot.prepare(bytes.fromhex(other["sign_bytes"]))
     slot.prepare(b"")
-    assert slot.sign(bytes.fromhex(one["sign_bytes"])).hex() == one["signature"]
+    assert slot.sign(Permit(bytes.fromhex(one["sign_bytes"]))).hex() == one["signature"]
 
 
 def test_other_signatures_do_not_verify(core: Core, key: dict) -> None:
@@ -112,7 +112,7 @@ def test_a_sealed_key_opens_to_the_same(core: Core, key: dict) -> None:
         assert json.loads(material.document) == key["key_file"]
     case = cases_of(key)[0]
     slot = core.sealed_slot(sealed, bytearray(WORD), case["chain_id"])
-    assert slot.sign(bytes.fromhex(case["sign_bytes"])).hex() == case["signature"]
+    assert slot.sign(Permit(bytes.fromhex(case["sign_bytes"]))).hex() == case["signature"]
     with pytest.raises(KeyFileError, match="passphrase"):
         core.sealed_slot(sealed, b"another word", "c")
 
@@ -181,16 +181,16 @@ def test_the_slots_guards_know_no_type(core: Core, key: dict) -> None:
     )
     slot = core.key_slot(secret_of(key), cases[0]["chain_id"], BUILT[key["key_type"]])
     highest, text = parsed[-1][0], bytes.fromhex(parsed[-1][1])
-    signature = slot.sign(text)
+    signature = slot.sign(Permit(text))
     assert slot.last_signed == highest
-    assert slot.sign(text) == signature
+    assert slot.sign(Permit(text)) == signature
     for hrs, lower in parsed[:-1]:
         if hrs < highest:
             with pytest.raises(InvariantError):
-                slot.sign(bytes.fromhex(lower))
+                slot.sign(Permit(bytes.fromhex(lower)))
     slot.raise_mark(highest, b"")  # burnt
     with pytest.raises(InvariantError):
-        slot.sign(text)
+        slot.sign(Permit(text))
     with pytest.raises(InvariantError):
         core.key_slot(secret_of(key), "another", BUILT[key["key_type"]]).sign(text)
     assert slot.last_signed >= HRS(0, 0, 0)
@@ -203,8 +203,8 @@ def test_a_signer_outside_gives_signatures_of_its_type(core: Core, key: dict) ->
     slot = core.outside_slot(public_of(key), lambda _: answers.pop(0), case["chain_id"])
     for _ in range(2):
         with pytest.raises(InvariantError):
-            slot.sign(text)
-    assert slot.sign(text) == signature
+            slot.sign(Permit(text))
+    assert slot.sign(Permit(text)) == signature
     with pytest.raises(KeyFileError, match=r"priv/cluster\.key"):
         slot.cluster_secret()
 

@@ -9,7 +9,7 @@ import pytest
 from cometkms.errors import InvariantError
 from cometkms.interface import Core, KeySlot, Session
 from cometkms.keytypes import ED25519, KEY_TYPES, KeyType, by_name, type_of, typed
-from cometkms.model import HRS, Dialect, Kind, Line, Message, Reason, RemoteSignerError
+from cometkms.model import HRS, Dialect, Kind, Line, Message, Permit, Reason, RemoteSignerError
 from tests.vectors.vectors import HERE, ballot, load, message
 
 V1 = "v1/messages_v1.json"
@@ -95,7 +95,7 @@ def test_votes_and_proposals_get_cometbfts_own_answers(core: Core, key: dict) ->
         secret = bytearray(key["key_file"]["priv_key"]["value"].encode())
         slot = core.key_slot(secret, case["chain_id"], by_name(key["key_type"]))
         session = session_asked(core, case["chain_id"], bytes.fromhex(case["request"]))
-        signature, answer = session.answer_sign(slot, bytes.fromhex(case["sign_bytes"]))
+        signature, answer = session.answer_sign(slot, Permit(bytes.fromhex(case["sign_bytes"])))
         assert signature.hex() == case["signature"]
         assert answer.hex() == case["response"]
         told.add(session.line)

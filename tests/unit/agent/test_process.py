@@ -20,7 +20,7 @@ from cometkms.config.schema import HostPort
 from cometkms.config.values import parse_validator
 from cometkms.interface import Core
 from cometkms.log import Log
-from cometkms.model import BlockID, Dialect, Kind, Message, Timestamp, Vote
+from cometkms.model import BlockID, Dialect, Kind, Message, Permit, Timestamp, Vote
 from cometkms.protocol.agent_messages import (
     AgentMessage,
     Answer,
@@ -179,7 +179,7 @@ class Stage:
             node.send(Answer(seq, session.answer_error(35, "conflict")))
         else:
             slot = CORE.key_slot(bytearray(base64.b64encode(bytes(KEY) + PUBLIC)), CHAIN)
-            signed = session.answer_sign(slot, request.sign_bytes)[1]
+            signed = session.answer_sign(slot, Permit(request.sign_bytes))[1]
             if kind == "wrong":
                 at = signed.index(b"\x12\x40") if b"\x12\x40" in signed else len(signed) - 9
                 signed = signed[: at + 5] + bytes([signed[at + 5] ^ 1]) + signed[at + 6 :]

@@ -28,6 +28,7 @@ from cometkms.model import (
     Incarnation,
     Kind,
     Message,
+    Permit,
     Reason,
     Refusal,
     Row,
@@ -381,7 +382,7 @@ def test_the_members_are_asked_after_the_own_promise_and_the_first_accept_is_a_m
     assert node.granted() == []
     accept(node, node.wires[1], asked[1][0])
     assert node.wires[1].lane.turn(serve=True) == b""
-    assert node.granted() == [PermitGranted(99, 7, 0, data)]
+    assert node.granted() == [PermitGranted(99, 7, 0, Permit(data))]
     accept(node, node.wires[0], asked[0][0])
     assert node.wires[0].lane.turn(serve=True) == b""
     assert node.granted() == []  # once
@@ -394,7 +395,7 @@ def test_one_node_alone_is_its_own_majority(tmp_path: Path) -> None:
     node = Node(tmp_path / "promises", members=0)
     data = sign_bytes(ROWS[0], 20)
     assert node.reserve(1, data) == []
-    assert node.granted() == [PermitGranted(99, 7, 1, data)]
+    assert node.granted() == [PermitGranted(99, 7, 1, Permit(data))]
     assert node.on_disk()[0].sign_bytes == data
     node.close()
 
@@ -444,7 +445,7 @@ def test_a_permit_is_for_the_bytes_that_were_asked_whatever_the_mark_is_by_then(
     node.store.write_mark(2, Watermark(HRS(30, 0, 3)))
     accept(node, node.wires[0], asked)
     node.wires[0].lane.turn(serve=True)
-    assert node.granted() == [PermitGranted(99, 7, 0, data)]
+    assert node.granted() == [PermitGranted(99, 7, 0, Permit(data))]
 
 
 def test_a_reservation_given_back_is_not_permitted_any_more(node: Node) -> None:

@@ -299,7 +299,7 @@ def test_a_majority_of_promises_is_a_permit_and_a_minority_is_none(three: Three)
     a.lead()
     answer = a.reserve(sign_bytes(1))
     assert isinstance(answer, PermitGranted)
-    assert answer.sign_bytes == sign_bytes(1)
+    assert answer.permit.sign_bytes == sign_bytes(1)
     assert {one.store.mark(0).sign_bytes for one in three.nodes.values()} == {sign_bytes(1)}
     for name in ("b", "c"):
         a.node.on_disconnected(name, closed=True)
@@ -482,7 +482,7 @@ def test_what_an_agent_asks_for_urgently_is_proposed_by_a_node_that_does_not_lea
     three.meet_all().nodes["a"].lead()
     a, b = three.nodes["a"], three.nodes["b"]
     assert isinstance(a.reserve(sign_bytes(1)), PermitGranted)
-    assert b.reserve(sign_bytes(1), urgent=True) == PermitGranted(7, 1, 0, sign_bytes(1))
+    assert b.reserve(sign_bytes(1), urgent=True) == PermitGranted(7, 1, 0, Permit(sign_bytes(1)))
     refused = b.reserve(sign_bytes(1, b"o"), 2, urgent=True)
     assert isinstance(refused, ReserveRefused)
     assert refused.reason is Reason.CONFLICT

@@ -20,7 +20,7 @@ from cometkms.ipc.messages import (
     encode,
 )
 from cometkms.limits import QUEUE_SLOT_BYTES, SIGN_BYTES_MAX_BYTES
-from cometkms.model import HRS, Reason, Watermark
+from cometkms.model import HRS, Permit, Reason, Watermark
 
 PAYLOAD_MAX = QUEUE_SLOT_BYTES - 8
 HEAD_BYTES = len(encode(SignerHello(0)))
@@ -33,7 +33,7 @@ MESSAGES = [
     Mark(7, 2, Watermark(HRS(1, 2, 3), b"", b"")),
     Mark(7, 2, Watermark(HRS((1 << 63) - 1, (1 << 31) - 1, 3), b"x", b"s" * 64)),
     Lease(8, granted=True),
-    PermitGranted(1, 2, 3, b"bytes"),
+    PermitGranted(1, 2, 3, Permit(b"bytes")),
     ReserveRefused(1, 2, 3, Reason.CONFLICT, HRS(4, 5, 2)),
 ]
 
@@ -57,7 +57,7 @@ ANY_MESSAGE = st.one_of(
     st.builds(Signed, ROW, PLACE, SIGN_BYTES, SIGNATURE),
     st.builds(Mark, NUMBER, ROW, st.builds(Watermark, PLACE, SIGN_BYTES, SIGNATURE)),
     st.builds(Lease, NUMBER, st.booleans()),
-    st.builds(PermitGranted, NUMBER, NUMBER, ROW, SIGN_BYTES),
+    st.builds(PermitGranted, NUMBER, NUMBER, ROW, st.builds(Permit, SIGN_BYTES)),
     st.builds(ReserveRefused, NUMBER, NUMBER, ROW, st.sampled_from(Reason), PLACE),
 )
 

@@ -14,6 +14,7 @@ from cometkms.keys.passphrase import PassphraseFile
 from cometkms.keys.source import KeySource, PlainKeyFile, SealedKeyFile, key_source
 from cometkms.keys.validator_key import load_public_key, write_key
 from cometkms.limits import SEAL_MEMORY_MIN_BYTES
+from cometkms.model import Permit
 from tests.unit.test_core import CHAIN, PUBLIC, SEED, asked, sign_bytes, vote
 
 
@@ -39,7 +40,7 @@ def test_plain_and_sealed_files_give_the_same_slot(core: Core, tmp_path: Path) -
     assert [type(one) for one in sources] == [PlainKeyFile, SealedKeyFile]
     assert {one.public_key for one in sources} == {load_public_key(path)} == {PUBLIC}
     slots = [one.open(core, CHAIN) for one in sources]
-    assert len({slot.sign(sign_bytes(core, vote())) for slot in slots}) == 1
+    assert len({slot.sign(Permit(sign_bytes(core, vote()))) for slot in slots}) == 1
     assert len({slot.cluster_secret() for slot in slots}) == 1
     assert len({public_identities(tmp_path, [one], core, ["a"])["a"] for one in sources}) == 1
     assert len({noise_public_key(tmp_path, [one], core, None) for one in sources}) == 1
@@ -99,25 +100,25 @@ def test_a_token_is_one_more_source_behind_the_same_guards(core: Core, tmp_path:
     source: KeySource = token
     slot = source.open(core, CHAIN)
     message = vote(extension=b"e")
-    signature, _ = asked(core, message).answer_sign(slot, sign_bytes(core, message))
+    signature, _ = asked(core, message).answer_sign(slot, Permit(sign_bytes(core, message)))
     assert core.verify(PUBLIC, sign_bytes(core, message), signature)
     assert len(token.asked) == 2  # the vote and its extension
     for refused in (sign_bytes(core, vote(second=1)), sign_bytes(core, vote(height=4)), b"anything"):
         with pytest.raises(InvariantError):
-            slot.sign(refused)
+            slot.sign(Permit(refused))
     assert len(token.asked) == 2
     with pytest.raises(KeyFileError, match=r"priv/cluster\.key"):
         Derivation(tmp_path, [source], core, "a", ()).take()
     slot.close()
     with pytest.raises(InvariantError):
-        slot.sign(sign_bytes(core, vote(height=9)))
+        slot.sign(Permit(sign_bytes(core, vote(height=9))))
 
 
 @pytest.mark.parametrize("answer", [b"", bytes(63), bytes(64), bytes(65)])
 def test_what_a_token_says_is_believed_once_it_verifies(core: Core, answer: bytes) -> None:
     slot = core.outside_slot(PUBLIC, lambda _: answer, CHAIN)
     with pytest.raises(InvariantError):
-        slot.sign(sign_bytes(core, vote()))
+        slot.sign(Permit(sign_bytes(core, vote())))
 
 
 def test_a_token_that_fails_makes_the_slot_refuse(core: Core, capfd: pytest.CaptureFixture[str]) -> None:
@@ -126,7 +127,7 @@ def test_a_token_that_fails_makes_the_slot_refuse(core: Core, capfd: pytest.Capt
 
     slot = core.outside_slot(PUBLIC, unplugged, CHAIN)
     with pytest.raises(InvariantError) as error:
-        slot.sign(sign_bytes(core, vote()))
+        slot.sign(Permit(sign_bytes(core, vote())))
     assert "no such device" in capfd.readouterr().err + str(error.value)
     with pytest.raises(KeyFileError):
         core.outside_slot(PUBLIC[:31], unplugged, CHAIN)

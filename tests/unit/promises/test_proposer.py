@@ -9,9 +9,9 @@ import pytest
 
 from cometkms import core as cores
 from cometkms.errors import StoreFailure
-from cometkms.model import HRS, Reason, Refusal, Request, Watermark
+from cometkms.model import HRS, Permit, Reason, Refusal, Request, Watermark
 from cometkms.promises.acceptor import Acceptor
-from cometkms.promises.proposer import Outcome, Permit, Proposer
+from cometkms.promises.proposer import Outcome, Proposer
 from tests.unit.promises.doubles import KEY, MemoryStore, request
 
 CORE = cores.load()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cometkms.ipc.messages import PermitGranted, Reserve, decode
-from cometkms.model import Reason, Watermark
+from cometkms.model import Permit, Reason, Watermark
 from cometkms.protocol.peer_messages import Promise, Promised
 from cometkms.rules.incarnation import FIRST
 from tests.unit.cluster.test_hot import ROWS, Node, framed, promise, sign_bytes
@@ -45,7 +45,7 @@ def test_the_signers_hop_leaves_nothing_behind() -> None:
         stage.ask(0, height, 1, 0)
         asked = decode(stage.reservations.pop() or b"")
         assert isinstance(asked, Reserve)
-        stage.tell(PermitGranted(NONCE, asked.request_id, 0, asked.sign_bytes))
+        stage.tell(PermitGranted(NONCE, asked.request_id, 0, Permit(asked.sign_bytes)))
         assert connection.theirs.recv(4096)
         stage.reservations.pop()  # the report
         assert stage.path is not None
@@ -67,7 +67,7 @@ def test_the_leaders_hops_leave_nothing_behind(tmp_path: Path) -> None:
             wire.send(framed(Promised(asked.nonce, asked.request_id, Reason.NONE, Watermark(), height, FIRST)))
             assert wire.lane.turn(serve=True) == b""
         (permit,) = node.granted()
-        assert permit.sign_bytes == data
+        assert permit.permit.sign_bytes == data
         node.synced.clear()
         node.permitted.clear()
 

@@ -16,7 +16,20 @@ from cometkms.limits import (
     REFUSAL_WORDS_MAX,
     REFUSALS_KEPT,
 )
-from cometkms.model import HRS, BlockID, Decision, Dialect, Kind, Message, Outcome, Reason, Timestamp, Vote, Watermark
+from cometkms.model import (
+    HRS,
+    BlockID,
+    Decision,
+    Dialect,
+    Kind,
+    Message,
+    Outcome,
+    Permit,
+    Reason,
+    Timestamp,
+    Vote,
+    Watermark,
+)
 from cometkms.signing.chain import ChainSigner, _cut
 from cometkms.signing.fold import Folds
 
@@ -95,7 +108,7 @@ class Stage:
 
     def permit(self, number: int = -1) -> None:
         asked = [message for message in self.sent if isinstance(message, Reserve)][number]
-        self.chain.on_permit(PermitGranted(asked.nonce, asked.request_id, asked.row, asked.sign_bytes))
+        self.chain.on_permit(PermitGranted(asked.nonce, asked.request_id, asked.row, Permit(asked.sign_bytes)))
 
 
 @pytest.fixture
@@ -124,7 +137,7 @@ def test_a_permit_of_an_earlier_signer_or_request_is_not_used(stage: Stage, aske
     asked = stage.sent[0]
     assert isinstance(asked, Reserve)
     for stale in ((NONCE + 1, asked.request_id), (NONCE, asked.request_id + 1)):
-        stage.chain.on_permit(PermitGranted(*stale, 0, asked.sign_bytes))
+        stage.chain.on_permit(PermitGranted(*stale, 0, Permit(asked.sign_bytes)))
         stage.chain.on_refused(ReserveRefused(*stale, 0, Reason.CONFLICT, HRS(9, 0, 1)))
     assert asker.answers == []
     stage.permit()
@@ -138,7 +151,7 @@ def test_a_permit_for_other_bytes_is_not_signed(stage: Stage, asker: Requester) 
     wrong = other.sent[0]
     stage.ask(asker)
     assert isinstance(wrong, Reserve)
-    stage.chain.on_permit(PermitGranted(NONCE, 1, 0, wrong.sign_bytes))
+    stage.chain.on_permit(PermitGranted(NONCE, 1, 0, Permit(wrong.sign_bytes)))
     assert asker.answers == [Message(Kind.PING_RESPONSE)]
     assert stage.chain.slot.last_signed == HRS(0, 0, 0)
 
@@ -363,7 +376,7 @@ def test_a_lease_that_comes_back_finds_nothing_under_way(stage: Stage, core: Cor
     stage.ask(after)
     assert isinstance(late, Reserve)
     assert isinstance(stage.sent[-1], Reserve)
-    stage.chain.on_permit(PermitGranted(late.nonce, late.request_id, late.row, late.sign_bytes))
+    stage.chain.on_permit(PermitGranted(late.nonce, late.request_id, late.row, Permit(late.sign_bytes)))
     assert not after.answers
     stage.permit()
     assert after.answers

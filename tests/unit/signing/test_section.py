@@ -30,7 +30,20 @@ from cometkms.ipc.messages import (
     encode,
 )
 from cometkms.limits import HEIGHT_MAX
-from cometkms.model import HRS, BlockID, Decision, Dialect, Kind, Message, Outcome, Reason, Timestamp, Vote, Watermark
+from cometkms.model import (
+    HRS,
+    BlockID,
+    Decision,
+    Dialect,
+    Kind,
+    Message,
+    Outcome,
+    Permit,
+    Reason,
+    Timestamp,
+    Vote,
+    Watermark,
+)
 from cometkms.native.queue import RingQueue
 from cometkms.native.section import NativeSignPath
 from cometkms.signing.chain import ChainSigner
@@ -216,7 +229,7 @@ class Stage:
             sign_bytes = CORE.check_request(
                 Dialect.PROTO, "c", Message(Kind.SIGN_VOTE_REQUEST, "c", vote=vote)
             ).sign_bytes
-        self.tell(PermitGranted(asked.nonce, asked.request_id, 0, sign_bytes))
+        self.tell(PermitGranted(asked.nonce, asked.request_id, 0, Permit(sign_bytes)))
 
     def refuse(self, reason: Reason) -> None:
         self.take_sent()
@@ -352,7 +365,7 @@ def test_two_permits_in_one_turn_are_answered_in_their_order_and_a_refusal_betwe
     """A message that is not plain ends the turn: nothing behind it is looked at before it was."""
     stage.ask(0, 5, 1, 0)
     stage.take_sent()
-    permit = PermitGranted(NONCE, stage.asked[0].request_id, 0, stage.asked[0].sign_bytes)
+    permit = PermitGranted(NONCE, stage.asked[0].request_id, 0, Permit(stage.asked[0].sign_bytes))
     stage.permits.push(encode(Mark(NONCE, 0, Watermark(HRS(9, 0, 1)))))
     stage.permits.push(encode(permit))
     stage.take_messages()
@@ -380,7 +393,7 @@ def test_a_full_queue_takes_the_report_later(stage: Stage) -> None:
     stage.take_sent()
     while stage.reservations.push(encode(StateHello(1))):
         pass
-    stage.tell(PermitGranted(NONCE, stage.asked[-1].request_id, 0, stage.asked[-1].sign_bytes))
+    stage.tell(PermitGranted(NONCE, stage.asked[-1].request_id, 0, Permit(stage.asked[-1].sign_bytes)))
     connection = stage.connections[0]
     connection.collect()
     assert len(connection.answers) == 1
@@ -456,8 +469,8 @@ def test_traced_hops_are_written_in_their_order(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda earlier, newer: PermitGranted(NONCE, earlier.request_id, 0, newer.sign_bytes),
-        lambda earlier, newer: PermitGranted(NONCE + 1, newer.request_id, 0, newer.sign_bytes),
+        lambda earlier, newer: PermitGranted(NONCE, earlier.request_id, 0, Permit(newer.sign_bytes)),
+        lambda earlier, newer: PermitGranted(NONCE + 1, newer.request_id, 0, Permit(newer.sign_bytes)),
     ],
     ids=["request", "signer"],
 )
@@ -477,7 +490,7 @@ def test_a_permit_of_an_earlier_request_or_signer_counts_for_nothing(
     stage.connections[0].collect()
     assert stage.connections[0].answers == []
     assert stage.chain.slot.last_signed < HRS(5, 0, 0)
-    stage.tell(PermitGranted(NONCE, newer.request_id, 0, newer.sign_bytes))
+    stage.tell(PermitGranted(NONCE, newer.request_id, 0, Permit(newer.sign_bytes)))
     stage.connections[0].collect()
     assert len(stage.connections[0].answers) == 1
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from cometkms.model import BlockID, Dialect, Kind, Message, SignedType, Timestamp
+from cometkms.model import BlockID, Dialect, Kind, Message, Permit, SignedType, Timestamp
 from cometkms.standin import (
     BadSignature,
     Judge,
@@ -204,7 +204,7 @@ class Answers:
         self.core, self.request = core, request
         signer = TinySigner(core, CHAIN)
         judged = core.check_request(Dialect.PROTO, CHAIN, request)
-        signature = signer.slot.sign(judged.sign_bytes)
+        signature = signer.slot.sign(Permit(judged.sign_bytes))
         ballot = request.vote or request.proposal
         changes = {"signature": signature}
         if request.vote is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import nacl.signing
 
 from cometkms.interface import Core, Session
-from cometkms.model import Dialect, Kind, Reason, Request
+from cometkms.model import Dialect, Kind, Permit, Reason, Request
 from cometkms.protocol.identity import Identity
 from cometkms.protocol.secret_connection import Handshake
 
@@ -72,6 +72,6 @@ class TinySigner:
             return session.answer_repeat(self.slot, sign_bytes, signature)
         if request.hrs < self.slot.last_signed:
             return session.answer_error(1, "regression")
-        signature, wire = session.answer_sign(self.slot, request.sign_bytes)
+        signature, wire = session.answer_sign(self.slot, Permit(request.sign_bytes))
         self.held[request.hrs] = (request.sign_bytes, signature)
         return wire

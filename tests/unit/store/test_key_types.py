@@ -12,7 +12,7 @@ from cometkms.interface import KeySlot
 from cometkms.keys.validator_key import new_seed
 from cometkms.keytypes import ED25519, KEY_TYPES, KeyType, raw_of, type_of, typed
 from cometkms.limits import BIRTH_NONCE_BYTES, CHAIN_ID_MAX_BYTES, SIGN_BYTES_MAX_BYTES, SIGNATURE_MAX_BYTES
-from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Row, Timestamp, Vote, Watermark
+from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Permit, Row, Timestamp, Vote, Watermark
 from cometkms.store import state_file
 from cometkms.store.epoch import begin, parse_seal, seal, seal_text
 from cometkms.store.node_store import ChainFiles, NodeFiles, import_mark, open_node
@@ -40,7 +40,7 @@ def slot_of(key_type: KeyType) -> KeySlot:
 def mark_at(slot: KeySlot, height: int) -> Watermark:
     vote = Vote(2, height, 0, BlockID(b"a" * 32, 1, b"p" * 32), Timestamp(1_700_000_000, 999_999_999))
     made = CORE.check_request(Dialect.PROTO, CHAIN, Message(Kind.SIGN_VOTE_REQUEST, CHAIN, vote=vote))
-    return Watermark(made.hrs, made.sign_bytes, slot.sign(made.sign_bytes))
+    return Watermark(made.hrs, made.sign_bytes, slot.sign(Permit(made.sign_bytes)))
 
 
 def files_of(home: Path, slot: KeySlot, name: str = "node0", members: tuple[str, ...] = ()) -> NodeFiles:
