@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sim.mutants import MUTANTS
+
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
 SOURCES = sorted(CSRC.glob("*.c"))
 THE_TABLES = {"recv", "send", "pwrite", "fdatasync"}  # called through csrc/calls.h only: the simulation has its own
@@ -33,3 +35,9 @@ def test_no_warning_and_no_allocator(source: Path, tmp_path: Path) -> None:
     assert not ALLOCATORS & set(symbols)
     assert not AROUND_IT & set(symbols)
     assert bool(THE_TABLES & set(symbols)) == (source.name == "calls.c")
+
+
+def test_what_the_mutants_cut_out_stands_in_csrc() -> None:
+    """Once each, so that `make mutants` takes away what it says."""
+    cuts = {cut for mutant in MUTANTS for cut in mutant.cuts}
+    assert [cut for cut in cuts if (CSRC / cut.source).read_text().count(cut.text) != 1] == []

@@ -416,7 +416,11 @@ MUTANTS = (
         "in C, a node promises before it has read the others, old stores put back",
         "8",
         cuts=(
-            Cut("hot.c", "(may & CK_MAY_PROMISE) && take_byte", "take_byte"),
+            Cut(
+                "hot.c",
+                "(may & CK_MAY_PROMISE) && ck_unpack_byte(&body, TAG_PROMISE)",
+                "ck_unpack_byte(&body, TAG_PROMISE)",
+            ),
             Cut("hot.c", "row->open && ck_above(at, row->mark)", "ck_above(at, row->mark)"),
         ),
         rollbacks=True,
