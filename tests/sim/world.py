@@ -987,7 +987,7 @@ class World:
     def judge_reservation(asked: Vote | None, signed: HRS) -> None:
         """The sign rule holds by itself in C, whatever the state process and the key slot would refuse."""
         if asked is None or place_of(asked) <= signed:
-            raise Violation(f"C reserves {asked and tuple(place_of(asked))}, and {tuple(signed)} is signed")
+            raise Violation(f"C reserves a place that is signed: {asked and place_of(asked)}, and {signed} is signed")
 
     def judge_permit(self, sign_bytes: bytes) -> None:
         hrs = CORE.parse_sign_bytes(sign_bytes).hrs

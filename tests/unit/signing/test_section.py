@@ -495,6 +495,20 @@ def test_a_permit_of_an_earlier_request_or_signer_counts_for_nothing(
     assert len(stage.connections[0].answers) == 1
 
 
+def test_no_answer_of_the_path_overtakes_bytes_that_its_owner_holds(stage: Stage) -> None:
+    """The owner answers then, behind what it holds."""
+    stage.ask(0, 5, 1, 0)
+    stage.take_sent()
+    connection = stage.connections[0]
+    assert connection.lane is not None
+    assert stage.path is not None
+    connection.lane.blocked = True
+    stage.tell(PermitGranted(NONCE, stage.asked[0].request_id, 0, Permit(stage.asked[0].sign_bytes)))
+    assert stage.path.c.sections[0].signatures == 0
+    assert stage.chain.watermark.hrs.height == 5
+    assert stage.chain.counters.signed == 1
+
+
 @pytest.mark.parametrize(
     ("height", "words"),
     [
