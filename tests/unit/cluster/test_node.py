@@ -16,7 +16,7 @@ from cometkms.cluster.node import ClusterNode, Identity, row_key
 from cometkms.errors import BehindError, ProtocolError, StateError
 from cometkms.ipc.messages import PermitGranted, Reserve, ReserveRefused, Signed, SignerHello
 from cometkms.limits import DRILL_ORDER_EVERY_S, SIGN_STATE_LOOK_S, START_READ_S, TICK_S
-from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Row, Timestamp, Vote, Watermark
+from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Permit, Reason, Row, Timestamp, Vote, Watermark
 from cometkms.protocol.identity import Identity as NodeIdentity
 from cometkms.protocol.peer_messages import (
     Action,
