@@ -244,14 +244,22 @@ def hoard(node: Node, secrets: dict[str, bytes]) -> dict[str, set[str]]:
     return {name: held for name, held in found.items() if held}
 
 
-@pytest.mark.parametrize("source", ["the validator's key", "priv/cluster.key"])
+@pytest.mark.parametrize(
+    ("source", "key_type"),
+    [
+        ("the validator's key", "ed25519"),
+        ("priv/cluster.key", "ed25519"),
+        ("the validator's key", "secp256k1"),
+        ("the validator's key", "secp256k1eth"),
+    ],
+)
 def test_no_running_process_holds_the_secret_and_one_holds_its_own_identity(
-    source: str, make_node: Callable[..., Node], tmp_path: Path
+    source: str, key_type: str, make_node: Callable[..., Node], tmp_path: Path
 ) -> None:
     """Whoever reads one process out is one member at most. Also behind a restart, which derives again. Nor is there a file in it that
     the node's parent had left open."""
     precious = os.open(tmp_path / "precious", os.O_CREAT | os.O_WRONLY, 0o600)
-    node = make_node(free_tcp())
+    node = make_node(free_tcp(), key_type=key_type)
     if source == "priv/cluster.key":
         file = node.home / "priv" / "cluster.key"
         file.write_text("5a" * 16 + "c3" * 16)
