@@ -205,7 +205,8 @@ class AgentLink:
 
     def on_answered(self) -> None:
         """The path answered, or as much of it as the socket took."""
-        self._outbox.collect()
+        if self.open:
+            self._outbox.collect()
 
     def on_answer(
         self, question: "_Question | _AtDesk", seq: int, message: bytes | None, *, refused: bool = False
