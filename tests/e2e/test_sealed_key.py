@@ -36,12 +36,14 @@ def word(tmp_path: Path) -> Path:
     return write_word(tmp_path / "word")
 
 
-@pytest.mark.parametrize("way", ["variable", "credential"])
+@pytest.mark.parametrize(
+    ("way", "key_type"), [("variable", "ed25519"), ("credential", "ed25519"), ("variable", "secp256k1")]
+)
 def test_each_way_opens_the_key_at_every_start_of_the_signer(
-    make_node: MakeNode, make_validator: MakeValidator, word: Path, tmp_path: Path, way: str
+    make_node: MakeNode, make_validator: MakeValidator, word: Path, tmp_path: Path, way: str, key_type: str
 ) -> None:
     address = free_tcp()
-    node = seal(make_node(address), word)
+    node = seal(make_node(address, key_type=key_type), word)
     arguments, variables = [], {}
     if way == "variable":
         variables = {"COMETKMS_KEY_PASSPHRASE_FILE": str(word)}
