@@ -4,12 +4,12 @@ A public key travels through the program as one value of bytes that tells its ty
 front of a key of any other type stands one byte, the number of its member in CometBFT's PublicKey (proto/tendermint/crypto/keys.proto).
 What stores and members have of a key is always 32 bytes (`row_key`), so that their formats know no type.
 
-To build a type whose row is here already (`built` is False):
+To add a type:
 
-1. csrc: a row of TYPES in keytype.c, with the functions of the library; its loader beside ck_secp256k1_load, which signs a known text.
-2. native/keytypes.py: the row of _LOADERS. purepy/keytypes.py: the twin of the functions, and its row of _SCHEMES.
-3. Here: `built`. keys/public.py: the address, where it is not the beginning of SHA-256. pyproject.toml: the extra.
-4. tests/unit/test_keytypes.py and tests/vectors/test_keys.py take the type from this table: every vector of it is then tried.
+1. Its row here, and in csrc/keytype.c with the functions of its library, whose loader signs a known text (csrc/bls12_381.c).
+2. native/keytypes.py: its loader in _LOADERS. purepy/keytypes.py: the twin of the functions, in _SCHEMES.
+3. keys/public.py: the address, where it is not the beginning of SHA-256. pyproject.toml: the extra.
+4. tests/unit/test_keytypes.py and tests/vectors/test_keys.py take the types from this table: every vector of a type is then tried.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ class KeyType:
     `number`: of the member of PublicKey. `name`: KeyType of crypto/<type>, v1.x's pub_key_type, the genesis' pub_key_types.
     `secret_bytes`: what the key file holds, the seed, and for ed25519 the public key behind it. `cosmos`: the type's name in the
     Cosmos SDK; "": it has none. `in_amino`: v0.33 knows it. `package`, `extra`: which package has the library and which extra of ours
-    installs it; "": every installation has it. `order`: of the group, below which a seed is; 0: every seed is a key. `built`: this program signs with it.
+    installs it; "": every installation has it. `order`: of the group, below which a seed is; 0: every seed is a key.
     """
 
     number: int
@@ -43,7 +43,6 @@ class KeyType:
     package: str = ""
     extra: str = ""
     order: int = 0
-    built: bool = True
 
 
 _SECP256K1_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -60,7 +59,7 @@ SECP256K1: Final = KeyType(
 BLS12_381: Final = KeyType(
     3, "bls12_381", 96, 96, 32,
     "cometbft/PubKeyBls12_381", "cometbft/PrivKeyBls12_381", "/cosmos.crypto.bls12_381.PubKey",
-    package="ckzg", extra="bls", order=0x73EDA753299D7D483339D80809A1D80553BDA402FFFE5BFEFFFFFFFF00000001, built=False,
+    package="ckzg", extra="bls", order=0x73EDA753299D7D483339D80809A1D80553BDA402FFFE5BFEFFFFFFFF00000001,
 )  # fmt: skip
 SECP256K1ETH: Final = KeyType(
     5, "secp256k1eth", 33, 65, 32,

@@ -1,5 +1,6 @@
 #include "keytype.h"
 
+#include "bls12_381.h"
 #include "secp256k1.h"
 #include "sodium.h"
 
@@ -25,6 +26,8 @@ static const ck_key_type TYPES[] = {
     {CK_ED25519, "ed25519", 64, 32, 64, {0x16, 0x24, 0xde, 0x64}, ed25519_ready, ed25519_public_of, ed25519_sign, ed25519_verify, NULL},
     {CK_SECP256K1, "secp256k1", 32, 33, 64, {0xeb, 0x5a, 0xe9, 0x87}, ck_secp256k1_ready, ck_secp256k1_public_of, ck_secp256k1_sign,
      ck_secp256k1_verify, NULL},
+    {CK_BLS12_381, "bls12_381", 32, 96, 96, {0}, ck_bls12_381_ready, ck_bls12_381_public_of, ck_bls12_381_sign, ck_bls12_381_verify,
+     ck_bls12_381_prepare},
     {CK_SECP256K1ETH, "secp256k1eth", 32, 33, 65, {0}, ck_secp256k1_ready, ck_secp256k1_public_of, ck_secp256k1eth_sign,
      ck_secp256k1eth_verify, NULL},
 };

@@ -1,9 +1,10 @@
 #include "secp256k1.h"
 
-#include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "cursor.h"
+#include "library.h"
 #include "merlin.h"
 #include "sodium.h"
 
@@ -174,10 +175,7 @@ static int signs_as_it_should(void) {
 }
 
 int ck_secp256k1_load(const char *path, char *error, size_t error_cap) {
-    struct {
-        const char *name;
-        void *slot;
-    } wanted[] = {
+    const ck_symbol wanted[] = {
         {"secp256k1_context_create", &lib.create},
         {"secp256k1_context_randomize", &lib.randomize},
         {"secp256k1_ec_seckey_verify", &lib.seckey_verify},
@@ -196,19 +194,7 @@ int ck_secp256k1_load(const char *path, char *error, size_t error_cap) {
     uint8_t blinding[32];
     if (context) return CK_OK;
     if (!ck_sodium.malloc) return CK_NO_SODIUM;
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!library) {
-        snprintf(error, error_cap, "%s", dlerror());
-        return CK_NO_LIBRARY;
-    }
-    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
-        void *symbol = dlsym(library, wanted[i].name);
-        if (!symbol) {
-            snprintf(error, error_cap, "%s has no symbol %s", path, wanted[i].name);
-            return CK_NO_LIBRARY;
-        }
-        memcpy(wanted[i].slot, &symbol, sizeof symbol);
-    }
+    CK_TRY(ck_resolve(path, wanted, sizeof wanted / sizeof wanted[0], error, error_cap));
     void *made = lib.create(CONTEXT_NONE);
     ck_sodium.random(blinding, sizeof blinding);
     if (!made || !lib.randomize(made, blinding)) {

@@ -1,17 +1,14 @@
 #include "sodium.h"
 
-#include <dlfcn.h>
 #include <stdio.h>
-#include <string.h>
+
+#include "library.h"
 
 ck_sodium_table ck_sodium;
 
 int ck_sodium_load(const char *path, char *error, size_t error_cap) {
     ck_sodium_table table;
-    struct {
-        const char *name;
-        void *slot;
-    } wanted[] = {
+    const ck_symbol wanted[] = {
         {"sodium_init", &table.init},
         {"sodium_malloc", &table.malloc},
         {"sodium_free", &table.free},
@@ -37,20 +34,7 @@ int ck_sodium_load(const char *path, char *error, size_t error_cap) {
         {"crypto_aead_xchacha20poly1305_ietf_encrypt", &table.xaead_encrypt},
         {"crypto_aead_xchacha20poly1305_ietf_decrypt", &table.xaead_decrypt},
     };
-    _Static_assert(sizeof(void *) == sizeof(table.init), "function and data pointers differ in size");
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!library) {
-        snprintf(error, error_cap, "%s", dlerror());
-        return CK_NO_SODIUM;
-    }
-    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
-        void *symbol = dlsym(library, wanted[i].name);
-        if (!symbol) {
-            snprintf(error, error_cap, "%s has no symbol %s", path, wanted[i].name);
-            return CK_NO_SODIUM;
-        }
-        memcpy(wanted[i].slot, &symbol, sizeof symbol);
-    }
+    if (ck_resolve(path, wanted, sizeof wanted / sizeof wanted[0], error, error_cap) != CK_OK) return CK_NO_SODIUM;
     if (table.init() < 0) {
         snprintf(error, error_cap, "sodium_init failed");
         return CK_NO_SODIUM;

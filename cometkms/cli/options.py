@@ -68,7 +68,7 @@ def chain_option(function: F) -> F:
 
 def type_option(what: str, **options: Any) -> Callable[[F], F]:
     """--type: a key's type by CometBFT's name. `what`: behind "Type" in the help; `options`: click's."""
-    names = [one.name for one in KEY_TYPES if one.built]
+    names = [one.name for one in KEY_TYPES]
     return click.option(
         "--type",
         "key_type",
@@ -80,12 +80,11 @@ def type_option(what: str, **options: Any) -> Callable[[F], F]:
 
 
 def named_type(name: str) -> KeyType:
-    """Raises: click.BadParameter for a type that this version has no code for, by its name."""
+    """Raises: click.BadParameter for a type that is not known here."""
     key_type = by_name(name)
-    if key_type is None or not key_type.built:
-        names = ", ".join(one.name for one in KEY_TYPES if one.built)
-        known = "is known and not built into this version" if key_type is not None else "is not known"
-        raise click.BadParameter(f"the key type {name!r} {known}; there are {names}")
+    if key_type is None:
+        names = ", ".join(one.name for one in KEY_TYPES)
+        raise click.BadParameter(f"the key type {name!r} is not known; there are {names}")
     return key_type
 
 

@@ -88,10 +88,7 @@ def check_address(document: dict[str, Any], public_key: bytes) -> None:
 
 def why_unsupported(private_json: object) -> str:
     """Why a key file's priv_key of this type is refused, by the name that stands in the file."""
-    for one in KEY_TYPES:
-        if one.private_json == private_json and not one.built:
-            return f"a key of type {one.name}, which this version does not sign with"
     if isinstance(private_json, str) and private_json in FOREIGN:
         return f"a key of type {private_json!r}, which is not supported: {FOREIGN[private_json]}"
-    names = ", ".join(one.private_json for one in KEY_TYPES if one.built)
+    names = ", ".join(one.private_json for one in KEY_TYPES)
     return f"a key of type {private_json!r}; supported are {names}"

@@ -218,7 +218,7 @@ def _blank_and_parse(path: Path, buffer: bytearray, secret: bytearray) -> dict[s
     private = document.get("priv_key") if isinstance(document, dict) else None
     kind = private.get("type") if isinstance(private, dict) else None
     key_type = by_private_json(kind)
-    if key_type is None or not key_type.built:
+    if key_type is None:
         raise KeyFileError(f"{path} holds {why_unsupported(kind)}; {_OTHER_TYPE}")
     return dict(document)
 
@@ -346,7 +346,7 @@ def parse_seed(text: str, key_type: KeyType | None = None) -> tuple[bytes, KeyTy
                 "the file is no priv_validator_key.json; cure: a CometBFT key file, or base64 or hex of the seed"
             ) from None
         found = by_private_json(kind)
-        if found is None or not found.built:  # 32 bytes of any other secret would pass for a seed
+        if found is None:  # 32 bytes of any other secret would pass for a seed
             raise KeyFileError(f"the file holds {why_unsupported(kind)}; {_OTHER_TYPE}")
         if key_type is not None and found is not key_type:
             raise KeyFileError(f"the file holds a key of type {found.name}, and {key_type.name} was asked for")

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from cometkms._native import ffi, lib
-from cometkms.errors import KeyFileError
-from cometkms.keytypes import ED25519, SECP256K1, SECP256K1ETH, KeyType, raw_of, type_of
+from cometkms.keytypes import BLS12_381, ED25519, SECP256K1, SECP256K1ETH, KeyType, raw_of, type_of
 from cometkms.libraries import extension_file, unusable
 from cometkms.native.seam import borrowed
 
 #: The module whose file exports the functions, and what resolves them there and signs a known text.
 _LOADERS: Final[dict[str, tuple[str, Callable[[bytes, Any, int], int]]]] = {
     SECP256K1.name: ("coincurve._libsecp256k1", lib.ck_secp256k1_load),
+    BLS12_381.name: ("ckzg", lib.ck_bls12_381_load),
     SECP256K1ETH.name: ("coincurve._libsecp256k1", lib.ck_secp256k1_load),
 }
 
@@ -20,8 +20,6 @@ def require(key_type: KeyType) -> None:
     """See interface.Core.require."""
     if key_type is ED25519:
         return
-    if key_type.name not in _LOADERS:
-        raise KeyFileError(f"keys of type {key_type.name} are not supported by this version")
     module, load = _LOADERS[key_type.name]
     error = ffi.new("char[]", 512)
     if load(extension_file(module, key_type).encode(), error, len(error)) != lib.CK_OK:

@@ -23,6 +23,7 @@ from cometkms.limits import (
     RAW_UNIQUE_ID_MAX_BYTES,
     RAW_UNIQUE_IDS_MAX,
     RAW_VALUE_MAX_BYTES,
+    SIGN_BYTES_MAX_BYTES,
 )
 from cometkms.model import HRS, Permit, SealedKey, SignBytes, Step
 from cometkms.purepy import codec, rawbytes, sealed
@@ -169,6 +170,7 @@ class PureKeySlot:
         self.chain_id = chain_id
         self.last_signed = HRS(0, 0, 0)
         self._marked = b""
+        self._prepared: tuple[bytes, bytes] | None = None  # of which bytes, and what
         self._signs_values = False
         self._unique_ids: tuple[str, ...] = ()
 
@@ -190,7 +192,10 @@ class PureKeySlot:
         return bool(self._marked) and self._marked == sign_bytes
 
     def prepare(self, sign_bytes: bytes) -> None:
-        """See interface.KeySlot. Nothing of these types is worth it."""
+        """See interface.KeySlot."""
+        prepare = self._scheme.prepare
+        fits = 0 < len(sign_bytes) <= SIGN_BYTES_MAX_BYTES
+        self._prepared = (sign_bytes, prepare(sign_bytes)) if prepare is not None and fits else None
 
     def cluster_secret(self) -> bytes:
         """See interface.KeySlot."""
@@ -272,7 +277,8 @@ class PureKeySlot:
             return made
         if self._secret is None:
             raise InvariantError("the key slot is closed")
-        return self._scheme.sign(self._secret, message)
+        of, prepared = self._prepared or (b"", None)
+        return self._scheme.sign(self._secret, message, prepared if of == message else None)
 
     def close(self) -> None:
         """See interface.KeySlot."""

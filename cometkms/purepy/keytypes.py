@@ -9,10 +9,9 @@ from typing import Final
 from nacl import exceptions
 from nacl.bindings import crypto_sign_open
 
-from cometkms.errors import KeyFileError
-from cometkms.keytypes import ED25519, SECP256K1, SECP256K1ETH, KeyType, raw_of, type_of
+from cometkms.keytypes import BLS12_381, ED25519, SECP256K1, SECP256K1ETH, KeyType, raw_of, type_of
 from cometkms.libraries import extension_file, unusable
-from cometkms.purepy import secp256k1
+from cometkms.purepy import bls12_381, secp256k1
 from cometkms.purepy.sodium import sodium
 
 
@@ -20,12 +19,14 @@ from cometkms.purepy.sodium import sodium
 class Scheme:
     """The functions of a type. Keys and signatures without a type; sizes are checked before.
 
-    `public_of`: of the seed at an address, None where it is no private key. `sign`: with the secret at an address.
+    `public_of`: of the seed at an address, None where it is no private key. `sign`: with the secret at an address, and what prepare()
+    made of exactly these bytes, None where nothing did. `prepare`: what signing needs and no key is needed for; None: nothing is worth it.
     """
 
     public_of: Callable[[int], bytes | None]
-    sign: Callable[[int, bytes], bytes]
+    sign: Callable[[int, bytes, bytes | None], bytes]
     verify: Callable[[bytes, bytes, bytes], bool]
+    prepare: Callable[[bytes], bytes] | None = None
 
 
 def _ed25519(_: KeyType) -> Scheme:
@@ -35,7 +36,7 @@ def _ed25519(_: KeyType) -> Scheme:
         sodium().sodium_memzero(ctypes.addressof(scratch), 64)
         return public.raw
 
-    def sign(secret: int, message: bytes) -> bytes:
+    def sign(secret: int, message: bytes, _: bytes | None) -> bytes:
         signature = ctypes.create_string_buffer(64)
         sodium().crypto_sign_ed25519_detached(signature, None, message, len(message), secret)
         return signature.raw
@@ -59,23 +60,36 @@ def _secp256k1(key_type: KeyType) -> Scheme:
         raise unusable(key_type, "it signs a known text otherwise than CometBFT does")
     return Scheme(
         lambda secret: secp256k1.public_of(lib, secret),
-        lambda secret, message: sign(lib, secret, message),
+        lambda secret, message, _: sign(lib, secret, message),
         lambda public_key, message, signature: verify(lib, public_key, message, signature),
+    )
+
+
+def _bls12_381(key_type: KeyType) -> Scheme:
+    lib = bls12_381.library(extension_file("ckzg", key_type), key_type)
+    seed, text, known = bls12_381.KNOWN
+    of_seed = ctypes.create_string_buffer(seed, len(seed))
+    if bls12_381.sign(lib, ctypes.addressof(of_seed), bls12_381.prepare(lib, text)) != known:
+        raise unusable(key_type, "it signs a known text otherwise than CometBFT does")
+    return Scheme(
+        lambda secret: bls12_381.public_of(lib, secret),
+        lambda secret, message, prepared: bls12_381.sign(lib, secret, prepared or bls12_381.prepare(lib, message)),
+        lambda public_key, message, signature: bls12_381.verify(lib, public_key, message, signature),
+        lambda message: bls12_381.prepare(lib, message),
     )
 
 
 _SCHEMES: Final[dict[str, Callable[[KeyType], Scheme]]] = {
     ED25519.name: _ed25519,
     SECP256K1.name: _secp256k1,
+    BLS12_381.name: _bls12_381,
     SECP256K1ETH.name: _secp256k1,
 }
 
 
 @cache
 def scheme(key_type: KeyType) -> Scheme:
-    """The functions of the type, its library loaded and tried. Raises: OperatorError, KeyFileError, as interface.Core.require()."""
-    if key_type.name not in _SCHEMES:
-        raise KeyFileError(f"keys of type {key_type.name} are not supported by this version")
+    """The functions of the type, its library loaded and tried. Raises: OperatorError, as interface.Core.require()."""
     return _SCHEMES[key_type.name](key_type)
 
 

@@ -151,7 +151,7 @@ def _decode_pub_key(body: bytes, key: bytes) -> bytes:
         if field.number in _KEYS:
             raw, key_type = field.as_bytes(), by_number(field.number)
             try:
-                key = typed(key_type, raw) if key_type is not None and key_type.built else b""
+                key = typed(key_type, raw) if key_type is not None else b""
             except ValueError as error:
                 raise ProtocolError(str(error)) from None
     return key

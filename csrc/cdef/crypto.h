@@ -46,6 +46,7 @@ enum ck_key_number { CK_ED25519 = 1, CK_SECP256K1 = 2, CK_BLS12_381 = 3, CK_SECP
 typedef struct ck_key_type { int32_t number; const char *name; size_t secret_len; size_t public_len; size_t signature_len; uint8_t amino[4]; ...; } ck_key_type;
 const ck_key_type *ck_key_type_of(int32_t number);
 int ck_verify(int32_t number, ck_bytes public_key, ck_bytes bytes, ck_bytes signature);
+int ck_bls12_381_load(const char *path, char *error, size_t error_cap);
 int ck_secp256k1_load(const char *path, char *error, size_t error_cap);
 
 typedef struct ck_slot { const ck_key_type *type; uint8_t public_key[...]; int64_t height; int32_t round; int32_t step; size_t marked_len; ...; } ck_slot;

@@ -32,34 +32,30 @@ from cometkms.model import Row
 from cometkms.native import keytypes as native_types
 from cometkms.purepy import keytypes as pure_types
 
-BUILT = [one for one in KEY_TYPES if one.built]
-
 
 def key_of(key_type: KeyType) -> bytes:
     return typed(key_type, b"\x02" * key_type.public_bytes)
 
 
 @pytest.mark.parametrize("key_type", KEY_TYPES, ids=lambda one: one.name)
-def test_c_has_the_same_row_for_each_type_that_is_built(key_type: KeyType) -> None:
+def test_c_has_the_same_row_for_each_type(key_type: KeyType) -> None:
     row = lib.ck_key_type_of(key_type.number)
-    assert (row != ffi.NULL) == key_type.built
-    if key_type.built:
-        assert ffi.string(row.name).decode() == key_type.name
-        assert (row.number, row.public_len, row.signature_len) == (
-            key_type.number,
-            key_type.public_bytes,
-            key_type.signature_bytes,
-        )
-        assert row.secret_len == key_type.secret_bytes
-        assert any(row.amino) == key_type.in_amino
+    assert ffi.string(row.name).decode() == key_type.name
+    assert (row.number, row.public_len, row.signature_len) == (
+        key_type.number,
+        key_type.public_bytes,
+        key_type.signature_bytes,
+    )
+    assert row.secret_len == key_type.secret_bytes
+    assert any(row.amino) == key_type.in_amino
 
 
 def test_c_has_no_other_type() -> None:
     numbers = [number for number in range(-1, 32) if lib.ck_key_type_of(number) != ffi.NULL]
-    assert numbers == [one.number for one in BUILT]
+    assert numbers == [one.number for one in KEY_TYPES]
 
 
-@pytest.mark.parametrize("key_type", [one for one in BUILT if one.in_amino], ids=lambda one: one.name)
+@pytest.mark.parametrize("key_type", [one for one in KEY_TYPES if one.in_amino], ids=lambda one: one.name)
 def test_aminos_prefix_is_that_of_the_registered_name(key_type: KeyType) -> None:
     """go-amino: SHA-256 of the name, zeros skipped, three bytes skipped, zeros skipped, four bytes."""
     digest = hashlib.sha256(key_type.public_json.encode()).digest().lstrip(b"\0")[3:].lstrip(b"\0")
@@ -143,96 +139,95 @@ def test_rows_are_the_same_by_the_32_bytes_that_a_store_has_of_the_key() -> None
     assert row != Row(public_key, "d")
 
 
-@pytest.mark.parametrize("key_type", [one for one in KEY_TYPES if not one.built], ids=lambda one: one.name)
-def test_a_type_that_is_not_built_is_refused_by_name(core: Core, key_type: KeyType) -> None:
-    for attempt in (
-        lambda: core.require(key_type),
-        lambda: core.key_slot(bytearray(b"A" * 44), "c", key_type),
-        lambda: core.verify(key_of(key_type), b"m", bytes(key_type.signature_bytes)),
-    ):
-        with pytest.raises(KeyFileError, match=key_type.name):
-            attempt()
-
-
-@pytest.mark.parametrize("package", ["no_such_package._module", "no_such_module", "coincurve._no_such_module"])
-def test_a_missing_package_is_named_with_the_extra(package: str) -> None:
-    with pytest.raises(OperatorError, match=r"need the package coincurve.*cometkms\[secp256k1\]"):
-        libraries.extension_file(package, SECP256K1)
+@pytest.mark.parametrize(
+    ("key_type", "package", "extra"), [(SECP256K1, "coincurve", "secp256k1"), (BLS12_381, "ckzg", "bls")]
+)
+@pytest.mark.parametrize("module", ["no_such_package._module", "no_such_module", "coincurve._no_such_module"])
+def test_a_missing_package_is_named_with_the_extra(key_type: KeyType, package: str, extra: str, module: str) -> None:
+    with pytest.raises(OperatorError, match=rf"need the package {package}.*cometkms\[{extra}\]"):
+        libraries.extension_file(module, key_type)
 
 
 #: Every function that is looked for, and none that signs: each says that it did, and writes nothing.
 FAKE = """
-int secp256k1_context_randomize(void) { return 1; }
 static char room[64];
 void *secp256k1_context_create(void) { return room; }
 """ + "".join(
-    f"int {name}(void) {{ return 1; }}\n"
-    for name in pure_types.secp256k1._ARGUMENTS
-    if name != "secp256k1_context_randomize"
+    f"int {name}(void) {{ return 1; }}\n" for name in (*pure_types.secp256k1._ARGUMENTS, *pure_types.bls12_381._ARGUMENTS)
 )
 LOAD = """
 import sys
 from cometkms import libraries, native
-from cometkms.keytypes import SECP256K1
+from cometkms.keytypes import by_name
 from cometkms.native import keytypes
-core = native.load()
-keytypes.extension_file = lambda *_: sys.argv[1]
+core, key_type = native.load(), by_name(sys.argv[1])
+keytypes.extension_file = lambda *_: sys.argv[2]
 try:
-    core.require(SECP256K1)
+    core.require(key_type)
 except Exception as error:
     print(type(error).__name__, error)
 keytypes.extension_file = libraries.extension_file
-core.require(SECP256K1)
+core.require(key_type)
 print("then the real one")
 """
+#: Of each library one type, and how its functions' names begin.
+LIBRARIES = pytest.mark.parametrize(
+    ("key_type", "prefix"), [(SECP256K1, "secp256k1_"), (BLS12_381, "blst_")], ids=["coincurve", "ckzg"]
+)
 
 
-def loaded_in_c(path: str) -> str:
+def loaded_in_c(key_type: KeyType, path: str) -> str:
     """What a process of its own says of that file as the library: a core that has loaded one keeps it."""
-    done = subprocess.run([sys.executable, "-c", LOAD, path], capture_output=True, text=True, timeout=60, check=False)
+    command = [sys.executable, "-c", LOAD, key_type.name, path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_a_library_that_signs_otherwise_is_refused_by_c(tmp_path: Path) -> None:
+@LIBRARIES
+def test_a_library_that_signs_otherwise_is_refused_by_c(key_type: KeyType, prefix: str, tmp_path: Path) -> None:
     (tmp_path / "fake.c").write_text(FAKE)
     subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "fake.so", tmp_path / "fake.c"], check=True)
-    said = loaded_in_c(str(tmp_path / "fake.so"))
-    assert said.startswith("OperatorError coincurve cannot be used for keys of type secp256k1")
+    said = loaded_in_c(key_type, str(tmp_path / "fake.so"))
+    assert said.startswith(f"OperatorError {key_type.package} cannot be used for keys of type {key_type.name}")
     assert "signs a known text otherwise than CometBFT does" in said
     assert said.endswith("then the real one\n")
 
 
-def test_a_file_without_the_functions_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyNaCl's file is a library, and none of libsecp256k1's; a file that is no library at all is told, too."""
-    other = libraries.extension_file("nacl._sodium", SECP256K1)
-    assert "no symbol secp256k1_" in loaded_in_c(other)
-    assert "OperatorError coincurve cannot be used" in loaded_in_c(__file__)
+@LIBRARIES
+def test_a_file_without_the_functions_is_refused_by_name(
+    key_type: KeyType, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyNaCl's file is a library, and has none of these; a file that is no library at all is told, too."""
+    other = libraries.extension_file("nacl._sodium", key_type)
+    assert f"no symbol {prefix}" in loaded_in_c(key_type, other)
+    assert f"OperatorError {key_type.package} cannot be used" in loaded_in_c(key_type, __file__)
     monkeypatch.setattr(pure_types, "extension_file", lambda *_: other)
     pure_types.scheme.cache_clear()
     try:
-        with pytest.raises(OperatorError, match="coincurve cannot be used for keys of type secp256k1"):
-            pure_types.require(SECP256K1)
+        with pytest.raises(OperatorError, match=f"{key_type.package} cannot be used for keys of type {key_type.name}"):
+            pure_types.require(key_type)
     finally:
         pure_types.scheme.cache_clear()
 
 
-def test_a_library_that_signs_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@LIBRARIES
+def test_a_library_that_signs_otherwise_is_refused(
+    key_type: KeyType, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seed, text, signature, sign = pure_types.secp256k1.KNOWN["secp256k1"]
     monkeypatch.setitem(pure_types.secp256k1.KNOWN, "secp256k1", (seed, text + b"x", signature, sign))
+    seed, text, signature = pure_types.bls12_381.KNOWN
+    monkeypatch.setattr(pure_types.bls12_381, "KNOWN", (seed, text + b"x", signature))
     pure_types.scheme.cache_clear()
     try:
         with pytest.raises(OperatorError, match="signs a known text otherwise"):
-            pure_types.require(SECP256K1)
+            pure_types.require(key_type)
     finally:
         pure_types.scheme.cache_clear()
 
 
-def test_every_built_type_has_its_functions_in_both_cores() -> None:
-    others = {one.name for one in BUILT} - {ED25519.name}
+def test_every_type_has_its_functions_in_both_cores() -> None:
+    others = {one.name for one in KEY_TYPES} - {ED25519.name}
     assert set(native_types._LOADERS) == others
     assert set(pure_types._SCHEMES) == others | {ED25519.name}
-
-
-def test_bls_rows_fit_a_store_before_bls_is_built() -> None:
-    assert len(Row(key_of(BLS12_381), "c").key) == 32

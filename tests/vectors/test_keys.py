@@ -1,4 +1,4 @@
-"""Keys of every type that is built, as CometBFT's own code writes them and signs with them: files, addresses, signatures, both ways."""
+"""Keys of every type, as CometBFT's own code writes them and signs with them: files, addresses, signatures, both ways."""
 
 import base64
 import json
@@ -16,12 +16,12 @@ from cometkms.limits import SEAL_MEMORY_MIN_BYTES
 from cometkms.model import HRS, Permit
 from tests.vectors.vectors import HERE
 
-BUILT = {one.name: one for one in KEY_TYPES if one.built}
+TYPES = {one.name: one for one in KEY_TYPES}
 KEYS = [
     key
     for name in ("v1/keys_v1.json", "v040/signatures_v040.json")
     for key in json.loads((HERE / name).read_text())["keys"]
-    if key["key_type"] in BUILT
+    if key["key_type"] in TYPES
 ]
 OTHERS = [key for key in KEYS if key["key_type"] != "ed25519"]
 NAMES = [f"{key['key_type']}-{key['address'][:8]}" for key in KEYS]
@@ -33,7 +33,7 @@ def secret_of(key: dict) -> bytearray:
 
 
 def public_of(key: dict) -> bytes:
-    return typed(BUILT[key["key_type"]], bytes.fromhex(key["public_key"]))
+    return typed(TYPES[key["key_type"]], bytes.fromhex(key["public_key"]))
 
 
 def cases_of(key: dict) -> list[dict]:
@@ -46,11 +46,11 @@ def key(request: pytest.FixtureRequest) -> dict:
 
 
 def test_every_type_has_vectors() -> None:
-    assert {key["key_type"] for key in KEYS} == set(BUILT)
+    assert {key["key_type"] for key in KEYS} == set(TYPES)
 
 
 def test_the_key_file_is_read_and_written_as_cometbft_does(key: dict) -> None:
-    document, key_type = key["key_file"], BUILT[key["key_type"]]
+    document, key_type = key["key_file"], TYPES[key["key_type"]]
     public_key = decode_public(document)
     check_address(document, public_key)
     assert (public_key, address_of(public_key)) == (public_of(key), key["address"].upper())
@@ -65,7 +65,7 @@ def test_the_key_file_is_read_and_written_as_cometbft_does(key: dict) -> None:
 
 def test_the_slot_signs_as_cometbft_does(core: Core, key: dict) -> None:
     """One slot for each case: the vectors know no order of places."""
-    key_type = BUILT[key["key_type"]]
+    key_type = TYPES[key["key_type"]]
     for case in cases_of(key):
         slot = core.key_slot(secret_of(key), case["chain_id"], key_type)
         text = bytes.fromhex(case["sign_bytes"])
@@ -80,7 +80,7 @@ def test_the_slot_signs_as_cometbft_does(core: Core, key: dict) -> None:
 
 def test_what_was_prepared_for_other_bytes_changes_nothing(core: Core, key: dict) -> None:
     one, *others = [case for case in cases_of(key) if case["chain_id"] == cases_of(key)[0]["chain_id"]]
-    slot = core.key_slot(secret_of(key), one["chain_id"], BUILT[key["key_type"]])
+    slot = core.key_slot(secret_of(key), one["chain_id"], TYPES[key["key_type"]])
     for other in others:
         slot.prepare(bytes.fromhex(other["sign_bytes"]))
     slot.prepare(b"")
@@ -103,7 +103,7 @@ def test_other_signatures_do_not_verify(core: Core, key: dict) -> None:
 
 
 def test_a_sealed_key_opens_to_the_same(core: Core, key: dict) -> None:
-    key_type = BUILT[key["key_type"]]
+    key_type = TYPES[key["key_type"]]
     sealed = core.seal_key(secret_of(key), WORD, sealed_file.blank(1, SEAL_MEMORY_MIN_BYTES, key_type))
     assert sealed.public_key == public_of(key)
     encoded = sealed_file.encode(sealed)
@@ -121,7 +121,7 @@ def test_both_cores_open_what_the_other_sealed(key: dict) -> None:
     from cometkms import native, purepy
 
     for one, other in ((native.load(), purepy.CORE), (purepy.CORE, native.load())):
-        blank = sealed_file.blank(1, SEAL_MEMORY_MIN_BYTES, BUILT[key["key_type"]])
+        blank = sealed_file.blank(1, SEAL_MEMORY_MIN_BYTES, TYPES[key["key_type"]])
         sealed = one.seal_key(secret_of(key), WORD, blank)
         assert other.unseal_key(sealed, WORD) == secret_of(key)
 
@@ -129,8 +129,8 @@ def test_both_cores_open_what_the_other_sealed(key: dict) -> None:
 @pytest.mark.parametrize("key", OTHERS[:1], ids=lambda one: one["key_type"])
 def test_a_sealed_key_is_not_opened_as_one_of_another_type(core: Core, key: dict) -> None:
     """Its type is authenticated with it."""
-    sealed = core.seal_key(secret_of(key), WORD, sealed_file.blank(1, SEAL_MEMORY_MIN_BYTES, BUILT[key["key_type"]]))
-    for other in BUILT.values():
+    sealed = core.seal_key(secret_of(key), WORD, sealed_file.blank(1, SEAL_MEMORY_MIN_BYTES, TYPES[key["key_type"]]))
+    for other in TYPES.values():
         if other is not type_of(sealed.public_key) and other.public_bytes == type_of(sealed.public_key).public_bytes:
             import dataclasses
 
@@ -157,7 +157,7 @@ def secrets_that_are_none(key_type: KeyType) -> list[bytes]:
     ]
 
 
-@pytest.mark.parametrize("key_type", [one for one in BUILT.values() if one.order], ids=lambda one: one.name)
+@pytest.mark.parametrize("key_type", [one for one in TYPES.values() if one.order], ids=lambda one: one.name)
 def test_a_secret_of_zero_or_above_the_order_is_no_key(core: Core, key_type: KeyType) -> None:
     blank = sealed_file.blank(1, SEAL_MEMORY_MIN_BYTES, key_type)
     for secret in secrets_that_are_none(key_type):
@@ -179,7 +179,7 @@ def test_the_slots_guards_know_no_type(core: Core, key: dict) -> None:
     parsed = sorted(
         (core.parse_sign_bytes(bytes.fromhex(case["sign_bytes"])).hrs, case["sign_bytes"]) for case in cases
     )
-    slot = core.key_slot(secret_of(key), cases[0]["chain_id"], BUILT[key["key_type"]])
+    slot = core.key_slot(secret_of(key), cases[0]["chain_id"], TYPES[key["key_type"]])
     highest, text = parsed[-1][0], bytes.fromhex(parsed[-1][1])
     signature = slot.sign(Permit(text))
     assert slot.last_signed == highest
@@ -192,7 +192,7 @@ def test_the_slots_guards_know_no_type(core: Core, key: dict) -> None:
     with pytest.raises(InvariantError):
         slot.sign(Permit(text))
     with pytest.raises(InvariantError):
-        core.key_slot(secret_of(key), "another", BUILT[key["key_type"]]).sign(text)
+        core.key_slot(secret_of(key), "another", TYPES[key["key_type"]]).sign(text)
     assert slot.last_signed >= HRS(0, 0, 0)
 
 
@@ -210,4 +210,4 @@ def test_a_signer_outside_gives_signatures_of_its_type(core: Core, key: dict) ->
 
 
 def test_types_by_name() -> None:
-    assert {name: by_name(name) for name in BUILT} == BUILT
+    assert {name: by_name(name) for name in TYPES} == TYPES
