@@ -18,6 +18,7 @@ OTHER_KEYS = [
     ("v040", "secp256k1"),
     ("v040", "secp256k1eth"),
     ("v1", "secp256k1"),
+    ("v1", "bls12_381"),
 ]
 
 
@@ -114,7 +115,8 @@ def test_v1_skips_extensions_and_signs_no_other_bytes(
 
 
 @pytest.mark.parametrize(
-    ("version", "key_type"), [("v038", "ed25519"), ("v1", "ed25519"), ("v1", "secp256k1"), ("v040", "secp256k1eth")]
+    ("version", "key_type"),
+    [("v038", "ed25519"), ("v1", "ed25519"), ("v1", "secp256k1"), ("v040", "secp256k1eth"), ("v1", "bls12_381")],
 )
 def test_a_random_walk_gets_what_filepv_gives(
     version: str,

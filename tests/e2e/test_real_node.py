@@ -94,6 +94,11 @@ class CometBFT:
             return 0
 
 
+#: Why a request is refused, as FilePV would, of a node that was stopped between its precommit and the block: it replays its log and asks
+#: for that height's proposal and prevote again.
+REPLAYED = {"step_regression"}
+
+
 def shown_line(node: Node, line: str) -> bool:
     return [one["line"] for one in node.status()["chains"][0]["validators"]] == [line]
 
@@ -104,6 +109,7 @@ def shown_line(node: Node, line: str) -> bool:
         ("node", "v0.34-v0.40", "ed25519"),
         ("node-v1", "v1", "ed25519"),
         ("node-v1", "v1", "secp256k1"),
+        ("node-v1", "v1", "bls12_381"),
         ("node-v040", "v0.34-v0.40", "secp256k1"),
         ("node-v040", "v0.34-v0.40", "secp256k1eth"),
     ],
@@ -132,7 +138,8 @@ def test_a_real_node_makes_blocks_through_restarts_of_both(
             assert [one["validator_address"] for one in commit["signatures"]] == [address_hex], height
             assert len(base64.b64decode(commit["signatures"][0]["signature"])) == by_name(key_type).signature_bytes
         shown = node.status()["chains"][0]
-        assert (shown["counters"]["refused"], shown["key_type"]) == ({}, key_type)
+        assert set(shown["counters"]["refused"]) <= REPLAYED
+        assert shown["key_type"] == key_type
         key = json.loads(node.key_path.read_text())["pub_key"]["value"]
         assert (shown["public_key"], shown["address"]) == (key, address_hex)
         until("the line is shown", lambda: shown_line(node, line))
@@ -154,6 +161,7 @@ def test_a_real_node_makes_blocks_through_restarts_of_both(
     [
         ("node-v1", "v1", "ed25519"),
         ("node-v1", "v1", "secp256k1"),
+        ("node-v1", "v1", "bls12_381"),
         ("node-v040", "v0.34-v0.40", "secp256k1eth"),
     ],
 )
@@ -184,7 +192,8 @@ def test_a_real_node_makes_blocks_while_our_leaders_are_killed(
         leading = cluster.nodes[cluster.wait_leader()]
         until("the line is shown", lambda: shown_line(leading, line))
         for name in cluster.ids:
-            assert "conflict" not in cluster.log(name)
+            refusals = [line for line in cluster.log(name).splitlines() if " refused  " in line]
+            assert [line for line in refusals if not any(f"reason={one} " in line for one in REPLAYED)] == []
     finally:
         chain.stop()
         cluster.stop()
