@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.figures import Rounds, table
 from benchmarks.signers import addresses_of, bench, cpu_s, floor, load, ours, pss_mib, together, validators
-from cometkms.keytypes import BLS12_381, KEY_TYPES
+from cometkms.keytypes import KEY_TYPES
 from tests.e2e.node import CHAIN, Validator
 
 Run = Callable[[Path], list[int]]
@@ -114,9 +114,8 @@ def key_types(directory: Path, rounds: int, heights: int) -> dict[str, Any]:
 
         return lambda home: asked(home, signer, lambda validator: bench(validator, heights), version="v040")
 
-    names = [one.name for one in KEY_TYPES if one.built and one is not BLS12_381]  # v0.40's client has no BLS
-    runs = {f"node, {name}": run_of(name) for name in names}
-    return table(interleaved(directory, rounds, runs), f"node, {names[0]}")
+    runs = {f"node, {one.name}": run_of(one.name) for one in KEY_TYPES}
+    return table(interleaved(directory, rounds, runs), f"node, {KEY_TYPES[0].name}")
 
 
 def real_pace(directory: Path, seconds: int) -> dict[str, Any]:

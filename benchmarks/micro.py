@@ -15,7 +15,7 @@ from cometkms import native, purepy
 from cometkms.interface import Core, Queue
 from cometkms.ipc.messages import Reserve, encode
 from cometkms.ipc.queues import make_queue
-from cometkms.keytypes import ED25519, KEY_TYPES, KeyType
+from cometkms.keytypes import BLS12_381, ED25519, KEY_TYPES, KeyType
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Permit, Row, Timestamp, Vote, Watermark
 from cometkms.promises.acceptor import Acceptor
 from cometkms.promises.proposer import Proposer
@@ -75,7 +75,12 @@ def functions(core: Core) -> dict[str, Callable[[], object]]:
         other_slot = core.key_slot(bytearray(base64.b64encode(secret)), CHAIN, key_type)
         return lambda: other_slot.sign(Permit(request.sign_bytes))
 
-    others = {f"key slot signs, {one.name}": signs(one) for one in KEY_TYPES if one.built and one is not ED25519}
+    def signs_prepared(key_type: KeyType) -> Callable[[], object]:
+        other_slot = core.key_slot(bytearray(base64.b64encode(SEED[::-1])), CHAIN, key_type)
+        other_slot.prepare(request.sign_bytes)
+        return lambda: other_slot.sign(Permit(request.sign_bytes))
+
+    others = {f"key slot signs, {one.name}": signs(one) for one in KEY_TYPES if one is not ED25519}
     return {
         "decode a vote request": lambda: core.decode_message(Dialect.PROTO, wire),
         "judge it, make its sign bytes": lambda: core.check_request(Dialect.PROTO, CHAIN, message),
@@ -85,6 +90,7 @@ def functions(core: Core) -> dict[str, Callable[[], object]]:
         "seal and open one frame": seal_and_open,
         "key slot signs": lambda: slot.sign(Permit(request.sign_bytes)),
         **others,
+        "key slot signs, bls12_381, prepared": signs_prepared(BLS12_381),
         "queue: push and pop": queue_round,
         "request to answer, without the disk": take_and_sign,
     }

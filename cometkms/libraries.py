@@ -1,6 +1,6 @@
 """Where a package's own extension file is, whose exported functions are used without importing the package."""
 
-from importlib.machinery import PathFinder
+from importlib.machinery import ExtensionFileLoader, PathFinder
 
 from cometkms.errors import OperatorError
 from cometkms.keytypes import KeyType
@@ -17,7 +17,7 @@ def extension_file(module: str, key_type: KeyType) -> str:
         found = PathFinder.find_spec(package)
         path = list(found.submodule_search_locations or ()) if found is not None else []
     spec = PathFinder.find_spec(module if package else name, path)
-    if spec is None or spec.origin is None:
+    if spec is None or spec.origin is None or not isinstance(spec.loader, ExtensionFileLoader):
         raise OperatorError(
             f"keys of type {key_type.name} need the package {key_type.package}, which is not installed; cure: pip install "
             f"'cometkms[{key_type.extra}]'"

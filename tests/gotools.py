@@ -14,17 +14,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 CACHE = ROOT.parent / ".cache" / "go"
-BLS = "-tags=bls12381"  # blst's sources are C and assembly, and what is built with them needs a C compiler
+BLS = "bls12381"  # a build tag; blst's sources are C and assembly, and what is built with them needs a C compiler
 #: program → (module directory, package, further flags)
 PROGRAMS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "validator-v038": ("proto", "./validator", ()),
-    "validator-v040": ("proto", "./validator", ("-modfile=v040.mod", "-tags=noise")),
+    "validator-v040": ("proto", "./validator", ("-modfile=v040.mod", f"-tags=noise,{BLS}")),
     "validator-v033": ("amino", "./validator", ()),
-    "validator-v1": ("v1", "./validator", (BLS,)),
+    "validator-v1": ("v1", "./validator", (f"-tags={BLS}",)),
     "floor": ("proto", "./floor", ()),
     "node": ("proto", "./node", ()),
     "node-v040": ("proto", "./node", ("-modfile=v040.mod",)),
-    "node-v1": ("v1", "./node", (BLS,)),
+    "node-v1": ("v1", "./node", (f"-tags={BLS}",)),
 }
 
 
@@ -51,7 +51,7 @@ def program(name: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.exists():
             environment = {**os.environ, "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local"}
-            environment["CGO_ENABLED"] = "1" if BLS in flags else "0"
+            environment["CGO_ENABLED"] = "1" if any(BLS in one for one in flags) else "0"
             command = [go(), "build", "-trimpath", *flags, "-o", f"{target}.new", package]
             subprocess.run(command, cwd=directory, env=environment, check=True)
             Path(f"{target}.new").rename(target)

@@ -21,8 +21,7 @@ def _keys(core: Core) -> str:
         try:
             core.require(one)
         except CometKMSError:
-            if one.built:
-                words.append(f"{one.name} (with cometkms[{one.extra}])")
+            words.append(f"{one.name} (with cometkms[{one.extra}])")
         else:
             words.append(one.name)
     return ", ".join(words)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from cometkms import native, purepy
 from cometkms.keytypes import BLS12_381, typed
-from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Step, Timestamp, Vote
+from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Permit, Step, Timestamp, Vote
 from tests.oracles import bls12_381 as oracle
 
 CORES = (native.load(), purepy.CORE)
@@ -35,7 +35,7 @@ def test_both_cores_sign_what_the_definitions_say(d: int, height: int, second: i
         assert slot.public_key == typed(BLS12_381, raw)
         if prepared:
             slot.prepare(text)
-        assert slot.sign(text) == expected
+        assert slot.sign(Permit(text)) == expected
         assert slot.last_signed == HRS(height, 0, Step.PREVOTE)
         assert core.verify(slot.public_key, text, expected)
         slot.close()

@@ -153,7 +153,8 @@ FAKE = """
 static char room[64];
 void *secp256k1_context_create(void) { return room; }
 """ + "".join(
-    f"int {name}(void) {{ return 1; }}\n" for name in (*pure_types.secp256k1._ARGUMENTS, *pure_types.bls12_381._ARGUMENTS)
+    f"int {name}(void) {{ return 1; }}\n"
+    for name in (*pure_types.secp256k1._ARGUMENTS, *pure_types.bls12_381._ARGUMENTS)
 )
 LOAD = """
 import sys
