@@ -9,9 +9,9 @@ from nacl.signing import SigningKey
 
 from cometkms import native, purepy
 from cometkms.errors import ProtocolError
-from cometkms.keytypes import ED25519, KeyType
+from cometkms.keytypes import ED25519, KEY_TYPES, KeyType
 from cometkms.model import Dialect, Kind, Message, Permit, Reason, Request, Timestamp
-from tests.property.strategies import BUILT, CHAIN, MESSAGES, REQUESTS, SENSIBLE, V1_MESSAGES
+from tests.property.strategies import CHAIN, MESSAGES, REQUESTS, SENSIBLE, V1_MESSAGES
 
 NATIVE, PURE = native.load(), purepy.CORE
 KEY = base64.b64encode(bytes(32) + bytes(SigningKey(bytes(32)).verify_key))
@@ -61,7 +61,7 @@ def test_v1_messages_go_both_ways_on_both_cores(message: Message) -> None:
     SENSIBLE.filter(lambda message: message.vote is not None),
     st.binary(max_size=40),
     st.booleans(),
-    st.sampled_from(BUILT),
+    st.sampled_from(KEY_TYPES),
 )
 @settings(max_examples=200, deadline=None)
 def test_both_cores_answer_alike_and_sign_an_extension_only_where_it_is_not_skipped(
