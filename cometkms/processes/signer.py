@@ -297,7 +297,7 @@ class _Signer:
         )
         if self._path is not None:
             for signer in self._chains:
-                signer.attach(self._path)
+                signer.attach(self._path, self._count_signatures)
 
     def _agent_port(self, door: Helper) -> AgentPort:
         return AgentPort(

@@ -185,6 +185,7 @@ class ChainSigner:
         self._unreported: Signed | None = None
         self._watermark = Watermark()
         self._path: SignPath | None = None
+        self._count_made: Callable[[], None] = lambda: None
         self._signatures = 0  # made by the path, as far as they were taken over
         self._askers: dict[int, Requester] = {}
         self._folds: Folds[tuple[Outcome, Reason, str], _Denied] = Folds()
@@ -199,9 +200,9 @@ class ChainSigner:
             self._signatures, self._watermark = news
         return self._watermark
 
-    def attach(self, path: SignPath) -> None:
-        """From now on the plain requests are `path`'s."""
-        self._path = path
+    def attach(self, path: SignPath, count_made: Callable[[], None]) -> None:
+        """From now on the plain requests are `path`'s. `count_made()` tells every chain what it signed: failures are counted behind that."""
+        self._path, self._count_made = path, count_made
         self._leave()
 
     def lane(self, number: int, requester: Requester, session: Session, fd: int) -> SignLane | None:
@@ -312,6 +313,7 @@ class ChainSigner:
         self.tally.on_lease_lost()
         self._enter()
         lost = [self._reserving.asked] if self._reserving is not None else []
+        self._count_made()
         for asked in [
             one for one in (*lost, *self._line) if one.alive
         ]:  # its connection is closed in place of an answer
@@ -533,6 +535,7 @@ class ChainSigner:
         self._settle(Outcome.UNANSWERED, asked.requester, asked.request, Refusal(reason, _words(reason)))
 
     def _settle(self, outcome: Outcome, requester: Requester, request: Request, refusal: Refusal) -> None:
+        self._count_made()
         self.answers.on_failed(requester.name, time.time(), refusal.reason, _why(request, refusal))
         denied = _Denied(requester, request, refusal)
         if self._folds.add((outcome, refusal.reason, requester.name), denied, self._clock_ns()):

@@ -374,7 +374,7 @@ class FastSigner:
         self.lines: dict[int, Line] = {}
         self.numbers = itertools.count()
         self._following = False
-        signer.chain.attach(self.path)
+        signer.chain.attach(self.path, self.count_signatures)
 
     def on_queue(self) -> None:
         """As processes/signer.py: everything that the state process said, in its order."""

@@ -145,7 +145,7 @@ class Stage:
                 nonce=NONCE, reservations=self.reservations, permits=self.permits, slots=[slot], trail=trail
             )
             assert self.path is not None
-            self.chain.attach(self.path)
+            self.chain.attach(self.path, self.count)
         self.connections = [Connection(self, number) for number in range(VALIDATORS)]
 
     def close(self) -> None:
@@ -241,8 +241,10 @@ class Stage:
         self.tell(Mark(NONCE, 0, Watermark(HRS(height, 0, 1))))
 
     def expire(self) -> None:
-        self.offset_ns += 3_000_000_000
+        """What waits is late. The clock stands ahead for that look only: C's signatures have the machine's time."""
+        self.offset_ns = 3_000_000_000
         self.chain.expire()
+        self.offset_ns = 0
 
     def reconnect(self, who: int) -> None:
         self.connections[who].collect()
