@@ -106,7 +106,7 @@ def several_validators(directory: Path, rounds: int, heights: int, count: int = 
 
 
 def key_types(directory: Path, rounds: int, heights: int) -> dict[str, Any]:
-    """One node with a key of each type that CometBFT v0.40's client knows, beside the one with an ed25519 key."""
+    """One node with a key of each type, asked by CometBFT v0.40's client, beside the one with an ed25519 key."""
 
     def run_of(key_type: str) -> Run:
         def signer(home: Path, where: list[str]) -> AbstractContextManager[Any]:

@@ -251,6 +251,7 @@ def hoard(node: Node, secrets: dict[str, bytes]) -> dict[str, set[str]]:
         ("priv/cluster.key", "ed25519"),
         ("the validator's key", "secp256k1"),
         ("the validator's key", "secp256k1eth"),
+        ("the validator's key", "bls12_381"),
     ],
 )
 def test_no_running_process_holds_the_secret_and_one_holds_its_own_identity(

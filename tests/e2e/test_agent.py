@@ -37,7 +37,10 @@ def net(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[AgentNet]:
 
 
 @pytest.mark.parametrize(
-    "net", [("ed25519", "v038"), ("secp256k1", "v1"), ("secp256k1eth", "v040")], indirect=True, ids=lambda one: one[0]
+    "net",
+    [("ed25519", "v038"), ("secp256k1", "v1"), ("secp256k1eth", "v040"), ("bls12_381", "v1")],
+    indirect=True,
+    ids=lambda one: one[0],
 )
 def test_a_validator_signs_through_its_agent_and_every_state_file_follows(net: AgentNet) -> None:
     """The agent verifies each signature and extension's signature before it hands them on: of every key type."""

@@ -54,7 +54,7 @@ def test_the_agents_section_compares_each_way_with_the_direct_one(tmp_path: Path
 def test_the_keys_section_has_a_row_for_each_type(tmp_path: Path) -> None:
     bench(tmp_path, "keys")
     rows = json.loads((tmp_path / "bench.json").read_text())["sections"]["key types"]
-    assert list(rows) == ["node, ed25519", "node, secp256k1", "node, secp256k1eth"]
+    assert list(rows) == ["node, ed25519", "node, secp256k1", "node, bls12_381", "node, secp256k1eth"]
     assert all(row["count"] == 90 and row["p50"] > 0 for row in rows.values())
 
 

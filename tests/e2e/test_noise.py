@@ -57,7 +57,13 @@ def shown(node: Node) -> dict:
 
 @pytest.mark.parametrize(
     ("host", "key_type"),
-    [("127.0.0.1", "ed25519"), ("localhost", "ed25519"), ("127.0.0.1", "secp256k1"), ("127.0.0.1", "secp256k1eth")],
+    [
+        ("127.0.0.1", "ed25519"),
+        ("localhost", "ed25519"),
+        ("127.0.0.1", "secp256k1"),
+        ("127.0.0.1", "secp256k1eth"),
+        ("127.0.0.1", "bls12_381"),
+    ],
 )
 def test_everything_a_validator_asks_over_noise(
     host: str, key_type: str, tmp_path: Path, make_node: Callable[..., Node], make_validator: Callable[..., Validator]

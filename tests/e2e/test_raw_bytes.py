@@ -39,7 +39,15 @@ def is_signed(node: WireNode, text: bytes, signature: bytes) -> bool:
     return CORE.verify(b64decode(chain_of(node)["public_key"]), text, signature)
 
 
-@pytest.mark.parametrize(("scheme", "key_type"), [("tcp", "ed25519"), ("unix", "ed25519"), ("unix", "secp256k1")])
+@pytest.mark.parametrize(
+    ("scheme", "key_type"),
+    [
+        ("tcp", "ed25519"),
+        ("unix", "ed25519"),
+        ("unix", "secp256k1"),
+        ("tcp", "bls12_381"),
+    ],  # the last as Berachain has it
+)
 def test_cometbfts_own_client_gets_values_signed_and_never_a_votes(
     scheme: str,
     key_type: str,

@@ -37,7 +37,8 @@ def word(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("way", "key_type"), [("variable", "ed25519"), ("credential", "ed25519"), ("variable", "secp256k1")]
+    ("way", "key_type"),
+    [("variable", "ed25519"), ("credential", "ed25519"), ("variable", "secp256k1"), ("variable", "bls12_381")],
 )
 def test_each_way_opens_the_key_at_every_start_of_the_signer(
     make_node: MakeNode, make_validator: MakeValidator, word: Path, tmp_path: Path, way: str, key_type: str
@@ -53,7 +54,7 @@ def test_each_way_opens_the_key_at_every_start_of_the_signer(
         arguments = ["--key-passphrase-credential", "cmkms"]
         variables = {"CREDENTIALS_DIRECTORY": str(tmp_path / "run")}
     node.start(*arguments, **variables)
-    validator = make_validator(address)
+    validator = make_validator(address, "v1")
     validator.connect()
     validator.must_sign(PREVOTE, 1)
     assert node.stop() == 0

@@ -29,6 +29,7 @@ from cometkms.ipc.messages import (
     decode,
     encode,
 )
+from cometkms.keytypes import BLS12_381, ED25519, SEED_BYTES, KeyType
 from cometkms.limits import HEIGHT_MAX
 from cometkms.model import (
     HRS,
@@ -119,15 +120,15 @@ class Connection:
 class Stage:
     """One chain, its queues, two validators; with the hot path or without."""
 
-    def __init__(self, *, hot: bool) -> None:
+    def __init__(self, *, hot: bool, key_type: KeyType = ED25519) -> None:
         self.reservations, self.permits, self.log = RingQueue(), RingQueue(), Log()
         self.decisions = RingQueue()
         trail = CORE.trail(self.decisions, NONCE)
         self.offset_ns = 0
         self.sent: list[QueueMessage] = []
         self.asked: list[Reserve] = []
-        secret = bytearray(base64.b64encode(bytes(KEY) + bytes(KEY.verify_key)))
-        slot = CORE.key_slot(secret, "c")
+        secret = bytes(KEY) + bytes(KEY.verify_key) if key_type is ED25519 else b"\1" * SEED_BYTES
+        self.slot = slot = CORE.key_slot(bytearray(base64.b64encode(secret)), "c", key_type)
         self.chain = ChainSigner(
             row=0,
             chain_id="c",
@@ -529,3 +530,29 @@ def test_whether_a_height_is_plausible_is_asked_of_the_state_process_and_its_wor
     stage.tell(ReserveRefused(NONCE, stage.asked[-1].request_id, 0, Reason.JUMP, HRS(1020, 0, 0)))
     assert stage.chain.counters.refused == {"jump": 1}
     assert stage.chain.refusals[-1]["why"] == f"height jump. {words}"
+
+
+@pytest.mark.parametrize("hot", [False, True])
+@pytest.mark.parametrize("second", [0, 1], ids=["as asked", "another timestamp"])
+def test_the_hash_of_a_bls_vote_is_made_while_the_majority_is_asked(hot: bool, second: int) -> None:
+    """Before there is a permit, on both paths. A permit for other bytes, and the extension's signature, take nothing from it."""
+    stage = Stage(hot=hot, key_type=BLS12_381)
+    try:
+        stage.mark(1)
+        stage.connections[0].ask(
+            Vote(2, 5, 0, BlockID(b"a" * 32, 1, b"p" * 32), Timestamp(1_700_000_000, 0), extension=b"e" * 10)
+        )
+        stage.take_sent()
+        assert stage.slot.c.prepared_len == len(stage.asked[-1].sign_bytes)
+        assert stage.connections[0].answers == []
+        stage.permit(0, second)
+        stage.connections[0].collect()
+        vote = stage.connections[0].answers[-1].vote
+        assert vote is not None
+        assert vote.timestamp == Timestamp(1_700_000_000 + second, 0)
+        signed = CORE.check_request(Dialect.PROTO, "c", Message(Kind.SIGN_VOTE_REQUEST, "c", vote=vote)).sign_bytes
+        assert CORE.verify(stage.slot.public_key, signed, vote.signature)
+        extended = CORE.extension_sign_bytes("c", HRS(5, 0, 3), b"e" * 10)
+        assert CORE.verify(stage.slot.public_key, extended, vote.extension_signature)
+    finally:
+        stage.close()
