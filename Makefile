@@ -15,7 +15,7 @@ N ?= 5
 ONLY ?=
 CORES := $(shell nproc)
 # Whole nodes wait more than they compute.
-WORKERS ?= $(shell expr 4 \* $(CORES))
+WORKERS ?= $(shell expr 3 \* $(CORES))
 # BUSY=1: every core and the disk are kept busy meanwhile.
 LOADED := $(if $(BUSY),$(BIN)/python -m tests.busy)
 NICELY := $(if $(BUSY),,nice -n 10)
@@ -38,7 +38,9 @@ $(VENV)/.built: $(VENV)/.dev setup.py build_ffi.py $(wildcard csrc/*.c csrc/*.h 
 		echo "cometkms: no C core was built (is there a C compiler?); the pure-Python twin runs, slower"
 	touch $@
 
+# The bytecode too, once: where PYTHONDONTWRITEBYTECODE is set each start of each process would compile everything anew.
 build: $(VENV)/.built
+	@$(BIN)/python -m compileall -q cometkms tests
 
 demo: build
 	$(BIN)/cmkms demo --seconds $(SECONDS) $(if $(AGENT),--agent)

@@ -254,9 +254,12 @@ def test_v1_is_served_without_a_setting_and_its_line_is_shown(node, address):
             height = node.next_height()
             await validator.must_sign(skipping(vote(height, extension=b"stray")))  # as FilePV v1.x does
             await validator.must_sign(vote(height, type=PRECOMMIT, extension=b"x"))
-            for value in (b"v" * 32, CORE.check_request(Dialect.PROTO, CHAIN, vote(height + 1)).sign_bytes):
+            for value, why in (
+                (b"v" * 32, "bytes not allowed: "),
+                (CORE.check_request(Dialect.PROTO, CHAIN, vote(height + 1)).sign_bytes, "bytes are a vote: "),
+            ):
                 words = await validator.must_refuse(Message(Kind.SIGN_BYTES_REQUEST, value=value))
-                assert words.startswith("bytes not allowed: ")
+                assert words.startswith(why)
             await asyncio.to_thread(until, "the line is shown", lambda: line() == "v1")
             await validator.must_serve(node.next_height())
             await asyncio.to_thread(until, "another line speaks now", lambda: line() == "v0.34-v0.40")
