@@ -1347,7 +1347,12 @@ class World:
         for node in tuple(
             self.nodes.values()
         ):  # who replaced a machine switches the old one off, if it did not end by itself
-            newer = [one for one in self.nodes.values() if one.member == node.member and one.born > node.born]
+            # with strict_start the old one's last start may be the one that counts: then the new one has ended
+            newer = [
+                one
+                for one in self.nodes.values()
+                if one.member == node.member and one.born > node.born and not one.superseded
+            ]
             if newer and not node.superseded:
                 node.superseded, node.signer = True, None
                 node.crash(why="switched off")
