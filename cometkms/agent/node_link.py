@@ -219,6 +219,10 @@ class NodeLink:
         if self._outbox is not None:
             self._outbox.collect()
 
+    def hang_up(self, why: str) -> None:
+        """What it says is not believed. It is dialled again."""
+        self._drop(why)
+
     def _on_readable(self) -> None:
         if self._socket is None or self._frames is None:
             return
@@ -247,6 +251,8 @@ class NodeLink:
 
     def _on_message(self, message: AgentMessage) -> None:
         if isinstance(message, Hello):
+            if self._greeted:
+                raise ProtocolError("the node says hello a second time")
             if message.node != self.entry.id:
                 raise ProtocolError(f"the node calls itself {message.node!r}, and {self.entry.id!r} is configured")
             self._greeted, self._greeted_at = True, self._loop.time()

@@ -114,6 +114,21 @@ def test_after_the_welcome_the_hello_comes_first_and_names_the_node() -> None:
     play(NODE.public_key, scene)
 
 
+def test_a_second_hello_ends_the_link() -> None:
+    """Each would be a line in the log, and a look at every key."""
+    hello = Hello("node0", "", (ServedChain("chain", b"p" * 32),))
+
+    async def scene(link: NodeLink, above: Above, door: Door) -> None:
+        one = await admitted(door)
+        frames = CORE.frames(one.to_node, one.from_node)
+        one.connection.send(frames.seal(encode(hello)) + frames.seal(encode(hello)))
+        await until(lambda: _ended(one.connection))
+        assert above.told == [("node0", hello), ("node0", None)]
+        assert "a second time" in link.last_error
+
+    play(NODE.public_key, scene)
+
+
 def _ended(connection: socket.socket) -> bool:
     """Whether the other end closed it; what it sent before is read away."""
     try:
