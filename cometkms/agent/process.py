@@ -249,6 +249,7 @@ class Agent:
         self._seqs = itertools.count(1)
         self._key_path = settings.home / PUBLIC_KEYS_NAME
         self.public_keys = _load_public_keys(self._key_path)
+        self._shown: dict[str, dict[str, bytes]] = {}  # by chain whose key is not known: what each node shows
         self.times = {one.id: Times() for one in settings.nodes}
         self.links = {
             one.id: NodeLink(one, core=core, identity=identity, above=self, about=self.about, log=log, path=self.path)
@@ -281,29 +282,53 @@ class Agent:
     # --- of the nodes' links ---
 
     def on_hello(self, node: str, hello: Hello) -> None:
-        """A node's link stands. Raises: ProtocolError where it shows another public key than was seen before."""
-        for chain in hello.chains:
+        """A node's link stands; of the chains that it names those count that this agent serves. A public key that was not seen before is
+        believed when a majority of the nodes shows it: one that lies would keep the honest ones out. Raises: ProtocolError where it shows
+        another key than is known."""
+        told = {chain.chain_id: chain for chain in hello.chains}
+        wanted = {asker.entry.chain_id: told.get(asker.entry.chain_id) for asker in self.askers}
+        for chain_id, chain in wanted.items():
+            if chain is None:
+                self.log.error("a node does not serve this agent for a chain", peer=node, chain=chain_id)
+                continue
             self._must_verify(node, chain)
-            known = self.public_keys.get(chain.chain_id)
+            known = self.public_keys.get(chain_id)
             if known is not None and known != chain.public_key:
                 raise ProtocolError(
-                    f"{node} shows the public key {chain.public_key.hex()} for {chain.chain_id}, and {known.hex()} was shown before; "
+                    f"{node} shows the public key {chain.public_key.hex()} for {chain_id}, and {known.hex()} was shown before; "
                     f"cure: if the validator's key was changed, remove {self._key_path} and start the agent again"
                 )
-            if known is None:
-                self.public_keys[chain.chain_id] = chain.public_key
-                self._save_public_keys()
-        served = {chain.chain_id for chain in hello.chains}
         for asker in self.askers:
-            if asker.entry.chain_id not in served:
-                self.log.error("a node does not serve this agent for a chain", peer=node, chain=asker.entry.chain_id)
-                continue
-            asker.on_key_known()
-            asker.asking.on_lead(hello.leader or None)
-            asker.act(asker.asking.on_link(node, self.now()))
+            if wanted[asker.entry.chain_id] is not None:
+                asker.asking.on_lead(hello.leader or None)
+        for chain_id, chain in wanted.items():
+            if chain is not None:
+                self._on_shown(node, chain_id, chain.public_key)
+
+    def _on_shown(self, node: str, chain_id: str, key: bytes) -> None:
+        """That node shows the key that is known for the chain, or one of several that might be it."""
+        told = self._shown.setdefault(chain_id, {})
+        told[node] = key
+        agree = [name for name, one in told.items() if one == key]
+        if chain_id not in self.public_keys:
+            if 2 * len(agree) <= len(self.links):
+                self.log.info("public key not known yet", chain=chain_id, shown_by=", ".join(agree), of=len(self.links))
+                return
+            self.public_keys[chain_id] = key
+            self._save_public_keys()
+        del self._shown[chain_id]
+        for asker in self.askers:
+            if asker.entry.chain_id == chain_id:
+                asker.on_key_known()
+                for name in agree:
+                    asker.act(asker.asking.on_link(name, self.now()))
+        for name in told.keys() - set(agree):
+            self.links[name].hang_up(f"a majority of the nodes shows another public key for {chain_id}")
 
     def on_lost(self, node: str) -> None:
         """Its link ended."""
+        for told in self._shown.values():
+            told.pop(node, None)
         for asker in self.askers:
             asker.act(asker.asking.on_link_lost(node, self.now()))
 

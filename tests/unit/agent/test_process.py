@@ -15,7 +15,7 @@ from nacl.signing import SigningKey
 
 from cometkms import native, purepy
 from cometkms.agent.config import AgentSettings, NodeEntry, ValidatorEntry
-from cometkms.agent.process import Agent, _Asker
+from cometkms.agent.process import PUBLIC_KEYS_NAME, Agent, _Asker, _load_public_keys
 from cometkms.config.schema import HostPort
 from cometkms.config.values import parse_validator
 from cometkms.interface import Core
@@ -58,6 +58,7 @@ class Node:
         self.stage, self.name = stage, name
         self.got: list[AgentMessage] = []
         self.open = False
+        self.first = Hello(name, "node0", (ServedChain(CHAIN, PUBLIC),))
         self.connect()
 
     def connect(self) -> None:
@@ -67,7 +68,7 @@ class Node:
         self.unpacker, self.frames, self.open = Unpacker(), CORE.frames(b"t" * 32, b"f" * 32), True
         self.link = self.stage.agent.links[self.name]
         self.link._adopt(ours, self.stage.core.frames(b"f" * 32, b"t" * 32))
-        self.send(Hello(self.name, "node0", (ServedChain(CHAIN, PUBLIC),)))
+        self.send(self.first)
 
     def send(self, *messages: AgentMessage) -> None:
         if self.open and self.link._socket is not None:
@@ -363,6 +364,103 @@ def test_bytes_that_are_no_vote_are_refused_in_words_and_no_node_is_asked(tmp_pa
             assert answer.error.description.startswith("bytes not allowed: ")
             assert not any(outcome["asks"].values())  # type: ignore[attr-defined]
             assert outcome["validators"][0]["counters"].refused == 1  # type: ignore[index]
+        finally:
+            stage.close()
+
+    asyncio.run(main())
+
+
+# --- the public key ---
+
+OTHER_PUBLIC = bytes(SigningKey(b"o" * 32).verify_key)
+
+
+def hello(name: str, key: bytes, *more: ServedChain) -> Hello:
+    return Hello(name, "node0", (ServedChain(CHAIN, key), *more))
+
+
+class Silent(Stage):
+    """Its nodes have not said hello: the test does."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home, hot=True, core=CORE)
+        for name in NODES:
+            self.nodes[name].lose()
+        self.agent.public_keys.clear()
+        self.agent._key_path.unlink()
+
+    def says(self, who: int, key: bytes, *more: ServedChain) -> None:
+        """On a link of its own."""
+        node = self.nodes[NODES[who]]
+        node.lose()
+        node.first = hello(node.name, key, *more)
+        node.connect()
+
+    @property
+    def linked(self) -> set[str]:
+        return {name for name, link in self.agent.links.items() if link.up}
+
+
+def test_a_node_that_lies_about_the_key_before_any_other_keeps_nobody_out(tmp_path: Path) -> None:
+    async def main() -> None:
+        stage = Silent(tmp_path)
+        try:
+            stage.says(2, OTHER_PUBLIC)
+            stage.says(2, OTHER_PUBLIC)  # twice the same one
+            stage.says(0, PUBLIC)
+            assert stage.agent.public_keys == {}
+            assert not (tmp_path / PUBLIC_KEYS_NAME).exists()
+            stage.ask(1, 1, "key")
+            stage.collect()
+            assert stage.answers == []  # what is not known is not told
+            stage.says(1, PUBLIC)
+            assert stage.agent.public_keys == _load_public_keys(tmp_path / PUBLIC_KEYS_NAME) == {CHAIN: PUBLIC}
+            assert stage.linked == {"node0", "node1"}
+            assert stage.asker.asking.up == {"node0", "node1"}
+            stage.collect()
+            assert len(stage.answers) == 1
+            assert PUBLIC in stage.answers[0]
+            stage.says(2, OTHER_PUBLIC)
+            assert stage.linked == {"node0", "node1"}
+            stage.turn()
+            stage.ask(1, 1, "plain")
+            stage.answer(0, "signed")
+            assert stage.asker.asking.counters.signed == 1
+        finally:
+            stage.close()
+
+    asyncio.run(main())
+
+
+def test_a_node_that_goes_before_the_key_is_known_is_not_counted(tmp_path: Path) -> None:
+    async def main() -> None:
+        stage = Silent(tmp_path)
+        try:
+            stage.says(0, PUBLIC)
+            stage.lose(0)
+            stage.says(1, PUBLIC)
+            assert stage.agent.public_keys == {}
+            stage.says(2, PUBLIC)
+            assert stage.agent.public_keys == {CHAIN: PUBLIC}
+            assert stage.asker.asking.up == {"node1", "node2"}
+        finally:
+            stage.close()
+
+    asyncio.run(main())
+
+
+def test_keys_of_chains_that_an_agent_does_not_serve_are_not_kept(tmp_path: Path) -> None:
+    """A node that lies could name a thousand of them, one hello after the other."""
+
+    async def main() -> None:
+        stage = Stage(tmp_path, hot=True, core=CORE)
+        try:
+            for number in range(5):
+                stage.lose(2)
+                stage.nodes["node2"].first = hello("node2", PUBLIC, ServedChain(f"x-{number}", OTHER_PUBLIC))
+                stage.link(2)
+            assert stage.agent.links["node2"].up
+            assert stage.agent.public_keys == _load_public_keys(tmp_path / PUBLIC_KEYS_NAME) == {CHAIN: PUBLIC}
         finally:
             stage.close()
 
