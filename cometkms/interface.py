@@ -179,6 +179,10 @@ class Session(Protocol):
         """A pong in place of the answer: the validator takes it for a passing trouble and asks again."""
         ...
 
+    def prepare(self, slot: KeySlot) -> None:
+        """KeySlot.prepare for what the pending request asks to be signed, the extension of a precommit with it."""
+        ...
+
     def answer_sign(self, slot: KeySlot, permit: Permit) -> tuple[bytes, bytes]:
         """Sign exactly the permit's bytes; return (signature, bytes to write).
 

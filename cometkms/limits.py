@@ -16,6 +16,9 @@ RESPONSE_MAX_BYTES: Final = (
 )  # what validators up to v1.0.1 are willing to read (privval maxRemoteSignerMsgSize)
 SIGN_BYTES_MAX_BYTES: Final = 224  # canonical proposal: 2+2+9+9+11+81+20+(2+CHAIN_ID_MAX) = 200, rounded up
 EXTENSION_SIGN_BYTES_MAX_BYTES: Final = VOTE_EXTENSION_MAX_BYTES + 128  # canonical extension around 1 MiB
+PREPARED_MAX_BYTES: Final = (
+    4096  # of sign bytes that are hashed before their permit; a longer extension is hashed after it
+)
 RAW_VALUE_MAX_BYTES: Final = 64 << 10  # bytes that are no vote: SignBytes' value, or Celestia's raw bytes
 RAW_UNIQUE_ID_MAX_BYTES: Final = 128  # of Celestia's SignRawBytes; the longest in use has 21
 RAW_UNIQUE_IDS_MAX: Final = 8  # that one chain allows

@@ -76,23 +76,39 @@ void ck_slot_close(ck_slot *slot) {
 
 static int is_open(const ck_slot *slot) { return slot->secret || slot->outside; }
 
+static void prepare(const ck_key_type *type, ck_prepared *prepared, const uint8_t *bytes, size_t len) {
+    prepared->len = 0;
+    if (!type->prepare || !len || len > sizeof prepared->of) return;
+    if (type->prepare(bytes, len, prepared->made) != CK_OK) return;
+    memcpy(prepared->of, bytes, len);
+    prepared->len = len;
+}
+
 void ck_slot_prepare(ck_slot *slot, const uint8_t *bytes, size_t len) {
-    slot->prepared_len = 0;
-    if (!slot->type->prepare || !len || len > sizeof slot->prepared_of) return;
-    if (slot->type->prepare(bytes, len, slot->prepared) != CK_OK) return;
-    memcpy(slot->prepared_of, bytes, len);
-    slot->prepared_len = len;
+    slot->prepared_extension.len = 0;
+    prepare(slot->type, &slot->prepared, bytes, len);
+}
+
+void ck_slot_prepare_extension(ck_slot *slot, int64_t height, int32_t round, ck_bytes extension, uint8_t *scratch, size_t cap) {
+    const ck_bytes chain_id = {slot->chain_id, slot->chain_id_len};
+    size_t len;
+    slot->prepared_extension.len = 0;
+    if (!slot->type->prepare || extension.len > sizeof slot->prepared_extension.of) return;
+    if (ck_extension_sign_bytes(chain_id, height, round, extension, scratch, cap, &len) == CK_OK)
+        prepare(slot->type, &slot->prepared_extension, scratch, len);
 }
 
 /* NULL: it was made of other bytes (the permit's timestamp is another), or of none. */
-static const uint8_t *prepared_for(const ck_slot *slot, const uint8_t *bytes, size_t len) {
-    return slot->prepared_len == len && len > 0 && memcmp(slot->prepared_of, bytes, len) == 0 ? slot->prepared : NULL;
+static const uint8_t *prepared_for(const ck_prepared *prepared, const uint8_t *bytes, size_t len) {
+    return prepared->len == len && len > 0 && memcmp(prepared->of, bytes, len) == 0 ? prepared->made : NULL;
 }
 
-/* Only behind every guard. What comes from outside is believed once it verifies. */
-static int make_signature(const ck_slot *slot, const uint8_t *bytes, size_t len, uint8_t signature[CK_SIGNATURE_MAX]) {
+/* Only behind every guard. `prepared`: NULL for bytes that never are. What comes from outside is believed once it verifies. */
+static int make_signature(const ck_slot *slot, const ck_prepared *prepared, const uint8_t *bytes, size_t len,
+                          uint8_t signature[CK_SIGNATURE_MAX]) {
     uint8_t made[CK_SIGNATURE_MAX];
-    if (slot->secret) return slot->type->sign(slot->secret, bytes, len, prepared_for(slot, bytes, len), signature);
+    const uint8_t *known = prepared ? prepared_for(prepared, bytes, len) : NULL;
+    if (slot->secret) return slot->type->sign(slot->secret, bytes, len, known, signature);
     if (slot->outside(slot->context, bytes, len, made) != 0) return CK_REFUSED;
     if (slot->type->verify(slot->public_key, bytes, len, made) != CK_OK) return CK_REFUSED;
     memcpy(signature, made, slot->type->signature_len);
@@ -132,7 +148,7 @@ int ck_slot_sign(ck_slot *slot, const uint8_t *bytes, size_t len, uint8_t signat
     if (order < 0 || (order == 0 && !holds(slot, bytes, len))) return CK_REFUSED;
     ck_bytes held = {bytes, len};
     if (order > 0) ck_slot_raise(slot, parsed.height, parsed.round, parsed.step, held); /* before the signature exists */
-    return make_signature(slot, bytes, len, signature);
+    return make_signature(slot, &slot->prepared, bytes, len, signature);
 }
 
 int ck_slot_sign_extension(ck_slot *slot, const uint8_t *vote_bytes, size_t vote_len, ck_bytes extension, uint8_t *scratch,
@@ -143,7 +159,7 @@ int ck_slot_sign_extension(ck_slot *slot, const uint8_t *vote_bytes, size_t vote
     if (ck_parse_sign_bytes(vote_bytes, vote_len, &parsed) != CK_OK || parsed.type != 2 || parsed.block_hash.len == 0)
         return CK_REFUSED;
     const int rc = ck_extension_sign_bytes(parsed.chain_id, parsed.height, parsed.round, extension, scratch, cap, &len);
-    return rc == CK_OK ? make_signature(slot, scratch, len, signature) : rc;
+    return rc == CK_OK ? make_signature(slot, &slot->prepared_extension, scratch, len, signature) : rc;
 }
 
 int ck_slot_allow_bytes(ck_slot *slot, int32_t values, const ck_bytes *ids, size_t count) {
@@ -170,7 +186,7 @@ static int allows_id(const ck_slot *slot, ck_bytes unique_id) {
 int ck_slot_sign_value(const ck_slot *slot, ck_bytes value, uint8_t signature[CK_SIGNATURE_MAX]) {
     if (!is_open(slot) || !slot->allowed.values || value.len == 0 || value.len > CK_RAW_VALUE_MAX) return CK_REFUSED;
     if (ck_reads_as_vote(value) || ck_begins_as_raw_bytes(value)) return CK_REFUSED;
-    return make_signature(slot, value.at, value.len, signature);
+    return make_signature(slot, NULL, value.at, value.len, signature);
 }
 
 int ck_slot_sign_raw(const ck_slot *slot, ck_bytes raw, ck_bytes unique_id, uint8_t *scratch, size_t cap,
@@ -182,5 +198,5 @@ int ck_slot_sign_raw(const ck_slot *slot, ck_bytes raw, ck_bytes unique_id, uint
     const int rc = ck_raw_bytes(chain_id, raw, unique_id, scratch, cap, &made.len);
     if (rc != CK_OK) return rc;
     if (ck_reads_as_vote(made)) return CK_REFUSED; /* it cannot: field 8 begins a group that the next byte breaks */
-    return make_signature(slot, made.at, made.len, signature);
+    return make_signature(slot, NULL, made.at, made.len, signature);
 }

@@ -18,6 +18,13 @@ typedef struct ck_allowed_bytes {
 /* A signer outside of this process's memory (a hardware token): 0 and a signature of its type's length over the bytes, or anything else. */
 typedef int (*ck_outside_sign)(void *context, const uint8_t *bytes, size_t len, uint8_t *signature);
 
+/* What the type worked out of bytes that are about to be signed. */
+typedef struct ck_prepared {
+    size_t len; /* of the bytes that it was made of; 0: of none */
+    uint8_t of[CK_PREPARED_MAX];
+    uint8_t made[CK_PREPARED_BYTES];
+} ck_prepared;
+
 typedef struct ck_slot {
     const ck_key_type *type;
     uint8_t *secret; /* secret: secret_len bytes of the type, from sodium_malloc, read-only; NULL: closed, or outside */
@@ -32,9 +39,8 @@ typedef struct ck_slot {
     size_t marked_len; /* 0 at a place above zero: burnt */
     uint8_t marked[CK_SIGN_BYTES_MAX];
     ck_allowed_bytes allowed;
-    size_t prepared_len; /* of the bytes that `prepared` was made of; 0: none */
-    uint8_t prepared_of[CK_SIGN_BYTES_MAX];
-    uint8_t prepared[CK_PREPARED_BYTES];
+    ck_prepared prepared;
+    ck_prepared prepared_extension;
 } ck_slot;
 
 /* Decode a key file's secret straight into locked memory; `base64` is wiped whatever happens. CK_MALFORMED: no key of this type.
@@ -56,8 +62,12 @@ CK_MUST_CHECK int ck_slot_cluster_secret(const ck_slot *slot, uint8_t out[32]);
 /* Up only; at the same place other bytes make it burnt. */
 void ck_slot_raise(ck_slot *slot, int64_t height, int32_t round, int32_t step, ck_bytes sign_bytes);
 
-/* Work out what signing these bytes needs and no key is needed for, if the type has such work. Nothing is decided by it. */
+/* Work out what signing a vote's or proposal's bytes needs and no key is needed for, if the type has such work. Nothing is decided by it,
+ * and what was worked out before is forgotten. */
 void ck_slot_prepare(ck_slot *slot, const uint8_t *bytes, size_t len);
+
+/* The same of its extension, whose sign bytes are built in `scratch`: the slot's chain's, at that height and round. */
+void ck_slot_prepare_extension(ck_slot *slot, int64_t height, int32_t round, ck_bytes extension, uint8_t *scratch, size_t cap);
 
 /* CK_REFUSED, with nothing changed, unless the bytes are strictly canonical, of this chain, and above the mark or equal to
  * what was signed there. The signature has signature_len bytes of the type. */

@@ -43,7 +43,7 @@ static int reserve(ck_signer *signer, ck_link *link, uint64_t started_ns) {
     section->request_id = request_id;
     section->started_ns = started_ns;
     section->since_ns = signer->calls->now_ns();
-    ck_slot_prepare(section->slot, request->sign_bytes, request->sign_bytes_len); /* while the majority is asked */
+    ck_session_prepare(link->session, section->slot); /* while the majority is asked */
     return CK_OK;
 }
 

@@ -186,6 +186,14 @@ int ck_session_sign(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t b
     return rc == CK_OK ? answer_signature(s, slot, bytes, bytes_len, signature, len) : rc;
 }
 
+void ck_session_prepare(ck_session *s, ck_slot *slot) {
+    const ck_request *asked = &s->request;
+    if (!s->pending) return;
+    ck_slot_prepare(slot, asked->sign_bytes, asked->sign_bytes_len);
+    if (asked->wants_extension)
+        ck_slot_prepare_extension(slot, asked->height, asked->round, s->message.ballot.extension, s->scratch, sizeof s->scratch);
+}
+
 int ck_session_repeat(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, ck_bytes signature, size_t *len) {
     if (!matches(s, bytes, bytes_len)) return CK_REFUSED;
     if (signature.len != slot->type->signature_len) return CK_REFUSED;

@@ -56,6 +56,8 @@ CK_MUST_CHECK int ck_session_pong(ck_session *s, size_t *len);
 CK_MUST_CHECK int ck_session_pub_key(ck_session *s, int32_t type, ck_bytes public_key, size_t *len);
 CK_MUST_CHECK int ck_session_error(ck_session *s, int32_t code, ck_bytes text, size_t *len);
 CK_MUST_CHECK int ck_session_empty(ck_session *s, size_t *len);
+/* ck_slot_prepare() for what the pending request asks to be signed, its extension's signature too. */
+void ck_session_prepare(ck_session *s, ck_slot *slot);
 CK_MUST_CHECK int ck_session_sign(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, uint8_t signature[CK_SIGNATURE_MAX],
                                   size_t *len);
 CK_MUST_CHECK int ck_session_repeat(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len,

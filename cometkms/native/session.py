@@ -96,6 +96,10 @@ class NativeSession:
         """See interface.Session."""
         return self._sent(lib.ck_session_empty(self.c, self._size))
 
+    def prepare(self, slot: KeySlot) -> None:
+        """See interface.Session."""
+        lib.ck_session_prepare(self.c, _native_slot(slot).c)
+
     def answer_sign(self, slot: KeySlot, permit: Permit) -> tuple[bytes, bytes]:
         """See interface.Session."""
         native, sign_bytes = _native_slot(slot), permitted(permit)

@@ -20,10 +20,10 @@ from cometkms.limits import (
     FRAME_DATA_BYTES,
     FRAME_PLAIN_BYTES,
     FRAME_SEALED_BYTES,
+    PREPARED_MAX_BYTES,
     RAW_UNIQUE_ID_MAX_BYTES,
     RAW_UNIQUE_IDS_MAX,
     RAW_VALUE_MAX_BYTES,
-    SIGN_BYTES_MAX_BYTES,
 )
 from cometkms.model import HRS, Permit, SealedKey, SignBytes, Step
 from cometkms.purepy import codec, rawbytes, sealed
@@ -170,7 +170,7 @@ class PureKeySlot:
         self.chain_id = chain_id
         self.last_signed = HRS(0, 0, 0)
         self._marked = b""
-        self._prepared: tuple[bytes, bytes] | None = None  # of which bytes, and what
+        self._prepared: dict[bytes, bytes] = {}  # of which bytes, and what
         self._signs_values = False
         self._unique_ids: tuple[str, ...] = ()
 
@@ -193,9 +193,17 @@ class PureKeySlot:
 
     def prepare(self, sign_bytes: bytes) -> None:
         """See interface.KeySlot."""
-        prepare = self._scheme.prepare
-        fits = 0 < len(sign_bytes) <= SIGN_BYTES_MAX_BYTES
-        self._prepared = (sign_bytes, prepare(sign_bytes)) if prepare is not None and fits else None
+        self._prepared.clear()
+        self._prepare(sign_bytes)
+
+    def prepare_extension(self, hrs: HRS, extension: bytes) -> None:
+        """The same of the extension of the precommit that was prepared."""
+        if self._scheme.prepare is not None:
+            self._prepare(codec.extension_sign_bytes(self.chain_id, hrs, extension))
+
+    def _prepare(self, sign_bytes: bytes) -> None:
+        if self._scheme.prepare is not None and 0 < len(sign_bytes) <= PREPARED_MAX_BYTES:
+            self._prepared[sign_bytes] = self._scheme.prepare(sign_bytes)
 
     def cluster_secret(self) -> bytes:
         """See interface.KeySlot."""
@@ -277,8 +285,7 @@ class PureKeySlot:
             return made
         if self._secret is None:
             raise InvariantError("the key slot is closed")
-        of, prepared = self._prepared or (b"", None)
-        return self._scheme.sign(self._secret, message, prepared if of == message else None)
+        return self._scheme.sign(self._secret, message, self._prepared.get(message))
 
     def close(self) -> None:
         """See interface.KeySlot."""

@@ -106,6 +106,15 @@ class PureSession:
         self._pending()
         return self._finish(Message(Kind.PING_RESPONSE))
 
+    def prepare(self, slot: KeySlot) -> None:
+        """See interface.Session."""
+        request, message = self._request, self._message
+        if request is None or message is None:
+            return
+        slot.prepare(request.sign_bytes)
+        if isinstance(slot, PureKeySlot) and message.vote is not None and self._wants_extension(message.vote):
+            slot.prepare_extension(request.hrs, message.vote.extension)
+
     def answer_sign(self, slot: KeySlot, permit: Permit) -> tuple[bytes, bytes]:
         """See interface.Session."""
         sign_bytes = permitted(permit)

@@ -415,7 +415,7 @@ class ChainSigner:
             self._last_request_id += 1
             self._reserving = _Reserving(asked, self._last_request_id, self._clock_ns())
             if self._ask(asked, self._last_request_id):
-                self.slot.prepare(asked.request.sign_bytes)
+                asked.session.prepare(self.slot)
             else:
                 self._reserving = None
                 self._answer_empty(asked, Reason.NO_PERMIT)

@@ -49,7 +49,8 @@ int ck_verify(int32_t number, ck_bytes public_key, ck_bytes bytes, ck_bytes sign
 int ck_bls12_381_load(const char *path, char *error, size_t error_cap);
 int ck_secp256k1_load(const char *path, char *error, size_t error_cap);
 
-typedef struct ck_slot { const ck_key_type *type; uint8_t public_key[...]; int64_t height; int32_t round; int32_t step; size_t marked_len; size_t prepared_len; ...; } ck_slot;
+typedef struct ck_prepared { size_t len; ...; } ck_prepared;
+typedef struct ck_slot { const ck_key_type *type; uint8_t public_key[...]; int64_t height; int32_t round; int32_t step; size_t marked_len; ck_prepared prepared; ck_prepared prepared_extension; ...; } ck_slot;
 int ck_slot_open(ck_slot *slot, int32_t type, char *base64, size_t base64_len, ck_bytes chain_id);
 int ck_slot_open_sealed(ck_slot *slot, const ck_sealed *sealed, ck_bytes passphrase, ck_bytes chain_id);
 typedef int (*ck_outside_sign)(void *context, const uint8_t *bytes, size_t len, uint8_t *signature);
@@ -77,6 +78,7 @@ int ck_session_pong(ck_session *s, size_t *len);
 int ck_session_pub_key(ck_session *s, int32_t type, ck_bytes public_key, size_t *len);
 int ck_session_error(ck_session *s, int32_t code, ck_bytes text, size_t *len);
 int ck_session_empty(ck_session *s, size_t *len);
+void ck_session_prepare(ck_session *s, ck_slot *slot);
 int ck_session_sign(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, uint8_t *signature, size_t *len);
 int ck_session_repeat(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, ck_bytes signature, size_t *len);
 int ck_session_sign_bytes(ck_session *s, const ck_slot *slot, uint8_t *signature, size_t *len);

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from cometkms import native, purepy
 from cometkms.keytypes import BLS12_381, typed
+from cometkms.limits import PREPARED_MAX_BYTES
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Permit, Step, Timestamp, Vote
 from tests.oracles import bls12_381 as oracle
 
@@ -39,6 +40,55 @@ def test_both_cores_sign_what_the_definitions_say(d: int, height: int, second: i
         assert slot.last_signed == HRS(height, 0, Step.PREVOTE)
         assert core.verify(slot.public_key, text, expected)
         slot.close()
+
+
+def asked(core, slot, vote: Vote, skip: bool, prepared: Vote | None) -> Vote:
+    """The answer of a session that has prepared for `prepared` when the vote is asked for, and signs it then."""
+    if prepared is not None:
+        ask(core, prepared, skip=False)[0].prepare(slot)
+    session, request = ask(core, vote, skip)
+    if prepared == vote:
+        session.prepare(slot)
+    _, wire = session.answer_sign(slot, Permit(request.sign_bytes))
+    answer = core.decode_message(Dialect.PROTO, wire).vote
+    assert answer is not None
+    return answer
+
+
+def ask(core, vote: Vote, skip: bool):
+    message = Message(Kind.SIGN_VOTE_REQUEST, "c", vote=vote, skip_extension=skip)
+    session = core.session(Dialect.PROTO, "c", None, core.encode_message(Dialect.PROTO, message))
+    request = session.next_request()
+    assert request is not None
+    return session, request
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    data=st.data(),
+    sizes=st.tuples(*2 * [st.sampled_from([0, 1, 300, PREPARED_MAX_BYTES - 40, PREPARED_MAX_BYTES, 20_000])]),
+    heights=st.tuples(*2 * [st.integers(1, 3)]),
+    skip=st.booleans(),
+)
+def test_what_was_prepared_of_this_or_another_precommit_changes_no_answer(
+    data: st.DataObject, sizes: tuple[int, int], heights: tuple[int, int], skip: bool
+) -> None:
+    """Vote and extension, of any size, each on both cores; the other precommit differs in whatever was drawn, or in nothing."""
+    vote, other = (
+        Vote(2, height, 0, BlockID(b"a" * 32, 1, b"b" * 32), Timestamp(9, 0), extension=bytes(size))
+        for height, size in zip(heights, sizes, strict=True)
+    )
+    prepared = data.draw(st.sampled_from([None, vote, other]))
+    for core in CORES:
+        plain, ready = slot_of(core, 7), slot_of(core, 7)
+        answer = asked(core, ready, vote, skip, prepared)
+        assert answer == asked(core, plain, vote, skip, None)
+        assert bool(answer.extension_signature) == (not skip)
+        if not skip:
+            text = core.extension_sign_bytes("c", HRS(vote.height, 0, Step.PRECOMMIT), vote.extension)
+            assert core.verify(ready.public_key, text, answer.extension_signature)
+        plain.close()
+        ready.close()
 
 
 @settings(max_examples=10, deadline=None)

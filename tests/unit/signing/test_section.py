@@ -534,8 +534,10 @@ def test_whether_a_height_is_plausible_is_asked_of_the_state_process_and_its_wor
 
 @pytest.mark.parametrize("hot", [False, True])
 @pytest.mark.parametrize("second", [0, 1], ids=["as asked", "another timestamp"])
-def test_the_hash_of_a_bls_vote_is_made_while_the_majority_is_asked(hot: bool, second: int) -> None:
-    """Before there is a permit, on both paths. A permit for other bytes, and the extension's signature, take nothing from it."""
+def test_the_hashes_of_a_bls_vote_and_its_extension_are_made_while_the_majority_is_asked(
+    hot: bool, second: int
+) -> None:
+    """Before there is a permit, on both paths. A permit with another timestamp takes the extension's hash only: it has no timestamp."""
     stage = Stage(hot=hot, key_type=BLS12_381)
     try:
         stage.mark(1)
@@ -543,7 +545,9 @@ def test_the_hash_of_a_bls_vote_is_made_while_the_majority_is_asked(hot: bool, s
             Vote(2, 5, 0, BlockID(b"a" * 32, 1, b"p" * 32), Timestamp(1_700_000_000, 0), extension=b"e" * 10)
         )
         stage.take_sent()
-        assert stage.slot.c.prepared_len == len(stage.asked[-1].sign_bytes)
+        extended = CORE.extension_sign_bytes("c", HRS(5, 0, 3), b"e" * 10)
+        assert stage.slot.c.prepared.len == len(stage.asked[-1].sign_bytes)
+        assert stage.slot.c.prepared_extension.len == len(extended)
         assert stage.connections[0].answers == []
         stage.permit(0, second)
         stage.connections[0].collect()
@@ -552,7 +556,6 @@ def test_the_hash_of_a_bls_vote_is_made_while_the_majority_is_asked(hot: bool, s
         assert vote.timestamp == Timestamp(1_700_000_000 + second, 0)
         signed = CORE.check_request(Dialect.PROTO, "c", Message(Kind.SIGN_VOTE_REQUEST, "c", vote=vote)).sign_bytes
         assert CORE.verify(stage.slot.public_key, signed, vote.signature)
-        extended = CORE.extension_sign_bytes("c", HRS(5, 0, 3), b"e" * 10)
         assert CORE.verify(stage.slot.public_key, extended, vote.extension_signature)
     finally:
         stage.close()
