@@ -3,7 +3,7 @@
 import click
 
 from cometkms.cli.options import chosen_home, home_option
-from cometkms.cli.output import say
+from cometkms.cli.output import say, show_json
 
 
 @click.group("agent", invoke_without_command=True)
@@ -43,6 +43,7 @@ def command(context: click.Context, home: str | None) -> int | None:  # noqa: AR
 @click.option("--validator-addr", multiple=True, metavar="ADDR", help="priv_validator_laddr to dial (repeatable).")
 @click.option("--chain-id", metavar="ID", help="Chain id of the validators.")
 @click.option("--metrics-addr", metavar="ADDR", help="Serve metrics here.  [default: nowhere]")
+@click.option("--json", "as_json", is_flag=True, help="What was made and kept, as JSON.")
 def init(
     home: str | None,  # noqa: ARG001
     name: str,
@@ -50,6 +51,7 @@ def init(
     validator_addr: tuple[str, ...],
     chain_id: str | None,
     metrics_addr: str | None,
+    as_json: bool,
 ) -> None:
     """Make an agent's key and agent.toml where they are missing, and print the line that the nodes' settings need.
 
@@ -66,9 +68,14 @@ def init(
         validators=tuple((chain_id or "", one) for one in validator_addr),
         metrics_addr=metrics_addr or "",
     )
+    line = f"{name}:{result.key.hex()}"
+    if as_json:
+        made, kept = [str(one) for one in result.made], [str(one) for one in result.kept]
+        show_json({"home": str(chosen_home()), "made": made, "kept": kept, "agents": [line]})
+        return
     for path in result.made:
         say(f"made  {path}")
     for path in result.kept:
         say(f"kept  {path}")
     say("On every node, in config.toml:")
-    click.echo(f'agents = ["{name}:{result.key.hex()}"]')
+    click.echo(f'agents = ["{line}"]')

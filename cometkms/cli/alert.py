@@ -1,14 +1,13 @@
 """`cmkms alert`"""
 
 import asyncio
-import json
 import socket
 import time
 
 import click
 
 from cometkms.cli.options import chosen_home, home_option
-from cometkms.cli.output import say
+from cometkms.cli.output import say, show_json
 from cometkms.config.load import Flags, load_settings
 from cometkms.config.webhook import WebhookUrl
 from cometkms.errors import ConfigError
@@ -47,7 +46,7 @@ def test(home: str | None, as_json: bool) -> None:  # noqa: ARG001
     answer = asyncio.run(_post(url, body))
     if as_json:
         told = {"to": str(url), "form": settings.webhook.form, "status": answer.status, "words": answer.words}
-        click.echo(json.dumps({**told, "took_ms": round(answer.took_s * 1000)}))
+        show_json({**told, "took_ms": round(answer.took_s * 1000)})
         return
     words = f", {answer.words!r}" if answer.words else ""
     say(f"{url} took it ({settings.webhook.form}): HTTP {answer.status}{words}, {answer.took_s * 1000:.0f} ms")

@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from cometkms.cli.options import home_option, load_home, one_of
-from cometkms.cli.output import say
+from cometkms.cli.output import say, show_json
 from cometkms.cli.running import node_id_option
 from cometkms.errors import said
 from cometkms.store.audit.files import Report, directory_of, files_in, lines_of, verify
@@ -74,7 +74,7 @@ def verify_command(
     except OSError as error:
         raise click.UsageError(f"{error.filename or found} cannot be read: {said(error)}") from error
     if as_json:
-        click.echo(json.dumps(_document(report), indent=2))
+        show_json(_document(report))
     else:
         for line in _words(report):
             say(line)

@@ -1,6 +1,5 @@
 """`cmkms chain`"""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,8 @@ import click
 
 from cometkms import core as cores
 from cometkms.cli.moving import refuse_running_members
-from cometkms.cli.options import demand_height, home_option, load_home, one_chain
-from cometkms.cli.output import say
+from cometkms.cli.options import demand_height, home_option, json_option, load_home, one_chain
+from cometkms.cli.output import say, show_json
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.cli.state import files_of
 from cometkms.config.load import CONFIG_NAME
@@ -42,9 +41,7 @@ _height = click.option(
     metavar="H",
     help="The chain's head, from nodes you trust.",
 )
-_as_json = click.option(
-    "--json", "as_json", is_flag=True, help="What was done as JSON; the words go to standard error."
-)
+_as_json = json_option("What was done")
 _rpc = click.option("--rpc", metavar="URL", help="A CometBFT node's RPC (http://HOST:PORT): is the chain there?")
 
 
@@ -85,7 +82,7 @@ def admit(
             err=as_json,
         )
         if as_json:
-            click.echo(json.dumps(_admitted(known, chain_id, changed=False), indent=2))
+            show_json(_admitted(known, chain_id, changed=False))
         return
     say(f"node     {known['node_id']}, which stands at height {known['mark']} of {chain_id}", err=as_json)
     say(
@@ -101,7 +98,7 @@ def admit(
     after = ask_node(node_id, {"op": "admit", "chain_id": chain_id, "height": height})
     say(f"admitted {chain_id} up to height {after['reach']}", err=as_json)
     if as_json:
-        click.echo(json.dumps(_admitted(after, chain_id, changed=True), indent=2))
+        show_json(_admitted(after, chain_id, changed=True))
     if after["size"] > 1:
         say(
             f"Do the same on the other nodes: {after['quorum']} of {after['size']} must find it plausible, the leader among them.",
@@ -166,7 +163,7 @@ def reset(
             "chain_id": chain_id,
             "before": stands.hrs._asdict(),
         }
-        click.echo(json.dumps({**found, "height": height, "kept": [str(kept) for kept in done.kept]}, indent=2))
+        show_json({**found, "height": height, "kept": [str(kept) for kept in done.kept]})
         return
     for kept in done.kept:
         say(f"kept     {kept}")
@@ -250,7 +247,7 @@ def rename(home: str | None, node_id: str | None, old: str, new: str, yes: bool,
     if as_json:
         found = {"home": str(settings.home), "node_id": settings.id, "from": old, "to": new, "changed": yes}
         marks = {"from_stands": before.hrs._asdict(), "to_begins": after.hrs._asdict(), "kept": str(aside)}
-        click.echo(json.dumps({**found, **marks}, indent=2))
+        show_json({**found, **marks})
     if not yes:
         say("Nothing was changed; --yes does it.", err=as_json)
         return

@@ -1,13 +1,12 @@
 """`cmkms config`"""
 
-import json
 from typing import Any
 
 import click
 
 from cometkms import core as cores
 from cometkms.cli.options import UNSET_CHAIN, chosen_home, home_option, load_home
-from cometkms.cli.output import say
+from cometkms.cli.output import say, show_json
 from cometkms.cli.passphrase import to_open
 from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
@@ -61,7 +60,7 @@ def _check_as_json(warnings: list[str]) -> int:
     else:
         chains = [chain.id for chain in settings.chains]
         found |= {"node_id": settings.id, "members": [peer.id for peer in settings.peers], "chains": chains}
-    click.echo(json.dumps(found, indent=2))
+    show_json(found)
     return code
 
 
@@ -82,7 +81,7 @@ def show(home: str | None, as_json: bool) -> None:  # noqa: ARG001
     for words in unknown_variables():
         say(f"WARNING   {words}", err=True)
     if as_json:
-        click.echo(json.dumps({one.key: {"value": one.value, "from": one.where} for one in found}, indent=2))
+        show_json({one.key: {"value": one.value, "from": one.where} for one in found})
         return
     width = max(len(one.key) for one in found)
     for one in found:
@@ -112,7 +111,7 @@ def digest(home: str | None, node_id: str | None, as_json: bool) -> None:  # noq
     """
     found = agreement(load_home(node_id=node_id))
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        show_json(found)
         return
     say(f"digest   {found['digest']}")
     say(f"epoch    {found['epoch']}")

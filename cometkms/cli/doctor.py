@@ -1,6 +1,5 @@
 """`cmkms doctor`"""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import click
 
 from cometkms.cli.options import UNSET_CHAIN, chosen_home, home_option, load_home
-from cometkms.cli.output import say
+from cometkms.cli.output import say, show_json
 from cometkms.cli.passphrase import given, passphrase_options
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.cli.status import fetch
@@ -85,7 +84,7 @@ def command(
     )
     found = examine(patient, lambda: _ask(node_id))
     if as_json:
-        click.echo(json.dumps({"ok": is_well(found), "findings": [one.document() for one in found]}, indent=2))
+        show_json({"ok": is_well(found), "findings": [one.document() for one in found]})
     else:
         for one in found:
             say(one.line())

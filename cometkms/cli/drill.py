@@ -1,7 +1,6 @@
 """`cmkms drill`"""
 
 import contextlib
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from typing import Any, Final
 import click
 
 from cometkms.cli.options import home_option
-from cometkms.cli.output import say
+from cometkms.cli.output import say, show_json
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.cli.status import fetch, understood
 from cometkms.config.values import parse_duration, parse_listen
@@ -90,7 +89,7 @@ def command(
     chains = drill.chain_reports()
     problems = problems_of(drill, chains, end, run.on_chain(chains, drill.interrupted))
     if as_json:
-        click.echo(json.dumps(document(drill, chains, problems), indent=2))
+        show_json(document(drill, chains, problems))
     else:
         for line in table(drill, chains, problems):
             say(line)

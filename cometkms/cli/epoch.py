@@ -1,6 +1,5 @@
 """`cmkms epoch`"""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -8,8 +7,16 @@ from typing import Any, Final
 import click
 
 from cometkms import core as cores
-from cometkms.cli.options import burn_options, chosen_home, demand_height, home_option, load_home, must_confirm
-from cometkms.cli.output import say
+from cometkms.cli.options import (
+    burn_options,
+    chosen_home,
+    demand_height,
+    home_option,
+    json_option,
+    load_home,
+    must_confirm,
+)
+from cometkms.cli.output import say, show_json
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.cli.state import files_of
 from cometkms.config.schema import Settings
@@ -41,7 +48,7 @@ def show(home: str | None, node_id: str | None, as_json: bool) -> None:  # noqa:
     """
     found = running_here(node_id) or _stopped(files_of(load_home(node_id=node_id)))
     if as_json:
-        click.echo(json.dumps({name: value for name, value in found.items() if name != "others"}, indent=2))
+        show_json({name: value for name, value in found.items() if name != "others"})
         return
     say(f"epoch    {found['epoch']}")
     say(f"members  {', '.join(found['members'])}")
@@ -100,7 +107,8 @@ def _stopped(files: NodeFiles) -> dict[str, Any]:
     help="The members of the next epoch: no others can begin it.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def seal(home: str | None, node_id: str | None, following: str, yes: bool) -> None:  # noqa: ARG001
+@json_option("The seal and what it is of")
+def seal(home: str | None, node_id: str | None, following: str, yes: bool, as_json: bool) -> None:  # noqa: ARG001
     """End this node's part in its epoch: its store refuses everything further, for ever. Prints its seal, one line; again when it is sealed.
 
     Seal a majority of the members and the epoch is over: none of the rest can sign in it. The seal names who follows, and cannot be made again
@@ -117,7 +125,22 @@ def seal(home: str | None, node_id: str | None, following: str, yes: bool) -> No
         f"{sealed.epoch + 1}",
         err=True,
     )
-    click.echo(epochs.seal_text(sealed))
+    if as_json:
+        show_json(seal_document(sealed))
+    else:
+        click.echo(epochs.seal_text(sealed))
+
+
+def seal_document(seal: epochs.Seal) -> dict[str, Any]:
+    """A seal for a program, in the words of `epoch show`; `seal`: the line that --seal takes."""
+    return {
+        "node_id": seal.node,
+        "epoch": seal.epoch,
+        "members": list(seal.members),
+        "state": "sealed",
+        "next": list(seal.following),
+        "seal": epochs.seal_text(seal),
+    }
 
 
 def seal_here(node_id: str | None, following: tuple[str, ...], yes: bool) -> epochs.Seal:
@@ -179,6 +202,7 @@ def _confirm(
 @click.option("--seal-file", "paths", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
               help="A file with seals, one a line (repeatable).")  # fmt: skip
 @burn_options
+@json_option("What was done")
 def begin(
     home: str | None,  # noqa: ARG001
     node_id: str | None,
@@ -187,6 +211,7 @@ def begin(
     paths: tuple[Path, ...],
     min_height: int | None,
     yes_height: int | None,
+    as_json: bool,
 ) -> None:
     """Make this node's store for the next epoch, from the seals of a majority of the old members. The node must be stopped.
 
@@ -211,26 +236,46 @@ def begin(
             "config.toml (or COMETKMS_PEER) of every new member first"
         )
     seals = [*map(epochs.parse_seal, texts), *read_seals(paths)]
-    begin_here(settings, seals, min_height, yes_height)
+    begun = begin_here(settings, seals, min_height, yes_height, err=as_json)
     if len(files.members) > 1:
         say(
-            f"Do the same with the same seals until a majority of the {len(files.members)} has begun; then start them. The rest may be started empty."
+            f"Do the same with the same seals until a majority of the {len(files.members)} has begun; then start them. The rest may be started empty.",
+            err=as_json,
         )
+    if as_json:
+        show_json(begun)
 
 
-def begin_here(settings: Settings, seals: list[epochs.Seal], min_height: int | None, yes_height: int | None) -> None:
-    """Begin in this home and say where it stands. Raises: StateError, BusyError, StoreFailure, Abort."""
+def begin_here(
+    settings: Settings, seals: list[epochs.Seal], min_height: int | None, yes_height: int | None, *, err: bool
+) -> dict[str, Any]:
+    """Begin in this home, say where it stands (`err`: on stderr), and give the same for a program.
+
+    Raises: StateError, BusyError, StoreFailure, Abort.
+    """
     files = files_of(settings)
     with locked_home(settings.home):
         if min_height is not None:
-            say(f"effect   every height up to {min_height} is burnt: nothing is signed there again")
+            say(f"effect   every height up to {min_height} is burnt: nothing is signed there again", err=err)
             demand_height(min_height, yes_height)
         begun = epochs.begin(files, seals, cores.load(), min_height=min_height)
-    say(f"{files.node_id} begins epoch {begun.epoch} with {', '.join(files.members)}")
-    say(f"from the seals of {', '.join(sorted({seal.node for seal in seals}))}")
+    sealed = sorted({seal.node for seal in seals})
+    say(f"{files.node_id} begins epoch {begun.epoch} with {', '.join(files.members)}", err=err)
+    say(f"from the seals of {', '.join(sealed)}", err=err)
+    chains = []
     for row, mark in begun.marks:
         known = "signed" if mark.signature else "burnt" if mark.hrs > HRS(0, 0, 0) else "nothing signed yet"
-        say(f"chain {row.chain_id}  height {mark.hrs.height} round {mark.hrs.round} step {mark.hrs.step} ({known})")
+        place = f"height {mark.hrs.height} round {mark.hrs.round} step {mark.hrs.step}"
+        say(f"chain {row.chain_id}  {place} ({known})", err=err)
+        chains.append({"chain_id": row.chain_id, **mark.hrs._asdict(), "known": known})
+    return {
+        "home": str(settings.home),
+        "node_id": files.node_id,
+        "epoch": begun.epoch,
+        "members": list(files.members),
+        "seals_of": sealed,
+        "chains": chains,
+    }
 
 
 def read_seals(paths: tuple[Path, ...]) -> list[epochs.Seal]:

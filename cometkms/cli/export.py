@@ -1,6 +1,5 @@
 """`cmkms export`"""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,7 +11,7 @@ from cometkms.cli.epoch import read_seals
 from cometkms.cli.keys import opened
 from cometkms.cli.moving import chosen_chain, document_of, tell_off, words_of
 from cometkms.cli.options import burn_options, chain_option, chosen_home, demand_height, home_option
-from cometkms.cli.output import say
+from cometkms.cli.output import say, show_json
 from cometkms.cli.passphrase import given, passphrase_options, to_open
 from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
@@ -101,7 +100,7 @@ def command(
         off = (*_OFF, _OFF_CLUSTER) if len(settings.peers) > 1 else _OFF
         plan = _document(kind, settings, chain, target, mark, there, off)
         if as_json and not yes:
-            click.echo(json.dumps(plan, indent=2))
+            show_json(plan)
         elif not as_json:
             _show(kind, settings, chain, target, mark, there)
             tell_off(off)
@@ -112,7 +111,7 @@ def command(
         source = to_open([chain.key_file], settings, given(passphrase_file, passphrase_fd, passphrase_credential))
         _write(kind, chain, target, mark if there is None or mark.hrs >= there.hrs else None, source)
     if as_json:
-        click.echo(json.dumps({**plan, "done": True}, indent=2))
+        show_json({**plan, "done": True})
         return
     say(f"Done: {kind} has {address_of(load_public_key(chain.key_file))} at {words_of(mark)}")
 

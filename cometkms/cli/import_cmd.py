@@ -1,6 +1,5 @@
 """`cmkms import`"""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import click
 from cometkms import core as cores
 from cometkms.cli.moving import chosen_chain, document_of, place_of, refuse_running_members, tell_off, words_of
 from cometkms.cli.options import chain_option, chosen_home, home_option
-from cometkms.cli.output import say
+from cometkms.cli.output import say, show_json
 from cometkms.cli.running import node_id_option
 from cometkms.config.schema import Chain, Settings
 from cometkms.errors import ConfigError, KeyFileError, StateError
@@ -124,7 +123,7 @@ def command(
     plan = _plan(settings, chain, old, public_key, min_height)
     doubts = judge(old, never_signed) if min_height is None else []
     if as_json and (doubts or not yes):
-        click.echo(json.dumps(_document(kind, settings, chain, plan, doubts, done=False), indent=2))
+        show_json(_document(kind, settings, chain, plan, doubts, done=False))
     elif not as_json:
         _show(kind, settings, chain, plan)
     if doubts:
@@ -141,7 +140,7 @@ def command(
         written = _document(kind, settings, chain, plan, doubts, done=True)  # as planned: afterwards the key is there
         _write(chain, plan)
     if as_json:
-        click.echo(json.dumps(written, indent=2))
+        show_json(written)
     else:
         _tell_done(settings, chain, plan)
 

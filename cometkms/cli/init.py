@@ -1,11 +1,10 @@
 """`cmkms init`"""
 
-import json
-
 import click
 
 from cometkms import core as cores
 from cometkms.cli.options import chosen_home, home_option, named_type, type_option
+from cometkms.cli.output import show_json
 from cometkms.config.load import CONFIG_NAME, DEFAULT_HTTP_ADDR, KEY_NAME, STATE_NAME
 from cometkms.config.scaffold import init_home, refuse_existing
 from cometkms.config.values import check_chain_id, check_node_id, parse_listen, parse_validator
@@ -69,7 +68,7 @@ def command(
         state_file.save(state_path, Watermark())
         made_files += [str(key_path), str(state_path)]
     if as_json:
-        click.echo(json.dumps({"home": str(path), "made": made_files, "kept": kept_files}, indent=2))
+        show_json({"home": str(path), "made": made_files, "kept": kept_files})
         return
     for made in made_files:
         click.echo(f"made  {made}")

@@ -3,13 +3,24 @@
 import json
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from cometkms import core as cores
-from cometkms.cli.options import chain_option, chosen_home, home_option, load_home, named_type, one_chain, type_option
+from cometkms.cli.options import (
+    chain_option,
+    chosen_home,
+    home_option,
+    json_option,
+    load_home,
+    named_type,
+    one_chain,
+    type_option,
+)
+from cometkms.cli.output import show_json
 from cometkms.cli.passphrase import given, new_passphrase, passphrase_options, to_open
+from cometkms.config.schema import Chain
 from cometkms.errors import InvariantError, KeyFileError, os_words
 from cometkms.keys import sealed_file
 from cometkms.keys.formats import bech32_address, cometbft_json, cosmos_json
@@ -64,14 +75,10 @@ def show(home: str | None, chain_id: str | None, prefix: str, as_json: bool) -> 
         bech32 = bech32_address(prefix, public_key)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
-    cosmos = cosmos_json(public_key)
     if as_json:
-        facts = {
-            "type": type_of(public_key).name, "address": address_of(public_key), "bech32": bech32, "cometbft": json.loads(cometbft_json(public_key)),
-            "cosmos": json.loads(cosmos) if cosmos is not None else None, "file": str(chain.key_file), "sealed": load_sealed(chain.key_file) is not None,
-        }  # fmt: skip
-        click.echo(json.dumps(facts, indent=2))
+        show_json({**_document(chain), "bech32": bech32})
         return
+    cosmos = cosmos_json(public_key)
     click.echo(f"type      {type_of(public_key).name}")
     click.echo(f"address   {address_of(public_key)}")
     click.echo(f"bech32    {bech32}")
@@ -89,7 +96,8 @@ def show(home: str | None, chain_id: str | None, prefix: str, as_json: bool) -> 
 @home_option
 @chain_option
 @type_option("of the new key", default=ED25519.name, show_default=True)
-def new(home: str | None, chain_id: str | None, key_type: str) -> None:  # noqa: ARG001
+@json_option("The new key, without its secret,")
+def new(home: str | None, chain_id: str | None, key_type: str, as_json: bool) -> None:  # noqa: ARG001
     """Make a new key where the home expects one; never overwrites. The state file is made by `cmkms init --new-key`, or by hand.
 
     \b
@@ -98,7 +106,7 @@ def new(home: str | None, chain_id: str | None, key_type: str) -> None:  # noqa:
       cmkms keys new --type secp256k1
     """
     chain, wanted = one_chain(load_home(), chain_id), named_type(key_type)
-    _write(chain.key_file, material_of(new_seed(wanted), wanted))
+    _write(chain, material_of(new_seed(wanted), wanted), as_json)
 
 
 @command.command("import")
@@ -106,7 +114,14 @@ def new(home: str | None, chain_id: str | None, key_type: str) -> None:  # noqa:
 @chain_option
 @type_option("of a key that is base64 or hex alone; a file tells its own  [default: ed25519]")
 @click.argument("file", metavar="FILE", type=click.Path(allow_dash=True))
-def import_key(home: str | None, chain_id: str | None, key_type: str | None, file: str) -> None:  # noqa: ARG001
+@json_option("The imported key, without its secret,")
+def import_key(
+    home: str | None,  # noqa: ARG001
+    chain_id: str | None,
+    key_type: str | None,
+    file: str,
+    as_json: bool,
+) -> None:
     """Import a key: a priv_validator_key.json, plain or sealed, or base64 or hex of its 32 or 64 bytes; "-" reads standard input. Never overwrites.
 
     The watermark does not come along: import it too (`cmkms state import`), and stop the old signer first. `cmkms import` brings both.
@@ -124,7 +139,7 @@ def import_key(home: str | None, chain_id: str | None, key_type: str | None, fil
         raise KeyFileError(
             f"{file} cannot be read: {os_words(error) if isinstance(error, OSError) else error}"
         ) from error
-    _write(chain.key_file, parse_material(text, wanted))
+    _write(chain, parse_material(text, wanted), as_json)
 
 
 @command.command("encrypt")
@@ -139,6 +154,7 @@ def import_key(home: str | None, chain_id: str | None, key_type: str | None, fil
     show_default=True,
     help="What opening it costs: each guess too.",
 )
+@json_option("The sealed key, without its secret,")
 def encrypt(
     home: str | None,  # noqa: ARG001
     chain_id: str | None,
@@ -146,6 +162,7 @@ def encrypt(
     passphrase_fd: int | None,
     passphrase_credential: str | None,
     memory_mib: int,
+    as_json: bool,
 ) -> None:
     """Seal the key file with a passphrase (Argon2id, XChaCha20-Poly1305). The node must be stopped.
 
@@ -157,7 +174,8 @@ def encrypt(
       cmkms keys encrypt --passphrase-file /etc/cmkms/passphrase
       pass show validator | cmkms keys encrypt --passphrase-fd 0
     """
-    path, core = one_chain(load_home(), chain_id).key_file, cores.load()
+    chain, core = one_chain(load_home(), chain_id), cores.load()
+    path = chain.key_file
     if load_sealed(path) is not None:
         raise KeyFileError(f"{path} is sealed already; cure: `cmkms keys decrypt` first, to choose another passphrase")
     with (
@@ -169,22 +187,29 @@ def encrypt(
         sealed = core.seal_key(material.secret(), passphrase.view, cost)
         core.sealed_slot(sealed, passphrase.view, "").close()  # it opens, or the plain file stays
         write_atomically(path, sealed_file.encode(sealed))
-    click.echo(f"sealed {path}, address {address_of(sealed.public_key)}")
-    click.echo("Without the passphrase the key is lost: keep it apart from the file.")
-    click.echo("The plain key may still be in the disk's free blocks, in backups and on the signer it came from.")
-    click.echo("For the next start: key_passphrase_file in config.toml, or --key-passphrase-file, -credential or -fd.")
+    for line in (
+        f"sealed {path}, address {address_of(sealed.public_key)}",
+        "Without the passphrase the key is lost: keep it apart from the file.",
+        "The plain key may still be in the disk's free blocks, in backups and on the signer it came from.",
+        "For the next start: key_passphrase_file in config.toml, or --key-passphrase-file, -credential or -fd.",
+    ):
+        click.echo(line, err=as_json)
+    if as_json:
+        show_json(_document(chain))
 
 
 @command.command("decrypt")
 @home_option
 @chain_option
 @passphrase_options
+@json_option("The plain key, without its secret,")
 def decrypt(
     home: str | None,  # noqa: ARG001
     chain_id: str | None,
     passphrase_file: Path | None,
     passphrase_fd: int | None,
     passphrase_credential: str | None,
+    as_json: bool,
 ) -> None:
     """Take the passphrase off: the key file is plain again, as CometBFT writes it, mode 0600. The node must be stopped.
 
@@ -194,14 +219,31 @@ def decrypt(
       cmkms keys decrypt --passphrase-file /etc/cmkms/passphrase
     """
     settings = load_home()
-    path = one_chain(settings, chain_id).key_file
+    chain = one_chain(settings, chain_id)
+    path = chain.key_file
     sealed = load_sealed(path)
     if sealed is None:
         raise KeyFileError(f"{path} is not sealed; cure: none needed")
     source = to_open([path], settings, given(passphrase_file, passphrase_fd, passphrase_credential))
     with opened(path, sealed, source) as material, locked_home(chosen_home()):
         write_atomically(path, material.document)
-    click.echo(f"opened {path}, address {address_of(sealed.public_key)}: it is plain now, mode 0600")
+    click.echo(f"opened {path}, address {address_of(sealed.public_key)}: it is plain now, mode 0600", err=as_json)
+    if as_json:
+        show_json(_document(chain))
+
+
+def _document(chain: Chain) -> dict[str, Any]:
+    """What every command here tells a program of the key that is there now. Raises: KeyFileError."""
+    public_key = load_public_key(chain.key_file)
+    cosmos = cosmos_json(public_key)
+    return {
+        "type": type_of(public_key).name,
+        "address": address_of(public_key),
+        "cometbft": json.loads(cometbft_json(public_key)),
+        "cosmos": json.loads(cosmos) if cosmos is not None else None,
+        "file": str(chain.key_file),
+        "sealed": load_sealed(chain.key_file) is not None,
+    }
 
 
 def opened(path: Path, sealed: SealedKey, source: PassphraseSource | None) -> KeyMaterial:
@@ -216,8 +258,11 @@ def opened(path: Path, sealed: SealedKey, source: PassphraseSource | None) -> Ke
     return KeyMaterial.of_secret(secret, sealed.public_key)
 
 
-def _write(path: Path, material: KeyMaterial) -> None:
+def _write(chain: Chain, material: KeyMaterial, as_json: bool) -> None:
+    path = chain.key_file
     make_directory(path.parent)
     with material:
         write_material(path, material)
-    click.echo(f"made {path}, address {address_of(load_public_key(path))}")
+    click.echo(f"made {path}, address {address_of(load_public_key(path))}", err=as_json)
+    if as_json:
+        show_json(_document(chain))

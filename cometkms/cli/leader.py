@@ -1,13 +1,12 @@
 """`cmkms leader`"""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from cometkms.cli.options import home_option, other_ids
-from cometkms.cli.output import say
+from cometkms.cli.output import say, show_json
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.cluster.favourite import standing_of
 
@@ -35,7 +34,7 @@ def show(home: str | None, node_id: str | None, as_json: bool) -> int:  # noqa: 
         keys = ("node_id", "leader_id", "leader_addr", "is_leader", "term", "lease_left_s", "why")
         back = returns_to(answer)
         found = {key: answer.get(key) for key in keys} | {"returns_to": back.node if back is not None else None}
-        click.echo(json.dumps(found, indent=2))
+        show_json(found)
     elif leader is None:
         why = str(answer.get("why") or "there is no majority, or it is being elected")
         say(f"nobody leads: {why.removeprefix('nobody leads: ')}")
@@ -94,7 +93,7 @@ def transfer(home: str | None, node_id: str | None, to: str | None, as_json: boo
     """
     answer = ask_node(node_id, {"op": "leader_transfer", "to": to})
     if as_json:
-        click.echo(json.dumps({key: answer.get(key) for key in ("from", "to", "took_ms")}))
+        show_json({key: answer.get(key) for key in ("from", "to", "took_ms")})
         return
     if answer.get("from") == answer.get("to"):
         say(f"{answer.get('to')} leads already")

@@ -17,13 +17,13 @@ from typing import Any, Final
 
 import click
 
-from cometkms.cli.epoch import begin_here, read_seals, running_here, seal_here
-from cometkms.cli.options import F, burn_options, chosen_home, home_option, load_home, must_confirm
-from cometkms.cli.output import say
+from cometkms.cli.epoch import begin_here, read_seals, running_here, seal_document, seal_here
+from cometkms.cli.options import F, burn_options, chosen_home, home_option, json_option, load_home, must_confirm
+from cometkms.cli.output import say, show_json
 from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
-from cometkms.config.load import read_config, variable_name
+from cometkms.config.load import CONFIG_NAME, read_config, variable_name
 from cometkms.config.rewrite import rewrite_config
 from cometkms.config.schema import Peer, Settings
 from cometkms.config.values import check_node_id, parse_peer
@@ -40,11 +40,52 @@ from cometkms.store.promise_store import Header, survey
 SEALS_DIRECTORY: Final = "seals"
 
 
+class _Told:
+    """What is said: to a person line by line, and with --json to a program at the end, the lines on stderr then."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._found: dict[str, Any] = {
+            "done": False,
+            "seal": None,
+            "wrote": None,
+            "begun": None,
+            "steps": [],
+            "notes": [],
+        }
+
+    @property
+    def on_stderr(self) -> bool:
+        """Where lines for people go."""
+        return self._as_json
+
+    def note(self, fact: str, value: object) -> None:
+        """One fact of the document."""
+        self._found[fact] = value
+
+    def say(self, what: str, words: str) -> None:
+        """A line that begins with `what`; what is to be done next, and what to know, is in the document too."""
+        if what in ("next", "then"):
+            self._found["steps"].append(words)
+        elif what in ("note", "begins"):
+            self._found["notes"].append(words)
+        elif what == "done":
+            self._found["done"] = True
+        say(f"{what:<8} {words}", err=self._as_json or what in ("note", "begins"))
+
+    def end(self, here: "_Here") -> None:
+        """With --json: the document."""
+        if self._as_json:
+            of = {"home": str(here.settings.home), "node_id": here.settings.id, "members": list(here.following)}
+            show_json({**of, **self._found})
+
+
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """What the command line says. `words`: of the change, to be repeated on the other machines."""
+    """What the command line says, and whom to tell. `words`: of the change, to be repeated on the other machines."""
 
     words: str
+    told: _Told
     node_id: str | None
     seal_paths: tuple[Path, ...]
     min_height: int | None
@@ -102,6 +143,7 @@ def _options(function: F) -> F:
                          help="A file with seals, besides those in HOME/seals (repeatable)."),
             burn_options,
             click.option("--yes", is_flag=True, help="Do not ask."),
+            json_option("What was done, and what comes next,"),
         )
     ):  # fmt: skip
         function = option(function)
@@ -111,7 +153,7 @@ def _options(function: F) -> F:
 @command.command("add")
 @click.argument("entries", nargs=-1, required=True, metavar="ID=HOST:PORT...")
 @_options
-def add(home: str | None, entries: tuple[str, ...], **given: Any) -> None:  # noqa: ARG001
+def add(home: str | None, entries: tuple[str, ...], as_json: bool, **given: Any) -> None:  # noqa: ARG001
     """More members. One node alone names itself too, as the others are to reach it.
 
     \b
@@ -126,13 +168,13 @@ def add(home: str | None, entries: tuple[str, ...], **given: Any) -> None:  # no
             peers = _with(peers, one)
         return peers
 
-    _go(change, _Given(f"add {' '.join(entries)}", **given))
+    _go(change, _Given(f"add {' '.join(entries)}", _Told(as_json=as_json), **given))
 
 
 @command.command("remove")
 @click.argument("name", metavar="ID")
 @_options
-def remove(home: str | None, name: str, **given: Any) -> None:  # noqa: ARG001
+def remove(home: str | None, name: str, as_json: bool, **given: Any) -> None:  # noqa: ARG001
     """One member less. The one that goes is sealed like the others, if it can be, and is stopped for good.
 
     \b
@@ -140,14 +182,17 @@ def remove(home: str | None, name: str, **given: Any) -> None:  # noqa: ARG001
       cmkms member remove node4
     """
     gone = check_node_id(name)
-    _go(lambda peers: [one for one in peers if one.id != gone], _Given(f"remove {name}", **given))
+    _go(
+        lambda peers: [one for one in peers if one.id != gone],
+        _Given(f"remove {name}", _Told(as_json=as_json), **given),
+    )
 
 
 @command.command("replace")
 @click.argument("old", metavar="ID")
 @click.argument("new", metavar="ID=HOST:PORT")
 @_options
-def replace_member(home: str | None, old: str, new: str, **given: Any) -> None:  # noqa: ARG001
+def replace_member(home: str | None, old: str, new: str, as_json: bool, **given: Any) -> None:  # noqa: ARG001
     """Another machine under another id in the place of one. (The same id on a new machine needs none of this: start it empty.)
 
     \b
@@ -164,7 +209,7 @@ def replace_member(home: str | None, old: str, new: str, **given: Any) -> None: 
     def change(peers: list[Peer]) -> list[Peer]:
         return _with([come if one.id == gone else one for one in peers], come)
 
-    _go(change, _Given(f"replace {old} {new}", **given))
+    _go(change, _Given(f"replace {old} {new}", _Told(as_json=as_json), **given))
 
 
 def _with(peers: list[Peer], new: Peer) -> list[Peer]:
@@ -186,11 +231,12 @@ def _go(change: Callable[[list[Peer]], list[Peer]], given: _Given) -> None:
     if here.settings.id not in here.following:
         _leave(here, given)
     elif here.has_begun and not _is_named_by_newer_seals(here, given):
-        _finish(here)
+        _finish(here, given)
     elif here.state in (NodeState.COMPLETE, NodeState.SEALED):
         _seal_and_begin(here, given)
     else:
         _join(here, given)
+    given.told.end(here)
 
 
 def _look(change: Callable[[list[Peer]], list[Peer]], given: _Given) -> _Here:
@@ -270,21 +316,27 @@ def _keep_seal(here: _Here, given: _Given) -> epochs.Seal:
     text = epochs.seal_text(seal) + "\n"
     if not path.exists() or path.read_text() != text:
         write_atomically(path, text.encode())
-    say(f"sealed   {seal.node} in epoch {seal.epoch} of {', '.join(seal.members)}; next: {', '.join(seal.following)}")
-    say(f"seal     {path}")
+    given.told.say(
+        "sealed", f"{seal.node} in epoch {seal.epoch} of {', '.join(seal.members)}; next: {', '.join(seal.following)}"
+    )
+    given.told.say("seal", f"{path}")
+    given.told.note("seal", {**seal_document(seal), "file": str(path)})
     return seal
 
 
 def _leave(here: _Here, given: _Given) -> None:
     """This node is no member of the next epoch. Raises: OperatorError, StateError."""
     if here.state not in (NodeState.COMPLETE, NodeState.SEALED):
-        say(f"done     {here.settings.id} is no member of the next epoch, and has no seal to give: stop it for good")
+        given.told.say(
+            "done", f"{here.settings.id} is no member of the next epoch, and has no seal to give: stop it for good"
+        )
         return
     _keep_seal(here, given)
-    say(
-        f"next     copy that file into HOME/{SEALS_DIRECTORY} of {', '.join(here.following)}; there: cmkms member {given.words}"
+    given.told.say(
+        "next",
+        f"copy that file into HOME/{SEALS_DIRECTORY} of {', '.join(here.following)}; there: cmkms member {given.words}",
     )
-    say(f"then     {here.settings.id} stays stopped for good; its key and its data are of no more use")
+    given.told.say("then", f"{here.settings.id} stays stopped for good; its key and its data are of no more use")
 
 
 def _seal_and_begin(here: _Here, given: _Given) -> None:
@@ -292,11 +344,11 @@ def _seal_and_begin(here: _Here, given: _Given) -> None:
     if here.state is NodeState.COMPLETE and here.running is not None:
         away = [f"{one['id']} is {one['state'] or 'away'}" for one in here.running["others"] if not one["whole"]]
         if away:
-            say(
-                f"note     {', '.join(away)}: a majority must be sealed, and who recovers has no seal to give", err=True
+            given.told.say(
+                "note", f"{', '.join(away)}: a majority must be sealed, and who recovers has no seal to give"
             )
     if len(here.following) in (2, 4, 6):
-        say(f"note     {len(here.following)} nodes bear no more losses than {len(here.following) - 1}", err=True)
+        given.told.say("note", f"{len(here.following)} nodes bear no more losses than {len(here.following) - 1}")
     own = _keep_seal(here, given)
     seals = {one.node: one for one in _seals(here, given)} | {own.node: own}
     _begin_or_say_what_is_missing(here, given, list(seals.values()))
@@ -308,11 +360,13 @@ def _begin_or_say_what_is_missing(here: _Here, given: _Given, seals: list[epochs
     left = [name for name in members if name not in {one.node for one in seals}]
     short = quorum_of(len(members)) - len(seals)
     if short > 0:
-        say(
-            f"next     {short} more of {', '.join(left)} must be sealed, while they run if they can. There: cmkms member {given.words}"
+        given.told.say(
+            "next",
+            f"{short} more of {', '.join(left)} must be sealed, while they run if they can. There: cmkms member {given.words}",
         )
-        say(
-            f"then     copy HOME/{SEALS_DIRECTORY}/*.seal from each to each of {', '.join(here.following)}; there, stopped: the same command again"
+        given.told.say(
+            "then",
+            f"copy HOME/{SEALS_DIRECTORY}/*.seal from each to each of {', '.join(here.following)}; there, stopped: the same command again",
         )
         return
     why = doubt(len(members), {one.node: one.standing for one in seals})
@@ -323,11 +377,12 @@ def _begin_or_say_what_is_missing(here: _Here, given: _Given, seals: list[epochs
             "member: --min-height HEIGHT"
         )
     if here.running is not None:
-        say(f"next     stop this node (it is sealed and signs nothing); then: cmkms member {given.words}")
+        given.told.say("next", f"stop this node (it is sealed and signs nothing); then: cmkms member {given.words}")
         return
-    _write_list(here)
-    begin_here(here.settings, seals, given.min_height, given.yes_height)
-    _tell_start(here)
+    _write_list(here, given.told)
+    told = given.told
+    told.note("begun", begin_here(here.settings, seals, given.min_height, given.yes_height, err=told.on_stderr))
+    _tell_start(here, given.told)
 
 
 def _join(here: _Here, given: _Given) -> None:
@@ -338,35 +393,38 @@ def _join(here: _Here, given: _Given) -> None:
     seals = _seals(here, given)
     if not seals:
         folder.mkdir(mode=0o700, exist_ok=True)
-        say(f"ready    {here.settings.id}: the key is here; the next members are {', '.join(here.following)}")
-        say(f"next     on the old members, while they run: cmkms member {given.words}")
-        say(f"then     copy their seals into {folder}; here: the same command again")
+        given.told.say(
+            "ready", f"{here.settings.id}: the key is here; the next members are {', '.join(here.following)}"
+        )
+        given.told.say("next", f"on the old members, while they run: cmkms member {given.words}")
+        given.told.say("then", f"copy their seals into {folder}; here: the same command again")
         return
     old = seals[0]
     stay = [name for name in here.following if name in old.members]
     lost = here.settings.id in old.members or _was_in(here, old.epoch + 1)
     if not lost and len(stay) < quorum_of(len(here.following)):
         if here.running is not None:
-            say(f"next     stop this node (it waits, empty); then: cmkms member {given.words}")
+            given.told.say("next", f"stop this node (it waits, empty); then: cmkms member {given.words}")
             return
-        say(
-            f"begins   {here.settings.id}, epoch {old.epoch + 1}: right ONCE; a member that has begun and lost its store is started empty instead",
-            err=True,
+        given.told.say(
+            "begins",
+            f"{here.settings.id}, epoch {old.epoch + 1}: right ONCE; a member that has begun and lost its store is started empty instead",
         )
         if not given.yes:
             must_confirm(f"Has no machine with the id {here.settings.id} begun it before?")
         _begin_or_say_what_is_missing(here, given, seals)
         return
     if here.running is not None and here.running["members"] == list(here.following):
-        say(f"done     {here.settings.id} runs and reads what it needs from the others: cmkms peers")
+        given.told.say("done", f"{here.settings.id} runs and reads what it needs from the others: cmkms peers")
         return
     if here.running is not None:
-        say(f"next     stop this node; then: cmkms member {given.words}")
+        given.told.say("next", f"stop this node; then: cmkms member {given.words}")
         return
     with locked_home(here.settings.home):
-        _write_list(here)
-    say(
-        f"next     when {', '.join(stay)} run in epoch {old.epoch + 1}: start this node, empty. It reads what it needs from all of them"
+        _write_list(here, given.told)
+    given.told.say(
+        "next",
+        f"when {', '.join(stay)} run in epoch {old.epoch + 1}: start this node, empty. It reads what it needs from all of them",
     )
 
 
@@ -375,7 +433,7 @@ def _was_in(here: _Here, epoch: int) -> bool:
     return files.node_id in read_born(files) and read_epoch(files) >= epoch
 
 
-def _write_list(here: _Here) -> None:
+def _write_list(here: _Here, told: _Told) -> None:
     """The next peer list, where it is set. Raises: ConfigError, StoreFailure."""
     entries = [f"{one.id}={one.address}" for one in here.peers]
     variable = variable_name("peer")
@@ -390,24 +448,26 @@ def _write_list(here: _Here) -> None:
     if _listens_nowhere(read_config(here.settings.home)):
         values["raft_addr"] = own
     if rewrite_config(here.settings.home, values):
-        say(f"wrote    {here.settings.home / 'config.toml'}: peer = {', '.join(entries)}")
+        told.note("wrote", str(here.settings.home / CONFIG_NAME))
+        told.say("wrote", f"{here.settings.home / CONFIG_NAME}: peer = {', '.join(entries)}")
 
 
-def _finish(here: _Here) -> None:
+def _finish(here: _Here, given: _Given) -> None:
     """Raises: ConfigError, StoreFailure, BusyError."""
     if here.running is None:
         with locked_home(here.settings.home):
-            _write_list(here)
-        _tell_start(here)
+            _write_list(here, given.told)
+        _tell_start(here, given.told)
         return
     others = [f"{one['id']} {one['state'] or 'not seen yet'}" for one in here.running["others"]]
-    say(
-        f"done     {here.settings.id} is {here.running['state']} in epoch {here.running['epoch']}; {', '.join(others) or 'alone'}"
+    given.told.say(
+        "done",
+        f"{here.settings.id} is {here.running['state']} in epoch {here.running['epoch']}; {', '.join(others) or 'alone'}",
     )
 
 
-def _tell_start(here: _Here) -> None:
+def _tell_start(here: _Here, told: _Told) -> None:
     majority = quorum_of(len(here.following))
-    say(
-        f"next     start this node. It signs when {majority} of {', '.join(here.following)} run; the rest may come later"
+    told.say(
+        "next", f"start this node. It signs when {majority} of {', '.join(here.following)} run; the rest may come later"
     )

@@ -66,6 +66,11 @@ def chain_option(function: F) -> F:
     return option(function)
 
 
+def json_option(what: str) -> Callable[[F], F]:
+    """--json: one JSON document on stdout, what is said to people on stderr. `what`: what the document is, in the help."""
+    return click.option("--json", "as_json", is_flag=True, help=f"{what} as JSON; the words go to standard error.")
+
+
 def type_option(what: str, **options: Any) -> Callable[[F], F]:
     """--type: a key's type by CometBFT's name. `what`: behind "Type" in the help; `options`: click's."""
     names = [one.name for one in KEY_TYPES]

@@ -1,5 +1,7 @@
 """How commands speak: a line is a line, whatever a peer, a server or a file put into it."""
 
+import json
+
 import click
 
 from cometkms.errors import CometKMSError, ConfigError
@@ -9,6 +11,11 @@ from cometkms.printable import printable
 def say(line: object, *, err: bool = False) -> None:
     """One line on stdout, or stderr."""
     click.echo(printable(str(line)), err=err)
+
+
+def show_json(document: object) -> None:
+    """One JSON document on stdout, for a program: what `--json` prints (docs/CONFIGURATION.md, "For programs")."""
+    click.echo(json.dumps(document, indent=2))
 
 
 def say_error(error: CometKMSError) -> None:

@@ -4,7 +4,7 @@ import click
 
 from cometkms import core as cores
 from cometkms.cli.options import home_option, load_home
-from cometkms.cli.output import say
+from cometkms.cli.output import say, show_json
 from cometkms.cli.passphrase import to_open
 from cometkms.keys.cluster import noise_public_key
 from cometkms.keys.source import key_source
@@ -16,7 +16,8 @@ _ANYWHERE = 26658  # CometBFT's own documents have it
 
 @click.command("peer-id")
 @home_option
-def command(home: str | None) -> None:  # noqa: ARG001
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def command(home: str | None, as_json: bool) -> None:  # noqa: ARG001
     """The id that noise:// validators know this signer by, alike on all nodes of a cluster, and the line for their config.toml.
 
     \b
@@ -31,6 +32,10 @@ def command(home: str | None) -> None:  # noqa: ARG001
     own = peer_id(noise_public_key(settings.home, sources, cores.load(), settings.noise_identity_file))
     targets = [address.target for chain in settings.chains for address in chain.validator_addrs]
     ports = sorted({one.port for one in targets if isinstance(one, TcpTarget) and one.peer_key}) or [_ANYWHERE]
+    laddrs = [f"noise://{own}@0.0.0.0:{port}" for port in ports]
+    if as_json:
+        show_json({"peer_id": own, "priv_validator_laddr": laddrs})
+        return
     click.echo(own)
-    for port in ports:
-        say(f'priv_validator_laddr = "noise://{own}@0.0.0.0:{port}"')
+    for laddr in laddrs:
+        say(f'priv_validator_laddr = "{laddr}"')

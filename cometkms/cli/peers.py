@@ -1,6 +1,5 @@
 """`cmkms peers`"""
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import click
 
 from cometkms.cli.options import chosen_home, home_option
-from cometkms.cli.output import say
+from cometkms.cli.output import say, show_json
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.config.schema import HostPort
 from cometkms.errors import ConfigError
@@ -35,11 +34,15 @@ def command(home: str | None, node_id: str | None, as_json: bool, identities: bo
       cmkms peers --identities
     """
     if identities:
-        click.echo(identity_line(chosen_home()))
+        line = identity_line(chosen_home())
+        if as_json:
+            show_json({"node": line})
+        else:
+            click.echo(line)
         return
     answer = ask_node(node_id, {"op": "peers"})
     if as_json:
-        click.echo(json.dumps({key: value for key, value in answer.items() if key != "ok"}, indent=2))
+        show_json({key: value for key, value in answer.items() if key != "ok"})
         return
     for line in table(answer, time.time()):
         say(line)

@@ -1,6 +1,5 @@
 """`cmkms recover`"""
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +8,16 @@ from typing import Any
 import click
 
 from cometkms import core as cores
-from cometkms.cli.options import UNSET_CHAIN, burn_options, chosen_home, demand_height, home_option, load_home
-from cometkms.cli.output import say
+from cometkms.cli.options import (
+    UNSET_CHAIN,
+    burn_options,
+    chosen_home,
+    demand_height,
+    home_option,
+    json_option,
+    load_home,
+)
+from cometkms.cli.output import say, show_json
 from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
 from cometkms.config.schema import Settings
@@ -31,7 +38,7 @@ from cometkms.store.node_store import adopt_answer, recover
     help="Instead of a height: the store (data/ID/promises) of a member that is dead for good.",
 )
 @click.option("--yes", is_flag=True, help="With --from-store: do not ask.")
-@click.option("--json", "as_json", is_flag=True, help="What was done as JSON; the words go to standard error.")
+@json_option("What was done")
 def command(
     home: str | None,  # noqa: ARG001 - kept in the context by the option's callback
     node_id: str | None,
@@ -67,7 +74,7 @@ def command(
     elif min_height is not None:
         done = _burn(settings, min_height, yes_height, as_json)
     if as_json:
-        click.echo(json.dumps(done, indent=2))
+        show_json(done)
 
 
 def _adopt(settings: Settings, store: Path, yes: bool, as_json: bool) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """`cmkms state`"""
 
-import json
 from pathlib import Path
 
 import click
 
 from cometkms import core as cores
 from cometkms.cli.moving import refuse_running_members
-from cometkms.cli.options import chain_option, chosen_home, home_option, load_home, one_chain
+from cometkms.cli.options import chain_option, chosen_home, home_option, json_option, load_home, one_chain
+from cometkms.cli.output import show_json
 from cometkms.config.schema import Chain, Settings
 from cometkms.errors import StateError
 from cometkms.keys.validator_key import load_public_key
@@ -52,7 +52,7 @@ def show(home: str | None, chain_id: str | None, node_id: str | None, as_json: b
     chain = one_chain(settings, chain_id)
     store, in_file = _known(settings, chain)
     if as_json:
-        click.echo(json.dumps({"chain_id": chain.id, "store": _document(store), "file": _document(in_file)}, indent=2))
+        show_json({"chain_id": chain.id, "store": _document(store), "file": _document(in_file)})
         return
     click.echo(f"chain {chain.id}")
     click.echo(f"store {_words(store)}")
@@ -64,7 +64,14 @@ def show(home: str | None, chain_id: str | None, node_id: str | None, as_json: b
 @chain_option
 @_node_id
 @click.argument("file", metavar="FILE", type=click.Path())
-def import_state(home: str | None, chain_id: str | None, node_id: str | None, file: str) -> None:  # noqa: ARG001
+@json_option("What was done")
+def import_state(
+    home: str | None,  # noqa: ARG001
+    chain_id: str | None,
+    node_id: str | None,
+    file: str,
+    as_json: bool,
+) -> None:
     """Raise the watermark to that of another signer's priv_validator_state.json. Refuses to go lower; the node must be stopped.
 
     In a cluster: on a majority of the nodes, before any of them starts again.
@@ -83,7 +90,11 @@ def import_state(home: str | None, chain_id: str | None, node_id: str | None, fi
     with locked_home(chosen_home()):
         target = files.chains[settings.chains.index(chain)]
         imported = import_mark(files, target, mark, core)
-    click.echo(f"watermark of {chain.id}: {_words(imported)}")
+    click.echo(f"watermark of {chain.id}: {_words(imported)}", err=as_json)
+    if as_json:
+        show_json(
+            {"home": str(settings.home), "node_id": settings.id, "chain_id": chain.id, "stands": _document(imported)}
+        )
     if not files.alone:
         need = quorum_of(len(files.members))
         click.echo(

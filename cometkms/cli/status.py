@@ -8,7 +8,7 @@ from typing import Any, TypeGuard, TypeVar
 import click
 
 from cometkms.cli.options import home_option, load_home
-from cometkms.cli.output import say
+from cometkms.cli.output import say, show_json
 from cometkms.config.schema import HostPort, Settings
 from cometkms.config.values import parse_listen
 from cometkms.errors import CometKMSError, OperatorError, os_words
@@ -42,7 +42,7 @@ def command(home: str | None, http_addr: str | None, as_json: bool) -> int:  # n
         document = fetch(address)
         refuse_another(document, settings)
     if as_json:
-        click.echo(json.dumps(document, indent=2))
+        show_json(document)
     else:
         for line in understood(table, document, address):
             say(line)

@@ -1,6 +1,5 @@
 """`cmkms testnet`"""
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from cometkms import core as cores
 from cometkms.agent.config import check_name
 from cometkms.agent.config import load as load_agent
 from cometkms.agent.scaffold import init_agent, make_agent_key
+from cometkms.cli.output import show_json
 from cometkms.cli.peers import identity_line
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
 from cometkms.config.load import CONFIG_NAME, KEY_NAME, STATE_NAME, Flags, load_settings
@@ -122,7 +122,7 @@ def command(
     with material.key:
         homes = _write(root, planned, chain, validators, material, agent_home)
     if as_json:
-        click.echo(json.dumps(_document(homes, planned, chain, validators, material, agent_home), indent=2))
+        show_json(_document(homes, planned, chain, validators, material, agent_home))
     else:
         _tell(homes, planned, material, bool(hosts), agent_home)
 

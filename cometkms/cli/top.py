@@ -1,6 +1,5 @@
 """`cmkms top`"""
 
-import json
 import shutil
 import signal
 import sys
@@ -15,6 +14,7 @@ import click
 from cometkms.api.story import clock, duration
 from cometkms.cli.events import news_of
 from cometkms.cli.options import home_option, load_home
+from cometkms.cli.output import show_json
 from cometkms.cli.status import fetch, refuse_another
 from cometkms.config.schema import HostPort, Settings
 from cometkms.config.values import parse_listen
@@ -67,7 +67,7 @@ def command(home: str | None, nodes: tuple[str, ...], once: bool, as_json: bool)
     if as_json or once or not sys.stdout.isatty():
         told = ask_all(settings, given)
         if as_json:
-            click.echo(json.dumps({one.id: one.status or {"error": one.why} for one in told}, indent=2))
+            show_json({one.id: one.status or {"error": one.why} for one in told})
         else:
             for line in screen(told, time.time()):
                 click.echo(printable(line))

@@ -1,12 +1,12 @@
 """`cmkms version`"""
 
-import json
 import platform
 
 import click
 
 from cometkms import __version__
 from cometkms import core as cores
+from cometkms.cli.output import show_json
 from cometkms.errors import CometKMSError
 from cometkms.interface import Core
 from cometkms.keytypes import KEY_TYPES
@@ -48,7 +48,7 @@ def command(as_json: bool) -> None:
         "keys": _keys(core),
     }
     if as_json:
-        click.echo(json.dumps(facts))
+        show_json(facts)
         return
     for name, value in facts.items():
         click.echo(f"{name:<8} {value}")

@@ -114,6 +114,23 @@ def test_seal_ends_the_nodes_promises_and_prints_one_line(home: Path) -> None:
     assert "will demand a height to burn" in result.stderr
 
 
+def test_a_program_reads_the_seal_and_where_the_next_epoch_begins(home: Path) -> None:
+    document = json.loads(invoke(home, "seal", "--next", LISTED, "--yes", "--json").stdout)
+    seal = document.pop("seal")
+    assert document == state_of(home)
+    assert seal == invoke(home, "seal", "--next", LISTED).stdout.strip()
+    texts = (seal_of(home, "node0"), seal_of(home, "node1"))
+    result = invoke(home, "begin", *flags(*texts), "--min-height", "20", "--yes-height", "20", "--json")
+    assert result.exception is None, result
+    begun = json.loads(result.stdout)
+    assert begun["node_id"] == "node0"
+    assert (begun["epoch"], begun["members"]) == (2, list(MEMBERS))
+    assert begun["seals_of"] == ["node0", "node1"]
+    assert [one["chain_id"] for one in begun["chains"]] == ["testnet-1"]
+    assert begun["chains"][0]["height"] == 20
+    assert "node0 begins epoch 2" in result.stderr
+
+
 def test_seal_asks_and_a_no_changes_nothing(home: Path) -> None:
     refused = invoke(home, "seal", "--next", LISTED, input="n\n")
     assert "in scripts: --yes" in refusal(refused, OperatorError)

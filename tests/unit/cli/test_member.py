@@ -1,5 +1,6 @@
 """`cmkms member`: which step is due on a machine, by what is there. (Its steps on running nodes: tests/e2e/test_cluster_commands.py.)"""
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -128,6 +129,52 @@ def test_with_the_seals_of_a_majority_the_list_is_written_and_the_epoch_begins(h
 
 def fields(header: Header) -> dict[str, Any]:
     return {name: getattr(header, name) for name in Header.__slots__}
+
+
+def documented(home: Path, *arguments: str) -> dict[str, Any]:
+    result = invoke(home, *arguments, "--json")
+    assert result.exception is None, result
+    return json.loads(result.stdout)
+
+
+def test_a_program_is_told_what_was_done_and_what_comes_next(homes: dict[str, Path]) -> None:
+    home = homes["node0"]
+    of = {"home": str(home), "node_id": "node0", "members": list(NEW), "done": False}
+    nothing = {"wrote": None, "begun": None, "notes": []}
+    sealed = documented(home, *REPLACE)
+    file = home / "seals" / "node0-epoch-1.seal"
+    seal = {"node_id": "node0", "epoch": 1, "members": list(OLD), "state": "sealed", "next": list(NEW)}
+    seal |= {"seal": file.read_text().strip(), "file": str(file)}
+    lines = told(home, *REPLACE)
+    following = [line[9:] for line in lines if line.startswith(("next ", "then "))]
+    assert len(following) == 2
+    assert sealed == {**of, **nothing, "seal": seal, "steps": following}
+
+    put_seal(home, "node0")  # as it was sealed while it ran
+    put_seal(home, "node1")
+    store = PromiseStore.open(home / "data" / "node0" / "promises")
+    store.write_header(Header(**{**fields(store.header), "confirmed": True}))
+    store.close()
+    begun = documented(home, *REPLACE)
+    assert begun["wrote"] == str(home / "config.toml")
+    chains = [{"chain_id": "testnet-1", "height": 14, "round": 0, "step": 2, "known": "burnt"}]
+    assert begun["begun"] == {
+        "home": str(home),
+        "node_id": "node0",
+        "epoch": 2,
+        "members": list(NEW),
+        "seals_of": ["node0", "node1"],
+        "chains": chains,
+    }
+    assert begun["steps"][-1].startswith("start this node. It signs when 2 of node0, node1, node3 run")
+
+    runs = [{"id": name, "self": name == "node0", "state": "complete"} for name in NEW]
+    answer = {"ok": True, "node_id": "node0", "epoch": 2, "members": runs, "node_state": "complete"}
+    running = FakeNode(home, "node0", answer)
+    try:
+        assert documented(home, *REPLACE) == {**of, **nothing, "done": True, "seal": None, "steps": []}
+    finally:
+        running.close()
 
 
 def test_seals_that_do_not_vouch_demand_a_height_here_too(homes: dict[str, Path]) -> None:
