@@ -139,6 +139,9 @@ BYTES_OUTCOMES = frozenset({Outcome.SIGNED_BYTES, Outcome.REFUSED_BYTES})
 #: Reasons that will not change by asking again: answered with RemoteSignerError.
 FINAL_REASONS = frozenset(r for r in Reason if 0 < r < 64)
 
+#: Of them: the place is below the last one. A validator that replays its log asks so, and by itself it is no sign of a second signer.
+OLDER_REASONS = frozenset({Reason.HEIGHT_REGRESSION, Reason.ROUND_REGRESSION, Reason.STEP_REGRESSION})
+
 
 @dataclass(frozen=True, slots=True)
 class Timestamp:

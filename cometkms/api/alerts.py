@@ -35,7 +35,7 @@ _DISK_SYNCS_MIN: Final = 200  # which is known after so many
 _JUMP: Final = "jump"
 AGENT_PREFIX: Final = "agent:"  # of an address that is an agent's name
 _CONFLICT_LASTS_S: Final = 600.0  # a conflict is looked into by a person, who needs to see it
-_CONFLICTS: Final = frozenset({"conflict", "burnt", "height_regression", "round_regression", "step_regression"})
+_CONFLICTS: Final = frozenset({"conflict", "burnt"})  # not OLDER_REASONS: a validator that replays its log asks so
 _VOTES_AS_BYTES: Final = frozenset({"bytes_are_a_vote"})
 
 

@@ -14,7 +14,7 @@ from cometkms.api.situation import BEAT_LATE_S, RUNNING
 from cometkms.api.story import HANDING_OVER
 from cometkms.api.told import NOTHING, Told
 from cometkms.limits import METRIC_LABEL_MAX_CHARS, METRIC_SERIES_MAX
-from cometkms.model import FINAL_REASONS, Reason, quorum_of
+from cometkms.model import FINAL_REASONS, OLDER_REASONS, Reason, quorum_of
 from cometkms.rules.incarnation import REFUSALS
 
 NODE_STATES: Final = ("empty", "born", "complete", "recovering", "sealed", "starting")
@@ -27,6 +27,7 @@ _SENSELESS: Final = {reason.name.lower() for reason in Reason if Reason.NONE < r
 _RULE: Final = tuple(
     reason.name.lower() for reason in Reason if reason in FINAL_REASONS and reason >= Reason.HEIGHT_REGRESSION
 )
+_OLDER: Final = {reason.name.lower() for reason in OLDER_REASONS}
 _PASSING: Final = tuple(
     reason.name.lower() for reason in Reason if reason > Reason.NONE and reason not in FINAL_REASONS
 )
@@ -242,7 +243,7 @@ def _put_chain(samples: Samples, chain: Told, now: float) -> None:
     samples.add("signer_total_pubkey_requests", counters["pub_keys"].amount, chain_id)
     _begin_at_zero(samples, counters, chain_id)
     for reason, count in counters["refused"].pairs:
-        kind = "senseless" if reason in _SENSELESS else "rule" if reason in _RULE else OTHER
+        kind = _kind_of_refusal(reason)
         samples.add("cometkms_refusals_total", count.amount, chain_id, kind, OTHER if kind == OTHER else reason)
     for reason, count in counters["unanswered"].pairs:
         samples.add("cometkms_unanswered_total", count.amount, chain_id, reason if reason in _REASONS else OTHER)
@@ -255,10 +256,18 @@ def _put_chain(samples: Samples, chain: Told, now: float) -> None:
         _put_validator(samples, validator, chain_id)
 
 
+def _kind_of_refusal(reason: str) -> str:
+    if reason in _SENSELESS:
+        return "senseless"
+    if reason in _OLDER:
+        return "older"
+    return "rule" if reason in _RULE else OTHER
+
+
 def _begin_at_zero(samples: Samples, counters: Told, chain_id: str) -> None:
     """A counter that appears with its first event shows no increase for it, and an alert would miss the first conflict."""
     for reason in _RULE if counters["refused"].there else ():
-        samples.add("cometkms_refusals_total", 0.0, chain_id, "rule", reason)
+        samples.add("cometkms_refusals_total", 0.0, chain_id, _kind_of_refusal(reason), reason)
     for reason in _PASSING if counters["unanswered"].there else ():
         samples.add("cometkms_unanswered_total", 0.0, chain_id, reason)
 

@@ -43,6 +43,7 @@ from cometkms.model import (
     FINAL_REASONS,
     HRS,
     NO_BYTES,
+    OLDER_REASONS,
     AllowedBytes,
     Decision,
     Kind,
@@ -580,7 +581,8 @@ class ChainSigner:
             self._keep(denied, more)
         if outcome is Outcome.REFUSED and refusal.reason is Reason.WRONG_CHAIN:
             fields["asked_chain"] = request.chain_id[:CHAIN_ID_MAX_BYTES]
-        self._log.error(
+        tell = self._log.info if refusal.reason in OLDER_REASONS else self._log.error
+        tell(
             outcome.name.lower(),
             chain=self.chain_id,
             validator=denied.requester.name,

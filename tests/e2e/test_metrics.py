@@ -72,8 +72,8 @@ def test_counters_agree_with_status_and_a_scrape_outlives_a_child(
     chain = {"chain_id": CHAIN}
     assert counters["signed"] == one(series, "cometkms_signatures_total", **chain) == 9
     assert counters["repeated"] == one(series, "cometkms_repeats_total", **chain) == 1
-    for reason in ("conflict", "height_regression"):
-        assert one(series, "cometkms_refusals_total", **chain, kind="rule", reason=reason) == 1
+    for kind, reason in (("rule", "conflict"), ("older", "height_regression")):
+        assert one(series, "cometkms_refusals_total", **chain, kind=kind, reason=reason) == 1
     for kind in ("proposals", "prevotes", "precommits"):
         assert one(series, f"signer_total_{kind}_signed", **chain) == 3
     assert one(series, "cometkms_sign_seconds_count", **chain) == status["chains"][0]["latency_us"]["count"] == 10

@@ -139,6 +139,7 @@ def test_a_real_node_makes_blocks_through_restarts_of_both(
             assert len(base64.b64decode(commit["signatures"][0]["signature"])) == by_name(key_type).signature_bytes
         shown = node.status()["chains"][0]
         assert set(shown["counters"]["refused"]) <= REPLAYED
+        assert "conflict_refused" not in node.log()  # an alert, which is logged
         assert shown["key_type"] == key_type
         key = json.loads(node.key_path.read_text())["pub_key"]["value"]
         assert (shown["public_key"], shown["address"]) == (key, address_hex)

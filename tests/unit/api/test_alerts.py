@@ -12,7 +12,7 @@ from cometkms.api.alerts import RULES, Alerts, Change
 from cometkms.api.cures import OF_PEERS, OF_REFUSALS
 from cometkms.api.status import compose_status
 from cometkms.config.schema import AlertBounds
-from cometkms.model import Reason
+from cometkms.model import OLDER_REASONS, Reason
 from cometkms.protocol.why import CONFIGURED, PeerCode
 
 from .boards import NOW, FakeBoard
@@ -377,14 +377,24 @@ def test_each_conflict_tells_both_sides_and_prolongs_its_episode() -> None:
     scene = Scene()
     scene.refuse("conflict")
     scene.wait(500)
-    scene.refuse("height_regression")
+    scene.refuse("burnt")
     scene.wait(500)
     assert scene.told("conflict_refused") == [True]
-    assert "(height regression)" in next(
-        one["what"] for one in scene.alerts.current() if one["name"] == "conflict_refused"
-    )
+    assert "(burnt)" in next(one["what"] for one in scene.alerts.current() if one["name"] == "conflict_refused")
     scene.wait(110)
     assert scene.told("conflict_refused") == [True, False]
+
+
+@pytest.mark.parametrize("reason", sorted(one.name.lower() for one in OLDER_REASONS))
+def test_a_place_below_the_last_one_is_no_conflict(reason: str) -> None:
+    """A node that was stopped between its precommit and the block replays its log, and asks for that height's proposal and prevote again."""
+    scene = Scene()
+    scene.refuse(reason)
+    scene.wait(3)
+    assert scene.changes == []
+    scene.refuse("conflict")
+    scene.wait(3)
+    assert scene.told("conflict_refused") == [True]
 
 
 def test_a_senseless_request_is_no_conflict_and_an_old_one_no_news() -> None:

@@ -26,7 +26,7 @@ from cometkms.limits import (
     REFUSAL_WORDS_MAX,
     REFUSALS_SHOWN,
 )
-from cometkms.model import FINAL_REASONS, Reason
+from cometkms.model import FINAL_REASONS, OLDER_REASONS, Reason
 from cometkms.protocol.dialect import LINES
 from cometkms.rules.birth import NodeState
 from cometkms.signing.link import State
@@ -210,7 +210,8 @@ def test_the_tables_of_states_and_reasons_are_those_of_the_program() -> None:
     assert not [labels for _, labels in series if ("reason", OTHER) in labels]
     kinds = {dict(labels)["reason"]: dict(labels)["kind"] for name, labels in series if name.startswith("cometkms_ref")}
     assert kinds["bad_address"] == kinds["wrong_chain"] == "senseless"
-    assert kinds["height_regression"] == kinds["jump"] == "rule"
+    assert kinds["conflict"] == kinds["burnt"] == kinds["jump"] == "rule"
+    assert {reason for reason, kind in kinds.items() if kind == "older"} == {one.name.lower() for one in OLDER_REASONS}
 
 
 def test_the_first_conflict_is_an_increase() -> None:

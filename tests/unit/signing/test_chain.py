@@ -40,11 +40,16 @@ KEY = SigningKey(bytes(32))
 class Log:
     def __init__(self) -> None:
         self.events: list[tuple[str, dict]] = []
+        self.errors: list[str] = []
 
     def _add(self, event: str, **fields: object) -> None:
         self.events.append((event, fields))
 
-    debug = info = warning = error = _add
+    def error(self, event: str, **fields: object) -> None:
+        self.errors.append(event)
+        self._add(event, **fields)
+
+    debug = info = warning = _add
 
 
 class Trail:
@@ -170,6 +175,17 @@ def test_the_second_of_two_validators_waits_and_then_the_rule_decides(stage: Sta
     assert conflicting.answers[0].error is not None
     assert conflicting.answers[0].error.description == "conflicting data"
     assert (stage.chain.counters.repeated, stage.chain.counters.refused) == (1, {"conflict": 1})
+
+
+def test_a_place_below_the_last_one_is_refused_without_an_error_in_the_log(stage: Stage, asker: Requester) -> None:
+    """As a validator asks that replays its log: refused, counted and told, and no reason to look for a second signer."""
+    stage.ask(asker)
+    stage.permit()
+    stage.ask(asker, height=4)
+    assert stage.chain.counters.refused == {"height_regression": 1}
+    assert (told(stage), stage.log.errors) == ([("refused", None)], [])
+    stage.ask(asker, block=b"b")
+    assert (told(stage), stage.log.errors) == ([("refused", None)] * 2, ["refused"])
 
 
 def test_a_refusal_is_kept_with_both_sides(stage: Stage, asker: Requester) -> None:
