@@ -52,7 +52,8 @@ class Ports:
 
     before_birth: durable steps that must precede BORN (born.json). on_sealed(following): those that must follow SEALED, before the seal is
     shown. mark_raised(row): a mark was raised: the state file follows.
-    settle_raft(): this node was never born before, so it never led (rule 12); durable. known_signed(row): the highest verified signature of a row.
+    settle_raft(): this node was never born before, so it never led (rule 12); durable. doubt_raft(): an earlier store of this member may have
+    led in terms that the journal beside this one does not know of; durable. known_signed(row): the highest verified signature of a row.
     reach(row): how high an unproven mark of a row may lie by what is known here, 0 where nothing is. recovered(row): its mark was read from
     all others. verifies(row, mark): whether the mark's signature is the row's. prove(incarnation): this member's signature over it.
     proven(statement): whether the member that it names signed it. disconnect(member, why): it is an earlier store's process.
@@ -64,6 +65,7 @@ class Ports:
     on_sealed: Callable[[tuple[str, ...]], None]
     mark_raised: Callable[[int], None]
     settle_raft: Callable[[], None]
+    doubt_raft: Callable[[], None]
     known_signed: Callable[[int], Watermark]
     reach: Callable[[int], int]
     recovered: Callable[[int], None]
@@ -90,6 +92,10 @@ class StrictWait:
             f"neither goes on by itself; cure: if no older copy of data/ was put back on {starting}, restart {starting} once with "
             "`strict_start = false` (docs/RUNBOOK.md, strict_wait)"
         )
+
+
+def _can_answer(news: LifeNews) -> bool:
+    return news.life.state in _ANSWERING and not news.starting
 
 
 @dataclass(slots=True)
@@ -411,6 +417,7 @@ class Membership:
                 f"{self._stood_before} has recorded another store of this member in epoch {header.epoch}: it began before, and what it promised is "
                 "not in the store that has begun now. It starts again as a node that lost its promises"
             )
+        self._ports.doubt_raft()
         nonce = secrets.randbelow(INCARNATION_NONCE_MAX) + 1
         incarnation = next_incarnation((header.incarnation, self._highest_of_me), nonce)
         self._write_header(replace(header, incarnation=incarnation, unclaimed=False))
@@ -466,7 +473,10 @@ class Membership:
         """A member's last word. Raises: SupersededError, StoreFailure, ProtocolError."""
         self._take_news(member, news.own)
         self.learn(member, news.known)
+        could_answer = member in self._lives and _can_answer(self._lives[member])
         self._lives[member] = news
+        if self._reading is not None and _can_answer(news) and not could_answer:
+            self._ask(member)
         if not self._others or self.state in (NodeState.RECOVERING, NodeState.SEALED):
             return
         before = self._store.header.life
@@ -703,7 +713,9 @@ class Membership:
             self._become_ready()
         if everybody:
             self.confirmed = self._lacks_nothing(reading)
-            self._reading = None
+            # what stands above may be a promise that is on its way here: read again until nothing does, for a seal vouches only then
+            again = _Reading(Purpose.START, reading.since, asked_at=now, over=True)
+            self._reading = None if self.confirmed else again
 
     def _lacks_nothing(self, reading: _Reading) -> bool:
         """Whether the store stands at or above every mark that was read: a later answer may have come when nothing was raised any more."""

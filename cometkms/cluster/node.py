@@ -111,6 +111,7 @@ class ReplicatedLog(Protocol):
     def whole(self, name: str) -> bool: ...
     def round_trip_s(self, member: str) -> float | None: ...
     def settle(self) -> None: ...
+    def doubt(self) -> None: ...
     def hold(self, on: bool) -> None: ...
 
 
@@ -332,6 +333,7 @@ class ClusterNode:
             on_sealed=outside.on_sealed,
             mark_raised=outside.mark_raised,
             settle_raft=self._settle_raft,
+            doubt_raft=self._doubt_raft,
             known_signed=lambda row: self._signed.get(row, Watermark()),
             reach=self._believed_reach,
             recovered=self._on_recovered,
@@ -1276,6 +1278,10 @@ class ClusterNode:
     def _settle_raft(self) -> None:
         if self._raft is not None:
             self._raft.settle()
+
+    def _doubt_raft(self) -> None:
+        if self._raft is not None:
+            self._raft.doubt()
 
     @property
     def may_promise(self) -> bool:

@@ -5,7 +5,8 @@
     "S" snapshot: the two entries at its end and the state machine   first of a file that was compacted
     "A" entry: command, index, term        "T" the log ends before this index        "M" term, vote
     "F" format: of another version; without it, 1                       first of all
-    "P" a predecessor may have led: in which terms is not known      "L" it has led since, or never had a predecessor (rule 12)
+    "P" its member may have led in terms that it does not know of: it is new, or may be an old copy (rule 12)
+    "L" it has led since, or is its member's first
 
 Term and vote stand in the same file as the log. A compaction makes a new file beside it, synced, then renamed. Behind the last
 record there are zeros; anything else there is a torn write or decay, which cannot be told apart: the journal is then not
@@ -68,7 +69,7 @@ class Journal:
         self.path = path
         self.term = 0
         self.voted_for: str | None = None
-        self.pending = False  # it may have led in terms that it does not know of: rule 12
+        self.pending = False  # its member may have led in terms that it does not know of: rule 12
         self.snapshot: dict[bytes, Watermark] | None = None
         self.untrusted = ""  # why a journal that was there is not used
         self._disk = disk or cast(Disk, os)
@@ -206,6 +207,12 @@ class Journal:
         """From now on this journal knows every term in which its node led (rule 12). Durable on return. Raises: StoreFailure."""
         self.pending = False
         self._append("L", 0, 0, 0)
+        self.sync()
+
+    def doubt(self) -> None:
+        """From now on, until its node leads again, it is as a journal that was lost (rule 12). Durable on return. Raises: StoreFailure."""
+        self.pending = True
+        self._append("P")
         self.sync()
 
     def compact(self, first: Entry, second: Entry, state: Mapping[bytes, Watermark], tail: list[Entry]) -> None:

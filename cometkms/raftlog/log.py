@@ -5,8 +5,9 @@
 Nothing leaves before it is durable: what the library sends within one call is kept, the journal synced once, then sent.
 
 Terms belong to members (rule 12): of N members the one with rank R stands for election only in terms that leave the remainder R when
-they are divided by N. So two members never lead in one term, whatever any journal forgot. A member whose journal is new may itself have
-led in terms that it does not know of: until it leads again it stands in terms far above what it sees, at a random distance.
+they are divided by N. So two members never lead in one term, whatever any journal forgot. A member whose journal is new, or whose store
+takes the place of an earlier one (a whole old home may have been put back, journal and all), may itself have led in terms that the journal
+does not know of: until it leads again it stands in terms far above what it sees, at a random distance.
 """
 
 import random
@@ -292,7 +293,7 @@ class RaftLog:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the journal is new, and has not led since (rule 12)."""
+        """Whether terms in which this member led may be unknown to the journal (it is new, or in doubt), and it has not led since (rule 12)."""
         return self.journal.pending
 
     @property
@@ -703,6 +704,12 @@ class RaftLog:
         """At birth: there was no journal before this one. Raises: StoreFailure."""
         if self.journal.pending:
             self.journal.settle()
+
+    def doubt(self) -> None:
+        """This member's store takes the place of an earlier one, which may have led in terms that this journal does not know of: it may be an
+        old copy as the store was. Raises: StoreFailure."""
+        if not self.journal.pending:
+            self.journal.doubt()
 
     def _take_own_term(self) -> None:
         """If the library is about to stand for election: in the next term that is this member's. Not with a log that the others would not take

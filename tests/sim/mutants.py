@@ -33,6 +33,7 @@ from cometkms.promises.proposer import Proposer
 from cometkms.raftlog import RaftLog, log
 from cometkms.raftlog import filter as raft_filter
 from cometkms.raftlog.filter import RaftFilter
+from cometkms.raftlog.journal import Journal
 from cometkms.rules.birth import NodeState
 from cometkms.rules.incarnation import Answer, Verdict
 from cometkms.store.promise_store import PromiseStore
@@ -230,6 +231,11 @@ def no_leap() -> Patches:
     yield patch.object(log, "_LEAP_BITS", 1)
 
 
+def believes_old_journals() -> Patches:
+    """A store that takes the place of an earlier one goes on with the terms of the journal beside it."""
+    yield patch.object(Journal, "doubt", lambda _self: None)
+
+
 def waits_for_all() -> Patches:
     """A node that lost its journal votes when it has led, that is: when the others can do without its vote."""
 
@@ -360,6 +366,7 @@ MUTANTS = (
     Mutant("the signer signs what was asked, not what was permitted", "3", signs_its_own),
     Mutant("terms do not belong to members", "12", terms_of_everybody),
     Mutant("a node that lost its Raft journal goes on counting terms", "12", no_leap, nodes=2),
+    Mutant("an old copy's Raft journal is believed", "12", believes_old_journals, rollbacks=True),
     Mutant("a node that lost its Raft journal votes later", "12", waits_for_all),
     Mutant("votes stay bound to a leader that is gone", "12", no_vote_without_a_leader),
     Mutant("no reason is shown while nobody leads", "12", silent_election),

@@ -843,8 +843,25 @@ def test_a_late_answer_that_stands_higher_leaves_the_store_unconfirmed(three: Th
     three.wait(2 * START_READ_S)
     three.meet("a", "c")
     three.wait(2.0)
-    assert not a.node.membership.reading
     assert a.node.seal(NAMES).standing is Standing.UNCONFIRMED
+
+
+def test_a_store_that_has_come_up_to_what_was_read_is_confirmed(three: Three) -> None:
+    """The late answer showed a promise that was on its way here: the others are read again until nothing is above the store."""
+    a = three.add("a", NodeState.COMPLETE, Watermark(HRS(5, 0, 2)))
+    three.add("b", NodeState.COMPLETE, Watermark(HRS(5, 0, 2)))
+    c = three.add("c", NodeState.COMPLETE, Watermark(HRS(9, 0, 2)))
+    three.meet("a", "b")
+    three.wait(2 * START_READ_S)
+    three.meet("a", "c")
+    three.meet("b", "c")
+    three.wait(2.0)
+    c.lead()
+    c.reserve(sign_bytes(10))
+    three.wait(2.0)
+    assert a.store.mark(0).hrs.height == 10
+    assert not a.node.membership.reading
+    assert a.node.seal(NAMES).standing is Standing.CONFIRMED
 
 
 def test_a_recovering_node_that_only_a_sealed_one_keeps_waiting_says_so(three: Three) -> None:

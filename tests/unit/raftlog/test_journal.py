@@ -120,6 +120,17 @@ def test_a_journal_of_an_older_version_that_had_learnt_is_settled(tmp_path: Path
     assert not Journal(tmp_path / "raft").pending
 
 
+def test_a_journal_that_is_doubted_is_pending_until_its_node_leads_again_also_after_a_restart(tmp_path: Path) -> None:
+    journal = trusted(tmp_path / "raft", 3)
+    journal.doubt()
+    journal.close()
+    again = Journal(tmp_path / "raft")
+    assert (again.pending, len(again), again.term) == (True, 3, 5)
+    again.settle()
+    again.close()
+    assert not Journal(tmp_path / "raft").pending
+
+
 def test_what_was_not_synced_is_not_there_after_a_restart(tmp_path: Path) -> None:
     journal = trusted(tmp_path / "raft", 3)
     journal.add(command(4), 4, 1)
