@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from cometkms.api.app import STREAM_BOUNDS
 from cometkms.api.spared import spared
+from cometkms.api.turns import Turns
 from cometkms.limits import STREAMS_MAX
 from cometkms.net.listen import HTTP_CURE as CURE
 from cometkms.net.listen import listen
@@ -26,6 +27,8 @@ with spared("uvicorn.main", "logging.config"):  # its command line and the proce
 
 #: Connections at once; a monitor needs one. Over it, one that asks nothing makes room, of whoever has the most.
 CONNECTIONS_MAX: Final = 64
+#: Of them, as many of this machine's own stay whatever comes from elsewhere.
+LOCAL_CONNECTIONS: Final = 8
 #: One request and its response, waiting for it included: no reader of a status page needs longer.
 REQUEST_TIMEOUT_S: Final = 5.0
 KEEP_ALIVE_S: Final = 5
@@ -57,6 +60,8 @@ class BoundedH11(H11Protocol):
     _streams = False
     _gone = False  # closed to make room; the loop has not said so yet
     _waits_since = 0.0  # loop time: of its last answer, or of the connection
+    last_turn = 0  # see turns.Guest
+    turns: Turns  # of its server
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
@@ -67,8 +72,14 @@ class BoundedH11(H11Protocol):
             self._restart_deadline()
 
     @property
-    def _address(self) -> str:
+    def address(self) -> str:
+        """See turns.Guest."""
         return self.client[0] if self.client else ""
+
+    @property
+    def is_local(self) -> bool:
+        """See turns.Guest."""
+        return self.address.startswith("127.") or self.address in ("::1", "")
 
     @property
     def _is_idle(self) -> bool:
@@ -77,14 +88,18 @@ class BoundedH11(H11Protocol):
 
     def _make_room(self) -> bool:
         """Close the connection that has asked nothing for longest, of the address that has the most; or, of another address than this
-        one's, whatever it has had for longest. Else a stranger with idle connections would lock every monitor out."""
+        one's, whatever it has had for longest; or, of its own, one that was answered and asks on. Else a stranger with connections that
+        are idle, or never are, would lock every monitor out. A few of this machine's own make room for each other only."""
         others = [one for one in self.connections if isinstance(one, BoundedH11) and one is not self and not one._gone]
-        count = Counter(one._address for one in others)
+        if not self.is_local and sum(one.is_local for one in others) <= LOCAL_CONNECTIONS:
+            others = [one for one in others if not one.is_local]
+        count = Counter(one.address for one in others)
         most = max(count.values(), default=0)
-        candidates = [one for one in others if count[one._address] == most]
+        candidates = [one for one in others if count[one.address] == most]
         idle = [one for one in candidates if one._is_idle] or [one for one in others if one._is_idle]
-        strange = [one for one in candidates if one._address != self._address]
-        found = min(idle or strange, key=lambda one: one._waits_since, default=None)
+        strange = [one for one in candidates if one.address != self.address]
+        asks_on = [one for one in candidates if one.last_turn and not one._streams]
+        found = min(idle or strange or asks_on, key=lambda one: one._waits_since, default=None)
         if found is not None:
             found._gone = True
             found.transport.abort()
@@ -107,6 +122,7 @@ class BoundedH11(H11Protocol):
         super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.turns.leave(self)
         if self._deadline is not None:
             self._deadline.cancel()
         super().connection_lost(exc)
@@ -168,9 +184,20 @@ async def serve(
     logger = logging.getLogger("uvicorn.error")
     logger.handlers = [_Forward(on_error)]
     logger.propagate = False
+    order = Turns()
+
+    class _Connection(BoundedH11):
+        """Of this server."""
+
+        turns = order
+
+    async def in_turn(scope: Any, receive: Any, send: Any) -> None:
+        if await order.wait(scope["state"][STREAM_BOUNDS]):
+            await app(scope, receive, send)
+
     config = uvicorn.config.Config(
-        app,
-        http=BoundedH11,
+        in_turn,
+        http=_Connection,
         ws="none",
         lifespan="off",
         interface="asgi3",

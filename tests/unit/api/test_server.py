@@ -195,6 +195,51 @@ def test_streams_that_are_watched_make_room_for_nobody_of_their_own_address(monk
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("source", ["127.0.0.1", "127.0.0.2"], ids=["the monitor's own address", "another address"])
+def test_who_never_stops_asking_locks_no_monitor_out(source):
+    """As many connections as there may be, each with requests without end: every one of them is busy, and none idle."""
+
+    async def scenario():
+        async with running() as port:
+            crowd = [
+                await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+                for _ in range(server.CONNECTIONS_MAX)
+            ]
+            for _, writer in crowd:
+                writer.write(b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n" * 500)
+            for reader, _ in crowd:  # each was answered once
+                assert (await asyncio.wait_for(reader.readline(), PATIENCE_S)).startswith(b"HTTP/1.1 200")
+            for _ in range(5):
+                assert (await ask(port, HEALTH)).endswith(b"ok")
+            for _, writer in crowd:
+                writer.transport.abort()
+
+    asyncio.run(scenario())
+
+
+def test_strangers_leave_a_few_of_this_machines_own_connections(monkeypatch):
+    """An address for each connection, so that none has more than the monitor."""
+    monkeypatch.setattr(server, "CONNECTIONS_MAX", 4)
+    monkeypatch.setattr(server.BoundedH11, "is_local", property(lambda one: one.address == "127.0.0.1"))
+
+    async def scenario():
+        async with running() as port:
+            monitor = await asyncio.open_connection("127.0.0.1", port)
+            monitor[1].write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await asyncio.wait_for(monitor[0].readuntil(b"ok"), PATIENCE_S)).endswith(b"ok")
+            crowd = []
+            for last in range(2, 10):
+                crowd.append(await asyncio.open_connection("127.0.0.1", port, local_addr=(f"127.0.0.{last}", 0)))
+            for reader, _ in crowd[:5]:
+                assert await until_closed(reader) == b""
+            monitor[1].write(HEALTH)  # older than all of them, and still there
+            assert (await asyncio.wait_for(monitor[0].read(), PATIENCE_S)).endswith(b"ok")
+            for _, writer in (monitor, *crowd):
+                writer.close()
+
+    asyncio.run(scenario())
+
+
 async def ask_or_reset(port):
     try:
         return await ask(port, HEALTH)
