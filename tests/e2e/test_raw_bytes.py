@@ -27,6 +27,7 @@ from tests.vectors.vectors import HERE
 CORE = cores.load()
 NEVER = json.loads((HERE / "v1/keys_v1.json").read_text())["never"]
 CELESTIA = json.loads((HERE / "celestia/raw_bytes.json").read_text())["cases"]
+VOTE = NEVER[0]["value"]
 HASH = hashlib.sha256(b"a block's header").hexdigest()
 
 
@@ -45,6 +46,7 @@ def is_signed(node: WireNode, text: bytes, signature: bytes) -> bool:
         ("tcp", "ed25519"),
         ("unix", "ed25519"),
         ("unix", "secp256k1"),
+        ("tcp", "secp256k1"),
         ("tcp", "bls12_381"),
     ],  # the last as Berachain has it
 )
@@ -102,9 +104,11 @@ def fetched(node: Node, path: str) -> str:
         return str(answer.read().decode())
 
 
-def audited(node: Node, what: str) -> list[tuple[str, str, int, str]]:
+def audited(node: Node, what: str, node_id: str = "node0") -> list[tuple[str, str, int, str]]:
     """Kind, hash, length and unique id of each such line."""
-    lines = map(json.loads, cmkms("audit", "show", "--home", str(node.home), "--json").stdout.splitlines())
+    lines = map(
+        json.loads, cmkms("audit", "show", "--home", str(node.home), "--id", node_id, "--json").stdout.splitlines()
+    )
     return [(one["kind"], one["bytes"], one["length"], one["unique_id"]) for one in lines if one["what"] == what]
 
 
@@ -203,27 +207,54 @@ def test_a_request_with_a_field_of_neither_is_refused_and_a_broken_one_closes_th
     asyncio.run(scenario())
 
 
-def test_in_a_cluster_the_leader_signs_and_after_it_the_next_one(tmp_path: Path) -> None:
-    """The same bytes have the same signature, whoever leads; those that do not lead sign none."""
+@pytest.mark.parametrize("key_type", ["ed25519", "secp256k1", "bls12_381"])
+def test_in_a_cluster_the_leader_signs_and_after_it_the_next_one(key_type: str, tmp_path: Path) -> None:
+    """The same bytes have the same signature, whoever leads; those that do not lead sign none, and no node signs a vote's."""
     address = free_tcp()
-    cluster = Cluster(tmp_path, 3, address)
+    cluster = Cluster(tmp_path, 3, address, key_type=key_type)
     client = Client(address, "v1")
+
+    def audit_of(outcome: str) -> list[tuple[str, str, int, str]]:
+        """All nodes', one behind the other."""
+        return [line for name in cluster.ids for line in audited(cluster.nodes[name], f"{outcome}_bytes", name)]
+
     try:
         cluster.extra = {name: ["--sign-bytes"] for name in cluster.ids}
         cluster.start()
         client.must_sign(PRECOMMIT, 1)
         signatures = {signature_of(client)}
+        assert signatures == {signature_of(client)}
+        must_refuse_a_vote(client)
         first = until("somebody leads", cluster.leader)
         assert [
             chain_of(cluster.nodes[name])["counters"].get("signed_values", 0) for name in cluster.ids if name != first
         ] == [0, 0]
+        until(
+            "what it decided is written",
+            lambda: len(audit_of("signed")) >= 2 and len(audit_of("refused")) >= 1,
+        )
         cluster.kill(first)
         client.must_sign(PRECOMMIT, 2)
         signatures.add(signature_of(client))
         assert len(signatures) == 1
+        must_refuse_a_vote(client)
+        client.must_sign(PRECOMMIT, 3)
     finally:
         client.close()
         cluster.stop()
+    signed, refused = audit_of("signed"), audit_of("refused")
+    digests = {
+        name: hashlib.sha256(bytes.fromhex(value)).hexdigest() for name, value in (("signed", HASH), ("refused", VOTE))
+    }
+    assert set(signed) == {("sign_bytes_request", digests["signed"], 32, "")}
+    assert set(refused) == {("sign_bytes_request", digests["refused"], len(VOTE) // 2, "")}
+    assert (len(signed) >= 3, len(refused) >= 2) == (True, True)
+
+
+def must_refuse_a_vote(client: Validator) -> None:
+    refused = client.ask(cmd="sign_bytes", value=VOTE)
+    assert refused["remote"] and not refused.get("signature"), refused
+    assert "bytes are a vote" in refused["error"]
 
 
 def signature_of(client: Validator) -> str:

@@ -151,7 +151,21 @@ def test_celestias_raw_bytes_get_their_answer(core: Core, case: dict) -> None:
     signature, answer = session.answer_bytes(slot)
     assert (signature.hex(), answer.hex()) == (case["signature"], case["response"])
     asked = Message(Kind.SIGN_RAW_BYTES_REQUEST, chain_id, value=raw, unique_id=unique_id)
-    assert core.encode_message(Dialect.PROTO, asked).hex() == case["request"]
+    answered = Message(Kind.SIGN_BYTES_RESPONSE, value=signature)
+    for one, wire in ((asked, case["request"]), (answered, case["response"])):
+        assert core.encode_message(Dialect.PROTO, one).hex() == wire
+        assert core.decode_message(Dialect.PROTO, bytes.fromhex(wire)) == one
+    assert core.verify(slot.public_key, bytes.fromhex(case["sign_bytes"]), signature)
+
+
+@pytest.mark.parametrize("case", CELESTIA["cases"], ids=lambda case: f"{case['unique_id']}-{len(case['request'])}")
+def test_celestias_raw_bytes_are_refused_under_another_id_or_chain(core: Core, case: dict) -> None:
+    secret, wire = b64encode(bytes.fromhex(CELESTIA["private_key"])).decode(), bytes.fromhex(case["request"])
+    chain_id, unique_id = case["chain_id"], case["unique_id"]
+    for chain, ids in ((chain_id, ()), (chain_id, (unique_id + "x",)), ("another", (unique_id,))):
+        slot = slot_for(core, secret, chain, ids)
+        with pytest.raises(InvariantError):
+            session_asked(core, chain, wire).answer_bytes(slot)
 
 
 def test_amino_requests_have_the_sign_bytes_tendermint_signs(core: Core) -> None:
