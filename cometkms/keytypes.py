@@ -76,11 +76,18 @@ _BY_PRIVATE_JSON: Final = {one.private_json: one for one in KEY_TYPES}
 #: The sizes that a signature of any type has, and 0 where there is none.
 SIGNATURE_SIZES: Final = frozenset({0} | {one.signature_bytes for one in KEY_TYPES})
 
+_ML_DSA_65: Final = (
+    "no library signs ml_dsa_65 as CometBFT does, without randomness and from the packed key that its file holds"
+)
+
 #: Key types that this program knows by name and has no code for, by the name in a key file: why, and what is needed.
 FOREIGN: Final = {
-    "cometbft/PrivKeyMlDsa65": "no library signs ml_dsa_65 as CometBFT does, without randomness and from the packed key that its file holds",
+    "cometbft/PrivKeyMlDsa65": _ML_DSA_65,
     "ethermint/PrivKeyEthSecp256k1": "it is an account's key and no consensus key of CometBFT",
 }
+
+#: The same by CometBFT's own name of the type, as --type takes it.
+FOREIGN_NAMES: Final = {"ml_dsa_65": _ML_DSA_65}
 
 
 def by_number(number: int) -> KeyType | None:

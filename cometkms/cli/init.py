@@ -28,7 +28,7 @@ from cometkms.store import state_file
     metavar="ADDR",
     help=f"HTTP address for config.toml.  [default: {DEFAULT_HTTP_ADDR}]",
 )
-@type_option("of the key that --new-key makes", default=ED25519.name, show_default=True)
+@type_option(f"of the key that --new-key makes  [default: {ED25519.name}]")
 @click.option("--json", "as_json", is_flag=True, help="What was made and kept, as JSON.")
 def command(
     home: str | None,  # noqa: ARG001 - kept in the context by the option's callback
@@ -37,7 +37,7 @@ def command(
     chain_id: str,
     validator_addr: tuple[str, ...],
     http_addr: str,
-    key_type: str,
+    key_type: str | None,
     as_json: bool,
 ) -> None:
     """Make config.toml, data/ and priv/ in the home; what is there is kept as it is.
@@ -55,7 +55,9 @@ def command(
         check_chain_id(chain_id)
     for address in validator_addr:
         parse_validator(address)
-    wanted = named_type(key_type)
+    if key_type is not None and not new_key:
+        raise click.UsageError("--type is of the key that --new-key makes; a key file tells its own")
+    wanted = named_type(key_type or ED25519.name)
     if new_key:
         cores.load().require(wanted)  # before anything is made
     key_path, state_path = path / "priv" / KEY_NAME, path / "priv" / STATE_NAME

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from cometkms.errors import CometKMSError, ConfigError, OperatorError, StateError
-from cometkms.keytypes import KEY_TYPES, KeyType, by_name
+from cometkms.keytypes import FOREIGN_NAMES, KEY_TYPES, KeyType, by_name
 from cometkms.limits import HEIGHT_MAX
 
 if TYPE_CHECKING:  # what reads a node's settings is imported where it is used: an agent is to start in no time
@@ -89,7 +89,9 @@ def named_type(name: str) -> KeyType:
     key_type = by_name(name)
     if key_type is None:
         names = ", ".join(one.name for one in KEY_TYPES)
-        raise click.BadParameter(f"the key type {name!r} is not known; there are {names}")
+        why = FOREIGN_NAMES.get(name)
+        refused = f"is not supported: {why}" if why else "is not known"
+        raise click.BadParameter(f"the key type {name!r} {refused}; there are {names}")
     return key_type
 
 

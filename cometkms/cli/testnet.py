@@ -1,6 +1,5 @@
 """`cmkms testnet`"""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,6 +10,7 @@ from cometkms import core as cores
 from cometkms.agent.config import check_name
 from cometkms.agent.config import load as load_agent
 from cometkms.agent.scaffold import init_agent, make_agent_key
+from cometkms.cli.options import named_type, type_option
 from cometkms.cli.output import show_json
 from cometkms.cli.peers import identity_line
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
@@ -24,9 +24,11 @@ from cometkms.keys.validator_key import (
     load_public_key,
     load_sealed,
     material_of,
+    new_seed,
     read_material,
     write_material,
 )
+from cometkms.keytypes import ED25519, KeyType, type_of
 from cometkms.limits import MEMBERS_MAX
 from cometkms.model import Watermark
 from cometkms.store import state_file
@@ -73,6 +75,7 @@ class _Material:
 @click.option(
     "--key-file", type=click.Path(path_type=Path), metavar="FILE", help="The validator's key.  [default: a new one]"
 )
+@type_option(f"of the new key  [default: {ED25519.name}]")
 @click.option("--state-file", type=click.Path(path_type=Path), metavar="FILE",
               help="What that key has signed.  [default: priv_validator_state.json beside it]")  # fmt: skip
 @click.option(
@@ -92,6 +95,7 @@ def command(
     starting_port: int,
     http_port: int,
     key_file: Path | None,
+    key_type: str | None,
     state_file: Path | None,
     agent: str | None,
     agent_port: int,
@@ -107,8 +111,12 @@ def command(
       cmkms testnet --dir homes --addresses 10.0.0.10,10.0.0.11,10.0.0.12 --chain-id my-chain-1 \\
         --validator-addr tcp://10.0.0.1:26658 --key-file priv_validator_key.json
       cmkms testnet --dir /tmp/trial --agent sentry-a
+      cmkms testnet --dir /tmp/trial --type bls12_381
     """
     hosts = [part.strip() for part in addresses.split(",")] if addresses else []
+    if key_type is not None and key_file is not None:
+        raise click.UsageError("--type is of a new key; the file that --key-file names tells its own")
+    wanted = named_type(key_type or ED25519.name)
     planned = _plan(nodes, hosts, starting_port, http_port, agent_port)
     chain = _chain_id(chain_id, key_file)
     validators = validator_addr or _default_validators(hosts)
@@ -117,7 +125,7 @@ def command(
     root = _empty_directory(Path(directory).expanduser().absolute())
     if agent is not None and check_name(agent) in {node.id for node in planned}:
         raise click.UsageError(f"{agent} is a node's name; cure: another --agent")
-    material = _material(key_file, state_file, chain)
+    material = _material(key_file, state_file, chain, wanted)
     agent_home = root / agent if agent is not None else None
     with material.key:
         homes = _write(root, planned, chain, validators, material, agent_home)
@@ -193,12 +201,13 @@ def _empty_directory(path: Path) -> Path:
     return path
 
 
-def _material(key_file: Path | None, state: Path | None, chain_id: str) -> _Material:
+def _material(key_file: Path | None, state: Path | None, chain_id: str, wanted: KeyType) -> _Material:
     """Raises: KeyFileError, StateError."""
     if key_file is None:
         if state is not None:
             raise click.UsageError("--state-file is of a key that exists: give --key-file too")
-        return _Material(material_of(os.urandom(32)), Watermark(), is_new=True)
+        cores.load().require(wanted)
+        return _Material(material_of(new_seed(wanted), wanted), Watermark(), is_new=True)
     key = read_material(key_file, cores.load())
     state_path = state or key_file.with_name(STATE_NAME)
     refuse_exported(state_path, chain_id)
@@ -265,6 +274,7 @@ def _document(
         "validator_addrs": list(validators),
         "key": {
             "address": address_of(load_public_key(key)),
+            "type": type_of(load_public_key(key)).name,
             "new": material.is_new,
             "sealed": load_sealed(key) is not None,
         },
@@ -279,8 +289,9 @@ def _tell(homes: list[Path], nodes: list[_Node], material: _Material, machines: 
     if agent_home is not None:
         click.echo(f"made  {agent_home}, of an agent beside the validator")
     key = homes[0] / "priv" / KEY_NAME
+    public_key = load_public_key(key)
     click.echo(
-        f"key   {address_of(load_public_key(key))}, {'new' if material.is_new else 'copied'}, the same on every node"
+        f"key   {address_of(public_key)}, {type_of(public_key).name}, {'new' if material.is_new else 'copied'}, the same on every node"
     )
     if load_sealed(key) is not None:
         click.echo(

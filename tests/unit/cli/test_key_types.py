@@ -91,19 +91,39 @@ def test_a_key_is_imported_as_what_it_is(tmp_path: Path, name: str) -> None:
     assert f"holds a key of type {name}, and ed25519 was asked for" in refused.stderr
 
 
-@pytest.mark.parametrize("wanted", ["ml_dsa_65", "rsa"])
-def test_a_type_that_is_not_there_is_refused_by_name(tmp_path: Path, wanted: str) -> None:
+def test_a_trial_cluster_has_one_new_key_of_the_type_that_was_asked_for(tmp_path: Path, name: str) -> None:
+    done = cmkms("testnet", "--dir", str(tmp_path / "net"), "--type", name)
+    assert done.returncode == 0, done.stderr
+    homes = [tmp_path / "net" / f"node{n}" for n in range(3)]
+    public_keys = {load_public_key(key_of(home)) for home in homes}
+    assert {type_of(one) for one in public_keys} == {by_name(name)}
+    assert f"key   {shown(homes[0])['address']}, {name}, new, the same on every node" in done.stdout
+    asked = ("--dir", str(tmp_path / "more"), "--key-file", str(key_of(homes[0])), "--chain-id", "c", "--json")
+    copied = json.loads(cmkms("testnet", *asked).stdout)
+    assert (copied["key"]["type"], copied["key"]["address"]) == (name, shown(homes[0])["address"])
+
+
+def test_a_type_without_a_key_to_make_is_refused(tmp_path: Path) -> None:
+    refused = cmkms("init", "--home", str(tmp_path / "home"), "--type", "secp256k1")
+    assert (refused.returncode, (tmp_path / "home").exists()) == (2, False)
+    assert "--type is of the key that --new-key makes" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("wanted", "why"), [("ml_dsa_65", "is not supported: no library signs ml_dsa_65"), ("rsa", "is not known")]
+)
+def test_a_type_that_is_not_there_is_refused_by_name(tmp_path: Path, wanted: str, why: str) -> None:
     home = init(tmp_path / "home")
     before = tree(home)
     for command in (
         ("keys", "new", "--home", str(home), "--type", wanted),
         ("keys", "import", "--home", str(home), "--type", wanted, "-"),
         ("init", "--home", str(tmp_path / "no"), "--new-key", "--type", wanted),
+        ("testnet", "--dir", str(tmp_path / "no"), "--type", wanted),
     ):
         refused = cmkms(*command)
         assert refused.returncode == 2
-        assert repr(wanted) in refused.stderr
-        assert "is not known" in refused.stderr
+        assert f"the key type {wanted!r} {why}" in refused.stderr
     assert tree(home) == before
     assert not (tmp_path / "no").exists()
 

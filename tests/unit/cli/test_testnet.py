@@ -130,6 +130,8 @@ def test_a_key_without_its_state_is_refused_and_nothing_is_made(tmp_path: Path, 
         (["--state-file", "x"], 2, "give --key-file too"),
         (["--key-file", "/no/such", "--chain-id", "c"], 4, "is missing"),
         (["--key-file", "x"], 2, "needs --chain-id"),
+        (["--key-file", "x", "--chain-id", "c", "--type", "ed25519"], 2, "tells its own"),
+        (["--type", "rsa"], 2, "'rsa' is not known"),
     ],
 )
 def test_bad_input_is_one_clear_error_and_makes_nothing(
