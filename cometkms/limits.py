@@ -128,6 +128,7 @@ FACTS_MAX: Final = 16  # a node says that many things of itself …
 FACT_NAME_MAX_BYTES: Final = 32  # … each with a word …
 FACT_TEXT_MAX_BYTES: Final = 160  # … and a line of text: shown, not parsed
 PEER_HALF_OPEN_MAX: Final = 32  # connections that have not proved who they are
+PEER_GREETINGS_MAX: Final = 4  # … and of each member those that have, and whose hellos are not both accepted
 PEER_HANDSHAKE_TIMEOUT_S: Final = 3.0
 PEER_OUTBOX_MAX_BYTES: Final = 1 << 20  # a peer that does not read so much is disconnected
 PEER_PING_S: Final = 0.5

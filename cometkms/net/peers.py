@@ -13,7 +13,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from cometkms.errors import BusyError, ProtocolError, os_words, said
@@ -21,6 +21,7 @@ from cometkms.interface import Core, Frames, Lane
 from cometkms.limits import (
     INBOX_BYTES,
     PEER_FRAME_MAX_BYTES,
+    PEER_GREETINGS_MAX,
     PEER_HALF_OPEN_MAX,
     PEER_HANDSHAKE_TIMEOUT_S,
     PEER_HELLO_MAX_BYTES,
@@ -125,6 +126,7 @@ class _Peer:
 
     target: PeerTarget
     link: _Link | None = None
+    greeting: list[_Link] = field(default_factory=list)  # whose hellos are not both accepted, the oldest first
     state: str = "waiting"
     since: float = 0.0  # unix time, of the state
     last_contact: float = 0.0  # unix time
@@ -458,6 +460,10 @@ class PeerNetwork:
     async def _greet(self, peer: _Peer, connection: socket.socket, handshake: Handshake, address: str) -> bool:
         """Hellos, then frames until the end. Whether the connection was established."""
         link = _Link(peer.target.id, connection, handshake.frames, handshake.leftover, address)
+        peer.greeting.append(link)
+        if len(peer.greeting) > PEER_GREETINGS_MAX:  # a member that opens one after the other uses up no descriptors
+            self._counters["half_open_dropped"] += 1
+            self._close(peer.greeting[0], "it said no hello before newer connections came", closed=False)
         self._enter(peer, "hello" if peer.link is None else peer.state)
         self._write(link, FrameType.HELLO, self._events.hello(link.peer))
         if link.open:
@@ -574,6 +580,7 @@ class PeerNetwork:
         if peer.link is not None:
             self._close(peer.link, "superseded by a newer connection", closed=False)
         peer.link = link
+        peer.greeting.remove(link)
         link.adopt(self._make_lane(link.peer, link.frames, link.socket.fileno()))
         peer.connects += 1
         peer.last_error = ""
@@ -623,6 +630,8 @@ class PeerNetwork:
         if not link.closed.done():
             link.closed.set_result(closed)
         peer = self._peers[link.peer]
+        if link in peer.greeting:
+            peer.greeting.remove(link)
         if peer.link is link:
             peer.link = None
             self._enter(peer, "waiting")

@@ -12,7 +12,7 @@ import pytest
 from cometkms.config.schema import HostPort
 from cometkms.errors import BusyError, ProtocolError
 from cometkms.interface import Core
-from cometkms.limits import PEER_FRAME_MAX_BYTES, PEER_HALF_OPEN_MAX
+from cometkms.limits import PEER_FRAME_MAX_BYTES, PEER_GREETINGS_MAX, PEER_HALF_OPEN_MAX
 from cometkms.model import Dialect
 from cometkms.net.peers import PeerNetwork, PeerTarget, judge_pong
 from cometkms.net.stream import FrameType
@@ -259,6 +259,30 @@ async def authenticated(
         sent += answer
         writer.write(answer)
     return reader, writer, handshake, sent
+
+
+def test_a_member_that_opens_one_connection_after_the_other_keeps_a_few(core: Core) -> None:
+    """It proved who it is, so it is no stranger: without a bound of its own it would use up this process's descriptors."""
+
+    async def work() -> None:
+        a, b = pair()
+        a.open(core, b)
+        opened = [await authenticated(core, a, b) for _ in range(3 * PEER_GREETINGS_MAX)]
+        for reader, *_ in opened[:-PEER_GREETINGS_MAX]:
+            await ended(reader)
+        kept = opened[-PEER_GREETINGS_MAX:]
+        reader, writer, handshake, _ = kept[-1]
+        hello = b"hello from b"
+        sealed = handshake.frames.seal(struct.pack("<IB", 1 + len(hello), FrameType.HELLO) + hello)
+        writer.write(sealed + handshake.frames.seal(struct.pack("<IB", 1, FrameType.OK)))
+        await until(lambda: a.events == ["+b"])
+        assert a.network.counters()["half_open_dropped"] == 2 * PEER_GREETINGS_MAX
+        for _, one, *_ in opened:
+            one.close()
+        await until(lambda: a.events == ["+b", "-b closed"])
+        await a.network.stop()
+
+    run(work)
 
 
 @pytest.mark.parametrize(
