@@ -100,7 +100,8 @@ def _can_answer(news: LifeNews) -> bool:
 
 @dataclass(slots=True)
 class _Reading:
-    """One process's read of all the others, asked again until it is answered. `best`: highest mark read, per member and row."""
+    """One process's read of all the others, asked again until it is answered. `best`: highest mark read, per member and row of the store's.
+    `records`: the birth record that each showed last."""
 
     purpose: Purpose
     since: float
@@ -108,7 +109,7 @@ class _Reading:
     request_id: int = 0
     answers: dict[str, Answer] = field(default_factory=dict)
     best: dict[str, dict[Row, Watermark]] = field(default_factory=dict)
-    records: set[Record] = field(default_factory=set)
+    records: dict[str, Record] = field(default_factory=dict)
     order: int = 0
     over: bool = False
     told: str = ""
@@ -544,10 +545,10 @@ class Membership:
             reading.answers[member] = Answer(reading.order, True, borne, knows)
             best = reading.best.setdefault(member, {})
             for one in marks.marks:
-                if one.row not in best or one.mark.hrs >= best[one.row].hrs:
+                if one.row in self._store.rows and one.mark.hrs >= best.get(one.row, Watermark()).hrs:
                     best[one.row] = one.mark
             if marks.life.record:
-                reading.records.add(marks.life.record)
+                reading.records[member] = marks.life.record
         elif before is None or not before.real:
             order = before.order if before is not None else reading.order
             reading.answers[member] = Answer(order, False, borne, knows)
@@ -723,16 +724,20 @@ class Membership:
         return all(row in own and one.hrs <= own[row] for rows in reading.best.values() for row, one in rows.items())
 
     def _recover(self, reading: _Reading) -> None:
-        if len(reading.records) > 1:
-            reading.told = "the other nodes show different birth records: they are not one cluster"
+        if len(set(reading.records.values())) > 1:
+            self._read_anew(
+                reading, reading.records, "the other nodes show different birth records: they are not one cluster"
+            )
             return
         for number, row in enumerate(self._store.rows):
             read = {name: best[row] for name, best in reading.best.items() if row in best}
             member = absurd(self._ports.reach(number), read, verifies=self._verifier(row))
             if member is not None:
-                reading.told = (
+                self._read_anew(
+                    reading,
+                    (member,),
                     f"{member}'s mark of {row.chain_id} ({read[member].hrs.height}) lies absurdly far above all others and no signature proves "
-                    "it; cure: find out why, then cmkms recover --min-height HEIGHT"
+                    "it; cure: find out why, then cmkms recover --min-height HEIGHT",
                 )
                 return
         self._raise_to(reading.best, keep_own=False)
@@ -740,7 +745,7 @@ class Membership:
             self._ports.recovered(number)
         self._ports.before_birth()
         header = self._store.header
-        record = next(iter(reading.records), ())
+        record = next(iter(reading.records.values()), ())
         nonces = tuple(nonce for _, nonce in record)
         self._write_header(replace(header, state=NodeState.COMPLETE, record=nonces))
         self.confirmed = True
@@ -748,6 +753,15 @@ class Membership:
         self._reading = None
         self._become_ready()
         self._open_rows()
+
+    def _read_anew(self, reading: _Reading, members: Iterable[str], why: str) -> None:
+        """What they answered cannot be: it is forgotten, and they are asked again, so that what one made up goes when he does."""
+        reading.told = why
+        for name in tuple(members):
+            for answered in (reading.answers, reading.best, reading.records):
+                answered.pop(name, None)
+            if name in self._adopted:
+                reading.answers[name] = Answer(0, True, self._adopted[name])
 
     def _become_ready(self) -> None:
         if self.state is not NodeState.COMPLETE:

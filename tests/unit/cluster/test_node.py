@@ -15,13 +15,14 @@ from cometkms.cluster import node as node_module
 from cometkms.cluster.node import ClusterNode, Identity, row_key
 from cometkms.errors import BehindError, ProtocolError, StateError
 from cometkms.ipc.messages import PermitGranted, Reserve, ReserveRefused, Signed, SignerHello
-from cometkms.limits import DRILL_ORDER_EVERY_S, SIGN_STATE_LOOK_S, START_READ_S, TICK_S
+from cometkms.limits import DRILL_ORDER_EVERY_S, READ_AGAIN_S, SIGN_STATE_LOOK_S, START_READ_S, TICK_S
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Permit, Reason, Row, Timestamp, Vote, Watermark
 from cometkms.protocol.identity import Identity as NodeIdentity
 from cometkms.protocol.peer_messages import (
     Action,
     FactsNews,
     LifeNews,
+    Marks,
     PeerMessage,
     Promise,
     Promised,
@@ -31,7 +32,7 @@ from cometkms.protocol.peer_messages import (
     make_facts,
 )
 from cometkms.protocol.peer_messages import Raft as RaftMessage
-from cometkms.rules.birth import Life, NodeState
+from cometkms.rules.birth import Life, NodeState, Record
 from cometkms.rules.epoch import Standing
 from cometkms.rules.incarnation import FIRST
 from cometkms.store.promise_store import Header, PromiseStore
@@ -114,6 +115,7 @@ class One:
         self.raft, self.log = Raft(), Log()
         self.born = self.restarts = self.beats = 0
         self.signer_moves = True
+        self.silent = False
         self.sealed_for: tuple[str, ...] = ()
         self.cannot_restart = self.trouble = ""
         digest = options.pop("digest", b"d" * 32)
@@ -126,7 +128,8 @@ class One:
         )  # fmt: skip
 
     def send(self, member: str, payload: bytes) -> bool:
-        self.sent.append((member, payload))
+        if not self.silent:
+            self.sent.append((member, payload))
         return True
 
     def disconnect(self, member: str, why: str) -> None:
@@ -289,6 +292,55 @@ def test_a_recovering_node_promises_nothing_and_answers_no_read(three: Three) ->
     a.lead()
     assert a.reserve(sign_bytes(1)) is None, "one promise is no majority of three"
     assert c.store.mark(0) == Watermark()
+
+
+def marks_said(to: One, by: str, *, record: Record = (), marks: tuple[RowMark, ...] = ()) -> None:
+    """A member answers the read that is under way with whatever it likes."""
+    reading = to.node.membership._reading
+    assert reading is not None
+    life = Life(NodeState.COMPLETE, b"", record)
+    it = to.world.nodes[by].node.membership
+    said = Marks(to.node.nonce, reading.request_id, True, life, marks, 1, 0, 0, 0, it.own(), it.known())
+    to.node.on_frame(by, encode(said))
+
+
+@pytest.mark.parametrize("lie", ["a record", "a mark"])
+def test_what_a_liar_told_a_recovering_node_goes_when_he_does(three: Three, lie: str) -> None:
+    """It is asked for again, without a restart; the honest node that has the member's place then is believed."""
+    a = three.add("a", mark=signed(10), signed=(signed(10),))
+    b = three.add("b", mark=signed(10), signed=(signed(10),))
+    three.meet("a", "b")
+    three.wait(2 * START_READ_S)
+    c = three.add("c", NodeState.RECOVERING, signed=(signed(10),), unclaimed=True)
+    three.meet("b", "c")
+    b.silent = True  # the liar has its place
+    three.meet("a", "c")
+    false = tuple((name, b"false567") for name in NAMES)
+    far = (RowMark(ROW, Watermark(HRS(1 << 40, 0, 3)), True),)
+    marks_said(c, "b", record=false if lie == "a record" else (), marks=far if lie == "a mark" else ())
+    three.wait(3 * READ_AGAIN_S)
+    assert not c.node.membership.ready
+    assert ("different birth records" if lie == "a record" else "absurdly far above") in c.node.membership.why
+    b.silent = False
+    three.wait(3 * READ_AGAIN_S)
+    assert c.node.membership.ready, c.node.membership.why
+    assert c.store.mark(0).hrs == a.store.mark(0).hrs
+    assert c.store.header.record == a.store.header.record
+
+
+def test_a_read_keeps_nothing_of_rows_that_it_does_not_know_nor_of_records_that_were_shown_before(three: Three) -> None:
+    """It may last for as long as a member is away, and another one answers it again and again."""
+    a = three.add("a", strict=True)
+    three.add("b")
+    three.meet("a", "b")
+    for number in range(50):
+        row = Row(ROW.public_key, f"chain-{number}")
+        record = tuple((name, number.to_bytes(8, "big")) for name in NAMES)
+        marks_said(a, "b", record=record, marks=(RowMark(row, Watermark(HRS(5, 0, 1)), True),))
+    reading = a.node.membership._reading
+    assert reading is not None
+    assert reading.best["b"].keys() <= {ROW}
+    assert len(reading.records) == 1
 
 
 def test_a_majority_of_promises_is_a_permit_and_a_minority_is_none(three: Three) -> None:
