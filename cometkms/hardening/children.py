@@ -101,6 +101,7 @@ def _needs(keeps: Keeps) -> seccomp.Needs:
         binds=bool(keeps.bind),
         reads=keeps.code,
         files=bool(keeps.work or keeps.replace),
+        replaces=bool(keeps.replace),
     )
 
 

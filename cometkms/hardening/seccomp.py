@@ -61,6 +61,12 @@ _EXECUTABLE: Final = 4  # PROT_EXEC
 _THREAD: Final = 0x1_0000  # CLONE_THREAD
 _NEW_NAMESPACES: Final = 0x7E02_0000
 _SET_NAME: Final = 15  # PR_SET_NAME
+#: fcntl: F_DUPFD, F_GETFD, F_SETFD, F_GETFL; the locks' F_GETLK to F_SETLKW, F_OFD_GETLK to F_OFD_SETLKW; F_DUPFD_CLOEXEC, F_GETPIPE_SZ,
+#: F_GET_SEALS. Not F_SETOWN and F_SETSIG: with them the kernel sends any signal to any process of the same user, past the rule for kill().
+_DESCRIPTOR_WORK: Final = (0, 1, 2, 3, 5, 6, 7, 36, 37, 38, 1030, 1032, 1034)
+_SET_FLAGS: Final = 4  # F_SETFL
+_SIGNAL_DRIVEN: Final = 0o20000  # O_ASYNC: a terminal's would go to all processes before it
+_OWN_FILE: Final = 0o600
 #: FIONREAD, FIONBIO, FIOCLEX, FIONCLEX, TCGETS: nothing that types into a terminal.
 _IOCTLS: Final = (0x541B, 0x5421, 0x5451, 0x5450, 0x5401)
 
@@ -81,7 +87,8 @@ _ANY: Final[Rule] = ()
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What the process works with. tcp, unix: it connects that way; names: it looks hosts up; accepts: on a socket that is there already,
-    binds: on one of its own; reads, files: it opens files, or makes them too; pid: its own."""
+    binds: on one of its own; reads, files: it opens files, or makes them too; replaces: it puts private ones in the place of others; pid:
+    its own."""
 
     tcp: bool
     unix: bool
@@ -91,6 +98,7 @@ class Needs:
     binds: bool = False
     reads: bool = False
     files: bool = False
+    replaces: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +143,12 @@ def rules(needs: Needs) -> dict[str, tuple[Rule, ...]]:
         "tgkill": ((Check(0, (needs.pid,)),),),
         "open": opened,
         "openat": reading,
+        "fcntl": (
+            (Check(1, _DESCRIPTOR_WORK),),
+            (Check(1, (_SET_FLAGS,)), Check(2, (0,), _SIGNAL_DRIVEN)),
+        ),
+        # Landlock does not look at modes: who reads Python's code, and is its owner, could shut or open it for the next start.
+        "fchmod": ((Check(1, (_OWN_FILE,)),),) if needs.replaces else (),
     }
 
 

@@ -52,7 +52,6 @@ CALM: Final[_Table] = {
     "pread64": (17, 67),
     "pwrite64": (18, 68),
     "lseek": (8, 62),
-    "fcntl": (72, 25),
     "dup": (32, 23),
     "dup2": (33, None),
     "dup3": (292, 24),
@@ -151,7 +150,6 @@ FILES: Final[_Table] = {
     "fadvise64": (221, 223),
     "getdents64": (217, 61),
     "flock": (73, 32),
-    "fchmod": (91, 52),
     "umask": (95, 166),
     "fstatfs": (138, 44),
     "rename": (82, None),
@@ -186,6 +184,8 @@ GUARDED: Final[_Table] = {
     "tgkill": (234, 131),
     "open": (2, None),
     "openat": (257, 56),
+    "fcntl": (72, 25),
+    "fchmod": (91, 52),
 }
 
 #: No honest process of a node comes near them: whoever does is killed, and the supervisor's log says so.

@@ -7,6 +7,7 @@ import gc
 import json
 import mmap
 import os
+import signal
 import socket
 import struct
 import zlib
@@ -114,10 +115,40 @@ def spoil_the_own_section(context: ChildContext, parts: Any) -> list[str]:
     return []
 
 
+def kill_by_a_descriptor(context: ChildContext, parts: Any) -> list[str]:
+    """The kernel sends a signal of one's choice to a descriptor's owner, who is of one's choice, when something arrives there."""
+    went, (here, there) = [], socket.socketpair()
+    for pid in {os.getppid(), *range(os.getppid() - 2, os.getppid() + 64)} - {os.getpid()}:
+        try:
+            fcntl.fcntl(here, fcntl.F_SETOWN, pid)
+            fcntl.fcntl(here, 10, signal.SIGKILL)  # F_SETSIG
+            fcntl.fcntl(here, fcntl.F_SETFL, os.O_NONBLOCK | 0o20000)  # O_ASYNC
+            there.send(b"x")
+            went.append(f"a signal to {pid}")
+        except OSError:
+            continue
+    return went
+
+
+def change_modes(context: ChildContext, parts: Any) -> list[str]:
+    """What may be read may be opened, and a descriptor is enough to change its mode: of the code that the next start needs, where that is his."""
+    went = []
+    for path in (os.path.dirname(cores.__file__), cores.__file__, "."):
+        try:
+            fd = os.open(path, os.O_RDONLY)
+            os.fchmod(fd, os.fstat(fd).st_mode & 0o777)  # as it is: the program of these tests must live on
+            went.append(path)
+        except OSError:
+            continue
+    return went
+
+
 def everything(context: ChildContext, parts: Any) -> list[str]:
     """One after the other; spoiling goes on until the end."""
     return [
-        attack for one in (forge_the_board, unlock_everything, spoil_the_own_section) for attack in one(context, parts)
+        attack
+        for one in (forge_the_board, unlock_everything, kill_by_a_descriptor, change_modes, spoil_the_own_section)
+        for attack in one(context, parts)
     ]
 
 

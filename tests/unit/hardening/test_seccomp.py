@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import fcntl
 import os
 import platform
 import socket
@@ -155,6 +156,14 @@ def test_sockets_are_of_the_families_and_kinds_that_are_needed(
         ("kill", (-1, 9), REFUSE),
         ("tgkill", (PID, PID, 6), ALLOW),
         ("tgkill", (1, 1, 9), REFUSE),
+        ("fcntl", (1, 1030, 0), ALLOW),
+        ("fcntl", (1, 4, 0o4000), ALLOW),
+        ("fcntl", (1, 4, 0o24000), REFUSE),  # O_ASYNC
+        ("fcntl", (1, 8, 1), REFUSE),  # F_SETOWN: whom the kernel signals
+        ("fcntl", (1, 10, 9), REFUSE),  # F_SETSIG: with what
+        ("fcntl", (1, 15, 0), REFUSE),  # F_SETOWN_EX
+        ("fcntl", (1, 1026, 0), REFUSE),  # F_NOTIFY
+        ("fchmod", (1, 0o600), REFUSE),
     ],
 )
 def test_guarded_calls_are_judged_by_their_arguments(
@@ -230,6 +239,9 @@ def test_the_kernel_takes_it_and_says_so() -> None:
 
 
 def test_sockets_files_and_descriptors_in_the_kernel() -> None:
+    def kill_by_a_descriptor() -> None:
+        fcntl.fcntl(1, fcntl.F_SETOWN, os.getppid())
+
     def thread() -> None:
         one = threading.Thread(target=lambda: None)
         one.start()
@@ -249,12 +261,15 @@ def test_sockets_files_and_descriptors_in_the_kernel() -> None:
         thread,
         lambda: os.kill(os.getpid(), 0),
         lambda: os.kill(os.getppid(), 0),
+        kill_by_a_descriptor,
+        lambda: os.set_blocking(1, True),
+        lambda: fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 0),
         lambda: socket.create_server(("127.0.0.1", 0)),
         os.fork,
         lambda: Path("/tmp").chmod(0o1777),
     ) == [
         "done", "EACCES", "EACCES", "EACCES", "EACCES", "EACCES", "done", "done", "done", "done", "done", "EACCES", "EACCES",
-        "EACCES", "EPERM",
+        "done", "done", "EACCES", "EACCES", "EPERM",
     ]  # fmt: skip
 
 
@@ -322,7 +337,7 @@ def test_a_container_that_refuses_seccomp_is_unavailable(monkeypatch: pytest.Mon
 
 SERVES = Needs(tcp=False, unix=False, names=False, pid=PID, accepts=True, reads=True)
 WORKS = Needs(tcp=True, unix=False, names=False, pid=PID, binds=True, reads=True, files=True)
-WRITES = Needs(tcp=False, unix=False, names=False, pid=PID, files=True)
+WRITES = Needs(tcp=False, unix=False, names=False, pid=PID, files=True, replaces=True)
 
 
 @EACH_MACHINE
@@ -366,3 +381,6 @@ def test_files_are_worked_with_by_whom_that_is_the_work_of(machine: Machine) -> 
         code = program(machine, needs)
         for name, number in numbers(FILES, machine).items():
             assert run(code, machine.audit_arch, number) == (ALLOW if needs.files else DENY), name
+        assert judge(needs, machine, "fchmod", 3, 0o600) == (ALLOW if needs.replaces else REFUSE)
+        for mode in (0o000, 0o644, 0o666, 0o777, 0o4600):
+            assert judge(needs, machine, "fchmod", 3, mode) == REFUSE, "nobody's file is shut or opened for others"
