@@ -11,7 +11,15 @@ from typing import Final
 from cometkms.limits import LOG_BURST, LOG_EVERY_S, LOG_KINDS_MAX
 from cometkms.logger import Logger
 
-_ABOUT: Final = ("member", "peer", "by", "of", "chain")  # the fields that name whom or what a line is about
+_ABOUT: Final = (
+    "member",
+    "peer",
+    "by",
+    "of",
+    "validator",
+    "agent",
+    "chain",
+)  # the fields that name whom or what a line is about
 Kind = tuple[str, ...]
 Say = Callable[..., None]
 
@@ -36,10 +44,11 @@ class _Alike:
 class CalmLog:
     """A Logger in front of another one. tell_held() is to be called now and then, and at the end with `everything`."""
 
-    def __init__(self, log: Logger, clock: Callable[[], float]) -> None:
-        """`clock`: monotonic seconds."""
+    def __init__(self, log: Logger, clock: Callable[[], float], whole: frozenset[str] = frozenset()) -> None:
+        """`clock`: monotonic seconds. `whole`: events that all stand, because whoever says them bounds them."""
         self._log = log
         self._clock = clock
+        self._whole = whole
         self._kinds: dict[Kind, _Alike] = {}
 
     def debug(self, event: str, **fields: object) -> None:
@@ -67,6 +76,9 @@ class CalmLog:
                 alike.say, alike.fields, alike.held = None, {}, 0
 
     def _add(self, say: Say, event: str, fields: dict[str, object]) -> None:
+        if event in self._whole:
+            say(event, **fields)
+            return
         now = self._clock()
         kind: Kind = (event, *(str(fields[name]) for name in _ABOUT if name in fields))
         if kind not in self._kinds and len(self._kinds) >= LOG_KINDS_MAX:

@@ -247,6 +247,8 @@ METRIC_SERIES_MAX: Final = (
 # --- the audit log (docs/AUDIT.md) ---
 AUDIT_VALIDATOR_MAX_BYTES: Final = 160  # of a validator's address: what a queue slot has left; a longer one is cut
 AUDIT_FILE_MAX_BYTES: Final = 8 << 20  # then the next file begins: about 15 000 lines
+AUDIT_READ_MAX_BYTES: Final = 4 * AUDIT_FILE_MAX_BYTES  # of a file that a writer finds; a longer one is none of its own
+AUDIT_SEQ_MAX: Final = (1 << 62) - 1  # of a file's name: nobody writes a millionth of so many lines
 AUDIT_MIN_MIB: Final = 16  # all files together: two, so that a rotation keeps something
 AUDIT_DEFAULT_MIB: Final = 256  # about 500 000 lines: two weeks of one chain with blocks of 5 s
 AUDIT_MAX_MIB: Final = 1 << 20

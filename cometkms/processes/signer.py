@@ -14,6 +14,7 @@ from functools import partial
 from typing import Final
 
 from cometkms import core as cores
+from cometkms.calm_log import CalmLog
 from cometkms.config.reload import Reloadable
 from cometkms.config.schema import AgentEntry, Chain, Settings, ValidatorAddress
 from cometkms.config.values import parse_agent, parse_validator
@@ -68,6 +69,8 @@ from cometkms.signing.chain import ChainSigner
 from cometkms.signing.link import ValidatorLink
 from cometkms.signing.tally import KINDS
 
+#: One line a decision, or folded by who makes them (signing/chain.py). Of the rest a validator or agent could make as many as it likes.
+_DECISIONS: Final = frozenset({"signed", "repeated", "signed bytes", "refused", "unanswered"})
 _LINK_CHECK_TICKS: Final = 4  # deadlines of connections: once a second
 _LOG_LINES: Final = 4  # so many lines are written while a request waits for its permit …
 _LOG_DELAY_S: Final = 0.01  # … and at the latest after this
@@ -245,6 +248,7 @@ class _Signer:
         self._parts = parts
         self._core = core
         self._log = log
+        self._calm = CalmLog(log, time.monotonic, whole=_DECISIONS)
         self._beat = beat
         self._confinement = confinement
         helped = [measure for one in (dialer, door) if one is not None for measure in one.measures]
@@ -273,7 +277,7 @@ class _Signer:
                 nonce=self._nonce,
                 send=self._send,
                 clock_ns=time.monotonic_ns,
-                log=self._log,
+                log=self._calm,
                 trail=self._trail,
             )
             for row, (chain, slot) in enumerate(zip(chains, slots, strict=True))
@@ -306,7 +310,7 @@ class _Signer:
             listed=_listed({chain.id: chain.agents for chain in self._parts.settings.chains}),
             core=self._core,
             node=self._parts.settings.id,
-            log=self._log,
+            log=self._calm,
             desk=self._desk,
             new_number=self._new_number,
             settle=self._settle,
@@ -345,7 +349,7 @@ class _Signer:
             core=self._core,
             identity=identity,
             settle=self._settle,
-            log=self._log,
+            log=self._calm,
         )
         return number
 
@@ -428,6 +432,7 @@ class _Signer:
         self._count_signatures()
         for chain in self._chains:
             chain.tell_folded(all_of_it=True)
+        self._calm.tell_held(everything=True)
         self._note(Outcome.ENDED)
         for chain in self._chains:
             chain.slot.close()
@@ -559,6 +564,7 @@ class _Signer:
             chain.report()
             chain.tell_folded()
         if self._ticks % _LINK_CHECK_TICKS == 0:
+            self._calm.tell_held()
             for link in self._links.values():
                 link.check_deadlines()
             if self._agents is not None:

@@ -142,6 +142,15 @@ class _SignedBytes:
     took_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Repeated:
+    """A signature that was sent again. took_ns: since the request's last byte."""
+
+    requester: Requester
+    request: Request
+    took_ns: int
+
+
 #: How the audit log calls what became of a request for bytes that are no vote: it has no place.
 _OF_BYTES: Final = {Outcome.SIGNED_BYTES: Outcome.SIGNED_BYTES, Outcome.REFUSED: Outcome.REFUSED_BYTES}
 
@@ -192,6 +201,7 @@ class ChainSigner:
         self._folds: Folds[tuple[Outcome, Reason, str], _Denied] = Folds()
         self._allowed = NO_BYTES
         self._signed_folds: Folds[tuple[str, str], _SignedBytes] = Folds()
+        self._repeated_folds: Folds[tuple[str, HRS], _Repeated] = Folds()
 
     @property
     def watermark(self) -> Watermark:
@@ -446,7 +456,10 @@ class ChainSigner:
         self._unreported = Signed(self.row, request.hrs, sign_bytes, signature)
         self.report()
         self._count_signed(asked.requester, request.hrs, time.time())
-        self._answered(asked, Outcome.SIGNED, sign_bytes)
+        took_ns = self._clock_ns() - asked.started_ns
+        self.latency.add(took_ns)
+        self._say("signed", request.hrs, request.block_hash, asked.requester, took_ns)
+        self.note(Outcome.SIGNED, Reason.NONE, request, asked.requester, sign_bytes, took_ns)
 
     def _repeat(self, asked: _Asked, repeat: Repeat) -> None:
         try:
@@ -458,24 +471,31 @@ class ChainSigner:
         asked.requester.deliver(frame, refused=False)
         self.counters.repeated += 1
         self.answers.on_signed(asked.requester.name, time.time())
-        self._answered(asked, Outcome.REPEATED, repeat.sign_bytes)
+        now_ns = self._clock_ns()
+        again = _Repeated(asked.requester, asked.request, now_ns - asked.started_ns)
+        self.latency.add(again.took_ns)
+        if self._repeated_folds.add((asked.requester.name, asked.request.hrs), again, now_ns):
+            self._tell_repeated(again)
+            self.note(Outcome.REPEATED, Reason.NONE, again.request, again.requester, repeat.sign_bytes, again.took_ns)
+
+    def _tell_repeated(self, again: "_Repeated", more: int = 0) -> None:
+        """To the log. `more`: so many more for that place since it was told: a validator may ask for its last vote as often as it likes."""
+        fields = {"more": more} if more else {}
+        request = again.request
+        self._say("repeated", request.hrs, request.block_hash, again.requester, again.took_ns, **fields)
 
     def on_signature(self, made: Signature) -> None:
         """The path signed and answered, a moment ago."""
         asker = self._askers[made.link]
         self._count_signed(asker, made.hrs, time.time() - (self._clock_ns() - made.at_ns) / 1e9)
-        self._count("signed", made.hrs, made.block_hash, asker, made.took_ns)
+        self.latency.add(made.took_ns)
+        self._say("signed", made.hrs, made.block_hash, asker, made.took_ns)
 
     def _count_signed(self, asker: Requester, hrs: HRS, at: float) -> None:
         self.counters.signed += 1
         self.answers.on_signed(asker.name, at)
         self.last_signed_at = at
         self.tally.on_signed(hrs, at)
-
-    def _answered(self, asked: _Asked, outcome: Outcome, sign_bytes: bytes) -> None:
-        request, took_ns = asked.request, self._clock_ns() - asked.started_ns
-        self._count(outcome.name.lower(), request.hrs, request.block_hash, asked.requester, took_ns)
-        self.note(outcome, Reason.NONE, request, asked.requester, sign_bytes, took_ns)
 
     def note(
         self,
@@ -504,8 +524,9 @@ class ChainSigner:
             )
             self._trail.note(decision)
 
-    def _count(self, outcome: str, hrs: HRS, block_hash: bytes, requester: Requester, took_ns: int) -> None:
-        self.latency.add(took_ns)
+    def _say(
+        self, outcome: str, hrs: HRS, block_hash: bytes, requester: Requester, took_ns: int, **fields: object
+    ) -> None:
         self._log.info(
             outcome,
             chain=self.chain_id,
@@ -515,6 +536,7 @@ class ChainSigner:
             block=block_hash,
             validator=requester.name,
             us=took_ns // 1000,
+            **fields,
         )
 
     def _refuse(self, asked: _Asked, refusal: Refusal) -> None:
@@ -549,6 +571,10 @@ class ChainSigner:
         signed = self._signed_folds.rest(now_ns) if all_of_it else self._signed_folds.due(now_ns)
         for kind, made, count in signed:
             self._tell_signed_bytes(kind, made, count)
+        repeated = self._repeated_folds.rest(now_ns) if all_of_it else self._repeated_folds.due(now_ns)
+        for _, again, count in repeated:
+            self._tell_repeated(again, count)
+            self.note(Outcome.FOLDED, Reason.NONE, again.request, again.requester, b"", Decision.took_of(count))
         for (outcome, reason, _), denied, count in self._folds.rest(now_ns) if all_of_it else self._folds.due(now_ns):
             self._tell(outcome, denied, count)
             took_ns = Decision.took_of(count)

@@ -20,6 +20,7 @@ from cometkms.ipc.memory import OneWriterMemory
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Timestamp, Vote, Watermark
 from cometkms.processes.child import RELOAD_SECTION, ChildContext
 from cometkms.protocol.peer_messages import Promise
+from cometkms.store.audit.files import name_of
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _HEAD_AT, _CONTENT_AT, _SECTION_AT = 8, 16, 64
@@ -141,6 +142,27 @@ def change_modes(context: ChildContext, parts: Any) -> list[str]:
         except OSError:
             continue
     return went
+
+
+def leave_snares(context: ChildContext, parts: Any) -> list[str]:
+    """In the audit process: what the next one finds in its directory, and the next start with it. What it could not leave is named."""
+    missing = []
+
+    def leave(name: str, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except OSError:
+            missing.append(name)
+
+    def huge() -> None:
+        fd = os.open(name_of(2000), os.O_CREAT | os.O_WRONLY, 0o600)
+        os.ftruncate(fd, 1 << 40)
+
+    leave("a directory", lambda: os.mkdir(name_of(3000)))
+    leave("a file that nobody may read", lambda: os.open(name_of(2001), os.O_CREAT | os.O_WRONLY, 0))
+    leave("a file without end", huge)
+    leave("a name beyond all", lambda: os.open(name_of(10**19), os.O_CREAT | os.O_WRONLY, 0o600))
+    return missing
 
 
 def everything(context: ChildContext, parts: Any) -> list[str]:

@@ -189,6 +189,26 @@ def test_code_in_the_process_that_sends_alerts_steers_no_other(
         attacker.accept()
 
 
+def test_what_code_in_the_audit_process_leaves_in_its_directory_ends_no_start(
+    make_node: Callable[..., Node], make_validator: Callable[..., Any]
+) -> None:
+    """A directory, a file that cannot be read, one without end, in the place of the log's next files."""
+    validator = make_validator(free_tcp())
+    node = in_hands_of_an_attacker(make_node(validator.address), "audit", "leave_snares").start(wait=False)
+    assert found_by(node, "leave_snares") == []
+    validator.connect()
+    validator.must_sign(PREVOTE, 5)
+    assert node.stop() == 0
+    node.program = [sys.executable, "-m", "cometkms"]
+    node.start(wait=False)
+    until("all processes run", lambda: all_run(node))
+    validator.connect()
+    validator.must_sign(PREVOTE, 6)
+    until("the log says it", lambda: "the audit log was changed" in node.log())
+    until("it is written on", lambda: node.status()["audit"]["records"] > 0)
+    assert {child["restarts"] for child in node.status()["children"]} == {0}
+
+
 # --- secrets ---
 
 

@@ -75,3 +75,13 @@ def test_names_without_end_are_no_kinds_without_end() -> None:
     assert len(made.kept.lines) <= LOG_KINDS_MAX + LOG_BURST
     made.log.tell_held(everything=True)
     assert made.counted() == 10 * LOG_KINDS_MAX
+
+
+def test_events_that_are_bounded_by_who_says_them_all_stand() -> None:
+    made = Made()
+    calm = CalmLog(made.kept, lambda: made.now, whole=frozenset({"signed"}))
+    for height in range(5 * LOG_BURST):
+        calm.info("signed", chain="c", height=height)
+        calm.info("validator connected", validator="v")
+    assert sum(event == "signed" for _, event, _ in made.kept.lines) == 5 * LOG_BURST
+    assert sum(event == "validator connected" for _, event, _ in made.kept.lines) == LOG_BURST

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from cometkms.limits import AUDIT_LINE_MAX_BYTES
+from cometkms.limits import AUDIT_LINE_MAX_BYTES, AUDIT_SEQ_MAX
 from cometkms.store.audit.lines import Line, LineError, parse
 from cometkms.store.audit.walk import Broken, NoLine, Place, Signatures, Walk, place_of
 
@@ -36,8 +36,9 @@ def first_seq_of(path: Path) -> int:
 
 
 def files_in(directory: Path) -> list[Path]:
-    """Its files, oldest first. Raises: OSError."""
-    return sorted((path for path in directory.iterdir() if first_seq_of(path)), key=first_seq_of)
+    """Its files, oldest first; what else has such a name is none. Raises: OSError."""
+    named = (path for path in directory.iterdir() if 0 < first_seq_of(path) <= AUDIT_SEQ_MAX)
+    return sorted((path for path in named if path.is_file()), key=first_seq_of)
 
 
 @dataclass(frozen=True, slots=True)

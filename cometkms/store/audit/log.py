@@ -18,7 +18,7 @@ from typing import Final, cast
 from cometkms.errors import InvariantError, StateError, said
 from cometkms.interface import AuditLines
 from cometkms.ipc.decisions import BytesNote, Noted, decode
-from cometkms.limits import AUDIT_BATCH, AUDIT_FILE_MAX_BYTES, AUDIT_LINE_MAX_BYTES
+from cometkms.limits import AUDIT_BATCH, AUDIT_FILE_MAX_BYTES, AUDIT_LINE_MAX_BYTES, AUDIT_READ_MAX_BYTES
 from cometkms.model import BYTES_OUTCOMES, Outcome
 from cometkms.store.audit.files import feed, files_in, first_seq_of, name_of, raws_of
 from cometkms.store.audit.lines import FOLDED, HEADS, NO_HASH, WHY_MAX, encode
@@ -146,8 +146,8 @@ class AuditLog:
             walk, unfinished, torn, cheap = self._walk_along(paths[-1:])
             if walk.fresh and len(paths) > 1:  # its very first line is a half one
                 walk, unfinished, torn, cheap = self._walk_along(paths[-2:])
-        except Broken as error:
-            self.changed = f"{current.name}: {error}"
+        except (Broken, PermissionError) as error:
+            self.changed = f"{current.name}: {said(error)}"
             self._begin_behind_a_change(current)
             return
         self.seq, self.head = walk.seq, walk.head
@@ -164,6 +164,8 @@ class AuditLog:
         file refusals have. Raises: Broken."""
         walk, raw, cheap = Walk(), None, 0
         for path in paths:
+            if (size := path.stat().st_size) > AUDIT_READ_MAX_BYTES:
+                raise Broken(f"{size} bytes, and no file of an audit log has more than {AUDIT_FILE_MAX_BYTES}")
             walk.begin_file()
             cheap = 0
             with path.open("rb") as file:
@@ -173,14 +175,16 @@ class AuditLog:
         return walk, raw is not None and not raw.finished, walk.torn, cheap
 
     def _begin_behind_a_change(self, found: Path) -> None:
-        """Nothing is appended to a file that was changed: a new one says what it looked like when it was found."""
-        sha, newlines = hashlib.sha256(), 1
-        with found.open("rb") as file:
-            while piece := file.read(1 << 20):
+        """Nothing is appended to a file that was changed: a new one says what it looked like when it was found, as far as it can be read.
+        Its seqs lie above all that may stand in there."""
+        sha, lines, unread = hashlib.sha256(), 1, found.stat().st_size
+        self._full.append((found, unread))
+        with contextlib.suppress(PermissionError), found.open("rb") as file:
+            for _ in range(AUDIT_READ_MAX_BYTES // _CHUNK_BYTES):
+                piece = file.read(_CHUNK_BYTES)
                 sha.update(piece)
-                newlines += piece.count(b"\n")
-        self._full.append((found, found.stat().st_size))
-        self.seq, self.head = first_seq_of(found) + newlines, sha.hexdigest()
+                lines, unread = lines + piece.count(b"\n"), unread - len(piece)
+        self.seq, self.head = first_seq_of(found) + lines + max(0, unread), sha.hexdigest()
         self._begin_file("reopened")
 
     def _state(self, torn: str = "") -> dict[str, object]:

@@ -259,6 +259,37 @@ def test_refusals_alike_are_told_once_and_then_as_a_number_at_growing_intervals(
     assert len(asker.answers) == 1101
 
 
+def test_a_signature_that_is_asked_for_again_and_again_is_told_once_a_place_and_then_as_a_number(
+    stage: Stage, asker: Requester, core: Core
+) -> None:
+    """No refusal, and as cheap to ask for. What a second validator asks for is news, and so is the next place."""
+    stage.chain._trail = trail = Trail()
+    other = Requester(core)
+    other.name = "w"
+    for height in (5, 6):
+        stage.ask(asker, height=height)
+        stage.permit()
+        for _ in range(500):
+            stage.ask(asker, height=height)
+        stage.ask(other, height=height)
+    stage.now_ns += int(1.1e9)
+    stage.chain.tell_folded()
+    stage.chain.tell_folded(all_of_it=True)
+    said = [(event, fields["height"], fields.get("more")) for event, fields in stage.log.events if event == "repeated"]
+    assert said == [
+        *[("repeated", height, None) for height in (5, 5, 6, 6)],
+        ("repeated", 5, 499),
+        ("repeated", 6, 499),
+    ]
+    notes = [(one.outcome, one.hrs.height) for one in trail.noted if one.outcome is not Outcome.SIGNED]
+    assert notes[:4] == [(Outcome.REPEATED, height) for height in (5, 5, 6, 6)]
+    assert [(one.outcome, one.count, one.reason) for one in trail.noted[-2:]] == [
+        (Outcome.FOLDED, 499, Reason.NONE)
+    ] * 2
+    assert stage.chain.counters.repeated == 1002
+    assert len(asker.answers) == 1002
+
+
 def test_every_failure_of_a_validator_counts_in_its_row_whether_it_is_told_or_folded(
     stage: Stage, asker: Requester
 ) -> None:

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from cometkms.errors import StateError
 from cometkms.ipc.decisions import BytesNote
-from cometkms.limits import AUDIT_VALIDATOR_MAX_BYTES, RAW_UNIQUE_ID_MAX_BYTES
+from cometkms.limits import AUDIT_UID, AUDIT_VALIDATOR_MAX_BYTES, RAW_UNIQUE_ID_MAX_BYTES
 from cometkms.model import BYTES_OUTCOMES, Decision, Kind, Outcome, Reason
-from cometkms.store.audit.files import files_in, lines_of, verify
+from cometkms.store.audit.files import files_in, lines_of, name_of, verify
 from cometkms.store.audit.lines import Line
+from tests.unit.hardening.child import in_child
 from tests.unit.store.audit.logs import (
     BEGAN,
     CHAINS,
@@ -30,6 +31,7 @@ from tests.unit.store.audit.logs import (
 )
 
 SMALL = 4096
+OWNER = (AUDIT_UID, AUDIT_UID) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
 
 
 def all_lines(directory: Path) -> list[Line]:
@@ -348,6 +350,49 @@ def test_a_file_that_was_changed_is_not_appended_to(tmp_path: Path) -> None:
     )
     path.unlink()
     assert verify(tmp_path).alarms  # the log itself remembers
+
+
+@pytest.mark.parametrize(
+    "planted", ["a directory", "a name beyond all", "a file without end", "a file that nobody may read"]
+)
+def test_what_a_thief_left_in_the_directory_ends_no_start(planted: str, tmp_path: Path) -> None:
+    """The writer works there alone, so whoever was in it can leave what he likes; a node must start all the same, and say it."""
+    written(tmp_path, [BEGAN, signed(1)])
+    match planted:
+        case "a directory":
+            (tmp_path / name_of(1000)).mkdir()
+        case "a name beyond all":
+            (tmp_path / name_of(10**19)).write_bytes(b"x")
+        case "a file without end":
+            with (tmp_path / name_of(1000)).open("wb") as file:
+                file.truncate(1 << 42)
+        case _:
+            (tmp_path / name_of(1000)).write_bytes(b"{}\n")
+            (tmp_path / name_of(1000)).chmod(0)
+    os.chown(tmp_path, *OWNER)
+    for path in tmp_path.iterdir():
+        os.chown(path, *OWNER)
+
+    def life() -> list[object]:
+        os.chdir(tmp_path)
+        if os.geteuid() == 0:
+            os.setresgid(*[OWNER[1]] * 3)
+            os.setresuid(*[OWNER[0]] * 3)
+        log = make(Path(), max_bytes=1 << 50)
+        log.open()
+        newest = log.path
+        log.take(one_after_another([BEGAN, signed(2)], life=LIFE + 1))
+        log.close()
+        assert newest is not None
+        return [log.changed, [line.what for line in lines_of(newest, lambda _: True)]]
+
+    changed, lines = in_child(life)
+    assert lines[-3:] == ["began", "signed", "closed"]
+    if planted in ("a directory", "a name beyond all"):
+        assert not changed
+    else:
+        assert lines[0] == "reopened"
+        assert ("bytes, and no file" if planted == "a file without end" else "ermission denied") in changed
 
 
 # --- disks that fail ---
