@@ -2,11 +2,16 @@
 
 import subprocess
 import sys
+import threading
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import CHAIN, Node, cmkms, environment, free_port, until
+
+RESTART_S = 0.1  # RestartSec of its unit
 
 
 class AgentProcess:
@@ -17,6 +22,7 @@ class AgentProcess:
         self.log_path = home.parent / f"{home.name}.log"
         self.metrics_port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
+        self.starts = 0
         self.line = self._init("--name", name).stdout.split('"')[1]
 
     def _init(self, *more: str) -> subprocess.CompletedProcess[str]:
@@ -39,23 +45,51 @@ class AgentProcess:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(**variables)
             )
+        self.starts += 1
         return self
+
+    @contextmanager
+    def supervised(self, **variables: str) -> Iterator["AgentProcess"]:
+        """Started, and started again whenever it ends, as its unit does; stopped at the end."""
+        over = threading.Event()
+        self.start(**variables)
+
+        def watch() -> None:
+            while True:
+                assert self.process is not None
+                self.process.wait()
+                if over.wait(RESTART_S):
+                    return
+                self.start(**variables)
+
+        watching = threading.Thread(target=watch)
+        watching.start()
+        try:
+            yield self
+        finally:
+            over.set()
+            while watching.is_alive():
+                self.stop()
+                watching.join(0.1)
 
     def log(self) -> str:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     def kill(self) -> None:
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
+        """SIGKILL to the one that runs now."""
+        process = self.process
+        assert process is not None
+        process.kill()
+        process.wait()
 
     def stop(self) -> int:
-        assert self.process is not None
-        self.process.terminate()
+        process = self.process
+        assert process is not None
+        process.terminate()
         try:
-            return self.process.wait(timeout=20)
+            return process.wait(timeout=20)
         finally:
-            self.process.kill()
+            process.kill()
 
     def metrics(self) -> dict[str, float]:
         """By name and labels."""

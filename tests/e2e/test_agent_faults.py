@@ -152,7 +152,8 @@ def test_two_agents_whose_validators_want_other_blocks_never_get_two_signatures_
 def test_an_agent_killed_at_each_point_of_a_request_never_lets_two_blocks_be_signed(
     tmp_path: Path, faults: Faults
 ) -> None:
-    """Before and after each of what it sends: the question to the node, the answer to the validator, and what comes next."""
+    """Before and after each of what it sends: the question to the node, the answer to the validator, and what comes next. Its supervisor starts
+    it again, and the validator goes on."""
     address = free_tcp()
     agent = AgentProcess(tmp_path / "agent")
     node = Node(tmp_path / "node0")
@@ -166,28 +167,26 @@ def test_an_agent_killed_at_each_point_of_a_request_never_lets_two_blocks_be_sig
             for nth in ("1", "2", "3"):
                 faults.disarm()
                 linked = agent.log().count(" node connected")
-                agent.start(**{**faults.of("send", "", how), "CK_FAULT_NTH": nth})
-                until(agent.log, lambda linked=linked: agent.log().count(" node connected") > linked)
-                height += 1
-                validator.must_sign(PREVOTE, height)
-                faults.arm()
-                signed = set()
-                if validator.ask(**ballot(PRECOMMIT, height, block="aa")).get("signature"):
-                    signed.add("aa")
-                process = agent.process
-                assert process is not None
-                until("it dies", lambda process=process: process.poll() is not None)
-                assert process.returncode == -signal.SIGKILL
-                faults.disarm()
-                agent.start()
-                for block in ("bb", "aa"):
-                    if validator.sign(PRECOMMIT, height, block=block, second=3).get("signature"):
-                        signed.add(block)
-                assert len(signed) == 1, (how, nth, signed, agent.log())
-                agent.stop()
+                with agent.supervised(**{**faults.of("send", "", how), "CK_FAULT_NTH": nth}):
+                    until(agent.log, lambda linked=linked: agent.log().count(" node connected") > linked)
+                    height += 1
+                    validator.must_sign(PREVOTE, height)
+                    starts, killed = agent.starts, faults.injected
+                    faults.arm()
+                    signed = set()
+                    if validator.ask(**ballot(PRECOMMIT, height, block="aa")).get("signature"):
+                        signed.add("aa")
+                    until("it is killed", lambda killed=killed: faults.injected > killed)
+                    faults.disarm()
+                    until("it is started again", lambda starts=starts: agent.starts > starts)
+                    for block in ("bb", "aa"):
+                        if validator.sign(PRECOMMIT, height, block=block, second=3).get("signature"):
+                            signed.add(block)
+                    assert len(signed) == 1, (how, nth, signed, agent.log())
+                    validator.must_sign(PREVOTE, height + 1)
+                    height += 1
         faults.must_have_happened()
     finally:
-        agent.stop()
         node.stop()
         validator.close()
 
