@@ -42,6 +42,8 @@ def _sections(home: Path, *, quick: bool) -> dict[str, Callable[[], Sections]]:
         "agent": lambda: {
             "an agent": agent.latency(home / "agent", rounds, heights),
             "an agent, no signature for": agent.faults(home / "loss", 1 if quick else 20),
+            "an agent's start": agent.starts(home / "starts", rounds * 4),
+            "a CometBFT node behind an agent, no block for": agent.blocks(home / "blocks", 1 if quick else 20),
         },
     }
 

@@ -1,12 +1,13 @@
-"""What an agent beside the validator costs and saves: a signature through it and without it, and how long there is none when the leading node's
-host vanishes or freezes. As CometBFT's own client sees it.
+"""What an agent beside the validator costs and saves: a signature through it and without it, how long there is none when the leading node's
+host vanishes or freezes, when the agent is killed, and when nodes are restarted; and how long a real CometBFT node makes no block.
 """
 
+import socket
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,13 +17,16 @@ from benchmarks.signers import bench
 from tests.e2e.agents import AgentCluster, AgentProcess, identity_of
 from tests.e2e.cluster import Client
 from tests.e2e.namespaces import NONE_HERE, Namespaces, free_network
-from tests.e2e.node import PREVOTE, Validator, until
+from tests.e2e.node import CHAIN, PREVOTE, Validator, free_tcp, until
+from tests.e2e.test_real_node import CometBFT
 
 SETTLE_S: Final = 1.0
 PAUSE_US: Final = 2000  # between two requests of the stream
 #: How long the validator's stream is watched.
 DIRECT_MS: Final = 9000  # CometBFT waits five seconds in a read
 AGENT_MS: Final = 3000
+RESTART_MS: Final = 6000  # a node stops, starts and is complete again meanwhile
+FIRST_BLOCKS: Final = 10
 
 
 @contextmanager
@@ -77,7 +81,8 @@ def _beside(measured: Rounds, direct: Rounds) -> dict[str, Any]:
 
 
 def faults(directory: Path, rounds: int) -> dict[str, Any]:
-    """The longest time without a signature of each round in which the leading node's cable is pulled, or its processes freeze.
+    """The longest time without a signature of each round in which the leading node's cable is pulled, its processes freeze, the agent is killed
+    and started again as its unit does, or every node is restarted, one after the other.
 
     Nodes in network namespaces of their own; without an agent a quarter of the rounds, for each takes CometBFT's five seconds.
     """
@@ -86,9 +91,54 @@ def faults(directory: Path, rounds: int) -> dict[str, Any]:
         with _machines(directory / way, agent=way == "agent") as machines:
             if machines is None:
                 return {"host loss": {"not run": NONE_HERE}}
-            for fault in ("cable pulled", "frozen"):
-                measured = [_hit(machines, fault, run_ms) for _ in range(count)]
-                found[f"{way}, {fault}"] = gaps(measured)
+            hits: dict[str, Hit] = {"cable pulled": _pull, "frozen": _freeze}
+            for fault, hit in (hits | ({"killed": _kill_agent} if way == "agent" else {})).items():
+                found[f"{way}, {fault}"] = gaps([_hit(machines, hit, run_ms) for _ in range(count)])
+            if way == "agent":
+                names = [name for _ in range(-(-count // 3)) for name in machines.nodes.ids]
+                found["agent, a node restarted"] = gaps([_hit(machines, _restart(name), RESTART_MS) for name in names])
+    return found
+
+
+def starts(directory: Path, rounds: int) -> dict[str, Any]:
+    """From the start of `cmkms agent` to its first dial of the validator, and the processor's time of it."""
+    directory.mkdir(parents=True)
+    agent = AgentProcess(directory / "agent")
+    path = directory / "v.sock"
+    agent.configure([f"node0=127.0.0.1:1:{bytes(32).hex()}"], [f"unix://{path}"])
+    dialled, used = [], []
+    with socket.socket(socket.AF_UNIX) as validator:
+        validator.bind(str(path))
+        validator.listen()
+        for _ in range(rounds):
+            began_ns = time.perf_counter_ns()
+            agent.start()
+            with validator.accept()[0]:
+                dialled.append((time.perf_counter_ns() - began_ns) / 1e6)
+                used.append(_used_ms(agent))
+                agent.kill()
+    return {"start to dial": gaps(dialled), "start to dial, CPU": gaps(used)}
+
+
+def _used_ms(agent: AgentProcess) -> float:
+    assert agent.process is not None
+    tasks = Path(f"/proc/{agent.process.pid}/task").glob("*/schedstat")
+    return sum(int(one.read_text().split()[0]) for one in tasks) / 1e6
+
+
+def blocks(directory: Path, rounds: int) -> dict[str, Any]:
+    """The longest time between two blocks of a real CometBFT node (100 ms commits) behind an agent, of each round, by the blocks' own times."""
+    directory.mkdir(parents=True)
+    chain = CometBFT(directory / "comet", free_tcp())
+    found: dict[str, Any] = {}
+    with _machines(directory / "agent", agent=True, chain=chain) as machines:
+        if machines is None:
+            return {"host loss": {"not run": NONE_HERE}}
+        chain.start()
+        until("blocks", lambda: chain.height() >= FIRST_BLOCKS)
+        for fault, hit in {"nothing happens": _nothing, "cable pulled": _pull, "frozen": _freeze}.items():
+            found[fault] = gaps([_between_blocks(machines, chain, hit) for _ in range(rounds)])
+        chain.stop()
     return found
 
 
@@ -102,21 +152,11 @@ class _Machines:
     height: int = 1
 
     def settle(self) -> None:
-        """Until one node leads, the agent has every link, and a signature is made."""
+        """Until one node leads, and the agent has every link."""
         self.leader()
         if self.agent is not None:
-            up = "cometkms_agent_node_up"
             agent = self.agent
-            until(
-                lambda: f"the agent's links: {agent.log()}",
-                lambda: (
-                    sum(number for name, number in agent.metrics().items() if name.startswith(up))
-                    == len(self.nodes.ids)
-                ),
-            )
-        self.validator.must_sign(PREVOTE, self.height)
-        self.height += 1
-        time.sleep(SETTLE_S)
+            until(lambda: f"the agent's links: {agent.log()}", lambda: agent.links() == len(self.nodes.ids))
 
     def leader(self) -> str:
         def alone() -> str | None:
@@ -127,57 +167,104 @@ class _Machines:
 
 
 @contextmanager
-def _machines(directory: Path, *, agent: bool) -> Iterator[_Machines | None]:
-    """None: network namespaces cannot be made here."""
+def _machines(directory: Path, *, agent: bool, chain: CometBFT | None = None) -> Iterator[_Machines | None]:
+    """None: network namespaces cannot be made here. `chain`: whose validator the agent serves, in the place of the client's."""
     directory.mkdir(parents=True)
     net = free_network()
     address = f"tcp://{Namespaces.host(net)}:26970"
-    nodes = Namespaces(directory, *([] if agent else [address]), net=net)
+    served, chain_id = (chain.address, chain.chain_id) if chain is not None else (address, CHAIN)
+    nodes = Namespaces(directory, *([] if agent else [served]), net=net, chain=chain_id)
     if not nodes.build():
         nodes.remove()
         yield None
         return
+    if chain is not None:
+        chain.use_key(nodes.nodes[nodes.ids[0]])
     asker = None
     if agent:
         asker = AgentProcess(directory / "agent")
         nodes.flags = ["--agent-addr", ":9440", "--agents", asker.line]
         lines = [identity_of(nodes.node(name), name, f"{nodes.hosts[name]}:9440") for name in nodes.ids]
-        asker.configure(lines, [address])
+        asker.configure(lines, [served], chain=chain_id)
     validator = Client(address)
     try:
         for name in nodes.ids:
             nodes.run(name)
-        if asker is not None:
-            asker.start()
-        yield _Machines(nodes, validator, asker)
+        with asker.supervised() if asker is not None else nullcontext():
+            yield _Machines(nodes, validator, asker)
     finally:
-        if asker is not None and asker.process is not None:
-            asker.stop()
         nodes.stop()
         validator.close()
         nodes.remove()
 
 
-def _hit(machines: _Machines, fault: str, run_ms: int) -> float:
+#: Does something to the machines, the first of them the leader's, and gives what undoes it.
+Hit = Callable[[_Machines, str], Callable[[], None]]
+
+
+def _nothing(_machines: _Machines, _leader: str) -> Callable[[], None]:
+    return lambda: None
+
+
+def _pull(machines: _Machines, leader: str) -> Callable[[], None]:
+    machines.nodes.pull(leader)
+    return lambda: machines.nodes.pull(leader, out=False)
+
+
+def _freeze(machines: _Machines, leader: str) -> Callable[[], None]:
+    machines.nodes.freeze(leader)
+    return lambda: machines.nodes.thaw(leader)
+
+
+def _kill_agent(machines: _Machines, _leader: str) -> Callable[[], None]:
+    assert machines.agent is not None
+    machines.agent.kill()
+    return lambda: None
+
+
+def _restart(name: str) -> Hit:
+    """That node, wherever it stands."""
+
+    def hit(machines: _Machines, _leader: str) -> Callable[[], None]:
+        machines.nodes.node(name).stop()
+        machines.nodes.run(name)
+        return lambda: None
+
+    return hit
+
+
+def _hit(machines: _Machines, hit: Hit, run_ms: int) -> float:
     """One round; milliseconds. Raises: RuntimeError for a signature that failed."""
     machines.settle()
+    machines.validator.must_sign(PREVOTE, machines.height)
+    machines.height += 1
+    time.sleep(SETTLE_S)
     leader = machines.leader()
     machines.validator.send(cmd="stream", height=machines.height, run_ms=run_ms, pause_us=PAUSE_US)
     time.sleep(SETTLE_S)
-    undo = (
-        partial(machines.nodes.pull, leader, out=False)
-        if fault == "cable pulled"
-        else partial(machines.nodes.thaw, leader)
-    )
-    if fault == "cable pulled":
-        machines.nodes.pull(leader)
-    else:
-        machines.nodes.freeze(leader)
+    undo = hit(machines, leader)
     try:
         answer = machines.validator.receive()
     finally:
         undo()
     if answer.get("error"):
-        raise RuntimeError(f"{fault}: {answer['error']}")
+        raise RuntimeError(f"{answer['error']}")
     machines.height += answer["count"] + 1
     return max((gap["ns"] for gap in answer.get("gaps", [])), default=0) / 1e6
+
+
+def _between_blocks(machines: _Machines, chain: CometBFT, hit: Hit) -> float:
+    """One round; milliseconds between the two blocks that are furthest apart."""
+    machines.settle()
+    time.sleep(SETTLE_S)
+    first = chain.height()
+    undo = hit(machines, machines.leader())
+    try:
+        time.sleep(AGENT_MS / 1e3)
+        last = chain.height()
+    finally:
+        undo()
+    times = chain.times(first, last)
+    if len(times) < 2:
+        raise RuntimeError(f"no block within {AGENT_MS} ms after {first}")
+    return max(later - earlier for earlier, later in pairwise(times)) * 1e3

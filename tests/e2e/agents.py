@@ -97,6 +97,14 @@ class AgentProcess:
             lines = answer.read().decode().splitlines()
         return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
+    def links(self) -> float:
+        """To how many nodes it has one; 0 while it does not answer."""
+        try:
+            told = self.metrics()
+        except OSError:
+            return 0
+        return sum(number for name, number in told.items() if name.startswith("cometkms_agent_node_up"))
+
     def wait_linked(self, count: int) -> None:
         until(lambda: f"{count} links\n{self.log()}", lambda: self.log().count(" node connected") >= count)
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.e2e.cluster import Cluster
-from tests.e2e.node import Node, environment
+from tests.e2e.node import CHAIN, Node, environment
 
 #: Why a test that needs them is skipped.
 NONE_HERE = "no network namespaces here (root and iproute2)"
@@ -39,8 +39,10 @@ class Namespaces(Cluster):
         *addresses: str,
         net: str,
         machines: dict[str, str] | None = None,
+        chain: str = CHAIN,
     ) -> None:
-        super().__init__(directory, 3, *addresses)
+        super().__init__(directory, 3, *addresses, chain=chain)
+        self.chain = chain
         self.name, self.net = f"ck{os.getpid():x}", net
         self.machines = machines or {one: one for one in self.ids}
         self.hosts = {machine: f"{net}.{number}" for number, machine in enumerate(self.machines, 1)}
@@ -93,7 +95,7 @@ class Namespaces(Cluster):
         """A home of its own for each machine; the first one of an id has that of the cluster."""
         if machine not in self.nodes:
             first = self.nodes[self.ids[0]]
-            self.nodes[machine] = Node(self.directory / machine, *self.addresses)
+            self.nodes[machine] = Node(self.directory / machine, *self.addresses, chain=self.chain)
             shutil.copy(first.key_path, self.nodes[machine].key_path)
         return self.nodes[machine]
 
@@ -112,7 +114,7 @@ class Namespaces(Cluster):
     def leads(self, machine: str) -> bool:
         """By its log: its HTTP port is inside its namespace."""
         log = self.log(machine)
-        return log.rfind("granted=True") > log.rfind("granted=False")
+        return log.rfind("granted=True") > max(log.rfind("granted=False"), log.rfind("cmkms starts"))
 
     def seen_leading(self) -> str | None:
         """The first node whose log says that it has the lease."""

@@ -9,13 +9,14 @@ import pytest
 from tests.e2e.agents import AgentCluster, AgentProcess, identity_of
 from tests.e2e.cluster import Client, Judge, Rivals
 from tests.e2e.faults import Faults
-from tests.e2e.node import PRECOMMIT, PREVOTE, Node, ballot, free_port, free_tcp, until
+from tests.e2e.namespaces import NONE_HERE, Namespaces, free_network
+from tests.e2e.node import CHAIN, PRECOMMIT, PREVOTE, Node, ballot, free_port, free_tcp, until
 from tests.e2e.relay import Relay
 from tests.e2e.test_real_node import CometBFT
 
 
-def again(agent: AgentProcess, address: str, why: str) -> float:
-    return agent.metrics()[f'cometkms_agent_again_total{{chain_id="test-1",validator="{address}",why="{why}"}}']
+def again(agent: AgentProcess, address: str, why: str, chain: str = CHAIN) -> float:
+    return agent.metrics()[f'cometkms_agent_again_total{{chain_id="{chain}",validator="{address}",why="{why}"}}']
 
 
 def connects(agent: AgentProcess, address: str) -> float:
@@ -259,3 +260,41 @@ def test_a_real_node_behind_an_agent_makes_blocks_through_the_loss_of_its_leader
         chain.stop()
         agent.stop()
         cluster.stop()
+
+
+def test_a_real_node_behind_an_agent_makes_blocks_while_its_leaders_cable_is_pulled(tmp_path: Path) -> None:
+    """No FIN and no RST come from that host; twice, so that another node's turn comes too."""
+    chain = CometBFT(tmp_path / "comet", free_tcp())
+    agent = AgentProcess(tmp_path / "agent")
+    cluster = Namespaces(tmp_path, net=free_network(), chain=chain.chain_id)
+    if not cluster.build():
+        cluster.remove()
+        pytest.skip(f"{NONE_HERE}; a frozen leader is the same to its agent")
+    chain.use_key(cluster.nodes["node0"])
+    cluster.flags = ["--agent-addr", ":9440", "--agents", agent.line]
+    lines = [identity_of(cluster.node(name), name, f"{cluster.hosts[name]}:9440") for name in cluster.ids]
+    agent.configure(lines, [chain.address], chain=chain.chain_id)
+    try:
+        for name in cluster.ids:
+            cluster.run(name)
+        agent.start()
+        until("a leader", cluster.seen_leading)
+        agent.wait_linked(len(cluster.ids))
+        chain.start()
+        until("10 blocks", lambda: chain.height() >= 10)
+        for _ in range(2):
+            leader = until("a leader", cluster.seen_leading)
+            before = chain.height()
+            cluster.pull(leader)
+            until("20 more", lambda before=before: chain.height() >= before + 20)
+            cluster.pull(leader, out=False)
+            until("all links", lambda: agent.links() == len(cluster.ids))
+        assert again(agent, chain.address, "silence", chain.chain_id) >= 1
+        if chain.boots == 1:
+            told = agent.metrics()
+            assert [n for name, n in told.items() if "validator_connects_total" in name] == [1]
+    finally:
+        chain.stop()
+        agent.stop()
+        cluster.stop()
+        cluster.remove()

@@ -38,17 +38,25 @@ def test_the_agents_section_compares_each_way_with_the_direct_one(tmp_path: Path
     """Where network namespaces cannot be made, the rows of a lost host say so."""
     bench(tmp_path, "agent")
     found = json.loads((tmp_path / "bench.json").read_text())["sections"]
-    rows = found["an agent"]
+    ways = found["an agent"]
     for network in ("tcp", "unix"):
-        direct, agent = rows[f"direct, {network}"], rows[f"agent, {network}"]
+        direct, agent = ways[f"direct, {network}"], ways[f"agent, {network}"]
         assert direct["count"] == agent["count"] == 90
         assert (direct["p50 added"], agent["p50 added"]) == (0, round(agent["p50"] - direct["p50"], 1))
-    lost = found["an agent, no signature for"]
+    started = found["an agent's start"]
+    assert started["start to dial, CPU"]["p50_ms"] > 0
+    assert len(started["start to dial"]["all_ms"]) == 4
+    lost, chain = found["an agent, no signature for"], found["a CometBFT node behind an agent, no block for"]
     if list(lost) == ["host loss"]:
-        assert lost["host loss"]["not run"]
-    else:
-        assert list(lost) == [f"{way}, {fault}" for way in ("agent", "direct") for fault in ("cable pulled", "frozen")]
-        assert all(len(row["all_ms"]) == 1 and row["max_ms"] > 0 for row in lost.values())
+        assert lost["host loss"]["not run"] == chain["host loss"]["not run"] != ""
+        return
+    hosts = ["cable pulled", "frozen"]
+    rows = [f"agent, {fault}" for fault in (*hosts, "killed", "a node restarted")]
+    assert list(lost) == [*rows, *(f"direct, {fault}" for fault in hosts)]
+    assert [len(row["all_ms"]) for row in lost.values()] == [1, 1, 1, 3, 1, 1]
+    assert all(lost[f"{way}, {fault}"]["max_ms"] > 0 for way in ("agent", "direct") for fault in hosts)
+    assert list(chain) == ["nothing happens", *hosts]
+    assert all(len(row["all_ms"]) == 1 and row["max_ms"] > 0 for row in chain.values())
 
 
 def test_the_keys_section_has_a_row_for_each_type(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import subprocess
 import urllib.request
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,14 @@ from tests.gotools import program
 
 BLOCKS = 30
 BOOTS_MAX = 5
+_HEADERS_AT_ONCE = 20  # CometBFT gives no more
 
 
 class CometBFT:
     """One validator, fast blocks. `version`: of tests/go's nodes. `extensions_from`: the first height with vote extensions; v1 only."""
 
     def __init__(self, home: Path, laddr: str, version: str = "node", extensions_from: int = 0) -> None:
-        self.home, self.rpc, self.version = home, free_port(), version
+        self.home, self.address, self.rpc, self.version = home, laddr, free_port(), version
         subprocess.run([program(version), "init", "--home", str(home)], check=True, capture_output=True)
         config = home / "config" / "config.toml"
         text = config.read_text()
@@ -92,6 +94,15 @@ class CometBFT:
             return int(self.get("status")["sync_info"]["latest_block_height"])
         except OSError:
             return 0
+
+    def times(self, first: int, last: int) -> list[float]:
+        """When the blocks from `first` to `last` were made, UNIX seconds, by their headers."""
+        found: list[float] = []
+        for low in range(first, last + 1, _HEADERS_AT_ONCE):
+            high = min(last, low + _HEADERS_AT_ONCE - 1)
+            metas = self.get(f"blockchain?minHeight={low}&maxHeight={high}")["block_metas"]
+            found += [datetime.fromisoformat(one["header"]["time"]).timestamp() for one in reversed(metas)]
+        return found
 
 
 #: Why a request is refused, as FilePV would, of a node that was stopped between its precommit and the block: it replays its log and asks
