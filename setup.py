@@ -7,7 +7,7 @@ from setuptools.command.build_ext import build_ext
 
 
 class OptionalBuildExt(build_ext):
-    """The package works without the extension (cometkms/purepy), so a missing compiler is no failure."""
+    """The package works without the extension (cometkms/core/pure), so a missing compiler is no failure."""
 
     def run(self) -> None:
         try:

@@ -11,15 +11,15 @@ from typing import Any
 
 from nacl.signing import SigningKey
 
-from cometkms import native, purepy
-from cometkms.interface import Core, Queue
-from cometkms.ipc.messages import Reserve, encode
+from cometkms.core import native, pure
+from cometkms.core.interface import Core, Queue
 from cometkms.ipc.queues import make_queue
 from cometkms.keytypes import BLS12_381, ED25519, KEY_TYPES, KeyType
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Permit, Row, Timestamp, Vote, Watermark
-from cometkms.promises.acceptor import Acceptor
-from cometkms.promises.proposer import Proposer
+from cometkms.state.acceptor import Acceptor
+from cometkms.state.proposer import Proposer
 from cometkms.store.promise_store import Header, NodeState, PromiseStore
+from cometkms.wire.queue_messages import Reserve, encode
 
 CHAIN = "bench-1"
 SEED = bytes(range(32))
@@ -98,7 +98,7 @@ def functions(core: Core) -> dict[str, Callable[[], object]]:
 
 def run(budget_s: float = 0.3) -> dict[str, dict[str, Any]]:
     """Of each function the nanoseconds a call, and how many times slower pure Python is."""
-    cores = [functions(native.load()), functions(purepy.CORE)]
+    cores = [functions(native.load()), functions(pure.CORE)]
     rows: dict[str, dict[str, Any]] = {}
     for name in cores[0]:
         fast, slow = (time_ns(functions[name], budget_s) for functions in cores)
@@ -215,7 +215,7 @@ def _hot_promises(store: PromiseStore, count: int) -> list[int]:
 
 
 def _twin_promises(store: PromiseStore, count: int) -> list[int]:
-    core = purepy.CORE
+    core = pure.CORE
     acceptor = Acceptor(store, (0,), parse_sign_bytes=core.parse_sign_bytes, wall_clock=time.time)
     proposer = Proposer(
         row=0,

@@ -7,7 +7,7 @@ What stores and members have of a key is always 32 bytes (`row_key`), so that th
 To add a type:
 
 1. Its row here, and in csrc/keytype.c with the functions of its library, whose loader signs a known text (csrc/bls12_381.c).
-2. native/keytypes.py: its loader in _LOADERS. purepy/keytypes.py: the twin of the functions, in _SCHEMES.
+2. core/native/keytypes.py: its loader in _LOADERS. core/pure/keytypes.py: the twin of the functions, in _SCHEMES.
 3. keys/public.py: the address, where it is not the beginning of SHA-256. pyproject.toml: the extra.
 4. tests/unit/test_keytypes.py and tests/vectors/test_keys.py take the types from this table: every vector of a type is then tried.
 """

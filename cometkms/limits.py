@@ -210,7 +210,7 @@ AGENT_OUTBOX_MAX_BYTES: Final = (
     4 << 20
 )  # three requests with the largest extension; who does not read so much is disconnected
 
-# --- drills (cometkms/drill) ---
+# --- drills (cometkms/operator/drill) ---
 SIGNATURE_RING_ENTRIES: Final = (
     4096  # signatures a node remembers having learned of: ten minutes at two blocks a second
 )

@@ -5,7 +5,7 @@
 
 #include "msgpack.h"
 
-/* cometkms/protocol/agent_messages.py */
+/* cometkms/wire/agent_messages.py */
 enum { LENGTH = 4, TAG_ASK = 2, TAG_ANSWER = 3, FALSE = 0xc2, TRUE = 0xc3 };
 
 /* The body of the message at the front, behind its length and the head of an array of `fields`. */

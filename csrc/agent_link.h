@@ -1,5 +1,5 @@
 /* A link between an agent and a node as both ends' plain case sees it: the two messages that are on a signature's way, and one receive or send
- * a call. Everything else that travels on it is the twin's (cometkms/protocol/agent_messages.py). */
+ * a call. Everything else that travels on it is the twin's (cometkms/wire/agent_messages.py). */
 #ifndef CK_AGENT_LINK_H
 #define CK_AGENT_LINK_H
 

@@ -3,7 +3,7 @@
  *
  * A record, little-endian: life u64, number u64, unix time in ns i64, height i64, round i32, step u8, outcome u8, reason u8,
  * kind u8, chain u16, lengths of the four that follow u8 each, microseconds u32; then sign bytes, block hash, the validator's
- * identity and its address. Of a folded one the microseconds are how many it stands for. Twin: cometkms/purepy/audit.py; decoder: cometkms/ipc/decisions.py. */
+ * identity and its address. Of a folded one the microseconds are how many it stands for. Twin: cometkms/core/pure/audit.py; decoder: cometkms/wire/decisions.py. */
 #ifndef CK_AUDIT_H
 #define CK_AUDIT_H
 

@@ -10,7 +10,7 @@
 #include "sodium.h"
 #include "trace.h"
 
-/* cometkms/net/peers.py, cometkms/protocol/peer_messages.py */
+/* cometkms/state/peers.py, cometkms/wire/peer_messages.py */
 enum { DATA = 4, FRAME_HEAD = 5, TAG_PROMISE = 2, TAG_PROMISED = 3, MESSAGE_MAX = 96 + 32 + CK_SIGN_BYTES_MAX };
 /* cometkms/limits.py */
 #define SEQ_MAX ((1ull << 62) - 1)

@@ -1,7 +1,7 @@
 /* The plain case of a promise, hop by hop, one call each: a member's request → rule → sector → sync → answer; the signer's
  * reservation → rule → own sector → the members' requests → sync; their accepts → permit.
  *
- * Twin: cometkms/cluster/node.py with cometkms/promises and cometkms/store, which own everything else. The plain case is: a
+ * Twin: cometkms/state/{node,acceptor,proposer}.py and cometkms/store, which own everything else. The plain case is: a
  * place above the row's mark, above every place the twin raised the floor to (signatures, members' marks), no higher than the twin
  * said is plausible (ck_row.reach), in a row that is open, on a node that is ready. Whatever is not plain is handed to the twin
  * untouched; no refusal is made here. The store's rows live in both, and each side takes over what the other wrote

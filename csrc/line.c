@@ -100,7 +100,7 @@ static int is_plain(const ck_lines *log, const record *r) {
     return 1;
 }
 
-/* store/audit/lines.py: the keys in their order, and the hash over what is before it. */
+/* audit/lines.py: the keys in their order, and the hash over what is before it. */
 static void put_line(ck_lines *log, const record *r, ck_writer *out) {
     const size_t from = out->used;
     put_text(out, "{\"seq\":"), put_number(out, log->seq + 1, 1);

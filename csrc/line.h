@@ -1,5 +1,5 @@
 /* Lines of the audit log, of what is signed every day: record in (csrc/audit.h), line with its hash out. The form is told in
- * cometkms/store/audit/lines.py, which is the twin, and makes every line that is not plain. */
+ * cometkms/audit/lines.py, which is the twin, and makes every line that is not plain. */
 #ifndef CK_LINE_H
 #define CK_LINE_H
 

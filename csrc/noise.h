@@ -1,5 +1,5 @@
 /* Noise transport messages, as libp2p's secure session frames them: uint16 length, big-endian, then the ciphertext; no padding and no
- * associated data (go-libp2p p2p/security/noise/rw.go). The handshake is cometkms/protocol/noise.py. Twin: cometkms/purepy/noise.py. */
+ * associated data (go-libp2p p2p/security/noise/rw.go). The handshake is cometkms/wire/noise.py. Twin: cometkms/core/pure/noise.py. */
 #ifndef CK_NOISE_H
 #define CK_NOISE_H
 

@@ -1,5 +1,5 @@
 /* Privval messages: what csrc/proto.c (v0.34..v1.x) and csrc/amino.c (v0.33) decode into and encode from,
- * the judgement of requests, and canonical sign bytes. PROTOCOL §3, §4. Twin: cometkms/purepy. */
+ * the judgement of requests, and canonical sign bytes. PROTOCOL §3, §4. Twin: cometkms/core/pure. */
 #ifndef CK_PRIVVAL_H
 #define CK_PRIVVAL_H
 

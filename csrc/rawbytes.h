@@ -1,5 +1,5 @@
 /* Bytes that are no vote: which values a key that signs votes may sign besides, and what Celestia's raw bytes become.
- * The argument is in docs/SAFETY.md, "Bytes that are no vote". Twin: cometkms/purepy/rawbytes.py. */
+ * The argument is in docs/SAFETY.md, "Bytes that are no vote". Twin: cometkms/core/pure/rawbytes.py. */
 #ifndef CK_RAWBYTES_H
 #define CK_RAWBYTES_H
 

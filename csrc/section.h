@@ -3,7 +3,7 @@
  *
  * A request may also come from an agent (ck_desk): a frame of its link holds it, and the answer goes back in one.
  *
- * Twin: cometkms/signing/{link,agent_link,chain}.py, which own everything else: other messages than requests to sign, refusals, repeats,
+ * Twin: cometkms/signer/{link,agent_link,chain}.py, which own everything else: other messages than requests to sign, refusals, repeats,
  * a second validator while the first waits, deadlines. Whatever is not plain is handed to the twin untouched. The watermark
  * lives in both: each side takes over what the other moved. One thread; nothing allocates. */
 #ifndef CK_SECTION_H

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-from cometkms import native, purepy
-from cometkms.interface import Core
+from cometkms.core import native, pure
+from cometkms.core.interface import Core
 
 #: How long an example takes says how busy the machine is.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -28,7 +28,7 @@ JOURNALS = pytest.StashKey[dict[str, Callable[[], str]]]()
 @pytest.fixture(params=["native", "pure"])
 def core(request: pytest.FixtureRequest) -> Core:
     """Each implementation of the core in turn. Both must be there: a missing C core fails the test."""
-    return native.load() if request.param == "native" else purepy.CORE
+    return native.load() if request.param == "native" else pure.CORE
 
 
 class ByModuleFixture(LoadScopeScheduling):

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from cometkms.agent.config import NodeEntry
+from cometkms.core.interface import Core, Frames, NodeLane, Passed, RelayPath
 from cometkms.errors import ProtocolError, os_words
-from cometkms.interface import Core, Frames, NodeLane, Passed, RelayPath
 from cometkms.limits import (
     AGENT_HANDSHAKE_TIMEOUT_S,
     AGENT_OUTBOX_MAX_BYTES,
@@ -24,7 +24,7 @@ from cometkms.model import Dialect
 from cometkms.net.dial import connect
 from cometkms.net.outbox import Outbox
 from cometkms.net.target import TcpTarget
-from cometkms.protocol.agent_messages import (
+from cometkms.wire.agent_messages import (
     AGENT_PROTOCOL_VERSION,
     AgentMessage,
     Hello,
@@ -35,8 +35,8 @@ from cometkms.protocol.agent_messages import (
     decode,
     encode,
 )
-from cometkms.protocol.identity import Identity
-from cometkms.protocol.secret_connection import Handshake
+from cometkms.wire.identity import Identity
+from cometkms.wire.secret_connection import Handshake
 
 _RECEIVE_BYTES: Final = 64 << 10
 

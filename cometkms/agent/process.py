@@ -16,22 +16,22 @@ from typing import Any, Final
 import uvloop
 
 from cometkms import __version__
-from cometkms import core as cores
 from cometkms.agent.asking import Action, Ask, Asking, Empty, Reply, Times, Verdict
 from cometkms.agent.config import AgentSettings, ValidatorEntry
 from cometkms.agent.metrics import serve_metrics
 from cometkms.agent.node_link import NodeLink
 from cometkms.agent.validator_end import ValidatorEnd
+from cometkms.core import choose
+from cometkms.core.interface import Core, NodeLane, Passed
 from cometkms.errors import CometKMSError, InvariantError, ProtocolError, os_words
-from cometkms.interface import Core, NodeLane, Passed
 from cometkms.ipc.notify import Notifier, take_notifier
 from cometkms.keys.identity import load_identity
 from cometkms.keytypes import type_of
 from cometkms.limits import AGENT_ANSWER_S
 from cometkms.log import Log
-from cometkms.protocol.agent_messages import AgentMessage, Answer, Hello, Lead, NotNow, ServedChain, shown
-from cometkms.protocol.agent_messages import Ask as AskMessage
-from cometkms.protocol.identity import Identity
+from cometkms.wire.agent_messages import AgentMessage, Answer, Hello, Lead, NotNow, ServedChain, shown
+from cometkms.wire.agent_messages import Ask as AskMessage
+from cometkms.wire.identity import Identity
 
 PUBLIC_KEYS_NAME: Final = "public_keys.json"
 _CHECK_S: Final = 1.0
@@ -41,7 +41,7 @@ _TURN_AFTER_S: Final = 1.0
 def run(settings: AgentSettings, log: Log) -> int:
     """Until SIGTERM or Ctrl-C; the exit code. Raises: CometKMSError when it cannot start."""
     notifier = take_notifier()
-    core = cores.load()
+    core = choose.load()
     identity = load_identity(settings.home)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_live(settings, core, identity, log, notifier))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from cometkms.agent.config import CONFIG_NAME, check_name, parse_node
 from cometkms.config.values import check_chain_id, parse_listen, parse_validator
+from cometkms.durable import create_exclusively, make_directory
 from cometkms.errors import ConfigError, os_words
 from cometkms.keys.identity import IDENTITY_NAME, ensure_identity, load_identity
-from cometkms.store.files import create_exclusively, make_directory
 
 _TEMPLATE = """\
 # CometKMS agent: stands beside a validator and asks every node (docs/AGENT.md).

@@ -10,8 +10,8 @@ import socket
 from typing import Final, Protocol
 
 from cometkms.agent.config import ValidatorEntry
+from cometkms.core.interface import Core, EndLane, NodeLane, Relayed, RelayPath, Session, Turn
 from cometkms.errors import ProtocolError, os_words
-from cometkms.interface import Core, EndLane, NodeLane, Relayed, RelayPath, Session, Turn
 from cometkms.limits import (
     HANDSHAKE_MESSAGE_MAX_BYTES,
     HANDSHAKE_TIMEOUT_S,
@@ -27,10 +27,10 @@ from cometkms.model import BYTES_KINDS, Dialect, Kind, Reason, Request
 from cometkms.net.dial import connect
 from cometkms.net.outbox import Outbox
 from cometkms.net.target import UnixTarget
-from cometkms.protocol.dialect import sniff_dialect
-from cometkms.protocol.identity import Identity
-from cometkms.protocol.secret_connection import Handshake
 from cometkms.rules.raw_bytes import BYTES_REFUSED
+from cometkms.wire.dialect import sniff_dialect
+from cometkms.wire.identity import Identity
+from cometkms.wire.secret_connection import Handshake
 
 _SIGNS: Final = (Kind.SIGN_VOTE_REQUEST, Kind.SIGN_PROPOSAL_REQUEST)
 

@@ -10,10 +10,10 @@ from typing import Final, Protocol, cast
 from cometkms.api import page
 from cometkms.api.metrics import encode
 from cometkms.api.samples import compose_samples
-from cometkms.api.sections import BoardReader
 from cometkms.api.spared import spared
 from cometkms.api.status import find_trouble
 from cometkms.api.watch import Watch
+from cometkms.board.sections import BoardReader
 from cometkms.limits import STREAM_MAX_S
 
 with spared("http.cookiejar", "xml.etree.ElementTree"):  # the type of an annotation; errors as XML

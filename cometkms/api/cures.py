@@ -5,7 +5,7 @@ Held to the codes by a test: a code without a cure of its own has the general on
 
 from typing import Final
 
-from cometkms.protocol.why import PeerCode
+from cometkms.wire.why import PeerCode
 
 _VERSION: Final = "what asks is of a version that this one does not know, or is no validator: compare with `cmkms version`, and look who connects"
 

@@ -3,7 +3,7 @@
 The one table of situations. /healthz, /status, the page, the metrics, the commands, the alerts and the doctor say what stands here;
 docs/STATUS_PAGE.md has the same table for people, held to this one by a test.
 
-Nobody is believed to lead because he led once: the state process names a leader only while it hears one (raftlog.RaftLog.leader). And
+Nobody is believed to lead because he led once: the state process names a leader only while it hears one (state.raft.RaftLog.leader). And
 what a process says holds only while that process answers: the section of one that died or hangs holds the words of the past.
 """
 
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypedDict
 
-from cometkms.api.sections import ChainReport, Sections, StateSection, ValidatorReport
 from cometkms.api.story import clock
+from cometkms.board.sections import ChainReport, Sections, StateSection, ValidatorReport
 from cometkms.limits import FAILING_MIN, FAILING_S, HUNG_AFTER_S, SIGNED_LATELY_S
 from cometkms.model import FINAL_REASONS, Reason, quorum_of
 
-#: The one state of a child in which it does its work; every other is trouble (processes/supervisor.py).
+#: The one state of a child in which it does its work; every other is trouble (supervisor/supervise.py).
 RUNNING: Final = "running"
 #: A loop that has not beaten for so long is reported, and not believed, before the supervisor gives up on it.
 BEAT_LATE_S: Final = HUNG_AFTER_S / 2

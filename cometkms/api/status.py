@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypedDict, cast
 
 from cometkms import __version__
-from cometkms.api.sections import (
+from cometkms.api.situation import BEAT_LATE_S, RUNNING, SituationReport, answers, situation_of
+from cometkms.board.sections import (
     AgentsReport,
     AuditSection,
     ChainReport,
@@ -25,7 +26,6 @@ from cometkms.api.sections import (
     WatermarkReport,
     WebhookSection,
 )
-from cometkms.api.situation import BEAT_LATE_S, RUNNING, SituationReport, answers, situation_of
 from cometkms.histogram import Buckets
 from cometkms.keytypes import raw_of, type_of
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
-from cometkms.api.sections import EventReport
+from cometkms.board.sections import EventReport
 
 #: A leader whose connection is given up so long after another took over had fallen silent before (PEER_SILENT_S and some).
 _SILENT_BEFORE_S: Final = 5.0

@@ -1,6 +1,6 @@
 """Look at the status board a few times a second: feed the history, evaluate the alerts, wake whoever reads the stream.
 
-The only place of the api process that remembers. Sans-I/O but for the board; its loop is processes/api.py's.
+The only place of the api process that remembers. Sans-I/O but for the board; its loop is api/process.py's.
 """
 
 import asyncio
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from cometkms.api.alerts import RULES, Alerts
 from cometkms.api.history import History, alert_event
 from cometkms.api.page import View, parts, view_of
-from cometkms.api.sections import BoardReader
 from cometkms.api.status import AlertStatus, Status, compose_status
+from cometkms.board.sections import BoardReader
 from cometkms.config.schema import AlertBounds
 from cometkms.limits import EVENTS_KEPT, STREAM_TICK_S
 from cometkms.logger import Logger

@@ -23,7 +23,7 @@ def command(context: click.Context, home: str | None) -> int | None:  # noqa: AR
         return None
     from cometkms.agent.config import load
     from cometkms.agent.process import run
-    from cometkms.ipc.prctl import make_undumpable
+    from cometkms.hardening.prctl import make_undumpable
     from cometkms.log import Log
 
     settings = load(chosen_home())

@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import click
 
+from cometkms.audit.files import Report, directory_of, files_in, lines_of, verify
+from cometkms.audit.lines import DECISIONS, NO_HASH, OF_BYTES, Line
 from cometkms.cli.options import home_option, load_home, one_of
 from cometkms.cli.output import say, show_json
 from cometkms.cli.running import node_id_option
 from cometkms.errors import said
-from cometkms.store.audit.files import Report, directory_of, files_in, lines_of, verify
-from cometkms.store.audit.lines import DECISIONS, NO_HASH, OF_BYTES, Line
 
 _TAIL_MAX: Final = 100_000
 _EXPECTED = re.compile(r"(\d{1,20}):([0-9a-f]{64})\Z")

@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from cometkms import core as cores
 from cometkms.cli.moving import refuse_running_members
 from cometkms.cli.options import demand_height, home_option, json_option, load_home, one_chain
 from cometkms.cli.output import say, show_json
@@ -15,14 +14,15 @@ from cometkms.cli.state import files_of
 from cometkms.config.load import CONFIG_NAME
 from cometkms.config.schema import Chain, Settings
 from cometkms.config.values import check_chain_id
-from cometkms.doctor.blocks import read_head
+from cometkms.core import choose
+from cometkms.durable import read_file, write_atomically
 from cometkms.errors import ConfigError, OperatorError, StateError
 from cometkms.keys.validator_key import load_public_key
 from cometkms.limits import HEIGHT_MAX, JUMP_HEIGHTS, STATE_FILE_MAX_BYTES
 from cometkms.model import HRS, Row, Watermark
 from cometkms.net.comet_rpc import parse_rpc
+from cometkms.operator.doctor.blocks import read_head
 from cometkms.store import state_file
-from cometkms.store.files import read_file, write_atomically
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import NodeFiles, known_mark
 from cometkms.store.promise_store import PromiseStore
@@ -144,7 +144,7 @@ def reset(
     files = files_of(settings)
     target = files.chains[settings.chains.index(one_chain(settings, chain_id))]
     _check_head(chain_id, height, rpc)
-    core = cores.load()
+    core = choose.load()
     with locked_home(settings.home):
         refuse_running_members(
             settings,
@@ -270,7 +270,7 @@ def _chosen(settings: Settings, old: str, new: str) -> Chain:
 
 def _marks(settings: Settings, chain: Chain, old: str, new: str) -> tuple[Watermark, Watermark]:
     """Where both ids stand. Raises: StateError unless the store holds everything that the state file shows."""
-    core = cores.load()
+    core = choose.load()
     in_file = state_file.load(chain.state_file, old, core.parse_sign_bytes)
     public_key = load_public_key(chain.key_file)
     path = NodeFiles.at(settings.home, settings.id, ()).store_path

@@ -4,7 +4,6 @@ from typing import Any
 
 import click
 
-from cometkms import core as cores
 from cometkms.cli.options import UNSET_CHAIN, chosen_home, home_option, load_home
 from cometkms.cli.output import say, show_json
 from cometkms.cli.passphrase import to_open
@@ -12,6 +11,7 @@ from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
 from cometkms.config.load import Flags, in_force, load_settings, unknown_variables
 from cometkms.config.schema import Settings
+from cometkms.core import choose
 from cometkms.errors import ConfigError
 from cometkms.keys.cluster import cluster_digest, public_identities
 from cometkms.keys.source import key_source
@@ -131,7 +131,7 @@ def agreement(settings: Settings) -> dict[str, Any]:
     if not files.alone:
         passphrase = to_open([chain.key_file for chain in settings.chains], settings)
         sources = [key_source(chain.key_file, passphrase) for chain in settings.chains]
-        keys = public_identities(settings.home, sources, cores.load(), files.members)
+        keys = public_identities(settings.home, sources, choose.load(), files.members)
     addresses = {peer.id: str(peer.address) for peer in settings.peers}
     return {
         "digest": cluster_digest(epoch, keys).hex(),

@@ -27,6 +27,6 @@ def command(seconds: float, kill_every: float | None, agent: bool) -> int:
       cmkms demo --seconds 20 --kill-every 5
       cmkms demo --agent
     """
-    from cometkms import demo
+    from cometkms.operator import demo
 
     return demo.run(seconds or None, kill_every, agent=agent)

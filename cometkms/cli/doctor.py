@@ -14,11 +14,11 @@ from cometkms.cli.status import fetch
 from cometkms.config.load import Flags, load_settings
 from cometkms.config.schema import HostPort, Settings
 from cometkms.config.values import parse_listen
-from cometkms.doctor.examine import DEFAULT_BLOCKS, Patient, examine
-from cometkms.doctor.finding import is_well
 from cometkms.errors import CometKMSError
 from cometkms.limits import RPC_BLOCKS_MAX
 from cometkms.net.comet_rpc import parse_rpc
+from cometkms.operator.doctor.examine import DEFAULT_BLOCKS, Patient, examine
+from cometkms.operator.doctor.finding import is_well
 
 
 @click.command("doctor")

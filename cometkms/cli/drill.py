@@ -13,14 +13,14 @@ from cometkms.cli.output import say, show_json
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.cli.status import fetch, understood
 from cometkms.config.values import parse_duration, parse_listen
-from cometkms.doctor.blocks import read_commits, read_head
-from cometkms.drill.plan import ChainReport, Drill, Phase, planned
-from cometkms.drill.report import document, problems_of, table
-from cometkms.drill.view import View, obstacles, parse_view
 from cometkms.errors import CometKMSError, ConfigError, OperatorError
 from cometkms.keys.public import address_of
 from cometkms.limits import RPC_BLOCKS_MAX
 from cometkms.net.comet_rpc import RpcAddress, parse_rpc
+from cometkms.operator.doctor.blocks import read_commits, read_head
+from cometkms.operator.drill.plan import ChainReport, Drill, Phase, planned
+from cometkms.operator.drill.report import document, problems_of, table
+from cometkms.operator.drill.view import View, obstacles, parse_view
 
 _POLL_S: Final = 0.05
 _END_S: Final = 60.0  # how long the cluster may take to be whole again at the end

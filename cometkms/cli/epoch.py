@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import click
 
-from cometkms import core as cores
 from cometkms.cli.options import (
     burn_options,
     chosen_home,
@@ -20,6 +19,7 @@ from cometkms.cli.output import say, show_json
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.cli.state import files_of
 from cometkms.config.schema import Settings
+from cometkms.core import choose
 from cometkms.errors import ConfigError, OperatorError, StateError, os_words
 from cometkms.model import HRS
 from cometkms.rules.birth import NodeState
@@ -171,7 +171,7 @@ def seal_here(node_id: str | None, following: tuple[str, ...], yes: bool) -> epo
                 err=True,
             )
         _confirm(files.node_id, header.epoch, header.members, following, yes, sealed=is_sealed)
-        return epochs.seal(files, cores.load(), following)
+        return epochs.seal(files, choose.load(), following)
 
 
 def _confirm(
@@ -258,7 +258,7 @@ def begin_here(
         if min_height is not None:
             say(f"effect   every height up to {min_height} is burnt: nothing is signed there again", err=err)
             demand_height(min_height, yes_height)
-        begun = epochs.begin(files, seals, cores.load(), min_height=min_height)
+        begun = epochs.begin(files, seals, choose.load(), min_height=min_height)
     sealed = sorted({seal.node for seal in seals})
     say(f"{files.node_id} begins epoch {begun.epoch} with {', '.join(files.members)}", err=err)
     say(f"from the seals of {', '.join(sealed)}", err=err)

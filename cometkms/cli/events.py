@@ -8,8 +8,8 @@ from typing import Any, Final, cast
 
 import click
 
-from cometkms.api.sections import EventReport
 from cometkms.api.story import describe
+from cometkms.board.sections import EventReport
 from cometkms.cli.options import home_option, load_home
 from cometkms.cli.output import say
 from cometkms.cli.status import fetch, refuse_another, understood

@@ -6,7 +6,6 @@ from typing import Final
 
 import click
 
-from cometkms import core as cores
 from cometkms.cli.epoch import read_seals
 from cometkms.cli.keys import opened
 from cometkms.cli.moving import chosen_chain, document_of, tell_off, words_of
@@ -16,18 +15,19 @@ from cometkms.cli.passphrase import given, passphrase_options, to_open
 from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
 from cometkms.config.schema import Chain, Settings
+from cometkms.core import choose
+from cometkms.durable import create_exclusively, make_directory, write_atomically
 from cometkms.errors import KeyFileError, StateError, os_words
-from cometkms.ipc.prctl import make_undumpable
+from cometkms.hardening.prctl import make_undumpable
 from cometkms.keys.passphrase import PassphraseSource
 from cometkms.keys.validator_key import KeyMaterial, address_of, load_public_key, load_sealed, read_material, wipe
 from cometkms.keytypes import ED25519, SECP256K1, type_of
 from cometkms.model import Watermark
-from cometkms.moving import filepv, tmkms
-from cometkms.moving.old_signer import is_missing
+from cometkms.operator.moving import filepv, tmkms
+from cometkms.operator.moving.old_signer import is_missing
 from cometkms.store import epoch as epochs
 from cometkms.store import state_file
 from cometkms.store.exported import note_export
-from cometkms.store.files import create_exclusively, make_directory, write_atomically
 from cometkms.store.lock import locked_home
 
 _KINDS: Final = ("filepv", "tmkms")
@@ -153,7 +153,7 @@ def _promised(settings: Settings, chain: Chain, seal_files: tuple[Path, ...], mi
     """The highest place that was promised for the chain, by anybody. Raises: StateError, BusyError, StoreFailure."""
     files = files_of(settings)
     target = files.chains[settings.chains.index(chain)]
-    return epochs.promised(files, target, read_seals(seal_files), cores.load(), min_height)
+    return epochs.promised(files, target, read_seals(seal_files), choose.load(), min_height)
 
 
 def _mark_there(kind: str, target: _Target, chain: Chain) -> Watermark | None:
@@ -162,7 +162,7 @@ def _mark_there(kind: str, target: _Target, chain: Chain) -> Watermark | None:
         return None
     if kind == "tmkms":
         return tmkms.load_mark(target.state_path)
-    return state_file.load(target.state_path, chain.id, cores.load().parse_sign_bytes)
+    return state_file.load(target.state_path, chain.id, choose.load().parse_sign_bytes)
 
 
 def _refuse_other_key(kind: str, target: _Target, chain: Chain) -> None:
@@ -171,7 +171,7 @@ def _refuse_other_key(kind: str, target: _Target, chain: Chain) -> None:
         return
     ours = load_public_key(chain.key_file)
     reader = tmkms.read_key if kind == "tmkms" else read_material
-    with reader(target.key_path, cores.load()) as there:
+    with reader(target.key_path, choose.load()) as there:
         if there.public_key != ours:
             raise KeyFileError(
                 f"{target.key_path} holds the key {address_of(there.public_key)}, and this node's is {address_of(ours)}: nothing is overwritten. Cure: "
@@ -239,7 +239,7 @@ def _write(kind: str, chain: Chain, target: _Target, mark: Watermark | None, sou
         raise StateError(f"{target.state_path} cannot be made: {os_words(error)}; cure: another DIR") from error
     sealed = load_sealed(chain.key_file)
     with (
-        read_material(chain.key_file, cores.load())
+        read_material(chain.key_file, choose.load())
         if sealed is None
         else opened(chain.key_file, sealed, source) as material
     ):

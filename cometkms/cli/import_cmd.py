@@ -7,23 +7,23 @@ from typing import Final
 
 import click
 
-from cometkms import core as cores
 from cometkms.cli.moving import chosen_chain, document_of, place_of, refuse_running_members, tell_off, words_of
 from cometkms.cli.options import chain_option, chosen_home, home_option
 from cometkms.cli.output import say, show_json
 from cometkms.cli.running import node_id_option
 from cometkms.config.schema import Chain, Settings
+from cometkms.core import choose
+from cometkms.durable import make_directory
 from cometkms.errors import ConfigError, KeyFileError, StateError
-from cometkms.ipc.prctl import make_undumpable
+from cometkms.hardening.prctl import make_undumpable
 from cometkms.keys.identity import IDENTITY_NAME, bring_identity, check_identity
 from cometkms.keys.validator_key import KeyMaterial, address_of, load_public_key, write_material
 from cometkms.limits import HEIGHT_MAX, ROUND_MAX
 from cometkms.model import HRS, Row, Step, Watermark, quorum_of
-from cometkms.moving import comet_kms, filepv, horcrux, tmkms
-from cometkms.moving.evidence import ask_chain, judge
-from cometkms.moving.old_signer import Asked, OldSigner, highest
 from cometkms.net.comet_rpc import parse_rpc
-from cometkms.store.files import make_directory
+from cometkms.operator.moving import comet_kms, filepv, horcrux, tmkms
+from cometkms.operator.moving.evidence import ask_chain, judge
+from cometkms.operator.moving.old_signer import Asked, OldSigner, highest
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import ChainFiles, NodeFiles, higher_mark, known_mark, raise_mark
 
@@ -109,7 +109,7 @@ def command(
     """
     make_undumpable()
     settings, chain = chosen_chain(chain_id, node_id)
-    core = cores.load()
+    core = choose.load()
     if min_height is not None and never_signed:
         raise ConfigError("--min-height and --never-signed contradict each other; cure: the one that is true")
     homes = {path.resolve(): path for path in (one.expanduser().absolute() for one in paths)}
@@ -164,7 +164,7 @@ def _public_key(chain: Chain, old: OldSigner) -> bytes:
 
 def _plan(settings: Settings, chain: Chain, old: OldSigner, public_key: bytes, min_height: int | None) -> _Plan:
     """Raises: StateError."""
-    core = cores.load()
+    core = choose.load()
     target = ChainFiles(Row(public_key, chain.id), chain.state_file)
     files = NodeFiles.at(settings.home, settings.id, (target,), tuple(peer.id for peer in settings.peers))
     burnt = (Watermark(HRS(min_height, ROUND_MAX, Step.PRECOMMIT)),) if min_height is not None else ()
@@ -255,7 +255,7 @@ def _write(chain: Chain, plan: _Plan) -> None:
     """The watermark first: a key without one starts nothing, and a watermark without a key does no harm."""
     for path in (chain.state_file, chain.key_file):
         make_directory(path.parent)
-    raise_mark(plan.files, plan.target, plan.marks, cores.load())
+    raise_mark(plan.files, plan.target, plan.marks, choose.load())
     if plan.identity is not None:
         bring_identity(plan.identity, chosen_home())
     if plan.key is not None:

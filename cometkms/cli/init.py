@@ -2,12 +2,12 @@
 
 import click
 
-from cometkms import core as cores
 from cometkms.cli.options import chosen_home, home_option, named_type, type_option
 from cometkms.cli.output import show_json
 from cometkms.config.load import CONFIG_NAME, DEFAULT_HTTP_ADDR, KEY_NAME, STATE_NAME
 from cometkms.config.scaffold import init_home, refuse_existing
 from cometkms.config.values import check_chain_id, check_node_id, parse_listen, parse_validator
+from cometkms.core import choose
 from cometkms.keys.validator_key import new_seed, write_key
 from cometkms.keytypes import ED25519
 from cometkms.model import Watermark
@@ -59,7 +59,7 @@ def command(
         raise click.UsageError("--type is of the key that --new-key makes; a key file tells its own")
     wanted = named_type(key_type or ED25519.name)
     if new_key:
-        cores.load().require(wanted)  # before anything is made
+        choose.load().require(wanted)  # before anything is made
     key_path, state_path = path / "priv" / KEY_NAME, path / "priv" / STATE_NAME
     if new_key:
         refuse_existing((key_path, state_path))

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import click
 
-from cometkms import core as cores
 from cometkms.cli.options import (
     chain_option,
     chosen_home,
@@ -21,6 +20,8 @@ from cometkms.cli.options import (
 from cometkms.cli.output import show_json
 from cometkms.cli.passphrase import given, new_passphrase, passphrase_options, to_open
 from cometkms.config.schema import Chain
+from cometkms.core import choose
+from cometkms.durable import make_directory, write_atomically
 from cometkms.errors import InvariantError, KeyFileError, os_words
 from cometkms.keys import sealed_file
 from cometkms.keys.formats import bech32_address, cometbft_json, cosmos_json
@@ -45,7 +46,6 @@ from cometkms.limits import (
     SEAL_PASSES,
 )
 from cometkms.model import SealedKey
-from cometkms.store.files import make_directory, write_atomically
 from cometkms.store.lock import locked_home
 
 _MIB: Final = 1 << 20
@@ -174,7 +174,7 @@ def encrypt(
       cmkms keys encrypt --passphrase-file /etc/cmkms/passphrase
       pass show validator | cmkms keys encrypt --passphrase-fd 0
     """
-    chain, core = one_chain(load_home(), chain_id), cores.load()
+    chain, core = one_chain(load_home(), chain_id), choose.load()
     path = chain.key_file
     if load_sealed(path) is not None:
         raise KeyFileError(f"{path} is sealed already; cure: `cmkms keys decrypt` first, to choose another passphrase")
@@ -252,7 +252,7 @@ def opened(path: Path, sealed: SealedKey, source: PassphraseSource | None) -> Ke
         raise InvariantError(f"{path} is sealed and no passphrase was asked for")
     with source.read() as passphrase:
         try:
-            secret = cores.load().unseal_key(sealed, passphrase.view)
+            secret = choose.load().unseal_key(sealed, passphrase.view)
         except KeyFileError as error:
             raise KeyFileError(f"{path}: {error}") from error
     return KeyMaterial.of_secret(secret, sealed.public_key)

@@ -8,7 +8,7 @@ import click
 from cometkms.cli.options import home_option, other_ids
 from cometkms.cli.output import say, show_json
 from cometkms.cli.running import ask_node, node_id_option
-from cometkms.cluster.favourite import standing_of
+from cometkms.state.favourite import standing_of
 
 
 @click.group("leader")

@@ -27,12 +27,12 @@ from cometkms.config.load import CONFIG_NAME, read_config, variable_name
 from cometkms.config.rewrite import rewrite_config
 from cometkms.config.schema import Peer, Settings
 from cometkms.config.values import check_node_id, parse_peer
+from cometkms.durable import write_atomically
 from cometkms.errors import ConfigError, StateError
 from cometkms.model import quorum_of
 from cometkms.rules.birth import NodeState
 from cometkms.rules.epoch import doubt
 from cometkms.store import epoch as epochs
-from cometkms.store.files import write_atomically
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import read_born, read_epoch
 from cometkms.store.promise_store import Header, survey

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from cometkms import core as cores
 from cometkms.cli.options import (
     UNSET_CHAIN,
     burn_options,
@@ -21,6 +20,7 @@ from cometkms.cli.output import say, show_json
 from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
 from cometkms.config.schema import Settings
+from cometkms.core import choose
 from cometkms.errors import StateError
 from cometkms.model import Watermark
 from cometkms.store.lock import locked_home
@@ -106,7 +106,7 @@ def _burn(settings: Settings, min_height: int, yes_height: int | None, as_json: 
     demand_height(min_height, yes_height)
     with locked_home(chosen_home()):
         files = files_of(settings)
-        kept, marks = recover(files, min_height, cores.load())
+        kept, marks = recover(files, min_height, choose.load())
     if kept is not None:
         say(f"kept     {kept}", err=as_json)
     for chain, mark in zip(settings.chains, marks, strict=True):

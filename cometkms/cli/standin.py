@@ -26,7 +26,7 @@ def command(address: str, chain_id: str, every: float, seconds: float) -> int:
       cmkms standin
       cmkms standin --listen tcp://0.0.0.0:26658 --chain-id my-trial-1 --every 0.2
     """
-    from cometkms.demo import alone
+    from cometkms.operator.demo import alone
 
     target = parse_validator(address).target
     if isinstance(target, TcpTarget) and target.peer_key:

@@ -187,7 +187,7 @@ def command(
     """
     from cometkms.cli.passphrase import to_open
     from cometkms.log import Log
-    from cometkms.processes import node
+    from cometkms.supervisor import start as node
 
     flags = Flags(
         id,

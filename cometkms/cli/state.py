@@ -4,16 +4,16 @@ from pathlib import Path
 
 import click
 
-from cometkms import core as cores
 from cometkms.cli.moving import refuse_running_members
 from cometkms.cli.options import chain_option, chosen_home, home_option, json_option, load_home, one_chain
 from cometkms.cli.output import show_json
 from cometkms.config.schema import Chain, Settings
+from cometkms.core import choose
+from cometkms.durable import write_atomically
 from cometkms.errors import StateError
 from cometkms.keys.validator_key import load_public_key
 from cometkms.model import HRS, Row, Watermark, quorum_of
 from cometkms.store import state_file
-from cometkms.store.files import write_atomically
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import ChainFiles, NodeFiles, import_mark
 from cometkms.store.promise_store import readable_marks
@@ -82,7 +82,7 @@ def import_state(
     """
     settings = load_home(chain_id, node_id)
     chain = one_chain(settings, chain_id)
-    core = cores.load()
+    core = choose.load()
     mark = state_file.load(Path(file), chain.id, core.parse_sign_bytes)
     files = files_of(settings)
     if not files.alone and files.store_path.exists():
@@ -139,7 +139,7 @@ def _known(settings: Settings, chain: Chain) -> tuple[Watermark | None, Watermar
     files = NodeFiles.at(settings.home, settings.id, ())
     store = dict(readable_marks(files.store_path)).get(row)
     in_file = (
-        state_file.load(chain.state_file, chain.id, cores.load().parse_sign_bytes)
+        state_file.load(chain.state_file, chain.id, choose.load().parse_sign_bytes)
         if chain.state_file.exists()
         else None
     )

@@ -6,7 +6,6 @@ from typing import Final
 
 import click
 
-from cometkms import core as cores
 from cometkms.agent.config import check_name
 from cometkms.agent.config import load as load_agent
 from cometkms.agent.scaffold import init_agent, make_agent_key
@@ -17,6 +16,7 @@ from cometkms.config.cluster import DEFAULT_RAFT_ADDR
 from cometkms.config.load import CONFIG_NAME, KEY_NAME, STATE_NAME, Flags, load_settings
 from cometkms.config.scaffold import init_home
 from cometkms.config.values import check_chain_id, parse_listen, parse_validator
+from cometkms.core import choose
 from cometkms.errors import ConfigError, os_words
 from cometkms.keys.validator_key import (
     KeyMaterial,
@@ -206,12 +206,12 @@ def _material(key_file: Path | None, state: Path | None, chain_id: str, wanted: 
     if key_file is None:
         if state is not None:
             raise click.UsageError("--state-file is of a key that exists: give --key-file too")
-        cores.load().require(wanted)
+        choose.load().require(wanted)
         return _Material(material_of(new_seed(wanted), wanted), Watermark(), is_new=True)
-    key = read_material(key_file, cores.load())
+    key = read_material(key_file, choose.load())
     state_path = state or key_file.with_name(STATE_NAME)
     refuse_exported(state_path, chain_id)
-    mark = state_file.load(state_path, chain_id, cores.load().parse_sign_bytes)
+    mark = state_file.load(state_path, chain_id, choose.load().parse_sign_bytes)
     return _Material(key, mark, is_new=False)
 
 

@@ -5,10 +5,10 @@ import platform
 import click
 
 from cometkms import __version__
-from cometkms import core as cores
 from cometkms.cli.output import show_json
+from cometkms.core import choose
+from cometkms.core.interface import Core
 from cometkms.errors import CometKMSError
-from cometkms.interface import Core
 from cometkms.keytypes import KEY_TYPES
 
 PROTOCOLS = "CometBFT and Tendermint v0.33 (amino), v0.34 to v0.40, v1.x"
@@ -38,7 +38,7 @@ def command(as_json: bool) -> None:
     """
     from importlib.metadata import version as package_version
 
-    core = cores.load()
+    core = choose.load()
     facts = {
         "version": __version__,
         "core": core.name,

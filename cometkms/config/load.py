@@ -33,6 +33,7 @@ from cometkms.config.values import (
     parse_validator,
 )
 from cometkms.config.webhook import FORMS, UrlCredential, UrlFile, UrlGiven, UrlSource, Webhook, parse_url, shown_url
+from cometkms.durable import read_file
 from cometkms.errors import ConfigError, os_words
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile, PassphraseSource
 from cometkms.limits import (
@@ -44,7 +45,6 @@ from cometkms.limits import (
     RAW_UNIQUE_IDS_MAX,
 )
 from cometkms.model import AllowedBytes
-from cometkms.store.files import read_file
 
 CONFIG_NAME: Final = "config.toml"
 KEY_NAME: Final = "priv_validator_key.json"
@@ -287,7 +287,7 @@ def variable_name(key: str) -> str:
     return f"COMETKMS_{key.upper()}"
 
 
-#: Variables that are no settings: which core is used, and where a trace of it is written (cometkms/core.py).
+#: Variables that are no settings: which core is used, and where a trace of it is written (cometkms/core/choose.py).
 _OTHER_VARIABLES: Final = ("COMETKMS_PURE", "COMETKMS_TRACE")
 _PREFIX: Final = "COMETKMS_"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from cometkms.config.load import CONFIG_NAME, read_config
+from cometkms.durable import write_atomically
 from cometkms.errors import ConfigError, StoreFailure, said
-from cometkms.store.files import write_atomically
 
 _TABLE: Final = re.compile(r"\s*\[")
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
 from cometkms.config.load import CONFIG_NAME, DEFAULT_HTTP_ADDR
+from cometkms.durable import create_exclusively, make_directory
 from cometkms.errors import ConfigError, KeyFileError, os_words
-from cometkms.store.files import create_exclusively, make_directory
 
 _TEMPLATE = """\
 # CometKMS configuration

@@ -22,7 +22,7 @@ from cometkms.limits import (
     TCP_MAX_SEGMENT_MIN,
 )
 from cometkms.net.target import TcpTarget, UnixTarget
-from cometkms.protocol.peer_id import public_key_of
+from cometkms.wire.peer_id import public_key_of
 
 _SHOWN_MAX: Final = 60  # of a value in an error
 _UNIX_PATH_MAX_BYTES: Final = 107  # sockaddr_un

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
+from cometkms.durable import is_private, open_regular
 from cometkms.errors import ConfigError, os_words
 from cometkms.keys.passphrase import CREDENTIALS_VARIABLE
 from cometkms.limits import WEBHOOK_URL_MAX_BYTES
-from cometkms.store.files import is_private, open_regular
 
 FORMS: Final = ("json", "slack")
 _PORTS: Final = {"https": 443, "http": 80}

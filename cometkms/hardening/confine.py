@@ -69,7 +69,7 @@ class Told:
 
 
 def check_no_dump(told: Told, status: ProcStatus) -> None:
-    """Set at the process's very beginning (ipc/prctl.py): read back. Raises: HardeningError."""
+    """Set at the process's very beginning (hardening/prctl.py): read back. Raises: HardeningError."""
     dumpable = kernel.prctl(kernel.PR_GET_DUMPABLE)
     if dumpable != 0:
         raise not_effective("no_dump", f"PR_GET_DUMPABLE is {dumpable}")

@@ -41,7 +41,7 @@ class Measure:
     why: str
 
     def document(self) -> dict[str, str]:
-        """For the status board; cometkms/api/sections.py has its fields."""
+        """For the status board; cometkms/board/sections.py has its fields."""
         return {"process": self.process, "measure": self.measure, "state": self.state.value, "why": self.why}
 
 

@@ -27,7 +27,7 @@ from cometkms.hardening.account import (
 )
 from cometkms.hardening.confine import Told
 from cometkms.hardening.measures import State, not_effective
-from cometkms.ipc.prctl import die_with_parent, make_undumpable
+from cometkms.hardening.prctl import die_with_parent, make_undumpable
 
 _CAPABILITY_NAMES: Final = {
     CAP_SETUID: "CAP_SETUID",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from cometkms.errors import KeyFileError, said
-from cometkms.ipc.prctl import die_with_parent, make_undumpable
+from cometkms.hardening.prctl import die_with_parent, make_undumpable
 
 _TOLD_MAX_BYTES: Final = 4000  # below PIPE_BUF: one write, whole
 _NUMBER: Final = struct.Struct("=i")  # before the words of a failure: the kernel's number for it, 0 where it has none

@@ -22,13 +22,13 @@ from typing import Final
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
+from cometkms.core.interface import Core
+from cometkms.durable import is_private, read_file
 from cometkms.errors import KeyFileError, os_words
-from cometkms.interface import Core
 from cometkms.keys.aside import Aside, aside
 from cometkms.keys.identity import seed_of
 from cometkms.keys.source import KeySource
-from cometkms.protocol.identity import Identity
-from cometkms.store.files import is_private, read_file
+from cometkms.wire.identity import Identity
 
 CLUSTER_KEY_NAME: Final = "cluster.key"
 SECRET_BYTES: Final = 32

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from nacl.signing import SigningKey
 
+from cometkms.durable import create_exclusively, is_private, read_bounded, read_file
 from cometkms.errors import KeyFileError, os_words
 from cometkms.keys.aside import aside
 from cometkms.limits import KEY_FILE_MAX_BYTES
-from cometkms.protocol.identity import Identity
-from cometkms.store.files import create_exclusively, is_private, read_bounded, read_file
+from cometkms.wire.identity import Identity
 
 IDENTITY_NAME = "identity_key.json"
 _TYPE = "tendermint/PrivKeyEd25519"

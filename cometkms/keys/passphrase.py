@@ -17,9 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol
 
+from cometkms.durable import is_private
 from cometkms.errors import KeyFileError, said
 from cometkms.limits import PASSPHRASE_MAX_BYTES
-from cometkms.store.files import is_private
 
 CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 from typing import Any, Final
 
+from cometkms.core.pure.keccak import keccak_256
 from cometkms.keys.ripemd160 import ripemd160
 from cometkms.keytypes import (
     ED25519,
@@ -18,7 +19,6 @@ from cometkms.keytypes import (
     typed,
 )
 from cometkms.limits import ADDRESS_BYTES
-from cometkms.purepy.keccak import keccak_256
 
 PUBLIC_TYPE: Final = ED25519.public_json
 _FIELD: Final = 2**256 - 2**32 - 977  # of secp256k1 (SEC 2, section 2.4.1)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from cometkms.core.interface import Core, KeySlot
 from cometkms.errors import KeyFileError
-from cometkms.interface import Core, KeySlot
 from cometkms.keys.passphrase import PassphraseHeld, PassphraseSource
 from cometkms.keys.validator_key import load_key_slot, load_public_key, load_sealed
 

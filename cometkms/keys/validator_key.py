@@ -9,15 +9,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from cometkms import core as cores
+from cometkms.core import choose
+from cometkms.core.interface import Core, KeySlot
+from cometkms.durable import create_exclusively, is_private, open_file
 from cometkms.errors import KeyFileError, os_words
-from cometkms.interface import Core, KeySlot
 from cometkms.keys import sealed_file
 from cometkms.keys.public import PUBLIC_TYPE, address_of, check_address, decode_public, why_unsupported
 from cometkms.keytypes import ED25519, SEED_BYTES, KeyType, by_private_json, raw_of, type_of
 from cometkms.limits import KEY_FILE_MAX_BYTES
 from cometkms.model import SealedKey
-from cometkms.store.files import create_exclusively, is_private, open_file
 
 __all__ = [
     "PRIVATE_TYPE",
@@ -293,7 +293,7 @@ def _public_of(seed: bytes, key_type: KeyType) -> bytes:
         from nacl.signing import SigningKey
 
         return bytes(SigningKey(seed).verify_key)
-    slot = cores.load().key_slot(bytearray(base64.b64encode(seed)), "", key_type)
+    slot = choose.load().key_slot(bytearray(base64.b64encode(seed)), "", key_type)
     try:
         return slot.public_key
     finally:

@@ -23,13 +23,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from cometkms.core.interface import Core
 from cometkms.errors import BusyError, InvariantError, ProtocolError, os_words
-from cometkms.interface import Core
 from cometkms.limits import AGENT_HALF_OPEN_MAX, AGENT_HANDSHAKE_TIMEOUT_S, AGENTS_MAX, CHAINS_MAX
 from cometkms.model import Dialect
-from cometkms.protocol.agent_messages import AGENT_PROTOCOL_VERSION, Welcome, encode
-from cometkms.protocol.identity import Identity
-from cometkms.protocol.secret_connection import Handshake
+from cometkms.wire.agent_messages import AGENT_PROTOCOL_VERSION, Welcome, encode
+from cometkms.wire.identity import Identity
+from cometkms.wire.secret_connection import Handshake
 
 _ADMITTED: Final = b"A"
 _COUNTED: Final = b"C"

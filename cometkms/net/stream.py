@@ -1,7 +1,7 @@
 """What two members say to each other once each knows who the other is: frames over one sealed stream. No loop, no clock.
 
 A frame is its length (4 bytes, little-endian, of what follows), its type (1 byte) and its payload. What a frame means is not known here.
-The stream's owner calls receive() when the socket is readable and flush() when it is writable; net/peers.py does that on a real
+The stream's owner calls receive() when the socket is readable and flush() when it is writable; state/peers.py does that on a real
 network and the simulation on its own, so the order of what the fast path and the general path send is kept by one piece of code.
 """
 
@@ -9,8 +9,8 @@ import struct
 from enum import IntEnum
 from typing import Final, Protocol
 
+from cometkms.core.interface import Frames, Lane
 from cometkms.errors import ProtocolError
-from cometkms.interface import Frames, Lane
 from cometkms.limits import PEER_HELLO_MAX_BYTES
 
 HEAD: Final = struct.Struct("<IB")

@@ -51,7 +51,7 @@ from cometkms.limits import (
 from cometkms.model import Incarnation
 
 #: What is counted of members' words that are not taken, by name, beside the reasons of refused promises: on incarnations, on seqs, and on
-#: the replicated log (raftlog/steps.py).
+#: the replicated log (state/raft/steps.py).
 REFUSALS: Final = ("old_incarnation", "false_incarnation", "false_seq", "store_behind", "false_raft", "false_mark")
 
 #: Of a store that was born with its cluster, or made before there were incarnations.

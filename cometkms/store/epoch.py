@@ -16,8 +16,9 @@ import os
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from cometkms.core.interface import Core
+from cometkms.durable import make_directory, read_file, sync_directory, write_atomically
 from cometkms.errors import StateError, StoreFailure, said
-from cometkms.interface import Core
 from cometkms.keytypes import SIGNATURE_SIZES
 from cometkms.limits import (
     BIRTH_NONCE_BYTES,
@@ -35,7 +36,6 @@ from cometkms.rules.epoch import Standing, doubt
 from cometkms.rules.incarnation import FIRST
 from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
-from cometkms.store.files import make_directory, read_file, sync_directory, write_atomically
 from cometkms.store.node_store import (
     JOURNAL_NAME,
     ChainFiles,

@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import Final
 
+from cometkms.durable import check_format, read_file, sync_directory, write_atomically
 from cometkms.errors import StateError, os_words
-from cometkms.store.files import check_format, read_file, sync_directory, write_atomically
 
 EXPORTED_NAME: Final = "exported.json"
 _FORMAT: Final = 1

@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from cometkms.durable import open_directory, open_file
 from cometkms.errors import BusyError, StateError, os_words
 from cometkms.limits import ORPHANS_LOOK_S, ORPHANS_WAIT_S
-from cometkms.store.files import open_directory, open_file
 
 LOCK_NAME = "cmkms.lock"
 #: struct flock: type, whence, start, length (0: to the end), and a pid that must be 0.

@@ -26,16 +26,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cometkms.errors import StateError, StoreFailure, os_words
-from cometkms.interface import Core
-from cometkms.limits import BIRTH_NONCE_BYTES, ROUND_MAX
-from cometkms.model import HRS, Incarnation, Row, Step, Watermark
-from cometkms.rules.birth import NodeState
-from cometkms.rules.incarnation import FIRST, Statement
-from cometkms.rules.recovery import agreed_mark
-from cometkms.store import state_file
-from cometkms.store.exported import forget_export, refuse_exported
-from cometkms.store.files import (
+from cometkms.core.interface import Core
+from cometkms.durable import (
     Disk,
     FormatError,
     check_format,
@@ -44,6 +36,14 @@ from cometkms.store.files import (
     sync_directory,
     write_atomically,
 )
+from cometkms.errors import StateError, StoreFailure, os_words
+from cometkms.limits import BIRTH_NONCE_BYTES, ROUND_MAX
+from cometkms.model import HRS, Incarnation, Row, Step, Watermark
+from cometkms.rules.birth import NodeState
+from cometkms.rules.incarnation import FIRST, Statement
+from cometkms.rules.recovery import agreed_mark
+from cometkms.store import state_file
+from cometkms.store.exported import forget_export, refuse_exported
 from cometkms.store.promise_store import (
     FILE_BYTES,
     STORE_NAME,

@@ -33,8 +33,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol, cast
 
+from cometkms.core.interface import RowState
+from cometkms.durable import Disk, FormatError, open_file, sync_directory
 from cometkms.errors import BusyError, InvariantError, StateError, StoreFailure, os_words, said
-from cometkms.interface import RowState
 from cometkms.limits import (
     BIRTH_NONCE_BYTES,
     BLOCK_BYTES,
@@ -49,7 +50,6 @@ from cometkms.limits import (
 from cometkms.model import HRS, Incarnation, Row, Watermark
 from cometkms.rules.birth import Life, NodeState, Record
 from cometkms.rules.incarnation import FIRST, Statement
-from cometkms.store.files import Disk, FormatError, open_file, sync_directory
 
 STORE_NAME: Final = "promises"
 _HEADER_MAGIC: Final = b"CMKMSH03"

@@ -10,12 +10,12 @@ stays the same one (owner, epoch, incarnation, seq), and born.json what it is: t
 from dataclasses import dataclass
 from pathlib import Path
 
+from cometkms.durable import read_file, sync_directory, write_atomically
 from cometkms.errors import StateError, StoreFailure, os_words
 from cometkms.limits import ROUND_MAX
 from cometkms.model import HRS, Step, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.store import state_file
-from cometkms.store.files import read_file, sync_directory, write_atomically
 from cometkms.store.node_store import JOURNAL_NAME, ChainFiles, NodeFiles
 from cometkms.store.promise_store import PromiseStore
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cometkms.durable import read_file, write_atomically
 from cometkms.errors import CometKMSError, StateError, os_words
 from cometkms.keytypes import SIGNATURE_SIZES
 from cometkms.limits import HEIGHT_MAX, ROUND_MAX, SIGN_BYTES_MAX_BYTES, STATE_FILE_MAX_BYTES
 from cometkms.model import HRS, SignBytes, Step, Watermark
-from cometkms.store.files import read_file, write_atomically
 
 Parse = Callable[[bytes], SignBytes]
 

@@ -14,6 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+from cometkms.core.pure import CORE
+from cometkms.core.pure.audit import pack
 from cometkms.model import (
     BlockID,
     Decision,
@@ -27,9 +29,7 @@ from cometkms.model import (
     Timestamp,
     Vote,
 )
-from cometkms.protocol.agent_messages import Answer, Ask, Ping, encode
-from cometkms.purepy import CORE
-from cometkms.purepy.audit import pack
+from cometkms.wire.agent_messages import Answer, Ask, Ping, encode
 
 HERE: Final = Path(__file__).parent
 VECTORS: Final = HERE.parent.parent / "tests" / "vectors"

@@ -5,16 +5,16 @@ import socket
 import time
 from pathlib import Path
 
-from cometkms import core as cores
 from cometkms.agent.config import load
+from cometkms.core import choose
 from cometkms.keys.identity import load_identity
 from cometkms.limits import FRAME_SEALED_BYTES
 from cometkms.model import BlockID, Dialect, Kind, Message, Timestamp, Vote
-from cometkms.protocol.agent_messages import AgentMessage, Ask, Hello, Unpacker, Welcome, decode, encode
-from cometkms.protocol.secret_connection import Handshake
+from cometkms.wire.agent_messages import AgentMessage, Ask, Hello, Unpacker, Welcome, decode, encode
+from cometkms.wire.secret_connection import Handshake
 from tests.e2e.node import CHAIN, PATIENCE_S
 
-CORE = cores.load()
+CORE = choose.load()
 
 
 def vote(height: int, block: int = 1, extension: bytes = b"", chain: str = CHAIN) -> bytes:

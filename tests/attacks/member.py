@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cometkms import __version__
-from cometkms import core as cores
+from cometkms.core import choose
 from cometkms.errors import ProtocolError
 from cometkms.keys.cluster import _cluster_secret, _node_key, cluster_digest
 from cometkms.keys.source import key_source
@@ -34,10 +34,15 @@ from cometkms.model import (
     Vote,
     Watermark,
 )  # fmt: skip
-from cometkms.net.peers import PeerNetwork, PeerTarget
 from cometkms.net.target import TcpTarget
-from cometkms.protocol.identity import Identity
-from cometkms.protocol.peer_messages import (
+from cometkms.rules.birth import Life, NodeState
+from cometkms.rules.incarnation import FIRST, Statement, incarnation_ceiling, statement_bytes
+from cometkms.state.peers import PeerNetwork, PeerTarget
+from cometkms.state.raft import wire
+from cometkms.state.raft.steps import owner
+from cometkms.store.promise_store import PromiseStore
+from cometkms.wire.identity import Identity
+from cometkms.wire.peer_messages import (
     PEER_PROTOCOL_VERSION,
     Action,
     FactsNews,
@@ -56,11 +61,6 @@ from cometkms.protocol.peer_messages import (
     encode,
     make_facts,
 )
-from cometkms.raftlog import wire
-from cometkms.raftlog.steps import owner
-from cometkms.rules.birth import Life, NodeState
-from cometkms.rules.incarnation import FIRST, Statement, incarnation_ceiling, statement_bytes
-from cometkms.store.promise_store import PromiseStore
 
 EVERY_S = 0.02
 FAR = (1 << 62) - 1
@@ -73,10 +73,10 @@ class Quiet:
 
 
 class Liar:
-    """What net.peers asks of a node (PeerEvents), answered with lies."""
+    """What state.peers asks of a node (PeerEvents), answered with lies."""
 
     def __init__(self, lie: str, home: Path, me: str, ports: dict[str, int], chain: str) -> None:
-        core = cores.load()
+        core = choose.load()
         source = key_source(home / "priv" / "priv_validator_key.json", None)
         secret = _cluster_secret(home, [source], core)
         keys = {name: Identity(_node_key(secret, name)) for name in ports}
@@ -117,7 +117,7 @@ class Liar:
         self.told += 1
         os.write(1, json.dumps({"peer": peer, "lies": self.told}).encode() + b"\n")
 
-    # --- net.peers.PeerEvents ---
+    # --- state.peers.PeerEvents ---
 
     def hello(self, peer: str) -> bytes:
         seq = FAR if self.lie == "seq" else self.seq
@@ -315,7 +315,7 @@ class Liar:
         vote = Vote(2, height, 0, BlockID(b"e" * 32, 1, b"p" * 32), Timestamp(1_700_000_000, 0))
         chain = self.row.chain_id
         return (
-            cores.load()
+            choose.load()
             .check_request(Dialect.PROTO, chain, Message(Kind.SIGN_VOTE_REQUEST, chain, vote=vote))
             .sign_bytes
         )
@@ -349,7 +349,7 @@ class Liar:
 
 
 def row_key_of(row: Row) -> bytes:
-    from cometkms.cluster.node import row_key
+    from cometkms.state.node import row_key
 
     return row_key(row)
 

@@ -14,13 +14,13 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from cometkms import core as cores
-from cometkms.cluster.node import ClusterNode, row_key
-from cometkms.ipc.memory import OneWriterMemory
+from cometkms.audit.files import name_of
+from cometkms.board.memory import OneWriterMemory
+from cometkms.core import choose
+from cometkms.ipc.child import RELOAD_SECTION, ChildContext
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Timestamp, Vote, Watermark
-from cometkms.processes.child import RELOAD_SECTION, ChildContext
-from cometkms.protocol.peer_messages import Promise
-from cometkms.store.audit.files import name_of
+from cometkms.state.node import ClusterNode, row_key
+from cometkms.wire.peer_messages import Promise
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _HEAD_AT, _CONTENT_AT, _SECTION_AT = 8, 16, 64
@@ -134,7 +134,7 @@ def kill_by_a_descriptor(context: ChildContext, parts: Any) -> list[str]:
 def change_modes(context: ChildContext, parts: Any) -> list[str]:
     """What may be read may be opened, and a descriptor is enough to change its mode: of the code that the next start needs, where that is his."""
     went = []
-    for path in (os.path.dirname(cores.__file__), cores.__file__, "."):
+    for path in (os.path.dirname(choose.__file__), choose.__file__, "."):
         try:
             fd = os.open(path, os.O_RDONLY)
             os.fchmod(fd, os.fstat(fd).st_mode & 0o777)  # as it is: the program of these tests must live on
@@ -235,7 +235,7 @@ def raise_the_marks(context: ChildContext, parts: Any) -> list[str]:
     """In the state process, as a member towards the others: once they are there, promise after promise, each 900 heights higher, and a million."""
     node = next(one for one in gc.get_objects() if isinstance(one, ClusterNode))
     row, chain = node._store.rows[0], parts.settings.chains[0].id
-    core, loop = cores.load(), asyncio.get_running_loop()
+    core, loop = choose.load(), asyncio.get_running_loop()
     asked: list[int] = []
 
     def bytes_at(height: int) -> bytes:

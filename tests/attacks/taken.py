@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cometkms.cli import main
-from cometkms.processes.child import ChildContext
+from cometkms.ipc.child import ChildContext
 from tests.attacks import payloads
 
 AFTER_S = 0.2
@@ -22,7 +22,7 @@ AFTER_S = 0.2
 
 def take(child: str, name: str) -> None:
     """From now on that child of this program's nodes is the attacker's."""
-    module = importlib.import_module(f"cometkms.processes.{child}")
+    module = importlib.import_module(f"cometkms.{child}.process")
     payload: Callable[[ChildContext, Any], object] = getattr(payloads, name)
     honest = module.run
 

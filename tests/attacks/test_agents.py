@@ -8,7 +8,7 @@ import pytest
 
 from cometkms.errors import ProtocolError
 from cometkms.limits import AGENT_FRAME_MAX_BYTES
-from cometkms.protocol.agent_messages import Ping
+from cometkms.wire.agent_messages import Ping
 from tests.attacks.agent import StolenAgent, vote
 from tests.e2e.agents import AgentCluster, AgentProcess
 from tests.e2e.cluster import Client

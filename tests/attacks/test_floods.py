@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from cometkms import core as cores
+from cometkms.core import choose
 from cometkms.limits import LOG_BURST
 from cometkms.model import Dialect, Kind, Message
-from cometkms.standin.link import listen
+from cometkms.operator.standin.link import listen
 from tests.e2e.node import PREVOTE, Node, cmkms, free_tcp, until
 
 FLOOD = 40
@@ -78,7 +78,7 @@ def test_a_signature_that_is_asked_for_again_and_again_washes_nothing_out(
 
 def test_a_validator_that_comes_and_goes_fills_no_log(make_node: Callable[..., Node]) -> None:
     """It is dialled again at once, as one that restarted must be, and asks for one thing each time."""
-    address, core, times = free_tcp(), cores.load(), 3 * LOG_BURST
+    address, core, times = free_tcp(), choose.load(), 3 * LOG_BURST
     node = make_node(address)
 
     async def come_and_go() -> None:

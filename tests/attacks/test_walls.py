@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from cometkms import core as cores
+from cometkms.core import choose
 from cometkms.keys.cluster import _cluster_secret
 from cometkms.keys.source import key_source
 from tests.e2e.node import CHAIN, PATIENCE_S, PREVOTE, Node, children_of, cmkms, free_port, free_tcp, until
@@ -285,7 +285,7 @@ def test_no_running_process_holds_the_secret_and_one_holds_its_own_identity(
         file = node.home / "priv" / "cluster.key"
         file.write_text("5a" * 16 + "c3" * 16)
         file.chmod(0o600)
-    secret = _cluster_secret(node.home, [key_source(node.key_path, None)], cores.load())
+    secret = _cluster_secret(node.home, [key_source(node.key_path, None)], choose.load())
     seeds = {
         name: blake2b(name.encode(), key=secret, digest_size=32, person=b"cmkms-node-key").digest()
         for name in ("node0", "node1", "node2")

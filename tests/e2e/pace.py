@@ -8,8 +8,8 @@ import sys
 import threading
 from types import TracebackType
 
-from cometkms import core as cores
-from cometkms.standin import StandIn, listen
+from cometkms.core import choose
+from cometkms.operator.standin import StandIn, listen
 
 
 class Pace:
@@ -54,7 +54,7 @@ class Pace:
             self.failure = error
 
     async def _sign_for_ever(self) -> None:
-        core = cores.load()
+        core = choose.load()
         validator = StandIn(core, listen(core, self._address), self._chain_id)
         try:
             while not validator.connected and not self._stopping.is_set():

@@ -11,10 +11,10 @@ from typing import Any
 
 from nacl.signing import VerifyKey
 
-from cometkms import native
+from cometkms.audit.files import directory_of, files_in, lines_of, verify
+from cometkms.audit.lines import Line
+from cometkms.core import native
 from cometkms.model import BlockID, Dialect, Kind, Message, Proposal, Timestamp, Vote
-from cometkms.store.audit.files import directory_of, files_in, lines_of, verify
-from cometkms.store.audit.lines import Line
 from tests.e2e.faults import Faults
 from tests.e2e.node import CHAIN, PRECOMMIT, PREVOTE, PROPOSAL, Node, Validator, ballot, cmkms, free_tcp, until
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from cometkms import core as cores
+from cometkms.core import choose
 from cometkms.keytypes import by_name, typed
 from cometkms.limits import RAW_VALUE_MAX_BYTES
 from cometkms.model import Kind, Message
@@ -24,7 +24,7 @@ from tests.e2e.node import PRECOMMIT, Node, Validator, cmkms, free_tcp, until
 from tests.e2e.wire import CHAIN, WireNode, connected
 from tests.vectors.vectors import HERE
 
-CORE = cores.load()
+CORE = choose.load()
 NEVER = json.loads((HERE / "v1/keys_v1.json").read_text())["never"]
 CELESTIA = json.loads((HERE / "celestia/raw_bytes.json").read_text())["cases"]
 VOTE = NEVER[0]["value"]

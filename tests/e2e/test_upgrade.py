@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cometkms import __version__
-from cometkms.protocol.peer_messages import PEER_PROTOCOL_VERSION
+from cometkms.wire.peer_messages import PEER_PROTOCOL_VERSION
 from tests.e2e.cluster import Cluster, Rivals, rivalry
 from tests.e2e.node import PATIENCE_S, PRECOMMIT, PREVOTE, until
 from tests.e2e.versions import other_version

@@ -12,17 +12,17 @@ from dataclasses import replace
 
 import pytest
 
-from cometkms import core as cores
+from cometkms.core import choose
 from cometkms.limits import HEARTBEAT_INTERVAL_S, JUMP_HEIGHTS, MESSAGE_MAX_BYTES, RESPONSE_MAX_BYTES
 from cometkms.model import BlockID, Dialect, Kind, Message, RemoteSignerError, SignedType, Timestamp
-from cometkms.standin import block_of, proposal_request, vote_request
+from cometkms.operator.standin import block_of, proposal_request, vote_request
 from tests.e2e.node import free_tcp, until
 
 from .wire import AT_ONCE_S, CHAIN, PATIENCE_S, WireNode, assert_nothing_signed, connect, connected
 
 pytestmark = pytest.mark.long
 
-CORE = cores.load()
+CORE = choose.load()
 PREVOTE, PRECOMMIT, PROPOSAL = SignedType.PREVOTE, SignedType.PRECOMMIT, SignedType.PROPOSAL
 SEVERAL = 4  # tcp addresses, so that several connections can stall at once
 

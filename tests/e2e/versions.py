@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from cometkms import __version__
-from cometkms.protocol.peer_messages import PEER_PROTOCOL_VERSION
+from cometkms.wire.peer_messages import PEER_PROTOCOL_VERSION
 from tests.e2e.console import ROOT
 
 

@@ -11,10 +11,10 @@ import sys
 import time
 from pathlib import Path
 
-from cometkms.interface import Core
+from cometkms.core.interface import Core
 from cometkms.limits import HANDSHAKE_TIMEOUT_S, PARTIAL_MESSAGE_TIMEOUT_S
 from cometkms.model import BlockID, Dialect, Kind, Message, SignedType
-from cometkms.standin import Judge, Link, Listener, block_of, proposal_request, vote_request
+from cometkms.operator.standin import Judge, Link, Listener, block_of, proposal_request, vote_request
 from tests.e2e.node import PATIENCE_S, cmkms, environment, free_port
 
 CHAIN = "wire-1"

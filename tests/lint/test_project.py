@@ -30,4 +30,4 @@ def test_only_the_proposer_and_the_queues_decoder_make_a_permit() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "Permit"
     }
-    assert makers == {"cometkms/promises/proposer.py", "cometkms/ipc/messages.py"}
+    assert makers == {"cometkms/state/proposer.py", "cometkms/wire/queue_messages.py"}

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from cometkms.limits import RAFT_COUNTED_FROM_UNIX_S
 from cometkms.model import Incarnation
-from cometkms.raftlog.steps import term_ceiling, unbelieved
-from cometkms.raftlog.wire import TERM_MAX
 from cometkms.rules.incarnation import FIRST, Answer, Verdict, counting, judge
 from cometkms.rules.recovery import may_end
+from cometkms.state.raft.steps import term_ceiling, unbelieved
+from cometkms.state.raft.wire import TERM_MAX
 from tests.model.explore import Result, Step, explore
 
 NORMAL, CHECKING, RECOVERING = range(3)

@@ -5,13 +5,13 @@ import base64
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cometkms import native, purepy
+from cometkms.core import native, pure
 from cometkms.keytypes import BLS12_381, typed
 from cometkms.limits import PREPARED_MAX_BYTES
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Permit, Step, Timestamp, Vote
 from tests.oracles import bls12_381 as oracle
 
-CORES = (native.load(), purepy.CORE)
+CORES = (native.load(), pure.CORE)
 SECRETS = st.one_of(st.integers(1, 3), st.integers(oracle.R - 3, oracle.R - 1), st.integers(1, oracle.R - 1))
 COORDINATES = st.builds(oracle.F2, st.integers(0, oracle.P - 1), st.integers(0, oracle.P - 1))
 

@@ -7,13 +7,13 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from cometkms import native, purepy
+from cometkms.core import native, pure
 from cometkms.errors import ProtocolError
 from cometkms.keytypes import ED25519, KEY_TYPES, KeyType
 from cometkms.model import Dialect, Kind, Message, Permit, Reason, Request, Timestamp
 from tests.property.strategies import CHAIN, MESSAGES, REQUESTS, SENSIBLE, V1_MESSAGES
 
-NATIVE, PURE = native.load(), purepy.CORE
+NATIVE, PURE = native.load(), pure.CORE
 KEY = base64.b64encode(bytes(32) + bytes(SigningKey(bytes(32)).verify_key))
 OTHER_KEY = base64.b64encode(bytes(range(32)))
 DIALECTS = st.sampled_from(list(Dialect))

@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cometkms import purepy
+from cometkms.core import pure
 from cometkms.errors import KeyFileError, OperatorError
 from cometkms.keys.validator_key import read_material, write_key
-from cometkms.moving import comet_kms, filepv, horcrux, tmkms
-from cometkms.moving.old_signer import Asked, OldSigner
+from cometkms.operator.moving import comet_kms, filepv, horcrux, tmkms
+from cometkms.operator.moving.old_signer import Asked, OldSigner
 from cometkms.store import state_file
-from tests.unit.moving.test_comet_wal import ended
-from tests.unit.moving.test_horcrux import old_cosigners
+from tests.unit.operator.moving.test_comet_wal import ended
+from tests.unit.operator.moving.test_horcrux import old_cosigners
 from tests.vectors.moving.homes import CHAIN, SEED, comet_kms_home, old_home
 
-CORE = purepy.CORE
+CORE = pure.CORE
 #: reader, home, and the files in it that the reader opens.
 HOMES: dict[str, tuple[Callable[[Asked], OldSigner], str, list[str]]] = {
     "filepv": (filepv.read, "cometkms/node1", ["priv/priv_validator_key.json", "priv/priv_validator_state.json"]),

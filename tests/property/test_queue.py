@@ -8,10 +8,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from cometkms.interface import Queue
+from cometkms.core.interface import Queue
+from cometkms.core.native.queue import RingQueue
+from cometkms.core.pure.queue import SocketQueue
 from cometkms.limits import QUEUE_SLOT_BYTES, QUEUE_SLOTS
-from cometkms.native.queue import RingQueue
-from cometkms.purepy.queue import SocketQueue
 
 MESSAGES = st.binary(min_size=1, max_size=QUEUE_SLOT_BYTES - 8)
 

@@ -6,13 +6,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from cometkms import native, purepy
+from cometkms.core import native, pure
+from cometkms.core.interface import Core, KeySlot
 from cometkms.errors import InvariantError
-from cometkms.interface import Core, KeySlot
 from cometkms.model import HRS, Dialect, Kind, Message, Reason
 from tests.property.strategies import CHAIN, SENSIBLE, V1_MESSAGES
 
-NATIVE, PURE = native.load(), purepy.CORE
+NATIVE, PURE = native.load(), pure.CORE
 CORES = (NATIVE, PURE)
 KEY = base64.b64encode(bytes(32) + bytes(SigningKey(bytes(32)).verify_key))
 EXTENSIONS = st.builds(

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from cometkms import native, purepy
+from cometkms.core import native, pure
+from cometkms.core.interface import Core, Relayed
 from cometkms.errors import InvariantError
-from cometkms.interface import Core, Relayed
 from cometkms.limits import ERROR_TEXT_MAX_BYTES
 from cometkms.model import BlockID, Dialect, Kind, Message, Permit, Proposal, RemoteSignerError, Timestamp, Vote
 
-CORES: list[Core] = [native.load(), purepy.CORE]
+CORES: list[Core] = [native.load(), pure.CORE]
 CORE = CORES[0]
 KEY = SigningKey(b"a validator's key of the tests..")
 PUBLIC = bytes(KEY.verify_key)

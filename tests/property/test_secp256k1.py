@@ -6,15 +6,15 @@ import hashlib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cometkms import native, purepy
+from cometkms.core import native, pure
+from cometkms.core.pure.keccak import keccak_256
 from cometkms.keys.public import address_of
 from cometkms.keys.ripemd160 import ripemd160
 from cometkms.keytypes import SECP256K1, SECP256K1ETH, typed
 from cometkms.model import HRS, Permit, Step
-from cometkms.purepy.keccak import keccak_256
 from tests.oracles import secp256k1 as oracle
 
-CORES = (native.load(), purepy.CORE)
+CORES = (native.load(), pure.CORE)
 SECRETS = st.one_of(st.integers(1, 3), st.integers(oracle.N - 3, oracle.N - 1), st.integers(1, oracle.N - 1))
 
 
@@ -87,7 +87,7 @@ def test_a_key_that_is_no_point_verifies_nothing(x: bytes, first: int) -> None:
 @given(data=st.binary(max_size=400))
 def test_keccak_and_ripemd_agree_with_other_implementations(data: bytes) -> None:
     """hashlib's SHA3 differs from Keccak-256 by its padding only; RIPEMD-160 where OpenSSL has it."""
-    from cometkms.purepy.merlin import keccak_f1600
+    from cometkms.core.pure.merlin import keccak_f1600
 
     padded = bytearray(data + b"\x06")
     padded += bytes(-len(padded) % 136)

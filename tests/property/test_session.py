@@ -3,13 +3,13 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cometkms import native, purepy
+from cometkms.core import native, pure
+from cometkms.core.interface import Core, Session
 from cometkms.errors import ProtocolError
-from cometkms.interface import Core, Session
 from cometkms.model import Dialect, Kind, Message
 from tests.property.strategies import REQUESTS
 
-CORES = st.sampled_from([native.load(), purepy.CORE])
+CORES = st.sampled_from([native.load(), pure.CORE])
 KEYS = (b"r" * 32, b"s" * 32)
 
 
@@ -56,7 +56,7 @@ def test_garbage_ends_in_a_protocol_error_or_in_waiting(core: Core, sealed: bool
 @given(st.binary(max_size=5000))
 @settings(max_examples=100, deadline=None)
 def test_both_cores_seal_alike_and_open_each_other(data: bytes) -> None:
-    one, two = native.load(), purepy.CORE
+    one, two = native.load(), pure.CORE
     sealed = one.frames(*KEYS).seal(data)
     assert sealed == two.frames(*KEYS).seal(data)
     swapped = (KEYS[1], KEYS[0])

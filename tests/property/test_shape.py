@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from cometkms.api.metrics import encode
 from cometkms.api.samples import compose_samples
-from cometkms.api.shape import shape
-from cometkms.processes.state import signer_trouble, validator_reached
-from cometkms.processes.status_line import status_line
+from cometkms.board.shape import shape
+from cometkms.state.process import signer_trouble, validator_reached
+from cometkms.supervisor.status_line import status_line
 from tests.property.test_metrics import PATHS
 from tests.unit.api.boards import NOW
 from tests.unit.api.full_board import FullBoard
 
-#: What a bounded document may hold (ipc/board.py): no NaN, no integer beyond 64 bits, no half character.
+#: What a bounded document may hold (board/status_board.py): no NaN, no integer beyond 64 bits, no half character.
 SCALARS = (
     st.none()
     | st.booleans()

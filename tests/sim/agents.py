@@ -29,7 +29,7 @@ ASKED_KEPT = 64  # requests of which a late answer is still judged
 
 
 class _Asked:
-    """One request at one signer. A `Requester` of its chain: what cometkms.signing.agent_link is in a node."""
+    """One request at one signer. A `Requester` of its chain: what cometkms.signer.agent_link is in a node."""
 
     remote_identity = b""
 

@@ -2,9 +2,9 @@
 
     Calls       a machine's table of calls (csrc/calls.h): its simulated disk, sockets and clock
     PeerEnd     a machine's end of a connection to a member: the program's own Stream and lane; the world has its hands on the bytes
-    FastState   what processes/state.py does around the hot path
-    FastSigner  what processes/signer.py does around the signer's path
-    Line        a validator's connection to a signer, as signing/link.py serves it
+    FastState   what state/process.py does around the hot path
+    FastSigner  what signer/process.py does around the signer's path
+    Line        a validator's connection to a signer, as signer/link.py serves it
 
 The world knows the keys of every connection. So it can delay, double, reorder and lose single messages behind the ciphers' backs, as it
 does between nodes of the general path, and the receiver's C opens and judges each of them.
@@ -18,24 +18,24 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cometkms._native import ffi
 
-from cometkms import core as cores
+from cometkms.core import choose
+from cometkms.core.interface import Request, Turn
+from cometkms.core.native.hot import NativeHotPath
+from cometkms.core.native.queue import RingQueue
+from cometkms.core.native.section import NativeSignPath
 from cometkms.errors import ProtocolError
-from cometkms.interface import Request, Turn
-from cometkms.ipc.messages import decode
 from cometkms.limits import INBOX_BYTES, PEER_FRAME_MAX_BYTES
 from cometkms.model import HRS, Dialect, Kind, Message, Vote
-from cometkms.native.hot import NativeHotPath
-from cometkms.native.queue import RingQueue
-from cometkms.native.section import NativeSignPath
 from cometkms.net.stream import HEAD, FrameReader, FrameType, Stream
 from cometkms.rules.birth import NodeState
 from cometkms.store import promise_store
+from cometkms.wire.queue_messages import decode
 from tests.sim.disk import SimDisk
 
 if TYPE_CHECKING:
     from tests.sim.world import Connection, Node, Signer, Validator
 
-CORE = cores.load()
+CORE = choose.load()
 KEY_IN, KEY_OUT = b"i" * 32, b"o" * 32
 SHORT = 0.01  # of the sends of a lossy world: the socket does not take all of it
 CUT = 0.05  # of the deliveries come in two pieces
@@ -267,7 +267,7 @@ class PeerEnd:
             self.bring(0)
 
     def turn(self) -> None:
-        """As net/peers.py: one receipt, and what of it is not the lane's."""
+        """As state/peers.py: one receipt, and what of it is not the lane's."""
         try:
             more = self.calls.run(self.stream.receive, self._inbox)
         except BlockingIOError:
@@ -314,7 +314,7 @@ class FastState:
         cluster.attach(self.hot)
 
     def on_queue(self) -> None:
-        """As processes/state.py: plain reservations are on their way before the rest is looked at."""
+        """As state/process.py: plain reservations are on their way before the rest is looked at."""
         node = self.node
         assert node.queues is not None
         assert node.calls is not None
@@ -377,7 +377,7 @@ class FastSigner:
         signer.chain.attach(self.path, self.count_signatures)
 
     def on_queue(self) -> None:
-        """As processes/signer.py: everything that the state process said, in its order."""
+        """As signer/process.py: everything that the state process said, in its order."""
         more = True
         while more and self.signer.alive:
             untrusted, answered, more = self.calls.run(self.path.take)
@@ -464,7 +464,7 @@ class Line:
         return self.world.stands_still(self.signer.still_until, step)
 
     def on_readable(self) -> None:
-        """As signing/link.py, _take()."""
+        """As signer/link.py, _take()."""
         if not self.open or not self.signer.alive or self.waits(self.on_readable):
             return
         self._reading = False

@@ -21,21 +21,20 @@ from unittest.mock import patch
 
 from cometkms.agent.asking import Action, Asking, Reply
 from cometkms.agent.asking import Verdict as AnswerVerdict
-from cometkms.cluster import membership, node
-from cometkms.cluster.membership import Membership
-from cometkms.cluster.node import ClusterNode
 from cometkms.errors import ProtocolError
 from cometkms.limits import HEIGHT_MAX
 from cometkms.model import Dialect, Kind, Message, Permit, Vote, Watermark
-from cometkms.promises import proposer
-from cometkms.promises.acceptor import Acceptor
-from cometkms.promises.proposer import Proposer
-from cometkms.raftlog import RaftLog, log
-from cometkms.raftlog import filter as raft_filter
-from cometkms.raftlog.filter import RaftFilter
-from cometkms.raftlog.journal import Journal
 from cometkms.rules.birth import NodeState
 from cometkms.rules.incarnation import Answer, Verdict
+from cometkms.state import membership, node, proposer
+from cometkms.state.acceptor import Acceptor
+from cometkms.state.membership import Membership
+from cometkms.state.node import ClusterNode
+from cometkms.state.proposer import Proposer
+from cometkms.state.raft import RaftLog, log
+from cometkms.state.raft import filter as raft_filter
+from cometkms.state.raft.filter import RaftFilter
+from cometkms.state.raft.journal import Journal
 from cometkms.store.promise_store import PromiseStore
 from tests.sim import world
 from tests.sim.agents import Agent

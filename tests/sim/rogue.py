@@ -18,11 +18,15 @@ from typing import Any
 
 import msgpack
 
-from cometkms.cluster.node import ClusterNode
 from cometkms.errors import BehindError, CometKMSError, ProtocolError, StoreFailure, SupersededError
 from cometkms.model import HRS, BlockID, Dialect, Incarnation, Kind, Reason, Step, Timestamp, Vote, Watermark
 from cometkms.model import Message as Asked
-from cometkms.protocol.peer_messages import (
+from cometkms.rules.birth import Life, NodeState
+from cometkms.rules.incarnation import Statement, statement_bytes
+from cometkms.state.node import ClusterNode
+from cometkms.state.raft import wire
+from cometkms.state.raft.steps import owner, term_ceiling
+from cometkms.wire.peer_messages import (
     Action,
     FactsNews,
     Hello,
@@ -40,10 +44,6 @@ from cometkms.protocol.peer_messages import (
     decode,
     encode,
 )
-from cometkms.raftlog import wire
-from cometkms.raftlog.steps import owner, term_ceiling
-from cometkms.rules.birth import Life, NodeState
-from cometkms.rules.incarnation import Statement, statement_bytes
 from tests.sim.world import CHAIN, CORE, KEY, ROW, Node, Violation, World
 
 NUMBERS = (0, 1, 2, 1 << 31, 1 << 32, 1 << 40, 1 << 44, 1 << 53, (1 << 62) - 1, 1 << 62, (1 << 63) - 1, (1 << 64) - 1)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from cometkms import limits
-from cometkms.cluster import favourite as module
-from cometkms.protocol.peer_messages import Action, make_facts
+from cometkms.state import favourite as module
+from cometkms.wire.peer_messages import Action, make_facts
 from tests.sim.test_handover import Calm
 from tests.sim.world import Node
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from cometkms.cluster.facts import RENEWAL_FACT
-from cometkms.cluster.node import ClusterNode
 from cometkms.model import HRS, Step, Watermark
-from cometkms.raftlog import RaftLog, wire
-from cometkms.raftlog.filter import RaftFilter
-from cometkms.raftlog.pace import HEARTBEAT_S
 from cometkms.rules.flow import REST_S
+from cometkms.state.facts import RENEWAL_FACT
+from cometkms.state.node import ClusterNode
+from cometkms.state.raft import RaftLog, wire
+from cometkms.state.raft.filter import RaftFilter
+from cometkms.state.raft.pace import HEARTBEAT_S
 from tests.sim.test_far import born, bound_s, wait_leader
 from tests.sim.world import Node, World
 

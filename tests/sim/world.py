@@ -24,24 +24,32 @@ from typing import Any
 
 from nacl.signing import SigningKey
 
-from cometkms import core as cores
-from cometkms.cluster.node import ClusterNode, Identity
+from cometkms.core import choose
 from cometkms.errors import CometKMSError, OperatorError, ProtocolError, StateError, SupersededError
-from cometkms.ipc.messages import Lease, Mark, PermitGranted, QueueMessage, ReserveRefused, SignerHello, StateHello
-from cometkms.ipc.messages import encode as encode_queue
 from cometkms.keys.cluster import cluster_digest
 from cometkms.limits import RAFT_COUNTED_FROM_UNIX_S, START_READ_S
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Request, Row, Step, Timestamp, Vote, Watermark
-from cometkms.protocol.identity import Identity as NodeIdentity
-from cometkms.protocol.peer_messages import Action
-from cometkms.raftlog import RaftLog
 from cometkms.rules.birth import NodeState
 from cometkms.rules.epoch import doubt
-from cometkms.signing.chain import ChainSigner
+from cometkms.signer.chain import ChainSigner
+from cometkms.state.node import ClusterNode, Identity
+from cometkms.state.raft import RaftLog
 from cometkms.store import epoch as epochs
 from cometkms.store import state_file
 from cometkms.store.epoch import Seal
 from cometkms.store.node_store import ChainFiles, NodeFiles, OpenedNode, open_node, recover, write_born
+from cometkms.wire.identity import Identity as NodeIdentity
+from cometkms.wire.peer_messages import Action
+from cometkms.wire.queue_messages import (
+    Lease,
+    Mark,
+    PermitGranted,
+    QueueMessage,
+    ReserveRefused,
+    SignerHello,
+    StateHello,
+)
+from cometkms.wire.queue_messages import encode as encode_queue
 from tests.sim.agents import Agent
 from tests.sim.disk import SimDisk
 
@@ -56,7 +64,7 @@ ABSURD = 1_000_000  # heights above the chain's head
 KEY = SigningKey(b"simulated validator key, 32 byte")
 SECRET = b64encode(bytes(KEY) + bytes(KEY.verify_key))
 ROW = Row(bytes(KEY.verify_key), CHAIN)
-CORE = cores.load()
+CORE = choose.load()
 if CORE.name == "native":
     from tests.sim import fast as paths
 FAULTS = {
@@ -285,7 +293,7 @@ class Node:
         if incarnation == self.incarnation and self.cluster is not None and self.world.now >= self.frozen_until:
             self.guarded(self.cluster.tick)
 
-    # --- cluster.node.Outside and raftlog's events ---
+    # --- state.node.Outside and the replicated log's events ---
 
     def send(self, member: str, payload: bytes) -> bool:
         return self.world.send(self.name, member, payload)
@@ -792,7 +800,7 @@ class World:
         return None
 
     def pings_pass(self, connection: Connection, src: str, dst: str) -> bool:
-        """What keeps a connection alive on which nothing else is said (net/peers.py)."""
+        """What keeps a connection alive on which nothing else is said (state/peers.py)."""
         node = self.nodes.get(src)
         if node is None or node.cluster is None or node.incarnation != connection.ends[src]:
             return False

@@ -9,8 +9,10 @@ import pytest
 from cometkms._native import ffi, lib
 
 from cometkms import libraries, limits
+from cometkms.core.interface import Core
+from cometkms.core.native import keytypes as native_types
+from cometkms.core.pure import keytypes as pure_types
 from cometkms.errors import KeyFileError, OperatorError
-from cometkms.interface import Core
 from cometkms.keytypes import (
     BLS12_381,
     ED25519,
@@ -29,8 +31,6 @@ from cometkms.keytypes import (
     typed,
 )
 from cometkms.model import Row
-from cometkms.native import keytypes as native_types
-from cometkms.purepy import keytypes as pure_types
 
 
 def key_of(key_type: KeyType) -> bytes:
@@ -158,9 +158,10 @@ void *secp256k1_context_create(void) { return room; }
 )
 LOAD = """
 import sys
-from cometkms import libraries, native
+from cometkms import libraries
+from cometkms.core import native
 from cometkms.keytypes import by_name
-from cometkms.native import keytypes
+from cometkms.core.native import keytypes
 core, key_type = native.load(), by_name(sys.argv[1])
 keytypes.extension_file = lambda *_: sys.argv[2]
 try:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cometkms import limits
+from cometkms.core.native.codec import ffi, lib
 from cometkms.model import Dialect, Kind, Line, Reason
-from cometkms.native.codec import ffi, lib
 
 CSRC = Path(__file__).parents[2] / "csrc"
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from cometkms import purepy
+from cometkms.core import pure
 from cometkms.errors import InvariantError
 from cometkms.log import Log
 from cometkms.model import Message, Reason
@@ -58,7 +58,7 @@ def test_levels() -> None:
     assert len(lines_of("plain", "error")) == 1
 
 
-@pytest.mark.parametrize("value", [Message(0), bytearray(b"secret"), purepy.CORE, {"a": 1}])
+@pytest.mark.parametrize("value", [Message(0), bytearray(b"secret"), pure.CORE, {"a": 1}])
 def test_objects_that_may_hold_secrets_or_payloads_are_refused(value: object) -> None:
     with pytest.raises(InvariantError):
         lines_of("plain", value=value)

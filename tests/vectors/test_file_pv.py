@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cometkms.interface import Core, KeySlot, Session
+from cometkms.core.interface import Core, KeySlot, Session
 from cometkms.limits import HEIGHT_MAX
 from cometkms.model import Dialect, Message, Permit, Reason, Refusal, Request, Row, Watermark
-from cometkms.promises.acceptor import Acceptor
-from cometkms.promises.proposer import Proposer
 from cometkms.rules.sign import Repeat, decide
+from cometkms.state.acceptor import Acceptor
+from cometkms.state.proposer import Proposer
 from cometkms.store import state_file
 from cometkms.store.promise_store import Header, NodeState, PromiseStore
 from tests.vectors.vectors import load

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from cometkms.core.interface import Core
 from cometkms.errors import InvariantError, KeyFileError
-from cometkms.interface import Core
 from cometkms.keys import sealed_file
 from cometkms.keys.formats import cometbft_json
 from cometkms.keys.public import address_of, check_address, decode_public
@@ -118,9 +118,9 @@ def test_a_sealed_key_opens_to_the_same(core: Core, key: dict) -> None:
 
 
 def test_both_cores_open_what_the_other_sealed(key: dict) -> None:
-    from cometkms import native, purepy
+    from cometkms.core import native, pure
 
-    for one, other in ((native.load(), purepy.CORE), (purepy.CORE, native.load())):
+    for one, other in ((native.load(), pure.CORE), (pure.CORE, native.load())):
         blank = sealed_file.blank(1, SEAL_MEMORY_MIN_BYTES, TYPES[key["key_type"]])
         sealed = one.seal_key(secret_of(key), WORD, blank)
         assert other.unseal_key(sealed, WORD) == secret_of(key)

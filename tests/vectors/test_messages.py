@@ -6,8 +6,8 @@ from base64 import b64encode
 
 import pytest
 
+from cometkms.core.interface import Core, KeySlot, Session
 from cometkms.errors import InvariantError
-from cometkms.interface import Core, KeySlot, Session
 from cometkms.keytypes import ED25519, KEY_TYPES, KeyType, by_name, type_of, typed
 from cometkms.model import HRS, Dialect, Kind, Line, Message, Permit, Reason, RemoteSignerError
 from tests.vectors.vectors import HERE, ballot, load, message

@@ -6,13 +6,13 @@ import pytest
 from nacl.signing import SigningKey
 
 from cometkms.config.values import parse_validator
+from cometkms.core.interface import Core
 from cometkms.errors import ConfigError
-from cometkms.interface import Core
 from cometkms.net.target import TcpTarget
-from cometkms.protocol.identity import Identity
-from cometkms.protocol.noise import NoiseHandshake
-from cometkms.protocol.peer_id import peer_id, public_key_of
-from tests.unit.protocol.noise_listener import Responder, framed
+from cometkms.wire.identity import Identity
+from cometkms.wire.noise import NoiseHandshake
+from cometkms.wire.peer_id import peer_id, public_key_of
+from tests.unit.wire.noise_listener import Responder, framed
 from tests.vectors.vectors import HERE
 
 VECTORS = json.loads((HERE / "v040/noise_v040.json").read_text())

@@ -2,10 +2,10 @@
 
 from nacl.signing import SigningKey
 
-from cometkms.interface import Core
+from cometkms.core.interface import Core
 from cometkms.model import Dialect
-from cometkms.protocol.identity import Identity
-from cometkms.protocol.secret_connection import Handshake
+from cometkms.wire.identity import Identity
+from cometkms.wire.secret_connection import Handshake
 from tests.vectors.vectors import load
 
 

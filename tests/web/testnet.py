@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cometkms import core
-from cometkms.demo.nodes import CHAIN_ID, NODES, Cluster, Node
+from cometkms.core import choose
 from cometkms.model import SignedType
-from cometkms.standin import StandIn, block_of, listen, vote_request
+from cometkms.operator.demo.nodes import CHAIN_ID, NODES, Cluster, Node
+from cometkms.operator.standin import StandIn, block_of, listen, vote_request
 from tests.e2e.node import PATIENCE_S, free_ports, until
 
 PACE_S = 0.25  # a height
@@ -67,7 +67,7 @@ class Testnet:
 
     async def _main(self) -> None:
         self._stop, self._turn = asyncio.Event(), asyncio.Lock()
-        loaded = core.load()
+        loaded = choose.load()
         self.validator = StandIn(loaded, listen(loaded, "tcp://127.0.0.1:0"), CHAIN_ID)
         try:
             self.cluster = Homes(self._directory)

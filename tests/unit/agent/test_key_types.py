@@ -7,7 +7,7 @@ import pytest
 from cometkms.agent.process import Agent, _load_public_keys
 from cometkms.errors import OperatorError, ProtocolError
 from cometkms.keytypes import KEY_TYPES, typed
-from cometkms.protocol.agent_messages import AgentMessage, Hello, ServedChain, Unpacker, decode, encode
+from cometkms.wire.agent_messages import AgentMessage, Hello, ServedChain, Unpacker, decode, encode
 
 KEYS = [typed(one, b"\x02" * one.public_bytes) for one in KEY_TYPES]
 

@@ -7,17 +7,17 @@ from collections.abc import Awaitable, Callable
 
 from nacl.signing import SigningKey
 
-from cometkms import core as cores
 from cometkms.agent.config import NodeEntry
 from cometkms.agent.node_link import NodeLink, next_backoff_s
 from cometkms.config.schema import HostPort
+from cometkms.core import choose
 from cometkms.limits import AGENT_SILENT_S, REDIAL_MAX_S, REDIAL_MIN_S
 from cometkms.log import Log
 from cometkms.net.door import Admitted, Door, listen, serve_door
-from cometkms.protocol.agent_messages import AgentMessage, Hello, Lead, ServedChain, encode
-from cometkms.protocol.identity import Identity
+from cometkms.wire.agent_messages import AgentMessage, Hello, Lead, ServedChain, encode
+from cometkms.wire.identity import Identity
 
-CORE = cores.load()
+CORE = choose.load()
 NODE, AGENT = Identity(SigningKey(b"n" * 32)), Identity(SigningKey(b"a" * 32))
 
 

@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from cometkms import native, purepy
 from cometkms.agent.config import AgentSettings, NodeEntry, ValidatorEntry
 from cometkms.agent.process import PUBLIC_KEYS_NAME, Agent, _Asker, _load_public_keys
 from cometkms.config.schema import HostPort
 from cometkms.config.values import parse_validator
-from cometkms.interface import Core
+from cometkms.core import native, pure
+from cometkms.core.interface import Core
 from cometkms.log import Log
 from cometkms.model import BlockID, Dialect, Kind, Message, Permit, Timestamp, Vote
-from cometkms.protocol.agent_messages import (
+from cometkms.wire.agent_messages import (
     AgentMessage,
     Answer,
     Ask,
@@ -34,7 +34,7 @@ from cometkms.protocol.agent_messages import (
     decode,
     encode,
 )
-from cometkms.protocol.identity import Identity
+from cometkms.wire.identity import Identity
 
 CORE = native.load()
 KEY = SigningKey(bytes(32))
@@ -216,7 +216,7 @@ class Stage:
         with contextlib.suppress(BlockingIOError):
             while received := self.validator.recv(1 << 16):
                 self.stream += self.frames.open(received)
-        while (head := purepy.codec.read_length(self.stream)) is not None:
+        while (head := pure.codec.read_length(self.stream)) is not None:
             size = sum(head)
             assert len(self.stream) >= size
             self.answers.append(self.stream[:size])
@@ -290,7 +290,7 @@ def test_an_agent_with_the_cores_lanes_and_its_twin_cannot_be_told_apart(
     home = tmp_path_factory.getbasetemp()
     found = [
         asyncio.run(_play(home, events, hot=hot, core=core))
-        for hot, core in ((True, CORE), (False, CORE), (False, purepy.CORE))
+        for hot, core in ((True, CORE), (False, CORE), (False, pure.CORE))
     ]
     assert found[0] == found[1] == found[2]
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from copy import deepcopy
 
-from cometkms.api.sections import Sections, SignerSection, StateSection, SupervisorSection
 from cometkms.api.watch import Watch
+from cometkms.board.sections import Sections, SignerSection, StateSection, SupervisorSection
 from cometkms.config.schema import AlertBounds
 
 NOW = 1_800_000_000.0

@@ -13,7 +13,7 @@ from cometkms.api.cures import OF_PEERS, OF_REFUSALS
 from cometkms.api.status import compose_status
 from cometkms.config.schema import AlertBounds
 from cometkms.model import OLDER_REASONS, Reason
-from cometkms.protocol.why import CONFIGURED, PeerCode
+from cometkms.wire.why import CONFIGURED, PeerCode
 
 from .boards import NOW, FakeBoard
 

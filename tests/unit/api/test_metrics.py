@@ -14,9 +14,9 @@ from cometkms.api.families import FAMILIES, Type
 from cometkms.api.metrics import encode
 from cometkms.api.samples import LINK_STATES, NODE_STATES, OTHER, VALIDATOR_LINES, Samples, compose_samples
 from cometkms.api.watch import Watch
+from cometkms.board.status_board import Board
 from cometkms.config.schema import AlertBounds
 from cometkms.histogram import BOUNDS_US, Histogram
-from cometkms.ipc.board import Board
 from cometkms.limits import (
     CHAINS_MAX,
     METRIC_LABEL_MAX_CHARS,
@@ -27,10 +27,10 @@ from cometkms.limits import (
     REFUSALS_SHOWN,
 )
 from cometkms.model import FINAL_REASONS, OLDER_REASONS, Reason
-from cometkms.protocol.dialect import LINES
 from cometkms.rules.birth import NodeState
-from cometkms.signing.link import State
-from cometkms.signing.tally import KINDS, Missed
+from cometkms.signer.link import State
+from cometkms.signer.tally import KINDS, Missed
+from cometkms.wire.dialect import LINES
 
 from .boards import NOW, FakeBoard, Told
 from .full_board import FullBoard, histogram

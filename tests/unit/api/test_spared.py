@@ -26,13 +26,13 @@ def loaded_by(*modules: str) -> set[str]:
 
 def test_what_is_shared_by_all_processes_holds_no_http_and_nothing_heavy() -> None:
     """The supervisor has it before it forks: the signer inherits it."""
-    loaded = loaded_by("cometkms.processes.node")
+    loaded = loaded_by("cometkms.supervisor.start")
     unwanted = loaded & (HEAVY | HTTP | {"cometkms.api.app", "cometkms.api.page"})
     assert not unwanted
 
 
 def test_the_api_process_loads_its_libraries_without_what_they_bring_for_others() -> None:
-    loaded = loaded_by("cometkms.processes.node", "cometkms.api.app", "cometkms.api.server", "cometkms.api.watch")
+    loaded = loaded_by("cometkms.supervisor.start", "cometkms.api.app", "cometkms.api.server", "cometkms.api.watch")
     assert {"falcon.asgi", "uvicorn.server", "h11"} <= loaded
     assert loaded.isdisjoint(HEAVY), loaded & HEAVY
 

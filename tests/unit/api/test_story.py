@@ -2,8 +2,8 @@
 
 import pytest
 
-from cometkms.api.sections import EventReport
 from cometkms.api.story import Cause, Failover, clock, describe, duration, failovers, sentences
+from cometkms.board.sections import EventReport
 
 T = 1_800_000_000.0
 BOTH = {"node0": (True, "complete", ""), "node1": (True, "complete", ""), "node2": (True, "complete", "")}

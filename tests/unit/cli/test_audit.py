@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from cometkms.audit.files import directory_of, files_in
 from cometkms.model import Decision, Outcome, Reason
-from cometkms.store.audit.files import directory_of, files_in
+from tests.unit.audit.logs import BEGAN, CHAINS, refused, signed, written
 from tests.unit.cli.inside import cmkms
-from tests.unit.store.audit.logs import BEGAN, CHAINS, refused, signed, written
 
 DECISIONS = [
     BEGAN,

@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from cometkms import core as cores
-from cometkms.doctor import examine
+from cometkms.core import choose
 from cometkms.keys.validator_key import load_public_key
 from cometkms.limits import BLOCK_BYTES, JUMP_HEIGHTS
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Row, Timestamp, Vote, Watermark
+from cometkms.operator.doctor import examine
 from cometkms.rules.birth import NodeState
 from cometkms.store import state_file
 from cometkms.store.exported import note_export
@@ -29,7 +29,7 @@ from tests.unit.cli.fake_node import FakeNode
 from tests.unit.cli.inside import cmkms
 from tests.unit.net.fake_rpc import RECORDED, FakeRpc
 
-CORE = cores.load()
+CORE = choose.load()
 CHAIN = "c-1"
 
 
@@ -312,8 +312,8 @@ MUTABLE = ("config.toml", PRIV, STATE, "priv/born.json", "data/node0/promises")
 def test_a_file_with_anything_in_it_is_a_finding_at_most(
     data: st.DataObject, sound: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cometkms.doctor.disk.PROBE_TRIES", 1)
-    monkeypatch.setattr("cometkms.doctor.disk.measure_syncs", lambda _directory: examine.disk.Probe((1.0,)))
+    monkeypatch.setattr("cometkms.operator.doctor.disk.PROBE_TRIES", 1)
+    monkeypatch.setattr("cometkms.operator.doctor.disk.measure_syncs", lambda _directory: examine.disk.Probe((1.0,)))
     shutil.rmtree(tmp_path / "home", ignore_errors=True)
     shutil.copytree(sound.path, tmp_path / "home")
     home = Home(tmp_path / "home")
@@ -327,7 +327,7 @@ def test_a_file_with_anything_in_it_is_a_finding_at_most(
 
 def test_a_node_that_signs_meanwhile_is_not_taken_for_two(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its store moves first, its state file follows: read in the other order, the file would seem to be ahead."""
-    from cometkms.doctor import state as checks
+    from cometkms.operator.doctor import state as checks
 
     read = checks.survey
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.cli.fake_node import FakeNode
 from tests.unit.cli.inside import cmkms
-from tests.unit.drill.test_view import answer, member
+from tests.unit.operator.drill.test_view import answer, member
 
 
 def drill(home: Path, said: dict[str, Any], *arguments: str) -> tuple[int, str, list[dict[str, Any]]]:

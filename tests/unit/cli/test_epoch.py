@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from cometkms import core as cores
 from cometkms.cli.epoch import command
+from cometkms.core import choose
 from cometkms.errors import BusyError, CometKMSError, ConfigError, OperatorError, StateError, StoreFailure
 from cometkms.keys.validator_key import load_public_key
 from cometkms.model import HRS, Incarnation, Row, Watermark
@@ -346,19 +346,19 @@ def test_a_sealed_node_that_lost_its_store_takes_no_part_in_its_epoch_any_more(h
     assert invoke(home, "seal", "--next", LISTED, "--yes").exception is None
     kept = files.store_path.with_name("kept")
     files.store_path.rename(kept)
-    opened = open_node(files, cores.load())
+    opened = open_node(files, choose.load())
     assert (opened.store.header.epoch, opened.store.header.state) == (2, NodeState.RECOVERING)
     opened.store.close()
     files.store_path.unlink()
     with pytest.raises(
         StateError, match="is sealed here, for node0, node1, node2, and the peer list names node0, node1"
     ):
-        open_node(replace(files, members=("node0", "node1")), cores.load())
+        open_node(replace(files, members=("node0", "node1")), choose.load())
     store = PromiseStore.open(kept)
     store.write_header(replace(store.header, state=NodeState.COMPLETE, following=b""))
     store.close()
     kept.rename(files.store_path)  # data/ alone is put back, as it was before it was sealed
-    opened = open_node(files, cores.load())
+    opened = open_node(files, choose.load())
     assert (opened.store.header.epoch, opened.store.header.state) == (2, NodeState.RECOVERING)
     assert "An old copy was put back" in opened.warnings[0]
     opened.store.close()
@@ -370,10 +370,12 @@ def test_nobody_recovers_into_an_epoch_that_he_has_sealed(home: Path) -> None:
     )
     assert invoke(home, "seal", "--next", LISTED, "--yes").exception is None
     with pytest.raises(StateError, match="there is no way back into it"):
-        recover(files, 20, cores.load())
+        recover(files, 20, choose.load())
     assert state_of(home)["state"] == "sealed"
     files.store_path.unlink()
-    recover(files, 20, cores.load())  # the operator's word for all that it may have promised, in the epoch that follows
+    recover(
+        files, 20, choose.load()
+    )  # the operator's word for all that it may have promised, in the epoch that follows
     assert state_of(home) == {**of_here(home), "epoch": 2}
 
 

@@ -11,7 +11,7 @@ import pytest
 from cometkms.keys.validator_key import write_key
 from cometkms.limits import SEAL_MEMORY_MIN_BYTES
 from cometkms.model import HRS, Row, Watermark
-from cometkms.moving import tmkms
+from cometkms.operator.moving import tmkms
 from cometkms.rules.birth import NodeState
 from cometkms.store.lock import locked_home
 from cometkms.store.promise_store import Header, PromiseStore

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from cometkms import core as cores
 from cometkms.cli import chain, export, import_cmd, recover
 from cometkms.config.load import read_config
+from cometkms.core import choose
 from cometkms.errors import CometKMSError, StateError
 from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
@@ -85,7 +85,7 @@ def started(home: Path, *, lost: bool = False) -> tuple[Header, int] | None:
     chains = (ChainFiles(row_of(home), copy / "priv" / "priv_validator_state.json"),)
     listed = tuple(one.partition("=")[0] for one in read_config(copy)["peer"])
     try:
-        opened = open_node(NodeFiles.at(copy, home.name, chains, listed), cores.load())
+        opened = open_node(NodeFiles.at(copy, home.name, chains, listed), choose.load())
     except CometKMSError:
         return None
     with contextlib.closing(opened.store):
@@ -231,7 +231,7 @@ def test_a_mark_that_is_lowered_on_the_operators_word(tmp_path: Path) -> None:
     words = (CHAIN, "--height", "5", "--yes-height", "5")
 
     def stands_at() -> int:
-        opened = open_node(NodeFiles.at(home, "node0", (ChainFiles(row, state),)), cores.load())
+        opened = open_node(NodeFiles.at(home, "node0", (ChainFiles(row, state),)), choose.load())
         with contextlib.closing(opened.store):
             return opened.store.mark(opened.rows[0]).hrs.height
 
@@ -249,8 +249,8 @@ def test_a_nodes_very_first_start(tmp_path: Path, members: tuple[str, ...]) -> N
     (home / "data").mkdir()
     state = home / "priv" / "priv_validator_state.json"
     files = NodeFiles.at(home, "node0", (ChainFiles(Row(PUBLIC, CHAIN), state),), members)
-    for _ in each_kill(home, lambda: open_node(files, cores.load()).store.close()):
-        opened = open_node(files, cores.load())
+    for _ in each_kill(home, lambda: open_node(files, choose.load()).store.close()):
+        opened = open_node(files, choose.load())
         opened.store.close()
         assert opened.store.header.state is (NodeState.COMPLETE if files.alone else NodeState.EMPTY)
         assert opened.store.mark(opened.rows[0]).hrs.height == 1

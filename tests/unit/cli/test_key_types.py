@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from cometkms import core as cores
+from cometkms.core import choose
 from cometkms.errors import KeyFileError
 from cometkms.keys.validator_key import load_key_slot, load_public_key
 from cometkms.keytypes import KEY_TYPES, by_name, type_of
-from cometkms.moving import tmkms
+from cometkms.operator.moving import tmkms
 from tests.e2e.node import cmkms as separately
 from tests.e2e.node import environment
 from tests.unit.cli.inside import cmkms
@@ -182,7 +182,7 @@ def test_an_address_or_public_key_that_is_not_the_keys_is_refused(tmp_path: Path
     key_of(home).write_text(json.dumps({**other["key_file"], "priv_key": case["key_file"]["priv_key"]}))
     key_of(home).chmod(0o600)
     with pytest.raises(KeyFileError, match="is not the public key of its priv_key"):
-        load_key_slot(cores.load(), key_of(home), CHAIN)
+        load_key_slot(choose.load(), key_of(home), CHAIN)
 
 
 def test_a_sealed_key_of_the_type_opens_to_the_letter(tmp_path: Path, name: str) -> None:
@@ -206,7 +206,7 @@ def test_filepvs_home_comes_in_and_goes_out(tmp_path: Path, name: str) -> None:
     """With the signature at its place, which is known because it verifies."""
     case = vector(name)
     signed = next(one for one in case["signed"] if one["kind"] == "vote")
-    parsed = cores.load().parse_sign_bytes(bytes.fromhex(signed["sign_bytes"]))
+    parsed = choose.load().parse_sign_bytes(bytes.fromhex(signed["sign_bytes"]))
     old = tmp_path / "old"
     old.mkdir()
     (old / "config").mkdir()
@@ -255,7 +255,7 @@ def test_tmkms_never_gets_a_key_that_it_takes_for_an_ed25519_one(tmp_path: Path,
         return
     assert done.returncode == 0, done.stderr
     assert (toml / "k.json").read_bytes() == key_of(home).read_bytes()
-    with tmkms.read_key(toml / "k.json", cores.load()) as back:
+    with tmkms.read_key(toml / "k.json", choose.load()) as back:
         assert back.public_key == load_public_key(key_of(home))
 
 

@@ -15,7 +15,7 @@ from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor,
 from cometkms.limits import AUDIT_DEFAULT_MIB, LEASE_MAX_S, LEASE_MIN_S, SIGNER_LEASE_RENEW_S
 from cometkms.model import AllowedBytes
 from cometkms.net.target import TcpTarget, UnixTarget
-from cometkms.raftlog.log import HEARTBEAT_S
+from cometkms.state.raft.log import HEARTBEAT_S
 
 MINIMAL = 'chain_id = "c-1"\nvalidator_addr = "tcp://127.0.0.1:26658"\n'
 #: key → (flag, variable, file) and what each gives

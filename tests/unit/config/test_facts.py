@@ -5,7 +5,7 @@ from pathlib import Path
 from cometkms.config.facts import settings_facts
 from cometkms.config.load import Flags, load_settings
 from cometkms.limits import FACT_TEXT_MAX_BYTES
-from cometkms.protocol.peer_messages import make_facts
+from cometkms.wire.peer_messages import make_facts
 
 
 def facts(home: Path, *validators: str, **flags: object) -> dict[str, str]:

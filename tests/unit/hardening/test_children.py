@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
+from cometkms.durable import write_atomically
 from cometkms.errors import HardeningError, UnfitFileError, WordedError
 from cometkms.hardening import kernel, landlock
 from cometkms.hardening.account import Account
 from cometkms.hardening.children import Keeps, shut_child
 from cometkms.hardening.measures import Mode, UnavailableError
+from cometkms.hardening.prctl import make_undumpable
 from cometkms.hardening.user import Whom
-from cometkms.ipc.prctl import make_undumpable
-from cometkms.store.files import write_atomically
 from tests.unit.hardening.child import in_child, opened, outcome
 
 ABI = landlock.abi()

@@ -11,7 +11,7 @@ import pytest
 from cometkms.hardening import kernel, landlock
 from cometkms.hardening.landlock import Beneath, Files, Ruleset
 from cometkms.hardening.measures import UnavailableError
-from cometkms.ipc.prctl import make_undumpable
+from cometkms.hardening.prctl import make_undumpable
 from tests.unit.hardening.child import in_child, outcome
 
 ABI = landlock.abi()

@@ -15,6 +15,7 @@ import pytest
 
 from cometkms.hardening import kernel, seccomp
 from cometkms.hardening.measures import UnavailableError
+from cometkms.hardening.prctl import make_undumpable
 from cometkms.hardening.seccomp import ALLOW, DENY, KILL_PROCESS, REFUSE, UNKNOWN, Instruction, Needs, program
 from cometkms.hardening.syscalls import (
     CALM,
@@ -28,7 +29,6 @@ from cometkms.hardening.syscalls import (
     Machine,
     numbers,
 )
-from cometkms.ipc.prctl import make_undumpable
 from tests.unit.hardening.child import in_child, opened, outcome
 
 PID = 4711

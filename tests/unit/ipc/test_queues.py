@@ -11,13 +11,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from cometkms.core.interface import Queue
+from cometkms.core.native import queue as native_queue
+from cometkms.core.native.queue import RingQueue
+from cometkms.core.pure.queue import SocketQueue
 from cometkms.errors import InvariantError
-from cometkms.interface import Queue
 from cometkms.ipc.queues import make_queue
 from cometkms.limits import QUEUE_SLOT_BYTES
-from cometkms.native import queue as native_queue
-from cometkms.native.queue import RingQueue
-from cometkms.purepy.queue import SocketQueue
 
 PAYLOAD_MAX = QUEUE_SLOT_BYTES - 8
 RING_SLOTS = 256

@@ -17,8 +17,8 @@ import time
 import zlib
 from collections.abc import Callable
 
-from cometkms.interface import Queue
-from cometkms.ipc.prctl import die_with_parent
+from cometkms.core.interface import Queue
+from cometkms.hardening.prctl import die_with_parent
 from cometkms.ipc.queues import make_queue
 
 HEAD = struct.Struct("=IQI")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from nacl.signing import SigningKey
 
+from cometkms.core.interface import Core
 from cometkms.errors import KeyFileError
-from cometkms.interface import Core
 from cometkms.keys.cluster import (
     ClusterIdentity,
     Derivation,
@@ -20,7 +20,7 @@ from cometkms.keys.cluster import (
 )
 from cometkms.keys.source import PlainKeyFile, key_source
 from cometkms.keys.validator_key import write_key
-from tests.unit.test_core import PUBLIC, SEED
+from tests.unit.core.test_core import PUBLIC, SEED
 
 MEMBERS = ("b", "a", "ü")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from nacl.signing import SigningKey
 
+from cometkms.core.interface import Core
 from cometkms.errors import KeyFileError
-from cometkms.interface import Core
 from cometkms.keys.formats import bech32_encode, cometbft_json, cosmos_json
 from cometkms.keys.identity import ensure_identity, load_identity
 from cometkms.keys.validator_key import address_of, key_document, load_key_slot, load_public_key, parse_seed, write_key

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
+from cometkms.core.interface import Core
 from cometkms.errors import KeyFileError
-from cometkms.interface import Core
 from cometkms.keys import sealed_file
 from cometkms.limits import SEAL_MEMORY_MAX_BYTES, SEAL_MEMORY_MIN_BYTES, SEAL_PASSES_MAX
 from cometkms.model import SealedKey

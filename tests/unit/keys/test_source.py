@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from nacl.signing import SigningKey
 
+from cometkms.core.interface import Core, KeySlot
 from cometkms.errors import InvariantError, KeyFileError
-from cometkms.interface import Core, KeySlot
 from cometkms.keys import sealed_file
 from cometkms.keys.cluster import Derivation, noise_public_key, public_identities
 from cometkms.keys.passphrase import PassphraseFile
@@ -15,7 +15,7 @@ from cometkms.keys.source import KeySource, PlainKeyFile, SealedKeyFile, key_sou
 from cometkms.keys.validator_key import load_public_key, write_key
 from cometkms.limits import SEAL_MEMORY_MIN_BYTES
 from cometkms.model import Permit
-from tests.unit.test_core import CHAIN, PUBLIC, SEED, asked, sign_bytes, vote
+from tests.unit.core.test_core import CHAIN, PUBLIC, SEED, asked, sign_bytes, vote
 
 
 def plain(tmp_path: Path) -> Path:

@@ -8,17 +8,17 @@ from collections.abc import Iterator
 import pytest
 from nacl.signing import SigningKey
 
-from cometkms import core as cores
+from cometkms.core import choose
 from cometkms.errors import BusyError, InvariantError
 from cometkms.limits import AGENT_HALF_OPEN_MAX
 from cometkms.model import Dialect
 from cometkms.net import door as doors
 from cometkms.net.door import Admitted, Door, DoorCounters, listen, serve_door
-from cometkms.protocol.agent_messages import Unpacker, Welcome, decode
-from cometkms.protocol.identity import Identity
-from cometkms.protocol.secret_connection import Handshake
+from cometkms.wire.agent_messages import Unpacker, Welcome, decode
+from cometkms.wire.identity import Identity
+from cometkms.wire.secret_connection import Handshake
 
-CORE = cores.load()
+CORE = choose.load()
 NODE = Identity(SigningKey(b"n" * 32))
 AGENT = Identity(SigningKey(b"a" * 32))
 STRANGER = Identity(SigningKey(b"s" * 32))

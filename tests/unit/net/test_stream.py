@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cometkms import core as cores
+from cometkms.core import choose
 from cometkms.errors import ProtocolError
 from cometkms.limits import INBOX_BYTES
 from cometkms.net.stream import FrameReader, FrameType, Stream
 
-CORE = cores.load()
+CORE = choose.load()
 KEY_IN, KEY_OUT = b"i" * 32, b"o" * 32
 
 

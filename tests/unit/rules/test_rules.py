@@ -2,7 +2,7 @@
 
 import pytest
 
-from cometkms.interface import Core
+from cometkms.core.interface import Core
 from cometkms.limits import RESTART_MAX_S, RESTART_MIN_S, RESTART_RESET_AFTER_S
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Refusal, Request, Timestamp, Vote, Watermark
 from cometkms.rules.promise import Accept, decide_promise

@@ -9,12 +9,13 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from cometkms import __version__, native
+from cometkms import __version__
+from cometkms.core import native
+from cometkms.durable import FormatError
 from cometkms.errors import StateError
 from cometkms.limits import BLOCK_BYTES, SECTOR_BYTES
 from cometkms.model import Row
-from cometkms.raftlog.journal import Journal
-from cometkms.store.files import FormatError
+from cometkms.state.raft.journal import Journal
 from cometkms.store.node_store import ChainFiles, NodeFiles, open_node, recover
 from cometkms.store.promise_store import readable_marks
 

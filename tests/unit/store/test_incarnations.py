@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cometkms import native
+from cometkms.core import native
 from cometkms.errors import InvariantError, StateError
 from cometkms.limits import BLOCK_BYTES, INCARNATION_MAX, MEMBERS_MAX, SECTOR_BYTES, SEQ_MAX
 from cometkms.model import HRS, Incarnation, Row, Watermark

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cometkms import native
-from cometkms.interface import KeySlot
+from cometkms.core import native
+from cometkms.core.interface import KeySlot
 from cometkms.keys.validator_key import new_seed
 from cometkms.keytypes import ED25519, KEY_TYPES, KeyType, raw_of, type_of, typed
 from cometkms.limits import BIRTH_NONCE_BYTES, CHAIN_ID_MAX_BYTES, SIGN_BYTES_MAX_BYTES, SIGNATURE_MAX_BYTES

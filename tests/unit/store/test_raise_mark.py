@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cometkms import purepy
+from cometkms.core import pure
 from cometkms.errors import StateError
 from cometkms.model import Watermark
 from cometkms.rules.birth import NodeState
@@ -17,7 +17,7 @@ from cometkms.store.node_store import ChainFiles, NodeFiles, higher_mark, known_
 from cometkms.store.promise_store import Header, PromiseStore
 from tests.unit.store.test_store import ROW, mark_at
 
-CORE = purepy.CORE
+CORE = pure.CORE
 
 
 def files(home: Path, name: str = "n0", members: tuple[str, ...] = ()) -> NodeFiles:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cometkms import core as cores
+from cometkms.core import choose
 from cometkms.errors import BusyError, StateError
 from cometkms.limits import ROUND_MAX
 from cometkms.model import HRS, Row, Watermark
@@ -15,7 +15,7 @@ from cometkms.store.node_store import ChainFiles, NodeFiles, open_node, write_bo
 from cometkms.store.promise_store import Header, PromiseStore
 from cometkms.store.reset import reset_mark
 
-CORE = cores.load()
+CORE = choose.load()
 POISON = Watermark(HRS(199_000_000, 0, 2))
 BURNT = Watermark(HRS(60, ROUND_MAX, 3))
 ROW, OTHER = Row(b"k" * 32, "c"), Row(b"k" * 32, "d")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from nacl.signing import SigningKey
 
-from cometkms import native
+from cometkms.core import native
 from cometkms.errors import BusyError, InvariantError, StateError, StoreFailure
 from cometkms.limits import BLOCK_BYTES, ROUND_MAX, SECTOR_BYTES
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Row, Timestamp, Vote, Watermark

@@ -1,0 +1,245 @@
+"""The hot path over the C core (csrc/hot.h). What it means, and what is plain, is there and in interface.HotPath."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from cometkms._native import ffi, lib
+from cometkms.core.interface import Abandoned, Frames, Queue, RowState
+from cometkms.core.native.crypto import NativeFrames
+from cometkms.core.native.queue import RingQueue
+from cometkms.core.native.seam import check, to_wire
+from cometkms.errors import InvariantError, StoreFailure
+from cometkms.limits import QUEUE_SLOT_BYTES
+from cometkms.model import HRS, Incarnation, Row
+
+_MAY_PROMISE: Final = 1
+_MAY_PROPOSE: Final = 2
+
+
+def _hrs(raw: Any) -> HRS:
+    return HRS(raw.height, raw.round, raw.step)
+
+
+class NativeLane:
+    """See interface.Lane."""
+
+    __slots__ = ("_c", "_error", "_frames", "_hot", "_member", "_rest_at", "_rest_len")
+
+    def __init__(self, hot: "NativeHotPath", member: int, frames: NativeFrames, fd: int) -> None:
+        self._hot = hot
+        self._member = member
+        self._frames = frames  # keeps its struct alive
+        self._c = ffi.new("ck_lane *")
+        self._c.frames, self._c.fd, self._c.member = frames.c, fd, member
+        self._rest_at, self._rest_len, self._error = ffi.new("size_t *"), ffi.new("size_t *"), ffi.new("int *")
+        hot.c.lanes[member] = self._c
+
+    @property
+    def blocked(self) -> bool:
+        """See interface.Lane."""
+        return bool(self._c.blocked)
+
+    @blocked.setter
+    def blocked(self, value: bool) -> None:
+        self._c.blocked = value
+
+    @property
+    def served(self) -> int:
+        """See interface.Lane."""
+        return int(self._c.served)
+
+    def turn(self, *, serve: bool) -> bytes:
+        """See interface.Lane."""
+        hot = self._hot
+        status = lib.ck_lane_turn(hot.c, self._c, serve, hot.may(), self._rest_at, self._rest_len, self._error)
+        if status == lib.CK_OK:
+            hot.tell()
+            size = self._rest_len[0]
+            return bytes(ffi.buffer(hot.c.plain + self._rest_at[0], size)) if size else b""
+        if status == lib.CK_MORE:
+            raise BlockingIOError
+        if status == lib.CK_CLOSED:
+            raise EOFError
+        if status == lib.CK_SOCKET:
+            raise OSError(self._error[0], os.strerror(self._error[0]))
+        hot.check(status, "frame")
+        raise InvariantError(f"a turn ended with the status {status}")
+
+    def take_unsent(self) -> bytes:
+        """See interface.Lane."""
+        unsent = bytes(ffi.buffer(self._c.out, self._c.unsent)) if self._c.unsent else b""
+        self._c.unsent = 0
+        return unsent
+
+    def close(self) -> None:
+        """See interface.Lane."""
+        if self._hot.c.lanes[self._member] == self._c:
+            self._hot.c.lanes[self._member] = ffi.NULL
+
+
+class NativeHotPath:
+    """See interface.HotPath. Made by hot_path()."""
+
+    def __init__(
+        self,
+        c: Any,
+        path: Path,
+        others: tuple[str, ...],
+        permits: RingQueue,
+        may: Callable[[], tuple[bool, bool]],
+        on_synced: Callable[[int], None],
+        on_permit: Callable[[int], None],
+    ) -> None:
+        self.c = c
+        self._path = path
+        self._members = {name: number for number, name in enumerate(others)}
+        self._permits = permits  # keeps its memory alive
+        self._may = may
+        self._on_synced, self._on_permit = on_synced, on_permit
+        self._syncs = self._permitted = 0
+        self._count, self._taken = ffi.new("uint32_t *"), ffi.new("uint32_t *")
+
+    def may(self) -> int:
+        """What this node may do now, as C takes it."""
+        promise, propose = self._may()
+        return (_MAY_PROMISE if promise else 0) | (_MAY_PROPOSE if propose else 0)
+
+    def check(self, status: int, what: str) -> None:
+        """Raises: StoreFailure, ProtocolError, InvariantError."""
+        if status == lib.CK_DISK:
+            raise StoreFailure(f"{self._path}: {os.strerror(self.c.error)}")
+        check(status, what)
+
+    def tell(self) -> None:
+        """What was done is measured after it was done."""
+        if self.c.syncs != self._syncs:
+            self._syncs = self.c.syncs
+            self._on_synced(self.c.sync_ns)
+        if self.c.permitted != self._permitted:
+            self._permitted = self.c.permitted
+            self._on_permit(self.c.permit_ns)
+
+    def push(self, number: int, state: RowState, *, opened: bool) -> None:
+        """See interface.HotPath."""
+        row = self.c.rows[number]
+        row.mark = tuple(state.mark)
+        ffi.memmove(row.bytes, state.sign_bytes, len(state.sign_bytes))
+        row.bytes_len, row.count = len(state.sign_bytes), state.count
+        row.sequence, row.newest, row.open = state.sequence, state.newest, opened
+
+    def news(self, number: int, sequence: int) -> RowState | None:
+        """See interface.HotPath."""
+        row = self.c.rows[number]
+        if row.sequence == sequence:
+            return None
+        return RowState(
+            _hrs(row.mark), bytes(ffi.buffer(row.bytes, row.bytes_len)), row.count, row.sequence, row.newest
+        )
+
+    def set_header(self, seq_base: int, incarnation: Incarnation) -> None:
+        """See interface.HotPath."""
+        self.c.seq_base = seq_base
+        self.c.own = tuple(incarnation)
+
+    def set_member(self, member: str, incarnation: Incarnation, seq: int) -> None:
+        """See interface.HotPath."""
+        number = self._members[member]
+        self.c.incarnation_of[number] = tuple(incarnation)
+        self.c.seq_of[number] = seq
+
+    def raise_floor(self, number: int, hrs: HRS) -> None:
+        """See interface.HotPath."""
+        floor = self.c.rows[number].floor
+        if hrs > _hrs(floor):
+            floor.height, floor.round, floor.step = hrs
+
+    def set_reach(self, number: int, height: int) -> None:
+        """See interface.HotPath."""
+        self.c.rows[number].reach = height
+
+    def lane(self, member: str, frames: Frames, fd: int) -> NativeLane:
+        """See interface.HotPath."""
+        if not isinstance(frames, NativeFrames):
+            raise InvariantError("the hot path takes the C core's frames only")
+        return NativeLane(self, self._members[member], frames, fd)
+
+    def take(self, requests: Queue) -> tuple[list[bytes], int]:
+        """See interface.HotPath."""
+        if not isinstance(requests, RingQueue):
+            raise InvariantError("the hot path takes the C core's queue only")
+        status = lib.ck_hot_take(self.c, requests.ring, self.may(), self._count, self._taken)
+        if (
+            status == lib.CK_OK and self._taken[0] == 0
+        ):  # clear the wake-up, then look again: a push in between is not lost
+            requests.clear()
+            status = lib.ck_hot_take(self.c, requests.ring, self.may(), self._count, self._taken)
+        self.check(status, "the signer's queue")
+        self.tell()
+        rest = self.c.rest
+        messages = [bytes(ffi.buffer(rest + n * QUEUE_SLOT_BYTES, self.c.rest_len[n])) for n in range(self._count[0])]
+        return messages, self._taken[0]
+
+    def abandon(self, number: int) -> Abandoned | None:
+        """See interface.HotPath."""
+        place = self.c.rows[number].place
+        state, place.state = place.state, 0
+        if state != 1:
+            return None
+        hrs, sign_bytes = _hrs(place.at), bytes(ffi.buffer(place.bytes, place.bytes_len))
+        return Abandoned(place.nonce, place.request_id, place.chain, hrs, sign_bytes)
+
+    def waiting(self, longer_than_ns: int) -> list[int]:
+        """See interface.HotPath."""
+        rows, before = self.c.rows, int(self.c.calls.now_ns()) - longer_than_ns
+        return [n for n in range(self.c.rows_len) if rows[n].place.state == 1 and rows[n].place.started_ns < before]
+
+    def idle_s(self) -> float:
+        """See interface.HotPath."""
+        return (int(self.c.calls.now_ns()) - int(self.c.active_ns)) / 1e9
+
+    def counters(self) -> dict[str, int]:
+        """See interface.HotPath."""
+        return {"permitted": int(self.c.permitted), "answered": int(self.c.answered)}
+
+    def seq_of(self, member: str) -> int:
+        """See interface.HotPath."""
+        return int(self.c.seq_of[self._members[member]])
+
+    def flow(self, member: str) -> tuple[float, float]:
+        """See interface.HotPath."""
+        lane = self.c.lanes[self._members[member]]
+        return (lane.promised_ns / 1e9, lane.accepted_ns / 1e9) if lane != ffi.NULL else (0.0, 0.0)
+
+
+def hot_path(
+    *,
+    path: Path,
+    fd: int,
+    nonce: int,
+    quorum: int,
+    others: tuple[str, ...],
+    rows: tuple[Row, ...],
+    chains: tuple[int, ...],
+    permits: Queue,
+    may: Callable[[], tuple[bool, bool]],
+    on_synced: Callable[[int], None],
+    on_permit: Callable[[int], None],
+) -> NativeHotPath:
+    """See interface.Core."""
+    if not isinstance(permits, RingQueue):
+        raise InvariantError("the hot path takes the C core's queue only")
+    c = ffi.new("ck_hot *")
+    c.calls = lib.ck_calls_of_libc()
+    c.fd, c.nonce, c.quorum = fd, nonce, quorum
+    c.members, c.rows_len, c.chains = len(others), len(rows), len(chains)
+    c.permits, c.permits_wake = permits.ring, permits.fileno()
+    for number, row in enumerate(rows):
+        chain_id = to_wire(row.chain_id)
+        ffi.memmove(c.rows[number].key, row.key, 32)
+        ffi.memmove(c.rows[number].chain_id, chain_id, len(chain_id))
+        c.rows[number].chain_id_len, c.rows[number].first_block = len(chain_id), 2 + 2 * number
+    for chain, number in enumerate(chains):
+        c.row_of[chain] = number
+    return NativeHotPath(c, path, others, permits, may, on_synced, on_permit)

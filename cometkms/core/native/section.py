@@ -1,0 +1,293 @@
+"""The signer's hot path over the C core (csrc/section.h). What is plain is told there; see interface.SignPath."""
+
+import struct
+from typing import Any, Final
+
+from cometkms._native import ffi, lib
+from cometkms.core.interface import Frames, KeySlot, Queue, Session, Signature, Trail, Turn, Underway
+from cometkms.core.native.audit import NativeTrail, asker_of
+from cometkms.core.native.crypto import NativeFrames, NativeKeySlot
+from cometkms.core.native.queue import RingQueue
+from cometkms.core.native.seam import check, check_turn
+from cometkms.core.native.session import NativeSession
+from cometkms.errors import InvariantError
+from cometkms.model import HRS, Dialect, Request, Watermark
+
+_DONE: Final = int(lib.CK_DONE)
+_DONE_FORM: Final = struct.Struct("@H2xIqiiQQ32sN")  # ck_done
+_DONE_BYTES: Final = int(ffi.sizeof("ck_done"))
+if _DONE_FORM.size != _DONE_BYTES:
+    raise InvariantError(f"a ck_done of {_DONE_BYTES} bytes does not unpack as {_DONE_FORM.size}")
+_NOTHING: Final = int(lib.CK_NOTHING)
+_RESERVED: Final = int(lib.CK_RESERVED)
+
+
+def _hrs(raw: Any) -> HRS:
+    return HRS(raw.height, raw.round, raw.step)
+
+
+class NativeSignLane:
+    """See interface.SignLane."""
+
+    __slots__ = ("_error", "_found", "_path", "c", "session")
+
+    def __init__(
+        self, path: "NativeSignPath", chain: int, number: int, session: NativeSession, fd: int, asker: Any
+    ) -> None:
+        self._path = path
+        self.session = session  # keeps its struct alive
+        self.c = ffi.new("ck_link *")
+        self.c.session, self.c.fd, self.c.chain, self.c.number, self.c.asker = session.c, fd, chain, number, asker[0]
+        self._found, self._error = ffi.new("int *"), ffi.new("int *")
+
+    @property
+    def blocked(self) -> bool:
+        """See interface.SignLane."""
+        return bool(self.c.blocked)
+
+    @blocked.setter
+    def blocked(self, value: bool) -> None:
+        self.c.blocked = value
+
+    def turn(self) -> Request | Turn:
+        """See interface.SignLane."""
+        status = lib.ck_link_turn(self._path.c, self.c, self._found, self._error)
+        if status != lib.CK_OK:
+            check_turn(status, self._error[0])
+        found = self._found[0]
+        if found == _RESERVED:
+            return Turn.RESERVED
+        return Turn.NOTHING if found == _NOTHING else self.session.pending_request()
+
+    def take_unsent(self) -> bytes:
+        """See interface.SignLane."""
+        at, size = self.c.unsent_at, self.c.unsent
+        if not size:
+            return b""
+        self.c.unsent = 0
+        return bytes(ffi.buffer(self.c.session.outbox + at, size))
+
+    def close(self) -> None:
+        """See interface.SignLane."""
+        self._path.forget(self)
+
+
+class _DeskChain:
+    """One chain for which a desk's agent may ask; to the path what a NativeSignLane is."""
+
+    __slots__ = ("c", "session")
+
+    def __init__(self, desk: Any, chain: int, number: int, session: NativeSession, asker: Any) -> None:
+        self.session = session  # keeps its struct alive
+        self.c = ffi.new("ck_link *")
+        self.c.session, self.c.agent, self.c.chain, self.c.number = (
+            session.c,
+            ffi.addressof(desk, "link"),
+            chain,
+            number,
+        )
+        self.c.fd, self.c.asker = -1, asker[0]
+
+
+class NativeDesk:
+    """See interface.Desk."""
+
+    __slots__ = ("_c", "_chains", "_error", "_frames", "_path", "_reserved", "_rest_at", "_rest_len")
+
+    def __init__(self, path: "NativeSignPath", frames: NativeFrames, fd: int) -> None:
+        self._path = path
+        self._frames = frames  # keeps its struct alive
+        self._c = ffi.new("ck_desk *")
+        self._c.link.frames, self._c.link.fd = frames.c, fd
+        self._chains: dict[int, _DeskChain] = {}
+        self._rest_at, self._rest_len, self._error = ffi.new("size_t *"), ffi.new("size_t *"), ffi.new("int *")
+        self._reserved = ffi.new("uint32_t *")
+
+    def serve(self, chain: int, number: int, chain_id: str, *, validator: bytes, identity: bytes) -> NativeSession:
+        """See interface.Desk."""
+        session = NativeSession(Dialect.PROTO, chain_id, None, b"")
+        one = _DeskChain(self._c, chain, number, session, asker_of(validator, identity))
+        self._chains[number] = self._path.lanes[number] = one
+        self._c.of[self._c.chains] = one.c
+        self._c.chains += 1
+        return session
+
+    @property
+    def blocked(self) -> bool:
+        """See interface.Desk."""
+        return bool(self._c.link.blocked)
+
+    @blocked.setter
+    def blocked(self, value: bool) -> None:
+        self._c.link.blocked = value
+
+    def turn(self, *, serve: bool) -> tuple[bytes, int]:
+        """See interface.Desk."""
+        status = lib.ck_desk_turn(
+            self._path.c, self._c, serve, self._reserved, self._rest_at, self._rest_len, self._error
+        )
+        if status != lib.CK_OK:
+            check_turn(status, self._error[0])
+        size = self._rest_len[0]
+        rest = bytes(ffi.buffer(self._c.link.plain + self._rest_at[0], size)) if size else b""
+        return rest, self._reserved[0]
+
+    def asked(self, number: int) -> int | None:
+        """See interface.Desk."""
+        one = self._chains[number].c
+        return int(one.seq) if one.asked else None
+
+    def forget(self, number: int) -> None:
+        """See interface.Desk."""
+        one = self._chains[number].c
+        self._path.drop(one)
+        one.asked = 0
+        lib.ck_session_forget(one.session)
+
+    def take_unsent(self) -> bytes:
+        """See interface.Desk."""
+        link = self._c.link
+        unsent = bytes(ffi.buffer(link.out, link.unsent)) if link.unsent else b""
+        link.unsent = 0
+        return unsent
+
+    def close(self) -> None:
+        """See interface.Desk."""
+        for number, one in self._chains.items():
+            self.forget(number)
+            one.session.close()
+            if self._path.lanes.get(number) is one:
+                del self._path.lanes[number]
+
+
+class NativeSignPath:
+    """See interface.SignPath. Made by sign_path()."""
+
+    def __init__(
+        self, c: Any, reservations: RingQueue, permits: RingQueue, slots: list[NativeKeySlot], trail: NativeTrail | None
+    ) -> None:
+        self.c = c
+        self._permits = permits
+        self._keep = (reservations, slots, trail)  # their memory
+        self._signature_bytes = [slot.key_type.signature_bytes for slot in slots]  # of each chain
+        self._done = ffi.buffer(c.done)
+        self.lanes: dict[int, NativeSignLane | _DeskChain] = {}
+        self._answered, self._taken = ffi.new("uint32_t *"), ffi.new("uint32_t *")
+
+    def lane(
+        self, chain: int, number: int, session: Session, fd: int, *, validator: bytes = b"", identity: bytes = b""
+    ) -> NativeSignLane:
+        """See interface.SignPath."""
+        if not isinstance(session, NativeSession):
+            raise InvariantError("the hot path takes the C core's sessions only")
+        asker = asker_of(validator, identity)
+        self.lanes[number] = lane = NativeSignLane(self, chain, number, session, fd, asker)
+        return lane
+
+    def forget(self, lane: NativeSignLane) -> None:
+        """Its connection is closed: nobody is there to answer."""
+        self.drop(lane.c)
+        if self.lanes.get(lane.c.number) is lane:
+            del self.lanes[lane.c.number]
+
+    def drop(self, link: Any) -> None:
+        """Forget its reservation, if that is the one under way."""
+        section = self.c.sections[link.chain]
+        if section.asker == link:
+            section.asker = ffi.NULL
+
+    def desk(self, frames: Frames, fd: int) -> NativeDesk:
+        """See interface.SignPath."""
+        if not isinstance(frames, NativeFrames):
+            raise InvariantError("the hot path takes the C core's ciphers only")
+        return NativeDesk(self, frames, fd)
+
+    def take(self) -> tuple[bytes | None, list[int], bool]:
+        """See interface.SignPath."""
+        self._take()
+        if self._taken[0] == 0:  # clear the wake-up, then look again: a push in between is not lost
+            self._permits.clear()
+            self._take()
+        size = self.c.rest_len
+        message = bytes(ffi.buffer(self.c.rest, size)) if size else None
+        return message, list(self.c.answered[0 : self._answered[0]]), self._taken[0] > 0
+
+    def _take(self) -> None:
+        check(lib.ck_signer_take(self.c, self._answered, self._taken), "the state process's queue")
+
+    @property
+    def unseen(self) -> int:
+        """See interface.SignPath."""
+        return int(self.c.done_to - self.c.done_from)
+
+    def drain(self) -> list[Signature]:
+        """See interface.SignPath."""
+        found = []
+        for number in range(self.c.done_from, self.c.done_to):
+            at = number % _DONE * _DONE_BYTES
+            chain, link, height, round_, step, at_ns, took_ns, block_hash, size = _DONE_FORM.unpack_from(self._done, at)
+            found.append(Signature(chain, link, HRS(height, round_, step), block_hash[:size], at_ns, took_ns))
+        self.c.done_from = self.c.done_to
+        return found
+
+    def push(self, chain: int, watermark: Watermark, *, opened: bool) -> None:
+        """See interface.SignPath."""
+        section = self.c.sections[chain]
+        section.last = tuple(watermark.hrs)
+        ffi.memmove(section.bytes, watermark.sign_bytes, len(watermark.sign_bytes))
+        section.bytes_len = len(watermark.sign_bytes)
+        section.open = opened
+
+    def news(self, chain: int, signatures: int) -> tuple[int, Watermark] | None:
+        """See interface.SignPath."""
+        section = self.c.sections[chain]
+        if section.signatures == signatures:
+            return None
+        sign_bytes = bytes(ffi.buffer(section.bytes, section.bytes_len))
+        signature = bytes(ffi.buffer(section.signature, self._signature_bytes[chain]))
+        return int(section.signatures), Watermark(_hrs(section.last), sign_bytes, signature)
+
+    def take_unreported(self, chain: int) -> bool:
+        """See interface.SignPath."""
+        section = self.c.sections[chain]
+        unreported, section.unreported = bool(section.unreported), 0
+        return unreported
+
+    def waits_since_ns(self, chain: int) -> int | None:
+        """See interface.SignPath."""
+        section = self.c.sections[chain]
+        return int(section.since_ns) if section.asker != ffi.NULL else None
+
+    def abandon(self, chain: int) -> Underway | None:
+        """See interface.SignPath."""
+        section = self.c.sections[chain]
+        if section.asker == ffi.NULL:
+            return None
+        number = int(section.asker.number)
+        section.asker = ffi.NULL
+        session = self.lanes[number].session
+        return Underway(
+            number, session, session.pending_request(), int(section.request_id), section.started_ns, section.since_ns
+        )
+
+
+def sign_path(
+    *, nonce: int, reservations: Queue, permits: Queue, slots: list[KeySlot], trail: Trail | None = None
+) -> NativeSignPath | None:
+    """See interface.Core."""
+    if not isinstance(reservations, RingQueue) or not isinstance(permits, RingQueue):
+        raise InvariantError("the hot path takes the C core's queues only")
+    native = [slot for slot in slots if isinstance(slot, NativeKeySlot)]
+    if len(native) != len(slots):
+        raise InvariantError("the hot path takes the C core's key slots only")
+    c = ffi.new("ck_signer *")
+    if trail is not None:
+        if not isinstance(trail, NativeTrail):
+            raise InvariantError("the hot path takes the C core's trail only")
+        c.audit = trail.c
+    c.calls = lib.ck_calls_of_libc()
+    c.nonce, c.chains = nonce, len(native)
+    c.reservations, c.reservations_wake, c.permits = reservations.ring, reservations.fileno(), permits.ring
+    for number, slot in enumerate(native):
+        c.sections[number].slot = slot.c
+    return NativeSignPath(c, reservations, permits, native, trail)

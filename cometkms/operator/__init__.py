@@ -1,0 +1,1 @@
+"""What an operator uses beside a running node: doctor, drill, moving from other signers, demo, stand-in validator."""

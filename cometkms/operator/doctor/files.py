@@ -1,0 +1,79 @@
+"""Who may read and write the home's files."""
+
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cometkms.durable import is_private
+from cometkms.errors import said
+from cometkms.limits import ACCOUNT_UIDS
+from cometkms.operator.doctor.finding import Finding, fail, ok, warn
+
+AREA: Final = "permissions"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file or directory. `secret`: nobody else may read it; else nobody else may write it. `given`: by root to this process's group,
+    to read (a Kubernetes secret). `why`: it cannot be looked at."""
+
+    path: Path
+    secret: bool
+    mode: int = 0
+    uid: int = 0
+    why: str = ""
+    link: bool = False
+    given: bool = False
+
+
+def look_at(path: Path, *, secret: bool) -> Place | None:
+    """None where there is nothing."""
+    try:
+        found = path.stat()
+        given = secret and is_private(found) and found.st_mode & 0o077 != 0
+        return Place(path, secret, found.st_mode, found.st_uid, link=path.is_symlink(), given=given)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return Place(path, secret, why=said(error))
+
+
+def judge_places(places: Iterable[Place], owner: int) -> list[Finding]:
+    """`owner`: the uid of the home: everything in it should be that one's, or of an account that a node started by root gave it to."""
+    found = []
+    count = 0
+    for place in places:
+        count += 1
+        found += _judge(place, owner)
+    return found or [ok(AREA, f"nobody else can read the secrets or write the rest ({count} files and directories)")]
+
+
+def _judge(place: Place, owner: int) -> list[Finding]:
+    if place.why:
+        return [fail(AREA, f"{place.path} cannot be looked at: {place.why}", "run the doctor as the node's user")]
+    mode = stat.S_IMODE(place.mode)
+    wanted = 0o700 if stat.S_ISDIR(place.mode) else 0o600
+    found = []
+    if place.secret and mode & 0o077 and not place.given:
+        found.append(
+            fail(AREA, f"{place.path} can be read by others (mode {mode:04o})", f"chmod {wanted:o} {place.path}")
+        )
+    elif mode & 0o022:
+        found.append(fail(AREA, f"{place.path} can be written by others (mode {mode:04o})", f"chmod go-w {place.path}"))
+    if place.uid not in (owner, *ACCOUNT_UIDS) and not place.given:
+        found.append(
+            warn(
+                AREA,
+                f"{place.path} belongs to uid {place.uid}, and the home to uid {owner}",
+                f"chown {owner} {place.path}",
+            )
+        )
+    return found
+
+
+def can_write(directory: Path) -> bool:
+    """Whether this user may make files there."""
+    return os.access(directory, os.W_OK | os.X_OK)

@@ -1,0 +1,199 @@
+"""Whether peers and validators can be reached. A stopped node tries a connection and closes it at once; a running one is asked,
+so that nothing gets between it and a validator."""
+
+import socket
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cometkms.api.cures import OF_PEERS
+from cometkms.config.schema import HostPort, Settings
+from cometkms.errors import os_words
+from cometkms.limits import CONNECT_TIMEOUT_S, PEER_FAR_S
+from cometkms.net.target import TcpTarget, UnixTarget
+from cometkms.operator.doctor.finding import Finding, fail, note, ok, warn
+from cometkms.wire.why import CONFIGURED, PeerCode
+
+PEERS: Final = "peers"
+VALIDATORS: Final = "validators"
+ADDRESSES: Final = "addresses"
+_ALL_S: Final = CONNECT_TIMEOUT_S + 2.0  # names may take a moment more
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """`took_ms`: a TCP or unix connection; None: none was made, and `why`."""
+
+    name: str
+    took_ms: float | None
+    why: str = ""
+
+
+def try_all(targets: Mapping[str, TcpTarget | UnixTarget]) -> list[Reached]:
+    """At once, each with its deadline; what does not answer by the end is told so."""
+    found: dict[str, Reached] = {}
+    threads = [
+        threading.Thread(
+            target=lambda name=name, target=target: found.__setitem__(name, _try(name, target)), daemon=True
+        )
+        for name, target in targets.items()
+    ]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + _ALL_S
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    return [found.get(name, Reached(name, None, f"no answer within {_ALL_S:g} s")) for name in targets]
+
+
+def _try(name: str, target: TcpTarget | UnixTarget) -> Reached:
+    started = time.perf_counter()
+    try:
+        if isinstance(target, UnixTarget):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(CONNECT_TIMEOUT_S)
+                connection.connect(target.path)
+        else:
+            socket.create_connection((target.host, target.port), CONNECT_TIMEOUT_S).close()
+    except TimeoutError:
+        return Reached(name, None, f"no answer within {CONNECT_TIMEOUT_S:g} s")
+    except OSError as error:
+        return Reached(name, None, os_words(error))
+    return Reached(name, (time.perf_counter() - started) * 1000)
+
+
+def peer_targets(settings: Settings) -> dict[str, TcpTarget | UnixTarget]:
+    """Every other node."""
+    return {
+        peer.id: TcpTarget(peer.address.host, peer.address.port) for peer in settings.peers if peer.id != settings.id
+    }
+
+
+def validator_targets(settings: Settings) -> dict[str, TcpTarget | UnixTarget]:
+    """By address."""
+    return {str(address): address.target for chain in settings.chains for address in chain.validator_addrs}
+
+
+def judge_reached(area: str, reached: Sequence[Reached]) -> list[Finding]:
+    """Of a stopped node."""
+    found = []
+    for one in reached:
+        if one.took_ms is not None:
+            words = f"{one.name} takes a connection in {one.took_ms:.2f} ms"
+            found.append(_far(words) if area == PEERS and one.took_ms / 1000 > PEER_FAR_S else ok(area, words))
+        elif area == PEERS:
+            found.append(
+                warn(
+                    area,
+                    f"{one.name} cannot be reached: {one.why}",
+                    "start it, or look at its raft_addr, the list and the firewalls between",
+                )
+            )
+        else:
+            found.append(
+                warn(
+                    area,
+                    f"{one.name} cannot be reached: {one.why}",
+                    "start the validator, or look at its priv_validator_laddr and the firewalls between",
+                )
+            )
+    return found
+
+
+def _far(words: str) -> Finding:
+    """Elections follow the round trips, up to where they are tried (the alert peer_far)."""
+    return warn(
+        PEERS,
+        f"{words}: that is farther than the {PEER_FAR_S * 1000:.0f} ms that elections are tried with",
+        "members nearer to each other (docs/RUNBOOK.md#peer_far)",
+    )
+
+
+def judge_members(document: Mapping[str, Any]) -> list[Finding]:
+    """Of a running node's own word: each other member's connection, measured round trip, state and digest."""
+    found = []
+    for member in document.get("members", []):
+        name = member.get("id")
+        if member.get("self"):
+            continue
+        error = str(member.get("error") or "")
+        code = next((one for one in PeerCode if one.value == member.get("error_code")), PeerCode.OTHER)
+        cure = OF_PEERS.get(code, "").replace("{subject}", str(name))
+        if code is PeerCode.DUPLICATE and member.get("connected"):
+            found.append(fail(PEERS, f"a second node with the id {name} was turned away: {error}", cure))
+        if member.get("connected") and member.get("state") == "complete":
+            rtt = member.get("rtt_us")
+            shown = "round trip not measured yet" if rtt is None else f"round trip {rtt / 1000:.2f} ms"
+            words = f"{name} is connected and complete, {shown}, with the same digest"
+            found.append(_far(words) if rtt is not None and rtt / 1e6 > PEER_FAR_S else ok(PEERS, words))
+        elif member.get("connected"):
+            found.append(
+                warn(
+                    PEERS,
+                    f"{name} is connected and {member.get('state') or 'has not said its state'}",
+                    "wait, or look at its log: `cmkms doctor` there",
+                )
+            )
+        elif code in CONFIGURED or code is PeerCode.DUPLICATE:
+            found.append(fail(PEERS, f"{name} refuses, or is refused: {error}", cure))
+        else:
+            otherwise = "start it, or look at its raft_addr, the list and the firewalls between"
+            found.append(warn(PEERS, f"{name} is not connected{': ' + error if error else ''}", cure or otherwise))
+    return found
+
+
+def judge_validators(chains: Sequence[Mapping[str, Any]], *, leads: bool) -> list[Finding]:
+    """Of a running node's /status. Only the node that leads dials."""
+    if not leads:
+        return [note(VALIDATORS, "another node leads, and dials the validators; this one does when it leads")]
+    found = []
+    for chain in chains:
+        for validator in chain.get("validators", []):
+            name = f"{validator.get('addr')} ({chain.get('chain_id')})"
+            if validator.get("state") == "connected":
+                found.append(ok(VALIDATORS, f"{name} is connected"))
+            else:
+                why = f": {validator['last_error']}" if validator.get("last_error") else ""
+                found.append(
+                    warn(
+                        VALIDATORS,
+                        f"{name} is {validator.get('state')}{why}",
+                        "start the validator, or look at its priv_validator_laddr",
+                    )
+                )
+    return found
+
+
+def judge_own_addresses(settings: Settings, http_addr: HostPort | None) -> list[Finding]:
+    """Whether the ports can be had (stopped: no `http_addr`), and who reaches the HTTP port (running: there)."""
+    found = []
+    served = http_addr or settings.http_addr
+    if http_addr is None:
+        ports: dict[str, HostPort] = {"http_addr": settings.http_addr}
+        if settings.peers:
+            ports["raft_addr"] = settings.raft_addr
+        targets: dict[str, TcpTarget | UnixTarget] = {
+            f"{name} {address}": TcpTarget(address.host or "127.0.0.1", address.port) for name, address in ports.items()
+        }
+        for one in try_all(targets):
+            if one.took_ms is not None:
+                found.append(
+                    fail(
+                        ADDRESSES,
+                        f"something listens on {one.name} already, and this node does not run",
+                        "stop it, or choose another port",
+                    )
+                )
+            else:
+                found.append(ok(ADDRESSES, f"{one.name} is free"))
+    if not served.host or served.host in ("0.0.0.0", "::"):  # noqa: S104 - it is compared, not bound
+        found.append(
+            note(
+                ADDRESSES,
+                f"http_addr {served} is served on all interfaces: whoever reaches it reads the status",
+                "127.0.0.1 and a port, or a firewall",
+            )
+        )
+    return found

@@ -1,0 +1,98 @@
+"""What a running node says of itself: its processes, how they ended before, its protections, its alerts. Pure over its answers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from cometkms.operator.doctor.finding import Finding, fail, note, ok, warn
+
+PROCESSES: Final = "processes"
+HARDENING: Final = "hardening"
+ALERTS: Final = "alerts"
+_EXITS: Final = {
+    "3": "a setting is wrong", "4": "a key file is wrong", "5": "the promise store or a state file", "6": "home or address in use",
+    "7": "a write or sync failed", "8": "its store was behind: it reads the others",
+    "10": "another machine stands for this member", "70": "a bug",
+}  # fmt: skip
+_CURE: Final = "its log says why (journalctl, or where the output goes)"
+
+
+def judge_children(children: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """Each process, and the last exit of one that was started again."""
+    found = []
+    for child in children:
+        name, state = child.get("name"), child.get("state")
+        exit_words = _exit_words(child.get("last_exit"))
+        if state != "running":
+            found.append(fail(PROCESSES, f"{name} is {state}{exit_words}", _CURE))
+        elif child.get("restarts"):
+            found.append(
+                warn(PROCESSES, f"{name} runs, and was started again {child['restarts']} times{exit_words}", _CURE)
+            )
+        else:
+            found.append(ok(PROCESSES, f"{name} runs (pid {child.get('pid')}){exit_words}"))
+    return found or [note(PROCESSES, "the running node does not tell its processes")]
+
+
+def _exit_words(last_exit: object) -> str:
+    if not last_exit:
+        return ""
+    meaning = _EXITS.get(str(last_exit).removeprefix("exit code ").partition(":")[0])
+    return f"; its last exit: {last_exit}{' (' + meaning + ')' if meaning else ''}"
+
+
+def judge_hardening(entries: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """The protections that each process checked at its start."""
+    on = [f"{one.get('process')} {one.get('measure')}" for one in entries if one.get("state") == "on"]
+    found = [ok(HARDENING, f"on: {', '.join(on)}")] if on else []
+    for one in entries:
+        words = f"{one.get('process')} {one.get('measure')} is {one.get('state')}: {one.get('why')}"
+        if one.get("state") == "off":
+            found.append(warn(HARDENING, words, "docs/HARDENING.md"))
+        elif one.get("state") != "on":
+            found.append(note(HARDENING, words))
+    return found
+
+
+def judge_trouble(status: Mapping[str, Any]) -> list[Finding]:
+    """What the node itself says is wrong now, and its alerts with their cures."""
+    found = [fail("node", str(words), "see the findings below") for words in status.get("trouble") or []]
+    found += [warn("node", str(words), "the node's log has more") for words in status.get("warnings") or []]
+    for alert in status.get("alerts") or []:
+        if isinstance(alert, Mapping):
+            found.append(
+                warn(ALERTS, f"{alert.get('name')}: {alert.get('what')}", str(alert.get("cure") or "docs/RUNBOOK.md"))
+            )
+    if not found:
+        situation = status.get("situation")
+        leads = "and leads" if status.get("is_leader") else f"and {status.get('leader_id')} leads"
+        headline = f": {situation.get('headline')}" if isinstance(situation, Mapping) else ""
+        found.append(ok("node", f"it runs, is healthy, {leads}{headline}"))
+    return found
+
+
+def judge_audit(status: Mapping[str, Any]) -> list[Finding]:
+    """The audit log, where the node keeps one."""
+    audit = status.get("audit")
+    if not isinstance(audit, Mapping):
+        return []
+    if audit.get("error") or audit.get("dropped"):
+        return [
+            warn(
+                "audit",
+                f"{audit.get('dropped', 0)} records were dropped; {audit.get('error') or 'no error now'}",
+                "docs/AUDIT.md",
+            )
+        ]
+    return [ok("audit", f"{audit.get('records', 0)} records")]
+
+
+def judge_webhook(status: Mapping[str, Any]) -> list[Finding]:
+    """Whether alerts arrive, where they are sent somewhere."""
+    webhook = status.get("webhook")
+    if not isinstance(webhook, Mapping):
+        return []
+    if error := webhook.get("error"):
+        return [warn("webhook", f"alerts are not delivered: {error}", "cmkms alert test")]
+    if not webhook.get("delivered"):
+        return [note("webhook", f"{webhook.get('to')} was sent no alert yet; `cmkms alert test` tries it")]
+    return [ok("webhook", f"{webhook.get('to')} took {webhook.get('delivered')} notices of alerts")]

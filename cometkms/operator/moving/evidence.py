@@ -1,0 +1,88 @@
+"""What speaks against an old signer's own states: other files, the node, the chain, and the silence of a state that says nothing."""
+
+from dataclasses import replace
+from typing import Final
+
+from cometkms.core.interface import Core
+from cometkms.errors import ConfigError, OperatorError
+from cometkms.keys.public import address_of
+from cometkms.limits import ROUND_MAX
+from cometkms.model import HRS, Row, Step, Watermark
+from cometkms.net.comet_rpc import RpcAddress
+from cometkms.operator.doctor.blocks import is_our_signature, read_commit, read_head, read_validator_power
+from cometkms.operator.moving.old_signer import TYPED, OldSigner, OldState, highest
+
+_BLOCKS: Final = 20  # of the chain's last ones: a validator that signs is in most of them
+
+
+def judge(old: OldSigner, never_signed: bool) -> tuple[str, ...]:
+    """Every reason not to believe the states alone; each ends with its cure. A height that the operator types answers them all."""
+    doubts = list(old.doubts)
+    top = highest(old.states)
+    for state in old.seen:
+        if state.mark.hrs > top:
+            doubts.append(
+                f"{state.path}{f' ({state.what})' if state.what else ''} says height {state.mark.hrs.height}, and the state in use height {top.height}: "
+                f"one of them is not what this key has signed last. Cure: --min-height HEIGHT, at both of them or above, and above the chain's head; or move "
+                "that file away if it is of another key or chain"
+            )
+    if top == HRS(0, 0, 0):
+        doubts += _nothing_signed(old, never_signed)
+    elif never_signed:
+        doubts.append(f"--never-signed is your word, and the files say height {top.height}; cure: leave it out")
+    return tuple(doubts)
+
+
+def _nothing_signed(old: OldSigner, never_signed: bool) -> list[str]:
+    """A state of 0/0/0, or none, is a key that was never used, or one whose state is somewhere else."""
+    where = ", ".join(str(state.path) for state in old.states) or "no state file"
+    if old.in_use:
+        return [
+            f"{where} says that this key has signed nothing, but it was in use: {'; '.join(old.in_use)}. Cure: the state that its signer kept, with "
+            f"--state-file; or {TYPED}"
+        ]
+    if never_signed:
+        return []
+    return [
+        f"{where} says that this key has signed nothing, and a state that was lost or never written says the same. Cure: {TYPED}; or --never-signed, your "
+        "word that no signer has ever used this key"
+    ]
+
+
+def ask_chain(old: OldSigner, rpc: RpcAddress, row: Row, core: Core) -> OldSigner:
+    """With what the chain shows of the key: whether it validates, and its signatures in the last blocks. Raises: OperatorError."""
+    head = read_head(rpc)
+    if head.chain_id != row.chain_id:
+        raise ConfigError(
+            f"{rpc} is a node of {head.chain_id!r}, and {row.chain_id!r} is asked for; cure: --rpc of a node of that chain"
+        )
+    if head.height == 0:
+        return old
+    address = address_of(row.public_key)
+    power, _ = read_validator_power(rpc, head.height, address)
+    signed = _signed_lately(rpc, head.height - 1, row, core)
+    in_use, seen = list(old.in_use), list(old.seen)
+    if power is not None:
+        in_use.append(f"{rpc} has it as a validator at height {head.height}")
+    if signed:
+        in_use.append(f"{rpc} has its signature at height {signed}")
+        if signed > highest(old.states).height:
+            place = Watermark(HRS(signed, ROUND_MAX, Step.PRECOMMIT))
+            seen.append(OldState(str(rpc), place, "its signature on the chain"))
+    notes = (*old.notes, f"{rpc}: the chain's head is at height {head.height}")
+    return replace(old, seen=tuple(seen), in_use=tuple(in_use), notes=notes)
+
+
+def _signed_lately(rpc: RpcAddress, last: int, row: Row, core: Core) -> int:
+    """The highest of the last heights that has a signature of the key; 0 for none. A node keeps only some blocks. Raises: OperatorError."""
+    address = address_of(row.public_key)
+    for height in range(last, max(0, last - _BLOCKS), -1):
+        try:
+            commit = read_commit(rpc, height, address)
+        except OperatorError:
+            if height == last:
+                raise
+            return 0
+        if commit.signed and is_our_signature(commit, row.chain_id, row.public_key, core):
+            return commit.height
+    return 0

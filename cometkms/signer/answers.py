@@ -1,0 +1,55 @@
+"""What each validator of a chain got lately: signatures, or one refusal after the other. Pure: times come from outside.
+
+A node whose connections stand and whose processes run may still sign nothing, because it refuses whatever it is asked. So each
+validator's failures are counted in a row: a signature ends the row.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from cometkms.model import Reason
+
+
+@dataclass(slots=True)
+class _Answers:
+    """signed_at: UNIX time of the last signature, repeated ones included. A row of failures lasts from `since` to `at`; count 0: none."""
+
+    signed_at: float | None = None
+    count: int = 0
+    since: float = 0.0
+    at: float = 0.0
+    reason: Reason = Reason.NONE
+    why: str = ""
+
+
+class Answers:
+    """Of one chain, by the validator's address."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, _Answers] = {}
+
+    def on_signed(self, validator: str, at: float) -> None:
+        """It got a signature, at that UNIX time. One that was learned of late does not end what failed after it."""
+        known = self._of.setdefault(validator, _Answers())
+        known.signed_at = max(at, known.signed_at or at)
+        if at >= known.at:
+            known.count = 0
+
+    def on_failed(self, validator: str, at: float, reason: Reason, why: str) -> None:
+        """It got a refusal, or an empty answer."""
+        known = self._of.setdefault(validator, _Answers())
+        if known.count == 0:
+            known.since = at
+        known.count, known.at, known.reason, known.why = known.count + 1, at, reason, why
+
+    def document(self, validator: str) -> dict[str, Any]:
+        """For the status board: board/sections.py, ValidatorReport."""
+        known = self._of.get(validator, _Answers())
+        row = {
+            "count": known.count,
+            "since": known.since,
+            "at": known.at,
+            "reason": known.reason.name.lower(),
+            "why": known.why,
+        }
+        return {"signed_at": known.signed_at, "failing": row if known.count else None}

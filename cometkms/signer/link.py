@@ -1,0 +1,458 @@
+"""One validator's connection: dial, handshake, serve, dial again. Moves bytes; decides nothing.
+
+    STANDBY ── lease ──▶ DIALING ──▶ HANDSHAKE ──▶ CONNECTED ──▶ WAITING (back-off) ──▶ DIALING …
+
+While CONNECTED everything happens in the loop's readable callback: receive → session → critical section → send. A request
+that waits for its permit stops the reading; the answer starts it again. A refusal never closes the connection.
+"""
+
+import asyncio
+import errno
+import os
+import random
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import Final
+
+from cometkms.core.interface import Core, Session, SignLane, Turn
+from cometkms.errors import ProtocolError, said
+from cometkms.limits import (
+    HANDSHAKE_MESSAGE_MAX_BYTES,
+    HANDSHAKE_TIMEOUT_S,
+    IDLE_TIMEOUT_S,
+    NOISE_WAIT_S,
+    PARTIAL_MESSAGE_TIMEOUT_S,
+    REDIAL_MAX_S,
+    REDIAL_MIN_S,
+    REFUSED_PAUSE_MAX_S,
+    REFUSED_PAUSE_MIN_S,
+    TURN_MAX_NS,
+    WRITE_TIMEOUT_S,
+)
+from cometkms.logger import Logger
+from cometkms.model import BYTES_KINDS, Dialect, Kind, Line, Reason, Refusal, Request
+from cometkms.net.outbox import Outbox
+from cometkms.net.target import TcpTarget, UnixTarget
+from cometkms.signer.chain import ChainSigner
+from cometkms.wire.dialect import line_words, sniff_dialect
+from cometkms.wire.identity import Identity
+from cometkms.wire.noise import NoiseHandshake
+from cometkms.wire.peer_id import peer_id
+from cometkms.wire.secret_connection import Handshake
+
+_OUTBOX_BYTES: Final = 64 << 10  # unread answers; a validator asks one at a time, so that it never holds more than one
+_CLOSED: Final = "closed by the validator"
+_GONE: Final = frozenset({_CLOSED, *(os.strerror(number).lower() for number in (errno.ECONNRESET, errno.EPIPE))})
+_RECEIVE_BYTES: Final = 4096  # before the session exists; a hello and an authentication are below 1200
+
+
+class State(StrEnum):
+    """What /status shows."""
+
+    STANDBY = "standby"
+    DIALING = "dialing"
+    HANDSHAKE = "handshake"
+    CONNECTED = "connected"
+    WAITING = "waiting"
+
+
+class ValidatorLink:
+    """The connection to one validator address. A `Requester` of its chain."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        number: int,
+        dial: Callable[[], Awaitable[socket.socket]],
+        target: TcpTarget | UnixTarget,
+        chain: ChainSigner,
+        core: Core,
+        identity: Identity,
+        settle: Callable[[], None],
+        log: Logger,
+        spin_ns: int = 0,
+    ) -> None:
+        """`name`: the address as configured; `dial`: makes a connection to it; `number`: its own among all links;
+        `settle` may bring the answers that requests wait for, without leaving the callback; `spin_ns`: how long to look for the next
+        request before going to sleep."""
+        self.name = name
+        self.state = State.STANDBY
+        self.since = time.time()
+        self.dialect: Dialect | None = None
+        self.remote_identity = b""
+        self.requests = 0
+        self.connects = 0
+        self.failed = 0  # attempts to connect that came to nothing …
+        self.failed_in_row = 0  # … and how many since the last that did
+        self.last_error = ""
+        self._number = number
+        self._dial = dial
+        self._target = target
+        self.chain = chain
+        self._core = core
+        self._identity = identity
+        self._settle = settle
+        self.spin_ns = spin_ns
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._socket: socket.socket | None = None
+        self._session: Session | None = None
+        self._lane: SignLane | None = None  # the core's hot path over this session, if it has one
+        self._closed: asyncio.Future[str] | None = None
+        self._busy = False  # a request waits for its answer
+        self._pause_s = 0.0  # behind the last refusal
+        self._resting: asyncio.TimerHandle | None = None
+        self._pumping = False
+        self._paused = False  # the reader is off because of _busy
+        self._outbox: Outbox | None = None
+        self.heard_at = 0.0  # loop time
+        self._partial_since: float | None = None
+        self._line = Line.UNKNOWN  # of the last connection
+
+    @property
+    def line(self) -> str | None:
+        """The validator's release line, such as "v1", or None while no vote on this (or, between two, on the last) connection told it."""
+        return line_words(self.dialect, self._session.line if self._session is not None else self._line)
+
+    # --- what the critical section sees (signer.chain.Requester) ---
+
+    def serves(self, session: Session) -> bool:
+        """Whether that session's connection is still the open one."""
+        return self._session is session
+
+    def deliver(self, frame: bytes, *, refused: bool | None = None) -> None:
+        """Write the pending request's answer, then go on reading; behind refusals only, a little later each time."""
+        self._busy = False
+        if refused:
+            self._pause()
+        elif refused is False:
+            self._pause_s = 0.0
+        self._write(frame)
+        if not self._pumping:
+            self._pump(time.monotonic_ns())
+            self._resume()
+
+    def on_answered(self) -> None:
+        """The hot path wrote the pending request's answer, or what the socket took of it."""
+        self._busy, self._pause_s = False, 0.0
+        if self._outbox is not None:
+            self._outbox.collect()
+        self._pump(time.monotonic_ns())
+        self._resume()
+
+    # --- the life of the connection ---
+
+    async def run(self) -> None:
+        """Dial and serve for ever; the task is cancelled to stop."""
+        backoff = REDIAL_MIN_S
+        try:
+            while True:
+                served = await self._connect_and_serve()
+                if served:  # it worked for a while: dial again at once
+                    backoff = REDIAL_MIN_S
+                    continue
+                self._enter(State.WAITING)
+                await asyncio.sleep(backoff * random.uniform(0.75, 1.0))  # noqa: S311 - jitter, not a secret
+                backoff = min(backoff * 2, REDIAL_MAX_S)
+        finally:
+            self._drop("stopped")
+            self._enter(State.STANDBY)
+
+    async def _connect_and_serve(self) -> bool:
+        """One connection from dial to close. True if a request was served on it."""
+        served_before, connects_before = self.requests, self.connects
+        try:
+            self._enter(State.DIALING)
+            connection = await self._dial()
+            try:
+                self._enter(State.HANDSHAKE)
+                session = await self._open_session(connection)
+            except BaseException:
+                connection.close()
+                raise
+            why = await self._serve(connection, session)
+        except (OSError, ProtocolError) as error:
+            why = said(error)
+        if self.connects == connects_before:
+            self.failed += 1
+            self.failed_in_row += 1
+        elif self.requests == served_before and why in _GONE:
+            why += self._perhaps_not_listed()
+        if why != self.last_error or self.requests != served_before:
+            self._log.info("validator not connected", validator=self.name, chain=self.chain.chain_id, why=why)
+        self.last_error = why
+        self._drop(why)
+        return self.requests != served_before
+
+    def _perhaps_not_listed(self) -> str:
+        """A noise:// validator ends the handshake with anybody, and then closes to whom its priv_validator_laddr does not name."""
+        if not isinstance(self._target, TcpTarget) or not self._target.peer_key:
+            return ""
+        own = peer_id(self._identity.public_key)
+        return f", before it asked for anything; cure: unless it stopped, its priv_validator_laddr must name this signer: noise://{own}@…"
+
+    async def _open_session(self, connection: socket.socket) -> Session:
+        """The handshake (tcp) or the first bytes (unix) tell the dialect.
+
+        Raises: ProtocolError, OSError; TimeoutError after HANDSHAKE_TIMEOUT_S (tcp) without the validator's part.
+        """
+        if isinstance(self._target, UnixTarget):
+            return await self._open_plain(connection)
+        if self._target.peer_key:
+            return await self._open_noise(connection, self._target.peer_key)
+        handshake = Handshake(self._core, self._identity)
+        async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+            while not handshake.done:
+                received = await self._receive(connection)
+                answer = handshake.feed(received)
+                if answer:
+                    await self._loop.sock_sendall(connection, answer)
+        self.dialect = handshake.dialect
+        self.remote_identity = handshake.remote_identity
+        return self._core.session(handshake.dialect, self.chain.chain_id, handshake.frames, handshake.leftover)
+
+    async def _open_noise(self, connection: socket.socket, expected: bytes) -> Session:
+        """Raises: ProtocolError, OSError; TimeoutError where message 2 does not begin, or stays unfinished for HANDSHAKE_TIMEOUT_S."""
+        handshake = NoiseHandshake(self._core, self._identity, expected)
+        began = False
+        try:
+            async with asyncio.timeout(NOISE_WAIT_S) as deadline:
+                await self._loop.sock_sendall(connection, handshake.hello)
+                while not handshake.done:
+                    answer = handshake.feed(await self._receive(connection))
+                    if answer:
+                        await self._loop.sock_sendall(connection, answer)
+                    if not began:
+                        began = True
+                        deadline.reschedule(self._loop.time() + HANDSHAKE_TIMEOUT_S)
+        except TimeoutError:
+            raise TimeoutError(
+                f"its part of the handshake stayed unfinished for {HANDSHAKE_TIMEOUT_S:g} s"
+                if began
+                else f"no word within {NOISE_WAIT_S:g} s: it is served by another signer, or speaks no noise"
+            ) from None
+        self.dialect = Dialect.PROTO
+        self.remote_identity = handshake.remote_identity
+        return self._core.session(Dialect.PROTO, self.chain.chain_id, handshake.frames, b"")
+
+    async def _open_plain(self, connection: socket.socket) -> Session:
+        """A unix socket stays silent until the first request: no deadline but the idle one."""
+        first = b""
+        self.remote_identity = b""
+        while (dialect := sniff_dialect(first)) is None:
+            if len(first) > HANDSHAKE_MESSAGE_MAX_BYTES:
+                raise ProtocolError(f"{len(first)} bytes without a privval message's beginning")
+            deadline = PARTIAL_MESSAGE_TIMEOUT_S if first else IDLE_TIMEOUT_S
+            async with asyncio.timeout(deadline):
+                first += await self._receive(connection)
+        self.dialect = dialect
+        return self._core.session(dialect, self.chain.chain_id, None, first)
+
+    async def _receive(self, connection: socket.socket) -> bytes:
+        received = await self._loop.sock_recv(connection, _RECEIVE_BYTES)
+        if not received:
+            raise ConnectionResetError("closed by the validator during the handshake")
+        return received
+
+    async def _serve(self, connection: socket.socket, session: Session) -> str:
+        """Serve until the connection closes; return why it did."""
+        self._socket, self._session = connection, session
+        self._lane = self.chain.lane(self._number, self, session, connection.fileno())
+        self._outbox = Outbox(
+            connection, lost=lambda error: self._drop(said(error)), lane=self._lane, progress=self._on_progress
+        )
+        self._closed = self._loop.create_future()
+        self._busy = self._paused = False
+        self._pause_s = 0.0
+        self._partial_since = None
+        self.heard_at = self._loop.time()
+        self.connects += 1
+        self.failed_in_row = 0
+        self._enter(State.CONNECTED)
+        dialect = self.dialect.name.lower() if self.dialect is not None else ""
+        self._log.info("validator connected", validator=self.name, chain=self.chain.chain_id, dialect=dialect)
+        self._loop.add_reader(connection.fileno(), self._on_readable)
+        self._pump(time.monotonic_ns())  # what came behind the handshake
+        return await self._closed
+
+    def check_deadlines(self) -> None:
+        """Close what stalls. Called from the process's timer, about once a second."""
+        if self._session is None:
+            return
+        now = self._loop.time()
+        if self._partial_since is not None and now - self._partial_since > PARTIAL_MESSAGE_TIMEOUT_S:
+            self._drop(f"a message stayed unfinished for {PARTIAL_MESSAGE_TIMEOUT_S:g} s")
+        elif self._outbox and now - self._outbox.since > WRITE_TIMEOUT_S:
+            self._drop(f"did not read its answer for {WRITE_TIMEOUT_S:g} s")
+        elif not self._busy and now - self.heard_at > IDLE_TIMEOUT_S:
+            self._drop(f"silent for {IDLE_TIMEOUT_S:g} s")
+
+    # --- the hot path ---
+
+    def _on_readable(self) -> None:
+        """Serve what arrived; then, for a moment, what follows: a validator's next request is often near, and a wake-up dear."""
+        if self._socket is None:
+            return
+        if self._held():
+            self._loop.remove_reader(self._socket.fileno())
+            self._paused = True
+            return
+        now_ns = time.monotonic_ns()
+        turn_ends_ns = now_ns + TURN_MAX_NS  # then the loop's timers have theirs
+        while self._take() and now_ns < turn_ends_ns:
+            now_ns = time.monotonic_ns()
+            if not self._spin(min(turn_ends_ns, now_ns + self.spin_ns)):
+                return
+
+    def _spin(self, until_ns: int) -> bool:
+        """Look for bytes without sleeping; whether there are any, or the end of the stream."""
+        while self._socket is not None and not self._held() and time.monotonic_ns() < until_ns:
+            try:
+                self._socket.recv(1, socket.MSG_PEEK)
+            except (BlockingIOError, InterruptedError):
+                continue
+            except OSError:
+                pass  # _take() meets it again and says it
+            return True
+        return False
+
+    def _take(self) -> bool:
+        """Receive once and serve it. False when nothing was there, the connection ended, or a request waits for its permit."""
+        if self._socket is None or self._session is None:
+            return False
+        started_ns = time.monotonic_ns()
+        try:
+            found = self._turn(self._socket, self._session)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except EOFError:
+            self._drop(_CLOSED)
+            return False
+        except (OSError, ProtocolError) as error:
+            self._drop(said(error))
+            return False
+        self.heard_at = self._loop.time()
+        if found is Turn.RESERVED:
+            self._partial_since = None
+            self._busy = True
+            self.requests += 1
+        else:
+            self._pump(started_ns, found if isinstance(found, Request) else None)
+        if self._busy:
+            self._settle()
+        return not self._held()
+
+    def _turn(self, connection: socket.socket, session: Session) -> Request | Turn:
+        """Receive once. Raises: BlockingIOError, EOFError, OSError, ProtocolError; see interface.SignLane."""
+        if self._lane is not None:
+            return self._lane.turn()
+        size = connection.recv_into(session.inbox)
+        if size == 0:
+            raise EOFError
+        session.received(size)
+        return session.next_request() or Turn.NOTHING
+
+    def _held(self) -> bool:
+        """Whether nothing more is served for now: a request waits for its answer, or the answers are not read."""
+        unread = len(self._outbox) if self._outbox is not None else 0
+        return self._busy or self._resting is not None or unread > _OUTBOX_BYTES
+
+    def _pause(self) -> None:
+        """Who only earns refusals is answered ever more slowly, and never sent away: it may be right the next time."""
+        self._pause_s = min(max(2 * self._pause_s, REFUSED_PAUSE_MIN_S), REFUSED_PAUSE_MAX_S)
+        if self._resting is None:
+            self._resting = self._loop.call_later(self._pause_s, self._rested)
+
+    def _rested(self) -> None:
+        self._resting = None
+        self._pump(time.monotonic_ns())
+        self._resume()
+
+    def _pump(self, started_ns: int, request: Request | None = None) -> None:
+        """Serve `request`, then every whole one that has arrived, one after the other."""
+        self._pumping = True
+        try:
+            while not self._held() and self._session is not None:
+                request = request or self._session.next_request()
+                if request is None:
+                    self._note_partial()
+                    return
+                self._partial_since = None
+                self._busy = True
+                self.requests += 1
+                self._dispatch(self._session, request, started_ns)
+                request = None
+        except ProtocolError as error:
+            self._drop(said(error))
+        finally:
+            self._pumping = False
+
+    def _note_partial(self) -> None:
+        if self._session is None or not self._session.partial:
+            self._partial_since = None
+        elif self._partial_since is None:
+            self._partial_since = self._loop.time()
+
+    def _dispatch(self, session: Session, request: Request, started_ns: int) -> None:
+        kind = request.kind
+        if kind in (Kind.SIGN_VOTE_REQUEST, Kind.SIGN_PROPOSAL_REQUEST):
+            self.chain.submit(self, session, request, started_ns)
+        elif kind in BYTES_KINDS:
+            self.chain.sign_bytes(self, session, request, started_ns)
+        elif kind is Kind.PING_REQUEST:
+            self.deliver(session.answer_pong())
+        elif kind is Kind.PUB_KEY_REQUEST and request.reason is Reason.NONE:
+            self.chain.counters.pub_keys += 1
+            self.deliver(session.answer_pub_key(self.chain.slot.public_key))
+        else:
+            self._refuse(session, request)
+
+    def _refuse(self, session: Session, request: Request) -> None:
+        text = f"{request.reason.name.lower().replace('_', ' ')}: this signer serves chain {self.chain.chain_id!r}"
+        self.deliver(session.answer_error(int(request.reason), text), refused=True)
+        self.chain.on_refusal(self, request, Refusal(request.reason, text))
+
+    def _resume(self) -> None:
+        if self._paused and not self._held() and self._socket is not None:
+            self._paused = False
+            self._loop.add_reader(self._socket.fileno(), self._on_readable)
+
+    # --- writing and closing ---
+
+    def _write(self, frame: bytes) -> None:
+        if self._outbox is not None:
+            self._outbox.write(frame)
+
+    def _on_progress(self) -> None:
+        """The socket took some of what had waited."""
+        if not self._pumping:
+            self._pump(time.monotonic_ns())
+            self._resume()
+
+    def _drop(self, why: str) -> None:
+        """Close the connection, once; _serve() returns `why`."""
+        connection, session, lane, outbox = self._socket, self._session, self._lane, self._outbox
+        self._socket = self._session = self._lane = self._outbox = None
+        if outbox is not None:
+            outbox.close()
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+        if lane is not None:
+            lane.close()
+        if connection is not None:
+            self._loop.remove_reader(connection.fileno())
+            connection.close()
+        if session is not None:
+            self._line = session.line
+            session.close()
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(why)
+
+    def _enter(self, state: State) -> None:
+        if state is not self.state:
+            self.state = state
+            self.since = time.time()

@@ -1,1 +1,0 @@
-"""From a validator's request to its answer: one critical section per chain, one connection per validator."""

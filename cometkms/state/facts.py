@@ -1,0 +1,65 @@
+"""What the members say of themselves in their hellos, and where that differs in a way that matters. Pure."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from cometkms.limits import LEADER_NEAREST
+from cometkms.model import Row
+from cometkms.state.favourite import PRIORITY_FACT
+from cometkms.wire.peer_messages import Facts
+
+#: Facts that should be alike on every node; the others are shown only. Of leader_priority only the kind: a number here and `nearest` there
+#: are not compared by those who decide whom the lead returns to.
+COMPARED: Final = ("default_ttl_ms", "strict_start", "validators", "signed_bytes", "noise_identity")
+#: A member that says so takes its leader's requests for promises for heartbeats; of one that does not the leader's heartbeats never rest.
+RENEWAL_FACT: Final = "renewal"
+RENEWAL: Final = "promises"
+_KEY_DIGITS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class SelfReport:
+    """What one member said of itself."""
+
+    version: str
+    facts: Facts
+    rows: frozenset[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """`here`, `there`: both values in words."""
+
+    member: str
+    what: str
+    here: str
+    there: str
+
+    def document(self) -> dict[str, str]:
+        """For the status board."""
+        return {"member": self.member, "what": self.what, "here": self.here, "there": self.there}
+
+
+def differences(member: str, mine: SelfReport, theirs: SelfReport) -> tuple[Difference, ...]:
+    """In a fixed order; a fact that one of the two does not tell is no difference."""
+    found = []
+    if mine.version != theirs.version:
+        found.append(Difference(member, "version", mine.version, theirs.version))
+    here, there = dict(mine.facts), dict(theirs.facts)
+    found += [
+        Difference(member, name, here[name], there[name])
+        for name in COMPARED
+        if name in here and name in there and here[name] != there[name]
+    ]
+    priorities = here.get(PRIORITY_FACT), there.get(PRIORITY_FACT)
+    if None not in priorities and priorities[0] != priorities[1] and LEADER_NEAREST in priorities:
+        found.append(Difference(member, PRIORITY_FACT, str(priorities[0]), str(priorities[1])))
+    if mine.rows != theirs.rows:
+        only_here, only_there = _row_words(mine.rows - theirs.rows), _row_words(theirs.rows - mine.rows)
+        found.append(Difference(member, "chains", only_here, only_there))
+    return tuple(found)
+
+
+def _row_words(rows: frozenset[Row]) -> str:
+    words = sorted(f"{row.chain_id} with the key {row.key.hex()[:_KEY_DIGITS]}" for row in rows)
+    return ", ".join(words) or "nothing more"

@@ -1,1 +1,0 @@
-"""The audit log: what a line is (lines), what follows what (walk), the files (files), and who writes them (log)."""

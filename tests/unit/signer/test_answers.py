@@ -1,0 +1,27 @@
+"""A validator's failures in a row: one signature ends them, and a late one only those before it."""
+
+from cometkms.model import Reason
+from cometkms.signer.answers import Answers
+
+
+def test_failures_count_in_a_row_and_a_signature_ends_it() -> None:
+    answers = Answers()
+    assert answers.document("v") == {"signed_at": None, "failing": None}
+    for at in (10.0, 11.0, 13.0):
+        answers.on_failed("v", at, Reason.WRONG_CHAIN, "wrong chain")
+    answers.on_failed("w", 20.0, Reason.NO_PERMIT, "")
+    row = {"count": 3, "since": 10.0, "at": 13.0, "reason": "wrong_chain", "why": "wrong chain"}
+    assert answers.document("v") == {"signed_at": None, "failing": row}
+    answers.on_signed("v", 14.0)
+    assert answers.document("v") == {"signed_at": 14.0, "failing": None}
+    assert answers.document("w")["failing"]["count"] == 1
+    answers.on_failed("v", 15.0, Reason.JUMP, "")
+    assert answers.document("v")["failing"]["since"] == 15.0
+
+
+def test_a_signature_that_was_learned_of_late_does_not_end_what_failed_after_it() -> None:
+    answers = Answers()
+    answers.on_failed("v", 10.0, Reason.CONFLICT, "")
+    answers.on_signed("v", 9.5)
+    assert answers.document("v")["failing"]["count"] == 1
+    assert answers.document("v")["signed_at"] == 9.5

@@ -1,0 +1,89 @@
+"""A validator's connection: who only earns refusals is read ever more slowly, and never sent away."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+from cometkms.limits import REFUSED_PAUSE_MAX_S, REFUSED_PAUSE_MIN_S
+from cometkms.net.target import TcpTarget
+from cometkms.signer.link import ValidatorLink
+from cometkms.wire.identity import Identity
+
+
+class Timers:
+    """A loop's timers that tests let pass."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop, self.waits = loop, list[float]()
+        self.due: list[Callable[[], None]] = []
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        self.waits.append(delay)
+        self.due.append(callback)
+        return self.loop.call_later(1000, lambda: None)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loop, name)
+
+    def run_out(self) -> None:
+        due, self.due = self.due, []
+        for callback in due:
+            callback()
+
+
+def pauses(work: Callable[[ValidatorLink, Timers], None]) -> None:
+    async def main() -> None:
+        link = ValidatorLink(
+            name="v", number=0, dial=cast("Any", None), target=TcpTarget("127.0.0.1", 1), chain=cast("Any", None), core=cast("Any", None),
+            identity=Identity.generate(), settle=lambda: None, log=cast("Any", None),
+        )  # fmt: skip
+        timers = Timers(asyncio.get_running_loop())
+        link._loop = cast("Any", timers)
+        work(link, timers)
+
+    asyncio.run(main())
+
+
+def refuse(link: ValidatorLink, timers: Timers, times: int) -> list[float]:
+    for _ in range(times):
+        link.deliver(b"", refused=True)
+        assert link._held()
+        timers.run_out()
+        assert not link._held()
+    waits, timers.waits = timers.waits, []
+    return waits
+
+
+def test_each_refusal_in_a_row_doubles_the_pause_up_to_its_bound() -> None:
+    def work(link: ValidatorLink, timers: Timers) -> None:
+        waits = refuse(link, timers, 10)
+        assert waits == [min(REFUSED_PAUSE_MIN_S * 2**number, REFUSED_PAUSE_MAX_S) for number in range(10)]
+        assert waits[-1] == REFUSED_PAUSE_MAX_S
+
+    pauses(work)
+
+
+def test_a_signature_ends_the_slowness_and_a_ping_does_not() -> None:
+    def work(link: ValidatorLink, timers: Timers) -> None:
+        refuse(link, timers, 4)
+        link.deliver(b"")
+        assert refuse(link, timers, 1) == [REFUSED_PAUSE_MIN_S * 16]
+        link.deliver(b"", refused=False)
+        assert refuse(link, timers, 1) == [REFUSED_PAUSE_MIN_S]
+        refuse(link, timers, 4)
+        link.on_answered()  # by the hot path
+        assert refuse(link, timers, 1) == [REFUSED_PAUSE_MIN_S]
+
+    pauses(work)
+
+
+def test_a_connection_that_ends_while_it_is_slow_leaves_no_timer() -> None:
+    def work(link: ValidatorLink, timers: Timers) -> None:
+        link.deliver(b"", refused=True)
+        resting = link._resting
+        assert resting is not None
+        link._drop("closed")
+        assert resting.cancelled()
+        assert not link._held()
+
+    pauses(work)

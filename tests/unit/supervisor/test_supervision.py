@@ -1,0 +1,882 @@
+"""The supervisor over real processes that die, freeze, refuse, hang and leak. Conditions are polled; no speed is asserted."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from cometkms.config.reload import Reloadable, encode
+from cometkms.config.schema import AlertBounds
+
+PATIENCE_S = 120.0
+HUNG_S = 4.0  # where a child is to be found hung; a busy machine lets a healthy one wait for less
+T = TypeVar("T")
+#: No waiting before a restart, and patience with what a busy machine is slow at.
+QUICK = {"restart_min_s": 0.01, "restart_max_s": 0.04, "hung_after_s": 30.0, "stop_timeout_s": 20.0}
+
+
+def until(what: str, condition: Callable[[], T]) -> T:
+    """Poll until `condition` gives something true; return it."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if outcome := condition():
+            return outcome
+        time.sleep(0.01)
+    raise AssertionError(f"{what}: not within {PATIENCE_S:g} s")
+
+
+def exists(pid: int) -> bool:
+    """Whether there is such a process, zombies included."""
+    return Path(f"/proc/{pid}").exists()
+
+
+class Dummies:
+    """A running supervisor with its children, and what they logged."""
+
+    def __init__(
+        self,
+        directory: Path,
+        children: dict[str, str],
+        timing: dict[str, float],
+        manager: "Manager | None",
+        **more: object,
+    ) -> None:
+        self._log_path, self._stderr_path = directory / "log", directory / "stderr"
+        settings = {"children": children, "timing": timing, **more}
+        variables = {} if manager is None else manager.variables
+        with self._log_path.open("wb") as log, self._stderr_path.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.unit.supervisor.dummies", json.dumps(settings)],
+                stdout=log,
+                stderr=stderr,
+                env={**os.environ, **variables},
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def log(self, event: str | None = None, **fields: object) -> list[dict[str, Any]]:
+        """The whole lines logged so far: those of this event with these fields."""
+        lines = self._log_path.read_text().split("\n")[:-1]
+        entries = [json.loads(line) for line in lines]
+        return [
+            entry
+            for entry in entries
+            if event in (None, entry["event"]) and all(entry.get(key) == value for key, value in fields.items())
+        ]
+
+    def stderr(self) -> str:
+        return self._stderr_path.read_text()
+
+    def await_log(self, event: str, count: int = 1, **fields: object) -> dict[str, Any]:
+        """The count-th such line, when it is there."""
+
+        def line() -> dict[str, Any] | None:
+            lines = self.log(event, **fields)
+            if len(lines) >= count:
+                return lines[count - 1]
+            if self.process.poll() is not None:
+                raise AssertionError(f"ended with {self.process.returncode} before {event} {fields}: {self.stderr()}")
+            return None
+
+        return until(f"{event} {fields}", line)
+
+    def await_running(self, *names: str) -> list[int]:
+        """The children's pids, when they run."""
+        return [self.await_log("child running", child=name)["pid"] for name in names]
+
+    def children(self) -> set[int]:
+        return {int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()}
+
+    def look_around(self) -> None:
+        """Let the supervisor go through its rounds: it answers a SIGHUP in each."""
+        for _ in range(3):
+            before = len(self.log("SIGHUP ignored"))
+            os.kill(self.pid, signal.SIGHUP)
+            self.await_log("SIGHUP ignored", before + 1)
+
+    def wait(self) -> int:
+        return self.process.wait(timeout=PATIENCE_S)
+
+    def stop(self) -> int:
+        self.process.terminate()
+        return self.wait()
+
+
+class Manager:
+    """A service manager that listens."""
+
+    def __init__(self, directory: Path, watchdog_s: float = 0.2) -> None:
+        path = directory / "notify"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._socket.bind(str(path))
+        self.variables = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": str(int(watchdog_s * 1e6))}
+        self._heard: list[str] = []
+        self.senders: set[int] = set()
+
+    def heard(self) -> list[str]:
+        while True:
+            try:
+                data, ancillary, _, _ = self._socket.recvmsg(4096, socket.CMSG_SPACE(12))
+            except BlockingIOError:
+                return self._heard
+            self.senders.add(int.from_bytes(ancillary[0][2][:4], sys.byteorder))
+            self._heard.append(data.decode().split("\n")[0])
+
+    def forget(self) -> None:
+        self.heard()
+        self._heard = []
+
+    def changes(self) -> list[str]:
+        return [one for one in self.heard() if not one.startswith(("STATUS", "WATCHDOG"))]
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    made = Manager(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Dummies]]:
+    """Start dummies; at the end nothing that was ever forked is left, as a process or as a zombie."""
+    started: list[Dummies] = []
+
+    def make(
+        children: dict[str, str],
+        manager: Manager | None = None,
+        sigchld_ignored: bool = False,
+        reload_file: str = "",
+        subreaper: bool = False,
+        **timing: float,
+    ) -> Dummies:
+        more = {"sigchld_ignored": sigchld_ignored, "reload_file": reload_file, "subreaper": subreaper}
+        started.append(Dummies(tmp_path, children, {**QUICK, **timing}, manager, **more))
+        return started[-1]
+
+    yield make
+    for dummies in started:
+        left = dummies.process.poll() is None
+        if left:
+            dummies.process.kill()
+            dummies.process.wait()
+        pids = {line["pid"] for line in dummies.log("child running")}
+        until("every child is gone", lambda pids=pids: not any(exists(pid) for pid in pids))
+        assert not left, "the test left its supervisor running"
+
+
+ALL = {"state": "works", "signer": "works", "api": "works"}
+
+
+# --- starting ---
+
+
+def test_each_child_starts_when_the_one_before_is_up(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "works", "signer": "is never ready", "api": "works"})
+    dummies.await_log("boots forever", child="signer")
+    dummies.look_around()
+    assert [line["child"] for line in dummies.log("child running")] == ["state"]
+    assert len(dummies.children()) == 2
+    assert dummies.stop() == 0
+
+
+@pytest.mark.parametrize("how", ["refuses to boot", "refuses to boot in its loop"])
+@pytest.mark.parametrize("name", ["state", "signer", "api"])
+def test_a_child_that_refuses_to_boot_ends_the_node_with_its_reason_and_code(
+    name: str, how: str, start: Callable[..., Dummies]
+) -> None:
+    dummies = start({**ALL, name: how})
+    assert dummies.wait() == 5
+    reason = f"the store of {name} is corrupt; run cmkms recover"
+    assert dummies.stderr() == f"Error: {reason}\n"
+    assert dummies.log("node ended", why=reason, exit_code=5)
+    before = list(ALL)[: list(ALL).index(name)]
+    assert [line["child"] for line in dummies.log("child running")] == before
+    assert {line["child"] for line in dummies.log("gone")} == set(before)
+
+
+def test_a_bug_at_boot_ends_the_node_with_its_traceback(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "works", "signer": "has a bug at boot"})
+    assert dummies.wait() == 70
+    assert "Traceback" in dummies.stderr()
+    assert dummies.stderr().endswith("Error: signer: LookupError: a bug of ours\n")
+
+
+def test_a_child_killed_while_it_boots_ends_the_node_and_says_by_what(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "works", "signer": "is killed at boot"})
+    assert dummies.wait() == 70
+    assert "signer ended before it was ready: killed by SIGKILL" in dummies.stderr()
+
+
+def test_a_child_that_is_never_ready_ends_the_node(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "works", "signer": "is never ready"}, boot_timeout_s=4)
+    assert dummies.wait() == 70
+    assert "signer was not ready within 4 s" in dummies.stderr()
+    assert dummies.log("gone", child="state")
+
+
+@pytest.mark.parametrize("name", ["state", "signer", "api"])
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("exits at once, then refuses to boot again", "exit code 5: the store of {} is corrupt; run cmkms recover"),
+        ("exits at once, then is killed at boot", "killed by SIGKILL"),
+        ("exits at once, then is never ready", "killed by SIGKILL"),
+        ("exits at once, then has a bug at boot", "exit code 70: {}: LookupError: a bug of ours"),
+    ],
+)
+def test_a_boot_that_fails_later_is_tried_again_and_the_others_stay(
+    name: str, how: str, words: str, start: Callable[..., Dummies]
+) -> None:
+    dummies = start({**ALL, name: how}, boot_timeout_s=0.5, restart_min_s=0.01, restart_max_s=0.05)
+    others = dummies.await_running(*(one for one in ALL if one != name))
+    dummies.await_log("child died", 4, child=name)  # once after it was up, and three boots
+    assert dummies.log("child died", child=name)[-1]["why"] == words.format(name)
+    assert dummies.children() >= set(others)
+    assert dummies.stop() == 0
+    assert not dummies.log("node ended")
+
+
+def test_a_disk_that_fails_at_a_later_boot_ends_the_node(start: Callable[..., Dummies]) -> None:
+    dummies = start({**ALL, "state": "exits at once, then has a failing disk at boot"})
+    assert dummies.wait() == 7
+    assert "fdatasync: Input/output error" in dummies.stderr()
+
+
+def test_a_child_that_boots_again_after_failures_runs_on(start: Callable[..., Dummies]) -> None:
+    """Killed each time while it boots: the last boot that is left alone is as good as the first."""
+    dummies = start({**ALL, "signer": "exits at once, then boots slowly"}, restart_min_s=0.01, restart_max_s=0.05)
+    for count in (1, 2, 3):
+        dummies.await_log("boots slowly", count, child="signer")
+        pid = dummies.log("boots slowly", child="signer")[-1]["pid"]
+        os.kill(pid, signal.SIGKILL)
+        dummies.await_log("child died", count + 1, child="signer")
+    dummies.await_log("child running", 2, child="signer")
+    assert dummies.stop() == 0
+
+
+# --- children that die ---
+
+
+@pytest.mark.parametrize("name", ["state", "signer", "api"])
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (signal.SIGKILL, "killed by SIGKILL"),
+        (signal.SIGSEGV, "killed by SIGSEGV"),
+        (signal.SIGRTMIN + 6, f"killed by signal {signal.SIGRTMIN + 6}"),
+    ],
+)
+def test_a_killed_child_is_replaced_and_the_others_stay(
+    name: str, number: int, words: str, start: Callable[..., Dummies]
+) -> None:
+    dummies = start(ALL)
+    pids = dict(zip(ALL, dummies.await_running(*ALL), strict=True))
+    os.kill(pids[name], number)
+    assert dummies.await_log("child died", child=name)["why"] == words
+    replaced = dummies.await_log("child running", 2, child=name)
+    assert replaced["restarts"] == 1
+    assert not exists(pids[name])
+    assert dummies.children() == {*pids.values(), replaced["pid"]} - {pids[name]}
+    assert dummies.stop() == 0
+
+
+def test_a_frozen_child_is_killed_and_replaced(start: Callable[..., Dummies]) -> None:
+    dummies = start(ALL, hung_after_s=HUNG_S)
+    _, signer, _ = dummies.await_running(*ALL)
+    os.kill(signer, signal.SIGSTOP)
+    dummies.await_log("child running", 2, child="signer")
+    assert dummies.log("child hangs", child="signer", pid=signer)
+    assert dummies.log("child died", child="signer")[0]["why"] == "its loop hung"
+    assert not exists(signer)
+    assert {line["child"] for line in dummies.log("child hangs")} == {"signer"}
+    assert dummies.stop() == 0
+
+
+def test_a_child_whose_loop_is_blocked_is_killed_and_replaced(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "works", "signer": "blocks its loop, then works"}, hung_after_s=HUNG_S)
+    assert dummies.await_log("child running", 2, child="signer")["restarts"] == 1
+    assert dummies.log("child hangs", child="signer")
+    assert dummies.stop() == 0
+
+
+def test_a_failing_callback_ends_its_process_and_is_logged(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "works", "signer": "has a failing callback, then works"})
+    dummies.await_log("child running", 2, child="signer")
+    assert dummies.log("child died", child="signer", why="exit code 70: signer: LookupError: a bug of ours")
+    assert "Traceback" in dummies.stderr()
+    assert dummies.stop() == 0
+
+
+def test_a_failed_sync_is_never_trusted_again_the_node_ends(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "has a failing disk", "signer": "works"})
+    assert dummies.wait() == 7
+    assert dummies.stderr().endswith("Error: fdatasync: Input/output error\n")
+
+
+def test_only_who_keeps_the_store_ends_the_node_by_a_failed_write_or_restarts_it_by_its_wish(
+    start: Callable[..., Dummies],
+) -> None:
+    """Whoever takes the api process over can end that process, and no other."""
+    dummies = start({"state": "works", "api": "has a failing disk, then wants the node restarted"})
+    (state,) = dummies.await_running("state")
+    dummies.await_log("child running", 2, child="api")
+    dummies.await_log("asked for a restart", child="api")
+    dummies.await_log("child died", 2, child="api")
+    assert state in dummies.children()
+    assert dummies.log("planned restart") == []
+    assert dummies.stop() == 0
+
+
+def test_a_child_with_a_dead_stdout_ends_as_itself_and_not_as_a_second_supervisor(
+    start: Callable[..., Dummies],
+) -> None:
+    dummies = start({"state": "works", "api": "talks to nobody, then works"})
+    (state,) = dummies.await_running("state")
+    dummies.await_log("child running", 2, child="api")
+    assert dummies.log("child died", child="api")[0]["why"] == "exit code 9"
+    assert state in dummies.children()
+    assert dummies.log("asked to stop") == []
+    assert dummies.stop() == 0
+
+
+def test_the_delay_doubles_up_to_its_bound_while_a_child_dies_young(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "exits at once"})
+    dummies.await_log("child died", 6)
+    assert [line["restart_in_s"] for line in dummies.log("child died")][:6] == [0.01, 0.02, 0.04, 0.04, 0.04, 0.04]
+    assert dummies.stop() == 0
+
+
+def test_a_child_that_lived_long_enough_starts_again_without_back_off(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "exits at once"}, restart_reset_after_s=0.0)
+    dummies.await_log("child died", 4)
+    assert {line["restart_in_s"] for line in dummies.log("child died")} == {0.01}
+    assert dummies.stop() == 0
+
+
+def test_children_are_reaped_also_where_sigchld_was_inherited_as_ignored(start: Callable[..., Dummies]) -> None:
+    dummies = start(ALL, sigchld_ignored=True)
+    _, signer, _ = dummies.await_running(*ALL)
+    os.kill(signer, signal.SIGKILL)
+    dummies.await_log("child running", 2, child="signer")
+    assert dummies.log("child died", child="signer")[0]["why"] == "killed by SIGKILL"
+    assert dummies.stop() == 0
+
+
+# --- the parent itself ---
+
+
+def test_the_parents_death_ends_the_children_the_frozen_one_too(start: Callable[..., Dummies]) -> None:
+    dummies = start(ALL)
+    pids = dummies.await_running(*ALL)
+    os.kill(pids[1], signal.SIGSTOP)
+    dummies.process.kill()
+    assert dummies.wait() == -signal.SIGKILL
+    until("no orphan is left", lambda: not any(exists(pid) for pid in pids))
+
+
+def test_the_parents_death_ends_a_child_that_is_still_booting(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "is never ready"})
+    dummies.await_log("boots forever")
+    (pid,) = dummies.children()
+    dummies.process.kill()
+    dummies.wait()
+    until("no orphan is left", lambda: not exists(pid))
+
+
+def test_a_frozen_parent_goes_on_where_it_was(start: Callable[..., Dummies]) -> None:
+    dummies = start(ALL, hung_after_s=HUNG_S)
+    pids = dummies.await_running(*ALL)
+    os.kill(dummies.pid, signal.SIGSTOP)
+    os.kill(pids[2], signal.SIGKILL)
+    time.sleep(1.5 * HUNG_S)
+    os.kill(dummies.pid, signal.SIGCONT)
+    replaced = dummies.await_log("child running", 2, child="api")["pid"]
+    dummies.look_around()
+    assert dummies.children() == {*pids[:2], replaced}
+    assert dummies.log("child hangs") == []
+    assert dummies.stop() == 0
+
+
+def test_a_pause_of_the_whole_node_kills_no_child(start: Callable[..., Dummies]) -> None:
+    """All are frozen for longer than the limit, and the supervisor is the first to run again."""
+    dummies = start(ALL, hung_after_s=HUNG_S)
+    pids = dummies.await_running(*ALL)
+    for pid in (dummies.pid, *pids):
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(1.5 * HUNG_S)
+    os.kill(dummies.pid, signal.SIGCONT)
+    dummies.look_around()
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    dummies.look_around()
+    assert dummies.children() == set(pids)
+    assert dummies.log("child hangs") == []
+    assert dummies.stop() == 0
+
+
+def test_a_child_that_does_not_wake_from_the_pause_is_killed_after_the_grace(start: Callable[..., Dummies]) -> None:
+    dummies = start(ALL, hung_after_s=HUNG_S)
+    pids = dummies.await_running(*ALL)
+    for pid in (dummies.pid, pids[0]):
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(1.5 * HUNG_S)
+    os.kill(dummies.pid, signal.SIGCONT)
+    dummies.await_log("child hangs", child="state", pid=pids[0])
+    dummies.await_log("child running", 2, child="state")
+    assert dummies.stop() == 0
+
+
+def test_a_hangup_changes_nothing(start: Callable[..., Dummies]) -> None:
+    dummies = start(ALL)
+    pids = dummies.await_running(*ALL)
+    dummies.look_around()
+    assert dummies.children() == set(pids)
+    assert dummies.stop() == 0
+
+
+# --- stopping ---
+
+
+def stopped_in_order(dummies: Dummies) -> bool:
+    """The signer was gone before any other was asked."""
+    told = [(line["event"], line["child"]) for line in dummies.log() if line["event"] in ("asked to stop", "gone")]
+    return told[:2] == [("asked to stop", "signer"), ("gone", "signer")] and len(told) == 2 * len(ALL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_signer_stops_before_the_others(number: signal.Signals, start: Callable[..., Dummies]) -> None:
+    dummies = start(ALL)
+    dummies.await_running(*ALL)
+    os.kill(dummies.pid, number)
+    assert dummies.wait() == 0
+    assert stopped_in_order(dummies)
+    assert dummies.stderr() == ""
+
+
+def test_the_order_holds_when_the_signal_reaches_every_process(start: Callable[..., Dummies]) -> None:
+    """systemd and a terminal signal the whole group."""
+    dummies = start(ALL)
+    for pid in (*dummies.await_running(*ALL), dummies.pid):
+        os.kill(pid, signal.SIGINT)
+        os.kill(pid, signal.SIGTERM)
+    assert dummies.wait() == 0
+    assert stopped_in_order(dummies)
+    assert dummies.log("child died") == []
+
+
+def test_a_child_that_ignores_the_stop_is_killed_and_the_others_stop_well(start: Callable[..., Dummies]) -> None:
+    dummies = start({**ALL, "signer": "ignores the stop"}, stop_timeout_s=8.0)
+    _, signer, _ = dummies.await_running(*ALL)
+    assert dummies.stop() == 0
+    assert dummies.log("ignores the stop", child="signer")
+    assert [line["child"] for line in dummies.log("child killed")] == ["signer"]
+    assert {line["child"] for line in dummies.log("gone")} == {"state", "api"}
+    assert not exists(signer)
+
+
+def test_a_frozen_child_can_obey_the_stop(start: Callable[..., Dummies]) -> None:
+    dummies = start(ALL)
+    _, signer, _ = dummies.await_running(*ALL)
+    os.kill(signer, signal.SIGSTOP)
+    assert dummies.stop() == 0
+    assert stopped_in_order(dummies)
+
+
+def test_a_stop_in_the_middle_of_a_boot_ends_what_is_there(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "works", "signer": "is never ready"})
+    dummies.await_log("boots forever")
+    pids = dummies.children()
+    assert dummies.stop() == 0
+    assert dummies.log("child killed") == []
+    assert not any(exists(pid) for pid in pids)
+
+
+def test_a_stop_during_a_back_off_is_not_waited_for(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "works", "signer": "exits at once"}, restart_min_s=PATIENCE_S * 10)
+    dummies.await_log("child died", child="signer")
+    assert dummies.stop() == 0
+    assert [line["child"] for line in dummies.log("gone")] == ["state"]
+
+
+# --- a planned restart ---
+
+
+def test_a_planned_restart_stops_all_in_order_and_starts_all_in_order(start: Callable[..., Dummies]) -> None:
+    dummies = start(ALL)
+    before = dummies.await_running(*ALL)
+    os.kill(dummies.pid, signal.SIGUSR2)
+    after = [dummies.await_log("child running", 2, child=name)["pid"] for name in ALL]
+    assert stopped_in_order(dummies)
+    assert not any(exists(pid) for pid in before)
+    assert dummies.children() == set(after)
+    assert [line["child"] for line in dummies.log("child running")] == [*ALL, *ALL]
+    assert {line["restarts"] for line in dummies.log("child running")} == {0}
+    assert dummies.log("planned restart", why="SIGUSR2")
+    assert (dummies.log("child died"), dummies.log("child killed")) == ([], [])
+    assert dummies.stop() == 0
+
+
+def test_a_planned_restart_takes_frozen_children_and_those_in_back_off(start: Callable[..., Dummies]) -> None:
+    dummies = start({**ALL, "api": "exits at once, then works"}, restart_min_s=PATIENCE_S * 10)
+    _, signer = dummies.await_running("state", "signer")
+    dummies.await_log("child died", child="api")
+    os.kill(signer, signal.SIGSTOP)
+    os.kill(dummies.pid, signal.SIGUSR2)
+    for name in ALL:
+        dummies.await_log("child running", 2, child=name)
+    assert dummies.log("child killed") == []
+    assert dummies.stop() == 0
+
+
+def test_a_child_that_has_the_node_restarted_is_told_how_often_that_was(start: Callable[..., Dummies]) -> None:
+    """The restarts of an operator's signal count for nothing there."""
+    dummies = start({**ALL, "state": "is ordered to restart three times"})
+    for asked in range(4):
+        dummies.await_log("counts", asked=asked)
+    os.kill(dummies.pid, signal.SIGUSR2)
+    dummies.await_log("counts", 2, asked=3)
+    assert dummies.stop() == 0
+
+
+def test_a_stop_that_comes_during_a_planned_restart_ends_the_node(start: Callable[..., Dummies]) -> None:
+    dummies = start(ALL)
+    dummies.await_running(*ALL)
+    os.kill(dummies.pid, signal.SIGUSR2)
+    os.kill(dummies.pid, signal.SIGTERM)
+    assert dummies.wait() == 0
+    assert dummies.log("stopped", why="SIGTERM")
+
+
+def test_a_sync_that_fails_at_a_planned_restart_ends_the_node(start: Callable[..., Dummies]) -> None:
+    dummies = start({**ALL, "state": "fails its last sync"})
+    dummies.await_running(*ALL)
+    os.kill(dummies.pid, signal.SIGUSR2)
+    assert dummies.wait() == 7
+    assert dummies.stderr().endswith("Error: fdatasync: Input/output error\n")
+
+
+# --- what it tells and what it leaves ---
+
+
+def test_the_board_tells_each_childs_state_pid_restarts_and_last_exit(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "works", "signer": "works", "api": "shows the board"})
+    pids = dummies.await_running("state", "signer", "api")
+    os.kill(pids[1], signal.SIGKILL)
+    replaced = dummies.await_log("child running", 2, child="signer")["pid"]
+
+    def told() -> dict[str, Any] | None:
+        boards = [json.loads(line["document"]) for line in dummies.log("board")]
+        after = [board for board in boards if board["children"][1]["pid"] == replaced]
+        return next((board for board in after if board["children"][1]["state"] == "running"), None)
+
+    document = until("the board shows the new signer", told)
+    assert (document["version"], document["pid"]) == ("1.2.3", dummies.pid)
+    kept = [{key: value for key, value in child.items() if key != "started_at"} for child in document["children"]]
+    assert kept == [
+        {"name": "state", "pid": pids[0], "state": "running", "restarts": 0, "last_exit": None},
+        {"name": "signer", "pid": replaced, "state": "running", "restarts": 1, "last_exit": "killed by SIGKILL"},
+        {"name": "api", "pid": pids[2], "state": "running", "restarts": 0, "last_exit": None},
+    ]
+    assert all(0 < child["started_at"] <= time.time() for child in document["children"])
+    assert dummies.stop() == 0
+
+
+def test_a_thousand_lives_of_a_child_leak_nothing(start: Callable[..., Dummies]) -> None:
+    """The thousandth child is born with exactly what the first was, and so inherits no leak of the supervisor's."""
+    dummies = start({"state": "works", "api": "counts its descriptors"}, restart_min_s=0.0, restart_max_s=0.0)
+
+    def supervisor_holds() -> tuple[int, int, int]:
+        """Descriptors, shared mappings, and mapped files of a memory file system."""
+        maps = Path(f"/proc/{dummies.pid}/maps").read_text().splitlines()
+        shared, files = (sum(name in line for line in maps) for name in ("/memfd:cmkms-", "/dev/shm"))
+        return len(os.listdir(f"/proc/{dummies.pid}/fd")), shared, files
+
+    dummies.await_log("born", 20)
+    before = supervisor_holds()
+    dummies.await_log("born", 1020)
+    after = supervisor_holds()
+    assert after[0] - before[0] <= 2  # both ends of the report pipe come and go
+    assert after[1] == before[1]
+    assert after[2] == before[2] == 0
+    lives = {(line["descriptors"], line["shared_mappings"]) for line in dummies.log("born")}
+    assert len(lives) == 1
+    assert len(dummies.children()) <= 2
+    assert dummies.stop() == 0
+
+
+# --- the service manager ---
+
+
+def test_ready_is_told_once_when_every_child_is_up_and_the_end_is_announced(
+    start: Callable[..., Dummies], manager: Manager
+) -> None:
+    dummies = start({**ALL, "signer": "exits at once, then works"}, manager)
+    dummies.await_log("child running", 2, child="signer")
+    until("ready", lambda: "READY=1" in manager.heard())
+    _, _, api = dummies.await_running(*ALL)
+    os.kill(api, signal.SIGKILL)
+    dummies.await_log("child running", 2, child="api")
+    dummies.look_around()
+    assert manager.changes() == ["READY=1"]
+    assert dummies.stop() == 0
+    assert manager.changes() == ["READY=1", "STOPPING=1"]
+    assert manager.heard()[-1] == "STATUS=ended: SIGTERM"
+    assert manager.senders == {dummies.pid}
+
+
+def test_a_node_that_never_comes_up_is_never_ready(start: Callable[..., Dummies], manager: Manager) -> None:
+    dummies = start({"state": "works", "signer": "refuses to boot"}, manager)
+    assert dummies.wait() == 5
+    assert manager.changes() == ["STOPPING=1"]
+    assert manager.heard()[-1] == "STATUS=ended: the store of signer is corrupt; run cmkms recover"
+
+
+@pytest.mark.parametrize(("name", "is_essential"), [("state", True), ("signer", True), ("api", False)])
+def test_the_watchdog_hears_nothing_while_a_child_that_signing_needs_is_away(
+    name: str, is_essential: bool, start: Callable[..., Dummies], manager: Manager
+) -> None:
+    dummies = start({**ALL, name: "exits at once"}, manager, restart_min_s=PATIENCE_S * 10)
+    until("pings before", lambda: "READY=1" in manager.heard() or dummies.log("child died"))
+    dummies.await_log("child died", child=name)
+    dummies.await_running(*(one for one in ALL if one != name))
+    dummies.look_around()
+    manager.forget()
+    if is_essential:
+        for _ in range(4):  # each round would have spoken
+            dummies.look_around()
+        assert "WATCHDOG=1" not in manager.heard()
+    else:
+        until("it lives", lambda: manager.heard().count("WATCHDOG=1") > 2)
+    assert dummies.stop() == 0
+
+
+# --- reloading ---
+
+FIRST = encode(Reloadable("debug", {"a": ("tcp://h:1",)}, AlertBounds()))
+SECOND = encode(Reloadable("debug", {"a": ("tcp://h:2", "tcp://h:3")}, AlertBounds()))
+
+
+def test_a_reload_reaches_every_child_and_is_done_when_all_have_taken_it_over(
+    tmp_path: Path, start: Callable[..., Dummies], manager: Manager
+) -> None:
+    file = tmp_path / "reload.json"
+    file.write_text(json.dumps(FIRST))
+    dummies = start(dict.fromkeys(ALL, "takes reloads over"), manager, reload_file=str(file))
+    dummies.await_running(*ALL)
+    until("ready", lambda: manager.changes() == ["READY=1"])
+    os.kill(dummies.pid, signal.SIGHUP)
+    until("reloaded", lambda: manager.changes() == ["READY=1", "RELOADING=1", "READY=1"])
+    assert {line["child"] for line in dummies.log("took over", addresses="tcp://h:1")} == set(ALL)
+    file.write_text(json.dumps(SECOND))
+    os.kill(dummies.pid, signal.SIGHUP)
+    for name in ALL:
+        dummies.await_log("took over", child=name, addresses="tcp://h:2,tcp://h:3")
+    assert dummies.log("child did not take the reload over") == []
+    assert dummies.stop() == 0
+
+
+def test_a_child_that_starts_later_has_what_was_reloaded(tmp_path: Path, start: Callable[..., Dummies]) -> None:
+    file = tmp_path / "reload.json"
+    file.write_text(json.dumps(FIRST))
+    dummies = start(dict.fromkeys(ALL, "takes reloads over"), reload_file=str(file))
+    pids = dummies.await_running(*ALL)
+    os.kill(dummies.pid, signal.SIGHUP)
+    dummies.await_log("took over", child="signer")
+    os.kill(pids[1], signal.SIGKILL)
+    dummies.await_log("child running", 2, child="signer")
+    dummies.await_log("took over", 2, child="signer", addresses="tcp://h:1")
+    assert dummies.stop() == 0
+
+
+def test_a_child_that_boots_while_settings_are_reloaded_is_told_when_it_is_up(
+    tmp_path: Path, start: Callable[..., Dummies]
+) -> None:
+    """It was forked with the settings of before."""
+    file, booted = tmp_path / "reload.json", tmp_path / "booted"
+    file.write_text(json.dumps(FIRST))
+    dummies = start(
+        {"state": "takes reloads over", "signer": f"boots until a file is there {booted}"}, reload_file=str(file)
+    )
+    dummies.await_log("boots until a file is there", child="signer")
+    os.kill(dummies.pid, signal.SIGHUP)
+    dummies.await_log("took over", child="state", addresses="tcp://h:1")
+    assert dummies.log("took over", child="signer") == []
+    booted.touch()
+    dummies.await_log("took over", child="signer", addresses="tcp://h:1")
+    assert dummies.stop() == 0
+
+
+def test_a_child_that_does_not_answer_is_reported_and_the_reload_ends(
+    tmp_path: Path, start: Callable[..., Dummies], manager: Manager
+) -> None:
+    file = tmp_path / "reload.json"
+    file.write_text(json.dumps(FIRST))
+    dummies = start({"state": "works", "api": "ends on stop without a loop"}, manager, reload_file=str(file))
+    dummies.await_running("state", "api")
+    until("ready", lambda: manager.changes() == ["READY=1"])
+    os.kill(dummies.pid, signal.SIGHUP)
+    dummies.await_log("child did not take the reload over", child="api")
+    until("it ends", lambda: manager.changes() == ["READY=1", "RELOADING=1", "READY=1"])
+    assert len(dummies.log("child did not take the reload over")) == 1
+    assert dummies.stop() == 0
+
+
+def test_a_reload_without_news_for_the_children_leaves_them_alone(
+    tmp_path: Path, start: Callable[..., Dummies], manager: Manager
+) -> None:
+    file = tmp_path / "reload.json"
+    file.write_text("null")
+    dummies = start(dict.fromkeys(ALL, "takes reloads over"), manager, reload_file=str(file))
+    pids = dummies.await_running(*ALL)
+    until("ready", lambda: manager.changes() == ["READY=1"])
+    os.kill(dummies.pid, signal.SIGHUP)
+    until("it ends", lambda: manager.changes() == ["READY=1", "RELOADING=1", "READY=1"])
+    assert dummies.log("took over") == []
+    for pid in pids:  # a terminal that is closed reaches them all
+        os.kill(pid, signal.SIGHUP)
+    os.kill(dummies.pid, signal.SIGHUP)
+    until("another", lambda: manager.changes().count("RELOADING=1") == 2)
+    assert dummies.children() == set(pids)
+    assert dummies.log("took over") == []
+    assert dummies.stop() == 0
+
+
+@pytest.mark.parametrize("how", ["starts anew", "starts anew and does not stop"])
+def test_a_child_that_cannot_take_it_over_is_replaced_by_one_that_was_born_with_it(
+    how: str, tmp_path: Path, start: Callable[..., Dummies], manager: Manager
+) -> None:
+    file = tmp_path / "reload.json"
+    file.write_text(json.dumps(FIRST))
+    timing = {"stop_timeout_s": 3.0} if how != "starts anew" else {}
+    dummies = start({"state": "takes reloads over", "signer": how}, manager, reload_file=str(file), **timing)
+    state, signer = dummies.await_running("state", "signer")
+    until("ready", lambda: manager.changes() == ["READY=1"])
+    os.kill(dummies.pid, signal.SIGHUP)
+    replaced = dummies.await_log("child running", 2, child="signer")
+    until("it ends", lambda: manager.changes() == ["READY=1", "RELOADING=1", "READY=1"])
+    assert dummies.children() == {state, replaced["pid"]}
+    assert not exists(signer)
+    assert replaced["restarts"] == 0  # it did not die
+    assert dummies.log("child died") == []
+    assert bool(dummies.log("child killed")) == (how != "starts anew")
+    assert dummies.stop() == 0
+
+
+def test_a_stop_finds_a_child_that_is_about_to_start_anew(tmp_path: Path, start: Callable[..., Dummies]) -> None:
+    file = tmp_path / "reload.json"
+    file.write_text(json.dumps(FIRST))
+    behaviours = {"state": "works", "signer": "starts anew and does not stop"}
+    dummies = start(behaviours, reload_file=str(file), stop_timeout_s=1.0)
+    dummies.await_running("state", "signer")
+    os.kill(dummies.pid, signal.SIGHUP)
+    dummies.await_log("child starts anew", child="signer")
+    assert dummies.stop() == 0
+    assert dummies.log("child killed", child="signer")
+
+
+# --- as process 1 ---
+
+
+def test_orphans_that_become_its_children_are_reaped(start: Callable[..., Dummies]) -> None:
+    dummies = start({"state": "leaves an orphan", "signer": "works"}, subreaper=True)
+    pids = dummies.await_running("state", "signer")
+    orphan = dummies.await_log("orphan")["pid"]
+    until("it is reaped", lambda: not exists(orphan))
+    os.kill(pids[1], signal.SIGKILL)  # and its own are taken as before
+    dummies.await_log("child running", 2, child="signer")
+    assert dummies.log("child died")[0]["why"] == "killed by SIGKILL"
+    assert dummies.stop() == 0
+
+
+# --- a signer that the state process finds stuck ---
+
+
+def test_a_signer_that_the_state_process_finds_stuck_is_replaced_before_it_is_called_hung(
+    start: Callable[..., Dummies],
+) -> None:
+    dummies = start(
+        {**ALL, "state": "finds the signer stuck", "signer": "blocks its loop, then works"}, hung_after_s=60.0
+    )
+    dummies.await_log("asked for another signer")
+    dummies.await_log("child running", 2, child="signer")
+    assert dummies.log("child died", child="signer")[0]["why"] == "its loop hung"
+    assert dummies.stop() == 0
+
+
+def test_a_signer_that_beats_is_kept_whatever_the_state_process_says(start: Callable[..., Dummies]) -> None:
+    dummies = start({**ALL, "state": "is wrong about the signer", "signer": "ends on stop without a loop"})
+    dummies.await_log("asked in vain")
+    dummies.await_log("signer kept")
+    assert dummies.log("child died") == []
+    assert dummies.stop() == 0
+
+
+# --- a child without which the node does its work ---
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "exits at once, then works",
+        "has a failing disk, then works",
+        "has a failing callback, then works",
+        "blocks its loop, then works",
+        "is killed at boot, then works",
+        "is never ready, then works",
+        "exits at once, then refuses to boot again",
+    ],
+)
+def test_whatever_becomes_of_a_child_that_is_not_essential_the_node_goes_on(
+    how: str, start: Callable[..., Dummies]
+) -> None:
+    dummies = start({**ALL, "audit": how}, boot_timeout_s=4.0, hung_after_s=HUNG_S)
+    pids = dummies.await_running("state", "signer", "api")
+    dummies.await_log("child died", 2 if how.endswith("again") else 1, child="audit")
+    if how.endswith("works"):
+        dummies.await_log("child running", child="audit", restarts=1)
+    assert dummies.children() >= set(pids)
+    assert dummies.stop() == 0
+    assert not dummies.log("node ended")
+
+
+def test_a_child_that_is_not_essential_and_says_at_its_first_boot_what_the_operator_must_mend_ends_the_node(
+    start: Callable[..., Dummies],
+) -> None:
+    dummies = start({**ALL, "audit": "refuses to boot"})
+    assert dummies.wait() == 5
+    assert "the store of audit is corrupt" in dummies.stderr()
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("fails in its loop", "the store of signer is corrupt; run cmkms recover"),
+        ("finds no descriptor", "signer: too many open files (child.py, line "),
+    ],
+)
+def test_a_child_that_fails_says_so_once_in_words(start: Callable[..., Dummies], how: str, words: str) -> None:
+    """With its end, by the supervisor, and not as a traceback beside it; what is a bug of ours has one."""
+    dummies = start({**ALL, "signer": f"{how}, then works"})
+    died = dummies.await_log("child died", child="signer")
+    assert words in died["why"]
+    dummies.await_log("child running", 2, child="signer")
+    told = [line for line in dummies.log() if words in json.dumps(line)]
+    assert told == [died]
+    assert words not in dummies.stderr()
+    assert "Traceback" not in dummies.stderr()
+    assert dummies.stop() == 0

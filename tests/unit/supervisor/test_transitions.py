@@ -1,0 +1,66 @@
+"""A child's states: the table is the only way from one to another."""
+
+import pytest
+
+from cometkms.board.status_board import Board
+from cometkms.errors import InvariantError
+from cometkms.log import Log
+from cometkms.supervisor.supervise import TRANSITIONS, ChildContext, ChildSpec, State, Supervisor, describe_exit
+
+
+def never(_context: ChildContext) -> int:
+    raise AssertionError("nothing is forked here")
+
+
+def supervisor() -> Supervisor:
+    return Supervisor([ChildSpec("state", never)], Board(("supervisor",), ("state",)), Log(), {})
+
+
+@pytest.mark.parametrize("source", State)
+@pytest.mark.parametrize("target", State)
+def test_only_what_the_table_holds_happens_and_a_refusal_changes_nothing(source: State, target: State) -> None:
+    made = supervisor()
+    child = made._children[0]
+    child.state, child.since = source, 1.0
+    if target in TRANSITIONS[source]:
+        made._enter(child, target)
+        assert child.state is target
+        assert child.since > 1.0
+    else:
+        with pytest.raises(InvariantError, match=f"state: {source} cannot become {target}"):
+            made._enter(child, target)
+        assert (child.state, child.since) == (source, 1.0)
+
+
+def test_every_state_is_in_the_table_can_be_reached_and_can_end() -> None:
+    assert set(TRANSITIONS) == set(State)
+    reached, front = set(), {State.IDLE}
+    while front:
+        reached |= front
+        front = {target for source in front for target in TRANSITIONS[source]} - reached
+    assert reached == set(State)
+    assert all(State.STOPPING in TRANSITIONS[state] for state in State if state not in (State.IDLE, State.STOPPING))
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(0, "exit code 0"), (7, "exit code 7"), (-9, "killed by SIGKILL"), (-40, "killed by signal 40")]
+)
+def test_an_exit_is_told_in_words(code: int, words: str) -> None:
+    assert describe_exit(code) == words
+
+
+@pytest.mark.parametrize(
+    ("state", "age_s", "well"),
+    [
+        (State.RUNNING, 0.2, True),
+        (State.RUNNING, 2.6, False),  # half of the time after which it is killed
+        (State.RUNNING, None, False),
+        (State.BACKOFF, 0.2, False),
+        (State.BOOTING, 0.2, False),
+    ],
+)
+def test_only_a_running_child_whose_loop_beats_is_vouched_for(state: State, age_s: float | None, well: bool) -> None:
+    made = supervisor()
+    child = made._children[0]
+    child.state = state
+    assert made._is_well(child, {"state": age_s}) is well
