@@ -62,6 +62,7 @@ class Mutant:
     patches: Callable[[], Patches] = lambda: iter(())
     cuts: tuple[Cut, ...] = ()
     rollbacks: bool = False
+    strict: bool = False  # strict_start: an old copy that is put back is within the fault model
     nodes: int = 3
     jumps: float = 0.0
     faults: Mapping[str, float] = field(default_factory=lambda: dict(world.FAULTS))
@@ -365,7 +366,7 @@ MUTANTS = (
     Mutant("the signer signs what was asked, not what was permitted", "3", signs_its_own),
     Mutant("terms do not belong to members", "12", terms_of_everybody),
     Mutant("a node that lost its Raft journal goes on counting terms", "12", no_leap, nodes=2),
-    Mutant("an old copy's Raft journal is believed", "12", believes_old_journals, rollbacks=True),
+    Mutant("an old copy's Raft journal is believed", "12", believes_old_journals, strict=True),
     Mutant("a node that lost its Raft journal votes later", "12", waits_for_all),
     Mutant("votes stay bound to a leader that is gone", "12", no_vote_without_a_leader),
     Mutant("no reason is shown while nobody leads", "12", silent_election),
@@ -481,7 +482,7 @@ def killed_by(number: int) -> tuple[int, str] | None:
         for seed in range(1, SEEDS + 1):
             fast = True if mutant.cuts else None
             made = RogueWorld(seed, fast=fast) if mutant.rogue else World(seed, mutant.nodes, fast=fast)
-            made.strict, made.rollbacks, made.changes = False, mutant.rollbacks, 0.0
+            made.strict, made.rollbacks, made.changes = mutant.strict, mutant.rollbacks, 0.0
             made.jumps, made.lossy = mutant.jumps, made.lossy or mutant.lossy
             made.impatience = made.impatience if mutant.impatience is None else mutant.impatience
             try:
