@@ -35,7 +35,9 @@ def _sections(home: Path, *, quick: bool) -> dict[str, Callable[[], Sections]]:
         "budget": lambda: {"budget": budget.run(home / "budget", heights)},
         "failover": lambda: {
             "failover": failover.run(
-                home / "failover", 1 if quick else 20, ("transfer",) if quick else tuple(failover.FAULTS)
+                home / "failover",
+                1 if quick else 20,
+                ("transfer", failover.JUST_BACK) if quick else tuple(failover.FAULTS),
             )
         },
         "growth": lambda: growth.run(home / "growth", quick=quick),

@@ -56,7 +56,8 @@ REDIAL_MAX_S: Final = 1.0  # CometBFT exits at boot if nobody dials within 3 s
 HEARTBEAT_INTERVAL_S: Final = (
     0.25  # also how often a process looks whether its part of the status board is to be written
 )
-FOUR_BEATS_S: Final = 0.95  # a second, counted in heartbeats: timers may be early by a millisecond
+CALM_BEAT_S: Final = 0.5  # of processes that no signature waits for
+FOUR_BEATS_S: Final = 0.95  # a second, counted in heartbeats, or two calm ones: timers may be early by a millisecond
 STATUS_QUIET_S: Final = 0.01  # the board is written when no request came for so long …
 STATUS_LATEST_S: Final = FOUR_BEATS_S  # … and at the latest after this
 PROCESS_USE_S: Final = 2.0  # how often the supervisor reads what its children use: monitors ask every 5 s or more
@@ -280,9 +281,9 @@ EVENTS_KEPT: Final = 64  # of the state process: an hour of a bad day, 10 KiB of
 REFUSALS_KEPT: Final = 32  # of each chain, in the signer …
 REFUSALS_SHOWN: Final = 128  # … and of all chains together on the board: 80 KiB at most
 HISTORY_S: Final = 600.0  # what the timeline shows
-HISTORY_SAMPLE_S: Final = HEARTBEAT_INTERVAL_S  # at most: what nobody wrote is not looked at
+HISTORY_SAMPLE_S: Final = CALM_BEAT_S  # at most: what nobody wrote is not looked at
 HISTORY_EVENTS: Final = 256  # outlives the state process, whose own events end with it
-HISTORY_CHAINS: Final = 4  # lanes of the timeline; 2400 samples each
+HISTORY_CHAINS: Final = 4  # lanes of the timeline; 1200 samples each
 STREAMS_MAX: Final = 16  # browsers that watch; each costs a write of 40 KiB a second
 STREAM_MAX_S: Final = 600.0  # then the browser connects again: nothing of this process lives for ever
 STREAM_TICK_S: Final = FOUR_BEATS_S

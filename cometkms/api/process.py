@@ -17,7 +17,7 @@ from cometkms.hardening.measures import Mode, tell
 from cometkms.hardening.scheduling import Turn, take_turn
 from cometkms.hardening.user import Whom
 from cometkms.ipc.child import ChildContext, run_loop
-from cometkms.limits import ALERTS_TOLD_MAX, API_UID
+from cometkms.limits import ALERTS_TOLD_MAX, API_UID, CALM_BEAT_S
 from cometkms.log import Log
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def run(context: ChildContext, parts: ApiParts) -> int:
         await serve(app, listener, stop, context.ready, lambda what: log.error("http server", what=what))
         await said
 
-    return run_loop(context, main, log)
+    return run_loop(context, main, log, CALM_BEAT_S)
 
 
 async def _say_the_end(stop: asyncio.Event, watch: "Watch") -> None:

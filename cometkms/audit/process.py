@@ -34,7 +34,7 @@ from cometkms.limits import (
     AUDIT_SYNC_S,
     AUDIT_UID,
     AUDIT_WAITING_MAX,
-    HEARTBEAT_INTERVAL_S,
+    CALM_BEAT_S,
 )
 from cometkms.log import Log
 
@@ -74,7 +74,7 @@ def run(context: ChildContext, parts: AuditParts) -> int:
         writer.open()
         await writer.run(context, stop)
 
-    return run_loop(context, main, log)
+    return run_loop(context, main, log, CALM_BEAT_S)
 
 
 def _enter(directory: Path) -> Path:
@@ -149,7 +149,7 @@ class _Writer:
             if batch or self._has_work():
                 self._tell(await loop.run_in_executor(thread, self._write, batch))
             self._resume()
-            if not found or time.monotonic() - self._published_at >= HEARTBEAT_INTERVAL_S:
+            if not found or time.monotonic() - self._published_at >= CALM_BEAT_S:
                 self._publish()  # else soon: the queue is looked at again
             await self._pause(stopping, found=found)
         self._empty_queue()

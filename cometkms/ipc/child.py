@@ -37,8 +37,8 @@ HAND_OVER_SIGNAL = signal.SIGUSR2
 RESTART_SIGNAL = signal.SIGUSR2
 #: To every child: settings that may change while it runs have changed.
 RELOAD_SIGNAL = signal.SIGHUP
-_FULL_COLLECTION_BEATS: Final = 40  # every ten seconds
-_LOG_BEATS: Final = 2  # events are written as they come; this is for what a full pipe left over
+_FULL_COLLECTION_S: Final = 10.0
+_LOG_S: Final = 0.5  # events are written as they come; this is for what a full pipe left over
 
 
 class ChildLog(Protocol):
@@ -139,14 +139,20 @@ def watch_names(
     loop.call_later(NAMES_WATCH_S, look)
 
 
-def run_loop(context: ChildContext, main: Callable[[asyncio.Event], Awaitable[None]], log: ChildLog) -> int:
+def run_loop(
+    context: ChildContext,
+    main: Callable[[asyncio.Event], Awaitable[None]],
+    log: ChildLog,
+    beat_s: float = HEARTBEAT_INTERVAL_S,
+) -> int:
     """Run `main(stop)` under uvloop until it returns, then return 0. STOP_SIGNAL sets `stop`.
 
-    The heartbeat is a timer of this very loop, and the log's writing and what a process does a few times a second go with it. An exception
-    that reaches the loop ends the process with its exit code: a callback that failed is never ignored.
+    The heartbeat is a timer of this very loop, every `beat_s` seconds, and the log's writing and what a process does a few times a second
+    go with it. An exception that reaches the loop ends the process with its exit code: a callback that failed is never ignored.
     Raises: the first failure, when the loop is gone; it is told once, by the supervisor.
     """
     failures: list[BaseException] = []
+    log_beats, full_collection_beats = round(_LOG_S / beat_s), round(_FULL_COLLECTION_S / beat_s)
 
     async def body() -> None:
         loop = asyncio.get_running_loop()
@@ -162,13 +168,13 @@ def run_loop(context: ChildContext, main: Callable[[asyncio.Event], Awaitable[No
 
         def beat() -> None:
             nonlocal beats
-            loop.call_later(HEARTBEAT_INTERVAL_S, beat)
+            loop.call_later(beat_s, beat)
             context.beat()
             context.at_beat()
-            if beats % _LOG_BEATS == 0:
+            if beats % log_beats == 0:
                 log.flush()
             beats += 1
-            gc.collect(2 if beats % _FULL_COLLECTION_BEATS == 0 else 0)  # between callbacks, never within one
+            gc.collect(2 if beats % full_collection_beats == 0 else 0)  # between callbacks, never within one
 
         loop.set_exception_handler(on_exception)
         loop.add_signal_handler(STOP_SIGNAL, stop.set)

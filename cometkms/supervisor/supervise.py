@@ -84,7 +84,7 @@ _FINAL: Final = {
 }
 _SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, RESTART_SIGNAL, signal.SIGCHLD})
 _TIME_IS_UP: Final = signal.SIGALRM  # of the supervisor's own timer; blocked and taken as the others
-_WATCH_S: Final = 0.25
+_WATCH_S: Final = 0.5
 _BOOT_WATCH_S: Final = 0.005
 _STOP_WATCH_S: Final = 0.01
 _STATUS_EVERY_S: Final = 1.0  # the service manager's line

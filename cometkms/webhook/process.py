@@ -30,6 +30,7 @@ from cometkms.limits import (
     ALERTS_SETTLE_S,
     ALERTS_UNKNOWN_S,
     CALLER_UID,
+    CALM_BEAT_S,
     WEBHOOK_LOOK_S,
     WEBHOOK_TIMEOUT_S,
     WEBHOOK_UID,
@@ -94,7 +95,7 @@ def run(context: ChildContext, parts: WebhookParts) -> int:
             await work  # it never ends but by its failure
         work.cancel()
 
-    return run_loop(context, main, log)
+    return run_loop(context, main, log, CALM_BEAT_S)
 
 
 def _start_caller(parts: WebhookParts, url: WebhookUrl) -> Helper:
