@@ -1,6 +1,29 @@
-"""The one way of foreign text to a terminal or a line of the log: nothing in it moves the cursor, colours, hides or begins a line."""
+"""How foreign text, a time and a duration are shown to people, on a terminal, in the log and on the page.
+
+Foreign text has this one way there: nothing in it moves the cursor, colours, hides or begins a line.
+"""
+
+from datetime import UTC, datetime
 
 
 def printable(text: str) -> str:
     """Control characters, line breaks, marks of direction and broken characters as escapes; the rest as it is."""
     return text if text.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def clock(at: float) -> str:
+    """11:02:14.218, UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S.%f")[:-3]
+
+
+def duration(seconds: float) -> str:
+    """As a person says it: 12 ms, 1.4 s, 3 min 20 s."""
+    if seconds < 1:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} days"

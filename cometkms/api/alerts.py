@@ -13,13 +13,13 @@ from typing import Final
 
 from cometkms.api.cures import OF_PEERS, OF_REFUSALS
 from cometkms.api.deltas import Counted, read, since, together
-from cometkms.api.situation import RUNNING
 from cometkms.api.status import AlertStatus, ChainStatus, Status
-from cometkms.api.story import duration
 from cometkms.board.sections import RefusalReport
+from cometkms.board.situation import RUNNING
 from cometkms.config.schema import AlertBounds
 from cometkms.limits import PEER_FAR_S
 from cometkms.model import quorum_of
+from cometkms.printable import duration
 from cometkms.wire.why import CONFIGURED, PeerCode
 
 _WINDOW_S: Final = 60.0  # of latencies and syncs

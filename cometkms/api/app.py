@@ -11,9 +11,9 @@ from cometkms.api import page
 from cometkms.api.metrics import encode
 from cometkms.api.samples import compose_samples
 from cometkms.api.spared import spared
-from cometkms.api.status import find_trouble
 from cometkms.api.watch import Watch
 from cometkms.board.sections import BoardReader
+from cometkms.board.trouble import find_trouble
 from cometkms.limits import STREAM_MAX_S
 
 with spared("http.cookiejar", "xml.etree.ElementTree"):  # the type of an annotation; errors as XML

@@ -14,12 +14,13 @@ from typing import Final
 
 from cometkms.api.history import History
 from cometkms.api.html import Html, join, tag
-from cometkms.api.situation import RUNNING, WELL
 from cometkms.api.status import AlertStatus, ChainStatus, Status
-from cometkms.api.story import NO_PLACE, Failover, Gap, added_s, clock, describe, duration, sentences
+from cometkms.api.story import NO_PLACE, Failover, Gap, added_s, describe, sentences
 from cometkms.api.timeline import Scene, draw
 from cometkms.board.sections import EventReport
+from cometkms.board.situation import RUNNING, WELL
 from cometkms.model import quorum_of
+from cometkms.printable import clock, duration
 
 _STYLE: Final = Path(__file__).with_name("page.css").read_text("utf-8")
 _SCRIPT: Final = Path(__file__).with_name("page.js").read_text("utf-8")

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from cometkms.api.families import FAMILIES
-from cometkms.api.situation import BEAT_LATE_S, RUNNING
 from cometkms.api.story import HANDING_OVER
 from cometkms.api.told import NOTHING, Told
+from cometkms.board.situation import BEAT_LATE_S, RUNNING
 from cometkms.limits import METRIC_LABEL_MAX_CHARS, METRIC_SERIES_MAX
 from cometkms.model import FINAL_REASONS, OLDER_REASONS, Reason, quorum_of
 from cometkms.rules.incarnation import REFUSALS

@@ -2,15 +2,13 @@
 
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, TypedDict, cast
+from typing import TypedDict, cast
 
 from cometkms import __version__
-from cometkms.api.situation import BEAT_LATE_S, RUNNING, SituationReport, answers, situation_of
 from cometkms.board.sections import (
     AgentsReport,
     AuditSection,
     ChainReport,
-    ChildReport,
     Counters,
     EventReport,
     LastSignState,
@@ -26,13 +24,10 @@ from cometkms.board.sections import (
     WatermarkReport,
     WebhookSection,
 )
+from cometkms.board.situation import RUNNING, SituationReport, answers, situation_of
+from cometkms.board.trouble import BESIDE, find_trouble, trouble_of_child
 from cometkms.histogram import Buckets
 from cometkms.keytypes import raw_of, type_of
-
-#: Children that a signing node cannot be without.
-ESSENTIAL: Final = ("state", "signer")
-#: Children without which it signs on: their troubles are warnings.
-BESIDE: Final = ("audit", "webhook")
 
 
 class NodeStatus(TypedDict):
@@ -201,37 +196,12 @@ def _hardening(sections: Sections) -> list[MeasureReport]:
     return [one for section in reports.values() for one in (section or {}).get("hardening", [])]
 
 
-def find_trouble(sections: Sections, beat_ages_s: Mapping[str, float | None], now: float) -> list[str]:
-    """Why this node cannot be relied on just now, in words; empty when all is well. now: UNIX seconds."""
-    supervisor = sections["supervisor"]
-    if supervisor is None:
-        return ["the supervisor has not reported its children yet"]
-    children = {child.get("name", ""): child for child in supervisor.get("children", [])}
-    trouble = [f"{name} is not there" for name in ESSENTIAL if name not in children]
-    for name, child in children.items():
-        if name not in BESIDE:
-            trouble.extend(_of_child(name, child, beat_ages_s))
-    trouble.extend(
-        f"{name} has not reported yet"
-        for name in ESSENTIAL
-        if sections[name] is None and answers(name, sections, beat_ages_s)
-    )
-    return trouble + situation_of(sections, beat_ages_s, now).trouble()
-
-
-def _of_child(name: str, child: ChildReport, beat_ages_s: Mapping[str, float | None]) -> list[str]:
-    if (state := child.get("state", "unknown")) != RUNNING:
-        return [f"{name} is {state}{_last_exit(child)}"]
-    late = _late(beat_ages_s[name]) if name in beat_ages_s else ""
-    return [f"{name} {late}"] if late else []
-
-
 def _beside(sections: Sections, beat_ages_s: Mapping[str, float | None]) -> list[str]:
     """What is wrong with processes without which the node signs on."""
     found = []
     for child in (sections["supervisor"] or {}).get("children", []):
         if (name := child.get("name", "")) in BESIDE:
-            found += [f"{words}; signing goes on" for words in _of_child(name, child, beat_ages_s)]
+            found += [f"{words}; signing goes on" for words in trouble_of_child(name, child, beat_ages_s)]
     audit = sections.get("audit") or {}
     if error := audit.get("error", ""):
         found.append(f"the audit log is not written: {error}; signing goes on")
@@ -249,17 +219,6 @@ def _not_reloaded(sections: Sections) -> list[str]:
     if error := told.get("error"):
         found.append(f"the last reload changed nothing: {error}")
     return found
-
-
-def _last_exit(child: ChildReport) -> str:
-    last_exit = child.get("last_exit")
-    return f" (last exit: {last_exit})" if last_exit else ""
-
-
-def _late(age_s: float | None) -> str:
-    if age_s is None:
-        return "has not beaten yet"
-    return f"has not beaten for {age_s:.1f} s" if age_s > BEAT_LATE_S else ""
 
 
 def _node(sections: Sections, now: float) -> NodeStatus:

@@ -9,11 +9,11 @@ signature, where the lost node is now.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
 from cometkms.board.sections import EventReport
+from cometkms.printable import clock, duration
 
 #: A leader whose connection is given up so long after another took over had fallen silent before (PEER_SILENT_S and some).
 _SILENT_BEFORE_S: Final = 5.0
@@ -380,21 +380,3 @@ def describe(event: EventReport, me: str) -> str:  # noqa: PLR0912 - a table of 
             return f"alert over: {event.get('name', '').replace('_', ' ')}: {event.get('why')}"
         case other:
             return other
-
-
-def clock(at: float) -> str:
-    """11:02:14.218, UTC."""
-    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S.%f")[:-3]
-
-
-def duration(seconds: float) -> str:
-    """As a person says it: 12 ms, 1.4 s, 3 min 20 s."""
-    if seconds < 1:
-        return f"{max(seconds, 0) * 1000:.0f} ms"
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} days"

@@ -11,8 +11,9 @@ from typing import Final
 
 from cometkms.api.history import Band, ChainLine, History, Pause
 from cometkms.api.html import Html, join, tag
-from cometkms.api.story import Failover, duration
+from cometkms.api.story import Failover
 from cometkms.limits import HISTORY_S
+from cometkms.printable import duration
 
 _TITLE: Final = 22  # a lane's heading
 _BAND: Final = 26

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import click
 
-from cometkms.api.story import clock, duration
 from cometkms.cli.events import news_of
 from cometkms.cli.options import home_option, load_home
 from cometkms.cli.output import show_json
@@ -20,7 +19,7 @@ from cometkms.config.schema import HostPort, Settings
 from cometkms.config.values import parse_listen
 from cometkms.errors import CometKMSError, ConfigError
 from cometkms.limits import MEMBERS_MAX
-from cometkms.printable import printable
+from cometkms.printable import clock, duration, printable
 
 _DEADLINE_S: Final = 2.0  # of one node's answer
 _LOOK_S: Final = 1.0

@@ -11,6 +11,7 @@ from cometkms import __version__
 from cometkms.api import process as api
 from cometkms.audit import process as audit
 from cometkms.board.status_board import Board
+from cometkms.board.trouble import ESSENTIAL
 from cometkms.config.load import Flags, unknown_variables
 from cometkms.config.schema import Settings
 from cometkms.config.webhook import UrlFile
@@ -102,7 +103,6 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
             life: Callable[[ChildContext], int],
             *unused: Queue | None,
             secret: bool = False,
-            essential: bool = True,
         ) -> ChildSpec:
             """`unused`: queues that it has no part in; `secret`: whether it is to open a key itself."""
 
@@ -113,7 +113,7 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
                     forget(passphrase)
                 return life(context)
 
-            return ChildSpec(name, live, essential)
+            return ChildSpec(name, live, essential=name in ESSENTIAL)
 
         specs = [
             spec("state", live_state, decisions, secret=True),
@@ -126,7 +126,6 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
                 requests,
                 permits,
                 decisions,
-                essential=False,
             ),
         ]
         if decisions is not None:
@@ -136,15 +135,12 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
                 lambda context: audit.run(context, replace(audit_parts, settings=now.settings)),
                 requests,
                 permits,
-                essential=False,
             )
             # Right behind the signer, which waits for nobody: its queue must not fill while Python imports an HTTP server.
             specs.insert(2, one)
         if (told := settings.webhook) is not None:
             parts = webhook.WebhookParts(settings, told, board, log)
-            specs.append(
-                spec("webhook", partial(webhook.run, parts=parts), requests, permits, decisions, essential=False)
-            )
+            specs.append(spec("webhook", partial(webhook.run, parts=parts), requests, permits, decisions))
         one_stream = settings.log_format == "plain" and _is_one_stream()
         return Supervisor(specs, board, own_log, facts, notifier=notifier, reload=now, one_stream=one_stream).run()
     finally:

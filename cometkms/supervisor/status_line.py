@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cometkms.api.situation import Leads, Signs, Situation, situation_of
-from cometkms.api.status import find_trouble
 from cometkms.board.sections import StateSection
 from cometkms.board.shape import shape
+from cometkms.board.situation import Leads, Signs, Situation, situation_of
+from cometkms.board.trouble import find_trouble
 
 
 def status_line(board: Mapping[str, dict[str, Any] | None], beat_ages_s: Mapping[str, float | None], now: float) -> str:

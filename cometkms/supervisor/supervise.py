@@ -40,8 +40,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
-from cometkms.api.status import ESSENTIAL
 from cometkms.board.status_board import Board
+from cometkms.board.trouble import ESSENTIAL
 from cometkms.errors import CometKMSError, InvariantError, StoreFailure, SupersededError, disk_failure, place_of, said
 from cometkms.hardening.prctl import die_with_parent, set_name
 from cometkms.ipc.child import (

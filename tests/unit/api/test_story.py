@@ -2,8 +2,9 @@
 
 import pytest
 
-from cometkms.api.story import Cause, Failover, clock, describe, duration, failovers, sentences
+from cometkms.api.story import Cause, Failover, describe, failovers, sentences
 from cometkms.board.sections import EventReport
+from cometkms.printable import clock, duration
 
 T = 1_800_000_000.0
 BOTH = {"node0": (True, "complete", ""), "node1": (True, "complete", ""), "node2": (True, "complete", "")}

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypedDict
 
-from cometkms.api.story import clock
 from cometkms.board.sections import ChainReport, Sections, StateSection, ValidatorReport
 from cometkms.limits import FAILING_MIN, FAILING_S, HUNG_AFTER_S, SIGNED_LATELY_S
 from cometkms.model import FINAL_REASONS, Reason, quorum_of
+from cometkms.printable import clock
 
 #: The one state of a child in which it does its work; every other is trouble (supervisor/supervise.py).
 RUNNING: Final = "running"

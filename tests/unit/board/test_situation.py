@@ -9,11 +9,11 @@ import pytest
 
 from cometkms.api.history import History
 from cometkms.api.page import view_of, whole
-from cometkms.api.situation import TABLE, Leads, Signs, Situation, There, situation_of
-from cometkms.api.status import BEAT_LATE_S, compose_status, find_trouble
+from cometkms.api.status import compose_status
+from cometkms.board.situation import BEAT_LATE_S, TABLE, Leads, Signs, Situation, There, situation_of
+from cometkms.board.trouble import find_trouble
 from cometkms.cli.status import table
-
-from .boards import NOW, FakeBoard
+from tests.unit.api.boards import NOW, FakeBoard
 
 CHAIN = "chain-a"
 

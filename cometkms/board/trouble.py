@@ -1,0 +1,51 @@
+"""Which processes a node cannot be without, and what counts as trouble. Pure: from the status board's sections and a time.
+
+The supervisor's line for the service manager, /healthz, /status and the alerts all ask here, so that they never disagree.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from cometkms.board.sections import ChildReport, Sections
+from cometkms.board.situation import BEAT_LATE_S, RUNNING, answers, situation_of
+
+#: Children that a signing node cannot be without.
+ESSENTIAL: Final = ("state", "signer")
+#: Children without which it signs on: their troubles are warnings.
+BESIDE: Final = ("audit", "webhook")
+
+
+def find_trouble(sections: Sections, beat_ages_s: Mapping[str, float | None], now: float) -> list[str]:
+    """Why this node cannot be relied on just now, in words; empty when all is well. now: UNIX seconds."""
+    supervisor = sections["supervisor"]
+    if supervisor is None:
+        return ["the supervisor has not reported its children yet"]
+    children = {child.get("name", ""): child for child in supervisor.get("children", [])}
+    trouble = [f"{name} is not there" for name in ESSENTIAL if name not in children]
+    for name, child in children.items():
+        if name not in BESIDE:
+            trouble.extend(trouble_of_child(name, child, beat_ages_s))
+    trouble.extend(
+        f"{name} has not reported yet"
+        for name in ESSENTIAL
+        if sections[name] is None and answers(name, sections, beat_ages_s)
+    )
+    return trouble + situation_of(sections, beat_ages_s, now).trouble()
+
+
+def trouble_of_child(name: str, child: ChildReport, beat_ages_s: Mapping[str, float | None]) -> list[str]:
+    if (state := child.get("state", "unknown")) != RUNNING:
+        return [f"{name} is {state}{_last_exit(child)}"]
+    late = _late(beat_ages_s[name]) if name in beat_ages_s else ""
+    return [f"{name} {late}"] if late else []
+
+
+def _last_exit(child: ChildReport) -> str:
+    last_exit = child.get("last_exit")
+    return f" (last exit: {last_exit})" if last_exit else ""
+
+
+def _late(age_s: float | None) -> str:
+    if age_s is None:
+        return "has not beaten yet"
+    return f"has not beaten for {age_s:.1f} s" if age_s > BEAT_LATE_S else ""
