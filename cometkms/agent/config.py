@@ -10,7 +10,6 @@ from cometkms.config.schema import HostPort, ValidatorAddress
 from cometkms.config.values import check_chain_id, check_node_id, parse_listen, parse_validator
 from cometkms.errors import ConfigError, os_words
 from cometkms.limits import AGENT_NAME_MAX_BYTES, CHAINS_MAX, CONFIG_MAX_BYTES, MEMBERS_MAX
-from cometkms.net.target import TcpTarget
 
 CONFIG_NAME: Final = "agent.toml"
 _NAME: Final = re.compile(rf"[A-Za-z0-9_.-]{{1,{AGENT_NAME_MAX_BYTES}}}\Z")
@@ -135,10 +134,6 @@ def _validator(one: Any) -> ValidatorEntry:
     if not isinstance(one, dict) or set(one) != {"chain_id", "addr"}:
         raise ConfigError("[[validator]] has chain_id and addr, and nothing else")
     address = parse_validator(_text(one["addr"], "addr"))
-    if isinstance(address.target, TcpTarget) and address.target.peer_key:
-        raise ConfigError(
-            f'{address}: an agent speaks tcp:// and unix://; cure: priv_validator_laddr = "tcp://127.0.0.1:PORT" beside it'
-        )
     return ValidatorEntry(check_chain_id(_text(one["chain_id"], "chain_id")), address)
 
 

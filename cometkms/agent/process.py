@@ -29,6 +29,7 @@ from cometkms.keys.identity import load_identity
 from cometkms.keytypes import type_of
 from cometkms.limits import AGENT_ANSWER_S
 from cometkms.log import Log
+from cometkms.net.target import TcpTarget
 from cometkms.wire.agent_messages import AgentMessage, Answer, Hello, Lead, NotNow, ServedChain, shown
 from cometkms.wire.agent_messages import Ask as AskMessage
 from cometkms.wire.identity import Identity
@@ -100,7 +101,7 @@ class _Asker:
         self.end = ValidatorEnd(
             entry,
             core=agent.core,
-            identity=Identity.generate(),
+            identity=agent.identity if _names_its_signer(entry) else Identity.generate(),
             above=self,
             log=agent.log,
             number=number,
@@ -238,11 +239,17 @@ class _Asker:
         self.act(self.asking.on_time(self.agent.now()))
 
 
+def _names_its_signer(entry: ValidatorEntry) -> bool:
+    """Whether that validator lets in one identity only (noise://); to all others one made up for this start tells nothing."""
+    target = entry.address.target
+    return isinstance(target, TcpTarget) and bool(target.peer_key)
+
+
 class Agent:
     """All of it."""
 
     def __init__(self, settings: AgentSettings, core: Core, identity: Identity, log: Log) -> None:
-        self.settings, self.core, self.log = settings, core, log
+        self.settings, self.core, self.identity, self.log = settings, core, identity, log
         self.loop = asyncio.get_running_loop()
         self.path = core.relay_path()
         self.started_at = time.time()

@@ -1,6 +1,7 @@
 """`cmkms agent init`: make an agent's key and settings where they are missing, keep what is there."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from cometkms.config.values import check_chain_id, parse_listen, parse_validator
 from cometkms.durable import create_exclusively, make_directory
 from cometkms.errors import ConfigError, os_words
 from cometkms.keys.identity import IDENTITY_NAME, ensure_identity, load_identity
+from cometkms.net.target import TcpTarget
 
 _TEMPLATE = """\
 # CometKMS agent: stands beside a validator and asks every node (docs/AGENT.md).
@@ -25,7 +27,7 @@ node = {nodes}
 log_level = "info"
 log_format = "plain"
 
-# The validators: priv_validator_laddr, as tcp://host:port or unix:///path, and the chain.
+# The validators: priv_validator_laddr, as tcp://host:port, unix:///path, or noise://ID@host:port with the validator's own ID, and the chain.
 {validators}"""
 
 
@@ -76,6 +78,12 @@ def init_agent(
     except OSError as error:
         raise _cannot_be_made(home, error) from error
     return result
+
+
+def noise_ports(validators: Sequence[str]) -> list[int]:
+    """Where those of these validators listen that let in one signer only, and name it. Raises: ConfigError."""
+    targets = [parse_validator(one).target for one in validators]
+    return [one.port for one in targets if isinstance(one, TcpTarget) and one.peer_key]
 
 
 def make_agent_key(home: Path) -> bytes:

@@ -26,7 +26,7 @@ from cometkms.log import Log
 from cometkms.model import BYTES_KINDS, Dialect, Kind, Reason, Request
 from cometkms.net.dial import connect
 from cometkms.net.outbox import Outbox
-from cometkms.net.target import UnixTarget
+from cometkms.net.target import TcpTarget, UnixTarget
 from cometkms.rules.raw_bytes import BYTES_REFUSED
 from cometkms.wire.dialect import sniff_dialect
 from cometkms.wire.identity import Identity
@@ -97,6 +97,7 @@ class ValidatorEnd:
         self._outbox: Outbox | None = None
         self._partial_since: float | None = None
         self._heard_at = 0.0
+        self._heard = False  # anything on this connection
         self._busy = False  # a request waits for its answer …
         self._ahead = 0  # … and so many bytes came behind it
         self._wants_key = False
@@ -111,6 +112,7 @@ class ValidatorEnd:
                 before = self.connects
                 try:
                     why = await self._live()
+                    why += self._perhaps_not_listed()
                 except (OSError, ProtocolError) as error:
                     why = _words(error)
                 if self.connects != before:
@@ -149,7 +151,7 @@ class ValidatorEnd:
         self._outbox = Outbox(connection, lost=lambda error: self._drop(os_words(error)), lane=self._lane)
         self._busy, self._partial_since = False, None
         self._told_of_bytes = False
-        self._heard_at = self._loop.time()
+        self._heard_at, self._heard = self._loop.time(), False
         self._closed = closed = self._loop.create_future()
         self.connects += 1
         self.state, self.last_error = "connected", ""
@@ -160,8 +162,8 @@ class ValidatorEnd:
 
     async def _open(self, connection: socket.socket) -> Session:
         """The handshake, if it is tcp; what came behind it is in the session. Raises: OSError, ProtocolError."""
-        chain_id = self.entry.chain_id
-        if isinstance(self.entry.address.target, UnixTarget):
+        chain_id, target = self.entry.chain_id, self.entry.address.target
+        if isinstance(target, UnixTarget):
             first = b""
             while (dialect := sniff_dialect(first)) is None:
                 if len(first) > HANDSHAKE_MESSAGE_MAX_BYTES:
@@ -170,6 +172,8 @@ class ValidatorEnd:
                     first += await self._receive(connection)
             self.dialect = dialect
             return self._core.session(dialect, chain_id, None, first)
+        if target.peer_key:
+            return await self._open_noise(connection, target.peer_key)
         handshake = Handshake(self._core, self._identity)
         async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
             while not handshake.done:
@@ -178,6 +182,26 @@ class ValidatorEnd:
                     await self._loop.sock_sendall(connection, answer)
         self.dialect = handshake.dialect
         return self._core.session(handshake.dialect, chain_id, handshake.frames, handshake.leftover)
+
+    async def _open_noise(self, connection: socket.socket, expected: bytes) -> Session:
+        """Raises: as of noise.shake(). Loaded here: most agents have no such validator, and are to start in no time."""
+        from cometkms.net import noise
+        from cometkms.wire.noise import NoiseHandshake
+
+        handshake = NoiseHandshake(self._core, self._identity, expected)
+        await noise.shake(connection, handshake)
+        self.dialect = Dialect.PROTO
+        return self._core.session(Dialect.PROTO, self.entry.chain_id, handshake.frames, b"")
+
+    def _perhaps_not_listed(self) -> str:
+        """What else to say of a connection on which nothing was asked."""
+        target = self.entry.address.target
+        if self._heard or not isinstance(target, TcpTarget) or not target.peer_key:
+            return ""
+        from cometkms.net import noise
+        from cometkms.wire.peer_id import peer_id
+
+        return noise.not_listed(peer_id(self._identity.public_key))
 
     async def _receive(self, connection: socket.socket) -> bytes:
         received = await self._loop.sock_recv(connection, 4096)
@@ -266,7 +290,7 @@ class ValidatorEnd:
         except (OSError, ProtocolError) as error:
             self._drop(_words(error))
             return
-        self._heard_at = self._loop.time()
+        self._heard_at, self._heard = self._loop.time(), True
         if found is Turn.ASKED:
             self._busy, self._partial_since = True, None
             self._above.on_asked()

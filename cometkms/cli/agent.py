@@ -59,7 +59,8 @@ def init(
     Example:
       cmkms agent init --home ~/.cmkms-agent --name sentry-a --chain-id my-chain-1 --validator-addr unix:///run/privval.sock
     """
-    from cometkms.agent.scaffold import init_agent
+    from cometkms.agent.scaffold import init_agent, noise_ports
+    from cometkms.wire.peer_id import peer_id
 
     result = init_agent(
         chosen_home(),
@@ -69,9 +70,11 @@ def init(
         metrics_addr=metrics_addr or "",
     )
     line = f"{name}:{result.key.hex()}"
+    listens = [f"noise://{peer_id(result.key)}@127.0.0.1:{port}" for port in noise_ports(validator_addr)]
     if as_json:
         made, kept = [str(one) for one in result.made], [str(one) for one in result.kept]
-        show_json({"home": str(chosen_home()), "made": made, "kept": kept, "agents": [line]})
+        told = {"home": str(chosen_home()), "made": made, "kept": kept, "agents": [line]}
+        show_json(told | ({"priv_validator_laddr": listens} if listens else {}))
         return
     for path in result.made:
         say(f"made  {path}")
@@ -79,3 +82,7 @@ def init(
         say(f"kept  {path}")
     say("On every node, in config.toml:")
     click.echo(f'agents = ["{line}"]')
+    if listens:
+        say("On the validator, in config.toml:")
+    for one in listens:
+        click.echo(f'priv_validator_laddr = "{one}"')

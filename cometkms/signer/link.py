@@ -22,7 +22,6 @@ from cometkms.limits import (
     HANDSHAKE_MESSAGE_MAX_BYTES,
     HANDSHAKE_TIMEOUT_S,
     IDLE_TIMEOUT_S,
-    NOISE_WAIT_S,
     PARTIAL_MESSAGE_TIMEOUT_S,
     REDIAL_MAX_S,
     REDIAL_MIN_S,
@@ -33,6 +32,7 @@ from cometkms.limits import (
 )
 from cometkms.logger import Logger
 from cometkms.model import BYTES_KINDS, Dialect, Kind, Line, Reason, Refusal, Request
+from cometkms.net import noise
 from cometkms.net.outbox import Outbox
 from cometkms.net.target import TcpTarget, UnixTarget
 from cometkms.signer.chain import ChainSigner
@@ -188,11 +188,10 @@ class ValidatorLink:
         return self.requests != served_before
 
     def _perhaps_not_listed(self) -> str:
-        """A noise:// validator ends the handshake with anybody, and then closes to whom its priv_validator_laddr does not name."""
+        """What else to say of a connection on which nothing was asked."""
         if not isinstance(self._target, TcpTarget) or not self._target.peer_key:
             return ""
-        own = peer_id(self._identity.public_key)
-        return f", before it asked for anything; cure: unless it stopped, its priv_validator_laddr must name this signer: noise://{own}@…"
+        return noise.not_listed(peer_id(self._identity.public_key))
 
     async def _open_session(self, connection: socket.socket) -> Session:
         """The handshake (tcp) or the first bytes (unix) tell the dialect.
@@ -215,25 +214,9 @@ class ValidatorLink:
         return self._core.session(handshake.dialect, self.chain.chain_id, handshake.frames, handshake.leftover)
 
     async def _open_noise(self, connection: socket.socket, expected: bytes) -> Session:
-        """Raises: ProtocolError, OSError; TimeoutError where message 2 does not begin, or stays unfinished for HANDSHAKE_TIMEOUT_S."""
+        """Raises: as of noise.shake()."""
         handshake = NoiseHandshake(self._core, self._identity, expected)
-        began = False
-        try:
-            async with asyncio.timeout(NOISE_WAIT_S) as deadline:
-                await self._loop.sock_sendall(connection, handshake.hello)
-                while not handshake.done:
-                    answer = handshake.feed(await self._receive(connection))
-                    if answer:
-                        await self._loop.sock_sendall(connection, answer)
-                    if not began:
-                        began = True
-                        deadline.reschedule(self._loop.time() + HANDSHAKE_TIMEOUT_S)
-        except TimeoutError:
-            raise TimeoutError(
-                f"its part of the handshake stayed unfinished for {HANDSHAKE_TIMEOUT_S:g} s"
-                if began
-                else f"no word within {NOISE_WAIT_S:g} s: it is served by another signer, or speaks no noise"
-            ) from None
+        await noise.shake(connection, handshake)
         self.dialect = Dialect.PROTO
         self.remote_identity = handshake.remote_identity
         return self._core.session(Dialect.PROTO, self.chain.chain_id, handshake.frames, b"")

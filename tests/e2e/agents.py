@@ -23,6 +23,7 @@ class AgentProcess:
         self.metrics_port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self.starts = 0
+        self.told = ""  # what `cmkms agent init` said to configure()
         self.line = self._init("--name", name).stdout.split('"')[1]
 
     def _init(self, *more: str) -> subprocess.CompletedProcess[str]:
@@ -36,7 +37,7 @@ class AgentProcess:
         more = [part for one in nodes for part in ("--node", one)]
         more += [part for one in addresses for part in ("--validator-addr", one)]
         metrics = ("--metrics-addr", f"127.0.0.1:{self.metrics_port}")
-        self._init("--name", self.name, "--chain-id", chain, *metrics, *more)
+        self.told = self._init("--name", self.name, "--chain-id", chain, *metrics, *more).stdout
         return self
 
     def start(self, *before: str, **variables: str) -> "AgentProcess":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.agents import AgentCluster, AgentProcess
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import PRECOMMIT, PREVOTE, PROPOSAL, Node, Validator, cmkms, free_port, until
 from tests.e2e.test_real_node import CometBFT
@@ -256,3 +257,31 @@ def test_a_real_v040_node_makes_blocks_over_noise_through_restarts_of_both(
         assert [one["validator_address"] for one in commit["signatures"]] == [address]
     finally:
         chain.stop()
+
+
+def test_everything_a_validator_asks_over_noise_through_an_agent(
+    place: Place, tmp_path: Path, make_validator: Callable[..., Validator]
+) -> None:
+    """It names the agent, by the line that `cmkms agent init` prints, and the agent names it."""
+    agent = AgentProcess(tmp_path / "agent")
+    cluster = AgentCluster(tmp_path, 1, [agent])
+    agent.configure(cluster.lines(), [place.dialled])
+    listened = agent.told.splitlines()[-1].removeprefix('priv_validator_laddr = "').rstrip('"')
+    assert listened.endswith(f"@127.0.0.1:{place.port}")
+    stranger = make_validator(place.listened(validators_id(place.key)), "v040", node_key=str(place.key))
+    try:
+        cluster.start()
+        agent.start()
+        until("the cause is in the log", lambda: f"must name this signer: {listened.partition('@')[0]}@" in agent.log())
+        stranger.close()
+        validator = make_validator(listened, "v040", node_key=str(place.key))
+        validator.connect()
+        for height in range(1, 6):
+            validator.must_sign(PROPOSAL, height)
+            validator.must_sign(PREVOTE, height)
+            validator.must_sign(PRECOMMIT, height, extension="ab" * (1 << 20 if height == 4 else height))
+            assert "conflicting data" in validator.must_refuse(PRECOMMIT, height, block="ee")
+            assert validator.ask(cmd="ping")["verified"]
+    finally:
+        agent.stop()
+        cluster.stop()

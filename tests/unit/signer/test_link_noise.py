@@ -12,8 +12,8 @@ from nacl.signing import SigningKey
 
 from cometkms.core import choose
 from cometkms.model import Dialect, Kind, Message
+from cometkms.net import noise
 from cometkms.net.target import TcpTarget
-from cometkms.signer import link as links
 from cometkms.signer.link import ValidatorLink
 from cometkms.wire.identity import Identity
 from cometkms.wire.peer_id import peer_id
@@ -153,8 +153,8 @@ async def _a_part(theirs: socket.socket) -> None:
 def test_a_message_2_that_does_not_come_or_does_not_end_has_a_deadline_of_its_own(
     listener: Listener, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(links, "NOISE_WAIT_S", 0.05 if listener is _nothing else 100.0)
-    monkeypatch.setattr(links, "HANDSHAKE_TIMEOUT_S", 100.0 if listener is _nothing else 0.05)
+    monkeypatch.setattr(noise, "NOISE_WAIT_S", 0.05 if listener is _nothing else 100.0)
+    monkeypatch.setattr(noise, "HANDSHAKE_TIMEOUT_S", 100.0 if listener is _nothing else 0.05)
     link, _ = against(listener)
     assert words in link.last_error
     assert (link.connects, link.failed) == (0, 1)
