@@ -18,9 +18,10 @@ from cometkms.audit.files import name_of
 from cometkms.board.memory import OneWriterMemory
 from cometkms.core import choose
 from cometkms.ipc.child import RELOAD_SECTION, ChildContext
-from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Timestamp, Vote, Watermark
+from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Permit, Timestamp, Vote, Watermark
 from cometkms.state.node import ClusterNode, row_key
 from cometkms.wire.peer_messages import Promise
+from cometkms.wire.queue_messages import PermitGranted
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _HEAD_AT, _CONTENT_AT, _SECTION_AT = 8, 16, 64
@@ -228,6 +229,39 @@ def unlock_everything(context: ChildContext, parts: Any) -> list[str]:
                 unlock()  # type: ignore[no-untyped-call]
             except OSError:
                 continue
+    return []
+
+
+def forge_permits(context: ChildContext, parts: Any) -> list[str]:
+    """In the state process: each permit is for another block, for a lower place, for another chain, or for bytes that are none. Twenty, and
+    then it is honest again."""
+    node = next(one for one in gc.get_objects() if isinstance(one, ClusterNode))
+    chain, core, honest = parts.settings.chains[0].id, choose.load(), node._outside.to_signer
+    forged: list[int] = []
+
+    def bytes_at(place: HRS, on: str) -> bytes:
+        vote = Vote(
+            place.step - 1, place.height, place.round, BlockID(b"e" * 32, 1, b"p" * 32), Timestamp(1_700_000_000, 0)
+        )
+        return core.check_request(Dialect.PROTO, on, Message(Kind.SIGN_VOTE_REQUEST, on, vote=vote)).sign_bytes
+
+    def to_signer(message: Any) -> None:
+        if not isinstance(message, PermitGranted) or len(forged) >= 20:
+            honest(message)
+            return
+        place = core.parse_sign_bytes(message.permit.sign_bytes).hrs
+        false = (
+            bytes_at(place, chain),
+            bytes_at(HRS(place.height - 1, 0, 3), chain),
+            bytes_at(place, f"{chain}-2"),
+            b"no sign bytes",
+        )[len(forged) % 4]
+        forged.append(place.height)
+        honest(PermitGranted(message.nonce, message.request_id, message.row, Permit(false)))
+        if len(forged) == 20:
+            os.write(1, json.dumps({"payload": "forged_permits", "found": len(forged)}).encode() + b"\n")
+
+    node._outside.to_signer = to_signer  # type: ignore[method-assign]
     return []
 
 

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nacl.signing import VerifyKey
 
 from cometkms.core import choose
 from cometkms.keys.cluster import _cluster_secret
 from cometkms.keys.source import key_source
 from tests.e2e.node import CHAIN, PATIENCE_S, PREVOTE, Node, children_of, cmkms, free_port, free_tcp, until
 from tests.e2e.receiver import Receiver
+from tests.e2e.test_audit import sign_bytes_of
 
 CHILDREN = ("state", "signer", "audit", "api")
 BUSY = 6
@@ -207,6 +209,23 @@ def test_what_code_in_the_audit_process_leaves_in_its_directory_ends_no_start(
     until("the log says it", lambda: "the audit log was changed" in node.log())
     until("it is written on", lambda: node.status()["audit"]["records"] > 0)
     assert {child["restarts"] for child in node.status()["children"]} == {0}
+
+
+def test_code_in_the_state_process_has_nothing_signed_that_was_not_asked_for(
+    make_node: Callable[..., Node], make_validator: Callable[..., Any]
+) -> None:
+    """It decides what is permitted, and the slot what is signed: the request's own bytes, above what was signed, or none."""
+    validator = make_validator(free_tcp())
+    node = in_hands_of_an_attacker(make_node(validator.address), "state", "forge_permits")
+    node.start(wait=False, COMETKMS_PURE="1")  # every permit passes through the code that is his
+    key = VerifyKey(bytes.fromhex(validator.connect()))
+    assert found_by(node, "forge_permits") == []
+    for height in (5, 6):  # asked again and again, until it is honest
+        answer = validator.must_sign(PREVOTE, height)
+        key.verify(sign_bytes_of(PREVOTE, height), bytes.fromhex(answer["signature"]))
+    assert found_by(node, "forged_permits") == 20
+    until("it is counted", lambda: node.status()["chains"][0]["counters"]["signed"] == 2)
+    assert node.log().count("] signed ") == 2
 
 
 # --- secrets ---

@@ -345,6 +345,7 @@ class RogueWorld(World):
         self.stands_for: set[tuple[HRS, bytes]] = set()  # what the thief may be said to hold
         self.leaned: set[tuple[HRS, bytes]] = set()  # permits that needed it
         self.gone = False
+        self.wiped = False  # an honest node lost its store while the thief was there
 
     @property
     def present(self) -> bool:
@@ -384,7 +385,7 @@ class RogueWorld(World):
         self.thief.superseded = True
         node = self.nodes[self.victim]
         node.superseded = False
-        if self.rng.random() < 0.4:
+        if self.rng.random() < 0.4 and not self.wiped:
             node.crash(power=True, why="made anew")
             shutil.rmtree(node.files.store_path.parent, ignore_errors=True)
             node.high = HRS(0, 0, 0)
@@ -438,6 +439,7 @@ class RogueWorld(World):
     def on_superseded(self, node: Node) -> None:
         if node is self.thief:
             return
+        self.stores_lost_at_once |= self.wiped  # two stores, and the operator's turn
         if self.present:  # the thief's word; the operator finds it off, and makes it anew when the thief is gone
             self.stats["superseded by the thief"] = 1
             node.superseded, node.signer = True, None
@@ -446,13 +448,25 @@ class RogueWorld(World):
             return
         super().on_superseded(node)
 
+    def may_be_wiped(self, node: Node) -> bool:
+        """One honest node, once, while the other one is whole: of two there is no majority that remembers."""
+        others = [one for one in self.nodes.values() if one.member not in (node.member, self.victim)]
+        whole = all(one.cluster is not None and one.cluster.membership.ready for one in others)
+        return self.present and self.has_begun and not self.wiped and node.member != self.victim and whole
+
     def fault(self) -> None:
-        """The other nodes have an ordinary life: they are killed, lose power, are cut off, stand still."""
+        """The other nodes have an ordinary life: they are killed, lose power, are cut off, stand still; one loses its store."""
         if self.healing:
             return
         self.after(self.rng.expovariate(1.0), self.fault)
         node = self.rng.choice([one for one in self.nodes.values() if not one.superseded and one is not self.thief])
-        match self.rng.choice(("crash", "power", "cut", "heal", "heal", "freeze", "signer", "transfer")):
+        match self.rng.choice(("crash", "power", "cut", "heal", "heal", "freeze", "signer", "transfer", "wipe")):
+            case "wipe" if self.may_be_wiped(node):
+                self.wiped = True
+                self.stats["wiped beside the thief"] = 1
+                node.crash(power=True, why="wipe")
+                shutil.rmtree(node.files.store_path.parent, ignore_errors=True)
+                node.high = HRS(0, 0, 0)
             case "crash":
                 node.crash()
             case "power":
@@ -482,4 +496,34 @@ class RogueWorld(World):
         """Peace: only the thief's machine stays off."""
         if not self.gone:
             self.leave()
-        super().heal()
+        try:
+            super().heal()
+        except Violation:
+            phases = {
+                name: node.cluster.membership.phase for name, node in self.nodes.items() if node.cluster is not None
+            }
+            if not self.wiped or not {"recovering", "starting"} <= set(phases.values()):
+                raise
+            # One store is lost, and in the name of another one's member the thief promised what that one does not hold: two faults.
+            self.stats["recovered by hand beside a thief"] = 1
+            self.wiped = False
+            lost = [self.nodes[name] for name, phase in phases.items() if phase == "recovering"]
+            self.recover_by_hand(lost, max(self.signatures, default=HRS(0, 0, 0)).height + 1)
+            return
+        self.judge_wiped()
+
+    def judge_wiped(self) -> None:
+        """Whoever lost its store recovers by itself, whatever the thief told it."""
+        if not self.wiped or self.stores_lost_at_once or self.strict:
+            return
+        deadline = self.now + 5.0
+        while self.now < deadline:
+            waiting = [
+                one for one in self.nodes.values() if one.cluster is not None and not one.cluster.membership.ready
+            ]
+            if not waiting:
+                return
+            self.run_until(self.now + 0.25)
+        raise Violation(
+            f"not ready since the thief is gone: {[(one.name, one.cluster.membership.why) for one in waiting if one.cluster is not None]}"
+        )
