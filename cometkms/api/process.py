@@ -53,7 +53,13 @@ def run(context: ChildContext, parts: ApiParts) -> int:
 
     watch = Watch(board, parts.settings.alerts, log)
     app = make_app(board, on_failure, watch, loopback_only=is_loopback(listener))
-    keeps = Keeps(Whom("cmkms-api", API_UID), accepts=True, shut=_secrets(parts.settings), late=LATE)
+    keeps = Keeps(
+        Whom("cmkms-api", API_UID),
+        accepts=True,
+        shut=_keys(parts.settings),
+        apart=parts.settings.secret_files,
+        late=LATE,
+    )
     mode = Mode(parts.settings.hardening)
     turn = take_turn("api", mode, Turn.LATER)
     measures = (*shut_child("api", mode, os.getppid(), keeps), turn)
@@ -96,5 +102,5 @@ async def _say_the_end(stop: asyncio.Event, watch: "Watch") -> None:
     watch.close()
 
 
-def _secrets(settings: Settings) -> tuple[Path, ...]:
+def _keys(settings: Settings) -> tuple[Path, ...]:
     return tuple(chain.key_file for chain in settings.chains)

@@ -99,6 +99,7 @@ def _shut(settings: Settings, directory: Path) -> tuple[Measure, ...]:
         Whom("cmkms-audit", AUDIT_UID, hand=hand),
         work=(directory_of(settings.home, settings.id) if directory == Path() else directory.parent,),
         shut=tuple(chain.key_file for chain in settings.chains),
+        apart=settings.secret_files,
         late=LATE,
     )
     return shut_child("audit", Mode(settings.hardening), os.getppid(), keeps)

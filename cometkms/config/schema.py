@@ -111,3 +111,11 @@ class Settings:
     leader_priority: str = str(
         LEADER_PRIORITY_DEFAULT
     )  # 0 to 100, or "nearest": whom the lead returns to when it is calm
+
+    @property
+    def secret_files(self) -> tuple[Path, ...]:
+        """The keys, the passphrase, the noise:// identity, the receiver of alerts: what has a file of its own. A process that holds no key
+        reads no directory of code that one of them lies in."""
+        sources = (self.key_passphrase, self.webhook.source if self.webhook is not None else None)
+        found = [self.noise_identity_file, *(one.secret_file for one in sources if one is not None)]
+        return (*(chain.key_file for chain in self.chains), *(path for path in found if path is not None))

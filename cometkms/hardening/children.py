@@ -51,7 +51,7 @@ _OFF: Final = ("user", "capabilities", "filesystem", "tcp_ports", "scope", "syst
 class Keeps:
     """What a process works with. work, replace: directories; code: whether it reads Python's own; names: whether it finds hosts'
     addresses; tcp: whether it connects; unix: whether it does that to unix sockets; accepts: on a socket that it has already;
-    shut: what must not open; late: modules that it imports when it first needs them."""
+    shut: what must not open; apart: secrets, with which no directory of code is read; late: modules that it imports when it first needs them."""
 
     whom: Whom
     work: tuple[Path, ...] = ()
@@ -64,6 +64,7 @@ class Keeps:
     connect: frozenset[int] = frozenset()
     bind: frozenset[int] = frozenset()
     shut: tuple[Path, ...] = ()
+    apart: tuple[Path, ...] = ()
     late: tuple[str, ...] = field(default=())
 
 
@@ -107,7 +108,7 @@ def _needs(keeps: Keeps) -> seccomp.Needs:
 
 def _rules(keeps: Keeps) -> tuple[Beneath, ...]:
     rules = (*_beneath(keeps.work, WORK), *_beneath(keeps.replace, REPLACE))
-    rules += code_directories(keeps.shut) if keeps.code else ()
+    rules += code_directories((*keeps.shut, *keeps.apart)) if keeps.code else ()
     return rules + (name_files() if keeps.names else ())
 
 

@@ -122,6 +122,11 @@ class PassphraseSource(Protocol):
         """Raises: KeyFileError with the cure."""
         ...
 
+    @property
+    def secret_file(self) -> Path | None:
+        """What no process that opens no key may be able to open."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class PassphraseFile:
@@ -132,6 +137,11 @@ class PassphraseFile:
     def read(self) -> Passphrase:
         """See PassphraseSource."""
         return _read_file(self.path, private=True)
+
+    @property
+    def secret_file(self) -> Path | None:
+        """See PassphraseSource."""
+        return self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +160,11 @@ class PassphraseCredential:
                 "key_passphrase_file"
             )
         return _read_file(Path(directory) / self.name, private=False)
+
+    @property
+    def secret_file(self) -> Path | None:
+        """See PassphraseSource."""
+        return Path(directory) / self.name if (directory := self.environment.get(CREDENTIALS_VARIABLE)) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +186,11 @@ class PassphraseDescriptor:
             ) from error
         return read
 
+    @property
+    def secret_file(self) -> Path | None:
+        """See PassphraseSource."""
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class PassphraseHeld:
@@ -184,6 +204,11 @@ class PassphraseHeld:
             raise KeyFileError("this process gave the passphrase up, and opens no key any more; cure: report it")
         self.held.lock()  # this process may be another than the one that read it
         return self.held.copy()
+
+    @property
+    def secret_file(self) -> Path | None:
+        """See PassphraseSource."""
+        return None
 
     def forget(self) -> None:
         """In this process, and those it forks from now on."""

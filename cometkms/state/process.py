@@ -153,6 +153,7 @@ def _shut(settings: Settings, files: NodeFiles) -> tuple[Measure, ...]:
         connect=frozenset(one.port for one in others) | (frozenset({DNS_PORT}) if names else frozenset()),
         bind=frozenset({settings.raft_addr.port}),
         shut=_secrets(settings),
+        apart=settings.secret_files,
         late=LATE,
     )
     return shut_child("state", Mode(settings.hardening), os.getppid(), keeps)

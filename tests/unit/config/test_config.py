@@ -261,6 +261,18 @@ def test_the_passphrase_comes_from_a_file_a_credential_or_a_descriptor(tmp_path:
     assert passphrase_of(tmp_path, Flags(key_passphrase_fd="0")) == PassphraseDescriptor(0)
 
 
+def test_every_secret_that_has_a_file_of_its_own_is_named(tmp_path: Path) -> None:
+    flags = Flags(chain_id="c", validator_addr=("tcp://127.0.0.1:1",), id="n")
+    (tmp_path / "config.toml").write_text('alert_webhook_file = "/c/url"\n')
+    settings = load_settings(
+        tmp_path, replace(flags, key_passphrase_file="/a/word", noise_identity_file="/b/noise"), {}
+    )
+    key = settings.chains[0].key_file
+    assert set(settings.secret_files) == {key, Path("/a/word"), Path("/b/noise"), Path("/c/url")}
+    (tmp_path / "config.toml").write_text("key_passphrase_fd = 7\n")
+    assert load_settings(tmp_path, flags, {}).secret_files == (key,)
+
+
 @pytest.mark.parametrize(
     ("written", "words"),
     [

@@ -213,6 +213,20 @@ def test_a_key_that_code_directories_would_uncover_is_an_error_and_never_readabl
     assert "can be opened" in in_child(life)
 
 
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_secret_that_lies_among_the_code_closes_that_directory(
+    home: Path, listed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A passphrase in the working directory of `python -m cometkms`, say. The second case shows that the first can fail."""
+    code = home / "code"
+    code.mkdir()
+    (code / "passphrase").write_text("x")
+    monkeypatch.syspath_prepend(str(code))
+    kept = keeps(home, apart=(code / "passphrase",) if listed else ())
+    _, told = shut(kept, lambda: opened(Path("code/passphrase"), "rb"))
+    assert told == ["EACCES" if listed else "done"]
+
+
 def test_names_leave_the_secrets_beside_them_shut(home: Path) -> None:
     _, told = shut(
         keeps(home, names=True), lambda: opened(Path("/etc/shadow"), "rb"), lambda: opened(Path("/etc/passwd"), "rb")
