@@ -161,7 +161,7 @@ def _chain_lines(chain: dict[str, Any]) -> list[str]:
     refused = ", ".join(f"{reason} {count}" for reason, count in (counters.get("refused") or {}).items()) or "0"
     lines = [
         f"chain     {chain.get('chain_id')}  height {mark.get('height')} round {mark.get('round')} step {mark.get('step')}",
-        f"          key {chain.get('address')}",
+        f"          key {chain.get('address')}, {chain.get('key_type') or 'type not known'}",
         f"          signed {counters.get('signed', 0)}, repeated {counters.get('repeated', 0)}, refused {refused}",
     ]
     of_bytes = {
