@@ -10,14 +10,22 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parent
 CACHE = ROOT.parent / ".cache" / "go"
 BLS = "bls12381"  # a build tag; blst's sources are C and assembly, and what is built with them needs a C compiler
+#: v0.34 has the import paths of Tendermint, whose place it takes (its README, "replace").
+BEFORE_COMETBFT = {"validator-v034": (b"github.com/cometbft/cometbft", b"github.com/tendermint/tendermint")}
 #: program → (module directory, package, further flags)
 PROGRAMS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "validator-v034": ("proto", "./validator", ("-modfile=v034.mod", "-tags=noextension")),
+    "validator-v037": ("proto", "./validator", ("-modfile=v037.mod", "-tags=noextension")),
     "validator-v038": ("proto", "./validator", ()),
+    "validator-v039": ("proto", "./validator", ("-modfile=v039.mod", f"-tags={BLS}")),
     "validator-v040": ("proto", "./validator", ("-modfile=v040.mod", f"-tags=noise,{BLS}")),
     "validator-v033": ("amino", "./validator", ()),
     "validator-v1": ("v1", "./validator", (f"-tags={BLS}",)),
@@ -37,6 +45,19 @@ def go() -> str:
     return found
 
 
+@contextmanager
+def _with_its_paths(name: str, directory: Path) -> Iterator[Path]:
+    """The program's sources; a copy where its line has other import paths than they are written with."""
+    if name not in BEFORE_COMETBFT:
+        yield directory
+        return
+    with TemporaryDirectory() as made:
+        copy = Path(shutil.copytree(directory, Path(made) / directory.name))
+        for path in copy.rglob("*.go"):
+            path.write_bytes(path.read_bytes().replace(*BEFORE_COMETBFT[name]))
+        yield copy
+
+
 def program(name: str) -> Path:
     """Its path, built if its sources changed."""
     module, package, flags = PROGRAMS[name]
@@ -53,7 +74,8 @@ def program(name: str) -> Path:
             environment = {**os.environ, "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local"}
             environment["CGO_ENABLED"] = "1" if any(BLS in one for one in flags) else "0"
             command = [go(), "build", "-trimpath", *flags, "-o", f"{target}.new", package]
-            subprocess.run(command, cwd=directory, env=environment, check=True)
+            with _with_its_paths(name, directory) as where:
+                subprocess.run(command, cwd=where, env=environment, check=True)
             Path(f"{target}.new").rename(target)
     return target
 

@@ -1,5 +1,6 @@
 // A validator's end of privval, as CometBFT itself makes it: SignerListenerEndpoint and SignerClient. Reads one JSON request a line
-// from standard input, writes one JSON answer a line. The same file is built against v0.38 and v0.40, the latter with the tag noise. More pairs of ADDRESS and CHAIN
+// from standard input, writes one JSON answer a line. The same files are built against v0.34 to v0.40: the
+// first two of these lines with the tag noextension, the last one with the tag noise. More pairs of ADDRESS and CHAIN
 // are more validators in the same process: "load" asks all of them at once, everything else is of the first.
 package main
 
@@ -172,8 +173,9 @@ func (r *request) blockID() cmtproto.BlockID {
 func (v *validator) signVote(r *request) answer {
 	vote := &cmtproto.Vote{
 		Type: cmtproto.SignedMsgType(r.Type), Height: r.Height, Round: r.Round, BlockID: r.blockID(),
-		Timestamp: time.Unix(r.Seconds, r.Nanos).UTC(), ValidatorAddress: unhex(r.Address), Extension: unhex(r.Extension),
+		Timestamp: time.Unix(r.Seconds, r.Nanos).UTC(), ValidatorAddress: unhex(r.Address),
 	}
+	extend(vote, r.Extension)
 	asked := *vote
 	if err := v.target(r).SignVote(r.Chain, vote); err != nil {
 		return failed(err)
@@ -181,14 +183,9 @@ func (v *validator) signVote(r *request) answer {
 	signed := asked
 	signed.Timestamp = vote.Timestamp
 	ok := v.pubKey.VerifySignature(types.VoteSignBytes(r.Chain, &signed), vote.Signature)
-	wants := asked.Type == cmtproto.PrecommitType && len(asked.BlockID.Hash) > 0
-	if wants {
-		ok = ok && v.pubKey.VerifySignature(types.VoteExtensionSignBytes(r.Chain, &asked), vote.ExtensionSignature)
-	} else {
-		ok = ok && len(vote.ExtensionSignature) == 0
-	}
+	ok = ok && v.verifiesExtension(r.Chain, &asked, vote)
 	return answer{
-		Signature: hex.EncodeToString(vote.Signature), ExtensionSignature: hex.EncodeToString(vote.ExtensionSignature),
+		Signature: hex.EncodeToString(vote.Signature), ExtensionSignature: hex.EncodeToString(extensionSignature(vote)),
 		Seconds: vote.Timestamp.Unix(), Nanos: int64(vote.Timestamp.Nanosecond()), Verified: ok,
 	}
 }
@@ -360,8 +357,9 @@ func (v *validator) stream(r *request) answer {
 func (v *validator) timed(r *request) answer {
 	vote := &cmtproto.Vote{
 		Type: cmtproto.SignedMsgType(r.Type), Height: r.Height, Round: r.Round, BlockID: r.blockID(),
-		Timestamp: time.Unix(r.Seconds, r.Nanos).UTC(), ValidatorAddress: unhex(r.Address), Extension: unhex(r.Extension),
+		Timestamp: time.Unix(r.Seconds, r.Nanos).UTC(), ValidatorAddress: unhex(r.Address),
 	}
+	extend(vote, r.Extension)
 	proposal := &cmtproto.Proposal{
 		Type: cmtproto.ProposalType, Height: r.Height, Round: r.Round, PolRound: r.PolRound, BlockID: r.blockID(), Timestamp: vote.Timestamp,
 	}
