@@ -8,6 +8,7 @@ owner, makes new files with names that nobody has prepared, and leaves them to w
 import contextlib
 import errno
 import os
+import select
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Final, Protocol
 
 from cometkms import __version__
 from cometkms.errors import StateError, StoreFailure, UnfitFileError, os_words
+from cometkms.limits import GIVEN_FILE_S
 
 _LINKS_MAX: Final = 40  # as the kernel's own walk
 
@@ -183,6 +185,37 @@ def read_bounded(path: Path, most: int) -> bytes:
     """read_file() of somebody else's home. Raises: OSError."""
     with os.fdopen(open_regular(path), "rb") as file:
         return file.read(most + 1)
+
+
+def open_given(path: Path) -> int:
+    """Whatever an operator named on the command line: a file, or a pipe, as `<(command)` is one. Does not wait, and reading it does not
+    either: see await_given(). Raises: OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    if stat.S_ISDIR(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise UnfitFileError(errno.EISDIR, "it is a directory", str(path))
+    return fd
+
+
+def await_given(fd: int, path: Path) -> None:
+    """Until something can be read, or its end. Raises: UnfitFileError where nothing comes: nobody writes into that pipe."""
+    if not select.select([fd], [], [], GIVEN_FILE_S)[0]:
+        raise UnfitFileError(errno.EAGAIN, f"nothing came from it within {GIVEN_FILE_S:.0f} s", str(path))
+
+
+def read_given(path: Path, most: int) -> bytes:
+    """The first `most` bytes, and one more, which says that it is longer, of what open_given() opens. Raises: OSError."""
+    fd, data = open_given(path), b""
+    try:
+        while len(data) <= most:
+            await_given(fd, path)
+            part = os.read(fd, most + 1 - len(data))
+            if not part:
+                break
+            data += part
+    finally:
+        os.close(fd)
+    return data
 
 
 def make_directory(path: Path, mode: int = 0o700) -> None:

@@ -110,6 +110,13 @@ class UnfitFileError(WordedError):
     """What is at a path is not used as it is, though the kernel would give it: strerror says why, in words of ours."""
 
 
+def cure_of_secret(error: OSError) -> str:
+    """What helps where a file with a secret cannot be read."""
+    if isinstance(error, (UnfitFileError, IsADirectoryError)):
+        return "put the file itself there"
+    return "give it to the node's user, mode 0600"
+
+
 def os_words(error: OSError) -> str:
     """As a person says it: no number, no Python, and not what asyncio makes of it."""
     if isinstance(error, WordedError):

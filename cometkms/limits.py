@@ -42,6 +42,7 @@ INBOX_BYTES: Final = 64 * FRAME_SEALED_BYTES  # one recv: a whole 64 KiB burst, 
 # --- time, seconds unless the name says otherwise ---
 HANDSHAKE_TIMEOUT_S: Final = 10.0  # PROTOCOL "What each request gets"
 PARTIAL_MESSAGE_TIMEOUT_S: Final = 10.0  # a half-sent request
+GIVEN_FILE_S: Final = 10.0  # for what a pipe that is named in a file's place gives next
 IDLE_TIMEOUT_S: Final = 30.0  # validators ping every 3.3 s; nine lost pings is a dead peer
 WRITE_TIMEOUT_S: Final = 10.0
 CONNECT_TIMEOUT_S: Final = 3.0

@@ -20,6 +20,7 @@ from cometkms.cli.running import ask_node, node_id_option
 from cometkms.cli.state import files_of
 from cometkms.config.schema import Settings
 from cometkms.core import choose
+from cometkms.durable import read_given
 from cometkms.errors import ConfigError, OperatorError, StateError, os_words
 from cometkms.model import HRS
 from cometkms.rules.birth import NodeState
@@ -288,7 +289,7 @@ def _lines(paths: tuple[Path, ...]) -> list[str]:
     found: list[str] = []
     for path in paths:
         try:
-            text = path.read_bytes()[:_SEAL_FILE_MAX_BYTES].decode()
+            text = read_given(path, _SEAL_FILE_MAX_BYTES).decode()
         except (OSError, UnicodeDecodeError) as error:
             raise StateError(
                 f"{path} cannot be read: {os_words(error) if isinstance(error, OSError) else error}"

@@ -21,7 +21,7 @@ from cometkms.cli.output import show_json
 from cometkms.cli.passphrase import given, new_passphrase, passphrase_options, to_open
 from cometkms.config.schema import Chain
 from cometkms.core import choose
-from cometkms.durable import make_directory, write_atomically
+from cometkms.durable import make_directory, read_given, write_atomically
 from cometkms.errors import InvariantError, KeyFileError, os_words
 from cometkms.keys import sealed_file
 from cometkms.keys.formats import bech32_address, cometbft_json, cosmos_json
@@ -134,7 +134,9 @@ def import_key(
     chain = one_chain(load_home(), chain_id)
     wanted = named_type(key_type) if key_type is not None else None
     try:
-        text = sys.stdin.read(KEY_FILE_MAX_BYTES) if file == "-" else Path(file).read_text()[:KEY_FILE_MAX_BYTES]
+        text = (
+            sys.stdin.read(KEY_FILE_MAX_BYTES) if file == "-" else read_given(Path(file), KEY_FILE_MAX_BYTES).decode()
+        )
     except (OSError, UnicodeDecodeError) as error:
         raise KeyFileError(
             f"{file} cannot be read: {os_words(error) if isinstance(error, OSError) else error}"

@@ -184,6 +184,11 @@ def _read_document(home: Path) -> tuple[dict[str, Any], list[str]]:
         raise ConfigError(f"{path} has more than {CONFIG_MAX_BYTES} bytes")
     try:
         document = tomllib.loads(data.decode())
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is no TOML: byte {error.start + 1} is of no text in UTF-8; cure: the file as it was written, or a new one "
+            "(cmkms init makes one where there is none)"
+        ) from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError too
         raise ConfigError(f"{path} is no TOML: {error}") from error
     problems = _check_table(document, KEYS, str(path))
@@ -507,8 +512,6 @@ def _load_chains(home: Path, sources: _Sources, document: dict[str, Any]) -> tup
     if not tables:
         tables = [{"id": chain_id, "validator_addr": list(addresses), "agents": list(agents)}]
         tables[0] |= {"sign_bytes": values, "raw_bytes_unique_ids": list(unique_ids)}
-        if agents and not addresses:
-            addresses_where = agents_where
     if len(tables) > CHAINS_MAX:
         sources.problems.append(f"{home / CONFIG_NAME}: {len(tables)} chains; at most {CHAINS_MAX} are possible")
         return ()
@@ -516,7 +519,9 @@ def _load_chains(home: Path, sources: _Sources, document: dict[str, Any]) -> tup
     chains = []
     for number, table in enumerate(tables):
         where = f"{home / CONFIG_NAME}, chain {number + 1}"
-        places = (where, where) if document.get("chain") else (id_where, addresses_where)
+        places = (
+            _Places(where, where, where) if document.get("chain") else _Places(id_where, addresses_where, agents_where)
+        )
         chain = _load_chain(home, sources, table, places, several)
         if chain is not None:
             chains.append(chain)
@@ -524,12 +529,18 @@ def _load_chains(home: Path, sources: _Sources, document: dict[str, Any]) -> tup
     return tuple(chains)
 
 
-def _load_chain(
-    home: Path, sources: _Sources, table: dict[str, Any], places: tuple[str, str], several: bool
-) -> Chain | None:
-    """`places`: where the chain id stands, and where the validators' addresses do."""
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where what a chain has is set, as a fault names it."""
+
+    id: str
+    validator_addr: str
+    agents: str
+
+
+def _load_chain(home: Path, sources: _Sources, table: dict[str, Any], places: _Places, several: bool) -> Chain | None:
     name, addresses, agents = table.get("id", ""), table.get("validator_addr", []), table.get("agents", [])
-    where, addresses_where = places
+    where, addresses_where = places.id, places.validator_addr if addresses or not agents else places.agents
     if sources.partial and not (name and (addresses or agents)):
         return None
     if not name or not (addresses or agents):
@@ -547,12 +558,12 @@ def _load_chain(
     name = sources.parse(where, name, check_chain_id, "")
     parsed = tuple(
         address
-        for address in (sources.parse(addresses_where, one, parse_validator, None) for one in addresses)
+        for address in (sources.parse(places.validator_addr, one, parse_validator, None) for one in addresses)
         if isinstance(address, ValidatorAddress)
     )
     listed = tuple(
         agent
-        for agent in (sources.parse(addresses_where, one, parse_agent, None) for one in agents)
+        for agent in (sources.parse(places.agents, one, parse_agent, None) for one in agents)
         if isinstance(agent, AgentEntry)
     )
     sources.problems += _check_agents(addresses_where, name, parsed, listed)

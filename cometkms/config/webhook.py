@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from cometkms.durable import is_private, open_regular
-from cometkms.errors import ConfigError, os_words
+from cometkms.errors import ConfigError, cure_of_secret, os_words
 from cometkms.keys.passphrase import CREDENTIALS_VARIABLE
 from cometkms.limits import WEBHOOK_URL_MAX_BYTES
 
@@ -176,7 +176,7 @@ def _read(path: Path, *, private: bool) -> WebhookUrl:
             data = file.read(WEBHOOK_URL_MAX_BYTES + 2)
     except OSError as error:
         raise ConfigError(
-            f"{path}, which has the webhook's address, cannot be read: {os_words(error)}; cure: give it to the node's user, mode 0600"
+            f"{path}, which has the webhook's address, cannot be read: {os_words(error)}; cure: {cure_of_secret(error)}"
         ) from error
     try:
         return parse_url(data.decode("ascii", "replace").removesuffix("\n").removesuffix("\r"))

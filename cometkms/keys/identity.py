@@ -8,7 +8,7 @@ from pathlib import Path
 from nacl.signing import SigningKey
 
 from cometkms.durable import create_exclusively, is_private, read_bounded, read_file
-from cometkms.errors import KeyFileError, os_words
+from cometkms.errors import KeyFileError, cure_of_secret, os_words
 from cometkms.keys.aside import aside
 from cometkms.limits import KEY_FILE_MAX_BYTES
 from cometkms.wire.identity import Identity
@@ -86,9 +86,7 @@ def load_identity(home: Path) -> Identity:
         value = json.loads(read_file(path, KEY_FILE_MAX_BYTES))["priv_key"]["value"]
         return Identity(SigningKey(base64.b64decode(value, validate=True)[:32]))
     except OSError as error:
-        raise KeyFileError(
-            f"{path} cannot be read: {os_words(error)}; cure: give it to the node's user, mode 0600"
-        ) from error
+        raise KeyFileError(f"{path} cannot be read: {os_words(error)}; cure: {cure_of_secret(error)}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise KeyFileError(
             f"{path} is no identity key; cure: remove it, a new one is made at the next start"

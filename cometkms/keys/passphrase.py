@@ -11,14 +11,14 @@ import ctypes
 import mmap
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol
 
-from cometkms.durable import is_private
-from cometkms.errors import KeyFileError, said
+from cometkms.durable import await_given, is_private, open_given
+from cometkms.errors import KeyFileError, cure_of_secret, said
 from cometkms.limits import PASSPHRASE_MAX_BYTES
 
 CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
@@ -96,11 +96,15 @@ class Passphrase:
         return made._checked("the passphrase")
 
     @classmethod
-    def read_from(cls, fd: int, what: str) -> "Passphrase":
-        """All that `fd` gives. `what`: for the error. Raises: KeyFileError, OSError."""
+    def read_from(cls, fd: int, what: str, wait: Callable[[], None] = lambda: None) -> "Passphrase":
+        """All that `fd` gives. `what`: for the error; `wait`: before each piece. Raises: KeyFileError, OSError."""
         made = cls()
         room = memoryview(made._page)[: PASSPHRASE_MAX_BYTES + 3]  # one too many shows, behind a line's end
-        while made._size < len(room) and (got := os.readv(fd, [room[made._size :]])):
+        while made._size < len(room):
+            wait()
+            got = os.readv(fd, [room[made._size :]])
+            if not got:
+                break
             made._size += got
         for end in b"\n\r":  # one line's end
             if made._size and made._page[made._size - 1] == end:
@@ -222,7 +226,7 @@ def hold(source: PassphraseSource | None) -> PassphraseSource | None:
 
 def _read_file(path: Path, *, private: bool) -> Passphrase:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = open_given(path)
         try:
             status = os.fstat(fd)
             mode = status.st_mode
@@ -230,10 +234,10 @@ def _read_file(path: Path, *, private: bool) -> Passphrase:
                 raise KeyFileError(
                     f"the passphrase file {path} can be read by others (mode {stat.S_IMODE(mode):04o}); cure: chmod 600 {path}"
                 )
-            return Passphrase.read_from(fd, f"the passphrase file {path}")
+            return Passphrase.read_from(fd, f"the passphrase file {path}", lambda: await_given(fd, path))
         finally:
             os.close(fd)
     except OSError as error:
         raise KeyFileError(
-            f"the passphrase file {path} cannot be read: {said(error)}; cure: give it to the node's user, mode 0600"
+            f"the passphrase file {path} cannot be read: {said(error)}; cure: {cure_of_secret(error)}"
         ) from error

@@ -12,7 +12,7 @@ from typing import Any, Final
 from cometkms.core import choose
 from cometkms.core.interface import Core, KeySlot
 from cometkms.durable import create_exclusively, is_private, open_file
-from cometkms.errors import KeyFileError, os_words
+from cometkms.errors import KeyFileError, cure_of_secret, os_words
 from cometkms.keys import sealed_file
 from cometkms.keys.public import PUBLIC_TYPE, address_of, check_address, decode_public, why_unsupported
 from cometkms.keytypes import ED25519, SEED_BYTES, KeyType, by_private_json, raw_of, type_of
@@ -179,9 +179,7 @@ def _read(path: Path) -> bytearray:
             "`cmkms init --new-key`"
         ) from None
     except OSError as error:
-        raise KeyFileError(
-            f"{path} cannot be read: {os_words(error)}; cure: give it to the node's user, mode 0600"
-        ) from error
+        raise KeyFileError(f"{path} cannot be read: {os_words(error)}; cure: {cure_of_secret(error)}") from error
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):

@@ -158,8 +158,13 @@ def _config(patient: Patient) -> list[Finding]:
     settings = patient.settings
     if settings is None:
         return [fail("config", "there are no settings", f"cmkms init --home {patient.home}")]
-    members = ", ".join(peer.id for peer in settings.peers) or "alone"
-    return [ok("config", f"node {settings.id} of {members}; chains {', '.join(chain.id for chain in settings.chains)}")]
+    members = ", ".join(peer.id for peer in settings.peers)
+    return [
+        ok(
+            "config",
+            f"node {settings.id}{' of ' + members if members else ', alone'}; chains {', '.join(chain.id for chain in settings.chains)}",
+        )
+    ]
 
 
 def _keys(patient: Patient) -> list[Finding]:

@@ -6,7 +6,8 @@ from typing import Final
 from cometkms.config.schema import Chain, Settings
 from cometkms.core import choose
 from cometkms.core.interface import Core
-from cometkms.errors import CometKMSError, KeyFileError, said
+from cometkms.durable import read_file
+from cometkms.errors import CometKMSError, KeyFileError, cure_of_secret, said
 from cometkms.keys.aside import aside
 from cometkms.keys.cluster import CLUSTER_KEY_NAME
 from cometkms.keys.identity import IDENTITY_NAME, load_identity
@@ -90,10 +91,10 @@ def judge_cluster_key(settings: Settings) -> list[Finding]:
     if not path.exists():
         return []
     try:
-        text = path.read_bytes()[:100]
+        text = read_file(path, 100)
         whole = len(bytes.fromhex(text.decode("ascii").strip())) == 32
     except OSError as error:
-        return [fail(AREA, f"{path}: {said(error)}", "give it to the node's user")]
+        return [fail(AREA, f"{path}: {said(error)}", cure_of_secret(error))]
     except ValueError:
         whole = False
     if whole:

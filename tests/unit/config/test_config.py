@@ -425,6 +425,7 @@ def test_agents_stand_in_a_validators_place(tmp_path: Path) -> None:
         (f'agent_addr = ":9440"\nagents = ["a:{KEY_A}", "a:{KEY_B}"]', "name a of c is given more than once"),
         (f'agent_addr = ":9440"\nagents = ["a:{KEY_A}", "b:{KEY_A}"]', "is given more than once"),
         ('agent_addr = ":9440"\nagents = ["a:short"]', "is no agent"),
+        ('validator_addr = ["tcp://127.0.0.1:1"]\nagents = ["a:short"]', "agents: 'a:short' is no agent"),
         (f'agent_addr = ":9440"\nagents = ["a b:{KEY_A}"]', "is no agent"),
         (f'agent_addr = "9440"\nagents = ["a:{KEY_A}"]', "is no address"),
         ('agent_addr = ":9440"\nagents = [' + ", ".join(f'"a{n}:{n:064x}"' for n in range(17)) + "]", "at most 16"),
