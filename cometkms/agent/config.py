@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cometkms.config.schema import HostPort, ValidatorAddress
-from cometkms.config.values import check_chain_id, check_node_id, parse_listen, parse_validator
+from cometkms.address import Address
+from cometkms.config.schema import ValidatorAddress
+from cometkms.config.values import check_chain_id, check_node_id, parse_validator
 from cometkms.errors import ConfigError, os_words
 from cometkms.limits import AGENT_NAME_MAX_BYTES, CHAINS_MAX, CONFIG_MAX_BYTES, MEMBERS_MAX
 
@@ -22,7 +23,7 @@ class NodeEntry:
     """A node: where its agent_addr is, and the ed25519 key that it must prove."""
 
     id: str
-    address: HostPort
+    address: Address
     key: bytes
 
     @property
@@ -47,7 +48,7 @@ class AgentSettings:
     name: str
     nodes: tuple[NodeEntry, ...]
     validators: tuple[ValidatorEntry, ...]
-    metrics_addr: HostPort | None = None
+    metrics_addr: Address | None = None
     log_level: str = "info"
     log_format: str = "plain"
 
@@ -60,7 +61,7 @@ def parse_node(text: str) -> NodeEntry:
         raise ConfigError(
             f"{text[:120]!r} is no node; write it as ID=HOST:PORT:KEY, as `cmkms peers --identities` prints it on the node"
         )
-    parsed = parse_listen(address)
+    parsed = Address.parse(address)
     if not parsed.host:
         raise ConfigError(f"{text[:120]!r} has no host to dial")
     return NodeEntry(check_node_id(node_id), parsed, bytes.fromhex(key))
@@ -124,7 +125,7 @@ def _settings(home: Path, document: dict[str, Any]) -> AgentSettings:
         check_name(_text(document.get("name", ""), "name")),
         nodes,
         validators,
-        parse_listen(_text(metrics, "metrics_addr")) if metrics else None,
+        Address.parse(_text(metrics, "metrics_addr")) if metrics else None,
         level,
         line_format,
     )

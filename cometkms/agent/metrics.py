@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from cometkms.address import Address
 from cometkms.agent.asking import Counters
-from cometkms.config.schema import HostPort
 from cometkms.errors import BusyError, os_words
 
 _QUESTION_MAX_BYTES: Final = 8 << 10
@@ -70,7 +70,7 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-async def serve_metrics(address: HostPort, report: Callable[[], Mapping[str, Any]]) -> asyncio.Server:
+async def serve_metrics(address: Address, report: Callable[[], Mapping[str, Any]]) -> asyncio.Server:
     """Listen, and answer everybody alike. Raises: BusyError."""
     at_once = 0
 

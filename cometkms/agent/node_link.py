@@ -23,7 +23,6 @@ from cometkms.log import Log
 from cometkms.model import Dialect
 from cometkms.net.dial import connect
 from cometkms.net.outbox import Outbox
-from cometkms.net.target import TcpTarget
 from cometkms.wire.agent_messages import (
     AGENT_PROTOCOL_VERSION,
     AgentMessage,
@@ -132,7 +131,7 @@ class NodeLink:
 
     async def _live(self) -> tuple[str, bool]:
         """One connection; why it ended, and whether the node had said hello. Raises: OSError, ProtocolError."""
-        connection = await connect(TcpTarget(self.entry.address.host, self.entry.address.port))
+        connection = await connect(self.entry.address)
         try:
             async with asyncio.timeout(AGENT_HANDSHAKE_TIMEOUT_S):
                 frames = await self._shake(connection)

@@ -16,6 +16,7 @@ from typing import Any, Final
 import uvloop
 
 from cometkms import __version__
+from cometkms.address import NoiseAddress
 from cometkms.agent.asking import Action, Ask, Asking, Empty, Reply, Times, Verdict
 from cometkms.agent.config import AgentSettings, ValidatorEntry
 from cometkms.agent.metrics import serve_metrics
@@ -29,7 +30,6 @@ from cometkms.keys.identity import load_identity
 from cometkms.keytypes import type_of
 from cometkms.limits import AGENT_ANSWER_S
 from cometkms.log import Log
-from cometkms.net.target import TcpTarget
 from cometkms.wire.agent_messages import AgentMessage, Answer, Hello, Lead, NotNow, ServedChain, shown
 from cometkms.wire.agent_messages import Ask as AskMessage
 from cometkms.wire.identity import Identity
@@ -242,7 +242,7 @@ class _Asker:
 def _names_its_signer(entry: ValidatorEntry) -> bool:
     """Whether that validator lets in one identity only (noise://); to all others one made up for this start tells nothing."""
     target = entry.address.target
-    return isinstance(target, TcpTarget) and bool(target.peer_key)
+    return isinstance(target, NoiseAddress)
 
 
 class Agent:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cometkms.address import Address, NoiseAddress
 from cometkms.agent.config import CONFIG_NAME, check_name, parse_node
-from cometkms.config.values import check_chain_id, parse_listen, parse_validator
+from cometkms.config.values import check_chain_id, parse_validator
 from cometkms.durable import create_exclusively, make_directory
 from cometkms.errors import ConfigError, os_words
 from cometkms.keys.identity import IDENTITY_NAME, ensure_identity, load_identity
-from cometkms.net.target import TcpTarget
 
 _TEMPLATE = """\
 # CometKMS agent: stands beside a validator and asks every node (docs/AGENT.md).
@@ -51,7 +51,7 @@ def init_agent(
         check_chain_id(chain_id)
         parse_validator(address)
     if metrics_addr:
-        parse_listen(metrics_addr)
+        Address.parse(metrics_addr)
     result = Made()
     identity = home / "priv" / IDENTITY_NAME
     (result.kept if identity.exists() else result.made).append(identity)
@@ -83,7 +83,7 @@ def init_agent(
 def noise_ports(validators: Sequence[str]) -> list[int]:
     """Where those of these validators listen that let in one signer only, and name it. Raises: ConfigError."""
     targets = [parse_validator(one).target for one in validators]
-    return [one.port for one in targets if isinstance(one, TcpTarget) and one.peer_key]
+    return [one.port for one in targets if isinstance(one, NoiseAddress)]
 
 
 def make_agent_key(home: Path) -> bytes:

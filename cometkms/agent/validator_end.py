@@ -9,6 +9,7 @@ import random
 import socket
 from typing import Final, Protocol
 
+from cometkms.address import NoiseAddress
 from cometkms.agent.config import ValidatorEntry
 from cometkms.core.interface import Core, EndLane, NodeLane, Relayed, RelayPath, Session, Turn
 from cometkms.errors import ProtocolError, os_words
@@ -26,7 +27,7 @@ from cometkms.log import Log
 from cometkms.model import BYTES_KINDS, Dialect, Kind, Reason, Request
 from cometkms.net.dial import connect
 from cometkms.net.outbox import Outbox
-from cometkms.net.target import TcpTarget, UnixTarget
+from cometkms.net.target import UnixTarget
 from cometkms.rules.raw_bytes import BYTES_REFUSED
 from cometkms.wire.dialect import sniff_dialect
 from cometkms.wire.identity import Identity
@@ -172,7 +173,7 @@ class ValidatorEnd:
                     first += await self._receive(connection)
             self.dialect = dialect
             return self._core.session(dialect, chain_id, None, first)
-        if target.peer_key:
+        if isinstance(target, NoiseAddress):
             return await self._open_noise(connection, target.peer_key)
         handshake = Handshake(self._core, self._identity)
         async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
@@ -196,7 +197,7 @@ class ValidatorEnd:
     def _perhaps_not_listed(self) -> str:
         """What else to say of a connection on which nothing was asked."""
         target = self.entry.address.target
-        if self._heard or not isinstance(target, TcpTarget) or not target.peer_key:
+        if self._heard or not isinstance(target, NoiseAddress):
             return ""
         from cometkms.net import noise
         from cometkms.wire.peer_id import peer_id

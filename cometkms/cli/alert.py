@@ -6,13 +6,13 @@ import time
 
 import click
 
+from cometkms.address import Address
 from cometkms.cli.options import chosen_home, home_option
 from cometkms.cli.output import say, show_json
 from cometkms.config.load import Flags, load_settings
 from cometkms.config.webhook import WebhookUrl
 from cometkms.errors import ConfigError
 from cometkms.net.dial import connect
-from cometkms.net.target import TcpTarget
 from cometkms.webhook.message import trial_body
 from cometkms.webhook.post import Answer, load_authorities, post
 
@@ -54,6 +54,6 @@ def test(home: str | None, as_json: bool) -> None:  # noqa: ARG001
 
 async def _post(url: WebhookUrl, body: bytes) -> Answer:
     async def dial() -> socket.socket:
-        return await connect(TcpTarget(url.host, url.port))
+        return await connect(Address(url.host, url.port))
 
     return await post(url, body, dial, load_authorities() if url.encrypted else None)

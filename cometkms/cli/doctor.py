@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
+from cometkms.address import Address
 from cometkms.cli.options import UNSET_CHAIN, chosen_home, home_option, load_home
 from cometkms.cli.output import say, show_json
 from cometkms.cli.passphrase import given, passphrase_options
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.cli.status import fetch
 from cometkms.config.load import Flags, load_settings
-from cometkms.config.schema import HostPort, Settings
-from cometkms.config.values import parse_listen
+from cometkms.config.schema import Settings
 from cometkms.errors import CometKMSError
 from cometkms.limits import RPC_BLOCKS_MAX
 from cometkms.net.comet_rpc import parse_rpc
@@ -114,15 +114,15 @@ def _settings(node_id: str | None) -> tuple[Settings | None, tuple[str, ...]]:
         return None, problems
 
 
-def _http_addr(node: Mapping[str, Any], given_addr: str | None) -> HostPort | None:
+def _http_addr(node: Mapping[str, Any], given_addr: str | None) -> Address | None:
     """Where the running node serves HTTP; None when neither it nor the operator says."""
     own: dict[str, Any] = next((one for one in node["members"] if one.get("self")), {})
     facts = own.get("facts")
     text = given_addr or str(facts.get("http_addr", "") if isinstance(facts, dict) else "")
-    return parse_listen(text) if text else None
+    return Address.parse(text) if text else None
 
 
-def _status(address: HostPort | None) -> tuple[dict[str, Any] | None, str]:
+def _status(address: Address | None) -> tuple[dict[str, Any] | None, str]:
     """/status of the running node, and why there is none."""
     if address is None:
         return None, "where it serves HTTP is not known"

@@ -8,11 +8,12 @@ from typing import Any, Final
 
 import click
 
+from cometkms.address import Address
 from cometkms.cli.options import home_option
 from cometkms.cli.output import say, show_json
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.cli.status import fetch, understood
-from cometkms.config.values import parse_duration, parse_listen
+from cometkms.config.values import parse_duration
 from cometkms.errors import CometKMSError, ConfigError, OperatorError
 from cometkms.keys.public import address_of
 from cometkms.limits import RPC_BLOCKS_MAX
@@ -121,7 +122,7 @@ class _Run:
             return obstacles(view, {}, "", fresh_s)
         check = self._order("check", "") if view.leader is not None else ""
         try:
-            address = parse_listen(http_addr or self._http_addr())
+            address = Address.parse(http_addr or self._http_addr())
             return understood(lambda told: obstacles(view, told, check, fresh_s), fetch(address), address)
         except CometKMSError as error:
             return [*obstacles(view, {}, check, fresh_s), f"its alerts are not known: {error}"]

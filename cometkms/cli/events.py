@@ -8,13 +8,12 @@ from typing import Any, Final, cast
 
 import click
 
+from cometkms.address import Address
 from cometkms.api.story import describe
 from cometkms.board.sections import EventReport
 from cometkms.cli.options import home_option, load_home
 from cometkms.cli.output import say
 from cometkms.cli.status import fetch, refuse_another, understood
-from cometkms.config.schema import HostPort
-from cometkms.config.values import parse_listen
 from cometkms.errors import CometKMSError
 
 _LOOK_S: Final = 0.5
@@ -40,7 +39,7 @@ def command(home: str | None, http_addr: str | None, follow: bool, as_json: bool
       cmkms events --follow --json
     """
     settings = None if http_addr else load_home()
-    address = parse_listen(http_addr) if http_addr else cast("Any", settings).http_addr
+    address = Address.parse(http_addr) if http_addr else cast("Any", settings).http_addr
     document = fetch(address)
     if settings is not None:
         refuse_another(document, settings)
@@ -56,7 +55,7 @@ def command(home: str | None, http_addr: str | None, follow: bool, as_json: bool
     return 0
 
 
-def _fetch_in_time(address: HostPort) -> dict[str, Any]:
+def _fetch_in_time(address: Address) -> dict[str, Any]:
     """The node's answer, whenever it comes; that it is away is said once."""
     told = False
     while True:

@@ -2,11 +2,12 @@
 
 import click
 
+from cometkms.address import Address
 from cometkms.cli.options import chosen_home, home_option, named_type, type_option
 from cometkms.cli.output import show_json
 from cometkms.config.load import CONFIG_NAME, DEFAULT_HTTP_ADDR, KEY_NAME, STATE_NAME
 from cometkms.config.scaffold import init_home, refuse_existing
-from cometkms.config.values import check_chain_id, check_node_id, parse_listen, parse_validator
+from cometkms.config.values import check_chain_id, check_node_id, parse_validator
 from cometkms.core import choose
 from cometkms.keys.validator_key import new_seed, write_key
 from cometkms.keytypes import ED25519
@@ -50,7 +51,7 @@ def command(
     """
     path = chosen_home()
     check_node_id(node_id)
-    parse_listen(http_addr)
+    Address.parse(http_addr)
     if chain_id:
         check_chain_id(chain_id)
     for address in validator_addr:

@@ -2,13 +2,13 @@
 
 import click
 
+from cometkms.address import NoiseAddress
 from cometkms.cli.options import home_option, load_home
 from cometkms.cli.output import say, show_json
 from cometkms.cli.passphrase import to_open
 from cometkms.core import choose
 from cometkms.keys.cluster import noise_public_key
 from cometkms.keys.source import key_source
-from cometkms.net.target import TcpTarget
 from cometkms.wire.peer_id import peer_id
 
 _ANYWHERE = 26658  # CometBFT's own documents have it
@@ -31,7 +31,7 @@ def command(home: str | None, as_json: bool) -> None:  # noqa: ARG001
     sources = [key_source(chain.key_file, passphrase) for chain in settings.chains]
     own = peer_id(noise_public_key(settings.home, sources, choose.load(), settings.noise_identity_file))
     targets = [address.target for chain in settings.chains for address in chain.validator_addrs]
-    ports = sorted({one.port for one in targets if isinstance(one, TcpTarget) and one.peer_key}) or [_ANYWHERE]
+    ports = sorted({one.port for one in targets if isinstance(one, NoiseAddress)}) or [_ANYWHERE]
     laddrs = [f"noise://{own}@0.0.0.0:{port}" for port in ports]
     if as_json:
         show_json({"peer_id": own, "priv_validator_laddr": laddrs})

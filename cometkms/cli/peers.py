@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
+from cometkms.address import Address
 from cometkms.cli.options import chosen_home, home_option
 from cometkms.cli.output import say, show_json
 from cometkms.cli.running import ask_node, node_id_option
-from cometkms.config.schema import HostPort
 from cometkms.errors import ConfigError
 
 _HEADINGS = ("ID", "ADDRESS", "CONNECTION", "ROUND TRIP", "STATE", "PROMISED", "LAST CONTACT")
@@ -58,7 +58,7 @@ def identity_line(home: Path) -> str:
         raise ConfigError("this node listens for no agents; cure: agent_addr and agents in config.toml (docs/AGENT.md)")
     ensure_identity(settings.home)
     host = settings.agent_addr.host or next((one.address.host for one in settings.peers if one.id == settings.id), "")
-    return f"{settings.id}={HostPort(host or 'HOST', settings.agent_addr.port)}:{load_identity(settings.home).public_key.hex()}"
+    return f"{settings.id}={Address(host or 'HOST', settings.agent_addr.port)}:{load_identity(settings.home).public_key.hex()}"
 
 
 def table(answer: dict[str, Any], now: float) -> list[str]:

@@ -2,9 +2,10 @@
 
 import click
 
+from cometkms.address import NoiseAddress
 from cometkms.config.values import check_chain_id, parse_validator
 from cometkms.errors import ConfigError
-from cometkms.net.target import TcpTarget, UnixTarget
+from cometkms.net.target import UnixTarget
 
 
 @click.command("standin")
@@ -29,11 +30,7 @@ def command(address: str, chain_id: str, every: float, seconds: float) -> int:
     from cometkms.operator.demo import alone
 
     target = parse_validator(address).target
-    if isinstance(target, TcpTarget) and target.peer_key:
+    if isinstance(target, NoiseAddress):
         raise ConfigError(f"{address}: the stand-in listens at tcp:// and unix:// only; cure: --listen tcp://HOST:PORT")
-    where = f"unix://{target.path}" if isinstance(target, UnixTarget) else f"tcp://{_host(target.host)}:{target.port}"
+    where = f"unix://{target.path}" if isinstance(target, UnixTarget) else f"tcp://{target}"
     return alone.run(where, check_chain_id(chain_id), every, seconds or None)
-
-
-def _host(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -7,10 +7,10 @@ from typing import Any, TypeGuard, TypeVar
 
 import click
 
+from cometkms.address import Address
 from cometkms.cli.options import home_option, load_home
 from cometkms.cli.output import say, show_json
-from cometkms.config.schema import HostPort, Settings
-from cometkms.config.values import parse_listen
+from cometkms.config.schema import Settings
 from cometkms.errors import CometKMSError, OperatorError, os_words
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ def command(home: str | None, http_addr: str | None, as_json: bool) -> int:  # n
       cmkms status --http-addr 10.0.0.10:8080 --json
     """
     if http_addr:
-        address = parse_listen(http_addr)
+        address = Address.parse(http_addr)
         document = fetch(address)
     else:
         settings = load_home()
@@ -49,7 +49,7 @@ def command(home: str | None, http_addr: str | None, as_json: bool) -> int:  # n
     return 0 if document["healthy"] else 1
 
 
-def understood(read: Callable[[dict[str, Any]], T], document: dict[str, Any], address: HostPort) -> T:
+def understood(read: Callable[[dict[str, Any]], T], document: dict[str, Any], address: Address) -> T:
     """`read(document)`, of a node that may be of another version, or none at all. Raises: CometKMSError where its words make no sense."""
     try:
         return read(document)
@@ -59,7 +59,7 @@ def understood(read: Callable[[dict[str, Any]], T], document: dict[str, Any], ad
         ) from error
 
 
-def fetch(address: HostPort, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
+def fetch(address: Address, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
     """GET /status: a document that names its node and says whether it is healthy. timeout_s: for the whole answer.
 
     Raises: CometKMSError if no node answers.

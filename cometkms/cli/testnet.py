@@ -6,6 +6,7 @@ from typing import Final
 
 import click
 
+from cometkms.address import Address, bracketed
 from cometkms.agent.config import check_name
 from cometkms.agent.config import load as load_agent
 from cometkms.agent.scaffold import init_agent, make_agent_key
@@ -15,7 +16,7 @@ from cometkms.cli.peers import identity_line
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
 from cometkms.config.load import CONFIG_NAME, KEY_NAME, STATE_NAME, Flags, load_settings
 from cometkms.config.scaffold import init_home
-from cometkms.config.values import check_chain_id, parse_listen, parse_validator
+from cometkms.config.values import check_chain_id, parse_validator
 from cometkms.core import choose
 from cometkms.errors import ConfigError, os_words
 from cometkms.keys.validator_key import (
@@ -34,7 +35,7 @@ from cometkms.model import Watermark
 from cometkms.store import state_file
 from cometkms.store.exported import refuse_exported
 
-_RAFT_PORT: Final = parse_listen(DEFAULT_RAFT_ADDR).port
+_RAFT_PORT: Final = Address.parse(DEFAULT_RAFT_ADDR).port
 _HTTP_PORT: Final = 8080
 _AGENT_PORT: Final = 9440
 _LOCAL: Final = "127.0.0.1"
@@ -146,9 +147,9 @@ def _plan(nodes: int | None, hosts: list[str], raft_port: int, http_port: int, a
         found = [
             _Node(
                 f"node{n}",
-                f"{_bracketed(host)}:{raft_port}",
+                f"{bracketed(host)}:{raft_port}",
                 f"{_LOCAL}:{http_port}",
-                f"{_bracketed(host)}:{agent_port}",
+                f"{bracketed(host)}:{agent_port}",
             )
             for n, host in enumerate(hosts)
         ]
@@ -163,7 +164,7 @@ def _plan(nodes: int | None, hosts: list[str], raft_port: int, http_port: int, a
             _Node(f"node{n}", f"{_LOCAL}:{raft}", f"{_LOCAL}:{http}", f"{_LOCAL}:{agent}")
             for n, (raft, http, agent) in enumerate(ports)
         ]
-    if not all(parse_listen(node.raft_addr).host for node in found):
+    if not all(Address.parse(node.raft_addr).host for node in found):
         raise click.UsageError("an address is empty; cure: --addresses IP,IP,IP")
     for host in hosts:
         if hosts.count(host) > 1:
@@ -171,10 +172,6 @@ def _plan(nodes: int | None, hosts: list[str], raft_port: int, http_port: int, a
                 f"the address {host} is named more than once; cure: leave --addresses out for one machine"
             )
     return found
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def _chain_id(given: str | None, key_file: Path | None) -> str:

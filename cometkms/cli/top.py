@@ -11,12 +11,12 @@ from typing import Any, Final
 
 import click
 
+from cometkms.address import Address
 from cometkms.cli.events import news_of
 from cometkms.cli.options import home_option, load_home
 from cometkms.cli.output import show_json
 from cometkms.cli.status import fetch, refuse_another
-from cometkms.config.schema import HostPort, Settings
-from cometkms.config.values import parse_listen
+from cometkms.config.schema import Settings
 from cometkms.errors import CometKMSError, ConfigError
 from cometkms.limits import MEMBERS_MAX
 from cometkms.printable import clock, duration, printable
@@ -74,18 +74,18 @@ def command(home: str | None, nodes: tuple[str, ...], once: bool, as_json: bool)
     return _watch(settings, given)
 
 
-def _given(nodes: Sequence[str]) -> dict[str, HostPort]:
+def _given(nodes: Sequence[str]) -> dict[str, Address]:
     """Raises: ConfigError."""
     found = {}
     for text in nodes:
         name, separator, address = text.partition("=")
         if not separator or not name:
             raise ConfigError(f"--node {text!r} names no node; write it as ID=HOST:PORT")
-        found[name] = parse_listen(address)
+        found[name] = Address.parse(address)
     return found
 
 
-def _watch(settings: Settings, given: Mapping[str, HostPort]) -> int:
+def _watch(settings: Settings, given: Mapping[str, Address]) -> int:
     """Until Ctrl-C or SIGTERM. What the terminal showed before is there again afterwards."""
     for number in (signal.SIGINT, signal.SIGTERM):  # whatever the parent ignores: here is a terminal to put back
         signal.signal(number, signal.default_int_handler)
@@ -118,7 +118,7 @@ def fit(lines: Sequence[str], columns: int, rows: int) -> list[str]:
 # --- asking ---
 
 
-def ask_all(settings: Settings, given: Mapping[str, HostPort]) -> list[Told]:
+def ask_all(settings: Settings, given: Mapping[str, Address]) -> list[Told]:
     """Every member, this home's node first; all others at once."""
     own = _ask(settings.id, given.get(settings.id, settings.http_addr), settings)
     me = str(((own.status or {}).get("node") or {}).get("id") or settings.id)
@@ -142,32 +142,32 @@ def _members_of(status: Mapping[str, Any] | None) -> dict[str, tuple[str, str]]:
     for member in ((status or {}).get("members") or [])[:MEMBERS_MAX]:
         facts = member.get("facts") or {}
         try:
-            host = parse_listen(str(member.get("addr"))).host
+            host = Address.parse(str(member.get("addr"))).host
         except ConfigError:
             host = ""
         found[str(member.get("id"))] = (host, str(facts.get("http_addr") or ""))
     return found
 
 
-def place_of(host: str, told: str, here: str) -> HostPort | str:
+def place_of(host: str, told: str, here: str) -> Address | str:
     """Where to ask a member, or why that is not known. `host`: of its address in the peer list, the only one that is dialled; `told`: its
     http_addr, as it said to this home's node; `here`: this node's own host."""
     if not told or not host:
         return "this home's node does not know where it serves HTTP"
     try:
-        address = parse_listen(told)
+        address = Address.parse(told)
     except ConfigError:
         return "it says no address at which it serves HTTP"
     if address.host in _LOOPBACK and host != here and host not in _LOOPBACK:
         return f"its HTTP port ({told}) is for its own machine only"
-    return HostPort(host, address.port)
+    return Address(host, address.port)
 
 
-def _ask_place(name: str, place: HostPort | str) -> Told:
+def _ask_place(name: str, place: Address | str) -> Told:
     return Told(name, None, place) if isinstance(place, str) else _ask(name, place)
 
 
-def _ask(name: str, address: HostPort, settings: Settings | None = None) -> Told:
+def _ask(name: str, address: Address, settings: Settings | None = None) -> Told:
     try:
         document = fetch(address, _DEADLINE_S)
         if settings is not None:

@@ -4,7 +4,8 @@ import ipaddress
 from collections.abc import Iterable
 from typing import Final
 
-from cometkms.config.schema import HostPort, Peer, Settings
+from cometkms.address import Address
+from cometkms.config.schema import Peer, Settings
 from cometkms.limits import MEMBER_IDS_MAX_BYTES, MEMBERS_MAX
 
 DEFAULT_RAFT_ADDR: Final = "127.0.0.1:9430"
@@ -46,7 +47,7 @@ def _list_problems(peers: tuple[Peer, ...]) -> list[str]:
     return problems
 
 
-def _unreachable(own: HostPort, raft_addr: HostPort, raft_where: str) -> str:
+def _unreachable(own: Address, raft_addr: Address, raft_where: str) -> str:
     """Why the others cannot reach this node where the list says it is; "" when they may.
 
     Hosts may differ (0.0.0.0, address translation, a tunnel's end); a port that differs, or a default nobody changed, is a slip unless

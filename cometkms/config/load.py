@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from cometkms.address import Address
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR, check_cluster
-from cometkms.config.schema import AgentEntry, AlertBounds, Chain, HostPort, Settings, ValidatorAddress
+from cometkms.config.schema import AgentEntry, AlertBounds, Chain, Settings, ValidatorAddress
 from cometkms.config.values import (
     check_chain_id,
     check_credential,
@@ -25,7 +26,6 @@ from cometkms.config.values import (
     parse_audit_mib,
     parse_descriptor,
     parse_lease,
-    parse_listen,
     parse_peer,
     parse_priority,
     parse_published,
@@ -394,18 +394,18 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
     published, published_where = sources.text("raft_published", "")
     segment, segment_where = sources.text("tcp_max_segment", "0")
     priority, priority_where = sources.text("leader_priority", str(LEADER_PRIORITY_DEFAULT))
-    fallback = parse_listen(DEFAULT_RAFT_ADDR)
+    fallback = Address.parse(DEFAULT_RAFT_ADDR)
     settings = Settings(
         home=home,
         id=node_id,
-        raft_addr=sources.parse(raft_where, raft, parse_listen, fallback),
-        http_addr=sources.parse(http_where, http, parse_listen, fallback),
+        raft_addr=sources.parse(raft_where, raft, Address.parse, fallback),
+        http_addr=sources.parse(http_where, http, Address.parse, fallback),
         default_ttl_s=sources.parse(ttl_where, ttl, parse_lease, 0.0),
         peers=tuple(
             peer for peer in (sources.parse(peers_where, one, parse_peer, None) for one in peers) if peer is not None
         ),
         chains=_load_chains(home, sources, document),
-        agent_addr=sources.parse(agent_where, agent, parse_listen, None) if agent else None,
+        agent_addr=sources.parse(agent_where, agent, Address.parse, None) if agent else None,
         log_level=sources.parse(level_where, level, _one_of(LOG_LEVELS), "info"),
         log_format=sources.parse(format_where, log_format, _one_of(LOG_FORMATS), "plain"),
         allow_unsafe=sources.truth("allow_unsafe"),
@@ -609,7 +609,7 @@ def _check_agents(
     return found
 
 
-def _check_agent_names(chains: Sequence[Chain], agent_addr: HostPort | None, where: str) -> list[str]:
+def _check_agent_names(chains: Sequence[Chain], agent_addr: Address | None, where: str) -> list[str]:
     """One name, one key, over all chains; and a port exactly where there is somebody to listen for."""
     keys: dict[str, set[bytes]] = {}
     names: dict[bytes, set[str]] = {}

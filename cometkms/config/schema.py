@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cometkms.address import Address
 from cometkms.limits import AUDIT_DEFAULT_MIB, LEADER_PRIORITY_DEFAULT
 from cometkms.model import NO_BYTES, AllowedBytes
-from cometkms.net.target import TcpTarget, UnixTarget
+from cometkms.net.target import Target
 
 if TYPE_CHECKING:  # an agent, which is to start in no time, needs neither
     from cometkms.config.webhook import Webhook
@@ -18,21 +19,10 @@ class ValidatorAddress:
     """Where a validator listens (its priv_validator_laddr). `text`: as configured."""
 
     text: str
-    target: TcpTarget | UnixTarget
+    target: Target
 
     def __str__(self) -> str:
         return self.text
-
-
-@dataclass(frozen=True, slots=True)
-class HostPort:
-    """host "" means all interfaces."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +30,7 @@ class Peer:
     """A member of the cluster: `id=host:port`."""
 
     id: str
-    address: HostPort
+    address: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +74,8 @@ class Settings:
 
     home: Path
     id: str
-    raft_addr: HostPort
-    http_addr: HostPort
+    raft_addr: Address
+    http_addr: Address
     default_ttl_s: float
     peers: tuple[Peer, ...]
     chains: tuple[Chain, ...]
@@ -98,13 +88,13 @@ class Settings:
     key_passphrase: "PassphraseSource | None" = None
     alerts: AlertBounds = AlertBounds()
     webhook: "Webhook | None" = None
-    agent_addr: HostPort | None = None  # where agents are listened for; None: nowhere
+    agent_addr: Address | None = None  # where agents are listened for; None: nowhere
     audit_max_mib: int = AUDIT_DEFAULT_MIB  # all files of the audit log together; 0: there is none
     noise_identity_file: Path | None = (
         None  # who this node is to noise:// validators; None: derived from the cluster's secret
     )
     realtime: bool = False  # the signer and the state process ask for a real-time class
-    raft_published: HostPort | None = None  # where the others dial this node, if that is not where it listens
+    raft_published: Address | None = None  # where the others dial this node, if that is not where it listens
     tcp_max_segment: int = (
         0  # bytes of data in one packet to members and validators at most; 0: what the interface takes
     )

@@ -1,10 +1,10 @@
 """Parse single settings: addresses, durations, names. Every error says what was expected."""
 
-import ipaddress
 import re
 from typing import Final
 
-from cometkms.config.schema import AgentEntry, HostPort, Peer, ValidatorAddress
+from cometkms.address import Address, NoiseAddress
+from cometkms.config.schema import AgentEntry, Peer, ValidatorAddress
 from cometkms.errors import ConfigError
 from cometkms.limits import (
     AGENT_NAME_MAX_BYTES,
@@ -21,7 +21,7 @@ from cometkms.limits import (
     TCP_MAX_SEGMENT_MAX,
     TCP_MAX_SEGMENT_MIN,
 )
-from cometkms.net.target import TcpTarget, UnixTarget
+from cometkms.net.target import UnixTarget
 from cometkms.wire.peer_id import public_key_of
 
 _SHOWN_MAX: Final = 60  # of a value in an error
@@ -31,7 +31,6 @@ _DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _AGENT_KEY: Final = re.compile(r"[0-9a-f]{64}\Z")
 _AGENT_NAME: Final = re.compile(rf"[A-Za-z0-9_.-]{{1,{AGENT_NAME_MAX_BYTES}}}\Z")
-_HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?\Z")
 
 
 def parse_duration(text: str) -> float:
@@ -77,17 +76,9 @@ def _within(seconds: float, text: str, bounds: tuple[float, float], words: str) 
     return seconds
 
 
-def parse_listen(text: str) -> HostPort:
-    """host:port, or :port for all interfaces. Raises: ConfigError."""
-    host, port = _split_host_port(text)
-    if host:
-        _check_host(host, text)
-    return HostPort(host, port)
-
-
-def parse_published(text: str) -> HostPort:
+def parse_published(text: str) -> Address:
     """host:port, where others dial. Raises: ConfigError."""
-    parsed = parse_listen(text)
+    parsed = Address.parse(text)
     if not parsed.host:
         raise ConfigError(f"{text!r} has no host: it is where the other nodes dial this one; write it as host:port")
     return parsed
@@ -120,24 +111,20 @@ def parse_validator(text: str) -> ValidatorAddress:
         return _parse_noise(text, rest)
     if scheme != "tcp":
         raise ConfigError(f"{text!r} has the unknown scheme {scheme!r}; use tcp://, unix:// or noise://")
-    host, port = _split_host_port(rest)
-    if not host:
-        host = "127.0.0.1"
-    _check_host(host, text)
-    return ValidatorAddress(text, TcpTarget(host, port))
+    address = Address.parse(rest)
+    return ValidatorAddress(text, address if address.host else Address("127.0.0.1", address.port))
 
 
 def _parse_noise(text: str, rest: str) -> ValidatorAddress:
     """What is behind noise://: the validator's own peer id, then where it listens. Raises: ConfigError."""
-    untrusted_id, separator, address = rest.rpartition("@")
-    host, port = _split_host_port(address) if separator else ("", 0)
-    if not host:
+    untrusted_id, separator, where = rest.rpartition("@")
+    address = Address.parse(where) if separator else Address("", 0)
+    if not address.host:
         raise ConfigError(
             f"{text!r} is no noise address; write it as noise://ID@host:port, ID being what `cometbft show-node-id --libp2p` "
             "prints on the validator"
         )
-    _check_host(host, text)
-    return ValidatorAddress(text, TcpTarget(host, port, public_key_of(untrusted_id)))
+    return ValidatorAddress(text, NoiseAddress(address.host, address.port, public_key_of(untrusted_id)))
 
 
 def parse_agent(text: str) -> AgentEntry:
@@ -157,7 +144,7 @@ def parse_peer(text: str) -> Peer:
     name, separator, address = text.partition("=")
     if not separator:
         raise ConfigError(f"{text!r} is no peer; write it as id=host:port")
-    parsed = parse_listen(address)
+    parsed = Address.parse(address)
     if not parsed.host:
         raise ConfigError(f"{text!r} has no host: the other nodes must know where to dial; write it as id=host:port")
     return Peer(check_node_id(name), parsed)
@@ -213,22 +200,3 @@ def parse_audit_mib(text: str) -> int:
     raise ConfigError(
         f"{text!r} is no size of the audit log; write a number of MiB from {AUDIT_MIN_MIB} to {AUDIT_MAX_MIB}, or 0 for none"
     )
-
-
-def _split_host_port(text: str) -> tuple[str, int]:
-    host, separator, port = text.rpartition(":")
-    if not separator or not port.isascii() or not port.isdigit() or len(port) > 5 or not 0 < int(port) < 65536:
-        raise ConfigError(f"{text!r} is no address; write it as host:port with a port from 1 to 65535")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise ConfigError(f"{text!r} is no address; write an IPv6 host in brackets, as [::1]:26658")
-    return host, int(port)
-
-
-def _check_host(host: str, text: str) -> None:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        if not _HOST_NAME.match(host) or ".." in host:
-            raise ConfigError(f"{text!r} has no valid host; write a name or an IP address") from None

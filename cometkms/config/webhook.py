@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
+from cometkms.address import bracketed
 from cometkms.durable import is_private, open_regular
 from cometkms.errors import ConfigError, cure_of_secret, os_words
 from cometkms.keys.passphrase import CREDENTIALS_VARIABLE
@@ -35,9 +36,8 @@ class WebhookUrl:
     path: str = field(repr=False)
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
-        return f"{self.scheme}://{host}{port}"
+        return f"{self.scheme}://{bracketed(self.host)}{port}"
 
     @property
     def encrypted(self) -> bool:

@@ -7,22 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from cometkms.address import Address, bracketed
 from cometkms.errors import ConfigError, OperatorError, said
 from cometkms.limits import RPC_ANSWER_MAX_BYTES, RPC_TIMEOUT_S
 from cometkms.net.http_get import get
 
 
 @dataclass(frozen=True, slots=True)
-class RpcAddress:
-    """`prefix`: of every path, for an RPC behind a proxy."""
+class RpcAddress(Address):
+    """Where a node serves its RPC. The prefix stands before every path, for an RPC behind a proxy."""
 
-    host: str
-    port: int
     prefix: str
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}{self.prefix}"
+        return f"http://{bracketed(self.host)}:{self.port}{self.prefix}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import socket
 from typing import Any
 
 from cometkms.limits import CONNECT_TIMEOUT_S
-from cometkms.net.target import TcpTarget, UnixTarget
+from cometkms.net.target import Target, UnixTarget
 
 _KEEPALIVE_IDLE_S = 5
 _KEEPALIVE_INTERVAL_S = 2
@@ -22,7 +22,7 @@ def limit_segment(connection: socket.socket, max_segment: int) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, max_segment)
 
 
-async def connect(target: TcpTarget | UnixTarget, max_segment: int = 0) -> socket.socket:
+async def connect(target: Target, max_segment: int = 0) -> socket.socket:
     """A connected non-blocking socket. Every address of a name is tried in turn. `max_segment`: see limit_segment().
 
     Raises: OSError (TimeoutError included, after CONNECT_TIMEOUT_S for each attempt).

@@ -4,6 +4,7 @@ import errno
 import socket
 from typing import Final
 
+from cometkms.address import Address
 from cometkms.errors import BusyError, ConfigError, said
 
 BACKLOG: Final = 64
@@ -17,7 +18,7 @@ def listen(setting: str, host: str, port: int, cure: str) -> socket.socket:
 
     Raises: BusyError if the address is in use; ConfigError if it is not this machine's, or not ours to use.
     """
-    shown = f"{setting} {_shown(host, port)}"
+    shown = f"{setting} {Address(host, port)}"
     try:
         if host == "":
             return _bind_every_interface(port)
@@ -39,7 +40,3 @@ def _bind_every_interface(port: int) -> socket.socket:
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 raise  # IPv6 compiled in but switched off is the only case for IPv4 alone
     return socket.create_server(("0.0.0.0", port), backlog=BACKLOG)  # noqa: S104  # what `:8080` asks for
-
-
-def _shown(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cometkms.address import Address
 from cometkms.hardening import seccomp
 from cometkms.hardening.account import DEFAULT_ACCOUNT, ProcStatus
 from cometkms.hardening.confine import (
@@ -30,7 +31,7 @@ from cometkms.hardening.confine import (
 from cometkms.hardening.measures import Measure, Mode, State, check_required
 from cometkms.hardening.user import Whom, change_user, choose
 from cometkms.limits import SIGNER_UID
-from cometkms.net.target import TcpTarget, UnixTarget
+from cometkms.net.target import Target, UnixTarget
 
 PROCESS: Final = "signer"
 
@@ -43,12 +44,12 @@ class Plan:
     user: str
     parent: int
     key_files: tuple[Path, ...]
-    targets: tuple[TcpTarget | UnixTarget, ...]
+    targets: tuple[Target, ...]
 
     @property
     def ports(self) -> frozenset[int]:
         """TCP ports the signer dials."""
-        ports = {one.port for one in self.targets if isinstance(one, TcpTarget)}
+        ports = {one.port for one in self.targets if isinstance(one, Address)}
         return frozenset(ports | {DNS_PORT} if self.names else ports)
 
     @property
@@ -59,12 +60,12 @@ class Plan:
     @property
     def tcp(self) -> bool:
         """Whether one is not."""
-        return any(isinstance(one, TcpTarget) for one in self.targets)
+        return any(isinstance(one, Address) for one in self.targets)
 
     @property
     def names(self) -> bool:
         """Whether one is a host's name."""
-        return any(isinstance(one, TcpTarget) and not is_address(one.host) for one in self.targets)
+        return any(isinstance(one, Address) and not is_address(one.host) for one in self.targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Confinement:
     plan: Plan
     measures: tuple[Measure, ...]
 
-    def why_not(self, target: TcpTarget | UnixTarget) -> str:
+    def why_not(self, target: Target) -> str:
         """Why this process cannot dial that validator, which a reload brings; "" when it can. A new process can."""
         plan, on = self.plan, {one.measure for one in self.measures if one.state is State.ON}
         if isinstance(target, UnixTarget):

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Final
 
+from cometkms.address import NoiseAddress
 from cometkms.core.interface import Core, Session, SignLane, Turn
 from cometkms.errors import ProtocolError, said
 from cometkms.limits import (
@@ -34,7 +35,7 @@ from cometkms.logger import Logger
 from cometkms.model import BYTES_KINDS, Dialect, Kind, Line, Reason, Refusal, Request
 from cometkms.net import noise
 from cometkms.net.outbox import Outbox
-from cometkms.net.target import TcpTarget, UnixTarget
+from cometkms.net.target import Target, UnixTarget
 from cometkms.signer.chain import ChainSigner
 from cometkms.wire.dialect import line_words, sniff_dialect
 from cometkms.wire.identity import Identity
@@ -67,7 +68,7 @@ class ValidatorLink:
         name: str,
         number: int,
         dial: Callable[[], Awaitable[socket.socket]],
-        target: TcpTarget | UnixTarget,
+        target: Target,
         chain: ChainSigner,
         core: Core,
         identity: Identity,
@@ -189,7 +190,7 @@ class ValidatorLink:
 
     def _perhaps_not_listed(self) -> str:
         """What else to say of a connection on which nothing was asked."""
-        if not isinstance(self._target, TcpTarget) or not self._target.peer_key:
+        if not isinstance(self._target, NoiseAddress):
             return ""
         return noise.not_listed(peer_id(self._identity.public_key))
 
@@ -200,7 +201,7 @@ class ValidatorLink:
         """
         if isinstance(self._target, UnixTarget):
             return await self._open_plain(connection)
-        if self._target.peer_key:
+        if isinstance(self._target, NoiseAddress):
             return await self._open_noise(connection, self._target.peer_key)
         handshake = Handshake(self._core, self._identity)
         async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):

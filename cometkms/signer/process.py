@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
+from cometkms.address import NoiseAddress
 from cometkms.board.status_board import Section
 from cometkms.calm_log import CalmLog
 from cometkms.config.reload import Reloadable
@@ -48,7 +49,7 @@ from cometkms.model import NO_BYTES, Decision, Outcome
 from cometkms.net.dial import connect
 from cometkms.net.dialer import Dialer, serve_dials
 from cometkms.net.door import Door, listen, serve_door
-from cometkms.net.target import TcpTarget, UnixTarget
+from cometkms.net.target import Target, UnixTarget
 from cometkms.signer.agent_link import AgentPort
 from cometkms.signer.chain import ChainSigner
 from cometkms.signer.confine import Confinement, Plan, shut_signer
@@ -116,13 +117,13 @@ class _Identities:
     own: Identity
     noise: Identity | None
 
-    def towards(self, target: TcpTarget | UnixTarget) -> Identity | None:
+    def towards(self, target: Target) -> Identity | None:
         """None: this process has none for it, and another must take its place."""
         return self.noise if _is_noise(target) else self.own
 
 
-def _is_noise(target: TcpTarget | UnixTarget) -> bool:
-    return isinstance(target, TcpTarget) and bool(target.peer_key)
+def _is_noise(target: Target) -> bool:
+    return isinstance(target, NoiseAddress)
 
 
 def _identities(parts: SignerParts, core: Core) -> _Identities:
@@ -353,7 +354,7 @@ class _Signer:
         )
         return number
 
-    def _dial_of(self, target: TcpTarget | UnixTarget) -> Callable[[], Awaitable[socket.socket]]:
+    def _dial_of(self, target: Target) -> Callable[[], Awaitable[socket.socket]]:
         if isinstance(target, UnixTarget) and self._dialer is not None and self._dialer.knows(target.path):
             return partial(self._dialer.connect, target.path)
         return partial(connect, target, self._parts.settings.tcp_max_segment)

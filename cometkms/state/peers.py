@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from cometkms.address import Address
 from cometkms.core.interface import Core, Frames, Lane
 from cometkms.errors import BusyError, ProtocolError, os_words, said
 from cometkms.limits import (
@@ -35,7 +36,6 @@ from cometkms.logger import Logger
 from cometkms.model import Dialect
 from cometkms.net.dial import connect, limit_segment
 from cometkms.net.stream import HEAD, FrameReader, FrameType, Stream
-from cometkms.net.target import TcpTarget
 from cometkms.wire.identity import Identity
 from cometkms.wire.secret_connection import Handshake
 from cometkms.wire.why import PeerCode, Why, code_of, decode_why, encode_why
@@ -61,16 +61,7 @@ class PeerTarget:
 
     id: str
     public_key: bytes
-    target: TcpTarget
-
-
-class ListenAddress(Protocol):
-    """host "" means all interfaces."""
-
-    @property
-    def host(self) -> str: ...
-    @property
-    def port(self) -> int: ...
+    address: Address
 
 
 class PeerEvents(Protocol):
@@ -159,7 +150,7 @@ class PeerNetwork:
         me: str,
         identity: Identity,
         peers: tuple[PeerTarget, ...],
-        listen: ListenAddress,
+        listen: Address,
         events: PeerEvents,
         log: Logger,
         make_lane: Callable[[str, Frames, int], Lane | None] = lambda *_: None,
@@ -244,7 +235,7 @@ class PeerNetwork:
                 if family == socket.AF_INET6 and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                     continue
                 raise BusyError(
-                    f"raft_addr {self._listen.host}:{self._listen.port} cannot be listened on: {os_words(error)}; cure: stop what uses the port, or "
+                    f"raft_addr {self._listen} cannot be listened on: {os_words(error)}; cure: stop what uses the port, or "
                     "set another raft_addr (and the same in every node's peer list)"
                 ) from error
             self._listeners.append(listener)
@@ -295,7 +286,7 @@ class PeerNetwork:
         return [
             {
                 "id": peer.target.id,
-                "addr": f"{peer.target.target.host}:{peer.target.target.port}",
+                "addr": str(peer.target.address),
                 "connected": peer.link is not None,
                 "connection": peer.state,
                 "since": peer.since,
@@ -326,7 +317,7 @@ class PeerNetwork:
     async def _dial_once(self, peer: _Peer) -> bool:
         """One connection from dial to close. Whether it was established."""
         self._enter(peer, "dialing")
-        target = peer.target.target
+        target = peer.target.address
         address = f"{target.host}:{target.port}"
         try:
             connection = await connect(target, self._max_segment)

@@ -50,7 +50,6 @@ from cometkms.limits import (
 from cometkms.log import Log
 from cometkms.model import HRS, Watermark
 from cometkms.net.control import ControlServer, listen_control
-from cometkms.net.target import TcpTarget
 from cometkms.rules.birth import NodeState
 from cometkms.state.events import StateEvents
 from cometkms.state.favourite import PRIORITY_FACT
@@ -260,7 +259,7 @@ class _State:
             me=settings.id,
             identity=self._kin.identity,
             peers=tuple(
-                PeerTarget(peer.id, self._keys[peer.id], TcpTarget(peer.address.host, peer.address.port))
+                PeerTarget(peer.id, self._keys[peer.id], peer.address)
                 for peer in settings.peers
                 if peer.id != settings.id
             ),

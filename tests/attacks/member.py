@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cometkms import __version__
+from cometkms.address import Address
 from cometkms.core import choose
 from cometkms.errors import ProtocolError
 from cometkms.keys.cluster import _cluster_secret, _node_key, cluster_digest
@@ -34,7 +35,6 @@ from cometkms.model import (
     Vote,
     Watermark,
 )  # fmt: skip
-from cometkms.net.target import TcpTarget
 from cometkms.rules.birth import Life, NodeState
 from cometkms.rules.incarnation import FIRST, Statement, incarnation_ceiling, statement_bytes
 from cometkms.state.peers import PeerNetwork, PeerTarget
@@ -98,12 +98,12 @@ class Liar:
             str, tuple[int, int, int]
         ] = {}  # of the log without end: index and term of its last entry, and whose term
         targets = tuple(
-            PeerTarget(name, keys[name].public_key, TcpTarget("127.0.0.1", port))
+            PeerTarget(name, keys[name].public_key, Address("127.0.0.1", port))
             for name, port in ports.items()
             if name != me
         )
         self.net = PeerNetwork(
-            core=core, me=me, identity=self.identity, peers=targets, listen=TcpTarget("127.0.0.1", ports[me]), events=self, log=Quiet(),
+            core=core, me=me, identity=self.identity, peers=targets, listen=Address("127.0.0.1", ports[me]), events=self, log=Quiet(),
         )  # fmt: skip
 
     def own(self, other: Incarnation | None = None) -> Statement:

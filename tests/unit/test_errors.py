@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from cometkms.address import Address
 from cometkms.errors import ConfigError, KeyFileError, StateError, StoreFailure, disk_failure, os_words, place_of, said
 from cometkms.net.dial import connect
-from cometkms.net.target import TcpTarget
 
 
 def raised(kind: type[Exception], words: str, number: int, path: str | None = "/home/x/file") -> Exception:
@@ -98,7 +98,7 @@ def test_an_error_of_the_system_names_its_file_or_where_it_was_met(tmp_path: Pat
     with pytest.raises(ConnectionRefusedError) as refused, socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         taken.close()
-        asyncio.run(connect(TcpTarget("127.0.0.1", port)))
+        asyncio.run(connect(Address("127.0.0.1", port)))
     assert place_of(refused.value).startswith("dial.py, line ")
 
 

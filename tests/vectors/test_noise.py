@@ -5,10 +5,10 @@ import json
 import pytest
 from nacl.signing import SigningKey
 
+from cometkms.address import Address
 from cometkms.config.values import parse_validator
 from cometkms.core.interface import Core
 from cometkms.errors import ConfigError
-from cometkms.net.target import TcpTarget
 from cometkms.wire.identity import Identity
 from cometkms.wire.noise import NoiseHandshake
 from cometkms.wire.peer_id import peer_id, public_key_of
@@ -84,7 +84,7 @@ def test_addresses_are_cometbfts(case: dict) -> None:
             parse_validator(case["address"])
         return
     target = parse_validator(case["address"]).target
-    assert isinstance(target, TcpTarget)
+    assert isinstance(target, Address)
     assert peer_id(target.peer_key) in case["address"]
     host = f"[{target.host}]" if ":" in target.host else target.host
     assert case["address"].endswith(f"@{host}:{target.port}")

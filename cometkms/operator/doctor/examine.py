@@ -10,7 +10,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from cometkms.config.schema import Chain, HostPort, Settings
+from cometkms.address import Address
+from cometkms.config.schema import Chain, Settings
 from cometkms.core import choose
 from cometkms.core.interface import Core
 from cometkms.errors import CometKMSError, said
@@ -51,7 +52,7 @@ class Patient:
     node: Mapping[str, Any] | None
     status: Mapping[str, Any] | None = None
     status_why: str = ""
-    http_addr: HostPort | None = None
+    http_addr: Address | None = None
     rpc: RpcAddress | None = None
     blocks: int = DEFAULT_BLOCKS
     passphrase: PassphraseSource | None = None

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cometkms.address import Address
 from cometkms.api.cures import OF_PEERS
-from cometkms.config.schema import HostPort, Settings
+from cometkms.config.schema import Settings
 from cometkms.errors import os_words
 from cometkms.limits import CONNECT_TIMEOUT_S, PEER_FAR_S
-from cometkms.net.target import TcpTarget, UnixTarget
+from cometkms.net.target import Target, UnixTarget
 from cometkms.operator.doctor.finding import Finding, fail, note, ok, warn
 from cometkms.wire.why import CONFIGURED, PeerCode
 
@@ -31,7 +32,7 @@ class Reached:
     why: str = ""
 
 
-def try_all(targets: Mapping[str, TcpTarget | UnixTarget]) -> list[Reached]:
+def try_all(targets: Mapping[str, Target]) -> list[Reached]:
     """At once, each with its deadline; what does not answer by the end is told so."""
     found: dict[str, Reached] = {}
     threads = [
@@ -48,7 +49,7 @@ def try_all(targets: Mapping[str, TcpTarget | UnixTarget]) -> list[Reached]:
     return [found.get(name, Reached(name, None, f"no answer within {_ALL_S:g} s")) for name in targets]
 
 
-def _try(name: str, target: TcpTarget | UnixTarget) -> Reached:
+def _try(name: str, target: Target) -> Reached:
     started = time.perf_counter()
     try:
         if isinstance(target, UnixTarget):
@@ -64,14 +65,12 @@ def _try(name: str, target: TcpTarget | UnixTarget) -> Reached:
     return Reached(name, (time.perf_counter() - started) * 1000)
 
 
-def peer_targets(settings: Settings) -> dict[str, TcpTarget | UnixTarget]:
+def peer_targets(settings: Settings) -> dict[str, Target]:
     """Every other node."""
-    return {
-        peer.id: TcpTarget(peer.address.host, peer.address.port) for peer in settings.peers if peer.id != settings.id
-    }
+    return {peer.id: peer.address for peer in settings.peers if peer.id != settings.id}
 
 
-def validator_targets(settings: Settings) -> dict[str, TcpTarget | UnixTarget]:
+def validator_targets(settings: Settings) -> dict[str, Target]:
     """By address."""
     return {str(address): address.target for chain in settings.chains for address in chain.validator_addrs}
 
@@ -166,16 +165,16 @@ def judge_validators(chains: Sequence[Mapping[str, Any]], *, leads: bool) -> lis
     return found
 
 
-def judge_own_addresses(settings: Settings, http_addr: HostPort | None) -> list[Finding]:
+def judge_own_addresses(settings: Settings, http_addr: Address | None) -> list[Finding]:
     """Whether the ports can be had (stopped: no `http_addr`), and who reaches the HTTP port (running: there)."""
     found = []
     served = http_addr or settings.http_addr
     if http_addr is None:
-        ports: dict[str, HostPort] = {"http_addr": settings.http_addr}
+        ports: dict[str, Address] = {"http_addr": settings.http_addr}
         if settings.peers:
             ports["raft_addr"] = settings.raft_addr
-        targets: dict[str, TcpTarget | UnixTarget] = {
-            f"{name} {address}": TcpTarget(address.host or "127.0.0.1", address.port) for name, address in ports.items()
+        targets: dict[str, Target] = {
+            f"{name} {address}": Address(address.host or "127.0.0.1", address.port) for name, address in ports.items()
         }
         for one in try_all(targets):
             if one.took_ms is not None:

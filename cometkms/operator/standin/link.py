@@ -4,6 +4,7 @@ import asyncio
 import socket
 from typing import Final
 
+from cometkms.address import Address
 from cometkms.core.interface import Core, Frames
 from cometkms.errors import ProtocolError
 from cometkms.limits import HANDSHAKE_TIMEOUT_S, MESSAGE_MAX_BYTES
@@ -139,12 +140,12 @@ def listen(core: Core, address: str, dialect: Dialect = Dialect.PROTO) -> Listen
         listening.bind(rest)
         listening.listen(BACKLOG)
     else:
-        host, _, port = rest.rpartition(":")
-        listening = socket.create_server((host.strip("[]"), int(port)), backlog=BACKLOG)
+        where = Address.parse(rest, port_min=0)
+        listening = socket.create_server((where.host, where.port), backlog=BACKLOG)
     listening.setblocking(False)
     return Listener(core, dialect, listening)
 
 
 def _shown_address(listening: socket.socket) -> str:
     name = listening.getsockname()
-    return f"unix://{name}" if listening.family == socket.AF_UNIX else f"tcp://{name[0]}:{name[1]}"
+    return f"unix://{name}" if listening.family == socket.AF_UNIX else f"tcp://{Address(*name[:2])}"

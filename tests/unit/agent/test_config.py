@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from cometkms.address import Address
 from cometkms.agent.config import load, parse_node
 from cometkms.agent.scaffold import init_agent
-from cometkms.config.schema import HostPort
 from cometkms.errors import ConfigError
 
 KEY_A, KEY_B = "a1" * 32, "b2" * 32
@@ -18,7 +18,7 @@ def test_what_init_writes_is_taken_and_kept(tmp_path: Path) -> None:
     validators = (("c", "tcp://127.0.0.1:26658"), ("d", "unix:///run/v.sock"))
     made = init_agent(home, name="sentry-a", nodes=NODES, validators=validators, metrics_addr="127.0.0.1:9464")
     settings = load(home)
-    assert (settings.name, settings.metrics_addr) == ("sentry-a", HostPort("127.0.0.1", 9464))
+    assert (settings.name, settings.metrics_addr) == ("sentry-a", Address("127.0.0.1", 9464))
     assert tuple(one.text for one in settings.nodes) == NODES
     assert [(one.chain_id, str(one.address)) for one in settings.validators] == list(validators)
     assert (home / "priv" / "identity_key.json").stat().st_mode & 0o777 == 0o600

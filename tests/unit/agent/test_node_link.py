@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 
 from nacl.signing import SigningKey
 
+from cometkms.address import Address
 from cometkms.agent.config import NodeEntry
 from cometkms.agent.node_link import NodeLink, next_backoff_s
-from cometkms.config.schema import HostPort
 from cometkms.core import choose
 from cometkms.limits import AGENT_SILENT_S, REDIAL_MAX_S, REDIAL_MIN_S
 from cometkms.log import Log
@@ -50,7 +50,7 @@ def play(key: bytes, scene: Callable[[NodeLink, Above, Door], Awaitable[None]]) 
 
     async def run() -> None:
         above = Above()
-        entry = NodeEntry("node0", HostPort("127.0.0.1", listeners[0].getsockname()[1]), key)
+        entry = NodeEntry("node0", Address("127.0.0.1", listeners[0].getsockname()[1]), key)
         link = NodeLink(entry, core=CORE, identity=AGENT, above=above, about=lambda: (), log=Log("error"))
         task = asyncio.create_task(link.run())
         try:
@@ -163,7 +163,7 @@ def test_the_nodes_name_is_resolved_again_at_each_dial() -> None:
             return await known("127.0.0.1" if len(asked) > 1 else "127.0.0.2", *more, **how)  # type: ignore[arg-type]
 
         (await admitted(door)).connection.close()
-        link.entry = NodeEntry("node0", HostPort("node0.test", link.entry.address.port), link.entry.key)
+        link.entry = NodeEntry("node0", Address("node0.test", link.entry.address.port), link.entry.key)
         loop.getaddrinfo = look_up  # type: ignore[method-assign, assignment]
         await admitted(door)
         assert asked == ["node0.test", "node0.test"]

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
+from cometkms.address import Address
 from cometkms.agent.config import AgentSettings, NodeEntry, ValidatorEntry
 from cometkms.agent.process import PUBLIC_KEYS_NAME, Agent, _Asker, _load_public_keys
-from cometkms.config.schema import HostPort
 from cometkms.config.values import parse_validator
 from cometkms.core import native, pure
 from cometkms.core.interface import Core
@@ -103,7 +103,7 @@ class Stage:
         self.core, self.now = core, 0.0
         self.nodes: dict[str, Node] = {}
         entry = ValidatorEntry(CHAIN, parse_validator("tcp://127.0.0.1:1"))
-        nodes = tuple(NodeEntry(name, HostPort("127.0.0.1", 1), bytes(32)) for name in NODES)
+        nodes = tuple(NodeEntry(name, Address("127.0.0.1", 1), bytes(32)) for name in NODES)
         self.agent = Agent(AgentSettings(home, "a", nodes, (entry,)), core, Identity(SigningKey(b"i" * 32)), LOG)
         self.agent.now = lambda: self.now  # type: ignore[method-assign]
         if not hot:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from cometkms.address import Address
 from cometkms.cli import top
 from cometkms.cli.top import Told, ask_all, fit, place_of, screen
 from cometkms.config.load import Flags, load_settings
-from cometkms.config.schema import HostPort
 
 NOW = 1_700_000_000.0
 MEMBERS = [
@@ -39,18 +39,18 @@ def status(name: str = "node0", *, leads: bool = True, **more: Any) -> dict[str,
 @pytest.mark.parametrize(
     ("host", "told", "here", "found"),
     [
-        ("10.0.0.11", ":8080", "10.0.0.10", HostPort("10.0.0.11", 8080)),
-        ("10.0.0.11", "10.0.0.11:81", "10.0.0.10", HostPort("10.0.0.11", 81)),
-        ("10.0.0.11", "192.0.2.66:80", "10.0.0.10", HostPort("10.0.0.11", 80)),
-        ("127.0.0.1", "127.0.0.1:8081", "127.0.0.1", HostPort("127.0.0.1", 8081)),
-        ("10.0.0.10", "127.0.0.1:8081", "10.0.0.10", HostPort("10.0.0.10", 8081)),
+        ("10.0.0.11", ":8080", "10.0.0.10", Address("10.0.0.11", 8080)),
+        ("10.0.0.11", "10.0.0.11:81", "10.0.0.10", Address("10.0.0.11", 81)),
+        ("10.0.0.11", "192.0.2.66:80", "10.0.0.10", Address("10.0.0.11", 80)),
+        ("127.0.0.1", "127.0.0.1:8081", "127.0.0.1", Address("127.0.0.1", 8081)),
+        ("10.0.0.10", "127.0.0.1:8081", "10.0.0.10", Address("10.0.0.10", 8081)),
         ("10.0.0.11", "127.0.0.1:8080", "10.0.0.10", "its HTTP port (127.0.0.1:8080) is for its own machine only"),
         ("10.0.0.11", "", "10.0.0.10", "this home's node does not know where it serves HTTP"),
         ("10.0.0.11", "nonsense", "10.0.0.10", "it says no address at which it serves HTTP"),
     ],
 )
 def test_a_member_is_asked_at_its_own_address_whatever_host_it_names(
-    host: str, told: str, here: str, found: HostPort | str
+    host: str, told: str, here: str, found: Address | str
 ) -> None:
     """A member's word moves a port, and never sends the operator's machine to another host."""
     assert place_of(host, told, here) == found
@@ -140,7 +140,7 @@ def http(document: object) -> bytes:
 def told_by(tmp_path: Path, *answers: bytes) -> Told:
     settings = load_settings(tmp_path, Flags(id="node0", chain_id="c", validator_addr=("tcp://h:1",)), {})
     with serving(*answers) as port:
-        return ask_all(settings, {"node0": HostPort("127.0.0.1", port)})[0]
+        return ask_all(settings, {"node0": Address("127.0.0.1", port)})[0]
 
 
 def test_a_node_that_does_not_answer_in_time_is_said_not_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,6 +168,6 @@ def test_an_answer_that_is_not_understood_is_said_to_be_that(wrong: dict[str, An
 
 def test_another_node_at_that_address_is_not_taken_for_the_one_that_was_meant(tmp_path: Path) -> None:
     with serving(http(status("node7"))) as port:
-        assert top._ask("node1", HostPort("127.0.0.1", port)) == Told(
+        assert top._ask("node1", Address("127.0.0.1", port)) == Told(
             "node1", None, f"'node7' answers at 127.0.0.1:{port}"
         )

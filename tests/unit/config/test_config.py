@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from cometkms.address import Address
 from cometkms.config.load import DEFAULT_TTL, KEYS, Flags, default_home, load_settings, variable_name
 from cometkms.config.scaffold import init_home
-from cometkms.config.schema import AlertBounds, HostPort
-from cometkms.config.values import parse_duration, parse_lease, parse_listen, parse_peer, parse_validator
+from cometkms.config.schema import AlertBounds
+from cometkms.config.values import parse_duration, parse_lease, parse_peer, parse_validator
 from cometkms.errors import ConfigError
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile
 from cometkms.limits import AUDIT_DEFAULT_MIB, LEASE_MAX_S, LEASE_MIN_S, SIGNER_LEASE_RENEW_S
 from cometkms.model import AllowedBytes
-from cometkms.net.target import TcpTarget, UnixTarget
+from cometkms.net.target import UnixTarget
 from cometkms.state.raft.log import HEARTBEAT_S
 
 MINIMAL = 'chain_id = "c-1"\nvalidator_addr = "tcp://127.0.0.1:26658"\n'
@@ -48,13 +49,13 @@ def test_flag_over_variable_over_file_over_default(key: str, given: tuple[bool, 
     environment = {variable_name(key): str(variable)} if given[1] else {}
     settings = load_settings(home, Flags(**({key: flag} if given[0] else {})), environment)
     found = getattr(settings, key)
-    found = str(found) if isinstance(found, HostPort) else found
+    found = str(found) if isinstance(found, Address) else found
     if True in given:
         assert found == expected[given.index(True)]
     else:
         defaults = load_settings(home_with(tmp_path, MINIMAL), Flags(), {})
         value = getattr(defaults, key)
-        assert found == (str(value) if isinstance(value, HostPort) else value)
+        assert found == (str(value) if isinstance(value, Address) else value)
 
 
 ONE_CHAIN = '[[chain]]\nid = "d"\nvalidator_addr = "tcp://b:1"\n'
@@ -83,7 +84,7 @@ def test_nothing_is_signed_besides_votes_unless_the_chain_says_so(tmp_path: Path
 def test_lists_come_from_repeated_flags_commas_or_arrays(tmp_path: Path) -> None:
     home = home_with(tmp_path, 'chain_id = "c-1"\nvalidator_addr = ["tcp://a:1", "b:2"]\npeer = ["x=h:1"]\n')
     addresses = load_settings(home, Flags(id="x", raft_addr=":1"), {}).chains[0].validator_addrs
-    assert [one.target for one in addresses] == [TcpTarget("a", 1), TcpTarget("b", 2)]
+    assert [one.target for one in addresses] == [Address("a", 1), Address("b", 2)]
     variables = {
         "COMETKMS_VALIDATOR_ADDR": "unix:///s, tcp://[::1]:3",
         "COMETKMS_PEER": "x=h:1,y=h:2",
@@ -91,7 +92,7 @@ def test_lists_come_from_repeated_flags_commas_or_arrays(tmp_path: Path) -> None
     }
     variables["COMETKMS_RAFT_ADDR"] = ":2"
     settings = load_settings(home, Flags(), variables)
-    assert [one.target for one in settings.chains[0].validator_addrs] == [UnixTarget("/s"), TcpTarget("::1", 3)]
+    assert [one.target for one in settings.chains[0].validator_addrs] == [UnixTarget("/s"), Address("::1", 3)]
     assert [peer.id for peer in settings.peers] == ["x", "y"]
     flagged = load_settings(home, Flags(validator_addr=("tcp://f:9",)), variables)
     assert [str(one) for one in flagged.chains[0].validator_addrs] == ["tcp://f:9"]
@@ -182,11 +183,11 @@ def test_the_defaults_of_the_bounds_are_the_same_in_both_places(tmp_path: Path) 
 
 
 def test_http_is_this_machines_alone_unless_told_otherwise(tmp_path: Path) -> None:
-    assert load_settings(home_with(tmp_path, MINIMAL), Flags(), {}).http_addr == HostPort("127.0.0.1", 8080)
-    assert load_settings(tmp_path, Flags(http_addr=":8080"), {}).http_addr == HostPort("", 8080)
+    assert load_settings(home_with(tmp_path, MINIMAL), Flags(), {}).http_addr == Address("127.0.0.1", 8080)
+    assert load_settings(tmp_path, Flags(http_addr=":8080"), {}).http_addr == Address("", 8080)
     init_home(tmp_path / "new", chain_id="c", validator_addrs=("tcp://a:1",))
     made = load_settings(tmp_path / "new", Flags(), {})
-    assert (made.http_addr, made.alerts) == (HostPort("127.0.0.1", 8080), AlertBounds())
+    assert (made.http_addr, made.alerts) == (Address("127.0.0.1", 8080), AlertBounds())
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
@@ -217,11 +218,11 @@ def test_no_durations(text: str) -> None:
 
 
 def test_addresses_of_the_go_original() -> None:
-    assert parse_listen(":8080") == HostPort("", 8080)
-    assert str(parse_listen("[::1]:80")) == "[::1]:80"
-    assert parse_validator("10.0.0.1:26658").target == TcpTarget("10.0.0.1", 26658)
+    assert Address.parse(":8080") == Address("", 8080)
+    assert str(Address.parse("[::1]:80")) == "[::1]:80"
+    assert parse_validator("10.0.0.1:26658").target == Address("10.0.0.1", 26658)
     assert parse_validator("unix:///tmp/x.sock").target == UnixTarget("/tmp/x.sock")
-    assert parse_peer("node-0=10.0.0.10:9430").address == HostPort("10.0.0.10", 9430)
+    assert parse_peer("node-0=10.0.0.10:9430").address == Address("10.0.0.10", 9430)
 
 
 def test_init_makes_what_is_missing_and_keeps_the_rest(tmp_path: Path) -> None:
@@ -390,7 +391,7 @@ def test_no_duration_is_without_bounds(key: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["host:" + "9" * 5000, "host:0", "host:65536", "host:000080"])
 def test_a_port_of_any_length_is_told(text: str) -> None:
     with pytest.raises(ConfigError, match="port from 1 to 65535"):
-        parse_listen(text)
+        Address.parse(text)
 
 
 @pytest.mark.parametrize("value", ["9" * 5000, "[" * 5000, "1e999999", "2001-99-99", "nan"])
@@ -406,14 +407,14 @@ KEY_A, KEY_B = "a1" * 32, "b2" * 32
 def test_agents_stand_in_a_validators_place(tmp_path: Path) -> None:
     text = f'agent_addr = ":9440"\nchain_id = "c"\nagents = ["sentry-a:{KEY_A}", "sentry-b:{KEY_B}"]\n'
     settings = load_settings(home_with(tmp_path, text), Flags(), {})
-    assert settings.agent_addr == HostPort("", 9440)
+    assert settings.agent_addr == Address("", 9440)
     assert [one.text for one in settings.chains[0].agents] == [f"sentry-a:{KEY_A}", f"sentry-b:{KEY_B}"]
     assert settings.chains[0].validator_addrs == ()
     variables = {"COMETKMS_AGENTS": f"x:{KEY_B}", "COMETKMS_AGENT_ADDR": "h:1"}
     settings = load_settings(tmp_path, Flags(), variables)
-    assert (settings.agent_addr, settings.chains[0].agents[0].name) == (HostPort("h", 1), "x")
+    assert (settings.agent_addr, settings.chains[0].agents[0].name) == (Address("h", 1), "x")
     settings = load_settings(tmp_path, Flags(agents=(f"y:{KEY_B}",), agent_addr=":2"), variables)
-    assert (settings.agent_addr, settings.chains[0].agents[0].name) == (HostPort("", 2), "y")
+    assert (settings.agent_addr, settings.chains[0].agents[0].name) == (Address("", 2), "y")
 
 
 @pytest.mark.parametrize(

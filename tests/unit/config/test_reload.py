@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from cometkms.address import Address
 from cometkms.config.load import Flags
 from cometkms.config.reload import Reloadable, decode, encode, overridden, plan_reload, reloadable
-from cometkms.config.schema import AlertBounds, Chain, HostPort, Peer, Settings
+from cometkms.config.schema import AlertBounds, Chain, Peer, Settings
 from cometkms.config.values import parse_agent, parse_validator
 from cometkms.config.webhook import UrlFile, Webhook
 from cometkms.errors import ConfigError, InvariantError
@@ -26,8 +27,8 @@ def chain(name: str, *addresses: str, **more: Any) -> Chain:
 RUNNING = Settings(
     home=HOME,
     id="node0",
-    raft_addr=HostPort("127.0.0.1", 9430),
-    http_addr=HostPort("127.0.0.1", 8080),
+    raft_addr=Address("127.0.0.1", 9430),
+    http_addr=Address("127.0.0.1", 8080),
     default_ttl_s=0.4,
     peers=(),
     chains=(chain("a", "tcp://h:1", "tcp://h:2"), chain("b", "unix:///b")),
@@ -80,7 +81,7 @@ def test_a_validator_that_moves_to_another_chain_is_removed_there_and_added_here
 
 def test_agents_are_struck_off_and_let_in_at_once() -> None:
     first, second = (parse_agent(f"{name}:{name * 64}") for name in "ab")
-    running = replace(RUNNING, chains=(chain("a", agents=(first,)),), agent_addr=HostPort("", 9440))
+    running = replace(RUNNING, chains=(chain("a", agents=(first,)),), agent_addr=Address("", 9440))
     loaded = replace(running, chains=(chain("a", agents=(second,)),))
     plan = plan_reload(running, loaded)
     assert plan.changed == ("agent b of a added", "agent a of a removed")
@@ -102,7 +103,7 @@ def test_it_is_taken_over_also_where_the_chains_validators_wait_for_a_restart() 
     """To take a permission back must not wait."""
     agents = chain("a", agents=(parse_agent("a:" + "a" * 64),))
     running = replace(RUNNING, chains=(chain("a", "tcp://h:1", allowed_bytes=AllowedBytes(values=True)),))
-    plan = plan_reload(running, replace(running, chains=(agents,), agent_addr=HostPort("", 9440)))
+    plan = plan_reload(running, replace(running, chains=(agents,), agent_addr=Address("", 9440)))
     assert plan.changed == ("sign_bytes of a: off",)
     assert plan.settings.chains == (chain("a", "tcp://h:1"),)
 
@@ -136,7 +137,7 @@ def test_a_flag_or_variable_that_wins_over_the_file_is_told(
 def test_a_chain_that_changes_from_its_validators_to_agents_waits_for_a_restart() -> None:
     """The port for agents is opened at a start: until then the validators that run are dialled."""
     agents = (chain("a", agents=(parse_agent("a:" + "a" * 64),)), RUNNING.chains[1])
-    plan = plan_reload(RUNNING, replace(RUNNING, chains=agents, agent_addr=HostPort("", 9440)))
+    plan = plan_reload(RUNNING, replace(RUNNING, chains=agents, agent_addr=Address("", 9440)))
     assert plan.changed == ()
     assert len(plan.needs_restart) == 2
     assert plan.settings == RUNNING
@@ -146,10 +147,10 @@ AT_ONCE = ("chains", "log_level", "alerts", "leader_priority")
 OTHER = {
     "home": Path("/elsewhere"),
     "id": "node1",
-    "raft_addr": HostPort("", 1),
-    "http_addr": HostPort("", 2),
+    "raft_addr": Address("", 1),
+    "http_addr": Address("", 2),
     "default_ttl_s": 1.0,
-    "peers": (Peer("node0", HostPort("h", 1)),),
+    "peers": (Peer("node0", Address("h", 1)),),
     "log_format": "json",
     "allow_unsafe": True,
     "strict_start": True,
@@ -158,11 +159,11 @@ OTHER = {
     "realtime": True,
     "noise_identity_file": Path("/n"),
     "audit_max_mib": 16,
-    "raft_published": HostPort("elsewhere", 19430),
+    "raft_published": Address("elsewhere", 19430),
     "tcp_max_segment": 1200,
     "key_passphrase": PassphraseFile(Path("/p")),
     "webhook": Webhook(UrlFile(Path("/w")), "json"),
-    "agent_addr": HostPort("", 9440),
+    "agent_addr": Address("", 9440),
 }
 KEYS = {"webhook": "alert_webhook"}  # what a setting is called where an operator wrote it
 
@@ -207,7 +208,7 @@ def test_chains_themselves_wait_for_a_restart(chains: tuple[Chain, ...], words: 
 
 
 def test_a_long_value_is_cut_in_the_words() -> None:
-    peers = tuple(Peer(f"node{number}", HostPort("a-long-name.example.org", number)) for number in range(7))
+    peers = tuple(Peer(f"node{number}", Address("a-long-name.example.org", number)) for number in range(7))
     (words,) = plan_reload(RUNNING, replace(RUNNING, peers=peers)).needs_restart
     assert "node0=a-long-name.example.org:0" in words
     assert len(words) < 160

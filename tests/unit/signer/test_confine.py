@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from cometkms.address import Address
 from cometkms.errors import ConfigError, HardeningError
 from cometkms.hardening import kernel, landlock, seccomp
 from cometkms.hardening import user as hardening_user
@@ -19,12 +20,12 @@ from cometkms.hardening.measures import Measure, Mode, State, UnavailableError
 from cometkms.hardening.prctl import make_undumpable
 from cometkms.keys.passphrase import Passphrase
 from cometkms.limits import SIGNER_UID
-from cometkms.net.target import TcpTarget, UnixTarget
+from cometkms.net.target import Target, UnixTarget
 from cometkms.signer.confine import Confinement, Plan, shut_signer
 from tests.unit.hardening.child import in_child, opened, outcome
 
 ROOT = os.geteuid() == 0
-ADDRESS, NAME, UNIX = TcpTarget("127.0.0.1", 26658), TcpTarget("validator.example", 26658), UnixTarget("/run/v.sock")
+ADDRESS, NAME, UNIX = Address("127.0.0.1", 26658), Address("validator.example", 26658), UnixTarget("/run/v.sock")
 MEASURES = [
     "memory_locked", "user", "capabilities", "no_dump", "no_new_privs", "filesystem", "tcp_ports", "scope", "system_calls",
     "network_families",
@@ -38,7 +39,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def plan_of(home: Path, *targets: TcpTarget | UnixTarget, mode: Mode = Mode.BEST_EFFORT, user: str = "") -> Plan:
+def plan_of(home: Path, *targets: Target, mode: Mode = Mode.BEST_EFFORT, user: str = "") -> Plan:
     return Plan(mode, user, os.getpid(), (home / "key",), targets or (ADDRESS,))
 
 
@@ -291,11 +292,11 @@ from cometkms.hardening.confine import SHUT_EVENT
 from cometkms.signer.confine import Plan, shut_signer
 from cometkms.hardening.measures import Mode
 from cometkms.hardening.prctl import make_undumpable
-from cometkms.net.target import TcpTarget
+from cometkms.address import Address
 seen = []
 sys.addaudithook(lambda event, arguments: seen.append(event) if event == SHUT_EVENT else None)
 make_undumpable()
-shut_signer(Plan(Mode.BEST_EFFORT, "", os.getppid(), (Path({str(home / "key")!r}),), (TcpTarget("127.0.0.1", 1),)))
+shut_signer(Plan(Mode.BEST_EFFORT, "", os.getppid(), (Path({str(home / "key")!r}),), (Address("127.0.0.1", 1),)))
 os.write(1, repr(seen).encode())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=False)
@@ -310,19 +311,19 @@ ALL_ON = tuple(Measure("signer", name, State.ON, "") for name in MEASURES)
 @pytest.mark.parametrize(
     ("dialled", "wanted", "words"),
     [
-        ([ADDRESS], TcpTarget("10.0.0.9", 26658), ""),
-        ([ADDRESS], TcpTarget("::1", 26658), ""),
-        ([ADDRESS], TcpTarget("127.0.0.1", 26659), "port 26659"),
+        ([ADDRESS], Address("10.0.0.9", 26658), ""),
+        ([ADDRESS], Address("::1", 26658), ""),
+        ([ADDRESS], Address("127.0.0.1", 26659), "port 26659"),
         ([ADDRESS], NAME, "names"),
         ([ADDRESS], UNIX, "unix sockets"),
-        ([NAME], TcpTarget("other.example", 26658), ""),
+        ([NAME], Address("other.example", 26658), ""),
         ([UNIX], UnixTarget("/run/other.sock"), "nobody dials /run/other.sock"),
         ([UNIX], ADDRESS, "no sockets"),
         ([ADDRESS, UNIX], UNIX, ""),
     ],
 )
 def test_a_new_validator_is_within_reach_or_the_reason_is_told(
-    dialled: list[TcpTarget | UnixTarget], wanted: TcpTarget | UnixTarget, words: str, home: Path
+    dialled: list[Target], wanted: Target, words: str, home: Path
 ) -> None:
     why = Confinement(plan_of(home, *dialled), ALL_ON).why_not(wanted)
     assert words in why
@@ -331,7 +332,7 @@ def test_a_new_validator_is_within_reach_or_the_reason_is_told(
 
 def test_without_the_measures_everything_is_within_reach(home: Path) -> None:
     off = tuple(Measure("signer", name, State.UNAVAILABLE, "") for name in MEASURES)
-    for wanted in (TcpTarget("127.0.0.1", 1), NAME, UNIX):
+    for wanted in (Address("127.0.0.1", 1), NAME, UNIX):
         assert Confinement(plan_of(home, ADDRESS), off).why_not(wanted) == ""
 
 
@@ -339,7 +340,7 @@ def test_the_word_and_the_deed_agree(home: Path) -> None:
     """What why_not() forbids the kernel forbids, and the other way round."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        near, far = TcpTarget("127.0.0.1", port), TcpTarget("127.0.0.1", 1)
+        near, far = Address("127.0.0.1", port), Address("127.0.0.1", 1)
         measures, told = shut(plan_of(home, near), lambda: _dial(port), lambda: _dial(1))
         confinement = Confinement(
             plan_of(home, near), tuple(Measure("signer", n, State(s), w) for n, (s, w) in measures.items())

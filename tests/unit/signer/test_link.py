@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
+from cometkms.address import Address
 from cometkms.limits import REFUSED_PAUSE_MAX_S, REFUSED_PAUSE_MIN_S
-from cometkms.net.target import TcpTarget
 from cometkms.signer.link import ValidatorLink
 from cometkms.wire.identity import Identity
 
@@ -34,7 +34,7 @@ class Timers:
 def pauses(work: Callable[[ValidatorLink, Timers], None]) -> None:
     async def main() -> None:
         link = ValidatorLink(
-            name="v", number=0, dial=cast("Any", None), target=TcpTarget("127.0.0.1", 1), chain=cast("Any", None), core=cast("Any", None),
+            name="v", number=0, dial=cast("Any", None), target=Address("127.0.0.1", 1), chain=cast("Any", None), core=cast("Any", None),
             identity=Identity.generate(), settle=lambda: None, log=cast("Any", None),
         )  # fmt: skip
         timers = Timers(asyncio.get_running_loop())

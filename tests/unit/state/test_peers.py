@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 
-from cometkms.config.schema import HostPort
+from cometkms.address import Address
 from cometkms.core.interface import Core
 from cometkms.errors import BusyError, ProtocolError
 from cometkms.limits import PEER_FRAME_MAX_BYTES, PEER_GREETINGS_MAX, PEER_HALF_OPEN_MAX
 from cometkms.model import Dialect
 from cometkms.net.stream import FrameType
-from cometkms.net.target import TcpTarget
 from cometkms.state.peers import PeerNetwork, PeerTarget, judge_pong
 from cometkms.wire.identity import Identity
 from cometkms.wire.secret_connection import Handshake
@@ -51,11 +50,11 @@ class End:
 
     def open(self, core: Core, *others: "End", key: bytes | None = None) -> None:
         peers = tuple(
-            PeerTarget(one.name, key or one.identity.public_key, TcpTarget("127.0.0.1", one.port)) for one in others
+            PeerTarget(one.name, key or one.identity.public_key, Address("127.0.0.1", one.port)) for one in others
         )
         self.network = PeerNetwork(
             core=core, me=self.name, identity=self.identity, peers=peers,
-            listen=HostPort("127.0.0.1", self.port), events=self, log=self.log,
+            listen=Address("127.0.0.1", self.port), events=self, log=self.log,
         )  # fmt: skip
         self.network.start()
 

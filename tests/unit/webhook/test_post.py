@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from cometkms.address import Address
 from cometkms.config.webhook import parse_url
 from cometkms.errors import ConfigError
 from cometkms.limits import WEBHOOK_WORDS_MAX_BYTES
 from cometkms.net.dial import connect
-from cometkms.net.target import TcpTarget
 from cometkms.webhook import post as posting
 from cometkms.webhook.post import Answer, DeliveryError, load_authorities, post
 from tests.e2e.receiver import CERTIFICATE, Receiver, receiver
@@ -22,7 +22,7 @@ def send(where: Receiver, host: str = "localhost", authorities: ssl.SSLContext |
     url = parse_url(where.url(host=host))
 
     async def dial() -> socket.socket:
-        return await connect(TcpTarget("127.0.0.1", url.port))
+        return await connect(Address("127.0.0.1", url.port))
 
     return asyncio.run(post(url, b'{"a":1}', dial, authorities))
 
@@ -86,7 +86,7 @@ def test_tls_is_verified_by_authority_and_by_name() -> None:
         url = parse_url(plain.url().replace("http:", "https:"))
 
         async def dial() -> socket.socket:
-            return await connect(TcpTarget("127.0.0.1", url.port))
+            return await connect(Address("127.0.0.1", url.port))
 
         asyncio.run(post(url, json.dumps({}).encode(), dial, own))
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from cometkms.address import Address
 from cometkms.errors import StateError
-from cometkms.net.target import TcpTarget, UnixTarget
+from cometkms.net.target import UnixTarget
 from cometkms.operator.doctor import clock, disk, files, memory, reach, running, versions
 from cometkms.operator.doctor.finding import Finding, Level, fail, failed_by, is_well, note, ok, split_cure, warn
 from tests.e2e.node import free_port
@@ -264,9 +265,9 @@ def test_connections_are_tried_at_once_and_each_tells_why_not(tmp_path: Path) ->
         port = listener.getsockname()[1]
         found = reach.try_all(
             {
-                "there": TcpTarget("127.0.0.1", port),
-                "away": TcpTarget("127.0.0.1", free_port()),
-                "no name": TcpTarget("no.such.name.invalid", 1),
+                "there": Address("127.0.0.1", port),
+                "away": Address("127.0.0.1", free_port()),
+                "no name": Address("no.such.name.invalid", 1),
                 "no socket": UnixTarget(str(tmp_path / "none")),
             }
         )
