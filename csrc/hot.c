@@ -231,7 +231,7 @@ static int on_promise(ck_hot *hot, ck_lane *lane, ck_reader in, batch *pending) 
 
 static int permit(ck_hot *hot, ck_row *row) {
     uint8_t packed[CK_QUEUE_MESSAGE_MAX];
-    ck_place *place = &row->place;
+    ck_reservation *place = &row->place;
     const ck_queue_message message = {CK_TAG_PERMIT, place->nonce, place->request_id, place->chain,
                                       {0, 0, 0},     place->bytes, place->bytes_len,  NULL, 0};
     if (hot->error) return CK_DISK;
@@ -339,7 +339,7 @@ static int ask_members(ck_hot *hot, const batch *pending) {
 static int propose(ck_hot *hot, batch *pending) {
     if (pending->count == 0) return CK_OK;
     for (uint32_t n = 0; n < pending->count; n++) {
-        ck_place *place = &hot->rows[pending->row[n]].place;
+        ck_reservation *place = &hot->rows[pending->row[n]].place;
         memset(place, 0, sizeof *place);
         place->nonce = pending->nonce[n];
         place->request_id = pending->request_id[n];

@@ -18,7 +18,7 @@
 #define CK_BATCH 8 /* promises that share one sync */
 
 /* A reservation of this node's signer that the members were asked for. */
-typedef struct ck_place {
+typedef struct ck_reservation {
     int32_t state; /* 0: none; 1: asked; 2: permitted */
     uint16_t chain;
     uint64_t nonce, request_id; /* the signer's */
@@ -28,7 +28,7 @@ typedef struct ck_place {
     ck_hrs at;
     size_t bytes_len;
     uint8_t bytes[CK_SIGN_BYTES_MAX]; /* its own copy: the row's mark may move on */
-} ck_place;
+} ck_reservation;
 
 /* One row of the store: its newest record and the slot that holds it. */
 typedef struct ck_row {
@@ -45,7 +45,7 @@ typedef struct ck_row {
     uint64_t sequence;
     uint32_t first_block;
     int32_t newest; /* slot */
-    ck_place place;
+    ck_reservation place;
 } ck_row;
 
 /* Which of its member's stores it is: cometkms/rules/incarnation.py. */

@@ -1,4 +1,4 @@
-#include "section.h"
+#include "sign.h"
 
 #include <errno.h>
 #include <string.h>
@@ -26,7 +26,7 @@ static int push(ck_signer *signer, const ck_queue_message *message) {
 }
 
 /* CK_MORE: not plain. */
-static int reserve(ck_signer *signer, ck_link *link, uint64_t started_ns) {
+static int reserve(ck_signer *signer, ck_sign_lane *link, uint64_t started_ns) {
     const ck_request *request = &link->session->request;
     ck_section *section = &signer->sections[link->chain];
     if (!plain(section, request)) return CK_MORE;
@@ -47,7 +47,7 @@ static int reserve(ck_signer *signer, ck_link *link, uint64_t started_ns) {
     return CK_OK;
 }
 
-int ck_link_turn(ck_signer *signer, ck_link *link, int *found, int *error) {
+int ck_sign_lane_turn(ck_signer *signer, ck_sign_lane *link, int *found, int *error) {
     ck_session *session = link->session;
     const uint64_t started_ns = signer->calls->now_ns();
     const ssize_t got = signer->calls->recv(link->fd, session->inbox, sizeof session->inbox, MSG_DONTWAIT);
@@ -71,7 +71,7 @@ int ck_link_turn(ck_signer *signer, ck_link *link, int *found, int *error) {
 static int on_ask(ck_signer *signer, ck_desk *desk, const ck_ask *ask, uint64_t started_ns) {
     if (ask->urgent || (ask->dialect != CK_PROTO && ask->dialect != CK_AMINO)) return CK_MORE;
     for (uint32_t i = 0; i < desk->chains; i++) {
-        ck_link *link = desk->of[i];
+        ck_sign_lane *link = desk->of[i];
         if (!ck_same_bytes((ck_bytes){link->session->chain_id, link->session->chain_id_len}, ask->chain_id)) continue;
         if (link->asked || !signer->sections[link->chain].open || signer->sections[link->chain].asker) return CK_MORE;
         CK_TRY(ck_session_ask(link->session, (int)ask->dialect, ask->message));
@@ -106,14 +106,14 @@ int ck_desk_turn(ck_signer *signer, ck_desk *desk, int serve, uint32_t *reserved
 }
 
 /* In a frame of its link. A link whose cipher is used up carries nothing more: the twin meets that with whatever it says next. */
-static void send_to_agent(const ck_signer *signer, ck_link *link, size_t len) {
+static void send_to_agent(const ck_signer *signer, ck_sign_lane *link, size_t len) {
     const ck_answer answer = {link->seq, {link->session->outbox, len}};
     link->asked = 0;
     if (ck_agent_answer(signer->calls, link->agent, &answer) != CK_OK) link->agent->blocked = 1;
 }
 
 /* What the socket does not take is the twin's to send, and to notice why. */
-static void send_answer(const ck_signer *signer, ck_link *link, size_t len) {
+static void send_answer(const ck_signer *signer, ck_sign_lane *link, size_t len) {
     if (link->agent) {
         send_to_agent(signer, link, len);
         return;
@@ -124,7 +124,7 @@ static void send_answer(const ck_signer *signer, ck_link *link, size_t len) {
     if (link->unsent) link->blocked = 1;
 }
 
-static void audit(ck_audit *audit, const ck_link *link, const ck_section *section, uint64_t took_ns) {
+static void audit(ck_audit *audit, const ck_sign_lane *link, const ck_section *section, uint64_t took_ns) {
     const ck_decision made = {.outcome = CK_OUTCOME_SIGNED, .kind = (uint8_t)link->session->request.kind, .chain = link->chain,
                               .at = section->last, .took_ns = took_ns, .bytes = {section->bytes, section->bytes_len},
                               .block_hash = link->session->message.ballot.block_id.hash};
@@ -132,7 +132,7 @@ static void audit(ck_audit *audit, const ck_link *link, const ck_section *sectio
 }
 
 /* For the twin to count and log, later. The request's bytes are there until the next ones are received. */
-static void note(ck_signer *signer, const ck_link *link, const ck_section *section) {
+static void note(ck_signer *signer, const ck_sign_lane *link, const ck_section *section) {
     const ck_bytes hash = link->session->message.ballot.block_id.hash;
     ck_done *done = &signer->done[signer->done_to++ % CK_DONE];
     done->chain = link->chain;
@@ -146,14 +146,14 @@ static void note(ck_signer *signer, const ck_link *link, const ck_section *secti
 }
 
 /* Sign, answer, report, in this order. CK_MORE: not plain; nothing was released. */
-static int on_permit(ck_signer *signer, const uint8_t *packed, size_t len, ck_link **answered) {
+static int on_permit(ck_signer *signer, const uint8_t *packed, size_t len, ck_sign_lane **answered) {
     ck_queue_message permit;
     uint8_t signature[CK_SIGNATURE_MAX];
     size_t answer_len = 0;
     if (!ck_unpack_message(packed, len, &permit) || permit.tag != CK_TAG_PERMIT || permit.nonce != signer->nonce) return CK_MORE;
     if (permit.chain >= signer->chains || signer->done_to - signer->done_from >= CK_DONE) return CK_MORE;
     ck_section *section = &signer->sections[permit.chain];
-    ck_link *link = section->asker;
+    ck_sign_lane *link = section->asker;
     if (!link || (link->agent ? link->agent->blocked : link->blocked) || section->request_id != permit.request_id) return CK_MORE;
     const ck_hrs at = place_of(&link->session->request);
     ck_trace_here(CK_AT_PERMITTED, link->chain, at);
@@ -182,7 +182,7 @@ int ck_signer_take(ck_signer *signer, uint32_t *answered, uint32_t *taken) {
     while (*taken < CK_RING_SLOTS) {
         uint8_t message[CK_RING_PAYLOAD];
         size_t len = 0;
-        ck_link *link = NULL;
+        ck_sign_lane *link = NULL;
         int rc = ck_ring_pop(signer->permits, message, &len);
         if (rc == CK_MORE) return CK_OK;
         if (rc != CK_OK) return rc;

@@ -6,8 +6,8 @@
  * Twin: cometkms/signer/{link,agent_link,chain}.py, which own everything else: other messages than requests to sign, refusals, repeats,
  * a second validator while the first waits, deadlines. Whatever is not plain is handed to the twin untouched. The watermark
  * lives in both: each side takes over what the other moved. One thread; nothing allocates. */
-#ifndef CK_SECTION_H
-#define CK_SECTION_H
+#ifndef CK_SIGN_H
+#define CK_SIGN_H
 
 #include "agent_link.h"
 #include "audit.h"
@@ -20,7 +20,7 @@
 #define CK_DONE 64 /* signatures that the twin has not counted and logged yet */
 
 /* One open connection to a validator, or one chain for which an agent may ask: then the session is CK_PLAIN and holds one request at a time. */
-typedef struct ck_link {
+typedef struct ck_sign_lane {
     ck_session *session;
     ck_agent_link *agent; /* NULL: a validator's own connection */
     uint64_t seq;         /* the agent's number of the request that waits for its answer … */
@@ -32,13 +32,13 @@ typedef struct ck_link {
     ck_asker asker;    /* for the audit log */
     size_t unsent_at;  /* [unsent_at, unsent_at + unsent) of the session's outbox: what the socket did not take */
     size_t unsent;
-} ck_link;
+} ck_sign_lane;
 
 /* One agent's link, and the chains for which it may ask. */
 typedef struct ck_desk {
     ck_agent_link link;
     uint32_t chains;
-    ck_link *of[CK_ROWS_MAX];
+    ck_sign_lane *of[CK_ROWS_MAX];
 } ck_desk;
 
 /* One chain's critical section. */
@@ -51,7 +51,7 @@ typedef struct ck_section {
     uint8_t signature[CK_SIGNATURE_MAX]; /* the first signature_len of the slot's type */
     uint64_t signatures; /* made here */
     int32_t unreported;  /* the last one: the queue was full */
-    ck_link *asker;      /* whose reservation is under way; NULL: none */
+    ck_sign_lane *asker;      /* whose reservation is under way; NULL: none */
     uint64_t request_id, started_ns, since_ns;
 } ck_section;
 
@@ -86,7 +86,7 @@ enum ck_found { CK_NOTHING = 0, CK_REQUEST = 1, CK_RESERVED = 2 };
 
 /* Receive once. *found: CK_NOTHING: no whole request yet; CK_REQUEST: one is pending in the session, for the twin; CK_RESERVED: one
  * is, and the state process was asked. CK_MORE: nothing had arrived. CK_CLOSED: the end of the stream. CK_SOCKET: *error is errno. */
-CK_MUST_CHECK int ck_link_turn(ck_signer *signer, ck_link *link, int *found, int *error);
+CK_MUST_CHECK int ck_sign_lane_turn(ck_signer *signer, ck_sign_lane *link, int *found, int *error);
 
 /* Receive once. With `serve` the plain requests at the front of what arrived are reserved here, *reserved of them; [rest_at, rest_at + rest_len) of
  * the link's plain bytes is the twin's. Statuses as above. */

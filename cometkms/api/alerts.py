@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from cometkms.api.cures import OF_PEERS, OF_REFUSALS
-from cometkms.api.deltas import Counted, read, since, together
+from cometkms.api.histograms import Counted, read, since, together
 from cometkms.api.status import AlertStatus, ChainStatus, Status
 from cometkms.board.sections import RefusalReport
 from cometkms.board.situation import RUNNING

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Final, Protocol, cast
 
 from cometkms.api import page
+from cometkms.api.compose import compose_samples
 from cometkms.api.metrics import encode
-from cometkms.api.samples import compose_samples
 from cometkms.api.spared import spared
 from cometkms.api.watch import Watch
 from cometkms.board.sections import BoardReader

@@ -1,7 +1,7 @@
 """Compose what /metrics says from the status board. Pure: no clock, no I/O, no HTTP, nothing of Prometheus.
 
 What one process alone knows is left out while that process is away: its section still holds the words of the one before. Whatever a
-section holds, the rest is said all the same (told.py), and no family grows without bound.
+section holds, the rest is said all the same (untrusted.py), and no family grows without bound.
 """
 
 import platform
@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from cometkms.api.failovers import HANDING_OVER
 from cometkms.api.families import FAMILIES
-from cometkms.api.story import HANDING_OVER
-from cometkms.api.told import NOTHING, Told
+from cometkms.api.untrusted import NOTHING, Untrusted
 from cometkms.board.situation import BEAT_LATE_S, RUNNING
 from cometkms.limits import METRIC_LABEL_MAX_CHARS, METRIC_SERIES_MAX
 from cometkms.model import FINAL_REASONS, OLDER_REASONS, Reason, quorum_of
@@ -66,9 +66,9 @@ class Samples:
         for state in states if now is not None else ():
             self.put(name, float(state == now), *labels, state)
 
-    def put_histogram(self, name: str, told: Told, *labels: str) -> None:
+    def put_histogram(self, name: str, part: Untrusted, *labels: str) -> None:
         """One that is not whole is not said."""
-        buckets = _buckets(told)
+        buckets = _buckets(part)
         if buckets is not None and self._room(self.histograms[name], labels := _bounded(labels)):
             self.histograms[name].setdefault(labels, buckets)
 
@@ -84,12 +84,12 @@ def _bounded(labels: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(text[:METRIC_LABEL_MAX_CHARS].encode("utf-8", "replace").decode() for text in labels)
 
 
-def _buckets(told: Told) -> Buckets | None:
-    count, total = told["count"].amount, told["sum_us"].amount
+def _buckets(part: Untrusted) -> Buckets | None:
+    count, total = part["count"].amount, part["sum_us"].amount
     if count is None or total is None:
         return None
     bounds: list[tuple[float, float]] = []
-    for one in told["buckets"].items:
+    for one in part["buckets"].items:
         pair = [number.amount for number in one.items]
         if len(pair) != 2 or pair[0] is None or pair[1] is None:
             return None
@@ -113,11 +113,12 @@ def compose_samples(
     now: UNIX seconds. alerts: whether each is raised; None: they were not looked at.
     """
     samples = Samples()
-    supervisor = Told(sections.get("supervisor"))
+    supervisor = Untrusted(sections.get("supervisor"))
     away = {child["name"].text for child in supervisor["children"].items if child["state"].text not in (None, RUNNING)}
     away |= {name for name, age_s in beat_ages_s.items() if age_s is not None and age_s > BEAT_LATE_S}
     state, signer, audit, api, webhook = (
-        NOTHING if name in away else Told(sections.get(name)) for name in ("state", "signer", "audit", "api", "webhook")
+        NOTHING if name in away else Untrusted(sections.get(name))
+        for name in ("state", "signer", "audit", "api", "webhook")
     )
     _put_node(samples, state, signer, supervisor)
     _put_children(samples, supervisor, beat_ages_s)
@@ -129,8 +130,8 @@ def compose_samples(
     for chain in signer["chains"].items:
         _put_chain(samples, chain, now)
     _put_last_signed(samples, state, signer, now)
-    for told in (supervisor, state, signer, audit, api, webhook):
-        _put_hardening(samples, told["hardening"])
+    for section in (supervisor, state, signer, audit, api, webhook):
+        _put_hardening(samples, section["hardening"])
     _put_audit(samples, audit)
     _put_webhook(samples, webhook)
     for name, raised in (alerts or {}).items():
@@ -139,7 +140,7 @@ def compose_samples(
     return samples
 
 
-def _put_node(samples: Samples, state: Told, signer: Told, supervisor: Told) -> None:
+def _put_node(samples: Samples, state: Untrusted, signer: Untrusted, supervisor: Untrusted) -> None:
     version = supervisor["version"].text
     if version is not None:
         samples.put("cometkms_build_info", 1.0, version, signer["core"].text or "", platform.python_version())
@@ -149,7 +150,7 @@ def _put_node(samples: Samples, state: Told, signer: Told, supervisor: Told) -> 
     samples.put_states("cometkms_node_state", NODE_STATES, state["node_state"].text)
 
 
-def _put_children(samples: Samples, supervisor: Told, beat_ages_s: Mapping[str, float | None]) -> None:
+def _put_children(samples: Samples, supervisor: Untrusted, beat_ages_s: Mapping[str, float | None]) -> None:
     for child in supervisor["children"].items:
         if (name := child["name"].text) is None:
             continue
@@ -159,13 +160,13 @@ def _put_children(samples: Samples, supervisor: Told, beat_ages_s: Mapping[str, 
         if not running:
             continue
         samples.put("cometkms_child_start_time_seconds", child["started_at"].amount, name)
-        samples.put("cometkms_child_beat_age_seconds", Told(beat_ages_s.get(name)).amount, name)
+        samples.put("cometkms_child_beat_age_seconds", Untrusted(beat_ages_s.get(name)).amount, name)
         use = supervisor["use"][name]
         samples.put("cometkms_child_cpu_seconds_total", use["cpu_s"].amount, name)
         samples.put("cometkms_child_resident_memory_bytes", use["resident_bytes"].amount, name)
 
 
-def _put_leadership(samples: Samples, state: Told) -> None:
+def _put_leadership(samples: Samples, state: Untrusted) -> None:
     samples.put("cometkms_is_leader", state["is_leader"].amount)
     leader = state["leader_id"].text
     if leader:
@@ -185,7 +186,7 @@ def _put_leadership(samples: Samples, state: Told) -> None:
     samples.put("cometkms_lease_left_seconds", state["lease_left_s"].amount)
 
 
-def _put_members(samples: Samples, state: Told, now: float) -> None:
+def _put_members(samples: Samples, state: Untrusted, now: float) -> None:
     members = state["members"].items
     if members:
         samples.put("cometkms_members", float(len(members)))
@@ -214,7 +215,7 @@ def _put_members(samples: Samples, state: Told, now: float) -> None:
         samples.add("cometkms_peer_port_total", count.amount, event)
 
 
-def _put_promises(samples: Samples, state: Told) -> None:
+def _put_promises(samples: Samples, state: Untrusted) -> None:
     samples.add("cometkms_promises_total", state["seq"].amount)
     for row in state["rows"].items:
         if (chain_id := row["chain_id"].text) is None:
@@ -231,7 +232,7 @@ def _put_promises(samples: Samples, state: Told) -> None:
     samples.put_histogram("cometkms_permit_seconds", state["permit_hist"])
 
 
-def _put_chain(samples: Samples, chain: Told, now: float) -> None:
+def _put_chain(samples: Samples, chain: Untrusted, now: float) -> None:
     if (chain_id := chain["chain_id"].text) is None:
         return
     counters = chain["counters"]
@@ -264,7 +265,7 @@ def _kind_of_refusal(reason: str) -> str:
     return "rule" if reason in _RULE else OTHER
 
 
-def _begin_at_zero(samples: Samples, counters: Told, chain_id: str) -> None:
+def _begin_at_zero(samples: Samples, counters: Untrusted, chain_id: str) -> None:
     """A counter that appears with its first event shows no increase for it, and an alert would miss the first conflict."""
     for reason in _RULE if counters["refused"].there else ():
         samples.add("cometkms_refusals_total", 0.0, chain_id, _kind_of_refusal(reason), reason)
@@ -272,7 +273,7 @@ def _begin_at_zero(samples: Samples, counters: Told, chain_id: str) -> None:
         samples.add("cometkms_unanswered_total", 0.0, chain_id, reason)
 
 
-def _put_votes(samples: Samples, votes: Told, kind: str, chain_id: str, now: float) -> None:
+def _put_votes(samples: Samples, votes: Untrusted, kind: str, chain_id: str, now: float) -> None:
     """Under Horcrux's names. Nothing is said of the last one before there was one."""
     signed = votes["signed"].amount
     samples.add(f"signer_total_{kind}s_signed", signed, chain_id)
@@ -287,7 +288,7 @@ def _put_votes(samples: Samples, votes: Told, kind: str, chain_id: str, now: flo
     samples.add(f"signer_total_missed_{kind}s", votes["missed"].amount, chain_id)
 
 
-def _put_validator(samples: Samples, validator: Told, chain_id: str) -> None:
+def _put_validator(samples: Samples, validator: Untrusted, chain_id: str) -> None:
     if (address := validator["addr"].text) is None:
         return
     state = validator["state"].text
@@ -301,7 +302,7 @@ def _put_validator(samples: Samples, validator: Told, chain_id: str) -> None:
     samples.add("signer_total_sentry_connect_tries", validator["failed"].amount, address)
 
 
-def _put_last_signed(samples: Samples, state: Told, signer: Told, now: float) -> None:
+def _put_last_signed(samples: Samples, state: Untrusted, signer: Untrusted, now: float) -> None:
     """The state process knows of every node's signatures, the signer of its own, a moment earlier."""
     ages: dict[str, list[float | None]] = {}
     for row in state["rows"].items:
@@ -314,19 +315,19 @@ def _put_last_signed(samples: Samples, state: Told, signer: Told, now: float) ->
     for chain in signer["chains"].items:
         if (chain_id := chain["chain_id"].text) is not None:
             ages.setdefault(chain_id, []).append(_since(chain["last_signed_at"], now))
-    for chain_id, told in ages.items():
-        known = [age for age in told if age is not None]
+    for chain_id, found in ages.items():
+        known = [age for age in found if age is not None]
         samples.put("cometkms_seconds_since_last_signature", min(known, default=None), chain_id)
 
 
-def _put_hardening(samples: Samples, told: Told) -> None:
-    for one in told.items:
+def _put_hardening(samples: Samples, part: Untrusted) -> None:
+    for one in part.items:
         process, measure, state = one["process"].text, one["measure"].text, one["state"].text
         if process is not None and measure is not None:
             samples.put_states("cometkms_hardening", MEASURE_STATES, state, process, measure)
 
 
-def _put_audit(samples: Samples, audit: Told) -> None:
+def _put_audit(samples: Samples, audit: Untrusted) -> None:
     samples.add("cometkms_audit_records_total", audit["records"].amount)
     samples.add("cometkms_audit_dropped_total", audit["dropped"].amount)
     samples.put("cometkms_audit_bytes", audit["bytes"].amount)
@@ -334,7 +335,7 @@ def _put_audit(samples: Samples, audit: Told) -> None:
         samples.put("cometkms_audit_failing", float(bool(error)))
 
 
-def _put_webhook(samples: Samples, webhook: Told) -> None:
+def _put_webhook(samples: Samples, webhook: Untrusted) -> None:
     for name in ("delivered", "failed", "dropped"):
         samples.add(f"cometkms_webhook_{name}_total", webhook[name].amount)
     samples.put("cometkms_webhook_waiting", webhook["waiting"].amount)
@@ -342,7 +343,7 @@ def _put_webhook(samples: Samples, webhook: Told) -> None:
         samples.put("cometkms_webhook_failing", float(bool(error)))
 
 
-def _since(then: Told, now: float) -> float | None:
+def _since(then: Untrusted, now: float) -> float | None:
     """Seconds, never negative: the wall clock may have been set back. None: it never happened."""
     at = then.amount
     return max(0.0, now - at) if at else None

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cometkms.api.deltas import Counted, read, since, together
+from cometkms.api.failovers import Failover, failovers
+from cometkms.api.histograms import Counted, read, since, together
 from cometkms.api.status import AlertStatus, ChainStatus, Status
-from cometkms.api.story import Failover, failovers
 from cometkms.board.sections import EventReport, ValidatorReport
 from cometkms.limits import FOUR_BEATS_S, HISTORY_CHAINS, HISTORY_EVENTS, HISTORY_S, HISTORY_SAMPLE_S
 

@@ -1,4 +1,4 @@
-"""/metrics in the two formats of Prometheus, from samples.py. Pure.
+"""/metrics in the two formats of Prometheus, from compose.py. Pure.
 
 The text format 0.0.4 and OpenMetrics 1.0, of which this program needs four types and no timestamp, no exemplar and no unit. The client
 library of Prometheus writes both as well, with ten times the code and 1.5 MiB in this process; what is written here is held against
@@ -9,8 +9,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from cometkms.api.compose import Samples
 from cometkms.api.families import FAMILIES, Family, Type
-from cometkms.api.samples import Samples
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from cometkms.api.failovers import NO_PLACE, Failover, Gap, added_s, describe, sentences
 from cometkms.api.history import History
 from cometkms.api.html import Html, join, tag
 from cometkms.api.status import AlertStatus, ChainStatus, Status
-from cometkms.api.story import NO_PLACE, Failover, Gap, added_s, describe, sentences
 from cometkms.api.timeline import Scene, draw
 from cometkms.board.sections import EventReport
 from cometkms.board.situation import RUNNING, WELL

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Final
 
+from cometkms.api.failovers import Failover
 from cometkms.api.history import Band, ChainLine, History, Pause
 from cometkms.api.html import Html, join, tag
-from cometkms.api.story import Failover
 from cometkms.limits import HISTORY_S
 from cometkms.printable import duration
 

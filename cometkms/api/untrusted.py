@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 
-class Told:
+class Untrusted:
     """What a section says in one place."""
 
     __slots__ = ("_value",)
@@ -17,9 +17,9 @@ class Told:
     def __init__(self, untrusted_value: object) -> None:
         self._value = untrusted_value
 
-    def __getitem__(self, key: str) -> "Told":
+    def __getitem__(self, key: str) -> "Untrusted":
         """What is said under the key; nothing, if it is no object or has no such key."""
-        return Told(self._value.get(key)) if isinstance(self._value, Mapping) else NOTHING
+        return Untrusted(self._value.get(key)) if isinstance(self._value, Mapping) else NOTHING
 
     @property
     def there(self) -> bool:
@@ -49,16 +49,16 @@ class Told:
         return number if number is not None and number >= 0 else None
 
     @property
-    def items(self) -> list["Told"]:
+    def items(self) -> list["Untrusted"]:
         """The items of a list."""
-        return [Told(one) for one in self._value] if isinstance(self._value, list | tuple) else []
+        return [Untrusted(one) for one in self._value] if isinstance(self._value, list | tuple) else []
 
     @property
-    def pairs(self) -> list[tuple[str, "Told"]]:
+    def pairs(self) -> list[tuple[str, "Untrusted"]]:
         """The texts of an object and what is said under each."""
         if not isinstance(self._value, Mapping):
             return []
-        return [(key, Told(value)) for key, value in self._value.items() if isinstance(key, str)]
+        return [(key, Untrusted(value)) for key, value in self._value.items() if isinstance(key, str)]
 
 
-NOTHING: Final = Told(None)
+NOTHING: Final = Untrusted(None)

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 import click
 
 from cometkms.address import Address
-from cometkms.api.story import describe
+from cometkms.api.failovers import describe
 from cometkms.board.sections import EventReport
 from cometkms.cli.options import home_option, load_home
 from cometkms.cli.output import say

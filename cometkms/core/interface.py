@@ -476,7 +476,7 @@ class Trail(Protocol):
 
 
 class SignPath(Protocol):
-    """The plain case of a signature without a line of Python: see csrc/section.h. Its twin is cometkms.signer.chain.
+    """The plain case of a signature without a line of Python: see csrc/sign.h. Its twin is cometkms.signer.chain.
 
     A chain's watermark lives in both: each side sees what the other moved (push, news).
     """

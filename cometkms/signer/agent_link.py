@@ -7,7 +7,7 @@ other one is a request like a validator's: the rule decides, the state process r
 newer one takes the place of an older one that its agent has given up. Moves bytes; decides nothing.
 
 The plain ones of a leader, from the agent's bytes to the reservation and from the permit to the agent, are the core's where it has a desk
-(csrc/section.h). What it leaves over comes here, and what it has under way is taken back where a newer request or the end of the lease says so.
+(csrc/sign.h). What it leaves over comes here, and what it has under way is taken back where a newer request or the end of the lease says so.
 """
 
 import asyncio

@@ -40,7 +40,7 @@ from cometkms.state.drills import DrillPorts, Drills, News
 from cometkms.state.facts import RENEWAL, RENEWAL_FACT, Difference, SelfReport, differences
 from cometkms.state.favourite import MAJORITY_FACT, PREFERRED, Favourite, FavouritePorts
 from cometkms.state.membership import Membership, Ports
-from cometkms.state.proposer import Outcome, Proposer
+from cometkms.state.proposer import Proposer, Verdict
 from cometkms.state.serving import why_not_proposed
 from cometkms.state.useful import REACH_FACT, Cause, Reach, Usefulness, UsefulPorts
 from cometkms.store.epoch import Seal
@@ -116,11 +116,14 @@ class ReplicatedLog(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """The node's place in its epoch. `digest`: of epoch, ids and identity keys. `keys`: the members' identity keys; `sign`: by this one's."""
+class Epoch:
+    """The list of members that counts now, and this node's place in it.
+
+    The digest is that of the number, the ids and the identity keys. `keys` are the members' identity keys, and `sign` signs with this node's.
+    """
 
     me: str
-    epoch: int
+    number: int
     members: tuple[str, ...]
     digest: bytes
     keys: Mapping[str, bytes] = field(default_factory=dict)
@@ -248,7 +251,7 @@ class ClusterNode:
     def __init__(
         self,
         *,
-        identity: Identity,
+        epoch: Epoch,
         store: PromiseStore,
         rows: tuple[int, ...],
         signed: tuple[Watermark, ...],
@@ -271,7 +274,7 @@ class ClusterNode:
         `wall_clock`: UNIX seconds. `signed_at`: likewise, when each of `signed` was written down; () where that is not known: now.
         `facts`: what the others are told of this node's settings.
         """
-        self.identity = identity
+        self.epoch = epoch
         self.sync_ns = Histogram()  # this node's own promises, for itself or a member
         self.round_trip_ns = Histogram()
         self._store = store
@@ -289,7 +292,7 @@ class ClusterNode:
         self.counters: dict[str, int] = {}
         self._false_marks_of: set[int] = set()  # rows of which the log was told
         self._by_key = {row_key(row): number for number, row in enumerate(store.rows)}
-        self._members = {name: _Member() for name in identity.others}
+        self._members = {name: _Member() for name in epoch.others}
         self._acceptor = Acceptor(
             store,
             rows,
@@ -312,8 +315,8 @@ class ClusterNode:
             row: Proposer(
                 row=row,
                 public_key=store.rows[row].key,
-                me=identity.me,
-                others=identity.others,
+                me=epoch.me,
+                others=epoch.others,
                 acceptor=self._acceptor,
                 ask=self._ask,
                 same_but_timestamp=core.same_but_timestamp,
@@ -338,14 +341,14 @@ class ClusterNode:
             reach=self._believed_reach,
             recovered=self._on_recovered,
             verifies=self._verifies,
-            prove=lambda one: identity.sign(statement_bytes(identity.digest, identity.me, one)),
+            prove=lambda one: epoch.sign(statement_bytes(epoch.digest, epoch.me, one)),
             proven=self._proven,
             disconnect=outside.disconnect,
             forget=self._forget,
         )
         self.membership = Membership(
             store=store,
-            others=identity.others,
+            others=epoch.others,
             nonce=nonce,
             strict=strict,
             adopted=adopted or {},
@@ -362,7 +365,7 @@ class ClusterNode:
         self.drills = Drills(
             nonce=nonce,
             ports=DrillPorts(
-                others=identity.others,
+                others=epoch.others,
                 send=self._send,
                 leads=self._why_not_leading,
                 missing=self._missing,
@@ -378,7 +381,7 @@ class ClusterNode:
             ports=UsefulPorts(
                 beat=outside.signer_beat,
                 reached=outside.validator_reached,
-                able=lambda: tuple(name for name in identity.others if name not in self._missing()),
+                able=lambda: tuple(name for name in epoch.others if name not in self._missing()),
                 says=self._reach_of,
                 hand_over=self._begin_handover,
                 replace_signer=outside.replace_signer,
@@ -389,10 +392,10 @@ class ClusterNode:
             log=log,
         )
         self.favourite = Favourite(
-            me=identity.me,
+            me=epoch.me,
             ports=FavouritePorts(
-                facts=lambda name: dict(self._facts if name == identity.me else self._members[name].facts),
-                able=lambda: tuple(name for name in identity.others if name not in self._missing()),
+                facts=lambda name: dict(self._facts if name == epoch.me else self._members[name].facts),
+                able=lambda: tuple(name for name in epoch.others if name not in self._missing()),
                 says=self._reach_of,
                 whole=lambda name: self._raft is not None and self._raft.whole(name),
                 busy=lambda: self._clock() - self._asked_at < SIGN_STATE_QUIET_S,
@@ -492,7 +495,7 @@ class ClusterNode:
     def leader(self) -> str | None:
         """The leader's id, as far as this node knows."""
         if self._raft is None:
-            return self.identity.me
+            return self.epoch.me
         return self._raft.leader
 
     @property
@@ -502,10 +505,10 @@ class ClusterNode:
             return self.membership.why
         if self._leased or self._raft.hears_leader:
             return ""
-        there = [self.identity.me, *(name for name, one in self._members.items() if one.connected)]
+        there = [self.epoch.me, *(name for name, one in self._members.items() if one.connected)]
         if len(there) < self.quorum:
             away = ", ".join(name for name, one in self._members.items() if not one.connected)
-            return f"nobody leads: {away} not connected here, and {self.quorum} of {len(self.identity.members)} nodes are needed"
+            return f"nobody leads: {away} not connected here, and {self.quorum} of {len(self.epoch.members)} nodes are needed"
         unready = [name for name in self._missing() if name in there]
         if len(there) - len(unready) < self.quorum:
             return f"nobody leads: {', '.join(unready)} not complete yet, and {self.quorum} complete nodes are needed"
@@ -514,7 +517,7 @@ class ClusterNode:
     @property
     def quorum(self) -> int:
         """Members needed for a permit."""
-        return quorum_of(len(self.identity.members))
+        return quorum_of(len(self.epoch.members))
 
     @property
     def raft(self) -> ReplicatedLog | None:
@@ -612,19 +615,19 @@ class ClusterNode:
         self._tell_reach_of(row)
         self._settle(row, outcome)
 
-    def _settle(self, row: int, outcome: Outcome | None) -> None:
+    def _settle(self, row: int, verdict: Verdict | None) -> None:
         """Tell the signer, if it is decided and it still waits."""
-        if outcome is None or row not in self._pending:
+        if verdict is None or row not in self._pending:
             return
         asked, started = self._pending.pop(row)
-        if isinstance(outcome, Permit):
-            permitted = self._core.parse_sign_bytes(outcome.sign_bytes).hrs
+        if isinstance(verdict, Permit):
+            permitted = self._core.parse_sign_bytes(verdict.sign_bytes).hrs
             if permitted != asked.hrs:
                 raise InvariantError(f"a permit for {tuple(permitted)} meets a request for {tuple(asked.hrs)}")
-            self._outside.to_signer(PermitGranted(asked.nonce, asked.request_id, asked.row, outcome))
+            self._outside.to_signer(PermitGranted(asked.nonce, asked.request_id, asked.row, verdict))
             self.round_trip_ns.add(int((self._clock() - started) * 1e9))
             return
-        self._refuse(asked, outcome)
+        self._refuse(asked, verdict)
 
     def _refuse(self, asked: Reserve, refusal: Refusal) -> None:
         mark = self._store.mark(self._rows[asked.row])
@@ -661,16 +664,16 @@ class ClusterNode:
 
     def hello(self, member: str) -> bytes:
         """The first message to a member."""
-        identity = self.identity
+        epoch = self.epoch
         return encode(
             Hello(
                 PEER_PROTOCOL_VERSION,
                 __version__,
-                identity.me,
+                epoch.me,
                 self._nonce,
-                identity.epoch,
-                identity.members,
-                identity.digest,
+                epoch.number,
+                epoch.members,
+                epoch.digest,
                 tuple(self._store.rows[row] for row in self._rows),
                 self._store.seq,
                 self.seq_of(member),
@@ -739,18 +742,18 @@ class ClusterNode:
 
     def _proven(self, statement: Statement) -> bool:
         """Whether the member that it names signed it, in this epoch."""
-        key = self.identity.keys.get(statement.member)
+        key = self.epoch.keys.get(statement.member)
         if key is None or not statement.signature:
             return False
-        text = statement_bytes(self.identity.digest, statement.member, statement.incarnation)
+        text = statement_bytes(self.epoch.digest, statement.member, statement.incarnation)
         return self._core.verify(key, text, statement.signature)
 
     def _judge_hello(self, member: str, hello: Hello | OtherProtocol, known: _Member) -> Why | None:
-        identity = self.identity
+        epoch = self.epoch
         if isinstance(hello, OtherProtocol):
             return Why(
                 PeerCode.PROTOCOL,
-                f"{identity.me} runs CometKMS {__version__} with the peers' protocol {PEER_PROTOCOL_VERSION}, {member} runs "
+                f"{epoch.me} runs CometKMS {__version__} with the peers' protocol {PEER_PROTOCOL_VERSION}, {member} runs "
                 f"{hello.version} with protocol {hello.protocol}: they do not understand each other; cure: versions with the "
                 "same protocol on every node (docs/UPGRADING.md)",
             )
@@ -758,18 +761,18 @@ class ClusterNode:
             return Why(PeerCode.NAME, f"a node that calls itself {hello.node!r} has the identity of {member!r}")
         if hello.nonce == self._nonce:
             return Why(PeerCode.MYSELF, "this is the same process")
-        if hello.epoch != identity.epoch or hello.members != identity.members:
-            if hello.members == identity.members:
+        if hello.epoch != epoch.number or hello.members != epoch.members:
+            if hello.members == epoch.members:
                 self.membership.on_later_epoch(member, hello.epoch)
             return Why(
                 PeerCode.MEMBERS,
-                f"epochs or peer lists differ: {identity.me} has epoch {identity.epoch} of {', '.join(identity.members)}; "
+                f"epochs or peer lists differ: {epoch.me} has epoch {epoch.number} of {', '.join(epoch.members)}; "
                 f"{hello.node} has epoch {hello.epoch} of {', '.join(hello.members)}",
             )
-        if hello.digest != identity.digest:
+        if hello.digest != epoch.digest:
             return Why(
                 PeerCode.DIGEST,
-                f"digests differ: {identity.me} has {identity.digest.hex()[:16]}, {hello.node} has {hello.digest.hex()[:16]}",
+                f"digests differ: {epoch.me} has {epoch.digest.hex()[:16]}, {hello.node} has {hello.digest.hex()[:16]}",
             )
         if hello.own is not None:
             reason = self.membership.judge_hello(member, hello)
@@ -787,17 +790,17 @@ class ClusterNode:
 
     def on_unlisted(self, hello: Hello, address: str) -> Why:
         """A node that holds the key and is not in the list here: why it is refused. One node alone signs no more (rule 9)."""
-        identity = self.identity
+        epoch = self.epoch
         theirs = ", ".join(hello.members)
-        if len(identity.members) > 1:
+        if len(epoch.members) > 1:
             return Why(
                 PeerCode.UNLISTED,
-                f"{hello.node!r} is not in the peer list of {identity.me!r} ({', '.join(identity.members)}); its own list has {theirs}; "
+                f"{hello.node!r} is not in the peer list of {epoch.me!r} ({', '.join(epoch.members)}); its own list has {theirs}; "
                 "cure: the same list on every node",
             )
         reason = Why(
             PeerCode.ALONE,
-            f"{identity.me!r} is configured as one node alone; {hello.node!r} holds the same key in a cluster of {theirs}",
+            f"{epoch.me!r} is configured as one node alone; {hello.node!r} holds the same key in a cluster of {theirs}",
         )
         if hello.seq:  # it has promised: two majorities of one key
             self.membership.retire(
@@ -1114,8 +1117,8 @@ class ClusterNode:
         if self._raft is None:
             return "this node is alone"
         if not self._raft.leading:
-            return f"{self.identity.me} does not lead"
-        wanted = (to,) if to is not None else self.identity.others
+            return f"{self.epoch.me} does not lead"
+        wanted = (to,) if to is not None else self.epoch.others
         why = {name: self._why_not_able(name) for name in wanted}
         able = [name for name in self._after_me() if not why.get(name, "not wanted")]
         if not in_turn:
@@ -1127,7 +1130,7 @@ class ClusterNode:
 
     def _after_me(self) -> tuple[str, ...]:
         """The other members, from the one that follows this one in the list on."""
-        members, place = self.identity.members, self.identity.members.index(self.identity.me)
+        members, place = self.epoch.members, self.epoch.members.index(self.epoch.me)
         return members[place + 1 :] + members[:place]
 
     def _begin_handover(self, to: str | None) -> bool:
@@ -1157,7 +1160,7 @@ class ClusterNode:
     def _why_not_leading(self) -> str:
         if not self.membership.ready:
             return self.membership.why
-        return "" if self._leased else f"{self.identity.me} does not lead"
+        return "" if self._leased else f"{self.epoch.me} does not lead"
 
     def _missing(self) -> tuple[str, ...]:
         """Members that are away, or not complete and ready."""
@@ -1182,7 +1185,7 @@ class ClusterNode:
         raft = self._raft
         if raft is None:
             return None
-        known = sorted(trip for name in self.identity.others if (trip := raft.round_trip_s(name)) is not None)
+        known = sorted(trip for name in self.epoch.others if (trip := raft.round_trip_s(name)) is not None)
         return known[self.quorum - 2] if len(known) >= self.quorum - 1 else None
 
     def _on_news(self, member: str, news: News) -> None:
@@ -1193,7 +1196,7 @@ class ClusterNode:
             return
         self.favourite.on_order()
         if news is News.ORDERED:
-            self._outside.happened("ordered", peer=member or self.identity.me)
+            self._outside.happened("ordered", peer=member or self.epoch.me)
 
     def _on_preferred(self, to: str) -> None:
         self._outside.happened("handing_over", reason=PREFERRED, peer=to)

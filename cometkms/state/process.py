@@ -56,7 +56,7 @@ from cometkms.state.favourite import PRIORITY_FACT
 from cometkms.state.files import StateFiles
 from cometkms.state.history import NOBODY, SignatureRing
 from cometkms.state.lag import LagMeter
-from cometkms.state.node import ClusterNode, Identity
+from cometkms.state.node import ClusterNode, Epoch
 from cometkms.state.peers import PeerNetwork, PeerTarget
 from cometkms.state.raft import RaftLog
 from cometkms.state.ticks import Ticks
@@ -200,12 +200,12 @@ class _State:
         members = parts.files.members
         self._alone = parts.files.alone
         self._keys = {} if self._alone else {name: kin.public_keys[name] for name in members}
-        epoch = opened.store.header.epoch
-        identity = Identity(
+        number = opened.store.header.epoch
+        epoch = Epoch(
             settings.id,
-            epoch,
+            number,
             members,
-            cluster_digest(epoch, self._keys),
+            cluster_digest(number, self._keys),
             self._keys,
             kin.identity.sign,
         )
@@ -223,7 +223,7 @@ class _State:
         self._network = self._make_network(core, parts)
         self._raft: RaftLog | None = None
         self.node = ClusterNode(
-            identity=identity,
+            epoch=epoch,
             store=opened.store,
             rows=opened.rows,
             signed=opened.signed,
@@ -277,7 +277,7 @@ class _State:
             fd=opened.store.fileno(),
             nonce=node.nonce,
             quorum=node.quorum,
-            others=node.identity.others,
+            others=node.epoch.others,
             rows=opened.store.rows,
             chains=opened.rows,
             permits=self._parts.permits,
@@ -362,7 +362,7 @@ class _State:
 
     def is_away(self) -> bool:
         """Whether a member is not connected."""
-        return any(not self.node.member(name).connected for name in self.node.identity.others)
+        return any(not self.node.member(name).connected for name in self.node.epoch.others)
 
     def hand_over(self) -> None:
         """This process is about to stop."""
@@ -532,12 +532,12 @@ class _State:
                 self._events.add("height_admitted", chain=chain_id, height=untrusted_height)
         return {
             "ok": True,
-            "node_id": self.node.identity.me,
+            "node_id": self.node.epoch.me,
             "reach": self.node.reach(chain),
             "mark": self.node.place(chain).height,
             "signed": self.node.signed(chain).hrs.height,
             "quorum": self.node.quorum,
-            "size": len(self.node.identity.members),
+            "size": len(self.node.epoch.members),
         }
 
     async def _seal(self, untrusted_next: object) -> dict[str, Any]:
@@ -560,8 +560,8 @@ class _State:
     async def _transfer(self, to: object) -> dict[str, Any]:
         """Wherever the leader is: it is asked, and the change is waited for here. Whoever leads next is asked when nobody did, or no longer."""
         node, started = self.node, self._loop.time()
-        if to is not None and (not isinstance(to, str) or to not in node.identity.members):
-            return {"ok": False, "error": f"{to!r} is no member; the members are: {', '.join(node.identity.members)}"}
+        if to is not None and (not isinstance(to, str) or to not in node.epoch.members):
+            return {"ok": False, "error": f"{to!r} is no member; the members are: {', '.join(node.epoch.members)}"}
         if to is not None and to == node.leader:
             return {"ok": True, "from": to, "to": to, "took_ms": 0.0}
         until = started + _TRANSFER_TIMEOUT_S
@@ -591,7 +591,7 @@ class _State:
         if action is None or not isinstance(to, str):
             return {"ok": False, "error": "an order is check, transfer or restart, and to whom"}
         leader = self.node.leader
-        if action is Action.RESTART and leader == self.node.identity.me:
+        if action is Action.RESTART and leader == self.node.epoch.me:
             return {
                 "ok": False,
                 "error": f"{leader} leads and is asked here: another node's restart can be watched from it, not its own",
@@ -604,7 +604,7 @@ class _State:
         node, leader = self.node, self.node.leader
         if leader is None:
             return "nobody leads just now"
-        if leader == node.identity.me:
+        if leader == node.epoch.me:
             return node.drills.obey("the operator", action, to)
         answer: asyncio.Future[str] = self._loop.create_future()
         asked = node.drills.ask(leader, action, to, lambda why: None if answer.done() else answer.set_result(why))
@@ -625,7 +625,7 @@ class _State:
         found = self._ring.since(since, SIGNATURE_PAGE_ENTRIES)
         return {
             "now": self._loop.time(),
-            "node_id": node.identity.me,
+            "node_id": node.epoch.me,
             "leader_id": node.leader,
             "term": node.raft.term if node.raft is not None else 0,
             "why": node.why,
@@ -712,7 +712,7 @@ class _State:
             "leader_id": leader,
             "leader_addr": addresses.get(leader) if leader is not None else None,
             "epoch": store.header.epoch,
-            "digest": node.identity.digest.hex(),
+            "digest": node.epoch.digest.hex(),
             "members": members,
             "config_differences": [one.document() for one in node.differences],
             "next": list(self._writer.following) if node.membership.state is NodeState.SEALED else [],
@@ -756,7 +756,7 @@ class _State:
             self._lag = LagMeter()
         ids = [chain.id for chain in settings.chains]
         found: list[dict[str, Any]] = []
-        for name in node.identity.members:
+        for name in node.epoch.members:
             entry: dict[str, Any] = {"id": name, "addr": addresses.get(name, ""), "self": name == settings.id}
             if name == settings.id:
                 entry |= {"connected": True, "state": node.membership.phase, "seq": self._opened.store.seq}

@@ -19,7 +19,7 @@ from cometkms.model import FINAL_REASONS, HRS, Permit, Reason, Refusal, Watermar
 from cometkms.rules.candidate import Stand, View, choose, view_of
 from cometkms.state.acceptor import Acceptor
 
-Outcome = Permit | Refusal
+Verdict = Permit | Refusal
 
 
 class Ask(Protocol):
@@ -67,7 +67,7 @@ class Proposer:
         self._place: _Place | None = None
         self._hints: dict[str, Watermark] = {}
 
-    def propose(self, hrs: HRS, sign_bytes: bytes) -> Outcome | None:
+    def propose(self, hrs: HRS, sign_bytes: bytes) -> Verdict | None:
         """Reserve the place. None: the others were asked; on_promised() brings the outcome.
 
         Asking again for the same place goes on where the last time ended. Raises: StoreFailure; ProtocolError if the bytes are
@@ -86,7 +86,7 @@ class Proposer:
             self._place.asked.clear()
         return self._pursue(self._place)
 
-    def on_promised(self, member: str, request_id: int, reason: Reason, mark: Watermark) -> Outcome | None:
+    def on_promised(self, member: str, request_id: int, reason: Reason, mark: Watermark) -> Verdict | None:
         """A member answered. The outcome, when this answer decides it. Raises: StoreFailure."""
         place = self._place
         asked = place.requests.get(request_id) if place is not None else None
@@ -112,7 +112,7 @@ class Proposer:
         view = view_of(mark, hrs)
         return View(Stand.CLOSED, b"", reason) if view.stand is Stand.OPEN else view
 
-    def on_member(self, member: str) -> Outcome | None:
+    def on_member(self, member: str) -> Verdict | None:
         """The member is there (again), or changed: what it was asked for may be lost, so it is asked again."""
         if self._place is None:
             return None
@@ -128,7 +128,7 @@ class Proposer:
         """Nobody waits for the place under way any more; promises stay what they are."""
         self._place = None
 
-    def _pursue(self, place: _Place) -> Outcome | None:
+    def _pursue(self, place: _Place) -> Verdict | None:
         own = self._acceptor.mark(self._row)
         chosen = choose(
             place.hrs,

@@ -5,10 +5,10 @@
 #define CK_SECTOR ...
 #define CK_BLOCK ...
 typedef struct ck_hrs { int64_t height; int32_t round; int32_t step; } ck_hrs;
-typedef struct ck_place { int32_t state; uint16_t chain; uint64_t nonce; uint64_t request_id; uint64_t started_ns; ck_hrs at; size_t bytes_len; uint8_t bytes[...]; ...; } ck_place;
+typedef struct ck_reservation { int32_t state; uint16_t chain; uint64_t nonce; uint64_t request_id; uint64_t started_ns; ck_hrs at; size_t bytes_len; uint8_t bytes[...]; ...; } ck_reservation;
 typedef struct ck_row {
     uint8_t key[32]; uint8_t chain_id[...]; size_t chain_id_len; int32_t open; ck_hrs mark; ck_hrs floor; int64_t reach;
-    size_t bytes_len; uint8_t bytes[...]; uint64_t count; uint64_t sequence; uint32_t first_block; int32_t newest; ck_place place; ...;
+    size_t bytes_len; uint8_t bytes[...]; uint64_t count; uint64_t sequence; uint32_t first_block; int32_t newest; ck_reservation place; ...;
 } ck_row;
 typedef struct ck_incarnation { uint64_t number; uint64_t nonce; } ck_incarnation;
 typedef struct ck_lane { ck_frames *frames; int fd; int32_t blocked; uint32_t member; uint64_t served; uint64_t promised_ns; uint64_t accepted_ns; size_t unsent; uint8_t out[...]; ...; } ck_lane;

@@ -1,4 +1,4 @@
-/* csrc/agent_link.h, audit.h, section.h and relay.h as cffi reads them. */
+/* csrc/agent_link.h, audit.h, sign.h and relay.h as cffi reads them. */
 enum ck_outcome {
     CK_OUTCOME_BEGAN = 1, CK_OUTCOME_SIGNED = 2, CK_OUTCOME_REPEATED = 3, CK_OUTCOME_REFUSED = 4, CK_OUTCOME_UNANSWERED = 5,
     CK_OUTCOME_ENDED = 6, CK_OUTCOME_FOLDED = 7, CK_OUTCOME_SIGNED_BYTES = 8, CK_OUTCOME_REFUSED_BYTES = 9
@@ -20,13 +20,13 @@ int ck_take_ask(ck_bytes in, ck_ask *out, size_t *used);
 int ck_take_answer(ck_bytes in, ck_answer *out, size_t *used);
 int ck_agent_ask(const ck_calls *calls, ck_agent_link *link, const ck_ask *ask);
 int ck_agent_answer(const ck_calls *calls, ck_agent_link *link, const ck_answer *answer);
-typedef struct ck_link {
+typedef struct ck_sign_lane {
     ck_session *session; ck_agent_link *agent; uint64_t seq; int32_t asked; int fd; int32_t blocked; uint16_t chain; uint32_t number; ck_asker asker; size_t unsent_at; size_t unsent; ...;
-} ck_link;
-typedef struct ck_desk { ck_agent_link link; uint32_t chains; ck_link *of[...]; ...; } ck_desk;
+} ck_sign_lane;
+typedef struct ck_desk { ck_agent_link link; uint32_t chains; ck_sign_lane *of[...]; ...; } ck_desk;
 typedef struct ck_section {
     ck_slot *slot; int32_t open; ck_hrs last; size_t bytes_len; uint8_t bytes[...]; uint8_t signature[...]; uint64_t signatures;
-    int32_t unreported; ck_link *asker; uint64_t request_id; uint64_t started_ns; uint64_t since_ns; ...;
+    int32_t unreported; ck_sign_lane *asker; uint64_t request_id; uint64_t started_ns; uint64_t since_ns; ...;
 } ck_section;
 typedef struct ck_done {
     uint16_t chain; uint32_t link; ck_hrs at; uint64_t at_ns; uint64_t took_ns; uint8_t block_hash[...]; size_t block_hash_len; ...;
@@ -38,7 +38,7 @@ typedef struct ck_signer {
 #define CK_NOTHING ...
 #define CK_REQUEST ...
 #define CK_RESERVED ...
-int ck_link_turn(ck_signer *signer, ck_link *link, int *found, int *error);
+int ck_sign_lane_turn(ck_signer *signer, ck_sign_lane *link, int *found, int *error);
 int ck_signer_take(ck_signer *signer, uint32_t *answered, uint32_t *taken);
 int ck_desk_turn(ck_signer *signer, ck_desk *desk, int serve, uint32_t *reserved, size_t *rest_at, size_t *rest_len, int *error);
 typedef struct ck_end {

@@ -10,7 +10,7 @@
 #include "../cursor.h"
 #include "../keytype.h"
 #include "../relay.h"
-#include "../section.h"
+#include "../sign.h"
 #include "../sodium.h"
 #include "property.h"
 
@@ -20,7 +20,7 @@ static ck_session session, again;
 static ck_signer signer;
 static ck_slot slot;
 static ck_desk desk;
-static ck_link link_of;
+static ck_sign_lane link_of;
 static ck_frames frames;
 static ck_ring reservations;
 static int ends[2] = {-1, -1}, wake = -1;

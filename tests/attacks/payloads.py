@@ -277,7 +277,7 @@ def raise_the_marks(context: ChildContext, parts: Any) -> list[str]:
         return core.check_request(Dialect.PROTO, chain, Message(Kind.SIGN_VOTE_REQUEST, chain, vote=vote)).sign_bytes
 
     def attack() -> None:
-        others = node.identity.others
+        others = node.epoch.others
         if (
             not node.membership.ready
             or not node.signed(0).signature

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from cometkms.api.compose import compose_samples
 from cometkms.api.metrics import encode
-from cometkms.api.samples import compose_samples
 from tests.unit.api.boards import NOW
 from tests.unit.api.full_board import FullBoard
 from tests.unit.api.library_metrics import library_encode, same_text

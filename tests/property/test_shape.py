@@ -6,8 +6,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cometkms.api.compose import compose_samples
 from cometkms.api.metrics import encode
-from cometkms.api.samples import compose_samples
 from cometkms.board.shape import shape
 from cometkms.state.process import signer_trouble, validator_reached
 from cometkms.supervisor.status_line import status_line

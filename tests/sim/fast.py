@@ -22,7 +22,7 @@ from cometkms.core import choose
 from cometkms.core.interface import Request, Turn
 from cometkms.core.native.hot import NativeHotPath
 from cometkms.core.native.queue import RingQueue
-from cometkms.core.native.section import NativeSignPath
+from cometkms.core.native.sign import NativeSignPath
 from cometkms.errors import ProtocolError
 from cometkms.limits import INBOX_BYTES, PEER_FRAME_MAX_BYTES
 from cometkms.model import HRS, Dialect, Kind, Message, Vote
@@ -300,7 +300,7 @@ class FastState:
             fd=opened.store.fileno(),
             nonce=cluster.nonce,
             quorum=cluster.quorum,
-            others=cluster.identity.others,
+            others=cluster.epoch.others,
             rows=opened.store.rows,
             chains=opened.rows,
             permits=node.queues.permits,

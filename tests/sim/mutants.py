@@ -443,7 +443,7 @@ MUTANTS = (
         "3",
         cuts=(
             Cut(
-                "section.c",
+                "sign.c",
                 "section->slot, permit.bytes, permit.bytes_len, signature",
                 "section->slot, link->session->request.sign_bytes, link->session->request.sign_bytes_len, signature",
             ),
@@ -452,13 +452,13 @@ MUTANTS = (
     Mutant(
         "in C, the sign rule lets everything pass",
         "sign",
-        cuts=(Cut("section.c", "return ck_above(at, section->last);", "return at.height > 0;"),),
+        cuts=(Cut("sign.c", "return ck_above(at, section->last);", "return at.height > 0;"),),
     ),
     Mutant(
         "in C, any permit is for whatever was asked",
         "3",
         cuts=(
-            Cut("section.c", " || section->request_id != permit.request_id", ""),
+            Cut("sign.c", " || section->request_id != permit.request_id", ""),
             Cut("session.c", "s->request.sign_bytes_len > 0 &&", "s->request.sign_bytes_len > 0; (void)"),
         ),
         impatience=0.5,

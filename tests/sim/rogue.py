@@ -198,7 +198,7 @@ class Rogue(Node):
         name = member or self.member
         said = self.incarnation_said()
         if name == self.member and self.rng.random() < 0.5 and max(said) < 1 << 62:
-            digest = self.cluster.identity.digest if self.cluster is not None else b""
+            digest = self.cluster.epoch.digest if self.cluster is not None else b""
             return Statement(name, said, self.world.identities[name].sign(statement_bytes(digest, name, said)))
         return Statement(name, said, self.rng.choice((b"", b"x" * 64)))
 

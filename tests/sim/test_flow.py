@@ -120,7 +120,7 @@ def test_beside_a_member_that_does_not_take_promises_for_heartbeats_they_never_r
     stock = ClusterNode.hello
 
     def hello(self: ClusterNode, member: str) -> bytes:
-        if self.identity.me == "n2":
+        if self.epoch.me == "n2":
             self._facts = tuple(one for one in self._facts if one[0] != RENEWAL_FACT)
         return stock(self, member)
 

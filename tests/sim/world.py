@@ -32,7 +32,7 @@ from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Request
 from cometkms.rules.birth import NodeState
 from cometkms.rules.epoch import doubt
 from cometkms.signer.chain import ChainSigner
-from cometkms.state.node import ClusterNode, Identity
+from cometkms.state.node import ClusterNode, Epoch
 from cometkms.state.raft import RaftLog
 from cometkms.store import epoch as epochs
 from cometkms.store import state_file
@@ -176,7 +176,7 @@ class Node:
             self.high = HRS(0, 0, 0)  # a store that does not check was put aside: what it held is not counted on
         self.check()
         self.cluster = self.cluster_class(
-            identity=Identity(
+            epoch=Epoch(
                 self.member,
                 self.epoch,
                 self.files.members,

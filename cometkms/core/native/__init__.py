@@ -6,8 +6,8 @@ from cometkms.core.native import codec, crypto, keytypes
 from cometkms.core.native.audit import NativeLines, NativeTrail
 from cometkms.core.native.hot import hot_path
 from cometkms.core.native.relay import relay_path
-from cometkms.core.native.section import sign_path
 from cometkms.core.native.session import session
+from cometkms.core.native.sign import sign_path
 
 
 class NativeCore:

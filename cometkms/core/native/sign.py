@@ -1,4 +1,4 @@
-"""The signer's hot path over the C core (csrc/section.h). What is plain is told there; see interface.SignPath."""
+"""The signer's hot path over the C core (csrc/sign.h). What is plain is told there; see interface.SignPath."""
 
 import struct
 from typing import Any, Final
@@ -36,7 +36,7 @@ class NativeSignLane:
     ) -> None:
         self._path = path
         self.session = session  # keeps its struct alive
-        self.c = ffi.new("ck_link *")
+        self.c = ffi.new("ck_sign_lane *")
         self.c.session, self.c.fd, self.c.chain, self.c.number, self.c.asker = session.c, fd, chain, number, asker[0]
         self._found, self._error = ffi.new("int *"), ffi.new("int *")
 
@@ -51,7 +51,7 @@ class NativeSignLane:
 
     def turn(self) -> Request | Turn:
         """See interface.SignLane."""
-        status = lib.ck_link_turn(self._path.c, self.c, self._found, self._error)
+        status = lib.ck_sign_lane_turn(self._path.c, self.c, self._found, self._error)
         if status != lib.CK_OK:
             check_turn(status, self._error[0])
         found = self._found[0]
@@ -79,7 +79,7 @@ class _DeskChain:
 
     def __init__(self, desk: Any, chain: int, number: int, session: NativeSession, asker: Any) -> None:
         self.session = session  # keeps its struct alive
-        self.c = ffi.new("ck_link *")
+        self.c = ffi.new("ck_sign_lane *")
         self.c.session, self.c.agent, self.c.chain, self.c.number = (
             session.c,
             ffi.addressof(desk, "link"),

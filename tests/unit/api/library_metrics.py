@@ -13,8 +13,8 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
+from cometkms.api.compose import Samples
 from cometkms.api.families import FAMILIES, Family, Type
-from cometkms.api.samples import Samples
 
 _CLASSES: Mapping[Type, Any] = {
     Type.COUNTER: CounterMetricFamily,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cometkms.api.story import Cause, Failover, describe, failovers, sentences
+from cometkms.api.failovers import Cause, Failover, describe, failovers, sentences
 from cometkms.board.sections import EventReport
 from cometkms.printable import clock, duration
 

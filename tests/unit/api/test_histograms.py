@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cometkms.api.deltas import Counted, read, since, together
+from cometkms.api.histograms import Counted, read, since, together
 
 BOUNDS = (100.0, 1000.0, 10000.0)
 

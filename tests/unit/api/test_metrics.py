@@ -10,9 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from cometkms.api.alerts import RULES
 from cometkms.api.app import make_app
+from cometkms.api.compose import LINK_STATES, NODE_STATES, OTHER, VALIDATOR_LINES, Samples, compose_samples
 from cometkms.api.families import FAMILIES, Type
 from cometkms.api.metrics import encode
-from cometkms.api.samples import LINK_STATES, NODE_STATES, OTHER, VALIDATOR_LINES, Samples, compose_samples
 from cometkms.api.watch import Watch
 from cometkms.board.status_board import Board
 from cometkms.config.schema import AlertBounds

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from cometkms.api import page
+from cometkms.api.failovers import Gap
 from cometkms.api.html import Html, join, tag
-from cometkms.api.story import Gap
 from cometkms.api.watch import Watch
 
 from .boards import NOW, FakeBoard

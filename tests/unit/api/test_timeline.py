@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
+from cometkms.api.failovers import Cause, Failover
 from cometkms.api.history import Band, ChainLine, History, Pause, Second, Signing
-from cometkms.api.story import Cause, Failover
 from cometkms.api.timeline import Scene, draw
 
 NOW = 1_800_000_000.0

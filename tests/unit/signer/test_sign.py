@@ -16,7 +16,7 @@ from nacl.signing import SigningKey
 from cometkms.core import choose, native
 from cometkms.core.interface import Request, Session, SignLane, Turn
 from cometkms.core.native.queue import RingQueue
-from cometkms.core.native.section import NativeSignPath
+from cometkms.core.native.sign import NativeSignPath
 from cometkms.errors import ProtocolError
 from cometkms.keytypes import BLS12_381, ED25519, SEED_BYTES, KeyType
 from cometkms.limits import HEIGHT_MAX

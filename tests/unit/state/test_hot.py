@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from cometkms.core import native
 from cometkms.core.native.hot import NativeHotPath, NativeLane
 from cometkms.core.native.queue import RingQueue
-from cometkms.core.native.section import NativeSignPath
+from cometkms.core.native.sign import NativeSignPath
 from cometkms.errors import InvariantError, ProtocolError, StoreFailure
 from cometkms.limits import CHAINS_MAX, HEIGHT_MAX
 from cometkms.model import (
@@ -638,4 +638,4 @@ def test_nothing_in_the_program_names_the_table_but_who_makes_a_path() -> None:
         if sets.search(line)
     ]
     expected = "c.calls = lib.ck_calls_of_libc()"
-    assert found == [(f"core/native/{name}.py", expected) for name in ("hot", "relay", "section")]
+    assert found == [(f"core/native/{name}.py", expected) for name in ("hot", "relay", "sign")]

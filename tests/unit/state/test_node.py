@@ -18,7 +18,7 @@ from cometkms.rules.birth import Life, NodeState, Record
 from cometkms.rules.epoch import Standing
 from cometkms.rules.incarnation import FIRST
 from cometkms.state import node as node_module
-from cometkms.state.node import ClusterNode, Identity, row_key
+from cometkms.state.node import ClusterNode, Epoch, row_key
 from cometkms.store.promise_store import Header, PromiseStore
 from cometkms.wire.identity import Identity as NodeIdentity
 from cometkms.wire.peer_messages import (
@@ -120,7 +120,7 @@ class One:
         self.cannot_restart = self.trouble = ""
         digest = options.pop("digest", b"d" * 32)
         self.node = ClusterNode(
-            identity=Identity(name, options.pop("epoch", 1), NAMES, digest, KEYS, IDENTITIES[name].sign), store=self.store,
+            epoch=Epoch(name, options.pop("epoch", 1), NAMES, digest, KEYS, IDENTITIES[name].sign), store=self.store,
             rows=tuple(range(len(rows))), signed=options.pop("signed", (Watermark(),) * len(rows)), raft=lambda _node: self.raft, core=CORE,
             nonce=random.getrandbits(60) + 1, ttl_s=0.4, strict=options.pop("strict", False), outside=self,
             facts=make_facts(options.pop("facts", {})),
@@ -197,7 +197,7 @@ class Three:
     def meet(self, one: str, other: str) -> str | None:
         a, b = self.nodes[one].node, self.nodes[other].node
         for me, it, name in ((a, b, other), (b, a, one)):
-            reason = me.on_hello(name, it.hello(me.identity.me), "address")
+            reason = me.on_hello(name, it.hello(me.epoch.me), "address")
             if reason is not None:
                 return reason
         a.on_connected(other)

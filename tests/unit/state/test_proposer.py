@@ -11,7 +11,7 @@ from cometkms.core import choose
 from cometkms.errors import StoreFailure
 from cometkms.model import HRS, Permit, Reason, Refusal, Request, Watermark
 from cometkms.state.acceptor import Acceptor
-from cometkms.state.proposer import Outcome, Proposer
+from cometkms.state.proposer import Proposer, Verdict
 from tests.unit.state.doubles import KEY, MemoryStore, request
 
 CORE = choose.load()
@@ -58,7 +58,7 @@ class Cluster:
         self.requests.append((member, len(self.requests), sign_bytes))
         return len(self.requests) - 1
 
-    def run(self, outcome: Outcome | None) -> Outcome | None:
+    def run(self, outcome: Verdict | None) -> Verdict | None:
         """Deliver until it is decided or nothing is under way."""
         while outcome is None and self.delivered < len(self.requests):
             member, number, sign_bytes = self.requests[self.delivered]
@@ -67,7 +67,7 @@ class Cluster:
                 outcome = self.answer(member, number, sign_bytes)
         return outcome
 
-    def answer(self, member: str, number: int, sign_bytes: bytes) -> Outcome | None:
+    def answer(self, member: str, number: int, sign_bytes: bytes) -> Verdict | None:
         assert self.own.held.hrs >= PLACE, "rule 4: the own mark is durable before anything is counted"
         refused = acceptor_of(self.others[member]).promise(0, PLACE, sign_bytes)
         reason = refused.reason if refused is not None else Reason.NONE
@@ -88,11 +88,11 @@ def cluster(own: str, *others: str, down: str = "", hints: bool = False) -> Clus
     return made
 
 
-def ask(made: Cluster, name: str) -> Outcome | None:
+def ask(made: Cluster, name: str) -> Verdict | None:
     return made.run(made.proposer.propose(PLACE, BYTES[name].sign_bytes))
 
 
-def signed(outcome: Outcome | None) -> str:
+def signed(outcome: Verdict | None) -> str:
     assert isinstance(outcome, Permit), outcome
     return next(name for name, one in BYTES.items() if one.sign_bytes == outcome.sign_bytes)
 
