@@ -21,7 +21,7 @@ _HEADERS_AT_ONCE = 20  # CometBFT gives no more
 
 
 class CometBFT:
-    """One validator, fast blocks. `version`: of tests/go's nodes. `extensions_from`: the first height with vote extensions; v1 only."""
+    """One validator, fast blocks. `version`: of tests/go's nodes. `extensions_from`: the first height with vote extensions."""
 
     def __init__(self, home: Path, laddr: str, version: str = "node", extensions_from: int = 0) -> None:
         self.home, self.address, self.rpc, self.version = home, laddr, free_port(), version
@@ -41,7 +41,8 @@ class CometBFT:
         if extensions_from:
             genesis = home / "config" / "genesis.json"
             document = json.loads(genesis.read_text())
-            document["consensus_params"]["feature"]["vote_extensions_enable_height"] = str(extensions_from)
+            place = "feature" if "feature" in document["consensus_params"] else "abci"  # v1's, and v0.38's
+            document["consensus_params"][place]["vote_extensions_enable_height"] = str(extensions_from)
             genesis.write_text(json.dumps(document))
         self.process: subprocess.Popen[bytes] | None = None
         self.command: list[str] = []
@@ -83,6 +84,11 @@ class CometBFT:
     def get(self, path: str) -> dict:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.rpc}/{path}", timeout=PATIENCE_S) as answer:
             return json.loads(answer.read())["result"]
+
+    def extensions_from(self) -> int:
+        """The height from which on the chain itself says that votes have extensions."""
+        params = self.get("consensus_params?height=1")["consensus_params"]
+        return int((params.get("feature") or params["abci"])["vote_extensions_enable_height"])
 
     def height(self) -> int:
         """0 while it does not answer. CometBFT ends when no signer dials within three seconds of its start: it is started again then."""
@@ -128,9 +134,9 @@ def shown_line(node: Node, line: str) -> bool:
 def test_a_real_node_makes_blocks_through_restarts_of_both(
     version: str, line: str, key_type: str, make_node: Callable[..., Node], tmp_path: Path
 ) -> None:
-    """The v1 node's first heights are without vote extensions, and the others with them."""
+    """The first heights are without vote extensions, and the others with them: a node refuses its own precommit without their signature."""
     address = free_tcp()
-    chain = CometBFT(tmp_path / "comet", address, version, BLOCKS // 2 if version == "node-v1" else 0)
+    chain = CometBFT(tmp_path / "comet", address, version, BLOCKS // 2)
     node = make_node(address, chain=chain.chain_id, key_type=key_type)
     chain.use_key(node)
     try:
@@ -143,6 +149,7 @@ def test_a_real_node_makes_blocks_through_restarts_of_both(
         chain.stop()
         chain.start()
         until("30 blocks", lambda: chain.height() >= BLOCKS)
+        assert chain.extensions_from() == BLOCKS // 2
         address_hex = json.loads(node.key_path.read_text())["address"]
         for height in range(1, BLOCKS):
             commit = chain.get(f"commit?height={height}")["signed_header"]["commit"]
@@ -174,15 +181,16 @@ def test_a_real_node_makes_blocks_through_restarts_of_both(
         ("node-v1", "v1", "ed25519"),
         ("node-v1", "v1", "secp256k1"),
         ("node-v1", "v1", "bls12_381"),
+        ("node", "v0.34-v0.40", "ed25519"),
         ("node-v040", "v0.34-v0.40", "secp256k1eth"),
     ],
 )
 def test_a_real_node_makes_blocks_while_our_leaders_are_killed(
     version: str, line: str, key_type: str, tmp_path: Path
 ) -> None:
-    """Its only signer is a cluster of three. Blocks of v1 with vote extensions from height 5 on."""
+    """Its only signer is a cluster of three. Blocks with vote extensions from height 5 on."""
     address = free_tcp()
-    chain = CometBFT(tmp_path / "comet", address, version, 5 if version == "node-v1" else 0)
+    chain = CometBFT(tmp_path / "comet", address, version, 5)
     cluster = Cluster(tmp_path / "signers", 3, address, chain=chain.chain_id, key_type=key_type)
     chain.use_key(cluster.nodes["node0"])
     try:
@@ -190,6 +198,7 @@ def test_a_real_node_makes_blocks_while_our_leaders_are_killed(
         cluster.wait_leader()
         chain.start()
         until("blocks with extensions", lambda: chain.height() >= 8)
+        assert chain.extensions_from() == 5
         for _ in range(2):
             leader = cluster.wait_leader()
             before = chain.height()
@@ -204,7 +213,7 @@ def test_a_real_node_makes_blocks_while_our_leaders_are_killed(
         leading = cluster.nodes[cluster.wait_leader()]
         until("the line is shown", lambda: shown_line(leading, line))
         for name in cluster.ids:
-            refusals = [line for line in cluster.log(name).splitlines() if " refused  " in line]
+            refusals = [line for line in cluster.log(name).splitlines() if "] refused  " in line]  # a final no
             assert [line for line in refusals if not any(f"reason={one} " in line for one in REPLAYED)] == []
     finally:
         chain.stop()
