@@ -444,8 +444,9 @@ class ClusterNode:
             self.hot.raise_floor(row, hrs)
 
     def _raise_shown_floor(self, row: int, hrs: HRS) -> None:
-        """A member says that it stands there. One that says more than is plausible takes the hot path from nobody."""
-        if hrs.height <= self._acceptor.reach(row):
+        """A member says that it stands there. One that says more than is plausible, or than a chain skips at once, takes the hot path from
+        nobody: who really stands there refuses, and is heard then."""
+        if hrs.height <= min(self._acceptor.reach(row), self._store.mark(row).hrs.height + JUMP_HEIGHTS):
             self._raise_floor(row, hrs)
 
     def _tell_reach_of(self, row: int) -> None:
@@ -830,6 +831,8 @@ class ClusterNode:
         known.promised_at = known.accepted_at = 0.0
         self._note_able(member)
         self._lead_waits.discard(member)
+        for proposer in self._proposers.values():
+            proposer.on_member_gone(member)
         self.membership.on_disconnected(member)
         if self._raft is not None:
             self._raft.on_disconnected(member, closed=closed)

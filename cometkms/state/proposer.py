@@ -124,6 +124,18 @@ class Proposer:
         if mark.hrs >= self._hints.get(member, Watermark()).hrs:
             self._hints[member] = mark
 
+    def on_member_gone(self, member: str) -> None:
+        """Its connection ended: what it said of its mark goes with it, for whoever said it may have stood there in another's name. Whoever
+        comes says it anew. Its accepts are for ever."""
+        self._hints.pop(member, None)
+        place = self._place
+        if place is not None and place.views[member].sign_bytes not in self._accepted_of(place, member):
+            place.views[member] = View()
+
+    @staticmethod
+    def _accepted_of(place: _Place, member: str) -> list[bytes]:
+        return [sign_bytes for sign_bytes, holders in place.accepted.items() if member in holders]
+
     def forget(self) -> None:
         """Nobody waits for the place under way any more; promises stay what they are."""
         self._place = None

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from nacl.signing import SigningKey
 from cometkms import __version__
 from cometkms.core import choose
 from cometkms.errors import BehindError, ProtocolError, StateError
-from cometkms.limits import DRILL_ORDER_EVERY_S, READ_AGAIN_S, SIGN_STATE_LOOK_S, START_READ_S, TICK_S
+from cometkms.limits import CHAINS_MAX, DRILL_ORDER_EVERY_S, READ_AGAIN_S, SIGN_STATE_LOOK_S, START_READ_S, TICK_S
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Permit, Reason, Row, Timestamp, Vote, Watermark
 from cometkms.rules.birth import Life, NodeState, Record
 from cometkms.rules.epoch import Standing
@@ -341,6 +342,31 @@ def test_a_read_keeps_nothing_of_rows_that_it_does_not_know_nor_of_records_that_
     assert reading is not None
     assert reading.best["b"].keys() <= {ROW}
     assert len(reading.records) == 1
+
+
+@pytest.mark.parametrize("height", [500, 1 << 40])
+@pytest.mark.parametrize("said", ["shown", "a refusal"])
+def test_where_a_liar_stood_is_forgotten_with_his_connection(three: Three, said: str, height: int) -> None:
+    """The honest node that has the member's place again is asked, and with it a majority is there: the third one is away."""
+    for name in NAMES:
+        three.add(name, mark=signed(10), signed=(signed(10),))
+    three.meet_all().wait(2 * START_READ_S)
+    a, b = three.nodes["a"], three.nodes["b"]
+    a.lead()
+    far = Watermark(HRS(height, 0, 3))
+    if said == "shown":
+        life = b.node.membership.news()
+        a.node.on_frame("b", encode(replace(life, marks=(RowMark(ROW, far, True),))))
+    else:
+        a.node.on_frame("b", encode(Promised(a.node.nonce, CHAINS_MAX, Reason.HEIGHT_REGRESSION, far, 0, FIRST)))
+    three.part("a", "c")
+    three.part("b", "c")
+    assert a.reserve(sign_bytes(11), 1) is None, "nobody is there to ask but the liar, who stands too high"
+    three.part("a", "b")  # the liar is gone
+    three.meet("a", "b")
+    granted = [one for one in a.to if isinstance(one, PermitGranted) and one.request_id == 1]
+    assert granted, "what waited goes on"
+    assert isinstance(a.reserve(sign_bytes(12), 2), PermitGranted)
 
 
 def test_a_majority_of_promises_is_a_permit_and_a_minority_is_none(three: Three) -> None:
