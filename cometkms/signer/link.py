@@ -105,7 +105,7 @@ class ValidatorLink:
         self._closed: asyncio.Future[str] | None = None
         self._busy = False  # a request waits for its answer
         self._pause_s = 0.0  # behind the last refusal
-        self._resting: asyncio.TimerHandle | None = None
+        self._resting: asyncio.Handle | None = None  # behind a refusal, or while everybody else has a turn
         self._pumping = False
         self._paused = False  # the reader is off because of _busy
         self._outbox: Outbox | None = None
@@ -356,10 +356,15 @@ class ValidatorLink:
         self._resume()
 
     def _pump(self, started_ns: int, request: Request | None = None) -> None:
-        """Serve `request`, then every whole one that has arrived, one after the other."""
-        self._pumping = True
+        """Serve `request`, then every whole one that has arrived, one after the other. Thousands may have, of pings say: after a turn the
+        loop's other work comes first."""
+        self._pumping, served, turn_ends_ns = True, False, time.monotonic_ns() + TURN_MAX_NS
         try:
             while not self._held() and self._session is not None:
+                if served and time.monotonic_ns() >= turn_ends_ns:
+                    self._resting = self._loop.call_soon(self._rested)
+                    return
+                served = True
                 request = request or self._session.next_request()
                 if request is None:
                     self._note_partial()

@@ -1,11 +1,13 @@
 """A validator's connection: who only earns refusals is read ever more slowly, and never sent away."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
 from cometkms.address import Address
-from cometkms.limits import REFUSED_PAUSE_MAX_S, REFUSED_PAUSE_MIN_S
+from cometkms.limits import REFUSED_PAUSE_MAX_S, REFUSED_PAUSE_MIN_S, TURN_MAX_NS
+from cometkms.model import HRS, Kind, Line, Reason, Request, Timestamp
 from cometkms.signer.link import ValidatorLink
 from cometkms.wire.identity import Identity
 
@@ -21,6 +23,10 @@ class Timers:
         self.waits.append(delay)
         self.due.append(callback)
         return self.loop.call_later(1000, lambda: None)
+
+    def call_soon(self, callback: Callable[[], None]) -> asyncio.Handle:
+        self.due.append(callback)
+        return self.loop.call_soon(lambda: None)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.loop, name)
@@ -85,5 +91,43 @@ def test_a_connection_that_ends_while_it_is_slow_leaves_no_timer() -> None:
         link._drop("closed")
         assert resting.cancelled()
         assert not link._held()
+
+    pauses(work)
+
+
+class Pings:
+    """A session with several that have arrived, each of which takes as long as a turn may."""
+
+    partial, line = False, Line.UNKNOWN
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def next_request(self) -> Request | None:
+        if self.left == 0:
+            return None
+        self.left -= 1
+        return Request(Kind.PING_REQUEST, Reason.NONE, "", HRS(0, 0, 0), b"", Timestamp(0, 0), b"")
+
+    def answer_pong(self) -> bytes:
+        until_ns = time.monotonic_ns() + TURN_MAX_NS
+        while time.monotonic_ns() < until_ns:
+            pass
+        return b""
+
+
+def test_who_sends_many_requests_at_once_has_one_turn_and_then_everybody_else_has() -> None:
+    """Pings are three bytes: twenty thousand arrive in one receive."""
+
+    def work(link: ValidatorLink, timers: Timers) -> None:
+        session = Pings(5)
+        link._session = cast("Any", session)
+        link._pump(0)
+        for left in (4, 3, 2, 1, 0):
+            assert session.left == left
+            assert link._held(), "nothing more is read meanwhile"
+            timers.run_out()
+        assert not link._held()
+        assert link.requests == 5
 
     pauses(work)

@@ -146,7 +146,9 @@ def test_a_member_that_says_it_stands_at_the_end_of_time_takes_the_hot_path_from
     refused = Promised(node.nonce, CHAINS_MAX, Reason.CONFLICT, Watermark(HRS(1 << 62, 0, 2)), 1, FIRST)
     node.on_frame("b", encode(refused))
     assert hot.floor.height == 11
-    three.wall += 7 * DAY_S  # a chain that stood still: far up is plausible, and one word would cost the path for a million heights
+    three.wall += (
+        7 * DAY_S
+    )  # a chain that stood still: far up is plausible, and one word would cost the path for a million heights
     life = three.nodes["b"].node.membership.news()
     node.on_frame("b", encode(replace(life, marks=(RowMark(ROW, Watermark(HRS(1_000_000, 0, 2)), True),))))
     assert node.reach(0) > 1_000_000
