@@ -42,6 +42,8 @@ INBOX_BYTES: Final = 64 * FRAME_SEALED_BYTES  # one recv: a whole 64 KiB burst, 
 # --- time, seconds unless the name says otherwise ---
 HANDSHAKE_TIMEOUT_S: Final = 10.0  # PROTOCOL "What each request gets"
 PARTIAL_MESSAGE_TIMEOUT_S: Final = 10.0  # a half-sent request
+CONTROL_TIMEOUT_S: Final = 8.0  # within it a node answers its operator whatever was asked; who asks waits a second more
+TRANSFER_TIMEOUT_S: Final = 5.0  # for a leader that can be told to hand over, and for the next one
 GIVEN_FILE_S: Final = 10.0  # for what a pipe that is named in a file's place gives next
 IDLE_TIMEOUT_S: Final = 30.0  # validators ping every 3.3 s; nine lost pings is a dead peer
 WRITE_TIMEOUT_S: Final = 10.0
@@ -388,3 +390,5 @@ if AGENT_ANSWER_S >= 5.0 or AGENT_ANSWER_S < PERMIT_TIMEOUT_S + MEMBERS_MAX * AG
     )
 if REDIAL_MAX_S >= 3.0:
     raise ValueError("CometBFT exits at boot if nobody dials within 3 s")
+if not TRANSFER_TIMEOUT_S + DRILL_ANSWER_S < CONTROL_TIMEOUT_S:
+    raise ValueError("an order to hand over is answered before its connection is closed")

@@ -75,6 +75,7 @@ def running_here(node_id: str | None) -> dict[str, Any] | None:
             {
                 "id": one["id"],
                 "state": one.get("state"),
+                "there": bool(one.get("connected")),
                 "whole": bool(one.get("connected")) and one.get("state") in ("complete", "starting"),
             }
             for one in answer.get("members", [])

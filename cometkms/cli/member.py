@@ -342,7 +342,11 @@ def _leave(here: _Here, given: _Given) -> None:
 def _seal_and_begin(here: _Here, given: _Given) -> None:
     """A member of the epoch that ends and of the next. Raises: OperatorError, StateError, StoreFailure, Abort."""
     if here.state is NodeState.COMPLETE and here.running is not None:
-        away = [f"{one['id']} is {one['state'] or 'away'}" for one in here.running["others"] if not one["whole"]]
+        away = [
+            f"{one['id']} is {(one['there'] and one['state']) or 'away'}"
+            for one in here.running["others"]
+            if not one["whole"]
+        ]
         if away:
             given.told.say(
                 "note", f"{', '.join(away)}: a majority must be sealed, and who recovers has no seal to give"

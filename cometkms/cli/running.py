@@ -11,7 +11,6 @@ from cometkms.errors import OperatorError
 from cometkms.net.control import ask
 
 SOCKET_NAME: Final = "control.sock"
-_TIMEOUT_S: Final = 5.0
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -23,7 +22,7 @@ def node_id_option(function: F) -> F:
 
 def ask_node(node_id: str | None, request: dict[str, Any]) -> dict[str, Any]:
     """Its answer. Raises: OperatorError with the cure when no node runs here, or it says no."""
-    return ask(_socket_of(node_id), request, _TIMEOUT_S)
+    return ask(_socket_of(node_id), request)
 
 
 def _socket_of(node_id: str | None) -> Path:

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from cometkms.errors import BusyError, OperatorError, os_words
+from cometkms.limits import CONTROL_TIMEOUT_S
 from cometkms.logger import Logger
 
 REQUEST_MAX_BYTES: Final = 4 << 10
 ANSWER_MAX_BYTES: Final = 256 << 10
-_TIMEOUT_S: Final = 5.0
 _CONNECTIONS_MAX: Final = 8
+_LEFT_FOR_SENDING_S: Final = 0.2  # of CONTROL_TIMEOUT_S
 _CREDENTIALS: Final = struct.Struct("iII")  # pid, uid, gid
 
 
@@ -116,19 +117,30 @@ class ControlServer:
 
     async def _serve(self, connection: socket.socket) -> None:
         try:
-            async with asyncio.timeout(_TIMEOUT_S):
+            async with asyncio.timeout(CONTROL_TIMEOUT_S):
                 line = b""
                 while not line.endswith(b"\n"):
                     received = await self._loop.sock_recv(connection, REQUEST_MAX_BYTES)
                     line += received
                     if not received or len(line) > REQUEST_MAX_BYTES:
                         return
-                answer = await self._answer(line)
+                answer = await self._in_time(line)
                 await self._loop.sock_sendall(connection, json.dumps(answer).encode() + b"\n")
         except (OSError, TimeoutError):
             return
         finally:
             connection.close()
+
+    async def _in_time(self, line: bytes) -> dict[str, Any]:
+        """The answer, or that there is none yet: who asked is never left with a connection that is closed without a word."""
+        try:
+            async with asyncio.timeout(CONTROL_TIMEOUT_S - _LEFT_FOR_SENDING_S):
+                return await self._answer(line)
+        except TimeoutError:
+            return {
+                "ok": False,
+                "error": f"the node did not get it done within {CONTROL_TIMEOUT_S:g} s; it may still be",
+            }
 
     async def _answer(self, line: bytes) -> dict[str, Any]:
         try:
@@ -143,7 +155,7 @@ class ControlServer:
         return await self._handle(request)
 
 
-def ask(path: Path, request: dict[str, Any], timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
+def ask(path: Path, request: dict[str, Any], timeout_s: float = CONTROL_TIMEOUT_S + 1) -> dict[str, Any]:
     """One request to the node whose socket this is; its answer. Blocking.
 
     Raises: OperatorError when no node runs there, it does not answer, or it says no.

@@ -46,6 +46,7 @@ from cometkms.limits import (
     STATUS_LATEST_S,
     STATUS_QUIET_S,
     TICK_S,
+    TRANSFER_TIMEOUT_S,
 )
 from cometkms.log import Log
 from cometkms.model import HRS, Watermark
@@ -79,7 +80,6 @@ from cometkms.wire.queue_messages import QueueMessage, decode, encode
 #: Imported when they are first needed.
 LATE: Final[tuple[str, ...]] = ()
 CONTROL_NAME: Final = "control.sock"
-_TRANSFER_TIMEOUT_S: Final = 5.0
 _SEAL_WAIT_S: Final = (
     3.0  # for the others' answers, asked again every half second; below the patience of who asks for the seal
 )
@@ -564,9 +564,11 @@ class _State:
             return {"ok": False, "error": f"{to!r} is no member; the members are: {', '.join(node.epoch.members)}"}
         if to is not None and to == node.leader:
             return {"ok": True, "from": to, "to": to, "took_ms": 0.0}
-        until = started + _TRANSFER_TIMEOUT_S
+        until = started + TRANSFER_TIMEOUT_S
         while True:
             before = await self._leader_besides(None, until)
+            if before is None:
+                return {"ok": False, "error": self._nobody_leads()}
             why = await self._order(Action.TRANSFER, to or "") if before != to else ""
             if not why:
                 break
@@ -576,7 +578,7 @@ class _State:
         if after is None:
             return {
                 "ok": False,
-                "error": f"no other node took over within {_TRANSFER_TIMEOUT_S:g} s; {before} may lead on",
+                "error": f"no other node took over within {TRANSFER_TIMEOUT_S:g} s; {before} may lead on",
             }
         return {"ok": True, "from": before, "to": after, "took_ms": round((self._loop.time() - started) * 1000, 1)}
 
@@ -603,7 +605,7 @@ class _State:
         """To the leader, wherever it is: "", or why not."""
         node, leader = self.node, self.node.leader
         if leader is None:
-            return "nobody leads just now"
+            return self._nobody_leads()
         if leader == node.epoch.me:
             return node.drills.obey("the operator", action, to)
         answer: asyncio.Future[str] = self._loop.create_future()
@@ -616,6 +618,9 @@ class _State:
         except TimeoutError:
             return f"{leader} leads and did not answer within {DRILL_ANSWER_S:g} s"
         return f"{leader}: {why}" if why else ""
+
+    def _nobody_leads(self) -> str:
+        return f"nobody leads: {(self.node.why or 'a leader is being elected').removeprefix('nobody leads: ')}"
 
     def _watch(self, untrusted_since: object) -> dict[str, Any]:
         """What a drill polls: who leads, who is there, and the signatures learned of since the given number."""

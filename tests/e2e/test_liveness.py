@@ -95,6 +95,9 @@ def test_while_nobody_leads_the_survivor_says_why(cluster: Cluster, validator: C
     until("node0 says whom it misses", lambda: "node1, node2 not connected" in cluster.status("node0").get("why", ""))
     until("it is not well", lambda: not cluster.nodes["node0"].healthy())
     until("its log says so", lambda: 'why="nobody leads: node1, node2 not connected here' in cluster.log("node0"))
+    ordered = cluster.control("node0", "leader", "transfer")
+    assert (ordered.returncode, ordered.stdout) == (1, "")
+    assert "nobody leads: node1, node2 not connected here" in ordered.stderr
     cluster.start("node1")
     cluster.wait_leader()
     until("nothing stands in the way", lambda: cluster.status("node0").get("why") == "")

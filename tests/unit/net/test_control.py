@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cometkms.errors import OperatorError
+from cometkms.net import control
 from cometkms.net.control import REQUEST_MAX_BYTES, ControlServer, ask
 
 
@@ -64,6 +65,25 @@ def test_what_is_asked_is_logged_but_for_what_is_asked_often(tmp_path: Path) -> 
 
     asyncio.run(main())
     assert said == ["peers"]
+
+
+def test_what_takes_too_long_is_told_as_that_before_the_connection_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "CONTROL_TIMEOUT_S", 0.5)
+
+    async def for_ever(_request: dict[str, Any]) -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    async def main() -> None:
+        server = ControlServer(tmp_path / "s", for_ever, Quiet())
+        server.start()
+        with pytest.raises(OperatorError, match=r"did not get it done within 0\.5 s"):
+            await asyncio.to_thread(ask, tmp_path / "s", {"op": "x"})
+        await server.stop()
+
+    asyncio.run(main())
 
 
 def test_a_refusal_is_an_error_in_the_nodes_words(tmp_path: Path) -> None:
