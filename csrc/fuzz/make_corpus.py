@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from cometkms.core.pure import CORE
 from cometkms.core.pure.audit import pack
+from cometkms.limits import PREPARED_MAX_BYTES
 from cometkms.model import (
     BlockID,
     Decision,
@@ -96,6 +97,7 @@ def corpus() -> dict[str, list[bytes]]:
         "fuzz_line": list(_lines()),
         "fuzz_noise": list(_noise()),
         "fuzz_raw_bytes": list(_raw_bytes()),
+        "fuzz_session": [*_anything(), *_precommits()],
         "fuzz_length": _from_hex(ODD_LENGTHS) + [wire[:4] for wire in wires["proto"][:20]],
     }
 
@@ -184,6 +186,17 @@ def _agent() -> Iterator[bytes]:
                 yield bytes([0, dialect]) + ask + encode(Ping(1, ())) + ask
                 yield bytes([2, dialect]) + ask
         yield from (bytes([2, dialect]) + encode(Answer(7 << 20, said)) for said in answers)
+
+
+def _precommits() -> Iterator[bytes]:
+    """Requests for the chain of fuzz_session.c whose extensions are signed, and prepared before, behind what it reads first."""
+    block, at = BlockID(b"b" * 32, 1, b"p" * 32), Timestamp(1_700_000_000, 7)
+    for height, size in enumerate((0, 10, PREPARED_MAX_BYTES - 40, PREPARED_MAX_BYTES, PREPARED_MAX_BYTES + 1), 5):
+        vote = Vote(2, height, 0, block, at, extension=bytes(range(256)) * (size // 256) + bytes(size % 256))
+        for skip in (False, True):
+            asked = Message(Kind.SIGN_VOTE_REQUEST, "test-1", vote=vote, skip_extension=skip)
+            request = CORE.encode_message(Dialect.PROTO, asked)
+            yield bytes([0, 255]) + request + request
 
 
 def _lines() -> Iterator[bytes]:
