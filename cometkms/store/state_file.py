@@ -63,7 +63,7 @@ def decode(data: bytes, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
     if len(data) > STATE_FILE_MAX_BYTES:
         raise ValueError(f"it has more than {STATE_FILE_MAX_BYTES} bytes")
     try:
-        document = json.loads(data.decode())
+        document = json.loads(data.decode(), object_pairs_hook=once)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"it is no JSON ({error})" if data else "it is empty") from error
     if not isinstance(document, dict):
@@ -78,6 +78,15 @@ def decode(data: bytes, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
     elif signature:
         raise ValueError("it holds a signature and no signbytes")
     return Watermark(hrs, sign_bytes, signature)
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For json.loads(object_pairs_hook=…): whoever says a height twice says none. Raises: ValueError."""
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"it says {next(name for name in names if names.count(name) > 1)!r} twice")
+    return document
 
 
 def encode(mark: Watermark) -> bytes:

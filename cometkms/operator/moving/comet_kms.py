@@ -142,8 +142,8 @@ def layout_of(file: Path, chain_id: str) -> Layout:
     if len(ours) > 1:
         raise not_understood(file, f"the chain {chain_id!r} is there {len(ours)} times")
     home = file.parent
-    state = ours[0].get("state_file") or None  # empty is the default to it
-    at = joined(home, f"state/{chain_id}.json" if state is None else text(file, ours[0], "state_file") or "")
+    is_default = ours[0].get("state_file", "") == ""  # empty is the default to it
+    at = joined(home, f"state/{chain_id}.json" if is_default else text(file, ours[0], "state_file") or "")
     return Layout(_key_path(file, config, chain_id), at, _identities(file, config, chain_id))
 
 

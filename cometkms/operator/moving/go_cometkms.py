@@ -4,6 +4,7 @@ Only the node that signed writes its state file (a follower keeps the replicated
 one home alone may be far behind what the key has signed: all of them are read.
 """
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Final
@@ -49,7 +50,8 @@ def read(asked: Asked) -> OldSigner:
     states = load_states(tuple(dict.fromkeys(paths)), asked)
     folders = sorted({path.parent for path in paths})
     seen = seen_states(folders, ("*priv_validator_state*",), paths, decoder(asked))
-    covered = len(given) + len(set(asked.state_files))
+    of_homes = {os.path.realpath(home / "priv" / STATE_NAME) for home in asked.paths}
+    covered = len(given) + len({os.path.realpath(path) for path in asked.state_files} - of_homes)
     doubts = [_FEWER.format(len(named), ", ".join(sorted(named)), covered)] if len(named) > covered else []
     notes = (
         ["--peer and COMETKMS_PEER go before the list in config.toml, and do not show here"]

@@ -165,7 +165,7 @@ def _threshold(
 def decode(data: bytes, chain_id: str, parse_sign_bytes: Callable[[bytes], SignBytes]) -> Watermark:
     """A state file of either mode. Its signature may be one share's only; it is not verified here. Raises: ValueError."""
     try:
-        document = json.loads(data)
+        document = json.loads(data, object_pairs_hook=state_file.once)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"it is no JSON ({error})") from error
     if not isinstance(document, dict):
@@ -372,9 +372,28 @@ class Config:
 
 
 def _parse_yaml(untrusted: str) -> object:
+    """Raises: ValueError, also for a key that is there twice: which of the two counts differs from one reader to the next."""
     import yaml  # here: no other command pays for it
 
     try:
+        _refuse_repeated(yaml.compose(untrusted, yaml.SafeLoader))
         return yaml.safe_load(untrusted)
     except yaml.YAMLError as error:
         raise ValueError(f"it is no YAML ({error})") from error
+
+
+def _refuse_repeated(root: Any) -> None:
+    """`root`: a document's node, None of an empty one. An alias is the node that it names, so each is looked at once. Raises: ValueError."""
+    left, known = [root], set()
+    while left:
+        node = left.pop()
+        if node is None or isinstance(node.value, str) or id(node) in known:
+            continue
+        known.add(id(node))
+        if node.id != "mapping":
+            left += node.value
+            continue
+        names = [key.value for key, _ in node.value if isinstance(key.value, str)]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"{twice!r} is there twice")
+        left += [value for _, value in node.value]

@@ -42,6 +42,7 @@ from cometkms.operator.moving.old_signer import (
     text,
     texts,
 )
+from cometkms.store import state_file
 
 CONFIG_NAME: Final = "tmkms.toml"
 _STEPS: Final = {0: Step.PROPOSAL, 1: Step.PREVOTE, 2: Step.PRECOMMIT, 3: Step.PROPOSAL, 6: Step.PRECOMMIT}
@@ -249,7 +250,7 @@ def _public_of(seed: bytes) -> bytes:
 def decode(data: bytes) -> Watermark:
     """A burnt place. Strict. Raises: ValueError."""
     try:
-        document = json.loads(data)
+        document = json.loads(data, object_pairs_hook=state_file.once)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"it is no JSON ({error})" if data else "it is empty") from error
     if not isinstance(document, dict):

@@ -128,6 +128,8 @@ def test_a_missing_state_is_height_0_to_it_and_stops_the_import(home: Path) -> N
         (lambda text: text + f'[[providers.awskms]]\nchain_ids = ["{CHAIN}"]\n', "2 providers"),
         (lambda text: text.replace('key_file = "', 'key_file = 5 # "'), "key_file is 5"),
         (lambda text: text.replace("moving-1", "other"), "knows no chain"),
+        (lambda text: text.replace("[[chain]]", "[[chain]]\nstate_file = 0"), "state_file is 0"),
+        (lambda text: text.replace("[[chain]]", "[[chain]]\nstate_file = false"), "state_file is False"),
     ],
 )
 def test_a_toml_that_it_would_not_run_with_is_refused(home: Path, change: Any, words: str) -> None:

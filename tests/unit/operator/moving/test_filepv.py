@@ -87,6 +87,14 @@ def test_bad_input_names_the_file_and_the_cure(tmp_path: Path) -> None:
         filepv.read(Asked((home,), case["chain_id"], CORE))
 
 
+def test_a_state_that_says_a_height_twice_says_none(tmp_path: Path) -> None:
+    _, case = CASES[0]
+    home = node(tmp_path, case)
+    (home / "data" / filepv.STATE_NAME).write_text('{"height":"9000000","round":0,"step":3,"height":"9"}')
+    with pytest.raises(StateError, match="it says 'height' twice"):
+        filepv.read(Asked((home,), case["chain_id"], CORE))
+
+
 # --- what config.toml says ---
 
 NAME, CASE = CASES[0]

@@ -38,6 +38,9 @@ def test_a_home_of_three_alone_is_doubted_for_only_the_signer_writes_its_state(h
     assert "--min-height" in doubt
     more = tuple(home / "priv" / "priv_validator_state.json" for home in homes[1:])
     assert not read(homes[0], states=more).doubts
+    own = homes[0] / "priv" / "priv_validator_state.json"
+    (linked := homes[0].with_name("linked")).symlink_to(homes[0])
+    assert read(homes[0], states=(own, linked / "priv" / own.name)).doubts, "its own state, twice more"
 
 
 def test_a_home_without_a_peer_list_says_what_it_cannot_know(homes: list[Path]) -> None:

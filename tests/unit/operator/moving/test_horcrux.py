@@ -327,6 +327,8 @@ def test_v1s_home_dir_is_followed_where_it_is_there(tmp_path: Path) -> None:
         ("signMode: other\n", "signMode is 'other'"),
         ("signMode: threshold\nthresholdMode:\n  threshold: 2\n  stateDir: x\n", "'stateDir'"),
         ("signMode: single\nprivValKeyDir: /x\n", "'privValKeyDir'"),
+        ("signMode: single\nsignMode: threshold\n", "'signMode' is there twice"),
+        (V2.replace("  threshold: 2\n", "  threshold: 2\n  threshold: 3\n"), "'threshold' is there twice"),
     ],
 )
 def test_a_configuration_that_is_not_understood_is_refused(tmp_path: Path, text: str, words: str) -> None:

@@ -64,6 +64,7 @@ def test_a_height_from_its_hook_burns_that_heights_first_place() -> None:
         (b"{", "it is no JSON"),
         (b"[]", "it is no JSON object"),
         (b"\xff", "it is no JSON"),
+        (b'{"height":"50","height":"9","round":"0","step":2}', "it says 'height' twice"),
         (state_of(height=5), "its height is 5, and tmkms writes a string"),
         (state_of(height="-5"), "its height is '-5'"),
         (state_of(height=str(HEIGHT_MAX + 1)), "its height"),
