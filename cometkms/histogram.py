@@ -21,6 +21,26 @@ class Buckets(TypedDict, total=False):
     buckets: list[Annotated[list[int], 2]]  # the length of each
 
 
+class Quantiles(TypedDict, total=False):
+    """Latencies in microseconds, with the number of samples they rest on. A process that has none yet shows an empty one."""
+
+    count: int
+    p50: float
+    p90: float
+    p99: float
+    max: float
+
+
+class AllQuantiles(TypedDict):
+    """What quantiles from the status board are held against: all of them, or none."""
+
+    count: int
+    p50: float
+    p90: float
+    p99: float
+    max: float
+
+
 class Histogram:
     """Durations in nanoseconds."""
 
@@ -55,10 +75,10 @@ class Histogram:
                 return min(_upper_edge(index), self.max_ns)
         return self.max_ns
 
-    def summary_us(self) -> dict[str, float | int]:
-        """count, p50, p90, p99 and max in microseconds, for the status document."""
-        quantiles = {name: round(self.quantile_ns(q) / 1000, 1) for name, q in _QUANTILES}
-        return {"count": self.count, **quantiles, "max": round(self.max_ns / 1000, 1)}
+    def summary_us(self) -> Quantiles:
+        """For the status document."""
+        p50, p90, p99 = (round(self.quantile_ns(fraction) / 1000, 1) for fraction in (0.5, 0.9, 0.99))
+        return Quantiles(count=self.count, p50=p50, p90=p90, p99=p99, max=round(self.max_ns / 1000, 1))
 
     def buckets_us(self) -> Buckets:
         """The durations below each of BOUNDS_US, for the status document. One up to 3 % below a bound may count as above it."""
@@ -67,9 +87,6 @@ class Histogram:
             seen += sum(counts[begin:end])
             found.append([bound, seen])
         return {"count": self.count, "sum_us": round(self.sum_ns / 1000, 1), "buckets": found}
-
-
-_QUANTILES: Final = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
 
 
 def _upper_edge(index: int) -> int:

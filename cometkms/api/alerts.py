@@ -13,9 +13,8 @@ from typing import Final
 
 from cometkms.api.cures import OF_PEERS, OF_REFUSALS
 from cometkms.api.histograms import Counted, read, since, together
-from cometkms.api.status import AlertStatus, ChainStatus, Status
-from cometkms.board.sections import RefusalReport
-from cometkms.board.situation import RUNNING
+from cometkms.api.status import ChainStatus, Status
+from cometkms.board.sections import AlertReport, ChildState, LinkState, MemberState, RefusalReport
 from cometkms.config.schema import AlertBounds
 from cometkms.limits import PEER_FAR_S
 from cometkms.model import quorum_of
@@ -132,7 +131,7 @@ class Change:
     """An episode that begins or ends. at: UNIX seconds."""
 
     raised: bool
-    alert: AlertStatus
+    alert: AlertReport
 
 
 @dataclass(slots=True)
@@ -182,7 +181,7 @@ class Alerts:
                 changes.append(Change(False, _document(episode)))
         return changes
 
-    def current(self) -> list[AlertStatus]:
+    def current(self) -> list[AlertReport]:
         """Those that are raised, the worst first."""
         order = {name: number for number, name in enumerate(RULES)}
         raised = [(key, one) for key, one in self._episodes.items() if one.raised]
@@ -218,7 +217,7 @@ class Alerts:
                 known = self._heights[name] = _Heights(height, monotonic)
             stands_s = monotonic - known.at
             if height and bound_s and not elsewhere and stands_s >= bound_s:
-                connected = sum(link.get("state") == "connected" for link in chain["validators"])
+                connected = sum(link.get("state") == LinkState.CONNECTED for link in chain["validators"])
                 who = f"{connected} of {len(chain['validators'])} validators connected"
                 yield Held(
                     "height_stalled", name, f"{name}: no new height since {height}, for {duration(stands_s)}; {who}"
@@ -249,7 +248,7 @@ class Alerts:
             name, restarts = child["name"], child["restarts"]
             before = self._restarts.get(name, restarts)
             self._restarts[name] = restarts
-            if restarts > before or (restarts and child["state"] != RUNNING):
+            if restarts > before or (restarts and child["state"] != ChildState.RUNNING):
                 times = "once" if restarts == 1 else f"{restarts} times"
                 why = child["last_exit"] or "no reason is known"
                 yield Held("child_restarting", name, f"the process {name} has restarted {times}: {why}")
@@ -298,10 +297,10 @@ def _leadership(status: Status) -> Iterator[Held]:
         return
     quorum = quorum_of(len(members))
     there = [one for one in members if one.get("connected")]
-    complete = sum(one.get("state") == "complete" for one in there)
+    complete = sum(one.get("state") == MemberState.COMPLETE for one in there)
     if complete <= quorum < len(members):
         missing = ", ".join(
-            str(one["id"]) for one in members if not one.get("connected") or one.get("state") != "complete"
+            str(one["id"]) for one in members if not one.get("connected") or one.get("state") != MemberState.COMPLETE
         )
         loss = "one more loss stops signing" if complete == quorum else "nothing can be signed"
         of_them = f", {complete} of them complete" if complete < len(there) else ""
@@ -374,7 +373,7 @@ def _members(status: Status) -> Iterator[Held]:
         elif (rtt_us := member.get("rtt_us")) is not None and float(str(rtt_us)) > PEER_FAR_S * 1e6:
             far = f"the round trip to {name} takes {duration(float(str(rtt_us)) / 1e6)}; more than {duration(PEER_FAR_S)} is too far to elect a leader in time"
             yield Held("peer_far", name, far)
-        if member.get("connected") and member.get("state") == "recovering":
+        if member.get("connected") and member.get("state") == MemberState.RECOVERING:
             yield Held(
                 "peer_recovering",
                 name,
@@ -400,7 +399,7 @@ def _validators(status: Status) -> Iterator[Held]:
     for chain in status.get("chains", []):
         for link in chain["validators"]:
             address = str(link.get("addr"))
-            if link.get("state") == "connected":
+            if link.get("state") == LinkState.CONNECTED:
                 continue
             error = f": {link['last_error']}" if link.get("last_error") else ""
             if address.startswith(AGENT_PREFIX):
@@ -423,7 +422,7 @@ def _block(text: str) -> str:
     return text[:16].upper() or "nil"
 
 
-def _document(episode: _Episode) -> AlertStatus:
+def _document(episode: _Episode) -> AlertReport:
     held = episode.held
     cure = held.cure or RULES[held.name].cure.replace("{subject}", held.subject)
-    return AlertStatus(name=held.name, subject=held.subject, since=episode.since_wall, what=held.what, cure=cure)
+    return AlertReport(name=held.name, subject=held.subject, since=episode.since_wall, what=held.what, cure=cure)

@@ -12,13 +12,12 @@ from typing import Final
 from cometkms.api.failovers import HANDING_OVER
 from cometkms.api.families import FAMILIES
 from cometkms.api.untrusted import NOTHING, Untrusted
-from cometkms.board.situation import BEAT_LATE_S, RUNNING
+from cometkms.board.sections import ChildState, LinkState, MemberState
+from cometkms.board.situation import BEAT_LATE_S
 from cometkms.limits import METRIC_LABEL_MAX_CHARS, METRIC_SERIES_MAX
 from cometkms.model import FINAL_REASONS, OLDER_REASONS, Reason, quorum_of
 from cometkms.rules.incarnation import REFUSALS
 
-NODE_STATES: Final = ("empty", "born", "complete", "recovering", "sealed", "starting")
-LINK_STATES: Final = ("standby", "dialing", "handshake", "connected", "waiting")
 VALIDATOR_LINES: Final = ("v0.33", "v0.34-v0.40", "v1")
 MEASURE_STATES: Final = ("on", "off", "unavailable")
 KINDS: Final = ("proposal", "prevote", "precommit")
@@ -114,7 +113,11 @@ def compose_samples(
     """
     samples = Samples()
     supervisor = Untrusted(sections.get("supervisor"))
-    away = {child["name"].text for child in supervisor["children"].items if child["state"].text not in (None, RUNNING)}
+    away = {
+        child["name"].text
+        for child in supervisor["children"].items
+        if child["state"].text not in (None, ChildState.RUNNING)
+    }
     away |= {name for name, age_s in beat_ages_s.items() if age_s is not None and age_s > BEAT_LATE_S}
     state, signer, audit, api, webhook = (
         NOTHING if name in away else Untrusted(sections.get(name))
@@ -147,14 +150,14 @@ def _put_node(samples: Samples, state: Untrusted, signer: Untrusted, supervisor:
     if (node := state["node_id"].text) is not None:
         samples.put("cometkms_node_info", 1.0, node)
     samples.put("cometkms_start_time_seconds", supervisor["started_at"].amount)
-    samples.put_states("cometkms_node_state", NODE_STATES, state["node_state"].text)
+    samples.put_states("cometkms_node_state", MemberState, state["node_state"].text)
 
 
 def _put_children(samples: Samples, supervisor: Untrusted, beat_ages_s: Mapping[str, float | None]) -> None:
     for child in supervisor["children"].items:
         if (name := child["name"].text) is None:
             continue
-        running = child["state"].text == RUNNING
+        running = child["state"].text == ChildState.RUNNING
         samples.put("cometkms_child_up", float(running), name)
         samples.add("cometkms_child_restarts_total", child["restarts"].amount, name)
         if not running:
@@ -199,7 +202,7 @@ def _put_members(samples: Samples, state: Untrusted, now: float) -> None:
         up = bool(member["connected"].number)
         connected += up
         samples.put("cometkms_peer_connected", float(up), peer)
-        samples.put_states("cometkms_peer_state", NODE_STATES, member["state"].text, peer)
+        samples.put_states("cometkms_peer_state", MemberState, member["state"].text, peer)
         if (version := member["version"].text) is not None:
             samples.put("cometkms_peer_info", 1.0, peer, version)
         samples.add("cometkms_peer_connects_total", member["connects"].amount, peer)
@@ -293,8 +296,8 @@ def _put_validator(samples: Samples, validator: Untrusted, chain_id: str) -> Non
         return
     state = validator["state"].text
     if state is not None:
-        samples.put("cometkms_validator_connected", float(state == "connected"), chain_id, address)
-    samples.put_states("cometkms_validator_state", LINK_STATES, state, chain_id, address)
+        samples.put("cometkms_validator_connected", float(state == LinkState.CONNECTED), chain_id, address)
+    samples.put_states("cometkms_validator_state", LinkState, state, chain_id, address)
     samples.put_states("cometkms_validator_line", VALIDATOR_LINES, validator["line"].text, chain_id, address)
     samples.add("cometkms_validator_connects_total", validator["connects"].amount, chain_id, address)
     samples.add("cometkms_validator_requests_total", validator["requests"].amount, chain_id, address)

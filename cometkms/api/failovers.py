@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from cometkms.board.sections import EventReport
+from cometkms.board.sections import EventKind, EventReport, MemberState
 from cometkms.printable import clock, duration
 
 #: A leader whose connection is given up so long after another took over had fallen silent before (PEER_SILENT_S and some).
@@ -112,8 +112,8 @@ def _changes(events: Sequence[EventReport]) -> list[_Change]:
             led_since = at
         leader, vacant_at = to, None
     if leader is not None:
-        gone = _last(events, "peer_disconnected", leader, led_since)
-        back = _first(events, "peer_connected", leader, gone["at"]) if gone is not None else None
+        gone = _last(events, EventKind.PEER_DISCONNECTED, leader, led_since)
+        back = _first(events, EventKind.PEER_CONNECTED, leader, gone["at"]) if gone is not None else None
         if vacant_at is not None or (gone is not None and back is None):
             found.append(_Change(leader, None, led_since, vacant_at, None, None))
     return found
@@ -128,12 +128,12 @@ def _told(
     now: float,
 ) -> Failover:
     before, taken_at = change.before, change.at
-    gone = _last(events, "peer_disconnected", before, change.led_since, taken_at)
-    later = _first(events, "peer_disconnected", before, taken_at or now, (taken_at or now) + _SILENT_BEFORE_S)
+    gone = _last(events, EventKind.PEER_DISCONNECTED, before, change.led_since, taken_at)
+    later = _first(events, EventKind.PEER_DISCONNECTED, before, taken_at or now, (taken_at or now) + _SILENT_BEFORE_S)
     vacant_at = change.vacant_at
     cause, why, lost_at = Cause.HANDED_OVER, "", vacant_at or taken_at or now
     if before in (me, change.after):
-        lost = _last(events, "lease", None, change.led_since, taken_at)
+        lost = _last(events, EventKind.LEASE, None, change.led_since, taken_at)
         cause, gone = Cause.LOST, gone if before != me else None
         if before == me and change.after not in (None, me):
             cause = Cause.HANDED_OVER
@@ -146,9 +146,9 @@ def _told(
         cause = Cause.STOPPED if later.get("closed") else Cause.SILENT
         why, gone = later.get("why", ""), later
     if cause is Cause.HANDED_OVER and before == me:
-        own = _last(events, "handing_over", None, max(change.led_since, lost_at - _HANDING_OVER_S), taken_at)
+        own = _last(events, EventKind.HANDING_OVER, None, max(change.led_since, lost_at - _HANDING_OVER_S), taken_at)
         why = HANDING_OVER.get(own.get("reason", ""), "") if own is not None else ""
-    ordered = _last(events, "ordered", before, change.led_since, (taken_at or now) + _NEWS_LATE_S)
+    ordered = _last(events, EventKind.ORDERED, before, change.led_since, (taken_at or now) + _NEWS_LATE_S)
     if ordered is not None and cause in (Cause.HANDED_OVER, Cause.LOST) and change.after not in (None, before):
         cause, lost_at = Cause.ORDERED, min(ordered["at"], taken_at or ordered["at"])
     elif cause in (Cause.HANDED_OVER, Cause.LOST) and change.after not in (None, before):
@@ -156,7 +156,7 @@ def _told(
         if preferred is not None:
             cause, why, lost_at = Cause.PREFERRED, "", min(preferred["at"], taken_at or preferred["at"])
     away_since = gone["at"] if gone is not None else None
-    back = _first(events, "peer_connected", before, away_since) if away_since is not None else None
+    back = _first(events, EventKind.PEER_CONNECTED, before, away_since) if away_since is not None else None
     complete = _complete_after(events, before, back["at"]) if back is not None else None
     return Failover(
         before, change.after, cause, why, lost_at, taken_at, change.term,
@@ -171,8 +171,8 @@ def _preferred(
     """That leader's news that it hands over by preference, or on that leader its own note of it."""
     since, until = max(change.led_since, taken_at - _HANDING_OVER_S), taken_at + _NEWS_LATE_S
     if before != me:
-        return _last(events, "preferred", before, since, until)
-    own = _last(events, "handing_over", None, since, taken_at)
+        return _last(events, EventKind.PREFERRED, before, since, until)
+    own = _last(events, EventKind.HANDING_OVER, None, since, taken_at)
     return own if own is not None and own.get("reason") == "preferred" else None
 
 
@@ -187,7 +187,7 @@ def _gaps(
     """Measured by the node where there was a signature since; growing where there was none."""
     found: dict[str, Gap] = {}
     for event in events:
-        if event["what"] == "signed_again" and lost_at <= event["at"] and event["at"] <= max(until, lost_at):
+        if event["what"] == EventKind.SIGNED_AGAIN and lost_at <= event["at"] and event["at"] <= max(until, lost_at):
             gap = Gap(
                 event["chain"], event["last_at"], event["at"], event["gap_ms"], event["last_height"], event["height"]
             )
@@ -203,28 +203,28 @@ def _complete_after(events: Sequence[EventReport], peer: str, back_at: float) ->
     for event in events:
         if (
             event["at"] >= back_at
-            and event["what"] == "peer_state"
+            and event["what"] == EventKind.PEER_STATE
             and event.get("peer") == peer
-            and event.get("state") == "complete"
+            and event.get("state") == MemberState.COMPLETE
         ):
             return event["at"]
     return None
 
 
 def _first(
-    events: Sequence[EventReport], what: str, peer: str | None, since: float, until: float = float("inf")
+    events: Sequence[EventReport], what: EventKind, peer: str | None, since: float, until: float = float("inf")
 ) -> EventReport | None:
     return next((one for one in events if since <= one["at"] <= until and _is(one, what, peer)), None)
 
 
 def _last(
-    events: Sequence[EventReport], what: str, peer: str | None, since: float, until: float | None = None
+    events: Sequence[EventReport], what: EventKind, peer: str | None, since: float, until: float | None = None
 ) -> EventReport | None:
     end = float("inf") if until is None else until
     return next((one for one in reversed(events) if since <= one["at"] <= end and _is(one, what, peer)), None)
 
 
-def _is(event: EventReport, what: str, peer: str | None) -> bool:
+def _is(event: EventReport, what: EventKind, peer: str | None) -> bool:
     return event["what"] == what and (peer is None or event.get("peer") == peer)
 
 
@@ -318,7 +318,7 @@ def _where_it_is(story: Failover, member: tuple[bool, str, str], now: float) -> 
     came = f"{story.before} came back at {clock(story.back_at)}, after {duration(story.back_at - away_since)}"
     if not connected:
         return f"{came}, and is away again."
-    if state != "complete":
+    if state != MemberState.COMPLETE:
         return f"{came}; it is {state or 'starting'}."
     if story.complete_at is not None and story.complete_at - story.back_at >= 0.001:
         return f"{came}, and was complete {duration(story.complete_at - story.back_at)} later."
@@ -336,47 +336,49 @@ HANDING_OVER: Final = {
 def describe(event: EventReport, me: str) -> str:  # noqa: PLR0912 - a table of sentences
     """One event in words."""
     match event["what"]:
-        case "leader":
+        case EventKind.LEADER:
             leader = event.get("leader")
             return f"{leader} leads (term {event.get('term')})" if leader else "nobody leads: an election is under way"
-        case "lease":
+        case EventKind.LEASE:
             return f"{me} may sign" if event.get("granted") else f"{me} may not sign any more"
-        case "handing_over":
+        case EventKind.HANDING_OVER:
             why = HANDING_OVER.get(event.get("reason", ""), "")
             return f"{me} hands over{' to ' + event['peer'] if event.get('peer') else ''}: {why}"
-        case "preferred":
+        case EventKind.PREFERRED:
             return f"{event.get('peer')} hands over to the node that leader_priority prefers"
-        case "ordered":
+        case EventKind.ORDERED:
             return f"{event.get('peer')} hands over by order"
-        case "peer_connected":
+        case EventKind.PEER_CONNECTED:
             return f"{event.get('peer')} connected"
-        case "peer_disconnected":
+        case EventKind.PEER_DISCONNECTED:
             return f"{event.get('peer')} disconnected: {event.get('why') or 'no reason was given'}"
-        case "started":
+        case EventKind.STARTED:
             return f"{me}: the state process started"
-        case "node_state":
+        case EventKind.NODE_STATE:
             return f"{me} is {event.get('state')}"
-        case "peer_state":
+        case EventKind.PEER_STATE:
             return f"{event.get('peer')} is {event.get('state')}"
-        case "signed_again":
+        case EventKind.SIGNED_AGAIN:
             gap_s = event.get("gap_ms", 0.0) / 1000
             height = event.get("height")
             return f"{event.get('chain')}: first signature under the new leader, height {height}, {duration(gap_s)} after the last"
-        case "child_restarted":
+        case EventKind.HEIGHT_ADMITTED:
+            return f"{event.get('chain')}: by order, heights up to {event.get('height')} may be signed"
+        case EventKind.CHILD_RESTARTED:
             return f"{me}: the process {event.get('child')} ended ({event.get('why') or 'no reason is known'}) and starts again"
-        case "validator_connected":
+        case EventKind.VALIDATOR_CONNECTED:
             return f"{event.get('chain')}: validator {event.get('addr')} connected"
-        case "validator_lost":
+        case EventKind.VALIDATOR_LOST:
             return (
                 f"{event.get('chain')}: validator {event.get('addr')} lost: {event.get('why') or 'no reason is known'}"
             )
-        case "refused":
+        case EventKind.REFUSED:
             reason, asked = event.get("reason", "").replace("_", " "), event.get("asked")
             sides = f", asked {asked}, signed {event.get('signed')}" if asked != NO_PLACE else ""
             return f"{event.get('chain')}: refused {event.get('validator')}: {reason}{sides}"
-        case "alert_raised":
+        case EventKind.ALERT_RAISED:
             return f"alert raised: {event.get('name', '').replace('_', ' ')}: {event.get('why')}"
-        case "alert_over":
+        case EventKind.ALERT_OVER:
             return f"alert over: {event.get('name', '').replace('_', ' ')}: {event.get('why')}"
         case other:
             return other

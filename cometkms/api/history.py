@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from cometkms.api.failovers import Failover, failovers
 from cometkms.api.histograms import Counted, read, since, together
-from cometkms.api.status import AlertStatus, ChainStatus, Status
-from cometkms.board.sections import EventReport, ValidatorReport
+from cometkms.api.status import ChainStatus, Status
+from cometkms.board.sections import AlertReport, EventKind, EventReport, LinkState, ValidatorReport
 from cometkms.limits import FOUR_BEATS_S, HISTORY_CHAINS, HISTORY_EVENTS, HISTORY_S, HISTORY_SAMPLE_S
 
 _SIGNINGS_MAX: Final = int(HISTORY_S / HISTORY_SAMPLE_S)
@@ -23,8 +23,6 @@ _INTERVALS: Final = 40  # of which "usual" is made
 _INTERVALS_MIN: Final = 4
 _GAP_UNKNOWN_S: Final = 10.0  # … before there are so many
 _MINUTE_S: Final = 60.0
-_CONNECTED: Final = "connected"
-_STANDBY: Final = "standby"  # of a node that does not lead: nobody's trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +168,9 @@ class History:
             ordered = sorted(self.events, key=lambda one: one["at"])
             self.events.clear()
             self.events.extend(ordered)
-        if event["what"] == "leader":
+        if event["what"] == EventKind.LEADER:
             self._band(event["at"], event.get("leader"))
-        elif event["what"] == "signed_again" and (line := self.chains.get(event["chain"])) is not None:
+        elif event["what"] == EventKind.SIGNED_AGAIN and (line := self.chains.get(event["chain"])) is not None:
             line.add_exact(Pause(event["last_at"], event["at"], exact=True))
 
     def _derived(self, status: Status, now: float, *, first: bool) -> list[EventReport]:
@@ -181,7 +179,9 @@ class History:
         for child in status.get("children", []):
             name, restarts = child["name"], child["restarts"]
             if not first and restarts > self._children.get(name, 0):
-                found.append({"at": now, "what": "child_restarted", "child": name, "why": child["last_exit"] or ""})
+                found.append(
+                    {"at": now, "what": EventKind.CHILD_RESTARTED, "child": name, "why": child["last_exit"] or ""}
+                )
             self._children[name] = restarts
         for chain in status.get("chains", []):
             found += self._link_events(chain, now, first=first)
@@ -195,10 +195,14 @@ class History:
             was = self._links.get(key, {}).get("state")
             self._links[key] = link
             event: EventReport = {"at": link.get("since", now), "what": "", "chain": key[0], "addr": key[1]}
-            if link.get("state") == _CONNECTED and was != _CONNECTED:
-                found.append({**event, "what": "validator_connected"})
-            elif was == _CONNECTED and link.get("state") not in (_CONNECTED, _STANDBY) and not first:
-                found.append({**event, "what": "validator_lost", "why": link.get("last_error", "")})
+            if link.get("state") == LinkState.CONNECTED and was != LinkState.CONNECTED:
+                found.append({**event, "what": EventKind.VALIDATOR_CONNECTED})
+            elif (  # STANDBY, of a node that does not lead, is nobody's trouble
+                was == LinkState.CONNECTED
+                and link.get("state") not in (LinkState.CONNECTED, LinkState.STANDBY)
+                and not first
+            ):
+                found.append({**event, "what": EventKind.VALIDATOR_LOST, "why": link.get("last_error", "")})
         return found
 
     def _refusal_events(self, chain: ChainStatus) -> list[EventReport]:
@@ -211,7 +215,7 @@ class History:
                 found.append(
                     {
                         "at": refusal["at"],
-                        "what": "refused",
+                        "what": EventKind.REFUSED,
                         "chain": name,
                         "validator": refusal["validator"],
                         "reason": refusal["reason"],
@@ -281,9 +285,9 @@ class History:
         return failovers(list(self.events), me=me, chains=chains, now=now)
 
 
-def alert_event(raised: bool, alert: AlertStatus, at: float) -> EventReport:
+def alert_event(raised: bool, alert: AlertReport, at: float) -> EventReport:
     """That an alert was raised, or is over. at: UNIX seconds."""
-    what = "alert_raised" if raised else "alert_over"
+    what = EventKind.ALERT_RAISED if raised else EventKind.ALERT_OVER
     return {"at": at, "what": what, "name": alert["name"], "peer": alert["subject"], "why": alert["what"]}
 
 

@@ -15,10 +15,18 @@ from typing import Final
 from cometkms.api.failovers import NO_PLACE, Failover, Gap, added_s, describe, sentences
 from cometkms.api.history import History
 from cometkms.api.html import Html, join, tag
-from cometkms.api.status import AlertStatus, ChainStatus, Status
+from cometkms.api.status import ChainStatus, Status
 from cometkms.api.timeline import Scene, draw
-from cometkms.board.sections import EventReport
-from cometkms.board.situation import RUNNING, WELL
+from cometkms.board.sections import (
+    AlertReport,
+    ChildState,
+    EventKind,
+    EventReport,
+    LinkState,
+    MemberReport,
+    MemberState,
+)
+from cometkms.board.situation import WELL
 from cometkms.model import quorum_of
 from cometkms.printable import clock, duration
 
@@ -34,7 +42,8 @@ _RELOAD_S: Final = 5  # without JavaScript
 #: Columns of words that may be long and without a space: others wrote them.
 _FREE: Final = frozenset({"In words", "Last error", "Last exit", "Connection", "Validator", "Asked for", "Last signed"})
 _ELECTION_S: Final = 0.5  # a shorter one is no event of its own
-_OF_ALERTS: Final = frozenset({"alert_raised", "alert_over"})
+_OF_ALERTS: Final = frozenset({EventKind.ALERT_RAISED, EventKind.ALERT_OVER})
+_HEAVY: Final = frozenset({EventKind.LEADER, EventKind.PEER_DISCONNECTED, EventKind.REFUSED, EventKind.CHILD_RESTARTED})
 _STEPS: Final = {1: "proposal", 2: "prevote", 3: "precommit"}
 _ICON: Final = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'%3E%3Ccircle cx='4' cy='4' r='3' fill='%23357'/%3E%3C/svg%3E"
 
@@ -56,7 +65,7 @@ class View:
 
     status: Status
     history: History
-    alerts: Sequence[AlertStatus]
+    alerts: Sequence[AlertReport]
     stories: Sequence[Failover]
     now: float
 
@@ -71,7 +80,7 @@ class View:
         return self.status.get("leader_id", "")
 
 
-def view_of(status: Status, history: History, alerts: Sequence[AlertStatus], now: float) -> View:
+def view_of(status: Status, history: History, alerts: Sequence[AlertReport], now: float) -> View:
     """What is to be shown."""
     return View(status, history, alerts, history.failovers(status, now), now)
 
@@ -172,7 +181,7 @@ def _figures(view: View) -> Html:
     status = view.status
     members = status.get("members", [])
     there = sum(bool(one.get("connected")) for one in members)
-    complete = sum(bool(one.get("connected")) and one.get("state") == "complete" for one in members)
+    complete = sum(bool(one.get("connected")) and one.get("state") == MemberState.COMPLETE for one in members)
     term = f"term {status.get('term', 0)}" if len(members) > 1 else "alone"
     quorum = quorum_of(len(members))
     shown = [_figure("Leader", view.leader or "nobody", term if view.leader else "nothing is signed")]
@@ -352,11 +361,11 @@ def _nodes(view: View) -> Html:
     return _table("Nodes of the cluster", columns, rows)
 
 
-def _member_state(member: dict[str, object]) -> Html:
+def _member_state(member: MemberReport) -> Html:
     state = str(member.get("state") or "not known")
     if not member.get("connected"):
         return _state(f"away (was {state})" if member.get("state") else "away", "bad")
-    return _state(state, "good" if state == "complete" else "busy")
+    return _state(state, "good" if state == MemberState.COMPLETE else "busy")
 
 
 def _state(words: str, kind: str) -> Html:
@@ -370,7 +379,7 @@ def _state(words: str, kind: str) -> Html:
     )
 
 
-def _connection(member: dict[str, object], now: float) -> str:
+def _connection(member: MemberReport, now: float) -> str:
     if member.get("self"):
         return "—"
     since = member.get("since")
@@ -383,7 +392,7 @@ def _connection(member: dict[str, object], now: float) -> str:
     return f"not connected{lasts}{f': {error}' if error else ''}"
 
 
-def _marks(member: dict[str, object], now: float) -> str:
+def _marks(member: MemberReport, now: float) -> str:
     marks = member.get("marks")
     known = [one for one in marks if one.get("height")] if isinstance(marks, list) else []
     if not known:
@@ -468,8 +477,8 @@ def _validators(view: View) -> Html:
     for chain in view.status.get("chains", []):
         for link in chain["validators"]:
             state = link.get("state", "")
-            kind = "good" if state == "connected" else "plain" if state == "standby" else "bad"
-            words = "not dialled: another node leads" if state == "standby" else state
+            kind = "good" if state == LinkState.CONNECTED else "plain" if state == LinkState.STANDBY else "bad"
+            words = "not dialled: another node leads" if state == LinkState.STANDBY else state
             rows.append(
                 (
                     chain["chain_id"],
@@ -545,24 +554,26 @@ def _events(view: View) -> Html:
 
 def _notable(events: list[EventReport]) -> list[EventReport]:
     """Without alerts, which have a part of their own, and the moments in which nobody led because somebody was being elected."""
-    led = [one["at"] for one in events if one["what"] == "leader" and one.get("leader")]
+    led = [one["at"] for one in events if one["what"] == EventKind.LEADER and one.get("leader")]
     return [
         one
         for one in events
         if one["what"] not in _OF_ALERTS
-        if one["what"] != "leader" or one.get("leader") or not any(0 <= at - one["at"] < _ELECTION_S for at in led)
+        if one["what"] != EventKind.LEADER
+        or one.get("leader")
+        or not any(0 <= at - one["at"] < _ELECTION_S for at in led)
     ]
 
 
 def _weight(event: EventReport) -> str | None:
-    return "heavy" if event["what"] in ("leader", "peer_disconnected", "refused", "child_restarted") else None
+    return "heavy" if event["what"] in _HEAVY else None
 
 
 def _processes(view: View) -> Html:
     rows = [
         (
             child["name"],
-            _state(child["state"], "good" if child["state"] == RUNNING else "bad"),
+            _state(child["state"], "good" if child["state"] == ChildState.RUNNING else "bad"),
             duration(child["uptime_s"]) if child["uptime_s"] is not None else "—",
             str(child["restarts"]),
             child["last_exit"] or "—",

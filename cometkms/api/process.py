@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from cometkms.board.status_board import Board
+from cometkms.board.sections import AlertReport, ApiSection
+from cometkms.board.status_board import Board, Section
 from cometkms.config.schema import Settings
 from cometkms.hardening.children import Keeps, shut_child
 from cometkms.hardening.measures import Mode, tell
@@ -64,17 +65,13 @@ def run(context: ChildContext, parts: ApiParts) -> int:
     turn = take_turn("api", mode, Turn.LATER)
     measures = (*shut_child("api", mode, os.getppid(), keeps), turn)
     tell(log, measures)
-    section = parts.board.section("api")
-    written: dict[str, object] = {}
 
     def tell_others() -> None:
         """What the webhook process sends: this one alone knows which alerts are raised."""
-        document = {"hardening": hardening, "looks_since": looks_since, "alerts": watch.alerts()[:ALERTS_TOLD_MAX]}
-        if document != written:
-            written.clear()
-            written.update(document)
-            section.write(document)
+        alerts: list[AlertReport] = watch.alerts()[:ALERTS_TOLD_MAX]
+        section.publish(ApiSection(hardening=hardening, looks_since=looks_since, alerts=alerts))
 
+    section: Section[ApiSection] = parts.board.section("api")
     hardening, looks_since = [one.document() for one in measures], time.time()
     tell_others()
 

@@ -7,13 +7,15 @@ from typing import TypedDict, cast
 from cometkms import __version__
 from cometkms.board.sections import (
     AgentsReport,
+    AlertReport,
     AuditSection,
     ChainReport,
-    Counters,
+    ChildState,
+    CountersReport,
+    DifferenceReport,
     EventReport,
     LastSignState,
-    MeasureReport,
-    Quantiles,
+    MemberReport,
     RefusalReport,
     RowReport,
     Sections,
@@ -24,9 +26,10 @@ from cometkms.board.sections import (
     WatermarkReport,
     WebhookSection,
 )
-from cometkms.board.situation import RUNNING, SituationReport, answers, situation_of
+from cometkms.board.situation import SituationReport, answers, situation_of
 from cometkms.board.trouble import BESIDE, find_trouble, trouble_of_child
-from cometkms.histogram import Buckets
+from cometkms.hardening.measures import MeasureReport
+from cometkms.histogram import Buckets, Quantiles
 from cometkms.keytypes import raw_of, type_of
 
 
@@ -55,7 +58,7 @@ class ChainStatus(TypedDict):
     watermark: WatermarkReport | None
     last_sign_state: LastSignState | None
     validators: list[ValidatorReport]
-    counters: Counters
+    counters: CountersReport
     latency_us: Quantiles
     latency_hist: Buckets
     last_signed_at: float | None
@@ -75,16 +78,6 @@ class ChildStatus(TypedDict):
     beat_age_s: float | None
 
 
-class AlertStatus(TypedDict):
-    """What needs a person. subject: of whom, "" where there is one only; since: UNIX seconds."""
-
-    name: str
-    subject: str
-    since: float
-    what: str
-    cure: str
-
-
 class Status(TypedDict, total=False):
     """The body of GET /status. The first four are the Go CometKMS's, absent where Go's omitempty leaves them out."""
 
@@ -102,8 +95,8 @@ class Status(TypedDict, total=False):
     epoch: int
     digest: str
     lease_left_s: float
-    members: list[dict[str, object]]
-    config_differences: list[dict[str, str]]
+    members: list[MemberReport]
+    config_differences: list[DifferenceReport]
     peers_port: dict[str, int]
     promises_refused: dict[str, int]
     permit_us: Quantiles
@@ -115,7 +108,7 @@ class Status(TypedDict, total=False):
     sync_hist: Buckets
     warnings: list[str]
     events: list[EventReport]
-    alerts: list[AlertStatus]
+    alerts: list[AlertReport]
     audit: AuditSection
     webhook: WebhookSection
     agents: AgentsReport
@@ -242,7 +235,7 @@ def _children(sections: Sections, beat_ages_s: Mapping[str, float | None], now: 
             name=child.get("name", ""),
             pid=child.get("pid") or None,
             state=child.get("state", "unknown"),
-            uptime_s=_since(child.get("started_at"), now) if child.get("state") == RUNNING else None,
+            uptime_s=_since(child.get("started_at"), now) if child.get("state") == ChildState.RUNNING else None,
             restarts=child.get("restarts", 0),
             last_exit=child.get("last_exit"),
             beat_age_s=beat_ages_s.get(child.get("name", "")),

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from cometkms.api.alerts import RULES, Alerts
 from cometkms.api.history import History, alert_event
 from cometkms.api.page import View, parts, view_of
-from cometkms.api.status import AlertStatus, Status, compose_status
-from cometkms.board.sections import BoardReader
+from cometkms.api.status import Status, compose_status
+from cometkms.board.sections import AlertReport, BoardReader
 from cometkms.config.schema import AlertBounds
 from cometkms.limits import EVENTS_KEPT, STREAM_TICK_S
 from cometkms.logger import Logger
@@ -47,7 +47,7 @@ class Watch:
         """From the next look on."""
         self._alerts.bounds = bounds
 
-    def alerts(self) -> list[AlertStatus]:
+    def alerts(self) -> list[AlertReport]:
         """Raised now, the worst first."""
         return self._alerts.current()
 

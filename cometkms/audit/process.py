@@ -16,6 +16,7 @@ from typing import Final
 from cometkms import __version__
 from cometkms.audit.files import directory_of
 from cometkms.audit.log import AuditLog
+from cometkms.board.sections import AuditSection
 from cometkms.board.status_board import Section
 from cometkms.config.schema import Settings
 from cometkms.core import choose
@@ -23,7 +24,7 @@ from cometkms.core.interface import Queue
 from cometkms.durable import hand_over, make_directory
 from cometkms.errors import StateError, WordedError, said
 from cometkms.hardening.children import Keeps, shut_child
-from cometkms.hardening.measures import Measure, Mode, tell
+from cometkms.hardening.measures import Measure, MeasureReport, Mode, tell
 from cometkms.hardening.scheduling import Turn, take_turn
 from cometkms.hardening.user import Whom
 from cometkms.ipc.child import ChildContext, run_loop
@@ -48,7 +49,7 @@ class AuditParts:
 
     settings: Settings
     decisions: Queue  # this process pops
-    board: Section
+    board: Section[AuditSection]
     log: Log
 
 
@@ -108,7 +109,7 @@ def _shut(settings: Settings, directory: Path) -> tuple[Measure, ...]:
 class _Writer:
     """Empties the queue in the loop and writes in one thread, so that a disk that stands still stops no heartbeat."""
 
-    def __init__(self, parts: AuditParts, audit: AuditLog, log: Log, hardening: list[dict[str, str]]) -> None:
+    def __init__(self, parts: AuditParts, audit: AuditLog, log: Log, hardening: list[MeasureReport]) -> None:
         self._queue, self._board, self._audit, self._log = parts.decisions, parts.board, audit, log
         self._waiting: list[bytes] = []
         self._woken = asyncio.Event()
@@ -116,7 +117,6 @@ class _Writer:
         self._error = ""
         self._dropped = 0
         self._synced_at = 0.0
-        self._published: object = None
         self._published_at = 0.0
         self._hardening = hardening
 
@@ -248,15 +248,14 @@ class _Writer:
     def _publish(self) -> None:
         audit = self._audit
         self._published_at = time.monotonic()
-        document = {
-            "records": audit.records,
-            "dropped": audit.dropped,
-            "bytes": audit.size,
-            "file": audit.path.name if audit.path else "",
-            "head": f"{audit.seq}:{audit.head}",
-            "error": self._error,
-            "hardening": self._hardening,
-        }
-        if document != self._published:
-            self._published = document
-            self._board.write(document)
+        self._board.publish(
+            AuditSection(
+                records=audit.records,
+                dropped=audit.dropped,
+                bytes=audit.size,
+                file=audit.path.name if audit.path else "",
+                head=f"{audit.seq}:{audit.head}",
+                error=self._error,
+                hardening=self._hardening,
+            )
+        )

@@ -1,12 +1,57 @@
-"""What each process writes into its section of the status board, field by field. Only types: no I/O, no HTTP.
+"""What each process writes into its section of the status board, field by field: writers and readers share it. No I/O, no HTTP.
 
-Every field may be missing: a section is written by another process, perhaps one that has only just begun.
+A writer makes these objects and so cannot misname a field. To a reader every field may be missing: a section is written by another
+process, perhaps one of another version, or one that has only just begun. So states are text there, and the enumerations below are what
+this version's writers say and its readers look for.
 """
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, NotRequired, Protocol, TypedDict
 
-from cometkms.histogram import Buckets
+from cometkms.hardening.measures import MeasureReport
+from cometkms.histogram import AllQuantiles, Buckets, Quantiles
+
+
+class ChildState(StrEnum):
+    """The states of a child of the supervisor. It does its work in one of them; every other is trouble (supervisor/supervise.py)."""
+
+    IDLE = "idle"
+    BOOTING = "booting"
+    RUNNING = "running"
+    BACKOFF = "backoff"
+    STOPPING = "stopping"
+
+
+class MemberState(StrEnum):
+    """What a member says of its store (rules/birth.py, NodeState), or that a complete one reads the others and does not promise yet."""
+
+    EMPTY = "empty"
+    BORN = "born"
+    COMPLETE = "complete"
+    RECOVERING = "recovering"
+    SEALED = "sealed"
+    STARTING = "starting"
+
+
+class LinkState(StrEnum):
+    """The states of a connection to a validator (signer/link.py). An agent's is CONNECTED or WAITING."""
+
+    STANDBY = "standby"
+    DIALING = "dialing"
+    HANDSHAKE = "handshake"
+    CONNECTED = "connected"
+    WAITING = "waiting"
+
+
+class PeerState(StrEnum):
+    """The states of a connection to another member (state/peers.py)."""
+
+    WAITING = "waiting"
+    DIALING = "dialing"
+    HANDSHAKE = "handshake"
+    HELLO = "hello"
+    CONNECTED = "connected"
 
 
 class WatermarkReport(TypedDict, total=False):
@@ -28,26 +73,6 @@ class LastSignState(TypedDict, total=False):
     signbytes: str
 
 
-class Quantiles(TypedDict, total=False):
-    """Latencies in microseconds, with the number of samples they rest on."""
-
-    count: int
-    p50: float
-    p90: float
-    p99: float
-    max: float
-
-
-class QuantilesForm(TypedDict):
-    """All of them, or none."""
-
-    count: int
-    p50: float
-    p90: float
-    p99: float
-    max: float
-
-
 class RowReport(TypedDict, total=False):
     """One chain as the promise store holds it. public_key: hex."""
 
@@ -65,23 +90,40 @@ class StrictWaitReport(TypedDict):
     starting: list[str]
 
 
+class EventKind(StrEnum):
+    """What an event is about, and which fields tell it beside its time. Those from CHILD_RESTARTED on are made by the history of the api process."""
+
+    STARTED = "started"
+    LEADER = "leader"  # leader, term
+    LEASE = "lease"  # granted
+    HANDING_OVER = "handing_over"  # reason, peer: this leader hands over by itself; peer "": it is left to the log
+    ORDERED = "ordered"  # peer: that leader obeyed an order to hand over
+    PREFERRED = "preferred"  # peer: that leader hands over to the node that leader_priority prefers
+    PEER_CONNECTED = "peer_connected"  # peer
+    PEER_DISCONNECTED = "peer_disconnected"  # peer, why, closed
+    NODE_STATE = "node_state"  # state
+    PEER_STATE = "peer_state"  # peer, state
+    SIGNED_AGAIN = (
+        "signed_again"  # chain, height, last_height, last_at, gap_ms: the first signature under another leader
+    )
+    HEIGHT_ADMITTED = "height_admitted"  # chain, height: an operator lets a chain sign as far away as that
+    CHILD_RESTARTED = "child_restarted"  # child, why
+    VALIDATOR_CONNECTED = "validator_connected"  # chain, addr
+    VALIDATOR_LOST = "validator_lost"  # chain, addr, why
+    REFUSED = "refused"  # chain, validator, reason, why, asked, signed
+    ALERT_RAISED = "alert_raised"  # name, why; peer: the alert's subject
+    ALERT_OVER = "alert_over"  # name, why; peer: the alert's subject
+
+
 class _Event(TypedDict):
-    """What every event has."""
+    """What every event has. at: UNIX seconds; what: an EventKind."""
 
     at: float
     what: str
 
 
-class EventReport(_Event, total=False):
-    """Something rare that happened. at: UNIX seconds; the fields behind `what` are those of its kind.
-
-    started · ordered {peer}: that leader obeyed an order to hand over · preferred {peer}: it hands over to whom leader_priority prefers ·
-    leader {leader, term} · lease {granted} · handing_over {reason, peer} · peer_connected {peer} · peer_disconnected {peer, why, closed} ·
-    node_state {state} · peer_state {peer, state} · signed_again {chain, height, last_height, last_at, gap_ms}: the first signature
-    under another leader. Made by the history of the api process: child_restarted {child, why} · validator_connected and
-    validator_lost {chain, addr, why} · refused {chain, validator, reason, why, asked, signed} · alert_raised and alert_over {name, peer,
-    why}: peer is the alert's subject.
-    """
+class EventFields(TypedDict, total=False):
+    """What an event tells beside its time; EventKind says which fields a kind has."""
 
     leader: str | None
     term: int
@@ -104,6 +146,10 @@ class EventReport(_Event, total=False):
     signed: str
 
 
+class EventReport(_Event, EventFields):
+    """Something rare that happened."""
+
+
 class RefusalReport(TypedDict):
     """A request that was refused for good. at: UNIX seconds; asked, signed: height/round/step; blocks: hex, "" is nil."""
 
@@ -118,22 +164,7 @@ class RefusalReport(TypedDict):
     burnt: bool
 
 
-class MeasureReport(TypedDict, total=False):
-    """One protection of one process. state: on, off, unavailable; why: what exactly holds, or why it does not."""
-
-    process: str
-    measure: str
-    state: str
-    why: str
-
-
-class _Named(TypedDict):
-    """What every member has."""
-
-    id: str
-
-
-class MarkForm(TypedDict, total=False):
+class MarkReport(TypedDict, total=False):
     """Where a member stands in a chain."""
 
     chain_id: str
@@ -142,8 +173,25 @@ class MarkForm(TypedDict, total=False):
     step: int
 
 
-class MemberForm(_Named, total=False):
-    """What a member's entry is held against when it is read; the entry itself may hold more."""
+class BehindReport(TypedDict, total=False):
+    """How far a member's promises are behind its leader's (state/lag.py). heights: by chain."""
+
+    promises: int
+    heights: dict[str, int]
+
+
+class _Named(TypedDict):
+    """What every member has."""
+
+    id: str
+
+
+class MemberReport(_Named, total=False):
+    """One member of the epoch, as this node knows it. Of itself it tells no connection.
+
+    state: a MemberState, None while it is not known; connection: a PeerState, since `since`. `since`, `last_contact`, `refused_at`,
+    `marks_at`: UNIX seconds. `error`: `last_error` as long as it matters. `behind`: on the leader's board only.
+    """
 
     addr: str
     self: bool
@@ -156,15 +204,19 @@ class MemberForm(_Named, total=False):
     last_contact: float | None
     rtt_us: float | None
     clock_ahead_ms: float | None
-    marks: list[MarkForm]
+    marks: list[MarkReport]
+    marks_at: float | None
+    behind: BehindReport
     error: str
+    error_code: str
     last_error: str
+    refused_at: float
     version: str
     facts: dict[str, str]
 
 
-class DifferenceForm(TypedDict):
-    """Likewise, where two members' settings differ."""
+class DifferenceReport(TypedDict):
+    """Where a member's settings differ from this node's. `here`, `there`: both values in words."""
 
     member: str
     what: str
@@ -173,16 +225,17 @@ class DifferenceForm(TypedDict):
 
 
 class StateSection(TypedDict, total=False):
-    """Written by the state process."""
+    """Written by the state process. node_state: a MemberState; next: who begins the next epoch, where this one is sealed."""
 
     node_id: str
     is_leader: bool
-    leader_id: str
-    leader_addr: str
+    leader_id: str | None
+    leader_addr: str | None
     epoch: int
     digest: str
-    members: list[Annotated[dict[str, object], MemberForm]]
-    config_differences: list[Annotated[dict[str, str], DifferenceForm]]
+    members: list[MemberReport]
+    config_differences: list[DifferenceReport]
+    next: list[str]
     node_state: str
     why: str
     term: int
@@ -191,7 +244,7 @@ class StateSection(TypedDict, total=False):
     seq: int
     refused: dict[str, int]
     peers_port: dict[str, int]
-    permit_us: Annotated[Quantiles, QuantilesForm]
+    permit_us: Annotated[Quantiles, AllQuantiles]
     permit_hist: Buckets
     sync_hist: Buckets
     leader_changes: int
@@ -202,7 +255,7 @@ class StateSection(TypedDict, total=False):
     rows: list[RowReport]
     warnings: list[str]
     hardening: list[MeasureReport]
-    fdatasync_us: Annotated[Quantiles, QuantilesForm]
+    fdatasync_us: Annotated[Quantiles, AllQuantiles]
     events: list[EventReport]
 
 
@@ -216,8 +269,15 @@ class FailingReport(TypedDict, total=False):
     why: str
 
 
-class ValidatorReport(TypedDict, total=False):
-    """One connection to a validator. since: UNIX seconds at which `state` began; signed_at: of its last signature, None: it got none here.
+class ServedReport(TypedDict, total=False):
+    """What a validator got lately. signed_at: UNIX seconds of its last signature, None: it got none here; failing: None where its last request did not fail."""
+
+    signed_at: float | None
+    failing: FailingReport | None
+
+
+class ValidatorReport(ServedReport, total=False):
+    """One connection to a validator. state: a LinkState; since: UNIX seconds at which `state` began.
 
     line: its release line, such as "v1", None while no vote has told it.
     """
@@ -233,11 +293,9 @@ class ValidatorReport(TypedDict, total=False):
     failed: int
     failed_in_row: int
     last_error: str
-    signed_at: float | None
-    failing: FailingReport | None
 
 
-class Counters(TypedDict, total=False):
+class CountersReport(TypedDict, total=False):
     """Requests by outcome since the signer started; unanswered and refused by reason. signed_values, signed_raw: bytes that are no vote, of
     SignBytes, and of SignRawBytes by unique id."""
 
@@ -268,8 +326,8 @@ class ChainReport(TypedDict, total=False):
     public_key: Annotated[str, bytes]
     address: Annotated[str, bytes]
     validators: list[ValidatorReport]
-    counters: Counters
-    latency_us: Annotated[Quantiles, QuantilesForm]
+    counters: CountersReport
+    latency_us: Annotated[Quantiles, AllQuantiles]
     latency_hist: Buckets
     votes: dict[str, VoteReport]
     missed: dict[str, int]
@@ -355,7 +413,7 @@ class WebhookSection(TypedDict, total=False):
 
 
 class ChildReport(TypedDict, total=False):
-    """One child of the supervisor. started_at: UNIX seconds."""
+    """One child of the supervisor. state: a ChildState; started_at: UNIX seconds."""
 
     name: str
     pid: int

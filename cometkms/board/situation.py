@@ -12,13 +12,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypedDict
 
-from cometkms.board.sections import ChainReport, Sections, StateSection, ValidatorReport
+from cometkms.board.sections import (
+    ChainReport,
+    ChildState,
+    LinkState,
+    MemberState,
+    Sections,
+    StateSection,
+    ValidatorReport,
+)
 from cometkms.limits import FAILING_MIN, FAILING_S, HUNG_AFTER_S, SIGNED_LATELY_S
 from cometkms.model import FINAL_REASONS, Reason, quorum_of
 from cometkms.printable import clock
 
-#: The one state of a child in which it does its work; every other is trouble (supervisor/supervise.py).
-RUNNING: Final = "running"
 #: A loop that has not beaten for so long is reported, and not believed, before the supervisor gives up on it.
 BEAT_LATE_S: Final = HUNG_AFTER_S / 2
 
@@ -160,7 +166,7 @@ class Situation:
             case Leads.HERE:
                 return self._headline_here()
             case _:
-                mine = "follows" if self.node_state in ("complete", "") else f"is {self.node_state}"
+                mine = "follows" if self.node_state in (MemberState.COMPLETE, "") else f"is {self.node_state}"
                 seen = self._seen()
                 signs = "leads and signs" if self._some_signed else "leads"
                 return f"{self.leader} {signs}.{seen} {self.me} {mine}{' and does not count' if mine != 'follows' else ''}."
@@ -322,13 +328,15 @@ def answers(name: str, sections: Sections, beat_ages_s: Mapping[str, float | Non
     for child in (sections["supervisor"] or {}).get("children", []):
         if child.get("name") == name:
             age_s = beat_ages_s.get(name)
-            return child.get("state", RUNNING) == RUNNING and (age_s is None or age_s <= BEAT_LATE_S)
+            return child.get("state", ChildState.RUNNING) == ChildState.RUNNING and (
+                age_s is None or age_s <= BEAT_LATE_S
+            )
     return True
 
 
 def _own_why(state: StateSection) -> str:
     """What keeps this node itself from counting. A complete one counts: its `why` says then why nobody leads, as the table does."""
-    return state.get("why", "") if state.get("node_state") != "complete" else ""
+    return state.get("why", "") if state.get("node_state") != MemberState.COMPLETE else ""
 
 
 def _leads(state: StateSection | None, me: str) -> tuple[Leads, str]:
@@ -344,7 +352,7 @@ def _leads(state: StateSection | None, me: str) -> tuple[Leads, str]:
 
 def _present(state: StateSection) -> tuple[int, int]:
     members = state.get("members", [])
-    return sum(bool(one.get("connected")) and one.get("state") == "complete" for one in members), len(members)
+    return sum(bool(one.get("connected")) and one.get("state") == MemberState.COMPLETE for one in members), len(members)
 
 
 def _missing(state: StateSection) -> tuple[tuple[str, str], ...]:
@@ -378,7 +386,7 @@ def _chain(
     if (failing := _all_failing(report, learned_at, now)) is not None:
         return ChainSituation(chain_id, Signs.REFUSED if failing.refused else Signs.UNANSWERED, signed_at, failing)
     links = report.get("validators", [])
-    if links and not any(link.get("state") == "connected" for link in links):
+    if links and not any(link.get("state") == LinkState.CONNECTED for link in links):
         return ChainSituation(chain_id, Signs.NO_VALIDATOR, signed_at)
     lately = signed_at is not None and now - signed_at < SIGNED_LATELY_S
     return ChainSituation(chain_id, Signs.SIGNED if lately else Signs.NOT_ASKED, signed_at)
@@ -419,7 +427,7 @@ def _failing(chain_id: str, link: ValidatorReport, signed_at: float, now: float)
     since = max(row.get("since", 0.0), signed_at)
     if now - since < FAILING_S:
         return None
-    if link.get("state") != "connected" and now - row.get("at", 0.0) >= SIGNED_LATELY_S:
+    if link.get("state") != LinkState.CONNECTED and now - row.get("at", 0.0) >= SIGNED_LATELY_S:
         return None
     return Failing(chain_id, link.get("addr", ""), row["count"], since, row.get("reason", ""), row.get("why", ""))
 

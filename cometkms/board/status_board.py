@@ -21,7 +21,7 @@ import struct
 import time
 import zlib
 from collections.abc import Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from cometkms.board.memory import OneWriterMemory
 from cometkms.errors import InvariantError
@@ -36,15 +36,25 @@ _NOTES: Final = "notes"  # the supervisor's: from when on each child's heartbeat
 _AHEAD_MAX_NS: Final = 1_000_000_000  # CLOCK_MONOTONIC is one clock for all: a beat from the future was made up
 
 
-class Section:
-    """One process's part of the board."""
+Document = TypeVar("Document", bound=Mapping[str, Any])
+
+
+class Section(Generic[Document]):
+    """One process's part of the board. `Document`: what its writer puts there (board/sections.py)."""
 
     def __init__(self, memory: OneWriterMemory, offset: int) -> None:
         self._memory = memory
         self._words = memory.readable.cast("Q")
         self._offset = offset
+        self._published: Document | None = None
 
-    def write(self, document: Mapping[str, Any]) -> None:
+    def publish(self, document: Document) -> None:
+        """Replace the content, unless this process published just that last. Raises: as write()."""
+        if document != self._published:
+            self._published = document
+            self.write(document)
+
+    def write(self, document: Document) -> None:
         """Replace the content. Raises: InvariantError when it does not fit, or in a process that is not the writer."""
         data = json.dumps(document, separators=(",", ":")).encode()
         if b"\\ud" in data:  # a lone surrogate of a file's name, say: no reader could show it
@@ -139,7 +149,9 @@ class Board:
         writers = dict.fromkeys((*sections, *children))
         self._memories = {name: OneWriterMemory(f"cmkms-{name}", _BEAT_BYTES + BOARD_SECTION_BYTES) for name in writers}
         self._memories[_NOTES] = OneWriterMemory(f"cmkms-{_NOTES}", len(children) * _WORD_BYTES or _WORD_BYTES)
-        self._sections = {name: Section(self._memories[name], _BEAT_BYTES) for name in sections}
+        self._sections: dict[str, Section[Any]] = {
+            name: Section(self._memories[name], _BEAT_BYTES) for name in sections
+        }
         self._beats = {name: self._memories[name].readable.cast("Q") for name in children}
         self._notes = self._memories[_NOTES].readable.cast("Q")
         self._own: tuple[str, memoryview] | None = None
@@ -156,7 +168,7 @@ class Board:
                 memory.give_up()
         self._own = None
 
-    def section(self, name: str) -> Section:
+    def section(self, name: str) -> Section[Any]:
         """The section that `name` writes."""
         return self._sections[name]
 

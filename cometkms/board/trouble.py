@@ -6,8 +6,8 @@ The supervisor's line for the service manager, /healthz, /status and the alerts 
 from collections.abc import Mapping
 from typing import Final
 
-from cometkms.board.sections import ChildReport, Sections
-from cometkms.board.situation import BEAT_LATE_S, RUNNING, answers, situation_of
+from cometkms.board.sections import ChildReport, ChildState, Sections
+from cometkms.board.situation import BEAT_LATE_S, answers, situation_of
 
 #: Children that a signing node cannot be without.
 ESSENTIAL: Final = ("state", "signer")
@@ -34,7 +34,7 @@ def find_trouble(sections: Sections, beat_ages_s: Mapping[str, float | None], no
 
 
 def trouble_of_child(name: str, child: ChildReport, beat_ages_s: Mapping[str, float | None]) -> list[str]:
-    if (state := child.get("state", "unknown")) != RUNNING:
+    if (state := child.get("state", "unknown")) != ChildState.RUNNING:
         return [f"{name} is {state}{_last_exit(child)}"]
     late = _late(beat_ages_s[name]) if name in beat_ages_s else ""
     return [f"{name} {late}"] if late else []

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import click
 
+from cometkms.board.sections import MemberState
 from cometkms.cli.options import (
     burn_options,
     chosen_home,
@@ -76,7 +77,8 @@ def running_here(node_id: str | None) -> dict[str, Any] | None:
                 "id": one["id"],
                 "state": one.get("state"),
                 "there": bool(one.get("connected")),
-                "whole": bool(one.get("connected")) and one.get("state") in ("complete", "starting"),
+                "whole": bool(one.get("connected"))
+                and one.get("state") in (MemberState.COMPLETE, MemberState.STARTING),
             }
             for one in answer.get("members", [])
             if not one.get("self")

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from cometkms.board.sections import MemberState
 from cometkms.cli.options import home_option, other_ids
 from cometkms.cli.output import say, show_json
 from cometkms.cli.running import ask_node, node_id_option
@@ -70,7 +71,7 @@ def returns_to(answer: dict[str, Any]) -> Returns | None:
         return None
     found = standings[best]
     why = "the nearest to a majority" if found.nearest else f"leader_priority {found.priority}"
-    able = members[best].get("connected") and members[best].get("state") == "complete"
+    able = members[best].get("connected") and members[best].get("state") == MemberState.COMPLETE
     when = "after a minute of calm" if able else "once it is connected and complete, after a minute of calm"
     return Returns(best, why, when)
 

@@ -8,6 +8,7 @@ from typing import Any, TypeGuard, TypeVar
 import click
 
 from cometkms.address import Address
+from cometkms.board.sections import LinkState
 from cometkms.cli.options import home_option, load_home
 from cometkms.cli.output import say, show_json
 from cometkms.config.schema import Settings
@@ -178,7 +179,7 @@ def _chain_lines(chain: dict[str, Any]) -> list[str]:
         words = f"          validator {validator.get('addr')}  {validator.get('state')}"
         if validator.get("line"):
             words += f"  {validator['line']}"
-        if validator.get("state") != "connected" and validator.get("last_error"):
+        if validator.get("state") != LinkState.CONNECTED and validator.get("last_error"):
             words += f" ({validator['last_error']})"
         lines.append(words)
     return lines

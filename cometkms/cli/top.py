@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 
 from cometkms.address import Address
+from cometkms.board.sections import LinkState
 from cometkms.cli.events import news_of
 from cometkms.cli.options import home_option, load_home
 from cometkms.cli.output import show_json
@@ -285,8 +286,8 @@ def _chain_cells(chain: Mapping[str, Any], now: float) -> tuple[str, ...]:
     last, signed_at = chain.get("last_sign_state"), chain.get("signed_at")
     counters, links = chain.get("counters") or {}, chain.get("validators") or []
     refused = sum(count for count in (counters.get("refused") or {}).values() if isinstance(count, int))
-    connected = sum(link.get("state") == "connected" for link in links)
-    stands_by = bool(links) and all(link.get("state") == "standby" for link in links)
+    connected = sum(link.get("state") == LinkState.CONNECTED for link in links)
+    stands_by = bool(links) and all(link.get("state") == LinkState.STANDBY for link in links)
     return (
         _place(chain.get("watermark")),
         _place(last),

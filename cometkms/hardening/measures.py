@@ -10,6 +10,7 @@ One that the kernel has and that does not hold is none of the three: the process
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypedDict
 
 from cometkms.errors import HardeningError
 from cometkms.logger import Logger
@@ -31,6 +32,15 @@ class Mode(StrEnum):
     REQUIRED = "required"
 
 
+class MeasureReport(TypedDict, total=False):
+    """A Measure on the status board."""
+
+    process: str
+    measure: str
+    state: str
+    why: str
+
+
 @dataclass(frozen=True, slots=True)
 class Measure:
     """`why`: what exactly holds, or why it does not."""
@@ -40,9 +50,9 @@ class Measure:
     state: State
     why: str
 
-    def document(self) -> dict[str, str]:
-        """For the status board; cometkms/board/sections.py has its fields."""
-        return {"process": self.process, "measure": self.measure, "state": self.state.value, "why": self.why}
+    def document(self) -> MeasureReport:
+        """For the status board."""
+        return MeasureReport(process=self.process, measure=self.measure, state=self.state.value, why=self.why)
 
 
 def tell(log: Logger, measures: Iterable[Measure]) -> None:

@@ -14,8 +14,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
+from cometkms.board.sections import AgentLinkReport, AgentsReport, LinkState, ValidatorReport
 from cometkms.core.interface import Core, Desk, Frames, Session
 from cometkms.errors import ProtocolError, os_words
 from cometkms.limits import (
@@ -421,44 +422,41 @@ class AgentPort:
         for link in list(self._links.values()):
             link.close("stopped")
 
-    def documents(self, chain: ChainSigner) -> list[dict[str, Any]]:
+    def documents(self, chain: ChainSigner) -> list[ValidatorReport]:
         """The agents of a chain for the status board, in the form of its validators."""
         found = []
         for name, key in self._listed.get(chain.chain_id, {}).items():
             link = self._links.get(key)
             found.append(
-                {
-                    "addr": f"agent:{name}",
-                    "state": "connected" if link is not None else "waiting",
-                    "since": link.since if link is not None else self._away_since.get(key, self._began_at),
-                    "dialect": None,
-                    "line": None,
-                    "remote_identity": key.hex(),
-                    "requests": link.requests if link is not None else 0,
-                    "connects": self._connects.get(key, 0),
-                    "failed": 0,
-                    "failed_in_row": 0,
-                    "last_error": self._whys.get(key, "") if link is None else "",
+                ValidatorReport(
+                    addr=f"agent:{name}",
+                    state=LinkState.CONNECTED if link is not None else LinkState.WAITING,
+                    since=link.since if link is not None else self._away_since.get(key, self._began_at),
+                    dialect=None,
+                    line=None,
+                    remote_identity=key.hex(),
+                    requests=link.requests if link is not None else 0,
+                    connects=self._connects.get(key, 0),
+                    failed=0,
+                    failed_in_row=0,
+                    last_error=self._whys.get(key, "") if link is None else "",
                     **chain.answers.document(f"agent:{name}"),
-                }
+                )
             )
         return found
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> AgentsReport:
         """What the door counted, and what each agent that is connected says of itself."""
         counters = self._door.counters
-        return {
-            "door": {name: getattr(counters, name) for name in type(counters).__slots__},
-            "links": [
-                {
-                    "name": link.name,
-                    "without_lead": link.served_without_lead,
-                    "requests": link.requests,
-                    "about": link.about,
-                }
+        return AgentsReport(
+            door={name: getattr(counters, name) for name in type(counters).__slots__},
+            links=[
+                AgentLinkReport(
+                    name=link.name, without_lead=link.served_without_lead, requests=link.requests, about=link.about
+                )
                 for link in self._links.values()
             ],
-        }
+        )
 
     def _keys(self) -> set[bytes]:
         return {key for agents in self._listed.values() for key in agents.values()}

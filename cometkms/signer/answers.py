@@ -5,8 +5,8 @@ validator's failures are counted in a row: a signature ends the row.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
+from cometkms.board.sections import FailingReport, ServedReport
 from cometkms.model import Reason
 
 
@@ -42,14 +42,10 @@ class Answers:
             known.since = at
         known.count, known.at, known.reason, known.why = known.count + 1, at, reason, why
 
-    def document(self, validator: str) -> dict[str, Any]:
-        """For the status board: board/sections.py, ValidatorReport."""
+    def document(self, validator: str) -> ServedReport:
+        """For the status board."""
         known = self._of.get(validator, _Answers())
-        row = {
-            "count": known.count,
-            "since": known.since,
-            "at": known.at,
-            "reason": known.reason.name.lower(),
-            "why": known.why,
-        }
-        return {"signed_at": known.signed_at, "failing": row if known.count else None}
+        row = FailingReport(
+            count=known.count, since=known.since, at=known.at, reason=known.reason.name.lower(), why=known.why
+        )
+        return ServedReport(signed_at=known.signed_at, failing=row if known.count else None)

@@ -25,6 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from cometkms.board.sections import CountersReport, RefusalReport
 from cometkms.core.interface import Core, Desk, KeySlot, Session, Signature, SignLane, SignPath, Trail
 from cometkms.errors import InvariantError, ProtocolError
 from cometkms.histogram import Histogram
@@ -92,6 +93,18 @@ class Counters:
     signed_raw: dict[str, int] = field(default_factory=dict)  # Celestia's, by their unique id, which the settings name
     refused: dict[str, int] = field(default_factory=dict)
     unanswered: dict[str, int] = field(default_factory=dict)
+
+    def document(self) -> CountersReport:
+        """For the status board."""
+        return CountersReport(
+            signed=self.signed,
+            repeated=self.repeated,
+            refused=dict(self.refused),
+            unanswered=dict(self.unanswered),
+            pub_keys=self.pub_keys,
+            signed_values=self.signed_values,
+            signed_raw=dict(self.signed_raw),
+        )
 
     def count_refused(self, reason: Reason) -> None:
         """A final answer: RemoteSignerError."""
@@ -176,7 +189,7 @@ class ChainSigner:
         self.chain_id = chain_id
         self.slot = slot
         self.counters = Counters()
-        self.refusals: deque[dict[str, object]] = deque(maxlen=REFUSALS_KEPT)  # for /status, oldest first
+        self.refusals: deque[RefusalReport] = deque(maxlen=REFUSALS_KEPT)  # for /status, oldest first
         self.latency = Histogram()
         self.tally = Tally()
         self.answers = Answers()
@@ -622,17 +635,17 @@ class ChainSigner:
         request, refusal, last = denied.request, denied.refusal, self.watermark
         times = f"{more} more like one before, the latest: " if more else ""
         self.refusals.append(
-            {
-                "at": time.time(),
-                "reason": refusal.reason.name.lower(),
-                "why": (times + _why(request, refusal))[:REFUSAL_WORDS_MAX],
-                "validator": denied.requester.name,
-                "asked": str(request.hrs),
-                "asked_block": request.block_hash.hex(),
-                "signed": str(last.hrs),
-                "signed_block": self._block_of(last.sign_bytes).hex(),
-                "burnt": last.hrs.height > 0 and not last.sign_bytes,
-            }
+            RefusalReport(
+                at=time.time(),
+                reason=refusal.reason.name.lower(),
+                why=(times + _why(request, refusal))[:REFUSAL_WORDS_MAX],
+                validator=denied.requester.name,
+                asked=str(request.hrs),
+                asked_block=request.block_hash.hex(),
+                signed=str(last.hrs),
+                signed_block=self._block_of(last.sign_bytes).hex(),
+                burnt=last.hrs.height > 0 and not last.sign_bytes,
+            )
         )
 
     def _block_of(self, sign_bytes: bytes) -> bytes:

@@ -13,10 +13,10 @@ import random
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from enum import StrEnum
 from typing import Final
 
 from cometkms.address import NoiseAddress
+from cometkms.board.sections import LinkState, ValidatorReport
 from cometkms.core.interface import Core, Session, SignLane, Turn
 from cometkms.errors import ProtocolError, said
 from cometkms.limits import (
@@ -49,16 +49,6 @@ _GONE: Final = frozenset({_CLOSED, *(os.strerror(number).lower() for number in (
 _RECEIVE_BYTES: Final = 4096  # before the session exists; a hello and an authentication are below 1200
 
 
-class State(StrEnum):
-    """What /status shows."""
-
-    STANDBY = "standby"
-    DIALING = "dialing"
-    HANDSHAKE = "handshake"
-    CONNECTED = "connected"
-    WAITING = "waiting"
-
-
 class ValidatorLink:
     """The connection to one validator address. A `Requester` of its chain."""
 
@@ -80,7 +70,7 @@ class ValidatorLink:
         `settle` may bring the answers that requests wait for, without leaving the callback; `spin_ns`: how long to look for the next
         request before going to sleep."""
         self.name = name
-        self.state = State.STANDBY
+        self.state = LinkState.STANDBY
         self.since = time.time()
         self.dialect: Dialect | None = None
         self.remote_identity = b""
@@ -117,6 +107,23 @@ class ValidatorLink:
     def line(self) -> str | None:
         """The validator's release line, such as "v1", or None while no vote on this (or, between two, on the last) connection told it."""
         return line_words(self.dialect, self._session.line if self._session is not None else self._line)
+
+    def document(self) -> ValidatorReport:
+        """For the status board."""
+        return ValidatorReport(
+            addr=self.name,
+            state=self.state.value,
+            since=self.since,
+            dialect=self.dialect.name.lower() if self.dialect is not None else None,
+            line=self.line,
+            remote_identity=self.remote_identity.hex(),
+            requests=self.requests,
+            connects=self.connects,
+            failed=self.failed,
+            failed_in_row=self.failed_in_row,
+            last_error=self.last_error,
+            **self.chain.answers.document(self.name),
+        )
 
     # --- what the critical section sees (signer.chain.Requester) ---
 
@@ -155,21 +162,21 @@ class ValidatorLink:
                 if served:  # it worked for a while: dial again at once
                     backoff = REDIAL_MIN_S
                     continue
-                self._enter(State.WAITING)
+                self._enter(LinkState.WAITING)
                 await asyncio.sleep(backoff * random.uniform(0.75, 1.0))  # noqa: S311 - jitter, not a secret
                 backoff = min(backoff * 2, REDIAL_MAX_S)
         finally:
             self._drop("stopped")
-            self._enter(State.STANDBY)
+            self._enter(LinkState.STANDBY)
 
     async def _connect_and_serve(self) -> bool:
         """One connection from dial to close. True if a request was served on it."""
         served_before, connects_before = self.requests, self.connects
         try:
-            self._enter(State.DIALING)
+            self._enter(LinkState.DIALING)
             connection = await self._dial()
             try:
-                self._enter(State.HANDSHAKE)
+                self._enter(LinkState.HANDSHAKE)
                 session = await self._open_session(connection)
             except BaseException:
                 connection.close()
@@ -255,7 +262,7 @@ class ValidatorLink:
         self.heard_at = self._loop.time()
         self.connects += 1
         self.failed_in_row = 0
-        self._enter(State.CONNECTED)
+        self._enter(LinkState.CONNECTED)
         dialect = self.dialect.name.lower() if self.dialect is not None else ""
         self._log.info("validator connected", validator=self.name, chain=self.chain.chain_id, dialect=dialect)
         self._loop.add_reader(connection.fileno(), self._on_readable)
@@ -441,7 +448,7 @@ class ValidatorLink:
         if self._closed is not None and not self._closed.done():
             self._closed.set_result(why)
 
-    def _enter(self, state: State) -> None:
+    def _enter(self, state: LinkState) -> None:
         if state is not self.state:
             self.state = state
             self.since = time.time()

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Final
 
 from cometkms.address import NoiseAddress
+from cometkms.board.sections import ChainReport, SignerSection
 from cometkms.board.status_board import Section
 from cometkms.calm_log import CalmLog
 from cometkms.config.reload import Reloadable
@@ -85,7 +86,7 @@ class SignerParts:
     settings: Settings
     requests: Queue  # this process pushes
     permits: Queue  # this process pops
-    board: Section
+    board: Section[SignerSection]
     log: Log
     keys: tuple[KeySource, ...]  # of each chain; opened here
     decisions: Queue | None  # this process pushes, for the audit log; None: there is none
@@ -255,7 +256,6 @@ class _Signer:
         helped = [measure for one in (dialer, door) if one is not None for measure in one.measures]
         self._hardening = [one.document() for one in (*confinement.measures, *helped)]
         self._dialer = Dialer(dialer.connection, _unix_paths(parts.settings)) if dialer is not None else None
-        self._published: object = None
         self._published_at = -STATUS_LATEST_S
         self._following: asyncio.TimerHandle | None = None
         self._identities = identities
@@ -582,60 +582,32 @@ class _Signer:
             self._publish()
 
     def _publish(self) -> None:
-        document = self._document()
-        if document != self._published:
-            self._published = document
-            self._parts.board.write(document)
-
-    def _document(self) -> dict[str, object]:
-        """The signer's section of the status board; cometkms/api/status.py reads it."""
+        """The signer's section of the status board."""
         kept = max(1, REFUSALS_SHOWN // len(self._chains))
-        return {
-            "core": self._core.name,
-            "hardening": self._hardening,
-            "agents": self._agents.document() if self._agents is not None else None,
-            "chains": [
-                {
-                    "chain_id": chain.chain_id,
-                    "public_key": chain.slot.public_key.hex(),
-                    "address": address_of(chain.slot.public_key),
-                    "validators": [
-                        *(_link_document(link) for link in self._links.values() if link.chain is chain),
-                        *(self._agents.documents(chain) if self._agents is not None else ()),
-                    ],
-                    "counters": {
-                        "signed": chain.counters.signed,
-                        "repeated": chain.counters.repeated,
-                        "refused": dict(chain.counters.refused),
-                        "unanswered": dict(chain.counters.unanswered),
-                        "pub_keys": chain.counters.pub_keys,
-                        "signed_values": chain.counters.signed_values,
-                        "signed_raw": dict(chain.counters.signed_raw),
-                    },
-                    "votes": {KINDS[step]: kind.report() for step, kind in chain.tally.kinds.items()},
-                    "missed": dict(chain.tally.missed),
-                    "latency_us": chain.latency.summary_us(),
-                    "latency_hist": chain.latency.buckets_us(),
-                    "last_signed_at": chain.last_signed_at,
-                    "refusals": list(chain.refusals)[-kept:],
-                }
-                for chain in self._chains
+        self._parts.board.publish(
+            SignerSection(
+                core=self._core.name,
+                hardening=self._hardening,
+                agents=self._agents.document() if self._agents is not None else None,
+                chains=[self._chain_document(chain, kept) for chain in self._chains],
+            )
+        )
+
+    def _chain_document(self, chain: ChainSigner, kept: int) -> ChainReport:
+        """`kept`: so many refusals at most."""
+        return ChainReport(
+            chain_id=chain.chain_id,
+            public_key=chain.slot.public_key.hex(),
+            address=address_of(chain.slot.public_key),
+            validators=[
+                *(link.document() for link in self._links.values() if link.chain is chain),
+                *(self._agents.documents(chain) if self._agents is not None else ()),
             ],
-        }
-
-
-def _link_document(link: ValidatorLink) -> dict[str, object]:
-    return {
-        "addr": link.name,
-        "state": link.state.value,
-        "since": link.since,
-        "dialect": link.dialect.name.lower() if link.dialect is not None else None,
-        "line": link.line,
-        "remote_identity": link.remote_identity.hex(),
-        "requests": link.requests,
-        "connects": link.connects,
-        "failed": link.failed,
-        "failed_in_row": link.failed_in_row,
-        "last_error": link.last_error,
-        **link.chain.answers.document(link.name),
-    }
+            counters=chain.counters.document(),
+            votes={KINDS[step]: kind.report() for step, kind in chain.tally.kinds.items()},
+            missed={missed.value: count for missed, count in chain.tally.missed.items()},
+            latency_us=chain.latency.summary_us(),
+            latency_hist=chain.latency.buckets_us(),
+            last_signed_at=chain.last_signed_at,
+            refusals=list(chain.refusals)[-kept:],
+        )

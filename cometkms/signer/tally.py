@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from cometkms.board.sections import VoteReport
 from cometkms.model import HRS
 
 #: The kinds by the step of their places (privval/file.go).
@@ -34,16 +35,16 @@ class KindTally:
     missed: int = 0
     missed_last: int = 0
 
-    def report(self) -> dict[str, object]:
-        """For the status board; cometkms/board/sections.py, VoteReport."""
-        return {
-            "signed": self.signed,
-            "height": self.height,
-            "round": self.round,
-            "at": self.at,
-            "missed": self.missed,
-            "missed_last": self.missed_last,
-        }
+    def report(self) -> VoteReport:
+        """For the status board."""
+        return VoteReport(
+            signed=self.signed,
+            height=self.height,
+            round=self.round,
+            at=self.at,
+            missed=self.missed,
+            missed_last=self.missed_last,
+        )
 
 
 class Tally:

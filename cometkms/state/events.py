@@ -5,8 +5,9 @@ The page of another process looks a few times a second; what a failover took is 
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Unpack
 
+from cometkms.board.sections import EventFields, EventKind, EventReport
 from cometkms.limits import EVENTS_KEPT
 from cometkms.model import HRS
 
@@ -21,21 +22,21 @@ class StateEvents:
         self._wall_clock = wall_clock
         self._clock = clock
         self._on_event = on_event
-        self._events: deque[dict[str, Any]] = deque(maxlen=EVENTS_KEPT)
+        self._events: deque[EventReport] = deque(maxlen=EVENTS_KEPT)
         self._signed: dict[int, tuple[float, float, int]] = {}  # by row: wall clock, monotonic, height
         self._unproven: set[int] = set()  # rows without a signature since the leader changed
         self._leader: tuple[str | None, int] | None = None
         self._states: dict[str, str] = {}
 
-    def add(self, what: str, **fields: object) -> None:
+    def add(self, what: EventKind, **fields: Unpack[EventFields]) -> None:
         """Remember it. A leader that is told twice is one event."""
-        if what == "leader":
-            told = (fields.get("leader"), fields.get("term"))
+        if what == EventKind.LEADER:
+            told = (fields.get("leader"), fields.get("term", 0))
             if told == self._leader or (self._leader is not None and told[0] is None is self._leader[0]):
                 return  # elections in vain have terms, too
             if self._leader is not None and told[0] != self._leader[0]:
                 self._unproven = set(self._signed)
-            self._leader = told  # type: ignore[assignment]  # what ClusterNode tells: an id or None, and a term
+            self._leader = told
         self._events.append({"at": round(self._wall_clock(), 4), "what": what, **fields})
         self._on_event()
 
@@ -47,7 +48,7 @@ class StateEvents:
         if row in self._unproven and before is not None:
             self._unproven.discard(row)
             self.add(
-                "signed_again",
+                EventKind.SIGNED_AGAIN,
                 chain=chain_id,
                 height=hrs.height,
                 last_height=before[2],
@@ -67,10 +68,10 @@ class StateEvents:
                 continue
             self._states[name] = state
             if name == me:
-                self.add("node_state", state=state)
+                self.add(EventKind.NODE_STATE, state=state)
             else:
-                self.add("peer_state", peer=name, state=state)
+                self.add(EventKind.PEER_STATE, peer=name, state=state)
 
-    def document(self) -> list[dict[str, Any]]:
+    def document(self) -> list[EventReport]:
         """Oldest first."""
         return list(self._events)

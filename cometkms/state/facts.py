@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from cometkms.board.sections import DifferenceReport
 from cometkms.limits import LEADER_NEAREST
 from cometkms.model import Row
 from cometkms.state.favourite import PRIORITY_FACT
@@ -35,9 +36,9 @@ class Difference:
     here: str
     there: str
 
-    def document(self) -> dict[str, str]:
+    def document(self) -> DifferenceReport:
         """For the status board."""
-        return {"member": self.member, "what": self.what, "here": self.here, "there": self.there}
+        return DifferenceReport(member=self.member, what=self.what, here=self.here, there=self.there)
 
 
 def differences(member: str, mine: SelfReport, theirs: SelfReport) -> tuple[Difference, ...]:

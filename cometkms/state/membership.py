@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from cometkms.board.sections import MemberState
 from cometkms.errors import BehindError, InvariantError, ProtocolError, SupersededError
 from cometkms.limits import EPOCH_MAX, INCARNATION_NONCE_MAX, READ_AGAIN_S, START_READ_S
 from cometkms.logger import Logger
@@ -181,11 +182,11 @@ class Membership:
         return self.ready
 
     @property
-    def phase(self) -> str:
-        """For /status: the durable state, or "starting"."""
+    def phase(self) -> MemberState:
+        """For /status: the durable state, or STARTING."""
         if self.state is NodeState.COMPLETE and not self.ready:
-            return "starting"
-        return self.state.name.lower()
+            return MemberState.STARTING
+        return MemberState[self.state.name]
 
     @property
     def strict_wait(self) -> StrictWait | None:
@@ -202,7 +203,7 @@ class Membership:
         starting = {name for name, news in lives.items() if news is not None and news.starting}
         if self.state is NodeState.RECOVERING:
             lost.add(self._me)
-        elif self._strict and self.phase == "starting" and self._reading is not None:
+        elif self._strict and self.phase is MemberState.STARTING and self._reading is not None:
             starting.add(self._me)
         return StrictWait(tuple(sorted(lost)), tuple(sorted(starting))) if lost and starting else None
 
@@ -276,7 +277,9 @@ class Membership:
 
     def news(self) -> LifeNews:
         """What the others are told."""
-        return LifeNews(self._store.header.life, self.phase == "starting", self._row_marks(), self.own(), self.known())
+        return LifeNews(
+            self._store.header.life, self.phase is MemberState.STARTING, self._row_marks(), self.own(), self.known()
+        )
 
     def _row_marks(self) -> tuple[RowMark, ...]:
         found = []
@@ -508,7 +511,7 @@ class Membership:
         """
         self._take_news(member, read.own)
         real = self.state in _ANSWERING
-        if read.purpose is Purpose.RECOVERY and self.phase == "starting":
+        if read.purpose is Purpose.RECOVERY and self.phase is MemberState.STARTING:
             real = False
         answer = Marks(
             read.nonce,

@@ -11,9 +11,10 @@ term durable, barrier applied (both in RaftLog), the others' marks read, then th
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, Unpack
 
 from cometkms import __version__
+from cometkms.board.sections import EventFields, EventKind
 from cometkms.core.interface import Core, HotPath
 from cometkms.errors import InvariantError, ProtocolError
 from cometkms.histogram import Histogram
@@ -184,12 +185,8 @@ class Outside(Protocol):
         """Ask for a new signer process: the one that is there does not move."""
         ...
 
-    def happened(self, what: str, **fields: object) -> None:
-        """Something rare that operators want to see, with its time.
-
-        `leader` {leader, term}, `lease` {granted}, `handing_over` {reason, peer}: by itself; `peer` "" when it is left to the log;
-        `ordered` {peer}: that leader hands over by an operator's word; `preferred` {peer}: to the node that leader_priority prefers.
-        """
+    def happened(self, what: EventKind, **fields: Unpack[EventFields]) -> None:
+        """Something rare that operators want to see, with its time; EventKind says which fields each kind has."""
         ...
 
 
@@ -1061,7 +1058,7 @@ class ClusterNode:
         if leader is not None and (leader, term) != self._last_leader:
             self.leader_changes += self._last_leader is not None
             self._last_leader = (leader, term)
-        self._outside.happened("leader", leader=leader, term=term)
+        self._outside.happened(EventKind.LEADER, leader=leader, term=term)
         self.favourite.on_leader(leader)
         self._tell_leader()
         self._lead_since = None
@@ -1099,7 +1096,7 @@ class ClusterNode:
         if may != self._leased:
             self._leased = may
             self._log.info("lease", granted=may)
-            self._outside.happened("lease", granted=may)
+            self._outside.happened(EventKind.LEASE, granted=may)
             if not may:
                 self._pending.clear()
                 for row, proposer in self._proposers.items():
@@ -1195,14 +1192,14 @@ class ClusterNode:
         """A leader's own word, or (member "") this node's."""
         if news is News.PREFERRED:
             self.favourite.on_preferred()
-            self._outside.happened(PREFERRED, peer=member)
+            self._outside.happened(EventKind.PREFERRED, peer=member)
             return
         self.favourite.on_order()
         if news is News.ORDERED:
-            self._outside.happened("ordered", peer=member or self.epoch.me)
+            self._outside.happened(EventKind.ORDERED, peer=member or self.epoch.me)
 
     def _on_preferred(self, to: str) -> None:
-        self._outside.happened("handing_over", reason=PREFERRED, peer=to)
+        self._outside.happened(EventKind.HANDING_OVER, reason=PREFERRED, peer=to)
         self.drills.tell(News.PREFERRED)
 
     @property
@@ -1211,7 +1208,7 @@ class ClusterNode:
         return {**self.useful.counters, **self.favourite.counters}
 
     def _on_handing_over(self, cause: Cause, to: str) -> None:
-        self._outside.happened("handing_over", reason=cause.value, peer=to)
+        self._outside.happened(EventKind.HANDING_OVER, reason=cause.value, peer=to)
 
     # --- time ---
 

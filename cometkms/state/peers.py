@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from cometkms.address import Address
+from cometkms.board.sections import MemberReport, PeerState
 from cometkms.core.interface import Core, Frames, Lane
 from cometkms.errors import BusyError, ProtocolError, os_words, said
 from cometkms.limits import (
@@ -118,7 +119,7 @@ class _Peer:
     target: PeerTarget
     link: _Link | None = None
     greeting: list[_Link] = field(default_factory=list)  # whose hellos are not both accepted, the oldest first
-    state: str = "waiting"
+    state: PeerState = PeerState.WAITING
     since: float = 0.0  # unix time, of the state
     last_contact: float = 0.0  # unix time
     rtt_us: float | None = None
@@ -281,23 +282,23 @@ class PeerNetwork:
         rtt_us = self._peers[peer].rtt_us
         return None if rtt_us is None else rtt_us / 1e6
 
-    def document(self) -> list[dict[str, Any]]:
+    def document(self) -> list[MemberReport]:
         """Every peer, for /status."""
         return [
-            {
-                "id": peer.target.id,
-                "addr": str(peer.target.address),
-                "connected": peer.link is not None,
-                "connection": peer.state,
-                "since": peer.since,
-                "last_contact": round(peer.last_contact, 1),
-                "rtt_us": peer.rtt_us,
-                "clock_ahead_ms": peer.clock_ahead_ms,
-                "connects": peer.connects,
-                "last_error": peer.last_error,
-                "error_code": code_of(peer.last_error).value if peer.last_error else "",
-                "refused_at": round(peer.refused_at, 1),
-            }
+            MemberReport(
+                id=peer.target.id,
+                addr=str(peer.target.address),
+                connected=peer.link is not None,
+                connection=peer.state,
+                since=peer.since,
+                last_contact=round(peer.last_contact, 1),
+                rtt_us=peer.rtt_us,
+                clock_ahead_ms=peer.clock_ahead_ms,
+                connects=peer.connects,
+                last_error=peer.last_error,
+                error_code=code_of(peer.last_error).value if peer.last_error else "",
+                refused_at=round(peer.refused_at, 1),
+            )
             for peer in self._peers.values()
         ]
 
@@ -316,7 +317,7 @@ class PeerNetwork:
 
     async def _dial_once(self, peer: _Peer) -> bool:
         """One connection from dial to close. Whether it was established."""
-        self._enter(peer, "dialing")
+        self._enter(peer, PeerState.DIALING)
         target = peer.target.address
         address = f"{target.host}:{target.port}"
         try:
@@ -326,7 +327,7 @@ class PeerNetwork:
             self._fail(peer, Why(code_of(why), f"{address}: {why}"))
             return False
         try:
-            self._enter(peer, "handshake")
+            self._enter(peer, PeerState.HANDSHAKE)
             async with asyncio.timeout(PEER_HANDSHAKE_TIMEOUT_S):
                 handshake = await self._handshake(connection)
             if handshake.remote_identity != peer.target.public_key:
@@ -455,7 +456,7 @@ class PeerNetwork:
         if len(peer.greeting) > PEER_GREETINGS_MAX:  # a member that opens one after the other uses up no descriptors
             self._counters["half_open_dropped"] += 1
             self._close(peer.greeting[0], "it said no hello before newer connections came", closed=False)
-        self._enter(peer, "hello" if peer.link is None else peer.state)
+        self._enter(peer, PeerState.HELLO if peer.link is None else peer.state)
         self._write(link, FrameType.HELLO, self._events.hello(link.peer))
         if link.open:
             self._loop.add_reader(connection.fileno(), self._on_readable, link)
@@ -575,7 +576,7 @@ class PeerNetwork:
         link.adopt(self._make_lane(link.peer, link.frames, link.socket.fileno()))
         peer.connects += 1
         peer.last_error = ""
-        self._enter(peer, "connected")
+        self._enter(peer, PeerState.CONNECTED)
         self._log.info("peer connected", peer=link.peer, address=link.address)
         self._events.on_connected(link.peer)
 
@@ -625,7 +626,7 @@ class PeerNetwork:
             peer.greeting.remove(link)
         if peer.link is link:
             peer.link = None
-            self._enter(peer, "waiting")
+            self._enter(peer, PeerState.WAITING)
             peer.last_contact = time.time() - (time.monotonic() - link.heard_at)
             peer.last_error = why
             self._events.on_disconnected(link.peer, why, closed=closed)
@@ -650,12 +651,12 @@ class PeerNetwork:
             else:
                 self._write(link, FrameType.PING, _STAMP.pack(time.monotonic_ns()))
 
-    def _enter(self, peer: _Peer, state: str) -> None:
+    def _enter(self, peer: _Peer, state: PeerState) -> None:
         if state != peer.state:
             peer.state, peer.since = state, time.time()
 
     def _fail(self, peer: _Peer, why: str) -> None:
-        self._enter(peer, "waiting")
+        self._enter(peer, PeerState.WAITING)
         if why != peer.last_error:
             peer.last_error = why
             self._log.warning("peer not connected", peer=peer.target.id, why=why)

@@ -15,16 +15,32 @@ import random
 import secrets
 import socket
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from cometkms import __version__
+from cometkms.board.sections import (
+    BehindReport,
+    EventFields,
+    EventKind,
+    LastSignState,
+    LinkState,
+    MarkReport,
+    MemberReport,
+    MemberState,
+    RowReport,
+    SignerSection,
+    StateSection,
+    StrictWaitReport,
+    WatermarkReport,
+)
+from cometkms.board.shape import shape
 from cometkms.board.status_board import Section
 from cometkms.calm_log import CalmLog
 from cometkms.config.facts import bytes_fact, settings_facts, validators_fact
 from cometkms.config.reload import Reloadable
-from cometkms.config.schema import Settings
+from cometkms.config.schema import Chain, Settings
 from cometkms.core import choose
 from cometkms.core.interface import Core, Frames, HotPath, Lane, Queue
 from cometkms.durable import hand_over
@@ -100,7 +116,7 @@ class StateParts:
     derivation: Derivation
     requests: Queue  # this process pops
     permits: Queue  # this process pushes
-    board: Section
+    board: Section[StateSection]
     log: Log
 
 
@@ -191,7 +207,6 @@ class _State:
         self._hardening = [one.document() for one in measures]
         self._log = CalmLog(log, time.monotonic)
         self._loop = asyncio.get_running_loop()
-        self._published: dict[str, object] | None = None
         self._glanced: tuple[object, ...] = ()
         self._ticks = Ticks(self._loop, step=self._tick, idle_for_s=self._idle_for_s)
         self._why, self._why_since, self._said = "", 0.0, ""
@@ -324,7 +339,7 @@ class _State:
             self._network.start()
             self._ticks.start(TICK_S)
         self._control.start()
-        self._events.add("started")
+        self._events.add(EventKind.STARTED)
         self.node.start()
         self._write_board()
         self._context.on_beat(self._publish)
@@ -422,7 +437,7 @@ class _State:
         members, leader = self._parts.files.members, self.node.leader
         return members.index(leader) if leader in members else NOBODY
 
-    def happened(self, what: str, **fields: object) -> None:
+    def happened(self, what: EventKind, **fields: Unpack[EventFields]) -> None:
         """See state.node.Outside."""
         self._events.add(what, **fields)
 
@@ -447,15 +462,18 @@ class _State:
 
     def signer_trouble(self) -> str:
         """See state.node.Outside."""
-        return signer_trouble(self._context.board.section("signer").read())
+        return signer_trouble(self._signer_section())
 
     def signer_beat(self) -> int:
         """See state.node.Outside."""
         return self._context.board.last_beat("signer")
 
+    def _signer_section(self) -> SignerSection | None:
+        return shape({"signer": self._context.board.section("signer").read()})["signer"]
+
     def validator_reached(self) -> bool | None:
         """See state.node.Outside."""
-        return validator_reached(self._context.board.section("signer").read())
+        return validator_reached(self._signer_section())
 
     def replace_signer(self) -> None:
         """See state.node.Outside: the supervisor looks at its heartbeat, too."""
@@ -486,7 +504,7 @@ class _State:
 
     def on_connected(self, peer: str) -> None:
         """See state.peers.PeerEvents."""
-        self._events.add("peer_connected", peer=peer)
+        self._events.add(EventKind.PEER_CONNECTED, peer=peer)
         self.node.on_connected(peer)
 
     def on_frame(self, peer: str, payload: bytes) -> None:
@@ -496,7 +514,7 @@ class _State:
     def on_disconnected(self, peer: str, why: str, *, closed: bool) -> None:
         """See state.peers.PeerEvents."""
         self._log.info("peer disconnected", peer=peer, why=why)
-        self._events.add("peer_disconnected", peer=peer, why=why, closed=closed)
+        self._events.add(EventKind.PEER_DISCONNECTED, peer=peer, why=why, closed=closed)
         self.node.on_disconnected(peer, closed=closed)
 
     # --- the operator ---
@@ -529,7 +547,7 @@ class _State:
                 return {"ok": False, "error": f"{untrusted_height!r} is no height"}
             if untrusted_height > self.node.reach(chain):
                 self.node.admit(chain, untrusted_height)
-                self._events.add("height_admitted", chain=chain_id, height=untrusted_height)
+                self._events.add(EventKind.HEIGHT_ADMITTED, chain=chain_id, height=untrusted_height)
         return {
             "ok": True,
             "node_id": self.node.epoch.me,
@@ -687,9 +705,7 @@ class _State:
         self._glanced = self._glance()
         document = self._document()
         self._say_why(document["why"])
-        if document != self._published:
-            self._published = document
-            self._parts.board.write(document)
+        self._parts.board.publish(document)
 
     def _say_why(self, why: str) -> None:
         """In the log, once it has lasted: an election is over before that."""
@@ -702,119 +718,132 @@ class _State:
         elif not why:
             self._said = ""
 
-    def _document(self) -> dict[str, Any]:
-        """The state's section of the status board; cometkms/board/sections.py has its fields."""
+    def _document(self) -> StateSection:
+        """The state's section of the status board."""
         settings, store, node = self._parts.settings, self._opened.store, self.node
         addresses = {peer.id: str(peer.address) for peer in settings.peers} | {
             settings.id: str(settings.raft_published or settings.raft_addr)
         }
-        leader = node.leader
+        leader, wait = node.leader, node.membership.strict_wait
         members = self._members(addresses)
-        self._events.see_states(settings.id, {one["id"]: one["state"] for one in members})
-        return {
-            "node_id": settings.id,
-            "is_leader": node.leading,
-            "leader_id": leader,
-            "leader_addr": addresses.get(leader) if leader is not None else None,
-            "epoch": store.header.epoch,
-            "digest": node.epoch.digest.hex(),
-            "members": members,
-            "config_differences": [one.document() for one in node.differences],
-            "next": list(self._writer.following) if node.membership.state is NodeState.SEALED else [],
-            "node_state": node.membership.phase,
-            "why": node.why,
-            "strict_wait": asdict(wait) if (wait := node.membership.strict_wait) is not None else None,
-            "term": node.raft.term if node.raft is not None else 0,
-            "lease_left_s": round(node.lease_left_s(), 2),
-            "seq": store.seq,
-            "rows": [
-                {
-                    "chain_id": chain.id,
-                    "public_key": store.rows[row].public_key.hex(),
-                    "watermark": _watermark_document(store.mark(row)),
-                    "last_sign_state": _last_sign_state(self._files.signed(row)),
-                    "signed_at": self._events.signed_at(row),
-                }
-                for chain, row in zip(settings.chains, self._opened.rows, strict=True)
-            ],
-            "hardening": self._hardening,
-            "warnings": list(self._opened.warnings),
-            "refused": dict(node.counters),
-            "peers_port": self._network.counters(),
-            "fdatasync_us": node.sync_ns.summary_us(),
-            "sync_hist": node.sync_ns.buckets_us(),
-            "fast_path": self._hot.counters() if self._hot is not None else {},
-            "permit_us": node.round_trip_ns.summary_us(),
-            "permit_hist": node.round_trip_ns.buckets_us(),
-            "leader_changes": node.leader_changes,
-            "proposed_without_lead": node.proposed_without_lead,
-            "handovers": node.handovers,
-            "ring_depth": {"requests": self._parts.requests.depth(), "permits": self._parts.permits.depth()},
-            "events": self._events.document(),
-        }
+        self._events.see_states(settings.id, {one["id"]: one.get("state") for one in members})
+        return StateSection(
+            node_id=settings.id,
+            is_leader=node.leading,
+            leader_id=leader,
+            leader_addr=addresses.get(leader) if leader is not None else None,
+            epoch=store.header.epoch,
+            digest=node.epoch.digest.hex(),
+            members=members,
+            config_differences=[one.document() for one in node.differences],
+            next=list(self._writer.following) if node.membership.state is NodeState.SEALED else [],
+            node_state=node.membership.phase,
+            why=node.why,
+            strict_wait=StrictWaitReport(lost=list(wait.lost), starting=list(wait.starting)) if wait else None,
+            term=node.raft.term if node.raft is not None else 0,
+            lease_left_s=round(node.lease_left_s(), 2),
+            seq=store.seq,
+            rows=[self._row(chain, row) for chain, row in zip(settings.chains, self._opened.rows, strict=True)],
+            hardening=self._hardening,
+            warnings=list(self._opened.warnings),
+            refused=dict(node.counters),
+            peers_port=self._network.counters(),
+            fdatasync_us=node.sync_ns.summary_us(),
+            sync_hist=node.sync_ns.buckets_us(),
+            fast_path=self._hot.counters() if self._hot is not None else {},
+            permit_us=node.round_trip_ns.summary_us(),
+            permit_hist=node.round_trip_ns.buckets_us(),
+            leader_changes=node.leader_changes,
+            proposed_without_lead=node.proposed_without_lead,
+            handovers=dict(node.handovers),
+            ring_depth={"requests": self._parts.requests.depth(), "permits": self._parts.permits.depth()},
+            events=self._events.document(),
+        )
 
-    def _members(self, addresses: dict[str, str]) -> list[dict[str, Any]]:
+    def _row(self, chain: Chain, row: int) -> RowReport:
+        store = self._opened.store
+        return RowReport(
+            chain_id=chain.id,
+            public_key=store.rows[row].public_key.hex(),
+            watermark=_watermark_document(store.mark(row)),
+            last_sign_state=_last_sign_state(self._files.signed(row)),
+            signed_at=self._events.signed_at(row),
+        )
+
+    def _members(self, addresses: dict[str, str]) -> list[MemberReport]:
         settings, node = self._parts.settings, self.node
         links = {one["id"]: one for one in self._network.document()}
         places = tuple(node.place(number) for number in range(len(settings.chains)))
         if not node.leading:
             self._lag = LagMeter()
-        ids = [chain.id for chain in settings.chains]
-        found: list[dict[str, Any]] = []
-        for name in node.epoch.members:
-            entry: dict[str, Any] = {"id": name, "addr": addresses.get(name, ""), "self": name == settings.id}
-            if name == settings.id:
-                entry |= {"connected": True, "state": node.membership.phase, "seq": self._opened.store.seq}
-                entry |= {"version": __version__, "facts": _shown(node.facts)}
-                entry["marks"] = [_place(chain.id, hrs) for chain, hrs in zip(settings.chains, places, strict=True)]
-            else:
-                known, news = node.member(name), node.membership.life_of(name)
-                entry |= links.get(name, {})
-                entry["addr"] = addresses.get(name, "")
-                entry["connected"] = known.connected
-                entry["state"] = ("starting" if news.starting else news.life.state.name.lower()) if news else None
-                entry["seq"] = node.seq_of(name)
-                entry["marks"] = [_place(one.row.chain_id, one.mark.hrs) for one in news.marks] if news else []
-                entry["marks_at"] = (
-                    round(time.time() - (self._loop.time() - known.told_at), 1) if known.told_at else None
-                )
-                if node.leading:
-                    lag = self._lag.look(name, entry["seq"], self._opened.store.seq, places, self._loop.time())
-                    entry["behind"] = {"promises": lag.promises, "heights": dict(zip(ids, lag.heights, strict=True))}
-                    if known.connected and (acked := self._lag.acknowledged(name)) is not None:
-                        entry["marks"] = [_place(chain, hrs) for chain, hrs in zip(ids, acked.places, strict=True)]
-                        entry["marks_at"] = round(time.time() - (self._loop.time() - acked.at), 1)
-                old = known.connected and time.time() - entry.get("refused_at", 0.0) > _REFUSED_LATELY_S
-                entry["error"] = "" if old else entry.get("last_error", "")
-                entry["error_code"] = "" if old else entry.get("error_code", "")
-                entry["version"], entry["facts"] = known.version, _shown(known.facts)
-            found.append(entry)
-        return found
+        return [
+            self._myself(addresses.get(name, ""), places)
+            if name == settings.id
+            else self._other(name, addresses.get(name, ""), links.get(name), places)
+            for name in node.epoch.members
+        ]
+
+    def _myself(self, addr: str, places: tuple[HRS, ...]) -> MemberReport:
+        settings, node = self._parts.settings, self.node
+        return MemberReport(
+            id=settings.id,
+            addr=addr,
+            self=True,
+            connected=True,
+            state=node.membership.phase,
+            seq=self._opened.store.seq,
+            version=__version__,
+            facts=_shown(node.facts),
+            marks=[_place(chain.id, hrs) for chain, hrs in zip(settings.chains, places, strict=True)],
+        )
+
+    def _other(self, name: str, addr: str, link: MemberReport | None, places: tuple[HRS, ...]) -> MemberReport:
+        """`link`: what the network says of the member; `places`: this node's own."""
+        node = self.node
+        known, news = node.member(name), node.membership.life_of(name)
+        seq = node.seq_of(name)
+        entry = MemberReport(id=name, addr=addr, self=False)
+        entry.update(link or {})
+        entry["addr"] = addr
+        entry["connected"] = known.connected
+        entry["state"] = (
+            (MemberState.STARTING if news.starting else MemberState[news.life.state.name]) if news else None
+        )
+        entry["seq"] = seq
+        entry["marks"] = [_place(one.row.chain_id, one.mark.hrs) for one in news.marks] if news else []
+        entry["marks_at"] = round(time.time() - (self._loop.time() - known.told_at), 1) if known.told_at else None
+        if node.leading:
+            ids = [chain.id for chain in self._parts.settings.chains]
+            lag = self._lag.look(name, seq, self._opened.store.seq, places, self._loop.time())
+            entry["behind"] = BehindReport(promises=lag.promises, heights=dict(zip(ids, lag.heights, strict=True)))
+            if known.connected and (acked := self._lag.acknowledged(name)) is not None:
+                entry["marks"] = [_place(chain, hrs) for chain, hrs in zip(ids, acked.places, strict=True)]
+                entry["marks_at"] = round(time.time() - (self._loop.time() - acked.at), 1)
+        old = known.connected and time.time() - entry.get("refused_at", 0.0) > _REFUSED_LATELY_S
+        entry["error"] = "" if old else entry.get("last_error", "")
+        entry["error_code"] = "" if old else entry.get("error_code", "")
+        entry["version"], entry["facts"] = known.version, _shown(known.facts)
+        return entry
 
 
-def signer_trouble(section: dict[str, Any] | None) -> str:
+def signer_trouble(section: SignerSection | None) -> str:
     """What the signer's section says that a drill must not begin with: a validator that is not connected."""
-    away = [
-        f"{validator.get('addr')} of {chain.get('chain_id')} is {validator.get('state')}"
-        for chain in _objects((section or {}).get("chains"))
-        for validator in _objects(chain.get("validators"))
-        if validator.get("state") != "connected"
-    ]
     if section is None:
         return "the signer has not reported yet"
+    away = [
+        f"{validator.get('addr')} of {chain.get('chain_id')} is {validator.get('state')}"
+        for chain in section.get("chains", [])
+        for validator in chain.get("validators", [])
+        if validator.get("state") != LinkState.CONNECTED
+    ]
     return f"not every validator is connected: {', '.join(away)}" if away else ""
 
 
-def validator_reached(section: dict[str, Any] | None) -> bool | None:
+def validator_reached(section: SignerSection | None) -> bool | None:
     """Whether the signer's section shows a connected validator, of any chain; None: it does not say."""
-    chains = _objects((section or {}).get("chains"))
-    states = [validator.get("state") for chain in chains for validator in _objects(chain.get("validators"))]
-    return "connected" in states if states else None
-
-
-def _objects(untrusted: object) -> list[dict[str, Any]]:
-    """Those in a list of another process's section, whatever else it may hold."""
-    return [one for one in untrusted if isinstance(one, dict)] if isinstance(untrusted, list) else []
+    chains = section.get("chains", []) if section is not None else []
+    states = [validator.get("state") for chain in chains for validator in chain.get("validators", [])]
+    return LinkState.CONNECTED in states if states else None
 
 
 def _shown(facts: Facts) -> dict[str, str]:
@@ -822,18 +851,18 @@ def _shown(facts: Facts) -> dict[str, str]:
     return {name: text for name, text in facts if name != CERTIFICATE_FACT}
 
 
-def _place(chain_id: str, hrs: HRS) -> dict[str, Any]:
-    return {"chain_id": chain_id, "height": hrs.height, "round": hrs.round, "step": hrs.step}
+def _place(chain_id: str, hrs: HRS) -> MarkReport:
+    return MarkReport(chain_id=chain_id, height=hrs.height, round=hrs.round, step=hrs.step)
 
 
-def _watermark_document(mark: Watermark) -> dict[str, object]:
+def _watermark_document(mark: Watermark) -> WatermarkReport:
     burnt = mark.hrs > HRS(0, 0, 0) and not mark.sign_bytes
-    return {"height": mark.hrs.height, "round": mark.hrs.round, "step": mark.hrs.step, "burnt": burnt}
+    return WatermarkReport(height=mark.hrs.height, round=mark.hrs.round, step=mark.hrs.step, burnt=burnt)
 
 
-def _last_sign_state(signed: Watermark) -> dict[str, object]:
+def _last_sign_state(signed: Watermark) -> LastSignState:
     """As the Go CometKMS shows it: signature and signbytes are left out when empty."""
-    document: dict[str, object] = {"height": signed.hrs.height, "round": signed.hrs.round, "step": signed.hrs.step}
+    document = LastSignState(height=signed.hrs.height, round=signed.hrs.round, step=signed.hrs.step)
     if signed.signature:
         document["signature"] = base64.b64encode(signed.signature).decode()
     if signed.sign_bytes:

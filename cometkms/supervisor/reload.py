@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 
+from cometkms.board.sections import ReloadReport
 from cometkms.config.load import Flags, load_settings, read_config
 from cometkms.config.reload import encode, overridden, plan_reload, reloadable
 from cometkms.config.schema import Settings
@@ -24,7 +25,7 @@ class Reloader:
 
     def __call__(self) -> Reloaded:
         """See supervisor.Supervisor. A file that is wrong changes nothing."""
-        facts: dict[str, object] = {"at": time.time(), "changed": [], "needs_restart": [], "error": ""}
+        at = time.time()
         try:
             loaded = load_settings(self.settings.home, self._flags)
             plan = plan_reload(self.settings, loaded)
@@ -37,7 +38,7 @@ class Reloader:
                 what="nothing was changed; the node runs on with what it had",
                 cure="put config.toml right and reload again",
             )
-            return Reloaded(None, {**facts, "error": said(error)})
+            return Reloaded(None, ReloadReport(at=at, changed=[], needs_restart=[], error=said(error)))
         quieter = LEVELS[plan.settings.log_level] > LEVELS[self.settings.log_level]
         self.settings = plan.settings
         if not quieter:
@@ -48,5 +49,6 @@ class Reloader:
             self._log.warning("not reloadable", what=what)
         self._log.info("reloaded", changed="; ".join(plan.changed) or "nothing")
         self._set_level(plan.settings.log_level)  # last where less is logged from now on: this was to be heard
-        facts |= {"changed": list(plan.changed), "needs_restart": [*plan.needs_restart, *without_effect]}
-        return Reloaded(document if plan.changed else None, facts)
+        needs_restart = [*plan.needs_restart, *without_effect]
+        report = ReloadReport(at=at, changed=list(plan.changed), needs_restart=needs_restart, error="")
+        return Reloaded(document if plan.changed else None, report)

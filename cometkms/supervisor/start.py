@@ -10,6 +10,7 @@ from functools import partial
 from cometkms import __version__
 from cometkms.api import process as api
 from cometkms.audit import process as audit
+from cometkms.board.sections import SupervisorSection
 from cometkms.board.status_board import Board
 from cometkms.board.trouble import ESSENTIAL
 from cometkms.config.load import Flags, unknown_variables
@@ -19,7 +20,7 @@ from cometkms.core import choose
 from cometkms.core.interface import Core, Queue
 from cometkms.hardening.account import ProcStatus, check_wanted, named_accounts
 from cometkms.hardening.confine import LATE_MODULES, Told, check_no_dump, preload
-from cometkms.hardening.measures import Mode, State, check_required
+from cometkms.hardening.measures import MeasureReport, Mode, State, check_required
 from cometkms.hardening.prctl import adopt_orphans, make_undumpable
 from cometkms.hardening.scheduling import Turn, take_turn
 from cometkms.ipc.child import RELOAD_SECTION, ChildContext
@@ -91,7 +92,7 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
             own_log.set_level(level)
 
         now = Reloader(settings, flags, own_log, set_level)
-        facts: dict[str, object] = {
+        facts: SupervisorSection = {
             "version": __version__,
             "home": str(settings.home),
             "started_at": time.time(),
@@ -217,7 +218,7 @@ def _derive(
     return derivation
 
 
-def _own_measures(board: Board, mode: Mode) -> list[dict[str, str]]:
+def _own_measures(board: Board, mode: Mode) -> list[MeasureReport]:
     """The supervisor's, for the status board. Raises: HardeningError."""
     told = Told("supervisor")
     with ProcStatus() as status:

@@ -36,10 +36,10 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Set
-from dataclasses import asdict, dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from cometkms.board.sections import ChildReport, ChildState, ReloadReport, SupervisorSection, UseReport
 from cometkms.board.status_board import Board
 from cometkms.board.trouble import ESSENTIAL
 from cometkms.errors import CometKMSError, InvariantError, StoreFailure, SupersededError, disk_failure, place_of, said
@@ -74,7 +74,7 @@ from cometkms.limits import (
 )
 from cometkms.printable import printable
 from cometkms.rules.restart import next_delay_s
-from cometkms.supervisor.process_use import ProcessUse, read_use
+from cometkms.supervisor.process_use import read_use
 from cometkms.supervisor.status_line import status_line
 
 #: What a child ends with when the node must not go on with another one.
@@ -95,22 +95,12 @@ INTERNAL_EXIT: Final = 70
 STORE_KEEPER: Final = "state"
 
 
-class State(StrEnum):
-    """See the module's picture."""
-
-    IDLE = "idle"
-    BOOTING = "booting"
-    RUNNING = "running"
-    BACKOFF = "backoff"
-    STOPPING = "stopping"
-
-
-TRANSITIONS: Final[dict[State, frozenset[State]]] = {
-    State.IDLE: frozenset({State.BOOTING}),
-    State.BOOTING: frozenset({State.RUNNING, State.STOPPING, State.IDLE, State.BACKOFF}),
-    State.RUNNING: frozenset({State.BACKOFF, State.STOPPING}),
-    State.BACKOFF: frozenset({State.BOOTING, State.STOPPING}),
-    State.STOPPING: frozenset({State.IDLE}),
+TRANSITIONS: Final[dict[ChildState, frozenset[ChildState]]] = {
+    ChildState.IDLE: frozenset({ChildState.BOOTING}),
+    ChildState.BOOTING: frozenset({ChildState.RUNNING, ChildState.STOPPING, ChildState.IDLE, ChildState.BACKOFF}),
+    ChildState.RUNNING: frozenset({ChildState.BACKOFF, ChildState.STOPPING}),
+    ChildState.BACKOFF: frozenset({ChildState.BOOTING, ChildState.STOPPING}),
+    ChildState.STOPPING: frozenset({ChildState.IDLE}),
 }
 
 
@@ -139,7 +129,7 @@ class ChildSpec:
 @dataclass(slots=True)
 class _Child:
     spec: ChildSpec
-    state: State = State.IDLE
+    state: ChildState = ChildState.IDLE
     pid: int = 0
     report_fd: int = -1
     said: bytes = b""
@@ -151,7 +141,7 @@ class _Child:
     last_exit: str | None = None
     killed_hung: bool = False
     was_up: bool = False
-    use: ProcessUse | None = None  # of its CPU and memory, as last looked at
+    use: UseReport | None = None  # of its CPU and memory, as last looked at
     in_turn: bool = True  # started in order: the next one waits until it is up
     knows: int = 0  # reloads that it was forked with or told of
     reloading: bool = False  # it was told, and has not answered
@@ -172,10 +162,10 @@ class _Ending:
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """What a reload came to. `document`: for the children, None where nothing changed for them; `facts`: for the board."""
+    """What a reload came to. `document`: for the children, None where nothing changed for them; `report`: for the board."""
 
     document: dict[str, object] | None
-    facts: dict[str, object]
+    report: ReloadReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +196,7 @@ class Supervisor:
     specs: list[ChildSpec]
     board: Board
     log: SupervisorLog
-    facts: dict[str, object]
+    facts: SupervisorSection
     timing: Timing = field(default_factory=Timing)
     notifier: Notifier = field(default_factory=Notifier)
     reload: Callable[[], Reloaded] | None = None
@@ -216,7 +206,6 @@ class Supervisor:
     _mask: set[int] = field(init=False, default_factory=set)
     _watched_at: float = field(init=False, default=0.0)
     _grace_until: float = field(init=False, default=0.0)
-    _published: object = field(init=False, default=None)
     _used_at: float = field(init=False, default=0.0)
     _was_ready: bool = field(init=False, default=False)
     _restart_wanted: str = field(init=False, default="")  # by whom
@@ -268,12 +257,12 @@ class Supervisor:
     def _start_due(self) -> None:
         now = time.monotonic()
         for child in self._children:
-            if child.state is State.IDLE:
+            if child.state is ChildState.IDLE:
                 self._fork(child)
                 return  # the next one starts when this one is up
-            if child.state is State.BOOTING and child.in_turn:
+            if child.state is ChildState.BOOTING and child.in_turn:
                 return
-            if child.state is State.BACKOFF and now - child.since >= child.delay_s:
+            if child.state is ChildState.BACKOFF and now - child.since >= child.delay_s:
                 child.in_turn = False
                 self._fork(child)
 
@@ -282,9 +271,9 @@ class Supervisor:
         now = time.monotonic()
         waits = [_WATCH_S]
         for child in self._children:
-            if child.state is State.BOOTING or child.reloading:
+            if child.state is ChildState.BOOTING or child.reloading:
                 waits.append(_BOOT_WATCH_S)
-            elif child.state is State.BACKOFF:
+            elif child.state is ChildState.BACKOFF:
                 waits.append(max(0.0, child.since + child.delay_s - now))
         return min(waits)
 
@@ -308,7 +297,7 @@ class Supervisor:
         child.pid, child.report_fd, child.said, child.killed_hung = pid, reader, b"", False
         child.use, child.knows = None, self._reloads
         child.forked_at, child.started_at = time.monotonic(), time.time()
-        self._enter(child, State.BOOTING)
+        self._enter(child, ChildState.BOOTING)
 
     # --- watching ---
 
@@ -360,8 +349,8 @@ class Supervisor:
             child.asks_anew = True
             said = said.replace(ANEW, b"")
         child.said += said[: _REPORT_MAX_BYTES - len(child.said)]
-        if child.said.startswith(READY) and child.state is State.BOOTING:
-            self._enter(child, State.RUNNING)
+        if child.said.startswith(READY) and child.state is ChildState.BOOTING:
+            self._enter(child, ChildState.RUNNING)
             child.was_up = True
             if child.knows < self._reloads:  # it was booting, with the settings of before
                 self._tell_reload(child)
@@ -371,7 +360,7 @@ class Supervisor:
         """The state process saw it stand still, long before HUNG_AFTER_S. Believed only if its heartbeat is late here, too."""
         age_s = self.board.beat_ages_s().get("signer")
         for child in self._children:
-            if child.spec.name != "signer" or child.state is not State.RUNNING or child.killed_hung:
+            if child.spec.name != "signer" or child.state is not ChildState.RUNNING or child.killed_hung:
                 continue
             if age_s is None or age_s < SIGNER_BELIEVED_S:
                 self.log.info("signer kept", why="its loop beats again", silent_s=age_s)
@@ -388,16 +377,16 @@ class Supervisor:
         code = os.waitstatus_to_exitcode(status)
         words = "its loop hung" if child.killed_hung else describe_exit(code)
         child.last_exit, child.pid, child.reloading, child.asks_anew = words, 0, False, False
-        if child.state is State.STOPPING:
-            self._enter(child, State.IDLE)
+        if child.state is ChildState.STOPPING:
+            self._enter(child, ChildState.IDLE)
             if code in _FINAL and child.spec.name == STORE_KEEPER:  # a planned restart ends here
                 self._ending = self._ending or _Ending(code, child.reason() or f"{child.spec.name}: {words}")
-        elif child.state is State.BOOTING and not child.was_up and (child.spec.essential or code > 0):
-            self._enter(child, State.IDLE)
+        elif child.state is ChildState.BOOTING and not child.was_up and (child.spec.essential or code > 0):
+            self._enter(child, ChildState.IDLE)
             reason = child.reason() or f"{child.spec.name} ended before it was ready: {words}"
             self._ending = self._ending or _Ending(code if code > 0 else INTERNAL_EXIT, reason)
         elif code in _FINAL and child.spec.name == STORE_KEEPER:
-            self._enter(child, State.BACKOFF)
+            self._enter(child, ChildState.BACKOFF)
             self._ending = self._ending or _Ending(code, child.reason() or f"{child.spec.name}: {_FINAL[code]}")
         else:
             child.delay_s = next_delay_s(
@@ -410,7 +399,7 @@ class Supervisor:
             child.restarts += 1
             if reason := child.reason():
                 child.last_exit = words = f"{words}: {reason}"
-            self._enter(child, State.BACKOFF)
+            self._enter(child, ChildState.BACKOFF)
             self.log.error("child died", child=child.spec.name, why=words, restart_in_s=child.delay_s)
 
     def _watch(self) -> None:
@@ -424,14 +413,14 @@ class Supervisor:
             return
         for child in self._children:
             age = ages[child.spec.name]
-            if child.state is State.BOOTING and now - child.since > self.timing.boot_timeout_s:
+            if child.state is ChildState.BOOTING and now - child.since > self.timing.boot_timeout_s:
                 if child.was_up or not child.spec.essential:
                     os.kill(child.pid, signal.SIGKILL)
                     continue
                 reason = f"{child.spec.name} was not ready within {self.timing.boot_timeout_s:g} s"
                 self._ending = self._ending or _Ending(INTERNAL_EXIT, reason)
             elif (
-                child.state is State.RUNNING
+                child.state is ChildState.RUNNING
                 and not child.killed_hung
                 and (age is None or age > self.timing.hung_after_s)
             ):
@@ -439,7 +428,7 @@ class Supervisor:
                 child.killed_hung = True
                 os.kill(child.pid, signal.SIGKILL)
             elif (
-                child.state is State.STOPPING
+                child.state is ChildState.STOPPING
                 and not child.killed_hung
                 and now - child.since > self.timing.stop_timeout_s
             ):
@@ -456,12 +445,12 @@ class Supervisor:
         if self._was_ready:
             self.notifier.reloading()
         reloaded = self.reload()
-        self.facts = {**self.facts, "reload": reloaded.facts}
+        self.facts = {**self.facts, "reload": reloaded.report}
         if reloaded.document is not None:
             self.board.section(RELOAD_SECTION).write(reloaded.document)
             self._reloads += 1
             for child in self._children:
-                if child.state is State.RUNNING and not child.killed_hung:
+                if child.state is ChildState.RUNNING and not child.killed_hung:
                     self._tell_reload(child)
         self._reload_until = time.monotonic() + RELOAD_TIMEOUT_S
 
@@ -472,7 +461,7 @@ class Supervisor:
     def _start_anew(self, child: _Child) -> None:
         """One that asked for it: stopped in peace, then started with the new settings. The others go on meanwhile."""
         child.asks_anew = False
-        if child.state is State.RUNNING:
+        if child.state is ChildState.RUNNING:
             self.log.info(
                 "child starts anew", child=child.spec.name, pid=child.pid, why="for the settings that were reloaded"
             )
@@ -483,7 +472,11 @@ class Supervisor:
         if not self._reload_until:
             return
         late = [child for child in self._children if child.reloading]
-        anew = [child for child in self._children if child.state in (State.STOPPING, State.IDLE, State.BOOTING)]
+        anew = [
+            child
+            for child in self._children
+            if child.state in (ChildState.STOPPING, ChildState.IDLE, ChildState.BOOTING)
+        ]
         if (late or anew) and time.monotonic() < self._reload_until:
             return
         for child in late:
@@ -524,7 +517,7 @@ class Supervisor:
     def _is_well(self, child: _Child, ages: Mapping[str, float | None]) -> bool:
         """A child that is late is not vouched for, before it is given up."""
         age = ages[child.spec.name]
-        return child.state is State.RUNNING and age is not None and age <= self.timing.hung_after_s / 2
+        return child.state is ChildState.RUNNING and age is not None and age <= self.timing.hung_after_s / 2
 
     # --- stopping ---
 
@@ -543,7 +536,7 @@ class Supervisor:
 
     def _stop(self) -> None:
         for child in self._children:
-            if child.spec.name == "state" and child.state is State.RUNNING:
+            if child.spec.name == "state" and child.state is ChildState.RUNNING:
                 os.kill(child.pid, HAND_OVER_SIGNAL)
         until = time.monotonic() + self.timing.stop_timeout_s
         waves = [
@@ -552,7 +545,7 @@ class Supervisor:
         ]
         for number, wave in enumerate(waves):
             for child in wave:
-                if child.state is not State.IDLE or child.pid:
+                if child.state is not ChildState.IDLE or child.pid:
                     self._ask_to_stop(child)
             share = until if number else time.monotonic() + self.timing.stop_timeout_s / 2
             self._wait_gone(wave, share)
@@ -565,10 +558,10 @@ class Supervisor:
         self._publish()
 
     def _ask_to_stop(self, child: _Child) -> None:
-        if child.state is not State.STOPPING:  # one that starts anew is asked already
-            self._enter(child, State.STOPPING)
+        if child.state is not ChildState.STOPPING:  # one that starts anew is asked already
+            self._enter(child, ChildState.STOPPING)
         if child.pid == 0:
-            self._enter(child, State.IDLE)
+            self._enter(child, ChildState.IDLE)
             return
         os.kill(child.pid, STOP_SIGNAL)
         os.kill(child.pid, signal.SIGCONT)  # a frozen child can obey only when it runs
@@ -580,7 +573,7 @@ class Supervisor:
 
     # --- telling ---
 
-    def _enter(self, child: _Child, state: State) -> None:
+    def _enter(self, child: _Child, state: ChildState) -> None:
         if state not in TRANSITIONS[child.state]:
             raise InvariantError(f"{child.spec.name}: {child.state} cannot become {state}")
         child.state = state
@@ -592,26 +585,24 @@ class Supervisor:
         if now - self._used_at >= PROCESS_USE_S:
             self._used_at = now
             for child in self._children:
-                child.use = read_use(child.pid) if child.state is State.RUNNING else None
+                child.use = read_use(child.pid) if child.state is ChildState.RUNNING else None
 
     def _publish(self) -> None:
         self._look_at_use()
         children = [
-            {
-                "name": child.spec.name,
-                "pid": child.pid,
-                "state": child.state.value,
-                "started_at": child.started_at,
-                "restarts": child.restarts,
-                "last_exit": child.last_exit,
-            }
+            ChildReport(
+                name=child.spec.name,
+                pid=child.pid,
+                state=child.state.value,
+                started_at=child.started_at,
+                restarts=child.restarts,
+                last_exit=child.last_exit,
+            )
             for child in self._children
         ]
-        use = {child.spec.name: asdict(child.use) for child in self._children if child.use is not None}
-        if (children, use) != self._published:
-            self._published = (children, use)
-            document = {**self.facts, "pid": os.getpid(), "children": children, "use": use}
-            self.board.section("supervisor").write(document)
+        use = {child.spec.name: child.use for child in self._children if child.use is not None}
+        document: SupervisorSection = {**self.facts, "pid": os.getpid(), "children": children, "use": use}
+        self.board.section("supervisor").publish(document)
 
 
 def _live(spec: ChildSpec, context: ChildContext, parent: int, mask: set[int]) -> None:
@@ -647,7 +638,7 @@ def _live(spec: ChildSpec, context: ChildContext, parent: int, mask: set[int]) -
 
 def _has_come_up(child: _Child) -> bool:
     """One that the node can be without is not waited for when it fails."""
-    return child.state is State.RUNNING or (child.state is State.BACKOFF and not child.spec.essential)
+    return child.state is ChildState.RUNNING or (child.state is ChildState.BACKOFF and not child.spec.essential)
 
 
 def _reap_strangers(own: Set[int]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cometkms.board.sections import ApiSection
+from cometkms.board.sections import ApiSection, WebhookSection
 from cometkms.board.shape import shape
 from cometkms.board.status_board import Board
 from cometkms.config.schema import Settings
@@ -21,7 +21,7 @@ from cometkms.config.webhook import Webhook, WebhookUrl
 from cometkms.errors import ConfigError
 from cometkms.hardening.children import Keeps, shut_child
 from cometkms.hardening.confine import DNS_PORT, NameWatch, is_address
-from cometkms.hardening.measures import Measure, Mode, tell
+from cometkms.hardening.measures import Measure, MeasureReport, Mode, tell
 from cometkms.hardening.scheduling import Turn, take_turn
 from cometkms.hardening.user import Whom
 from cometkms.ipc.child import ChildContext, run_loop, watch_names
@@ -128,14 +128,13 @@ class _Sender:
         authorities: ssl.SSLContext | None,
         caller: Helper | None,
         wrong: str,
-        hardening: list[dict[str, str]],
+        hardening: list[MeasureReport],
         log: Log,
     ) -> None:
         """`wrong`: why nothing can be sent; "" unless it is so."""
         self._parts, self._url, self._authorities, self._wrong, self._log = parts, url, authorities, wrong, log
         self._hardening = hardening
         self._dialer = Dialer(caller.connection, (_HOST,), timeout_s=WEBHOOK_TIMEOUT_S) if caller is not None else None
-        self._published: object = None
         self._unknown_since: float | None = None
         self.outbox = Outbox.heir(self._predecessor(), time.time())
         if wrong:
@@ -208,7 +207,7 @@ class _Sender:
     def publish(self) -> None:
         """The process's own part of the board, when it changed."""
         outbox = self.outbox
-        document = {
+        document: WebhookSection = {
             "to": str(self._url) if self._url is not None else "",
             "form": self._parts.webhook.form,
             "delivered": outbox.delivered,
@@ -223,6 +222,4 @@ class _Sender:
             ],
             "hardening": self._hardening,
         }
-        if document != self._published:
-            self._published = document
-            self._parts.board.section("webhook").write(document)
+        self._parts.board.section("webhook").publish(document)

@@ -46,7 +46,7 @@ def answers(sections: dict[str, Any]) -> None:
         assert watch.parts()[0]
     encode(compose_samples({**board.sections_now}, {}, NOW), "")
     status_line(sections, {"state": 0.1, "signer": 0.1}, NOW)
-    signer = sections["signer"] if isinstance(sections["signer"], dict) else None
+    signer = board.sections_now["signer"]
     signer_trouble(signer)
     validator_reached(signer)
 

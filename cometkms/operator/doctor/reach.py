@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from cometkms.address import Address
 from cometkms.api.cures import OF_PEERS
+from cometkms.board.sections import LinkState, MemberState
 from cometkms.config.schema import Settings
 from cometkms.errors import os_words
 from cometkms.limits import CONNECT_TIMEOUT_S, PEER_FAR_S
@@ -122,7 +123,7 @@ def judge_members(document: Mapping[str, Any]) -> list[Finding]:
         cure = OF_PEERS.get(code, "").replace("{subject}", str(name))
         if code is PeerCode.DUPLICATE and member.get("connected"):
             found.append(fail(PEERS, f"a second node with the id {name} was turned away: {error}", cure))
-        if member.get("connected") and member.get("state") == "complete":
+        if member.get("connected") and member.get("state") == MemberState.COMPLETE:
             rtt = member.get("rtt_us")
             shown = "round trip not measured yet" if rtt is None else f"round trip {rtt / 1000:.2f} ms"
             words = f"{name} is connected and complete, {shown}, with the same digest"
@@ -151,7 +152,7 @@ def judge_validators(chains: Sequence[Mapping[str, Any]], *, leads: bool) -> lis
     for chain in chains:
         for validator in chain.get("validators", []):
             name = f"{validator.get('addr')} ({chain.get('chain_id')})"
-            if validator.get("state") == "connected":
+            if validator.get("state") == LinkState.CONNECTED:
                 found.append(ok(VALIDATORS, f"{name} is connected"))
             else:
                 why = f": {validator['last_error']}" if validator.get("last_error") else ""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from cometkms.board.sections import ChildState
 from cometkms.operator.doctor.finding import Finding, fail, note, ok, warn
 
 PROCESSES: Final = "processes"
@@ -22,7 +23,7 @@ def judge_children(children: Sequence[Mapping[str, Any]]) -> list[Finding]:
     for child in children:
         name, state = child.get("name"), child.get("state")
         exit_words = _exit_words(child.get("last_exit"))
-        if state != "running":
+        if state != ChildState.RUNNING:
             found.append(fail(PROCESSES, f"{name} is {state}{exit_words}", _CURE))
         elif child.get("restarts"):
             found.append(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cometkms.board.sections import MemberState
 from cometkms.errors import OperatorError
 from cometkms.model import HRS
 
@@ -24,7 +25,7 @@ class MemberView:
     @property
     def whole(self) -> bool:
         """There, and able to promise."""
-        return self.connected and self.state == "complete"
+        return self.connected and self.state == MemberState.COMPLETE
 
 
 @dataclass(frozen=True, slots=True)

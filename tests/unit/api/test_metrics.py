@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from cometkms.api.alerts import RULES
 from cometkms.api.app import make_app
-from cometkms.api.compose import LINK_STATES, NODE_STATES, OTHER, VALIDATOR_LINES, Samples, compose_samples
+from cometkms.api.compose import OTHER, VALIDATOR_LINES, Samples, compose_samples
 from cometkms.api.families import FAMILIES, Type
 from cometkms.api.metrics import encode
 from cometkms.api.watch import Watch
@@ -27,8 +27,6 @@ from cometkms.limits import (
     REFUSALS_SHOWN,
 )
 from cometkms.model import FINAL_REASONS, OLDER_REASONS, Reason
-from cometkms.rules.birth import NodeState
-from cometkms.signer.link import State
 from cometkms.signer.tally import KINDS, Missed
 from cometkms.wire.dialect import LINES
 
@@ -197,9 +195,7 @@ def test_a_value_is_the_boards(name: str, labels: dict[str, str], value: float |
 
 
 def test_the_tables_of_states_and_reasons_are_those_of_the_program() -> None:
-    assert set(LINK_STATES) == {state.value for state in State}
     assert VALIDATOR_LINES == LINES
-    assert set(NODE_STATES) == {state.name.lower() for state in NodeState} | {"starting"}
     board = FullBoard()
     chain = board.sections_now["signer"]["chains"][0]
     chain["counters"]["refused"] = {reason.name.lower(): 1 for reason in FINAL_REASONS}

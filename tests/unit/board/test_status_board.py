@@ -282,3 +282,12 @@ def test_every_write_of_anybody_is_noticed_without_reading_what_was_written(boar
     assert board.written() == board.written()
     in_another_process(lambda: board.section("signer").write({}))
     assert board.written() not in seen
+
+
+def test_what_was_published_last_is_not_written_again(board: Board) -> None:
+    section, seen = board.section("state"), set()
+    for words in ("one", "one", "two", "one"):
+        section.publish({"words": words})
+        assert section.read() == {"words": words}
+        seen.add(section.sequence)
+    assert len(seen) == 3

@@ -3,6 +3,7 @@
 import pytest
 
 from cometkms.api.status import compose_status
+from cometkms.board.sections import ChildState
 from cometkms.board.situation import BEAT_LATE_S
 from cometkms.board.trouble import find_trouble
 from cometkms.limits import HUNG_AFTER_S
@@ -19,7 +20,9 @@ def test_all_well_is_no_trouble():
     assert compose_status(board.sections(), board.beat_ages_s(), NOW)["healthy"] is True
 
 
-@pytest.mark.parametrize("state", ["starting", "back-off", "hung", "stopping", "down"])
+@pytest.mark.parametrize(
+    "state", [*(state for state in ChildState if state is not ChildState.RUNNING), "of a later version"]
+)
 @pytest.mark.parametrize("name", ["state", "signer", "api"])
 def test_a_child_in_any_state_but_running_is_trouble_with_its_last_exit_in_words(name, state):
     board = FakeBoard()

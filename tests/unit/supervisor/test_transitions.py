@@ -2,10 +2,11 @@
 
 import pytest
 
+from cometkms.board.sections import ChildState
 from cometkms.board.status_board import Board
 from cometkms.errors import InvariantError
 from cometkms.log import Log
-from cometkms.supervisor.supervise import TRANSITIONS, ChildContext, ChildSpec, State, Supervisor, describe_exit
+from cometkms.supervisor.supervise import TRANSITIONS, ChildContext, ChildSpec, Supervisor, describe_exit
 
 
 def never(_context: ChildContext) -> int:
@@ -16,9 +17,11 @@ def supervisor() -> Supervisor:
     return Supervisor([ChildSpec("state", never)], Board(("supervisor",), ("state",)), Log(), {})
 
 
-@pytest.mark.parametrize("source", State)
-@pytest.mark.parametrize("target", State)
-def test_only_what_the_table_holds_happens_and_a_refusal_changes_nothing(source: State, target: State) -> None:
+@pytest.mark.parametrize("source", ChildState)
+@pytest.mark.parametrize("target", ChildState)
+def test_only_what_the_table_holds_happens_and_a_refusal_changes_nothing(
+    source: ChildState, target: ChildState
+) -> None:
     made = supervisor()
     child = made._children[0]
     child.state, child.since = source, 1.0
@@ -33,13 +36,17 @@ def test_only_what_the_table_holds_happens_and_a_refusal_changes_nothing(source:
 
 
 def test_every_state_is_in_the_table_can_be_reached_and_can_end() -> None:
-    assert set(TRANSITIONS) == set(State)
-    reached, front = set(), {State.IDLE}
+    assert set(TRANSITIONS) == set(ChildState)
+    reached, front = set(), {ChildState.IDLE}
     while front:
         reached |= front
         front = {target for source in front for target in TRANSITIONS[source]} - reached
-    assert reached == set(State)
-    assert all(State.STOPPING in TRANSITIONS[state] for state in State if state not in (State.IDLE, State.STOPPING))
+    assert reached == set(ChildState)
+    assert all(
+        ChildState.STOPPING in TRANSITIONS[state]
+        for state in ChildState
+        if state not in (ChildState.IDLE, ChildState.STOPPING)
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,14 +59,16 @@ def test_an_exit_is_told_in_words(code: int, words: str) -> None:
 @pytest.mark.parametrize(
     ("state", "age_s", "well"),
     [
-        (State.RUNNING, 0.2, True),
-        (State.RUNNING, 2.6, False),  # half of the time after which it is killed
-        (State.RUNNING, None, False),
-        (State.BACKOFF, 0.2, False),
-        (State.BOOTING, 0.2, False),
+        (ChildState.RUNNING, 0.2, True),
+        (ChildState.RUNNING, 2.6, False),  # half of the time after which it is killed
+        (ChildState.RUNNING, None, False),
+        (ChildState.BACKOFF, 0.2, False),
+        (ChildState.BOOTING, 0.2, False),
     ],
 )
-def test_only_a_running_child_whose_loop_beats_is_vouched_for(state: State, age_s: float | None, well: bool) -> None:
+def test_only_a_running_child_whose_loop_beats_is_vouched_for(
+    state: ChildState, age_s: float | None, well: bool
+) -> None:
     made = supervisor()
     child = made._children[0]
     child.state = state

@@ -25,7 +25,7 @@ class FakeSection:
     def read(self) -> Any:
         return self.document
 
-    def write(self, document: Mapping[str, Any]) -> None:
+    def publish(self, document: Mapping[str, Any]) -> None:
         self.document = dict(document)
 
 
