@@ -381,4 +381,4 @@ def describe(event: EventReport, me: str) -> str:  # noqa: PLR0912 - a table of 
         case EventKind.ALERT_OVER:
             return f"alert over: {event.get('name', '').replace('_', ' ')}: {event.get('why')}"
         case other:
-            return other
+            return str(other).replace("_", " ")

@@ -125,6 +125,7 @@ def must_confirm(question: str) -> None:
     try:
         said = click.confirm(question, err=True)
     except click.Abort:
+        click.echo(err=True)  # what follows is a line of its own
         said = False
     if not said:
         raise OperatorError("this was not confirmed (in scripts: --yes); nothing was changed")

@@ -3,7 +3,7 @@
 import pytest
 
 from cometkms.api.failovers import Cause, Failover, describe, failovers, sentences
-from cometkms.board.sections import EventReport
+from cometkms.board.sections import EventKind, EventReport
 from cometkms.printable import clock, duration
 
 T = 1_800_000_000.0
@@ -241,3 +241,8 @@ def test_every_kind_of_event_has_words(event: EventReport) -> None:
     said = describe(event, "node2")
     assert said
     assert "None" not in said
+
+
+def test_every_event_that_a_node_notes_is_told_in_words() -> None:
+    bare = {kind: describe({"at": T, "what": kind}, "node0") for kind in EventKind}
+    assert [kind for kind, words in bare.items() if words in (kind, kind.replace("_", " "))] == []
