@@ -2,7 +2,7 @@
 
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.agents import AgentCluster, AgentProcess, identity_of
 from tests.e2e.cluster import Client
 from tests.e2e.namespaces import NONE_HERE, Namespaces, free_network
-from tests.e2e.node import PRECOMMIT, PREVOTE, PROPOSAL, Node, Validator, ballot, free_port, free_tcp, until
+from tests.e2e.node import PRECOMMIT, PREVOTE, PROPOSAL, Node, Validator, ballot, cmkms, free_port, free_tcp, until
 
 AgentNet = tuple[AgentCluster, AgentProcess, Client]
 
@@ -266,3 +266,45 @@ def test_a_reload_strikes_an_agent_off_the_list_and_lets_another_in(tmp_path: Pa
         node.stop()
         for validator in validators:
             validator.close()
+
+
+def test_one_agent_serves_several_chains_and_two_validators_of_one(
+    tmp_path: Path, make_node: Callable[..., Node], make_validator: Callable[..., Validator]
+) -> None:
+    """Each has its own place and key; the two of one chain never get two blocks, and a refusal of one chain's is nothing to the other."""
+    addresses = {free_tcp(): "chain-a", free_tcp(): "chain-a", free_tcp(): "chain-b"}
+    agent = AgentProcess(tmp_path / "agent")
+    node = make_node()
+    agent_addr = f"127.0.0.1:{free_port()}"
+    agent.configure([identity_of(node, "node0", agent_addr)], [])
+    with (agent.home / "agent.toml").open("a") as settings:
+        for address, chain in addresses.items():
+            settings.write(f'\n[[validator]]\nchain_id = "{chain}"\naddr = "{address}"\n')
+    config = node.home / "config.toml"
+    lines = [line for line in config.read_text().splitlines() if not line.startswith(("chain_id", "validator_addr"))]
+    lines.append(f'agent_addr = "{agent_addr}"')
+    lines += [f'[[chain]]\nid = "{chain}"\nagents = ["{agent.line}"]' for chain in ("chain-a", "chain-b")]
+    config.write_text("\n".join(lines) + "\n")
+    for chain in ("chain-a", "chain-b"):
+        done = cmkms("keys", "new", "--home", str(node.home), "--chain-id", chain)
+        assert done.returncode == 0, done.stderr
+        (node.home / "priv" / chain / "priv_validator_state.json").write_text('{"height":"0","round":0,"step":0}')
+    first, second, other = [make_validator(address, chain=chain) for address, chain in addresses.items()]
+    try:
+        node.start()
+        agent.start()
+        keys = [validator.connect() for validator in (first, second, other)]
+        assert keys[0] == keys[1] != keys[2]
+        for height in range(1, 8):
+            first.send(**ballot(PREVOTE, height, block="aa"))
+            second.send(**ballot(PREVOTE, height, block="bb"))
+            other.must_sign(PREVOTE, 100 + height)
+            answers = [validator.receive() for validator in (first, second)]
+            assert sum(bool(one.get("signature")) and one["verified"] for one in answers) == 1, answers
+        assert other.must_refuse(PREVOTE, 5)
+        first.must_sign(PREVOTE, 20)
+        told = agent.metrics()
+        for address, chain in addresses.items():
+            assert told[f'cometkms_agent_validator_connects_total{{chain_id="{chain}",validator="{address}"}}'] == 1
+    finally:
+        agent.stop()
