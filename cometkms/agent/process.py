@@ -142,9 +142,10 @@ class _Asker:
         self._set_timer()
 
     def on_question(self) -> None:
-        """A request for a signature."""
+        """A request for a signature. It has the number that the core was given and did not use, as if the core had asked."""
+        seq, self._next_seq = self._next_seq, None
         self.since = self.agent.now()
-        self.act(self.asking.ask(self.since))
+        self.act(self.asking.ask(self.since, seq))
 
     def on_passed(self, node: str, *, refused: bool) -> None:
         """The core has answered with what the node said."""

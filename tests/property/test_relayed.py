@@ -149,6 +149,14 @@ def test_a_refusal_passes_byte_for_byte_and_the_empty_answer_of_a_node_is_none(a
     assert judged(asked, session.answer_empty()) is None
 
 
+@pytest.mark.parametrize("asked", [QUESTIONS[0], QUESTIONS[2]])
+def test_a_refusal_of_another_kind_of_question_is_none(asked: Question) -> None:
+    own = Kind.SIGNED_PROPOSAL_RESPONSE if asked.message.proposal is not None else Kind.SIGNED_VOTE_RESPONSE
+    for kind in (Kind.SIGNED_VOTE_RESPONSE, Kind.SIGNED_PROPOSAL_RESPONSE, Kind.PUB_KEY_RESPONSE):
+        told = CORE.encode_message(asked.dialect, Message(kind, error=RemoteSignerError(35, "conflict")))
+        assert (judged(asked, told) is not None) is (kind is own)
+
+
 def test_a_refusal_with_more_words_than_any_node_has_and_one_without_a_reason_are_none() -> None:
     asked = question(Dialect.PROTO, 1)
     for error in (RemoteSignerError(35, "x" * (ERROR_TEXT_MAX_BYTES + 1)), RemoteSignerError(0, "x")):

@@ -9,7 +9,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
@@ -58,7 +58,7 @@ class Node:
         self.stage, self.name = stage, name
         self.got: list[AgentMessage] = []
         self.open = False
-        self.first = Hello(name, "node0", (ServedChain(CHAIN, PUBLIC),))
+        self.first: AgentMessage = Hello(name, "node0", (ServedChain(CHAIN, PUBLIC),))
         self.connect()
 
     def connect(self) -> None:
@@ -283,6 +283,15 @@ async def _play(home: Path, events: list[tuple], *, hot: bool, core: Core) -> di
 
 @settings(max_examples=300, deadline=None)
 @given(events=st.lists(EVENTS, max_size=30))
+@example(
+    events=[
+        ("ask", 1, 1, "plain"),
+        ("ask", 1, 1, "plain"),
+        ("passes", 0.16),
+        ("answer", 0, "signed"),
+        ("answer", 1, "of no request"),
+    ]
+)
 def test_an_agent_with_the_cores_lanes_and_its_twin_cannot_be_told_apart(
     tmp_path_factory: pytest.TempPathFactory, events: list[tuple]
 ) -> None:
@@ -335,6 +344,7 @@ def test_what_a_nodes_socket_does_not_take_is_asked_when_it_does(tmp_path: Path)
                 link.send(Ping(7, ()))
                 pings += 1
             assert link.lane.blocked
+            node.collect()  # now the socket would take more
             stage.ask(1, 1, "plain")  # the twin's, behind what waits
             assert link._outbox is not None
             while link._outbox:
@@ -345,6 +355,71 @@ def test_what_a_nodes_socket_does_not_take_is_asked_when_it_does(tmp_path: Path)
             assert [type(one) for one in node.got] == [Ping] * pings + [Ask]
             stage.answer(0, "signed")
             assert stage.outcome()["validators"][0]["counters"].signed == 1  # type: ignore[index]
+        finally:
+            stage.close()
+
+    asyncio.run(main())
+
+
+def test_what_a_validators_socket_does_not_take_comes_first_when_it_does(tmp_path: Path) -> None:
+    """A validator that does not read: its answer waits, whole and in its place, and the next one behind it."""
+
+    async def main() -> None:
+        stage = Stage(tmp_path, hot=True, core=CORE)
+        try:
+            end = stage.asker.end
+            assert end._socket is not None
+            end._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            height = 0
+            while not end._outbox:  # what the core sends finds a full socket one day
+                height += 1
+                stage.ask(height, 1, "plain")
+                stage.answer(0, "signed")
+            assert end._outbox is not None
+            assert end._lane is not None
+            assert end._lane.blocked
+            stage.ask(height + 1, 1, "plain")
+            stage.collect()  # now it would take more
+            stage.answer(0, "signed")
+            while end._outbox:
+                end._outbox._on_writable()
+                stage.collect()
+            assert not end._lane.blocked
+            votes = [CORE.decode_message(Dialect.PROTO, wire).vote for wire in stage.answers]
+            assert [vote.height for vote in votes if vote is not None] == list(range(1, height + 2))
+            assert len(votes) == height + 1
+        finally:
+            stage.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("core", [CORE, pure.CORE], ids=lambda core: core.name)
+def test_a_node_that_answers_before_it_says_hello_loses_its_link_and_nothing_is_passed_on(
+    tmp_path: Path, core: Core
+) -> None:
+    async def main() -> None:
+        stage = Stage(tmp_path, hot=True, core=core)
+        try:
+            stage.ask(1, 1, "plain")
+            node0, node1 = stage.nodes["node0"], stage.nodes["node1"]
+            node0.collect()
+            (asked,) = [one for one in node0.got if isinstance(one, Ask)]
+            session = CORE.session(asked.dialect, CHAIN, None, asked.message)
+            request = session.next_request()
+            assert request is not None
+            slot = CORE.key_slot(bytearray(base64.b64encode(bytes(KEY) + PUBLIC)), CHAIN)
+            signed = session.answer_sign(slot, Permit(request.sign_bytes))[1]
+            node1.lose()
+            node1.first = Answer(asked.seq, signed)
+            node1.connect()
+            assert not node1.link.up
+            assert node1.link._socket is None
+            stage.collect()
+            assert stage.answers == []
+            node0.send(Answer(asked.seq, signed))
+            stage.collect()
+            assert len(stage.answers) == 1
         finally:
             stage.close()
 

@@ -305,6 +305,45 @@ def test_what_the_socket_does_not_take_is_sent_before_anything_else() -> None:
     run(scene)
 
 
+def test_an_answer_does_not_overtake_what_the_agent_has_not_read() -> None:
+    """It was asked before the socket was full, and the socket has room again before the bytes that wait were sent."""
+
+    def scene(stage: AgentStage) -> None:
+        agent = stage.agents[0]
+        link = agent.link
+        assert link is not None
+        assert link._desk is not None
+        stage.agent_asks(0, 5, 1, "plain")
+        assert stage.path is not None
+        assert stage.path.waits_since_ns(0) is not None
+        link._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        pings = 0
+        while not link._outbox:
+            link._outbox.write(link._frames.seal(encode(Pong(1))))
+            pings += 1
+        agent.collect()
+        stage.permit(0, 0)
+        while link._outbox:
+            link._outbox._on_writable()
+            agent.collect()
+        assert [type(one) for one in agent.got[-pings - 1 :]] == [Pong] * pings + [Answer]
+
+    run(scene)
+
+
+def test_what_is_asked_once_more_while_it_is_under_way_has_one_answer() -> None:
+    def scene(stage: AgentStage) -> None:
+        stage.agent_asks(0, 5, 1, "plain")
+        stage.agent_asks(0, 5, 1, "again")
+        stage.permit(0, 0)
+        assert stage.path is not None
+        assert stage.path.unseen == 1  # the core's, as if it had been asked once
+        stage.outcome()
+        assert [one.seq for one in stage.agents[0].got if isinstance(one, Answer)] == [1]
+
+    run(scene)
+
+
 def test_what_is_under_way_when_the_lease_ends_is_told_not_now() -> None:
     def scene(stage: AgentStage) -> None:
         stage.agent_asks(0, 5, 1, "plain")

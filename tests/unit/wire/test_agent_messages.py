@@ -175,3 +175,26 @@ def test_whatever_c_takes_python_takes_for_the_same(message: AgentMessage, at: i
 
 def test_what_is_longer_than_an_answer_may_be_is_left_to_python() -> None:
     assert _of_c(encode(Ask(1, "c", Dialect.PROTO, False, b"m" * (RESPONSE_MAX_BYTES + 1))), "ask") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "more"),
+    [
+        ("ask", [2, 1, "chain", 0, False, b"m"], b"\x00"),
+        ("answer", [3, 1, b"m"], b"\x00"),
+        ("ask", [2, 1, "chain", 0, None, b"m"], b""),
+        ("ask", [2, 1, "chain", 0, 1, b"m"], b""),
+        ("ask", [2, 1, "chain", 0, False, b""], b""),
+        ("answer", [3, 1, b""], b""),
+        ("ask", [3, 1, "chain", 0, False, b"m"], b""),
+        ("answer", [2, 1, b"m"], b""),
+    ],
+)
+def test_what_is_not_quite_a_message_is_left_to_python_which_refuses_it(
+    kind: str, fields: list[Any], more: bytes
+) -> None:
+    """More in its length than its fields, another value than true or false, nothing to pass on, another tag."""
+    body = msgpack.packb(fields) + more
+    assert _of_c(struct.pack(">I", len(body)) + body, kind) is None
+    with pytest.raises(ProtocolError):
+        decode(body)
