@@ -81,8 +81,8 @@ def _beside(measured: Rounds, direct: Rounds) -> dict[str, Any]:
 
 
 def faults(directory: Path, rounds: int) -> dict[str, Any]:
-    """The longest time without a signature of each round in which the leading node's cable is pulled, its processes freeze, the agent is killed
-    and started again as its unit does, or every node is restarted, one after the other.
+    """The longest time without a signature of each round in which the leading node's cable is pulled, its processes freeze or are killed, the agent
+    is killed and started again as its unit does, or every node is restarted, one after the other.
 
     Nodes in network namespaces of their own; without an agent a quarter of the rounds, for each takes CometBFT's five seconds.
     """
@@ -91,8 +91,8 @@ def faults(directory: Path, rounds: int) -> dict[str, Any]:
         with _machines(directory / way, agent=way == "agent") as machines:
             if machines is None:
                 return {"host loss": {"not run": NONE_HERE}}
-            hits: dict[str, Hit] = {"cable pulled": _pull, "frozen": _freeze}
-            for fault, hit in (hits | ({"killed": _kill_agent} if way == "agent" else {})).items():
+            hits: dict[str, Hit] = {"cable pulled": _pull, "frozen": _freeze, "killed": _kill}
+            for fault, hit in (hits | ({"the agent killed": _kill_agent} if way == "agent" else {})).items():
                 found[f"{way}, {fault}"] = gaps([_hit(machines, hit, run_ms) for _ in range(count)])
             if way == "agent":
                 names = [name for _ in range(-(-count // 3)) for name in machines.nodes.ids]
@@ -214,6 +214,11 @@ def _pull(machines: _Machines, leader: str) -> Callable[[], None]:
 def _freeze(machines: _Machines, leader: str) -> Callable[[], None]:
     machines.nodes.freeze(leader)
     return lambda: machines.nodes.thaw(leader)
+
+
+def _kill(machines: _Machines, leader: str) -> Callable[[], None]:
+    machines.nodes.kill(leader)
+    return lambda: machines.nodes.run(leader)
 
 
 def _kill_agent(machines: _Machines, _leader: str) -> Callable[[], None]:
