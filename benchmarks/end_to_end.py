@@ -3,6 +3,8 @@
 Rounds of all configurations are interleaved, each on fresh homes: what the machine does meanwhile, it does to all of them.
 """
 
+import itertools
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -18,7 +20,7 @@ Run = Callable[[Path], list[int]]
 ONE = {"node, tcp": ("tcp", ""), "node, unix": ("unix", ""), "node, pure Python": ("tcp", "1")}
 THREE = {"three nodes, tcp": ("tcp", ""), "three nodes, unix": ("unix", "")}
 FLOOR = "floor"
-ROUND_TRIES = 3
+ROUND_PATIENCE_S = 240.0  # a round that failed is made again until then
 PACE_US = 333_000  # a validator's three signatures a block, spread over about a second
 
 
@@ -41,15 +43,26 @@ def asked(
     version: str = "v038",
 ) -> list[int]:
     """Start validators, then the signer; ask. A round in which a signature failed, because the lead moved on a busy machine, is no
-    measurement: it is made again, and the third failure is the run's.
+    measurement: it is made again, and who waits longer than ROUND_PATIENCE_S for one fails with the last.
     """
-    for again in range(1, ROUND_TRIES):
+    homes = (directory.with_name(f"{directory.name}-{again}") if again else directory for again in itertools.count())
+
+    def once() -> list[int]:
+        return _asked_once(next(homes), signer, ask, count, network, version)
+
+    return made_again(once, RuntimeError)
+
+
+def made_again(measured: Callable[[], list[int]], failure: type[Exception]) -> list[int]:
+    """The first measurement that does not fail; which did is said. Raises: the last `failure`, when patience is over."""
+    began = time.monotonic()
+    while True:
         try:
-            return _asked_once(directory, signer, ask, count, network, version)
-        except RuntimeError as error:
+            return measured()
+        except failure as error:
+            if time.monotonic() - began > ROUND_PATIENCE_S:
+                raise
             print(f"a round is made again: {error}", flush=True)
-            directory = directory.with_name(f"{directory.name}-{again}")
-    return _asked_once(directory, signer, ask, count, network, version)
 
 
 def _asked_once(

@@ -16,7 +16,7 @@ here (no binary, no such number of nodes); the last line of its standard error s
 The floor and this project's own nodes take turns with the peers, a round each, and are asked in the very same way.
 """
 
-import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from benchmarks.end_to_end import ROUND_TRIES
+from benchmarks.end_to_end import made_again
 from benchmarks.figures import Rounds, table
 from benchmarks.signers import floor, ours
 from tests.e2e.node import CHAIN, PREVOTE, Validator, ballot, cmkms, environment, free_port, free_tcp
@@ -243,12 +243,13 @@ def _known(signer: AbstractContextManager[Any], address: str, wanted: Load) -> l
 
 def _ours(home: Path, nodes: int, wanted: Load) -> list[int]:
     """This project. A round in which the lead moved, on a busy machine, is no measurement: it is made again. Raises: Unmeasured."""
-    for number in range(1, ROUND_TRIES):
+    numbers = itertools.count()
+
+    def once() -> list[int]:
         address = free_tcp()
-        with contextlib.suppress(Unmeasured):
-            return _known(ours(home / f"ours{number}", [address], nodes), address, wanted)
-    address = free_tcp()
-    return _known(ours(home / "ours", [address], nodes), address, wanted)
+        return _known(ours(home / f"ours{next(numbers)}", [address], nodes), address, wanted)
+
+    return made_again(once, Unmeasured)
 
 
 @contextmanager
