@@ -32,8 +32,8 @@ $(VENV)/.dev: requirements-dev.txt pyproject.toml
 	touch $@
 
 $(VENV)/.built: $(VENV)/.dev setup.py build_ffi.py $(wildcard csrc/*.c csrc/*.h csrc/cdef/*.h)
-	PYTHONWARNINGS="ignore:Editable installation" \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	PYTHONWARNINGS="ignore:Editable installation,ignore:Compat editable installs" \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --config-settings editable_mode=compat --editable .
 	@$(BIN)/python -m cometkms version | grep -q "native" || \
 		echo "cometkms: no C core was built (is there a C compiler?); the pure-Python twin runs, slower"
 	touch $@
