@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from cometkms import __version__
+from cometkms.cli.loading import loading
 from cometkms.cli.options import EXIT_CODES, home_option
 from cometkms.cli.output import say_error
 from cometkms.errors import CometKMSError, disk_failure, place_of, said
@@ -52,7 +53,8 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.commands and cmd_name in _MODULES:
-            self.add_command(importlib.import_module(f"{__name__}.{_MODULES[cmd_name]}").command)
+            with loading():
+                self.add_command(importlib.import_module(f"{__name__}.{_MODULES[cmd_name]}").command)
         return super().get_command(ctx, cmd_name)
 
 

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from cometkms.cli.loading import loading
 from cometkms.cli.options import chosen_home, home_option, one_of
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
 from cometkms.config.load import (
@@ -185,9 +186,10 @@ def command(
       COMETKMS_LOG_FORMAT=json cmkms start --home /var/lib/cmkms
       cmkms start --id n0 --raft-addr 10.0.0.10:9430 --peer n0=10.0.0.10:9430 --peer n1=10.0.0.11:9430 --peer n2=10.0.0.12:9430
     """
-    from cometkms.cli.passphrase import to_open
-    from cometkms.log import Log
-    from cometkms.supervisor import start as node
+    with loading():
+        from cometkms.cli.passphrase import to_open
+        from cometkms.log import Log
+        from cometkms.supervisor import start as node
 
     flags = Flags(
         id,

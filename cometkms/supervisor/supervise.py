@@ -86,6 +86,7 @@ _SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, RESTA
 _TIME_IS_UP: Final = signal.SIGALRM  # of the supervisor's own timer; blocked and taken as the others
 _WATCH_S: Final = 0.5
 _BOOT_WATCH_S: Final = 0.005
+_BOOT_WATCHES: Final = 10  # a child that has come up is noticed after a tenth of what it took, at most
 _STOP_WATCH_S: Final = 0.01
 _STATUS_EVERY_S: Final = 1.0  # the service manager's line
 _TIMER_MIN_S: Final = 1e-6  # 0 would disarm it
@@ -271,8 +272,10 @@ class Supervisor:
         now = time.monotonic()
         waits = [_WATCH_S]
         for child in self._children:
-            if child.state is ChildState.BOOTING or child.reloading:
+            if child.reloading:
                 waits.append(_BOOT_WATCH_S)
+            elif child.state is ChildState.BOOTING:  # a slow one needs the core that looking takes
+                waits.append(max(_BOOT_WATCH_S, (now - child.since) / _BOOT_WATCHES))
             elif child.state is ChildState.BACKOFF:
                 waits.append(max(0.0, child.since + child.delay_s - now))
         return min(waits)
