@@ -46,8 +46,10 @@ def has_page(environment: Path) -> bool:
 
 
 def install(environment: Path, package: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    venv.create(environment, with_pip=True)
-    command = [str(environment / "bin" / "pip"), "install", "--verbose", str(package)]
+    """By this environment's pip: the fresh one need not have one, nor the bytecode of what runs once."""
+    venv.create(environment)
+    into = ["--python", str(environment / "bin" / "python"), "install", "--no-compile"]
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *into, "--verbose", str(package)]
     return subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **variables})
 
 
