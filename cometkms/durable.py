@@ -37,7 +37,8 @@ class FormatError(StateError):
     def __init__(self, path: Path, found: str, known: str) -> None:
         super().__init__(
             f"{path} has the format {found}, and this program, version {__version__}, knows {known} only: another version wrote it. Nothing was "
-            "changed. Cure: start the version that wrote it; what going back to an older one takes is in docs/UPGRADING.md"
+            "changed",
+            cure="start the version that wrote it; what going back to an older one takes is in docs/UPGRADING.md",
         )
 
 

@@ -2,7 +2,7 @@
 
 CometKMSError
 ├── ProtocolError     the peer broke the protocol: close that connection, log why, dial again
-├── OperatorError     the operator can fix it: the message names the file or key, and the cure; exit code `exit_code`
+├── OperatorError     the operator can fix it: `what` names the file or key, `cure` what to do; exit code `exit_code`
 │   ├── ConfigError   a setting (exit 3)
 │   ├── KeyFileError  a key file (exit 4)
 │   ├── StateError    the promise store, the state file or born.json (exit 5)
@@ -16,14 +16,35 @@ CometKMSError
 
 import errno
 import os
-import re
-from typing import ClassVar, Final
+from collections.abc import Iterable
+from typing import ClassVar, Final, Self
 
 
 class CometKMSError(Exception):
-    """Root of the tree. `exit_code`: what a process that ends because of it exits with."""
+    """Root of the tree: what is wrong and, where somebody can do something about it, the cure.
+
+    A program asks for the two apart and never looks for one in the other's words; str() is both, as a person reads them. One error may
+    be several, each with a cure of its own (see together()). `exit_code` is what a process that ends because of it exits with.
+    """
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, what: str = "", *, cure: str = "") -> None:
+        super().__init__(f"{what}{'' if what.endswith('?') else ';'} cure: {cure}" if cure else what)
+        self.what, self.cure = what, cure
+        self.parts: tuple[CometKMSError, ...] = (self,)
+
+    @classmethod
+    def together(cls, parts: Iterable["CometKMSError"]) -> Self:
+        """One error that is all of these, a line each."""
+        several = tuple(part for one in parts for part in one.parts)
+        made = cls("\n".join(map(str, several)))
+        made.parts = several
+        return made
+
+    def at(self, where: str, cure: str = "") -> Self:
+        """The same error, with where it came up in front of its words. A cure that is given takes the place of none."""
+        return type(self)(f"{where}: {self.what}", cure=self.cure or cure)
 
 
 class ProtocolError(CometKMSError):
@@ -31,7 +52,7 @@ class ProtocolError(CometKMSError):
 
 
 class OperatorError(CometKMSError):
-    """Something only the operator can put right; the text ends with what to do."""
+    """Something only the operator can put right: its cure says how."""
 
     exit_code: ClassVar[int] = 1
 
@@ -99,9 +120,6 @@ _DISK: Final = {
 }
 
 
-_CURE: Final = re.compile(r"[;.] [Cc]ure: ")
-
-
 class WordedError(OSError):
     """An error of the system, or like one, whose strerror is in words of ours and is shown as it is."""
 
@@ -162,7 +180,7 @@ def disk_failure(error: BaseException) -> StoreFailure | None:
     if not isinstance(behind, OSError) or behind.errno not in _DISK:
         return None
     where = behind.filename.decode("utf-8", "replace") if isinstance(behind.filename, bytes) else behind.filename
-    words = _CURE.split(str(error))[0] if isinstance(error, CometKMSError) else ""
+    words = error.what if isinstance(error, CometKMSError) else ""
     if os_words(behind) not in words.lower():
         words = f"{where or 'a file of this node'}: {os_words(behind)}"
-    return StoreFailure(f"{words}; cure: {_DISK[behind.errno]}")
+    return StoreFailure(words, cure=_DISK[behind.errno])

@@ -16,6 +16,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
+from cometkms.errors import KeyFileError
 from cometkms.limits import PUBLIC_KEY_MAX_BYTES, SECRET_MAX_BYTES, SIGNATURE_MAX_BYTES
 
 SEED_BYTES: Final = 32  # of every type: what is sealed with a passphrase, and what the cluster's secret is derived from
@@ -151,13 +152,13 @@ def no_amino_key(key_type: KeyType) -> str:
     return f"Tendermint v0.33 has no keys of type {key_type.name}: this validator's key needs a later version"
 
 
-def no_such_key(key_type: KeyType) -> str:
+def no_such_key(key_type: KeyType) -> KeyFileError:
     """Why a key file's secret is refused, with the cure."""
     if key_type is ED25519:
         what = "not base64 of 64 bytes whose second half is the public key of the first"
     else:
         what = f"no private key of type {key_type.name}: base64 of {key_type.secret_bytes} bytes, above 0 and below the curve's order"
-    return f"the private key is {what}; cure: the key file as it was, from where the key is kept"
+    return KeyFileError(f"the private key is {what}", cure="the key file as it was, from where the key is kept")
 
 
 for _one in KEY_TYPES:

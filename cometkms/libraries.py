@@ -19,8 +19,8 @@ def extension_file(module: str, key_type: KeyType) -> str:
     spec = PathFinder.find_spec(module if package else name, path)
     if spec is None or spec.origin is None or not isinstance(spec.loader, ExtensionFileLoader):
         raise OperatorError(
-            f"keys of type {key_type.name} need the package {key_type.package}, which is not installed; cure: pip install "
-            f"'cometkms[{key_type.extra}]'"
+            f"keys of type {key_type.name} need the package {key_type.package}, which is not installed",
+            cure=f"pip install 'cometkms[{key_type.extra}]'",
         )
     return spec.origin
 
@@ -28,6 +28,6 @@ def extension_file(module: str, key_type: KeyType) -> str:
 def unusable(key_type: KeyType, why: str) -> OperatorError:
     """The library of a type of key is there and cannot be used."""
     return OperatorError(
-        f"{key_type.package} cannot be used for keys of type {key_type.name}: {why}; cure: pip install --force-reinstall "
-        f"'cometkms[{key_type.extra}]'"
+        f"{key_type.package} cannot be used for keys of type {key_type.name}: {why}",
+        cure=f"pip install --force-reinstall 'cometkms[{key_type.extra}]'",
     )

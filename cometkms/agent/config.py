@@ -84,7 +84,7 @@ def load(home: Path) -> AgentSettings:
             data = file.read(CONFIG_MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(
-            f"{path} cannot be read: {os_words(error)}; cure: cmkms agent init --home {home}, or another --home"
+            f"{path} cannot be read: {os_words(error)}", cure=f"cmkms agent init --home {home}, or another --home"
         ) from error
     if len(data) > CONFIG_MAX_BYTES:
         raise ConfigError(f"{path} has more than {CONFIG_MAX_BYTES} bytes")
@@ -95,7 +95,7 @@ def load(home: Path) -> AgentSettings:
     try:
         return _settings(home, document)
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise error.at(str(path)) from None
 
 
 def _settings(home: Path, document: dict[str, Any]) -> AgentSettings:

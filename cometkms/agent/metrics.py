@@ -95,5 +95,5 @@ async def serve_metrics(address: Address, report: Callable[[], Mapping[str, Any]
         return await asyncio.start_server(serve, address.host or None, address.port, limit=_QUESTION_MAX_BYTES)
     except OSError as error:
         raise BusyError(
-            f"metrics_addr {address} cannot be listened on: {os_words(error)}; cure: a free port"
+            f"metrics_addr {address} cannot be listened on: {os_words(error)}", cure="a free port"
         ) from error

@@ -172,7 +172,8 @@ class NodeLink:
         if handshake.remote_identity != self.entry.key:
             raise ProtocolError(
                 f"{self.entry.address} proves the key {handshake.remote_identity.hex()}, and {self.entry.key.hex()} is configured "
-                f"for {self.entry.id}; cure: the line that `cmkms peers --identities` prints there"
+                f"for {self.entry.id}",
+                cure="the line that `cmkms peers --identities` prints there",
             )
         plain = handshake.leftover
         unpacker = Unpacker()
@@ -189,7 +190,8 @@ class NodeLink:
             raise ProtocolError("the node did not welcome this agent")
         if welcome.protocol != AGENT_PROTOCOL_VERSION:
             raise ProtocolError(
-                f"the node speaks the agents' protocol {welcome.protocol}, this agent {AGENT_PROTOCOL_VERSION}; cure: versions that agree"
+                f"the node speaks the agents' protocol {welcome.protocol}, this agent {AGENT_PROTOCOL_VERSION}",
+                cure="versions that agree",
             )
         handshake.frames.close()
         return self._core.frames(welcome.from_node, welcome.to_node)

@@ -303,8 +303,8 @@ class Agent:
             known = self.public_keys.get(chain_id)
             if known is not None and known != chain.public_key:
                 raise ProtocolError(
-                    f"{node} shows the public key {chain.public_key.hex()} for {chain_id}, and {known.hex()} was shown before; "
-                    f"cure: if the validator's key was changed, remove {self._key_path} and start the agent again"
+                    f"{node} shows the public key {chain.public_key.hex()} for {chain_id}, and {known.hex()} was shown before",
+                    cure=f"if the validator's key was changed, remove {self._key_path} and start the agent again",
                 )
         for asker in self.askers:
             if wanted[asker.entry.chain_id] is not None:
@@ -418,7 +418,7 @@ class Agent:
             self.core.require(type_of(chain.public_key))
         except CometKMSError as error:
             raise ProtocolError(
-                f"{node} signs for {chain.chain_id} with a key that is not known here: {error}"
+                f"{node} signs for {chain.chain_id} with a key that is not known here: {error.what}", cure=error.cure
             ) from error
 
     def _save_public_keys(self) -> None:

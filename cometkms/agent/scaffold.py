@@ -99,4 +99,4 @@ def make_agent_key(home: Path) -> bytes:
 
 
 def _cannot_be_made(home: Path, error: OSError) -> ConfigError:
-    return ConfigError(f"{error.filename or home} cannot be made: {os_words(error)}; cure: another --home")
+    return ConfigError(f"{error.filename or home} cannot be made: {os_words(error)}", cure="another --home")

@@ -23,7 +23,7 @@ class _Spared(ModuleType):
         where = f"{self.__name__}.{name}"
 
         def refuse(_self: object, *_: object, **__: object) -> None:
-            raise InvariantError(f"{where} was not imported: nothing here was to use it; cure: report it")
+            raise InvariantError(f"{where} was not imported: nothing here was to use it", cure="report it")
 
         return type(name, (), {"__init__": refuse})
 

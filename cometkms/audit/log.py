@@ -135,8 +135,8 @@ class AuditLog:
             if error.errno not in _FINAL:
                 raise
             raise StateError(
-                f"{error.filename or self.directory}: {said(error)}: the audit log cannot be written. Cure: give this user the "
-                "directory and its files, or set audit_max_mib = 0 for no audit log"
+                f"{error.filename or self.directory}: {said(error)}: the audit log cannot be written",
+                cure="give this user the directory and its files, or set audit_max_mib = 0 for no audit log",
             ) from error
 
     def _resume(self, paths: Sequence[Path]) -> None:

@@ -59,7 +59,8 @@ class OneWriterMemory:
                 os.close(fd)
         except OSError as error:
             raise HardeningError(
-                f"shared memory with one writer cannot be made: {said(error)}; cure: a kernel with memfd_create, and /proc"
+                f"shared memory with one writer cannot be made: {said(error)}",
+                cure="a kernel with memfd_create, and /proc",
             ) from error
 
     @property

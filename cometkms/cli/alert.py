@@ -38,8 +38,8 @@ def test(home: str | None, as_json: bool) -> None:  # noqa: ARG001
     settings = load_settings(chosen_home(), Flags())
     if settings.webhook is None:
         raise ConfigError(
-            "no webhook is configured, so alerts are sent nowhere; cure: alert_webhook_file, alert_webhook_credential or alert_webhook in "
-            "config.toml"
+            "no webhook is configured, so alerts are sent nowhere",
+            cure="alert_webhook_file, alert_webhook_credential or alert_webhook in config.toml",
         )
     url = settings.webhook.source.read()
     body = trial_body(settings.webhook.form, settings.id, time.time())

@@ -198,15 +198,17 @@ def _check_head(chain_id: str, height: int, rpc: str | None) -> None:
     head = read_head(parse_rpc(rpc))
     if head.chain_id != chain_id:
         raise OperatorError(
-            f"{rpc} is of the chain {head.chain_id!r}, not of {chain_id!r}; cure: another --rpc. Nothing was changed"
+            f"{rpc} is of the chain {head.chain_id!r}, not of {chain_id!r}", cure="another --rpc. Nothing was changed"
         )
     if head.catching_up:
         raise OperatorError(
-            f"{rpc} is catching up, and does not know the chain's head; cure: another --rpc, or wait. Nothing was changed"
+            f"{rpc} is catching up, and does not know the chain's head",
+            cure="another --rpc, or wait. Nothing was changed",
         )
     if height < head.height or height > head.height + JUMP_HEIGHTS:
         raise OperatorError(
-            f"{rpc} is at height {head.height}, and --height says {height}; cure: the head or up to {JUMP_HEIGHTS} more. Nothing was changed"
+            f"{rpc} is at height {head.height}, and --height says {height}",
+            cure=f"the head or up to {JUMP_HEIGHTS} more. Nothing was changed",
         )
 
 
@@ -263,7 +265,8 @@ def _chosen(settings: Settings, old: str, new: str) -> Chain:
     if len(found) != 1:
         known = ", ".join(chain.id for chain in settings.chains)
         raise ConfigError(
-            f"this home has the chains {known}, and one of them must be {old!r} or {new!r}; nothing was changed; cure: --from"
+            f"this home has the chains {known}, and one of them must be {old!r} or {new!r}; nothing was changed",
+            cure="--from",
         )
     return found[0]
 
@@ -283,7 +286,8 @@ def _marks(settings: Settings, chain: Chain, old: str, new: str) -> tuple[Waterm
     if before.hrs < in_file.hrs:
         raise StateError(
             f"{path} knows {old} up to {_place(before)}, and {chain.state_file} shows {_place(in_file)}: what was signed would be forgotten. Nothing "
-            f"was changed; cure: start the node once with chain_id {old}, stop it, and do this again"
+            f"was changed",
+            cure=f"start the node once with chain_id {old}, stop it, and do this again",
         )
     return before, held.get(Row(public_key, new), Watermark())
 

@@ -55,7 +55,7 @@ def _check_as_json(warnings: list[str]) -> int:
     try:
         settings = load_settings(chosen_home(), Flags())
     except ConfigError as error:
-        found |= {"ok": False, "faults": str(error).split("\n")}
+        found |= {"ok": False, "faults": [str(one) for one in error.parts]}
         code = error.exit_code
     else:
         chains = [chain.id for chain in settings.chains]

@@ -102,12 +102,12 @@ def _ask(node_id: str | None) -> dict[str, Any] | None:
     return {**untrusted, "node_id": str(untrusted.get("node_id") or ""), "members": listed}
 
 
-def _settings(node_id: str | None) -> tuple[Settings | None, tuple[str, ...]]:
+def _settings(node_id: str | None) -> tuple[Settings | None, tuple[CometKMSError, ...]]:
     """The home's settings, as far as they can be understood, and what is wrong with them."""
     try:
         return load_settings(chosen_home(), Flags(id=node_id)), ()
     except CometKMSError as error:
-        problems = tuple(str(error).splitlines())
+        problems = error.parts
     try:
         return load_home(node_id=node_id), problems
     except CometKMSError:

@@ -73,7 +73,7 @@ def command(
         for words in found:
             say(f"not fit   {words}", err=True)
         raise OperatorError(
-            "the cluster is not fit for a drill, and nothing was done; cure: what stands above, then again"
+            "the cluster is not fit for a drill, and nothing was done", cure="what stands above, then again"
         )
     for number, line in enumerate(planned(view, rounds), 1):
         run.say(f"step {number}  {line}")
@@ -82,7 +82,7 @@ def command(
         return 0
     if not yes:
         if not sys.stdin.isatty():
-            raise OperatorError("this must be confirmed, and nobody is there to do it; cure: --yes. Nothing was done")
+            raise OperatorError("this must be confirmed, and nobody is there to do it", cure="--yes. Nothing was done")
         click.confirm("Each step interrupts signing for a moment. Go on?", abort=True, err=True)
     drill = Drill(run.look(None), rounds)
     run.go(drill)
@@ -132,7 +132,7 @@ class _Run:
         for member in answer.get("members", []):
             if member.get("self"):
                 return str(member.get("facts", {}).get("http_addr", ""))
-        raise ConfigError("the node does not say where it serves HTTP; cure: --http-addr")
+        raise ConfigError("the node does not say where it serves HTTP", cure="--http-addr")
 
     def _order(self, action: str, to: str) -> str:
         """ "" when it was obeyed; else why not."""

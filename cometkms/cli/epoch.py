@@ -236,8 +236,8 @@ def begin(
     named = epochs.following_of(members) if members is not None else files.members
     if named != files.members:
         raise ConfigError(
-            f"--members names {', '.join(named)} and the peer list of this node {', '.join(files.members)}; cure: write the new peer list into "
-            "config.toml (or COMETKMS_PEER) of every new member first"
+            f"--members names {', '.join(named)} and the peer list of this node {', '.join(files.members)}",
+            cure="write the new peer list into config.toml (or COMETKMS_PEER) of every new member first",
         )
     seals = [*map(epochs.parse_seal, texts), *read_seals(paths)]
     begun = begin_here(settings, seals, min_height, yes_height, err=as_json)

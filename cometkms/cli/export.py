@@ -141,11 +141,12 @@ def _refuse_type(kind: str, target: _Target, chain: Chain) -> None:
     if kind != "tmkms" or key_type is ED25519:
         return
     if key_type is not SECP256K1:
-        raise KeyFileError(f"tmkms has no keys of type {key_type.name}; cure: --to filepv")
+        raise KeyFileError(f"tmkms has no keys of type {key_type.name}", cure="--to filepv")
     if not target.is_json:
         raise KeyFileError(
-            f'tmkms takes 32 bytes in {target.key_path} for an ed25519 key, and this one is of type {key_type.name}. Cure: key_format = "json" of its '
-            "providers.softsign in DIR's tmkms.toml, whose form tells the type; or --to filepv"
+            f"tmkms takes 32 bytes in {target.key_path} for an ed25519 key, and this one is of type {key_type.name}",
+            cure='key_format = "json" of its '
+            "providers.softsign in DIR's tmkms.toml, whose form tells the type; or --to filepv",
         )
 
 
@@ -174,8 +175,8 @@ def _refuse_other_key(kind: str, target: _Target, chain: Chain) -> None:
     with reader(target.key_path, choose.load()) as there:
         if there.public_key != ours:
             raise KeyFileError(
-                f"{target.key_path} holds the key {address_of(there.public_key)}, and this node's is {address_of(ours)}: nothing is overwritten. Cure: "
-                "another DIR, or move that key away"
+                f"{target.key_path} holds the key {address_of(there.public_key)}, and this node's is {address_of(ours)}: nothing is overwritten",
+                cure="another DIR, or move that key away",
             )
 
 
@@ -236,7 +237,7 @@ def _write(kind: str, chain: Chain, target: _Target, mark: Watermark | None, sou
         for path in (target.state_path, target.key_path):
             make_directory(path.parent)
     except OSError as error:
-        raise StateError(f"{target.state_path} cannot be made: {os_words(error)}; cure: another DIR") from error
+        raise StateError(f"{target.state_path} cannot be made: {os_words(error)}", cure="another DIR") from error
     sealed = load_sealed(chain.key_file)
     with (
         read_material(chain.key_file, choose.load())

@@ -111,7 +111,7 @@ def command(
     settings, chain = chosen_chain(chain_id, node_id)
     core = choose.load()
     if min_height is not None and never_signed:
-        raise ConfigError("--min-height and --never-signed contradict each other; cure: the one that is true")
+        raise ConfigError("--min-height and --never-signed contradict each other", cure="the one that is true")
     homes = {path.resolve(): path for path in (one.expanduser().absolute() for one in paths)}
     typed = min_height is not None or never_signed
     asked = Asked(tuple(homes.values()), chain.id, core, key_file, state_files, typed)  # a home given twice is one
@@ -127,7 +127,7 @@ def command(
     elif not as_json:
         _show(kind, settings, chain, plan)
     if doubts:
-        raise StateError("\n".join(doubts))
+        raise StateError.together(doubts)
     if plan.raises and not plan.files.alone and plan.files.store_path.exists():
         refuse_running_members(settings)
     if not as_json:
@@ -151,13 +151,13 @@ def _public_key(chain: Chain, old: OldSigner) -> bytes:
     public_key = old.public_key or here
     if public_key is None:
         raise KeyFileError(
-            f"whose watermark is it? The old signer's files do not hold its key, and {chain.key_file} is missing. Cure: --key-file FILE, or "
-            "`cmkms keys import FILE` first"
+            f"whose watermark is it? The old signer's files do not hold its key, and {chain.key_file} is missing",
+            cure="--key-file FILE, or `cmkms keys import FILE` first",
         )
     if here is not None and here != public_key:
         raise KeyFileError(
-            f"{chain.key_file} holds the key {address_of(here)}, and the old signer's is {address_of(public_key)}: nothing is overwritten. Cure: another "
-            "--home, or move that key away"
+            f"{chain.key_file} holds the key {address_of(here)}, and the old signer's is {address_of(public_key)}: nothing is overwritten",
+            cure="another --home, or move that key away",
         )
     return public_key
 
@@ -222,7 +222,7 @@ def _show(kind: str, settings: Settings, chain: Chain, plan: _Plan) -> None:
 
 
 def _document(
-    kind: str, settings: Settings, chain: Chain, plan: _Plan, doubts: Sequence[str], *, done: bool
+    kind: str, settings: Settings, chain: Chain, plan: _Plan, doubts: Sequence[StateError], *, done: bool
 ) -> dict[str, object]:
     """What _show() says, for a program. `doubts`: why --yes would not do it."""
     old, writes = plan.old, []
@@ -246,7 +246,7 @@ def _document(
         "after": document_of(plan.mark),
         "notes": list(old.notes),
         "off": list(old.off),
-        "doubts": list(doubts),
+        "doubts": [str(one) for one in doubts],
         "done": done,
     }
 

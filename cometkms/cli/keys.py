@@ -179,7 +179,7 @@ def encrypt(
     chain, core = one_chain(load_home(), chain_id), choose.load()
     path = chain.key_file
     if load_sealed(path) is not None:
-        raise KeyFileError(f"{path} is sealed already; cure: `cmkms keys decrypt` first, to choose another passphrase")
+        raise KeyFileError(f"{path} is sealed already", cure="`cmkms keys decrypt` first, to choose another passphrase")
     with (
         read_material(path, core) as material,
         new_passphrase(given(passphrase_file, passphrase_fd, passphrase_credential)) as passphrase,
@@ -225,7 +225,7 @@ def decrypt(
     path = chain.key_file
     sealed = load_sealed(path)
     if sealed is None:
-        raise KeyFileError(f"{path} is not sealed; cure: none needed")
+        raise KeyFileError(f"{path} is not sealed", cure="none needed")
     source = to_open([path], settings, given(passphrase_file, passphrase_fd, passphrase_credential))
     with opened(path, sealed, source) as material, locked_home(chosen_home()):
         write_atomically(path, material.document)
@@ -256,7 +256,7 @@ def opened(path: Path, sealed: SealedKey, source: PassphraseSource | None) -> Ke
         try:
             secret = choose.load().unseal_key(sealed, passphrase.view)
         except KeyFileError as error:
-            raise KeyFileError(f"{path}: {error}") from error
+            raise error.at(str(path)) from error
     return KeyMaterial.of_secret(secret, sealed.public_key)
 
 

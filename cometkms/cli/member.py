@@ -202,8 +202,9 @@ def replace_member(home: str | None, old: str, new: str, as_json: bool, **given:
     gone, come = check_node_id(old), parse_peer(new)
     if come.id == gone:
         raise ConfigError(
-            f"{gone} keeps its id: that is no change of members. Cure: the new address in every peer list, then start the new machine with an empty "
-            "data directory; it reads what it needs from the others"
+            f"{gone} keeps its id: that is no change of members",
+            cure="the new address in every peer list, then start the new machine with an empty "
+            "data directory; it reads what it needs from the others",
         )
 
     def change(peers: list[Peer]) -> list[Peer]:
@@ -217,8 +218,8 @@ def _with(peers: list[Peer], new: Peer) -> list[Peer]:
     there = next((one for one in peers if one.id == new.id), None)
     if there is not None and there.address != new.address:
         raise ConfigError(
-            f"{new.id} is in the peer list at {there.address}, not {new.address}; cure: that address, or change it in every list first: an address needs "
-            "no new epoch"
+            f"{new.id} is in the peer list at {there.address}, not {new.address}",
+            cure="that address, or change it in every list first: an address needs no new epoch",
         )
     return peers if there is not None else [*peers, new]
 
@@ -245,7 +246,7 @@ def _look(change: Callable[[list[Peer]], list[Peer]], given: _Given) -> _Here:
     document = read_config(home)
     peers = tuple(change(list(_listed(home))))
     if not peers:
-        raise ConfigError("nobody would be left; cure: the last node is stopped, not removed")
+        raise ConfigError("nobody would be left", cure="the last node is stopped, not removed")
     running = running_here(given.node_id)
     node_id = given.node_id or (str(running["node_id"]) if running is not None else None)
     own_id = node_id or document.get("id") or os.environ.get(variable_name("id"), "")
@@ -292,8 +293,8 @@ def _seals(here: _Here, given: _Given) -> list[epochs.Seal]:
     odd = next((one for one in seals if one.following != here.following), None)
     if odd is not None and newest >= ended:
         raise StateError(
-            f"{odd.node} is sealed in epoch {newest} for {', '.join(odd.following)}, and this change makes {', '.join(here.following)}. Cure: the change that "
-            "was begun; another one after it"
+            f"{odd.node} is sealed in epoch {newest} for {', '.join(odd.following)}, and this change makes {', '.join(here.following)}",
+            cure="the change that was begun; another one after it",
         )
     return seals if odd is None else []
 
@@ -376,9 +377,10 @@ def _begin_or_say_what_is_missing(here: _Here, given: _Given, seals: list[epochs
     why = doubt(len(members), {one.node: one.standing for one in seals})
     if why and given.min_height is None:
         raise StateError(
-            f"these seals do not show all that epoch {seals[0].epoch} may have signed: {why}. Cure: the same command on {', '.join(left) or 'the others'}, if "
+            f"these seals do not show all that epoch {seals[0].epoch} may have signed: {why}",
+            cure=f"the same command on {', '.join(left) or 'the others'}, if "
             "it is there, and its seal here; or read the chain's head height from two nodes you trust, now, and give one above it, the same on every "
-            "member: --min-height HEIGHT"
+            "member: --min-height HEIGHT",
         )
     if here.running is not None:
         given.told.say("next", f"stop this node (it is sealed and signs nothing); then: cmkms member {given.words}")
@@ -392,7 +394,7 @@ def _begin_or_say_what_is_missing(here: _Here, given: _Given, seals: list[epochs
 def _join(here: _Here, given: _Given) -> None:
     """A new machine, or a member that lost its store. Raises: OperatorError, StateError."""
     if here.running is not None and here.state is None:
-        raise StateError(f"{here.settings.id} runs and has no store; cure: stop it first")
+        raise StateError(f"{here.settings.id} runs and has no store", cure="stop it first")
     folder = here.settings.home / SEALS_DIRECTORY
     seals = _seals(here, given)
     if not seals:
@@ -444,7 +446,8 @@ def _write_list(here: _Here, told: _Told) -> None:
     if os.environ.get(variable, "").strip():
         if tuple(sorted(one.id for one in _listed(here.settings.home))) != here.following:
             raise ConfigError(
-                f"the peer list comes from {variable}; cure: {variable}={','.join(entries)}, then the same command again"
+                f"the peer list comes from {variable}",
+                cure=f"{variable}={','.join(entries)}, then the same command again",
             )
         return
     values: dict[str, str | list[str]] = {"peer": entries}

@@ -19,12 +19,13 @@ def chosen_chain(chain_id: str | None, node_id: str | None) -> tuple[Settings, C
     configured = read_config(chosen_home()).get("chain_id", "")
     if chain_id and configured and chain_id != configured:
         raise ConfigError(
-            f"{chosen_home() / CONFIG_NAME} is of chain {configured!r}, and --chain-id says {chain_id!r}; cure: the home of that chain (--home)"
+            f"{chosen_home() / CONFIG_NAME} is of chain {configured!r}, and --chain-id says {chain_id!r}",
+            cure="the home of that chain (--home)",
         )
     settings = load_home(chain_id, node_id)
     chain = one_chain(settings, chain_id)
     if chain.id == UNSET_CHAIN:
-        raise ConfigError(f"which chain? cure: --chain-id ID, or chain_id in {settings.home / 'config.toml'}")
+        raise ConfigError("which chain?", cure=f"--chain-id ID, or chain_id in {settings.home / 'config.toml'}")
     return settings, chain
 
 
@@ -82,6 +83,6 @@ def refuse_running_members(
         except OSError:
             continue
         raise BusyError(
-            f"{peer.id} answers at {peer.address}: a member runs, and {why}. Cure: {cure} of {', '.join(one.id for one in settings.peers)}, then "
-            "start them"
+            f"{peer.id} answers at {peer.address}: a member runs, and {why}",
+            cure=f"{cure} of {', '.join(one.id for one in settings.peers)}, then start them",
         )

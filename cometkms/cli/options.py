@@ -113,7 +113,7 @@ def demand_height(min_height: int, typed: int | None, *, instead: str = "") -> N
         if not sys.stdin.isatty():
             option = instead or f"--yes-height {min_height}"
             raise StateError(
-                f"the height must be typed, and nobody is there to type it; cure: {option}. Nothing was changed"
+                "the height must be typed, and nobody is there to type it", cure=f"{option}. Nothing was changed"
             )
         typed = click.prompt("Type the height to go on", type=int, err=True)
     if typed != min_height:
@@ -139,9 +139,9 @@ def load_home(
 
     home = chosen_home()
     if home.exists() and not home.is_dir():
-        raise ConfigError(f"{home} is no directory; cure: --home DIR, a node's home")
+        raise ConfigError(f"{home} is no directory", cure="--home DIR, a node's home")
     if not home.is_dir():
-        raise ConfigError(f"{home} does not exist; cure: cmkms init --home {home}")
+        raise ConfigError(f"{home} does not exist", cure=f"cmkms init --home {home}")
     # A command on a stopped node needs the files only: what is missing for a start is filled in. With [[chain]] tables
     # --chain-id chooses one of them (one_chain) and sets nothing.
     has_tables = bool(read_config(home).get("chain"))
@@ -179,4 +179,4 @@ def one_chain(settings: "Settings", chain_id: str | None) -> "Chain":
     if len(found) == 1:
         return found[0]
     known = ", ".join(chain.id for chain in settings.chains)
-    raise ConfigError(f"which chain? this home has {known}; cure: --chain-id ID")
+    raise ConfigError(f"which chain? this home has {known}", cure="--chain-id ID")

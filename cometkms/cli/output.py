@@ -4,7 +4,7 @@ import json
 
 import click
 
-from cometkms.errors import CometKMSError, ConfigError
+from cometkms.errors import CometKMSError
 from cometkms.printable import printable
 
 
@@ -19,6 +19,5 @@ def show_json(document: object) -> None:
 
 
 def say_error(error: CometKMSError) -> None:
-    """On stderr. Only settings, which are the operator's own words, have several lines."""
-    lines = str(error).split("\n") if isinstance(error, ConfigError) else [str(error)]
-    click.echo("Error: " + "\n".join(printable(line) for line in lines), err=True)
+    """Print an error on stderr, a line for each of its parts."""
+    click.echo("Error: " + "\n".join(printable(str(part)) for part in error.parts), err=True)

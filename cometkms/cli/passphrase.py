@@ -68,7 +68,8 @@ def new_passphrase(named: PassphraseSource | None) -> Passphrase:
     if len(chosen.view) < PASSPHRASE_MIN_BYTES:
         chosen.wipe()
         raise KeyFileError(
-            f"the passphrase has less than {PASSPHRASE_MIN_BYTES} bytes; cure: a longer one, as `openssl rand -base64 24` makes it"
+            f"the passphrase has less than {PASSPHRASE_MIN_BYTES} bytes",
+            cure="a longer one, as `openssl rand -base64 24` makes it",
         )
     return chosen
 
@@ -76,6 +77,7 @@ def new_passphrase(named: PassphraseSource | None) -> Passphrase:
 def _prompt(text: str, *, confirm: bool) -> Passphrase:
     if not sys.stdin.isatty():
         raise KeyFileError(
-            "a passphrase is needed, and nobody is there to type it; cure: --passphrase-file, --passphrase-fd or --passphrase-credential"
+            "a passphrase is needed, and nobody is there to type it",
+            cure="--passphrase-file, --passphrase-fd or --passphrase-credential",
         )
     return Passphrase.of_text(click.prompt(text, hide_input=True, confirmation_prompt=confirm, err=True))

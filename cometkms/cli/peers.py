@@ -55,7 +55,9 @@ def identity_line(home: Path) -> str:
 
     settings = load_settings(home, Flags())
     if settings.agent_addr is None:
-        raise ConfigError("this node listens for no agents; cure: agent_addr and agents in config.toml (docs/AGENT.md)")
+        raise ConfigError(
+            "this node listens for no agents", cure="agent_addr and agents in config.toml (docs/AGENT.md)"
+        )
     ensure_identity(settings.home)
     host = settings.agent_addr.host or next((one.address.host for one in settings.peers if one.id == settings.id), "")
     return f"{settings.id}={Address(host or 'HOST', settings.agent_addr.port)}:{load_identity(settings.home).public_key.hex()}"

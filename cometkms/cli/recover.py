@@ -67,7 +67,7 @@ def command(
         raise click.UsageError("give either --min-height or --from-store")
     settings = load_home(node_id=node_id)
     if any(chain.id == UNSET_CHAIN for chain in settings.chains):
-        raise StateError("which chain? cure: set chain_id in config.toml first")
+        raise StateError("which chain?", cure="set chain_id in config.toml first")
     done: dict[str, Any] = {}
     if from_store is not None:
         done = _adopt(settings, from_store, yes, as_json)
@@ -88,7 +88,7 @@ def _adopt(settings: Settings, store: Path, yes: bool, as_json: bool) -> dict[st
         say(line, err=as_json)
     if not yes:
         if not sys.stdin.isatty():
-            raise StateError("this must be confirmed, and nobody is there to do it; cure: --yes. Nothing was changed")
+            raise StateError("this must be confirmed, and nobody is there to do it", cure="--yes. Nothing was changed")
         click.confirm("Is its owner dead for good, and was it read after this node's loss?", abort=True, err=True)
     with locked_home(chosen_home()):
         owner, marks = adopt_answer(files_of(settings), store)

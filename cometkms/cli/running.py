@@ -34,5 +34,5 @@ def _socket_of(node_id: str | None) -> Path:
     if len(found) == 1:
         return found[0]
     if not data.is_dir():
-        raise OperatorError(f"{data} does not exist, so no node runs there; cure: --home DIR of the node that runs")
+        raise OperatorError(f"{data} does not exist, so no node runs there", cure="--home DIR of the node that runs")
     return data / load_home().id / SOCKET_NAME

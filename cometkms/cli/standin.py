@@ -31,6 +31,8 @@ def command(address: str, chain_id: str, every: float, seconds: float) -> int:
 
     target = parse_validator(address).target
     if isinstance(target, NoiseAddress):
-        raise ConfigError(f"{address}: the stand-in listens at tcp:// and unix:// only; cure: --listen tcp://HOST:PORT")
+        raise ConfigError(
+            f"{address}: the stand-in listens at tcp:// and unix:// only", cure="--listen tcp://HOST:PORT"
+        )
     where = f"unix://{target.path}" if isinstance(target, UnixTarget) else f"tcp://{target}"
     return alone.run(where, check_chain_id(chain_id), every, seconds or None)

@@ -56,7 +56,8 @@ def understood(read: Callable[[dict[str, Any]], T], document: dict[str, Any], ad
         return read(document)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise CometKMSError(
-            f"what answers at {address} is not understood; cure: the cmkms of that node's version, or --http-addr of another"
+            f"what answers at {address} is not understood",
+            cure="the cmkms of that node's version, or --http-addr of another",
         ) from error
 
 
@@ -74,7 +75,8 @@ def fetch(address: Address, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
         document = json.loads(get(host, address.port, "/status", timeout_s, _DOCUMENT_MAX_BYTES)[2])
     except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
         raise CometKMSError(
-            f"no node answers at http://{host}:{address.port}/status: {_words(error, timeout_s)}; cure: cmkms start, or --http-addr"
+            f"no node answers at http://{host}:{address.port}/status: {_words(error, timeout_s)}",
+            cure="cmkms start, or --http-addr",
         ) from error
     if not _is_a_nodes(document):
         raise CometKMSError(f"http://{host}:{address.port}/status is not a CometKMS node")
@@ -106,7 +108,8 @@ def refuse_another(document: dict[str, Any], settings: Settings) -> None:
         return
     raise OperatorError(
         f"{found} answers at {settings.http_addr}, and the home {home} is of node {settings.id!r}: this node is not there, or serves another "
-        f"address; cure: cmkms start --home {home}, with an http_addr of its own; or --http-addr for the other's status"
+        f"address",
+        cure=f"cmkms start --home {home}, with an http_addr of its own; or --http-addr for the other's status",
     )
 
 

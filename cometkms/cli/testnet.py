@@ -191,10 +191,10 @@ def _empty_directory(path: Path) -> Path:
     try:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise ConfigError(
-                f"{path} is not an empty directory, and nothing in it is overwritten; cure: another --dir"
+                f"{path} is not an empty directory, and nothing in it is overwritten", cure="another --dir"
             )
     except OSError as error:
-        raise ConfigError(f"{path} cannot be used: {os_words(error)}; cure: another --dir") from error
+        raise ConfigError(f"{path} cannot be used: {os_words(error)}", cure="another --dir") from error
     return path
 
 

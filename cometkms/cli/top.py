@@ -178,7 +178,7 @@ def _ask(name: str, address: Address, settings: Settings | None = None) -> Told:
         told = Told(name, document)
         screen([told], time.time())
     except CometKMSError as error:
-        return Told(name, None, str(error).partition("; cure: ")[0])
+        return Told(name, None, error.what)
     except (
         ArithmeticError,
         AttributeError,

@@ -157,7 +157,8 @@ def default_home() -> Path:
         return Path.home() / ".cmkms"
     except RuntimeError:
         raise ConfigError(
-            "this user has no home directory ($HOME is not set, and /etc/passwd does not name the user); cure: --home DIR"
+            "this user has no home directory ($HOME is not set, and /etc/passwd does not name the user)",
+            cure="--home DIR",
         ) from None
 
 
@@ -165,11 +166,11 @@ def read_config(home: Path) -> dict[str, Any]:
     """config.toml, its keys and types checked; {} if there is none. Raises: ConfigError."""
     document, problems = _read_document(home)
     if problems:
-        raise ConfigError("\n".join(problems))
+        raise ConfigError.together(problems)
     return document
 
 
-def _read_document(home: Path) -> tuple[dict[str, Any], list[str]]:
+def _read_document(home: Path) -> tuple[dict[str, Any], list[ConfigError]]:
     """config.toml without its unknown keys and those of a wrong type, and what is wrong with them. Raises: ConfigError when it is no TOML."""
     path = home / CONFIG_NAME
     try:
@@ -178,7 +179,7 @@ def _read_document(home: Path) -> tuple[dict[str, Any], list[str]]:
         return {}, []
     except OSError as error:
         raise ConfigError(
-            f"{path} cannot be read: {os_words(error)}; cure: the file itself, readable for this user"
+            f"{path} cannot be read: {os_words(error)}", cure="the file itself, readable for this user"
         ) from error
     if len(data) > CONFIG_MAX_BYTES:
         raise ConfigError(f"{path} has more than {CONFIG_MAX_BYTES} bytes")
@@ -186,8 +187,8 @@ def _read_document(home: Path) -> tuple[dict[str, Any], list[str]]:
         document = tomllib.loads(data.decode())
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"{path} is no TOML: byte {error.start + 1} is of no text in UTF-8; cure: the file as it was written, or a new one "
-            "(cmkms init makes one where there is none)"
+            f"{path} is no TOML: byte {error.start + 1} is of no text in UTF-8",
+            cure="the file as it was written, or a new one (cmkms init makes one where there is none)",
         ) from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError too
         raise ConfigError(f"{path} is no TOML: {error}") from error
@@ -197,20 +198,20 @@ def _read_document(home: Path) -> tuple[dict[str, Any], list[str]]:
         if isinstance(table, dict):
             problems += _check_table(table, CHAIN_KEYS, f"{path}, chain {number + 1}")
         else:
-            problems.append(f"{path}: chain must be written as [[chain]] tables")
+            problems.append(ConfigError(f"{path}: chain must be written as [[chain]] tables"))
             document.pop("chain", None)
     return document, problems
 
 
-def _check_table(table: dict[str, Any], keys: Mapping[str, type], where: str) -> list[str]:
+def _check_table(table: dict[str, Any], keys: Mapping[str, type], where: str) -> list[ConfigError]:
     """What is wrong with its keys and their types; those are taken out."""
-    problems = []
+    problems: list[ConfigError] = []
     for key, value in tuple(table.items()):
         wanted = keys.get(key)
         if wanted is None:
             close = difflib.get_close_matches(key, keys, 1)
             cure = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(keys)}"
-            problems.append(f"{where}: unknown key {key!r}; {cure}")
+            problems.append(ConfigError(f"{where}: unknown key {key!r}", cure=cure))
             del table[key]
         elif key in ("validator_addr", "agents", "raw_bytes_unique_ids") and isinstance(value, str):
             table[key] = [value]
@@ -218,10 +219,10 @@ def _check_table(table: dict[str, Any], keys: Mapping[str, type], where: str) ->
             table[key] = str(value)
         elif not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
             shown = "…" if key in SECRET_KEYS else repr(value)
-            problems.append(f"{where}: {key} = {shown} must be {_TYPE_WORDS[wanted]}")
+            problems.append(ConfigError(f"{where}: {key} = {shown} must be {_TYPE_WORDS[wanted]}"))
             del table[key]
         elif isinstance(value, list) and key != "chain" and not all(isinstance(one, str) for one in value):
-            problems.append(f"{where}: {key} must be a list of strings")
+            problems.append(ConfigError(f"{where}: {key} must be a list of strings"))
             del table[key]
     return problems
 
@@ -233,7 +234,7 @@ class _Sources:
     """Looks each setting up in flags, variables and file, and remembers what was wrong and where it stood."""
 
     def __init__(self, flags: Flags, environment: Mapping[str, str], document: dict[str, Any], path: Path) -> None:
-        self.problems: list[str] = []
+        self.problems: list[ConfigError] = []
         self.partial = False  # something of the file was left out: what is missing, and what does not fit together, may only seem so
         self._flags = flags
         self.environment = environment
@@ -272,7 +273,7 @@ class _Sources:
         if variable in ("0", "false", "no", "off"):
             return False
         if variable:
-            self.problems.append(f"{variable_name(key)}: {variable!r} is neither true nor false")
+            self.problems.append(ConfigError(f"{variable_name(key)}: {variable!r} is neither true nor false"))
         return bool(self._document.get(key, False))
 
     def parse(self, where: str, text: str, parser: Callable[[str], T], fallback: T) -> T:
@@ -280,7 +281,7 @@ class _Sources:
         try:
             return parser(text)
         except ConfigError as error:
-            self.problems.append(f"{where}: {error}")
+            self.problems.append(error.at(where))
             return fallback
 
     def _variable(self, key: str) -> str:
@@ -427,7 +428,7 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
     if len(settings.peers) == len(peers) and not sources.partial:  # else what is wrong with them was told already
         sources.problems += check_cluster(settings, peers_where, raft_where)
     if sources.problems:
-        raise ConfigError("\n".join(sources.problems))
+        raise ConfigError.together(sources.problems)
     return settings
 
 
@@ -444,7 +445,9 @@ def _load_passphrase(home: Path, sources: _Sources) -> PassphraseSource | None:
     number, number_where = sources.text("key_passphrase_fd", "")
     given = [where for value, where in ((file, file_where), (name, name_where), (number, number_where)) if value]
     if len(given) > 1:
-        sources.problems.append(f"{' and '.join(given)} exclude each other: the passphrase comes from one place")
+        sources.problems.append(
+            ConfigError(f"{' and '.join(given)} exclude each other: the passphrase comes from one place")
+        )
     if file:
         return PassphraseFile(home / Path(file).expanduser())
     if name:
@@ -473,7 +476,9 @@ def _load_webhook(home: Path, sources: _Sources) -> Webhook | None:
     form = sources.parse(form_where, form, _one_of(FORMS), FORMS[0])
     given = [where for value, where in ((url, url_where), (file, file_where), (name, name_where)) if value]
     if len(given) > 1:
-        sources.problems.append(f"{' and '.join(given)} exclude each other: alerts are sent to one address")
+        sources.problems.append(
+            ConfigError(f"{' and '.join(given)} exclude each other: alerts are sent to one address")
+        )
     source: UrlSource | None = None
     if url:
         parsed = sources.parse(url_where, url, parse_url, None)
@@ -506,14 +511,18 @@ def _load_chains(home: Path, sources: _Sources, document: dict[str, Any]) -> tup
         if values or unique_ids:
             used = "sign_bytes" if values else ids_where
         sources.problems.append(
-            f"{home / CONFIG_NAME}: [[chain]] tables and the one-chain form ({id_where}, {used}) exclude each other"
+            ConfigError(
+                f"{home / CONFIG_NAME}: [[chain]] tables and the one-chain form ({id_where}, {used}) exclude each other"
+            )
         )
         return ()
     if not tables:
         tables = [{"id": chain_id, "validator_addr": list(addresses), "agents": list(agents)}]
         tables[0] |= {"sign_bytes": values, "raw_bytes_unique_ids": list(unique_ids)}
     if len(tables) > CHAINS_MAX:
-        sources.problems.append(f"{home / CONFIG_NAME}: {len(tables)} chains; at most {CHAINS_MAX} are possible")
+        sources.problems.append(
+            ConfigError(f"{home / CONFIG_NAME}: {len(tables)} chains; at most {CHAINS_MAX} are possible")
+        )
         return ()
     several = len(tables) > 1
     chains = []
@@ -552,7 +561,10 @@ def _load_chain(home: Path, sources: _Sources, table: dict[str, Any], places: _P
         elif where == DEFAULT_SOURCE:
             where, cure = f"{home} does not exist", f"cmkms init --home {home}, or another --home; or {cure}"
         sources.problems.append(
-            f"{where}: at least one validator address and a chain id must be configured, and there is no {what}; cure: {cure}"
+            ConfigError(
+                f"{where}: at least one validator address and a chain id must be configured, and there is no {what}",
+                cure=cure,
+            )
         )
         return None
     name = sources.parse(where, name, check_chain_id, "")
@@ -584,32 +596,37 @@ def _load_bytes(sources: _Sources, where: str, name: str, table: dict[str, Any])
     unique_ids = tuple(sources.parse(where, one, check_unique_id, "") for one in given)
     if len(unique_ids) > RAW_UNIQUE_IDS_MAX:
         sources.problems.append(
-            f"{where}: {name} has {len(unique_ids)} raw_bytes_unique_ids; at most {RAW_UNIQUE_IDS_MAX} are possible"
+            ConfigError(
+                f"{where}: {name} has {len(unique_ids)} raw_bytes_unique_ids; at most {RAW_UNIQUE_IDS_MAX} are possible"
+            )
         )
     for one in sorted({one for one in unique_ids if one and unique_ids.count(one) > 1}):
-        sources.problems.append(f"{where}: the unique id {one} of {name} is given more than once")
+        sources.problems.append(ConfigError(f"{where}: the unique id {one} of {name} is given more than once"))
     return AllowedBytes(bool(table.get("sign_bytes", False)), unique_ids)
 
 
 def _check_agents(
     where: str, name: str, dialled: Sequence[ValidatorAddress], agents: Sequence[AgentEntry]
-) -> list[str]:
+) -> list[ConfigError]:
     """A validator that is dialled and asked for by an agent at once would have two signers displace each other for ever."""
-    found = []
+    found: list[ConfigError] = []
     if dialled and agents:
         found.append(
-            f"{where}: {name} has validator_addr and agents; a validator has one place for a signer, and the two would push each other out "
-            "of it for ever; cure: one of the two for each chain"
+            ConfigError(
+                f"{where}: {name} has validator_addr and agents; a validator has one place for a signer, and the two would push each other out "
+                "of it for ever",
+                cure="one of the two for each chain",
+            )
         )
     for what, values in (("name", [one.name for one in agents]), ("key", [one.key.hex() for one in agents])):
         for value in sorted({one for one in values if values.count(one) > 1}):
-            found.append(f"{where}: the agents' {what} {value} of {name} is given more than once")
+            found.append(ConfigError(f"{where}: the agents' {what} {value} of {name} is given more than once"))
     if len(agents) > AGENTS_MAX:
-        found.append(f"{where}: {name} has {len(agents)} agents; at most {AGENTS_MAX} are possible")
+        found.append(ConfigError(f"{where}: {name} has {len(agents)} agents; at most {AGENTS_MAX} are possible"))
     return found
 
 
-def _check_agent_names(chains: Sequence[Chain], agent_addr: Address | None, where: str) -> list[str]:
+def _check_agent_names(chains: Sequence[Chain], agent_addr: Address | None, where: str) -> list[ConfigError]:
     """One name, one key, over all chains; and a port exactly where there is somebody to listen for."""
     keys: dict[str, set[bytes]] = {}
     names: dict[bytes, set[str]] = {}
@@ -617,31 +634,37 @@ def _check_agent_names(chains: Sequence[Chain], agent_addr: Address | None, wher
         keys.setdefault(agent.name, set()).add(agent.key)
         names.setdefault(agent.key, set()).add(agent.name)
     found = [
-        f"the agent {name} has several keys; cure: one name for each agent" for name in keys if len(keys[name]) > 1
+        ConfigError(f"the agent {name} has several keys", cure="one name for each agent")
+        for name in keys
+        if len(keys[name]) > 1
     ]
     found += [
-        f"the agents' key {key.hex()} has several names: {', '.join(sorted(names[key]))}"
+        ConfigError(f"the agents' key {key.hex()} has several names: {', '.join(sorted(names[key]))}")
         for key in names
         if len(names[key]) > 1
     ]
     if keys and agent_addr is None:
-        found.append('there are agents and no agent_addr: nobody listens for them; cure: agent_addr = "HOST:PORT"')
+        found.append(
+            ConfigError("there are agents and no agent_addr: nobody listens for them", cure='agent_addr = "HOST:PORT"')
+        )
     if agent_addr is not None and not keys:
         found.append(
-            f'{where}: agent_addr is given and no chain has agents: nobody could come in; cure: agents = ["NAME:KEY"], as '
-            "`cmkms agent init` prints it, or no agent_addr"
+            ConfigError(
+                f"{where}: agent_addr is given and no chain has agents: nobody could come in",
+                cure='agents = ["NAME:KEY"], as `cmkms agent init` prints it, or no agent_addr',
+            )
         )
     return found
 
 
-def _check_distinct(chains: list[Chain], problems: list[str]) -> None:
+def _check_distinct(chains: list[Chain], problems: list[ConfigError]) -> None:
     for what, values in (
         ("chain id", [chain.id for chain in chains]),
         ("state file", [str(chain.state_file) for chain in chains]),
         ("validator address", [str(address) for chain in chains for address in chain.validator_addrs]),
     ):
         for value in sorted({one for one in values if values.count(one) > 1}):
-            problems.append(f"the {what} {value} is configured more than once")
+            problems.append(ConfigError(f"the {what} {value} is configured more than once"))
 
 
 def _hostname() -> str:

@@ -167,7 +167,7 @@ def encode(part: Reloadable) -> dict[str, Any]:
     }
     if len(json.dumps(document)) > _DOCUMENT_MAX_BYTES:
         raise ConfigError(
-            f"more than {_DOCUMENT_MAX_BYTES} bytes of addresses cannot be reloaded; cure: restart the node"
+            f"more than {_DOCUMENT_MAX_BYTES} bytes of addresses cannot be reloaded", cure="restart the node"
         )
     return document
 

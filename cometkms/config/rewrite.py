@@ -20,7 +20,7 @@ def rewrite_config(home: Path, values: Mapping[str, str | list[str]]) -> bool:
     before = read_config(home)
     if all(before.get(key) == value for key, value in values.items()):
         return False
-    cure = f"cure: write into it: {'; '.join(_line(key, value) for key, value in values.items())}"
+    cure = f"write into it: {'; '.join(_line(key, value) for key, value in values.items())}"
     try:
         text, mode = path.read_text(), path.stat().st_mode & 0o777
         wanted = {**tomllib.loads(text), **values}
@@ -30,7 +30,7 @@ def rewrite_config(home: Path, values: Mapping[str, str | list[str]]) -> bool:
             raise ValueError("it is not written as expected")
         write_atomically(path, text.encode(), mode)
     except (OSError, ValueError, StoreFailure) as error:
-        raise ConfigError(f"{path} cannot be changed: {said(error)}; {cure}") from error
+        raise ConfigError(f"{path} cannot be changed: {said(error)}", cure=cure) from error
     return True
 
 

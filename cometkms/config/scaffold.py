@@ -160,7 +160,8 @@ def init_home(
             result.kept.append(path)
     except OSError as error:
         raise ConfigError(
-            f"{home / (error.filename or '')} cannot be made: {os_words(error)}; cure: choose a directory you can write with --home"
+            f"{home / (error.filename or '')} cannot be made: {os_words(error)}",
+            cure="choose a directory you can write with --home",
         ) from error
     return result
 
@@ -170,7 +171,7 @@ def refuse_existing(paths: tuple[Path, ...]) -> None:
     for path in paths:
         if path.exists():
             raise KeyFileError(
-                f"{path} is there already and is never overwritten; nothing was changed. Cure: move it away first"
+                f"{path} is there already and is never overwritten; nothing was changed", cure="move it away first"
             )
 
 

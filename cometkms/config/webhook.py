@@ -63,8 +63,8 @@ def parse_url(text: str) -> WebhookUrl:
         raise ConfigError(f"the webhook's address has a user's name in it, which is not spoken; {how}")
     if scheme == "http" and not _is_this_machine(host):
         raise ConfigError(
-            "the webhook's address is http:// to another machine, which shows the address and every alert to whoever is on the way; cure: "
-            "https://, or a relay on this machine"
+            "the webhook's address is http:// to another machine, which shows the address and every alert to whoever is on the way",
+            cure="https://, or a relay on this machine",
         )
     path = parts.path or "/"
     return WebhookUrl(scheme, host, port or _PORTS[scheme], f"{path}?{parts.query}" if parts.query else path)
@@ -146,8 +146,8 @@ class UrlCredential:
         """See UrlSource."""
         if not self.directory:
             raise ConfigError(
-                f"there is no ${CREDENTIALS_VARIABLE}, so no credential {self.name!r}; cure: LoadCredential={self.name}:PATH in the unit, or "
-                "alert_webhook_file"
+                f"there is no ${CREDENTIALS_VARIABLE}, so no credential {self.name!r}",
+                cure=f"LoadCredential={self.name}:PATH in the unit, or alert_webhook_file",
             )
         return _read(Path(self.directory) / self.name, private=False)
 
@@ -171,14 +171,14 @@ def _read(path: Path, *, private: bool) -> WebhookUrl:
         with os.fdopen(fd, "rb") as file:
             if private and not is_private(os.fstat(fd)):
                 raise ConfigError(
-                    f"{path} can be read by others, and has the webhook's address; cure: chmod 600 {path}"
+                    f"{path} can be read by others, and has the webhook's address", cure=f"chmod 600 {path}"
                 )
             data = file.read(WEBHOOK_URL_MAX_BYTES + 2)
     except OSError as error:
         raise ConfigError(
-            f"{path}, which has the webhook's address, cannot be read: {os_words(error)}; cure: {cure_of_secret(error)}"
+            f"{path}, which has the webhook's address, cannot be read: {os_words(error)}", cure=cure_of_secret(error)
         ) from error
     try:
         return parse_url(data.decode("ascii", "replace").removesuffix("\n").removesuffix("\r"))
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise error.at(str(path)) from None

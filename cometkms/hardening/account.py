@@ -63,8 +63,8 @@ def choose_account(wanted: str, default: str = DEFAULT_ACCOUNT, number: int = SI
         return _of_number(int(wanted)) if wanted.isascii() and wanted.isdigit() else _of_entry(pwd.getpwnam(wanted))
     except KeyError:
         raise ConfigError(
-            f"signer_user: there is no account {wanted!r}; cure: useradd --system --no-create-home --shell /usr/sbin/nologin {wanted}, "
-            "or a number"
+            f"signer_user: there is no account {wanted!r}",
+            cure=f"useradd --system --no-create-home --shell /usr/sbin/nologin {wanted}, or a number",
         ) from None
 
 
@@ -82,8 +82,8 @@ def check_wanted(wanted: str) -> None:
     uid = os.geteuid()
     if (uid == 0 or wanted) and choose_account(wanted).uid != uid and uid != 0:
         raise ConfigError(
-            f"signer_user = {wanted!r}: only root can start the signer as another user, and this node runs as uid {uid}; cure: take the "
-            "setting out, or start as root"
+            f"signer_user = {wanted!r}: only root can start the signer as another user, and this node runs as uid {uid}",
+            cure="take the setting out, or start as root",
         )
 
 

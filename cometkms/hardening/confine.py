@@ -266,7 +266,7 @@ def one_thread() -> None:
     """Landlock holds for the thread that asks, and those it starts. Raises: HardeningError."""
     threads = sum(1 for _ in Path("/proc/self/task").iterdir())
     if threads != 1:
-        raise HardeningError(f"{threads} threads run before the process is shut off; cure: report it")
+        raise HardeningError(f"{threads} threads run before the process is shut off", cure="report it")
 
 
 def filter_calls(told: Told, status: ProcStatus, needs: seccomp.Needs) -> None:

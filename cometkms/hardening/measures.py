@@ -75,14 +75,14 @@ def check_required(mode: Mode, measures: Iterable[Measure]) -> None:
     if mode is Mode.REQUIRED and lacking:
         told = "; ".join(f"{one.process} {one.measure}: {one.why}" for one in lacking)
         raise HardeningError(
-            f'hardening = "required", and not all of it is to be had here. {told}. Cure: a kernel or container that has it, or '
-            '"best-effort"'
+            f'hardening = "required", and not all of it is to be had here. {told}',
+            cure='a kernel or container that has it, or "best-effort"',
         )
 
 
 def not_effective(measure: str, seen: str) -> HardeningError:
     """The kernel took it and it does not hold."""
     return HardeningError(
-        f"{measure} was set and does not hold ({seen}), so the process does not start. Cure: report it with kernel version and container; until "
-        'then hardening = "off"'
+        f"{measure} was set and does not hold ({seen}), so the process does not start",
+        cure='report it with kernel version and container; until then hardening = "off"',
     )

@@ -85,14 +85,14 @@ def choose(whom: Whom, status: ProcStatus, process: str) -> Chosen:
             if error.errno not in _CANNOT or error.filename is not None:
                 where = f"{error.filename}: " if error.filename is not None else ""
                 raise HardeningError(
-                    f"{where}{said(error)}: {process} cannot have its files as {account}; cure: look at who made that, and remove it or "
-                    "chown it to root"
+                    f"{where}{said(error)}: {process} cannot have its files as {account}",
+                    cure="look at who made that, and remove it or chown it to root",
                 ) from error
             why = f"its files cannot be given to {account}: {said(error)}"
     if not why:
         return Chosen(account, State.ON, f"{account}, no other group", held, kept)
     if whom.setting:
-        raise HardeningError(f"signer_user = {whom.setting!r}: {why}; cure: grant it, or take the setting out")
+        raise HardeningError(f"signer_user = {whom.setting!r}: {why}", cure="grant it, or take the setting out")
     return Chosen(root, State.UNAVAILABLE, f"{why}; {process} runs as root", held, kept)
 
 
@@ -136,7 +136,7 @@ def _become(told: Told, whom: Whom, chosen: Chosen, account: Account) -> None:
         why = f"this user namespace cannot become {account}: {said(error)}"
         if whom.setting:
             raise HardeningError(
-                f"signer_user = {whom.setting!r}: {why}; cure: grant it, or take the setting out"
+                f"signer_user = {whom.setting!r}: {why}", cure="grant it, or take the setting out"
             ) from error
         if whom.hand is not None:
             whom.hand(0, 0)

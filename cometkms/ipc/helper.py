@@ -62,7 +62,8 @@ def start_helper(
         told = said(error)
     if not isinstance(told, dict):
         ours.close()
-        raise HardeningError(f"{name} does not start: {told}")
+        what, cure = told if isinstance(told, list) else (told, "")
+        raise HardeningError(f"{name} does not start: {what}", cure=cure)
     ours.settimeout(None)
     measures = tuple(Measure(process, measure, State(state), why) for process, measure, state, why in told["measures"])
     return Helper(told["pid"], ours, measures)
@@ -91,7 +92,7 @@ def _live(
         serve(connection)
     except CometKMSError as error:
         with contextlib.suppress(OSError):
-            connection.send(json.dumps(str(error)[:4000]).encode())
+            connection.send(json.dumps([error.what[:2000], error.cure[:2000]]).encode())
     except BaseException as error:  # noqa: BLE001 - the last frame of a process: it must not return into its parent's
         sys.excepthook(type(error), error, error.__traceback__)
     finally:

@@ -175,15 +175,16 @@ def _cluster_secret(home: Path, keys: Iterable[KeySource], core: Core) -> bytes:
 def _read_cluster_key(path: Path) -> bytes:
     try:
         if not is_private(path.stat()):
-            raise KeyFileError(f"{path} can be read by others; cure: chmod 600 {path}")
+            raise KeyFileError(f"{path} can be read by others", cure=f"chmod 600 {path}")
         secret = bytes.fromhex(read_file(path, _FILE_MAX_BYTES).decode("ascii").strip())
     except OSError as error:
-        raise KeyFileError(f"{path}: {os_words(error)}; cure: give it to the node's user") from error
+        raise KeyFileError(f"{path}: {os_words(error)}", cure="give it to the node's user") from error
     except ValueError:
         secret = b""
     if len(secret) != SECRET_BYTES:
         raise KeyFileError(
-            f"{path} must hold {2 * SECRET_BYTES} hex digits; cure: openssl rand -hex 32 > {path}, the same on every node"
+            f"{path} must hold {2 * SECRET_BYTES} hex digits",
+            cure=f"openssl rand -hex 32 > {path}, the same on every node",
         )
     return secret
 

@@ -31,7 +31,7 @@ def ensure_identity(home: Path) -> None:
             pass
         except OSError as error:
             raise KeyFileError(
-                f"{path} cannot be made: {os_words(error)}; cure: the node's user must be able to write {path.parent}"
+                f"{path} cannot be made: {os_words(error)}", cure=f"the node's user must be able to write {path.parent}"
             ) from error
         return b""
 
@@ -48,7 +48,7 @@ def bring_identity(source: Path, home: Path) -> None:
         create_exclusively(path, json.dumps({"priv_key": {"type": _TYPE, "value": value}}).encode())
     except OSError as error:
         raise KeyFileError(
-            f"{path} cannot be made: {os_words(error)}; cure: a priv/ that can be written, without an identity"
+            f"{path} cannot be made: {os_words(error)}", cure="a priv/ that can be written, without an identity"
         ) from error
 
 
@@ -61,18 +61,19 @@ def seed_of(path: Path) -> bytes:
     """The 32 bytes of an ed25519 key in node_key.json's form. Raises: KeyFileError naming the file."""
     try:
         if path.stat().st_mode & 0o077:
-            raise KeyFileError(f"{path} can be read by others; cure: chmod 600 {path}")
+            raise KeyFileError(f"{path} can be read by others", cure=f"chmod 600 {path}")
         private = json.loads(read_bounded(path, KEY_FILE_MAX_BYTES)[:KEY_FILE_MAX_BYTES])["priv_key"]
         raw = base64.b64decode(private["value"], validate=True)
         if private["type"] != _TYPE or len(raw) not in (32, 64):
             raise ValueError(private["type"])
     except OSError as error:
         raise KeyFileError(
-            f"{path} cannot be read: {os_words(error)}; cure: give it to this user, or leave it and start with a new identity"
+            f"{path} cannot be read: {os_words(error)}",
+            cure="give it to this user, or leave it and start with a new identity",
         ) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise KeyFileError(
-            f"{path} is no ed25519 node key; cure: move it away, and this program makes an identity of its own"
+            f"{path} is no ed25519 node key", cure="move it away, and this program makes an identity of its own"
         ) from error
     return raw[:32]
 
@@ -82,12 +83,12 @@ def load_identity(home: Path) -> Identity:
     path = home / "priv" / IDENTITY_NAME
     try:
         if not is_private(path.stat()):
-            raise KeyFileError(f"{path} can be read by others; cure: chmod 600 {path}")
+            raise KeyFileError(f"{path} can be read by others", cure=f"chmod 600 {path}")
         value = json.loads(read_file(path, KEY_FILE_MAX_BYTES))["priv_key"]["value"]
         return Identity(SigningKey(base64.b64decode(value, validate=True)[:32]))
     except OSError as error:
-        raise KeyFileError(f"{path} cannot be read: {os_words(error)}; cure: {cure_of_secret(error)}") from error
+        raise KeyFileError(f"{path} cannot be read: {os_words(error)}", cure=cure_of_secret(error)) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise KeyFileError(
-            f"{path} is no identity key; cure: remove it, a new one is made at the next start"
+            f"{path} is no identity key", cure="remove it, a new one is made at the next start"
         ) from error

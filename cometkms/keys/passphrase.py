@@ -56,7 +56,7 @@ class Passphrase:
         del lent
         if locked != 0:
             raise KeyFileError(
-                "the passphrase's memory cannot be locked; cure: raise the limit of locked memory (ulimit -l)"
+                "the passphrase's memory cannot be locked", cure="raise the limit of locked memory (ulimit -l)"
             )
 
     def wipe(self) -> None:
@@ -116,7 +116,7 @@ class Passphrase:
             return self
         wrong = f"has more than {PASSPHRASE_MAX_BYTES} bytes" if self._size else "is empty"
         self.wipe()
-        raise KeyFileError(f"{what} {wrong}; cure: the passphrase on one line")
+        raise KeyFileError(f"{what} {wrong}", cure="the passphrase on one line")
 
 
 class PassphraseSource(Protocol):
@@ -160,8 +160,8 @@ class PassphraseCredential:
         directory = self.environment.get(CREDENTIALS_VARIABLE)
         if not directory:
             raise KeyFileError(
-                f"there is no ${CREDENTIALS_VARIABLE}, so no credential {self.name!r}; cure: LoadCredential={self.name}:PATH in the unit, or "
-                "key_passphrase_file"
+                f"there is no ${CREDENTIALS_VARIABLE}, so no credential {self.name!r}",
+                cure=f"LoadCredential={self.name}:PATH in the unit, or key_passphrase_file",
             )
         return _read_file(Path(directory) / self.name, private=False)
 
@@ -185,8 +185,8 @@ class PassphraseDescriptor:
                 os.close(self.number)
         except OSError as error:
             raise KeyFileError(
-                f"descriptor {self.number} cannot be read: {said(error)}; cure: open it for this command, as in "
-                f"{self.number}<FILE"
+                f"descriptor {self.number} cannot be read: {said(error)}",
+                cure=f"open it for this command, as in {self.number}<FILE",
             ) from error
         return read
 
@@ -205,7 +205,7 @@ class PassphraseHeld:
     def read(self) -> Passphrase:
         """See PassphraseSource. A copy: who opens a key wipes what it got."""
         if self.held.dropped:
-            raise KeyFileError("this process gave the passphrase up, and opens no key any more; cure: report it")
+            raise KeyFileError("this process gave the passphrase up, and opens no key any more", cure="report it")
         self.held.lock()  # this process may be another than the one that read it
         return self.held.copy()
 
@@ -232,12 +232,13 @@ def _read_file(path: Path, *, private: bool) -> Passphrase:
             mode = status.st_mode
             if private and stat.S_ISREG(mode) and not is_private(status):
                 raise KeyFileError(
-                    f"the passphrase file {path} can be read by others (mode {stat.S_IMODE(mode):04o}); cure: chmod 600 {path}"
+                    f"the passphrase file {path} can be read by others (mode {stat.S_IMODE(mode):04o})",
+                    cure=f"chmod 600 {path}",
                 )
             return Passphrase.read_from(fd, f"the passphrase file {path}", lambda: await_given(fd, path))
         finally:
             os.close(fd)
     except OSError as error:
         raise KeyFileError(
-            f"the passphrase file {path} cannot be read: {said(error)}; cure: {cure_of_secret(error)}"
+            f"the passphrase file {path} cannot be read: {said(error)}", cure=cure_of_secret(error)
         ) from error

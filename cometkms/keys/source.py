@@ -73,7 +73,7 @@ class SealedKeyFile:
             try:
                 slot = core.sealed_slot(sealed, passphrase.view, chain_id)
             except KeyFileError as error:
-                raise KeyFileError(f"{self.path}: {error}") from error
+                raise error.at(str(self.path)) from error
         return _same(slot, self.public_key, self.path)
 
     def forget(self) -> None:
@@ -89,8 +89,9 @@ def key_source(path: Path, passphrase: PassphraseSource | None) -> KeySource:
         return PlainKeyFile(path, load_public_key(path))
     if passphrase is None:
         raise KeyFileError(
-            f"{path} is sealed with a passphrase, and none is given. Cure: key_passphrase_file in config.toml (or key_passphrase_credential), "
-            "COMETKMS_KEY_PASSPHRASE_FILE, --key-passphrase-file or --key-passphrase-fd; or take it off with `cmkms keys decrypt`"
+            f"{path} is sealed with a passphrase, and none is given",
+            cure="key_passphrase_file in config.toml (or key_passphrase_credential), "
+            "COMETKMS_KEY_PASSPHRASE_FILE, --key-passphrase-file or --key-passphrase-fd; or take it off with `cmkms keys decrypt`",
         )
     return SealedKeyFile(path, sealed.public_key, passphrase)
 
@@ -98,5 +99,5 @@ def key_source(path: Path, passphrase: PassphraseSource | None) -> KeySource:
 def _same(slot: KeySlot, public_key: bytes, path: Path) -> KeySlot:
     if slot.public_key != public_key:
         slot.close()
-        raise KeyFileError(f"{path} was replaced by another key since this node was started; cure: restart the node")
+        raise KeyFileError(f"{path} was replaced by another key since this node was started", cure="restart the node")
     return slot

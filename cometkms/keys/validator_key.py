@@ -39,9 +39,9 @@ __all__ = [
 ]
 
 PRIVATE_TYPE: Final = ED25519.private_json
-_CURE: Final = "cure: a CometBFT priv_validator_key.json, whole and unchanged, from where the key is kept"
+_CURE: Final = "a CometBFT priv_validator_key.json, whole and unchanged, from where the key is kept"
 _OTHER_TYPE: Final = (
-    "cure: the validator's consensus key; a chain whose validators have keys of that type needs another signer"
+    "the validator's consensus key; a chain whose validators have keys of that type needs another signer"
 )
 # The value of "priv_key": an object in which "type" may stand before or behind "value". The span of group 1 is the secret.
 _SECRET = re.compile(rb'"priv_key"\s*:\s*\{[^{}]*?"value"\s*:\s*"([A-Za-z0-9+/=]*)"')
@@ -59,7 +59,7 @@ def load_key_slot(core: Core, path: Path, chain_id: str) -> KeySlot:
         try:
             slot = core.key_slot(secret, chain_id, _type_of(document))
         except KeyFileError as error:
-            raise KeyFileError(f"{path}: {error}") from error
+            raise error.at(str(path)) from error
     finally:
         wipe(buffer)
         wipe(secret)
@@ -144,7 +144,7 @@ def read_material(path: Path, core: Core) -> KeyMaterial:
         try:
             slot = core.key_slot(bytearray(secret), "", _type_of(document))
         except KeyFileError as error:
-            raise KeyFileError(f"{path}: {error}") from error
+            raise error.at(str(path)) from error
         public_key = slot.public_key
         slot.close()
         _check_public(path, document, public_key)
@@ -159,7 +159,7 @@ def write_material(path: Path, material: KeyMaterial) -> None:
     try:
         create_exclusively(path, material.document)
     except FileExistsError:
-        raise KeyFileError(f"{path} is there already and is never overwritten; cure: move it away first") from None
+        raise KeyFileError(f"{path} is there already and is never overwritten", cure="move it away first") from None
     except OSError as error:
         raise KeyFileError(f"{path} cannot be written: {os_words(error)}") from error
 
@@ -175,22 +175,22 @@ def _read(path: Path) -> bytearray:
         fd = open_file(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         raise KeyFileError(
-            f"{path} is missing; cure: copy the validator's priv_validator_key.json there, or make a new key with "
-            "`cmkms init --new-key`"
+            f"{path} is missing",
+            cure="copy the validator's priv_validator_key.json there, or make a new key with `cmkms init --new-key`",
         ) from None
     except OSError as error:
-        raise KeyFileError(f"{path} cannot be read: {os_words(error)}; cure: {cure_of_secret(error)}") from error
+        raise KeyFileError(f"{path} cannot be read: {os_words(error)}", cure=cure_of_secret(error)) from error
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            raise KeyFileError(f"{path} is no regular file; {_CURE}")
+            raise KeyFileError(f"{path} is no regular file", cure=_CURE)
         if not is_private(status):
             raise KeyFileError(
-                f"{path} can be read by others (mode {status.st_mode & 0o777:04o}); cure: chmod 600 {path}"
+                f"{path} can be read by others (mode {status.st_mode & 0o777:04o})", cure=f"chmod 600 {path}"
             )
         if status.st_size > KEY_FILE_MAX_BYTES:
             raise KeyFileError(
-                f"{path} has {status.st_size} bytes, and a key file less than {KEY_FILE_MAX_BYTES}; {_CURE}"
+                f"{path} has {status.st_size} bytes, and a key file less than {KEY_FILE_MAX_BYTES}", cure=_CURE
             )
         buffer = bytearray(status.st_size)
         size = os.readv(fd, [buffer])
@@ -205,19 +205,19 @@ def _blank_and_parse(path: Path, buffer: bytearray, secret: bytearray) -> dict[s
     try:
         start, end = _span_of_secret(buffer)
     except ValueError:
-        raise KeyFileError(f"{path} holds no priv_key; {_CURE}") from None
+        raise KeyFileError(f"{path} holds no priv_key", cure=_CURE) from None
     with memoryview(buffer) as view:
         secret.extend(view[start:end])
     buffer[start:end] = b"A" * (end - start)
     try:
         document = json.loads(buffer)
     except (ValueError, RecursionError) as error:
-        raise KeyFileError(f"{path} is no JSON: {error}; {_CURE}") from error
+        raise KeyFileError(f"{path} is no JSON: {error}", cure=_CURE) from error
     private = document.get("priv_key") if isinstance(document, dict) else None
     kind = private.get("type") if isinstance(private, dict) else None
     key_type = by_private_json(kind)
     if key_type is None:
-        raise KeyFileError(f"{path} holds {why_unsupported(kind)}; {_OTHER_TYPE}")
+        raise KeyFileError(f"{path} holds {why_unsupported(kind)}", cure=_OTHER_TYPE)
     return dict(document)
 
 
@@ -246,7 +246,7 @@ def _decode_sealed(path: Path, buffer: bytearray) -> SealedKey:
         return sealed_file.decode(buffer)
     except ValueError as error:
         raise KeyFileError(
-            f"{path} is no sealed key file: {error}; cure: restore it from where the key is kept"
+            f"{path} is no sealed key file: {error}", cure="restore it from where the key is kept"
         ) from error
 
 
@@ -254,16 +254,16 @@ def _decode_public(path: Path, document: dict[str, Any]) -> bytes:
     try:
         return decode_public(document)
     except ValueError as error:
-        raise KeyFileError(f"{path}: {error}; {_CURE}") from error
+        raise KeyFileError(f"{path}: {error}", cure=_CURE) from error
 
 
 def _check_public(path: Path, document: dict[str, Any], public_key: bytes) -> None:
     if _decode_public(path, document) != public_key:
-        raise KeyFileError(f"{path}: its pub_key is not the public key of its priv_key; {_CURE}")
+        raise KeyFileError(f"{path}: its pub_key is not the public key of its priv_key", cure=_CURE)
     try:
         check_address(document, public_key)
     except ValueError as error:
-        raise KeyFileError(f"{path}: {error}; {_CURE}") from error
+        raise KeyFileError(f"{path}: {error}", cure=_CURE) from error
 
 
 def _document(public_key: bytes, secret: str) -> bytes:
@@ -341,11 +341,11 @@ def parse_seed(text: str, key_type: KeyType | None = None) -> tuple[bytes, KeyTy
             kind, text = private.get("type"), str(private["value"])
         except (ValueError, KeyError, TypeError, AttributeError):
             raise KeyFileError(
-                "the file is no priv_validator_key.json; cure: a CometBFT key file, or base64 or hex of the seed"
+                "the file is no priv_validator_key.json", cure="a CometBFT key file, or base64 or hex of the seed"
             ) from None
         found = by_private_json(kind)
         if found is None:  # 32 bytes of any other secret would pass for a seed
-            raise KeyFileError(f"the file holds {why_unsupported(kind)}; {_OTHER_TYPE}")
+            raise KeyFileError(f"the file holds {why_unsupported(kind)}", cure=_OTHER_TYPE)
         if key_type is not None and found is not key_type:
             raise KeyFileError(f"the file holds a key of type {found.name}, and {key_type.name} was asked for")
         wanted = found

@@ -40,11 +40,11 @@ def parse_rpc(text: str) -> RpcAddress:
         parts = urlsplit(whole)
         host, port = parts.hostname, parts.port or 26657
     except ValueError as error:
-        raise ConfigError(f"--rpc {text!r}: {error}; cure: http://HOST:PORT of a CometBFT node's RPC") from error
+        raise ConfigError(f"--rpc {text!r}: {error}", cure="http://HOST:PORT of a CometBFT node's RPC") from error
     if parts.scheme == "https":
-        raise ConfigError(f"--rpc {text!r}: only http:// is spoken; cure: the node's own RPC port, or a tunnel to it")
+        raise ConfigError(f"--rpc {text!r}: only http:// is spoken", cure="the node's own RPC port, or a tunnel to it")
     if parts.scheme not in ("http", "tcp") or not host or parts.query or parts.fragment or parts.username:
-        raise ConfigError(f"--rpc {text!r} is no address; cure: http://HOST:PORT of a CometBFT node's RPC")
+        raise ConfigError(f"--rpc {text!r} is no address", cure="http://HOST:PORT of a CometBFT node's RPC")
     return RpcAddress(host, port, parts.path.rstrip("/"))
 
 
@@ -57,11 +57,11 @@ def ask_rpc(address: RpcAddress, method: str, timeout_s: float = RPC_TIMEOUT_S, 
         status, date, body = get(address.host, address.port, path, timeout_s, RPC_ANSWER_MAX_BYTES)
     except TimeoutError as error:
         raise OperatorError(
-            f"{address}/{method}: no whole answer within {timeout_s:g} s; cure: another --rpc"
+            f"{address}/{method}: no whole answer within {timeout_s:g} s", cure="another --rpc"
         ) from error
     except (OSError, http.client.HTTPException) as error:
         raise OperatorError(
-            f"{address}/{method}: {said(error)}; cure: the address of a CometBFT node's RPC that runs"
+            f"{address}/{method}: {said(error)}", cure="the address of a CometBFT node's RPC that runs"
         ) from error
     took_s = time.monotonic() - started
     return RpcAnswer(_result(body, status, f"{address}/{method}"), date, asked_at, took_s)
@@ -79,6 +79,6 @@ def _result(body: bytes, status: int, where: str) -> dict[str, Any]:
     result = document.get("result") if isinstance(document, dict) else None
     if not isinstance(result, dict):
         raise OperatorError(
-            f"{where}: this is no CometBFT RPC (HTTP {status}); cure: the address in the node's [rpc] laddr"
+            f"{where}: this is no CometBFT RPC (HTTP {status})", cure="the address in the node's [rpc] laddr"
         )
     return result

@@ -175,7 +175,7 @@ def ask(path: Path, request: dict[str, Any], timeout_s: float = CONTROL_TIMEOUT_
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR):
             raise OperatorError(
-                f"no node runs at {path.parent}; cure: start it there, or give --home and --id of the one that runs"
+                f"no node runs at {path.parent}", cure="start it there, or give --home and --id of the one that runs"
             ) from error
         why = "it did not answer in time" if isinstance(error, TimeoutError) else os_words(error)
         raise OperatorError(f"{path}: {why}") from error

@@ -76,7 +76,8 @@ def listen(host: str, port: int) -> list[socket.socket]:
         except OSError as error:
             if time.monotonic() >= ends_at:
                 raise BusyError(
-                    f"agent_addr {host}:{port} cannot be listened on: {os_words(error)}; cure: an address of this machine and a free port"
+                    f"agent_addr {host}:{port} cannot be listened on: {os_words(error)}",
+                    cure="an address of this machine and a free port",
                 ) from error
             time.sleep(_BIND_AGAIN_S)
 

@@ -399,9 +399,10 @@ class Membership:
             if self._ports.proven(record):
                 raise SupersededError(
                     f"another store stands for {self._me} now: {by} shows the incarnation {record.incarnation}, signed by {self._me}'s "
-                    f"identity, and the store here is {self.incarnation}. What this process promised counts no more, and it ends. Cure: leave this "
+                    f"identity, and the store here is {self.incarnation}. What this process promised counts no more, and it ends",
+                    cure="leave this "
                     "machine off if it was replaced. If no other one stands for it (an older copy of its data was put back), move data/ away and start it: it "
-                    "then reads what it must not forget from all the others"
+                    "then reads what it must not forget from all the others",
                 )
             self._say_once("an unproven higher incarnation of this node", by=by, incarnation=str(record.incarnation))
             self._count("false_incarnation")

@@ -236,8 +236,8 @@ class PeerNetwork:
                 if family == socket.AF_INET6 and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                     continue
                 raise BusyError(
-                    f"raft_addr {self._listen} cannot be listened on: {os_words(error)}; cure: stop what uses the port, or "
-                    "set another raft_addr (and the same in every node's peer list)"
+                    f"raft_addr {self._listen} cannot be listened on: {os_words(error)}",
+                    cure="stop what uses the port, or set another raft_addr (and the same in every node's peer list)",
                 ) from error
             self._listeners.append(listener)
 

@@ -51,7 +51,7 @@ def start_writer(home: Path, files: NodeFiles, shut: Sequence[Path], mode: Mode,
     try:
         folders = {path.parent: open_directory(path.parent) for path in [one.state_path for one in files.chains]}
     except OSError as error:
-        raise StateError(f"{error.filename}: {os_words(error)}; cure: give it to the node's user") from error
+        raise StateError(f"{error.filename}: {os_words(error)}", cure="give it to the node's user") from error
     owners = {(os.fstat(fd).st_uid, os.fstat(fd).st_gid) for fd in folders.values()}
     uid, gid = min(owners) if len(owners) == 1 else (0, 0)
     whom = Whom(

@@ -104,8 +104,9 @@ def parse_seal(text: str) -> Seal:
     """Inverse of seal_text(). Raises: StateError."""
     if text.strip().startswith(_OLD_PREFIX):
         raise StateError(
-            "this seal was made by an older version and does not name who follows, so more than one epoch could begin from it. Cure: `cmkms epoch "
-            "seal --next LIST` with this version, once more on the node that was sealed; take that seal instead"
+            "this seal was made by an older version and does not name who follows, so more than one epoch could begin from it",
+            cure="`cmkms epoch "
+            "seal --next LIST` with this version, once more on the node that was sealed; take that seal instead",
         )
     try:
         if not text.strip().startswith(_PREFIX) or len(text) > _TEXT_MAX_BYTES:
@@ -138,7 +139,7 @@ def parse_seal(text: str) -> Seal:
         known = tuple((str(name), _incarnation(*numbers)) for name, *numbers in document["known"])
         return Seal(node, epoch, members, following, standing, marks, incarnation, known)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise StateError(f"this is no seal: {error}; cure: the whole line that `cmkms epoch seal` printed") from error
+        raise StateError(f"this is no seal: {error}", cure="the whole line that `cmkms epoch seal` printed") from error
 
 
 def _incarnation(number: object, nonce: object) -> Incarnation:
@@ -185,7 +186,7 @@ def following_of(untrusted: str) -> tuple[str, ...]:
     try:
         check_members(names)
     except ValueError as error:
-        raise StateError(f"the next members: {error}; cure: --next ID,ID,… with each new member's id once") from error
+        raise StateError(f"the next members: {error}", cure="--next ID,ID,… with each new member's id once") from error
     return names
 
 
@@ -196,16 +197,18 @@ def binding(header: Header, following: tuple[str, ...]) -> bytes:
     """
     if header.state not in (NodeState.COMPLETE, NodeState.SEALED):
         raise StateError(
-            f"this node is {header.state.name.lower()}: it cannot say what it promised. Cure: seal the others, if they are a majority; else, on this node, "
-            "stopped, cmkms recover --min-height HEIGHT: one that is sealed answers nobody who has yet to read it"
+            f"this node is {header.state.name.lower()}: it cannot say what it promised",
+            cure="seal the others, if they are a majority; else, on this node, "
+            "stopped, cmkms recover --min-height HEIGHT: one that is sealed answers nobody who has yet to read it",
         )
     if header.epoch + 1 >= EPOCH_MAX:
-        raise StateError(f"epoch {header.epoch} is the last one that can be; cure: none, ask for help")
+        raise StateError(f"epoch {header.epoch} is the last one that can be", cure="none, ask for help")
     digest = members_digest(header.epoch + 1, following)
     if header.state is NodeState.SEALED and header.following not in (b"", digest):
         raise StateError(
-            f"this node is sealed for other members than {', '.join(following)}, for ever: from one seal two epochs could begin. Cure: begin the epoch "
-            "that it was sealed for (`cmkms epoch show` names its members), and change the members again from there"
+            f"this node is sealed for other members than {', '.join(following)}, for ever: from one seal two epochs could begin",
+            cure="begin the epoch "
+            "that it was sealed for (`cmkms epoch show` names its members), and change the members again from there",
         )
     return digest
 
@@ -229,12 +232,13 @@ def seal(files: NodeFiles, core: Core, following: tuple[str, ...]) -> Seal:
         header = store.header
         if header.owner != files.node_id:
             raise StateError(
-                f"{store.path} belongs to node {header.owner!r}, not {files.node_id!r}; cure: --id {header.owner}"
+                f"{store.path} belongs to node {header.owner!r}, not {files.node_id!r}", cure=f"--id {header.owner}"
             )
         if (known := read_epoch(files)) > header.epoch:
             raise StateError(
                 f"{store.path} is of epoch {header.epoch}, and {files.born_paths[0]} says that this node was in epoch {known} already: an old copy was "
-                "put back, and it has no seal to give. Cure: seal the others; this node, started, recovers first"
+                "put back, and it has no seal to give",
+                cure="seal the others; this node, started, recovers first",
             )
         standing = Standing.CONFIRMED if header.confirmed else Standing.UNCONFIRMED
         marks = []
@@ -274,15 +278,17 @@ def begin(
     if old.following != files.members:
         raise StateError(
             f"the seals name {', '.join(old.following)} as the members of epoch {epoch}, and the peer list of this node {', '.join(files.members)}: no "
-            "others may begin from them. Cure: that list in config.toml (or COMETKMS_PEER)"
+            "others may begin from them",
+            cure="that list in config.toml (or COMETKMS_PEER)",
         )
     own = _own_marks(files, old)
     why = doubt(len(old.members), {one.node: one.standing for one in seals})
     if why and min_height is None:
         raise StateError(
-            f"these seals do not show all that epoch {old.epoch} may have signed: {why}. Cure: the seals of all {len(old.members)} members; or read the "
+            f"these seals do not show all that epoch {old.epoch} may have signed: {why}",
+            cure=f"the seals of all {len(old.members)} members; or read the "
             "chain's head height from two nodes you trust, now, and burn every height up to one above it: --min-height HEIGHT, the same on every "
-            "member. (A node that is sealed while it runs needs neither.)"
+            "member. (A node that is sealed while it runs needs neither.)",
         )
     shown = [*own, *((chain.row, verified_state(chain, core)) for chain in files.chains)]
     for one in seals:
@@ -316,12 +322,14 @@ def _own_marks(files: NodeFiles, old: Seal) -> list[tuple[Row, Watermark]]:
         if known >= epoch:
             raise StateError(
                 f"{files.born_paths[0]} says that this home was in epoch {known} already, and the seals end epoch {old.epoch}: what was promised since would "
-                "be forgotten. Cure: start the node: it reads what it lost from the others"
+                "be forgotten",
+                cure="start the node: it reads what it lost from the others",
             )
         if files.node_id in old.members:
             raise StateError(
                 f"{files.node_id!r} was a member of epoch {old.epoch}, and {files.store_path} is missing: whether it began epoch {epoch} before is not "
-                "known. Cure: begin on the other members, start them, then this one: it reads what it lost from them"
+                "known",
+                cure="begin on the other members, start them, then this one: it reads what it lost from them",
             )
         return []
     store = PromiseStore.open(files.store_path)
@@ -330,14 +338,16 @@ def _own_marks(files: NodeFiles, old: Seal) -> list[tuple[Row, Watermark]]:
     store.close()
     if header.owner != files.node_id:
         raise StateError(
-            f"{files.store_path} belongs to node {header.owner!r}, not {files.node_id!r}; cure: --id {header.owner}, or a home of its own"
+            f"{files.store_path} belongs to node {header.owner!r}, not {files.node_id!r}",
+            cure=f"--id {header.owner}, or a home of its own",
         )
     if header.epoch >= epoch:
         raise StateError(f"{files.store_path} is of epoch {header.epoch} already, and the seals end epoch {old.epoch}")
     if known >= epoch:
         raise StateError(
             f"{files.store_path} is of epoch {header.epoch}, and {files.born_paths[0]} says that this node was in epoch {known} already: an old copy was "
-            "put back. Cure: start the node: it reads what it lost from the others"
+            "put back",
+            cure="start the node: it reads what it lost from the others",
         )
     if header.epoch == old.epoch and header.members != old.members and header.state is not NodeState.EMPTY:
         raise StateError(
@@ -345,8 +355,8 @@ def _own_marks(files: NodeFiles, old: Seal) -> list[tuple[Row, Watermark]]:
         )
     if header.state in (NodeState.EMPTY, NodeState.RECOVERING) and files.node_id in old.members:
         raise StateError(
-            f"{files.node_id!r} was a member of epoch {old.epoch} and lost what it promised: whether it began epoch {epoch} before is not known. Cure: "
-            "begin on the other members, start them, then this one: it reads what it lost from them"
+            f"{files.node_id!r} was a member of epoch {old.epoch} and lost what it promised: whether it began epoch {epoch} before is not known",
+            cure="begin on the other members, start them, then this one: it reads what it lost from them",
         )
     return own
 
@@ -390,11 +400,13 @@ def promised(
     if not files.store_path.exists():
         if files.node_id in read_born(files):
             raise StateError(
-                f"{files.store_path} is missing, and this node was born here: what it promised is not known. Cure: `cmkms recover` first"
+                f"{files.store_path} is missing, and this node was born here: what it promised is not known",
+                cure="`cmkms recover` first",
             )
         if not known:
             raise StateError(
-                f"nothing is known of {chain.row.chain_id}: there is neither a store nor {chain.state_path}; cure: the home of the node that signed"
+                f"nothing is known of {chain.row.chain_id}: there is neither a store nor {chain.state_path}",
+                cure="the home of the node that signed",
             )
     else:
         store = PromiseStore.open(files.store_path)
@@ -405,21 +417,23 @@ def promised(
             seals = [*seals, seal(files, core, seals[0].following)]
         elif files.alone and header.state not in (NodeState.COMPLETE, NodeState.SEALED):
             raise StateError(
-                f"{files.store_path}: this node is {header.state.name.lower()}: it does not know what it promised. Cure: `cmkms recover` first"
+                f"{files.store_path}: this node is {header.state.name.lower()}: it does not know what it promised",
+                cure="`cmkms recover` first",
             )
     if not files.alone:
         first = _agree(seals)
         if first.members != files.members or epoch not in (None, first.epoch):
             raise StateError(
-                f"the seals are of epoch {first.epoch} of {', '.join(first.members)}, and this node is in epoch {epoch} of {', '.join(files.members)}; "
-                "cure: the seals of this cluster"
+                f"the seals are of epoch {first.epoch} of {', '.join(first.members)}, and this node is in epoch {epoch} of {', '.join(files.members)}",
+                cure="the seals of this cluster",
             )
         known += [mark for one in seals for row, mark in one.marks if row == chain.row]
         why = doubt(len(first.members), {one.node: one.standing for one in seals})
         if why and min_height is None:
             raise StateError(
-                f"these seals do not show all that may have been signed: {why}. Cure: the seals of all {len(first.members)} members; or read the chain's head "
-                "height from two nodes you trust, now, and give one above it: --min-height HEIGHT"
+                f"these seals do not show all that may have been signed: {why}",
+                cure=f"the seals of all {len(first.members)} members; or read the chain's head "
+                "height from two nodes you trust, now, and give one above it: --min-height HEIGHT",
             )
     if min_height is not None:
         known.append(Watermark(HRS(min_height, ROUND_MAX, Step.PRECOMMIT)))
@@ -429,21 +443,25 @@ def promised(
 def _agree(seals: list[Seal]) -> Seal:
     """Raises: StateError unless they are of a majority of the same members in the same epoch."""
     if not seals:
-        raise StateError("no seal was given; cure: run `cmkms epoch seal --next LIST` on a majority of the old members")
+        raise StateError(
+            "no seal was given", cure="run `cmkms epoch seal --next LIST` on a majority of the old members"
+        )
     first = seals[0]
     if any((one.epoch, one.members) != (first.epoch, first.members) for one in seals):
-        raise StateError("the seals are of different epochs or members; cure: the seals of one epoch's members")
+        raise StateError("the seals are of different epochs or members", cure="the seals of one epoch's members")
     if odd := next((one for one in seals if one.following != first.following), None):
         raise StateError(
             f"the seal of {first.node} names {', '.join(first.following)} as the next members, and that of {odd.node} {', '.join(odd.following)}: a majority "
-            "must be sealed for the same. Cure: seal more of the members for one of the two lists"
+            "must be sealed for the same",
+            cure="seal more of the members for one of the two lists",
         )
     for one in seals:
         for name, incarnation in one.known:
             if earlier := next((its for its in seals if its.node == name and its.incarnation < incarnation), None):
                 raise StateError(
                     f"the seal of {name} is of an earlier store of its member ({earlier.incarnation}): {one.node} has recorded {incarnation} since, and what "
-                    f"that one promised it does not show. Cure: the seal of {name} as it is now, or another member's"
+                    f"that one promised it does not show",
+                    cure=f"the seal of {name} as it is now, or another member's",
                 )
     nodes = {one.node for one in seals}
     quorum = quorum_of(len(first.members))
@@ -452,7 +470,8 @@ def _agree(seals: list[Seal]) -> Seal:
     if len(nodes) < quorum:
         raise StateError(
             f"{len(nodes)} of {len(first.members)} old members are sealed ({', '.join(sorted(nodes))}), and a majority is {quorum}: the rest could "
-            "still sign among themselves. Cure: seal more"
+            "still sign among themselves",
+            cure="seal more",
         )
     return first
 

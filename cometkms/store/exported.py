@@ -43,9 +43,10 @@ def refuse_exported(state_path: Path, chain_id: str) -> None:
         return
     kind, target = noted
     raise StateError(
-        f"{path} says that this key went out, to {kind} ({target}): what it signed there since is not known here, so it does not sign. Cure: when that "
+        f"{path} says that this key went out, to {kind} ({target}): what it signed there since is not known here, so it does not sign",
+        cure=f"when that "
         f"signer is off for good, bring its watermark back, `cmkms import --from {kind} PATH`; or read the chain's head height from two nodes you trust, "
-        "after that, and import with --min-height and a height above it"
+        "after that, and import with --min-height and a height above it",
     )
 
 
@@ -60,11 +61,11 @@ def _read(path: Path) -> dict[str, list[str]]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise StateError(f"{path} cannot be read: {os_words(error)}; cure: give it to the node's user") from error
+        raise StateError(f"{path} cannot be read: {os_words(error)}", cure="give it to the node's user") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StateError(
-            f"{path} cannot be understood: whether this key is another signer's is not known. Cure: restore it; or, when no other signer has the key, "
-            "remove it"
+            f"{path} cannot be understood: whether this key is another signer's is not known",
+            cure="restore it; or, when no other signer has the key, remove it",
         ) from error
     return {str(chain): words for chain, words in chains.items()}
 

@@ -43,17 +43,18 @@ def lock_home(home: Path, tell: Callable[[str], None] = _note) -> int:
     try:
         fd = open_file(path, os.O_RDWR | os.O_CREAT)
     except FileNotFoundError as error:
-        raise StateError(f"{home} does not exist; cure: `cmkms init --home {home}`") from error
+        raise StateError(f"{home} does not exist", cure=f"`cmkms init --home {home}`") from error
     except OSError as error:
         raise StateError(
-            f"{path} cannot be opened: {os_words(error)}; cure: give {home} and what is in it to the user that runs this"
+            f"{path} cannot be opened: {os_words(error)}",
+            cure=f"give {home} and what is in it to the user that runs this",
         ) from error
     try:
         holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BusyError(f"a node (pid {holder}) uses {home} already; cure: stop it first") from None
+            raise BusyError(f"a node (pid {holder}) uses {home} already", cure="stop it first") from None
         _outlive_orphans(fd, home, holder, tell)
     except BaseException:
         os.close(fd)
@@ -75,7 +76,8 @@ def _outlive_orphans(fd: int, home: Path, supervisor: str, tell: Callable[[str],
             if time.monotonic() >= deadline:
                 raise BusyError(
                     f"processes of a node use {home} already: its supervisor (pid {supervisor}) is gone, and they did not end within "
-                    f"{ORPHANS_WAIT_S:g} s; cure: stop them first"
+                    f"{ORPHANS_WAIT_S:g} s",
+                    cure="stop them first",
                 ) from None
             if not waiting:
                 tell(
@@ -107,7 +109,7 @@ def hold_home(home: Path) -> None:
         finally:
             os.close(folder)
     except OSError as error:
-        raise StateError(f"{path} cannot be opened: {os_words(error)}; cure: give it to the node's user") from error
+        raise StateError(f"{path} cannot be opened: {os_words(error)}", cure="give it to the node's user") from error
     try:
         _own_lock(fd, fcntl.F_RDLCK)
     except OSError as error:

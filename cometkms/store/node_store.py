@@ -176,11 +176,11 @@ def _open_or_bear(
             kept = _set_aside(files.store_path)
             if files.node_id not in read_born(files):  # it never promised: it begins again
                 return _make(files, from_files, NodeState.EMPTY, _FIRST_EPOCH, left, disk), (
-                    f"{error}. It is kept as {kept}",
+                    f"{error.what}. It is kept as {kept}",
                 )
             store = _make(files, from_files, NodeState.RECOVERING, _epoch_due(files), left, disk)
             return store, (
-                f"{error}. It is kept as {kept}; this node reads what it must not forget from all the others",
+                f"{error.what}. It is kept as {kept}; this node reads what it must not forget from all the others",
             )
     born = read_born(files)
     if files.node_id in born:
@@ -188,8 +188,9 @@ def _open_or_bear(
         if files.alone:
             raise StateError(
                 f"{files.store_path} is missing, and {files.born_paths[0]} says that node {files.node_id!r} was born here: what it promised is "
-                "lost, so it does not sign. Cure: put the store back if it is somewhere; else read the chain's head height from two nodes "
-                "you trust and run `cmkms recover --min-height HEIGHT` with a height above it"
+                "lost, so it does not sign",
+                cure="put the store back if it is somewhere; else read the chain's head height from two nodes "
+                "you trust and run `cmkms recover --min-height HEIGHT` with a height above it",
             )
         store = _make(files, from_files, NodeState.RECOVERING, epoch, _Left(), disk)
         return store, ("what this node promised is lost: it reads it from all the others before it promises again",)
@@ -202,8 +203,9 @@ def _open_or_bear(
     if born:
         names = ", ".join(repr(one) for one in born)
         raise StateError(
-            f"this home belongs to node {names} and the id is now {files.node_id!r}. Cure: start with --id {born[0]} (the id defaults to the "
-            "host's name); a second node needs a home of its own"
+            f"this home belongs to node {names} and the id is now {files.node_id!r}",
+            cure=f"start with --id {born[0]} (the id defaults to the "
+            "host's name); a second node needs a home of its own",
         )
     state = NodeState.COMPLETE if files.alone else NodeState.EMPTY
     return _make(files, from_files, state, _FIRST_EPOCH, _Left(), disk), ()
@@ -243,8 +245,8 @@ def _epoch_due(files: NodeFiles) -> int:
     if following != files.members:
         raise StateError(
             f"{files.born_paths[0]} says that epoch {read_epoch(files)} is sealed here, for {', '.join(following)}, and the peer list names "
-            f"{', '.join(files.members)}: this node promises nothing more in its epoch. Cure: the peer list of those who follow, once they run; until "
-            "then it stays stopped"
+            f"{', '.join(files.members)}: this node promises nothing more in its epoch",
+            cure="the peer list of those who follow, once they run; until then it stays stopped",
         )
     return read_epoch(files) + 1
 
@@ -269,7 +271,7 @@ def _put_back(files: NodeFiles, from_files: list[Watermark], disk: Disk | None) 
     )
     if files.alone:
         raise StateError(
-            f"{said}, and what it forgot is not known. Cure: the newest copy; else `cmkms recover --min-height HEIGHT`"
+            f"{said}, and what it forgot is not known", cure="the newest copy; else `cmkms recover --min-height HEIGHT`"
         )
     left = _Left(tuple(readable_marks(files.store_path)))
     kept = _set_aside(files.store_path)
@@ -315,7 +317,8 @@ def _make_directory(path: Path) -> None:
         make_directory(path)
     except OSError as error:
         raise StateError(
-            f"{error.filename or path} cannot be made: {os_words(error)}; cure: give the home and what is in it to the node's user"
+            f"{error.filename or path} cannot be made: {os_words(error)}",
+            cure="give the home and what is in it to the node's user",
         ) from error
 
 
@@ -323,8 +326,8 @@ def _check_owner(store: PromiseStore, files: NodeFiles) -> None:
     """Raises: StateError."""
     if store.header.owner != files.node_id:
         raise StateError(
-            f"{store.path} belongs to node {store.header.owner!r}, and this is node {files.node_id!r}. Cure: start with --id {store.header.owner}, or "
-            "give this node a home of its own; never copy a store"
+            f"{store.path} belongs to node {store.header.owner!r}, and this is node {files.node_id!r}",
+            cure=f"start with --id {store.header.owner}, or give this node a home of its own; never copy a store",
         )
 
 
@@ -340,13 +343,14 @@ def _check_header(store: PromiseStore, files: NodeFiles) -> None:
     if header.members != files.members:
         raise StateError(
             f"{store.path} is of epoch {header.epoch} with the members {', '.join(header.members)}, and the peer list names "
-            f"{', '.join(files.members)}: a list that only one node changes makes a second majority. Cure: put the list back, or change the members "
-            "with `cmkms member`"
+            f"{', '.join(files.members)}: a list that only one node changes makes a second majority",
+            cure="put the list back, or change the members with `cmkms member`",
         )
     if header.state is NodeState.SEALED:
         raise StateError(
-            f"{store.path}: epoch {header.epoch} was sealed here, it promises nothing more. Cure: the same `cmkms member` command again, or `cmkms epoch "
-            "begin` with the seals of a majority on the members of the next epoch"
+            f"{store.path}: epoch {header.epoch} was sealed here, it promises nothing more",
+            cure="the same `cmkms member` command again, or `cmkms epoch "
+            "begin` with the seals of a majority on the members of the next epoch",
         )
     if files.alone and header.state is not NodeState.COMPLETE:
         raise corrupt(store.path, f"its node is {header.state.name.lower()}, not complete")
@@ -481,10 +485,10 @@ def _read_born(path: Path) -> Born:
     except FileNotFoundError:
         return Born()
     except OSError as error:
-        raise StateError(f"{path} cannot be read: {os_words(error)}; cure: give it to the node's user") from error
+        raise StateError(f"{path} cannot be read: {os_words(error)}", cure="give it to the node's user") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StateError(
-            f"{path} cannot be understood; cure: restore it, or `cmkms recover --min-height HEIGHT`"
+            f"{path} cannot be understood", cure="restore it, or `cmkms recover --min-height HEIGHT`"
         ) from error
     ids, members, following = (tuple(names) for names in lists)
     return Born(ids, epoch, members, following)
@@ -549,9 +553,9 @@ def _read_adopted(files: NodeFiles, header: Header) -> dict[str, Incarnation]:
         return {}
     except OSError as error:
         words = os_words(error)
-        raise StateError(f"{files.adopted_path} cannot be read: {words}; cure: give it to the node's user") from error
+        raise StateError(f"{files.adopted_path} cannot be read: {words}", cure="give it to the node's user") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise StateError(f"{files.adopted_path} cannot be understood; cure: remove it") from error
+        raise StateError(f"{files.adopted_path} cannot be understood", cure="remove it") from error
 
 
 def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None, tuple[Watermark, ...]]:
@@ -598,8 +602,8 @@ def _refuse_sealed(files: NodeFiles) -> None:
     header = readable_header(files.store_path)
     if header is not None and header.state is NodeState.SEALED:
         raise StateError(
-            f"{files.store_path}: epoch {header.epoch} is sealed here: there is no way back into it. Cure: the same `cmkms member` command again, or `cmkms "
-            "epoch begin`"
+            f"{files.store_path}: epoch {header.epoch} is sealed here: there is no way back into it",
+            cure="the same `cmkms member` command again, or `cmkms epoch begin`",
         )
 
 
@@ -618,8 +622,8 @@ def _refuse_other_members(files: NodeFiles) -> None:
             continue
         if members and members != files.members:
             raise StateError(
-                f"{path} says that this node is one of {', '.join(members)}, and the peer list names {', '.join(files.members)}. Cure: give "
-                "the same peer list as before; members change with `cmkms member`"
+                f"{path} says that this node is one of {', '.join(members)}, and the peer list names {', '.join(files.members)}",
+                cure="give the same peer list as before; members change with `cmkms member`",
             )
 
 
@@ -711,8 +715,8 @@ def higher_mark(known: Watermark | None, marks: Sequence[Watermark], row: Row, c
     signed = {mark.sign_bytes for mark in (own, *marks) if mark.hrs == max(own.hrs, found.hrs) and verifies(mark)}
     if len(signed) > 1:
         raise StateError(
-            f"there are two signatures of this key at {max(own.hrs, found.hrs)}: the key was used in two places. Cure: find out where, and "
-            "go on above that height with --min-height"
+            f"there are two signatures of this key at {max(own.hrs, found.hrs)}: the key was used in two places",
+            cure="find out where, and go on above that height with --min-height",
         )
     if found.hrs != own.hrs:
         return max(own, found, key=lambda mark: mark.hrs)
@@ -752,8 +756,8 @@ def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core
 def _refuse_lower(mark: Watermark, known: Watermark) -> None:
     if mark.hrs < known.hrs:
         raise StateError(
-            f"the file stands at {mark.hrs} and this node already knows {known.hrs}: a watermark never goes down. Cure: none; "
-            "the higher one is the right one"
+            f"the file stands at {mark.hrs} and this node already knows {known.hrs}: a watermark never goes down",
+            cure="none; the higher one is the right one",
         )
     if mark.hrs == known.hrs and mark.sign_bytes and known.sign_bytes and mark.sign_bytes != known.sign_bytes:
         raise StateError(f"the file holds other bytes at {mark.hrs} than this node: one of them must not exist")

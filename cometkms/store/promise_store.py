@@ -140,7 +140,7 @@ def _encode_header(header: Header) -> tuple[bytes, bytes]:
     """Magic and body."""
     ids = [header.owner.encode(), *(member.encode() for member in header.members)]
     if len(header.members) > MEMBERS_MAX or sum(map(len, ids)) > MEMBER_IDS_MAX_BYTES:
-        raise StateError(f"the ids of the members take more than {MEMBER_IDS_MAX_BYTES} bytes; cure: shorter ids")
+        raise StateError(f"the ids of the members take more than {MEMBER_IDS_MAX_BYTES} bytes", cure="shorter ids")
     if any(len(one) != BIRTH_NONCE_BYTES for one in (header.birth_nonce, *header.record)):
         raise InvariantError(f"birth nonces have {BIRTH_NONCE_BYTES} bytes")
     digest = members_digest(header.epoch, header.members)
@@ -286,7 +286,7 @@ class PromiseStore:
         Raises: StateError if one is there; StoreFailure.
         """
         if path.exists():
-            raise StateError(f"{path} is there already; cure: none needed, start the node")
+            raise StateError(f"{path} is there already", cure="none needed, start the node")
         aside = path.with_name(path.name + ".new")
         fd = -1
         try:
@@ -321,7 +321,7 @@ class PromiseStore:
             raise StateError(f"{path} is missing") from None
         except OSError as error:
             raise StateError(
-                f"{path} cannot be opened: {os_words(error)}; cure: its owner must run the node"
+                f"{path} cannot be opened: {os_words(error)}", cure="its owner must run the node"
             ) from error
         store = cls(path, fd, disk or cast(Disk, os))
         try:
@@ -581,7 +581,7 @@ def _lock(fd: int, path: Path) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise BusyError(f"{path} is in use by another process; cure: stop the other cmkms first") from None
+        raise BusyError(f"{path} is in use by another process", cure="stop the other cmkms first") from None
 
 
 class CorruptStoreError(StateError):
@@ -591,9 +591,10 @@ class CorruptStoreError(StateError):
 def corrupt(path: Path, what: str) -> CorruptStoreError:
     """With the cure for one node alone."""
     return CorruptStoreError(
-        f"{path} is corrupt: {what}. What this node promised is not known, so it does not sign. Cure: read the chain's head "
+        f"{path} is corrupt: {what}. What this node promised is not known, so it does not sign",
+        cure="read the chain's head "
         "height from two nodes you trust, wait until it is above every height this signer may have seen, and run "
-        "`cmkms recover --min-height HEIGHT` with a height above it"
+        "`cmkms recover --min-height HEIGHT` with a height above it",
     )
 
 

@@ -47,12 +47,13 @@ def reset_mark(files: NodeFiles, chain: ChainFiles, height: int) -> Reset:
             if header.owner != files.node_id or header.members != files.members:
                 raise StateError(
                     f"{files.store_path} is of node {header.owner!r} of {', '.join(header.members)}, and this is {files.node_id!r} of "
-                    f"{', '.join(files.members)}; cure: the --id and the peer list that it was started with. Nothing was changed"
+                    f"{', '.join(files.members)}",
+                    cure="the --id and the peer list that it was started with. Nothing was changed",
                 )
             if header.state is NodeState.SEALED:
                 raise StateError(
-                    f"epoch {header.epoch} is sealed here, and its seal says where it stood: a mark in it is not lowered any more; cure: `cmkms "
-                    "epoch begin` first. Nothing was changed"
+                    f"epoch {header.epoch} is sealed here, and its seal says where it stood: a mark in it is not lowered any more",
+                    cure="`cmkms epoch begin` first. Nothing was changed",
                 )
             kept += [_copied(files.store_path), *_moved(files.store_path.with_name(JOURNAL_NAME))]
             if chain.row in store.rows:

@@ -34,27 +34,30 @@ def load(path: Path, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
         data = read_file(path, STATE_FILE_MAX_BYTES)
     except FileNotFoundError:
         raise StateError(
-            f"{path} is missing, so what this key has signed is not known. Cure: copy it from the signer that used the key "
+            f"{path} is missing, so what this key has signed is not known",
+            cure="copy it from the signer that used the key "
             "before (stop that one first); only for a key that never signed anything write "
-            '{"height":"0","round":0,"step":0} into it'
+            '{"height":"0","round":0,"step":0} into it',
         ) from None
     except OSError as error:
         raise StateError(
-            f"{path} cannot be read: {os_words(error)}; cure: make it readable for the node's user"
+            f"{path} cannot be read: {os_words(error)}", cure="make it readable for the node's user"
         ) from error
     try:
         return decode(data, chain_id, parse_sign_bytes)
     except _OtherChainError as error:
         raise StateError(
-            f"{path} is of the chain {error.there!r}, and {chain_id!r} is configured as chain_id. Cure: if that is mistyped, put "
+            f"{path} is of the chain {error.there!r}, and {chain_id!r} is configured as chain_id",
+            cure=f"if that is mistyped, put "
             f"chain_id = {json.dumps(error.there)} into "
             "config.toml (or --chain-id) and start again: nothing is lost, and nothing is to be recovered. If this key is to sign for "
-            f"another chain from now on, give {chain_id!r} a state file of its own (docs/RUNBOOK.md, Another chain id)"
+            f"another chain from now on, give {chain_id!r} a state file of its own (docs/RUNBOOK.md, Another chain id)",
         ) from error
     except ValueError as error:
         raise StateError(
-            f"{path} is not a validator's state file: {error}. Cure: restore it from the signer that used the key before; if it is "
-            "lost, `cmkms recover --min-height HEIGHT` with a height above the chain's head"
+            f"{path} is not a validator's state file: {error}",
+            cure="restore it from the signer that used the key before; if it is "
+            "lost, `cmkms recover --min-height HEIGHT` with a height above the chain's head",
         ) from error
 
 

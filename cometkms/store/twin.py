@@ -37,7 +37,7 @@ def take_name(secret: bytes, node_id: str) -> socket.socket | None:
         if error.errno != errno.EADDRINUSE:
             return None
         raise BusyError(
-            f"another process on this machine runs the node {node_id!r} with this very key, from another home: one of the two is a copy; cure: "
-            "find it (ps -ef | grep 'cmkms start') and stop it; a node of its own needs another id and a home of its own from `cmkms init`"
+            f"another process on this machine runs the node {node_id!r} with this very key, from another home: one of the two is a copy",
+            cure="find it (ps -ef | grep 'cmkms start') and stop it; a node of its own needs another id and a home of its own from `cmkms init`",
         ) from None
     return holder

@@ -39,8 +39,8 @@ _MEANINGS: Final = {
 class DeliveryError(OperatorError):
     """The receiver does not have it, or did not say so. `retry_after_s`: how long it asks to be left alone; 0: it did not ask."""
 
-    def __init__(self, words: str, retry_after_s: float = 0.0) -> None:
-        super().__init__(words)
+    def __init__(self, what: str, retry_after_s: float = 0.0, *, cure: str = "") -> None:
+        super().__init__(what, cure=cure)
         self.retry_after_s = retry_after_s
 
 
@@ -70,8 +70,8 @@ def load_authorities(environment: Mapping[str, str] = os.environ) -> ssl.SSLCont
                 raise ConfigError(f"{path} holds no certificates that can be used: {os_words(error)}") from error
             return context
     raise ConfigError(
-        f"there are no certificates of authorities at {' or '.join(path for path in paths if path)}, so no https:// receiver can be verified; "
-        "cure: the package ca-certificates, or SSL_CERT_FILE"
+        f"there are no certificates of authorities at {' or '.join(path for path in paths if path)}, so no https:// receiver can be verified",
+        cure="the package ca-certificates, or SSL_CERT_FILE",
     )
 
 
@@ -96,7 +96,8 @@ async def post(
         return Answer(status, words, time.monotonic() - began)
     if status in _REDIRECTS:
         raise DeliveryError(
-            f"{url} sends elsewhere (HTTP {status}), and that is not followed; cure: configure the address that it names"
+            f"{url} sends elsewhere (HTTP {status}), and that is not followed",
+            cure="configure the address that it names",
         )
     meaning = _MEANINGS.get(status, "")
     said = f" {words!r}" if words else ""
@@ -142,7 +143,7 @@ def _parse(url: WebhookUrl, head: bytes) -> tuple[int, dict[str, str]]:
         or not parts[0].startswith("HTTP/1.")
         or not (parts[1].isascii() and parts[1].isdigit() and len(parts[1]) == 3)
     ):
-        raise DeliveryError(f"{url} does not answer as a web server does; cure: the receiver's own address")
+        raise DeliveryError(f"{url} does not answer as a web server does", cure="the receiver's own address")
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
     return int(parts[1]), headers
 

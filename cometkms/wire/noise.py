@@ -188,8 +188,8 @@ class NoiseHandshake:
             raise ProtocolError("noise: the validator's identity does not prove its key")
         if not hmac.compare_digest(key, self._expected):
             raise ProtocolError(
-                f"noise: {peer_id(key)} listens there, not {peer_id(self._expected)}; cure: the id that "
-                "`cometbft show-node-id --libp2p` prints on the validator, in `validator_addr`"
+                f"noise: {peer_id(key)} listens there, not {peer_id(self._expected)}",
+                cure="the id that `cometbft show-node-id --libp2p` prints on the validator, in `validator_addr`",
             )
         return key
 

@@ -33,6 +33,7 @@ def public_key_of(untrusted_id: str) -> bytes:
     public_key = (value & (1 << 256) - 1).to_bytes(32, "big")
     if peer_id(public_key) != untrusted_id:
         raise ConfigError(
-            f"{untrusted_id[:_TEXT_MAX]!r} is no peer id of an ed25519 key; cure: the id that `cometbft show-node-id --libp2p` prints, 12D3KooW…"
+            f"{untrusted_id[:_TEXT_MAX]!r} is no peer id of an ed25519 key",
+            cure="the id that `cometbft show-node-id --libp2p` prints, 12D3KooW…",
         )
     return public_key

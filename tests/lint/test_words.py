@@ -72,3 +72,64 @@ def test_no_handler_shows_an_error_of_the_system_as_python_does(path: Path) -> N
 def test_the_reader_of_handlers_finds_what_it_looks_for(handler: str, line: int | None) -> None:
     found = list(raw_words(ast.parse(f"try:\n  pass\n{handler}")))
     assert found == ([line] if line is not None else [])
+
+
+#: The tree of cometkms/errors.py, and what is derived from it elsewhere.
+ERRORS = {
+    node.name
+    for path in MODULES
+    for node in ast.walk(ast.parse(path.read_text()))
+    if isinstance(node, ast.ClassDef) and any(ast.unparse(one).endswith("Error") for one in node.bases)
+}
+
+
+def hidden_cures(tree: ast.AST) -> Iterator[int]:
+    """Lines on which an error is made whose words hold its cure, which no program could find there."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ERRORS:
+            for part in (part for argument in node.args for part in ast.walk(argument)):
+                if isinstance(part, ast.Constant) and isinstance(part.value, str) and "cure: " in part.value.lower():
+                    yield part.lineno
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_an_errors_cure_is_a_field_and_not_part_of_its_words(path: Path) -> None:
+    found = list(hidden_cures(ast.parse(path.read_text())))
+    assert found == [], f"{path}: lines {found}: give it as cure="
+
+
+def test_a_cure_in_an_errors_words_is_seen() -> None:
+    assert list(hidden_cures(ast.parse("raise StateError(f'{path} is gone; cure: look')"))) == [1]
+    assert list(hidden_cures(ast.parse("raise StateError(f'{path} is gone', cure='look')"))) == []
+
+
+def searched_words(tree: ast.AST) -> Iterator[int]:
+    """Lines that decide something by what a text of an error says."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare) and any(isinstance(one, ast.In | ast.NotIn) for one in node.ops):
+            if any(_words_of_an_error(one) for one in node.comparators):
+                yield node.lineno
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in ("startswith", "endswith", "partition", "find", "split", "splitlines")
+            and _words_of_an_error(node.func.value)
+        ):
+            yield node.lineno
+
+
+def _words_of_an_error(node: ast.AST) -> bool:
+    made = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("str", "said")
+    return made and "error" in ast.unparse(node)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_is_decided_by_an_errors_words(path: Path) -> None:
+    found = list(searched_words(ast.parse(path.read_text())))
+    assert found == [], f"{path}: lines {found}: ask for its type, its cure or its code"
+
+
+def test_a_search_of_an_errors_words_is_seen() -> None:
+    assert list(searched_words(ast.parse("if 'sealed' in str(error): pass"))) == [1]
+    assert list(searched_words(ast.parse("str(error).partition('; cure: ')"))) == [1]
+    assert list(searched_words(ast.parse("if error.cure in known: pass"))) == []

@@ -14,12 +14,12 @@ from cometkms.errors import ConfigError, KeyFileError, StateError, StoreFailure,
 from cometkms.net.dial import connect
 
 
-def raised(kind: type[Exception], words: str, number: int, path: str | None = "/home/x/file") -> Exception:
+def raised(kind: type[Exception], words: str, number: int, path: str | None = "/home/x/file", **more: str) -> Exception:
     try:
         try:
             raise OSError(number, os.strerror(number), path) if path else OSError(number, os.strerror(number))
         except OSError as error:
-            raise kind(words) from error
+            raise kind(words, **more) from error
     except kind as error:
         return error
 
@@ -27,7 +27,8 @@ def raised(kind: type[Exception], words: str, number: int, path: str | None = "/
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
 @pytest.mark.parametrize("kind", [KeyFileError, StateError, ConfigError, StoreFailure, RuntimeError])
 def test_the_disk_is_named_and_no_file_is_blamed(kind: type[Exception], number: int) -> None:
-    error = raised(kind, "/home/x/file cannot be understood; cure: `cmkms recover --min-height HEIGHT`", number)
+    cure = {} if kind is RuntimeError else {"cure": "`cmkms recover --min-height HEIGHT`"}
+    error = raised(kind, "/home/x/file cannot be understood", number, **cure)
     failure = disk_failure(error)
     assert failure is not None
     assert failure.exit_code == 7
@@ -36,9 +37,8 @@ def test_the_disk_is_named_and_no_file_is_blamed(kind: type[Exception], number: 
 
 
 def test_words_that_say_it_already_stay_but_for_their_cure() -> None:
-    error = raised(
-        KeyFileError, "/p/identity_key.json cannot be made: no space left on device; cure: chown", errno.ENOSPC, None
-    )
+    words = "/p/identity_key.json cannot be made: no space left on device"
+    error = raised(KeyFileError, words, errno.ENOSPC, None, cure="chown")
     assert str(disk_failure(error)).startswith(
         "/p/identity_key.json cannot be made: no space left on device; cure: make room"
     )
@@ -107,3 +107,29 @@ def sync_directory_of_nothing() -> None:
     os.close(writing)
     os.close(reading)
     os.fsync(reading)
+
+
+def test_an_error_has_its_cure_apart_from_what_is_wrong() -> None:
+    """A program takes the two fields; a person reads both in one line."""
+    error = StateError("it is gone", cure="put it back; or not")
+    assert (error.what, error.cure, str(error)) == (
+        "it is gone",
+        "put it back; or not",
+        "it is gone; cure: put it back; or not",
+    )
+    assert (KeyFileError("it is gone").cure, str(KeyFileError("it is gone"))) == ("", "it is gone")
+
+
+def test_several_errors_are_one_and_keep_their_cures() -> None:
+    """Each part keeps its own cure, however often errors are put together."""
+    one, two, three = ConfigError("one", cure="a"), ConfigError("two"), ConfigError("three", cure="c")
+    error = ConfigError.together([ConfigError.together([one, two]), three])
+    assert type(error) is ConfigError
+    assert error.parts == (one, two, three)
+    assert str(error) == "one; cure: a\ntwo\nthree; cure: c"
+
+
+def test_where_an_error_came_up_stands_in_front_of_its_words_and_not_of_its_cure() -> None:
+    """The kind of the error, and so the exit code, stay what they were."""
+    error = KeyFileError("it is no key", cure="the key").at("/priv/key.json")
+    assert (type(error), error.what, error.cure) == (KeyFileError, "/priv/key.json: it is no key", "the key")

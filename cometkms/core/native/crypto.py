@@ -18,11 +18,11 @@ def load_sodium() -> None:
     """Resolve libsodium's symbols from PyNaCl's extension file. Raises: OperatorError naming the file or symbol."""
     spec = find_spec("nacl._sodium")
     if spec is None or spec.origin is None:
-        raise OperatorError("PyNaCl's extension nacl/_sodium is not installed; cure: pip install 'pynacl>=1.6'")
+        raise OperatorError("PyNaCl's extension nacl/_sodium is not installed", cure="pip install 'pynacl>=1.6'")
     error = ffi.new("char[]", 512)
     if lib.ck_sodium_load(spec.origin.encode(), error, len(error)) != lib.CK_OK:
         words = ffi.string(error).decode("utf-8", "replace")
-        raise OperatorError(f"libsodium cannot be used: {words}; cure: pip install --force-reinstall 'pynacl>=1.6'")
+        raise OperatorError(f"libsodium cannot be used: {words}", cure="pip install --force-reinstall 'pynacl>=1.6'")
 
 
 class NativeFrames:
@@ -214,7 +214,7 @@ class NativeKeySlot:
         """See interface.KeySlot."""
         out = ffi.new("uint8_t[32]")
         if lib.ck_slot_cluster_secret(self.c, out) != lib.CK_OK:
-            raise KeyFileError(_NO_SEED)
+            raise KeyFileError(_NO_SEED, cure="put one into priv/cluster.key")
         return bytes(ffi.buffer(out))
 
     def close(self) -> None:
@@ -241,10 +241,13 @@ def bytes_refusal(value: bytes, unique_id: str = "") -> str:
 
 
 _RAW_ENVELOPE_BYTES = 256  # Celestia's domain, a chain's id, tags and lengths
-_NO_SEED = "the cluster's secret cannot be derived: the key is not here; cure: put one into priv/cluster.key"
+_NO_SEED = "the cluster's secret cannot be derived: the key is not here"
 _REFUSED = {
-    lib.CK_BAD_TAG: "the passphrase does not open it, or the file was changed; cure: the passphrase it was sealed with, and the file as it was",
-    lib.CK_TOO_LARGE: "it asks for more passes or memory than any key that is sealed here; cure: the file as it was",
+    lib.CK_BAD_TAG: (
+        "the passphrase does not open it, or the file was changed",
+        "the passphrase it was sealed with, and the file as it was",
+    ),
+    lib.CK_TOO_LARGE: ("it asks for more passes or memory than any key that is sealed here", "the file as it was"),
 }
 
 
@@ -255,7 +258,9 @@ def key_slot(base64_secret: bytearray, chain_id: str, key_type: KeyType = ED2551
     require(key_type)
     with ffi.from_buffer("char[]", base64_secret, require_writable=True) as text:
         status = lib.ck_slot_open(slot, key_type.number, text, len(base64_secret), borrowed(to_wire(chain_id), keep))
-    no_room = "the private key's memory cannot be locked; cure: raise the limit of locked memory (ulimit -l)"
+    no_room = KeyFileError(
+        "the private key's memory cannot be locked", cure="raise the limit of locked memory (ulimit -l)"
+    )
     _check_key(status, key_type, no_room)
     return NativeKeySlot(slot, key_type, chain_id)
 
@@ -329,11 +334,11 @@ def unseal_key(sealed: SealedKey, passphrase: Buffer) -> bytearray:
     return text_only
 
 
-def no_memory(sealed: SealedKey) -> str:
+def no_memory(sealed: SealedKey) -> KeyFileError:
     """Why Argon2id could not work, with the cure."""
-    return (
-        f"the {sealed.memory_bytes >> 20} MiB of memory that opening it takes cannot be had; cure: give the process more, or seal the key "
-        "with `cmkms keys encrypt --memory-mib` less"
+    return KeyFileError(
+        f"the {sealed.memory_bytes >> 20} MiB of memory that opening it takes cannot be had",
+        cure="give the process more, or seal the key with `cmkms keys encrypt --memory-mib` less",
     )
 
 
@@ -360,9 +365,11 @@ def _let_go(keep: list[Any]) -> None:
         ffi.release(view)
 
 
-def _check_key(status: int, key_type: KeyType, no_room: str) -> None:
+def _check_key(status: int, key_type: KeyType, no_room: KeyFileError) -> None:
     """Raises: KeyFileError, InvariantError."""
-    words = {**_REFUSED, lib.CK_MALFORMED: no_such_key(key_type), lib.CK_NO_ROOM: no_room}.get(status)
-    if words is not None:
-        raise KeyFileError(words)
+    if status in _REFUSED:
+        what, cure = _REFUSED[status]
+        raise KeyFileError(what, cure=cure)
+    if status in (lib.CK_MALFORMED, lib.CK_NO_ROOM):
+        raise no_room if status == lib.CK_NO_ROOM else no_such_key(key_type)
     check(status, "key slot")

@@ -35,7 +35,7 @@ from cometkms.model import HRS, Permit, SealedKey, SignBytes, Step
 _TRANSCRIPT: Final = b"TENDERMINT_SECRET_CONNECTION_TRANSCRIPT_HASH"
 _KEY_INFO: Final = b"TENDERMINT_SECRET_CONNECTION_KEY_AND_CHALLENGE_GEN"
 _COUNTER_MAX: Final = (1 << 64) - 1
-_NO_SEED: Final = "the cluster's secret cannot be derived: the key is not here; cure: put one into priv/cluster.key"
+_NO_SEED: Final = "the cluster's secret cannot be derived: the key is not here"
 
 
 def hkdf_sha256(secret: Buffer, info: bytes, size: int) -> bytes:
@@ -208,7 +208,7 @@ class PureKeySlot:
     def cluster_secret(self) -> bytes:
         """See interface.KeySlot."""
         if self._secret is None:
-            raise KeyFileError(_NO_SEED)
+            raise KeyFileError(_NO_SEED, cure="put one into priv/cluster.key")
         seed = (ctypes.c_char * SEED_BYTES).from_address(self._secret)
         return hkdf_sha256(memoryview(seed), b"cometkms cluster secret v1", 32)
 
@@ -324,7 +324,7 @@ def key_slot(base64_secret: bytearray, chain_id: str, key_type: KeyType = ED2551
     if secret is None:
         base64_secret[:] = bytes(len(base64_secret))
         raise KeyFileError(
-            "the private key's memory cannot be locked; cure: raise the limit of locked memory (ulimit -l)"
+            "the private key's memory cannot be locked", cure="raise the limit of locked memory (ulimit -l)"
         )
     return _adopt(secret, chain_id, lambda: sealed.decode_secret(key_type, base64_secret, secret))
 
@@ -333,7 +333,7 @@ def sealed_slot(key: SealedKey, passphrase: Buffer, chain_id: str) -> PureKeySlo
     """See interface.Core."""
     secret = sealed.locked_secret(sealed.type_of_sealed(key))
     if secret is None:
-        raise KeyFileError(sealed.no_memory(key))
+        raise sealed.no_memory(key)
     return _adopt(secret, chain_id, lambda: sealed.unseal(key, passphrase, secret))
 
 

@@ -51,7 +51,7 @@ def decode_secret(key_type: KeyType, base64_secret: bytearray, secret: int) -> b
     raw = scheme(key_type).public_of(secret) if whole else None
     behind = key_type.secret_bytes - SEED_BYTES
     if raw is None or (behind and sodium().sodium_memcmp(secret + SEED_BYTES, raw, behind) != 0):
-        raise KeyFileError(no_such_key(key_type))
+        raise no_such_key(key_type)
     return typed(key_type, raw)
 
 
@@ -82,7 +82,8 @@ def unseal(sealed: SealedKey, passphrase: Buffer, secret: int) -> bytes:
         )
     if failed:
         raise KeyFileError(
-            "the passphrase does not open it, or the file was changed; cure: the passphrase it was sealed with, and the file as it was"
+            "the passphrase does not open it, or the file was changed",
+            cure="the passphrase it was sealed with, and the file as it was",
         )
     raw = scheme(key_type).public_of(secret)
     if raw is None or raw != raw_of(sealed.public_key):
@@ -107,11 +108,11 @@ def unseal_key(sealed: SealedKey, passphrase: Buffer) -> bytearray:
         out[:] = bytes(_TEXT_BYTES)
 
 
-def no_memory(sealed: SealedKey) -> str:
+def no_memory(sealed: SealedKey) -> KeyFileError:
     """Why Argon2id could not work, with the cure."""
-    return (
-        f"the {sealed.memory_bytes >> 20} MiB of memory that opening it takes cannot be had; cure: give the process more, or seal the key "
-        "with `cmkms keys encrypt --memory-mib` less"
+    return KeyFileError(
+        f"the {sealed.memory_bytes >> 20} MiB of memory that opening it takes cannot be had",
+        cure="give the process more, or seal the key with `cmkms keys encrypt --memory-mib` less",
     )
 
 
@@ -132,7 +133,7 @@ def _derived(sealed: SealedKey, passphrase: Buffer) -> Iterator[int]:
         1 <= sealed.passes <= SEAL_PASSES_MAX and SEAL_MEMORY_MIN_BYTES <= sealed.memory_bytes <= SEAL_MEMORY_MAX_BYTES
     ):
         raise KeyFileError(
-            "it asks for more passes or memory than any key that is sealed here; cure: the file as it was"
+            "it asks for more passes or memory than any key that is sealed here", cure="the file as it was"
         )
     key = ctypes.create_string_buffer(32)
     address = ctypes.addressof(key)
@@ -142,7 +143,7 @@ def _derived(sealed: SealedKey, passphrase: Buffer) -> Iterator[int]:
                 address, 32, text, len(passphrase), sealed.salt, sealed.passes, sealed.memory_bytes, _ARGON2ID13
             )
         if failed:
-            raise KeyFileError(no_memory(sealed))
+            raise no_memory(sealed)
         yield address
     finally:
         sodium().sodium_memzero(address, 32)

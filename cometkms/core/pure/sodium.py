@@ -35,7 +35,7 @@ def sodium() -> ctypes.CDLL:
     """Raises: OperatorError naming the file or function."""
     spec = find_spec("nacl._sodium")
     if spec is None or spec.origin is None:
-        raise OperatorError("PyNaCl's extension nacl/_sodium is not installed; cure: pip install 'pynacl>=1.6'")
+        raise OperatorError("PyNaCl's extension nacl/_sodium is not installed", cure="pip install 'pynacl>=1.6'")
     try:
         library = ctypes.CDLL(spec.origin)
         for name, arguments in _ARGUMENTS.items():
@@ -43,7 +43,7 @@ def sodium() -> ctypes.CDLL:
         library.sodium_malloc.restype = library.sodium_bin2base64.restype = ctypes.c_void_p
     except (OSError, AttributeError) as error:
         raise OperatorError(
-            f"libsodium cannot be used: {said(error)}; cure: pip install --force-reinstall pynacl"
+            f"libsodium cannot be used: {said(error)}", cure="pip install --force-reinstall pynacl"
         ) from error
     if library.sodium_init() < 0:
         raise OperatorError("sodium_init failed")

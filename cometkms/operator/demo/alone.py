@@ -36,7 +36,7 @@ async def _run(address: str, chain_id: str, every_s: float, seconds: float | Non
     try:
         listener = listen(loaded, address)
     except OSError as error:
-        raise BusyError(f"nothing can listen at {address}: {said(error)}; cure: another --listen") from error
+        raise BusyError(f"nothing can listen at {address}: {said(error)}", cure="another --listen") from error
     validator = StandIn(loaded, listener, chain_id)
     _say(out, f"a stand-in validator of {chain_id} listens at {validator.address}")
     asking = asyncio.create_task(_ask_for_ever(validator, every_s, out))

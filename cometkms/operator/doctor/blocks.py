@@ -186,7 +186,7 @@ def contradicts(commit: Commit, mark: Watermark) -> bool:
 def _odd(address: RpcAddress, what: str, error: Exception) -> OperatorError:
     kind = type(error).__name__
     return OperatorError(
-        f"{address}/{what}: the answer is not understood ({kind}: {error}); cure: a CometBFT node's RPC"
+        f"{address}/{what}: the answer is not understood ({kind}: {error})", cure="a CometBFT node's RPC"
     )
 
 

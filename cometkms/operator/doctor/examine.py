@@ -23,7 +23,7 @@ from cometkms.net.comet_rpc import RpcAddress
 from cometkms.operator.doctor import chain as chain_checks
 from cometkms.operator.doctor import clock, disk, files, key, latency, memory, reach, running, state, versions
 from cometkms.operator.doctor.blocks import read_head
-from cometkms.operator.doctor.finding import Finding, fail, failed_by, note, ok, split_cure
+from cometkms.operator.doctor.finding import Finding, fail, failed_by, note, ok
 from cometkms.store.lock import LOCK_NAME
 from cometkms.store.node_store import ChainFiles, NodeFiles
 
@@ -47,7 +47,7 @@ class Patient:
 
     home: Path
     settings: Settings | None
-    problems: tuple[str, ...]
+    problems: tuple[CometKMSError, ...]
     chains: tuple[Chain, ...]
     node: Mapping[str, Any] | None
     status: Mapping[str, Any] | None = None
@@ -153,8 +153,8 @@ def _config(patient: Patient) -> list[Finding]:
         return found or [ok("config", "the settings are sound, and no other node's differ")]
     if patient.problems:
         return [
-            fail("config", *split_cure(line, "put it right in config.toml, or give the flag"))
-            for line in patient.problems
+            fail("config", one.what, one.cure or "put it right in config.toml, or give the flag")
+            for one in patient.problems
         ]
     settings = patient.settings
     if settings is None:

@@ -2,11 +2,8 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 from cometkms.errors import CometKMSError
-
-_CURES: Final = ("; cure: ", ". Cure: ", "; Cure: ", ". cure: ")
 
 
 class Level(StrEnum):
@@ -58,17 +55,8 @@ def fail(area: str, words: str, cure: str) -> Finding:
 
 
 def failed_by(area: str, error: CometKMSError, otherwise: str = "look at the file that is named") -> list[Finding]:
-    """An error of the program's as findings, a line each: its words, and the cure that ends them."""
-    return [fail(area, *split_cure(line, otherwise)) for line in str(error).splitlines() if line.strip()]
-
-
-def split_cure(text: str, otherwise: str) -> tuple[str, str]:
-    """Words and cure of an error's text; `otherwise` where it names none."""
-    found = [(text.find(mark), mark) for mark in _CURES if mark in text]
-    if not found:
-        return text, otherwise
-    at, mark = min(found)
-    return text[:at], text[at + len(mark) :]
+    """An error of the program's as findings, one for each of its parts, with the part's own cure where it has one."""
+    return [fail(area, part.what, part.cure or otherwise) for part in error.parts]
 
 
 def is_well(findings: list[Finding]) -> bool:

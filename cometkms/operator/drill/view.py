@@ -65,7 +65,7 @@ class View:
         for one in self.members:
             if one.id == name:
                 return one
-        raise OperatorError(f"{name!r} is no member any more; cure: look at `cmkms peers`")
+        raise OperatorError(f"{name!r} is no member any more", cure="look at `cmkms peers`")
 
 
 def parse_view(answer: Mapping[str, Any]) -> View:
@@ -93,7 +93,7 @@ def parse_view(answer: Mapping[str, Any]) -> View:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise OperatorError(
-            f"the node's answer is not understood ({error}); cure: the same version of cmkms for both"
+            f"the node's answer is not understood ({error})", cure="the same version of cmkms for both"
         ) from error
 
 

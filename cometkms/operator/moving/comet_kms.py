@@ -38,7 +38,7 @@ from cometkms.operator.moving.old_signer import (
     text,
     texts,
 )
-from cometkms.operator.moving.tmkms import decode_key
+from cometkms.operator.moving.tmkms import SOFTSIGN, decode_key
 from cometkms.store import state_file
 
 CONFIG_NAME: Final = "cometkms.toml"
@@ -72,8 +72,8 @@ def read_either(asked: Asked) -> OldSigner:
     both = [path for path in theirs if path.is_dir() and not is_missing(path / "priv")]
     if both or theirs not in ([], list(asked.paths)):
         raise ConfigError(
-            f"{(both or theirs)[0]} has a {CONFIG_NAME} of CometBFT's cometkms, and here is a home of the Go CometKMS too (priv/); cure: the homes of "
-            "one of them, the one that signed last, and the other's state with --state-file"
+            f"{(both or theirs)[0]} has a {CONFIG_NAME} of CometBFT's cometkms, and here is a home of the Go CometKMS too (priv/)",
+            cure="the homes of one of them, the one that signed last, and the other's state with --state-file",
         )
     return read(asked) if theirs else go_cometkms.read(asked)
 
@@ -82,7 +82,7 @@ def read(asked: Asked) -> OldSigner:
     """Raises: ConfigError, KeyFileError, StateError."""
     path = one_path(asked, "CometBFT's cometkms")
     if path is None:
-        raise ConfigError("cometkms: where is it? cure: its home")
+        raise ConfigError("cometkms: where is it?", cure="its home")
     file = path / CONFIG_NAME if path.is_dir() else path
     layout = layout_of(file, asked.chain_id)
     paths = asked.state_files
@@ -138,7 +138,7 @@ def layout_of(file: Path, chain_id: str) -> Layout:
     ours = [chain for chain in chains if chain.get("id") == chain_id]
     if not ours:
         named = ", ".join(sorted(str(chain.get("id")) for chain in chains))
-        raise ConfigError(f"{file} knows no chain {chain_id!r}, but {named or 'none'}; cure: --chain-id")
+        raise ConfigError(f"{file} knows no chain {chain_id!r}, but {named or 'none'}", cure="--chain-id")
     if len(ours) > 1:
         raise not_understood(file, f"the chain {chain_id!r} is there {len(ours)} times")
     home = file.parent
@@ -164,7 +164,7 @@ def _key_path(file: Path, config: dict[str, object], chain_id: str) -> Path | No
                 continue
             algorithm = device.get("algorithm") or "ed25519"
             if algorithm != "ed25519":
-                raise KeyFileError(f"{file}: the key is of type {algorithm!r}; cure: only ed25519 keys can be moved")
+                raise KeyFileError(f"{file}: the key is of type {algorithm!r}", cure="only ed25519 keys can be moved")
             found.append(None)
     if len(found) != 1:
         raise not_understood(file, f"{len(found)} providers have a key of the chain {chain_id!r}, and it runs with one")
@@ -186,28 +186,25 @@ def read_key(path: Path, core: Core) -> KeyMaterial:
     try:
         mode = path.stat().st_mode
         if mode & 0o077:
-            raise KeyFileError(f"{path} can be read by others (mode {mode & 0o777:04o}); cure: chmod 600 {path}")
+            raise KeyFileError(f"{path} can be read by others (mode {mode & 0o777:04o})", cure=f"chmod 600 {path}")
         data = read_bounded(path, KEY_FILE_MAX_BYTES)
     except OSError as error:
         raise KeyFileError(
-            f"{path} cannot be read: {said(error)}; cure: the path of the key, with --key-file"
+            f"{path} cannot be read: {said(error)}", cure="the path of the key, with --key-file"
         ) from error
     if b"priv_key" in data or data.lstrip().startswith(b"{"):
         return read_material(path, core)
-    try:
-        return material_of(_seed_of(data))
-    except ValueError as error:
-        raise KeyFileError(f"{path} {error}") from error
+    return material_of(_seed_of(path, data))
 
 
-def _seed_of(data: bytes) -> bytes:
-    """Raises: ValueError: this program takes 64 bytes only, seed and public key."""
+def _seed_of(path: Path, data: bytes) -> bytes:
+    """The seed of a 64-byte key. Raises: KeyFileError, since this program takes 64 bytes only, seed and public key."""
     try:
         raw = base64.b64decode(data.strip(), validate=True)
     except (ValueError, binascii.Error):
-        raise ValueError("is neither base64 nor a key file; cure: the key that providers.softsign names") from None
+        raise KeyFileError(f"{path} is neither base64 nor a key file", cure=SOFTSIGN) from None
     if len(raw) != 64:
-        raise ValueError(
-            f"holds {len(raw)} bytes, and cometkms's ed25519 key has 64; cure: only ed25519 keys can be moved"
+        raise KeyFileError(
+            f"{path} holds {len(raw)} bytes, and cometkms's ed25519 key has 64", cure="only ed25519 keys can be moved"
         )
-    return decode_key(data.strip())
+    return decode_key(path, data.strip())

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from cometkms.core.interface import Core
-from cometkms.errors import ConfigError, OperatorError
+from cometkms.errors import ConfigError, OperatorError, StateError
 from cometkms.keys.public import address_of
 from cometkms.limits import ROUND_MAX
 from cometkms.model import HRS, Row, Step, Watermark
@@ -15,37 +15,46 @@ from cometkms.operator.moving.old_signer import TYPED, OldSigner, OldState, high
 _BLOCKS: Final = 20  # of the chain's last ones: a validator that signs is in most of them
 
 
-def judge(old: OldSigner, never_signed: bool) -> tuple[str, ...]:
-    """Every reason not to believe the states alone; each ends with its cure. A height that the operator types answers them all."""
+def judge(old: OldSigner, never_signed: bool) -> tuple[StateError, ...]:
+    """Every reason not to believe the states alone, each with its cure. A height that the operator types answers them all."""
     doubts = list(old.doubts)
     top = highest(old.states)
     for state in old.seen:
         if state.mark.hrs > top:
+            what = f" ({state.what})" if state.what else ""
             doubts.append(
-                f"{state.path}{f' ({state.what})' if state.what else ''} says height {state.mark.hrs.height}, and the state in use height {top.height}: "
-                f"one of them is not what this key has signed last. Cure: --min-height HEIGHT, at both of them or above, and above the chain's head; or move "
-                "that file away if it is of another key or chain"
+                StateError(
+                    f"{state.path}{what} says height {state.mark.hrs.height}, and the state in use height {top.height}: "
+                    "one of them is not what this key has signed last",
+                    cure="--min-height HEIGHT, at both of them or above, and above the chain's head; or move that file away if it is of another key or chain",
+                )
             )
     if top == HRS(0, 0, 0):
         doubts += _nothing_signed(old, never_signed)
     elif never_signed:
-        doubts.append(f"--never-signed is your word, and the files say height {top.height}; cure: leave it out")
+        doubts.append(
+            StateError(f"--never-signed is your word, and the files say height {top.height}", cure="leave it out")
+        )
     return tuple(doubts)
 
 
-def _nothing_signed(old: OldSigner, never_signed: bool) -> list[str]:
+def _nothing_signed(old: OldSigner, never_signed: bool) -> list[StateError]:
     """A state of 0/0/0, or none, is a key that was never used, or one whose state is somewhere else."""
     where = ", ".join(str(state.path) for state in old.states) or "no state file"
     if old.in_use:
         return [
-            f"{where} says that this key has signed nothing, but it was in use: {'; '.join(old.in_use)}. Cure: the state that its signer kept, with "
-            f"--state-file; or {TYPED}"
+            StateError(
+                f"{where} says that this key has signed nothing, but it was in use: {'; '.join(old.in_use)}",
+                cure=f"the state that its signer kept, with --state-file; or {TYPED}",
+            )
         ]
     if never_signed:
         return []
     return [
-        f"{where} says that this key has signed nothing, and a state that was lost or never written says the same. Cure: {TYPED}; or --never-signed, your "
-        "word that no signer has ever used this key"
+        StateError(
+            f"{where} says that this key has signed nothing, and a state that was lost or never written says the same",
+            cure=f"{TYPED}; or --never-signed, your word that no signer has ever used this key",
+        )
     ]
 
 
@@ -54,7 +63,8 @@ def ask_chain(old: OldSigner, rpc: RpcAddress, row: Row, core: Core) -> OldSigne
     head = read_head(rpc)
     if head.chain_id != row.chain_id:
         raise ConfigError(
-            f"{rpc} is a node of {head.chain_id!r}, and {row.chain_id!r} is asked for; cure: --rpc of a node of that chain"
+            f"{rpc} is a node of {head.chain_id!r}, and {row.chain_id!r} is asked for",
+            cure="--rpc of a node of that chain",
         )
     if head.height == 0:
         return old

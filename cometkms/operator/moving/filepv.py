@@ -51,12 +51,11 @@ _OFF: Final = (
     f"its own {KEY_NAME} is moved away from its config/: without priv_validator_laddr it would sign by itself",
     "no other node, sentry or backup holds the key and can start",
 )
-_OURS: Final = (
-    f"{{}} stands beside a {BORN_NAME}: a node of this program keeps it, and its promise store knows more than the file. Cure: `cmkms export --to filepv "
-    "DIR` there, and import from DIR; or --min-height HEIGHT above the chain's head"
+_EXPORT: Final = (
+    "`cmkms export --to filepv DIR` there, and import from DIR; or --min-height HEIGHT above the chain's head"
 )
-_REMOTE: Final = (
-    "{} sets priv_validator_laddr: another signer signs for this node, and {} stands still since that took over. Cure: import from that signer's "
+_FROM_SIGNER: Final = (
+    "import from that signer's "
     f"own files (--from tmkms, horcrux or cometkms), or its state with --state-file; or {TYPED}, when that signer is off"
 )
 _UNSEEN: Final = (
@@ -81,7 +80,7 @@ def read(asked: Asked) -> OldSigner:
     """Raises: ConfigError, KeyFileError, StateError."""
     path = one_path(asked, "a node with its own key file")
     if path is None and asked.key_file is None:
-        raise ConfigError("filepv: where are the files? cure: the node's home, or --key-file and --state-file")
+        raise ConfigError("filepv: where are the files?", cure="the node's home, or --key-file and --state-file")
     if path is None and asked.key_file is not None and asked.state_files:
         return _signer(asked, asked.key_file, asked.state_files, None)
     path = path or asked.key_file or Path()
@@ -105,10 +104,23 @@ def read(asked: Asked) -> OldSigner:
 def _signer(asked: Asked, key_path: Path, paths: tuple[Path, ...], layout: Layout | None) -> OldSigner:
     paths = tuple(dict.fromkeys(paths))
     states = load_states(paths, asked)
-    doubts = [_OURS.format(path) for path in paths if path.with_name(BORN_NAME).exists()]
+    doubts = [
+        StateError(
+            f"{path} stands beside a {BORN_NAME}: a node of this program keeps it, and its promise store knows more than the file",
+            cure=_EXPORT,
+        )
+        for path in paths
+        if path.with_name(BORN_NAME).exists()
+    ]
     named = {path.resolve() for path in asked.state_files}
     if layout and layout.laddr and not named - {layout.state_path.resolve()}:
-        doubts.append(_REMOTE.format(layout.config_path, layout.state_path))
+        doubts.append(
+            StateError(
+                f"{layout.config_path} sets priv_validator_laddr: another signer signs for this node, and {layout.state_path} stands still since "
+                "that took over",
+                cure=_FROM_SIGNER,
+            )
+        )
     folders = {key_path.parent, *(path.parent for path in paths)}
     if layout and layout.data is not None:
         folders |= {layout.data, *_home_folders(layout)}
@@ -173,8 +185,8 @@ def layout_of(path: Path) -> Layout:
                 return layout
             if layout.config_path is not None:
                 raise ConfigError(
-                    f"{layout.config_path} names {layout.key_path} as the key, not {path}; cure: {home} as PATH, or this key with --key-file and its "
-                    "state with --state-file"
+                    f"{layout.config_path} names {layout.key_path} as the key, not {path}",
+                    cure=f"{home} as PATH, or this key with --key-file and its state with --state-file",
                 )
     beside = path.with_name(STATE_NAME)
     above = path.parent.parent / "data" / STATE_NAME
@@ -215,14 +227,14 @@ def _home_layout(home: Path) -> Layout:
     strange = [path for path in strange if not is_missing(path)]
     if len(configs) + len(strange) > 1 or strange:
         raise ConfigError(
-            f"{home} has {' and '.join(map(str, configs + strange))}, and which of them the node reads depends on its program. Cure: name the files "
-            "themselves, without this home, with --key-file and --state-file"
+            f"{home} has {' and '.join(map(str, configs + strange))}, and which of them the node reads depends on its program",
+            cure="name the files themselves, without this home, with --key-file and --state-file",
         )
     old = home / "config" / _ONE_FILE_NAME
     if not is_missing(old):
         raise ConfigError(
-            f"{old} holds key and state in one, as before Tendermint v0.31: v0.31 to v0.33 take it first, later ones pass it over. Cure: name the files "
-            "that were in use, without this home, with --key-file and --state-file"
+            f"{old} holds key and state in one, as before Tendermint v0.31: v0.31 to v0.33 take it first, later ones pass it over",
+            cure="name the files that were in use, without this home, with --key-file and --state-file",
         )
     table = _lowered(configs[0], load_config(configs[0], tomllib.loads)) if configs else {}
     return _resolved(home, configs[0] if configs else None, table)

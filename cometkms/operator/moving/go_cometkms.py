@@ -25,16 +25,13 @@ from cometkms.operator.moving.old_signer import (
 
 _CONFIG_NAME: Final = "config.toml"
 _STORES: Final = "data/*/promises"
-_FEWER: Final = (
-    "{} nodes may have signed with this key ({}) and the states of {} are given: only the node that signed writes its own. Cure: the homes of all "
-    "of them, or their state files with --state-file; for a node that is lost --min-height HEIGHT above the chain's head"
-)
+_ALL_HOMES: Final = "the homes of all of them, or their state files with --state-file; for a node that is lost --min-height HEIGHT above the chain's head"
 
 
 def read(asked: Asked) -> OldSigner:
     """Raises: ConfigError, KeyFileError, StateError."""
     if not asked.paths:
-        raise ConfigError("cometkms: where are the homes? cure: the home of every node, one after the other")
+        raise ConfigError("cometkms: where are the homes?", cure="the home of every node, one after the other")
     named: set[str] = set()
     given: set[str] = set()
     for home in asked.paths:
@@ -52,7 +49,10 @@ def read(asked: Asked) -> OldSigner:
     seen = seen_states(folders, ("*priv_validator_state*",), paths, decoder(asked))
     of_homes = {os.path.realpath(home / "priv" / STATE_NAME) for home in asked.paths}
     covered = len(given) + len({os.path.realpath(path) for path in asked.state_files} - of_homes)
-    doubts = [_FEWER.format(len(named), ", ".join(sorted(named)), covered)] if len(named) > covered else []
+    doubts = []
+    if len(named) > covered:
+        what = f"{len(named)} nodes may have signed with this key ({', '.join(sorted(named))}) and the states of {covered} are given"
+        doubts.append(StateError(f"{what}: only the node that signed writes its own", cure=_ALL_HOMES))
     notes = (
         ["--peer and COMETKMS_PEER go before the list in config.toml, and do not show here"]
         if named
@@ -88,8 +88,8 @@ def _members(home: Path, chain_id: str) -> tuple[str, set[str]]:
     """
     if any(home.glob(_STORES)):
         raise StateError(
-            f"{home} is a home of this program, not of the Go CometKMS: its promise store knows more than its state file. Cure: start it as it "
-            "is, or `cmkms member` to change a cluster's members"
+            f"{home} is a home of this program, not of the Go CometKMS: its promise store knows more than its state file",
+            cure="start it as it is, or `cmkms member` to change a cluster's members",
         )
     path = home / _CONFIG_NAME
     if is_missing(path):
@@ -97,7 +97,7 @@ def _members(home: Path, chain_id: str) -> tuple[str, set[str]]:
     config = load_config(path, tomllib.loads)
     named = config.get("chain_id")
     if isinstance(named, str) and named and named != chain_id:
-        raise ConfigError(f"{path} is of chain {named!r}, and {chain_id!r} is asked for; cure: --chain-id {named}")
+        raise ConfigError(f"{path} is of chain {named!r}, and {chain_id!r} is asked for", cure=f"--chain-id {named}")
     node_id = config.get("id", "")
     if not isinstance(node_id, str):
         raise not_understood(path, f"its id is {node_id!r}")

@@ -27,7 +27,7 @@ from typing import Any, Final
 
 from cometkms.core.interface import Core
 from cometkms.durable import read_bounded
-from cometkms.errors import ConfigError, KeyFileError
+from cometkms.errors import ConfigError, KeyFileError, StateError
 from cometkms.keys.validator_key import KeyMaterial, read_material
 from cometkms.limits import KEY_FILE_MAX_BYTES
 from cometkms.model import SignBytes, Watermark
@@ -67,16 +67,12 @@ _WRITES_BEHIND: Final = (
     "chain's head"
 )
 _UNSEEN: Final = "--home and HORCRUX_… variables may have named other files than these: look at its unit"
-_NO_SHARD: Final = (
-    "{} says threshold mode, and {} holds no shard of {}: what the cosigners signed together does not show here. Cure: the homes that hold the "
-    "shards; or --min-height HEIGHT above the chain's head"
-)
 
 
 def read(asked: Asked) -> OldSigner:
     """Raises: ConfigError, KeyFileError, StateError."""
     if not asked.paths:
-        raise ConfigError("horcrux: where is it? cure: its home, of every cosigner in threshold mode")
+        raise ConfigError("horcrux: where is it?", cure="its home, of every cosigner in threshold mode")
     configs = [Config(home, asked.chain_id) for home in asked.paths]
     shards = [(config, config.shard_path) for config in configs if config.shard_path.exists()]
     doubts = [doubt for config in configs for doubt in config.running()]
@@ -88,11 +84,18 @@ def read(asked: Asked) -> OldSigner:
             unsharded[0].refuse_chain()
         raise ConfigError("single-signer mode is one process: give one path")
     if unsharded:  # a key file that was left behind there says nothing of what the shards have signed
-        doubts.append(_NO_SHARD.format(unsharded[0].path, unsharded[0].shard_path.parent, asked.chain_id))
+        folder = unsharded[0].shard_path.parent
+        doubts.append(
+            StateError(
+                f"{unsharded[0].path} says threshold mode, and {folder} holds no shard of {asked.chain_id}: what the cosigners signed together "
+                "does not show here",
+                cure="the homes that hold the shards; or --min-height HEIGHT above the chain's head",
+            )
+        )
     return _single(asked, configs[0], doubts)
 
 
-def _single(asked: Asked, config: "Config", doubts: list[str]) -> OldSigner:
+def _single(asked: Asked, config: "Config", doubts: list[StateError]) -> OldSigner:
     key_path = asked.key_file or config.key_path
     if is_missing(key_path):
         config.refuse_chain()
@@ -123,7 +126,7 @@ def _single(asked: Asked, config: "Config", doubts: list[str]) -> OldSigner:
 
 
 def _threshold(
-    asked: Asked, configs: list["Config"], shards: list[tuple["Config", Path]], doubts: list[str]
+    asked: Asked, configs: list["Config"], shards: list[tuple["Config", Path]], doubts: list[StateError]
 ) -> OldSigner:
     public_key: bytes | None = None
     given: set[int] = set()
@@ -135,7 +138,8 @@ def _threshold(
     stray = sorted(number for number in given if not 1 <= number <= cosigners)
     if stray:
         raise KeyFileError(
-            f"the shards are numbered {stray}, and {shards[0][0].path} knows {cosigners}; cure: the homes of one cluster"
+            f"the shards are numbered {stray}, and {shards[0][0].path} knows {cosigners}",
+            cure="the homes of one cluster",
         )
     key: KeyMaterial | None = None
     if asked.key_file is not None:
@@ -148,8 +152,10 @@ def _threshold(
     need = cosigners - threshold + 1
     if len(given) < need:
         doubts.append(
-            f"any {threshold} of {cosigners} cosigners may have signed together, and the states of {len(given)} are given; {need} show "
-            "everything. Cure: the homes of more cosigners, best of all; or --min-height HEIGHT above the chain's head"
+            StateError(
+                f"any {threshold} of {cosigners} cosigners may have signed together, and the states of {len(given)} are given; {need} show everything",
+                cure="the homes of more cosigners, best of all; or --min-height HEIGHT above the chain's head",
+            )
         )
     notes = (_WRITES_BEHIND, _UNSEEN) if key else (_WHY_NO_KEY, _WRITES_BEHIND, _UNSEEN)
     off = (
@@ -208,11 +214,11 @@ def _read_shard(path: Path) -> tuple[int, bytes]:
         if type(number) is not int:
             raise TypeError(number)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise KeyFileError(f"{path} is no shard file of Horcrux; cure: the home of a cosigner") from error
+        raise KeyFileError(f"{path} is no shard file of Horcrux", cure="the home of a cosigner") from error
     for prefix in _PUBLIC_PREFIXES:
         if encoded.startswith(prefix) and len(encoded) == len(prefix) + 32:
             return number, encoded[len(prefix) :]
-    raise KeyFileError(f"{path}: its pubKey is no ed25519 key; cure: only ed25519 keys can be moved")
+    raise KeyFileError(f"{path}: its pubKey is no ed25519 key", cure="only ed25519 keys can be moved")
 
 
 class Config:
@@ -266,12 +272,12 @@ class Config:
             raise not_understood(self.path, "it names no chain-id")
         if named != self.chain_id:
             raise ConfigError(
-                f"{self.path} is of chain {named!r}, and {self.chain_id!r} is asked for; cure: --chain-id {named}"
+                f"{self.path} is of chain {named!r}, and {self.chain_id!r} is asked for", cure=f"--chain-id {named}"
             )
         home_dir = text(self.path, self._document, "home-dir")
         if home_dir is not None and Path(home_dir).is_dir() and Path(home_dir).resolve() != self.home.resolve():
             raise ConfigError(
-                f"{self.path} says that its home is {home_dir}, and that is there; cure: {home_dir} as PATH"
+                f"{self.path} says that its home is {home_dir}, and that is there", cure=f"{home_dir} as PATH"
             )
 
     @property
@@ -285,7 +291,7 @@ class Config:
         value = self._mode().get("threshold")
         if type(value) is not int or not 1 <= value <= self.cosigners:
             raise ConfigError(
-                f"{self.path}: its threshold is {value!r} of {self.cosigners}; cure: the file as Horcrux has it"
+                f"{self.path}: its threshold is {value!r} of {self.cosigners}", cure="the file as Horcrux has it"
             )
         return value
 
@@ -294,7 +300,7 @@ class Config:
         """How many there are, itself included. Raises: ConfigError."""
         listed = self._mode().get("peers" if self.is_old else "cosigners")
         if not isinstance(listed, list) or not listed:
-            raise ConfigError(f"{self.path} lists no cosigners; cure: the file as Horcrux has it")
+            raise ConfigError(f"{self.path} lists no cosigners", cure="the file as Horcrux has it")
         if not self.is_old:
             return len(listed)
         shares = self._mode().get("shares", len(listed) + 1)
@@ -308,12 +314,13 @@ class Config:
         for other in configs:
             if not other.is_threshold:
                 raise ConfigError(
-                    f"{other.path} is of single-signer mode, and {self.path} of a cosigner; cure: the homes of one cluster"
+                    f"{other.path} is of single-signer mode, and {self.path} of a cosigner",
+                    cure="the homes of one cluster",
                 )
             if (other.threshold, other.cosigners) != mine:
                 raise ConfigError(
-                    f"{self.path} says {mine[0]} of {mine[1]}, and {other.path} {other.threshold} of {other.cosigners}; cure: the homes of one "
-                    "cluster, with the list that it ran with"
+                    f"{self.path} says {mine[0]} of {mine[1]}, and {other.path} {other.threshold} of {other.cosigners}",
+                    cure="the homes of one cluster, with the list that it ran with",
                 )
         return mine
 
@@ -326,7 +333,8 @@ class Config:
         if self._guessed and not proved:
             raise ConfigError(
                 f"{self.path} names a relative {'key-file' if self.is_old else 'keyDir'}, which begins at Horcrux's working directory: {path} is a guess, "
-                "and no state proves it. Cure: the key with --key-file; for shards a copy of the home whose config.yaml has the whole path"
+                "and no state proves it",
+                cure="the key with --key-file; for shards a copy of the home whose config.yaml has the whole path",
             )
 
     def seen(self, used: tuple[Path, ...], parse: Callable[[bytes], Watermark]) -> tuple[OldState, ...]:
@@ -340,14 +348,16 @@ class Config:
         raft = self.home / "raft"
         return (f"{raft} is there, so the cosigners have run",) if raft.exists() else ()
 
-    def running(self) -> list[str]:
+    def running(self) -> list[StateError]:
         """Why its states cannot be believed."""
         pid = self.home / "horcrux.pid"
         if not pid.exists():
             return []
         return [
-            f"{pid} is there: Horcrux runs, or was killed, and then its states may be behind what it signed. Cure: stop it (after a crash start "
-            "it once more, without its sentries, and stop it); or --min-height HEIGHT above the chain's head"
+            StateError(
+                f"{pid} is there: Horcrux runs, or was killed, and then its states may be behind what it signed",
+                cure="stop it (after a crash start it once more, without its sentries, and stop it); or --min-height HEIGHT above the chain's head",
+            )
         ]
 
     def refuse_chain(self) -> None:
@@ -361,9 +371,8 @@ class Config:
             else f"holds no key or shard of {self.chain_id!r}"
         )
         raise ConfigError(
-            f"{folder} {what}"
-            + (f", but of {', '.join(known)}" if known and not self.is_old else "")
-            + "; cure: --chain-id, or the right home"
+            f"{folder} {what}" + (f", but of {', '.join(known)}" if known and not self.is_old else ""),
+            cure="--chain-id, or the right home",
         )
 
     def _mode(self) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class OldState:
 class OldSigner:
     """`key`: to be wiped by who asked. `public_key`: known even where the key is not. `states`: what the old program itself reads.
 
-    `doubts`: why the states may not show everything that was signed; each ends with its cure. `off`: what must be off before.
+    `doubts`: why the states may not show everything that was signed, each with its cure. `off`: what must be off before.
     `seen`: what else lies there and names a place. `in_use`: what says that the key has signed, without saying how far.
     `identity_path`: the key that the old signer showed to the validator, in node_key.json's form.
     """
@@ -60,7 +60,7 @@ class OldSigner:
     key_path: Path | None
     public_key: bytes | None
     states: tuple[OldState, ...]
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[StateError, ...] = ()
     notes: tuple[str, ...] = ()
     off: tuple[str, ...] = ()
     seen: tuple[OldState, ...] = ()
@@ -80,7 +80,7 @@ def first_file(candidates: Sequence[Path], missing: type[OperatorError], what: s
     for path in candidates:
         if path.exists():
             return path
-    raise missing(f"there is no {what} at {' or '.join(map(str, candidates))}; cure: {cure}")
+    raise missing(f"there is no {what} at {' or '.join(map(str, candidates))}", cure=cure)
 
 
 # --- states ---
@@ -93,8 +93,9 @@ def load_state(path: Path, decode: Callable[[bytes], Watermark]) -> OldState:
         return OldState(path, decode(data))
     except ValueError as error:
         raise StateError(
-            f"{path} is no state file of this signer: {error}. Cure: give the file as the signer left it; if it is lost, --state-file of another "
-            f"node, or move it away and give {TYPED}"
+            f"{path} is no state file of this signer: {error}",
+            cure=f"give the file as the signer left it; if it is lost, --state-file of another "
+            f"node, or move it away and give {TYPED}",
         ) from error
 
 
@@ -157,14 +158,15 @@ def load_config(path: Path, parse: Callable[[str], object]) -> dict[str, object]
     except (ValueError, RecursionError, OverflowError) as error:
         raise not_understood(path, str(error)) from error
     if not isinstance(document, dict):
-        raise ConfigError(f"{path} holds no settings; cure: name the files with --key-file and --state-file")
+        raise ConfigError(f"{path} holds no settings", cure="name the files with --key-file and --state-file")
     return document
 
 
 def not_understood(path: Path, why: str) -> ConfigError:
     """A configuration that this import does not read as the old program does."""
     return ConfigError(
-        f"{path} cannot be understood: {why}; cure: name the files themselves, without this home, with --key-file and --state-file"
+        f"{path} cannot be understood: {why}",
+        cure="name the files themselves, without this home, with --key-file and --state-file",
     )
 
 
@@ -210,7 +212,8 @@ def same_key(path: Path, found: bytes, expected: bytes | None) -> bytes:
     """Raises: KeyFileError unless both are one key; `expected` None is any."""
     if expected is not None and found != expected:
         raise KeyFileError(
-            f"{path} is of the key {address_of(found)}, and the others are of {address_of(expected)}; cure: the files of one validator only"
+            f"{path} is of the key {address_of(found)}, and the others are of {address_of(expected)}",
+            cure="the files of one validator only",
         )
     return found
 
@@ -220,13 +223,13 @@ def _bounded(path: Path, most: int, what: str) -> bytes:
         data = read_bounded(path, most)
     except FileNotFoundError:
         raise StateError(
-            f"{path} is missing; cure: the path of the signer's {what} file"
-            + (f", or {TYPED}" if what == "state" else "")
+            f"{path} is missing",
+            cure=f"the path of the signer's {what} file" + (f", or {TYPED}" if what == "state" else ""),
         ) from None
     except (OSError, ValueError) as error:
         raise StateError(
-            f"{path} cannot be read: {said(error)}; cure: the {what} file itself, readable for this user"
+            f"{path} cannot be read: {said(error)}", cure=f"the {what} file itself, readable for this user"
         ) from error
     if len(data) > most:
-        raise StateError(f"{path} has more than {most} bytes: it is no {what} file; cure: the right path")
+        raise StateError(f"{path} has more than {most} bytes: it is no {what} file", cure="the right path")
     return data

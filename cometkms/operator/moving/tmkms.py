@@ -46,6 +46,7 @@ from cometkms.store import state_file
 
 CONFIG_NAME: Final = "tmkms.toml"
 _STEPS: Final = {0: Step.PROPOSAL, 1: Step.PREVOTE, 2: Step.PRECOMMIT, 3: Step.PROPOSAL, 6: Step.PRECOMMIT}
+SOFTSIGN: Final = "the key that providers.softsign names"
 _NO_BLOCK: Final = "00" * 32
 _EXPANDED_SIZES: Final = (64, 96)
 _CHAIN_KEYS: Final = ("id", "key_format", "sign_extensions", "state_file", "state_hook")
@@ -77,12 +78,14 @@ class Layout:
         if state and not self.state_path.is_absolute():
             raise ConfigError(
                 f"{self.config_path}: the state is {self.state_path}, relative to tmkms's working directory, which is not known here (look at its unit); "
-                f"a file beside tmkms.toml may be another one. Cure: {cure.format('state_file', '--state-file')}"
+                f"a file beside tmkms.toml may be another one",
+                cure=f"{cure.format('state_file', '--state-file')}",
             )
         if key and self.key_path is not None and not self.key_path.is_absolute():
             raise ConfigError(
                 f"{self.config_path}: the key's path is {self.key_path}, relative to tmkms's working directory, which is not known here (look at its "
-                f"unit). Cure: {cure.format('path', '--key-file')}"
+                f"unit)",
+                cure=f"{cure.format('path', '--key-file')}",
             )
 
 
@@ -90,7 +93,7 @@ def read(asked: Asked) -> OldSigner:
     """Raises: ConfigError, KeyFileError, StateError."""
     home = one_path(asked, "tmkms")
     if home is None and not (asked.key_file and (asked.state_files or asked.typed)):
-        raise ConfigError("tmkms: where is it? cure: its home, its tmkms.toml, or --key-file and --state-file")
+        raise ConfigError("tmkms: where is it?", cure="its home, its tmkms.toml, or --key-file and --state-file")
     layout = layout_of(home, asked.chain_id) if home is not None else None
     states, key_path = asked.state_files, asked.key_file
     seen: tuple[OldState, ...] = ()
@@ -147,7 +150,7 @@ def layout_of(path: Path, chain_id: str) -> Layout:
     ours = [chain for chain in chains if chain.get("id") == chain_id]
     if not ours:
         named = ", ".join(sorted(str(chain.get("id")) for chain in chains))
-        raise ConfigError(f"{file} knows no chain {chain_id!r}, but {named or 'none'}; cure: --chain-id")
+        raise ConfigError(f"{file} knows no chain {chain_id!r}, but {named or 'none'}", cure="--chain-id")
     if len(ours) > 1:
         raise not_understood(file, f"the chain {chain_id!r} is there {len(ours)} times")
     state = text(file, ours[0], "state_file") or f"{chain_id}_priv_validator_state.json"
@@ -200,36 +203,33 @@ def read_key(path: Path, core: Core) -> KeyMaterial:
     try:
         mode = path.stat().st_mode
         if mode & 0o077:
-            raise KeyFileError(f"{path} can be read by others (mode {mode & 0o777:04o}); cure: chmod 600 {path}")
+            raise KeyFileError(f"{path} can be read by others (mode {mode & 0o777:04o})", cure=f"chmod 600 {path}")
         data = read_bounded(path, KEY_FILE_MAX_BYTES)
     except OSError as error:
         raise KeyFileError(
-            f"{path} cannot be read: {os_words(error)}; cure: the path of the key, with --key-file"
+            f"{path} cannot be read: {os_words(error)}", cure="the path of the key, with --key-file"
         ) from error
     if data.lstrip().startswith(b"{"):
         return read_material(path, core)
-    try:
-        return material_of(decode_key(data))
-    except ValueError as error:
-        raise KeyFileError(f"{path} {error}") from error
+    return material_of(decode_key(path, data))
 
 
-def decode_key(data: bytes) -> bytes:
-    """The seed. Raises: ValueError with words that follow the file's name."""
+def decode_key(path: Path, data: bytes) -> bytes:
+    """The seed that a key file of TMKMS holds. Raises: KeyFileError."""
     try:
         raw = base64.b64decode(data.rstrip(), validate=True)
     except (ValueError, binascii.Error):
-        raise ValueError("is neither base64 nor a key file; cure: the key that providers.softsign names") from None
+        raise KeyFileError(f"{path} is neither base64 nor a key file", cure=SOFTSIGN) from None
     if len(raw) == 32:
         return raw
     if len(raw) == 64 and _public_of(raw[:32]) == raw[32:]:
         return raw[:32]
     if len(raw) in _EXPANDED_SIZES:
-        raise ValueError(
-            f"holds an expanded key of {len(raw)} bytes (of an HSM's export), which has no seed: no key file can hold it. Cure: the seed or "
-            "mnemonic that it was made from"
+        raise KeyFileError(
+            f"{path} holds an expanded key of {len(raw)} bytes (of an HSM's export), which has no seed: no key file can hold it",
+            cure="the seed or mnemonic that it was made from",
         )
-    raise ValueError(f"holds {len(raw)} bytes, and a key has 32; cure: the consensus key, not another one")
+    raise KeyFileError(f"{path} holds {len(raw)} bytes, and a key has 32", cure="the consensus key, not another one")
 
 
 def encode_key(material: KeyMaterial) -> bytearray:

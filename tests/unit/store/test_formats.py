@@ -69,7 +69,7 @@ def test_a_newer_store_is_not_taken_for_a_corrupt_one(asked: str, sealed: bool, 
         ASKED[asked](files)
     words = str(caught.value)
     assert f"{files.store_path} has the format 9, and this program, version {__version__}, knows 3 only" in words
-    assert "Cure: start the version that wrote it" in words
+    assert "cure: start the version that wrote it" in words
     assert "recover" not in words
     assert caught.value.exit_code == StateError.exit_code
     assert tree(files) == before

@@ -10,7 +10,7 @@ from cometkms.address import Address
 from cometkms.errors import StateError
 from cometkms.net.target import UnixTarget
 from cometkms.operator.doctor import clock, disk, files, memory, reach, running, versions
-from cometkms.operator.doctor.finding import Finding, Level, fail, failed_by, is_well, note, ok, split_cure, warn
+from cometkms.operator.doctor.finding import Finding, Level, fail, failed_by, is_well, note, ok, warn
 from tests.e2e.node import free_port
 
 
@@ -35,20 +35,10 @@ def test_only_warnings_and_failures_are_not_well() -> None:
     assert not is_well([fail("a", "x", "y")])
 
 
-@pytest.mark.parametrize(
-    ("text", "parts"),
-    [
-        ("it is gone; cure: put it back", ("it is gone", "put it back")),
-        ("it is gone. Cure: put it back; cure: or not", ("it is gone", "put it back; cure: or not")),
-        ("it is gone", ("it is gone", "otherwise")),
-    ],
-)
-def test_an_errors_cure_is_taken_from_its_words(text: str, parts: tuple[str, str]) -> None:
-    assert split_cure(text, "otherwise") == parts
-
-
-def test_an_error_of_several_lines_is_as_many_findings() -> None:
-    assert levels(failed_by("x", StateError("one; cure: a\n\ntwo; cure: b"))) == ["FAIL", "FAIL"]
+def test_an_error_of_several_parts_is_as_many_findings_with_their_own_cures() -> None:
+    error = StateError.together([StateError("it is gone", cure="put it back; or not"), StateError("it is odd; it is")])
+    found = [(one.level, one.words, one.cure) for one in failed_by("x", error, "otherwise")]
+    assert found == [(Level.FAIL, "it is gone", "put it back; or not"), (Level.FAIL, "it is odd; it is", "otherwise")]
 
 
 # --- clock ---

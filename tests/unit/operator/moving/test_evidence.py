@@ -36,29 +36,29 @@ def test_states_that_nothing_contradicts_are_believed() -> None:
 
 def test_whatever_says_more_is_told_with_both_numbers() -> None:
     [doubt] = judge(old(at(5), seen=(at(9, "/wal", "the node's own log"),)), never_signed=False)
-    assert "/wal (the node's own log) says height 9, and the state in use height 5" in doubt
-    assert "--min-height" in doubt
+    assert "/wal (the node's own log) says height 9, and the state in use height 5" in doubt.what
+    assert "--min-height" in doubt.cure
 
 
 @pytest.mark.parametrize("states", [(), (at(0),), (at(0), at(0, "/other"))])
 def test_nothing_signed_takes_a_word(states: tuple[OldState, ...]) -> None:
     [doubt] = judge(old(*states), never_signed=False)
-    assert "--never-signed" in doubt
-    assert "--min-height" in doubt
+    assert "--never-signed" in doubt.cure
+    assert "--min-height" in doubt.cure
     assert judge(old(*states), never_signed=True) == ()
 
 
 def test_a_key_that_was_in_use_and_signed_nothing_takes_a_height() -> None:
     for never_signed in (False, True):
         [doubt] = judge(old(at(0), in_use=("/blockstore.db is there",)), never_signed)
-        assert "it was in use: /blockstore.db is there" in doubt
-        assert "--never-signed" not in doubt
-        assert "--min-height" in doubt
+        assert "it was in use: /blockstore.db is there" in doubt.what
+        assert "--never-signed" not in doubt.cure
+        assert "--min-height" in doubt.cure
 
 
 def test_a_word_that_the_files_contradict_is_refused() -> None:
     [doubt] = judge(old(at(5)), never_signed=True)
-    assert "the files say height 5" in doubt
+    assert "the files say height 5" in doubt.what
     assert judge(old(at(0), seen=(at(3, "/backup"),)), never_signed=True)
 
 
@@ -69,7 +69,7 @@ def test_a_signature_on_the_chain_above_the_state_is_seen() -> None:
         assert not ask_chain(old(at(11)), parse_rpc(rpc.url), ROW, CORE).seen
         assert "the chain's head is at height 12" in found.notes[-1]
         doubts = judge(ask_chain(old(at(0)), parse_rpc(rpc.url), ROW, CORE), never_signed=True)
-        assert any("it was in use" in doubt and "as a validator" in doubt for doubt in doubts)
+        assert any("it was in use" in doubt.what and "as a validator" in doubt.what for doubt in doubts)
 
 
 def test_a_key_that_the_chain_does_not_know_is_not_in_use() -> None:

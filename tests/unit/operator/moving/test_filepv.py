@@ -160,9 +160,9 @@ def test_the_default_beside_a_configured_state_that_is_missing_is_not_taken(tmp_
 def test_with_a_remote_signer_the_local_state_is_doubted_and_both_ways_out_are_named(tmp_path: Path) -> None:
     home = configured(tmp_path, 'priv_validator_laddr = "tcp://0.0.0.0:26658"\n')
     doubt = read(home).doubts[0]
-    assert "sets priv_validator_laddr" in doubt
-    assert "--from tmkms" in doubt
-    assert "--min-height" in doubt
+    assert "sets priv_validator_laddr" in doubt.what
+    assert "--from tmkms" in doubt.cure
+    assert "--min-height" in doubt.cure
     assert read(home, state_files=(home / "data" / filepv.STATE_NAME,)).doubts, "the same file again is no word"
     theirs = put(tmp_path, "theirs.json", CASE["final_state_file"])
     assert not read(home, state_files=(theirs,)).doubts

@@ -34,8 +34,8 @@ def test_every_nodes_state_is_read(homes: list[Path]) -> None:
 
 def test_a_home_of_three_alone_is_doubted_for_only_the_signer_writes_its_state(homes: list[Path]) -> None:
     doubt = read(homes[0]).doubts[0]
-    assert "3 nodes may have signed with this key (node0, node1, node2)" in doubt
-    assert "--min-height" in doubt
+    assert "3 nodes may have signed with this key (node0, node1, node2)" in doubt.what
+    assert "--min-height" in doubt.cure
     more = tuple(home / "priv" / "priv_validator_state.json" for home in homes[1:])
     assert not read(homes[0], states=more).doubts
     own = homes[0] / "priv" / "priv_validator_state.json"

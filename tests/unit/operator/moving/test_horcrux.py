@@ -134,7 +134,7 @@ def test_fewer_cosigners_than_show_everything_are_doubted(tmp_path: Path) -> Non
     homes = cosigners(tmp_path)
     assert not horcrux.read(asked(homes[0], homes[2])).doubts
     alone = horcrux.read(asked(homes[1]))
-    assert "any 2 of 3" in alone.doubts[0]
+    assert "any 2 of 3" in alone.doubts[0].what
     copy = tmp_path / "copy"
     homes[1].rename(copy)
     copied = horcrux.read(asked(copy, copy))
@@ -153,7 +153,7 @@ def test_amino_public_keys_of_old_shards_are_read(tmp_path: Path) -> None:
 def test_a_pid_file_means_that_the_states_may_be_behind(tmp_path: Path) -> None:
     home = old_home(tmp_path, "horcrux_single")
     (home / "horcrux.pid").write_text("1\n")
-    assert "--min-height" in horcrux.read(asked(home)).doubts[0]
+    assert "--min-height" in horcrux.read(asked(home)).doubts[0].cure
 
 
 def test_the_key_directory_of_the_configuration_is_used(tmp_path: Path) -> None:
@@ -229,8 +229,8 @@ def test_a_key_file_that_was_left_in_a_threshold_home_without_its_shard_is_doubt
     (home / "config.yaml").write_text(config)
     old = horcrux.read(asked(home))
     assert len(old.doubts) == 1
-    assert "says threshold mode" in old.doubts[0]
-    assert "--min-height" in old.doubts[0]
+    assert "says threshold mode" in old.doubts[0].what
+    assert "--min-height" in old.doubts[0].cure
     with pytest.raises(ConfigError, match=f"holds no key or shard of '{CHAIN}'"):
         horcrux.read(asked(home, old_home(tmp_path / "two", "horcrux_single")))
 
@@ -283,7 +283,7 @@ def test_v2_with_cosigners_is_threshold_mode(tmp_path: Path, text: str) -> None:
     assert not horcrux.read(asked(*homes[:2])).doubts
     alone = horcrux.read(asked(homes[0]))
     assert max(one.mark.hrs.height for one in alone.states) == 1500, "its own share state counts"
-    assert "any 2 of 3 cosigners" in alone.doubts[0]
+    assert "any 2 of 3 cosigners" in alone.doubts[0].what
 
 
 def test_v2_without_cosigners_is_single_signer_mode(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_the_key_that_tmkms_wrote_is_read_and_written_to_the_letter(tmp_path: Pa
 
 
 def test_seed_and_public_key_are_a_key_too() -> None:
-    assert tmkms.decode_key(base64.b64encode(SEED + PUBLIC) + b"\n") == SEED
+    assert tmkms.decode_key(Path("key"), base64.b64encode(SEED + PUBLIC) + b"\n") == SEED
 
 
 @pytest.mark.parametrize(
@@ -162,11 +162,11 @@ def test_what_holds_no_seed_is_refused_with_why(tmp_path: Path, data: bytes, wor
 
 
 @given(st.binary(max_size=200))
-def test_whatever_stands_in_a_key_file_is_a_seed_or_a_value_error(untrusted: bytes) -> None:
+def test_whatever_stands_in_a_key_file_is_a_seed_or_refused(untrusted: bytes) -> None:
     try:
-        assert len(tmkms.decode_key(untrusted)) == 32
-    except ValueError:
-        return
+        assert len(tmkms.decode_key(Path("key"), untrusted)) == 32
+    except KeyFileError as error:
+        assert error.cure
 
 
 def test_a_json_key_is_read_and_one_that_others_can_read_is_refused(tmp_path: Path) -> None:
