@@ -43,7 +43,7 @@ class FormatError(StateError):
 
 
 def check_format(path: Path, document: Mapping[str, object], known: int) -> None:
-    """Of a JSON document of ours, whose "format" is 1 where it does not say. Raises: FormatError."""
+    """Check the format of a JSON document of ours, which is 1 where it does not say. Raises: FormatError."""
     found = document.get("format", 1)
     if found != known:
         raise FormatError(path, str(found), str(known))
@@ -171,7 +171,7 @@ def read_file(path: Path, most: int) -> bytes:
 
 
 def open_regular(path: Path) -> int:
-    """Of somebody else's home, which is read as its own program reads it: links are followed, also by root. Never waits: a FIFO, a socket,
+    """Open a file of somebody else's home, which is read as its own program reads it: links are followed, also by root. Never waits: a FIFO, a socket,
     a device or a directory is no file. Raises: OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     try:
@@ -199,7 +199,7 @@ def open_given(path: Path) -> int:
 
 
 def await_given(fd: int, path: Path) -> None:
-    """Until something can be read, or its end. Raises: UnfitFileError where nothing comes: nobody writes into that pipe."""
+    """Wait until something can be read, or its end. Raises: UnfitFileError where nothing comes: nobody writes into that pipe."""
     if not select.select([fd], [], [], GIVEN_FILE_S)[0]:
         raise UnfitFileError(errno.EAGAIN, f"nothing came from it within {GIVEN_FILE_S:.0f} s", str(path))
 
@@ -220,7 +220,7 @@ def read_given(path: Path, most: int) -> bytes:
 
 
 def make_directory(path: Path, mode: int = 0o700) -> None:
-    """With those above it, which others may look into. Whatever the umask: none that others can write. One that is there stays as it is.
+    """Make a directory with those above it, which others may look into. Whatever the umask: none that others can write. One that is there stays as it is.
 
     Raises: OSError.
     """

@@ -136,7 +136,7 @@ def cure_of_secret(error: OSError) -> str:
 
 
 def os_words(error: OSError) -> str:
-    """As a person says it: no number, no Python, and not what asyncio makes of it."""
+    """Return the words of a person for it: no number, no Python, and not what asyncio makes of it."""
     if isinstance(error, WordedError):
         return str(error.strerror)
     if isinstance(error, TimeoutError) and not error.errno:

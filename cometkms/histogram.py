@@ -77,7 +77,7 @@ class Histogram:
         return self.max_ns
 
     def summary_us(self) -> Quantiles:
-        """For the status document."""
+        """Return what the status document shows."""
         p50, p90, p99 = (round(self.quantile_ns(fraction) / 1000, 1) for fraction in (0.5, 0.9, 0.99))
         return Quantiles(count=self.count, p50=p50, p90=p90, p99=p99, max=round(self.max_ns / 1000, 1))
 

@@ -52,7 +52,7 @@ class Log:
         self._wake = call_soon
 
     def set_level(self, level: str) -> None:
-        """From now on; logs that were bound before keep theirs."""
+        """Set the level from now on; logs that were bound before keep theirs."""
         self._threshold = LEVELS[level]
 
     def bind(self, *, immediate: bool | None = None, **fields: object) -> "Log":
@@ -68,7 +68,7 @@ class Log:
         return len(self._queue)
 
     def debug(self, event: str, **fields: object) -> None:
-        """For developers."""
+        """Log an event for developers."""
         self._add("debug", event, fields)
 
     def info(self, event: str, **fields: object) -> None:

@@ -7,7 +7,7 @@ class Logger(Protocol):
     """Says what happened, at one of four levels. No call blocks or raises (`cometkms/log.py`)."""
 
     def debug(self, event: str, **fields: object) -> None:
-        """For whoever looks for a fault."""
+        """Log an event for whoever looks for a fault."""
         ...
 
     def info(self, event: str, **fields: object) -> None:

@@ -24,7 +24,7 @@ class HRS(NamedTuple):
     step: int
 
     def __str__(self) -> str:
-        """As logs, pages and refusals show it: 100/0/2."""
+        """Write it as logs, pages and refusals show it, as in 100/0/2."""
         return f"{self.height}/{self.round}/{self.step}"
 
 

@@ -17,7 +17,7 @@ def clock(at: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """As a person says it: 12 ms, 1.4 s, 3 min 20 s."""
+    """Write a duration as a person says it: 12 ms, 1.4 s, 3 min 20 s."""
     if seconds < 1:
         return f"{max(seconds, 0) * 1000:.0f} ms"
     if seconds < 100:

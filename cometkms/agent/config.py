@@ -28,7 +28,7 @@ class NodeEntry:
 
     @property
     def text(self) -> str:
-        """As `cmkms peers --identities` prints it."""
+        """Return the entry as `cmkms peers --identities` prints it."""
         return f"{self.id}={self.address}:{self.key.hex()}"
 
 

@@ -68,7 +68,7 @@ def next_backoff_s(before_s: float, lived_s: float) -> float:
 
 
 class NodeLink:
-    """To one node."""
+    """Keep the link to one node."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class NodeLink:
         return self._greeted
 
     async def run(self) -> None:
-        """For ever; the task is cancelled to stop."""
+        """Keep the link up for ever; the task is cancelled to stop."""
         backoff = 0.0
         try:
             while True:

@@ -40,7 +40,7 @@ _TURN_AFTER_S: Final = 1.0
 
 
 def run(settings: AgentSettings, log: Log) -> int:
-    """Until SIGTERM or Ctrl-C; the exit code. Raises: CometKMSError when it cannot start."""
+    """Serve until SIGTERM or Ctrl-C and return the exit code. Raises: CometKMSError when it cannot start."""
     notifier = take_notifier()
     core = choose.load()
     identity = load_identity(settings.home)
@@ -76,7 +76,7 @@ async def _live(settings: AgentSettings, core: Core, identity: Identity, log: Lo
 
 
 def _come_first(log: Log) -> None:
-    """Like the signer: a validator waits for it. Loaded late, because it is needed less than the first answer."""
+    """Ask for a scheduling class that comes first, like the signer's, since a validator waits. It is loaded late, because the first answer needs it less."""
     from cometkms.hardening.measures import Mode
     from cometkms.hardening.scheduling import Turn, take_turn
 
@@ -121,7 +121,7 @@ class _Asker:
     # --- of its connection ---
 
     def route(self) -> tuple[NodeLane | None, int]:
-        """To the leader's lane, if this agent knows a leader that can be asked now."""
+        """Return the leader's lane, if this agent knows a leader that can be asked now."""
         node = self.asking.first
         lane = self.agent.links[node].lane if node is not None else None
         if lane is None:
@@ -366,13 +366,13 @@ class Agent:
     # --- what is told ---
 
     def words(self) -> str:
-        """For `systemctl status`: how many of its nodes and validators it is connected with."""
+        """Say for `systemctl status` how many of its nodes and validators it is connected with."""
         nodes = sum(link.up for link in self.links.values())
         validators = sum(one.end.state == "connected" for one in self.askers)
         return f"{nodes} of {len(self.links)} nodes, {validators} of {len(self.askers)} validators connected"
 
     def about(self) -> tuple[tuple[str, str], ...]:
-        """For the nodes' pages and status: names and short texts."""
+        """Return names and short texts for the nodes' pages and status."""
         links = ", ".join(
             f"{name} {link.round_trip_s * 1e3:.2f} ms" if link.up else f"{name} away"
             for name, link in self.links.items()
@@ -386,7 +386,7 @@ class Agent:
         return tuple((shown(name), shown(text)) for name, text in told.items())
 
     def report(self) -> dict[str, Any]:
-        """For the metrics."""
+        """Return what the metrics show."""
         return {
             "started_at": self.started_at,
             "late": self._late,

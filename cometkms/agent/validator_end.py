@@ -52,7 +52,7 @@ class Above(Protocol):
         ...
 
     def on_public_key(self) -> None:
-        """As on_question(); the answer: answer_public_key()."""
+        """Take up a request for the public key, as on_question() does; answer_public_key() answers it."""
         ...
 
     def on_bytes_refused(self) -> None:
@@ -65,7 +65,7 @@ class Above(Protocol):
 
 
 class ValidatorEnd:
-    """To one validator."""
+    """Keep the connection to one validator."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class ValidatorEnd:
         self._closed: asyncio.Future[str] | None = None
 
     async def run(self) -> None:
-        """For ever; the task is cancelled to stop."""
+        """Keep the connection up for ever; the task is cancelled to stop."""
         backoff = REDIAL_MIN_S
         try:
             while True:
@@ -267,7 +267,7 @@ class ValidatorEnd:
             self.deliver(self._session.answer_empty())
 
     def answer_public_key(self, public_key: bytes) -> None:
-        """To a request for it."""
+        """Answer a request for the public key."""
         if self._session is not None and self._wants_key:
             self._wants_key = False
             self.deliver(self._session.answer_pub_key(public_key))

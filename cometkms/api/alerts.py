@@ -319,7 +319,7 @@ def _strict_waits(status: Status) -> Iterator[Held]:
 
 
 def _cure_of_absence(members: Sequence[Mapping[str, object]]) -> str:
-    """Of the first member that is away for a reason with a cure of its own."""
+    """Return the cure of the first member that is away for a reason with a cure of its own."""
     for member in members:
         code = _code(member)
         if not member.get("connected") and code in OF_PEERS and code is not PeerCode.DOWN:

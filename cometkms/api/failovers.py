@@ -69,7 +69,7 @@ class Failover:
 
     @property
     def took_ms(self) -> float | None:
-        """From the loss to the next leader, as seen here."""
+        """Return how long it took from the loss to the next leader, as seen here."""
         return None if self.taken_at is None else max(0.0, (self.taken_at - self.lost_at) * 1000)
 
 
@@ -168,7 +168,7 @@ def _told(
 def _preferred(
     events: Sequence[EventReport], before: str, me: str, change: _Change, taken_at: float
 ) -> EventReport | None:
-    """That leader's news that it hands over by preference, or on that leader its own note of it."""
+    """Find that leader's news that it hands over by preference, or on that leader its own note of it."""
     since, until = max(change.led_since, taken_at - _HANDING_OVER_S), taken_at + _NEWS_LATE_S
     if before != me:
         return _last(events, EventKind.PREFERRED, before, since, until)

@@ -11,7 +11,7 @@ from typing import Final
 
 
 class Type(StrEnum):
-    """As in the text format. A counter that lives in a child process begins at 0 again with it."""
+    """Name the types of the text format. A counter that lives in a child process begins at 0 again with it."""
 
     COUNTER = "counter"
     GAUGE = "gauge"

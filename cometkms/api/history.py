@@ -27,7 +27,7 @@ _MINUTE_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """From `at` on (UNIX seconds), `leader` led; None: nobody, or nobody knew."""
+    """Say that `leader` led from `at` on (UNIX seconds); None means nobody, or that nobody knew."""
 
     at: float
     leader: str | None
@@ -114,7 +114,7 @@ class ChainLine:
 
 
 class History:
-    """See the module. `sample()` is told what is so now, and remembers."""
+    """Remember what the page and the alerts need of the last minutes, from what sample() is told."""
 
     def __init__(self) -> None:
         self.events: deque[EventReport] = deque(maxlen=HISTORY_EVENTS)
@@ -286,7 +286,7 @@ class History:
 
 
 def alert_event(raised: bool, alert: AlertReport, at: float) -> EventReport:
-    """That an alert was raised, or is over. at: UNIX seconds."""
+    """Make the event that an alert was raised, or is over, at that UNIX time."""
     what = EventKind.ALERT_RAISED if raised else EventKind.ALERT_OVER
     return {"at": at, "what": what, "name": alert["name"], "peer": alert["subject"], "why": alert["what"]}
 

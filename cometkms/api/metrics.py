@@ -75,6 +75,6 @@ _INFINITE: Final[Mapping[float, str]] = {math.inf: "+Inf", -math.inf: "-Inf"}
 
 
 def _number(value: float) -> str:
-    """As Python writes a float, which every parser of either format reads."""
+    """Write a number as Python writes a float, which every parser of either format reads."""
     number = float(value)
     return "NaN" if math.isnan(number) else _INFINITE.get(number) or repr(number)

@@ -213,7 +213,7 @@ def _last_signature(view: View) -> Html:
 
 
 def _latency(view: View) -> Html:
-    """Of the last minute, on the node that signs."""
+    """Show the latency of the last minute, on the node that signs."""
     if (minute := view.history.minute(view.now)) is not None:
         p50_us, p99_us = minute
         return _figure("Latency, p50 · p99", f"{_us(p50_us)} · {_us(p99_us)}", "of the last minute")
@@ -296,7 +296,7 @@ def _facts(story: Failover, usual_s: Mapping[str, float], now: float) -> list[tu
 
 
 def _pause_fact(gaps: Sequence[Gap], usual_s: Mapping[str, float]) -> tuple[str, str]:
-    """Of the chain that waited longest beyond what is usual."""
+    """Show the pause of the chain that waited longest beyond what is usual."""
     worst = max(gaps, key=lambda gap: (gap.until is None, added_s(gap, usual_s.get(gap.chain)) or 0.0, gap.gap_ms))
     added = added_s(worst, usual_s.get(worst.chain))
     if worst.until is None:

@@ -73,12 +73,12 @@ class BoundedH11(H11Protocol):
 
     @property
     def address(self) -> str:
-        """See turns.Guest."""
+        """Return the address whose connections take turns as one."""
         return self.client[0] if self.client else ""
 
     @property
     def is_local(self) -> bool:
-        """See turns.Guest."""
+        """Tell whether the connection comes from this machine."""
         return self.address.startswith("127.") or self.address in ("::1", "")
 
     @property
@@ -106,13 +106,13 @@ class BoundedH11(H11Protocol):
         return found is not None
 
     def begin_stream(self) -> bool:
-        """See app.StreamBounds."""
+        """Count one more stream, and return False where too many are watched already."""
         others = sum(isinstance(one, BoundedH11) and one._streams for one in self.connections)
         self._streams = self._streams or others < STREAMS_MAX
         return self._streams
 
     def progress(self) -> None:
-        """See app.StreamBounds."""
+        """Give the next piece a request's time to leave, since the one before has left."""
         if not self.transport.is_closing():
             self._restart_deadline()
 
@@ -187,7 +187,7 @@ async def serve(
     order = Turns()
 
     class _Connection(BoundedH11):
-        """Of this server."""
+        """Speak HTTP on one connection of this server, in its order of turns."""
 
         turns = order
 

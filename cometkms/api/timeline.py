@@ -312,7 +312,7 @@ def _latency_words(us: float) -> str:
 
 
 def _in_words(scene: Scene) -> str:
-    """For whoever does not see the picture."""
+    """Tell the picture in words for whoever does not see it."""
     bands, since = list(scene.history.bands), scene.now - span_s(scene.history, scene.now)
     led = ", then ".join(
         f"{band.leader or 'nobody'} for {duration(until - max(band.at, since))}"

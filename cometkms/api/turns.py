@@ -38,7 +38,7 @@ class Turns:
         self._gives = False
 
     async def wait(self, guest: Guest) -> bool:
-        """Until it is the guest's turn. False: it has gone."""
+        """Wait until it is the guest's turn, and return False when it has gone."""
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[bool] = loop.create_future()
         self._waiting[guest] = turn

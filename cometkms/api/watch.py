@@ -44,7 +44,7 @@ class Watch:
         self._made: tuple[int, dict[str, str], float] | None = None
 
     def set_bounds(self, bounds: AlertBounds) -> None:
-        """From the next look on."""
+        """Take other bounds from the next look on."""
         self._alerts.bounds = bounds
 
     def alerts(self) -> list[AlertReport]:
@@ -121,7 +121,7 @@ class Watch:
         turn.set()
 
     async def next_turn(self) -> None:
-        """Until there is something newer to show, or the end."""
+        """Wait until there is something newer to show, or the end."""
         if not self.closed:
             await self._turn.wait()
 

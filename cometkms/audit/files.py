@@ -25,7 +25,7 @@ def directory_of(home: Path, node_id: str) -> Path:
 
 
 def name_of(seq: int) -> str:
-    """Of the file whose first line that is."""
+    """Return the name of the file whose first line that is."""
     return f"{seq:012d}.jsonl"
 
 
@@ -57,7 +57,7 @@ class Raw:
 
 
 def raws_of(file: BinaryIO) -> Iterator[Raw]:
-    """From where the file stands to its end. Raises: OSError."""
+    """Give the raw lines from where the file stands to its end. Raises: OSError."""
     at = file.tell()
     while piece := file.readline(AUDIT_LINE_MAX_BYTES + 2):
         text = piece.removesuffix(b"\n")
@@ -165,7 +165,7 @@ class _Check:
             self._anew = True
 
     def _lines(self, path: Path, file: BinaryIO, *, final: bool) -> int:
-        """Until the end, or to an unfinished line where one may be; the offset. Raises: Broken."""
+        """Read the lines to the end, or to an unfinished line where one may be, and return the offset. Raises: Broken."""
         for raw in raws_of(file):
             if not raw.finished and not final and not _is_whole(raw):
                 if _OVERRUN.search(raw.text):

@@ -124,7 +124,7 @@ class Line:
 
 
 def hash_of(head: str, body: bytes) -> str:
-    """See the module's picture."""
+    """Hash a line together with the hash of the line before it."""
     return hashlib.sha256(head.encode() + body).hexdigest()
 
 

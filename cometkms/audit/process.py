@@ -89,7 +89,7 @@ def _enter(directory: Path) -> Path:
 
 
 def _shut(settings: Settings, directory: Path) -> tuple[Measure, ...]:
-    """From here on: its own directory. Raises: HardeningError."""
+    """Leave this process nothing but its own directory. Raises: HardeningError."""
 
     def hand(uid: int, gid: int) -> None:
         if directory != Path():
@@ -134,7 +134,7 @@ class _Writer:
             )
 
     async def run(self, context: ChildContext, stop: asyncio.Event) -> None:
-        """Until `stop`; then everything that is in the queue is written."""
+        """Work until `stop` is set, and then write everything that is in the queue."""
         loop = asyncio.get_running_loop()
         thread = ThreadPoolExecutor(
             1, thread_name_prefix="audit"

@@ -64,7 +64,7 @@ class WatermarkReport(TypedDict, total=False):
 
 
 class LastSignState(TypedDict, total=False):
-    """As the Go CometKMS shows it. signature: base64; signbytes: upper-case hex; absent when empty."""
+    """Show the last signed state as the Go CometKMS does: signature in base64, signbytes in upper-case hex, absent when empty."""
 
     height: int
     round: int

@@ -29,15 +29,15 @@ class ShapedBoard:
         self._board = board
 
     def sections(self) -> Sections:
-        """See BoardReader."""
+        """Read every section without ever delaying a writer."""
         return shape(cast("Mapping[str, Any]", self._board.sections()))
 
     def written(self) -> tuple[int, ...]:
-        """See BoardReader."""
+        """Return a value that changes whenever any process has written its section."""
         return self._board.written()
 
     def beat_ages_s(self) -> Mapping[str, float | None]:
-        """See BoardReader."""
+        """Tell how many seconds ago each child's own loop last beat, or None where it never did."""
         return self._board.beat_ages_s()
 
 

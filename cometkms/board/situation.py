@@ -94,7 +94,7 @@ class Failing:
 
     @property
     def refused(self) -> bool:
-        """For good, or only answered empty."""
+        """Tell whether requests are refused for good, or only answered empty."""
         return self.reason in _FINAL
 
     def words(self) -> str:
@@ -136,7 +136,7 @@ class Situation:
 
     @property
     def signs(self) -> Signs:
-        """Of the chain that is worst off."""
+        """Return how the chain signs that is worst off."""
         if self.leads in _NOBODY_SIGNS:
             return _NOBODY_SIGNS[self.leads]
         order = list(Signs)
@@ -215,7 +215,7 @@ class Situation:
 
     @property
     def absence(self) -> str:
-        """That nobody signs for the cluster, and why; "" where somebody leads and may, or nothing is known."""
+        """Say that nobody signs for the cluster, and why; "" where somebody leads and may, or nothing is known."""
         if self.leads is Leads.NOBODY:
             return f"no node leads, nothing is signed: {self.why_nobody()}"
         if self.leads is Leads.WAITING:
@@ -235,7 +235,7 @@ class Situation:
         return found
 
     def document(self) -> "SituationReport":
-        """For /status."""
+        """Return what /status shows."""
         return SituationReport(
             leads=self.leads.name.lower(),
             there=self.there.name.lower(),
@@ -249,7 +249,7 @@ class Situation:
 
 
 class FailingReport(TypedDict):
-    """See Failing. `words`: of `count` requests since `since`, and why."""
+    """Say of a chain that most requests failed lately. The words are those of `count` requests since `since`, and why."""
 
     chain_id: str
     validator: str

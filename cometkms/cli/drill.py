@@ -109,7 +109,7 @@ class _Run:
         self._since: int | None = None
 
     def say(self, words: str) -> None:
-        """On standard error where standard output is the report's."""
+        """Print a line, on standard error where standard output is the report's."""
         say(words, err=self._quiet)
 
     def look(self, since: int | None) -> View:
@@ -142,7 +142,7 @@ class _Run:
             return str(error)
 
     def go(self, drill: Drill) -> None:
-        """Until it is done. A first Ctrl-C lets it end well; a second one ends this command at once."""
+        """Work until the drill is done. A first Ctrl-C lets it end well; a second one ends this command at once."""
         since = drill.first.next
         told = (0, "")
         while drill.phase is not Phase.DONE:
@@ -182,7 +182,7 @@ class _Run:
             drill.interrupt()
 
     def wait_whole(self, view: View) -> View:
-        """Until everybody is complete and somebody leads, or time is up."""
+        """Wait until everybody is complete and somebody leads, or time is up."""
         deadline = time.monotonic() + _END_S
         while (view.missing or view.leader is None) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
@@ -190,7 +190,7 @@ class _Run:
         return view
 
     def on_chain(self, chains: list[ChainReport], interrupted: bool) -> list[str]:
-        """With --rpc: heights whose commit lacks the key's signature."""
+        """Return, with --rpc, the heights whose commit lacks the key's signature."""
         if self._rpc is None or interrupted:
             return []
         try:

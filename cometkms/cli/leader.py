@@ -57,7 +57,7 @@ class Returns:
 
 
 def returns_to(answer: dict[str, Any]) -> Returns | None:
-    """From a node's answer to `peers`: the member that the lead should rather be at; None where nobody leads, or nobody is better."""
+    """Read in a node's answer to `peers` at which member the lead should rather be; None where nobody leads, or nobody is better."""
     members = {str(one.get("id")): one for one in answer.get("members", [])}
     standings = {name: standing_of(one.get("facts") or {}) for name, one in members.items()}
     leader = answer.get("leader_id")

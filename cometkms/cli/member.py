@@ -74,7 +74,7 @@ class _Told:
         say(f"{what:<8} {words}", err=self._as_json or what in ("note", "begins"))
 
     def end(self, here: "_Here") -> None:
-        """With --json: the document."""
+        """Print the document, with --json."""
         if self._as_json:
             of = {"home": str(here.settings.home), "node_id": here.settings.id, "members": list(here.following)}
             show_json({**of, **self._found})

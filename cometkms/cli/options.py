@@ -157,12 +157,12 @@ def load_home(
 
 
 def one_of(known: Sequence[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """For the shell's completion: these words."""
+    """Complete these words in the shell."""
     return lambda _context, _parameter, incomplete: [word for word in known if word.startswith(incomplete)]
 
 
 def other_ids(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """For the shell's completion: the ids of the home's other nodes; none where the home's settings are wrong."""
+    """Complete in the shell the ids of the home's other nodes; none where the home's settings are wrong."""
     from cometkms.config.load import Flags, default_home, load_settings
 
     home = context.meta.get(_HOME_KEY)

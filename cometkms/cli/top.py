@@ -87,7 +87,7 @@ def _given(nodes: Sequence[str]) -> dict[str, Address]:
 
 
 def _watch(settings: Settings, given: Mapping[str, Address]) -> int:
-    """Until Ctrl-C or SIGTERM. What the terminal showed before is there again afterwards."""
+    """Watch until Ctrl-C or SIGTERM. What the terminal showed before is there again afterwards."""
     for number in (signal.SIGINT, signal.SIGTERM):  # whatever the parent ignores: here is a terminal to put back
         signal.signal(number, signal.default_int_handler)
     sys.stdout.write(_ENTER)
@@ -108,7 +108,7 @@ def _watch(settings: Settings, given: Mapping[str, Address]) -> int:
 
 
 def fit(lines: Sequence[str], columns: int, rows: int) -> list[str]:
-    """As much of them as a terminal has room for; what is left out is counted."""
+    """Keep as many lines as a terminal has room for, and count what is left out."""
     shown = [printable(line) for line in lines]
     cut = [line if len(line) <= columns else f"{line[: columns - 1]}…" for line in shown]
     if len(cut) <= rows:
@@ -138,7 +138,7 @@ def ask_all(settings: Settings, given: Mapping[str, Address]) -> list[Told]:
 
 
 def _members_of(status: Mapping[str, Any] | None) -> dict[str, tuple[str, str]]:
-    """By id: the host of its address in the node's own peer list, and where the member says that it serves HTTP ("": nothing known)."""
+    """Return by id the host of its address in the node's own peer list, and where the member says that it serves HTTP ("": nothing known)."""
     found = {}
     for member in ((status or {}).get("members") or [])[:MEMBERS_MAX]:
         facts = member.get("facts") or {}

@@ -42,7 +42,7 @@ def check_cluster(settings: Settings, peers_where: str, raft_where: str) -> list
 
 
 def _list_problems(peers: tuple[Peer, ...]) -> list[ConfigError]:
-    """Of the list itself, whoever reads it."""
+    """Say what is wrong with the list itself, whoever reads it."""
     problems = [ConfigError(f"the peer {name!r} is named more than once") for name in _twice(peer.id for peer in peers)]
     problems += [
         ConfigError(f"two peers have the address {one}") for one in _twice(str(peer.address) for peer in peers)

@@ -12,7 +12,7 @@ _DIGEST_DIGITS: Final = 16
 
 
 def settings_facts(settings: Settings) -> dict[str, str]:
-    """By name: default_ttl_ms, strict_start, validators (their addresses and agents, or a digest of many),
+    """Return the facts by name: default_ttl_ms, strict_start, validators (their addresses and agents, or a digest of many),
     signed_bytes (what is signed besides votes), http_addr, leader_priority."""
     return {
         "default_ttl_ms": str(round(settings.default_ttl_s * 1000)),
@@ -28,7 +28,7 @@ def settings_facts(settings: Settings) -> dict[str, str]:
 
 
 def validators_fact(addresses: Mapping[str, Iterable[str]], agents: Mapping[str, Iterable[str]]) -> str:
-    """Of each chain's addresses, and its agents; independent of the order in which they are configured."""
+    """Digest each chain's addresses and agents, in whatever order they are configured."""
     listed = {chain: [f"agent:{text}" for text in texts] for chain, texts in agents.items()}
     chains = sorted((chain, sorted([*texts, *listed.get(chain, [])])) for chain, texts in addresses.items())
     words = "; ".join(f"{chain}: {' '.join(texts)}" for chain, texts in chains)
@@ -36,7 +36,7 @@ def validators_fact(addresses: Mapping[str, Iterable[str]], agents: Mapping[str,
 
 
 def bytes_fact(allowed: Mapping[str, AllowedBytes]) -> str:
-    """Of each chain that signs something besides votes, what that is."""
+    """Tell of each chain that signs something besides votes what that is."""
     chains = sorted(
         (chain, ["SignBytes"] * one.values + sorted(one.unique_ids))
         for chain, one in allowed.items()

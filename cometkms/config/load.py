@@ -355,7 +355,7 @@ def in_force(home: Path, environment: Mapping[str, str] | None = None) -> list[I
 
 
 def _defaults() -> dict[str, str]:
-    """Of the settings that are one text."""
+    """Return the defaults of the settings that are one text."""
     return {
         "id": _hostname(),
         "raft_addr": DEFAULT_RAFT_ADDR,

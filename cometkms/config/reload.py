@@ -148,7 +148,7 @@ def overridden(flags: Flags, environment: Mapping[str, str], document: Mapping[s
 
 
 def reloadable(settings: Settings) -> Reloadable:
-    """That part of the settings."""
+    """Return the part of the settings that a reload may change."""
     addresses = {chain.id: _texts(chain) for chain in settings.chains}
     agents = {chain.id: tuple(one.text for one in chain.agents) for chain in settings.chains}
     allowed = {chain.id: chain.allowed_bytes for chain in settings.chains}
@@ -156,7 +156,7 @@ def reloadable(settings: Settings) -> Reloadable:
 
 
 def encode(part: Reloadable) -> dict[str, Any]:
-    """For the status board. Raises: ConfigError if it does not fit there."""
+    """Encode them for the status board. Raises: ConfigError if they do not fit there."""
     document = {
         "log_level": part.log_level,
         "validator_addrs": {k: list(v) for k, v in part.validator_addrs.items()},

@@ -42,7 +42,7 @@ class AgentEntry:
 
     @property
     def text(self) -> str:
-        """As it is written in the settings."""
+        """Return the entry as it is written in the settings."""
         return f"{self.name}:{self.key.hex()}"
 
 

@@ -105,12 +105,12 @@ class UrlGiven:
     url: WebhookUrl
 
     def read(self) -> WebhookUrl:
-        """See UrlSource."""
+        """Read the address."""
         return self.url
 
     @property
     def secret_file(self) -> Path | None:
-        """See UrlSource."""
+        """Return the file that the process must not be able to open afterwards."""
         return None
 
 
@@ -121,12 +121,12 @@ class UrlFile:
     path: Path
 
     def read(self) -> WebhookUrl:
-        """See UrlSource."""
+        """Read the address."""
         return _read(self.path, private=True)
 
     @property
     def secret_file(self) -> Path | None:
-        """See UrlSource."""
+        """Return the file that the process must not be able to open afterwards."""
         return self.path
 
 
@@ -139,11 +139,11 @@ class UrlCredential:
 
     @classmethod
     def of(cls, name: str, environment: Mapping[str, str]) -> "UrlCredential":
-        """As this process's environment has it now."""
+        """Return the credential as this process's environment names it now."""
         return cls(name, environment.get(CREDENTIALS_VARIABLE))
 
     def read(self) -> WebhookUrl:
-        """See UrlSource."""
+        """Read the address."""
         if not self.directory:
             raise ConfigError(
                 f"there is no ${CREDENTIALS_VARIABLE}, so no credential {self.name!r}",
@@ -153,7 +153,7 @@ class UrlCredential:
 
     @property
     def secret_file(self) -> Path | None:
-        """See UrlSource."""
+        """Return the file that the process must not be able to open afterwards."""
         return Path(self.directory) / self.name if self.directory else None
 
 

@@ -42,7 +42,7 @@ def native_is_built() -> bool:
 
 @contextmanager
 def tracing(name: str) -> Iterator[None]:
-    """With COMETKMS_TRACE=DIRECTORY the C core's hops of this process are written there at the end (benchmarks.budget reads them).
+    """Write the C core's hops of this process at the end into the directory that COMETKMS_TRACE names (benchmarks.budget reads them).
 
     Raises: OSError when the directory cannot be written.
     """

@@ -58,7 +58,7 @@ class KeySlot(Protocol):
 
     @property
     def public_key(self) -> bytes:
-        """As keytypes.typed() makes it."""
+        """Return the public key as keytypes.typed() makes it."""
         ...
 
     @property
@@ -194,7 +194,7 @@ class Session(Protocol):
         ...
 
     def answer_repeat(self, slot: KeySlot, sign_bytes: bytes, signature: bytes) -> bytes:
-        """As answer_sign, with a signature already known for `sign_bytes` (recorded timestamp). The extension is signed anew,
+        """Answer as answer_sign does, with a signature already known for `sign_bytes` (recorded timestamp). The extension is signed anew,
         also where the answer before this one had none because it was asked with skip_extension.
 
         Raises: InvariantError unless `sign_bytes` equals the pending ones in all but the timestamp, or the signature does
@@ -435,7 +435,7 @@ class Desk(Protocol):
         ...
 
     def take_unsent(self) -> bytes:
-        """As of a SignLane."""
+        """Return what the socket did not take, which the owner sends before anything else."""
         ...
 
     def close(self) -> None:
@@ -547,7 +547,7 @@ class EndLane(Protocol):
         ...
 
     def take_unsent(self) -> bytes:
-        """As of a SignLane."""
+        """Return what the socket did not take, which the owner sends before anything else."""
         ...
 
     def close(self) -> None: ...
@@ -575,7 +575,7 @@ class NodeLane(Protocol):
         ...
 
     def take_unsent(self) -> bytes:
-        """As of a SignLane."""
+        """Return what the socket did not take, which the owner sends before anything else."""
         ...
 
 

@@ -101,7 +101,7 @@ def _of_entry(entry: pwd.struct_passwd) -> Account:
 
 
 def become(account: Account, kept: frozenset[int]) -> None:
-    """That account's user and group, no other group, and of the capabilities only `kept`. No way back.
+    """Take on that account's user and group, no other group, and of the capabilities only `kept`. No way back.
 
     Raises: OSError. The parent's death signal and the mark "not dumpable" are lost with it: set them again.
     """

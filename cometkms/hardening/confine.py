@@ -100,7 +100,7 @@ def is_address(host: str) -> bool:
 
 
 def name_files() -> tuple[Beneath, ...]:
-    """For finding a host's address: those very files of /etc, which has others' secrets too; where a link leads elsewhere, say to
+    """Return the files that finding a host's address takes: those very files of /etc, which has others' secrets too; where a link leads elsewhere, say to
     systemd-resolved's own directory, what lies in that, because there a new file takes the name of the old one."""
     found = []
     for name in NAME_FILES:
@@ -122,7 +122,7 @@ class NameWatch:
     """Whether the resolver's files are still those that this process may read: who replaces one makes another file of it."""
 
     def __init__(self) -> None:
-        """From now on; before the process is shut off."""
+        """Begin to watch, before the process is shut off."""
         self._allowed = {rule.path for rule in name_files()}
         self._known = {name: self._file(name) for name in NAME_FILES}
 

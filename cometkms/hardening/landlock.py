@@ -88,7 +88,7 @@ class Ruleset:
 
 
 def abi() -> int:
-    """Of this kernel. Raises: UnavailableError."""
+    """Return the version that this kernel has. Raises: UnavailableError."""
     try:
         return kernel.syscall(_CREATE_RULESET, None, 0, _ASK_VERSION)
     except OSError as error:

@@ -17,7 +17,7 @@ from cometkms.logger import Logger
 
 
 class State(StrEnum):
-    """See the module's table."""
+    """Name what became of a measure."""
 
     ON = "on"
     OFF = "off"
@@ -51,12 +51,12 @@ class Measure:
     why: str
 
     def document(self) -> MeasureReport:
-        """For the status board."""
+        """Return what the status board shows; cometkms/board/sections.py has its fields."""
         return MeasureReport(process=self.process, measure=self.measure, state=self.state.value, why=self.why)
 
 
 def tell(log: Logger, measures: Iterable[Measure]) -> None:
-    """In the log, once at the start: what holds in a line, and a line for each that this kernel lacks."""
+    """Log once, at the start, what holds in a line, and a line for each that this kernel lacks."""
     known = list(measures)
     for one in known:
         if one.state is State.UNAVAILABLE:

@@ -61,7 +61,9 @@ def turn_of_signing(*, realtime: bool) -> Turn:
 
 
 def take_turn(process: str, mode: Mode, turn: Turn) -> Measure:
-    """For the process that calls, and what it forks afterwards unless that is the real-time class. Before it becomes another user.
+    """Set the scheduling class of the process that calls, and of what it forks afterwards unless that is the real-time class.
+
+    Call it before the process becomes another user.
 
     Raises: HardeningError for a class that was set and does not hold, and under `required` for a real-time one that is not to be had.
     """

@@ -116,7 +116,7 @@ class Instruction:
 
 
 def rules(needs: Needs) -> dict[str, tuple[Rule, ...]]:
-    """For each guarded call, what is allowed: any one of its rules."""
+    """Return for each guarded call the rules of which any one allows it."""
     reads = needs.names or needs.reads
     reading: tuple[Rule, ...] = (_ANY,) if needs.files else ((Check(2, (0,), _WRITING),),) if reads else ()
     opened: tuple[Rule, ...] = (_ANY,) if needs.files else ((Check(1, (0,), _WRITING),),) if reads else ()
@@ -228,7 +228,7 @@ def this_machine() -> Machine:
 
 
 def install(needs: Needs) -> int:
-    """For every thread of this process, for ever. No new privileges must be set. The number of instructions.
+    """Install the filter for every thread of this process, for ever, and return its number of instructions. No new privileges must be set.
 
     Raises: UnavailableError; OSError when the kernel has filters and does not take this one.
     """

@@ -122,8 +122,11 @@ class ChildContext:
 def watch_names(
     context: ChildContext, names: NameWatch, is_away: Callable[[], bool], log: ChildLog, before: Callable[[], None]
 ) -> None:
-    """In the running loop: while somebody cannot be reached, and a file that names are found with was replaced, a new process must take
-    this one's place, which may read the new file. `before`: called first."""
+    """Watch, in the running loop, the files that names are found with.
+
+    While somebody cannot be reached and such a file was replaced, a new process must take this one's place, which may read the new file.
+    `before` is called first.
+    """
     loop = asyncio.get_running_loop()
 
     def look() -> None:

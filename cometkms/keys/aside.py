@@ -41,7 +41,7 @@ class Aside:
         os.close(writing)
 
     def wait(self) -> None:
-        """Until the process has ended; what it gave stays in the pipe.
+        """Wait until the process has ended; what it gave stays in the pipe.
 
         Raises: KeyFileError with the words of what the work raised, caused by an OSError where the system refused something: a disk
         that is full or fails is told from a key file that is wrong here as well as there.

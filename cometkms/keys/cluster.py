@@ -59,7 +59,7 @@ class ClusterIdentity:
 
 
 class Derivation:
-    """Of one node's identity, under way in a process of its own: opens a key file, asks for its passphrase, hands over, ends.
+    """Derive one node's identity in a process of its own, which opens a key file, asks for its passphrase, hands over, ends.
 
     Whoever begins it need not be able to open the key any more, nor know the passphrase, when it takes what was derived; a process
     that it forks in between, and that closes what it inherited, knows neither.
@@ -85,7 +85,7 @@ class Derivation:
         self._aside = Aside(derive)
 
     def wait(self) -> None:
-        """Until it is done, or has failed; nothing of it is here yet. Raises: KeyFileError with the words of the process that derives."""
+        """Wait until it is done, or has failed; nothing of it is here yet. Raises: KeyFileError with the words of the process that derives."""
         self._aside.wait()
 
     def take(self) -> ClusterIdentity:
@@ -144,7 +144,7 @@ def _noise_key(secret: bytes, file: Path | None) -> SigningKey:
 
 
 def _derive(secret: bytes, me: str, names: tuple[str, ...]) -> bytes:
-    """In the deriving process: seed, authority, certificate, public keys in the order of the names."""
+    """Derive, in the process that is there for it, seed, authority, certificate, and public keys in the order of the names."""
     authority = SigningKey(hashlib.blake2b(key=secret, digest_size=32, person=b"cmkms-authority").digest())
     own = _node_key(secret, me)
     certificate = authority.sign(_certified(me, own.verify_key.encode())).signature

@@ -11,12 +11,12 @@ _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 
 
 def cometbft_json(public_key: bytes) -> str:
-    """As in genesis.json."""
+    """Return the public key as it stands in genesis.json."""
     return json.dumps({"type": type_of(public_key).public_json, "value": base64.b64encode(raw_of(public_key)).decode()})
 
 
 def cosmos_json(public_key: bytes) -> str | None:
-    """As `create-validator --pubkey` takes it. None: the Cosmos SDK has no name for keys of this type."""
+    """Return the public key as `create-validator --pubkey` takes it. None: the Cosmos SDK has no name for keys of this type."""
     name = type_of(public_key).cosmos
     return json.dumps({"@type": name, "key": base64.b64encode(raw_of(public_key)).decode()}) if name else None
 

@@ -67,7 +67,7 @@ class Passphrase:
 
     @property
     def dropped(self) -> bool:
-        """See drop()."""
+        """Tell whether drop() has let go of it."""
         return self._page.closed
 
     def drop(self) -> None:
@@ -139,12 +139,12 @@ class PassphraseFile:
     path: Path
 
     def read(self) -> Passphrase:
-        """See PassphraseSource."""
+        """Read the passphrase."""
         return _read_file(self.path, private=True)
 
     @property
     def secret_file(self) -> Path | None:
-        """See PassphraseSource."""
+        """Return the file that no process may be able to open which opens no key."""
         return self.path
 
 
@@ -156,7 +156,7 @@ class PassphraseCredential:
     environment: Mapping[str, str]
 
     def read(self) -> Passphrase:
-        """See PassphraseSource."""
+        """Read the passphrase."""
         directory = self.environment.get(CREDENTIALS_VARIABLE)
         if not directory:
             raise KeyFileError(
@@ -167,7 +167,7 @@ class PassphraseCredential:
 
     @property
     def secret_file(self) -> Path | None:
-        """See PassphraseSource."""
+        """Return the file that no process may be able to open which opens no key."""
         return Path(directory) / self.name if (directory := self.environment.get(CREDENTIALS_VARIABLE)) else None
 
 
@@ -178,7 +178,7 @@ class PassphraseDescriptor:
     number: int
 
     def read(self) -> Passphrase:
-        """See PassphraseSource."""
+        """Read the passphrase."""
         try:
             read = Passphrase.read_from(self.number, f"descriptor {self.number}")
             if self.number > 2:
@@ -192,7 +192,7 @@ class PassphraseDescriptor:
 
     @property
     def secret_file(self) -> Path | None:
-        """See PassphraseSource."""
+        """Return the file that no process may be able to open which opens no key."""
         return None
 
 
@@ -203,7 +203,7 @@ class PassphraseHeld:
     held: Passphrase
 
     def read(self) -> Passphrase:
-        """See PassphraseSource. A copy: who opens a key wipes what it got."""
+        """Return a copy of the passphrase, since who opens a key wipes what it got."""
         if self.held.dropped:
             raise KeyFileError("this process gave the passphrase up, and opens no key any more", cure="report it")
         self.held.lock()  # this process may be another than the one that read it
@@ -211,16 +211,16 @@ class PassphraseHeld:
 
     @property
     def secret_file(self) -> Path | None:
-        """See PassphraseSource."""
+        """Return the file that no process may be able to open which opens no key."""
         return None
 
     def forget(self) -> None:
-        """In this process, and those it forks from now on."""
+        """Forget it in this process, and in those that it forks from now on."""
         self.held.drop()
 
 
 def hold(source: PassphraseSource | None) -> PassphraseSource | None:
-    """For a process that may have to open the key again: what can be read only once is read now. Raises: KeyFileError."""
+    """Read now what can be read only once, for a process that may have to open the key again. Raises: KeyFileError."""
     return PassphraseHeld(source.read()) if isinstance(source, PassphraseDescriptor) else source
 
 

@@ -26,11 +26,11 @@ class KeySource(Protocol):
 
     @property
     def public_key(self) -> bytes:
-        """As keytypes.typed() makes it, known to every process."""
+        """Return the public key as keytypes.typed() makes it, which every process knows."""
         ...
 
     def open(self, core: Core, chain_id: str) -> KeySlot:
-        """In the signer process, or in the child that derives the cluster's secret and ends. Again after a restart.
+        """Open the key, in the signer process or in the child that derives the cluster's secret and ends. A restart opens it again.
 
         Raises: KeyFileError with the cure; also when the key is not the one that public_key named.
         """
@@ -43,29 +43,29 @@ class KeySource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PlainKeyFile:
-    """See the table."""
+    """Open a key file that is not sealed."""
 
     path: Path
     public_key: bytes
 
     def open(self, core: Core, chain_id: str) -> KeySlot:
-        """See KeySource."""
+        """Open the key, in the signer process or in the child that derives the cluster's secret."""
         return _same(load_key_slot(core, self.path, chain_id), self.public_key, self.path)
 
     def forget(self) -> None:
-        """See KeySource. There is nothing."""
+        """Do nothing, since this process holds nothing for opening a plain file."""
 
 
 @dataclass(frozen=True, slots=True)
 class SealedKeyFile:
-    """See the table."""
+    """Open a sealed key file with its passphrase."""
 
     path: Path
     public_key: bytes
     passphrase: PassphraseSource
 
     def open(self, core: Core, chain_id: str) -> KeySlot:
-        """See KeySource. The file is read again: it may have been sealed anew since."""
+        """Open the sealed key from its file, which is read again because it may have been sealed anew since."""
         sealed = load_sealed(self.path)
         if sealed is None:
             return PlainKeyFile(self.path, self.public_key).open(core, chain_id)
@@ -77,7 +77,7 @@ class SealedKeyFile:
         return _same(slot, self.public_key, self.path)
 
     def forget(self) -> None:
-        """See KeySource."""
+        """Give up what this process holds for opening the key."""
         if isinstance(self.passphrase, PassphraseHeld):
             self.passphrase.forget()
 

@@ -222,7 +222,7 @@ def _blank_and_parse(path: Path, buffer: bytearray, secret: bytearray) -> dict[s
 
 
 def _type_of(document: dict[str, Any]) -> KeyType:
-    """Of a parsed key file, whose type was looked at. Raises: KeyFileError."""
+    """Return the type of a parsed key file. Raises: KeyFileError."""
     key_type = by_private_json(document["priv_key"]["type"])
     if key_type is None:
         raise KeyFileError(f"a key file with {why_unsupported(document['priv_key']['type'])}")
@@ -312,7 +312,7 @@ def write_key(path: Path, seed: bytes, key_type: KeyType = ED25519) -> None:
 
 
 def material_of(seed: bytes, key_type: KeyType = ED25519) -> KeyMaterial:
-    """For a key that an operator's command made or decoded. Raises: KeyFileError, OperatorError, as key_document()."""
+    """Make the material of a key that an operator's command made or decoded. Raises: KeyFileError, OperatorError, as key_document()."""
     document = key_document(seed, key_type)
     return KeyMaterial(bytearray(document), decode_public(json.loads(document)))
 

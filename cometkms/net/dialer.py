@@ -28,7 +28,7 @@ _NO_NAME: Final = {
 
 
 def serve_dials(connection: socket.socket, paths: Sequence[str]) -> None:
-    """Until the other end is gone, or asks for what it was not told of. Blocking."""
+    """Dial until the other end is gone, or asks for what it was not told of. It blocks."""
     _serve(connection, len(paths), lambda which: _dial_unix(paths[which]))
 
 

@@ -118,7 +118,7 @@ def serve_door(
     identity: Identity,
     listed: Iterable[bytes],
 ) -> None:
-    """Until the other end is gone. Blocking."""
+    """Serve until the other end is gone. It blocks."""
     _Door(connection, listeners, core, identity, frozenset(listed)).run()
 
 
@@ -149,7 +149,7 @@ class _Door:
         self._open = True
 
     def run(self) -> None:
-        """Until the signer is gone."""
+        """Serve until the signer is gone."""
         while self._open:
             for key, _ in self._selector.select(self._patience_s()):
                 if key.fd in self._selector.get_map():  # an earlier one of this round may have pushed it out

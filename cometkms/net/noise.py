@@ -8,7 +8,7 @@ from cometkms.wire.noise import NoiseHandshake
 
 
 async def shake(connection: socket.socket, handshake: NoiseHandshake) -> None:
-    """Until both ends have proved who they are.
+    """Shake hands until both ends have proved who they are.
 
     Raises: ProtocolError, OSError; TimeoutError where message 2 does not begin, or stays unfinished for HANDSHAKE_TIMEOUT_S.
     """

@@ -15,7 +15,7 @@ class Lane(Protocol):
 
 
 class Outbox:
-    """Of one connection; a new one has a new outbox."""
+    """Keep what one connection has still to send; a new connection has a new outbox."""
 
     def __init__(
         self,

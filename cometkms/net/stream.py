@@ -63,7 +63,7 @@ class FrameReader:
 
 
 class StreamSocket(Protocol):
-    """As much of a non-blocking socket as a stream needs; each raises BlockingIOError, InterruptedError and OSError as a socket does."""
+    """Offer as much of a non-blocking socket as a stream needs; each raises BlockingIOError, InterruptedError and OSError as a socket does."""
 
     def recv_into(self, buffer: bytearray, /) -> int: ...
 

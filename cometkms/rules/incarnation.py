@@ -88,7 +88,7 @@ def incarnation_ceiling(unix_s: float) -> int:
 
 
 def judge(recorded: Incarnation, borne: Incarnation, ceiling: int = INCARNATION_ROOM) -> Verdict:
-    """See the first table; what bears none yet is not judged."""
+    """Judge a store's incarnation by the first table at the head of this module; what bears none yet is not judged."""
     if borne == recorded:
         return Verdict.TAKE
     if borne < recorded:

@@ -27,7 +27,10 @@ class Accept:
 
 
 def decide_promise(mark: Watermark, hrs: HRS, sign_bytes: bytes, *, reach: int) -> Accept | Refusal:
-    """See the table above. `sign_bytes` were strictly decoded by the caller and name `hrs`. `reach`: the highest plausible height."""
+    """Judge whether a promise may be made by the table at the head of this module.
+
+    The caller has strictly decoded `sign_bytes`, which name `hrs`. The highest plausible height is `reach`.
+    """
     if hrs > mark.hrs:
         if hrs.height > reach:
             return Refusal(Reason.JUMP, f"height jump. Got {hrs.height}, and no more than {reach} is plausible by now")

@@ -27,7 +27,10 @@ _WORDS: Final = {
 
 
 def decide_bytes(allowed: AllowedBytes, request: Request) -> Refusal | None:
-    """See the table above; None: sign. `request`: of a kind in BYTES_KINDS."""
+    """Judge a request for bytes that are no vote by the table at the head of this module, and return None where it is to be signed.
+
+    The request is of a kind in BYTES_KINDS.
+    """
     if request.reason is Reason.BYTES_ARE_A_VOTE:
         return Refusal(request.reason, _WORDS[request.reason])
     if request.kind is Kind.SIGN_RAW_BYTES_REQUEST:

@@ -41,7 +41,7 @@ def decide(
     *,
     same_but_timestamp: Callable[[bytes, bytes], bool],
 ) -> Sign | Repeat | Refusal:
-    """See the table above. `same_but_timestamp` is the core's."""
+    """Judge a request against the watermark by the table at the head of this module. The core tells `same_but_timestamp`."""
     if request.reason is not Reason.NONE:
         return Refusal(request.reason, request.reason.name.lower().replace("_", " "))
     asked, last = request.hrs, watermark.hrs

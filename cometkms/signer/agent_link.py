@@ -73,7 +73,7 @@ class _Question:
         return not self.over and self._session is session
 
     def deliver(self, frame: bytes, *, refused: bool | None = None) -> None:
-        """To the agent: a signature, a refusal, or that there is no answer now."""
+        """Tell the agent a signature, a refusal, or that there is no answer now."""
         if self.over:
             return
         self.end()
@@ -105,7 +105,7 @@ class _AtDesk:
         return self._link.open and self._session is session and self.seq is not None
 
     def deliver(self, frame: bytes, *, refused: bool | None = None) -> None:
-        """As of _Question."""
+        """Tell the agent a signature, a refusal, or that there is no answer now."""
         seq = self.seq
         if seq is None:
             return
@@ -229,7 +229,7 @@ class AgentLink:
             self._send(NotNow(seq, "no majority promised", self._standing()[1]))
 
     def _under_way(self) -> "dict[str, _Question | _AtDesk]":
-        """By chain: the request that waits for its answer."""
+        """Return by chain the request that waits for its answer."""
         return {name: one for name, one in self._at_desk.items() if one.seq is not None} | self._questions
 
     # --- bytes ---
@@ -462,7 +462,7 @@ class AgentPort:
         return {key for agents in self._listed.values() for key in agents.values()}
 
     def _chains_of(self) -> dict[bytes, tuple[tuple[str, str], ...]]:
-        """By key: its name and chain, for each chain."""
+        """Return by key its name and chain, for each chain."""
         found: dict[bytes, tuple[tuple[str, str], ...]] = {}
         for chain_id, agents in self._listed.items():
             for name, key in agents.items():

@@ -23,7 +23,7 @@ class _Answers:
 
 
 class Answers:
-    """Of one chain, by the validator's address."""
+    """Count the answers of one chain by the validator's address."""
 
     def __init__(self) -> None:
         self._of: dict[str, _Answers] = {}
@@ -43,7 +43,7 @@ class Answers:
         known.count, known.at, known.reason, known.why = known.count + 1, at, reason, why
 
     def document(self, validator: str) -> ServedReport:
-        """For the status board."""
+        """Return what the status board shows: board/sections.py, ValidatorReport."""
         known = self._of.get(validator, _Answers())
         row = FailingReport(
             count=known.count, since=known.since, at=known.at, reason=known.reason.name.lower(), why=known.why

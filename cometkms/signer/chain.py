@@ -95,7 +95,7 @@ class Counters:
     unanswered: dict[str, int] = field(default_factory=dict)
 
     def document(self) -> CountersReport:
-        """For the status board."""
+        """Return what the status board shows."""
         return CountersReport(
             signed=self.signed,
             repeated=self.repeated,
@@ -404,7 +404,7 @@ class ChainSigner:
             self._tell_signed_bytes(kind, made)
 
     def _tell_signed_bytes(self, kind: tuple[str, str], made: "_SignedBytes", more: int = 0) -> None:
-        """To the log. `more`: so many alike since it was told; their latest is shown."""
+        """Log signed bytes. There were `more` alike since it was told; their latest is shown."""
         validator, unique_id = kind
         fields: dict[str, object] = {"unique_id": unique_id} if unique_id else {}
         if more:
@@ -492,7 +492,7 @@ class ChainSigner:
             self.note(Outcome.REPEATED, Reason.NONE, again.request, again.requester, repeat.sign_bytes, again.took_ns)
 
     def _tell_repeated(self, again: "_Repeated", more: int = 0) -> None:
-        """To the log. `more`: so many more for that place since it was told: a validator may ask for its last vote as often as it likes."""
+        """Log repeats. `more`: so many more for that place since it was told: a validator may ask for its last vote as often as it likes."""
         fields = {"more": more} if more else {}
         request = again.request
         self._say("repeated", request.hrs, request.block_hash, again.requester, again.took_ns, **fields)
@@ -594,7 +594,7 @@ class ChainSigner:
             self.note(Outcome.FOLDED, reason, denied.request, denied.requester, denied.request.sign_bytes, took_ns)
 
     def _tell(self, outcome: Outcome, denied: "_Denied", more: int = 0) -> None:
-        """To the log, and to the page. `more`: so many alike since it was told; their latest is shown."""
+        """Tell the log and the page. There were `more` alike since it was told; their latest is shown."""
         request, refusal, last = denied.request, denied.refusal, self.watermark
         fields: dict[str, object] = {"more": more} if more else {}
         if request.kind in BYTES_KINDS:

@@ -109,7 +109,7 @@ class ValidatorLink:
         return line_words(self.dialect, self._session.line if self._session is not None else self._line)
 
     def document(self) -> ValidatorReport:
-        """For the status board."""
+        """Return what the status board shows."""
         return ValidatorReport(
             addr=self.name,
             state=self.state.value,

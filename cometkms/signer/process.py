@@ -186,7 +186,7 @@ def _start_door(parts: SignerParts, core: Core, identity: Identity) -> Helper | 
 
 
 def _listed(agents: Mapping[str, Sequence[AgentEntry]]) -> dict[str, dict[str, bytes]]:
-    """Of each chain, its agents' names and keys."""
+    """Return of each chain its agents' names and keys."""
     return {chain: {one.name: one.key for one in entries} for chain, entries in agents.items()}
 
 
@@ -321,7 +321,7 @@ class _Signer:
         return self._path.desk(frames, fd) if self._path is not None else None
 
     def _new_number(self) -> int:
-        """Of a connection; none is given twice."""
+        """Return a number for a connection; none is given twice."""
         self._links_made += 1
         return self._links_made - 1
 

@@ -36,7 +36,7 @@ class KindTally:
     missed_last: int = 0
 
     def report(self) -> VoteReport:
-        """For the status board."""
+        """Return what the status board shows: cometkms/board/sections.py, VoteReport."""
         return VoteReport(
             signed=self.signed,
             height=self.height,

@@ -111,7 +111,7 @@ class Drills:
         return why
 
     def tell(self, news: News) -> None:
-        """To every other member that is connected."""
+        """Tell every other member that is connected."""
         for other in self._ports.others:
             self._ports.send(other, Obeyed(self._nonce, _NEWS, news.value))
 

@@ -37,12 +37,12 @@ class Difference:
     there: str
 
     def document(self) -> DifferenceReport:
-        """For the status board."""
+        """Return what the status board shows."""
         return DifferenceReport(member=self.member, what=self.what, here=self.here, there=self.there)
 
 
 def differences(member: str, mine: SelfReport, theirs: SelfReport) -> tuple[Difference, ...]:
-    """In a fixed order; a fact that one of the two does not tell is no difference."""
+    """Return the differences in a fixed order; a fact that one of the two does not tell is none."""
     found = []
     if mine.version != theirs.version:
         found.append(Difference(member, "version", mine.version, theirs.version))

@@ -60,7 +60,7 @@ class Standing:
 
 
 def standing_of(untrusted_facts: Mapping[str, str]) -> Standing:
-    """From a member's facts; whatever is no standing says nothing."""
+    """Read a member's standing from its facts; whatever is no standing says nothing."""
     text = untrusted_facts.get(PRIORITY_FACT, "")
     if text == LEADER_NEAREST:
         return Standing(nearest=True, majority_s=_seconds(untrusted_facts.get(MAJORITY_FACT, "")))

@@ -52,7 +52,7 @@ class StateFiles:
             self._files[row].want(mark if mark.signature else Watermark(mark.hrs))
 
     def finish(self) -> None:
-        """At the end: wait for the writes under way, then write what is left. Raises: StoreFailure."""
+        """Wait for the writes under way, at the end, and write what is left. Raises: StoreFailure."""
         for one in self._files.values():
             one.finish()
         self.writer.shutdown()
@@ -92,7 +92,7 @@ class _StateFile:
         self._writing.add_done_callback(lambda done: self._files.loop.call_soon_threadsafe(self._on_written, done))
 
     def _write(self, mark: Watermark) -> None:
-        """In the helper thread. Raises: StoreFailure, InvariantError."""
+        """Write the file, in the helper thread. Raises: StoreFailure, InvariantError."""
         self._replace(self._number, mark)
         self._written = mark
 
@@ -106,7 +106,7 @@ class _StateFile:
             self._schedule()
 
     def finish(self) -> None:
-        """See StateFiles.finish()."""
+        """Write what is still to be written, and end."""
         if self._timer is not None:
             self._timer.cancel()
         if self._writing is not None:

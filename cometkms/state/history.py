@@ -60,7 +60,7 @@ class SignatureRing:
         self._next += 1
 
     def since(self, number: int, most: int) -> list[Learned]:
-        """At most `most` entries from that number on, oldest first; what was overwritten is left out."""
+        """Return at most `most` entries from that number on, oldest first; what was overwritten is left out."""
         first = max(number, self.oldest)
         return [self._entry(one) for one in range(first, min(self._next, first + most))]
 

@@ -183,7 +183,7 @@ class Membership:
 
     @property
     def phase(self) -> MemberState:
-        """For /status: the durable state, or STARTING."""
+        """Return what /status shows: the durable state, or "starting"."""
         if self.state is NodeState.COMPLETE and not self.ready:
             return MemberState.STARTING
         return MemberState[self.state.name]
@@ -438,7 +438,7 @@ class Membership:
         return self._borne.get(member) is not None
 
     def check_bears(self, member: str, incarnation: Incarnation, what: str) -> None:
-        """For a promise or an accept. Raises: ProtocolError unless it bears what is recorded of its member."""
+        """Check what a promise or an accept bears. Raises: ProtocolError unless it is what is recorded of its member."""
         recorded = self.recorded(member)
         if incarnation != recorded or self._borne.get(member) != recorded:
             self._count("old_incarnation")
@@ -462,7 +462,7 @@ class Membership:
     # --- what happens ---
 
     def on_connected(self, member: str) -> None:
-        """After the hellos."""
+        """Take up a member whose hello was accepted."""
         self._connected.add(member)
         self._heard.add(member)
         self._ports.send(member, self.news())
@@ -626,7 +626,7 @@ class Membership:
         return of_store(self._store, standing, marks, following)
 
     def retire(self, why: str) -> None:
-        """For the rest of this process's life: somebody else may be counting on the same key."""
+        """Stop serving for the rest of this process's life: somebody else may be counting on the same key."""
         self.ready, self._retired = False, why
 
     # --- transitions ---

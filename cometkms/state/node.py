@@ -140,7 +140,7 @@ class Outside(Protocol):
     """What the shell does for the node."""
 
     def send(self, member: str, payload: bytes) -> bool:
-        """To a connected member; False when it is not."""
+        """Send to a connected member, and return False when it is not connected."""
         ...
 
     def disconnect(self, member: str, why: str) -> None:
@@ -243,7 +243,10 @@ class _Member:
 
 
 class ClusterNode:
-    """See the module's picture. Every method may raise StoreFailure or BehindError: the process then ends."""
+    """Decide as one member among the others what is promised, who leads and what the signer is told.
+
+    Every method may raise StoreFailure or BehindError: the process then ends.
+    """
 
     def __init__(
         self,
@@ -413,7 +416,7 @@ class ClusterNode:
 
     @property
     def nonce(self) -> int:
-        """Of this process."""
+        """The nonce that identifies this process to the other members."""
         return self._nonce
 
     def may(self) -> tuple[bool, bool]:
@@ -891,7 +894,7 @@ class ClusterNode:
         return self._outside.send(member, encode(message))
 
     def send_raft(self, member: str, payload: bytes) -> bool:
-        """For the replicated log."""
+        """Send a message of the replicated log."""
         return self._outside.send(member, self._members[member].said_again(payload))
 
     def _ask(self, member: str, row: int, sign_bytes: bytes) -> int | None:
@@ -1053,7 +1056,7 @@ class ClusterNode:
     # --- leadership ---
 
     def on_role(self, *, leading: bool, leader: str | None, term: int) -> None:
-        """From the replicated log: `leading` once its barrier is applied."""
+        """Learn from the replicated log whether this node leads: `leading` once its barrier is applied."""
         self._log.info("role", leading=leading, leader=leader or "", term=term)
         if leader is not None and (leader, term) != self._last_leader:
             self.leader_changes += self._last_leader is not None
@@ -1257,7 +1260,7 @@ class ClusterNode:
                     self.membership.tell()
 
     def flush(self) -> None:
-        """Before the end: what was signed last goes to the others, if this node still leads."""
+        """Send to the others what was signed last, before the end, if this node still leads."""
         self._asked_at = -1e9
         self._replicate()
         if self._raft is not None:
@@ -1288,7 +1291,7 @@ class ClusterNode:
 
     @property
     def may_promise(self) -> bool:
-        """For /status."""
+        """Tell /status whether this node may promise."""
         return self.membership.ready and self.membership.state is NodeState.COMPLETE
 
     def place(self, chain: int) -> HRS:

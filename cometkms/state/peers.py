@@ -274,11 +274,11 @@ class PeerNetwork:
             self._close(link, why, closed=False)
 
     def counters(self) -> dict[str, int]:
-        """Of what was refused at the port, since the start."""
+        """Return how often something was refused at the port, since the start."""
         return dict(self._counters)
 
     def round_trip_s(self, peer: str) -> float | None:
-        """To a peer, as last measured; None while it was not."""
+        """Return the round trip to a peer as last measured, or None while it was not."""
         rtt_us = self._peers[peer].rtt_us
         return None if rtt_us is None else rtt_us / 1e6
 

@@ -156,7 +156,7 @@ def run(context: ChildContext, parts: StateParts) -> int:
 
 
 def _shut(settings: Settings, files: NodeFiles) -> tuple[Measure, ...]:
-    """From here on: its own directory, in which it stands."""
+    """Leave this process nothing but its own directory, in which it stands."""
     home = files.store_path.parent
     others = [peer.address for peer in settings.peers if peer.id != settings.id]
     names = _has_names(settings)
@@ -345,7 +345,7 @@ class _State:
         self._context.on_beat(self._publish)
 
     def _listen_alone(self) -> None:
-        """For nobody but a cluster with the same key, which this node must not stand beside (rule 9)."""
+        """Listen for a cluster with the same key, which this node must not stand beside (rule 9), and for nobody else."""
         try:
             self._network.start()
         except BusyError as error:
@@ -416,18 +416,18 @@ class _State:
                 self.node.on_signer(decode(untrusted))
 
     def disconnect(self, member: str, why: str) -> None:
-        """See state.node.Outside."""
+        """Close the connection to a member, if there is one."""
         self._network.disconnect(member, why)
 
     def to_signer(self, message: QueueMessage) -> None:
-        """See state.node.Outside."""
+        """Put a message into the signer's queue."""
         if not self._parts.permits.push(encode(message)):
             self._log.error("queue to the signer is full", message=type(message).__name__)
 
     # --- files ---
 
     def on_signed(self, row: int, mark: Watermark) -> None:
-        """See state.node.Outside."""
+        """Let the state file follow the highest verified signature of a row."""
         self._files.on_signed(row, mark)
         self._ring.add(self._loop.time(), row, mark.hrs, self._leader_number())
         if row in self._chain_ids:
@@ -438,63 +438,66 @@ class _State:
         return members.index(leader) if leader in members else NOBODY
 
     def happened(self, what: EventKind, **fields: Unpack[EventFields]) -> None:
-        """See state.node.Outside."""
+        """Show operators something rare, with its time."""
         self._events.add(what, **fields)
 
     def mark_raised(self, row: int) -> None:
-        """See state.node.Outside."""
+        """Let the state file follow a mark that others' records raised, without a signature."""
         self._files.on_raised(row, self._opened.store.mark(row))
 
     def before_birth(self) -> None:
-        """See state.node.Outside."""
+        """Write durably beside the state files that this node was born here."""
         self._writer.write_born(self._opened.store.header.epoch)
 
     def on_sealed(self, following: tuple[str, ...]) -> None:
-        """See state.node.Outside."""
+        """Write durably for whom this node's epoch is sealed."""
         self._writer.write_born(self._opened.store.header.epoch, following)
 
     def restart(self) -> str:
-        """See state.node.Outside: the supervisor does it, once the answer has left. Any member may order it, so not without end."""
+        """Ask for an orderly restart of this node, and return why that cannot be.
+
+        The supervisor does it, once the answer has left. Any member may order it, so not without end.
+        """
         if self._context.asked_restarts >= ASKED_RESTARTS_MAX:
             return f"it was restarted by order {ASKED_RESTARTS_MAX} times within {ASKED_RESTARTS_S / 3600:g} hours"
         self._loop.call_later(_RESTART_AFTER_S, self._context.ask_for_restart)
         return ""
 
     def signer_trouble(self) -> str:
-        """See state.node.Outside."""
+        """Tell what of the signer's work stands in the way of a drill."""
         return signer_trouble(self._signer_section())
 
     def signer_beat(self) -> int:
-        """See state.node.Outside."""
+        """Return a number that changes whenever the signer's loop beats."""
         return self._context.board.last_beat("signer")
 
     def _signer_section(self) -> SignerSection | None:
         return shape({"signer": self._context.board.section("signer").read()})["signer"]
 
     def validator_reached(self) -> bool | None:
-        """See state.node.Outside."""
+        """Tell whether a validator is connected to this node's signer, where that is known."""
         return validator_reached(self._signer_section())
 
     def replace_signer(self) -> None:
-        """See state.node.Outside: the supervisor looks at its heartbeat, too."""
+        """Ask the supervisor for a new signer process, because the present one does not move. The supervisor looks at its heartbeat, too."""
         self._context.ask_for_new_signer()
 
     # --- the network ---
 
     def send(self, member: str, payload: bytes) -> bool:
-        """See state.node.Outside."""
+        """Send to a member, and return False where it is not connected."""
         return self._network.send(member, payload)
 
     def hello(self, peer: str) -> bytes:
-        """See state.peers.PeerEvents."""
+        """Return this node's first frame to that peer."""
         return self.node.hello(peer)
 
     def on_hello(self, peer: str, payload: bytes, address: str) -> str | None:
-        """See state.peers.PeerEvents."""
+        """Judge a peer's hello, and return why it is refused."""
         return self.node.on_hello(peer, payload, address)
 
     def on_stranger(self, public_key: bytes, payload: bytes, address: str) -> str | None:
-        """See state.peers.PeerEvents."""
+        """Judge the hello of an identity that is no peer's, and return why it is refused."""
         hello = decode_hello(payload)
         if isinstance(hello, OtherProtocol):
             return None
@@ -503,16 +506,16 @@ class _State:
         return self.node.on_unlisted(hello, address)
 
     def on_connected(self, peer: str) -> None:
-        """See state.peers.PeerEvents."""
+        """Take up a peer after both hellos were accepted."""
         self._events.add(EventKind.PEER_CONNECTED, peer=peer)
         self.node.on_connected(peer)
 
     def on_frame(self, peer: str, payload: bytes) -> None:
-        """See state.peers.PeerEvents."""
+        """Handle one frame of a peer."""
         self.node.on_frame(peer, payload)
 
     def on_disconnected(self, peer: str, why: str, *, closed: bool) -> None:
-        """See state.peers.PeerEvents."""
+        """Let go of a peer whose connection is gone."""
         self._log.info("peer disconnected", peer=peer, why=why)
         self._events.add(EventKind.PEER_DISCONNECTED, peer=peer, why=why, closed=closed)
         self.node.on_disconnected(peer, closed=closed)
@@ -620,7 +623,7 @@ class _State:
         return {"ok": True, "leader": leader, "why": why}
 
     async def _order(self, action: Action, to: str) -> str:
-        """To the leader, wherever it is: "", or why not."""
+        """Send the order to the leader, wherever it is, and return "" or why not."""
         node, leader = self.node, self.node.leader
         if leader is None:
             return self._nobody_leads()
@@ -708,7 +711,7 @@ class _State:
         self._parts.board.publish(document)
 
     def _say_why(self, why: str) -> None:
-        """In the log, once it has lasted: an election is over before that."""
+        """Log why nobody leads once it has lasted: an election is over before that."""
         now = self._loop.time()
         if why != self._why:
             self._why, self._why_since = why, now
@@ -861,7 +864,7 @@ def _watermark_document(mark: Watermark) -> WatermarkReport:
 
 
 def _last_sign_state(signed: Watermark) -> LastSignState:
-    """As the Go CometKMS shows it: signature and signbytes are left out when empty."""
+    """Show the last signed state as the Go CometKMS does: signature and signbytes are left out when empty."""
     document = LastSignState(height=signed.hrs.height, round=signed.hrs.round, step=signed.hrs.step)
     if signed.signature:
         document["signature"] = base64.b64encode(signed.signature).decode()

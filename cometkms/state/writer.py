@@ -89,7 +89,7 @@ class _Writer:
     core: Core
 
     def serve(self, connection: socket.socket) -> None:
-        """Until the other end is gone."""
+        """Serve until the other end is gone."""
         while asked := connection.recv(_ASKED_MAX_BYTES + 1):
             connection.send(self._answer(asked))
 

@@ -51,7 +51,7 @@ def refuse_exported(state_path: Path, chain_id: str) -> None:
 
 
 def _read(path: Path) -> dict[str, list[str]]:
-    """By chain id: the other signer's kind and state file. Raises: StateError."""
+    """Read by chain id the other signer's kind and state file. Raises: StateError."""
     try:
         document = json.loads(read_file(path, _MAX_BYTES))
         check_format(path, document, _FORMAT)

@@ -118,7 +118,7 @@ class OpenedNode:
 
 
 def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedNode:
-    """See the table. Every state file is read before anything is written. `disk`: the store's system calls.
+    """Open the store of a node by the table at the head of this module. No file is written before all are read.
 
     Raises: StateError with the cure; BusyError; StoreFailure.
     """
@@ -431,17 +431,17 @@ class BornFiles:
                 self._held[path] = said
 
     def seals(self, epoch: int) -> tuple[str, ...]:
-        """For whom that epoch is sealed; () when it is not, or nothing here says so."""
+        """Return for whom that epoch is sealed, or () when it is not, or nothing here says so."""
         return next((one.following for one in self._held.values() if one.following and one.epoch == epoch), ())
 
     @property
     def following(self) -> tuple[str, ...]:
-        """For whom this home's epoch is sealed; () when it does not say."""
+        """Return for whom this home's epoch is sealed, or () when it does not say."""
         return next((known.following for known in self._held.values() if known.following), ())
 
 
 def write_born(files: NodeFiles, epoch: int = _FIRST_EPOCH, following: tuple[str, ...] = ()) -> None:
-    """See BornFiles.write(). Raises: StoreFailure, StateError."""
+    """Write durably beside the state files that this node was born here. Raises: StoreFailure, StateError."""
     BornFiles(files).write(epoch, following)
 
 

@@ -98,7 +98,7 @@ class Header:
 
     @property
     def life(self) -> Life:
-        """As the others see it."""
+        """Return the store's life as the others see it."""
         record: Record = tuple(zip(self.members, self.record, strict=True)) if self.record else ()
         return Life(self.state, self.birth_nonce, record)
 
@@ -341,7 +341,7 @@ class PromiseStore:
             self._failure = "it is closed"
 
     def fileno(self) -> int:
-        """For the mirror."""
+        """Return the file's descriptor for the core's mirror."""
         return self._fd
 
     def attach(self, mirror: Mirror, served: Iterable[int]) -> None:
@@ -372,7 +372,7 @@ class PromiseStore:
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """In the order of their numbers."""
+        """Return the rows in the order of their numbers."""
         return tuple(record.row for record in self._records)
 
     def name_key(self, number: int, row: Row) -> None:
@@ -589,7 +589,7 @@ class CorruptStoreError(StateError):
 
 
 def corrupt(path: Path, what: str) -> CorruptStoreError:
-    """With the cure for one node alone."""
+    """Make the error of a corrupt store, with the cure for one node alone."""
     return CorruptStoreError(
         f"{path} is corrupt: {what}. What this node promised is not known, so it does not sign",
         cure="read the chain's head "

@@ -84,7 +84,7 @@ def decode(data: bytes, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
 
 
 def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """For json.loads(object_pairs_hook=…): whoever says a height twice says none. Raises: ValueError."""
+    """Serve json.loads as object_pairs_hook: whoever says a height twice says none. Raises: ValueError."""
     document = dict(pairs)
     if len(document) != len(pairs):
         names = [name for name, _ in pairs]
@@ -93,7 +93,7 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def encode(mark: Watermark) -> bytes:
-    """As FilePV writes it. A mark without a known signature is written as its place alone: FilePV then signs nothing there."""
+    """Write the state as FilePV does. A mark without a known signature is written as its place alone: FilePV then signs nothing there."""
     document: dict[str, Any] = {"height": str(mark.hrs.height), "round": mark.hrs.round, "step": mark.hrs.step}
     if mark.sign_bytes and mark.signature:
         document["signature"] = base64.b64encode(mark.signature).decode()

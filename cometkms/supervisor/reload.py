@@ -24,7 +24,7 @@ class Reloader:
         self._set_level = set_level
 
     def __call__(self) -> Reloaded:
-        """See supervisor.Supervisor. A file that is wrong changes nothing."""
+        """Reload the settings and tell every child. A file that is wrong changes nothing."""
         at = time.time()
         try:
             loaded = load_settings(self.settings.home, self._flags)

@@ -52,7 +52,7 @@ from cometkms.webhook import process as webhook
 
 
 def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | None = None) -> int:
-    """Until a signal or a failure; returns the exit code. `flags`: a reload loads the settings with them again. `typed`: a passphrase
+    """Run until a signal or a failure, and return the exit code. `flags`: a reload loads the settings with them again. `typed`: a passphrase
     that was asked for at the terminal.
 
     Raises: OperatorError before anything was started.
@@ -190,7 +190,7 @@ def _check_doors(settings: Settings) -> None:
 def _key_sources(
     settings: Settings, passphrase: PassphraseSource | None, core: Core, log: Log
 ) -> tuple[KeySource, ...]:
-    """Of each chain. No key is opened: that is the signer's, and the process's that derives. Raises: KeyFileError, OperatorError."""
+    """Return the key source of each chain. No key is opened: that is the signer's, and the process's that derives. Raises: KeyFileError, OperatorError."""
     keys = tuple(key_source(chain.key_file, passphrase) for chain in settings.chains)
     for key in keys:
         core.require(type_of(key.public_key))  # before the forks: a child that is shut off loads nothing any more
@@ -236,7 +236,7 @@ def _own_measures(board: Board, mode: Mode) -> list[MeasureReport]:
 
 
 def forget(passphrase: PassphraseSource | None) -> None:
-    """In this process, whatever it inherited of it."""
+    """Forget in this process whatever it inherited of the passphrase."""
     if isinstance(passphrase, PassphraseHeld):
         passphrase.forget()
 

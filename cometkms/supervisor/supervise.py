@@ -219,7 +219,7 @@ class Supervisor:
         self._children = [_Child(spec) for spec in self.specs]
 
     def run(self) -> int:
-        """Until the end; returns the node's exit code. Every child is gone by then."""
+        """Watch until the end and return the node's exit code. Every child is gone by then."""
         gc.collect()
         gc.freeze()  # a collection in a child would copy every page it shares with the others
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # inherited as ignored, the kernel would reap in our place
@@ -583,7 +583,7 @@ class Supervisor:
         child.since = time.monotonic()
 
     def _look_at_use(self) -> None:
-        """For /metrics: the others may be shut off from /proc."""
+        """Read for /metrics what each child uses, since the others may be shut off from /proc."""
         now = time.monotonic()
         if now - self._used_at >= PROCESS_USE_S:
             self._used_at = now
@@ -645,7 +645,7 @@ def _has_come_up(child: _Child) -> bool:
 
 
 def _reap_strangers(own: Set[int]) -> None:
-    """As PID 1 of a container every orphan becomes a child of this process: a health check that was killed with its shell, say."""
+    """Reap orphans, which all become children of this process where it is PID 1 of a container: a health check that was killed with its shell, say."""
     with contextlib.suppress(ChildProcessError):  # there is no child at all
         while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
             if found.si_pid in own:
@@ -672,7 +672,7 @@ def _await_signal(signals: Set[signal.Signals], timeout_s: float) -> int:
 
 
 def describe_exit(code: int) -> str:
-    """In words: an exit code, or the signal that killed it."""
+    """Describe an exit code, or the signal that killed it."""
     if code >= 0:
         return f"exit code {code}"
     try:

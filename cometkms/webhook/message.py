@@ -81,6 +81,6 @@ def _line(node: str, notice: Notice) -> str:
 
 
 def _plain(text: str) -> str:
-    """As Slack wants text escaped, on one line, and with no word that calls somebody (others than Slack look for a bare @)."""
+    """Escape a text as Slack wants it, on one line, and with no word that calls somebody (others than Slack look for a bare @)."""
     escaped = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return escaped.replace("@", "@\u200b")

@@ -45,12 +45,12 @@ class Notice:
 
     @property
     def key(self) -> Key:
-        """Of its episode."""
+        """Return the key of its episode."""
         return (self.name, self.subject)
 
 
 def notice_of(alert: Mapping[str, Any], at: float, *, raised: bool) -> Notice:
-    """From the alert's entry on the status board: another process's word, cut to size."""
+    """Read an alert's entry on the status board, which is another process's word, cut to size."""
     name, subject, what, cure = (
         str(alert.get(key, ""))[:WEBHOOK_TEXT_MAX_CHARS] for key in ("name", "subject", "what", "cure")
     )
@@ -88,7 +88,7 @@ class Outbox:
 
     @classmethod
     def heir(cls, told: Iterable[Mapping[str, Any]], wall: float) -> "Outbox":
-        """Of a process that ended: what it had delivered as raised need not be said again, and its end must be."""
+        """Take over from a process that ended: what it had delivered as raised need not be said again, and its end must be."""
         notices = [notice_of(one, wall, raised=True) for one in told]
         return cls(known={one.key: one for one in notices}, told={one.key: one for one in notices})
 

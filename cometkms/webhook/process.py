@@ -146,7 +146,7 @@ class _Sender:
         return [dict(one) for one in (section or {}).get("told", [])]
 
     async def work(self) -> None:
-        """Until it is cancelled."""
+        """Send until it is cancelled."""
         while True:
             self.look()
             if self._dialer is not None and self._url is not None:

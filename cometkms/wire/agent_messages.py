@@ -121,7 +121,7 @@ _TAGS: Final[tuple[type[AgentMessage], ...]] = (Welcome, Hello, Ask, Answer, Not
 
 
 def encode(message: AgentMessage) -> bytes:
-    """With its length in front; at most AGENT_FRAME_MAX_BYTES."""
+    """Encode a message with its length in front, in at most AGENT_FRAME_MAX_BYTES."""
     values: list[Any] = [getattr(message, field.name) for field in fields(message)]
     if isinstance(message, Hello):
         values[2] = [[one.chain_id, one.public_key] for one in message.chains]

@@ -29,12 +29,12 @@ class BytesNote:
 
     @classmethod
     def of(cls, request: Request) -> "BytesNote":
-        """Of a request for them."""
+        """Make the record of a request for bytes that are no vote."""
         untrusted = request.unique_id.encode("ascii", "replace")[:RAW_UNIQUE_ID_MAX_BYTES]
         return cls(hashlib.sha256(request.value).digest(), len(request.value), _plain(untrusted))
 
     def pack(self) -> bytes:
-        """For Decision.sign_bytes."""
+        """Pack it for Decision.sign_bytes."""
         return self.digest + _LENGTH.pack(self.length) + self.unique_id.encode()
 
     @classmethod

@@ -457,7 +457,7 @@ _STRICT: Final[dict[str, Any]] = {
 
 
 def encode(message: PeerMessage) -> bytes:
-    """At most PEER_FRAME_MAX_BYTES."""
+    """Encode a message in at most PEER_FRAME_MAX_BYTES."""
     tag, names, codecs = _LAYOUT[type(message)]
     values = [put(getattr(message, name)) for name, (put, _) in zip(names, codecs, strict=True)]
     packed: bytes = msgpack.packb([tag, *values])
@@ -493,7 +493,7 @@ def decode_hello(untrusted: bytes) -> Hello | OtherProtocol:
 
 
 def _other_protocol(untrusted: bytes) -> OtherProtocol | None:
-    """From a hello's first three values alone; None: it is none, or of this version. Raises: ProtocolError."""
+    """Judge a hello's first three values alone; None: it is none, or of this version. Raises: ProtocolError."""
     reader = msgpack.Unpacker(
         max_buffer_size=PEER_HELLO_MAX_BYTES, max_str_len=_VERSION_TEXT_MAX, max_bin_len=0, **_STRICT
     )

@@ -129,7 +129,7 @@ def _pack(
 
 
 def encode(message: QueueMessage) -> bytes:
-    """At most QUEUE_SLOT_BYTES - 8 bytes."""
+    """Encode a message in at most QUEUE_SLOT_BYTES - 8 bytes."""
     match message:
         case Reserve(nonce, request_id, row, hrs, sign_bytes, urgent):
             return _pack(Tag.RESERVE, nonce, request_id, row, hrs, int(urgent), sign_bytes)

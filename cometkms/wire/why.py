@@ -67,12 +67,12 @@ class Why(str):
 
 
 def code_of(why: str) -> PeerCode:
-    """Of words that may have one."""
+    """Return the code of words that may have one."""
     return why.code if isinstance(why, Why) else PeerCode.OTHER
 
 
 def encode_why(why: str, most: int) -> bytes:
-    """For the other end, of `most` bytes at most."""
+    """Encode the words for the other end, in `most` bytes at most."""
     return f"[{code_of(why).value}] {why}".encode("utf-8", "replace")[:most]
 
 

@@ -1,6 +1,7 @@
 """Errors of the system reach people in words: no number, no Python, nothing of asyncio's. One place makes them, errors.said()."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -133,3 +134,37 @@ def test_a_search_of_an_errors_words_is_seen() -> None:
     assert list(searched_words(ast.parse("if 'sealed' in str(error): pass"))) == [1]
     assert list(searched_words(ast.parse("str(error).partition('; cure: ')"))) == [1]
     assert list(searched_words(ast.parse("if error.cure in known: pass"))) == []
+
+
+#: How a docstring begins that is no sentence: it refers elsewhere, or leaves out what the name already says.
+FRAGMENT = re.compile(
+    r"See [\w.]+(?:\(\))?[.:;,]|(?:Of|For|To|By|Until|With)\b|As\b|From (?!now on|here on)"
+    r"|In (?:this|words|place)\b"
+)
+
+
+def fragments(tree: ast.AST) -> Iterator[int]:
+    """Lines of docstrings that say nothing whole in their first words."""
+    for node in ast.walk(tree):
+        named = isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if named and FRAGMENT.match(ast.get_docstring(node) or ""):
+            yield node.body[0].lineno
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_docstring_says_itself_what_a_thing_does(path: Path) -> None:
+    found = list(fragments(ast.parse(path.read_text())))
+    assert found == [], f"{path}: lines {found}: a whole sentence, which a stranger reads once"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["See interface.Session.", "See drop().", "Of this process.", "For the metrics.", "Until the other end is gone."],
+)
+def test_a_fragment_is_seen(words: str) -> None:
+    assert list(fragments(ast.parse(f'def one():\n    """{words}"""'))) == [2]
+
+
+@pytest.mark.parametrize("words", ["Return the nonce.", "Seconds since the last promise.", "From now on it is so."])
+def test_a_sentence_is_none(words: str) -> None:
+    assert list(fragments(ast.parse(f'def one():\n    """{words}"""'))) == []

@@ -11,7 +11,7 @@ from cometkms.core.native.sign import sign_path
 
 
 class NativeCore:
-    """See cometkms.core.interface.Core. Made by load() only."""
+    """Hold the functions of the C core, all of them. Only load() makes one."""
 
     name = "native"
     decode_message = staticmethod(codec.decode_message)

@@ -29,7 +29,7 @@ _OUT_BYTES: Final = AUDIT_BATCH * AUDIT_LINE_MAX_BYTES
 
 
 class NativeLines:
-    """See interface.AuditLines."""
+    """Write the audit log's lines of what is signed every day, many in one call."""
 
     __slots__ = ("_c", "_chains", "_out", "_sizes", "_taken", "_used")
 
@@ -46,7 +46,7 @@ class NativeLines:
     def make(
         self, records: Sequence[bytes], *, life: int, number: int, seq: int, head: str, room: int
     ) -> tuple[int, bytes, str]:
-        """See interface.AuditLines. At most AUDIT_BATCH of them."""
+        """Write the next lines of the audit log in one call, AUDIT_BATCH of them at most."""
         chunk = records[:AUDIT_BATCH]
         joined, sizes = b"".join(chunk), [len(one) for one in chunk]
         if max(sizes, default=0) > QUEUE_SLOT_BYTES:
@@ -62,7 +62,7 @@ class NativeLines:
 
 
 class NativeTrail:
-    """See interface.Trail. The hot path notes its signatures in C, under the same numbers."""
+    """Hand the signer's decisions to the audit process. The hot path notes its signatures in C, under the same numbers."""
 
     __slots__ = ("_queue", "c")
 
@@ -74,7 +74,7 @@ class NativeTrail:
         self.c.ring, self.c.wake, self.c.life = queue.ring, queue.fileno(), life
 
     def note(self, decision: Decision) -> None:
-        """See interface.Trail."""
+        """Hand over one decision, after its answer has left."""
         keep: list[Any] = []
         made = ffi.new("ck_decision *")
         made.outcome, made.reason, made.kind = decision.outcome, decision.reason, decision.kind

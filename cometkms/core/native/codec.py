@@ -123,13 +123,13 @@ def same_but_timestamp(a: bytes, b: bytes) -> bool:
 
 
 def reads_as_vote(untrusted: bytes) -> bool:
-    """See interface.Core."""
+    """Tell whether the value reads as what is signed of a vote, a proposal or an extension of any chain."""
     lent = _Lent()
     return bool(lib.ck_reads_as_vote(lent.bytes(untrusted)))
 
 
 def raw_bytes(chain_id: str, raw: bytes, unique_id: str) -> bytes:
-    """See interface.Core."""
+    """Build the bytes that are signed for Celestia's SignRawBytesRequest."""
     lent = _Lent()
     parts = (lent.text(chain_id), lent.bytes(raw), lent.text(unique_id))
     return _written(lent.total + _ENVELOPE_MAX_BYTES, lib.ck_raw_bytes, *parts)

@@ -26,7 +26,7 @@ def load_sodium() -> None:
 
 
 class NativeFrames:
-    """See interface.Frames."""
+    """Hold a connection's two ciphers and counters in C until close() wipes them."""
 
     __slots__ = ("c",)
 
@@ -35,26 +35,26 @@ class NativeFrames:
         self.c = c
 
     def seal(self, data: Buffer) -> bytes:
-        """See interface.Frames."""
+        """Cut the data into pieces and seal each."""
         out, size = ffi.new("uint8_t[]", lib.ck_sealed_size(len(data))), ffi.new("size_t *")
         view = ffi.from_buffer("uint8_t[]", data)
         check(lib.ck_frames_seal(self.c, view, len(data), out, len(out), size), "frame")
         return bytes(ffi.buffer(out, size[0]))
 
     def open(self, untrusted: Buffer) -> bytes:
-        """See interface.Frames."""
+        """Take any number of ciphertext bytes and return the data of the whole frames."""
         out, size = ffi.new("uint8_t[]", lib.ck_opened_max(len(untrusted))), ffi.new("size_t *")
         view = ffi.from_buffer("uint8_t[]", untrusted)
         check(lib.ck_frames_open(self.c, view, len(untrusted), out, len(out), size), "frame")
         return bytes(ffi.buffer(out, size[0]))
 
     def close(self) -> None:
-        """See interface.Frames."""
+        """Wipe the ciphers."""
         lib.ck_frames_wipe(self.c)
 
 
 def frames(recv_key: bytes, send_key: bytes) -> NativeFrames:
-    """See interface.Core."""
+    """Make the frames of a connection from the two keys of its handshake."""
     c = ffi.new("ck_frames *")
     ffi.memmove(c.recv_key, recv_key, 32)
     ffi.memmove(c.send_key, send_key, 32)
@@ -71,26 +71,26 @@ class NativeNoise:
         self.c = c
 
     def seal(self, data: Buffer) -> bytes:
-        """See interface.Frames."""
+        """Cut the data into pieces and seal each."""
         out, size = ffi.new("uint8_t[]", lib.ck_noise_sealed_size(len(data))), ffi.new("size_t *")
         view = ffi.from_buffer("uint8_t[]", data)
         check(lib.ck_noise_seal(self.c, view, len(data), out, len(out), size), "frame")
         return bytes(ffi.buffer(out, size[0]))
 
     def open(self, untrusted: Buffer) -> bytes:
-        """See interface.Frames."""
+        """Take any number of ciphertext bytes and return the data of the whole frames."""
         out, size = ffi.new("uint8_t[]", lib.ck_noise_opened_max(self.c, len(untrusted))), ffi.new("size_t *")
         view = ffi.from_buffer("uint8_t[]", untrusted)
         check(lib.ck_noise_open(self.c, view, len(untrusted), out, len(out), size), "frame")
         return bytes(ffi.buffer(out, size[0]))
 
     def close(self) -> None:
-        """See interface.Frames."""
+        """Wipe the ciphers."""
         lib.ck_noise_wipe(self.c)
 
 
 def noise(recv_key: bytes, send_key: bytes) -> NativeNoise:
-    """See interface.Core."""
+    """Frame Noise transport messages behind their lengths, as libp2p's secure sessions do."""
     c = ffi.new("ck_noise *")
     ffi.memmove(c.recv_key, recv_key, 32)
     ffi.memmove(c.send_key, send_key, 32)
@@ -98,7 +98,7 @@ def noise(recv_key: bytes, send_key: bytes) -> NativeNoise:
 
 
 def shared_secret(secret: Buffer, remote_public: bytes) -> bytearray:
-    """See interface.Core."""
+    """Compute X25519 of a secret and a remote public key, for the caller to wipe."""
     if not len(secret) == len(remote_public) == 32:
         raise ProtocolError("an X25519 key has 32 bytes")
     shared = bytearray(32)
@@ -112,7 +112,7 @@ def shared_secret(secret: Buffer, remote_public: bytes) -> bytearray:
 
 
 def ephemeral_public(secret: bytearray, *, fresh: bool = True) -> bytes:
-    """See interface.Core."""
+    """Compute the X25519 public key of a secret, which is made here where it is to be fresh."""
     if len(secret) != 32:
         raise ProtocolError("an X25519 key has 32 bytes")
     public = ffi.new("uint8_t[32]")
@@ -126,7 +126,7 @@ def ephemeral_public(secret: bytearray, *, fresh: bool = True) -> bytes:
 def key_schedule(
     ephemeral_secret: Buffer, ephemeral_public: bytes, remote_ephemeral_public: bytes
 ) -> tuple[NativeFrames, bytes]:
-    """See interface.Core."""
+    """Derive the connection's frames and the challenge to sign from the shared secret."""
     if not len(ephemeral_secret) == len(ephemeral_public) == len(remote_ephemeral_public) == 32:
         raise ProtocolError("an X25519 key has 32 bytes")
     c, challenge = ffi.new("ck_frames *"), ffi.new("uint8_t[32]")
@@ -139,7 +139,7 @@ def key_schedule(
 
 
 class NativeKeySlot:
-    """See interface.KeySlot."""
+    """Hold one validator key for one chain in locked memory, with the last place it signed."""
 
     __slots__ = ("_keep", "c", "chain_id", "key_type", "public_key")
 
@@ -159,16 +159,16 @@ class NativeKeySlot:
 
     @property
     def last_signed(self) -> HRS:
-        """See interface.KeySlot."""
+        """Return the last place that the slot signed."""
         return HRS(self.c.height, self.c.round, self.c.step)
 
     def raise_mark(self, hrs: HRS, sign_bytes: bytes) -> None:
-        """See interface.KeySlot."""
+        """Move the last signed place up, and never down."""
         keep: list[Any] = []
         lib.ck_slot_raise(self.c, hrs.height, hrs.round, hrs.step, borrowed(sign_bytes, keep))
 
     def sign(self, permit: Permit) -> bytes:
-        """See interface.KeySlot."""
+        """Sign the permit's bytes and move the mark."""
         sign_bytes = permitted(permit)
         signature = ffi.new("uint8_t[]", lib.CK_SIGNATURE_MAX)
         if lib.ck_slot_sign(self.c, sign_bytes, len(sign_bytes), signature) != lib.CK_OK:
@@ -176,11 +176,11 @@ class NativeKeySlot:
         return bytes(ffi.buffer(signature, self.key_type.signature_bytes))
 
     def prepare(self, sign_bytes: bytes) -> None:
-        """See interface.KeySlot."""
+        """Work out what signing these bytes will need, while a majority is asked for them."""
         lib.ck_slot_prepare(self.c, sign_bytes, len(sign_bytes))
 
     def allow_bytes(self, *, values: bool, unique_ids: Sequence[str]) -> None:
-        """See interface.KeySlot."""
+        """Set what the chain's settings allow to be signed besides votes from now on."""
         keep: list[Any] = []
         ids = ffi.new("ck_bytes[]", [borrowed(to_wire(one), keep) for one in unique_ids])
         if lib.ck_slot_allow_bytes(self.c, values, ids, len(unique_ids)) != lib.CK_OK:
@@ -190,7 +190,7 @@ class NativeKeySlot:
             )
 
     def sign_value(self, value: bytes) -> bytes:
-        """See interface.KeySlot."""
+        """Sign a value of v1.x's SignBytes without a mark."""
         keep: list[Any] = []
         signature = ffi.new("uint8_t[]", lib.CK_SIGNATURE_MAX)
         if lib.ck_slot_sign_value(self.c, borrowed(value, keep), signature) != lib.CK_OK:
@@ -198,7 +198,7 @@ class NativeKeySlot:
         return bytes(ffi.buffer(signature, self.key_type.signature_bytes))
 
     def sign_raw(self, raw: bytes, unique_id: str) -> bytes:
-        """See interface.KeySlot."""
+        """Sign Celestia's raw bytes, built here for the slot's own chain, without a mark."""
         keep: list[Any] = []
         signature, room = (
             ffi.new("uint8_t[]", lib.CK_SIGNATURE_MAX),
@@ -211,14 +211,14 @@ class NativeKeySlot:
         return bytes(ffi.buffer(signature, self.key_type.signature_bytes))
 
     def cluster_secret(self) -> bytes:
-        """See interface.KeySlot."""
+        """Derive the 32 bytes that the nodes of a cluster know each other by from the key's seed."""
         out = ffi.new("uint8_t[32]")
         if lib.ck_slot_cluster_secret(self.c, out) != lib.CK_OK:
             raise KeyFileError(_NO_SEED, cure="put one into priv/cluster.key")
         return bytes(ffi.buffer(out))
 
     def close(self) -> None:
-        """See interface.KeySlot."""
+        """Wipe the key; sign() raises from then on."""
         lib.ck_slot_close(self.c)
 
 
@@ -252,7 +252,7 @@ _REFUSED = {
 
 
 def key_slot(base64_secret: bytearray, chain_id: str, key_type: KeyType = ED25519) -> NativeKeySlot:
-    """See interface.Core."""
+    """Decode the secret of a key file into locked memory and wipe the text."""
     keep: list[Any] = []
     slot = ffi.new("ck_slot *")
     require(key_type)
@@ -266,7 +266,7 @@ def key_slot(base64_secret: bytearray, chain_id: str, key_type: KeyType = ED2551
 
 
 def sealed_slot(sealed: SealedKey, passphrase: Buffer, chain_id: str) -> NativeKeySlot:
-    """See interface.Core."""
+    """Open a sealed key straight into locked memory."""
     keep: list[Any] = []
     slot = ffi.new("ck_slot *")
     secret = borrowed(passphrase, keep)
@@ -278,7 +278,7 @@ def sealed_slot(sealed: SealedKey, passphrase: Buffer, chain_id: str) -> NativeK
 
 
 def outside_slot(public_key: bytes, sign: Callable[[bytes], bytes], chain_id: str) -> NativeKeySlot:
-    """See interface.Core."""
+    """Open a slot whose key is elsewhere, and verify each signature from there before it leaves."""
     try:
         key_type = type_of(public_key)
     except ValueError as error:
@@ -308,7 +308,7 @@ def ck_sign_in_python(context: Any, data: Any, size: int, signature: Any) -> int
 
 
 def seal_key(base64_secret: bytearray, passphrase: Buffer, blank: SealedKey) -> SealedKey:
-    """See interface.Core."""
+    """Seal a key file's secret with the cost, salt and nonce of the blank."""
     keep: list[Any] = []
     c, key_type = _c_sealed(blank)
     with ffi.from_buffer("char[]", base64_secret, require_writable=True) as text:
@@ -321,7 +321,7 @@ def seal_key(base64_secret: bytearray, passphrase: Buffer, blank: SealedKey) -> 
 
 
 def unseal_key(sealed: SealedKey, passphrase: Buffer) -> bytearray:
-    """See interface.Core."""
+    """Open a sealed key for an operator's command, which wipes the text it gets."""
     keep: list[Any] = []
     out = bytearray(lib.CK_SEED_BASE64)
     c, key_type = _c_sealed(sealed)

@@ -23,7 +23,7 @@ def _hrs(raw: Any) -> HRS:
 
 
 class NativeLane:
-    """See interface.Lane."""
+    """Serve one member's connection and handle its plain messages in C."""
 
     __slots__ = ("_c", "_error", "_frames", "_hot", "_member", "_rest_at", "_rest_len")
 
@@ -38,7 +38,7 @@ class NativeLane:
 
     @property
     def blocked(self) -> bool:
-        """See interface.Lane."""
+        """Let nothing be sent in C while older bytes of the owner wait for the socket."""
         return bool(self._c.blocked)
 
     @blocked.setter
@@ -47,11 +47,11 @@ class NativeLane:
 
     @property
     def served(self) -> int:
-        """See interface.Lane."""
+        """Count the messages that were handled in C, both ways."""
         return int(self._c.served)
 
     def turn(self, *, serve: bool) -> bytes:
-        """See interface.Lane."""
+        """Receive once, handle the plain messages in front, and return the rest for the owner."""
         hot = self._hot
         status = lib.ck_lane_turn(hot.c, self._c, serve, hot.may(), self._rest_at, self._rest_len, self._error)
         if status == lib.CK_OK:
@@ -68,19 +68,19 @@ class NativeLane:
         raise InvariantError(f"a turn ended with the status {status}")
 
     def take_unsent(self) -> bytes:
-        """See interface.Lane."""
+        """Return what the socket did not take, which the owner sends before anything else."""
         unsent = bytes(ffi.buffer(self._c.out, self._c.unsent)) if self._c.unsent else b""
         self._c.unsent = 0
         return unsent
 
     def close(self) -> None:
-        """See interface.Lane."""
+        """Forget the connection, which is closed."""
         if self._hot.c.lanes[self._member] == self._c:
             self._hot.c.lanes[self._member] = ffi.NULL
 
 
 class NativeHotPath:
-    """See interface.HotPath. Made by hot_path()."""
+    """Serve the members' plain messages and the signer's plain reservations in C. Only hot_path() makes one."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class NativeHotPath:
             self._on_permit(self.c.permit_ns)
 
     def push(self, number: int, state: RowState, *, opened: bool) -> None:
-        """See interface.HotPath."""
+        """Learn the record that the store has written for a row."""
         row = self.c.rows[number]
         row.mark = tuple(state.mark)
         ffi.memmove(row.bytes, state.sign_bytes, len(state.sign_bytes))
@@ -130,7 +130,7 @@ class NativeHotPath:
         row.sequence, row.newest, row.open = state.sequence, state.newest, opened
 
     def news(self, number: int, sequence: int) -> RowState | None:
-        """See interface.HotPath."""
+        """Return what was written in C since the row had that sequence."""
         row = self.c.rows[number]
         if row.sequence == sequence:
             return None
@@ -139,34 +139,34 @@ class NativeHotPath:
         )
 
     def set_header(self, seq_base: int, incarnation: Incarnation) -> None:
-        """See interface.HotPath."""
+        """Learn from the store's header where its seq begins and which of its member's stores it is."""
         self.c.seq_base = seq_base
         self.c.own = tuple(incarnation)
 
     def set_member(self, member: str, incarnation: Incarnation, seq: int) -> None:
-        """See interface.HotPath."""
+        """Learn what a member's promises and accepts must bear to be plain."""
         number = self._members[member]
         self.c.incarnation_of[number] = tuple(incarnation)
         self.c.seq_of[number] = seq
 
     def raise_floor(self, number: int, hrs: HRS) -> None:
-        """See interface.HotPath."""
+        """Treat nothing at or below this place as plain from now on."""
         floor = self.c.rows[number].floor
         if hrs > _hrs(floor):
             floor.height, floor.round, floor.step = hrs
 
     def set_reach(self, number: int, height: int) -> None:
-        """See interface.HotPath."""
+        """Treat nothing above this height as plain, since it may be a jump."""
         self.c.rows[number].reach = height
 
     def lane(self, member: str, frames: Frames, fd: int) -> NativeLane:
-        """See interface.HotPath."""
+        """Make the fast path's end of a member's connection."""
         if not isinstance(frames, NativeFrames):
             raise InvariantError("the hot path takes the C core's frames only")
         return NativeLane(self, self._members[member], frames, fd)
 
     def take(self, requests: Queue) -> tuple[list[bytes], int]:
-        """See interface.HotPath."""
+        """Empty the signer's queue, a batch at a time, and return the messages that are not plain."""
         if not isinstance(requests, RingQueue):
             raise InvariantError("the hot path takes the C core's queue only")
         status = lib.ck_hot_take(self.c, requests.ring, self.may(), self._count, self._taken)
@@ -182,7 +182,7 @@ class NativeHotPath:
         return messages, self._taken[0]
 
     def abandon(self, number: int) -> Abandoned | None:
-        """See interface.HotPath."""
+        """Give back the row's reservation under way."""
         place = self.c.rows[number].place
         state, place.state = place.state, 0
         if state != 1:
@@ -191,24 +191,24 @@ class NativeHotPath:
         return Abandoned(place.nonce, place.request_id, place.chain, hrs, sign_bytes)
 
     def waiting(self, longer_than_ns: int) -> list[int]:
-        """See interface.HotPath."""
+        """Return the rows whose reservation has waited for so long."""
         rows, before = self.c.rows, int(self.c.calls.now_ns()) - longer_than_ns
         return [n for n in range(self.c.rows_len) if rows[n].place.state == 1 and rows[n].place.started_ns < before]
 
     def idle_s(self) -> float:
-        """See interface.HotPath."""
+        """Return the seconds since the last promise was made here."""
         return (int(self.c.calls.now_ns()) - int(self.c.active_ns)) / 1e9
 
     def counters(self) -> dict[str, int]:
-        """See interface.HotPath."""
+        """Count what was permitted to the signer and answered to members in C."""
         return {"permitted": int(self.c.permitted), "answered": int(self.c.answered)}
 
     def seq_of(self, member: str) -> int:
-        """See interface.HotPath."""
+        """Return the highest seq that the member showed here."""
         return int(self.c.seq_of[self._members[member]])
 
     def flow(self, member: str) -> tuple[float, float]:
-        """See interface.HotPath."""
+        """Tell when the last promise was made here for the member, and when its last one for this node came."""
         lane = self.c.lanes[self._members[member]]
         return (lane.promised_ns / 1e9, lane.accepted_ns / 1e9) if lane != ffi.NULL else (0.0, 0.0)
 
@@ -227,7 +227,7 @@ def hot_path(
     on_synced: Callable[[int], None],
     on_permit: Callable[[int], None],
 ) -> NativeHotPath:
-    """See interface.Core."""
+    """Make the members' fast path over the store and the signer's queue."""
     if not isinstance(permits, RingQueue):
         raise InvariantError("the hot path takes the C core's queue only")
     c = ffi.new("ck_hot *")

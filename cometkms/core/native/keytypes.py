@@ -17,7 +17,7 @@ _LOADERS: Final[dict[str, tuple[str, Callable[[bytes, Any, int], int]]]] = {
 
 
 def require(key_type: KeyType) -> None:
-    """See interface.Core.require."""
+    """Load the library of a type of key and let it sign a known text, once."""
     if key_type is ED25519:
         return
     module, load = _LOADERS[key_type.name]
@@ -27,7 +27,7 @@ def require(key_type: KeyType) -> None:
 
 
 def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """See interface.Core."""
+    """Tell whether the signature is the key's over the message."""
     try:
         key_type = type_of(public_key)
     except ValueError:

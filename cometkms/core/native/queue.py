@@ -9,7 +9,9 @@ from cometkms.errors import InvariantError
 
 
 class RingQueue:
-    """See interface.Queue. Made before the fork; afterwards one process pushes and one pops.
+    """Carry messages from one process to another in a ring in shared memory.
+
+    It is made before the fork; afterwards one process pushes and one pops.
 
     The ring continues from its shared indices when either process is replaced; the object itself survives in the
     supervisor, which forks the replacement.
@@ -25,11 +27,11 @@ class RingQueue:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def fileno(self) -> int:
-        """See interface.Queue."""
+        """Return the descriptor that is readable when there may be something to pop."""
         return self._wake
 
     def push(self, message: bytes, *, wake: bool = True) -> bool:
-        """See interface.Queue. Raises: InvariantError for an impossible length or corrupt indices."""
+        """Add a message, and return False where there is no room. Raises: InvariantError for an impossible length or corrupt indices."""
         status = lib.ck_ring_push(self.ring, message, len(message))
         if status == lib.CK_NO_ROOM:
             return False
@@ -40,12 +42,12 @@ class RingQueue:
         return True
 
     def wake(self) -> None:
-        """See interface.Queue."""
+        """Wake the consumer."""
         with contextlib.suppress(BlockingIOError):  # the counter is full of unread wake-ups: awake it is
             os.eventfd_write(self._wake, 1)
 
     def pop(self) -> bytes | None:
-        """See interface.Queue."""
+        """Take the oldest message, or return None and clear the wake-up."""
         message = self._take()
         if message is None:  # clear the wake-up, then look again: a push in between is not lost
             self.clear()
@@ -66,22 +68,22 @@ class RingQueue:
         return bytes(ffi.buffer(self._out, self._size[0]))
 
     def spin(self, ns: int) -> bool:
-        """See interface.Queue."""
+        """Wait for a message for a short time without giving up the CPU, and tell whether there is one."""
         return bool(lib.ck_ring_await(self.ring, ns))
 
     def depth(self) -> int:
-        """See interface.Queue."""
+        """Return how many messages waited a moment ago."""
         return int(lib.ck_ring_depth(self.ring))
 
     def discard(self) -> int:
-        """See interface.Queue."""
+        """Drop everything that is queued and return how many messages that was."""
         count = 0
         while self.pop() is not None:
             count += 1
         return count
 
     def close(self) -> None:
-        """See interface.Queue."""
+        """Give back this process's memory and descriptors; the other process keeps its own."""
         self.ring = ffi.NULL
         self._memory.close()
         os.close(self._wake)

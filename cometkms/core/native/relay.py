@@ -17,7 +17,7 @@ _ASKED: Final = int(lib.CK_RELAY_ASKED)
 
 
 class NativeNodeLane:
-    """See interface.NodeLane."""
+    """Serve one link from an agent to a node and pass its answers on as they arrive."""
 
     __slots__ = ("_answered", "_error", "_frames", "_relay", "_rest_at", "_rest_len", "c")
 
@@ -31,7 +31,7 @@ class NativeNodeLane:
 
     @property
     def blocked(self) -> bool:
-        """See interface.NodeLane."""
+        """Let nothing be sent in C while older bytes of the owner wait for the socket."""
         return bool(self.c.blocked)
 
     @blocked.setter
@@ -39,7 +39,7 @@ class NativeNodeLane:
         self.c.blocked = value
 
     def turn(self, *, serve: bool) -> tuple[bytes, list[Passed]]:
-        """See interface.NodeLane."""
+        """Receive once, pass on the answers in front, and return the rest for the owner."""
         status = lib.ck_node_turn(
             self._relay, self.c, serve, self._answered, self._rest_at, self._rest_len, self._error
         )
@@ -51,14 +51,14 @@ class NativeNodeLane:
         return rest, [Passed(relay.answered[n], bool(relay.refused[n])) for n in range(self._answered[0])]
 
     def take_unsent(self) -> bytes:
-        """See interface.NodeLane."""
+        """Return what the socket did not take, which the owner sends before anything else."""
         unsent = bytes(ffi.buffer(self.c.out, self.c.unsent)) if self.c.unsent else b""
         self.c.unsent = 0
         return unsent
 
 
 class NativeEndLane:
-    """See interface.EndLane."""
+    """Serve one connection from an agent to its validator and ask a node for its plain requests."""
 
     __slots__ = ("_c", "_error", "_found", "_number", "_relay", "_session")
 
@@ -73,7 +73,7 @@ class NativeEndLane:
 
     @property
     def blocked(self) -> bool:
-        """See interface.EndLane."""
+        """Let nothing be sent in C while older bytes of the owner wait for the socket."""
         return bool(self._c.blocked)
 
     @blocked.setter
@@ -82,7 +82,7 @@ class NativeEndLane:
 
     @property
     def seq(self) -> int:
-        """See interface.EndLane."""
+        """Return the number of the request under way."""
         return int(self._c.seq)
 
     @seq.setter
@@ -90,13 +90,13 @@ class NativeEndLane:
         self._c.seq = value
 
     def know(self, public_key: bytes) -> None:
-        """See interface.EndLane."""
+        """Learn the key that signatures must verify with; before that nothing is answered in C."""
         raw = raw_of(public_key)
         ffi.memmove(self._c.public_key, raw, len(raw))
         self._c.public_key_len, self._c.key_type = len(raw), type_of(public_key).number
 
     def turn(self, node: NodeLane | None, seq: int) -> Request | Turn:
-        """See interface.EndLane."""
+        """Receive once and ask the node for one plain request, unless one is under way."""
         c_node = node.c if isinstance(node, NativeNodeLane) else ffi.NULL
         status = lib.ck_end_turn(self._relay, self._c, c_node, seq, self._found, self._error)
         if status != lib.CK_OK:
@@ -107,25 +107,25 @@ class NativeEndLane:
         return Turn.NOTHING if found == _NOTHING else self._session.pending_request()
 
     def take_unsent(self) -> bytes:
-        """See interface.EndLane."""
+        """Return what the socket did not take, which the owner sends before anything else."""
         at, size = self._c.unsent_at, self._c.unsent
         self._c.unsent = 0
         return bytes(ffi.buffer(self._c.session.outbox + at, size)) if size else b""
 
     def close(self) -> None:
-        """See interface.EndLane."""
+        """Forget the connection, which is closed."""
         if self._relay.of[self._number] == self._c:
             self._relay.of[self._number] = ffi.NULL
 
 
 class NativeRelayPath:
-    """See interface.RelayPath."""
+    """Serve the plain requests of an agent in C."""
 
     def __init__(self, c: Any) -> None:
         self._c = c
 
     def end(self, number: int, session: Session, fd: int) -> NativeEndLane:
-        """See interface.RelayPath."""
+        """Make the fast path's end of a validator's connection."""
         if not isinstance(session, NativeSession):
             raise InvariantError("the hot path takes the C core's sessions only")
         if not 0 <= number < CHAINS_MAX:
@@ -133,14 +133,14 @@ class NativeRelayPath:
         return NativeEndLane(self._c, number, session, fd)
 
     def node(self, frames: Frames, fd: int) -> NativeNodeLane:
-        """See interface.RelayPath."""
+        """Make the fast path's end of a link to a node."""
         if not isinstance(frames, NativeFrames):
             raise InvariantError("the hot path takes the C core's ciphers only")
         return NativeNodeLane(self._c, frames, fd)
 
 
 def relay_path() -> NativeRelayPath:
-    """See interface.Core."""
+    """Make the fast path of an agent."""
     c = ffi.new("ck_relay *")
     c.calls = lib.ck_calls_of_libc()
     return NativeRelayPath(c)

@@ -35,7 +35,7 @@ def check(status: int, what: str) -> None:
 
 
 def check_turn(status: int, error: int) -> NoReturn:
-    """Of a turn that received. `error`: errno. Raises: BlockingIOError when nothing had arrived, EOFError at the stream's end, OSError,
+    """Check what a turn that received came to; `error` is its errno. Raises: BlockingIOError when nothing had arrived, EOFError at the stream's end, OSError,
     ProtocolError, InvariantError."""
     if status == lib.CK_MORE:
         raise BlockingIOError
@@ -79,6 +79,6 @@ def to_request(raw: Any, chain_id: str, block_hash: bytes) -> Request:
 
 
 def cut_text(description: str) -> bytes:
-    """At most ERROR_TEXT_MAX_BYTES of UTF-8, cut between characters."""
+    """Keep at most ERROR_TEXT_MAX_BYTES of UTF-8, cut between characters."""
     data = description.encode("utf-8", "replace")[:ERROR_TEXT_MAX_BYTES]
     return data.decode("utf-8", "ignore").encode()

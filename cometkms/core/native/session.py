@@ -14,7 +14,7 @@ from cometkms.model import BYTES_KINDS, Dialect, Line, Permit, Request
 
 
 class NativeSession:
-    """See interface.Session."""
+    """Turn a validator's ciphertext into requests and outcomes into ciphertext, in C and without I/O."""
 
     __slots__ = ("_chain_id", "_dialect", "_memory", "_refused", "_signature", "_size", "c", "inbox")
 
@@ -41,13 +41,13 @@ class NativeSession:
         check(status, "session")
 
     def received(self, size: int) -> None:
-        """See interface.Session."""
+        """Take up the first bytes of the inbox, which were filled."""
         status = lib.ck_session_received(self.c, size)
         if status != lib.CK_OK:
             check(status, "frame")
 
     def next_request(self) -> Request | None:
-        """See interface.Session."""
+        """Return the next whole request, or None where more must be received first."""
         status = lib.ck_session_next(self.c, ffi.addressof(self.c, "request"))
         if status == lib.CK_MORE:
             return None
@@ -66,20 +66,20 @@ class NativeSession:
 
     @property
     def partial(self) -> bool:
-        """See interface.Session."""
+        """Tell whether part of a frame or message has arrived, so that a deadline must run."""
         return bool(lib.ck_session_partial(self.c))
 
     @property
     def line(self) -> Line:
-        """See interface.Session."""
+        """Return the validator's release line, as far as its votes on this connection have told."""
         return Line(self.c.line)
 
     def answer_pong(self) -> bytes:
-        """See interface.Session."""
+        """Answer the pending ping."""
         return self._sent(lib.ck_session_pong(self.c, self._size))
 
     def answer_pub_key(self, public_key: bytes) -> bytes:
-        """See interface.Session."""
+        """Answer with the public key in one response that every release line reads as its own."""
         key_type = type_of(public_key)
         if self._dialect is Dialect.AMINO and not key_type.in_amino:
             return self.answer_error(KEY_TYPE_UNKNOWN, no_amino_key(key_type))
@@ -88,20 +88,20 @@ class NativeSession:
         return self._sent(lib.ck_session_pub_key(self.c, key_type.number, raw, self._size))
 
     def answer_error(self, code: int, description: str) -> bytes:
-        """See interface.Session."""
+        """Answer the pending request with a RemoteSignerError."""
         keep: list[Any] = []
         return self._sent(lib.ck_session_error(self.c, code, borrowed(cut_text(description), keep), self._size))
 
     def answer_empty(self) -> bytes:
-        """See interface.Session."""
+        """Answer with a pong, which the validator takes for a passing trouble."""
         return self._sent(lib.ck_session_empty(self.c, self._size))
 
     def prepare(self, slot: KeySlot) -> None:
-        """See interface.Session."""
+        """Prepare the key slot for what the pending request asks to be signed."""
         lib.ck_session_prepare(self.c, _native_slot(slot).c)
 
     def answer_sign(self, slot: KeySlot, permit: Permit) -> tuple[bytes, bytes]:
-        """See interface.Session."""
+        """Sign exactly the permit's bytes and answer with the signature."""
         native, sign_bytes = _native_slot(slot), permitted(permit)
         status = lib.ck_session_sign(self.c, native.c, sign_bytes, len(sign_bytes), self._signature, self._size)
         if status == lib.CK_REFUSED:
@@ -110,7 +110,7 @@ class NativeSession:
         return bytes(ffi.buffer(self._signature, native.key_type.signature_bytes)), frame
 
     def answer_repeat(self, slot: KeySlot, sign_bytes: bytes, signature: bytes) -> bytes:
-        """See interface.Session."""
+        """Answer with a signature that is already known for these bytes."""
         keep: list[Any] = []
         native, given = _native_slot(slot), borrowed(signature, keep)
         status = lib.ck_session_repeat(self.c, native.c, sign_bytes, len(sign_bytes), given, self._size)
@@ -119,7 +119,7 @@ class NativeSession:
         return self._sent(status)
 
     def answer_bytes(self, slot: KeySlot) -> tuple[bytes, bytes]:
-        """See interface.Session."""
+        """Sign what the pending SignBytes or SignRawBytes asks for."""
         native = _native_slot(slot)
         status = lib.ck_session_sign_bytes(self.c, native.c, self._signature, self._size)
         if status == lib.CK_REFUSED:
@@ -129,11 +129,11 @@ class NativeSession:
         return bytes(ffi.buffer(self._signature, native.key_type.signature_bytes)), frame
 
     def pending_wire(self) -> bytes:
-        """See interface.Session."""
+        """Return the pending request as it came, with its length."""
         return bytes_of(lib.ck_session_pending(self.c))
 
     def answer_relayed(self, public_key: bytes, untrusted_answer: bytes) -> Relayed | None:
-        """See interface.Session."""
+        """Answer the pending vote or proposal as another signer did, unless that is no answer to it."""
         keep: list[Any] = []
         key, answer = borrowed(raw_of(public_key), keep), borrowed(untrusted_answer, keep)
         status = lib.ck_session_relay(self.c, type_of(public_key).number, key, answer, self._refused, self._size)
@@ -142,7 +142,7 @@ class NativeSession:
         return Relayed(frame=self._sent(status), refused=bool(self._refused[0]))
 
     def close(self) -> None:
-        """See interface.Session."""
+        """Wipe the ciphers."""
         lib.ck_session_wipe(self.c)
 
     def _sent(self, status: int) -> bytes:
@@ -162,7 +162,7 @@ def _native_slot(slot: KeySlot) -> NativeKeySlot:
 
 
 def session(dialect: Dialect, chain_id: str, frames: Frames | None, pending: bytes) -> NativeSession:
-    """See interface.Core."""
+    """Make the session of a connection whose handshake is over."""
     if frames is not None and not isinstance(frames, NativeFrames | NativeNoise):
         raise InvariantError(f"{type(frames).__name__} in a native session")
     return NativeSession(dialect, chain_id, frames, pending)

@@ -27,7 +27,7 @@ def _hrs(raw: Any) -> HRS:
 
 
 class NativeSignLane:
-    """See interface.SignLane."""
+    """Serve one connection to a validator and handle its plain requests as they arrive."""
 
     __slots__ = ("_error", "_found", "_path", "c", "session")
 
@@ -42,7 +42,7 @@ class NativeSignLane:
 
     @property
     def blocked(self) -> bool:
-        """See interface.SignLane."""
+        """Let nothing be sent in C while older bytes of the owner wait for the socket."""
         return bool(self.c.blocked)
 
     @blocked.setter
@@ -50,7 +50,7 @@ class NativeSignLane:
         self.c.blocked = value
 
     def turn(self) -> Request | Turn:
-        """See interface.SignLane."""
+        """Receive once and look for one request, which is the owner's to answer where it is not plain."""
         status = lib.ck_sign_lane_turn(self._path.c, self.c, self._found, self._error)
         if status != lib.CK_OK:
             check_turn(status, self._error[0])
@@ -60,7 +60,7 @@ class NativeSignLane:
         return Turn.NOTHING if found == _NOTHING else self.session.pending_request()
 
     def take_unsent(self) -> bytes:
-        """See interface.SignLane."""
+        """Return what the socket did not take, which the owner sends before anything else."""
         at, size = self.c.unsent_at, self.c.unsent
         if not size:
             return b""
@@ -68,7 +68,7 @@ class NativeSignLane:
         return bytes(ffi.buffer(self.c.session.outbox + at, size))
 
     def close(self) -> None:
-        """See interface.SignLane."""
+        """Forget the connection, which is closed, and a reservation of its request."""
         self._path.forget(self)
 
 
@@ -90,7 +90,7 @@ class _DeskChain:
 
 
 class NativeDesk:
-    """See interface.Desk."""
+    """Serve one agent's link at a node and handle its plain requests as they arrive."""
 
     __slots__ = ("_c", "_chains", "_error", "_frames", "_path", "_reserved", "_rest_at", "_rest_len")
 
@@ -104,7 +104,7 @@ class NativeDesk:
         self._reserved = ffi.new("uint32_t *")
 
     def serve(self, chain: int, number: int, chain_id: str, *, validator: bytes, identity: bytes) -> NativeSession:
-        """See interface.Desk."""
+        """Let the agent ask for that chain with this session, which the desk owns from now on."""
         session = NativeSession(Dialect.PROTO, chain_id, None, b"")
         one = _DeskChain(self._c, chain, number, session, asker_of(validator, identity))
         self._chains[number] = self._path.lanes[number] = one
@@ -114,7 +114,7 @@ class NativeDesk:
 
     @property
     def blocked(self) -> bool:
-        """See interface.Desk."""
+        """Let nothing be sent in C while older bytes of the owner wait for the socket."""
         return bool(self._c.link.blocked)
 
     @blocked.setter
@@ -122,7 +122,7 @@ class NativeDesk:
         self._c.link.blocked = value
 
     def turn(self, *, serve: bool) -> tuple[bytes, int]:
-        """See interface.Desk."""
+        """Receive once, reserve the plain requests in front, and return the rest for the owner."""
         status = lib.ck_desk_turn(
             self._path.c, self._c, serve, self._reserved, self._rest_at, self._rest_len, self._error
         )
@@ -133,26 +133,26 @@ class NativeDesk:
         return rest, self._reserved[0]
 
     def asked(self, number: int) -> int | None:
-        """See interface.Desk."""
+        """Return the agent's number of the request that waits for its answer."""
         one = self._chains[number].c
         return int(one.seq) if one.asked else None
 
     def forget(self, number: int) -> None:
-        """See interface.Desk."""
+        """Expect no answer to the request any more and free its session for the next."""
         one = self._chains[number].c
         self._path.drop(one)
         one.asked = 0
         lib.ck_session_forget(one.session)
 
     def take_unsent(self) -> bytes:
-        """See interface.Desk."""
+        """Return what the socket did not take, which the owner sends before anything else."""
         link = self._c.link
         unsent = bytes(ffi.buffer(link.out, link.unsent)) if link.unsent else b""
         link.unsent = 0
         return unsent
 
     def close(self) -> None:
-        """See interface.Desk."""
+        """Forget everything of a link that is closed, and close its sessions."""
         for number, one in self._chains.items():
             self.forget(number)
             one.session.close()
@@ -161,7 +161,7 @@ class NativeDesk:
 
 
 class NativeSignPath:
-    """See interface.SignPath. Made by sign_path()."""
+    """Sign the plain requests of all connections in C. Only sign_path() makes one."""
 
     def __init__(
         self, c: Any, reservations: RingQueue, permits: RingQueue, slots: list[NativeKeySlot], trail: NativeTrail | None
@@ -177,7 +177,7 @@ class NativeSignPath:
     def lane(
         self, chain: int, number: int, session: Session, fd: int, *, validator: bytes = b"", identity: bytes = b""
     ) -> NativeSignLane:
-        """See interface.SignPath."""
+        """Make the fast path's end of a validator's connection."""
         if not isinstance(session, NativeSession):
             raise InvariantError("the hot path takes the C core's sessions only")
         asker = asker_of(validator, identity)
@@ -197,13 +197,13 @@ class NativeSignPath:
             section.asker = ffi.NULL
 
     def desk(self, frames: Frames, fd: int) -> NativeDesk:
-        """See interface.SignPath."""
+        """Make the fast path's end of an agent's link."""
         if not isinstance(frames, NativeFrames):
             raise InvariantError("the hot path takes the C core's ciphers only")
         return NativeDesk(self, frames, fd)
 
     def take(self) -> tuple[bytes | None, list[int], bool]:
-        """See interface.SignPath."""
+        """Take the state process's messages up to the first that is not plain."""
         self._take()
         if self._taken[0] == 0:  # clear the wake-up, then look again: a push in between is not lost
             self._permits.clear()
@@ -217,11 +217,11 @@ class NativeSignPath:
 
     @property
     def unseen(self) -> int:
-        """See interface.SignPath."""
+        """Return how many signatures drain() would give."""
         return int(self.c.done_to - self.c.done_from)
 
     def drain(self) -> list[Signature]:
-        """See interface.SignPath."""
+        """Return the signatures made in C since the last call."""
         found = []
         for number in range(self.c.done_from, self.c.done_to):
             at = number % _DONE * _DONE_BYTES
@@ -231,7 +231,7 @@ class NativeSignPath:
         return found
 
     def push(self, chain: int, watermark: Watermark, *, opened: bool) -> None:
-        """See interface.SignPath."""
+        """Learn the watermark that the general path has moved, and whether plain requests are taken."""
         section = self.c.sections[chain]
         section.last = tuple(watermark.hrs)
         ffi.memmove(section.bytes, watermark.sign_bytes, len(watermark.sign_bytes))
@@ -239,7 +239,7 @@ class NativeSignPath:
         section.open = opened
 
     def news(self, chain: int, signatures: int) -> tuple[int, Watermark] | None:
-        """See interface.SignPath."""
+        """Return the watermark, and how many signatures were made in C, when that number has changed."""
         section = self.c.sections[chain]
         if section.signatures == signatures:
             return None
@@ -248,18 +248,18 @@ class NativeSignPath:
         return int(section.signatures), Watermark(_hrs(section.last), sign_bytes, signature)
 
     def take_unreported(self, chain: int) -> bool:
-        """See interface.SignPath."""
+        """Tell whether the queue was too full for the last signature's report, which the caller then makes."""
         section = self.c.sections[chain]
         unreported, section.unreported = bool(section.unreported), 0
         return unreported
 
     def waits_since_ns(self, chain: int) -> int | None:
-        """See interface.SignPath."""
+        """Return when the reservation under way was made, if there is one."""
         section = self.c.sections[chain]
         return int(section.since_ns) if section.asker != ffi.NULL else None
 
     def abandon(self, chain: int) -> Underway | None:
-        """See interface.SignPath."""
+        """Give back the reservation under way."""
         section = self.c.sections[chain]
         if section.asker == ffi.NULL:
             return None
@@ -274,7 +274,7 @@ class NativeSignPath:
 def sign_path(
     *, nonce: int, reservations: Queue, permits: Queue, slots: list[KeySlot], trail: Trail | None = None
 ) -> NativeSignPath | None:
-    """See interface.Core."""
+    """Make the signer's fast path over both queues."""
     if not isinstance(reservations, RingQueue) or not isinstance(permits, RingQueue):
         raise InvariantError("the hot path takes the C core's queues only")
     native = [slot for slot in slots if isinstance(slot, NativeKeySlot)]

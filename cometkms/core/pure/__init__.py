@@ -10,7 +10,7 @@ from cometkms.core.pure.session import session
 
 
 class PureCore:
-    """See cometkms.core.interface.Core."""
+    """Hold the functions of the pure-Python core, all of them."""
 
     name = "pure"
     decode_message = staticmethod(codec.decode_message)

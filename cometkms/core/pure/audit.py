@@ -40,12 +40,12 @@ def pack(life: int, number: int, at_ns: int, decision: Decision) -> bytes:
 
 
 class PureTrail:
-    """See interface.Trail."""
+    """Hand the signer's decisions to the audit process; what finds no room is lost, and its number missing."""
 
     def __init__(self, queue: Queue, life: int) -> None:
         self._queue, self._life, self._number = queue, life, 0
 
     def note(self, decision: Decision) -> None:
-        """See interface.Trail. A socket that takes no more loses it."""
+        """Hand over one decision without waiting. It is lost where the socket takes no more."""
         self._number += 1
         self._queue.push(pack(self._life, self._number, time.time_ns(), decision))

@@ -49,7 +49,7 @@ def hkdf_sha256(secret: Buffer, info: bytes, size: int) -> bytes:
 
 
 class PureFrames:
-    """See interface.Frames."""
+    """Hold a SecretConnection's two ciphers and counters."""
 
     def __init__(self, recv_key: bytes, send_key: bytes) -> None:
         self.recv_key, self.send_key = recv_key, send_key
@@ -57,7 +57,7 @@ class PureFrames:
         self.partial = b""
 
     def seal(self, data: Buffer) -> bytes:
-        """See interface.Frames."""
+        """Cut the data into pieces and seal each."""
         data = bytes(data)
         chunks = [data[at : at + FRAME_DATA_BYTES] for at in range(0, len(data), FRAME_DATA_BYTES)] or [b""]
         return b"".join(self._seal_one(chunk) for chunk in chunks)
@@ -71,7 +71,7 @@ class PureFrames:
         return crypto_aead_chacha20poly1305_ietf_encrypt(plain, None, nonce, self.send_key)
 
     def open(self, untrusted: Buffer) -> bytes:
-        """See interface.Frames."""
+        """Take any number of ciphertext bytes and return the data of the whole frames."""
         self.partial += bytes(untrusted)
         out = b""
         while len(self.partial) >= FRAME_SEALED_BYTES:
@@ -94,13 +94,13 @@ class PureFrames:
         return plain[4 : 4 + size]
 
     def close(self) -> None:
-        """See interface.Frames. Python cannot wipe `bytes`; it lets go of them."""
+        """Let go of the ciphers, since Python cannot wipe `bytes`."""
         self.recv_key = self.send_key = bytes(32)
         self.partial = b""
 
 
 def ephemeral_public(secret: bytearray, *, fresh: bool = True) -> bytes:
-    """See interface.Core."""
+    """Compute the X25519 public key of a secret, which is made here where it is to be fresh."""
     if len(secret) != 32:
         raise ProtocolError("an X25519 key has 32 bytes")
     at = (ctypes.c_char * 32).from_buffer(secret)
@@ -114,7 +114,7 @@ def ephemeral_public(secret: bytearray, *, fresh: bool = True) -> bytes:
 def key_schedule(
     ephemeral_secret: Buffer, ephemeral_public: bytes, remote_ephemeral_public: bytes
 ) -> tuple[PureFrames, bytes]:
-    """See interface.Core."""
+    """Derive the connection's frames and the challenge to sign from the shared secret."""
     if not len(ephemeral_secret) == len(ephemeral_public) == len(remote_ephemeral_public) == 32:
         raise ProtocolError("an X25519 key has 32 bytes")
     if ephemeral_public == remote_ephemeral_public:
@@ -141,7 +141,7 @@ def key_schedule(
 
 
 def shared_secret(secret: Buffer, remote_public: bytes) -> bytearray:
-    """See interface.Core."""
+    """Compute X25519 of a secret and a remote public key, for the caller to wipe."""
     if not len(secret) == len(remote_public) == 32:
         raise ProtocolError("an X25519 key has 32 bytes")
     own, shared = bytearray(secret), bytearray(32)
@@ -156,7 +156,7 @@ def shared_secret(secret: Buffer, remote_public: bytes) -> bytearray:
 
 
 class PureKeySlot:
-    """See interface.KeySlot."""
+    """Hold one validator key for one chain, with the last place it signed."""
 
     def __init__(
         self, secret: int | None, public_key: bytes, chain_id: str, outside: Callable[[bytes], bytes] | None = None
@@ -181,7 +181,7 @@ class PureKeySlot:
         raise TypeError("a key slot cannot be copied or pickled")
 
     def raise_mark(self, hrs: HRS, sign_bytes: bytes) -> None:
-        """See interface.KeySlot."""
+        """Move the last signed place up, and never down."""
         if hrs < self.last_signed or (hrs == self.last_signed and self.holds(sign_bytes)):
             return
         self._marked = sign_bytes if hrs > self.last_signed else b""
@@ -192,7 +192,7 @@ class PureKeySlot:
         return bool(self._marked) and self._marked == sign_bytes
 
     def prepare(self, sign_bytes: bytes) -> None:
-        """See interface.KeySlot."""
+        """Work out what signing these bytes will need, while a majority is asked for them."""
         self._prepared.clear()
         self._prepare(sign_bytes)
 
@@ -206,14 +206,14 @@ class PureKeySlot:
             self._prepared[sign_bytes] = self._scheme.prepare(sign_bytes)
 
     def cluster_secret(self) -> bytes:
-        """See interface.KeySlot."""
+        """Derive the 32 bytes that the nodes of a cluster know each other by from the key's seed."""
         if self._secret is None:
             raise KeyFileError(_NO_SEED, cure="put one into priv/cluster.key")
         seed = (ctypes.c_char * SEED_BYTES).from_address(self._secret)
         return hkdf_sha256(memoryview(seed), b"cometkms cluster secret v1", 32)
 
     def sign(self, permit: Permit) -> bytes:
-        """See interface.KeySlot."""
+        """Sign the permit's bytes and move the mark."""
         sign_bytes = permitted(permit)
         parsed = self._parse(sign_bytes)
         if (
@@ -237,7 +237,7 @@ class PureKeySlot:
         return self._sign(codec.extension_sign_bytes(parsed.chain_id, parsed.hrs, extension))
 
     def allow_bytes(self, *, values: bool, unique_ids: Sequence[str]) -> None:
-        """See interface.KeySlot."""
+        """Set what the chain's settings allow to be signed besides votes from now on."""
         self._signs_values, self._unique_ids = False, ()
         sizes = [len(encode_text(one)) for one in unique_ids]
         if len(sizes) > RAW_UNIQUE_IDS_MAX or any(not 0 < size <= RAW_UNIQUE_ID_MAX_BYTES for size in sizes):
@@ -245,14 +245,14 @@ class PureKeySlot:
         self._signs_values, self._unique_ids = values, tuple(unique_ids)
 
     def sign_value(self, value: bytes) -> bytes:
-        """See interface.KeySlot."""
+        """Sign a value of v1.x's SignBytes without a mark."""
         fits = 0 < len(value) <= RAW_VALUE_MAX_BYTES
         if not self._is_open or not self._signs_values or not fits or rawbytes.is_another_request_s(value):
             raise InvariantError(bytes_refusal(value))
         return self._sign(value)
 
     def sign_raw(self, raw: bytes, unique_id: str) -> bytes:
-        """See interface.KeySlot."""
+        """Sign Celestia's raw bytes, built here for the slot's own chain, without a mark."""
         fits = 0 < len(raw) <= RAW_VALUE_MAX_BYTES
         if not self._is_open or unique_id not in self._unique_ids or not self.chain_id or not fits:
             raise InvariantError(bytes_refusal(raw, unique_id))
@@ -288,7 +288,7 @@ class PureKeySlot:
         return self._scheme.sign(self._secret, message, self._prepared.get(message))
 
     def close(self) -> None:
-        """See interface.KeySlot."""
+        """Wipe the key; sign() raises from then on."""
         if self._secret is not None:
             sodium().sodium_free(self._secret)
         self._secret = self._outside = None
@@ -318,7 +318,7 @@ def bytes_refusal(value: bytes, unique_id: str = "") -> str:
 
 
 def key_slot(base64_secret: bytearray, chain_id: str, key_type: KeyType = ED25519) -> PureKeySlot:
-    """See interface.Core."""
+    """Decode the secret of a key file into locked memory and wipe the text."""
     require(key_type)
     secret = sealed.locked_secret(key_type)
     if secret is None:
@@ -330,7 +330,7 @@ def key_slot(base64_secret: bytearray, chain_id: str, key_type: KeyType = ED2551
 
 
 def sealed_slot(key: SealedKey, passphrase: Buffer, chain_id: str) -> PureKeySlot:
-    """See interface.Core."""
+    """Open a sealed key straight into locked memory."""
     secret = sealed.locked_secret(sealed.type_of_sealed(key))
     if secret is None:
         raise sealed.no_memory(key)
@@ -349,7 +349,7 @@ def _adopt(secret: int, chain_id: str, fill: Callable[[], bytes]) -> PureKeySlot
 
 
 def outside_slot(public_key: bytes, sign: Callable[[bytes], bytes], chain_id: str) -> PureKeySlot:
-    """See interface.Core."""
+    """Open a slot whose key is elsewhere, and verify each signature from there before it leaves."""
     try:
         require(type_of(public_key))
     except ValueError as error:

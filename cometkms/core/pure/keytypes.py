@@ -94,12 +94,12 @@ def scheme(key_type: KeyType) -> Scheme:
 
 
 def require(key_type: KeyType) -> None:
-    """See interface.Core."""
+    """Load the library of a type of key and let it sign a known text, once."""
     scheme(key_type)
 
 
 def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """See interface.Core."""
+    """Tell whether the signature is the key's over the message."""
     try:
         key_type, raw = type_of(public_key), raw_of(public_key)
     except ValueError:

@@ -15,7 +15,7 @@ _COUNTER_MAX: Final = (1 << 64) - 1
 
 
 class PureNoise:
-    """See interface.Frames."""
+    """Hold a Noise connection's two ciphers and counters."""
 
     def __init__(self, recv_key: bytes, send_key: bytes) -> None:
         self.recv_key, self.send_key = recv_key, send_key
@@ -23,7 +23,7 @@ class PureNoise:
         self.partial = b""
 
     def seal(self, data: Buffer) -> bytes:
-        """See interface.Frames."""
+        """Cut the data into pieces and seal each."""
         data = bytes(data)
         return b"".join(
             self._seal_one(data[at : at + NOISE_PLAIN_BYTES]) for at in range(0, len(data), NOISE_PLAIN_BYTES)
@@ -37,7 +37,7 @@ class PureNoise:
         return len(sealed).to_bytes(_LENGTH_BYTES, "big") + sealed
 
     def open(self, untrusted: Buffer) -> bytes:
-        """See interface.Frames."""
+        """Take any number of ciphertext bytes and return the data of the whole frames."""
         self.partial += bytes(untrusted)
         out = b""
         while len(self.partial) >= _LENGTH_BYTES:
@@ -61,7 +61,7 @@ class PureNoise:
         return plain
 
     def close(self) -> None:
-        """See interface.Frames. Python cannot wipe `bytes`; it lets go of them."""
+        """Let go of the ciphers, since Python cannot wipe `bytes`."""
         self.recv_key = self.send_key = bytes(32)
         self.partial = b""
 

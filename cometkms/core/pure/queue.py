@@ -14,7 +14,7 @@ _POPPED: Final = 1  # … and by the consumer
 
 
 class SocketQueue:
-    """See interface.Queue. Made before the fork; afterwards one process pushes and one pops."""
+    """Carry messages from one process to another over a socket pair. It is made before the fork; afterwards one process pushes and one pops."""
 
     def __init__(self) -> None:
         self._reader, self._writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -24,11 +24,11 @@ class SocketQueue:
         self._counts = memoryview(self._memory).cast("Q")
 
     def fileno(self) -> int:
-        """See interface.Queue."""
+        """Return the descriptor that is readable when there may be something to pop."""
         return self._reader.fileno()
 
     def push(self, message: bytes, *, wake: bool = True) -> bool:  # noqa: ARG002 - a socket always wakes
-        """See interface.Queue. Raises: InvariantError for an impossible length."""
+        """Add a message, and return False where there is no room. Raises: InvariantError for an impossible length."""
         if not 0 < len(message) <= _PAYLOAD_MAX:
             raise InvariantError(f"the queue refuses a message of {len(message)} bytes")
         self._counts[_PUSHED] += 1  # first: once it is popped, it was counted
@@ -40,10 +40,10 @@ class SocketQueue:
         return True
 
     def wake(self) -> None:
-        """See interface.Queue. push() did it."""
+        """Do nothing more, since push() woke the consumer."""
 
     def pop(self) -> bytes | None:
-        """See interface.Queue."""
+        """Take the oldest message, or return None and clear the wake-up."""
         try:
             message = self._reader.recv(QUEUE_SLOT_BYTES)
         except BlockingIOError:
@@ -55,22 +55,22 @@ class SocketQueue:
         return message
 
     def spin(self, ns: int) -> bool:
-        """See interface.Queue. Waits in poll(): Python has nothing cheaper."""
+        """Wait for a message for a short time and tell whether there is one. It waits in poll(), since Python has nothing cheaper."""
         return bool(select.select([self._reader], [], [], ns / 1e9)[0])
 
     def depth(self) -> int:
-        """See interface.Queue."""
+        """Return how many messages waited a moment ago."""
         return max(0, self._counts[_PUSHED] - self._counts[_POPPED])
 
     def discard(self) -> int:
-        """See interface.Queue."""
+        """Drop everything that is queued and return how many messages that was."""
         count = 0
         while self.pop() is not None:
             count += 1
         return count
 
     def close(self) -> None:
-        """See interface.Queue."""
+        """Give back this process's memory and descriptors; the other process keeps its own."""
         self._reader.close()
         self._writer.close()
         self._counts.release()

@@ -56,7 +56,7 @@ def decode_secret(key_type: KeyType, base64_secret: bytearray, secret: int) -> b
 
 
 def seal_key(base64_secret: bytearray, passphrase: Buffer, blank: SealedKey) -> SealedKey:
-    """See interface.Core."""
+    """Seal a key file's secret with the cost, salt and nonce of the blank."""
     key_type = type_of_sealed(blank)
     secret = ctypes.create_string_buffer(key_type.secret_bytes)
     ciphertext = ctypes.create_string_buffer(48)
@@ -93,7 +93,7 @@ def unseal(sealed: SealedKey, passphrase: Buffer, secret: int) -> bytes:
 
 
 def unseal_key(sealed: SealedKey, passphrase: Buffer) -> bytearray:
-    """See interface.Core."""
+    """Open a sealed key for an operator's command, which wipes the text it gets."""
     size = type_of_sealed(sealed).secret_bytes
     secret = ctypes.create_string_buffer(size)
     address = ctypes.addressof(secret)

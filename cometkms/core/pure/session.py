@@ -34,7 +34,7 @@ _RESPONSES = {
 
 
 class PureSession:
-    """See interface.Session."""
+    """Turn a validator's ciphertext into requests and outcomes into ciphertext, without I/O."""
 
     def __init__(self, dialect: Dialect, chain_id: str, frames: PureFrames | PureNoise | None, pending: bytes) -> None:
         self._dialect = dialect
@@ -49,12 +49,12 @@ class PureSession:
         self.inbox = memoryview(self._memory)
 
     def received(self, size: int) -> None:
-        """See interface.Session."""
+        """Take up the first bytes of the inbox, which were filled."""
         data = bytes(self.inbox[:size])
         self._plain += data if self._frames is None else self._frames.open(data)
 
     def next_request(self) -> Request | None:
-        """See interface.Session."""
+        """Return the next whole request, or None where more must be received first."""
         if self._message is not None:
             raise InvariantError("a request waits for its answer")
         prefix = codec.read_length(self._plain)
@@ -72,16 +72,16 @@ class PureSession:
 
     @property
     def partial(self) -> bool:
-        """See interface.Session."""
+        """Tell whether part of a frame or message has arrived, so that a deadline must run."""
         return bool((self._plain and self._message is None) or (self._frames is not None and self._frames.partial))
 
     def answer_pong(self) -> bytes:
-        """See interface.Session."""
+        """Answer the pending ping."""
         self._pending(Kind.PING_REQUEST)
         return self._finish(Message(Kind.PING_RESPONSE))
 
     def answer_pub_key(self, public_key: bytes) -> bytes:
-        """See interface.Session."""
+        """Answer with the public key in one response that every release line reads as its own."""
         key_type = type_of(public_key)
         if self._dialect is Dialect.AMINO and not key_type.in_amino:
             return self.answer_error(KEY_TYPE_UNKNOWN, no_amino_key(key_type))
@@ -91,14 +91,14 @@ class PureSession:
         return self._finish(answer)
 
     def answer_error(self, code: int, description: str) -> bytes:
-        """See interface.Session."""
+        """Answer the pending request with a RemoteSignerError."""
         kind = _RESPONSES.get(self._pending().kind)
         if kind is None:
             return self.answer_empty()
         return self._finish(Message(kind, error=RemoteSignerError(code, cut_text(description))))
 
     def answer_empty(self) -> bytes:
-        """See interface.Session.
+        """Answer with a pong, which the validator takes for a passing trouble.
 
         v0.33 panics at a response without a vote and has no empty message, and the one byte of a message without content is lost
         on some transports.
@@ -107,7 +107,7 @@ class PureSession:
         return self._finish(Message(Kind.PING_RESPONSE))
 
     def prepare(self, slot: KeySlot) -> None:
-        """See interface.Session."""
+        """Prepare the key slot for what the pending request asks to be signed."""
         request, message = self._request, self._message
         if request is None or message is None:
             return
@@ -116,21 +116,21 @@ class PureSession:
             slot.prepare_extension(request.hrs, message.vote.extension)
 
     def answer_sign(self, slot: KeySlot, permit: Permit) -> tuple[bytes, bytes]:
-        """See interface.Session."""
+        """Sign exactly the permit's bytes and answer with the signature."""
         sign_bytes = permitted(permit)
         self._must_match(slot, sign_bytes)
         signature = slot.sign(permit)
         return signature, self._answer_signature(slot, sign_bytes, signature)
 
     def answer_repeat(self, slot: KeySlot, sign_bytes: bytes, signature: bytes) -> bytes:
-        """See interface.Session."""
+        """Answer with a signature that is already known for these bytes."""
         self._must_match(slot, sign_bytes)
         if not verify(slot.public_key, sign_bytes, signature):
             raise InvariantError(slot_refusal(slot.last_signed, sign_bytes))
         return self._answer_signature(slot, sign_bytes, signature)
 
     def answer_bytes(self, slot: KeySlot) -> tuple[bytes, bytes]:
-        """See interface.Session."""
+        """Sign what the pending SignBytes or SignRawBytes asks for."""
         request = self._request
         if request is None or request.reason is not Reason.NONE or request.kind not in BYTES_KINDS:
             raise InvariantError("answer: no bytes to sign are pending")
@@ -141,11 +141,11 @@ class PureSession:
         return signature, self._finish(Message(Kind.SIGN_BYTES_RESPONSE, value=signature))
 
     def pending_wire(self) -> bytes:
-        """See interface.Session."""
+        """Return the pending request as it came, with its length."""
         return self._wire if self._message is not None else b""
 
     def answer_relayed(self, public_key: bytes, untrusted_answer: bytes) -> Relayed | None:
-        """See interface.Session."""
+        """Answer the pending vote or proposal as another signer did, unless that is no answer to it."""
         asked = self._pending()
         if asked.kind not in (Kind.SIGN_VOTE_REQUEST, Kind.SIGN_PROPOSAL_REQUEST):
             raise InvariantError("answer: refused")
@@ -200,7 +200,7 @@ class PureSession:
         return precommit and self._dialect is Dialect.PROTO and not skipped
 
     def close(self) -> None:
-        """See interface.Session."""
+        """Wipe the ciphers."""
         if self._frames is not None:
             self._frames.close()
         self._plain = b""
@@ -254,12 +254,12 @@ class PureSession:
 
 
 def cut_text(description: str) -> str:
-    """At most ERROR_TEXT_MAX_BYTES of UTF-8, cut between characters."""
+    """Keep at most ERROR_TEXT_MAX_BYTES of UTF-8, cut between characters."""
     return description.encode("utf-8", "replace")[:ERROR_TEXT_MAX_BYTES].decode("utf-8", "ignore")
 
 
 def session(dialect: Dialect, chain_id: str, frames: Frames | None, pending: bytes) -> PureSession:
-    """See interface.Core."""
+    """Make the session of a connection whose handshake is over."""
     if frames is not None and not isinstance(frames, PureFrames | PureNoise):
         raise InvariantError(f"{type(frames).__name__} in a pure session")
     if len(chain_id.encode("utf-8", "surrogateescape")) > 64:

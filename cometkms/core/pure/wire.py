@@ -44,11 +44,11 @@ class Reader:
         return taken
 
     def varint(self) -> int:
-        """At most ten bytes, as an unsigned 64-bit value; bits beyond are dropped, as gogoproto does."""
+        """Read at most ten bytes as an unsigned 64-bit value; bits beyond are dropped, as gogoproto does."""
         return self._base128() & 0xFFFF_FFFF_FFFF_FFFF
 
     def uvarint(self) -> int:
-        """As Go's encoding/binary: at most ten bytes, and a value over 64 bits raises ProtocolError."""
+        """Read a number as Go's encoding/binary does: at most ten bytes, and a value over 64 bits raises ProtocolError."""
         value = self._base128()
         if value >= 1 << 64:
             raise ProtocolError("a varint over 64 bits")
@@ -141,7 +141,7 @@ def _valued(reader: Reader, number: int, wire: int) -> Field:
 
 
 def _skip_group(reader: Reader) -> None:
-    """Behind a start of group: read to its end. A counter, no recursion; each level costs the sender a byte."""
+    """Read to the end of a group whose start was read. It counts and does not recurse; each level costs the sender a byte."""
     depth = 1
     while depth:
         tag = reader.varint()

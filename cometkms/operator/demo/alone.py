@@ -21,7 +21,7 @@ GAP_S: Final = 0.05  # a pause that is worth a word: ten times what a slow signa
 
 
 def run(address: str, chain_id: str, every_s: float, seconds: float | None, out: IO[str] = sys.stdout) -> int:
-    """Until SIGTERM or Ctrl-C, or for `seconds`. The exit code: 0, or 1 if a signature failed to verify or there was none.
+    """Run until SIGTERM or Ctrl-C, or for `seconds`, and return the exit code: 0, or 1 if a signature failed to verify or there was none.
 
     Raises: BusyError if nothing can listen at `address`.
     """

@@ -182,7 +182,7 @@ class Cluster:
         return next((one for one in self._services if one.exit_code is not None and not one.down_on_purpose), None)
 
     def log_tails(self) -> str:
-        """For a failure of nobody in particular."""
+        """Return the ends of all logs, for a failure of nobody in particular."""
         return "\n".join(f"--- {one.id}\n{one.log_tail()}" for one in self._services)
 
 
@@ -210,7 +210,7 @@ def _fetch(url: str) -> dict[str, Any]:
 
 
 def _children(pid: int) -> list[int]:
-    """Of a process that does not run; [] of one that is gone."""
+    """Return the children of a process that does not run, or [] of one that is gone."""
     try:
         return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except (FileNotFoundError, ProcessLookupError):
@@ -239,7 +239,7 @@ def _is_setting(variable: str) -> bool:
 
 
 def _die_with_parent(parent: int, at_death: int) -> None:
-    """That signal when the parent dies; at once, where it died during the fork."""
+    """Ask for that signal when the parent dies; it comes at once where the parent died during the fork."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, at_death, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(128 + at_death)

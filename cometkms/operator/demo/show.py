@@ -46,7 +46,7 @@ class Show:
         self._gaps_ms: dict[str, list[float]] = {}
 
     async def run(self, seconds: float | None, kill_every_s: float | None, keys: "asyncio.Queue[str]") -> None:
-        """Until told to stop, or for `seconds` from the first height on. Raises: DemoFailure, BadSignature, SignerRefused, SignerSilent."""
+        """Run until told to stop, or for `seconds` from the first height on. Raises: DemoFailure, BadSignature, SignerRefused, SignerSilent."""
         parts: list[Coroutine[Any, Any, None]] = [
             self._sign_for_ever(),
             self._watch_nodes(),
@@ -115,7 +115,7 @@ class Show:
             raise DemoFailure(f"the nodes were not there within {BOOT_S} s:\n{self._cluster.log_tails()}") from None
 
     async def _ask_public_key(self) -> None:
-        """As often as it takes: an agent may be there before any node has told it the key."""
+        """Ask as often as it takes, since an agent may be there before any node has told it the key."""
         while not self._validator.public_key:
             with contextlib.suppress(SignerSilent):
                 await self._validator.ask_public_key()

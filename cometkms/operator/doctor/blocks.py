@@ -29,7 +29,7 @@ class Flag(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Of /status. `time_s`: of the newest block, UNIX. `offset_s`: the node's clock ahead of ours by its Date header; None without one."""
+    """Hold what /status says: `time_s` of the newest block (UNIX), and `offset_s` by which its Date header is ahead of our clock; None without one."""
 
     chain_id: str
     height: int
@@ -50,7 +50,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Of one height. `entry`: the key's; None when its address is not in it. `time_s`: its header's, UNIX; None: there is no header."""
+    """Hold the commit of one height. `entry`: the key's; None when its address is not in it. `time_s`: its header's, UNIX; None: there is no header."""
 
     height: int
     round: int
@@ -98,7 +98,7 @@ def read_commit(address: RpcAddress, height: int, key_address: str) -> Commit:
 
 
 def parse_commit(result: dict[str, Any], key_address: str) -> Commit:
-    """Of /commit's result. Raises: KeyError, TypeError, ValueError."""
+    """Parse the result of /commit. Raises: KeyError, TypeError, ValueError."""
     commit = result["signed_header"]["commit"]
     block = commit["block_id"]
     parts = block.get("parts") or block["part_set_header"]
@@ -144,7 +144,7 @@ def read_validator_power(address: RpcAddress, height: int, key_address: str) -> 
 
 
 def read_commits(address: RpcAddress, first: int, last: int, key_address: str) -> Iterator[Commit]:
-    """Of these heights, upwards. Raises: OperatorError."""
+    """Read the commits of these heights, upwards. Raises: OperatorError."""
     for height in range(max(1, first), last + 1):
         yield read_commit(address, height, key_address)
 

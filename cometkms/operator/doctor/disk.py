@@ -97,7 +97,7 @@ def _open_probe(directory: Path) -> int:
 
 
 def median_ms(probe: Probe) -> float | None:
-    """Of the measured syncs; None where one did not end."""
+    """Return the median of the measured syncs, or None where one did not end."""
     return None if probe.hung or not probe.times_ms else sorted(probe.times_ms)[len(probe.times_ms) // 2]
 
 

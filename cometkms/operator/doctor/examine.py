@@ -394,5 +394,5 @@ def is_locked(home: Path) -> bool:
 
 
 def _list(untrusted: object) -> Sequence[Any]:
-    """Of mappings, whatever a node of another version sends."""
+    """Return the mappings of a list, whatever a node of another version sends."""
     return [one for one in untrusted if isinstance(one, Mapping)] if isinstance(untrusted, list) else []

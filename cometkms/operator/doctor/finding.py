@@ -30,12 +30,12 @@ class Finding:
         return f"{self.level.value:<5} {self.area:<12} {self.words}{cure}"
 
     def document(self) -> dict[str, str]:
-        """For --json."""
+        """Return what --json shows."""
         return {"level": self.level.value.lower(), "area": self.area, "words": self.words, "cure": self.cure}
 
 
 def ok(area: str, words: str) -> Finding:
-    """As it should be."""
+    """Say that something is as it should be."""
     return Finding(Level.OK, area, words)
 
 

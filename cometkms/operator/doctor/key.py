@@ -21,7 +21,7 @@ AREA: Final = "key"
 
 
 def read_public_key(chain: Chain) -> tuple[bytes | None, list[Finding]]:
-    """Of the chain's key file, of a type whose library is here; the secret in it is not decoded. None: the findings say why."""
+    """Read the public key of the chain's key file, of a type whose library is here; the secret in it is not decoded. None: the findings say why."""
     try:
         public_key = load_public_key(chain.key_file)
         sealed = load_sealed(chain.key_file) is not None

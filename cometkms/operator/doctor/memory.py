@@ -84,7 +84,7 @@ def judge_memory(facts: MemoryFacts, keys: int) -> list[Finding]:
 
 
 def read_process(pid: int) -> dict[str, str]:
-    """Of a running signer: core limit, VmLck, NoNewPrivs, Seccomp; {} where /proc does not say."""
+    """Read core limit, VmLck, NoNewPrivs and Seccomp of a running signer; {} where /proc does not say."""
     told: dict[str, str] = {}
     for line in _read(f"/proc/{pid}/limits").splitlines():
         if line.startswith("Max core file size"):

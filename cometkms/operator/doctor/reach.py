@@ -34,7 +34,7 @@ class Reached:
 
 
 def try_all(targets: Mapping[str, Target]) -> list[Reached]:
-    """At once, each with its deadline; what does not answer by the end is told so."""
+    """Try all at once, each with its deadline; what does not answer by the end is told so."""
     found: dict[str, Reached] = {}
     threads = [
         threading.Thread(
@@ -72,12 +72,12 @@ def peer_targets(settings: Settings) -> dict[str, Target]:
 
 
 def validator_targets(settings: Settings) -> dict[str, Target]:
-    """By address."""
+    """Return where the validators listen, by address."""
     return {str(address): address.target for chain in settings.chains for address in chain.validator_addrs}
 
 
 def judge_reached(area: str, reached: Sequence[Reached]) -> list[Finding]:
-    """Of a stopped node."""
+    """Judge what a stopped node reaches."""
     found = []
     for one in reached:
         if one.took_ms is not None:
@@ -112,7 +112,7 @@ def _far(words: str) -> Finding:
 
 
 def judge_members(document: Mapping[str, Any]) -> list[Finding]:
-    """Of a running node's own word: each other member's connection, measured round trip, state and digest."""
+    """Judge by a running node's own word each other member's connection, measured round trip, state and digest."""
     found = []
     for member in document.get("members", []):
         name = member.get("id")
@@ -145,7 +145,7 @@ def judge_members(document: Mapping[str, Any]) -> list[Finding]:
 
 
 def judge_validators(chains: Sequence[Mapping[str, Any]], *, leads: bool) -> list[Finding]:
-    """Of a running node's /status. Only the node that leads dials."""
+    """Judge by a running node's /status how its validators are connected. Only the node that leads dials."""
     if not leads:
         return [note(VALIDATORS, "another node leads, and dials the validators; this one does when it leads")]
     found = []

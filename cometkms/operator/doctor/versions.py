@@ -16,7 +16,7 @@ _PINNED: Final = {"pysyncobj": "0.3.17"}  # its insides are relied upon (state/r
 
 
 def library_versions() -> dict[str, str | None]:
-    """By name; None: not installed."""
+    """Return the versions by name; None means that it is not installed."""
     found: dict[str, str | None] = {}
     for name in LIBRARIES:
         try:

@@ -30,7 +30,7 @@ _MISSED_SHOWN: Final = 10
 
 
 class Phase(StrEnum):
-    """See the module's picture."""
+    """Name a phase of the drill's picture at the head of this module."""
 
     WATCH = "watch"
     ORDER = "order"
@@ -107,7 +107,7 @@ class ChainReport:
 
     @property
     def problem(self) -> str:
-        """In words; "" when every height was signed."""
+        """Say what went wrong; "" when every height was signed."""
         if self.missed:
             return f"{self.chain_id}: nothing was seen signed at {_heights(self.missed)}"
         if self.no_precommit:

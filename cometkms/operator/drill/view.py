@@ -69,7 +69,7 @@ class View:
 
 
 def parse_view(answer: Mapping[str, Any]) -> View:
-    """Of a node's answer to "watch". Raises: OperatorError for an answer of another version's."""
+    """Parse a node's answer to "watch". Raises: OperatorError for an answer of another version's."""
     try:
         return View(
             now=float(answer["now"]),

@@ -59,7 +59,7 @@ def _nothing_signed(old: OldSigner, never_signed: bool) -> list[StateError]:
 
 
 def ask_chain(old: OldSigner, rpc: RpcAddress, row: Row, core: Core) -> OldSigner:
-    """With what the chain shows of the key: whether it validates, and its signatures in the last blocks. Raises: OperatorError."""
+    """Add what the chain shows of the key: whether it validates, and its signatures in the last blocks. Raises: OperatorError."""
     head = read_head(rpc)
     if head.chain_id != row.chain_id:
         raise ConfigError(

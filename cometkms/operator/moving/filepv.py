@@ -173,7 +173,7 @@ def _home_folders(layout: Layout) -> tuple[Path, ...]:
 
 
 def layout_of(path: Path) -> Layout:
-    """Of a node's home, a directory with both files, or the key file. Raises: ConfigError, StateError."""
+    """Find the files of a node's home, of a directory with both, or beside the key file. Raises: ConfigError, StateError."""
     if path.is_dir():
         home = _home_of(path)
         return _home_layout(home) if home else _flat(path)

@@ -69,7 +69,7 @@ class OldSigner:
 
 
 def one_path(asked: Asked, what: str) -> Path | None:
-    """For signers that are one process. Raises: ConfigError for several."""
+    """Return the only path, for signers that are one process. Raises: ConfigError for several."""
     if len(asked.paths) > 1:
         raise ConfigError(f"{what} is one process: give one path, and further state files with --state-file")
     return asked.paths[0] if asked.paths else None

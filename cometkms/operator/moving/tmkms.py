@@ -233,7 +233,7 @@ def decode_key(path: Path, data: bytes) -> bytes:
 
 
 def encode_key(material: KeyMaterial) -> bytearray:
-    """As `tmkms softsign import` writes it."""
+    """Write the key as `tmkms softsign import` does."""
     secret = material.secret()
     return bytearray(base64.b64encode(base64.b64decode(secret)[:32]))
 
@@ -266,7 +266,7 @@ def decode(data: bytes) -> Watermark:
 
 
 def encode(mark: Watermark) -> bytes:
-    """As tmkms writes it: it then signs nothing at the mark or below."""
+    """Write the state as tmkms does: it then signs nothing at the mark or below."""
     nothing: dict[str, Any] = {"hash": "", "parts": {"total": 0, "hash": ""}}
     no_such = {"hash": _NO_BLOCK, "parts": {"total": 1, "hash": _NO_BLOCK}}
     document = {

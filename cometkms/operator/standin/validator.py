@@ -99,7 +99,7 @@ class StandIn:
             await self._watch(link)
 
     async def _watch(self, link: Link) -> None:
-        """Until this connection ends; pings it while nothing else is asked."""
+        """Wait until this connection ends, and ping it while nothing else is asked."""
         ping_at = time.monotonic() + PING_INTERVAL_S
         while self._link is link:
             await asyncio.sleep(WATCH_INTERVAL_S)
@@ -118,7 +118,7 @@ class StandIn:
             self._linked.clear()
 
     async def wait_for_signer(self) -> None:
-        """Until a signer is connected; bound it with asyncio.timeout."""
+        """Wait until a signer is connected; bound it with asyncio.timeout."""
         await self._linked.wait()
 
     # --- requests ---

@@ -314,7 +314,7 @@ class Journal:
 
     @property
     def bytes_used(self) -> int:
-        """Of the file."""
+        """Return the size of the file."""
         return self._offset + len(self._buffer)
 
     def term_at(self, index: int) -> int | None:

@@ -268,7 +268,7 @@ class RaftLog:
 
     @property
     def last_index(self) -> int:
-        """Of the log's last entry."""
+        """Return the index of the log's last entry."""
         return int(self.journal[-1][1])
 
     @property
@@ -278,7 +278,7 @@ class RaftLog:
 
     @property
     def commit_index(self) -> int:
-        """Of the last entry that a majority holds, as far as this node knows."""
+        """Return the index of the last entry that a majority holds, as far as this node knows."""
         return int(self._replica.raftCommitIndex)
 
     @property
@@ -288,7 +288,7 @@ class RaftLog:
 
     @property
     def applied_index(self) -> int:
-        """Of the last entry in the state machine."""
+        """Return the index of the last entry in the state machine."""
         return int(self._replica.raftLastApplied)
 
     @property
@@ -298,7 +298,7 @@ class RaftLog:
 
     @property
     def journal_bytes(self) -> int:
-        """Of the file."""
+        """Return the size of the journal's file."""
         return self.journal.bytes_used
 
     @property
@@ -660,11 +660,11 @@ class RaftLog:
         self._poke()
 
     def whole(self, name: str) -> bool:
-        """For a leader: whether the member is heard and has everything that is in the log."""
+        """Tell a leader whether the member is heard and has everything that is in the log."""
         return self._hears(name) and self._filter.acked(self.term, name) >= self.last_index
 
     def round_trip_s(self, member: str) -> float | None:
-        """To a member that is connected, the longest lately; None while it was not measured."""
+        """Return the longest round trip lately to a member that is connected, or None while it was not measured."""
         return self._round_trips.longest((member,)) or None
 
     def _hears(self, name: str) -> bool:
@@ -701,7 +701,7 @@ class RaftLog:
             self._finish()
 
     def settle(self) -> None:
-        """At birth: there was no journal before this one. Raises: StoreFailure."""
+        """Say at birth that there was no journal before this one. Raises: StoreFailure."""
         if self.journal.pending:
             self.journal.settle()
 
@@ -759,7 +759,7 @@ class RaftLog:
         self._told = set(wanted)
 
     def _stay_quiet(self) -> None:
-        """For an election timeout. Whoever led, or saw nobody, has a deadline that is long past: it would take the term from who leads."""
+        """Stay quiet for an election timeout. Whoever led, or saw nobody, has a deadline that is long past: it would take the term from who leads."""
         self._quiet_until = self._clock() + self.rng.uniform(self._pace.earliest_s, self._pace.latest_s)
 
     def _end_quiet(self) -> None:
@@ -870,7 +870,7 @@ class RaftLog:
         self.journal.staged = dict(self.fsm)
 
     def load_snapshot(self) -> tuple[Entry, Entry]:
-        """At start, or after a leader's snapshot was staged."""
+        """Load the snapshot, at start or after a leader's was staged."""
         if self._staged is not None:
             first, second, state = self._staged
             self._staged = None
@@ -884,7 +884,7 @@ class RaftLog:
         return first, second
 
     def snapshot_blob(self) -> bytes:
-        """For a peer that is behind the log's beginning."""
+        """Return the snapshot for a peer that is behind the log's beginning."""
         state: Mapping[bytes, Watermark] = self.journal.snapshot or {}
         return wire.encode_snapshot(self.journal[0], self.journal[1], pack_state(state))
 

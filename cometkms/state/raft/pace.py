@@ -45,7 +45,7 @@ def pace_of(round_trip_s: float, ttl_s: float) -> Pace:
 
 
 class RoundTrips:
-    """Of each member, the longest lately."""
+    """Keep the longest round trip lately of each member."""
 
     def __init__(self) -> None:
         self._of: dict[str, float] = {}
@@ -60,5 +60,5 @@ class RoundTrips:
         self._of.pop(member, None)
 
     def longest(self, members: Iterable[str]) -> float:
-        """To any of them; 0 where nothing is known."""
+        """Return the longest to any of them, or 0 where nothing is known."""
         return max((self._of.get(name, 0.0) for name in members), default=0.0)

@@ -93,7 +93,7 @@ class _NoPickle:
 
 
 class _Snapshots:
-    """In place of the library's Serializer: no file of its own, no fork; the snapshot lives in the journal."""
+    """Take the place of the library's Serializer: no file of its own, no fork; the snapshot lives in the journal."""
 
     def __init__(self, *_: object) -> None:
         self._log = running.log

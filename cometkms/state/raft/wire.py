@@ -40,7 +40,7 @@ _SHAPES: Final[dict[str, dict[str, str]]] = {
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    """At most PEER_FRAME_MAX_BYTES, by the sizes of batches and snapshots."""
+    """Encode a message in at most PEER_FRAME_MAX_BYTES, by the sizes of batches and snapshots."""
     packed: bytes = msgpack.packb(message)
     return packed
 
