@@ -54,6 +54,7 @@ from cometkms.wire.peer_messages import (
     PeerMessage,
     Promise,
     Promised,
+    Purpose,
     Raft,
     Read,
     RowMark,
@@ -344,6 +345,12 @@ class Liar:
             for starting in (True, False)
         ]
 
+    def flood(self) -> list[PeerMessage | bytes]:
+        """Hundreds at once of what has to be answered, each a few bytes."""
+        self.told += 1
+        read: PeerMessage = Read(1, self.told, Purpose.LEADER, self.own())
+        return [read] * 400
+
     def garbage(self) -> list[PeerMessage | bytes]:
         return [self.rng.randbytes(self.rng.randrange(1, 80)), Obeyed(1, 1, "x")]
 
@@ -372,6 +379,7 @@ LIES: dict[str, Callable[[Liar], list[PeerMessage | bytes]]] = {
     "restarts": Liar.restarts,
     "words for the log": Liar.words,
     "lives": Liar.lives,
+    "a flood": Liar.flood,
     "accepts": lambda _liar: [],
     "refusals": lambda _liar: [],
     "garbage": Liar.garbage,

@@ -433,6 +433,7 @@ class RogueWorld(World):
         if node is self.thief or isinstance(error, StoreFailure):
             return
         if node.member == self.victim and isinstance(error, SupersededError | BehindError):
+            self.stores_lost_at_once |= self.wiped  # two stores, and the operator's turn
             return  # the thief has promised, or taken an incarnation, in this member's name: its own store lacks that
         raise Violation(f"{node.name} ended by what it heard: {type(error).__name__}: {error}")
 
