@@ -12,7 +12,7 @@ from cometkms.model import Permit, Reason, Watermark
 from cometkms.rules.incarnation import FIRST
 from cometkms.wire.peer_messages import Promise, Promised
 from cometkms.wire.queue_messages import PermitGranted, Reserve, decode
-from tests.unit.signer.test_section import NONCE, Stage
+from tests.unit.signer.test_sign import NONCE, Stage
 from tests.unit.state.test_hot import ROWS, Node, framed, promise, sign_bytes
 
 WARMUP, SIGNATURES = 500, 2000

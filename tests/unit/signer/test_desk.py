@@ -28,7 +28,7 @@ from cometkms.wire.agent_messages import (
 from cometkms.wire.queue_messages import Reserve, Signed
 from tests.unit.signer.test_agent_link import Door
 from tests.unit.signer.test_chain import Log
-from tests.unit.signer.test_section import KEY, Stage
+from tests.unit.signer.test_sign import KEY, Stage
 
 CORE = native.load()
 KEYS = (b"a" * 32, b"b" * 32)
