@@ -3,6 +3,7 @@
     a member that stays or goes     seal it for the next list (while it runs, if it can)
     a member that stays             stop it; with the seals of a majority: the new peer list, and begin
     a new machine                   with the seals: the new peer list; begin only if those that stay are no majority, else start it empty
+    one that comes back             likewise: its store is of an epoch that ended without it, and it starts as one that lost its store
 
 What was done is read from what is there: the store's epoch and state, the peer list, the seals in HOME/seals. Nothing else is kept, so
 the same command goes on wherever it was interrupted. The peer list of a node is changed only after it is sealed, and before it begins: a
@@ -34,7 +35,7 @@ from cometkms.rules.birth import NodeState
 from cometkms.rules.epoch import doubt
 from cometkms.store import epoch as epochs
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import read_born, read_epoch
+from cometkms.store.node_store import read_born, read_epoch, read_following, write_born
 from cometkms.store.promise_store import Header, survey
 
 SEALS_DIRECTORY: Final = "seals"
@@ -122,6 +123,12 @@ class _Here:
                 NodeState.COMPLETE,
             )
         )
+
+    @property
+    def has_left(self) -> bool:
+        """Its epoch is sealed here for others: it is no member of the next one."""
+        following = read_following(files_of(self.settings)) if self.state is NodeState.SEALED else ()
+        return bool(following) and self.settings.id not in following
 
 
 @click.group("member")
@@ -231,6 +238,8 @@ def _go(change: Callable[[list[Peer]], list[Peer]], given: _Given) -> None:
     here = _look(change, given)
     if here.settings.id not in here.following:
         _leave(here, given)
+    elif _comes_back(here, given):
+        _join(here, given)
     elif here.has_begun and not _is_named_by_newer_seals(here, given):
         _finish(here, given)
     elif here.state in (NodeState.COMPLETE, NodeState.SEALED):
@@ -280,7 +289,7 @@ def _listed(home: Path) -> tuple[Peer, ...]:
     return tuple(parse_peer(one) for one in texts)
 
 
-def _seals(here: _Here, given: _Given) -> list[epochs.Seal]:
+def _newest_seals(here: _Here, given: _Given) -> list[epochs.Seal]:
     """The newest epoch's, from HOME/seals and the command line. Raises: StateError."""
     folder = here.settings.home / SEALS_DIRECTORY
     found: dict[str, epochs.Seal] = {}
@@ -288,12 +297,17 @@ def _seals(here: _Here, given: _Given) -> list[epochs.Seal]:
         known = found.get(one.node, one)
         found[one.node] = max(known, one, key=lambda seal: (seal.epoch, seal.incarnation, seal.standing))
     newest = max((one.epoch for one in found.values()), default=0)
-    seals = [one for _, one in sorted(found.items()) if one.epoch == newest]
-    ended = here.header.epoch if here.header is not None else 0
+    return [one for _, one in sorted(found.items()) if one.epoch == newest]
+
+
+def _seals(here: _Here, given: _Given) -> list[epochs.Seal]:
+    """Those with which this change begins; [] when there are older ones only. Raises: StateError for those of another change."""
+    seals = _newest_seals(here, given)
+    ended = here.header.epoch + here.has_left if here.header is not None else 0
     odd = next((one for one in seals if one.following != here.following), None)
-    if odd is not None and newest >= ended:
+    if odd is not None and odd.epoch >= ended:
         raise StateError(
-            f"{odd.node} is sealed in epoch {newest} for {', '.join(odd.following)}, and this change makes {', '.join(here.following)}",
+            f"{odd.node} is sealed in epoch {odd.epoch} for {', '.join(odd.following)}, and this change makes {', '.join(here.following)}",
             cure="the change that was begun; another one after it",
         )
     return seals if odd is None else []
@@ -303,6 +317,12 @@ def _is_named_by_newer_seals(here: _Here, given: _Given) -> bool:
     """The same members once more: a step that was begun elsewhere."""
     seals = _seals(here, given)
     return bool(seals) and here.header is not None and seals[0].epoch >= here.header.epoch
+
+
+def _comes_back(here: _Here, given: _Given) -> bool:
+    """Its store is of an epoch that ended without it: it was taken out, or was away while the members changed."""
+    epoch = max((one.epoch for one in _newest_seals(here, given)), default=0)
+    return here.has_left or (here.header is not None and here.header.epoch < epoch)
 
 
 # --- the steps ---
@@ -363,16 +383,7 @@ def _begin_or_say_what_is_missing(here: _Here, given: _Given, seals: list[epochs
     """Raises: OperatorError, StateError, StoreFailure."""
     members = seals[0].members
     left = [name for name in members if name not in {one.node for one in seals}]
-    short = quorum_of(len(members)) - len(seals)
-    if short > 0:
-        given.told.say(
-            "next",
-            f"{short} more of {', '.join(left)} must be sealed, while they run if they can. There: cmkms member {given.words}",
-        )
-        given.told.say(
-            "then",
-            f"copy HOME/{SEALS_DIRECTORY}/*.seal from each to each of {', '.join(here.following)}; there, stopped: the same command again",
-        )
+    if _are_too_few(here, given, seals):
         return
     why = doubt(len(members), {one.node: one.standing for one in seals})
     if why and given.min_height is None:
@@ -391,8 +402,25 @@ def _begin_or_say_what_is_missing(here: _Here, given: _Given, seals: list[epochs
     _tell_start(here, given.told)
 
 
+def _are_too_few(here: _Here, given: _Given, seals: list[epochs.Seal]) -> bool:
+    """Whether the epoch that ends is not over by these seals; said then."""
+    members, sealed = seals[0].members, {one.node for one in seals}
+    short = quorum_of(len(members)) - len(sealed)
+    if short <= 0:
+        return False
+    left = ", ".join(name for name in members if name not in sealed)
+    given.told.say(
+        "next", f"{short} more of {left} must be sealed, while they run if they can. There: cmkms member {given.words}"
+    )
+    given.told.say(
+        "then",
+        f"copy HOME/{SEALS_DIRECTORY}/*.seal from each to each of {', '.join(here.following)}; there, stopped: the same command again",
+    )
+    return True
+
+
 def _join(here: _Here, given: _Given) -> None:
-    """A new machine, or a member that lost its store. Raises: OperatorError, StateError."""
+    """A new machine, one that comes back, or a member that lost its store. Raises: OperatorError, StateError, StoreFailure."""
     if here.running is not None and here.state is None:
         raise StateError(f"{here.settings.id} runs and has no store", cure="stop it first")
     folder = here.settings.home / SEALS_DIRECTORY
@@ -410,7 +438,7 @@ def _join(here: _Here, given: _Given) -> None:
     lost = here.settings.id in old.members or _was_in(here, old.epoch + 1)
     if not lost and len(stay) < quorum_of(len(here.following)):
         if here.running is not None:
-            given.told.say("next", f"stop this node (it waits, empty); then: cmkms member {given.words}")
+            given.told.say("next", f"stop this node (it signs nothing); then: cmkms member {given.words}")
             return
         given.told.say(
             "begins",
@@ -420,17 +448,24 @@ def _join(here: _Here, given: _Given) -> None:
             must_confirm(f"Has no machine with the id {here.settings.id} begun it before?")
         _begin_or_say_what_is_missing(here, given, seals)
         return
-    if here.running is not None and here.running["members"] == list(here.following):
+    is_old = here.state in (NodeState.COMPLETE, NodeState.SEALED)
+    if here.running is not None and not is_old and here.running["members"] == list(here.following):
         given.told.say("done", f"{here.settings.id} runs and reads what it needs from the others: cmkms peers")
         return
     if here.running is not None:
         given.told.say("next", f"stop this node; then: cmkms member {given.words}")
         return
+    files = files_of(here.settings)
+    has_lived = files.node_id in read_born(files) and read_epoch(files) <= old.epoch
+    if has_lived and _are_too_few(here, given, seals):
+        return
     with locked_home(here.settings.home):
         _write_list(here, given.told)
+        if has_lived:  # so that it starts as one that lost its store, in the next epoch; what the old one shows is kept
+            write_born(files, old.epoch + 1)
     given.told.say(
         "next",
-        f"when {', '.join(stay)} run in epoch {old.epoch + 1}: start this node, empty. It reads what it needs from all of them",
+        f"when {', '.join(stay)} run in epoch {old.epoch + 1}: start this node{'' if is_old else ', empty'}. It reads what it needs from all of them",
     )
 
 

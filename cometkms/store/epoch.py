@@ -353,10 +353,11 @@ def _own_marks(files: NodeFiles, old: Seal) -> list[tuple[Row, Watermark]]:
         raise StateError(
             f"{files.store_path} is of epoch {header.epoch} of {', '.join(header.members)}, and the seals of {', '.join(old.members)}: that is another cluster"
         )
-    if header.state in (NodeState.EMPTY, NodeState.RECOVERING) and files.node_id in old.members:
+    lacks_it = header.state in (NodeState.EMPTY, NodeState.RECOVERING) or header.epoch < old.epoch
+    if lacks_it and files.node_id in old.members:
         raise StateError(
             f"{files.node_id!r} was a member of epoch {old.epoch} and lost what it promised: whether it began epoch {epoch} before is not known",
-            cure="begin on the other members, start them, then this one: it reads what it lost from them",
+            cure="begin on the other members, start them, then (`cmkms member` here readies it) this one: it reads what it lost from them",
         )
     return own
 

@@ -246,7 +246,8 @@ def _epoch_due(files: NodeFiles) -> int:
         raise StateError(
             f"{files.born_paths[0]} says that epoch {read_epoch(files)} is sealed here, for {', '.join(following)}, and the peer list names "
             f"{', '.join(files.members)}: this node promises nothing more in its epoch",
-            cure="the peer list of those who follow, once they run; until then it stays stopped",
+            cure="the peer list of those who follow, once they run; if it is to come back after another change of members, `cmkms member` here with the "
+            "seals of that; until then it stays stopped",
         )
     return read_epoch(files) + 1
 
@@ -267,7 +268,7 @@ def _put_back(files: NodeFiles, from_files: list[Watermark], disk: Disk | None) 
     epoch = _epoch_due(files)
     said = (
         f"{files.store_path} is of an epoch that is over: {files.born_paths[0]} says that this node was in a later one, or sealed since. An old copy "
-        "was put back"
+        "was put back, or it comes back after a change of members"
     )
     if files.alone:
         raise StateError(

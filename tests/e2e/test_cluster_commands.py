@@ -453,6 +453,30 @@ def test_a_member_goes_and_what_it_held_is_of_no_more_use(
     two.serves(rival).start()
     until("it runs, and finds nobody", lambda: two.is_("starting") or two.is_("complete"))
     rival.gets_nothing(7)
+    back = ("add", f"node2=127.0.0.1:{two.raft_port()}")
+    says(zero, *back)
+    says(one, *back)
+    carry([zero, one], [zero, one, two])
+    assert "stop this node; then" in says(two, *back)
+    two.stop()
+    zero.stop()
+    one.stop()
+    for member in (zero, one):
+        assert "begins epoch 3 with node0, node1, node2" in says(member, *back)
+    assert "when node0, node1 run in epoch 3: start this node" in says(two, *back)
+    two.start()  # alone it is nobody
+    until("it recovers", lambda: two.is_("recovering"))
+    rival.gets_nothing(8)
+    two.stop()
+    zero.start()
+    one.start()
+    two.serves(validator).start()
+    whole([zero, one, two])
+    validator.connect()
+    validator.must_refuse(PRECOMMIT, 7, block="bb")
+    validator.must_sign(PRECOMMIT, 8)
+    zero.kill()
+    validator.must_sign(PRECOMMIT, 9)  # with its promise
 
 
 def test_two_seals_begin_one_epoch_only(

@@ -386,6 +386,13 @@ def test_an_old_member_without_its_store_recovers_instead_of_beginning(home: Pat
     assert "whether it began epoch 2 before is not known" in refusal(invoke(home, "begin", *seals), StateError)
 
 
+def test_an_old_member_with_the_store_of_an_earlier_epoch_recovers_instead_of_beginning(home: Path) -> None:
+    """It is as good as none: what it promised in the epoch that ends, and whether it began the next, is not there."""
+    seals = list(flags(seal_of(home, "node1", epoch=2), seal_of(home, "node2", epoch=2)))
+    assert "whether it began epoch 3 before is not known" in refusal(invoke(home, "begin", *seals), StateError)
+    assert state_of(home) == of_here(home)
+
+
 def test_begin_leaves_the_old_log_behind(home: Path) -> None:
     """Else a majority of the new members waits for the rest, whose log cannot have anything."""
     log = home / "data" / "node0" / "raft"

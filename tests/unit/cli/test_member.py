@@ -11,12 +11,14 @@ from click.testing import CliRunner, Result
 
 from cometkms.cli.member import command
 from cometkms.config.load import read_config
+from cometkms.core import choose
 from cometkms.errors import CometKMSError, ConfigError, OperatorError, StateError
 from cometkms.keys.validator_key import load_public_key
 from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.rules.epoch import Standing
 from cometkms.store.epoch import Seal, parse_seal, seal_text
+from cometkms.store.node_store import ChainFiles, NodeFiles, open_node
 from cometkms.store.promise_store import Header, PromiseStore
 from tests.e2e.node import cmkms
 from tests.unit.cli.fake_node import FakeNode
@@ -235,6 +237,74 @@ def test_who_goes_is_sealed_and_stays_stopped(homes: dict[str, Path]) -> None:
     assert lines[-1].startswith("then     node2 stays stopped for good")
     assert header_of(homes["node2"]).state is NodeState.SEALED
     assert peers_of(homes["node2"]) == OLD
+
+
+def started(home: Path) -> tuple[NodeState, int, tuple[str, ...]]:
+    """What the node's next start makes of its home."""
+    name, members = home.name, peers_of(home)
+    chain = ChainFiles(row_of(home), home / "priv" / "priv_validator_state.json")
+    opened = open_node(NodeFiles.at(home, name, (chain,), members), choose.load())
+    opened.store.close()
+    return opened.store.header.state, opened.store.header.epoch, opened.store.header.members
+
+
+def two_left(homes: dict[str, Path]) -> tuple[str, ...]:
+    """node2 was taken out in epoch 1; the seals with which node0 and node1 end epoch 2. Gives the change that brings it back."""
+    home, two = homes["node2"], ("node0", "node1")
+    for name in two:
+        seal = Seal(name, 2, two, OLD, Standing.CONFIRMED, ((row_of(home), Watermark(HRS(20, 0, 2))),))
+        (homes[name] / f"{name}-epoch-2.seal").write_text(seal_text(seal))
+    return ("add", read_config(home)["peer"][2])
+
+
+@pytest.mark.parametrize("left", ["sealed", "sealed, its data moved away", "away", "away, its data moved away"])
+def test_a_machine_that_was_a_member_comes_back_under_its_id(homes: dict[str, Path], left: str) -> None:
+    """What it promised since its epoch is not there: it recovers in the epoch that follows, and never in its own."""
+    home, data = homes["node2"], homes["node2"] / "data" / "node2"
+    assert started(home) == (NodeState.COMPLETE, 1, OLD)
+    if left.startswith("sealed"):
+        told(home, "remove", "node2")
+    back = two_left(homes)
+    if left.startswith("sealed"):
+        assert told(home, *back)[0] == "ready    node2: the key is here; the next members are node0, node1, node2"
+    if "moved" in left:
+        data.rename(home / "data.old")
+    (home / "seals").mkdir(exist_ok=True)
+    shutil.copy(homes["node0"] / "node0-epoch-2.seal", home / "seals")
+    lines = told(home, *back)
+    assert ("moved" in left and "sealed" not in left) or lines[0].startswith("next     1 more of node1 must be sealed")
+    for again in range(2):
+        if not again:
+            shutil.copy(homes["node1"] / "node1-epoch-2.seal", home / "seals")
+        lines = told(home, *back)
+        assert lines[-1].startswith("next     when node0, node1 run in epoch 3: start this node")
+    assert started(home) == (NodeState.RECOVERING, 3, OLD)
+    assert started(home) == (NodeState.RECOVERING, 3, OLD), "and again"
+    if "moved" not in left:
+        assert (data / "promises.old-1").exists(), "what it promised is kept"
+        assert header_of(home).state is NodeState.RECOVERING
+    begun = invoke(home, "add", read_config(home)["peer"][2])
+    assert begun.exception is None, "asked once more, it is told the same"
+    assert started(home) == (NodeState.RECOVERING, 3, OLD)
+
+
+def test_a_machine_that_runs_in_an_epoch_that_is_over_is_stopped_first(homes: dict[str, Path]) -> None:
+    home = homes["node2"]
+    back = two_left(homes)
+    for name in ("node0", "node1"):
+        put = home / "seals"
+        put.mkdir(exist_ok=True)
+        shutil.copy(homes[name] / f"{name}-epoch-2.seal", put)
+    members = [{"id": name, "self": name == "node2", "state": None} for name in OLD]
+    answer = {"ok": True, "node_id": "node2", "epoch": 1, "members": members, "node_state": "complete"}
+    running = FakeNode(home, "node2", answer)
+    try:
+        assert told(home, *back) == [f"next     stop this node; then: cmkms member {' '.join(back)}"]
+        assert all(asked["op"] == "peers" for asked in running.asked), (
+            "it is not sealed for an epoch that it has no part in"
+        )
+    finally:
+        running.close()
 
 
 def test_a_change_that_was_begun_is_not_mixed_with_another(homes: dict[str, Path]) -> None:
