@@ -19,6 +19,9 @@ import os
 from collections.abc import Iterable
 from typing import ClassVar, Final, Self
 
+#: What a process ends with that meets a bug of ours, whatever exception shows it.
+INTERNAL_EXIT: Final = 70
+
 
 class CometKMSError(Exception):
     """Root of the tree: what is wrong and, where somebody can do something about it, the cure.
@@ -108,7 +111,7 @@ class SupersededError(CometKMSError):
 class InvariantError(CometKMSError):
     """A bug of ours: raised with the two values that disagree."""
 
-    exit_code: ClassVar[int] = 70
+    exit_code: ClassVar[int] = INTERNAL_EXIT
 
 
 #: What a disk says, whatever file is meant: it is full, it fails, or it is mounted read-only.

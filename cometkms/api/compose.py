@@ -17,8 +17,8 @@ from cometkms.board.situation import BEAT_LATE_S
 from cometkms.limits import METRIC_LABEL_MAX_CHARS, METRIC_SERIES_MAX
 from cometkms.model import FINAL_REASONS, OLDER_REASONS, Reason, quorum_of
 from cometkms.rules.incarnation import REFUSALS
+from cometkms.wire.dialect import LINES
 
-VALIDATOR_LINES: Final = ("v0.33", "v0.34-v0.40", "v1")
 MEASURE_STATES: Final = ("on", "off", "unavailable")
 KINDS: Final = ("proposal", "prevote", "precommit")
 OTHER: Final = "other"  # a reason that this version does not know
@@ -298,7 +298,7 @@ def _put_validator(samples: Samples, validator: Untrusted, chain_id: str) -> Non
     if state is not None:
         samples.put("cometkms_validator_connected", float(state == LinkState.CONNECTED), chain_id, address)
     samples.put_states("cometkms_validator_state", LinkState, state, chain_id, address)
-    samples.put_states("cometkms_validator_line", VALIDATOR_LINES, validator["line"].text, chain_id, address)
+    samples.put_states("cometkms_validator_line", LINES, validator["line"].text, chain_id, address)
     samples.add("cometkms_validator_connects_total", validator["connects"].amount, chain_id, address)
     samples.add("cometkms_validator_requests_total", validator["requests"].amount, chain_id, address)
     samples.put("signer_sentry_connect_tries", validator["failed_in_row"].amount, address)

@@ -11,7 +11,7 @@ from cometkms import __version__
 from cometkms.cli.loading import loading
 from cometkms.cli.options import EXIT_CODES, home_option
 from cometkms.cli.output import say_error
-from cometkms.errors import CometKMSError, disk_failure, place_of, said
+from cometkms.errors import INTERNAL_EXIT, CometKMSError, disk_failure, place_of, said
 
 #: Each command and the module of this package that has it as `command`, in the order of the help.
 _MODULES: Final = {
@@ -94,7 +94,7 @@ def _tell(error: Exception) -> int:
         say_error(CometKMSError(f"{place_of(error)}: {said(error)}"))
         return 1
     traceback.print_exception(error)
-    return 70
+    return INTERNAL_EXIT
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from cometkms.errors import WordedError
 
+PR_SET_PDEATHSIG: Final = 1
 PR_GET_DUMPABLE: Final = 3
 PR_SET_KEEPCAPS: Final = 8
 PR_SET_SECCOMP: Final = 22
@@ -24,10 +25,11 @@ def syscall(number: int, *arguments: object) -> int:
     return _checked(_libc().syscall(ctypes.c_long(number), *(_word(one) for one in arguments)), f"system call {number}")
 
 
-def prctl(option: int, second: int = 0, third: int = 0) -> int:
+def prctl(option: int, second: int | bytes = 0, third: int = 0) -> int:
     """Raises: OSError."""
-    words = [ctypes.c_ulong(one) for one in (second, third, 0, 0)]  # variadic: a bare int would be half a word
-    return _checked(_libc().prctl(option, *words), f"prctl({option})")
+    first = ctypes.c_char_p(second) if isinstance(second, bytes) else ctypes.c_ulong(second)
+    words = [ctypes.c_ulong(one) for one in (third, 0, 0)]  # variadic: a bare int would be half a word
+    return _checked(_libc().prctl(option, first, *words), f"prctl({option})")
 
 
 def set_capabilities(kept: int) -> None:

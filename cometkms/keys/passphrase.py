@@ -82,10 +82,6 @@ class Passphrase:
         other._size = self._size
         return other
 
-    def is_same(self, other: "Passphrase") -> bool:
-        """Whether both are the same text."""
-        return self.view == other.view
-
     @classmethod
     def of_text(cls, text: str) -> "Passphrase":
         """What was typed. Raises: KeyFileError."""

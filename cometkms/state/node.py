@@ -1289,11 +1289,6 @@ class ClusterNode:
         if self._raft is not None:
             self._raft.doubt()
 
-    @property
-    def may_promise(self) -> bool:
-        """Tell /status whether this node may promise."""
-        return self.membership.ready and self.membership.state is NodeState.COMPLETE
-
     def place(self, chain: int) -> HRS:
         """The promise position of a chain."""
         return self._store.mark(self._rows[chain]).hrs

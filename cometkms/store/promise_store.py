@@ -479,10 +479,6 @@ class PromiseStore:
             self._failure = said(error)
             raise StoreFailure(f"{self.path}: {said(error)}") from error
 
-    def set_state(self, state: NodeState) -> None:
-        """Durable on return. Raises: StoreFailure."""
-        self.write_header(replace(self.header, state=state))
-
     # --- disk ---
 
     def _write(self, slot: _Slot, magic: bytes, body: bytes) -> None:

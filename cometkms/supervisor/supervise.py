@@ -42,7 +42,16 @@ from typing import Final, Protocol
 from cometkms.board.sections import ChildReport, ChildState, ReloadReport, SupervisorSection, UseReport
 from cometkms.board.status_board import Board
 from cometkms.board.trouble import ESSENTIAL
-from cometkms.errors import CometKMSError, InvariantError, StoreFailure, SupersededError, disk_failure, place_of, said
+from cometkms.errors import (
+    INTERNAL_EXIT,
+    CometKMSError,
+    InvariantError,
+    StoreFailure,
+    SupersededError,
+    disk_failure,
+    place_of,
+    said,
+)
 from cometkms.hardening.prctl import die_with_parent, set_name
 from cometkms.ipc.child import (
     ANEW,
@@ -91,7 +100,6 @@ _STOP_WATCH_S: Final = 0.01
 _STATUS_EVERY_S: Final = 1.0  # the service manager's line
 _TIMER_MIN_S: Final = 1e-6  # 0 would disarm it
 _REPORT_MAX_BYTES: Final = 8192
-INTERNAL_EXIT: Final = 70
 #: The child whose exit for a failed write ends the node, and whose wish restarts it: nobody else has a store, or a door for operators.
 STORE_KEEPER: Final = "state"
 

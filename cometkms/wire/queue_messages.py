@@ -15,6 +15,7 @@ Both ends are ours, but a length from shared memory is untrusted: whatever does 
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 from cometkms.errors import InvariantError
 from cometkms.keytypes import SIGNATURE_SIZES
@@ -110,7 +111,8 @@ class ReserveRefused:
 QueueMessage = SignerHello | Reserve | Signed | StateHello | Mark | Lease | Leader | PermitGranted | ReserveRefused
 
 # tag, nonce, request id, row, height, round, step, flag or reason, bytes length, signature length; then both
-_HEAD = struct.Struct("<BQQHqiBBHB")
+#: Told field by field in csrc/place.h, which writes the same.
+HEAD: Final = struct.Struct("<BQQHqiBBHB")
 _NO_PLACE = HRS(0, 0, 0)
 
 
@@ -124,7 +126,7 @@ def _pack(
     sign_bytes: bytes = b"",
     signature: bytes = b"",
 ) -> bytes:
-    head = _HEAD.pack(tag, nonce, request_id, row, *hrs, flag, len(sign_bytes), len(signature))
+    head = HEAD.pack(tag, nonce, request_id, row, *hrs, flag, len(sign_bytes), len(signature))
     return head + sign_bytes + signature
 
 
@@ -153,15 +155,15 @@ def encode(message: QueueMessage) -> bytes:
 
 def decode(untrusted: bytes) -> QueueMessage:
     """Inverse of encode(). Raises: InvariantError with what is wrong."""
-    if len(untrusted) < _HEAD.size:
-        raise InvariantError(f"queue message of {len(untrusted)} bytes, a head has {_HEAD.size}")
-    tag, nonce, request_id, row, height, round_, step, flag, bytes_size, signature_size = _HEAD.unpack_from(untrusted)
-    if _HEAD.size + bytes_size + signature_size != len(untrusted):
+    if len(untrusted) < HEAD.size:
+        raise InvariantError(f"queue message of {len(untrusted)} bytes, a head has {HEAD.size}")
+    tag, nonce, request_id, row, height, round_, step, flag, bytes_size, signature_size = HEAD.unpack_from(untrusted)
+    if HEAD.size + bytes_size + signature_size != len(untrusted):
         raise InvariantError(f"queue message of {len(untrusted)} bytes announces {bytes_size} + {signature_size}")
     if bytes_size > SIGN_BYTES_MAX_BYTES or signature_size not in SIGNATURE_SIZES:
         raise InvariantError(f"queue message with {bytes_size} sign bytes and a signature of {signature_size}")
-    sign_bytes = untrusted[_HEAD.size : _HEAD.size + bytes_size]
-    signature = untrusted[_HEAD.size + bytes_size :]
+    sign_bytes = untrusted[HEAD.size : HEAD.size + bytes_size]
+    signature = untrusted[HEAD.size + bytes_size :]
     hrs = HRS(height, round_, step)
     match tag:
         case Tag.RESERVE:

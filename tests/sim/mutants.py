@@ -168,7 +168,7 @@ def amnesia() -> Patches:
     def at_once(self: Membership, **arguments: Any) -> None:
         store = arguments["store"]
         if store.header.state is NodeState.RECOVERING:
-            store.set_state(NodeState.COMPLETE)
+            store.write_header(replace(store.header, state=NodeState.COMPLETE))
         begin(self, **arguments)
         if store.header.state is NodeState.COMPLETE:
             store.opened(0) or store.open_row(0)
@@ -240,7 +240,7 @@ def waits_for_all() -> Patches:
     """A node that lost its journal votes when it has led, that is: when the others can do without its vote."""
 
     def may_vote(self: Membership) -> bool:
-        return self.ready and not self._ports.settle_raft.__self__._raft.is_fresh  # type: ignore[attr-defined]
+        return self.ready and not self._ports.settle_raft.__self__._raft.journal.pending  # type: ignore[attr-defined]
 
     yield patch.object(Membership, "raft_may_vote", property(may_vote))
 

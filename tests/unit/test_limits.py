@@ -1,14 +1,17 @@
 """What the C core and Python must agree on: bounds, enumerations, and the structs' declarations for cffi."""
 
 import re
+import struct
 from enum import IntEnum
 from pathlib import Path
 
 import pytest
 
 from cometkms import limits
+from cometkms.core.interface import DECISION_HEAD
 from cometkms.core.native.codec import ffi, lib
-from cometkms.model import Dialect, Kind, Line, Reason
+from cometkms.model import Dialect, Kind, Line, Outcome, Reason
+from cometkms.wire.queue_messages import HEAD as QUEUE_HEAD
 
 CSRC = Path(__file__).parents[2] / "csrc"
 
@@ -66,6 +69,22 @@ def test_every_enumeration_of_c_is_the_models(name: str, members: list[IntEnum])
     of_c = ffi.typeof(f"enum {name}").elements
     spelled = {f"CK_{'REASON_NONE' if m is Reason.NONE else m.name}": m.value for m in members}
     assert {text: number for number, text in of_c.items()} == spelled
+
+
+@pytest.mark.parametrize(
+    ("header", "name", "head"), [("audit.h", "CK_AUDIT_HEAD", DECISION_HEAD), ("place.h", "CK_QUEUE_HEAD", QUEUE_HEAD)]
+)
+def test_the_heads_of_records_that_both_languages_write_are_of_one_size(
+    header: str, name: str, head: struct.Struct
+) -> None:
+    """What stands in them is compared by tests/unit/wire/test_decisions.py and tests/unit/state/test_hot.py."""
+    (size,) = re.findall(rf"\b{name} = (\d+)", (CSRC / header).read_text())
+    assert int(size) == head.size
+
+
+def test_every_outcome_of_c_is_the_models() -> None:
+    told = re.findall(r"\bCK_OUTCOME_(\w+) = (\d+)", (CSRC / "audit.h").read_text())
+    assert {name: int(number) for name, number in told} == {one.name: one.value for one in Outcome}
 
 
 def test_every_line_of_c_is_the_models() -> None:

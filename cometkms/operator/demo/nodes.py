@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import os
 import random
@@ -17,6 +16,7 @@ from typing import Any, Final
 
 from cometkms.core import choose
 from cometkms.errors import CometKMSError
+from cometkms.hardening.kernel import PR_SET_PDEATHSIG, prctl
 from cometkms.net.control import ask
 
 CHAIN_ID: Final = "demo-1"
@@ -26,7 +26,6 @@ STOP_S: Final = 30.0  # SIGTERM to SIGKILL; a node needs less than 2 where the m
 STATUS_TIMEOUT_S: Final = 1.0
 LOG_TAIL_LINES: Final = 40  # a whole start, and what came after it
 PORT_TRIES: Final = 100
-PR_SET_PDEATHSIG: Final = 1
 
 
 class DemoFailure(CometKMSError):
@@ -240,7 +239,7 @@ def _is_setting(variable: str) -> bool:
 
 def _die_with_parent(parent: int, at_death: int) -> None:
     """Ask for that signal when the parent dies; it comes at once where the parent died during the fork."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, at_death, 0, 0, 0)
+    prctl(PR_SET_PDEATHSIG, at_death)
     if os.getppid() != parent:
         os._exit(128 + at_death)
 

@@ -4,16 +4,34 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from cometkms.board.sections import ChildState
+from cometkms.errors import (
+    INTERNAL_EXIT,
+    BehindError,
+    BusyError,
+    ConfigError,
+    KeyFileError,
+    StateError,
+    StoreFailure,
+    SupersededError,
+)
 from cometkms.operator.doctor.finding import Finding, fail, note, ok, warn
 
 PROCESSES: Final = "processes"
 HARDENING: Final = "hardening"
 ALERTS: Final = "alerts"
 _EXITS: Final = {
-    "3": "a setting is wrong", "4": "a key file is wrong", "5": "the promise store or a state file", "6": "home or address in use",
-    "7": "a write or sync failed", "8": "its store was behind: it reads the others",
-    "10": "another machine stands for this member", "70": "a bug",
-}  # fmt: skip
+    str(code): words
+    for code, words in (
+        (ConfigError.exit_code, "a setting is wrong"),
+        (KeyFileError.exit_code, "a key file is wrong"),
+        (StateError.exit_code, "the promise store or a state file"),
+        (BusyError.exit_code, "home or address in use"),
+        (StoreFailure.exit_code, "a write or sync failed"),
+        (BehindError.exit_code, "its store was behind: it reads the others"),
+        (SupersededError.exit_code, "another machine stands for this member"),
+        (INTERNAL_EXIT, "a bug"),
+    )
+}
 _CURE: Final = "its log says why (journalctl, or where the output goes)"
 
 

@@ -272,11 +272,6 @@ class RaftLog:
         return int(self.journal[-1][1])
 
     @property
-    def log_end(self) -> tuple[int, int]:
-        """Term and index of the log's last entry."""
-        return int(self.journal[-1][2]), int(self.journal[-1][1])
-
-    @property
     def commit_index(self) -> int:
         """Return the index of the last entry that a majority holds, as far as this node knows."""
         return int(self._replica.raftCommitIndex)
@@ -290,16 +285,6 @@ class RaftLog:
     def applied_index(self) -> int:
         """Return the index of the last entry in the state machine."""
         return int(self._replica.raftLastApplied)
-
-    @property
-    def is_fresh(self) -> bool:
-        """Whether terms in which this member led may be unknown to the journal (it is new, or in doubt), and it has not led since (rule 12)."""
-        return self.journal.pending
-
-    @property
-    def journal_bytes(self) -> int:
-        """Return the size of the journal's file."""
-        return self.journal.bytes_used
 
     @property
     def leading(self) -> bool:

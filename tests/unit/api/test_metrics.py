@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from cometkms.api.alerts import RULES
 from cometkms.api.app import make_app
-from cometkms.api.compose import OTHER, VALIDATOR_LINES, Samples, compose_samples
+from cometkms.api.compose import OTHER, Samples, compose_samples
 from cometkms.api.families import FAMILIES, Type
 from cometkms.api.metrics import encode
 from cometkms.api.watch import Watch
@@ -28,7 +28,6 @@ from cometkms.limits import (
 )
 from cometkms.model import FINAL_REASONS, OLDER_REASONS, Reason
 from cometkms.signer.tally import KINDS, Missed
-from cometkms.wire.dialect import LINES
 
 from .boards import NOW, FakeBoard, Told
 from .full_board import FullBoard, histogram
@@ -195,7 +194,6 @@ def test_a_value_is_the_boards(name: str, labels: dict[str, str], value: float |
 
 
 def test_the_tables_of_states_and_reasons_are_those_of_the_program() -> None:
-    assert VALIDATOR_LINES == LINES
     board = FullBoard()
     chain = board.sections_now["signer"]["chains"][0]
     chain["counters"]["refused"] = {reason.name.lower(): 1 for reason in FINAL_REASONS}

@@ -249,8 +249,8 @@ BROKEN: dict[str, tuple[Callable[[Home], Any], str, str, str]] = {
     "store of other members": (
         lambda h: h.store(lambda s: s.write_header(replace(s.header, members=("node0", "node1")))), "state", "fail", "peer list names node0",
     ),
-    "store is sealed": (lambda h: h.store(lambda s: s.set_state(NodeState.SEALED)), "state", "fail", "was sealed"),
-    "store is recovering": (lambda h: h.store(lambda s: s.set_state(NodeState.RECOVERING)), "state", "warn", "lost its promises"),
+    "store is sealed": (lambda h: h.store(lambda s: s.write_header(replace(s.header, state=NodeState.SEALED))), "state", "fail", "was sealed"),
+    "store is recovering": (lambda h: h.store(lambda s: s.write_header(replace(s.header, state=NodeState.RECOVERING))), "state", "warn", "lost its promises"),
     "born.json is garbage": (write("priv/born.json", "{"), "state", "fail", "born.json cannot be understood"),
     "born.json is nested deep": (write("priv/born.json", "[" * 100_000), "state", "fail", "cannot be understood"),
     "born.json is missing": (lambda home: home.born_path.unlink(), "state", "warn", "does not name this node"),

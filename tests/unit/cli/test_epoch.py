@@ -168,7 +168,7 @@ def test_a_store_that_an_older_version_sealed_is_bound_once(home: Path) -> None:
     """Its old seals are refused; the node says for whom, and then for nobody else."""
     path = home / "data" / "node0" / "promises"
     store = PromiseStore.open(path)
-    store.set_state(NodeState.SEALED)
+    store.write_header(replace(store.header, state=NodeState.SEALED))
     store.close()
     assert parse_seal(invoke(home, "seal", "--next", LISTED).stdout).following == MEMBERS
     refusal(invoke(home, "seal", "--next", "node0"), StateError)

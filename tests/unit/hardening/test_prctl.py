@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from cometkms.hardening import prctl
+from cometkms.hardening import kernel
 
 
 def alone(code: str) -> str:
@@ -65,5 +65,5 @@ except InvariantError as error:
 
 def test_a_refusal_of_the_kernel_is_an_error() -> None:
     with pytest.raises(OSError, match="prctl") as caught:
-        prctl._prctl(0x7FFF_FFFF, 0)
+        kernel.prctl(0x7FFF_FFFF, 0)
     assert caught.value.errno == errno.EINVAL

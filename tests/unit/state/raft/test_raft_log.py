@@ -27,6 +27,11 @@ def mark(height: int) -> Watermark:
     return Watermark(HRS(height, 0, 2), b"bytes at %d" % height, b"s" * 64)
 
 
+def end_of(log: RaftLog) -> tuple[int, int]:
+    """Term and index of the log's last entry."""
+    return int(log.journal[-1][2]), int(log.journal[-1][1])
+
+
 class Quiet:
     def __getattr__(self, _name: str) -> Any:
         return lambda *_a, **_k: None
@@ -213,7 +218,7 @@ class Rogue:
 
     def append(self, to: str, count: int) -> str:
         """So many more entries that it never commits."""
-        end_term, end = self.net.logs[to].log_end
+        end_term, end = end_of(self.net.logs[to])
         entries = tuple((b"\x01", end + 1 + number, self.term) for number in range(count))
         commit = self.net.logs[to].commit_index
         return self.tell(to, commit_index=commit, prevLogIdx=end, prevLogTerm=end_term, entries=entries)
@@ -230,7 +235,7 @@ def test_two_of_which_one_was_shown_a_rogue_leaders_snapshot_go_on_without_the_t
     leader_of(net).submit(KEY, mark(7))
     net.run(0.5)
     assert {one.fsm[KEY] for one in net.logs.values()} == {mark(7)}
-    assert len({one.log_end for one in net.logs.values()}) == 1
+    assert len({end_of(one) for one in net.logs.values()}) == 1
 
 
 def test_a_follower_whose_compacted_log_is_longer_than_the_next_leaders_follows_it(net: Net) -> None:
@@ -254,7 +259,7 @@ def test_a_follower_whose_compacted_log_is_longer_than_the_next_leaders_follows_
     leader_of(net).submit(KEY, mark(6000))
     net.run(1.0)
     assert {one.fsm[KEY] for one in net.logs.values()} == {mark(6000)}
-    assert len({one.log_end for one in net.logs.values()}) == 1
+    assert len({end_of(one) for one in net.logs.values()}) == 1
 
 
 def test_a_leader_that_never_commits_fills_no_journal_and_holds_up_no_election_once_it_is_gone(net: Net) -> None:
@@ -266,7 +271,7 @@ def test_a_leader_that_never_commits_fills_no_journal_and_holds_up_no_election_o
     for name in rogue.honest:
         log = net.logs[name]
         assert log.last_index - log.commit_index <= RAFT_UNCOMMITTED_MAX
-        assert log.journal_bytes < 1 << 18
+        assert log.journal.bytes_used < 1 << 18
     rogue.goes()
     net.run(3.0)
     leader_of(net).submit(KEY, mark(7))
@@ -560,7 +565,7 @@ def test_a_node_that_lost_its_journal_and_one_whose_log_is_behind_elect_without_
     old.submit(KEY, mark(3))
     net.run(0.2)
     fresh = lose_journal(net, victim)
-    assert fresh.is_fresh
+    assert fresh.journal.pending
     net.stop(old._me, closed=False)
     net.away = set()
     net.connect()
@@ -631,9 +636,9 @@ def test_a_leap_happens_once_and_is_over_when_the_node_has_led(net: Net) -> None
     net.connect()
     net.run(2.0)
     leader = leader_of(net)
-    assert not leader.is_fresh
+    assert not leader.journal.pending
     assert leader.term > 1000
-    assert all(one.is_fresh for one in net.logs.values() if one is not leader)
+    assert all(one.journal.pending for one in net.logs.values() if one is not leader)
     name, term = leader._me, leader.term
     net.away = {name}
     net.run(0.5)
@@ -661,7 +666,7 @@ def test_a_log_that_contradicts_the_next_leader_begins_anew_in_place(net: Net) -
     terms = {name: one.term for name, one in net.logs.items()}
     net.run(2.0)
     assert {one.last_index for one in net.logs.values()} == {leader_of(net).last_index}
-    assert {one.log_end for one in net.logs.values()} == {leader_of(net).log_end}
+    assert {end_of(one) for one in net.logs.values()} == {end_of(leader_of(net))}
     assert all(one.term >= terms[name] for name, one in net.logs.items())
     assert old.fsm[KEY] == mark(7)
     leader_of(net).submit(KEY, mark(9))
@@ -679,7 +684,7 @@ def test_a_laggard_behind_the_compacted_log_gets_a_snapshot_and_the_journal_stay
             net.run(0.005)
     net.run(0.3)
     assert len(leader.journal) < 5000
-    assert leader.journal_bytes < 1 << 20
+    assert leader.journal.bytes_used < 1 << 20
     net.away = set()
     net.run(1.0)
     assert net.logs[laggard].fsm[KEY] == mark(5100)
