@@ -80,8 +80,19 @@ def cli(home: str | None) -> None:
     """
 
 
+def _is_of_output(error: OSError) -> bool:
+    """Whether it was met in printing, not in a file of the node's: the last frame is click's own."""
+    passed = error.__traceback__
+    while passed is not None and passed.tb_next is not None:
+        passed = passed.tb_next
+    return passed is not None and passed.tb_frame.f_globals.get("__name__") == click.utils.__name__
+
+
 def _tell(error: Exception) -> int:
     """Say what went wrong; the exit code. A disk that is full or fails is said to be that, whatever stumbled over it."""
+    if isinstance(error, OSError) and _is_of_output(error):
+        say_error(CometKMSError(f"standard output cannot be written: {said(error)}"))
+        return 1
     if (failure := disk_failure(error)) is not None:
         error = failure
     if isinstance(error, click.ClickException):

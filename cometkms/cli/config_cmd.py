@@ -42,9 +42,9 @@ def check(home: str | None, as_json: bool) -> int:  # noqa: ARG001
     settings = load_settings(chosen_home(), Flags())
     for words in warnings:
         say(f"WARNING   {words}", err=True)
-    members = ", ".join(peer.id for peer in settings.peers) or "alone"
+    members = ", ".join(peer.id for peer in settings.peers)
     chains = ", ".join(chain.id for chain in settings.chains)
-    say(f"ok: node {settings.id} of {members}; chains {chains}")
+    say(f"ok: node {settings.id}{' of ' + members if members else ', alone'}; chains {chains}")
     return 0
 
 

@@ -159,8 +159,9 @@ def init_home(
         except FileExistsError:
             result.kept.append(path)
     except OSError as error:
+        name = str(error.filename or "")
         raise ConfigError(
-            f"{home / (error.filename or '')} cannot be made: {os_words(error)}",
+            f"{home if name == home.name else home / name} cannot be made: {os_words(error)}",
             cure="choose a directory you can write with --home",
         ) from error
     return result

@@ -36,6 +36,7 @@ from cometkms.limits import (
 from cometkms.logger import Logger
 from cometkms.model import Dialect
 from cometkms.net.dial import connect, limit_segment
+from cometkms.net.listen import cure_of_listening
 from cometkms.net.stream import HEAD, FrameReader, FrameType, Stream
 from cometkms.wire.identity import Identity
 from cometkms.wire.secret_connection import Handshake
@@ -235,9 +236,11 @@ class PeerNetwork:
                 listener.close()
                 if family == socket.AF_INET6 and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                     continue
+                cure = cure_of_listening(
+                    error, "stop what uses the port, or set another raft_addr (and the same in every node's peer list)"
+                )
                 raise BusyError(
-                    f"raft_addr {self._listen} cannot be listened on: {os_words(error)}",
-                    cure="stop what uses the port, or set another raft_addr (and the same in every node's peer list)",
+                    f"raft_addr {self._listen} cannot be listened on: {os_words(error)}", cure=cure
                 ) from error
             self._listeners.append(listener)
 

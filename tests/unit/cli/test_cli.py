@@ -175,6 +175,21 @@ def test_bad_input_is_one_clear_error_and_changes_nothing(
     assert tree(home) == before
 
 
+def test_an_output_that_takes_nothing_is_not_taken_for_the_nodes_disk(home: Path) -> None:
+    for arguments in (("keys", "show", "--json"), ("config", "show"), ("doctor",)):
+        with Path("/dev/full").open("w") as full:
+            done = cmkms(*arguments, "--home", str(home), capture_output=False, stdout=full, stderr=subprocess.PIPE)
+        assert done.returncode == 1
+        assert done.stderr == "Error: standard output cannot be written: no space left on device\n"
+
+
+def test_a_home_below_a_file_is_named_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = cmkms("init", "--home", str(tmp_path / "file" / "home"))
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"Error: {tmp_path}/file/home cannot be made: not a directory; ")
+
+
 def test_version_and_completion() -> None:
     assert json.loads(cmkms("version", "--json").stdout)["core"] in ("native", "pure")
     for shell in ("bash", "zsh", "fish"):
