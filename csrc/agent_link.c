@@ -28,10 +28,12 @@ int ck_take_ask(ck_bytes in, ck_ask *out, size_t *used) {
     ck_reader body;
     ck_ask ask;
     size_t size;
-    if (!take_body(in, 6, TAG_ASK, &body, &size) || !ck_unpack_uint(&body, &ask.seq) || !ck_unpack_str(&body, &ask.chain_id) ||
-        !ck_unpack_uint(&body, &ask.dialect) || !take_bool(&body, &ask.urgent) || !ck_unpack_bin(&body, &ask.message))
+    if (!take_body(in, 6, TAG_ASK, &body, &size) || !ck_unpack_uint(&body, &ask.seq) ||
+        !ck_unpack_str(&body, &ask.chain_id) || !ck_unpack_uint(&body, &ask.dialect) ||
+        !take_bool(&body, &ask.urgent) || !ck_unpack_bin(&body, &ask.message))
         return CK_MORE;
-    if (body.left != 0 || ask.message.len == 0 || ask.message.len > CK_AGENT_MESSAGE_MAX || ask.chain_id.len > CK_CHAIN_ID_MAX)
+    if (body.left != 0 || ask.message.len == 0 || ask.message.len > CK_AGENT_MESSAGE_MAX ||
+        ask.chain_id.len > CK_CHAIN_ID_MAX)
         return CK_MORE;
     *out = ask;
     *used = size;
@@ -42,7 +44,8 @@ int ck_take_answer(ck_bytes in, ck_answer *out, size_t *used) {
     ck_reader body;
     ck_answer answer;
     size_t size;
-    if (!take_body(in, 3, TAG_ANSWER, &body, &size) || !ck_unpack_uint(&body, &answer.seq) || !ck_unpack_bin(&body, &answer.message))
+    if (!take_body(in, 3, TAG_ANSWER, &body, &size) || !ck_unpack_uint(&body, &answer.seq) ||
+        !ck_unpack_bin(&body, &answer.message))
         return CK_MORE;
     if (body.left != 0 || answer.message.len == 0 || answer.message.len > CK_AGENT_MESSAGE_MAX) return CK_MORE;
     *out = answer;

@@ -13,7 +13,8 @@ typedef struct prefix {
     uint8_t bytes[PREFIX_BYTES];
 } prefix;
 
-static const prefix PREFIXES[] = { /* by enum ck_kind */
+/* By enum ck_kind. */
+static const prefix PREFIXES[] = {
     [CK_PUB_KEY_REQUEST] = {{0xcb, 0x94, 0xd6, 0x20}},          /* tendermint/remotesigner/PubKeyRequest */
     [CK_PUB_KEY_RESPONSE] = {{0x17, 0x0e, 0xd5, 0x7c}},         /* …/PubKeyResponse */
     [CK_SIGN_VOTE_REQUEST] = {{0xf3, 0xf4, 0x12, 0x04}},        /* …/SignVoteRequest */
@@ -23,7 +24,6 @@ static const prefix PREFIXES[] = { /* by enum ck_kind */
     [CK_PING_REQUEST] = {{0x1b, 0xad, 0xb6, 0x0d}},             /* …/PingRequest */
     [CK_PING_RESPONSE] = {{0xa2, 0x9a, 0x03, 0x1a}},            /* …/PingResponse */
 };
-
 
 /* Read the next field, whose number must be above *last, and move *last. */
 static int next_field(ck_reader *reader, int32_t *last, ck_field *out) {

@@ -191,6 +191,4 @@ int ck_written(const ck_writer *writer, size_t *len) {
     return writer->status;
 }
 
-int ck_same_bytes(ck_bytes a, ck_bytes b) {
-    return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
-}
+int ck_same_bytes(ck_bytes a, ck_bytes b) { return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0); }

@@ -18,12 +18,12 @@ typedef struct ck_writer {
     int status;
 } ck_writer;
 
-#define CK_TRY(call)                    \
-    do {                                \
-        int ck_try_status = (call);     \
-        if (ck_try_status != CK_OK) {   \
-            return ck_try_status;       \
-        }                               \
+#define CK_TRY(call)                  \
+    do {                              \
+        int ck_try_status = (call);   \
+        if (ck_try_status != CK_OK) { \
+            return ck_try_status;     \
+        }                             \
     } while (0)
 
 /* Readers: CK_MALFORMED at the end of the range, because the range holds a whole message. */

@@ -7,7 +7,8 @@
 
 #define LABEL(text) (const uint8_t *)(text), sizeof(text) - 1
 
-void ck_hkdf_sha256(const uint8_t *secret, size_t secret_len, const uint8_t *info, size_t info_len, uint8_t *out, size_t len) {
+void ck_hkdf_sha256(const uint8_t *secret, size_t secret_len, const uint8_t *info, size_t info_len, uint8_t *out,
+                    size_t len) {
     uint8_t prk[32] = {0}, block[32 + 128 + 1]; /* secret; T(i-1) | info | i */
     uint8_t zero_salt[32] = {0};
     size_t previous = 0;
@@ -88,7 +89,8 @@ static int open_one(ck_frames *f, const uint8_t *sealed, uint8_t *out, size_t ca
     uint8_t plain[CK_FRAME_PLAIN], nonce[12];
     if (f->recv_counter == UINT64_MAX) return CK_EXHAUSTED;
     nonce_of(f->recv_counter, nonce);
-    if (ck_sodium.aead_decrypt(plain, NULL, NULL, sealed, CK_FRAME_SEALED, NULL, 0, nonce, f->recv_key) != 0) return CK_BAD_TAG;
+    if (ck_sodium.aead_decrypt(plain, NULL, NULL, sealed, CK_FRAME_SEALED, NULL, 0, nonce, f->recv_key) != 0)
+        return CK_BAD_TAG;
     f->recv_counter++;
     const size_t n = (size_t)plain[0] | (size_t)plain[1] << 8 | (size_t)plain[2] << 16 | (size_t)plain[3] << 24;
     if (n > CK_FRAME_DATA) return CK_MALFORMED;

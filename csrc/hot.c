@@ -42,8 +42,9 @@ static int take_end(const ck_hot *hot, uint32_t member, ck_reader *in, uint64_t 
     ck_incarnation borne;
     const ck_incarnation *recorded = &hot->incarnation_of[member];
     return ck_unpack_uint(in, member_seq) && ck_unpack_byte(in, 0x92) && ck_unpack_uint(in, &borne.number) &&
-           ck_unpack_uint(in, &borne.nonce) && in->left == 0 && borne.number == recorded->number && borne.nonce == recorded->nonce &&
-           *member_seq <= SEQ_MAX && (*member_seq <= hot->seq_of[member] || *member_seq - hot->seq_of[member] <= SEQ_STEP_MAX);
+           ck_unpack_uint(in, &borne.nonce) && in->left == 0 && borne.number == recorded->number &&
+           borne.nonce == recorded->nonce && *member_seq <= SEQ_MAX &&
+           (*member_seq <= hot->seq_of[member] || *member_seq - hot->seq_of[member] <= SEQ_STEP_MAX);
 }
 
 static void learn_seq(ck_hot *hot, uint32_t member, uint64_t member_seq) {
@@ -153,7 +154,8 @@ static void add_frame(ck_lane *lane, outgoing *out, const uint8_t *message, size
     ck_put_le(&at, 1 + len, 4);
     *at++ = DATA;
     memcpy(at, message, len);
-    const int rc = ck_frames_seal(lane->frames, frame, FRAME_HEAD + len, lane->out + out->used, sizeof lane->out - out->used, &sealed);
+    const int rc = ck_frames_seal(lane->frames, frame, FRAME_HEAD + len, lane->out + out->used,
+                                  sizeof lane->out - out->used, &sealed);
     if (rc != CK_OK) {
         out->status = rc;
         return;
@@ -208,8 +210,9 @@ static int on_promise(ck_hot *hot, ck_lane *lane, ck_reader in, batch *pending) 
     uint64_t nonce, request_id, member_seq;
     ck_bytes key, bytes;
     ck_sign_bytes parsed;
-    if (!ck_unpack_uint(&in, &nonce) || !ck_unpack_uint(&in, &request_id) || !ck_unpack_bin(&in, &key) || !ck_unpack_bin(&in, &bytes) ||
-        !take_end(hot, lane->member, &in, &member_seq) || key.len != 32 || !parse(bytes, &parsed))
+    if (!ck_unpack_uint(&in, &nonce) || !ck_unpack_uint(&in, &request_id) || !ck_unpack_bin(&in, &key) ||
+        !ck_unpack_bin(&in, &bytes) || !take_end(hot, lane->member, &in, &member_seq) || key.len != 32 ||
+        !parse(bytes, &parsed))
         return CK_MORE;
     const ck_hrs at = {parsed.height, parsed.round, parsed.step};
     for (uint32_t i = 0; i < hot->rows_len; i++) {
@@ -232,8 +235,9 @@ static int on_promise(ck_hot *hot, ck_lane *lane, ck_reader in, batch *pending) 
 static int permit(ck_hot *hot, ck_row *row) {
     uint8_t packed[CK_QUEUE_MESSAGE_MAX];
     ck_reservation *place = &row->place;
-    const ck_queue_message message = {CK_TAG_PERMIT, place->nonce, place->request_id, place->chain,
-                                      {0, 0, 0},     place->bytes, place->bytes_len,  NULL, 0};
+    const ck_queue_message message = {CK_TAG_PERMIT,    place->nonce, place->request_id,
+                                      place->chain,     {0, 0, 0},    place->bytes,
+                                      place->bytes_len, NULL,         0};
     if (hot->error) return CK_DISK;
     place->state = 2;
     ck_trace_then(CK_AT_HEARD, (uint32_t)(row - hot->rows), place->at, hot->turn_ns);
@@ -253,11 +257,13 @@ static int on_promised(ck_hot *hot, ck_lane *lane, ck_reader in) {
         memcmp(in.at, "\0\x95\0\0\0\xc4\0\xc4\0", 9) != 0)
         return CK_MORE;
     in.at += 9, in.left -= 9;
-    if (!take_end(hot, lane->member, &in, &member_seq) || nonce != hot->nonce || request_id < CK_HOT_IDS) return CK_MORE;
+    if (!take_end(hot, lane->member, &in, &member_seq) || nonce != hot->nonce || request_id < CK_HOT_IDS)
+        return CK_MORE;
     ck_row *row = &hot->rows[request_id % CK_ROWS_MAX];
     learn_seq(hot, lane->member, member_seq);
     lane->accepted_ns = hot->calls->now_ns();
-    if (row->place.state == 0 || row->place.asked[lane->member] != request_id) return CK_OK; /* of a place that is over */
+    if (row->place.state == 0 || row->place.asked[lane->member] != request_id)
+        return CK_OK; /* of a place that is over */
     row->place.asked[lane->member] = 0;
     row->place.accepted++;
     lane->served++;
@@ -275,7 +281,8 @@ static int on_frame(ck_hot *hot, ck_lane *lane, ck_bytes in, int may, batch *pen
     ck_reader body = {in.at + FRAME_HEAD, size - 1};
     if (!ck_unpack_byte(&body, 0x97)) return CK_MORE;
     if (ck_unpack_byte(&body, TAG_PROMISED)) return on_promised(hot, lane, body);
-    return (may & CK_MAY_PROMISE) && ck_unpack_byte(&body, TAG_PROMISE) ? on_promise(hot, lane, body, pending) : CK_MORE;
+    return (may & CK_MAY_PROMISE) && ck_unpack_byte(&body, TAG_PROMISE) ? on_promise(hot, lane, body, pending)
+                                                                        : CK_MORE;
 }
 
 int ck_lane_turn(ck_hot *hot, ck_lane *lane, int serve, int may, size_t *rest_at, size_t *rest_len, int *error) {
@@ -334,8 +341,8 @@ static int ask_members(ck_hot *hot, const batch *pending) {
     return CK_OK;
 }
 
-/* Rule 4, in one step in which this process does nothing else: the own promises are written, the members are asked, and the own
- * disk syncs while theirs do. Nothing is answered or counted before the sync is done; if it fails, never. */
+/* Rule 4, in one step in which this process does nothing else: the own promises are written, the members are asked, and
+ * the own disk syncs while theirs do. Nothing is answered or counted before the sync is done; if it fails, never. */
 static int propose(ck_hot *hot, batch *pending) {
     if (pending->count == 0) return CK_OK;
     for (uint32_t n = 0; n < pending->count; n++) {

@@ -1,11 +1,11 @@
-/* The plain case of a promise, hop by hop, one call each: a member's request → rule → sector → sync → answer; the signer's
- * reservation → rule → own sector → the members' requests → sync; their accepts → permit.
+/* The plain case of a promise, hop by hop, one call each: a member's request → rule → sector → sync → answer; the
+ * signer's reservation → rule → own sector → the members' requests → sync; their accepts → permit.
  *
  * Twin: cometkms/state/{node,acceptor,proposer}.py and cometkms/store, which own everything else. The plain case is: a
- * place above the row's mark, above every place the twin raised the floor to (signatures, members' marks), no higher than the twin
- * said is plausible (ck_row.reach), in a row that is open, on a node that is ready. Whatever is not plain is handed to the twin
- * untouched; no refusal is made here. The store's rows live in both, and each side takes over what the other wrote
- * (ck_row.sequence tells). One thread; nothing allocates. */
+ * place above the row's mark, above every place the twin raised the floor to (signatures, members' marks), no higher
+ * than the twin said is plausible (ck_row.reach), in a row that is open, on a node that is ready. Whatever is not plain
+ * is handed to the twin untouched; no refusal is made here. The store's rows live in both, and each side takes over
+ * what the other wrote (ck_row.sequence tells). One thread; nothing allocates. */
 #ifndef CK_HOT_H
 #define CK_HOT_H
 
@@ -37,7 +37,7 @@ typedef struct ck_row {
     size_t chain_id_len;
     int32_t open; /* configured here, and promised in */
     ck_hrs mark;
-    ck_hrs floor; /* at or below it the twin decides */
+    ck_hrs floor;  /* at or below it the twin decides */
     int64_t reach; /* above this height, too: it may be a jump (rules/jump.py) */
     size_t bytes_len;
     uint8_t bytes[CK_SIGN_BYTES_MAX]; /* held at the mark */
@@ -59,17 +59,17 @@ typedef struct ck_lane {
     int fd;
     int32_t blocked; /* the twin holds bytes that the socket did not take: nothing may overtake them */
     uint32_t member;
-    uint64_t served; /* messages that were handled here */
+    uint64_t served;      /* messages that were handled here */
     uint64_t promised_ns; /* CLOCK_MONOTONIC: the last promise that was made here for the member */
     uint64_t accepted_ns; /* likewise: the member's last promise for this node */
-    size_t unsent;   /* sealed bytes in `out` that the socket did not take */
+    size_t unsent;        /* sealed bytes in `out` that the socket did not take */
     uint8_t out[CK_BATCH * CK_FRAME_SEALED];
 } ck_lane;
 
 typedef struct ck_hot {
     const ck_calls *calls;
-    int fd; /* of the store */
-    int error; /* errno of the failed write or sync: the store is dead */
+    int fd;         /* of the store */
+    int error;      /* errno of the failed write or sync: the store is dead */
     uint64_t nonce; /* of this process */
     uint64_t seq_base;
     ck_incarnation own;
@@ -85,7 +85,7 @@ typedef struct ck_hot {
     ck_incarnation incarnation_of[CK_MEMBERS_MAX]; /* what is recorded of each: nothing else that it bears is plain */
     ck_ring *permits;
     int permits_wake;
-    uint64_t syncs, sync_ns;     /* of the store, for itself or a member, and how long the last took */
+    uint64_t syncs, sync_ns;       /* of the store, for itself or a member, and how long the last took */
     uint64_t permitted, permit_ns; /* likewise, from reservation to permit */
     uint64_t answered;             /* promises to members */
     uint64_t active_ns;            /* CLOCK_MONOTONIC of the last sync */
@@ -98,14 +98,15 @@ typedef struct ck_hot {
 
 enum ck_may { CK_MAY_PROMISE = 1, CK_MAY_PROPOSE = 2 };
 
-/* Receive once. With `serve` the plain messages at the front of what arrived are handled here; [rest_at, rest_at + rest_len) of
- * hot->plain is the twin's. CK_MORE: nothing had arrived. CK_CLOSED: the end of the stream. CK_SOCKET: *error is errno.
- * CK_DISK: hot->error is, and nothing was answered. */
-CK_MUST_CHECK int ck_lane_turn(ck_hot *hot, ck_lane *lane, int serve, int may, size_t *rest_at, size_t *rest_len, int *error);
+/* Receive once. With `serve` the plain messages at the front of what arrived are handled here; [rest_at, rest_at +
+ * rest_len) of hot->plain is the twin's. CK_MORE: nothing had arrived. CK_CLOSED: the end of the stream. CK_SOCKET:
+ * *error is errno. CK_DISK: hot->error is, and nothing was answered. */
+CK_MUST_CHECK int ck_lane_turn(ck_hot *hot, ck_lane *lane, int serve, int may, size_t *rest_at, size_t *rest_len,
+                               int *error);
 
-/* Take up to CK_BATCH messages from the signer's queue. The plain reservations are handled; the others are in hot->rest, one
- * per CK_QUEUE_SLOT, `count` of them, in order. *taken: how many there were. CK_DISK as above; CK_REFUSED: a corrupt ring, or a full
- * one for the permits. */
+/* Take up to CK_BATCH messages from the signer's queue. The plain reservations are handled; the others are in
+ * hot->rest, one per CK_QUEUE_SLOT, `count` of them, in order. *taken: how many there were. CK_DISK as above;
+ * CK_REFUSED: a corrupt ring, or a full one for the permits. */
 CK_MUST_CHECK int ck_hot_take(ck_hot *hot, ck_ring *requests, int may, uint32_t *count, uint32_t *taken);
 
 #endif

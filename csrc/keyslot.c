@@ -89,7 +89,8 @@ void ck_slot_prepare(ck_slot *slot, const uint8_t *bytes, size_t len) {
     prepare(slot->type, &slot->prepared, bytes, len);
 }
 
-void ck_slot_prepare_extension(ck_slot *slot, int64_t height, int32_t round, ck_bytes extension, uint8_t *scratch, size_t cap) {
+void ck_slot_prepare_extension(ck_slot *slot, int64_t height, int32_t round, ck_bytes extension, uint8_t *scratch,
+                               size_t cap) {
     const ck_bytes chain_id = {slot->chain_id, slot->chain_id_len};
     size_t len;
     slot->prepared_extension.len = 0;
@@ -103,7 +104,8 @@ static const uint8_t *prepared_for(const ck_prepared *prepared, const uint8_t *b
     return prepared->len == len && len > 0 && memcmp(prepared->of, bytes, len) == 0 ? prepared->made : NULL;
 }
 
-/* Only behind every guard. `prepared`: NULL for bytes that never are. What comes from outside is believed once it verifies. */
+/* Only behind every guard. `prepared`: NULL for bytes that never are. What comes from outside is believed once it
+ * verifies. */
 static int make_signature(const ck_slot *slot, const ck_prepared *prepared, const uint8_t *bytes, size_t len,
                           uint8_t signature[CK_SIGNATURE_MAX]) {
     uint8_t made[CK_SIGNATURE_MAX];
@@ -147,12 +149,13 @@ int ck_slot_sign(ck_slot *slot, const uint8_t *bytes, size_t len, uint8_t signat
     const int order = compare_place(slot, parsed.height, parsed.round, parsed.step);
     if (order < 0 || (order == 0 && !holds(slot, bytes, len))) return CK_REFUSED;
     ck_bytes held = {bytes, len};
-    if (order > 0) ck_slot_raise(slot, parsed.height, parsed.round, parsed.step, held); /* before the signature exists */
+    if (order > 0)
+        ck_slot_raise(slot, parsed.height, parsed.round, parsed.step, held); /* before the signature exists */
     return make_signature(slot, &slot->prepared, bytes, len, signature);
 }
 
-int ck_slot_sign_extension(ck_slot *slot, const uint8_t *vote_bytes, size_t vote_len, ck_bytes extension, uint8_t *scratch,
-                           size_t cap, uint8_t signature[CK_SIGNATURE_MAX]) {
+int ck_slot_sign_extension(ck_slot *slot, const uint8_t *vote_bytes, size_t vote_len, ck_bytes extension,
+                           uint8_t *scratch, size_t cap, uint8_t signature[CK_SIGNATURE_MAX]) {
     ck_sign_bytes parsed;
     size_t len;
     if (!is_open(slot) || !holds(slot, vote_bytes, vote_len)) return CK_REFUSED;

@@ -13,7 +13,8 @@ static int ed25519_public_of(const uint8_t *seed, uint8_t *public_key) {
     return CK_OK;
 }
 
-static int ed25519_sign(const uint8_t *secret, const uint8_t *bytes, size_t len, const uint8_t *prepared, uint8_t *signature) {
+static int ed25519_sign(const uint8_t *secret, const uint8_t *bytes, size_t len, const uint8_t *prepared,
+                        uint8_t *signature) {
     (void)prepared;
     return ck_sodium.sign_detached(signature, NULL, bytes, len, secret) == 0 ? CK_OK : CK_REFUSED;
 }
@@ -23,13 +24,50 @@ static int ed25519_verify(const uint8_t *public_key, const uint8_t *bytes, size_
 }
 
 static const ck_key_type TYPES[] = {
-    {CK_ED25519, "ed25519", 64, 32, 64, {0x16, 0x24, 0xde, 0x64}, ed25519_ready, ed25519_public_of, ed25519_sign, ed25519_verify, NULL},
-    {CK_SECP256K1, "secp256k1", 32, 33, 64, {0xeb, 0x5a, 0xe9, 0x87}, ck_secp256k1_ready, ck_secp256k1_public_of, ck_secp256k1_sign,
-     ck_secp256k1_verify, NULL},
-    {CK_BLS12_381, "bls12_381", 32, 96, 96, {0}, ck_bls12_381_ready, ck_bls12_381_public_of, ck_bls12_381_sign, ck_bls12_381_verify,
+    {CK_ED25519,
+     "ed25519",
+     64,
+     32,
+     64,
+     {0x16, 0x24, 0xde, 0x64},
+     ed25519_ready,
+     ed25519_public_of,
+     ed25519_sign,
+     ed25519_verify,
+     NULL},
+    {CK_SECP256K1,
+     "secp256k1",
+     32,
+     33,
+     64,
+     {0xeb, 0x5a, 0xe9, 0x87},
+     ck_secp256k1_ready,
+     ck_secp256k1_public_of,
+     ck_secp256k1_sign,
+     ck_secp256k1_verify,
+     NULL},
+    {CK_BLS12_381,
+     "bls12_381",
+     32,
+     96,
+     96,
+     {0},
+     ck_bls12_381_ready,
+     ck_bls12_381_public_of,
+     ck_bls12_381_sign,
+     ck_bls12_381_verify,
      ck_bls12_381_prepare},
-    {CK_SECP256K1ETH, "secp256k1eth", 32, 33, 65, {0}, ck_secp256k1_ready, ck_secp256k1_public_of, ck_secp256k1eth_sign,
-     ck_secp256k1eth_verify, NULL},
+    {CK_SECP256K1ETH,
+     "secp256k1eth",
+     32,
+     33,
+     65,
+     {0},
+     ck_secp256k1_ready,
+     ck_secp256k1_public_of,
+     ck_secp256k1eth_sign,
+     ck_secp256k1eth_verify,
+     NULL},
 };
 
 const ck_key_type *ck_key_type_of(int32_t number) {

@@ -49,8 +49,8 @@ static void put_sha256(ck_writer *out, ck_bytes first, ck_bytes second) {
     put_hex(out, (ck_bytes){sum, sizeof sum});
 }
 
-/* UTC, as in 2026-11-29T07:55:02.123456789Z. Days to a date by counting years from March, so that a leap day is a year's last one
- * (H. Hinnant, chrono-compatible low-level date algorithms, civil_from_days). */
+/* UTC, as in 2026-11-29T07:55:02.123456789Z. Days to a date by counting years from March, so that a leap day is a
+ * year's last one (H. Hinnant, chrono-compatible low-level date algorithms, civil_from_days). */
 static void put_time(ck_writer *out, uint64_t at_ns) {
     const uint64_t seconds = at_ns / SECOND_NS, days = seconds / 86400 + 719468, of_day = seconds % 86400;
     const uint64_t era = days / 146097, day_of_era = days % 146097;
@@ -78,8 +78,8 @@ static int read_record(ck_bytes in, record *r) {
     r->chain = (uint16_t)ck_get_le(at + 40, 2);
     const size_t bytes = at[42], block = at[43], identity = at[44], name = at[45];
     r->us = ck_get_le(at + 46, 4);
-    if (CK_AUDIT_HEAD + bytes + block + identity + name != in.len || bytes > CK_SIGN_BYTES_MAX || block > CK_HASH_BYTES ||
-        (identity != 0 && identity != 32) || name > CK_AUDIT_VALIDATOR_MAX)
+    if (CK_AUDIT_HEAD + bytes + block + identity + name != in.len || bytes > CK_SIGN_BYTES_MAX ||
+        block > CK_HASH_BYTES || (identity != 0 && identity != 32) || name > CK_AUDIT_VALIDATOR_MAX)
         return CK_MORE;
     r->bytes = (ck_bytes){at + CK_AUDIT_HEAD, bytes};
     r->block = (ck_bytes){r->bytes.at + bytes, block};
@@ -111,7 +111,8 @@ static void put_line(ck_lines *log, const record *r, ck_writer *out) {
     put_text(out, ",\"height\":"), put_signed(out, r->at.height);
     put_text(out, ",\"round\":"), put_signed(out, r->at.round);
     put_text(out, ",\"step\":"), put_signed(out, r->at.step);
-    put_text(out, r->kind == CK_SIGN_VOTE_REQUEST ? ",\"kind\":\"sign_vote_request\"" : ",\"kind\":\"sign_proposal_request\"");
+    put_text(out, r->kind == CK_SIGN_VOTE_REQUEST ? ",\"kind\":\"sign_vote_request\""
+                                                  : ",\"kind\":\"sign_proposal_request\"");
     put_text(out, ",\"reason\":\"\",\"bytes\":\"");
     if (r->bytes.len) put_sha256(out, r->bytes, (ck_bytes){r->bytes.at, 0});
     put_text(out, "\",\"block\":\""), put_hex(out, r->block);
@@ -130,7 +131,8 @@ static void put_line(ck_lines *log, const record *r, ck_writer *out) {
     log->number = r->number;
 }
 
-void ck_lines_of(ck_lines *log, ck_bytes records, const uint16_t *sizes, uint32_t count, uint8_t *out, size_t cap, uint32_t *taken, size_t *used) {
+void ck_lines_of(ck_lines *log, ck_bytes records, const uint16_t *sizes, uint32_t count, uint8_t *out, size_t cap,
+                 uint32_t *taken, size_t *used) {
     size_t at = 0;
     *taken = 0, *used = 0;
     ck_writer writer = ck_writer_over(out, cap);

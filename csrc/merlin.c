@@ -3,13 +3,16 @@
 #include <string.h>
 
 static const uint64_t ROUND_CONSTANTS[24] = {
-    0x0000000000000001, 0x0000000000008082, 0x800000000000808a, 0x8000000080008000, 0x000000000000808b, 0x0000000080000001,
-    0x8000000080008081, 0x8000000000008009, 0x000000000000008a, 0x0000000000000088, 0x0000000080008009, 0x000000008000000a,
-    0x000000008000808b, 0x800000000000008b, 0x8000000000008089, 0x8000000000008003, 0x8000000000008002, 0x8000000000000080,
-    0x000000000000800a, 0x800000008000000a, 0x8000000080008081, 0x8000000000008080, 0x0000000080000001, 0x8000000080008008,
+    0x0000000000000001, 0x0000000000008082, 0x800000000000808a, 0x8000000080008000, 0x000000000000808b,
+    0x0000000080000001, 0x8000000080008081, 0x8000000000008009, 0x000000000000008a, 0x0000000000000088,
+    0x0000000080008009, 0x000000008000000a, 0x000000008000808b, 0x800000000000008b, 0x8000000000008089,
+    0x8000000000008003, 0x8000000000008002, 0x8000000000000080, 0x000000000000800a, 0x800000008000000a,
+    0x8000000080008081, 0x8000000000008080, 0x0000000080000001, 0x8000000080008008,
 };
-static const uint8_t ROTATIONS[24] = {1, 3, 6, 10, 15, 21, 28, 36, 45, 55, 2, 14, 27, 41, 56, 8, 25, 43, 62, 18, 39, 61, 20, 44};
-static const uint8_t LANES[24] = {10, 7, 11, 17, 18, 3, 5, 16, 8, 21, 24, 4, 15, 23, 19, 13, 12, 2, 20, 14, 22, 9, 6, 1};
+static const uint8_t ROTATIONS[24] = {1,  3,  6,  10, 15, 21, 28, 36, 45, 55, 2,  14,
+                                      27, 41, 56, 8,  25, 43, 62, 18, 39, 61, 20, 44};
+static const uint8_t LANES[24] = {10, 7,  11, 17, 18, 3, 5,  16, 8,  21, 24, 4,
+                                  15, 23, 19, 13, 12, 2, 20, 14, 22, 9,  6,  1};
 
 static uint64_t rotate(uint64_t value, unsigned bits) { return value << bits | value >> (64 - bits); }
 
@@ -64,7 +67,8 @@ static void begin(ck_merlin *m, uint8_t flags) {
 }
 
 static void put_label(ck_merlin *m, const uint8_t *label, size_t len, size_t message_len) {
-    uint8_t size[4] = {(uint8_t)message_len, (uint8_t)(message_len >> 8), (uint8_t)(message_len >> 16), (uint8_t)(message_len >> 24)};
+    uint8_t size[4] = {(uint8_t)message_len, (uint8_t)(message_len >> 8), (uint8_t)(message_len >> 16),
+                       (uint8_t)(message_len >> 24)};
     begin(m, FLAG_M | FLAG_A);
     absorb(m, label, len);
     absorb(m, size, 4); /* "more" of the same operation */
@@ -77,7 +81,8 @@ static void append(ck_merlin *m, const char *label, const uint8_t *message, size
 }
 
 void ck_merlin_init(ck_merlin *m, const uint8_t *label, size_t len) {
-    static const uint8_t DOMAIN[18] = {1, RATE + 2, 1, 0, 1, 96, 'S', 'T', 'R', 'O', 'B', 'E', 'v', '1', '.', '0', '.', '2'};
+    static const uint8_t DOMAIN[18] = {1,   RATE + 2, 1,   0,   1,   96,  'S', 'T', 'R',
+                                       'O', 'B',      'E', 'v', '1', '.', '0', '.', '2'};
     static const char PROTOCOL[] = "Merlin v1.0";
     memset(m, 0, sizeof *m);
     for (unsigned i = 0; i < sizeof DOMAIN; i++) xor_byte(m, i, DOMAIN[i]);
@@ -87,7 +92,9 @@ void ck_merlin_init(ck_merlin *m, const uint8_t *label, size_t len) {
     append(m, "dom-sep", label, len);
 }
 
-void ck_merlin_append(ck_merlin *m, const char *label, const uint8_t *message, size_t len) { append(m, label, message, len); }
+void ck_merlin_append(ck_merlin *m, const char *label, const uint8_t *message, size_t len) {
+    append(m, label, message, len);
+}
 
 void ck_merlin_challenge(ck_merlin *m, const char *label, uint8_t *out, size_t len) {
     put_label(m, (const uint8_t *)label, strlen(label), len);

@@ -6,7 +6,8 @@
 
 enum { LENGTH = 2, TAG = 16 };
 
-_Static_assert(CK_NOISE_SEALED == LENGTH + 65535 && CK_NOISE_PLAIN + TAG == 65535, "a message's length takes two bytes");
+_Static_assert(CK_NOISE_SEALED == LENGTH + 65535 && CK_NOISE_PLAIN + TAG == 65535,
+               "a message's length takes two bytes");
 
 static void nonce_of(uint64_t counter, uint8_t nonce[12]) {
     memset(nonce, 0, 12);
@@ -43,7 +44,8 @@ static int open_one(ck_noise *noise, const uint8_t *sealed, size_t size, uint8_t
     if (noise->recv_counter == UINT64_MAX) return CK_EXHAUSTED;
     if (size - TAG > cap - *len) return CK_NO_ROOM;
     nonce_of(noise->recv_counter, nonce);
-    if (ck_sodium.aead_decrypt(out + *len, NULL, NULL, sealed, size, NULL, 0, nonce, noise->recv_key) != 0) return CK_BAD_TAG;
+    if (ck_sodium.aead_decrypt(out + *len, NULL, NULL, sealed, size, NULL, 0, nonce, noise->recv_key) != 0)
+        return CK_BAD_TAG;
     noise->recv_counter++;
     *len += size - TAG;
     return CK_OK;
@@ -68,7 +70,8 @@ int ck_noise_open(ck_noise *noise, const uint8_t *input, size_t left, uint8_t *o
             used = whole(input);
             rc = open_one(noise, input + LENGTH, used - LENGTH, out, cap, &len);
         } else {
-            const size_t wanted = noise->partial_len < LENGTH ? LENGTH : whole(noise->partial); /* at most CK_NOISE_SEALED */
+            const size_t wanted = noise->partial_len < LENGTH ? LENGTH
+                                                              : whole(noise->partial); /* at most CK_NOISE_SEALED */
             used = keep(noise, input, left, wanted);
             rc = CK_OK;
             if (noise->partial_len >= LENGTH && noise->partial_len == whole(noise->partial)) {
@@ -86,6 +89,4 @@ int ck_noise_open(ck_noise *noise, const uint8_t *input, size_t left, uint8_t *o
 
 size_t ck_noise_opened_max(const ck_noise *noise, size_t len) { return noise->partial_len + len; }
 
-void ck_noise_wipe(ck_noise *noise) {
-    ck_sodium.memzero(noise, offsetof(ck_noise, partial) + noise->partial_len);
-}
+void ck_noise_wipe(ck_noise *noise) { ck_sodium.memzero(noise, offsetof(ck_noise, partial) + noise->partial_len); }

@@ -1,6 +1,6 @@
-/* A place (height, round, step), and the messages between signer and state as cometkms/wire/queue_messages.py packs them: tag u8,
- * nonce u64, request id u64, chain u16, height i64, round i32, step u8, flag u8, length of the sign bytes u16, of the signature
- * u8, little-endian; then both. */
+/* A place (height, round, step), and the messages between signer and state as cometkms/wire/queue_messages.py packs
+ * them: tag u8, nonce u64, request id u64, chain u16, height i64, round i32, step u8, flag u8, length of the sign bytes
+ * u16, of the signature u8, little-endian; then both. */
 #ifndef CK_PLACE_H
 #define CK_PLACE_H
 

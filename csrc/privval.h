@@ -31,7 +31,7 @@ typedef struct ck_ballot {
     int32_t type;
     int64_t height;
     int32_t round;
-    int32_t pol_round;          /* proposal */
+    int32_t pol_round; /* proposal */
     ck_block_id block_id;
     ck_timestamp timestamp;
     ck_bytes validator_address; /* vote */
@@ -45,7 +45,8 @@ enum ck_dialect { CK_PROTO = 0, CK_AMINO = 1 };
 
 enum ck_line { CK_LINE_UNKNOWN = 0, CK_LINE_V0 = 1, CK_LINE_V1 = 2 }; /* model.Line */
 
-enum ck_kind { /* model.Kind */
+/* As model.Kind has them. */
+enum ck_kind {
     CK_UNKNOWN = 0,
     CK_PUB_KEY_REQUEST = 1,
     CK_PUB_KEY_RESPONSE = 2,
@@ -60,7 +61,8 @@ enum ck_kind { /* model.Kind */
     CK_SIGN_RAW_BYTES_REQUEST = 11 /* Celestia's; on the wire it has the tag of CK_SIGN_BYTES_REQUEST */
 };
 
-enum ck_reason { /* model.Reason */
+/* As model.Reason has them. */
+enum ck_reason {
     CK_REASON_NONE = 0,
     CK_WRONG_CHAIN = 1,
     CK_EMPTY_CHAIN = 2,
@@ -80,32 +82,33 @@ enum ck_reason { /* model.Reason */
 };
 
 typedef struct ck_message {
-    int32_t kind;        /* enum ck_kind */
-    int32_t has_ballot;  /* vote or proposal present on the wire */
+    int32_t kind;       /* enum ck_kind */
+    int32_t has_ballot; /* vote or proposal present on the wire */
     int32_t has_error;
     int32_t error_code;
     ck_bytes error_text;
     ck_bytes chain_id;
-    int32_t has_pub_key; /* v0.x's PublicKey is present on the wire */
+    int32_t has_pub_key;    /* v0.x's PublicKey is present on the wire */
     int32_t skip_extension; /* v1.x: the vote's extension is not to be signed */
     int32_t pub_key_number; /* v0.x: enum ck_key_number, if pub_key is not empty */
-    ck_bytes pub_key;    /* v0.x: of that type and size, or empty (another type) */
+    ck_bytes pub_key;       /* v0.x: of that type and size, or empty (another type) */
     ck_bytes pub_key_bytes; /* v1.x: of any type */
     ck_bytes pub_key_type;  /* v1.x */
-    ck_bytes value;      /* SignBytes, Celestia's SignRawBytes: what is to be signed, or the signature */
-    ck_bytes unique_id;  /* SignRawBytes */
-    int32_t has_others;  /* either: a field that neither of the two knows is present on the wire */
+    ck_bytes value;         /* SignBytes, Celestia's SignRawBytes: what is to be signed, or the signature */
+    ck_bytes unique_id;     /* SignRawBytes */
+    int32_t has_others;     /* either: a field that neither of the two knows is present on the wire */
     ck_ballot ballot;
 } ck_message;
 
 typedef struct ck_request {
-    int32_t kind;    /* enum ck_kind */
-    int32_t reason;  /* enum ck_reason; anything but CK_REASON_NONE: nothing may be signed */
+    int32_t kind;   /* enum ck_kind */
+    int32_t reason; /* enum ck_reason; anything but CK_REASON_NONE: nothing may be signed */
     int64_t height;
     int32_t round;
     int32_t step;
     ck_timestamp timestamp;
-    uint32_t wants_extension; /* a non-nil precommit in the PROTO dialect, asked without skip: its extension is signed too */
+    /* A non-nil precommit in the PROTO dialect, asked without skip: its extension is signed too. */
+    uint32_t wants_extension;
     uint32_t sign_bytes_len;
     uint8_t sign_bytes[CK_SIGN_BYTES_MAX];
 } ck_request;
@@ -120,7 +123,7 @@ typedef struct ck_sign_bytes {
     ck_timestamp timestamp;
     ck_bytes block_hash;
     ck_bytes chain_id;
-    size_t timestamp_at;  /* offset and length of the timestamp field's bytes (tag and length included) */
+    size_t timestamp_at; /* offset and length of the timestamp field's bytes (tag and length included) */
     size_t timestamp_len;
 } ck_sign_bytes;
 
@@ -138,8 +141,8 @@ CK_MUST_CHECK int ck_encode_message(int dialect, const ck_message *message, uint
  * A message that is no request (a response kind) gets CK_UNKNOWN_KIND. Always fills *out. */
 void ck_check_request(int dialect, ck_bytes chain_id, const ck_message *message, ck_request *out);
 
-/* The validator's line, where this message tells it (enum ck_line); else what was `known`. A v1.x node asks for every prevote with
- * skip_extension_signing (v1 internal/consensus/state.go signVote), a field that v0.x does not have. */
+/* The validator's line, where this message tells it (enum ck_line); else what was `known`. A v1.x node asks for every
+ * prevote with skip_extension_signing (v1 internal/consensus/state.go signVote), a field that v0.x does not have. */
 CK_MUST_CHECK int32_t ck_line_of(int dialect, const ck_message *message, int32_t known);
 
 /* Canonical vote or proposal bytes with length prefix; `ballot` must have passed ck_check_request's judgement.

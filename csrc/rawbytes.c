@@ -1,8 +1,9 @@
 /* See rawbytes.h.
  *
- * Reading is as loose as gogoproto's, which takes whatever amino takes, and looser: a known field of another type is passed over. So
- * a value that any implementation could take for a vote is one here. What it asks for besides is what every vote of every chain
- * has, a type and a chain's id (an extension: a height and a chain's id), so that a hash is hardly ever one. */
+ * Reading is as loose as gogoproto's, which takes whatever amino takes, and looser: a known field of another type is
+ * passed over. So a value that any implementation could take for a vote is one here. What it asks for besides is what
+ * every vote of every chain has, a type and a chain's id (an extension: a height and a chain's id), so that a hash is
+ * hardly ever one. */
 #include "rawbytes.h"
 
 #include <string.h>
@@ -11,10 +12,11 @@
 #include "cursor.h"
 #include "wire.h"
 
-static const uint8_t DOMAIN[] = {'C', 'O', 'M', 'E', 'T', ':', ':', 'R', 'A', 'W', '_', 'B',
-                                 'Y', 'T', 'E', 'S', ':', ':', 'S', 'I', 'G', 'N'};
+static const uint8_t DOMAIN[] = {'C', 'O', 'M', 'E', 'T', ':', ':', 'R', 'A', 'W', '_',
+                                 'B', 'Y', 'T', 'E', 'S', ':', ':', 'S', 'I', 'G', 'N'};
 
-/* What a loose reader finds in a body. `last_is_id`: by field number, whether the last such field could be a chain's id. */
+/* What a loose reader finds in a body. `last_is_id`: by field number, whether the last such field could be a chain's
+ * id. */
 typedef struct found {
     int32_t type;
     int64_t height;
@@ -92,7 +94,8 @@ int ck_reads_as_vote(ck_bytes value) {
     ck_reader reader = ck_reader_over(value);
     uint64_t length; /* in any form: more bytes than it needs are read too */
     ck_bytes body;
-    if (ck_take_varint(&reader, &length) != CK_OK || length != reader.left || ck_take(&reader, length, &body) != CK_OK) {
+    if (ck_take_varint(&reader, &length) != CK_OK || length != reader.left ||
+        ck_take(&reader, length, &body) != CK_OK) {
         return 0;
     }
     return body_reads_as_vote(body) || body_is_canonical(body);

@@ -29,7 +29,8 @@ int ck_end_turn(const ck_relay *relay, ck_end *end, ck_agent_link *node, uint64_
     if (rc != CK_OK) return rc;
     *found = CK_RELAY_REQUEST;
     if (!node || !plain(end)) return CK_OK;
-    const ck_ask ask = {seq, {session->chain_id, session->chain_id_len}, (uint64_t)session->dialect, 0, ck_session_pending(session)};
+    const ck_ask ask = {
+        seq, {session->chain_id, session->chain_id_len}, (uint64_t)session->dialect, 0, ck_session_pending(session)};
     rc = ck_agent_ask(relay->calls, node, &ask);
     if (rc == CK_MORE) return CK_OK;
     if (rc != CK_OK) return rc;
@@ -64,12 +65,14 @@ static int on_answer(ck_relay *relay, const ck_answer *answer, uint32_t count) {
     return CK_MORE;
 }
 
-int ck_node_turn(ck_relay *relay, ck_agent_link *node, int serve, uint32_t *answered, size_t *rest_at, size_t *rest_len, int *error) {
+int ck_node_turn(ck_relay *relay, ck_agent_link *node, int serve, uint32_t *answered, size_t *rest_at, size_t *rest_len,
+                 int *error) {
     size_t len = 0, at = 0, used = 0;
     ck_answer answer;
     *answered = 0;
     CK_TRY(ck_agent_receive(relay->calls, node, &len, error));
-    while (serve && *answered < CK_ROWS_MAX && ck_take_answer((ck_bytes){node->plain + at, len - at}, &answer, &used) == CK_OK) {
+    while (serve && *answered < CK_ROWS_MAX &&
+           ck_take_answer((ck_bytes){node->plain + at, len - at}, &answer, &used) == CK_OK) {
         if (on_answer(relay, &answer, *answered) != CK_OK) break;
         ++*answered;
         at += used;

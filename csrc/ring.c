@@ -1,8 +1,8 @@
-/* Memory order. The producer writes a slot, then publishes it with a release store of tail; the consumer's acquire load of
- * tail sees the slot's bytes. The consumer copies the slot, then frees it with a release store of head; the producer's
- * acquire load of head sees that the copy is done before it overwrites. Each index has one writer, which may load its own
- * relaxed. A side that dies in the middle has not published: its half-written slot is invisible, a half-read one is read
- * again by its successor. */
+/* Memory order. The producer writes a slot, then publishes it with a release store of tail; the consumer's acquire load
+ * of tail sees the slot's bytes. The consumer copies the slot, then frees it with a release store of head; the
+ * producer's acquire load of head sees that the copy is done before it overwrites. Each index has one writer, which may
+ * load its own relaxed. A side that dies in the middle has not published: its half-written slot is invisible, a
+ * half-read one is read again by its successor. */
 #include "ring.h"
 
 #include <string.h>

@@ -15,7 +15,8 @@ static void put_le64(uint8_t *out, uint64_t value) {
     for (int i = 0; i < 8; i++) out[i] = (uint8_t)(value >> (8 * i));
 }
 
-/* Everything of a sealed key that is not secret; returns its length. A type but ed25519 stands before its public key. */
+/* Everything of a sealed key that is not secret; returns its length. A type but ed25519 stands before its public key.
+ */
 static size_t header(const ck_key_type *type, const ck_sealed *sealed, uint8_t out[HEADER_MAX]) {
     uint8_t *at = out;
     const int typed = type->number != CK_ED25519;
@@ -53,7 +54,8 @@ int ck_decode_secret(const ck_key_type *type, char *base64, size_t base64_len, u
     if (ck_sodium.base642bin(secret, type->secret_len, base64, base64_len, NULL, &n, NULL, BASE64_ORIGINAL) == 0 &&
         n == type->secret_len) {
         rc = type->public_of(secret, made);
-        if (rc == CK_OK && n > CK_SEED_BYTES && memcmp(made, secret + CK_SEED_BYTES, n - CK_SEED_BYTES) != 0) rc = CK_MALFORMED;
+        if (rc == CK_OK && n > CK_SEED_BYTES && memcmp(made, secret + CK_SEED_BYTES, n - CK_SEED_BYTES) != 0)
+            rc = CK_MALFORMED;
     }
     ck_sodium.memzero(base64, base64_len);
     if (rc == CK_OK) memcpy(public_key, made, type->public_len);

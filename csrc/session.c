@@ -4,7 +4,8 @@
 
 #include "cursor.h"
 
-_Static_assert(CK_RESPONSE_MAX <= CK_NOISE_PLAIN && CK_RESPONSE_MAX + 18 <= CK_OUTBOX_CAP, "an answer is one Noise message");
+_Static_assert(CK_RESPONSE_MAX <= CK_NOISE_PLAIN && CK_RESPONSE_MAX + 18 <= CK_OUTBOX_CAP,
+               "an answer is one Noise message");
 
 int ck_session_open(ck_session *s, int dialect, ck_bytes chain_id, const ck_frames *frames, const ck_noise *noise,
                     ck_bytes pending) {
@@ -39,8 +40,9 @@ int ck_session_received(ck_session *s, size_t size) {
     }
     const size_t room = CK_PLAIN_CAP - s->plain_len;
     if (s->channel != CK_PLAIN) {
-        rc = s->channel == CK_SECRET ? ck_frames_open(&s->frames, s->inbox, size, s->plain + s->plain_len, room, &opened)
-                                     : ck_noise_open(&s->noise, s->inbox, size, s->plain + s->plain_len, room, &opened);
+        rc = s->channel == CK_SECRET
+                 ? ck_frames_open(&s->frames, s->inbox, size, s->plain + s->plain_len, room, &opened)
+                 : ck_noise_open(&s->noise, s->inbox, size, s->plain + s->plain_len, room, &opened);
         if (rc == CK_NO_ROOM) rc = CK_TOO_LARGE;
     } else if (size > room) {
         rc = CK_TOO_LARGE;
@@ -94,7 +96,8 @@ static int finish(ck_session *s, const ck_message *answer, size_t *len) {
 }
 
 static void response_to(const ck_session *s, ck_message *answer) {
-    static const int32_t RESPONSES[CK_SIGN_RAW_BYTES_REQUEST + 1] = { /* to every other kind: CK_UNKNOWN */
+    /* To every other kind: CK_UNKNOWN. */
+    static const int32_t RESPONSES[CK_SIGN_RAW_BYTES_REQUEST + 1] = {
         [CK_PUB_KEY_REQUEST] = CK_PUB_KEY_RESPONSE,
         [CK_SIGN_VOTE_REQUEST] = CK_SIGNED_VOTE_RESPONSE,
         [CK_SIGN_PROPOSAL_REQUEST] = CK_SIGNED_PROPOSAL_RESPONSE,
@@ -107,8 +110,9 @@ static void response_to(const ck_session *s, ck_message *answer) {
     if (s->dialect == CK_PROTO) answer->ballot.timestamp.seconds = -62135596800LL; /* an empty vote, as Go writes it */
 }
 
-/* Asked again, CometBFT takes any unexpected message for a passing trouble. A pong is one in every dialect: v0.33 panics at a
- * response without a vote and has no empty message, and the one byte of a message without content is lost on some transports. */
+/* Asked again, CometBFT takes any unexpected message for a passing trouble. A pong is one in every dialect: v0.33
+ * panics at a response without a vote and has no empty message, and the one byte of a message without content is lost
+ * on some transports. */
 int ck_session_empty(ck_session *s, size_t *len) {
     ck_message answer;
     if (!s->pending) return CK_REFUSED;
@@ -127,7 +131,8 @@ int ck_session_pong(ck_session *s, size_t *len) {
 int ck_session_pub_key(ck_session *s, int32_t type, ck_bytes public_key, size_t *len) {
     ck_message answer;
     const ck_key_type *of = ck_key_type_of(type);
-    if (!of || public_key.len != of->public_len || !s->pending || s->message.kind != CK_PUB_KEY_REQUEST) return CK_REFUSED;
+    if (!of || public_key.len != of->public_len || !s->pending || s->message.kind != CK_PUB_KEY_REQUEST)
+        return CK_REFUSED;
     response_to(s, &answer);
     answer.has_pub_key = 1;
     answer.pub_key_number = type; /* what v0.x reads; v1.x reads the two that follow, and each skips the other's */
@@ -155,8 +160,8 @@ static int matches(const ck_session *s, const uint8_t *bytes, size_t len) {
            ck_same_but_timestamp(s->request.sign_bytes, s->request.sign_bytes_len, bytes, len);
 }
 
-static int answer_signature(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, const uint8_t *signature,
-                            size_t *len) {
+static int answer_signature(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len,
+                            const uint8_t *signature, size_t *len) {
     ck_message answer;
     ck_sign_bytes parsed;
     uint8_t extension_signature[CK_SIGNATURE_MAX];
@@ -170,8 +175,8 @@ static int answer_signature(ck_session *s, ck_slot *slot, const uint8_t *bytes, 
     answer.ballot.extension.len = 0; /* never sent back: the answer stays below what a validator reads */
     answer.ballot.extension_signature.len = 0;
     if (s->request.wants_extension) {
-        const int rc = ck_slot_sign_extension(slot, bytes, bytes_len, s->message.ballot.extension, s->scratch, sizeof s->scratch,
-                                              extension_signature);
+        const int rc = ck_slot_sign_extension(slot, bytes, bytes_len, s->message.ballot.extension, s->scratch,
+                                              sizeof s->scratch, extension_signature);
         if (rc != CK_OK) return rc;
         answer.ballot.extension_signature.at = extension_signature;
         answer.ballot.extension_signature.len = slot->type->signature_len;
@@ -179,8 +184,8 @@ static int answer_signature(ck_session *s, ck_slot *slot, const uint8_t *bytes, 
     return finish(s, &answer, len);
 }
 
-int ck_session_sign(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, uint8_t signature[CK_SIGNATURE_MAX],
-                    size_t *len) {
+int ck_session_sign(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len,
+                    uint8_t signature[CK_SIGNATURE_MAX], size_t *len) {
     if (!matches(s, bytes, bytes_len)) return CK_REFUSED;
     int rc = ck_slot_sign(slot, bytes, bytes_len, signature);
     return rc == CK_OK ? answer_signature(s, slot, bytes, bytes_len, signature, len) : rc;
@@ -191,10 +196,12 @@ void ck_session_prepare(ck_session *s, ck_slot *slot) {
     if (!s->pending) return;
     ck_slot_prepare(slot, asked->sign_bytes, asked->sign_bytes_len);
     if (asked->wants_extension)
-        ck_slot_prepare_extension(slot, asked->height, asked->round, s->message.ballot.extension, s->scratch, sizeof s->scratch);
+        ck_slot_prepare_extension(slot, asked->height, asked->round, s->message.ballot.extension, s->scratch,
+                                  sizeof s->scratch);
 }
 
-int ck_session_repeat(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, ck_bytes signature, size_t *len) {
+int ck_session_repeat(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, ck_bytes signature,
+                      size_t *len) {
     if (!matches(s, bytes, bytes_len)) return CK_REFUSED;
     if (signature.len != slot->type->signature_len) return CK_REFUSED;
     if (slot->type->verify(slot->public_key, bytes, bytes_len, signature.at) != CK_OK) return CK_REFUSED;
@@ -205,9 +212,9 @@ int ck_session_sign_bytes(ck_session *s, const ck_slot *slot, uint8_t signature[
     ck_message answer;
     if (!s->pending || s->request.reason != CK_REASON_NONE) return CK_REFUSED;
     int rc = CK_REFUSED;
-    if (s->message.kind == CK_SIGN_BYTES_REQUEST)
-        rc = ck_slot_sign_value(slot, s->message.value, signature);
-    else if (s->message.kind == CK_SIGN_RAW_BYTES_REQUEST) /* its chain's id is this session's: ck_check_request() saw to it */
+    if (s->message.kind == CK_SIGN_BYTES_REQUEST) rc = ck_slot_sign_value(slot, s->message.value, signature);
+    else if (s->message.kind == CK_SIGN_RAW_BYTES_REQUEST)
+        /* Its chain's id is this session's: ck_check_request() saw to it. */
         rc = ck_slot_sign_raw(slot, s->message.value, s->message.unique_id, s->scratch, sizeof s->scratch, signature);
     if (rc != CK_OK) return rc;
     response_to(s, &answer);
@@ -239,15 +246,16 @@ int ck_session_ask(ck_session *s, int dialect, ck_bytes message) {
 }
 
 static int same_block(const ck_block_id *a, const ck_block_id *b) {
-    return ck_same_bytes(a->hash, b->hash) && a->parts_total == b->parts_total && ck_same_bytes(a->parts_hash, b->parts_hash);
+    return ck_same_bytes(a->hash, b->hash) && a->parts_total == b->parts_total &&
+           ck_same_bytes(a->parts_hash, b->parts_hash);
 }
 
 /* Whether `got` is what was asked, in all but the timestamp and what a signer adds. */
 static int same_but_signed(const ck_ballot *asked, const ck_ballot *got) {
     return got->type == asked->type && got->height == asked->height && got->round == asked->round &&
            got->pol_round == asked->pol_round && same_block(&got->block_id, &asked->block_id) &&
-           ck_same_bytes(got->validator_address, asked->validator_address) && got->validator_index == asked->validator_index &&
-           got->extension.len == 0;
+           ck_same_bytes(got->validator_address, asked->validator_address) &&
+           got->validator_index == asked->validator_index && got->extension.len == 0;
 }
 
 /* The signature of the precommit's extension, where there is to be one; nothing where there is none. */
@@ -255,8 +263,8 @@ static int extension_verifies(ck_session *s, int32_t type, ck_bytes public_key, 
     size_t len;
     const ck_bytes chain_id = {s->chain_id, s->chain_id_len};
     if (!s->request.wants_extension) return signature.len == 0;
-    return ck_extension_sign_bytes(chain_id, s->request.height, s->request.round, s->message.ballot.extension, s->scratch,
-                                   sizeof s->scratch, &len) == CK_OK &&
+    return ck_extension_sign_bytes(chain_id, s->request.height, s->request.round, s->message.ballot.extension,
+                                   s->scratch, sizeof s->scratch, &len) == CK_OK &&
            ck_verify(type, public_key, (ck_bytes){s->scratch, len}, signature) == CK_OK;
 }
 
@@ -267,9 +275,10 @@ int ck_session_relay(ck_session *s, int32_t type, ck_bytes public_key, ck_bytes 
     if (!s->pending) return CK_REFUSED;
     if (s->message.kind != CK_SIGN_VOTE_REQUEST && s->message.kind != CK_SIGN_PROPOSAL_REQUEST) return CK_REFUSED;
     response_to(s, &answer);
-    if (untrusted.len > CK_RESPONSE_MAX || ck_read_length(untrusted.at, untrusted.len, CK_RESPONSE_MAX, &length, &used) != CK_OK ||
-        length != untrusted.len - used ||
-        ck_decode_message(s->dialect, untrusted.at + used, length, &got) != CK_OK || got.kind != answer.kind)
+    if (untrusted.len > CK_RESPONSE_MAX ||
+        ck_read_length(untrusted.at, untrusted.len, CK_RESPONSE_MAX, &length, &used) != CK_OK ||
+        length != untrusted.len - used || ck_decode_message(s->dialect, untrusted.at + used, length, &got) != CK_OK ||
+        got.kind != answer.kind)
         return CK_MORE;
     if (got.has_error && got.error_code) {
         if (got.error_text.len > CK_ERROR_TEXT_MAX) return CK_MORE;
@@ -277,11 +286,13 @@ int ck_session_relay(ck_session *s, int32_t type, ck_bytes public_key, ck_bytes 
         *refused = 1;
         return CK_OK;
     }
-    if (!got.has_ballot || s->request.reason != CK_REASON_NONE || !same_but_signed(&asked.ballot, &got.ballot)) return CK_MORE;
+    if (!got.has_ballot || s->request.reason != CK_REASON_NONE || !same_but_signed(&asked.ballot, &got.ballot))
+        return CK_MORE;
     asked.ballot.timestamp = got.ballot.timestamp;
     ck_check_request(s->dialect, (ck_bytes){s->chain_id, s->chain_id_len}, &asked, &restamped);
     if (restamped.reason != CK_REASON_NONE || restamped.sign_bytes_len == 0 ||
-        ck_verify(type, public_key, (ck_bytes){restamped.sign_bytes, restamped.sign_bytes_len}, got.ballot.signature) != CK_OK ||
+        ck_verify(type, public_key, (ck_bytes){restamped.sign_bytes, restamped.sign_bytes_len}, got.ballot.signature) !=
+            CK_OK ||
         !extension_verifies(s, type, public_key, got.ballot.extension_signature))
         return CK_MORE;
     answer.has_ballot = 1;

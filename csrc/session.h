@@ -1,5 +1,6 @@
-/* A privval session after the handshake: ciphertext in, requests out; outcomes in, ciphertext out. One request at a time.
- * The caller owns the whole struct (anonymous memory: untouched pages cost nothing) and nothing here allocates. */
+/* A privval session after the handshake: ciphertext in, requests out; outcomes in, ciphertext out. One request at a
+ * time. The caller owns the whole struct (anonymous memory: untouched pages cost nothing) and nothing here allocates.
+ */
 #ifndef CK_SESSION_H
 #define CK_SESSION_H
 
@@ -22,8 +23,8 @@ typedef struct ck_session {
     int32_t pending; /* a request waits for its answer */
     uint8_t chain_id[CK_CHAIN_ID_MAX];
     size_t chain_id_len;
-    size_t plain_at;  /* consumed */
-    size_t plain_len; /* filled */
+    size_t plain_at;     /* consumed */
+    size_t plain_len;    /* filled */
     size_t message_size; /* of the pending request, its length prefix included */
     ck_message message;  /* the pending request; borrows from plain */
     ck_request request;
@@ -35,10 +36,10 @@ typedef struct ck_session {
     ck_noise noise;
 } ck_session;
 
-/* `session` is zeroed memory. frames and noise NULL: plain bytes; one of them at most. `pending`: plain bytes that came behind the
- * handshake. */
-CK_MUST_CHECK int ck_session_open(ck_session *s, int dialect, ck_bytes chain_id, const ck_frames *frames, const ck_noise *noise,
-                                  ck_bytes pending);
+/* `session` is zeroed memory. frames and noise NULL: plain bytes; one of them at most. `pending`: plain bytes that came
+ * behind the handshake. */
+CK_MUST_CHECK int ck_session_open(ck_session *s, int dialect, ck_bytes chain_id, const ck_frames *frames,
+                                  const ck_noise *noise, ck_bytes pending);
 void ck_session_wipe(ck_session *s);
 
 /* `size` bytes of the inbox were filled: open their frames. */
@@ -50,33 +51,35 @@ CK_MUST_CHECK int ck_session_next(ck_session *s, ck_request *out);
 /* Whether part of a frame or message has arrived. */
 int ck_session_partial(const ck_session *s);
 
-/* Each writes `*len` bytes to the outbox and ends the pending request. CK_REFUSED: there is none, or what interface.Session
- * says; the request is then still pending and nothing was signed. */
+/* Each writes `*len` bytes to the outbox and ends the pending request. CK_REFUSED: there is none, or what
+ * interface.Session says; the request is then still pending and nothing was signed. */
 CK_MUST_CHECK int ck_session_pong(ck_session *s, size_t *len);
 CK_MUST_CHECK int ck_session_pub_key(ck_session *s, int32_t type, ck_bytes public_key, size_t *len);
 CK_MUST_CHECK int ck_session_error(ck_session *s, int32_t code, ck_bytes text, size_t *len);
 CK_MUST_CHECK int ck_session_empty(ck_session *s, size_t *len);
 /* ck_slot_prepare() for what the pending request asks to be signed, its extension's signature too. */
 void ck_session_prepare(ck_session *s, ck_slot *slot);
-CK_MUST_CHECK int ck_session_sign(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len, uint8_t signature[CK_SIGNATURE_MAX],
-                                  size_t *len);
+CK_MUST_CHECK int ck_session_sign(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len,
+                                  uint8_t signature[CK_SIGNATURE_MAX], size_t *len);
 CK_MUST_CHECK int ck_session_repeat(ck_session *s, ck_slot *slot, const uint8_t *bytes, size_t bytes_len,
                                     ck_bytes signature, size_t *len);
 
 /* SignBytes or SignRawBytes, whichever is pending; CK_REFUSED: neither is, or the slot refuses, with nothing signed. */
-CK_MUST_CHECK int ck_session_sign_bytes(ck_session *s, const ck_slot *slot, uint8_t signature[CK_SIGNATURE_MAX], size_t *len);
+CK_MUST_CHECK int ck_session_sign_bytes(ck_session *s, const ck_slot *slot, uint8_t signature[CK_SIGNATURE_MAX],
+                                        size_t *len);
 
 /* The pending request as it came, its length prefix included; empty: there is none. */
 ck_bytes ck_session_pending(const ck_session *s);
 
-/* An agent's request, whole, takes the place of whatever the session had; for CK_PLAIN only. CK_MORE: it is not exactly one whole message of
- * this dialect, and the session is empty. */
+/* An agent's request, whole, takes the place of whatever the session had; for CK_PLAIN only. CK_MORE: it is not exactly
+ * one whole message of this dialect, and the session is empty. */
 CK_MUST_CHECK int ck_session_ask(ck_session *s, int dialect, ck_bytes message);
 void ck_session_forget(ck_session *s);
 
-/* What another signer answered to the pending request, its length prefix included: judged, and encoded anew for the validator. *refused: it is a
- * final no and not a signature of the key over exactly what was asked, but for the timestamp. CK_MORE: it is neither, and the request is
- * still pending. */
-CK_MUST_CHECK int ck_session_relay(ck_session *s, int32_t type, ck_bytes public_key, ck_bytes answer, int *refused, size_t *len);
+/* What another signer answered to the pending request, its length prefix included: judged, and encoded anew for the
+ * validator. *refused: it is a final no and not a signature of the key over exactly what was asked, but for the
+ * timestamp. CK_MORE: it is neither, and the request is still pending. */
+CK_MUST_CHECK int ck_session_relay(ck_session *s, int32_t type, ck_bytes public_key, ck_bytes answer, int *refused,
+                                   size_t *len);
 
 #endif

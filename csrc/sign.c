@@ -8,9 +8,7 @@
 #include "cursor.h"
 #include "trace.h"
 
-static ck_hrs place_of(const ck_request *request) {
-    return (ck_hrs){request->height, request->round, request->step};
-}
+static ck_hrs place_of(const ck_request *request) { return (ck_hrs){request->height, request->round, request->step}; }
 
 /* rules/sign.py's row "above the watermark", and nobody else in the section. */
 static int plain(const ck_section *section, const ck_request *request) {
@@ -31,9 +29,9 @@ static int reserve(ck_signer *signer, ck_sign_lane *link, uint64_t started_ns) {
     ck_section *section = &signer->sections[link->chain];
     if (!plain(section, request)) return CK_MORE;
     const uint64_t request_id = CK_HOT_IDS + ++signer->requests, one = 1;
-    const ck_queue_message message = {CK_TAG_RESERVE,   signer->nonce,      request_id,
-                                      link->chain,      place_of(request),  request->sign_bytes,
-                                      request->sign_bytes_len, NULL,              0};
+    const ck_queue_message message = {
+        CK_TAG_RESERVE,          signer->nonce, request_id, link->chain, place_of(request), request->sign_bytes,
+        request->sign_bytes_len, NULL,          0};
     const int rc = push(signer, &message);
     if (rc != CK_OK) return rc == CK_NO_ROOM ? CK_MORE : rc;
     ck_trace_then(CK_AT_READ, link->chain, message.at, started_ns);
@@ -67,7 +65,8 @@ int ck_sign_lane_turn(ck_signer *signer, ck_sign_lane *link, int *found, int *er
     return CK_OK;
 }
 
-/* A request for a chain of this agent's, of a kind that the section takes: nothing else of it is under way. CK_MORE: not plain. */
+/* A request for a chain of this agent's, of a kind that the section takes: nothing else of it is under way. CK_MORE:
+ * not plain. */
 static int on_ask(ck_signer *signer, ck_desk *desk, const ck_ask *ask, uint64_t started_ns) {
     if (ask->urgent || (ask->dialect != CK_PROTO && ask->dialect != CK_AMINO)) return CK_MORE;
     for (uint32_t i = 0; i < desk->chains; i++) {
@@ -87,13 +86,15 @@ static int on_ask(ck_signer *signer, ck_desk *desk, const ck_ask *ask, uint64_t 
     return CK_MORE;
 }
 
-int ck_desk_turn(ck_signer *signer, ck_desk *desk, int serve, uint32_t *reserved, size_t *rest_at, size_t *rest_len, int *error) {
+int ck_desk_turn(ck_signer *signer, ck_desk *desk, int serve, uint32_t *reserved, size_t *rest_at, size_t *rest_len,
+                 int *error) {
     size_t len = 0, at = 0, used = 0;
     ck_ask ask;
     const uint64_t started_ns = signer->calls->now_ns();
     *reserved = 0;
     CK_TRY(ck_agent_receive(signer->calls, &desk->link, &len, error));
-    while (serve && !desk->link.blocked && ck_take_ask((ck_bytes){desk->link.plain + at, len - at}, &ask, &used) == CK_OK) {
+    while (serve && !desk->link.blocked &&
+           ck_take_ask((ck_bytes){desk->link.plain + at, len - at}, &ask, &used) == CK_OK) {
         const int rc = on_ask(signer, desk, &ask, started_ns);
         if (rc == CK_MORE) break;
         if (rc != CK_OK) return rc;
@@ -105,7 +106,8 @@ int ck_desk_turn(ck_signer *signer, ck_desk *desk, int serve, uint32_t *reserved
     return CK_OK;
 }
 
-/* In a frame of its link. A link whose cipher is used up carries nothing more: the twin meets that with whatever it says next. */
+/* In a frame of its link. A link whose cipher is used up carries nothing more: the twin meets that with whatever it
+ * says next. */
 static void send_to_agent(const ck_signer *signer, ck_sign_lane *link, size_t len) {
     const ck_answer answer = {link->seq, {link->session->outbox, len}};
     link->asked = 0;
@@ -125,8 +127,12 @@ static void send_answer(const ck_signer *signer, ck_sign_lane *link, size_t len)
 }
 
 static void audit(ck_audit *audit, const ck_sign_lane *link, const ck_section *section, uint64_t took_ns) {
-    const ck_decision made = {.outcome = CK_OUTCOME_SIGNED, .kind = (uint8_t)link->session->request.kind, .chain = link->chain,
-                              .at = section->last, .took_ns = took_ns, .bytes = {section->bytes, section->bytes_len},
+    const ck_decision made = {.outcome = CK_OUTCOME_SIGNED,
+                              .kind = (uint8_t)link->session->request.kind,
+                              .chain = link->chain,
+                              .at = section->last,
+                              .took_ns = took_ns,
+                              .bytes = {section->bytes, section->bytes_len},
                               .block_hash = link->session->message.ballot.block_id.hash};
     ck_audit_note(audit, &made, &link->asker);
 }
@@ -150,11 +156,13 @@ static int on_permit(ck_signer *signer, const uint8_t *packed, size_t len, ck_si
     ck_queue_message permit;
     uint8_t signature[CK_SIGNATURE_MAX];
     size_t answer_len = 0;
-    if (!ck_unpack_message(packed, len, &permit) || permit.tag != CK_TAG_PERMIT || permit.nonce != signer->nonce) return CK_MORE;
+    if (!ck_unpack_message(packed, len, &permit) || permit.tag != CK_TAG_PERMIT || permit.nonce != signer->nonce)
+        return CK_MORE;
     if (permit.chain >= signer->chains || signer->done_to - signer->done_from >= CK_DONE) return CK_MORE;
     ck_section *section = &signer->sections[permit.chain];
     ck_sign_lane *link = section->asker;
-    if (!link || (link->agent ? link->agent->blocked : link->blocked) || section->request_id != permit.request_id) return CK_MORE;
+    if (!link || (link->agent ? link->agent->blocked : link->blocked) || section->request_id != permit.request_id)
+        return CK_MORE;
     const ck_hrs at = place_of(&link->session->request);
     ck_trace_here(CK_AT_PERMITTED, link->chain, at);
     if (ck_session_sign(link->session, section->slot, permit.bytes, permit.bytes_len, signature, &answer_len) != CK_OK)
@@ -168,9 +176,17 @@ static int on_permit(ck_signer *signer, const uint8_t *packed, size_t len, ck_si
     memcpy(section->bytes, permit.bytes, permit.bytes_len);
     memcpy(section->signature, signature, section->slot->type->signature_len);
     section->signatures++;
-    const ck_queue_message report = {CK_TAG_SIGNED, 0, 0, permit.chain, at, section->bytes, section->bytes_len, section->signature,
+    const ck_queue_message report = {CK_TAG_SIGNED,
+                                     0,
+                                     0,
+                                     permit.chain,
+                                     at,
+                                     section->bytes,
+                                     section->bytes_len,
+                                     section->signature,
                                      section->slot->type->signature_len};
-    section->unreported = push(signer, &report) != CK_OK; /* found with the next reservation, or after the twin's wake-up */
+    /* A report that found no room is found with the next reservation, or after the twin's wake-up. */
+    section->unreported = push(signer, &report) != CK_OK;
     note(signer, link, section);
     *answered = link;
     return CK_OK;

@@ -1,11 +1,11 @@
-/* The signer's plain case, one call a hop: a validator's bytes → frames → request → rule → reservation; a permit → signature →
- * frames → answer, and then the report to the state process.
+/* The signer's plain case, one call a hop: a validator's bytes → frames → request → rule → reservation; a permit →
+ * signature → frames → answer, and then the report to the state process.
  *
  * A request may also come from an agent (ck_desk): a frame of its link holds it, and the answer goes back in one.
  *
- * Twin: cometkms/signer/{link,agent_link,chain}.py, which own everything else: other messages than requests to sign, refusals, repeats,
- * a second validator while the first waits, deadlines. Whatever is not plain is handed to the twin untouched. The watermark
- * lives in both: each side takes over what the other moved. One thread; nothing allocates. */
+ * Twin: cometkms/signer/{link,agent_link,chain}.py, which own everything else: other messages than requests to sign,
+ * refusals, repeats, a second validator while the first waits, deadlines. Whatever is not plain is handed to the twin
+ * untouched. The watermark lives in both: each side takes over what the other moved. One thread; nothing allocates. */
 #ifndef CK_SIGN_H
 #define CK_SIGN_H
 
@@ -19,7 +19,8 @@
 
 #define CK_DONE 64 /* signatures that the twin has not counted and logged yet */
 
-/* One open connection to a validator, or one chain for which an agent may ask: then the session is CK_PLAIN and holds one request at a time. */
+/* One open connection to a validator, or one chain for which an agent may ask: then the session is CK_PLAIN and holds
+ * one request at a time. */
 typedef struct ck_sign_lane {
     ck_session *session;
     ck_agent_link *agent; /* NULL: a validator's own connection */
@@ -28,9 +29,9 @@ typedef struct ck_sign_lane {
     int fd;
     int32_t blocked; /* the twin holds bytes that the socket did not take: nothing may overtake them */
     uint16_t chain;
-    uint32_t number;   /* the twin's */
-    ck_asker asker;    /* for the audit log */
-    size_t unsent_at;  /* [unsent_at, unsent_at + unsent) of the session's outbox: what the socket did not take */
+    uint32_t number;  /* the twin's */
+    ck_asker asker;   /* for the audit log */
+    size_t unsent_at; /* [unsent_at, unsent_at + unsent) of the session's outbox: what the socket did not take */
     size_t unsent;
 } ck_sign_lane;
 
@@ -49,9 +50,9 @@ typedef struct ck_section {
     size_t bytes_len;
     uint8_t bytes[CK_SIGN_BYTES_MAX];
     uint8_t signature[CK_SIGNATURE_MAX]; /* the first signature_len of the slot's type */
-    uint64_t signatures; /* made here */
-    int32_t unreported;  /* the last one: the queue was full */
-    ck_sign_lane *asker;      /* whose reservation is under way; NULL: none */
+    uint64_t signatures;                 /* made here */
+    int32_t unreported;                  /* the last one: the queue was full */
+    ck_sign_lane *asker;                 /* whose reservation is under way; NULL: none */
     uint64_t request_id, started_ns, since_ns;
 } ck_section;
 
@@ -71,7 +72,7 @@ typedef struct ck_signer {
     ck_ring *reservations; /* pushed here */
     int reservations_wake;
     ck_ring *permits; /* popped here */
-    ck_audit *audit; /* NULL: there is no audit log */
+    ck_audit *audit;  /* NULL: there is no audit log */
     uint32_t chains;
     ck_section sections[CK_ROWS_MAX];
     uint64_t done_from, done_to; /* of `done`, modulo CK_DONE */
@@ -84,16 +85,18 @@ typedef struct ck_signer {
 /* What a turn found. */
 enum ck_found { CK_NOTHING = 0, CK_REQUEST = 1, CK_RESERVED = 2 };
 
-/* Receive once. *found: CK_NOTHING: no whole request yet; CK_REQUEST: one is pending in the session, for the twin; CK_RESERVED: one
- * is, and the state process was asked. CK_MORE: nothing had arrived. CK_CLOSED: the end of the stream. CK_SOCKET: *error is errno. */
+/* Receive once. *found: CK_NOTHING: no whole request yet; CK_REQUEST: one is pending in the session, for the twin;
+ * CK_RESERVED: one is, and the state process was asked. CK_MORE: nothing had arrived. CK_CLOSED: the end of the stream.
+ * CK_SOCKET: *error is errno. */
 CK_MUST_CHECK int ck_sign_lane_turn(ck_signer *signer, ck_sign_lane *link, int *found, int *error);
 
-/* Receive once. With `serve` the plain requests at the front of what arrived are reserved here, *reserved of them; [rest_at, rest_at + rest_len) of
- * the link's plain bytes is the twin's. Statuses as above. */
-CK_MUST_CHECK int ck_desk_turn(ck_signer *signer, ck_desk *desk, int serve, uint32_t *reserved, size_t *rest_at, size_t *rest_len, int *error);
+/* Receive once. With `serve` the plain requests at the front of what arrived are reserved here, *reserved of them;
+ * [rest_at, rest_at + rest_len) of the link's plain bytes is the twin's. Statuses as above. */
+CK_MUST_CHECK int ck_desk_turn(ck_signer *signer, ck_desk *desk, int serve, uint32_t *reserved, size_t *rest_at,
+                               size_t *rest_len, int *error);
 
-/* Take messages from the queue up to the first that is not plain (it is in signer->rest) or to the end; sign and answer for every
- * permit. *answered: how many of signer->answered; *taken: how many messages. CK_REFUSED: a corrupt ring. */
+/* Take messages from the queue up to the first that is not plain (it is in signer->rest) or to the end; sign and answer
+ * for every permit. *answered: how many of signer->answered; *taken: how many messages. CK_REFUSED: a corrupt ring. */
 CK_MUST_CHECK int ck_signer_take(ck_signer *signer, uint32_t *answered, uint32_t *taken);
 
 #endif

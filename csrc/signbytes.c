@@ -184,7 +184,8 @@ int ck_parse_sign_bytes(const uint8_t *bytes, size_t len, ck_sign_bytes *out) {
         !(is_canonical_in(CK_PROTO, &read, whole) || is_canonical_in(CK_AMINO, &read, whole))) {
         return CK_MALFORMED;
     }
-    /* Canonical: the chain id comes last, in at most CK_CHAIN_ID_MAX bytes behind a tag and a length of one byte each. */
+    /* Canonical: the chain id comes last, in at most CK_CHAIN_ID_MAX bytes behind a tag and a length of one byte each.
+     */
     size_t behind = read.chain_id.len > 0 ? 2 + read.chain_id.len : 0;
     ck_sign_bytes result = {
         .type = read.ballot.type,

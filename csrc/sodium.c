@@ -40,7 +40,8 @@ int ck_sodium_load(const char *path, char *error, size_t error_cap) {
         return CK_NO_SODIUM;
     }
     if (table.sha256_statebytes() != sizeof(ck_sha256)) {
-        snprintf(error, error_cap, "a SHA-256 state of %zu bytes, not %zu", table.sha256_statebytes(), sizeof(ck_sha256));
+        snprintf(error, error_cap, "a SHA-256 state of %zu bytes, not %zu", table.sha256_statebytes(),
+                 sizeof(ck_sha256));
         return CK_NO_SODIUM;
     }
     ck_sodium = table;

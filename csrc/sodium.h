@@ -22,8 +22,8 @@ typedef struct ck_sodium_table {
     int (*mprotect_readonly)(void *);
     int (*base642bin)(uint8_t *, size_t, const char *, size_t, const char *, size_t *, const char **, int);
     char *(*bin2base64)(char *, size_t, const uint8_t *, size_t, int);
-    int (*argon2id)(uint8_t *, unsigned long long, const char *, unsigned long long, const uint8_t *, unsigned long long,
-                    size_t, int);
+    int (*argon2id)(uint8_t *, unsigned long long, const char *, unsigned long long, const uint8_t *,
+                    unsigned long long, size_t, int);
     int (*sign_detached)(uint8_t *, unsigned long long *, const uint8_t *, unsigned long long, const uint8_t *);
     int (*verify_detached)(const uint8_t *, const uint8_t *, unsigned long long, const uint8_t *);
     int (*seed_keypair)(uint8_t *, uint8_t *, const uint8_t *);
@@ -38,17 +38,18 @@ typedef struct ck_sodium_table {
     int (*sha256_final)(ck_sha256 *, uint8_t *);
     int (*aead_encrypt)(uint8_t *, unsigned long long *, const uint8_t *, unsigned long long, const uint8_t *,
                         unsigned long long, const uint8_t *, const uint8_t *, const uint8_t *);
-    int (*aead_decrypt)(uint8_t *, unsigned long long *, uint8_t *, const uint8_t *, unsigned long long, const uint8_t *,
-                        unsigned long long, const uint8_t *, const uint8_t *);
+    int (*aead_decrypt)(uint8_t *, unsigned long long *, uint8_t *, const uint8_t *, unsigned long long,
+                        const uint8_t *, unsigned long long, const uint8_t *, const uint8_t *);
     int (*xaead_encrypt)(uint8_t *, unsigned long long *, const uint8_t *, unsigned long long, const uint8_t *,
                          unsigned long long, const uint8_t *, const uint8_t *, const uint8_t *);
-    int (*xaead_decrypt)(uint8_t *, unsigned long long *, uint8_t *, const uint8_t *, unsigned long long, const uint8_t *,
-                         unsigned long long, const uint8_t *, const uint8_t *);
+    int (*xaead_decrypt)(uint8_t *, unsigned long long *, uint8_t *, const uint8_t *, unsigned long long,
+                         const uint8_t *, unsigned long long, const uint8_t *, const uint8_t *);
 } ck_sodium_table;
 
 extern ck_sodium_table ck_sodium;
 
-/* Resolve every symbol from the shared object at `path`. On failure `error` says which file or symbol; nothing is set. */
+/* Resolve every symbol from the shared object at `path`. On failure `error` says which file or symbol; nothing is set.
+ */
 CK_MUST_CHECK int ck_sodium_load(const char *path, char *error, size_t error_cap);
 
 #endif

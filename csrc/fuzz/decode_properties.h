@@ -75,8 +75,10 @@ static void judge(int dialect, const ck_message *message) {
     REQUIRE(!request.wants_extension || !message->skip_extension);
     if (message->kind == CK_SIGN_BYTES_REQUEST || message->kind == CK_SIGN_RAW_BYTES_REQUEST) {
         REQUIRE(request.sign_bytes_len == 0);
-        REQUIRE(request.reason != CK_REASON_NONE || (message->value.len > 0 && message->value.len <= CK_RAW_VALUE_MAX && !message->has_others));
-        REQUIRE(message->kind == CK_SIGN_RAW_BYTES_REQUEST || request.reason != CK_REASON_NONE || !ck_reads_as_vote(message->value));
+        REQUIRE(request.reason != CK_REASON_NONE ||
+                (message->value.len > 0 && message->value.len <= CK_RAW_VALUE_MAX && !message->has_others));
+        REQUIRE(message->kind == CK_SIGN_RAW_BYTES_REQUEST || request.reason != CK_REASON_NONE ||
+                !ck_reads_as_vote(message->value));
     }
     for (int32_t known = CK_LINE_UNKNOWN; known <= CK_LINE_V1; known++) {
         const int32_t line = ck_line_of(dialect, message, known);
@@ -94,8 +96,8 @@ static void judge(int dialect, const ck_message *message) {
     REQUIRE(parsed.timestamp.seconds == request.timestamp.seconds);
     REQUIRE(parsed.timestamp.nanos == request.timestamp.nanos);
     REQUIRE(parsed.chain_id.len == chain.len && memcmp(parsed.chain_id.at, chain.at, chain.len) == 0);
-    REQUIRE(ck_same_but_timestamp(request.sign_bytes, request.sign_bytes_len, request.sign_bytes,
-                                  request.sign_bytes_len));
+    REQUIRE(
+        ck_same_but_timestamp(request.sign_bytes, request.sign_bytes_len, request.sign_bytes, request.sign_bytes_len));
 }
 
 static int decode_properties(int dialect, const uint8_t *data, size_t size) {

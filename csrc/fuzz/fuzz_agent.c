@@ -1,7 +1,7 @@
 /* The agents' messages and what both ends make of them.
  *
- * Input: what is fed (0: a node's desk; 1: an agent's pending request and a node's answer to it; 2: the messages alone), a dialect, then the bytes; of
- * 1 the request's length, little-endian, two bytes, stands in front of both. */
+ * Input: what is fed (0: a node's desk; 1: an agent's pending request and a node's answer to it; 2: the messages
+ * alone), a dialect, then the bytes; of 1 the request's length, little-endian, two bytes, stands in front of both. */
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -28,16 +28,18 @@ static uint8_t sent[CK_AGENT_OUT];
 static size_t sent_len;
 
 /* A cipher that changes nothing, and signatures that hold if their first byte is even. */
-static int encrypt(uint8_t *out, unsigned long long *out_len, const uint8_t *plain, unsigned long long len, const uint8_t *ad,
-                   unsigned long long ad_len, const uint8_t *nsec, const uint8_t *nonce, const uint8_t *key) {
+static int encrypt(uint8_t *out, unsigned long long *out_len, const uint8_t *plain, unsigned long long len,
+                   const uint8_t *ad, unsigned long long ad_len, const uint8_t *nsec, const uint8_t *nonce,
+                   const uint8_t *key) {
     (void)out_len, (void)ad, (void)ad_len, (void)nsec, (void)nonce, (void)key;
     memcpy(out, plain, len);
     memset(out + len, 0, 16);
     return 0;
 }
 
-static int decrypt(uint8_t *plain, unsigned long long *plain_len, uint8_t *nsec, const uint8_t *in, unsigned long long len,
-                   const uint8_t *ad, unsigned long long ad_len, const uint8_t *nonce, const uint8_t *key) {
+static int decrypt(uint8_t *plain, unsigned long long *plain_len, uint8_t *nsec, const uint8_t *in,
+                   unsigned long long len, const uint8_t *ad, unsigned long long ad_len, const uint8_t *nonce,
+                   const uint8_t *key) {
     (void)plain_len, (void)nsec, (void)ad, (void)ad_len, (void)nonce, (void)key;
     memcpy(plain, in, len - 16);
     return 0;
@@ -75,7 +77,8 @@ static void feed_desk(int dialect, const uint8_t *data, size_t size) {
         wake = eventfd(0, EFD_NONBLOCK);
         REQUIRE(wake >= 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
     }
-    while (recv(ends[0], wire, sizeof wire, 0) > 0) {}
+    while (recv(ends[0], wire, sizeof wire, 0) > 0) {
+    }
     open_session(&session, dialect);
     memset(&signer, 0, sizeof signer);
     memset(&link_of, 0, sizeof link_of);
@@ -89,10 +92,12 @@ static void feed_desk(int dialect, const uint8_t *data, size_t size) {
     REQUIRE(ck_frames_seal(&frames, data, size, wire, sizeof wire, &sealed) == CK_OK);
     if (send(ends[1], wire, sealed, 0) != (ssize_t)sealed) return;
     REQUIRE(ck_desk_turn(&signer, &desk, 1, &reserved, &at, &len, &error) == CK_OK);
-    REQUIRE(at + len == size && (len == 0 || memcmp(desk.link.plain + at, data + at, len) == 0)); /* the rest is untouched */
-    REQUIRE(reserved <= 1 && (reserved == 0) == (at == 0)); /* one at a time */
+    REQUIRE(at + len == size &&
+            (len == 0 || memcmp(desk.link.plain + at, data + at, len) == 0)); /* the rest is untouched */
+    REQUIRE(reserved <= 1 && (reserved == 0) == (at == 0));                   /* one at a time */
     REQUIRE(ck_ring_depth(&reservations) == reserved && link_of.asked == (int32_t)reserved);
-    REQUIRE(reserved ? signer.sections[0].asker == &link_of && session.request.height >= 3 : signer.sections[0].asker == NULL);
+    REQUIRE(reserved ? signer.sections[0].asker == &link_of && session.request.height >= 3
+                     : signer.sections[0].asker == NULL);
     REQUIRE(reserved || ck_session_pending(&session).len == 0);
 }
 

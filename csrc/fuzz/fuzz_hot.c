@@ -1,6 +1,7 @@
 /* The hot path fed any frames from a member, or any messages from the queue.
  *
- * Input: what is fed (bit 0: the queue; bit 1: a place is asked), the chain id's length, the chain id, then the bytes. */
+ * Input: what is fed (bit 0: the queue; bit 1: a place is asked), the chain id's length, the chain id, then the bytes.
+ */
 #include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -14,7 +15,7 @@
 
 enum { NONCE = 77, STORE_BYTES = (2 + 2 * 2) * CK_BLOCK };
 #define ASKED ((1ull << 50) + CK_ROWS_MAX) /* of row 0 */
-#define REACH ((int64_t)1 << 40) /* some of the corpus is above it */
+#define REACH ((int64_t)1 << 40)           /* some of the corpus is above it */
 
 static ck_hot hot;
 static ck_lane lane;
@@ -23,22 +24,25 @@ static ck_ring requests, permits;
 static int ends[2] = {-1, -1}, store = -1, wake = -1;
 
 /* A cipher that changes nothing. */
-static int encrypt(uint8_t *out, unsigned long long *out_len, const uint8_t *plain, unsigned long long len, const uint8_t *ad,
-                   unsigned long long ad_len, const uint8_t *nsec, const uint8_t *nonce, const uint8_t *key) {
+static int encrypt(uint8_t *out, unsigned long long *out_len, const uint8_t *plain, unsigned long long len,
+                   const uint8_t *ad, unsigned long long ad_len, const uint8_t *nsec, const uint8_t *nonce,
+                   const uint8_t *key) {
     (void)out_len, (void)ad, (void)ad_len, (void)nsec, (void)nonce, (void)key;
     memcpy(out, plain, len);
     memset(out + len, 0, 16);
     return 0;
 }
 
-static int decrypt(uint8_t *plain, unsigned long long *plain_len, uint8_t *nsec, const uint8_t *in, unsigned long long len,
-                   const uint8_t *ad, unsigned long long ad_len, const uint8_t *nonce, const uint8_t *key) {
+static int decrypt(uint8_t *plain, unsigned long long *plain_len, uint8_t *nsec, const uint8_t *in,
+                   unsigned long long len, const uint8_t *ad, unsigned long long ad_len, const uint8_t *nonce,
+                   const uint8_t *key) {
     (void)plain_len, (void)nsec, (void)ad, (void)ad_len, (void)nonce, (void)key;
     memcpy(plain, in, len - 16);
     return 0;
 }
 
-static int digest(uint8_t *out, size_t out_len, const uint8_t *in, unsigned long long len, const uint8_t *key, size_t key_len) {
+static int digest(uint8_t *out, size_t out_len, const uint8_t *in, unsigned long long len, const uint8_t *key,
+                  size_t key_len) {
     (void)key, (void)key_len;
     memset(out, in[len - 1], out_len);
     return 0;
@@ -52,7 +56,8 @@ static void begin(const uint8_t *chain, size_t chain_len, int asked) {
         REQUIRE(store >= 0 && wake >= 0 && ftruncate(store, STORE_BYTES) == 0);
         REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
     }
-    while (recv(ends[0], drain, sizeof drain, 0) > 0 || recv(ends[1], drain, sizeof drain, 0) > 0) {}
+    while (recv(ends[0], drain, sizeof drain, 0) > 0 || recv(ends[1], drain, sizeof drain, 0) > 0) {
+    }
     ck_sodium.aead_encrypt = encrypt;
     ck_sodium.aead_decrypt = decrypt;
     ck_sodium.blake2b = digest;
@@ -61,7 +66,8 @@ static void begin(const uint8_t *chain, size_t chain_len, int asked) {
     memset(&frames, 0, sizeof frames);
     memset(&requests, 0, offsetof(ck_ring, slots));
     memset(&permits, 0, offsetof(ck_ring, slots));
-    hot.calls = &ck_libc, hot.fd = store, hot.nonce = NONCE, hot.quorum = 2, hot.members = 1, hot.rows_len = 2, hot.chains = 2, hot.row_of[0] = 1;
+    hot.calls = &ck_libc, hot.fd = store, hot.nonce = NONCE, hot.quorum = 2, hot.members = 1, hot.rows_len = 2,
+    hot.chains = 2, hot.row_of[0] = 1;
     hot.permits = &permits, hot.permits_wake = wake, hot.lanes[0] = &lane;
     lane.frames = &frames, lane.fd = ends[0];
     for (uint32_t i = 0; i < 2; i++) {
@@ -88,7 +94,8 @@ static void feed_lane(const uint8_t *data, size_t size) {
     frames.send_counter = 0;
     REQUIRE(ck_lane_turn(&hot, &lane, 1, CK_MAY_PROMISE, &at, &len, &error) == CK_OK);
     left = size < len ? 0 : size - len;
-    REQUIRE(len <= size && at == left && (len == 0 || memcmp(hot.plain + at, data + left, len) == 0)); /* the rest is untouched */
+    REQUIRE(len <= size && at == left &&
+            (len == 0 || memcmp(hot.plain + at, data + left, len) == 0)); /* the rest is untouched */
     for (uint32_t i = 0; i < 2; i++) {
         const ck_row *row = &hot.rows[i];
         REQUIRE(row->count == row->sequence && row->bytes_len <= CK_SIGN_BYTES_MAX);

@@ -11,16 +11,18 @@ static ck_noise noise;
 static uint8_t opened[1 << 20], sealed[1 << 20];
 
 /* A cipher that changes nothing; every 251st tag fails. */
-static int encrypt(uint8_t *out, unsigned long long *out_len, const uint8_t *plain, unsigned long long len, const uint8_t *ad,
-                   unsigned long long ad_len, const uint8_t *nsec, const uint8_t *nonce, const uint8_t *key) {
+static int encrypt(uint8_t *out, unsigned long long *out_len, const uint8_t *plain, unsigned long long len,
+                   const uint8_t *ad, unsigned long long ad_len, const uint8_t *nsec, const uint8_t *nonce,
+                   const uint8_t *key) {
     (void)out_len, (void)ad, (void)ad_len, (void)nsec, (void)nonce, (void)key;
     memcpy(out, plain, len);
     memset(out + len, 0, 16);
     return 0;
 }
 
-static int decrypt(uint8_t *plain, unsigned long long *plain_len, uint8_t *nsec, const uint8_t *in, unsigned long long len,
-                   const uint8_t *ad, unsigned long long ad_len, const uint8_t *nonce, const uint8_t *key) {
+static int decrypt(uint8_t *plain, unsigned long long *plain_len, uint8_t *nsec, const uint8_t *in,
+                   unsigned long long len, const uint8_t *ad, unsigned long long ad_len, const uint8_t *nonce,
+                   const uint8_t *key) {
     (void)plain_len, (void)nsec, (void)ad, (void)ad_len, (void)nonce, (void)key;
     memcpy(plain, in, len - 16);
     return in[len - 1] == 251 ? -1 : 0;
@@ -31,7 +33,8 @@ static void begin(void) {
     noise.partial_len = 0;
 }
 
-/* Exactly sized memory: the sanitizer sees one byte too many, read or written. The bytes that came out, or -1: refused. */
+/* Exactly sized memory: the sanitizer sees one byte too many, read or written. The bytes that came out, or -1: refused.
+ */
 static long open_all(const uint8_t *data, size_t size, size_t step, size_t room) {
     size_t total = 0;
     for (size_t at = 0; at < size;) {
@@ -69,7 +72,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     begin();
     REQUIRE(open_all(data, size, step, sizeof opened) == at_once); /* however it is cut */
     begin();
-    REQUIRE(ck_noise_seal(&noise, data, size, sealed, sizeof sealed, &len) == CK_OK && len == ck_noise_sealed_size(size));
+    REQUIRE(ck_noise_seal(&noise, data, size, sealed, sizeof sealed, &len) == CK_OK &&
+            len == ck_noise_sealed_size(size));
     REQUIRE(size == 0 || ck_noise_seal(&noise, data, size, sealed, len - 1, &len) == CK_NO_ROOM);
     begin();
     REQUIRE(open_all(sealed, len, step, sizeof opened) == (long)size);

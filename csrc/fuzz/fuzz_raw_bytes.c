@@ -1,8 +1,9 @@
-/* Bytes that are no vote: a value that a slot signs as such and that is what is signed of a vote, proposal or extension.
+/* Bytes that are no vote: a value that a slot signs as such and that is what is signed of a vote, proposal or
+ * extension.
  *
- * Input: a choice, then (0) a value; (1) a ballot's or an extension's parts, whose canonical bytes no slot signs as a value, whole or
- * without their length; (2) raw bytes of Celestia, whose signed form is neither a vote's nor a value. The slot asks a signer outside,
- * which notes what it was asked for. */
+ * Input: a choice, then (0) a value; (1) a ballot's or an extension's parts, whose canonical bytes no slot signs as a
+ * value, whole or without their length; (2) raw bytes of Celestia, whose signed form is neither a vote's nor a value.
+ * The slot asks a signer outside, which notes what it was asked for. */
 #include <string.h>
 
 #include "../cursor.h"
@@ -73,7 +74,8 @@ static int is_extension(ck_bytes value) {
     if (height <= 0 || round < 0 || round > INT32_MAX || chain.len == 0 || chain.len > CK_CHAIN_ID_MAX) return 0;
     for (size_t i = 0; i < chain.len; i++)
         if (chain.at[i] & 0x80) return 0; /* an ASCII name is enough to look for */
-    return ck_extension_sign_bytes(chain, height, (int32_t)round, extension, again, sizeof again, &range.len) == CK_OK &&
+    return ck_extension_sign_bytes(chain, height, (int32_t)round, extension, again, sizeof again, &range.len) ==
+               CK_OK &&
            ck_same_bytes(range, value);
 }
 
@@ -114,7 +116,9 @@ static void try_ballot(const uint8_t *data, size_t size) {
     if (size < 24) return;
     ck_bytes chain = {data + 23, size - 23};
     if (chain.len > CK_CHAIN_ID_MAX) chain.len = CK_CHAIN_ID_MAX;
-    ck_ballot ballot = {.type = types[data[1] % 3], .height = (int64_t)(ck_get_le(data + 2, 8) >> 1), .timestamp = {(int64_t)ck_get_le(data + 10, 4), 0}};
+    ck_ballot ballot = {.type = types[data[1] % 3],
+                        .height = (int64_t)(ck_get_le(data + 2, 8) >> 1),
+                        .timestamp = {(int64_t)ck_get_le(data + 10, 4), 0}};
     ballot.round = (int32_t)(ck_get_le(data + 14, 4) >> 1);
     ballot.pol_round = ballot.type == 32 ? (int32_t)data[18] - 1 : 0;
     if (data[19] & 1) ballot.block_id = (ck_block_id){{hash, sizeof hash}, (uint32_t)data[20] + 1, {hash, sizeof hash}};

@@ -1,8 +1,9 @@
-/* The ring against a model, driven by the input's bytes; the other side may have written anything into the shared memory.
+/* The ring against a model, driven by the input's bytes; the other side may have written anything into the shared
+ * memory.
  *
- * What each call returns follows from the indices and lengths in the memory alone. It never reads or writes outside (the
- * sanitizers see that), never hands out more than CK_RING_PAYLOAD bytes, and moves an index only on CK_OK. While nothing was
- * corrupted, the messages are the model's. */
+ * What each call returns follows from the indices and lengths in the memory alone. It never reads or writes outside
+ * (the sanitizers see that), never hands out more than CK_RING_PAYLOAD bytes, and moves an index only on CK_OK. While
+ * nothing was corrupted, the messages are the model's. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,9 +91,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     atomic_store(&ring.tail, start);
     for (int op = 0; op < OPS_MAX && in.left > 0; op++) {
         switch ((enum op)(take(&in, 1) % OPS)) {
-        case PUSH: push(&m, 0); break;
-        case PUSH_LONG: push(&m, 1 + (size_t)take(&in, 1)); break;
-        case POP: (void)pop(&m); break;
+        case PUSH:
+            push(&m, 0);
+            break;
+        case PUSH_LONG:
+            push(&m, 1 + (size_t)take(&in, 1));
+            break;
+        case POP:
+            (void)pop(&m);
+            break;
         case POP_MANY:
             for (int i = 0; i < MANY && pop(&m) == CK_OK; i++) {
             }
@@ -100,15 +107,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         case PUSH_MANY:
             for (int i = 0; i < MANY; i++) push(&m, 0);
             break;
-        case BAD_HEAD: m.corrupt = 1; atomic_store(&ring.head, take(&in, 8)); break;
-        case BAD_TAIL: m.corrupt = 1; atomic_store(&ring.tail, atomic_load(&ring.head) + take(&in, 2)); break;
+        case BAD_HEAD:
+            m.corrupt = 1;
+            atomic_store(&ring.head, take(&in, 8));
+            break;
+        case BAD_TAIL:
+            m.corrupt = 1;
+            atomic_store(&ring.tail, atomic_load(&ring.head) + take(&in, 2));
+            break;
         case BAD_LENGTH: {
             const size_t slot = (size_t)take(&in, 1) % CK_RING_SLOTS;
             m.corrupt = 1;
             atomic_store(&ring.slots[slot].len, (uint32_t)take(&in, 4));
             break;
         }
-        case OPS: break;
+        case OPS:
+            break;
         }
     }
     return 0;

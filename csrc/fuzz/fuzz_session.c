@@ -11,16 +11,18 @@ static ck_session session;
 static ck_noise noise;
 
 /* A cipher that changes nothing, so that the fuzzer reaches the chunk lengths behind it; every 251st tag fails. */
-static int encrypt(uint8_t *out, unsigned long long *out_len, const uint8_t *plain, unsigned long long len, const uint8_t *ad,
-                   unsigned long long ad_len, const uint8_t *nsec, const uint8_t *nonce, const uint8_t *key) {
+static int encrypt(uint8_t *out, unsigned long long *out_len, const uint8_t *plain, unsigned long long len,
+                   const uint8_t *ad, unsigned long long ad_len, const uint8_t *nsec, const uint8_t *nonce,
+                   const uint8_t *key) {
     (void)out_len, (void)ad, (void)ad_len, (void)nsec, (void)nonce, (void)key;
     memcpy(out, plain, len);
     memset(out + len, 0, 16);
     return 0;
 }
 
-static int decrypt(uint8_t *plain, unsigned long long *plain_len, uint8_t *nsec, const uint8_t *in, unsigned long long len,
-                   const uint8_t *ad, unsigned long long ad_len, const uint8_t *nonce, const uint8_t *key) {
+static int decrypt(uint8_t *plain, unsigned long long *plain_len, uint8_t *nsec, const uint8_t *in,
+                   unsigned long long len, const uint8_t *ad, unsigned long long ad_len, const uint8_t *nonce,
+                   const uint8_t *key) {
     (void)plain_len, (void)nsec, (void)ad, (void)ad_len, (void)nonce, (void)key;
     memcpy(plain, in, len - 16);
     return in[len - 1] == 251 ? -1 : 0;
@@ -40,10 +42,12 @@ static void prepare_for(const ck_request *request) {
     const ck_bytes chain_id = {slot.chain_id, slot.chain_id_len};
     size_t len = 0;
     ck_session_prepare(&session, &slot);
-    if (slot.prepared.len != request->sign_bytes_len || memcmp(slot.prepared.of, request->sign_bytes, slot.prepared.len) != 0)
+    if (slot.prepared.len != request->sign_bytes_len ||
+        memcmp(slot.prepared.of, request->sign_bytes, slot.prepared.len) != 0)
         abort();
-    if (request->wants_extension && ck_extension_sign_bytes(chain_id, request->height, request->round,
-                                                            session.message.ballot.extension, made, sizeof made, &len) != CK_OK)
+    if (request->wants_extension &&
+        ck_extension_sign_bytes(chain_id, request->height, request->round, session.message.ballot.extension, made,
+                                sizeof made, &len) != CK_OK)
         abort();
     if (len > CK_PREPARED_MAX) len = 0;
     if (slot.prepared_extension.len != len || memcmp(slot.prepared_extension.of, made, len) != 0) abort();
@@ -81,7 +85,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     noise.recv_counter = noise.send_counter = noise.partial_len = 0;
     memcpy(slot.chain_id, CHAIN, chain.len);
     slot.chain_id_len = chain.len;
-    if (ck_session_open(&session, (data[0] >> 1) & 1, chain, sealed ? &frames : NULL, over_noise ? &noise : NULL, none) != CK_OK)
+    if (ck_session_open(&session, (data[0] >> 1) & 1, chain, sealed ? &frames : NULL, over_noise ? &noise : NULL,
+                        none) != CK_OK)
         abort();
     for (size_t at = 2; at < size;) {
         const size_t n = size - at < step ? size - at : step;

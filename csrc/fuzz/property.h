@@ -8,12 +8,12 @@
 #include <stdlib.h>
 
 /* Abort, which libFuzzer and replay_main.c both turn into a saved input. */
-#define REQUIRE(property)                                                              \
-    do {                                                                               \
-        if (!(property)) {                                                             \
+#define REQUIRE(property)                                                                   \
+    do {                                                                                    \
+        if (!(property)) {                                                                  \
             fprintf(stderr, "%s:%d: broken property: %s\n", __FILE__, __LINE__, #property); \
-            abort();                                                                   \
-        }                                                                              \
+            abort();                                                                        \
+        }                                                                                   \
     } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -2,8 +2,8 @@
  *
  *   replay [--mutations N] [--seconds S] [--seed X] FILE|DIRECTORY...
  *
- * Same seed, same corpus, same inputs. With --seconds it goes on until the time is over. An input that breaks a property
- * or a sanitizer's rule is saved as ./crash-input; run `replay crash-input` to see it again. */
+ * Same seed, same corpus, same inputs. With --seconds it goes on until the time is over. An input that breaks a
+ * property or a sanitizer's rule is saved as ./crash-input; run `replay crash-input` to see it again. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -40,9 +40,7 @@ static void save_current(void) {
 
 /* The hook that UBSan's runtime looks for: its findings must end in SIGABRT too, for only then is the input saved. */
 const char *__ubsan_default_options(void);
-const char *__ubsan_default_options(void) {
-    return "abort_on_error=1:print_stacktrace=1";
-}
+const char *__ubsan_default_options(void) { return "abort_on_error=1:print_stacktrace=1"; }
 
 static void on_abort(int number) {
     save_current();
@@ -62,9 +60,7 @@ static uint64_t next_random(void) { /* xorshift64* */
     return random_state * 2685821657736338717ULL;
 }
 
-static size_t below(size_t bound) {
-    return bound == 0 ? 0 : (size_t)(next_random() >> 16) % bound;
-}
+static size_t below(size_t bound) { return bound == 0 ? 0 : (size_t)(next_random() >> 16) % bound; }
 
 /* Run one input from memory of exactly its size, so that reading one byte too many is seen. */
 static void run(const uint8_t *bytes, size_t size) {
@@ -96,9 +92,7 @@ static void load_file(const char *path) {
     corpus[corpus_size++] = (input){bytes, size};
 }
 
-static int is_visible(const struct dirent *entry) {
-    return entry->d_name[0] != '.';
-}
+static int is_visible(const struct dirent *entry) { return entry->d_name[0] != '.'; }
 
 /* A file, or the files of a directory in the order of their names. */
 static void load(const char *path) {
@@ -124,8 +118,8 @@ static void load(const char *path) {
     free(names);
 }
 
-static const uint8_t INTERESTING[] = {0x00, 0x01, 0x07, 0x08, 0x0a, 0x0b, 0x0c, 0x12, 0x1f,
-                                      0x20, 0x21, 0x7f, 0x80, 0x81, 0xfe, 0xff};
+static const uint8_t INTERESTING[] = {0x00, 0x01, 0x07, 0x08, 0x0a, 0x0b, 0x0c, 0x12,
+                                      0x1f, 0x20, 0x21, 0x7f, 0x80, 0x81, 0xfe, 0xff};
 
 /* Open a gap of `count` bytes at `at`; 0 if there is no room. */
 static int open_gap(uint8_t *bytes, size_t *size, size_t at, size_t count) {
