@@ -18,7 +18,7 @@ from cometkms.store.promise_store import Header, PromiseStore
 from tests.e2e.node import cmkms as separately
 from tests.unit.cli.inside import cmkms
 from tests.unit.cli.test_cli import tree
-from tests.unit.store.test_store import PUBLIC
+from tests.unit.store.test_promise_store import PUBLIC
 from tests.vectors.moving.homes import SEED
 
 CHAIN = "chain-a"

@@ -28,7 +28,7 @@ from cometkms.store.node_store import ChainFiles, NodeFiles, open_node
 from cometkms.store.promise_store import Header, PromiseStore
 from tests.unit.cli.test_export import CHAIN, make_home
 from tests.unit.cli.test_member import NEW, OLD, REPLACE, homes, invoke, put_seal, row_of
-from tests.unit.store.test_store import PUBLIC
+from tests.unit.store.test_promise_store import PUBLIC
 
 __all__ = ["homes"]
 

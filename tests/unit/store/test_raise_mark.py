@@ -15,7 +15,7 @@ from cometkms.store import epoch as epochs
 from cometkms.store import state_file
 from cometkms.store.node_store import ChainFiles, NodeFiles, higher_mark, known_mark, open_node, raise_mark
 from cometkms.store.promise_store import Header, PromiseStore
-from tests.unit.store.test_store import ROW, mark_at
+from tests.unit.store.test_promise_store import ROW, mark_at
 
 CORE = pure.CORE
 

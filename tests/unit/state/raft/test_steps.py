@@ -8,7 +8,7 @@ import pytest
 from cometkms.limits import RAFT_COUNTED_FROM_UNIX_S, RAFT_INDEX_ROOM, RAFT_TERM_ROOM
 from cometkms.state.raft import RaftLog, wire
 from cometkms.state.raft.steps import index_ceiling, owner, term_ceiling, unbelieved
-from tests.unit.state.raft.test_raft_log import KEY, NAMES, Net, leader_of, mark
+from tests.unit.state.raft.test_log import KEY, NAMES, Net, leader_of, mark
 
 NOW = RAFT_COUNTED_FROM_UNIX_S + 10.0
 FAR = (1 << 62) - 1
