@@ -215,6 +215,11 @@ def replace_member(home: str | None, old: str, new: str, as_json: bool, **given:
         )
 
     def change(peers: list[Peer]) -> list[Peer]:
+        if {gone, come.id} <= {one.id for one in peers}:
+            raise ConfigError(
+                f"{gone} and {come.id} are both in the peer list here",
+                cure=f"cmkms member remove {gone}; or, where this machine comes back and its list is an old one, first the list of a living node's config.toml",
+            )
         return _with([come if one.id == gone else one for one in peers], come)
 
     _go(change, _Given(f"replace {old} {new}", _Told(as_json=as_json), **given))
@@ -308,7 +313,8 @@ def _seals(here: _Here, given: _Given) -> list[epochs.Seal]:
     if odd is not None and odd.epoch >= ended:
         raise StateError(
             f"{odd.node} is sealed in epoch {odd.epoch} for {', '.join(odd.following)}, and this change makes {', '.join(here.following)}",
-            cure="the change that was begun; another one after it",
+            cure=f"the change that was begun; another one after it. Where no majority can be sealed for that list any more, take {odd.node}'s seal out of "
+            f"HOME/{SEALS_DIRECTORY}",
         )
     return seals if odd is None else []
 

@@ -315,12 +315,16 @@ def test_a_change_that_was_begun_is_not_mixed_with_another(homes: dict[str, Path
     put_seal(homes["node1"], "node0")
     said = refusal(invoke(homes["node1"], "remove", "node2"), StateError)
     assert "is sealed in epoch 1 for node0, node1, node3, and this change makes node0, node1" in said
+    assert "take node0's seal out of HOME/seals" in said, (
+        "as where node0 is lost since: nobody else is sealed for that list"
+    )
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         (("replace", "node2", "node2=127.0.0.1:9555"), "keeps its id"),
+        (("replace", "node2", "node1=127.0.0.1:9431"), "node2 and node1 are both in the peer list here"),
         (("add", "node1=127.0.0.1:9555"), "node1 is in the peer list at"),
         (("add", "node9"), "is no peer"),
     ],
