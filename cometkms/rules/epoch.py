@@ -6,7 +6,7 @@ What was signed is held by a majority, so N−Q+1 stores that lack nothing show 
 |-------------|-------------------------------------------------------------------------------|--------------------------------|
 | CONFIRMED   | was read against every other member by the process that sealed it             | one that lacks nothing         |
 | UNCONFIRMED | was sealed while the node was stopped, or had not read every other member     | one of these may be an old copy|
-| BEHIND      | is behind the state file beside it                                            | the old copy                   |
+| BEHIND      | is behind the state file beside it, and was not CONFIRMED before it was       | the old copy                   |
 
 One unnoticed old copy at a time is what the rules bear. One node alone has nobody who could confirm it.
 """

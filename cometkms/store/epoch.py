@@ -241,12 +241,14 @@ def seal(files: NodeFiles, core: Core, following: tuple[str, ...]) -> Seal:
                 cure="seal the others; this node, started, recovers first",
             )
         standing = Standing.CONFIRMED if header.confirmed else Standing.UNCONFIRMED
+        # Sealed while it ran, it follows what the others sign on until a majority is sealed: then its state file is ahead, and nothing is lost.
+        vouched = header.state is NodeState.SEALED and header.confirmed and len(header.members) > 1
         marks = []
         for number, row in enumerate(store.rows):
             mark = store.mark(number)
             for chain in files.chains:
                 in_file = verified_state(chain, core) if chain.row == row else Watermark()
-                if in_file.hrs > mark.hrs:
+                if in_file.hrs > mark.hrs and not vouched:
                     standing = Standing.BEHIND
                 if in_file.hrs > mark.hrs or (in_file.hrs == mark.hrs and in_file.sign_bytes == mark.sign_bytes):
                     mark = in_file

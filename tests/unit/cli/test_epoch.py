@@ -17,7 +17,7 @@ from cometkms.model import HRS, Incarnation, Row, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.rules.epoch import Standing
 from cometkms.store import state_file
-from cometkms.store.epoch import Seal, parse_seal, seal_text
+from cometkms.store.epoch import Seal, parse_seal, seal_text, sealed_header
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import ChainFiles, NodeFiles, open_node, recover
 from cometkms.store.promise_store import Header, PromiseStore
@@ -184,6 +184,18 @@ def test_a_store_behind_its_state_file_is_sealed_as_one_that_may_be_an_old_copy(
     sealed = parse_seal(invoke(home, "seal", "--next", LISTED, "--yes").stdout)
     assert sealed.standing is Standing.BEHIND
     assert sealed.marks[0][1].hrs == HRS(13, 0, 1)
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_what_the_others_sign_after_a_seal_takes_nothing_from_it(home: Path, confirmed: bool) -> None:
+    """A node that was sealed while it ran follows the signatures of those that are not sealed yet: its state file then is ahead."""
+    store = PromiseStore.open(home / "data" / "node0" / "promises")
+    store.write_header(sealed_header(store.header, MEMBERS, confirmed=confirmed))
+    store.close()
+    state_file.save(home / "priv" / "priv_validator_state.json", Watermark(HRS(13, 0, 1)))
+    sealed = parse_seal(invoke(home, "seal", "--next", LISTED).stdout)
+    assert sealed.standing is (Standing.CONFIRMED if confirmed else Standing.BEHIND)
+    assert sealed.marks[0][1].hrs == HRS(13, 0, 1), "and what is known is in the seal"
 
 
 def test_an_old_copy_of_an_epoch_that_is_over_has_no_seal(home: Path) -> None:
