@@ -75,22 +75,22 @@ def test_a_wrong_file_changes_nothing_and_says_so(text: str, made: Made) -> None
     path.write_text(text)
     outcome = reload()
     assert outcome.document is None
-    assert outcome.facts["error"]
+    assert outcome.report["error"]
     assert reload.settings is before
     assert "not reloaded" in log()
     assert levels == []
     path.write_text(CONFIG)
-    assert reload().facts["error"] == ""
+    assert reload().report["error"] == ""
 
 
 def test_what_needs_a_restart_is_in_the_facts_until_it_is_put_back(made: Made) -> None:
     path, reload, log, _ = made
     path.write_text(CONFIG.replace("node0", "node1").replace('"info"', '"debug"'))
     outcome = reload()
-    assert outcome.facts["needs_restart"] == ["id: node0 -> node1"]
-    assert outcome.facts["changed"] == ["log_level: info -> debug"]
+    assert outcome.report["needs_restart"] == ["id: node0 -> node1"]
+    assert outcome.report["changed"] == ["log_level: info -> debug"]
     assert 'what="id: node0 -> node1"' in log()
     assert reload.settings.id == "node0"
-    assert reload().facts["needs_restart"] == ["id: node0 -> node1"]  # it is still so
+    assert reload().report["needs_restart"] == ["id: node0 -> node1"]  # it is still so
     path.write_text(CONFIG)
-    assert reload().facts["needs_restart"] == []
+    assert reload().report["needs_restart"] == []
