@@ -83,7 +83,7 @@ def test_a_wrong_file_changes_nothing_and_says_so(text: str, made: Made) -> None
     assert reload().report["error"] == ""
 
 
-def test_what_needs_a_restart_is_in_the_facts_until_it_is_put_back(made: Made) -> None:
+def test_what_needs_a_restart_is_in_the_report_until_it_is_put_back(made: Made) -> None:
     path, reload, log, _ = made
     path.write_text(CONFIG.replace("node0", "node1").replace('"info"', '"debug"'))
     outcome = reload()
