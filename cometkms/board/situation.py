@@ -184,7 +184,14 @@ class Situation:
             nothing = "Nothing is signed"
         else:
             nothing = f"Nothing is signed on {', '.join(one.chain_id for one in trouble)}"
-        return f"{self.me} leads. {nothing}: {_reason(trouble[0])}."
+        return f"{self.me} leads. {nothing}: {self._reason(trouble[0])}."
+
+    def _reason(self, chain: ChainSituation) -> str:
+        """Why nothing is signed on it; with what a leader that is elected by members which promise nothing any more lacks."""
+        if self.leads is not Leads.HERE or chain.signs is not Signs.UNANSWERED or self.there is not There.SHORT:
+            return _reason(chain)
+        are = "is" if self.present == 1 else "are"
+        return f"{self.present} of {self.size} nodes {are} complete, {self.quorum} are needed; {_reason(chain)}"
 
     def _not_asked(self) -> str:
         newest = max((one.signed_at for one in self.chains if one.signed_at), default=None)
@@ -228,7 +235,7 @@ class Situation:
             return []  # which process does not answer is said of the processes
         found = [words for words in (self.why or self.absence,) if words]
         found += [
-            f"nothing is signed on {one.chain_id}: {_reason(one)}"
+            f"nothing is signed on {one.chain_id}: {self._reason(one)}"
             for one in self.chains
             if one.signs in (Signs.REFUSED, Signs.UNANSWERED)
         ]

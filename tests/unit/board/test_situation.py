@@ -98,6 +98,15 @@ def test_whoever_is_away_is_named_where_a_majority_is_missing() -> None:
     assert of(board_of(Leads.NOBODY, There.BARE)).headline.endswith("Nothing is signed: a leader is being elected.")
 
 
+def test_a_leader_beside_sealed_members_says_how_many_are_complete() -> None:
+    """They hear it and vote for it, and promise nothing any more: it leads, and every request is answered empty."""
+    situation = of(board_of(Leads.HERE, There.SHORT, Signs.UNANSWERED))
+    assert " are needed; every request of " in situation.headline
+    assert f"Nothing is signed: {situation.present} of {situation.size} nodes " in situation.headline
+    assert any(f"{situation.quorum} are needed" in words for words in situation.trouble())
+    assert "are needed" not in of(board_of(Leads.HERE, There.ALL, Signs.UNANSWERED)).headline
+
+
 def test_a_node_that_does_not_count_says_so_whoever_leads() -> None:
     board = board_of(Leads.ELSEWHERE)
     board.sections_now["state"].update(node_state="recovering", why="what it promised is lost")  # type: ignore[union-attr]
