@@ -107,6 +107,7 @@ model: build
 
 mutants: build
 	$(BIN)/python -m tests.sim.mutants --write
+	$(BIN)/python -m tests.sim.relay_mutants --write
 
 # Real nodes under faults; the seed is printed and replays the schedule.
 chaos: go-tools
