@@ -8,8 +8,9 @@ from typing import Any, Final
 from cometkms._native import ffi, lib
 from cometkms.core.interface import Abandoned, Frames, Queue, RowState
 from cometkms.core.native.crypto import NativeFrames
+from cometkms.core.native.lanes import FrameLane
 from cometkms.core.native.queue import RingQueue
-from cometkms.core.native.seam import check, to_wire
+from cometkms.core.native.seam import check, check_turn, to_wire
 from cometkms.errors import InvariantError, StoreFailure
 from cometkms.limits import QUEUE_SLOT_BYTES
 from cometkms.model import HRS, Incarnation, Row
@@ -22,60 +23,37 @@ def _hrs(raw: Any) -> HRS:
     return HRS(raw.height, raw.round, raw.step)
 
 
-class NativeLane:
+class NativeLane(FrameLane):
     """Serve one member's connection and handle its plain messages in C."""
 
-    __slots__ = ("_c", "_error", "_frames", "_hot", "_member", "_rest_at", "_rest_len")
+    __slots__ = ("_hot", "_member")
 
     def __init__(self, hot: "NativeHotPath", member: int, frames: NativeFrames, fd: int) -> None:
         self._hot = hot
         self._member = member
-        self._frames = frames  # keeps its struct alive
-        self._c = ffi.new("ck_lane *")
-        self._c.frames, self._c.fd, self._c.member = frames.c, fd, member
-        self._rest_at, self._rest_len, self._error = ffi.new("size_t *"), ffi.new("size_t *"), ffi.new("int *")
-        hot.c.lanes[member] = self._c
-
-    @property
-    def blocked(self) -> bool:
-        """Let nothing be sent in C while older bytes of the owner wait for the socket."""
-        return bool(self._c.blocked)
-
-    @blocked.setter
-    def blocked(self, value: bool) -> None:
-        self._c.blocked = value
+        super().__init__(ffi.new("ck_lane *"), frames, fd)
+        self._link.member = member
+        hot.c.lanes[member] = self._link
 
     @property
     def served(self) -> int:
         """Count the messages that were handled in C, both ways."""
-        return int(self._c.served)
+        return int(self._link.served)
 
     def turn(self, *, serve: bool) -> bytes:
         """Receive once, handle the plain messages in front, and return the rest for the owner."""
         hot = self._hot
-        status = lib.ck_lane_turn(hot.c, self._c, serve, hot.may(), self._rest_at, self._rest_len, self._error)
-        if status == lib.CK_OK:
-            hot.tell()
-            size = self._rest_len[0]
-            return bytes(ffi.buffer(hot.c.plain + self._rest_at[0], size)) if size else b""
-        if status == lib.CK_MORE:
-            raise BlockingIOError
-        if status == lib.CK_CLOSED:
-            raise EOFError
-        if status == lib.CK_SOCKET:
-            raise OSError(self._error[0], os.strerror(self._error[0]))
-        hot.check(status, "frame")
-        raise InvariantError(f"a turn ended with the status {status}")
-
-    def take_unsent(self) -> bytes:
-        """Return what the socket did not take, which the owner sends before anything else."""
-        unsent = bytes(ffi.buffer(self._c.out, self._c.unsent)) if self._c.unsent else b""
-        self._c.unsent = 0
-        return unsent
+        status = lib.ck_lane_turn(hot.c, self._link, serve, hot.may(), self._rest_at, self._rest_len, self._error)
+        if status == lib.CK_DISK:
+            raise hot.failure()
+        if status != lib.CK_OK:
+            check_turn(status, self._error[0])
+        hot.tell()
+        return self._rest(hot.c.plain)
 
     def close(self) -> None:
         """Forget the connection, which is closed."""
-        if self._hot.c.lanes[self._member] == self._c:
+        if self._hot.c.lanes[self._member] == self._link:
             self._hot.c.lanes[self._member] = ffi.NULL
 
 
@@ -109,8 +87,12 @@ class NativeHotPath:
     def check(self, status: int, what: str) -> None:
         """Raises: StoreFailure, ProtocolError, InvariantError."""
         if status == lib.CK_DISK:
-            raise StoreFailure(f"{self._path}: {os.strerror(self.c.error)}")
+            raise self.failure()
         check(status, what)
+
+    def failure(self) -> StoreFailure:
+        """A write or sync of the store that failed in C."""
+        return StoreFailure(f"{self._path}: {os.strerror(self.c.error)}")
 
     def tell(self) -> None:
         """What was done is measured after it was done."""

@@ -5,6 +5,7 @@ from typing import Any, Final
 from cometkms._native import ffi, lib
 from cometkms.core.interface import Frames, NodeLane, Passed, Session, Turn
 from cometkms.core.native.crypto import NativeFrames
+from cometkms.core.native.lanes import FrameLane, SessionLane
 from cometkms.core.native.seam import check_turn
 from cometkms.core.native.session import NativeSession
 from cometkms.errors import InvariantError
@@ -16,27 +17,16 @@ _NOTHING: Final = int(lib.CK_RELAY_NOTHING)
 _ASKED: Final = int(lib.CK_RELAY_ASKED)
 
 
-class NativeNodeLane:
+class NativeNodeLane(FrameLane):
     """Serve one link from an agent to a node and pass its answers on as they arrive."""
 
-    __slots__ = ("_answered", "_error", "_frames", "_relay", "_rest_at", "_rest_len", "c")
+    __slots__ = ("_answered", "_relay", "c")
 
     def __init__(self, relay: Any, frames: NativeFrames, fd: int) -> None:
         self._relay = relay
-        self._frames = frames  # keeps its struct alive
         self.c = ffi.new("ck_agent_link *")
-        self.c.frames, self.c.fd = frames.c, fd
-        self._rest_at, self._rest_len, self._error = ffi.new("size_t *"), ffi.new("size_t *"), ffi.new("int *")
+        super().__init__(self.c, frames, fd)
         self._answered = ffi.new("uint32_t *")
-
-    @property
-    def blocked(self) -> bool:
-        """Let nothing be sent in C while older bytes of the owner wait for the socket."""
-        return bool(self.c.blocked)
-
-    @blocked.setter
-    def blocked(self, value: bool) -> None:
-        self.c.blocked = value
 
     def turn(self, *, serve: bool) -> tuple[bytes, list[Passed]]:
         """Receive once, pass on the answers in front, and return the rest for the owner."""
@@ -45,76 +35,49 @@ class NativeNodeLane:
         )
         if status != lib.CK_OK:
             check_turn(status, self._error[0])
-        size = self._rest_len[0]
-        rest = bytes(ffi.buffer(self.c.plain + self._rest_at[0], size)) if size else b""
         relay = self._relay
-        return rest, [Passed(relay.answered[n], bool(relay.refused[n])) for n in range(self._answered[0])]
-
-    def take_unsent(self) -> bytes:
-        """Return what the socket did not take, which the owner sends before anything else."""
-        unsent = bytes(ffi.buffer(self.c.out, self.c.unsent)) if self.c.unsent else b""
-        self.c.unsent = 0
-        return unsent
+        return self._rest(self.c.plain), [
+            Passed(relay.answered[n], bool(relay.refused[n])) for n in range(self._answered[0])
+        ]
 
 
-class NativeEndLane:
+class NativeEndLane(SessionLane):
     """Serve one connection from an agent to its validator and ask a node for its plain requests."""
 
-    __slots__ = ("_c", "_error", "_found", "_number", "_relay", "_session")
+    __slots__ = ("_number", "_relay")
 
     def __init__(self, relay: Any, number: int, session: NativeSession, fd: int) -> None:
         self._relay, self._number = relay, number
-        self._session = session  # keeps its struct alive
-        self._c = ffi.new("ck_end *")
-        self._c.session, self._c.fd = session.c, fd
-        self._found, self._error = ffi.new("int *"), ffi.new("int *")
-        relay.of[number] = self._c
+        super().__init__(ffi.new("ck_end *"), session, fd)
+        relay.of[number] = self.c
         relay.ends = max(relay.ends, number + 1)
-
-    @property
-    def blocked(self) -> bool:
-        """Let nothing be sent in C while older bytes of the owner wait for the socket."""
-        return bool(self._c.blocked)
-
-    @blocked.setter
-    def blocked(self, value: bool) -> None:
-        self._c.blocked = value
 
     @property
     def seq(self) -> int:
         """Return the number of the request under way."""
-        return int(self._c.seq)
+        return int(self.c.seq)
 
     @seq.setter
     def seq(self, value: int) -> None:
-        self._c.seq = value
+        self.c.seq = value
 
     def know(self, public_key: bytes) -> None:
         """Learn the key that signatures must verify with; before that nothing is answered in C."""
         raw = raw_of(public_key)
-        ffi.memmove(self._c.public_key, raw, len(raw))
-        self._c.public_key_len, self._c.key_type = len(raw), type_of(public_key).number
+        ffi.memmove(self.c.public_key, raw, len(raw))
+        self.c.public_key_len, self.c.key_type = len(raw), type_of(public_key).number
 
     def turn(self, node: NodeLane | None, seq: int) -> Request | Turn:
         """Receive once and ask the node for one plain request, unless one is under way."""
         c_node = node.c if isinstance(node, NativeNodeLane) else ffi.NULL
-        status = lib.ck_end_turn(self._relay, self._c, c_node, seq, self._found, self._error)
-        if status != lib.CK_OK:
-            check_turn(status, self._error[0])
-        found = self._found[0]
+        found = self._what(lib.ck_end_turn(self._relay, self.c, c_node, seq, self._found, self._error))
         if found == _ASKED:
             return Turn.ASKED
-        return Turn.NOTHING if found == _NOTHING else self._session.pending_request()
-
-    def take_unsent(self) -> bytes:
-        """Return what the socket did not take, which the owner sends before anything else."""
-        at, size = self._c.unsent_at, self._c.unsent
-        self._c.unsent = 0
-        return bytes(ffi.buffer(self._c.session.outbox + at, size)) if size else b""
+        return Turn.NOTHING if found == _NOTHING else self.session.pending_request()
 
     def close(self) -> None:
         """Forget the connection, which is closed."""
-        if self._relay.of[self._number] == self._c:
+        if self._relay.of[self._number] == self.c:
             self._relay.of[self._number] = ffi.NULL
 
 

@@ -7,6 +7,7 @@ from cometkms._native import ffi, lib
 from cometkms.core.interface import Frames, KeySlot, Queue, Session, Signature, Trail, Turn, Underway
 from cometkms.core.native.audit import NativeTrail, asker_of
 from cometkms.core.native.crypto import NativeFrames, NativeKeySlot
+from cometkms.core.native.lanes import FrameLane, SessionLane
 from cometkms.core.native.queue import RingQueue
 from cometkms.core.native.seam import check, check_turn
 from cometkms.core.native.session import NativeSession
@@ -26,46 +27,24 @@ def _hrs(raw: Any) -> HRS:
     return HRS(raw.height, raw.round, raw.step)
 
 
-class NativeSignLane:
+class NativeSignLane(SessionLane):
     """Serve one connection to a validator and handle its plain requests as they arrive."""
 
-    __slots__ = ("_error", "_found", "_path", "c", "session")
+    __slots__ = ("_path",)
 
     def __init__(
         self, path: "NativeSignPath", chain: int, number: int, session: NativeSession, fd: int, asker: Any
     ) -> None:
         self._path = path
-        self.session = session  # keeps its struct alive
-        self.c = ffi.new("ck_sign_lane *")
-        self.c.session, self.c.fd, self.c.chain, self.c.number, self.c.asker = session.c, fd, chain, number, asker[0]
-        self._found, self._error = ffi.new("int *"), ffi.new("int *")
-
-    @property
-    def blocked(self) -> bool:
-        """Let nothing be sent in C while older bytes of the owner wait for the socket."""
-        return bool(self.c.blocked)
-
-    @blocked.setter
-    def blocked(self, value: bool) -> None:
-        self.c.blocked = value
+        super().__init__(ffi.new("ck_sign_lane *"), session, fd)
+        self.c.chain, self.c.number, self.c.asker = chain, number, asker[0]
 
     def turn(self) -> Request | Turn:
         """Receive once and look for one request, which is the owner's to answer where it is not plain."""
-        status = lib.ck_sign_lane_turn(self._path.c, self.c, self._found, self._error)
-        if status != lib.CK_OK:
-            check_turn(status, self._error[0])
-        found = self._found[0]
+        found = self._what(lib.ck_sign_lane_turn(self._path.c, self.c, self._found, self._error))
         if found == _RESERVED:
             return Turn.RESERVED
         return Turn.NOTHING if found == _NOTHING else self.session.pending_request()
-
-    def take_unsent(self) -> bytes:
-        """Return what the socket did not take, which the owner sends before anything else."""
-        at, size = self.c.unsent_at, self.c.unsent
-        if not size:
-            return b""
-        self.c.unsent = 0
-        return bytes(ffi.buffer(self.c.session.outbox + at, size))
 
     def close(self) -> None:
         """Forget the connection, which is closed, and a reservation of its request."""
@@ -89,18 +68,16 @@ class _DeskChain:
         self.c.fd, self.c.asker = -1, asker[0]
 
 
-class NativeDesk:
+class NativeDesk(FrameLane):
     """Serve one agent's link at a node and handle its plain requests as they arrive."""
 
-    __slots__ = ("_c", "_chains", "_error", "_frames", "_path", "_reserved", "_rest_at", "_rest_len")
+    __slots__ = ("_c", "_chains", "_path", "_reserved")
 
     def __init__(self, path: "NativeSignPath", frames: NativeFrames, fd: int) -> None:
         self._path = path
-        self._frames = frames  # keeps its struct alive
         self._c = ffi.new("ck_desk *")
-        self._c.link.frames, self._c.link.fd = frames.c, fd
+        super().__init__(self._c.link, frames, fd)
         self._chains: dict[int, _DeskChain] = {}
-        self._rest_at, self._rest_len, self._error = ffi.new("size_t *"), ffi.new("size_t *"), ffi.new("int *")
         self._reserved = ffi.new("uint32_t *")
 
     def serve(self, chain: int, number: int, chain_id: str, *, validator: bytes, identity: bytes) -> NativeSession:
@@ -112,15 +89,6 @@ class NativeDesk:
         self._c.chains += 1
         return session
 
-    @property
-    def blocked(self) -> bool:
-        """Let nothing be sent in C while older bytes of the owner wait for the socket."""
-        return bool(self._c.link.blocked)
-
-    @blocked.setter
-    def blocked(self, value: bool) -> None:
-        self._c.link.blocked = value
-
     def turn(self, *, serve: bool) -> tuple[bytes, int]:
         """Receive once, reserve the plain requests in front, and return the rest for the owner."""
         status = lib.ck_desk_turn(
@@ -128,9 +96,7 @@ class NativeDesk:
         )
         if status != lib.CK_OK:
             check_turn(status, self._error[0])
-        size = self._rest_len[0]
-        rest = bytes(ffi.buffer(self._c.link.plain + self._rest_at[0], size)) if size else b""
-        return rest, self._reserved[0]
+        return self._rest(self._c.link.plain), self._reserved[0]
 
     def asked(self, number: int) -> int | None:
         """Return the agent's number of the request that waits for its answer."""
@@ -143,13 +109,6 @@ class NativeDesk:
         self._path.drop(one)
         one.asked = 0
         lib.ck_session_forget(one.session)
-
-    def take_unsent(self) -> bytes:
-        """Return what the socket did not take, which the owner sends before anything else."""
-        link = self._c.link
-        unsent = bytes(ffi.buffer(link.out, link.unsent)) if link.unsent else b""
-        link.unsent = 0
-        return unsent
 
     def close(self) -> None:
         """Forget everything of a link that is closed, and close its sessions."""
