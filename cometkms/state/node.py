@@ -631,13 +631,13 @@ class ClusterNode:
         self._refuse(asked, verdict)
 
     def _refuse(self, asked: Reserve, refusal: Refusal) -> None:
-        mark = self._store.mark(self._rows[asked.row])
+        row = self._rows[asked.row]
         self.counters[refusal.reason.name.lower()] = self.counters.get(refusal.reason.name.lower(), 0) + 1
-        shown = HRS(self.reach(asked.row), 0, 0) if refusal.reason is Reason.JUMP else mark.hrs
+        shown = HRS(self.reach(asked.row), 0, 0) if refusal.reason is Reason.JUMP else self._proposers[row].closed_up_to
         self._outside.to_signer(ReserveRefused(asked.nonce, asked.request_id, asked.row, refusal.reason, shown))
         self._log.error(
             "promise refused",
-            chain=self._store.rows[self._rows[asked.row]].chain_id,
+            chain=self._store.rows[row].chain_id,
             asked="/".join(map(str, asked.hrs)),
             reason=refusal.reason.name.lower(),
             why=refusal.text,

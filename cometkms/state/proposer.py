@@ -119,6 +119,14 @@ class Proposer:
         self._place.asked.pop(member, None)
         return self._pursue(self._place)
 
+    @property
+    def closed_up_to(self) -> HRS:
+        """No place below it can win any more, for words: this node stands there, or so many members that the rest is no majority."""
+        own = self._acceptor.mark(self._row).hrs
+        said = (self._hints.get(member, Watermark()).hrs for member in self._others)
+        heard = sorted((own, *said), reverse=True)
+        return max(own, heard[len(heard) - self._quorum])
+
     def hint(self, member: str, mark: Watermark) -> None:
         """What a member said of its mark: chooses bytes, never counts."""
         if mark.hrs >= self._hints.get(member, Watermark()).hrs:

@@ -553,6 +553,22 @@ def test_a_node_that_does_not_lead_permits_nothing(three: Three) -> None:
     assert three.nodes["b"].store.mark(0) == Watermark()
 
 
+def test_a_refusal_names_the_place_that_stands_in_the_way_wherever_it_stands(three: Three) -> None:
+    """As after `cmkms recover` on two of three: the survivor leads, stands lower itself, and must not say "asked for 21, promised up to 5"."""
+    for name in NAMES:
+        three.add(name)
+    three.meet_all().nodes["a"].lead()
+    a = three.nodes["a"]
+    assert isinstance(a.reserve(sign_bytes(5)), PermitGranted)
+    for name, height in (("b", 25), ("c", 30)):
+        three.nodes[name].store.write_mark(0, Watermark(HRS(height, 0, 3)))
+    refused = a.reserve(sign_bytes(21), 2)
+    assert isinstance(refused, ReserveRefused)
+    assert (refused.reason, refused.mark) == (Reason.HEIGHT_REGRESSION, HRS(25, 0, 3)), (
+        "two of three stand there or above"
+    )
+
+
 def test_what_an_agent_asks_for_urgently_is_proposed_by_a_node_that_does_not_lead(three: Three) -> None:
     """A majority promises the same bytes to the leader and to whoever else proposes them; other bytes at the place are refused."""
     for name in NAMES:
