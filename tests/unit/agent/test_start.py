@@ -12,8 +12,8 @@ _NOT = (
     "cometkms.config.load", "cometkms.config.webhook", "cometkms.hardening", "cometkms.ipc.child", "cometkms.keys.passphrase", "cometkms.rules.promise",
     "cometkms.rules.sign", "cometkms.signer", "cometkms.state", "cometkms.store", "cometkms.supervisor", "cometkms.webhook",
 )  # fmt: skip
-#: What `_NOT` would take for more than it is: how a process asks for no core dump.
-_SMALL = {"cometkms.hardening", "cometkms.hardening.prctl"}
+#: What `_NOT` would take for more than it is: how a process asks for no core dump, by a call of the C library.
+_SMALL = {"cometkms.hardening", "cometkms.hardening.kernel", "cometkms.hardening.prctl"}
 _RUN = """
 import sys
 from unittest import mock
