@@ -32,11 +32,14 @@ def test_the_whole_cluster_is_shown_and_a_node_that_is_not_known_is_said_to_be_t
         leader = cluster.wait_leader()
         validator.connect()
         validator.must_sign(PREVOTE, 7)
+
         # homes have each node's own id in data/ only: the one that is asked from is the first, whose settings say node0
-        seen = until(
-            "the signature is shown", lambda: (found := top(cluster, "node0").stdout) and "7/0/2" in found and found
-        )
-        assert f"{leader} leads and signs." in seen
+        def shown() -> str:
+            """A promise is shown before it is known to be signed."""
+            found = top(cluster, "node0").stdout
+            return found if "7/0/2" in found and f"{leader} leads and signs." in found else ""
+
+        seen = until("the signature is shown", shown)
         for name in cluster.ids:
             assert any(
                 line.split()[:2] == [name, "leads" if name == leader else "follows"] for line in seen.splitlines()
