@@ -311,10 +311,12 @@ def _seals(here: _Here, given: _Given) -> list[epochs.Seal]:
     ended = here.header.epoch + here.has_left if here.header is not None else 0
     odd = next((one for one in seals if one.following != here.following), None)
     if odd is not None and odd.epoch >= ended:
+        old_list = here.header is None or here.header.epoch < odd.epoch  # it was no part of what the others did since
+        first = "first the peer list of a living node's config.toml here; else " if old_list else ""
         raise StateError(
             f"{odd.node} is sealed in epoch {odd.epoch} for {', '.join(odd.following)}, and this change makes {', '.join(here.following)}",
-            cure=f"the change that was begun; another one after it. Where no majority can be sealed for that list any more, take {odd.node}'s seal out of "
-            f"HOME/{SEALS_DIRECTORY}",
+            cure=f"{first}the change that was begun; another one after it. Where no majority can be sealed for that list any more, take {odd.node}'s seal out "
+            f"of HOME/{SEALS_DIRECTORY}",
         )
     return seals if odd is None else []
 

@@ -288,6 +288,24 @@ def test_a_machine_that_was_a_member_comes_back_under_its_id(homes: dict[str, Pa
     assert started(home) == (NodeState.RECOVERING, 3, OLD)
 
 
+def test_a_machine_that_comes_back_with_an_old_list_is_told_whose_to_take(homes: dict[str, Path]) -> None:
+    """node1 left meanwhile: this machine's list names it still, and the seals do not."""
+    home = homes["node2"]
+    seal = Seal(
+        "node0", 2, ("node0",), ("node0", "node2"), Standing.CONFIRMED, ((row_of(home), Watermark(HRS(20, 0, 2))),)
+    )
+    (home / "seals").mkdir()
+    (home / "seals" / "node0-epoch-2.seal").write_text(seal_text(seal))
+    said = refusal(invoke(home, "add", read_config(home)["peer"][2]), StateError)
+    assert "is sealed in epoch 2 for node0, node2, and this change makes node0, node1, node2" in said
+    assert "first the peer list of a living node's config.toml here" in said
+    zero = read_config(home)["peer"][0]
+    text = (home / "config.toml").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("peer ="))
+    (home / "config.toml").write_text(text.replace(line, f'peer = ["{zero}"]'))
+    assert "node2 begins epoch 3 with node0, node2" in told(home, "add", "node2=127.0.0.1:9432")
+
+
 def test_a_machine_that_runs_in_an_epoch_that_is_over_is_stopped_first(homes: dict[str, Path]) -> None:
     home = homes["node2"]
     back = two_left(homes)
