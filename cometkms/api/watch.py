@@ -62,6 +62,7 @@ class Watch:
 
     def status(self) -> Status:
         """All of GET /status, as the board has it now; the events are those of every process, and the alerts'."""
+        self.look_if_written()  # its events are not to be older than the rest of it
         status = self._compose()
         status["events"] = list(self.history.events)[-EVENTS_KEPT:] or status["events"]
         return status

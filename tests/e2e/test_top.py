@@ -34,16 +34,14 @@ def test_the_whole_cluster_is_shown_and_a_node_that_is_not_known_is_said_to_be_t
         validator.must_sign(PREVOTE, 7)
 
         # homes have each node's own id in data/ only: the one that is asked from is the first, whose settings say node0
-        def shown() -> str:
-            """A promise is shown before it is known to be signed."""
-            found = top(cluster, "node0").stdout
-            return found if "7/0/2" in found and f"{leader} leads and signs." in found else ""
+        def shown() -> bool:
+            """A promise is shown before it is known to be signed, and a node's own row once its page is served."""
+            lines = top(cluster, "node0").stdout.splitlines()
+            rows = [[name, "leads" if name == leader else "follows"] for name in cluster.ids]
+            known = all(any(line.split()[:2] == row for line in lines) for row in rows)
+            return known and any("7/0/2" in line for line in lines) and f"{leader} leads and signs." in "\n".join(lines)
 
-        seen = until("the signature is shown", shown)
-        for name in cluster.ids:
-            assert any(
-                line.split()[:2] == [name, "leads" if name == leader else "follows"] for line in seen.splitlines()
-            )
+        until("the signature and every node are shown", shown)
         told = json.loads(top(cluster, "node0", "--json").stdout)
         assert {name: one["node"]["id"] for name, one in told.items()} == {name: name for name in cluster.ids}
 
