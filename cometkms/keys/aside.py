@@ -6,12 +6,13 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
-from cometkms.errors import KeyFileError, said
+from cometkms.errors import CometKMSError, KeyFileError, said
 from cometkms.hardening.prctl import die_with_parent, make_undumpable
 
 _TOLD_MAX_BYTES: Final = 4000  # below PIPE_BUF: one write, whole
 _NUMBER: Final = struct.Struct("=i")  # before the words of a failure: the kernel's number for it, 0 where it has none
 _WORDS_MAX_BYTES: Final = _TOLD_MAX_BYTES - _NUMBER.size
+_BETWEEN: Final = "\0"  # what is wrong, and its cure
 
 
 class Aside:
@@ -32,10 +33,7 @@ class Aside:
                 code = 0
             except BaseException as error:  # noqa: BLE001 - told to the parent
                 with contextlib.suppress(OSError):
-                    os.write(
-                        writing,
-                        _NUMBER.pack(_number_of(error)) + said(error).encode("utf-8", "replace")[:_WORDS_MAX_BYTES],
-                    )
+                    os.write(writing, _NUMBER.pack(_number_of(error)) + _words_of(error))
             finally:
                 os._exit(code)
         os.close(writing)
@@ -54,8 +52,8 @@ class Aside:
                 if len(told) < _NUMBER.size:
                     raise KeyFileError("the process that opens the key ended without a word")
                 (number,) = _NUMBER.unpack_from(told)
-                words = told[_NUMBER.size :].decode("utf-8", "replace")
-                raise KeyFileError(words) from (OSError(number, os.strerror(number)) if number else None)
+                what, _, cure = told[_NUMBER.size :].decode("utf-8", "replace").partition(_BETWEEN)
+                raise KeyFileError(what, cure=cure) from (OSError(number, os.strerror(number)) if number else None)
 
     def take(self) -> bytes:
         """What the work gave; once. Raises: KeyFileError, as wait()."""
@@ -70,6 +68,13 @@ class Aside:
 def aside(work: Callable[[], bytes]) -> bytes:
     """What `work` returns, at most _TOLD_MAX_BYTES. Raises: KeyFileError with the words of what it raised."""
     return Aside(work).take()
+
+
+def _words_of(error: BaseException) -> bytes:
+    """What is wrong and, behind a zero byte, the cure where the error has one."""
+    what, cure = (error.what, error.cure) if isinstance(error, CometKMSError) else (said(error), "")
+    parts = [one.encode("utf-8", "replace").replace(b"\0", b" ")[: _WORDS_MAX_BYTES // 2] for one in (what, cure)]
+    return _BETWEEN.encode().join(parts)
 
 
 def _number_of(error: BaseException) -> int:

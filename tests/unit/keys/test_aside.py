@@ -47,12 +47,14 @@ def test_a_disk_that_is_full_or_fails_is_known_as_that_here_too(number: int) -> 
         try:
             raise OSError(number, os.strerror(number), "/there")
         except OSError as error:
-            raise KeyFileError(f"/there cannot be made: {os.strerror(number).lower()}; cure: another") from error
+            raise KeyFileError(f"/there cannot be made: {os.strerror(number).lower()}", cure="chown") from error
 
     with pytest.raises(KeyFileError) as raised:
         aside(work)
+    assert raised.value.cure == "chown"
     failure = disk_failure(raised.value)
     assert failure is not None
+    assert "chown" not in str(failure)
     assert str(failure).startswith(f"/there cannot be made: {os.strerror(number).lower()}; cure: ")
 
 
