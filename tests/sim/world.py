@@ -20,7 +20,9 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 from nacl.signing import SigningKey
 
@@ -32,6 +34,7 @@ from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Request
 from cometkms.rules.birth import NodeState
 from cometkms.rules.epoch import doubt
 from cometkms.signer.chain import ChainSigner
+from cometkms.state import membership
 from cometkms.state.node import ClusterNode, Epoch
 from cometkms.state.raft import RaftLog
 from cometkms.store import epoch as epochs
@@ -1332,7 +1335,10 @@ class World:
     # --- a run ---
 
     def run(self, seconds: float) -> None:
-        """Faults for so long, then peace; raises Violation."""
+        """Faults for so long, then peace; raises Violation. The same seed takes the same turns: the incarnations' nonces decide some of them."""
+        nonces = random.Random(f"{self.seed} incarnations")
+        drawn = patch.object(membership, "secrets", SimpleNamespace(randbelow=nonces.randrange))
+        drawn.start()
         try:
             for name in self.names:
                 self.after(self.rng.uniform(0, 1.0), self.nodes[name].restart_if_down)
@@ -1346,6 +1352,7 @@ class World:
             self.run_until(seconds)
             self.heal()
         finally:
+            drawn.stop()
             self.close_all()
 
     def heal(self) -> None:
