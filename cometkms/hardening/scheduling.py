@@ -132,6 +132,6 @@ def _why_not(turn: Turn, error: OSError) -> str:
     if turn is not Turn.REALTIME:
         return f"SCHED_BATCH: {words}"
     return (
-        f"realtime = true, and the kernel says: {words}. Cure: LimitRTPRIO={_PRIORITY} and RestrictRealtime=no in the unit "
+        f"realtime = true, and the kernel says: {words}; cure: LimitRTPRIO={_PRIORITY} and RestrictRealtime=no in the unit "
         "(packaging/systemd/cmkms.service.d/realtime.conf), CAP_SYS_NICE in a container; or realtime = false"
     )
