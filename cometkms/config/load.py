@@ -210,8 +210,9 @@ def _check_table(table: dict[str, Any], keys: Mapping[str, type], where: str) ->
         wanted = keys.get(key)
         if wanted is None:
             close = difflib.get_close_matches(key, keys, 1)
-            cure = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(keys)}"
-            problems.append(ConfigError(f"{where}: unknown key {key!r}", cure=cure))
+            meant = f"; did you mean {close[0]!r}?" if close else ""
+            known = "" if close else f"known keys: {', '.join(keys)}"
+            problems.append(ConfigError(f"{where}: unknown key {key!r}{meant}", cure=known))
             del table[key]
         elif key in ("validator_addr", "agents", "raw_bytes_unique_ids") and isinstance(value, str):
             table[key] = [value]

@@ -15,7 +15,7 @@ def other_version(directory: Path, version: str, protocol: int = PEER_PROTOCOL_V
     for path, before, after in (
         (package / "__init__.py", f'__version__ = "{__version__}"', f'__version__ = "{version}"'),
         (
-            package / "protocol" / "peer_messages.py",
+            package / "wire" / "peer_messages.py",
             f"PEER_PROTOCOL_VERSION: Final = {PEER_PROTOCOL_VERSION}\n",
             f"PEER_PROTOCOL_VERSION: Final = {protocol}\n",
         ),

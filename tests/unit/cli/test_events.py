@@ -48,7 +48,7 @@ def test_what_is_no_event_is_left_out(odd: object) -> None:
 
 
 def test_an_event_of_another_version_is_told_by_its_name() -> None:
-    assert words_of({"what": "comet_seen", "at": 1.0}, "node0") == "comet_seen"
+    assert words_of({"what": "comet_seen", "at": 1.0}, "node0") == "comet seen"
     assert words_of({"what": "signed_again", "at": 1.0, "gap_ms": "many"}, "node0") == "signed_again"
 
 
