@@ -46,6 +46,13 @@ def test_a_member_that_lost_its_store_while_its_epoch_ended_is_recovered_by_the_
     assert stats["recovered by hand"] == 1
 
 
+def test_a_member_that_lost_its_store_beside_a_sealed_one_that_is_off_is_recovered_as_its_refused_seal_says() -> None:
+    """Found by a long run: the sealed one, stopped, told nobody that it is sealed."""
+    _, stats, problem, trace, _ = run((93002379, nodes_of(93002379), SECONDS))
+    assert not problem, trace[-60:]
+    assert stats["recovered by hand"] == 1
+
+
 def test_a_member_whose_whole_old_home_was_put_back_leads_in_no_term_a_second_time() -> None:
     """Its journal is the old one, too, and knows nothing of the terms in which it led since: it stands far above them."""
     _, stats, problem, trace, _ = run((82, nodes_of(82), SECONDS), fast=False)

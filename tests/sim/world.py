@@ -637,6 +637,7 @@ class Change:
 
     epoch: int
     seals: dict[str, Seal] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)  # why a member gave no seal, as it last said
     begun: set[str] = field(default_factory=set)
     enough: bool = False
     tries: int = 0
@@ -1170,6 +1171,7 @@ class World:
                 return
         except CometKMSError as error:
             self.note(f"{node.name} is not sealed: {error}")
+            change.refused[node.name] = str(error)
             if not isinstance(error, StateError):
                 node.crash(power=node.disk.dark, why=f"{type(error).__name__}: {error}")
             return
@@ -1417,14 +1419,24 @@ class World:
         )
 
     def sealed_off(self) -> list["Node"]:
-        """Members that recover, wait for one that is sealed, and without which no majority can be sealed."""
+        """Members that recover, wait for one that is sealed, and without which no majority can be sealed: they say so themselves, or, where the
+        sealed one is off, the seal that they cannot give does."""
         if self.change is None or self.change.enough:
             return []
         up = [node for node in self.nodes.values() if node.cluster is not None and not node.superseded]
         lost = [node for node in up if node.cluster.membership.phase == "recovering"]  # type: ignore[union-attr]
         if len(self.names) - len(lost) >= self.quorum:
             return []
-        return [node for node in lost if "is sealed and answers nobody" in node.cluster.membership.why]  # type: ignore[union-attr]
+        others_are = {*self.names} - {node.name for node in lost} == set(self.change.seals)
+        return [
+            node
+            for node in lost
+            if "is sealed and answers nobody" in node.cluster.membership.why  # type: ignore[union-attr]
+            or (
+                others_are
+                and "on this node, stopped, cmkms recover --min-height" in self.change.refused.get(node.name, "")
+            )
+        ]
 
     def recover_by_hand(self, nodes: list["Node"], height: int) -> None:
         """`cmkms recover --min-height`, typed where the node stands still, and then the change goes on."""
