@@ -37,15 +37,17 @@ class NativeFrames:
     def seal(self, data: Buffer) -> bytes:
         """Cut the data into pieces and seal each."""
         out, size = ffi.new("uint8_t[]", lib.ck_sealed_size(len(data))), ffi.new("size_t *")
-        view = ffi.from_buffer("uint8_t[]", data)
-        check(lib.ck_frames_seal(self.c, view, len(data), out, len(out), size), "frame")
+        with ffi.from_buffer("uint8_t[]", data) as view:
+            status = lib.ck_frames_seal(self.c, view, len(data), out, len(out), size)
+        check(status, "frame")
         return bytes(ffi.buffer(out, size[0]))
 
     def open(self, untrusted: Buffer) -> bytes:
         """Take any number of ciphertext bytes and return the data of the whole frames."""
         out, size = ffi.new("uint8_t[]", lib.ck_opened_max(len(untrusted))), ffi.new("size_t *")
-        view = ffi.from_buffer("uint8_t[]", untrusted)
-        check(lib.ck_frames_open(self.c, view, len(untrusted), out, len(out), size), "frame")
+        with ffi.from_buffer("uint8_t[]", untrusted) as view:
+            status = lib.ck_frames_open(self.c, view, len(untrusted), out, len(out), size)
+        check(status, "frame")
         return bytes(ffi.buffer(out, size[0]))
 
     def close(self) -> None:
@@ -73,15 +75,17 @@ class NativeNoise:
     def seal(self, data: Buffer) -> bytes:
         """Cut the data into pieces and seal each."""
         out, size = ffi.new("uint8_t[]", lib.ck_noise_sealed_size(len(data))), ffi.new("size_t *")
-        view = ffi.from_buffer("uint8_t[]", data)
-        check(lib.ck_noise_seal(self.c, view, len(data), out, len(out), size), "frame")
+        with ffi.from_buffer("uint8_t[]", data) as view:
+            status = lib.ck_noise_seal(self.c, view, len(data), out, len(out), size)
+        check(status, "frame")
         return bytes(ffi.buffer(out, size[0]))
 
     def open(self, untrusted: Buffer) -> bytes:
         """Take any number of ciphertext bytes and return the data of the whole frames."""
         out, size = ffi.new("uint8_t[]", lib.ck_noise_opened_max(self.c, len(untrusted))), ffi.new("size_t *")
-        view = ffi.from_buffer("uint8_t[]", untrusted)
-        check(lib.ck_noise_open(self.c, view, len(untrusted), out, len(out), size), "frame")
+        with ffi.from_buffer("uint8_t[]", untrusted) as view:
+            status = lib.ck_noise_open(self.c, view, len(untrusted), out, len(out), size)
+        check(status, "frame")
         return bytes(ffi.buffer(out, size[0]))
 
     def close(self) -> None:
@@ -130,8 +134,8 @@ def key_schedule(
     if not len(ephemeral_secret) == len(ephemeral_public) == len(remote_ephemeral_public) == 32:
         raise ProtocolError("an X25519 key has 32 bytes")
     c, challenge = ffi.new("ck_frames *"), ffi.new("uint8_t[32]")
-    secret = ffi.from_buffer("uint8_t[]", ephemeral_secret)
-    status = lib.ck_key_schedule(secret, ephemeral_public, remote_ephemeral_public, c, challenge)
+    with ffi.from_buffer("uint8_t[]", ephemeral_secret) as secret:
+        status = lib.ck_key_schedule(secret, ephemeral_public, remote_ephemeral_public, c, challenge)
     if status == lib.CK_MALFORMED:
         raise ProtocolError("the peer's ephemeral key is our own, reflected")
     check(status, "ephemeral key")

@@ -5,6 +5,8 @@ import copy
 import dataclasses
 import os
 import pickle
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -362,3 +364,37 @@ def test_frames_in_another_order_or_twice_are_refused(core: Core) -> None:
 def test_verify_refuses_what_has_the_wrong_size(core: Core) -> None:
     assert not core.verify(PUBLIC, b"m", os.urandom(63))
     assert not core.verify(PUBLIC[:31], b"m", bytes(64))
+
+
+_IN_A_CYCLE = """
+import gc
+from cometkms.core import choose
+from cometkms.errors import ProtocolError
+
+core, key, kept = choose.load(), b"k" * 32, []
+cipher = core.{kind}(key, key)
+with memoryview(bytearray(1 << 14)) as view:
+    try:
+        cipher.open(view[:1044])
+    except ProtocolError as error:
+        kept += [kept, error]
+del view, kept
+gc.collect()
+print("collected")
+"""
+
+
+@pytest.mark.parametrize("kind", ["frames", "noise"])
+def test_a_frame_that_does_not_check_lends_nothing_beyond_its_refusal(core: Core, kind: str) -> None:
+    """Where the refusal's traceback is found by the collector, a view that C may still look at ends the process (CPython 3.11, cffi 2)."""
+    program = _IN_A_CYCLE.format(kind=kind)
+    chosen = {"COMETKMS_PURE": "1"} if core.name == "pure" else {}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **chosen},
+    )
+    assert (done.returncode, done.stdout) == (0, "collected\n"), done.stderr
