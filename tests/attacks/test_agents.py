@@ -82,8 +82,11 @@ def test_a_flood_of_one_agent_does_not_keep_another_from_signing(net: Net, what:
         over.set()
         thread.join(60)
     if what in ("conflicts", "large"):
-        refused = cluster.status("node0")["chains"][0]["counters"]["refused"]
-        assert sum(refused.values()) > 0, refused
+
+        def refused() -> int:
+            return sum(cluster.status("node0")["chains"][0]["counters"]["refused"].values())
+
+        until("the status tells that it was refused", refused)
     assert said > 3
 
 
