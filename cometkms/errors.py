@@ -154,7 +154,10 @@ def os_words(error: OSError) -> str:
 
 
 def said(error: BaseException) -> str:
-    """What an error says to a person, in one place: an error of the system in words, any other's own text, or at least its kind."""
+    """What an error says to a person, in one place: an error of the system and bytes that are no text in words, any other's own text, or at
+    least its kind."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start + 1} is of no text in UTF-8"
     return os_words(error) if isinstance(error, OSError) else str(error) or type(error).__name__
 
 

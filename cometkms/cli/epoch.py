@@ -22,7 +22,7 @@ from cometkms.cli.state import files_of
 from cometkms.config.schema import Settings
 from cometkms.core import choose
 from cometkms.durable import read_given
-from cometkms.errors import ConfigError, OperatorError, StateError, os_words
+from cometkms.errors import ConfigError, OperatorError, StateError, said
 from cometkms.model import HRS
 from cometkms.rules.birth import NodeState
 from cometkms.store import epoch as epochs
@@ -294,8 +294,6 @@ def _lines(paths: tuple[Path, ...]) -> list[str]:
         try:
             text = read_given(path, _SEAL_FILE_MAX_BYTES).decode()
         except (OSError, UnicodeDecodeError) as error:
-            raise StateError(
-                f"{path} cannot be read: {os_words(error) if isinstance(error, OSError) else error}"
-            ) from error
+            raise StateError(f"{path} cannot be read: {said(error)}") from error
         found += [line for line in text.splitlines() if line.strip()]
     return found

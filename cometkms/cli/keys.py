@@ -22,7 +22,7 @@ from cometkms.cli.passphrase import given, new_passphrase, passphrase_options, t
 from cometkms.config.schema import Chain
 from cometkms.core import choose
 from cometkms.durable import make_directory, read_given, write_atomically
-from cometkms.errors import InvariantError, KeyFileError, os_words
+from cometkms.errors import InvariantError, KeyFileError, said
 from cometkms.keys import sealed_file
 from cometkms.keys.formats import bech32_address, cometbft_json, cosmos_json
 from cometkms.keys.passphrase import PassphraseSource
@@ -138,9 +138,7 @@ def import_key(
             sys.stdin.read(KEY_FILE_MAX_BYTES) if file == "-" else read_given(Path(file), KEY_FILE_MAX_BYTES).decode()
         )
     except (OSError, UnicodeDecodeError) as error:
-        raise KeyFileError(
-            f"{file} cannot be read: {os_words(error) if isinstance(error, OSError) else error}"
-        ) from error
+        raise KeyFileError(f"{file} cannot be read: {said(error)}") from error
     _write(chain, parse_material(text, wanted), as_json)
 
 

@@ -34,7 +34,7 @@ from cometkms.config.values import (
 )
 from cometkms.config.webhook import FORMS, UrlCredential, UrlFile, UrlGiven, UrlSource, Webhook, parse_url, shown_url
 from cometkms.durable import read_file
-from cometkms.errors import ConfigError, os_words
+from cometkms.errors import ConfigError, os_words, said
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile, PassphraseSource
 from cometkms.limits import (
     AGENTS_MAX,
@@ -187,7 +187,7 @@ def _read_document(home: Path) -> tuple[dict[str, Any], list[ConfigError]]:
         document = tomllib.loads(data.decode())
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"{path} is no TOML: byte {error.start + 1} is of no text in UTF-8",
+            f"{path} is no TOML: {said(error)}",
             cure="the file as it was written, or a new one (cmkms init makes one where there is none)",
         ) from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError too

@@ -133,3 +133,9 @@ def test_where_an_error_came_up_stands_in_front_of_its_words_and_not_of_its_cure
     """The kind of the error, and so the exit code, stay what they were."""
     error = KeyFileError("it is no key", cure="the key").at("/priv/key.json")
     assert (type(error), error.what, error.cure) == (KeyFileError, "/priv/key.json: it is no key", "the key")
+
+
+def test_bytes_that_are_no_text_are_told_in_words() -> None:
+    with pytest.raises(UnicodeDecodeError) as caught:
+        b"key\xff".decode()
+    assert said(caught.value) == "byte 4 is of no text in UTF-8"
