@@ -101,7 +101,8 @@ class _Asker:
         self.end = ValidatorEnd(
             entry,
             core=agent.core,
-            identity=agent.identity if _names_its_signer(entry) else Identity.generate(),
+            # one made up for this start, except where the validator lets in one identity only
+            identity=agent.identity if isinstance(entry.address.target, NoiseAddress) else Identity.generate(),
             above=self,
             log=agent.log,
             number=number,
@@ -238,12 +239,6 @@ class _Asker:
     def _on_time(self) -> None:
         self._timer = None
         self.act(self.asking.on_time(self.agent.now()))
-
-
-def _names_its_signer(entry: ValidatorEntry) -> bool:
-    """Whether that validator lets in one identity only (noise://); to all others one made up for this start tells nothing."""
-    target = entry.address.target
-    return isinstance(target, NoiseAddress)
 
 
 class Agent:

@@ -120,16 +120,12 @@ class _Identities:
 
     def towards(self, target: Target) -> Identity | None:
         """None: this process has none for it, and another must take its place."""
-        return self.noise if _is_noise(target) else self.own
-
-
-def _is_noise(target: Target) -> bool:
-    return isinstance(target, NoiseAddress)
+        return self.noise if isinstance(target, NoiseAddress) else self.own
 
 
 def _identities(parts: SignerParts, core: Core) -> _Identities:
     settings = parts.settings
-    wanted = any(_is_noise(address.target) for chain in settings.chains for address in chain.validator_addrs)
+    wanted = any(isinstance(one.target, NoiseAddress) for chain in settings.chains for one in chain.validator_addrs)
     noise = noise_identity(settings.home, parts.keys, core, settings.noise_identity_file) if wanted else None
     return _Identities(load_identity(settings.home), noise)
 
