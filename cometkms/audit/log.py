@@ -181,7 +181,8 @@ class AuditLog:
         self._full.append((found, unread))
         with contextlib.suppress(PermissionError), found.open("rb") as file:
             for _ in range(AUDIT_READ_MAX_BYTES // _CHUNK_BYTES):
-                piece = file.read(_CHUNK_BYTES)
+                if not (piece := file.read(_CHUNK_BYTES)):
+                    break
                 sha.update(piece)
                 lines, unread = lines + piece.count(b"\n"), unread - len(piece)
         self.seq, self.head = first_seq_of(found) + lines + max(0, unread), sha.hexdigest()
