@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from cometkms.board.sections import AlertReport, ApiSection
 from cometkms.board.status_board import Board, Section
+from cometkms.calm_log import CalmLog
 from cometkms.config.schema import Settings
 from cometkms.hardening.children import Keeps, shut_child
 from cometkms.hardening.measures import Mode, tell
@@ -49,8 +50,10 @@ def run(context: ChildContext, parts: ApiParts) -> int:
     listener = bind(parts.settings.http_addr.host, parts.settings.http_addr.port)
     board = ShapedBoard(cast("BoardReader", parts.board))  # what a section holds is its writer's word
 
+    calm = CalmLog(log, time.monotonic)  # strangers choose how often they ask
+
     def on_failure(path: str, error: BaseException) -> None:
-        log.error("request failed", path=path, why=f"{type(error).__name__}: {error}")
+        calm.error("request failed", path=path, why=f"{type(error).__name__}: {error}")
 
     watch = Watch(board, parts.settings.alerts, log)
     app = make_app(board, on_failure, watch, loopback_only=is_loopback(listener))
@@ -86,9 +89,11 @@ def run(context: ChildContext, parts: ApiParts) -> int:
         context.on_reload(lambda new: watch.set_bounds(new.alerts))
         look()
         context.on_beat(look)
+        context.on_beat(calm.tell_held)
         said = asyncio.create_task(_say_the_end(stop, watch))
-        await serve(app, listener, stop, context.ready, lambda what: log.error("http server", what=what))
+        await serve(app, listener, stop, context.ready, lambda what: calm.error("http server", what=what.strip()))
         await said
+        calm.tell_held(everything=True)
 
     return run_loop(context, main, log, CALM_BEAT_S)
 

@@ -10,7 +10,7 @@ import ipaddress
 import logging
 import socket
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final
 
 from cometkms.api.app import STREAM_BOUNDS
@@ -29,6 +29,8 @@ with spared("uvicorn.main", "logging.config"):  # its command line and the proce
 CONNECTIONS_MAX: Final = 64
 #: Of them, as many of this machine's own stay whatever comes from elsewhere.
 LOCAL_CONNECTIONS: Final = 8
+#: What a request may say that it speaks; the application takes nothing else for HTTP.
+HTTP_VERSIONS: Final = frozenset({"1.0", "1.1"})
 #: One request and its response, waiting for it included: no reader of a status page needs longer.
 REQUEST_TIMEOUT_S: Final = 5.0
 KEEP_ALIVE_S: Final = 5
@@ -170,6 +172,13 @@ class _Forward(logging.Handler):
         self._on_error(record.getMessage())
 
 
+async def _refuse_version(send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+    """Answer 505: a request line may name any version."""
+    headers = [(b"content-type", b"text/plain"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 505, "headers": headers})
+    await send({"type": "http.response.body", "body": b"HTTP/1.1 is spoken here\n"})
+
+
 async def serve(
     app: Any,  # an ASGI application: whatever uvicorn takes
     listener: socket.socket,
@@ -193,7 +202,8 @@ async def serve(
 
     async def in_turn(scope: Any, receive: Any, send: Any) -> None:
         if await order.wait(scope["state"][STREAM_BOUNDS]):
-            await app(scope, receive, send)
+            spoken = scope["http_version"] in HTTP_VERSIONS
+            await (app(scope, receive, send) if spoken else _refuse_version(send))
 
     config = uvicorn.config.Config(
         in_turn,

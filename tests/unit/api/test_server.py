@@ -272,6 +272,20 @@ def test_bytes_that_are_no_http_close_the_connection_and_nothing_else(monkeypatc
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("version", [b"0.9", b"1.2", b"2.0", b"3.0", b"9.9"])
+def test_another_version_of_http_is_refused_without_a_word_in_the_log(version):
+    """A stranger chooses it, and how often."""
+
+    async def scenario():
+        async with running() as port:
+            reply = await ask(port, b"GET /healthz HTTP/" + version + b"\r\nHost: x\r\n\r\n")
+            assert reply.startswith(b"HTTP/1.1 505")
+            reply = await ask(port, b"GET /healthz HTTP/1.0\r\n\r\n")
+            assert reply.endswith(b"\r\n\r\nok")
+
+    asyncio.run(scenario())
+
+
 def test_an_open_connection_does_not_keep_the_server_from_stopping():
     async def scenario():
         async with running() as port:
