@@ -21,7 +21,9 @@ ELSEWHERE: Final[dict[str, dict[str, str]]] = {
         "operator/demo/screen.py": "tests/e2e/test_demo.py",
         "operator/demo/show.py": "tests/e2e/test_demo.py",
         "signer/process.py": "tests/e2e/test_hardening.py",
+        "state/control.py": "tests/e2e/test_cluster_commands.py",
         "state/process.py": "tests/e2e/test_cluster.py",
+        "state/report.py": "tests/e2e/test_situations.py",
         "supervisor/start.py": "tests/e2e/test_running.py",
     },
     "a command: it is typed, as an operator does, and what it does has tests where that stands": {

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cometkms.api.compose import compose_samples
 from cometkms.api.metrics import encode
 from cometkms.board.shape import shape
-from cometkms.state.process import signer_trouble, validator_reached
+from cometkms.state.outside import signer_trouble, validator_reached
 from cometkms.supervisor.status_line import status_line
 from tests.property.test_metrics import PATHS
 from tests.unit.api.boards import NOW

@@ -1,10 +1,10 @@
-"""A restart of the node that a member ordered: a drill's, and not without end."""
+"""A restart of the node that a member ordered, which the process asks its supervisor for: a drill's, and not without end."""
 
 from types import SimpleNamespace
 from typing import Any
 
 from cometkms.limits import ASKED_RESTARTS_MAX
-from cometkms.state.process import _State
+from cometkms.state.outside import NodeOutside
 
 
 def test_the_state_process_asks_for_restarts_until_there_were_enough_in_a_day() -> None:
@@ -13,7 +13,7 @@ def test_the_state_process_asks_for_restarts_until_there_were_enough_in_a_day() 
 
     def order(before: int) -> str:
         context = SimpleNamespace(asked_restarts=before, ask_for_restart=lambda: None)
-        return _State.restart(SimpleNamespace(_context=context, _loop=loop))  # type: ignore[arg-type]
+        return NodeOutside.restart(SimpleNamespace(_context=context, _loop=loop))  # type: ignore[arg-type]
 
     assert [order(0), order(ASKED_RESTARTS_MAX - 1)] == ["", ""]
     assert order(ASKED_RESTARTS_MAX) == "it was restarted by order 120 times within 24 hours"
