@@ -48,6 +48,14 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine is meant, for sure: another name is not looked up."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _is_host(host: str) -> bool:
     try:
         ipaddress.ip_address(host)

@@ -1,13 +1,13 @@
 """An agent's settings: agent.toml in its home. Everything else raised ConfigError, with the cure."""
 
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from cometkms.address import Address
 from cometkms.config.schema import ValidatorAddress
+from cometkms.config.toml import parse_toml
 from cometkms.config.values import check_chain_id, check_node_id, parse_validator
 from cometkms.errors import ConfigError, os_words
 from cometkms.limits import AGENT_NAME_MAX_BYTES, CHAINS_MAX, CONFIG_MAX_BYTES, MEMBERS_MAX
@@ -88,10 +88,7 @@ def load(home: Path) -> AgentSettings:
         ) from error
     if len(data) > CONFIG_MAX_BYTES:
         raise ConfigError(f"{path} has more than {CONFIG_MAX_BYTES} bytes")
-    try:
-        document = tomllib.loads(data.decode())
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is no TOML: {error}") from error
+    document = parse_toml(path, data, "cmkms agent init")
     try:
         return _settings(home, document)
     except ConfigError as error:

@@ -39,7 +39,7 @@ def check(home: str | None, as_json: bool) -> int:  # noqa: ARG001
     warnings = unknown_variables()
     if as_json:
         return _check_as_json(warnings)
-    settings = load_settings(chosen_home(), Flags())
+    settings = load_settings(chosen_home(), Flags(), here=True)
     for words in warnings:
         say(f"WARNING   {words}", err=True)
     members = ", ".join(peer.id for peer in settings.peers)
@@ -53,7 +53,7 @@ def _check_as_json(warnings: list[str]) -> int:
     found: dict[str, Any] = {"ok": True, "faults": [], "warnings": warnings}
     code = 0
     try:
-        settings = load_settings(chosen_home(), Flags())
+        settings = load_settings(chosen_home(), Flags(), here=True)
     except ConfigError as error:
         found |= {"ok": False, "faults": [str(one) for one in error.parts]}
         code = error.exit_code

@@ -105,7 +105,7 @@ def _ask(node_id: str | None) -> dict[str, Any] | None:
 def _settings(node_id: str | None) -> tuple[Settings | None, tuple[CometKMSError, ...]]:
     """The home's settings, as far as they can be understood, and what is wrong with them."""
     try:
-        return load_settings(chosen_home(), Flags(id=node_id)), ()
+        return load_settings(chosen_home(), Flags(id=node_id), here=True), ()
     except CometKMSError as error:
         problems = error.parts
     try:

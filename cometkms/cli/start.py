@@ -226,7 +226,7 @@ def command(
         raft_published,
         tcp_max_segment,
     )
-    settings = load_settings(chosen_home(), flags)
+    settings = load_settings(chosen_home(), flags, here=True)
     typed = None
     if (
         settings.key_passphrase is None and sys.stdin.isatty()

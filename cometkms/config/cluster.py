@@ -1,10 +1,9 @@
 """What a peer list must be. A list that is wrong on one node is a second majority or a node nobody reaches: refused before anything starts."""
 
-import ipaddress
 from collections.abc import Iterable
 from typing import Final
 
-from cometkms.address import Address
+from cometkms.address import Address, is_loopback
 from cometkms.config.schema import Peer, Settings
 from cometkms.errors import ConfigError
 from cometkms.limits import MEMBER_IDS_MAX_BYTES, MEMBERS_MAX
@@ -70,19 +69,12 @@ def _unreachable(own: Address, raft_addr: Address, raft_where: str) -> ConfigErr
             f"the others are told to dial this node at {own}, and it listens on raft_addr {raft_addr} ({raft_where}): the ports differ",
             cure=f"--raft-addr {own}, or the other port in the list of every node; where address translation lies between, --raft-published {own}",
         )
-    if str(raft_addr) == DEFAULT_RAFT_ADDR and not raft_where.startswith("--") and not _is_loopback(own.host):
+    if str(raft_addr) == DEFAULT_RAFT_ADDR and not raft_where.startswith("--") and not is_loopback(own.host):
         return ConfigError(
             f"the others are told to dial this node at {own}, and raft_addr is left at {raft_addr}, which is reached from this machine only",
             cure=f"--raft-addr {own}, or :{own.port} for all interfaces",
         )
     return None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _twice(values: Iterable[str]) -> list[str]:

@@ -7,7 +7,6 @@ cure. All errors of one start are reported together.
 import difflib
 import os
 import socket
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,9 @@ from typing import Any, Final, TypeVar
 
 from cometkms.address import Address
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR, check_cluster
+from cometkms.config.ports import check_ports, dialled_by, listener, literal
 from cometkms.config.schema import AgentEntry, AlertBounds, Chain, Settings, ValidatorAddress
+from cometkms.config.toml import as_toml, parse_toml
 from cometkms.config.values import (
     check_chain_id,
     check_credential,
@@ -34,7 +35,8 @@ from cometkms.config.values import (
 )
 from cometkms.config.webhook import FORMS, UrlCredential, UrlFile, UrlGiven, UrlSource, Webhook, parse_url, shown_url
 from cometkms.durable import read_file
-from cometkms.errors import ConfigError, os_words, said
+from cometkms.errors import ConfigError, os_words
+from cometkms.hardening.account import find_account
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile, PassphraseSource
 from cometkms.limits import (
     AGENTS_MAX,
@@ -107,6 +109,45 @@ CHAIN_KEYS: Final[Mapping[str, type]] = {
     "raw_bytes_unique_ids": list,
     "key_file": str,
     "state_file": str,
+}
+
+#: A value of each key as it may stand in the file.
+EXAMPLES: Final[Mapping[str, str]] = {
+    "id": '"node0"',
+    "raft_addr": f'"{DEFAULT_RAFT_ADDR}"',
+    "http_addr": f'"{DEFAULT_HTTP_ADDR}"',
+    "default_ttl": f'"{DEFAULT_TTL}"',
+    "peer": '["node0=10.0.0.10:9430", "node1=10.0.0.11:9430", "node2=10.0.0.12:9430"]',
+    "validator_addr": '["tcp://10.0.0.1:26658"]',
+    "agent_addr": '":9440"',
+    "agents": '["NAME:KEY"], as `cmkms agent init` prints it',
+    "chain_id": '"my-chain-1"',
+    "sign_bytes": "true",
+    "raw_bytes_unique_ids": '["fiber-commitment"]',
+    "log_level": '"info"',
+    "log_format": '"plain"',
+    "allow_unsafe": "false",
+    "strict_start": "false",
+    "hardening": '"best-effort" (or "required", or "off")',
+    "signer_user": '"cmkms-signer"',
+    "realtime": "true",
+    "noise_identity_file": '"priv/noise_key.json"',
+    "key_passphrase_file": '"/etc/cmkms/passphrase"',
+    "key_passphrase_credential": '"cmkms-passphrase"',
+    "key_passphrase_fd": "3",
+    "alert_stall": f'"{DEFAULT_ALERT_STALL}"',
+    "alert_latency": f'"{DEFAULT_ALERT_LATENCY}"',
+    "alert_disk": f'"{DEFAULT_ALERT_DISK}"',
+    "alert_webhook": '"https://…"',
+    "alert_webhook_file": '"priv/webhook"',
+    "alert_webhook_credential": '"cmkms-webhook"',
+    "alert_webhook_form": f'"{FORMS[0]}"',
+    "audit_max_mib": str(AUDIT_DEFAULT_MIB),
+    "raft_published": '"203.0.113.7:19430"',
+    "tcp_max_segment": "1200",
+    "leader_priority": str(LEADER_PRIORITY_DEFAULT),
+    "key_file": '"priv/chain-a/priv_validator_key.json"',
+    "state_file": '"priv/chain-a/priv_validator_state.json"',
 }
 
 T = TypeVar("T")
@@ -182,24 +223,19 @@ def _read_document(home: Path) -> tuple[dict[str, Any], list[ConfigError]]:
             f"{path} cannot be read: {os_words(error)}", cure="the file itself, readable for this user"
         ) from error
     if len(data) > CONFIG_MAX_BYTES:
-        raise ConfigError(f"{path} has more than {CONFIG_MAX_BYTES} bytes")
-    try:
-        document = tomllib.loads(data.decode())
-    except UnicodeDecodeError as error:
         raise ConfigError(
-            f"{path} is no TOML: {said(error)}",
-            cure="the file as it was written, or a new one (cmkms init makes one where there is none)",
-        ) from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError too
-        raise ConfigError(f"{path} is no TOML: {error}") from error
+            f"{path} has more than {CONFIG_MAX_BYTES} bytes", cure="the settings alone, without what is not theirs"
+        )
+    document = parse_toml(path, data, "cmkms init")
     problems = _check_table(document, KEYS, str(path))
     chains = document.get("chain", [])
     for number, table in enumerate(chains if isinstance(chains, list) else []):
         if isinstance(table, dict):
             problems += _check_table(table, CHAIN_KEYS, f"{path}, chain {number + 1}")
         else:
-            problems.append(ConfigError(f"{path}: chain must be written as [[chain]] tables"))
+            problems.append(_no_chain_tables(str(path), chains))
             document.pop("chain", None)
+            break
     return document, problems
 
 
@@ -219,13 +255,33 @@ def _check_table(table: dict[str, Any], keys: Mapping[str, type], where: str) ->
         elif key == "leader_priority" and isinstance(value, int) and not isinstance(value, bool):
             table[key] = str(value)
         elif not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-            shown = "…" if key in SECRET_KEYS else repr(value)
-            problems.append(ConfigError(f"{where}: {key} = {shown} must be {_TYPE_WORDS[wanted]}"))
+            shown = "…" if key in SECRET_KEYS else as_toml(value)
+            problems.append(
+                _no_chain_tables(where, value)
+                if key == "chain"
+                else ConfigError(f"{where}: {key} = {shown} must be {_TYPE_WORDS[wanted]}", cure=_written(key, keys))
+            )
             del table[key]
         elif isinstance(value, list) and key != "chain" and not all(isinstance(one, str) for one in value):
-            problems.append(ConfigError(f"{where}: {key} must be a list of strings"))
+            problems.append(ConfigError(f"{where}: {key} must be a list of strings", cure=_written(key, keys)))
             del table[key]
     return problems
+
+
+def _written(key: str, keys: Mapping[str, type]) -> str:
+    """The cure of a value of the wrong type: the line as it may stand in the table of these keys."""
+    own = "chain_id" if keys is CHAIN_KEYS and key == "id" else key
+    return f"write it as {key} = {EXAMPLES[own]}"
+
+
+def _no_chain_tables(where: str, value: object) -> ConfigError:
+    if isinstance(value, dict):
+        return ConfigError(f"{where}: [chain] in single brackets is one table", cure="[[chain]], once for each chain")
+    return ConfigError(
+        f"{where}: chain = {as_toml(value)} must be [[chain]] tables",
+        cure='for one chain chain_id = "my-chain-1" and no chain; for several a table each: [[chain]], and below it id = "my-chain-1" and '
+        "validator_addr or agents",
+    )
 
 
 _TYPE_WORDS: Final = {str: "a string", list: "a list of strings", bool: "true or false", int: "a number"}
@@ -277,6 +333,14 @@ class _Sources:
             self.problems.append(ConfigError(f"{variable_name(key)}: {variable!r} is neither true nor false"))
         return bool(self._document.get(key, False))
 
+    def place_of_truth(self, key: str) -> str:
+        """Where a switch stands that is set; DEFAULT_SOURCE if it is nowhere."""
+        if getattr(self._flags, key) is not None:
+            return f"--{key.replace('_', '-')}"
+        if self._variable(key):
+            return variable_name(key)
+        return f"{self._path}: {key}" if key in self._document else DEFAULT_SOURCE
+
     def parse(self, where: str, text: str, parser: Callable[[str], T], fallback: T) -> T:
         """`parser(text)`, or the fallback and a remembered problem."""
         try:
@@ -284,6 +348,16 @@ class _Sources:
         except ConfigError as error:
             self.problems.append(error.at(where))
             return fallback
+
+    def one_of_several(self, given: Sequence[str], why: str) -> ConfigError:
+        """Settings that stand at `given` and exclude each other, which one flag, variable and file may do among themselves."""
+        own = f"{self._path}: "
+        in_file = own if given[0].startswith(own) else ""
+        names = [one.removeprefix(own) if in_file else one for one in given]
+        return ConfigError(
+            f"{in_file}{', '.join(names[:-1])} and {names[-1]} exclude each other: {why}",
+            cure=f"keep one and take {'the other' if len(names) == 2 else 'the others'} out",
+        )
 
     def _variable(self, key: str) -> str:
         return self.environment.get(variable_name(key), "").strip() if key != "default_ttl" else ""
@@ -346,9 +420,7 @@ def in_force(home: Path, environment: Mapping[str, str] | None = None) -> list[I
             values, where = sources.texts(key)
             found.append(InForce(key, list(values), where if values else DEFAULT_SOURCE))
         elif kind is bool:
-            where = variable_name(key) if sources.environment.get(variable_name(key), "").strip() else f"{path}: {key}"
-            given = where == variable_name(key) or key in document
-            found.append(InForce(key, sources.truth(key), where if given else DEFAULT_SOURCE))
+            found.append(InForce(key, sources.truth(key), sources.place_of_truth(key)))
         else:
             value, where = sources.text(key, _defaults().get(key, ""))
             found.append(InForce(key, shown_url(value) if value and key in SECRET_KEYS else value, where))
@@ -375,8 +447,13 @@ def _defaults() -> dict[str, str]:
     }
 
 
-def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | None = None) -> Settings:
-    """Everything a start needs. Raises: ConfigError with every problem found, a line each."""
+def load_settings(
+    home: Path, flags: Flags, environment: Mapping[str, str] | None = None, *, here: bool = False
+) -> Settings:
+    """Everything a start needs. `here`: it would be on this machine, so that the signer's account must be there.
+
+    Raises: ConfigError with every problem found, a line each.
+    """
     home = home.expanduser().absolute()
     path = home / CONFIG_NAME
     document, faults = _read_document(home)
@@ -396,7 +473,7 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
     published, published_where = sources.text("raft_published", "")
     segment, segment_where = sources.text("tcp_max_segment", "0")
     priority, priority_where = sources.text("leader_priority", str(LEADER_PRIORITY_DEFAULT))
-    fallback = Address.parse(DEFAULT_RAFT_ADDR)
+    fallback = Address.parse(DEFAULT_RAFT_ADDR)  # of one that is wrong, which was told
     settings = Settings(
         home=home,
         id=node_id,
@@ -424,10 +501,24 @@ def load_settings(home: Path, flags: Flags, environment: Mapping[str, str] | Non
         tcp_max_segment=sources.parse(segment_where, segment, parse_segment, 0),
         leader_priority=sources.parse(priority_where, priority, parse_priority, str(LEADER_PRIORITY_DEFAULT)),
     )
+    user, user_where = sources.text("signer_user", "")
+    if here and user and settings.hardening != "off":
+        sources.parse(user_where, user, find_account, None)
     if not sources.problems:
         sources.problems += _check_agent_names(settings.chains, settings.agent_addr, agent_where)
     if len(settings.peers) == len(peers) and not sources.partial:  # else what is wrong with them was told already
         sources.problems += check_cluster(settings, peers_where, raft_where)
+        own = (
+            ("raft_addr", settings.raft_addr, raft_where),
+            ("http_addr", settings.http_addr, http_where),
+            ("agent_addr", settings.agent_addr, agent_where),
+        )
+        listened = [
+            listener(setting, address, "" if where == DEFAULT_SOURCE else where)
+            for setting, address, where in own
+            if address is not None and address is not fallback
+        ]
+        sources.problems += check_ports(listened, dialled_by(settings), literal)
     if sources.problems:
         raise ConfigError.together(sources.problems)
     return settings
@@ -446,9 +537,7 @@ def _load_passphrase(home: Path, sources: _Sources) -> PassphraseSource | None:
     number, number_where = sources.text("key_passphrase_fd", "")
     given = [where for value, where in ((file, file_where), (name, name_where), (number, number_where)) if value]
     if len(given) > 1:
-        sources.problems.append(
-            ConfigError(f"{' and '.join(given)} exclude each other: the passphrase comes from one place")
-        )
+        sources.problems.append(sources.one_of_several(given, "the passphrase comes from one place"))
     if file:
         return PassphraseFile(home / Path(file).expanduser())
     if name:
@@ -477,9 +566,7 @@ def _load_webhook(home: Path, sources: _Sources) -> Webhook | None:
     form = sources.parse(form_where, form, _one_of(FORMS), FORMS[0])
     given = [where for value, where in ((url, url_where), (file, file_where), (name, name_where)) if value]
     if len(given) > 1:
-        sources.problems.append(
-            ConfigError(f"{' and '.join(given)} exclude each other: alerts are sent to one address")
-        )
+        sources.problems.append(sources.one_of_several(given, "alerts are sent to one address"))
     source: UrlSource | None = None
     if url:
         parsed = sources.parse(url_where, url, parse_url, None)
@@ -507,13 +594,19 @@ def _load_chains(home: Path, sources: _Sources, document: dict[str, Any]) -> tup
     agents, agents_where = sources.texts("agents")
     values, (unique_ids, ids_where) = sources.truth("sign_bytes"), sources.texts("raw_bytes_unique_ids")
     tables = document.get("chain", [])
-    if tables and (chain_id or addresses or agents or values or unique_ids):
-        used = addresses_where if addresses else agents_where
-        if values or unique_ids:
-            used = "sign_bytes" if values else ids_where
+    one_chain = (
+        (chain_id, id_where),
+        (addresses, addresses_where),
+        (agents, agents_where),
+        (values, sources.place_of_truth("sign_bytes")),
+        (unique_ids, ids_where),
+    )
+    if tables and (used := [where for value, where in one_chain if value]):
+        own = f"{home / CONFIG_NAME}: "
         sources.problems.append(
             ConfigError(
-                f"{home / CONFIG_NAME}: [[chain]] tables and the one-chain form ({id_where}, {used}) exclude each other"
+                f"{own}[[chain]] tables and the one-chain form ({', '.join(one.removeprefix(own) for one in used)}) exclude each other",
+                cure="take those out and give their chain a [[chain]] table too, with id for chain_id; or take the tables out",
             )
         )
         return ()

@@ -8,7 +8,6 @@ Whoever knows the address of a chat's webhook can write there. So no error, no l
 has more of it than scheme, host and port.
 """
 
-import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
-from cometkms.address import bracketed
+from cometkms.address import bracketed, is_loopback
 from cometkms.durable import is_private, open_regular
 from cometkms.errors import ConfigError, cure_of_secret, os_words
 from cometkms.keys.passphrase import CREDENTIALS_VARIABLE
@@ -61,20 +60,13 @@ def parse_url(text: str) -> WebhookUrl:
         raise ConfigError(f"the webhook's address is no address; {how}")
     if parts.username is not None or parts.password is not None:
         raise ConfigError(f"the webhook's address has a user's name in it, which is not spoken; {how}")
-    if scheme == "http" and not _is_this_machine(host):
+    if scheme == "http" and not is_loopback(host):
         raise ConfigError(
             "the webhook's address is http:// to another machine, which shows the address and every alert to whoever is on the way",
             cure="https://, or a relay on this machine",
         )
     path = parts.path or "/"
     return WebhookUrl(scheme, host, port or _PORTS[scheme], f"{path}?{parts.query}" if parts.query else path)
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def shown_url(text: str) -> str:

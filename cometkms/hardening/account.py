@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import pwd
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -36,6 +37,8 @@ CAP_SETGID: Final = 6
 CAP_SETUID: Final = 7
 CAP_SETPCAP: Final = 8
 _UID_MAX: Final = (1 << 32) - 2
+_NAME: Final = re.compile(r"[a-z_][a-z0-9_-]{0,30}\Z")  # as useradd takes it
+_SHOWN_MAX: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +58,32 @@ def choose_account(wanted: str, default: str = DEFAULT_ACCOUNT, number: int = SI
 
     Raises: ConfigError when there is no such account.
     """
+    if wanted:
+        try:
+            return find_account(wanted)
+        except ConfigError as error:
+            raise error.at("signer_user") from error
+    with contextlib.suppress(KeyError):
+        return _of_entry(pwd.getpwnam(default))
+    return _of_number(number)
+
+
+def find_account(wanted: str) -> Account:
+    """The account of a name or a number; a number needs none. Raises: ConfigError."""
+    if wanted.isascii() and wanted.isdigit():
+        if len(wanted) > _SHOWN_MAX or int(wanted) > _UID_MAX:
+            raise ConfigError(
+                f"{wanted[:_SHOWN_MAX]} is no user's number", cure=f"a number up to {_UID_MAX}, or an account's name"
+            )
+        return _of_number(int(wanted))
     try:
-        if not wanted:
-            with contextlib.suppress(KeyError):
-                return _of_entry(pwd.getpwnam(default))
-            return _of_number(number)
-        return _of_number(int(wanted)) if wanted.isascii() and wanted.isdigit() else _of_entry(pwd.getpwnam(wanted))
-    except KeyError:
+        return _of_entry(pwd.getpwnam(wanted))
+    except (KeyError, ValueError):  # ValueError: text that no account can have, as a zero byte
+        made = (
+            f"useradd --system --no-create-home --shell /usr/sbin/nologin {wanted}, or " if _NAME.match(wanted) else ""
+        )
         raise ConfigError(
-            f"signer_user: there is no account {wanted!r}",
-            cure=f"useradd --system --no-create-home --shell /usr/sbin/nologin {wanted}, or a number",
+            f"there is no account {wanted[:_SHOWN_MAX]!r}", cure=f"{made}the name or number of another account"
         ) from None
 
 
@@ -88,8 +107,6 @@ def check_wanted(wanted: str) -> None:
 
 
 def _of_number(uid: int) -> Account:
-    if uid > _UID_MAX:
-        raise ConfigError(f"signer_user: {uid} is no user's number")
     try:
         return _of_entry(pwd.getpwuid(uid))
     except KeyError:

@@ -12,6 +12,16 @@ HTTP_CURE: Final = (
     "choose another http_addr (--http-addr, COMETKMS_HTTP_ADDR or config.toml), or stop the other process"
 )
 
+AGENT_CURE: Final = "choose another agent_addr, the same in each agent's list of nodes, or stop the other process"
+
+
+def resolved(host: str) -> frozenset[str]:
+    """The addresses that a host's name stands for; none for one that is not known here."""
+    try:
+        return frozenset(str(one[4][0]) for one in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
+    except OSError:
+        return frozenset()
+
 
 def cure_of_listening(error: OSError, busy: str) -> str:
     """What helps where an address cannot be listened on. `busy`: where another process has it."""

@@ -27,7 +27,7 @@ class Reloader:
         """Reload the settings and tell every child. A file that is wrong changes nothing."""
         at = time.time()
         try:
-            loaded = load_settings(self.settings.home, self._flags)
+            loaded = load_settings(self.settings.home, self._flags, here=True)
             plan = plan_reload(self.settings, loaded)
             document = encode(reloadable(plan.settings))
             without_effect = overridden(self._flags, os.environ, read_config(self.settings.home))

@@ -14,10 +14,12 @@ from cometkms.board.sections import SupervisorSection
 from cometkms.board.status_board import Board
 from cometkms.board.trouble import ESSENTIAL
 from cometkms.config.load import Flags, unknown_variables
+from cometkms.config.ports import Place, check_ports, listener
 from cometkms.config.schema import Settings
 from cometkms.config.webhook import UrlFile
 from cometkms.core import choose
 from cometkms.core.interface import Core, Queue
+from cometkms.errors import ConfigError
 from cometkms.hardening.account import ProcStatus, check_wanted, named_accounts
 from cometkms.hardening.confine import LATE_MODULES, Told, check_no_dump, preload
 from cometkms.hardening.measures import MeasureReport, Mode, State, check_required
@@ -40,7 +42,7 @@ from cometkms.keys.source import KeySource, SealedKeyFile, key_source
 from cometkms.keytypes import type_of
 from cometkms.log import Log
 from cometkms.model import Row
-from cometkms.net.listen import HTTP_CURE, listen
+from cometkms.net.listen import AGENT_CURE, HTTP_CURE, listen, resolved
 from cometkms.signer import process as signer
 from cometkms.state import process as state
 from cometkms.store.doors import check_doors
@@ -65,8 +67,7 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
     _check_doors(settings)
     lock = lock_home(settings.home, log.bind(module="supervisor").warning)
     try:
-        # The api process takes this address when others already run: who holds it is told before a node leads that would end for it.
-        listen("http_addr", settings.http_addr.host, settings.http_addr.port, HTTP_CURE).close()
+        _check_addresses(settings)
         core = _load()
         passphrase = typed or hold(settings.key_passphrase)
         keys = _key_sources(settings, passphrase, core, log)
@@ -146,6 +147,22 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
         return Supervisor(specs, board, own_log, facts, notifier=notifier, reload=now, one_stream=one_stream).run()
     finally:
         os.close(lock)
+
+
+def _check_addresses(settings: Settings) -> None:
+    """The api process and the door take these when others already run: who holds one is told before a node leads that would end for it.
+
+    Raises: BusyError, ConfigError.
+    """
+    own = [Place("raft_addr", settings.raft_addr, f"raft_addr {settings.raft_addr}")]
+    taken = [("http_addr", settings.http_addr, HTTP_CURE)]
+    if settings.agent_addr is not None:
+        taken.append(("agent_addr", settings.agent_addr, AGENT_CURE))
+    for setting, address, cure in taken:
+        own.append(listener(setting, address, setting))
+        if faults := check_ports(own, (), resolved):  # by other names than the settings show
+            raise ConfigError.together(faults)
+        listen(setting, address.host, address.port, cure).close()
 
 
 def _load() -> Core:

@@ -1,7 +1,9 @@
 """Children and parent killed and frozen; stopping; locks; corrupt homes."""
 
 import os
+import re
 import signal
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cometkms.limits import HUNG_AFTER_S
-from tests.e2e.node import PATIENCE_S, PRECOMMIT, Node, Validator, alive, children_of, cmkms, free_tcp, until
+from tests.e2e.node import PATIENCE_S, PRECOMMIT, Node, Validator, alive, children_of, cmkms, free_port, free_tcp, until
 
 
 @pytest.mark.parametrize("name", ["state", "signer", "api"])
@@ -222,6 +224,32 @@ def test_an_address_in_use_ends_the_node_with_its_name(make_node: Callable[..., 
     assert done.returncode == 6
     assert f"http_addr 127.0.0.1:{first.http_port} is in use" in done.stderr
     assert not second.store_path.exists(), "it was told before anything could lead or promise"
+    assert "child=" not in done.stdout + done.stderr
+
+
+def test_an_agents_port_in_use_is_told_before_the_node_could_lead(make_node: Callable[..., Node]) -> None:
+    """The door binds it in a process that begins while another one may lead already."""
+    node = make_node(free_tcp())
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        config = node.home / "config.toml"
+        text = re.sub(
+            r"(?m)^validator_addr = .*$", f'agent_addr = "{taken}"\nagents = ["a:{"ab" * 32}"]', config.read_text()
+        )
+        config.write_text(text)
+        done = cmkms("start", "--home", str(node.home), "--http-addr", f"127.0.0.1:{node.http_port}")
+    assert done.returncode == 6, done.stderr
+    assert f"agent_addr {taken} is in use by another process; cure: choose another agent_addr" in done.stderr
+    assert not node.store_path.exists()
+
+
+def test_an_address_of_this_node_s_own_is_refused_under_another_name_too(make_node: Callable[..., Node]) -> None:
+    """The settings show two hosts, and both are this machine: found when a start asks what they stand for, and nothing has begun."""
+    node, port = make_node(free_tcp()), free_port()
+    name, raft = "127.1", f"127.0.0.1:{port}"  # short for the other; to who only reads the settings it is a name
+    done = cmkms("start", "--home", str(node.home), "--http-addr", f"{name}:{port}", "--raft-addr", raft)
+    assert done.returncode == 3, done.stderr
+    assert f"http_addr: {name}:{port} is where raft_addr {raft} listens" in done.stderr
     assert "child=" not in done.stdout + done.stderr
 
 

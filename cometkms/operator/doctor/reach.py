@@ -174,6 +174,8 @@ def judge_own_addresses(settings: Settings, http_addr: Address | None) -> list[F
         ports: dict[str, Address] = {"http_addr": settings.http_addr}
         if settings.peers:
             ports["raft_addr"] = settings.raft_addr
+        if settings.agent_addr is not None:
+            ports["agent_addr"] = settings.agent_addr
         targets: dict[str, Target] = {
             f"{name} {address}": Address(address.host or "127.0.0.1", address.port) for name, address in ports.items()
         }

@@ -54,14 +54,17 @@ def test_every_fault_is_told_at_once_whatever_its_kind(home: Path) -> None:
     assert checked.return_value == ConfigError.exit_code
     assert (found["ok"], len(found["faults"])) == (False, 6)
     told = "\n".join(found["faults"])
-    for words in ("chain_id = 5", "realtime = 'yes'", "'http_adr'", "'loud'", "'101'", "'node0' is no peer"):
+    for words in ("chain_id = 5", 'realtime = "yes"', "'http_adr'", "'loud'", "'101'", "'node0' is no peer"):
         assert words in told
     assert "there is no chain id" not in told
 
 
 def test_a_chain_s_faults_hide_none_of_the_rest(home: Path) -> None:
     (home / "config.toml").write_text('log_level = "loud"\n[[chain]]\nid = 7\nvalidator_addr = "tcp://127.0.0.1:1"\n')
-    with pytest.raises(ConfigError, match=r"chain 1: id = 7 must be a string\n.*'loud' is unknown"):
+    with pytest.raises(
+        ConfigError,
+        match=r"chain 1: id = 7 must be a string; cure: write it as id = \"my-chain-1\"\n.*'loud' is unknown",
+    ):
         load_settings(home, Flags())
 
 

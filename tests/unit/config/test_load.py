@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from cometkms.address import Address
-from cometkms.config.load import DEFAULT_TTL, KEYS, Flags, default_home, load_settings, variable_name
+from cometkms.config.load import (
+    CHAIN_KEYS,
+    DEFAULT_TTL,
+    EXAMPLES,
+    KEYS,
+    Flags,
+    default_home,
+    load_settings,
+    read_config,
+    variable_name,
+)
 from cometkms.config.scaffold import init_home
 from cometkms.config.schema import AlertBounds
 from cometkms.config.values import parse_duration, parse_lease, parse_peer, parse_validator
@@ -131,7 +141,16 @@ def test_lists_come_from_repeated_flags_commas_or_arrays(tmp_path: Path) -> None
             "known keys: id, validator_addr, agents, sign_bytes, raw_bytes_unique_ids, key_file, state_file",
         ),
         ('[[chain]]\nid = "d"\nvalidator_addr = "b:1"\n[[chain]]\nid = "d"\nvalidator_addr = "b:2"\n', "chain id d"),
-        ("chain = 5\n", "must be a list"),
+        ("chain = 5\n", "chain = 5 must be [[chain]] tables; cure: for one chain chain_id ="),
+        (MINIMAL + "chain = [1]\n", "chain = [1] must be [[chain]] tables; cure: for one chain chain_id ="),
+        (MINIMAL + '[chain]\nid = "d"\n', "[chain] in single brackets is one table; cure: [[chain]]"),
+        (
+            "hardening = true\n" + MINIMAL,
+            'hardening = true must be a string; cure: write it as hardening = "best-effort"',
+        ),
+        ("alert_stall = 60\n" + MINIMAL, 'alert_stall = 60 must be a string; cure: write it as alert_stall = "60s"'),
+        ("agents = 1\n" + MINIMAL, 'write it as agents = ["NAME:KEY"], as `cmkms agent init` prints it'),
+        ('[[chain]]\nid = "d"\nvalidator_addr = "b:1"\nkey_file = 5\n', 'write it as key_file = "priv/'),
         ("sign_bytes = 'yes'\n" + MINIMAL, "must be true or false"),
         ("raw_bytes_unique_ids = [1]\n" + MINIMAL, "must be a list of strings"),
         ("raw_bytes_unique_ids = ['']\n" + MINIMAL, "'' is no unique id of raw bytes"),
@@ -150,6 +169,63 @@ def test_bad_settings_name_the_place_and_the_cure(text: str, words: str, tmp_pat
     with pytest.raises(ConfigError) as error:
         load_settings(home_with(tmp_path, text), Flags(), {})
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("key", [key for key in (KEYS | CHAIN_KEYS) if key != "chain"])
+def test_what_a_wrong_type_is_told_to_be_written_as_is_of_the_right_one(key: str, tmp_path: Path) -> None:
+    """The line as the cure has it is taken for this key: nothing of it is told to be of a wrong type."""
+    example = EXAMPLES[key].partition(", as `")[0].partition(" (or ")[0]
+    table = "" if key in KEYS else "[[chain]]\n"
+    document = read_config(home_with(tmp_path, f"{table}{key} = {example}\n"))
+    assert key in (document["chain"][0] if table else document)
+
+
+@pytest.mark.parametrize(
+    ("text", "used"),
+    [
+        (MINIMAL + ONE_CHAIN, "chain_id, validator_addr"),
+        ('chain_id = "c"\n' + ONE_CHAIN, "chain_id"),
+        ("agents = []\nsign_bytes = true\n" + ONE_CHAIN, "sign_bytes"),
+        ('chain_id = "c"\nraw_bytes_unique_ids = ["x"]\n' + ONE_CHAIN, "chain_id, raw_bytes_unique_ids"),
+    ],
+)
+def test_the_one_chain_settings_beside_tables_are_named_as_they_stand_there(
+    text: str, used: str, tmp_path: Path
+) -> None:
+    """Those that are given and no others; one that comes from elsewhere with where it comes from."""
+    with pytest.raises(ConfigError, match=rf"one-chain form \({used}\) exclude each other; cure: take those out"):
+        load_settings(home_with(tmp_path, text), Flags(), {})
+    with pytest.raises(ConfigError, match=r"one-chain form \(COMETKMS_CHAIN_ID, --sign-bytes\) exclude"):
+        load_settings(home_with(tmp_path, ONE_CHAIN), Flags(sign_bytes=True), {"COMETKMS_CHAIN_ID": "c"})
+
+
+def test_settings_that_exclude_each_other_are_named_once_each_with_what_to_do(tmp_path: Path) -> None:
+    text = MINIMAL + 'key_passphrase_file = "a"\nkey_passphrase_credential = "b"\nkey_passphrase_fd = 3\n'
+    with pytest.raises(ConfigError) as error:
+        load_settings(home_with(tmp_path, text), Flags(), {})
+    assert str(error.value) == (
+        f"{tmp_path}/config.toml: key_passphrase_file, key_passphrase_credential and key_passphrase_fd exclude each other: the passphrase comes "
+        "from one place; cure: keep one and take the others out"
+    )
+    with pytest.raises(
+        ConfigError, match=r"^--key-passphrase-file and .*config\.toml: key_passphrase_fd exclude .*take the other out"
+    ):
+        load_settings(home_with(tmp_path, MINIMAL + "key_passphrase_fd = 3\n"), Flags(key_passphrase_file="a"), {})
+
+
+def test_an_account_that_is_not_there_is_told_with_the_other_faults_where_the_node_would_run(tmp_path: Path) -> None:
+    """A command that only reads a home, on any machine, does not ask for it; nor does who switched the protections off."""
+    home = home_with(tmp_path, MINIMAL + 'signer_user = "nobody-has-this"\nlog_level = "warn"\n')
+    with pytest.raises(ConfigError) as error:
+        load_settings(home, Flags(), {}, here=True)
+    assert [str(one).split(";")[0].rpartition("/")[2] for one in error.value.parts] == [
+        "config.toml: log_level: 'warn' is unknown",
+        "config.toml: signer_user: there is no account 'nobody-has-this'",
+    ]
+    assert error.value.parts[1].cure.startswith("useradd --system")
+    home = home_with(tmp_path, MINIMAL + 'signer_user = "nobody-has-this"\n')
+    assert load_settings(home, Flags(), {}).signer_user == "nobody-has-this"
+    assert load_settings(home, Flags(hardening="off"), {}, here=True).signer_user == "nobody-has-this"
 
 
 def test_a_home_that_nobody_made_is_told_as_such_and_one_without_a_chain_by_its_file(tmp_path: Path) -> None:
