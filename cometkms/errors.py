@@ -161,6 +161,10 @@ def said(error: BaseException) -> str:
     return os_words(error) if isinstance(error, OSError) else str(error) or type(error).__name__
 
 
+#: Where this program's own modules are; a clone's directory above them may bear the same name.
+_PROGRAM: Final = f"{os.path.dirname(os.path.abspath(__file__))}/"
+
+
 def place_of(error: OSError) -> str:
     """The file it is about, or else the last line of this program that it passed through."""
     if error.filename:
@@ -168,7 +172,7 @@ def place_of(error: OSError) -> str:
     place, passed = "it is not known where", error.__traceback__
     while passed is not None:
         directory, _, name = passed.tb_frame.f_code.co_filename.rpartition("/")
-        if "/cometkms" in directory:
+        if f"{directory}/".startswith(_PROGRAM):
             place = f"{name}, line {passed.tb_lineno}"
         passed = passed.tb_next
     return place
