@@ -118,7 +118,8 @@ class ChainSituation:
 class Situation:
     """One cell of the table. `leader`: "" when nobody leads or this node does not know. `why`: why this node does not count, in its words.
 
-    `present` of `size` members are connected and complete; `quorum` are needed. `missing`: who is not connected, and the last error.
+    `present` of `size` members are connected and complete; `quorum` are needed. `missing`: who is not connected, and the last error. `sealed`:
+    who is connected, and has left this epoch for ever.
     """
 
     me: str
@@ -129,6 +130,7 @@ class Situation:
     size: int
     quorum: int
     missing: tuple[tuple[str, str], ...]
+    sealed: tuple[str, ...]
     node_state: str
     why: str
     chains: tuple[ChainSituation, ...]
@@ -216,6 +218,7 @@ class Situation:
             there = self.size - len(self.missing)
             are = "is" if there == 1 else "are"
             of_them = f", {self.present} of them complete" if self.present < there else ""
+            of_them += f", {', '.join(self.sealed)} sealed" if self.sealed else ""
             away = ", ".join(f"{name}: {error or 'not connected'}" for name, error in self.missing)
             return f"{there} of {self.size} nodes {are} there{of_them}, {self.quorum} are needed{f' ({away})' if away else ''}"
         return "a leader is being elected"
@@ -322,8 +325,8 @@ def situation_of(sections: Sections, beat_ages_s: Mapping[str, float | None], no
         for chain_id in dict.fromkeys([*signed, *reports])
     )
     return Situation(
-        me, leads, leader, _there(present, size, quorum), present, size, quorum, _missing(told), told.get("node_state", ""),
-        _own_why(told), chains, tuple(failing),
+        me, leads, leader, _there(present, size, quorum), present, size, quorum, _missing(told), _sealed(told),
+        told.get("node_state", ""), _own_why(told), chains, tuple(failing),
     )  # fmt: skip
 
 
@@ -365,6 +368,13 @@ def _present(state: StateSection) -> tuple[int, int]:
 def _missing(state: StateSection) -> tuple[tuple[str, str], ...]:
     away = [one for one in state.get("members", []) if not one.get("connected") and not one.get("self")]
     return tuple((str(one.get("id", "")), str(one.get("error") or "")) for one in away)
+
+
+def _sealed(state: StateSection) -> tuple[str, ...]:
+    members = state.get("members", [])
+    return tuple(
+        str(one.get("id", "")) for one in members if one.get("connected") and one.get("state") == MemberState.SEALED
+    )
 
 
 def _there(present: int, size: int, quorum: int) -> There:

@@ -178,8 +178,16 @@ class Membership:
 
     @property
     def raft_may_vote(self) -> bool:
-        """A node that may not promise neither votes nor leads: it could not do a leader's work. Nothing else is asked (rule 12)."""
-        return self.ready
+        """A node that may not promise neither votes nor leads: it could not do a leader's work. Nor does one to which no majority of this epoch
+        can promise any more. Nothing else is asked (rule 12)."""
+        return self.ready and not self.ending
+
+    @property
+    def ending(self) -> tuple[str, ...]:
+        """The members that are sealed, where they are so many that no majority is left to promise in this epoch; else none."""
+        sealed = self._sealed(sorted(self._lives))
+        members = len(self._others) + 1
+        return tuple(sealed) if members - len(sealed) < quorum_of(members) else ()
 
     @property
     def phase(self) -> MemberState:

@@ -506,6 +506,11 @@ class ClusterNode:
             return self.membership.why
         if self._leased or self._raft.hears_leader:
             return ""
+        if sealed := self.membership.ending:
+            return (
+                f"nobody leads: {', '.join(sealed)} sealed, and {self.quorum} nodes that are not are needed: this epoch is over; cure: seal this node, "
+                "too, by the command that sealed them, and begin the next epoch"
+            )
         there = [self.epoch.me, *(name for name, one in self._members.items() if one.connected)]
         if len(there) < self.quorum:
             away = ", ".join(name for name, one in self._members.items() if not one.connected)

@@ -286,15 +286,18 @@ def test_a_recovering_node_says_that_it_does_not_count_beside_who_leads(cluster:
 
 
 def test_between_two_epochs_nobody_leads_and_each_node_says_why(cluster: Cluster, asker: Asker) -> None:
-    """A majority is sealed while it runs; the third has nobody left to sign with."""
+    """A majority is sealed while it runs; the third, which has the lead then, has nobody left to sign with."""
     leader, (first, last) = settled(cluster)
     for name in (leader, first):
+        lead(cluster, name if name == leader else last)
         sealed = cluster.control(name, "epoch", "seal", "--next", f"{leader},{first},{last}", "--yes")
         assert sealed.returncode == 0, sealed.stderr
     for name in (leader, first):
         seen = agree(cluster, name, "nobody", "nobody", "short", healthy=False, verdict=BAD)
         assert "sealed" in seen["headline"] + seen["why"]
-    agree(cluster, last, "nobody", "nobody", "short", healthy=False, verdict=BAD)
+    seen = agree(cluster, last, "nobody", "nobody", "short", healthy=False, verdict=BAD)
+    assert f"{', '.join(sorted((leader, first)))} sealed" in seen["headline"]
+    assert "this epoch is over; cure: seal this node, too" in cluster.status(last)["why"]
     signed = asker.height
     for name in (leader, first):
         cluster.nodes[name].stop()

@@ -93,7 +93,9 @@ def test_a_receiver_that_does_not_take_it_is_named_and_gets_it_later_once_and_in
     validator.connect()
     validator.must_sign(PREVOTE, 1)
     until("it warns, and signs on", lambda: any(words in one for one in node.status()["warnings"]))
-    until("both wait", lambda: delivery(node)["waiting"] == 2)
+    until(
+        "both wait; and on a slow machine the alert that nothing is delivered", lambda: delivery(node)["waiting"] >= 2
+    )
     until("the metrics say it", lambda: "cometkms_webhook_failing 1" in metrics_of(node))
     receiver.behave = "ok"
     until(lambda: f"it gets both\n{node.log()}", lambda: len(statuses(receiver)) >= 2)

@@ -920,6 +920,25 @@ def test_a_running_node_is_sealed_at_once_and_its_seal_vouches(three: Three) -> 
     assert "is sealed" in a.node.membership.why
 
 
+def test_whoever_leads_when_a_majority_is_sealed_leads_no_longer_and_says_why(three: Three) -> None:
+    for name in NAMES:
+        three.add(name)
+    three.meet_all().wait(2 * START_READ_S)
+    c = three.nodes["c"]
+    c.lead()
+    three.nodes["a"].node.seal(NAMES)
+    three.wait(2.0)
+    assert isinstance(c.reserve(sign_bytes(1)), PermitGranted), "b promises, too"
+    assert not c.raft.held
+    three.nodes["b"].node.seal(NAMES)
+    three.wait(2.0)
+    assert (c.node.membership.ready, c.raft.held) == (True, True), "complete, and it neither leads nor stands again"
+    c.raft.leading, c.raft.leader, c.raft.hears_leader = False, None, False
+    c.node.on_role(leading=False, leader=None, term=3)
+    assert "nobody leads: a, b sealed, and 2 nodes that are not are needed: this epoch is over" in c.node.why
+    assert isinstance(c.reserve(sign_bytes(2), 2), ReserveRefused)
+
+
 def test_the_seal_of_a_node_that_has_not_been_compared_with_every_other_does_not_vouch(three: Three) -> None:
     for name in NAMES:
         three.add(name)
