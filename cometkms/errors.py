@@ -162,7 +162,7 @@ def said(error: BaseException) -> str:
 
 
 #: Where this program's own modules are; a clone's directory above them may bear the same name.
-_PROGRAM: Final = f"{os.path.dirname(os.path.abspath(__file__))}/"
+_PROGRAM: Final = __file__.removesuffix("errors.py")
 
 
 def place_of(error: OSError) -> str:
@@ -171,9 +171,9 @@ def place_of(error: OSError) -> str:
         return os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(error.filename)
     place, passed = "it is not known where", error.__traceback__
     while passed is not None:
-        directory, _, name = passed.tb_frame.f_code.co_filename.rpartition("/")
-        if f"{directory}/".startswith(_PROGRAM):
-            place = f"{name}, line {passed.tb_lineno}"
+        file = passed.tb_frame.f_code.co_filename
+        if file.startswith(_PROGRAM):
+            place = f"{file.rpartition('/')[2]}, line {passed.tb_lineno}"
         passed = passed.tb_next
     return place
 
