@@ -45,7 +45,7 @@ class LinkState(StrEnum):
 
 
 class PeerState(StrEnum):
-    """The states of a connection to another member (state/peers.py)."""
+    """The states of a connection to another member (state/peers/)."""
 
     WAITING = "waiting"
     DIALING = "dialing"

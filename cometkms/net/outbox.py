@@ -1,4 +1,8 @@
-"""The writing half of a connection in a loop that never blocks: what the socket does not take waits here, and leaves when the socket takes it."""
+"""The writing half of a connection that never blocks: what the socket does not take waits here, and leaves when the socket takes it.
+
+`Unsent` keeps the order and knows no loop, so that the simulation can drive it; `Outbox` is the same in an asyncio loop. The links to
+validators, to agents and to the other members all write through one of them.
+"""
 
 import asyncio
 import socket
@@ -14,8 +18,72 @@ class Lane(Protocol):
     def take_unsent(self) -> bytes: ...
 
 
-class Outbox:
-    """Keep what one connection has still to send; a new connection has a new outbox."""
+class Sink(Protocol):
+    """Take as many bytes as a non-blocking socket does, which raises BlockingIOError, InterruptedError and OSError."""
+
+    def send(self, data: bytes | bytearray, /) -> int: ...
+
+
+class Unsent:
+    """Bytes of one connection that its socket did not take yet.
+
+    Invariant: nothing overtakes them, so the lane is blocked for as long as there are some.
+    """
+
+    def __init__(self, connection: Sink, lane: Lane | None = None) -> None:
+        self.lane = lane
+        self._sink = connection
+        self._waiting = bytearray()
+
+    def __len__(self) -> int:
+        """How many bytes wait."""
+        return len(self._waiting)
+
+    @property
+    def waits(self) -> bool:
+        """Whether flush() is to be called when the socket takes bytes again."""
+        return bool(self._waiting) or (self.lane is not None and self.lane.blocked)
+
+    def adopt(self, lane: Lane | None) -> None:
+        """From now on `lane` sends on this connection, too."""
+        self.lane = lane
+        if lane is not None:
+            lane.blocked = bool(self._waiting)
+
+    def write(self, data: bytes) -> bool:
+        """Send it now, or behind what waits. Raises: OSError, and the connection is then of no use."""
+        sent = 0 if self._waiting else self._send(data)
+        if sent < len(data):
+            self._waiting += memoryview(data)[sent:]
+            if self.lane is not None:
+                self.lane.blocked = True
+        return True
+
+    def collect(self) -> None:
+        """Take over what the lane sent and its socket did not take."""
+        if self.lane is not None and self.lane.blocked and not self._waiting:
+            self._waiting += self.lane.take_unsent()
+
+    def flush(self) -> None:
+        """Send what waits, because the socket takes bytes again. Raises: OSError."""
+        if self._waiting:
+            del self._waiting[: self._send(self._waiting)]
+        if not self._waiting and self.lane is not None:
+            self.lane.blocked = False
+
+    def close(self) -> None:
+        """The connection ends; what waits is forgotten."""
+        self._waiting.clear()
+
+    def _send(self, data: bytes | bytearray) -> int:
+        try:
+            return self._sink.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+
+
+class Outbox(Unsent):
+    """What waits leaves by itself, as the loop says that the socket takes bytes; a new connection has a new outbox."""
 
     def __init__(
         self,
@@ -26,62 +94,54 @@ class Outbox:
         progress: Callable[[], None] = lambda: None,
     ) -> None:
         """`lost`: the socket failed, and the owner closes it; `progress`: the socket took something that had waited."""
+        super().__init__(connection, lane)
         self.since = 0.0  # loop time: when the socket last took something, while something waits
-        self._socket = connection
+        self._fd = connection.fileno()
         self._lost = lost
-        self._lane = lane
         self._progress = progress
-        self._waiting = bytearray()
+        self._watched = False
         self._loop = asyncio.get_running_loop()
 
-    def __len__(self) -> int:
-        """How many bytes wait."""
-        return len(self._waiting)
-
-    def write(self, data: bytes) -> None:
-        """Send it now, or behind what waits."""
-        sent = 0
-        if not self._waiting:
-            try:
-                sent = self._socket.send(data)
-            except (BlockingIOError, InterruptedError):
-                sent = 0
-            except OSError as error:
-                self._lost(error)
-                return
-        if sent < len(data):
-            self._keep(data[sent:])
+    def write(self, data: bytes) -> bool:
+        """Send it now, or behind what waits. False: the socket failed, and the owner was told."""
+        try:
+            super().write(data)
+        except OSError as error:
+            self._lost(error)
+            return False
+        self._watch()
+        return True
 
     def collect(self) -> None:
-        """Take over what the lane's socket did not take."""
-        if self._lane is not None and self._lane.blocked and (unsent := self._lane.take_unsent()):
-            self._keep(unsent)
+        """Take over what the lane sent and its socket did not take."""
+        super().collect()
+        self._watch()
 
     def close(self) -> None:
         """The connection ends; what waits is forgotten."""
-        self._waiting.clear()
-        self._loop.remove_writer(self._socket.fileno())
+        super().close()
+        self._watch()
 
-    def _keep(self, unsent: bytes) -> None:
-        if not self._waiting:
+    def _watch(self) -> None:
+        """While bytes wait, and no longer, the loop says when the socket takes some."""
+        if self._watched == bool(self._waiting):
+            return
+        self._watched = not self._watched
+        if self._watched:
             self.since = self._loop.time()
-            self._loop.add_writer(self._socket.fileno(), self._on_writable)
-        self._waiting += unsent
-        if self._lane is not None:
-            self._lane.blocked = True
+            self._loop.add_writer(self._fd, self._on_writable)
+        else:
+            self._loop.remove_writer(self._fd)
 
     def _on_writable(self) -> None:
+        before = len(self._waiting)
         try:
-            sent = self._socket.send(self._waiting)
-        except (BlockingIOError, InterruptedError):
-            return
+            self.flush()
         except OSError as error:
             self._lost(error)
             return
-        del self._waiting[:sent]
+        if len(self._waiting) == before:
+            return
         self.since = self._loop.time()
-        if not self._waiting:
-            self._loop.remove_writer(self._socket.fileno())
-            if self._lane is not None:
-                self._lane.blocked = False
+        self._watch()
         self._progress()

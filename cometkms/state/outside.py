@@ -14,7 +14,7 @@ from cometkms.model import Watermark
 from cometkms.state.events import StateEvents
 from cometkms.state.files import StateFiles
 from cometkms.state.history import SignatureRing
-from cometkms.state.peers import PeerNetwork
+from cometkms.state.peers.network import PeerNetwork
 from cometkms.state.writer import StateWriter
 from cometkms.store.promise_store import PromiseStore
 from cometkms.wire.queue_messages import QueueMessage, encode

@@ -52,7 +52,7 @@ from cometkms.state.files import StateFiles
 from cometkms.state.history import NOBODY, SignatureRing
 from cometkms.state.node import ClusterNode, Epoch
 from cometkms.state.outside import NodeOutside
-from cometkms.state.peers import PeerNetwork, PeerTarget
+from cometkms.state.peers.network import PeerNetwork, PeerTarget
 from cometkms.state.raft import RaftLog
 from cometkms.state.report import StateReport
 from cometkms.state.ticks import Ticks

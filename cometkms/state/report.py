@@ -29,7 +29,7 @@ from cometkms.state.events import StateEvents
 from cometkms.state.files import StateFiles
 from cometkms.state.lag import LagMeter
 from cometkms.state.node import ClusterNode
-from cometkms.state.peers import PeerNetwork
+from cometkms.state.peers.network import PeerNetwork
 from cometkms.state.writer import StateWriter
 from cometkms.store.node_store import OpenedNode
 from cometkms.wire.peer_messages import CERTIFICATE_FACT, Facts

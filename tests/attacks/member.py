@@ -37,7 +37,7 @@ from cometkms.model import (
 )  # fmt: skip
 from cometkms.rules.birth import Life, NodeState
 from cometkms.rules.incarnation import FIRST, Statement, incarnation_ceiling, statement_bytes
-from cometkms.state.peers import PeerNetwork, PeerTarget
+from cometkms.state.peers.network import PeerNetwork, PeerTarget
 from cometkms.state.raft import wire
 from cometkms.state.raft.steps import owner
 from cometkms.store.promise_store import PromiseStore

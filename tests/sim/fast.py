@@ -26,8 +26,8 @@ from cometkms.core.native.sign import NativeSignPath
 from cometkms.errors import ProtocolError
 from cometkms.limits import INBOX_BYTES, PEER_FRAME_MAX_BYTES
 from cometkms.model import HRS, Dialect, Kind, Message, Vote
-from cometkms.net.stream import HEAD, FrameReader, FrameType, Stream
 from cometkms.rules.birth import NodeState
+from cometkms.state.peers.frames import HEAD, FrameReader, FrameType, Stream
 from cometkms.store import promise_store
 from cometkms.wire.queue_messages import decode
 from tests.sim.disk import SimDisk
@@ -212,7 +212,7 @@ class PeerEnd:
 
     def watch(self) -> None:
         """The socket takes bytes again after a while."""
-        if self.stream.waits and not self._flushing:
+        if self.stream.outbox.waits and not self._flushing:
             self._flushing = True
             self.world.after(self.rng.uniform(0.0005, 0.02), self.flush)
 
@@ -222,7 +222,7 @@ class PeerEnd:
         if self.world.stands_still(self.node.frozen_until, self.flush):
             return
         self._flushing = False
-        self.stream.flush()
+        self.stream.outbox.flush()
         self.watch()
 
     @property
@@ -267,7 +267,7 @@ class PeerEnd:
             self.bring(0)
 
     def turn(self) -> None:
-        """As state/peers.py: one receipt, and what of it is not the lane's."""
+        """As state/peers/: one receipt, and what of it is not the lane's."""
         try:
             more = self.calls.run(self.stream.receive, self._inbox)
         except BlockingIOError:
@@ -326,7 +326,7 @@ class FastState:
             if taken == 0:
                 return
             for end in node.ends():
-                end.stream.collect()
+                end.stream.outbox.collect()
                 end.watch()
             assert node.cluster is not None
             node.cluster.on_hot()

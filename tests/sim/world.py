@@ -804,7 +804,7 @@ class World:
         return None
 
     def pings_pass(self, connection: Connection, src: str, dst: str) -> bool:
-        """What keeps a connection alive on which nothing else is said (state/peers.py)."""
+        """What keeps a connection alive on which nothing else is said (state/peers/)."""
         node = self.nodes.get(src)
         if node is None or node.cluster is None or node.incarnation != connection.ends[src]:
             return False

@@ -36,10 +36,10 @@ from cometkms.model import (
     Vote,
     Watermark,
 )
-from cometkms.net.stream import FrameReader, FrameType
 from cometkms.rules.birth import NodeState
 from cometkms.rules.incarnation import FIRST
 from cometkms.rules.promise import Accept, decide_promise
+from cometkms.state.peers.frames import FrameReader, FrameType
 from cometkms.store.promise_store import Header, PromiseStore
 from cometkms.wire.peer_messages import PeerMessage, Promise, Promised, Read, decode, encode
 from cometkms.wire.queue_messages import PermitGranted, Reserve, Signed

@@ -1,0 +1,68 @@
+"""The peers' channel over real sockets: members reach each other, again and again."""
+
+import struct
+
+from cometkms.core.interface import Core
+from cometkms.limits import PEER_FRAME_MAX_BYTES, PEER_GREETINGS_MAX
+from cometkms.state.peers.frames import FrameType
+from tests.unit.state.peers.ends import authenticated, ended, pair, run, until
+
+
+def test_members_exchange_frames_in_order_whatever_their_size(core: Core) -> None:
+    async def work() -> None:
+        a, b = pair()
+        a.open(core, b)
+        b.open(core, a)
+        await until(lambda: a.network.connected() and b.network.connected())
+        sent = [bytes([n]) * size for n, size in enumerate((0, 1, 1023, 1024, 5000, PEER_FRAME_MAX_BYTES))]
+        for one in sent:
+            assert a.network.send("b", one)
+            assert b.network.send("a", one)
+        await until(lambda: len(a.got) == len(b.got) == len(sent))
+        assert [payload for _, payload in b.got] == sent
+        assert a.events == ["+b"]
+        await a.network.stop()
+        await until(lambda: "-a closed" in b.events)
+        assert not b.network.send("a", b"x")
+        await b.network.stop()
+
+    run(work)
+
+
+def test_a_peer_that_comes_back_is_connected_again(core: Core) -> None:
+    async def work() -> None:
+        a, b = pair()
+        a.open(core, b)
+        for _ in range(2):
+            b.open(core, a)
+            await until(lambda: a.network.connected() and b.network.connected())
+            await b.network.stop()
+            await until(lambda: not a.network.connected())
+        assert a.events == ["+b", "-b closed"] * 2
+        await a.network.stop()
+
+    run(work)
+
+
+def test_a_member_that_opens_one_connection_after_the_other_keeps_a_few(core: Core) -> None:
+    """It proved who it is, so it is no stranger: without a bound of its own it would use up this process's descriptors."""
+
+    async def work() -> None:
+        a, b = pair()
+        a.open(core, b)
+        opened = [await authenticated(core, a, b) for _ in range(3 * PEER_GREETINGS_MAX)]
+        for reader, *_ in opened[:-PEER_GREETINGS_MAX]:
+            await ended(reader)
+        kept = opened[-PEER_GREETINGS_MAX:]
+        reader, writer, handshake, _ = kept[-1]
+        hello = b"hello from b"
+        sealed = handshake.frames.seal(struct.pack("<IB", 1 + len(hello), FrameType.HELLO) + hello)
+        writer.write(sealed + handshake.frames.seal(struct.pack("<IB", 1, FrameType.OK)))
+        await until(lambda: a.events == ["+b"])
+        assert a.network.counters()["half_open_dropped"] == 2 * PEER_GREETINGS_MAX
+        for _, one, *_ in opened:
+            one.close()
+        await until(lambda: a.events == ["+b", "-b closed"])
+        await a.network.stop()
+
+    run(work)

@@ -1,0 +1,106 @@
+"""The peers' port: members get through, and nobody else gets anything out of it."""
+
+import asyncio
+import socket
+
+import pytest
+
+from cometkms.core.interface import Core
+from cometkms.errors import BusyError
+from cometkms.limits import PEER_HALF_OPEN_MAX
+from cometkms.wire.identity import Identity
+from tests.unit.state.peers.ends import authenticated, ended, pair, run, until
+
+
+def test_another_identity_is_refused_on_both_sides_and_counted(core: Core) -> None:
+    async def work() -> None:
+        a, b = pair()
+        a.open(core, b, key=Identity.generate().public_key)
+        b.open(core, a, key=Identity.generate().public_key)
+        await until(lambda: "is no member" in a.log.text() and "is not 'a' of this cluster" in b.log.text())
+        assert a.network.counters()["strangers"] >= 1
+        assert not a.events
+        assert not b.events
+        await a.network.stop()
+        await b.network.stop()
+
+    run(work)
+
+
+def test_a_stranger_that_is_known_otherwise_is_told_why_on_both_sides(core: Core) -> None:
+    async def work() -> None:
+        a, b = pair()
+        a.known_stranger = "'b' is not in the list here"
+        a.open(core)
+        b.open(core, a)
+        await until(lambda: "refused by a: 'b' is not in the list here" in b.log.text())
+        assert "'b' is not in the list here" in a.log.text()
+        assert a.strangers[0] == (b.identity.public_key, b"hello from b")
+        assert not a.events
+        assert not b.events
+        await a.network.stop()
+        await b.network.stop()
+
+    run(work)
+
+
+def test_half_open_connections_do_not_keep_a_member_out(core: Core) -> None:
+    async def work() -> None:
+        a, b = pair()
+        a.open(core, b)
+        flood = []
+        for _ in range(3 * PEER_HALF_OPEN_MAX):
+            one = socket.socket()
+            one.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(one, ("127.0.0.1", a.port))
+            flood.append(one)
+        await until(lambda: a.network.counters()["accepted"] >= len(flood))
+        b.open(core, a)
+        await until(lambda: a.network.connected())
+        assert a.network.counters()["half_open_dropped"] >= PEER_HALF_OPEN_MAX
+        for one in flood:
+            one.close()
+        await a.network.stop()
+        await b.network.stop()
+
+    run(work)
+
+
+@pytest.mark.parametrize("untrusted", [b"GET / HTTP/1.1\r\n\r\n", b"\x22\x0a\x20" + bytes(32), b"\xff" * 4096])
+def test_bytes_that_are_no_handshake_end_the_connection(core: Core, untrusted: bytes) -> None:
+    async def work() -> None:
+        a, b = pair()
+        a.open(core, b)
+        reader, writer = await asyncio.open_connection("127.0.0.1", a.port)
+        writer.write(untrusted)
+        await ended(reader)
+        writer.close()
+        assert a.network.counters()["handshake_failed"] == 1
+        await a.network.stop()
+
+    run(work)
+
+
+def test_a_replayed_handshake_authenticates_nobody(core: Core) -> None:
+    async def work() -> None:
+        a, b = pair()
+        a.open(core, b)
+        _, writer, _, sent = await authenticated(core, a, b)
+        writer.close()
+        reader, again = await asyncio.open_connection("127.0.0.1", a.port)
+        again.write(sent)
+        await ended(reader)
+        again.close()
+        assert a.network.counters()["handshake_failed"] == 1
+        await a.network.stop()
+
+    run(work)
+
+
+def test_a_taken_port_is_an_error_that_names_it(core: Core) -> None:
+    async def work() -> None:
+        a, b = pair()
+        with socket.create_server(("127.0.0.1", a.port)), pytest.raises(BusyError, match=str(a.port)):
+            a.open(core, b)
+
+    run(work)
