@@ -42,6 +42,7 @@ from cometkms.store.node_store import (
     NodeFiles,
     read_born,
     read_epoch,
+    refuse_lacking,
     verified_state,
     write_born,
 )
@@ -414,8 +415,11 @@ def promised(
     else:
         store = PromiseStore.open(files.store_path)
         header, epoch = store.header, store.header.epoch
-        known += [store.mark(number) for number, row in enumerate(store.rows) if row == chain.row]
+        held = [store.mark(number) for number, row in enumerate(store.rows) if row == chain.row]
         store.close()
+        if held and known and min_height is None:
+            refuse_lacking(files, chain, held[0], known[0])
+        known += held
         if header.state is NodeState.SEALED and seals:
             seals = [*seals, seal(files, core, seals[0].following)]
         elif files.alone and header.state not in (NodeState.COMPLETE, NodeState.SEALED):

@@ -14,9 +14,10 @@ docs/ARCHITECTURE.md, and the rules 2, 7, 8, 9 and 10 behind it:
 | missing        | another id, no data here   | refuse to start                                    | priv/ was copied: recovering      |
 | older epoch    | this node, a later epoch   | refuse to start                                    | kept aside; recovering            |
 
-Then, for each chain, the higher of store and state file wins. A state file that is ahead was written by another signer (FilePV,
-tmkms) in the meantime: its bytes are kept only with a signature that verifies, else the place is burnt. Two different bytes at one
-place: burnt.
+Then, for each chain, the higher of store and state file wins; bytes of the file are kept only with a signature that verifies, else the
+place is burnt. One of several has signatures of the others in its file, beyond what it promised; two different bytes at one place are
+burnt. One node alone writes its store first: a file that shows what the store lacks says that an old copy of the store was put back, or
+that another signer wrote the file. The file follows up to a second later, so it does not say how far that went: refuse to start.
 """
 
 import contextlib
@@ -129,6 +130,9 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
     store, told = _open_or_bear(files, from_files, disk)
     try:
         _check_header(store, files)
+        for chain, in_file in zip(files.chains, from_files, strict=True):
+            if chain.row in store.rows:
+                refuse_lacking(files, chain, store.mark(store.rows.index(chain.row)), in_file)
         warnings: list[str] = list(told)
         rows = tuple(
             _bring_up(store, chain, mark, warnings) for chain, mark in zip(files.chains, from_files, strict=True)
@@ -365,25 +369,44 @@ def _bring_up(store: PromiseStore, chain: ChainFiles, in_file: Watermark, warnin
     number = store.rows.index(chain.row)
     store.name_key(number, chain.row)
     held = store.mark(number)
-    alone = len(store.header.members) == 1
-    agreed = reconcile(held, in_file, warnings.append, chain.row.chain_id, alone=alone)
+    agreed = reconcile(held, in_file, warnings.append, chain.row.chain_id)
     if agreed != held:
         store.write_mark(number, agreed)
     return number
 
 
-def reconcile(
-    held: Watermark, in_file: Watermark, warn: Callable[[str], None], chain_id: str, *, alone: bool = True
-) -> Watermark:
-    """What store and state file make together; `in_file` has bytes only with a verified signature.
+def refuse_lacking(files: NodeFiles, chain: ChainFiles, held: Watermark, in_file: Watermark) -> None:
+    """Raises: StateError where one node alone has a state file that shows what its store, which is written first, does not hold.
 
-    `alone`: one of several has signatures of the others in its state file, beyond what it promised itself.
+    `in_file` has bytes only with a verified signature.
     """
+    if not files.alone or not _lacks(held, in_file):
+        return
+    chain_id, path = chain.row.chain_id, chain.state_path
     if in_file.hrs > held.hrs:
-        if held.hrs > HRS(0, 0, 0) and alone:
-            warn(
-                f"{chain_id}: the state file ({in_file.hrs}) is ahead of the store ({held.hrs}): another signer used it"
-            )
+        what = f"the state file {path} ({in_file.hrs}) is ahead of the store {files.store_path} ({held.hrs})"
+        why = "an old copy of the store was put back, or another signer wrote that file"
+    else:
+        what = f"store and state file hold different bytes at {held.hrs}"
+        why = "another signer uses this key, or wrote that file"
+    raise StateError(
+        f"{chain_id}: {what}: {why}. What this key has signed since is not known, so it does not sign",
+        cure=f"an old copy: the {files.store_path.parent} that this node ran with last; where that is gone, or another signer has the key: stop that one for "
+        "good, read the chain's head height from two nodes you trust and run `cmkms recover --min-height HEIGHT` with a height above it. Only where "
+        f"another signer wrote that very file, and is off for good, `cmkms state import {path}` is enough",
+    )
+
+
+def _lacks(held: Watermark, in_file: Watermark) -> bool:
+    """Whether a state file shows a place, or bytes at the store's own place, that the store does not hold."""
+    if in_file.hrs != held.hrs:
+        return in_file.hrs > held.hrs
+    return bool(in_file.sign_bytes and held.sign_bytes) and in_file.sign_bytes != held.sign_bytes
+
+
+def reconcile(held: Watermark, in_file: Watermark, warn: Callable[[str], None], chain_id: str) -> Watermark:
+    """What store and state file make together; `in_file` has bytes only with a verified signature."""
+    if in_file.hrs > held.hrs:
         return in_file
     if in_file.hrs < held.hrs or in_file == held or held.hrs == HRS(0, 0, 0):
         return held
@@ -695,7 +718,12 @@ def raise_mark(files: NodeFiles, chain: ChainFiles, marks: Sequence[Watermark], 
     """
     known = known_mark(files, chain, core)
     agreed = higher_mark(known, marks, chain.row, core)
-    if agreed == known and chain.state_path.exists():
+    held = dict(readable_marks(files.store_path)).get(chain.row)
+    in_file = verified_state(chain, core) if chain.state_path.exists() else None
+    is_behind = files.alone and held is not None and in_file is not None and in_file.hrs > held.hrs
+    if is_behind and held is not None and in_file is not None and all(one.hrs < in_file.hrs for one in marks):
+        refuse_lacking(files, chain, held, in_file)  # no other signer says that it wrote that file
+    if agreed == known and in_file is not None and not is_behind:
         forget_export(chain.state_path, chain.row.chain_id)
         return agreed
     import_mark(files, chain, agreed, core)

@@ -11,7 +11,14 @@ from cometkms.operator.doctor.finding import Finding, fail, failed_by, note, ok,
 from cometkms.rules.birth import NodeState
 from cometkms.store import state_file
 from cometkms.store.exported import refuse_exported
-from cometkms.store.node_store import NodeFiles, has_data_of, read_born, read_born_members
+from cometkms.store.node_store import (
+    ChainFiles,
+    NodeFiles,
+    has_data_of,
+    read_born,
+    read_born_members,
+    refuse_lacking,
+)
 from cometkms.store.promise_store import Survey, corrupt, survey
 
 AREA: Final = "state"
@@ -34,9 +41,7 @@ class ChainState:
 class StateFacts:
     """`store` None: there is none, or it cannot be read (`store_findings` say why). `born`: ids born in this home; None: unreadable."""
 
-    node_id: str
-    members: tuple[str, ...]
-    store_path: Path
+    files: NodeFiles
     store: Survey | None
     store_findings: tuple[Finding, ...]
     born: tuple[str, ...] | None
@@ -44,6 +49,21 @@ class StateFacts:
     chains: tuple[ChainState, ...]
     more: tuple[Finding, ...] = ()
     copied: bool = False  # born.json is of another node, of which there is no data here
+
+    @property
+    def node_id(self) -> str:
+        """Of the node that the settings name."""
+        return self.files.node_id
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Of the peer list, sorted."""
+        return self.files.members
+
+    @property
+    def store_path(self) -> Path:
+        """Where the store is, or would be."""
+        return self.files.store_path
 
 
 def gather_state(files: NodeFiles, core: Core) -> StateFacts:
@@ -73,9 +93,7 @@ def gather_state(files: NodeFiles, core: Core) -> StateFacts:
             more += failed_by(AREA, error)
     others = born or ()
     copied = bool(others) and files.node_id not in others and not any(has_data_of(files, one) for one in others)
-    return StateFacts(
-        files.node_id, files.members, files.store_path, store, tuple(unread), born, members, chains, tuple(more), copied
-    )
+    return StateFacts(files, store, tuple(unread), born, members, chains, tuple(more), copied)
 
 
 def _read_chain(row: Row, path: Path, core: Core) -> ChainState:
@@ -280,14 +298,11 @@ def _judge_pair(facts: StateFacts, chain: ChainState, held: Watermark, in_file: 
         why = "what this store held is lost" if lost else "the other nodes signed there without this one's promise"
         words = f"{chain.chain_id}: the state file ({in_file.hrs}) is ahead of the store ({held.hrs}): {why}"
         return [note(AREA, words)]
-    if in_file.hrs > held.hrs:
-        return [
-            warn(
-                AREA,
-                f"{chain.chain_id}: the state file ({in_file.hrs}) is ahead of the store ({held.hrs}): another signer used it",
-                "make sure that one is off; this node raises its store at the next start",
-            )
-        ]
+    try:
+        files = ChainFiles(Row(chain.public_key, chain.chain_id), chain.path)
+        refuse_lacking(facts.files, files, held, in_file if chain.verified else Watermark(in_file.hrs))
+    except StateError as error:
+        return failed_by(AREA, error)
     if in_file.hrs == held.hrs and in_file.sign_bytes and held.sign_bytes and in_file.sign_bytes != held.sign_bytes:
         return [
             fail(

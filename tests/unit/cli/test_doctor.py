@@ -232,7 +232,7 @@ BROKEN: dict[str, tuple[Callable[[Home], Any], str, str, str]] = {
         lambda h: state_file.save(h.state_path, Watermark(HRS(7, 0, 3), sign_bytes(7, chain="other"), bytes(64))),
         "state", "fail", "'other'",
     ),
-    "state file ahead": (lambda h: state_file.save(h.state_path, signed(h.key, 9)), "state", "warn", "is ahead of the store"),
+    "state file ahead": (lambda h: state_file.save(h.state_path, signed(h.key, 9)), "state", "fail", "an old copy of the store was put back"),
     "other bytes in the state file": (lambda h: state_file.save(h.state_path, signed(h.key, 7, b"z")), "state", "fail", "different bytes"),
     "state file writable by others": (lambda h: h.state_path.chmod(0o666), "permissions", "fail", "can be written by others"),
     "store's header is corrupt": (corrupt(100), "state", "fail", "is corrupt"),

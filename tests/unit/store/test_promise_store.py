@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,19 @@ from cometkms.core import native
 from cometkms.errors import BusyError, InvariantError, StateError, StoreFailure
 from cometkms.limits import BLOCK_BYTES, ROUND_MAX, SECTOR_BYTES
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Row, Timestamp, Vote, Watermark
+from cometkms.store import epoch as epochs
 from cometkms.store import state_file
 from cometkms.store.lock import lock_home, locked_home
-from cometkms.store.node_store import BornFiles, ChainFiles, NodeFiles, import_mark, open_node, read_born, recover
+from cometkms.store.node_store import (
+    BornFiles,
+    ChainFiles,
+    NodeFiles,
+    import_mark,
+    open_node,
+    raise_mark,
+    read_born,
+    recover,
+)
 from cometkms.store.promise_store import FILE_BYTES, Header, NodeState, PromiseStore, readable_marks
 
 CORE = native.load()
@@ -287,18 +298,65 @@ def test_a_store_of_other_members_is_refused(tmp_path: Path) -> None:
         open_node(files, CORE)
 
 
-def test_the_higher_of_store_and_file_wins_and_both_are_brought_up(tmp_path: Path) -> None:
+def test_a_state_file_that_is_behind_is_brought_up_to_the_store(tmp_path: Path) -> None:
     files = node_at(tmp_path, mark_at(3))
     opened = open_node(files, CORE)
     opened.store.write_mark(0, mark_at(5))
     opened.store.close()
-    opened = open_node(files, CORE)  # the store is ahead
-    opened.store.close()
+    open_node(files, CORE).store.close()
     assert state_file.load(files.chains[0].state_path, "chain-a", CORE.parse_sign_bytes) == mark_at(5)
-    state_file.save(files.chains[0].state_path, mark_at(8))  # another signer was used meanwhile
+
+
+AHEAD = {
+    "signed": mark_at(8),
+    "signed at a later step of the height": Watermark(HRS(5, 1, 1)),
+    "a place without bytes": Watermark(HRS(8, 0, 3)),
+    "bytes that do not verify": Watermark(mark_at(8).hrs, mark_at(8).sign_bytes, bytes(64)),
+}
+
+
+@pytest.mark.parametrize("in_file", AHEAD.values(), ids=AHEAD)
+@pytest.mark.parametrize("held", [mark_at(5), Watermark()], ids=["a store that held something", "one from the birth"])
+def test_one_node_alone_does_not_start_with_a_store_that_is_behind_its_state_file(
+    tmp_path: Path, in_file: Watermark, held: Watermark
+) -> None:
+    """It writes its store first: an old copy of that was put back, and how far the newest one went the file does not say."""
+    files = node_at(tmp_path, held)
+    open_node(files, CORE).store.close()
+    state_file.save(files.chains[0].state_path, in_file)
+    with pytest.raises(StateError, match=r"an old copy of the store was put back.*cure: .*node0 that this node ran with last"):
+        open_node(files, CORE)
+    assert dict(readable_marks(files.store_path))[ROW] == held, "nothing was changed"
+    with pytest.raises(StateError, match="an old copy of the store was put back"):
+        epochs.promised(files, files.chains[0], [], CORE)
+    assert epochs.promised(files, files.chains[0], [], CORE, 20).hrs.height == 20
+    recover(files, 20, CORE)
+    opened = open_node(files, CORE)
+    assert opened.store.mark(0).hrs == HRS(20, ROUND_MAX, 3)
+
+
+def test_the_operators_word_that_another_signer_wrote_the_file_raises_the_store(tmp_path: Path) -> None:
+    files = node_at(tmp_path, mark_at(5))
+    open_node(files, CORE).store.close()
+    state_file.save(files.chains[0].state_path, mark_at(8))
+    with pytest.raises(StateError, match="an old copy of the store was put back"):
+        raise_mark(files, files.chains[0], [mark_at(7)], CORE)  # of a signer that is behind the file
+    assert raise_mark(files, files.chains[0], [mark_at(8)], CORE) == mark_at(8)
+    opened = open_node(files, CORE)
+    assert opened.store.mark(0) == opened.signed[0] == mark_at(8)
+    opened.store.close()
+    state_file.save(files.chains[0].state_path, mark_at(9))
+    import_mark(files, files.chains[0], mark_at(9), CORE)  # `cmkms state import` of the very file
+    opened = open_node(files, CORE)
+    assert opened.store.mark(0) == mark_at(9)
+
+
+def test_one_of_several_has_the_others_signatures_in_its_state_file(tmp_path: Path) -> None:
+    files = several(tmp_path, mark_at(5))
+    state_file.save(files.chains[0].state_path, mark_at(8))
     opened = open_node(files, CORE)
     assert opened.store.mark(0) == mark_at(8)
-    assert any("ahead of the store" in warning for warning in opened.warnings)
+    assert not opened.warnings
 
 
 def test_bytes_in_the_file_count_only_with_a_signature_that_verifies(tmp_path: Path) -> None:
@@ -307,16 +365,33 @@ def test_bytes_in_the_file_count_only_with_a_signature_that_verifies(tmp_path: P
     assert opened.store.mark(0) == Watermark(HRS(6, 0, 3))
 
 
+def several(tmp_path: Path, held: Watermark) -> NodeFiles:
+    """One of three, complete, with a store that holds this."""
+    files = replace(node_at(tmp_path), members=("node0", "node1", "node2"))
+    files.store_path.parent.mkdir(parents=True)
+    header = Header("node0", 1, files.members, NodeState.COMPLETE, bytes(8))
+    PromiseStore.create(files.store_path, header, [(ROW, held)]).close()
+    return files
+
+
 def test_different_bytes_at_one_place_burn_it(tmp_path: Path) -> None:
-    files = node_at(tmp_path)
-    opened = open_node(files, CORE)
-    opened.store.write_mark(0, mark_at(6, known=False))
-    opened.store.close()
+    files = several(tmp_path, mark_at(6, known=False))
     state_file.save(files.chains[0].state_path, mark_at(6, b"b"))
     opened = open_node(files, CORE)
     assert opened.store.mark(0) == Watermark(HRS(6, 0, 3))
     assert opened.signed == (Watermark(HRS(6, 0, 3)),)
     assert any("different bytes" in warning for warning in opened.warnings)
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_one_node_alone_does_not_start_where_another_signer_signed_at_its_place(tmp_path: Path, signed: bool) -> None:
+    files = node_at(tmp_path)
+    opened = open_node(files, CORE)
+    opened.store.write_mark(0, mark_at(6, known=signed))
+    opened.store.close()
+    state_file.save(files.chains[0].state_path, mark_at(6, b"b"))
+    with pytest.raises(StateError, match="store and state file hold different bytes at 6/0/3: another signer uses this key"):
+        open_node(files, CORE)
 
 
 def test_a_new_chain_gets_a_row_at_its_files_mark(tmp_path: Path) -> None:
