@@ -24,7 +24,7 @@ from cometkms.net.comet_rpc import parse_rpc
 from cometkms.operator.doctor.blocks import read_head
 from cometkms.store import state_file
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import NodeFiles, known_mark
+from cometkms.store.node_store import ChainFiles, NodeFiles, known_mark, read_state
 from cometkms.store.promise_store import PromiseStore
 from cometkms.store.reset import reset_mark
 
@@ -274,9 +274,10 @@ def _chosen(settings: Settings, old: str, new: str) -> Chain:
 def _marks(settings: Settings, chain: Chain, old: str, new: str) -> tuple[Watermark, Watermark]:
     """Where both ids stand. Raises: StateError unless the store holds everything that the state file shows."""
     core = choose.load()
-    in_file = state_file.load(chain.state_file, old, core.parse_sign_bytes)
     public_key = load_public_key(chain.key_file)
-    path = NodeFiles.at(settings.home, settings.id, ()).store_path
+    files = NodeFiles.at(settings.home, settings.id, ())
+    in_file = read_state(files, ChainFiles(Row(public_key, old), chain.state_file), core)
+    path = files.store_path
     store = PromiseStore.open(path)
     try:
         held = {row: store.mark(number) for number, row in enumerate(store.rows)}

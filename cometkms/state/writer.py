@@ -47,7 +47,7 @@ def start_writer(home: Path, files: NodeFiles, shut: Sequence[Path], mode: Mode,
     Raises: HardeningError, StateError.
     """
     born = BornFiles(files)
-    marks = [verified_state(chain, core) for chain in files.chains]
+    marks = [verified_state(files, chain, core) for chain in files.chains]
     try:
         folders = {path.parent: open_directory(path.parent) for path in [one.state_path for one in files.chains]}
     except OSError as error:

@@ -248,7 +248,7 @@ def seal(files: NodeFiles, core: Core, following: tuple[str, ...]) -> Seal:
         for number, row in enumerate(store.rows):
             mark = store.mark(number)
             for chain in files.chains:
-                in_file = verified_state(chain, core) if chain.row == row else Watermark()
+                in_file = verified_state(files, chain, core) if chain.row == row else Watermark()
                 if in_file.hrs > mark.hrs and not vouched:
                     standing = Standing.BEHIND
                 if in_file.hrs > mark.hrs or (in_file.hrs == mark.hrs and in_file.sign_bytes == mark.sign_bytes):
@@ -293,7 +293,7 @@ def begin(
             "chain's head height from two nodes you trust, now, and burn every height up to one above it: --min-height HEIGHT, the same on every "
             "member. (A node that is sealed while it runs needs neither.)",
         )
-    shown = [*own, *((chain.row, verified_state(chain, core)) for chain in files.chains)]
+    shown = [*own, *((chain.row, verified_state(files, chain, core)) for chain in files.chains)]
     for one in seals:
         shown += one.marks
     burnt = Watermark(HRS(min_height, ROUND_MAX, Step.PRECOMMIT)) if min_height is not None else Watermark()
@@ -311,7 +311,7 @@ def begin(
     marks = dict(rows)
     for chain in files.chains:
         mark = marks[chain.row]
-        if mark.hrs > verified_state(chain, core).hrs:
+        if mark.hrs > verified_state(files, chain, core).hrs:
             state_file.save(chain.state_path, mark if mark.signature else Watermark(mark.hrs))
     write_born(files, epoch)
     return Begun(epoch, rows, why)
@@ -399,7 +399,7 @@ def promised(
     One node alone knows it; of several a majority that is sealed does, this one counted in where its own store is sealed. `min_height`: at
     least that height, burnt, on the operator's word. Raises: StateError with the cure; BusyError; StoreFailure.
     """
-    known = [verified_state(chain, core)] if chain.state_path.exists() else []
+    known = [verified_state(files, chain, core)] if chain.state_path.exists() else []
     epoch: int | None = None
     if not files.store_path.exists():
         if files.node_id in read_born(files):

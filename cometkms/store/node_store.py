@@ -125,7 +125,7 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
     """
     for chain in files.chains:
         refuse_exported(chain.state_path, chain.row.chain_id)
-    from_files = [verified_state(chain, core) for chain in files.chains]
+    from_files = [verified_state(files, chain, core) for chain in files.chains]
     written = tuple(chain.state_path.stat().st_mtime for chain in files.chains)
     store, told = _open_or_bear(files, from_files, disk)
     try:
@@ -153,12 +153,29 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
     return OpenedNode(store, rows, tuple(signed), tuple(warnings), _read_adopted(files, store.header), written)
 
 
-def verified_state(chain: ChainFiles, core: Core) -> Watermark:
-    """The state file's mark; bytes without a signature that verifies are not known bytes."""
-    mark = state_file.load(chain.state_path, chain.row.chain_id, core.parse_sign_bytes)
+def verified_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:
+    """The state file's mark; bytes without a signature that verifies are not known bytes. Raises: StateError with the cure."""
+    mark = read_state(files, chain, core)
     if mark.sign_bytes and not core.verify(chain.row.public_key, mark.sign_bytes, mark.signature):
         return Watermark(mark.hrs)
     return mark
+
+
+def read_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:
+    """What the state file says. Raises: StateError with the cure, which for a file that is missing depends on what the store knows."""
+    try:
+        return state_file.load(chain.state_path, chain.row.chain_id, core.parse_sign_bytes)
+    except state_file.MissingFileError:
+        held = dict(readable_marks(files.store_path)).get(chain.row)
+        if held is None:
+            raise
+        path, stands = chain.state_path, held.hrs if held.hrs > HRS(0, 0, 0) else "0"
+        raise StateError(
+            f"{path} is missing. The store {files.store_path} knows what this node promised: {chain.row.chain_id} stands at {stands} there. That "
+            "nobody went further with that file, and that this is no old copy of the store, cannot be seen without it",
+            cure=f"if so, `cmkms state export --chain-id {chain.row.chain_id} --out {path}` writes it from the store; where another signer used the key "
+            "since, its file instead (stop that one first)",
+        ) from None
 
 
 def _open_or_bear(
@@ -414,10 +431,12 @@ def reconcile(held: Watermark, in_file: Watermark, warn: Callable[[str], None], 
         return held
     if in_file.sign_bytes == held.sign_bytes:
         return replace(held, signature=held.signature or in_file.signature)
-    warn(
-        f"{chain_id}: store and state file hold different bytes at {held.hrs}: nothing is signed there again "
-        "(did another signer use this key?)"
-    )
+    if in_file.sign_bytes:
+        warn(
+            f"{chain_id}: store and state file hold different bytes at {held.hrs}: nothing is signed there again (did another signer use this key?)"
+        )
+    else:
+        warn(f"{chain_id}: the state file names {held.hrs} without a signature: nothing is signed there again")
     return Watermark(held.hrs)
 
 
@@ -597,7 +616,7 @@ def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None,
     for chain in files.chains:
         candidates = [Watermark(HRS(min_height, ROUND_MAX, Step.PRECOMMIT)), known.get(chain.row, Watermark())]
         with contextlib.suppress(StateError):  # a lost state file is one reason to recover
-            candidates.append(verified_state(chain, core))
+            candidates.append(verified_state(files, chain, core))
         marks.append(max(candidates, key=lambda mark: mark.hrs))
     configured = {chain.row for chain in files.chains}
     rows = [(chain.row, mark) for chain, mark in zip(files.chains, marks, strict=True)]
@@ -704,7 +723,7 @@ def known_mark(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark | N
 
     A store that lost records is read as far as it checks: whoever acts on this opens it (raise_mark), which is strict.
     """
-    in_file = verified_state(chain, core) if chain.state_path.exists() else None
+    in_file = verified_state(files, chain, core) if chain.state_path.exists() else None
     held = dict(readable_marks(files.store_path)).get(chain.row)
     if held is None or in_file is None:
         return held or in_file
@@ -719,7 +738,7 @@ def raise_mark(files: NodeFiles, chain: ChainFiles, marks: Sequence[Watermark], 
     known = known_mark(files, chain, core)
     agreed = higher_mark(known, marks, chain.row, core)
     held = dict(readable_marks(files.store_path)).get(chain.row)
-    in_file = verified_state(chain, core) if chain.state_path.exists() else None
+    in_file = verified_state(files, chain, core) if chain.state_path.exists() else None
     is_behind = files.alone and held is not None and in_file is not None and in_file.hrs > held.hrs
     if is_behind and held is not None and in_file is not None and all(one.hrs < in_file.hrs for one in marks):
         refuse_lacking(files, chain, held, in_file)  # no other signer says that it wrote that file
@@ -762,7 +781,7 @@ def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core
     """
     if mark.sign_bytes and not core.verify(chain.row.public_key, mark.sign_bytes, mark.signature):
         mark = Watermark(mark.hrs)
-    known = verified_state(chain, core) if chain.state_path.exists() else Watermark()
+    known = verified_state(files, chain, core) if chain.state_path.exists() else Watermark()
     if files.store_path.exists():
         store = PromiseStore.open(files.store_path)
         try:

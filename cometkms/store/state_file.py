@@ -16,6 +16,10 @@ from cometkms.model import HRS, SignBytes, Step, Watermark
 Parse = Callable[[bytes], SignBytes]
 
 
+class MissingFileError(StateError):
+    """There is no such file. Who has a promise store beside it knows more than this (store/node_store.py)."""
+
+
 class _OtherChainError(ValueError):
     """The file is whole, and another chain's."""
 
@@ -33,7 +37,7 @@ def load(path: Path, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
     try:
         data = read_file(path, STATE_FILE_MAX_BYTES)
     except FileNotFoundError:
-        raise StateError(
+        raise MissingFileError(
             f"{path} is missing, so what this key has signed is not known",
             cure="copy it from the signer that used the key "
             "before (stop that one first); only for a key that never signed anything write "

@@ -91,6 +91,28 @@ def test_where_the_newest_data_are_gone_a_height_is_burnt(node: Node, validator:
     validator.must_sign(PREVOTE, 31, block="dd")
 
 
+def test_a_state_file_that_is_lost_beside_a_whole_store_is_written_from_it_as_the_cure_says(
+    node: Node, validator: Validator
+) -> None:
+    node.start()
+    validator.connect()
+    validator.must_sign(PREVOTE, 20)
+    assert node.stop() == 0
+    node.state_path.unlink()
+    node.start(wait=False)
+    assert node.process is not None
+    assert node.process.wait(PATIENCE_S) == StateError.exit_code, node.log()
+    cure = f"cmkms state export --chain-id {node.chain} --out {node.state_path}"
+    assert cure in node.log(), node.log()
+    done = cmkms(*cure.split()[1:], "--home", str(node.home), "--id", node.id)
+    assert done.returncode == 0, done.stderr
+    assert node.file_state()["height"] == "20"
+    node.start()
+    validator.connect()
+    validator.must_refuse(PREVOTE, 20, block="dd")
+    validator.must_sign(PREVOTE, 21)
+
+
 def test_a_file_that_another_signer_wrote_is_taken_on_the_operators_word(node: Node, validator: Validator) -> None:
     """FilePV went on in this home's own state file and is off for good."""
     node.start()

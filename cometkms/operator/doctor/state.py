@@ -9,7 +9,6 @@ from cometkms.errors import StateError, said
 from cometkms.model import HRS, Row, Watermark
 from cometkms.operator.doctor.finding import Finding, fail, failed_by, note, ok, warn
 from cometkms.rules.birth import NodeState
-from cometkms.store import state_file
 from cometkms.store.exported import refuse_exported
 from cometkms.store.node_store import (
     ChainFiles,
@@ -17,6 +16,7 @@ from cometkms.store.node_store import (
     has_data_of,
     read_born,
     read_born_members,
+    read_state,
     refuse_lacking,
 )
 from cometkms.store.promise_store import Survey, corrupt, survey
@@ -68,7 +68,7 @@ class StateFacts:
 
 def gather_state(files: NodeFiles, core: Core) -> StateFacts:
     """Read them all; what cannot be read is told, not raised. The state files first: a running node's follow its store."""
-    chains = tuple(_read_chain(chain.row, chain.state_path, core) for chain in files.chains)
+    chains = tuple(_read_chain(files, chain.row, chain.state_path, core) for chain in files.chains)
     store, unread = None, []
     try:
         store = survey(files.store_path)
@@ -96,9 +96,9 @@ def gather_state(files: NodeFiles, core: Core) -> StateFacts:
     return StateFacts(files, store, tuple(unread), born, members, chains, tuple(more), copied)
 
 
-def _read_chain(row: Row, path: Path, core: Core) -> ChainState:
+def _read_chain(files: NodeFiles, row: Row, path: Path, core: Core) -> ChainState:
     try:
-        mark = state_file.load(path, row.chain_id, core.parse_sign_bytes)
+        mark = read_state(files, ChainFiles(row, path), core)
     except StateError as error:
         return ChainState(row.chain_id, row.public_key, path, None, tuple(failed_by(AREA, error)))
     verified = bool(mark.signature) and core.verify(row.public_key, mark.sign_bytes, mark.signature)

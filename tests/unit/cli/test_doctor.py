@@ -222,7 +222,7 @@ BROKEN: dict[str, tuple[Callable[[Home], Any], str, str, str]] = {
     "key is huge": (write(PRIV, b" " * (1 << 20)), "key", "fail", "bytes"),
     "another key beside the old state": (another_key, "state", "fail", "is not of the key"),
     "another key beside the old store": (another_key, "state", "warn", "the store knows this chain with another key"),
-    "state missing": (lambda home: home.state_path.unlink(), "state", "fail", "is missing"),
+    "state missing": (lambda home: home.state_path.unlink(), "state", "fail", "is missing. The store "),
     "state empty": (write(STATE, ""), "state", "fail", "it is empty"),
     "state is garbage": (write(STATE, b"\xff\xfe"), "state", "fail", "it is no JSON"),
     "state is nested deep": (write(STATE, "[" * 16000), "state", "fail", "it is no JSON"),

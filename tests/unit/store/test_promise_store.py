@@ -245,6 +245,30 @@ def test_a_missing_state_file_is_refused_and_nothing_is_made(tmp_path: Path) -> 
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize("members", [(), ("node0", "node1", "node2")], ids=["alone", "of several"])
+@pytest.mark.parametrize("held", [mark_at(6), mark_at(6, known=False), Watermark()], ids=["signed", "promised", "new"])
+def test_a_state_file_that_is_missing_beside_a_store_is_made_of_it_on_the_operators_word(
+    tmp_path: Path, held: Watermark, members: tuple[str, ...]
+) -> None:
+    """The store knows what was promised; that it is no old copy only the file could tell."""
+    files = replace(node_at(tmp_path), members=members or ("node0",))
+    files.store_path.parent.mkdir(parents=True)
+    header = Header("node0", 1, files.members, NodeState.COMPLETE, bytes(8))
+    PromiseStore.create(files.store_path, header, [(ROW, held)]).close()
+    path = files.chains[0].state_path
+    path.unlink()
+    stands = "6/0/3" if held.hrs.height else "0"
+    cure = f"cmkms state export --chain-id chain-a --out {path}"
+    for ask in (lambda: open_node(files, CORE), lambda: epochs.seal(files, CORE, files.members)):
+        with pytest.raises(StateError, match=f"is missing. The store .* chain-a stands at {stands} there.*{cure}"):
+            ask()
+    state_file.save(path, held)
+    opened = open_node(files, CORE)
+    promised = held.sign_bytes and not held.signature  # FilePV's form has no bytes without a signature: the place is burnt
+    assert opened.store.mark(0) == (Watermark(held.hrs) if promised else held)
+    assert [one for one in opened.warnings if "names 6/0/3 without a signature" in one] == list(opened.warnings)
+
+
 @pytest.mark.parametrize(
     "content",
     [
