@@ -83,9 +83,10 @@ class _Told:
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """What the command line says, and whom to tell. `words`: of the change, to be repeated on the other machines."""
+    """What the command line says, and whom to tell. `words`: of the change, to be repeated on the other machines. `gone`: who is to leave, if anybody."""
 
     words: str
+    gone: str
     told: _Told
     node_id: str | None
     seal_paths: tuple[Path, ...]
@@ -175,7 +176,7 @@ def add(home: str | None, entries: tuple[str, ...], as_json: bool, **given: Any)
             peers = _with(peers, one)
         return peers
 
-    _go(change, _Given(f"add {' '.join(entries)}", _Told(as_json=as_json), **given))
+    _go(change, _Given(f"add {' '.join(entries)}", "", _Told(as_json=as_json), **given))
 
 
 @command.command("remove")
@@ -188,10 +189,16 @@ def remove(home: str | None, name: str, as_json: bool, **given: Any) -> None:  #
     Example:
       cmkms member remove node4
     """
-    gone = check_node_id(name)
+    gone, told = check_node_id(name), _Told(as_json=as_json)
+
+    def change(peers: list[Peer]) -> list[Peer]:
+        if all(one.id != gone for one in peers):
+            told.say("note", f"{gone} is not in the peer list here: it is out already, or was never in it")
+        return [one for one in peers if one.id != gone]
+
     _go(
-        lambda peers: [one for one in peers if one.id != gone],
-        _Given(f"remove {name}", _Told(as_json=as_json), **given),
+        change,
+        _Given(f"remove {name}", gone, told, **given),
     )
 
 
@@ -220,9 +227,14 @@ def replace_member(home: str | None, old: str, new: str, as_json: bool, **given:
                 f"{gone} and {come.id} are both in the peer list here",
                 cure=f"cmkms member remove {gone}; or, where this machine comes back and its list is an old one, first the list of a living node's config.toml",
             )
+        if peers and not {gone, come.id} & {one.id for one in peers}:
+            raise ConfigError(
+                f"{gone} is not in the peer list here, which names {', '.join(one.id for one in peers)}",
+                cure="the id of the one that goes. Nothing was changed",
+            )
         return _with([come if one.id == gone else one for one in peers], come)
 
-    _go(change, _Given(f"replace {old} {new}", _Told(as_json=as_json), **given))
+    _go(change, _Given(f"replace {old} {new}", gone, _Told(as_json=as_json), **given))
 
 
 def _with(peers: list[Peer], new: Peer) -> list[Peer]:
@@ -242,6 +254,7 @@ def _with(peers: list[Peer], new: Peer) -> list[Peer]:
 def _go(change: Callable[[list[Peer]], list[Peer]], given: _Given) -> None:
     here = _look(change, given)
     if here.settings.id not in here.following:
+        _refuse_unnamed(here, given)
         _leave(here, given)
     elif _comes_back(here, given):
         _join(here, given)
@@ -252,6 +265,18 @@ def _go(change: Callable[[list[Peer]], list[Peer]], given: _Given) -> None:
     else:
         _join(here, given)
     given.told.end(here)
+
+
+def _refuse_unnamed(here: _Here, given: _Given) -> None:
+    """Nobody leaves for good because a list forgot it. Raises: ConfigError."""
+    own = here.settings.id
+    if given.gone == own:
+        return
+    raise ConfigError(
+        f"the next members would be {', '.join(here.following)}, and this node, {own}, would be none of them, for good: its own peer list is empty",
+        cure=f"where it stays, name it too, with the address at which the others reach it: cmkms member add {own}=HOST:PORT "
+        f"{' '.join(f'{one.id}={one.address}' for one in here.peers)}. Nothing was changed",
+    )
 
 
 def _look(change: Callable[[list[Peer]], list[Peer]], given: _Given) -> _Here:

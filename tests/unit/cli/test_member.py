@@ -345,11 +345,71 @@ def test_a_change_that_was_begun_is_not_mixed_with_another(homes: dict[str, Path
         (("replace", "node2", "node1=127.0.0.1:9431"), "node2 and node1 are both in the peer list here"),
         (("add", "node1=127.0.0.1:9555"), "node1 is in the peer list at"),
         (("add", "node9"), "is no peer"),
+        (
+            ("replace", "node7", "node3=127.0.0.1:9555"),
+            "node7 is not in the peer list here, which names node0, node1, node2",
+        ),
     ],
 )
 def test_what_is_no_change_of_members_is_said(homes: dict[str, Path], change: Sequence[str], words: str) -> None:
     assert words in refusal(invoke(homes["node0"], *change), ConfigError)
     assert header_of(homes["node0"]).state is NodeState.COMPLETE
+
+
+def test_that_nobody_of_that_name_is_there_to_be_removed_is_said(homes: dict[str, Path]) -> None:
+    notes = documented(homes["node0"], "remove", "node7")["notes"]
+    assert notes == ["node7 is not in the peer list here: it is out already, or was never in it"]
+    assert header_of(homes["node0"]).state is NodeState.COMPLETE
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Path:
+    """node0, complete, without a peer list."""
+    home = tmp_path / "node0"
+    made = cmkms(
+        "init", "--home", str(home), "--id", "node0", "--new-key", "--chain-id", "testnet-1", "--validator-addr", "tcp://127.0.0.1:1"
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    chain = ChainFiles(row_of(home), home / "priv" / "priv_validator_state.json")
+    open_node(NodeFiles.at(home, "node0", (chain,)), choose.load()).store.close()
+    return home
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("add", "node1=127.0.0.1:9431"),
+        ("add", "node1=127.0.0.1:9431", "node2=127.0.0.1:9432"),
+        ("replace", "node7", "node1=127.0.0.1:9431"),
+    ],
+)
+def test_one_node_alone_is_not_removed_because_a_list_that_was_empty_does_not_name_it(
+    alone: Path, change: Sequence[str]
+) -> None:
+    said = refusal(invoke(alone, *change), ConfigError)
+    assert "this node, node0, would be none of them, for good: its own peer list is empty" in said
+    assert "cmkms member add node0=HOST:PORT node1=127.0.0.1:9431" in said
+    assert header_of(alone).state is NodeState.COMPLETE
+    assert not (alone / "seals").exists()
+
+
+def test_one_node_alone_names_itself_and_goes_on_or_is_replaced_by_name(alone: Path) -> None:
+    added = ("add", "node0=127.0.0.1:9430", "node1=127.0.0.1:9431", "--min-height", "9", "--yes-height", "9")
+    assert "node0 begins epoch 2 with node0, node1" in told(alone, *added)
+    assert read_config(alone)["peer"] == ["node0=127.0.0.1:9430", "node1=127.0.0.1:9431"]
+    assert told(alone, "replace", "node0", "node3=127.0.0.1:9433")[-1].startswith(
+        "then     node0 stays stopped for good"
+    )
+
+
+def test_a_list_that_forgot_a_node_does_not_remove_it(homes: dict[str, Path]) -> None:
+    home = homes["node2"]
+    text = (home / "config.toml").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("peer ="))
+    (home / "config.toml").write_text(text.replace(line, f"peer = {json.dumps(read_config(home)['peer'][:2])}"))
+    said = refusal(invoke(home, "add", "node3=127.0.0.1:9555"), ConfigError)
+    assert "it must name this node too" in said
+    assert header_of(home).state is NodeState.COMPLETE
 
 
 def test_without_a_yes_nothing_is_sealed(homes: dict[str, Path]) -> None:

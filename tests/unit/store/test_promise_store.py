@@ -264,7 +264,9 @@ def test_a_state_file_that_is_missing_beside_a_store_is_made_of_it_on_the_operat
             ask()
     state_file.save(path, held)
     opened = open_node(files, CORE)
-    promised = held.sign_bytes and not held.signature  # FilePV's form has no bytes without a signature: the place is burnt
+    promised = (
+        held.sign_bytes and not held.signature
+    )  # FilePV's form has no bytes without a signature: the place is burnt
     assert opened.store.mark(0) == (Watermark(held.hrs) if promised else held)
     assert [one for one in opened.warnings if "names 6/0/3 without a signature" in one] == list(opened.warnings)
 
@@ -348,7 +350,9 @@ def test_one_node_alone_does_not_start_with_a_store_that_is_behind_its_state_fil
     files = node_at(tmp_path, held)
     open_node(files, CORE).store.close()
     state_file.save(files.chains[0].state_path, in_file)
-    with pytest.raises(StateError, match=r"an old copy of the store was put back.*cure: .*node0 that this node ran with last"):
+    with pytest.raises(
+        StateError, match=r"an old copy of the store was put back.*cure: .*node0 that this node ran with last"
+    ):
         open_node(files, CORE)
     assert dict(readable_marks(files.store_path))[ROW] == held, "nothing was changed"
     with pytest.raises(StateError, match="an old copy of the store was put back"):
@@ -414,7 +418,9 @@ def test_one_node_alone_does_not_start_where_another_signer_signed_at_its_place(
     opened.store.write_mark(0, mark_at(6, known=signed))
     opened.store.close()
     state_file.save(files.chains[0].state_path, mark_at(6, b"b"))
-    with pytest.raises(StateError, match="store and state file hold different bytes at 6/0/3: another signer uses this key"):
+    with pytest.raises(
+        StateError, match="store and state file hold different bytes at 6/0/3: another signer uses this key"
+    ):
         open_node(files, CORE)
 
 
