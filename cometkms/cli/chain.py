@@ -24,7 +24,7 @@ from cometkms.net.comet_rpc import parse_rpc
 from cometkms.operator.doctor.blocks import read_head
 from cometkms.store import state_file
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import ChainFiles, NodeFiles, known_mark, read_state
+from cometkms.store.node_store import ChainFiles, NodeFiles, known_mark, read_state, refuse_lacking
 from cometkms.store.promise_store import PromiseStore
 from cometkms.store.reset import reset_mark
 
@@ -275,8 +275,9 @@ def _marks(settings: Settings, chain: Chain, old: str, new: str) -> tuple[Waterm
     """Where both ids stand. Raises: StateError unless the store holds everything that the state file shows."""
     core = choose.load()
     public_key = load_public_key(chain.key_file)
-    files = NodeFiles.at(settings.home, settings.id, ())
-    in_file = read_state(files, ChainFiles(Row(public_key, old), chain.state_file), core)
+    files = NodeFiles.at(settings.home, settings.id, (), tuple(peer.id for peer in settings.peers))
+    target = ChainFiles(Row(public_key, old), chain.state_file)
+    in_file = read_state(files, target, core)
     path = files.store_path
     store = PromiseStore.open(path)
     try:
@@ -285,6 +286,7 @@ def _marks(settings: Settings, chain: Chain, old: str, new: str) -> tuple[Waterm
         store.close()
     before = held.get(Row(public_key, old), Watermark())
     if before.hrs < in_file.hrs:
+        refuse_lacking(files, target, before, in_file)
         raise StateError(
             f"{path} knows {old} up to {_place(before)}, and {chain.state_file} shows {_place(in_file)}: what was signed would be forgotten. Nothing "
             f"was changed",
