@@ -52,17 +52,17 @@ class StateFacts:
 
     @property
     def node_id(self) -> str:
-        """Of the node that the settings name."""
+        """Return the id that the settings name."""
         return self.files.node_id
 
     @property
     def members(self) -> tuple[str, ...]:
-        """Of the peer list, sorted."""
+        """Return the ids of the peer list, sorted."""
         return self.files.members
 
     @property
     def store_path(self) -> Path:
-        """Where the store is, or would be."""
+        """Return where the store is, or would be."""
         return self.files.store_path
 
 
