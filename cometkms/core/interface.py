@@ -316,7 +316,7 @@ class Lane(Protocol):
 
 
 class HotPath(Protocol):
-    """The plain case of a promise without a line of Python: see csrc/hot.h. Its twin is cometkms.state.node.
+    """The plain case of a promise without a line of Python: see csrc/hot.h. The general path begins at cometkms.state.node.
 
     It writes the promise store's rows beside cometkms.store: each side sees what the other wrote (push, news).
     """
@@ -345,7 +345,9 @@ class HotPath(Protocol):
         """Above this height nothing is plain: it may be a jump (rules/jump.py). 0 until it is told."""
         ...
 
-    def lane(self, member: str, frames: Frames, fd: int) -> Lane: ...
+    def lane(self, member: str, frames: Frames, fd: int) -> Lane | None:
+        """The connection's end on the fast path; None where its owner is to receive everything."""
+        ...
 
     def take(self, requests: Queue) -> tuple[list[bytes], int]:
         """Empty the signer's queue, a batch at a time: the messages that are not plain, and how many there were at all.
@@ -741,8 +743,8 @@ class Core(Protocol):
         may: Callable[[], tuple[bool, bool]],
         on_synced: Callable[[int], None],
         on_permit: Callable[[int], None],
-    ) -> HotPath | None:
-        """None: this core has none, and everything is its twin's. `path`, `fd`: of the store. `chains`: the row of each chain of the signer.
+    ) -> HotPath:
+        """`path`, `fd`: of the store. `chains`: the row of each chain of the signer.
 
         `may`: whether this node may promise, and whether it may propose, now. `on_synced`, `on_permit`: after the fact, in ns.
         """

@@ -1,12 +1,16 @@
 """The acceptor: promises of this one node, durable before anybody hears of them.
 
 The dangerous order, in one function: decide → write and sync → answer. Nothing overtakes it, because nobody else holds the
-store. `Store` is what it needs of cometkms.store.promise_store.
+store. `Store` is what it needs of cometkms.store.promise_store. Whatever is learned of a row here, the fast path is told at once: its
+floor, at or below which nothing is plain, and its reach, above which nothing is.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from cometkms.core.interface import HotPath
+from cometkms.core.pure.hot import PureHotPath
+from cometkms.limits import JUMP_HEIGHTS
 from cometkms.model import HRS, Reason, Refusal, Row, SignBytes, Watermark
 from cometkms.rules import jump
 from cometkms.rules.jump import Known
@@ -44,12 +48,19 @@ class Acceptor:
 
         `wall_clock`: UNIX seconds. `known`: how high a row had verifiably come when this process began, by its number.
         """
+        self._hot: HotPath = PureHotPath()
         self._store = store
         self._parse = parse_sign_bytes
         self._wall_clock = wall_clock
         self._known = dict(known or {})
         self._numbers = {(store.rows[row].key, store.rows[row].chain_id): row for row in rows}
         self._signed: dict[int, Watermark] = {}
+
+    def attach(self, hot: HotPath) -> None:
+        """From now on the fast path is told what is plain."""
+        self._hot = hot
+        for row in self._numbers.values():
+            self._tell_reach(row)
 
     def mark(self, row: int) -> Watermark:
         """The durable mark."""
@@ -84,21 +95,38 @@ class Acceptor:
             return decision
         if decision.write:
             self._store.write_mark(row, Watermark(hrs, sign_bytes))
+        self._tell_reach(row)
         return None
+
+    def forbids(self, row: int) -> Watermark:
+        """What a refusal shows: the row's mark, or the verified signature, where it says as much or more."""
+        mark, signed = self._store.mark(row), self._signed.get(row, Watermark())
+        above = signed.signature and (signed.hrs > mark.hrs or signed.sign_bytes == mark.sign_bytes)
+        return signed if above else mark
 
     def on_signed(self, row: int, signed: Watermark) -> None:
         """A signature that the caller verified over these bytes and key: from now on it forbids everything it contradicts."""
         if row not in self._signed or signed.hrs > self._signed[row].hrs:
             self._signed[row] = signed
             self._learn(row, signed.hrs.height)
+        self._hot.raise_floor(row, signed.hrs)
+        self._tell_reach(row)
 
     def on_recovered(self, row: int) -> None:
         """The row's mark was read from all the others after a loss: they stand there, whether or not a signature shows it."""
         self._learn(row, self._store.mark(row).hrs.height)
+        self._tell_reach(row)
+
+    def on_shown(self, row: int, hrs: HRS) -> None:
+        """A member says that it stands there. One that says more than is plausible, or than a chain skips at once, takes the fast path from
+        nobody: who really stands there refuses, and is heard then."""
+        if hrs.height <= min(self.reach(row), self._store.mark(row).hrs.height + JUMP_HEIGHTS):
+            self._hot.raise_floor(row, hrs)
 
     def admit(self, row: int, height: int) -> None:
         """The operator's word: the chain has come to that height. Until this process ends, or a signature is above it."""
         self._known[row] = jump.admitted(self._known.get(row), height, self._wall_clock())
+        self._tell_reach(row)
 
     def reach(self, row: int) -> int:
         """The highest height that is plausible in the row by now (rule 13); any, as long as its mark is 0.
@@ -108,6 +136,17 @@ class Acceptor:
         if row not in self._known and (height := self._store.mark(row).hrs.height) > 0:
             self._learn(row, height)
         return jump.reach(self._known.get(row), self._wall_clock())
+
+    def believed_reach(self, row: int) -> int:
+        """How high a member's unproven mark may lie by what this node knows; 0 where it knows nothing of the row."""
+        return self.reach(row) if self._store.mark(row).hrs.height > 0 else 0
+
+    def _tell_reach(self, row: int) -> None:
+        """How far up a place is plain: as far as it is plausible now, and no farther than a chain skips at once.
+
+        A long skip is decided here, where the report of the signature before it has been heard; and so is a row's first place.
+        """
+        self._hot.set_reach(row, min(self.believed_reach(row), self._store.mark(row).hrs.height + JUMP_HEIGHTS))
 
     def _learn(self, row: int, height: int) -> None:
         if height > 0:

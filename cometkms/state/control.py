@@ -11,6 +11,7 @@ from cometkms.board.sections import EventKind
 from cometkms.config.schema import Settings
 from cometkms.errors import StateError, StoreFailure
 from cometkms.limits import DRILL_ANSWER_S, HEIGHT_MAX, SIGNATURE_PAGE_ENTRIES, TICK_S, TRANSFER_TIMEOUT_S
+from cometkms.logger import Logger
 from cometkms.state.events import StateEvents
 from cometkms.state.history import NOBODY, SignatureRing
 from cometkms.state.node import ClusterNode
@@ -37,6 +38,7 @@ class OperatorDesk:
         events: StateEvents,
         fail: Callable[[BaseException], None],
         publish_soon: Callable[[], None],
+        log: Logger,
     ) -> None:
         """`rows`: the store's row of each configured chain; `fail`: ends the process, because a file could not be written."""
         self._settings = settings
@@ -47,6 +49,7 @@ class OperatorDesk:
         self._events = events
         self._fail = fail
         self._publish_soon = publish_soon
+        self._log = log
         self._loop = asyncio.get_running_loop()
 
     async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -73,19 +76,21 @@ class OperatorDesk:
         if not isinstance(chain_id, str) or chain_id not in ids:
             return {"ok": False, "error": f"{chain_id!r} is no chain of this node; it has {', '.join(ids)}"}
         chain = ids.index(chain_id)
+        row, acceptor = self._rows[chain], self._node.acceptor
         if untrusted_height is not None:
             if type(untrusted_height) is not int or not 0 < untrusted_height <= HEIGHT_MAX:
                 return {"ok": False, "error": f"{untrusted_height!r} is no height"}
-            if untrusted_height > self._node.reach(chain):
-                self._node.admit(chain, untrusted_height)
+            if untrusted_height > acceptor.reach(row):
+                acceptor.admit(row, untrusted_height)
+                self._log.warning("height admitted", chain=chain_id, height=untrusted_height)
                 self._events.add(EventKind.HEIGHT_ADMITTED, chain=chain_id, height=untrusted_height)
         return {
             "ok": True,
             "node_id": self._node.epoch.me,
-            "reach": self._node.reach(chain),
-            "mark": self._node.place(chain).height,
+            "reach": acceptor.reach(row),
+            "mark": acceptor.mark(row).hrs.height,
             "signed": self._node.signed(chain).hrs.height,
-            "quorum": self._node.quorum,
+            "quorum": self._node.epoch.quorum,
             "size": len(self._node.epoch.members),
         }
 
@@ -156,9 +161,11 @@ class OperatorDesk:
         if leader is None:
             return self._nobody_leads()
         if leader == node.epoch.me:
-            return node.drills.obey("the operator", action, to)
+            return node.handover.drills.obey("the operator", action, to)
         answer: asyncio.Future[str] = self._loop.create_future()
-        asked = node.drills.ask(leader, action, to, lambda why: None if answer.done() else answer.set_result(why))
+        asked = node.handover.drills.ask(
+            leader, action, to, lambda why: None if answer.done() else answer.set_result(why)
+        )
         if not asked:
             return f"{leader} leads and is not connected"
         try:
@@ -181,7 +188,7 @@ class OperatorDesk:
             "now": self._loop.time(),
             "node_id": node.epoch.me,
             "leader_id": node.leader,
-            "term": node.raft.term if node.raft is not None else 0,
+            "term": node.leadership.term,
             "why": node.why,
             "chains": [chain.id for chain in self._settings.chains],
             "signed_at": [self._ring.newest_at(row) for row in self._rows],

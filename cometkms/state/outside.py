@@ -23,7 +23,7 @@ _RESTART_AFTER_S: Final = 0.05
 
 
 class NodeOutside:
-    """An `Outside` of the node (state/node.py): nothing is decided here."""
+    """An `Outside` of the node (state/shell.py): nothing is decided here."""
 
     def __init__(
         self,

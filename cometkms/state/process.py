@@ -2,9 +2,9 @@
 
 Never: sees the validator key; answers before the store is durable; unpickles a byte.
 
-A shell: node.py decides, outside.py does what it asks for, control.py answers the operator and report.py shows how it stands. The
-store's write and sync happen in the loop, on purpose: nothing else this process does may overtake them. A state file follows each
-signature after the reply (files.py).
+A shell: node.py sends each message to what decides, outside.py does what that asks for, control.py answers the operator and report.py shows
+how it stands. The store's write and sync happen in the loop, on purpose: nothing else this process does may overtake them. A state file
+follows each signature after the reply (files.py).
 """
 
 import asyncio
@@ -50,11 +50,12 @@ from cometkms.state.events import StateEvents
 from cometkms.state.favourite import PRIORITY_FACT
 from cometkms.state.files import StateFiles
 from cometkms.state.history import NOBODY, SignatureRing
-from cometkms.state.node import ClusterNode, Epoch
+from cometkms.state.node import ClusterNode
 from cometkms.state.outside import NodeOutside
 from cometkms.state.peers.network import PeerNetwork, PeerTarget
 from cometkms.state.raft import RaftLog
 from cometkms.state.report import StateReport
+from cometkms.state.roster import Epoch
 from cometkms.state.ticks import Ticks
 from cometkms.state.writer import StateWriter, start_writer
 from cometkms.store.node_store import JOURNAL_NAME, NodeFiles, OpenedNode, open_node
@@ -210,7 +211,6 @@ class _State:
         )
         self._publishing: asyncio.TimerHandle | None = None
         self._events = StateEvents(wall_clock=time.time, clock=time.monotonic, on_event=self._publish_soon)
-        self._hot: HotPath | None = None
         self._network = self._make_network(core, parts)
         self._raft: RaftLog | None = None
         outside = NodeOutside(
@@ -244,7 +244,8 @@ class _State:
             signed_at=opened.signed_at,
             log=self._log,
         )
-        self._attach_hot_path(core, opened)
+        self._hot = self._hot_path(core, opened)
+        self.node.attach(self._hot)
         self._report = StateReport(
             settings=settings,
             opened=opened,
@@ -268,6 +269,7 @@ class _State:
             events=self._events,
             fail=self._fail,
             publish_soon=self._publish_soon,
+            log=self._log,
         )
         self._control = ControlServer(Path(CONTROL_NAME), desk.answer, self._log, frozenset({"watch"}), control)
 
@@ -289,26 +291,24 @@ class _State:
             max_segment=settings.tcp_max_segment,
         )
 
-    def _attach_hot_path(self, core: Core, opened: OpenedNode) -> None:
+    def _hot_path(self, core: Core, opened: OpenedNode) -> HotPath:
         node = self.node
-        self._hot = core.hot_path(
+        return core.hot_path(
             path=opened.store.path,
             fd=opened.store.fileno(),
             nonce=node.nonce,
-            quorum=node.quorum,
+            quorum=node.epoch.quorum,
             others=node.epoch.others,
             rows=opened.store.rows,
             chains=opened.rows,
             permits=self._parts.permits,
             may=node.may,
             on_synced=node.sync_ns.add,
-            on_permit=node.round_trip_ns.add,
+            on_permit=node.reservations.round_trip_ns.add,
         )
-        if self._hot is not None:
-            node.attach(self._hot)
 
     def _make_lane(self, peer: str, frames: Frames, fd: int) -> Lane | None:
-        return self._hot.lane(peer, frames, fd) if self._hot is not None else None
+        return self._hot.lane(peer, frames, fd)
 
     def _make_raft(self, node: ClusterNode) -> RaftLog:
         settings = self._parts.settings
@@ -320,13 +320,13 @@ class _State:
             disk=None,
             clock=time.monotonic,
             rng=random.Random(secrets.randbits(64)),  # noqa: S311 - election timeouts
-            send=node.send_raft,
+            send=node.roster.send_raft,
             kick=self._ticks.kick,
             events=node,
             ttl_s=settings.default_ttl_s,
             log=self._log,
             round_trip_s=self._network.round_trip_s,
-            flow=node.flow,
+            flow=node.roster.flow,
         )
         return self._raft
 
@@ -372,20 +372,20 @@ class _State:
     def on_reload(self, new: Reloadable) -> None:
         """The other nodes compare the new addresses with theirs, and hear whom the lead shall return to."""
         told = {
-            **dict(self.node.facts),
+            **dict(self.node.roster.facts),
             "validators": validators_fact(new.validator_addrs, new.agents),
             "signed_bytes": bytes_fact(new.allowed_bytes),
             PRIORITY_FACT: new.leader_priority,
         }
-        self.node.tell_facts(make_facts(told))
+        self.node.roster.tell_facts(make_facts(told))
 
     def is_away(self) -> bool:
         """Whether a member is not connected."""
-        return any(not self.node.member(name).connected for name in self.node.epoch.others)
+        return any(not self.node.roster[name].connected for name in self.node.epoch.others)
 
     def hand_over(self) -> None:
         """This process is about to stop."""
-        self.node.hand_over()
+        self.node.handover.hand_over()
 
     def _tick(self) -> None:
         self.node.tick()
@@ -400,22 +400,14 @@ class _State:
     # --- the signer's queue ---
 
     def _on_queue(self) -> None:
-        if self._hot is not None:
-            self._on_queue_hot(self._hot)
-            return
-        while (untrusted := self._parts.requests.pop()) is not None:
-            self._files.asked_at = self._loop.time()
-            self.node.on_signer(decode(untrusted))
-
-    def _on_queue_hot(self, hot: HotPath) -> None:
         """Plain reservations are on their way before the rest is looked at, reports of earlier signatures mostly."""
         while True:
-            rest, taken = hot.take(self._parts.requests)
+            rest, taken = self._hot.take(self._parts.requests)
             if taken == 0:
                 return
             self._network.collect_unsent()
             self._files.asked_at = self._loop.time()
-            self.node.on_hot()
+            self.node.reservations.on_hot()
             for untrusted in rest:
                 self.node.on_signer(decode(untrusted))
 

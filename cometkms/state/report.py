@@ -49,7 +49,7 @@ class StateReport:
         settings: Settings,
         opened: OpenedNode,
         node: ClusterNode,
-        hot: HotPath | None,
+        hot: HotPath,
         network: PeerNetwork,
         files: StateFiles,
         writer: StateWriter,
@@ -82,7 +82,7 @@ class StateReport:
         """Publish when it is quiet and something that matters has changed; and once a second, for what moves all the time."""
         now = self._loop.time()
         if now - self._published_at < STATUS_LATEST_S:
-            idle_s = self._hot.idle_s() if self._hot is not None else now - self._files.asked_at
+            idle_s = min(self._hot.idle_s(), now - self._files.asked_at)
             if idle_s < STATUS_QUIET_S or self._glance() == self._glanced:
                 return
         self._log.tell_held()
@@ -99,8 +99,8 @@ class StateReport:
     def _glance(self) -> tuple[object, ...]:
         """What a reader of the board wants to know at once, if no event says it. Composing all of it takes a hundred times as long."""
         node, store = self._node, self._opened.store
-        term = node.raft.term if node.raft is not None else 0
-        return node.leading, node.leader, node.why, node.membership.phase, term, store.seq, node.leader_changes
+        term = node.leadership.term
+        return node.leading, node.leader, node.why, node.membership.phase, term, store.seq, node.leadership.changes
 
     def _say_why(self, why: str) -> None:
         """Log why nobody leads once it has lasted: an election is over before that."""
@@ -130,13 +130,13 @@ class StateReport:
             epoch=store.header.epoch,
             digest=node.epoch.digest.hex(),
             members=members,
-            config_differences=[one.document() for one in node.differences],
+            config_differences=[one.document() for one in node.roster.differences],
             next=list(self._writer.following) if node.membership.state is NodeState.SEALED else [],
             node_state=node.membership.phase,
             why=node.why,
             strict_wait=StrictWaitReport(lost=list(wait.lost), starting=list(wait.starting)) if wait else None,
-            term=node.raft.term if node.raft is not None else 0,
-            lease_left_s=round(node.lease_left_s(), 2),
+            term=node.leadership.term,
+            lease_left_s=round(node.leadership.lease_left_s(), 2),
             seq=store.seq,
             rows=[self._row(chain, row) for chain, row in zip(settings.chains, self._opened.rows, strict=True)],
             hardening=self._hardening,
@@ -145,12 +145,12 @@ class StateReport:
             peers_port=self._network.counters(),
             fdatasync_us=node.sync_ns.summary_us(),
             sync_hist=node.sync_ns.buckets_us(),
-            fast_path=self._hot.counters() if self._hot is not None else {},
-            permit_us=node.round_trip_ns.summary_us(),
-            permit_hist=node.round_trip_ns.buckets_us(),
-            leader_changes=node.leader_changes,
-            proposed_without_lead=node.proposed_without_lead,
-            handovers=dict(node.handovers),
+            fast_path=self._hot.counters(),
+            permit_us=node.reservations.round_trip_ns.summary_us(),
+            permit_hist=node.reservations.round_trip_ns.buckets_us(),
+            leader_changes=node.leadership.changes,
+            proposed_without_lead=node.reservations.without_lead,
+            handovers=dict(node.handover.counters),
             ring_depth={"requests": self._requests.depth(), "permits": self._permits.depth()},
             events=self._events.document(),
         )
@@ -169,7 +169,7 @@ class StateReport:
         """Return what is known of each member, this node among them; `addresses`: where each is dialled."""
         settings, node = self._settings, self._node
         links = {one["id"]: one for one in self._network.document()}
-        places = tuple(node.place(number) for number in range(len(settings.chains)))
+        places = tuple(node.acceptor.mark(row).hrs for row in self._opened.rows)
         if not node.leading:
             self._lag = LagMeter()
         return [
@@ -189,15 +189,15 @@ class StateReport:
             state=node.membership.phase,
             seq=self._opened.store.seq,
             version=__version__,
-            facts=_shown(node.facts),
+            facts=_shown(node.roster.facts),
             marks=[_place(chain.id, hrs) for chain, hrs in zip(settings.chains, places, strict=True)],
         )
 
     def _other(self, name: str, addr: str, link: MemberReport | None, places: tuple[HRS, ...]) -> MemberReport:
         """`link`: what the network says of the member; `places`: this node's own."""
         node = self._node
-        known, news = node.member(name), node.membership.life_of(name)
-        seq = node.seq_of(name)
+        known, news = node.roster[name], node.membership.life_of(name)
+        seq = node.roster.seq_of(name)
         entry = MemberReport(id=name, addr=addr, self=False)
         entry.update(link or {})
         entry["addr"] = addr

@@ -356,7 +356,7 @@ class Liar:
 
 
 def row_key_of(row: Row) -> bytes:
-    from cometkms.state.node import row_key
+    from cometkms.state.signatures import row_key
 
     return row_key(row)
 

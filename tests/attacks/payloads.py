@@ -19,7 +19,8 @@ from cometkms.board.memory import OneWriterMemory
 from cometkms.core import choose
 from cometkms.ipc.child import RELOAD_SECTION, ChildContext
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Permit, Timestamp, Vote, Watermark
-from cometkms.state.node import ClusterNode, row_key
+from cometkms.state.node import ClusterNode
+from cometkms.state.signatures import row_key
 from cometkms.wire.peer_messages import Promise
 from cometkms.wire.queue_messages import PermitGranted
 
@@ -281,7 +282,7 @@ def raise_the_marks(context: ChildContext, parts: Any) -> list[str]:
         if (
             not node.membership.ready
             or not node.signed(0).signature
-            or not all(node.member(name).connected for name in others)
+            or not all(node.roster[name].connected for name in others)
         ):
             loop.call_later(0.1, attack)
             return
@@ -298,7 +299,7 @@ def raise_the_marks(context: ChildContext, parts: Any) -> list[str]:
                     node._store.seq,
                     node.membership.incarnation,
                 )
-                node._send(name, promise)
+                node.roster.send(name, promise)
             loop.call_later(0.005, attack)
             return
         found = {"payload": "raised_the_marks", "found": asked[-1]}
@@ -324,7 +325,7 @@ def poison_the_log(context: ChildContext, parts: Any) -> list[str]:
             Watermark(far, known.sign_bytes, known.signature),
             Watermark(far, known.sign_bytes, bytes(64)),
         )
-        went = [node.raft.submit(row_key(row), one) for one in false]
+        went = [node.leadership.raft.submit(row_key(row), one) for one in false]
         os.write(1, json.dumps({"payload": "poisoned_the_log", "found": sum(went)}).encode() + b"\n")
 
     attack()

@@ -121,6 +121,7 @@ ELSEWHERE: Final[dict[str, dict[str, str]]] = {
     "types: the type checker is their test": {
         "logger.py": "tests/lint/test_mirrors.py",
         "model.py": "tests/unit/test_limits.py",
+        "state/shell.py": "tests/unit/state/three.py",
     },
 }
 PLACES: Final = {module: place for group in ELSEWHERE.values() for module, place in group.items()}

@@ -299,14 +299,14 @@ class FastState:
             path=opened.store.path,
             fd=opened.store.fileno(),
             nonce=cluster.nonce,
-            quorum=cluster.quorum,
+            quorum=cluster.epoch.quorum,
             others=cluster.epoch.others,
             rows=opened.store.rows,
             chains=opened.rows,
             permits=node.queues.permits,
             may=cluster.may,
             on_synced=cluster.sync_ns.add,
-            on_permit=cluster.round_trip_ns.add,
+            on_permit=cluster.reservations.round_trip_ns.add,
         )
         assert isinstance(hot, NativeHotPath)
         self.hot = hot
@@ -329,7 +329,7 @@ class FastState:
                 end.stream.outbox.collect()
                 end.watch()
             assert node.cluster is not None
-            node.cluster.on_hot()
+            node.cluster.reservations.on_hot()
             for untrusted in rest:
                 node.cluster.on_signer(decode(untrusted))
 

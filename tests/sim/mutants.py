@@ -26,7 +26,7 @@ from cometkms.limits import HEIGHT_MAX
 from cometkms.model import Dialect, Kind, Message, Permit, Vote, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.rules.incarnation import Answer, Verdict
-from cometkms.state import membership, node, proposer
+from cometkms.state import membership, proposer, reservations
 from cometkms.state.acceptor import Acceptor
 from cometkms.state.membership import Membership
 from cometkms.state.node import ClusterNode
@@ -101,7 +101,7 @@ def counts_twice() -> Patches:
                 place.accepted[place.candidate] |= set(place.asked)
             return outcome
 
-    yield patch.object(node, "Proposer", Counting)
+    yield patch.object(reservations, "Proposer", Counting)
 
 
 def not_self_first() -> Patches:
@@ -240,7 +240,7 @@ def waits_for_all() -> Patches:
     """A node that lost its journal votes when it has led, that is: when the others can do without its vote."""
 
     def may_vote(self: Membership) -> bool:
-        return self.ready and not self._ports.settle_raft.__self__._raft.journal.pending  # type: ignore[attr-defined]
+        return self.ready and not self._ports.settle_raft.__self__.leadership.raft.journal.pending  # type: ignore[attr-defined]
 
     yield patch.object(Membership, "raft_may_vote", property(may_vote))
 

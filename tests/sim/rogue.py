@@ -484,7 +484,7 @@ class RogueWorld(World):
                 node.boot_signer(node.incarnation)
             case _:
                 if node.cluster is not None:
-                    node.guarded(node.cluster.hand_over)
+                    node.guarded(node.cluster.handover.hand_over)
         self.after(self.rng.choice((0.01, 0.3, 1.0)), node.restart_if_down)
 
     def run(self, seconds: float) -> None:

@@ -75,7 +75,7 @@ def move(world: Preferring, to: str) -> Node:
     assert leader is not None
     assert leader.cluster is not None
     if leader.name != to:
-        assert leader.cluster.hand_over(to) == ""
+        assert leader.cluster.handover.hand_over(to) == ""
         world.until(f"{to} leads", world.led_by(to))
     return world.nodes[to]
 
@@ -106,12 +106,12 @@ def test_within_a_drill_and_after_an_order_the_lead_stays_where_it_was_put(world
     world.until("the favourite leads", world.led_by(world.favourite), SOON_S)
     leader = world.nodes[world.favourite]
     assert leader.cluster is not None
-    assert leader.cluster.drills.obey("operator", Action.TRANSFER, "n0") == ""
+    assert leader.cluster.handover.drills.obey("operator", Action.TRANSFER, "n0") == ""
     world.until("n0 leads", world.led_by("n0"))
     assert world.run_for(ORDER_S - 1.0) == ["n0"]
     checked = world.nodes["n0"].cluster
     assert checked is not None
-    assert checked.drills.obey("drill", Action.CHECK, "") == ""
+    assert checked.handover.drills.obey("drill", Action.CHECK, "") == ""
     assert world.run_for(ORDER_S - 1.0) == ["n0"]
     world.until("it returns then", world.led_by(world.favourite), SOON_S)
 

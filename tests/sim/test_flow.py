@@ -9,10 +9,10 @@ import pytest
 from cometkms.model import HRS, Step, Watermark
 from cometkms.rules.flow import REST_S
 from cometkms.state.facts import RENEWAL_FACT
-from cometkms.state.node import ClusterNode
 from cometkms.state.raft import RaftLog, wire
 from cometkms.state.raft.filter import RaftFilter
 from cometkms.state.raft.pace import HEARTBEAT_S
+from cometkms.state.roster import Roster
 from tests.sim.test_far import born, bound_s, wait_leader
 from tests.sim.world import Node, World
 
@@ -25,13 +25,13 @@ LOOK_S = 0.01
 def beats(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Messages that were sent, by their kind; sign states that were submitted; and what the library was asked to say (`asked`)."""
     found: Counter[str] = Counter()
-    stock, send = RaftFilter.outbound, ClusterNode.send_raft
+    stock, send = RaftFilter.outbound, Roster.send_raft
 
     def outbound(self: RaftFilter, term: int, message: dict[str, Any]) -> dict[str, Any] | None:
         found["asked"] += message["type"] == "append_entries"
         return stock(self, term, message)
 
-    def sent(self: ClusterNode, member: str, payload: bytes) -> bool:
+    def sent(self: Roster, member: str, payload: bytes) -> bool:
         kind = wire.decode(payload)["type"]
         found[kind] += 1
         found[f"{kind} to {member}"] += 1
@@ -44,7 +44,7 @@ def beats(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         return submit(self, key, mark)
 
     monkeypatch.setattr(RaftFilter, "outbound", outbound)
-    monkeypatch.setattr(ClusterNode, "send_raft", sent)
+    monkeypatch.setattr(Roster, "send_raft", sent)
     monkeypatch.setattr(RaftLog, "submit", submitted)
     return found
 
@@ -117,14 +117,14 @@ def test_while_promises_flow_heartbeats_rest(seed: int, worlds: list[World], bea
 def test_beside_a_member_that_does_not_take_promises_for_heartbeats_they_never_rest(
     seed: int, worlds: list[World], beats: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stock = ClusterNode.hello
+    stock = Roster.hello
 
-    def hello(self: ClusterNode, member: str) -> bytes:
-        if self.epoch.me == "n2":
-            self._facts = tuple(one for one in self._facts if one[0] != RENEWAL_FACT)
+    def hello(self: Roster, member: str) -> bytes:
+        if self._epoch.me == "n2":
+            self.facts = tuple(one for one in self.facts if one[0] != RENEWAL_FACT)
         return stock(self, member)
 
-    monkeypatch.setattr(ClusterNode, "hello", hello)
+    monkeypatch.setattr(Roster, "hello", hello)
     world, leader = flowing(worlds, seed)
     if leader.member == "n2":
         leader.crash()
@@ -171,6 +171,6 @@ def test_a_handover_that_is_ordered_while_heartbeats_rest_is_taken_at_once(seed:
     world, leader = flowing(worlds, seed)
     at = world.now
     assert leader.cluster is not None
-    assert leader.cluster.hand_over() == ""
+    assert leader.cluster.handover.hand_over() == ""
     wait_leader(world, besides=leader.name)
     assert world.now - at < 0.2

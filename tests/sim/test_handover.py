@@ -49,7 +49,11 @@ class Calm(World):
     def whole(self) -> Node | None:
         """The leader, when it sees every other member able to take over."""
         leader = self.leader()
-        return leader if leader is not None and leader.cluster is not None and not leader.cluster._missing() else None
+        return (
+            leader
+            if leader is not None and leader.cluster is not None and not leader.cluster.roster.missing()
+            else None
+        )
 
     def signs_on(self) -> None:
         before = max(self.signatures)
@@ -72,7 +76,7 @@ def hand_over(world: Calm, to: str | None) -> Node:
     assert old.cluster is not None
     assert old.raft is not None
     term = old.raft.term
-    assert old.cluster.hand_over(to) == ""
+    assert old.cluster.handover.hand_over(to) == ""
     world.run_until(world.now + AT_ONCE_S)
     new = world.leader()
     assert new not in (None, old), "\n".join(world.trace[-40:])

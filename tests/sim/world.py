@@ -35,8 +35,9 @@ from cometkms.rules.birth import NodeState
 from cometkms.rules.epoch import doubt
 from cometkms.signer.chain import ChainSigner
 from cometkms.state import membership
-from cometkms.state.node import ClusterNode, Epoch
+from cometkms.state.node import ClusterNode
 from cometkms.state.raft import RaftLog
+from cometkms.state.roster import Epoch
 from cometkms.store import epoch as epochs
 from cometkms.store import state_file
 from cometkms.store.epoch import Seal
@@ -218,14 +219,14 @@ class Node:
             disk=self.disk,
             clock=self.clock,
             rng=self.rng,
-            send=node.send_raft,
+            send=node.roster.send_raft,
             kick=self.kick,
             events=self,
             ttl_s=TTL_S,
             log=SilentLog(self.world, self.name),
             unix_s=self.calendar,
             round_trip_s=lambda peer: self.world.round_trip_to(self.member, peer),
-            flow=node.flow,
+            flow=node.roster.flow,
         )
         return self.raft
 
@@ -381,7 +382,7 @@ class Node:
     def restart_now(self, incarnation: int) -> None:
         """In the supervisor's order: the state process hands over, the signer ends, then the state process."""
         if incarnation == self.incarnation and self.cluster is not None:
-            self.guarded(self.cluster.hand_over)
+            self.guarded(self.cluster.handover.hand_over)
             self.signer = None
             self.world.after(self.rng.uniform(0.003, 0.02), self.end_in_order, incarnation)
 
@@ -1111,10 +1112,10 @@ class World:
                 leader = node.cluster.leader if node.cluster is not None else None
                 if node.cluster is not None and leader not in (None, node.member):
                     action = self.rng.choice((Action.TRANSFER, Action.RESTART))
-                    node.guarded(node.cluster.drills.ask, leader, action, "", self.on_obeyed)
+                    node.guarded(node.cluster.handover.drills.ask, leader, action, "", self.on_obeyed)
             case "transfer":
                 if node.cluster is not None:
-                    node.guarded(node.cluster.hand_over)
+                    node.guarded(node.cluster.handover.hand_over)
 
     # --- epochs (rule 10): an operator seals some, running or stopped, and begins everywhere, the same members once more ---
 
@@ -1239,7 +1240,7 @@ class World:
         self.note(f"ambush: {away.name} is away")
         if self.rng.random() < 0.3:
             away.frozen_until = self.now + 0.7  # it does not even stand
-            leader.guarded(leader.cluster.hand_over, victim.member)
+            leader.guarded(leader.cluster.handover.hand_over, victim.member)
             self.after(0.6, self.spring_at_vote, away)
             return
         copy = None

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from cometkms.core.pure import codec, crypto, keytypes, rawbytes, sealed
 from cometkms.core.pure.audit import PureTrail
+from cometkms.core.pure.hot import PureHotPath
 from cometkms.core.pure.noise import PureNoise
 from cometkms.core.pure.session import session
 
@@ -36,9 +37,9 @@ class PureCore:
     session = staticmethod(session)
     trail = staticmethod(PureTrail)
 
-    def hot_path(self, **_: Any) -> None:
-        """None: its twin is cometkms.state.node, for everything."""
-        return
+    def hot_path(self, **_: Any) -> PureHotPath:
+        """One that finds nothing plain."""
+        return PureHotPath()
 
     def audit_lines(self, _chains: Sequence[str]) -> None:
         """None: its twin is cometkms.audit, for everything."""

@@ -9,9 +9,7 @@ from cometkms.limits import DRILL_ORDER_EVERY_S, DRILL_UPTIME_S, DRILL_WORDS_MAX
 from cometkms.rules.birth import NodeState
 from cometkms.state.drills import DrillPorts, Drills, News
 from cometkms.wire.peer_messages import Action, Obeyed, Order, decode, encode
-from tests.unit.state.test_node import Log, Three, three
-
-__all__ = ["three"]
+from tests.unit.state.three import Log, Three
 
 
 class Leader:
@@ -182,13 +180,13 @@ def test_a_follower_gives_the_leader_an_order_over_the_channel(three: Three) -> 
     answers: list[str] = []
 
     def ask(action: Action) -> str:
-        assert b.node.drills.ask("a", action, "", answers.append)
+        assert b.node.handover.drills.ask("a", action, "", answers.append)
         three.pump()
         return answers[-1]
 
     assert ask(Action.CHECK) == "a validator is away"
     assert (ask(Action.RESTART), a.restarts) == ("", 1)
-    three.nodes["c"].node.drills.ask("b", Action.TRANSFER, "", answers.append)
+    three.nodes["c"].node.handover.drills.ask("b", Action.TRANSFER, "", answers.append)
     three.pump()
     assert answers[-1] == "nobody can take over now: b does not lead"
 
@@ -201,7 +199,7 @@ def test_a_leader_that_misses_somebody_does_not_restart(three: Three) -> None:
     a.lead()
     three.wait(DRILL_UPTIME_S)
     a.node.on_disconnected("c", closed=True)
-    assert a.node.drills.obey("b", Action.RESTART, "") == "not everybody is there and complete: c"
+    assert a.node.handover.drills.obey("b", Action.RESTART, "") == "not everybody is there and complete: c"
     assert a.restarts == 0
 
 
@@ -213,7 +211,7 @@ def test_a_leader_among_members_that_recover_does_not_restart(three: Three) -> N
     three.meet("a", "b")
     three.wait(2.0)
     a.lead()
-    assert "c" in a.node.drills.obey("b", Action.RESTART, "")
+    assert "c" in a.node.handover.drills.obey("b", Action.RESTART, "")
 
 
 def test_a_second_hello_ends_the_connection(three: Three) -> None:

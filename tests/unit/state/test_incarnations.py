@@ -1,7 +1,6 @@
 """One member, one store, between whole nodes without sockets: who is refused, who ends, and whose word moves what."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -12,12 +11,7 @@ from cometkms.rules.birth import NodeState
 from cometkms.rules.incarnation import FIRST, Statement, statement_bytes
 from cometkms.wire.peer_messages import Hello, LifeNews, Promise, Promised, decode, decode_hello, encode
 from cometkms.wire.queue_messages import PermitGranted
-from tests.unit.state.test_node import IDENTITIES, NAMES, ROW, One, Three, sign_bytes
-
-
-@pytest.fixture
-def three(tmp_path: Path) -> Three:
-    return Three(tmp_path)
+from tests.unit.state.three import IDENTITIES, NAMES, ROW, One, Three, sign_bytes
 
 
 def whole(three: Three) -> Three:
@@ -174,8 +168,8 @@ def test_a_node_that_was_raised_far_is_believed_by_one_that_knows_less(three: Th
     header = a.store.header
     a.store.write_header(replace(header, seq_base=header.seq_base + 3 * SEQ_STEP_MAX))
     three.meet("a", "c")
-    assert c.node.seq_of("a") == a.store.seq >= 3 * SEQ_STEP_MAX
-    assert c.node.member("a").connected
+    assert c.node.roster.seq_of("a") == a.store.seq >= 3 * SEQ_STEP_MAX
+    assert c.node.roster["a"].connected
 
 
 def test_a_false_remembers_stops_nobody_for_longer_than_the_liar_is_there(three: Three) -> None:
@@ -203,7 +197,7 @@ def test_an_old_copy_that_one_member_remembers_reads_every_other_one_first(three
         assert isinstance(a.reserve(sign_bytes(height), height), PermitGranted)
     for name in ("b", "c"):
         three.part("a", name)
-    three.nodes["c"].node._members["a"].seq = 0  # it was started since
+    three.nodes["c"].node.roster["a"].seq = 0  # it was started since
     old = three.add("a")
     assert three.meet("a", "b") is None
     three.wait(2 * START_READ_S)
@@ -212,7 +206,7 @@ def test_an_old_copy_that_one_member_remembers_reads_every_other_one_first(three
     three.wait(1.0)
     assert old.node.membership.ready
     assert old.store.mark(0).hrs.height == 3
-    assert old.store.seq > three.nodes["b"].node.seq_of("a"), "nobody remembers more of it than it shows"
+    assert old.store.seq > three.nodes["b"].node.roster.seq_of("a"), "nobody remembers more of it than it shows"
 
 
 def test_an_old_copy_of_a_leaders_home_is_noticed_by_what_it_proposed(three: Three) -> None:
@@ -222,4 +216,6 @@ def test_an_old_copy_of_a_leaders_home_is_noticed_by_what_it_proposed(three: Thr
     a.lead()
     for height in (1, 2, 3):
         a.reserve(sign_bytes(height), height)
-    assert {three.nodes[name].node.seq_of("a") for name in ("b", "c")} == {2}, "of what was durable when it asked"
+    assert {three.nodes[name].node.roster.seq_of("a") for name in ("b", "c")} == {2}, (
+        "of what was durable when it asked"
+    )

@@ -10,10 +10,10 @@ from cometkms.limits import CHAINS_MAX, JUMP_HEIGHTS, JUMP_HEIGHTS_PER_S, START_
 from cometkms.model import HRS, Reason, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.rules.incarnation import FIRST
-from cometkms.state.node import row_key
+from cometkms.state.signatures import row_key
 from cometkms.wire.peer_messages import Promise, Promised, RowMark, decode, encode
 from cometkms.wire.queue_messages import PermitGranted, ReserveRefused, Signed
-from tests.unit.state.test_node import NAMES, ROW, Three, sign_bytes, signed
+from tests.unit.state.three import NAMES, ROW, Three, sign_bytes, signed
 
 DAY_S = 86400.0
 
@@ -151,7 +151,7 @@ def test_a_member_that_says_it_stands_at_the_end_of_time_takes_the_hot_path_from
     )  # a chain that stood still: far up is plausible, and one word would cost the path for a million heights
     life = three.nodes["b"].node.membership.news()
     node.on_frame("b", encode(replace(life, marks=(RowMark(ROW, Watermark(HRS(1_000_000, 0, 2)), True),))))
-    assert node.reach(0) > 1_000_000
+    assert node.acceptor.reach(0) > 1_000_000
     assert hot.floor.height == 11
 
 
@@ -175,16 +175,16 @@ def test_a_rows_first_place_is_not_the_hot_paths(tmp_path: Path) -> None:
 def test_the_operators_word_admits_a_height_where_a_majority_was_told(three: Three) -> None:
     leader = three.nodes["a"]
     leader.lead()
-    leader.node.admit(0, 5_000_000)
+    leader.node.acceptor.admit(0, 5_000_000)
     refused = leader.reserve(sign_bytes(5_000_000), 1)
     assert isinstance(refused, ReserveRefused), "one node's operator is no majority"
     assert refused.reason is Reason.JUMP
-    three.nodes["b"].node.admit(0, 5_000_001)
+    three.nodes["b"].node.acceptor.admit(0, 5_000_001)
     granted = leader.reserve(sign_bytes(5_000_001), 2)
     assert isinstance(granted, PermitGranted)
-    assert leader.node.reach(0) == 5_000_000 + JUMP_HEIGHTS
-    three.nodes["c"].node.admit(0, 5)
-    assert three.nodes["c"].node.reach(0) == 10 + JUMP_HEIGHTS, "it lowers nothing"
+    assert leader.node.acceptor.reach(0) == 5_000_000 + JUMP_HEIGHTS
+    three.nodes["c"].node.acceptor.admit(0, 5)
+    assert three.nodes["c"].node.acceptor.reach(0) == 10 + JUMP_HEIGHTS, "it lowers nothing"
 
 
 def test_a_node_that_recovers_goes_on_from_what_it_read(tmp_path: Path) -> None:
@@ -200,9 +200,9 @@ def test_a_node_that_recovers_goes_on_from_what_it_read(tmp_path: Path) -> None:
     three.wait(2 * START_READ_S)
     node = three.nodes["c"].node
     assert node.membership.ready, node.membership.why
-    assert node.place(0) == HRS(5_000_000, 0, 2)
+    assert node.acceptor.mark(0).hrs == HRS(5_000_000, 0, 2)
     three.wall += 5
-    assert node.reach(0) == 5_000_000 + JUMP_HEIGHTS + 5 * JUMP_HEIGHTS_PER_S
+    assert node.acceptor.reach(0) == 5_000_000 + JUMP_HEIGHTS + 5 * JUMP_HEIGHTS_PER_S
 
 
 def test_the_replicated_sign_state_is_believed_by_signature_only(three: Three) -> None:
@@ -234,7 +234,7 @@ def test_a_lone_members_mark_is_not_believed_beyond_the_reach_and_one_with_a_sig
     three.add("b", NodeState.COMPLETE, Watermark(HRS(11 + JUMP_HEIGHTS, 0, 2)))
     three.meet("a", "b")
     three.wait(2 * START_READ_S)
-    assert three.nodes["a"].node.place(0).height == 10
+    assert three.nodes["a"].node.acceptor.mark(0).hrs.height == 10
     three.add("c", NodeState.COMPLETE, signed(50_000))
     three.meet("a", "c")
     three.wait(2 * START_READ_S)
