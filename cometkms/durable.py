@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from cometkms import __version__
-from cometkms.errors import StateError, StoreFailure, UnfitFileError, os_words
+from cometkms.errors import InTheWayError, StateError, StoreFailure, UnfitFileError, cure_of_file, os_words
 from cometkms.limits import GIVEN_FILE_S
 
 _LINKS_MAX: Final = 40  # as the kernel's own walk
@@ -99,8 +99,22 @@ def _walk(path: Path) -> int:
 def open_file(path: Path, flags: int, mode: int = 0o600) -> int:
     """A descriptor of a regular file, for root with the module's care. `flags`: O_CREAT makes one that is not there.
 
-    Raises: OSError.
+    Raises: OSError; FileNotFoundError only where there is nothing, and no link to a file that is gone either.
     """
+    try:
+        return _open_file(path, flags, mode)
+    except FileNotFoundError:
+        _check_link(path)
+        raise
+    except OSError as error:
+        if error.errno == errno.ELOOP and not isinstance(error, UnfitFileError) and path.is_symlink():
+            raise UnfitFileError(
+                errno.ELOOP, "it is a link, and what is written to is not reached by one", str(path)
+            ) from error
+        raise
+
+
+def _open_file(path: Path, flags: int, mode: int) -> int:
     writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) != 0
     if os.geteuid() != 0:
         fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | (os.O_NOFOLLOW if writes else 0), mode)
@@ -164,6 +178,12 @@ def _check_own(status: os.stat_result, folder: os.stat_result, path: Path) -> No
         raise UnfitFileError(errno.EPERM, words, str(path))
 
 
+def _check_link(path: Path) -> None:
+    """What a link leads to is missing, and that is not the same as nothing: it may lie on a disk that is not mounted. Raises: UnfitFileError."""
+    if path.is_symlink():
+        raise UnfitFileError(errno.ENOENT, f"it is a link to {path.readlink()}, and nothing is there", str(path))
+
+
 def read_file(path: Path, most: int) -> bytes:
     """A regular file's first `most` bytes and one more, which says that it is longer. Raises: OSError."""
     with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
@@ -173,7 +193,11 @@ def read_file(path: Path, most: int) -> bytes:
 def open_regular(path: Path) -> int:
     """Open a file of somebody else's home, which is read as its own program reads it: links are followed, also by root. Never waits: a FIFO, a socket,
     a device or a directory is no file. Raises: OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except FileNotFoundError:
+        _check_link(path)
+        raise
     try:
         _check_regular(os.fstat(fd), path)
     except OSError:
@@ -219,16 +243,43 @@ def read_given(path: Path, most: int) -> bytes:
     return data
 
 
+def check_way(path: Path) -> None:
+    """Whether every name that leads to a directory, and its own, is a directory or not there yet.
+
+    Raises: InTheWayError with the name that is neither: a file, or a link to a disk that is not mounted, say.
+    """
+    for here in (*reversed(path.parents), path):
+        if os.path.lexists(here) and not here.is_dir():
+            why = (
+                f"it is a link to {here.readlink()}, and there is no directory"
+                if here.is_symlink()
+                else "it is no directory"
+            )
+            raise InTheWayError(errno.ENOTDIR, why, str(here))
+
+
 def make_directory(path: Path, mode: int = 0o700) -> None:
     """Make a directory with those above it, which others may look into. Whatever the umask: none that others can write. One that is there stays as it is.
 
-    Raises: OSError.
+    Raises: OSError, whose filename is the whole path of what could not be made.
     """
+    try:
+        _make_directory(path, mode)
+    except UnfitFileError:
+        raise
+    except OSError as error:
+        check_way(path)
+        if not Path(str(error.filename or "")).is_absolute():
+            error.filename = str(path)
+        raise
+
+
+def _make_directory(path: Path, mode: int) -> None:
     try:
         os.close(open_directory(path))
         return
     except FileNotFoundError:
-        make_directory(path.parent, 0o755)
+        _make_directory(path.parent, 0o755)
     folder = open_directory(path.parent)
     try:
         with contextlib.suppress(FileExistsError):
@@ -338,7 +389,8 @@ def write_atomically(path: Path, data: bytes | bytearray, mode: int = 0o600, fol
             os.rename(aside, path.name, src_dir_fd=there, dst_dir_fd=there)
             os.fsync(there)
     except OSError as error:
-        raise StoreFailure(f"{path} could not be written: {os_words(error)}") from error
+        cure = cure_of_file(error, "")
+        raise StoreFailure(f"{path} could not be written: {os_words(error)}", cure=cure) from error
 
 
 def create_exclusively(path: Path, data: bytes | bytearray, mode: int = 0o600) -> None:

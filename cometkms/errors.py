@@ -131,11 +131,32 @@ class UnfitFileError(WordedError):
     """What is at a path is not used as it is, though the kernel would give it: strerror says why, in words of ours."""
 
 
+class InTheWayError(UnfitFileError):
+    """A name that is to lead to a directory, and does not: a file, or a link to where nothing is."""
+
+
+def is_no_file(error: OSError) -> bool:
+    """Whether something is at the path, and it is no file that is used: a directory, a FIFO, a link to where nothing is."""
+    return isinstance(error, (UnfitFileError, IsADirectoryError)) or error.errno == errno.ELOOP
+
+
+def cure_of_file(error: OSError, otherwise: str, *, which: str = "") -> str:
+    """What helps where a file cannot be read or made: `otherwise`, unless what is there is no file, or no way leads there.
+
+    `which`: behind "the file itself", which file that is.
+    """
+    if isinstance(error, InTheWayError):
+        return "mount what the link leads to, or make it right; a file in a directory's place is to be moved away"
+    if is_no_file(error):
+        return f"put the file itself there, in place of what is there now{which}"
+    if isinstance(error, NotADirectoryError):
+        return "make the names above it directories: one of them is a file or a link to nowhere"
+    return otherwise
+
+
 def cure_of_secret(error: OSError) -> str:
     """What helps where a file with a secret cannot be read."""
-    if isinstance(error, (UnfitFileError, IsADirectoryError)):
-        return "put the file itself there"
-    return "give it to the node's user, mode 0600"
+    return cure_of_file(error, "give it to the node's user, mode 0600")
 
 
 def os_words(error: OSError) -> str:

@@ -9,7 +9,8 @@ from cometkms.address import Address
 from cometkms.config.schema import ValidatorAddress
 from cometkms.config.toml import parse_toml
 from cometkms.config.values import check_chain_id, check_node_id, parse_validator
-from cometkms.errors import ConfigError, os_words
+from cometkms.durable import read_bounded
+from cometkms.errors import ConfigError, cure_of_file, os_words
 from cometkms.limits import AGENT_NAME_MAX_BYTES, CHAINS_MAX, CONFIG_MAX_BYTES, MEMBERS_MAX
 
 CONFIG_NAME: Final = "agent.toml"
@@ -80,12 +81,10 @@ def load(home: Path) -> AgentSettings:
     """agent.toml. Raises: ConfigError."""
     path = home / CONFIG_NAME
     try:
-        with path.open("rb") as file:
-            data = file.read(CONFIG_MAX_BYTES + 1)
+        data = read_bounded(path, CONFIG_MAX_BYTES)
     except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be read: {os_words(error)}", cure=f"cmkms agent init --home {home}, or another --home"
-        ) from error
+        cure = cure_of_file(error, f"cmkms agent init --home {home}, or another --home")
+        raise ConfigError(f"{path} cannot be read: {os_words(error)}", cure=cure) from error
     if len(data) > CONFIG_MAX_BYTES:
         raise ConfigError(f"{path} has more than {CONFIG_MAX_BYTES} bytes")
     document = parse_toml(path, data, "cmkms agent init")

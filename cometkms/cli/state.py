@@ -15,8 +15,7 @@ from cometkms.keys.validator_key import load_public_key
 from cometkms.model import HRS, Row, Watermark, quorum_of
 from cometkms.store import state_file
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import ChainFiles, NodeFiles, import_mark
-from cometkms.store.promise_store import readable_marks
+from cometkms.store.node_store import ChainFiles, NodeFiles, held_mark, import_mark
 
 
 def files_of(settings: Settings) -> NodeFiles:
@@ -137,7 +136,7 @@ def _known(settings: Settings, chain: Chain) -> tuple[Watermark | None, Watermar
     """(store, file): None where there is none."""
     row = Row(load_public_key(chain.key_file), chain.id)
     files = NodeFiles.at(settings.home, settings.id, ())
-    store = dict(readable_marks(files.store_path)).get(row)
+    store = held_mark(files.store_path, row)
     in_file = (
         state_file.load(chain.state_file, chain.id, choose.load().parse_sign_bytes)
         if chain.state_file.exists()

@@ -13,6 +13,7 @@ process that does nothing else derives it, and what a node is to know of it, and
 """
 
 import hashlib
+import os
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,9 +25,9 @@ from nacl.signing import SigningKey, VerifyKey
 
 from cometkms.core.interface import Core
 from cometkms.durable import is_private, read_file
-from cometkms.errors import KeyFileError, os_words
+from cometkms.errors import KeyFileError, cure_of_secret, os_words
 from cometkms.keys.aside import Aside, aside
-from cometkms.keys.identity import seed_of
+from cometkms.keys.identity import WITHOUT_NOISE_FILE, seed_of
 from cometkms.keys.source import KeySource
 from cometkms.wire.identity import Identity
 
@@ -139,7 +140,7 @@ def noise_public_key(home: Path, keys: Iterable[KeySource], core: Core, file: Pa
 def _noise_key(secret: bytes, file: Path | None) -> SigningKey:
     """Alike on all nodes, as the secret is, or as the operator made the file. Raises: KeyFileError."""
     if file is not None:
-        return SigningKey(seed_of(file))
+        return SigningKey(seed_of(file, WITHOUT_NOISE_FILE))
     return SigningKey(hashlib.blake2b(key=secret, digest_size=32, person=b"cmkms-noise-key").digest())
 
 
@@ -163,7 +164,7 @@ def _certified(node_id: str, public_key: bytes) -> bytes:
 
 def _cluster_secret(home: Path, keys: Iterable[KeySource], core: Core) -> bytes:
     path = home / "priv" / CLUSTER_KEY_NAME
-    if path.exists():
+    if os.path.lexists(path):
         return _read_cluster_key(path)
     slot = min(keys, key=lambda key: key.public_key).open(core, "")
     try:
@@ -174,11 +175,12 @@ def _cluster_secret(home: Path, keys: Iterable[KeySource], core: Core) -> bytes:
 
 def _read_cluster_key(path: Path) -> bytes:
     try:
+        data = read_file(path, _FILE_MAX_BYTES)  # a file, or else its mode says nothing
         if not is_private(path.stat()):
             raise KeyFileError(f"{path} can be read by others", cure=f"chmod 600 {path}")
-        secret = bytes.fromhex(read_file(path, _FILE_MAX_BYTES).decode("ascii").strip())
+        secret = bytes.fromhex(data.decode("ascii").strip())
     except OSError as error:
-        raise KeyFileError(f"{path}: {os_words(error)}", cure="give it to the node's user") from error
+        raise KeyFileError(f"{path}: {os_words(error)}", cure=cure_of_secret(error)) from error
     except ValueError:
         secret = b""
     if len(secret) != SECRET_BYTES:

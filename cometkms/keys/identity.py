@@ -4,6 +4,7 @@ import base64
 import json
 import os
 from pathlib import Path
+from typing import Final
 
 from nacl.signing import SigningKey
 
@@ -16,6 +17,13 @@ from cometkms.wire.identity import Identity
 IDENTITY_NAME = "identity_key.json"
 _TYPE = "tendermint/PrivKeyEd25519"
 _MAX_BYTES = 4096
+#: How a node gets along without the identity of another signer …
+WITHOUT_IT: Final = "leave it, and this program makes an identity of its own"
+#: … and without one of its own for noise:// validators.
+WITHOUT_NOISE_FILE: Final = (
+    "take noise_identity_file out on every node, and the identity that the cluster's secret gives is used (`cmkms peer-id` shows it; "
+    "noise:// validators must list it)"
+)
 
 
 def ensure_identity(home: Path) -> None:
@@ -52,13 +60,16 @@ def bring_identity(source: Path, home: Path) -> None:
         ) from error
 
 
-def check_identity(source: Path) -> None:
-    """Whether bring_identity() could read it. Raises: KeyFileError."""
-    seed_of(source)
+def check_identity(source: Path, without: str = WITHOUT_IT) -> None:
+    """Whether seed_of() could read it. Raises: KeyFileError."""
+    seed_of(source, without)
 
 
-def seed_of(path: Path) -> bytes:
-    """The 32 bytes of an ed25519 key in node_key.json's form. Raises: KeyFileError naming the file."""
+def seed_of(path: Path, without: str = WITHOUT_IT) -> bytes:
+    """The 32 bytes of an ed25519 key in node_key.json's form. `without`: how one gets along without the file.
+
+    Raises: KeyFileError naming the file.
+    """
     try:
         if path.stat().st_mode & 0o077:
             raise KeyFileError(f"{path} can be read by others", cure=f"chmod 600 {path}")
@@ -66,15 +77,14 @@ def seed_of(path: Path) -> bytes:
         raw = base64.b64decode(private["value"], validate=True)
         if private["type"] != _TYPE or len(raw) not in (32, 64):
             raise ValueError(private["type"])
+    except FileNotFoundError:
+        raise KeyFileError(f"{path} is missing", cure=f"put the file there, mode 0600; or {without}") from None
     except OSError as error:
-        raise KeyFileError(
-            f"{path} cannot be read: {os_words(error)}",
-            cure="give it to this user, or leave it and start with a new identity",
-        ) from error
+        cure = f"{cure_of_secret(error)}; or {without}"
+        raise KeyFileError(f"{path} cannot be read: {os_words(error)}", cure=cure) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise KeyFileError(
-            f"{path} is no ed25519 node key", cure="move it away, and this program makes an identity of its own"
-        ) from error
+        cure = f"a file as CometBFT's node_key.json; or {without}"
+        raise KeyFileError(f"{path} is no ed25519 node key", cure=cure) from error
     return raw[:32]
 
 
@@ -82,9 +92,10 @@ def load_identity(home: Path) -> Identity:
     """priv/identity_key.json. Raises: KeyFileError."""
     path = home / "priv" / IDENTITY_NAME
     try:
+        data = read_file(path, KEY_FILE_MAX_BYTES)  # a file, or else its mode says nothing
         if not is_private(path.stat()):
             raise KeyFileError(f"{path} can be read by others", cure=f"chmod 600 {path}")
-        value = json.loads(read_file(path, KEY_FILE_MAX_BYTES))["priv_key"]["value"]
+        value = json.loads(data)["priv_key"]["value"]
         return Identity(SigningKey(base64.b64decode(value, validate=True)[:32]))
     except OSError as error:
         raise KeyFileError(f"{path} cannot be read: {os_words(error)}", cure=cure_of_secret(error)) from error

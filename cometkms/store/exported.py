@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from cometkms.durable import check_format, read_file, sync_directory, write_atomically
-from cometkms.errors import StateError, os_words
+from cometkms.errors import StateError, cure_of_file, os_words
 
 EXPORTED_NAME: Final = "exported.json"
 _FORMAT: Final = 1
@@ -61,7 +61,9 @@ def _read(path: Path) -> dict[str, list[str]]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise StateError(f"{path} cannot be read: {os_words(error)}", cure="give it to the node's user") from error
+        raise StateError(
+            f"{path} cannot be read: {os_words(error)}", cure=cure_of_file(error, "give it to the node's user")
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StateError(
             f"{path} cannot be understood: whether this key is another signer's is not known",

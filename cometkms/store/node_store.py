@@ -32,12 +32,14 @@ from cometkms.durable import (
     Disk,
     FormatError,
     check_format,
+    check_way,
     make_directory,
+    read_bounded,
     read_file,
     sync_directory,
     write_atomically,
 )
-from cometkms.errors import StateError, StoreFailure, os_words
+from cometkms.errors import StateError, StoreFailure, cure_of_file, os_words
 from cometkms.limits import BIRTH_NONCE_BYTES, ROUND_MAX
 from cometkms.model import HRS, Incarnation, Row, Step, Watermark
 from cometkms.rules.birth import NodeState
@@ -52,6 +54,7 @@ from cometkms.store.promise_store import (
     Header,
     PromiseStore,
     corrupt,
+    marks_in,
     readable_header,
     readable_known,
     readable_marks,
@@ -123,6 +126,7 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
 
     Raises: StateError with the cure; BusyError; StoreFailure.
     """
+    check_store_way(files.store_path)
     for chain in files.chains:
         refuse_exported(chain.state_path, chain.row.chain_id)
     from_files = [verified_state(files, chain, core) for chain in files.chains]
@@ -182,7 +186,7 @@ def _open_or_bear(
     files: NodeFiles, from_files: list[Watermark], disk: Disk | None
 ) -> tuple[PromiseStore, tuple[str, ...]]:
     """The open store, and what the operator should know of how it came to be."""
-    if files.store_path.exists():
+    if os.path.lexists(files.store_path):
         try:
             store = PromiseStore.open(files.store_path, disk)
             if not _is_of_an_epoch_that_is_over(store, files):
@@ -340,7 +344,18 @@ def _make_directory(path: Path) -> None:
     except OSError as error:
         raise StateError(
             f"{error.filename or path} cannot be made: {os_words(error)}",
-            cure="give the home and what is in it to the node's user",
+            cure=cure_of_file(error, "give the home and what is in it to the node's user"),
+        ) from error
+
+
+def check_store_way(path: Path) -> None:
+    """Whether a store that is not there is not hidden: behind a link to a disk that is not mounted, say. Raises: StateError."""
+    try:
+        check_way(path.parent)
+    except OSError as error:
+        raise StateError(
+            f"{error.filename}: {os_words(error)}, so what this node promised cannot be read",
+            cure=cure_of_file(error, "give the home and what is in it to the node's user"),
         ) from error
 
 
@@ -528,7 +543,8 @@ def _read_born(path: Path) -> Born:
     except FileNotFoundError:
         return Born()
     except OSError as error:
-        raise StateError(f"{path} cannot be read: {os_words(error)}", cure="give it to the node's user") from error
+        cure = cure_of_file(error, "give it to the node's user")
+        raise StateError(f"{path} cannot be read: {os_words(error)}", cure=cure) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StateError(
             f"{path} cannot be understood", cure="restore it, or `cmkms recover --min-height HEIGHT`"
@@ -596,7 +612,8 @@ def _read_adopted(files: NodeFiles, header: Header) -> dict[str, Incarnation]:
         return {}
     except OSError as error:
         words = os_words(error)
-        raise StateError(f"{files.adopted_path} cannot be read: {words}", cure="give it to the node's user") from error
+        cure = cure_of_file(error, "give it to the node's user")
+        raise StateError(f"{files.adopted_path} cannot be read: {words}", cure=cure) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StateError(f"{files.adopted_path} cannot be understood", cure="remove it") from error
 
@@ -607,8 +624,15 @@ def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None,
     Never below what is readable in the old store or a state file. Raises: StateError, BusyError, StoreFailure.
     Returns: where the old store is kept, and the new mark of each chain.
     """
+    check_store_way(files.store_path)
     _refuse_sealed(files)
     _refuse_other_members(files)
+    for chain in files.chains:
+        if chain.state_path.is_dir():  # the last of what is written: nothing is to be half done
+            raise StateError(
+                f"{chain.state_path} is a directory, and the state file is written there",
+                cure="move it away; nothing was changed",
+            )
     left = _left_of(files)
     known = dict(left.marks)
     epoch = _epoch_left(files)
@@ -680,13 +704,13 @@ def _epoch_left(files: NodeFiles) -> int:
 
 def _name_aside(path: Path) -> Path:
     number = 1
-    while (kept := path.with_name(f"{path.name}.old-{number}")).exists():
+    while os.path.lexists(kept := path.with_name(f"{path.name}.old-{number}")):
         number += 1
     return kept
 
 
 def _set_aside(path: Path) -> Path | None:
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     kept = _name_aside(path)
     path.rename(kept)
@@ -724,10 +748,25 @@ def known_mark(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark | N
     A store that lost records is read as far as it checks: whoever acts on this opens it (raise_mark), which is strict.
     """
     in_file = verified_state(files, chain, core) if chain.state_path.exists() else None
-    held = dict(readable_marks(files.store_path)).get(chain.row)
+    held = held_mark(files.store_path, chain.row)
     if held is None or in_file is None:
         return held or in_file
     return reconcile(held, in_file, lambda _: None, chain.row.chain_id)
+
+
+def held_mark(store: Path, row: Row) -> Watermark | None:
+    """The store's mark of a row, as far as it checks, read only; None where the store or the row is not there.
+
+    Raises: StateError for a store that is there and cannot be read: what it holds is not known.
+    """
+    check_store_way(store)
+    try:
+        return dict(marks_in(store, read_bounded(store, FILE_BYTES))).get(row)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        cure = cure_of_file(error, "run this as the node's user")
+        raise StateError(f"{store} cannot be read: {os_words(error)}", cure=cure) from error
 
 
 def raise_mark(files: NodeFiles, chain: ChainFiles, marks: Sequence[Watermark], core: Core) -> Watermark:

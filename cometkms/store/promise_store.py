@@ -34,8 +34,8 @@ from pathlib import Path
 from typing import Final, Protocol, cast
 
 from cometkms.core.interface import RowState
-from cometkms.durable import Disk, FormatError, open_file, sync_directory
-from cometkms.errors import BusyError, InvariantError, StateError, StoreFailure, os_words, said
+from cometkms.durable import Disk, FormatError, open_file, read_bounded, sync_directory
+from cometkms.errors import BusyError, InvariantError, StateError, StoreFailure, cure_of_file, os_words, said
 from cometkms.limits import (
     BIRTH_NONCE_BYTES,
     BLOCK_BYTES,
@@ -321,7 +321,7 @@ class PromiseStore:
             raise StateError(f"{path} is missing") from None
         except OSError as error:
             raise StateError(
-                f"{path} cannot be opened: {os_words(error)}", cure="its owner must run the node"
+                f"{path} cannot be opened: {os_words(error)}", cure=cure_of_file(error, "its owner must run the node")
             ) from error
         store = cls(path, fd, disk or cast(Disk, os))
         try:
@@ -599,11 +599,15 @@ def readable_marks(path: Path) -> list[tuple[Row, Watermark]]:
 
     Raises: FormatError for one of another version: it is not corrupt.
     """
-    found: dict[Row, Watermark] = {}
     try:
-        data = path.read_bytes()
+        return marks_in(path, read_bounded(path, FILE_BYTES))
     except OSError:
         return []
+
+
+def marks_in(path: Path, data: bytes) -> list[tuple[Row, Watermark]]:
+    """readable_marks() of the bytes of a store that were read. Raises: FormatError."""
+    found: dict[Row, Watermark] = {}
     for block in range(len(data) // BLOCK_BYTES):
         at = block * BLOCK_BYTES
         try:
@@ -621,8 +625,7 @@ def readable_marks(path: Path) -> list[tuple[Row, Watermark]]:
 def readable_header(path: Path) -> Header | None:
     """The newest header that still checks, of a store that may be corrupt. Raises: FormatError."""
     try:
-        with path.open("rb") as file:
-            data = file.read(2 * BLOCK_BYTES)
+        data = read_bounded(path, 2 * BLOCK_BYTES)
     except OSError:
         return None
     newest = _newest(path, data, _HEADER_MAGIC, "the header", [])
@@ -637,7 +640,7 @@ def readable_known(path: Path) -> list[Statement]:
     header, found = readable_header(path), []
     if header is None:
         return []
-    data = path.read_bytes()
+    data = read_bounded(path, FILE_BYTES)
     for number, member in enumerate(header.members):
         slots = data[_member_slot(number).at(0) :]
         newest = _newest(path, slots, _MEMBER_MAGIC, "", [])
@@ -671,8 +674,7 @@ def survey(path: Path) -> Survey:
 
 
 def _survey_once(path: Path) -> Survey:
-    with path.open("rb") as file:
-        data = file.read(FILE_BYTES + 1)
+    data = read_bounded(path, FILE_BYTES)
     problems = [] if len(data) == FILE_BYTES else [f"it has {len(data)} bytes and not {FILE_BYTES}"]
     header, rows, ended = None, [], False
     for number in range(1 + CHAINS_MAX):

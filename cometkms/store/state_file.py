@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cometkms.durable import read_file, write_atomically
-from cometkms.errors import CometKMSError, StateError, os_words
+from cometkms.errors import CometKMSError, StateError, cure_of_file, os_words
 from cometkms.keytypes import SIGNATURE_SIZES
 from cometkms.limits import HEIGHT_MAX, ROUND_MAX, SIGN_BYTES_MAX_BYTES, STATE_FILE_MAX_BYTES
 from cometkms.model import HRS, SignBytes, Step, Watermark
@@ -45,7 +45,12 @@ def load(path: Path, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
         ) from None
     except OSError as error:
         raise StateError(
-            f"{path} cannot be read: {os_words(error)}", cure="make it readable for the node's user"
+            f"{path} cannot be read: {os_words(error)}",
+            cure=cure_of_file(
+                error,
+                "make it readable for the node's user",
+                which=": as the signer that used the key last left it (stop that one first)",
+            ),
         ) from error
     try:
         return decode(data, chain_id, parse_sign_bytes)

@@ -184,7 +184,8 @@ def _keys(patient: Patient) -> list[Finding]:
         if patient.open_key:
             for chain in patient.chains:
                 found += key.try_open(chain, source, choose.load())
-    return found + key.judge_identity(settings) + key.judge_cluster_key(settings) + _running_keys(patient)
+    found += key.judge_identity(settings) + key.judge_noise_identity(settings) + key.judge_cluster_key(settings)
+    return found + _running_keys(patient)
 
 
 def _running_keys(patient: Patient) -> list[Finding]:

@@ -1,5 +1,6 @@
 """The key files, their passphrase and the secret that the nodes of a cluster know each other by."""
 
+import os
 from collections.abc import Sequence
 from typing import Final
 
@@ -10,7 +11,7 @@ from cometkms.durable import read_file
 from cometkms.errors import CometKMSError, KeyFileError, cure_of_secret, said
 from cometkms.keys.aside import aside
 from cometkms.keys.cluster import CLUSTER_KEY_NAME
-from cometkms.keys.identity import IDENTITY_NAME, load_identity
+from cometkms.keys.identity import IDENTITY_NAME, WITHOUT_NOISE_FILE, check_identity, load_identity
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile, PassphraseSource
 from cometkms.keys.source import SealedKeyFile, key_source
 from cometkms.keys.validator_key import address_of, load_public_key, load_sealed
@@ -76,7 +77,7 @@ def judge_passphrase(chains: Sequence[Chain], source: PassphraseSource | None, *
 def judge_identity(settings: Settings) -> list[Finding]:
     """The SecretConnection identity; made at the first start."""
     path = settings.home / "priv" / IDENTITY_NAME
-    if not path.exists():
+    if not os.path.lexists(path):
         return [note(AREA, f"{path} is made at the first start")]
     try:
         load_identity(settings.home)
@@ -85,10 +86,21 @@ def judge_identity(settings: Settings) -> list[Finding]:
     return []
 
 
+def judge_noise_identity(settings: Settings) -> list[Finding]:
+    """The file that says who this node is to noise:// validators, where one is configured."""
+    if settings.noise_identity_file is None:
+        return []
+    try:
+        check_identity(settings.noise_identity_file, WITHOUT_NOISE_FILE)
+    except CometKMSError as error:
+        return failed_by(AREA, error)
+    return [ok(AREA, f"{settings.noise_identity_file} says who this node is to noise:// validators")]
+
+
 def judge_cluster_key(settings: Settings) -> list[Finding]:
     """priv/cluster.key, where there is one; its bytes are not shown."""
     path = settings.home / "priv" / CLUSTER_KEY_NAME
-    if not path.exists():
+    if not os.path.lexists(path):
         return []
     try:
         text = read_file(path, 100)

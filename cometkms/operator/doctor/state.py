@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from cometkms.core.interface import Core
-from cometkms.errors import StateError, said
+from cometkms.errors import StateError, cure_of_file, said
 from cometkms.model import HRS, Row, Watermark
 from cometkms.operator.doctor.finding import Finding, fail, failed_by, note, ok, warn
 from cometkms.rules.birth import NodeState
@@ -13,6 +13,7 @@ from cometkms.store.exported import refuse_exported
 from cometkms.store.node_store import (
     ChainFiles,
     NodeFiles,
+    check_store_way,
     has_data_of,
     read_born,
     read_born_members,
@@ -71,6 +72,7 @@ def gather_state(files: NodeFiles, core: Core) -> StateFacts:
     chains = tuple(_read_chain(files, chain.row, chain.state_path, core) for chain in files.chains)
     store, unread = None, []
     try:
+        check_store_way(files.store_path)
         store = survey(files.store_path)
     except FileNotFoundError:
         pass
@@ -78,7 +80,7 @@ def gather_state(files: NodeFiles, core: Core) -> StateFacts:
         unread = failed_by(AREA, error)
     except OSError as error:
         words = f"{files.store_path} cannot be read: {said(error)}"
-        unread = [fail(AREA, words, "run the doctor as the node's user")]
+        unread = [fail(AREA, words, cure_of_file(error, "run the doctor as the node's user"))]
     more: list[Finding] = []
     born: tuple[str, ...] | None = None
     members: tuple[str, ...] = ()

@@ -1,0 +1,174 @@
+"""In the place of a node's file or directory stands something else, or a link to where nothing is: every command says which and what helps."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cometkms.cli import state
+from cometkms.config.load import Flags, load_settings
+from cometkms.core import choose
+from cometkms.errors import KeyFileError, StateError
+from cometkms.keys.cluster import noise_public_key
+from cometkms.keys.identity import check_identity
+from cometkms.store.node_store import NodeFiles, known_mark, open_node, recover
+from tests.e2e.node import cmkms
+
+STATE = "priv/priv_validator_state.json"
+
+
+def a_file(path: Path) -> None:
+    path.write_text("x")
+
+
+def a_link_to_nothing(path: Path) -> None:
+    path.symlink_to("/nowhere/at/all")
+
+
+def a_link_to_itself(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def a_fifo(path: Path) -> None:
+    os.mkfifo(path, 0o600)
+
+
+def a_directory(path: Path) -> None:
+    path.mkdir(mode=0o700)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("made") / "home"
+    arguments = ("--new-key", "--chain-id", "c-1", "--validator-addr", "tcp://127.0.0.1:1", "--id", "node0")
+    assert cmkms("init", "--home", str(home), *arguments).returncode == 0
+    return home
+
+
+@pytest.fixture
+def home(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "home"))
+
+
+def files_of(home: Path) -> NodeFiles:
+    return state.files_of(load_settings(home, Flags(), {}))
+
+
+def instead(home: Path, name: str, put: Callable[[Path], None]) -> Path:
+    path = home / name
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+    path.parent.mkdir(exist_ok=True)
+    put(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["data", "data/node0"])
+@pytest.mark.parametrize("put", [a_file, a_link_to_nothing, a_link_to_itself, a_fifo])
+def test_a_directory_that_is_none_is_named_whole_and_nothing_is_taken_for_lost(
+    home: Path, name: str, put: Callable[[Path], None]
+) -> None:
+    """A disk that is not mounted is no store that is lost: nobody is told to recover, and nobody begins anew."""
+    path = instead(home, name, put)
+    files, core = files_of(home), choose.load()
+    for attempt in (
+        lambda: open_node(files, core),
+        lambda: recover(files, 5, core),
+        lambda: known_mark(files, files.chains[0], core),
+    ):
+        with pytest.raises(StateError) as error:
+            attempt()
+        assert str(path) in error.value.what
+        assert "it is no directory" in error.value.what or "it is a link to " in error.value.what
+        assert error.value.cure.startswith("mount what the link leads to")
+        assert "recover" not in str(error.value)
+    shown = cmkms("state", "show", "--home", str(home))
+    assert (shown.returncode, f"Error: {path}: it is " in shown.stderr) == (5, True)
+    found = json.loads(cmkms("doctor", "--home", str(home), "--json").stdout)["findings"]
+    told = next(one["words"] for one in found if one["area"] == "state" and one["level"] == "fail")
+    assert told.startswith(f"{path}: it is ")
+    assert not any("has never started here" in one["words"] for one in found)
+
+
+@pytest.mark.parametrize("put", [a_fifo, a_directory, a_link_to_nothing])
+def test_a_state_file_that_is_none_is_not_to_be_made_readable(home: Path, put: Callable[[Path], None]) -> None:
+    path = instead(home, STATE, put)
+    with pytest.raises(StateError) as error:
+        open_node(files_of(home), choose.load())
+    assert error.value.what.startswith(f"{path} cannot be read: it is ")
+    assert error.value.cure == (
+        "put the file itself there, in place of what is there now: as the signer that used the key last left it (stop that one first)"
+    )
+
+
+def test_a_directory_in_the_state_file_s_place_is_told_before_anything_is_burnt(home: Path) -> None:
+    path = instead(home, STATE, a_directory)
+    with pytest.raises(StateError) as error:
+        recover(files_of(home), 5, choose.load())
+    assert (error.value.what, error.value.cure) == (
+        f"{path} is a directory, and the state file is written there",
+        "move it away; nothing was changed",
+    )
+    assert not (home / "data" / "node0").exists()
+
+
+@pytest.mark.parametrize("put", [a_fifo, a_directory, a_link_to_nothing])
+def test_a_store_that_is_none_is_no_missing_one(home: Path, put: Callable[[Path], None]) -> None:
+    """Whatever a store would hold is not known: no new one is begun in its place, and no mark is shown without it."""
+    path = instead(home, "data/node0/promises", put)
+    files, core = files_of(home), choose.load()
+    for attempt in (lambda: open_node(files, core), lambda: known_mark(files, files.chains[0], core)):
+        with pytest.raises(StateError) as error:
+            attempt()
+        assert str(path) in error.value.what
+        assert error.value.cure == "put the file itself there, in place of what is there now"
+    kept, marks = recover(files, 5, core)
+    assert (kept, marks[0].hrs.height) == (path.with_name("promises.old-1"), 5)
+
+
+@pytest.mark.parametrize("name", ["born.json", "exported.json"])
+@pytest.mark.parametrize("put", [a_fifo, a_directory, a_link_to_nothing])
+def test_what_says_that_a_node_lived_or_moved_away_is_never_taken_for_missing(
+    home: Path, name: str, put: Callable[[Path], None]
+) -> None:
+    path = instead(home, f"priv/{name}", put)
+    with pytest.raises(StateError, match=f"{path} cannot be read: it is .*; cure: put the file itself there"):
+        open_node(files_of(home), choose.load())
+    assert not (home / "data" / "node0" / "promises").exists()
+
+
+@pytest.mark.parametrize("name", ["priv/cluster.key", "priv/identity_key.json"])
+@pytest.mark.parametrize("put", [a_fifo, a_directory, a_link_to_nothing])
+def test_a_secret_that_is_no_file_is_not_said_to_be_open_to_others(
+    home: Path, name: str, put: Callable[[Path], None]
+) -> None:
+    path = instead(home, name, put)
+    found = json.loads(cmkms("doctor", "--home", str(home), "--json").stdout)["findings"]
+    told = [one for one in found if one["area"] == "key" and one["level"] == "fail"]
+    assert [str(path) in one["words"] and "it is " in one["words"] for one in told] == [True]
+    assert told[0]["cure"] == "put the file itself there, in place of what is there now"
+
+
+def test_a_noise_identity_that_is_missing_is_told_by_the_doctor_and_by_who_needs_it(home: Path) -> None:
+    config, path = home / "config.toml", home / "priv" / "noise_key.json"
+    config.write_text(f'noise_identity_file = "priv/noise_key.json"\n{config.read_text()}')
+    with pytest.raises(KeyFileError) as error:
+        noise_public_key(home, (), choose.load(), path)
+    assert error.value.what == f"{path} is missing"
+    assert error.value.cure.startswith("put the file there, mode 0600; or take noise_identity_file out on every node")
+    found = json.loads(cmkms("doctor", "--home", str(home), "--json").stdout)["findings"]
+    assert {"level": "fail", "area": "key", "words": error.value.what, "cure": error.value.cure} in found
+    with pytest.raises(KeyFileError, match="; or leave it, and this program makes an identity of its own"):
+        check_identity(path)
+
+
+def test_the_lock_s_place_is_named_with_what_helps(home: Path) -> None:
+    path = instead(home, "cmkms.lock", a_fifo)
+    done = cmkms("recover", "--home", str(home), "--min-height", "5", "--yes-height", "5")
+    assert done.returncode == StateError.exit_code
+    assert f"{path} cannot be opened: it is no regular file; cure: move it away" in done.stderr
