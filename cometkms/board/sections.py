@@ -14,7 +14,7 @@ from cometkms.histogram import AllQuantiles, Buckets, Quantiles
 
 
 class ChildState(StrEnum):
-    """The states of a child of the supervisor. It does its work in one of them; every other is trouble (supervisor/supervise.py)."""
+    """The states of a child of the supervisor. It does its work in one of them; every other is trouble (supervisor/child.py)."""
 
     IDLE = "idle"
     BOOTING = "booting"

@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable
 
 from cometkms.board.sections import ReloadReport
-from cometkms.config.load import Flags, load_settings, read_config
+from cometkms.config.load import load_settings, read_config
 from cometkms.config.reload import encode, overridden, plan_reload, reloadable
 from cometkms.config.schema import Settings
+from cometkms.config.load import Flags
 from cometkms.errors import said
 from cometkms.log import LEVELS, Log
-from cometkms.supervisor.supervise import Reloaded
+from cometkms.supervisor.reloading import Reloaded
 
 
 class Reloader:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from cometkms import __version__
 from cometkms.api import process as api
@@ -13,9 +14,10 @@ from cometkms.audit import process as audit
 from cometkms.board.sections import SupervisorSection
 from cometkms.board.status_board import Board
 from cometkms.board.trouble import ESSENTIAL
-from cometkms.config.load import Flags, unknown_variables
+from cometkms.config.load import unknown_variables
 from cometkms.config.ports import Place, check_ports, listener
 from cometkms.config.schema import Settings
+from cometkms.config.load import Flags
 from cometkms.config.webhook import UrlFile
 from cometkms.core import choose
 from cometkms.core.interface import Core, Queue
@@ -48,9 +50,13 @@ from cometkms.state import process as state
 from cometkms.store.doors import check_doors
 from cometkms.store.lock import lock_home, share_home
 from cometkms.store.node_store import ChainFiles, NodeFiles
+from cometkms.supervisor.child import ChildSpec
 from cometkms.supervisor.reload import Reloader
-from cometkms.supervisor.supervise import ChildSpec, Supervisor
+from cometkms.supervisor.supervise import Supervisor
 from cometkms.webhook import process as webhook
+
+#: What the supervisor does for one child only (child.ChildSpec).
+_PARTS: Final = {"state": {"keeps_store": True, "hands_over": True}, "signer": {"stops_first": True}}
 
 
 def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | None = None) -> int:
@@ -115,7 +121,7 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
                     forget(passphrase)
                 return life(context)
 
-            return ChildSpec(name, live, essential=name in ESSENTIAL)
+            return ChildSpec(name, live, essential=name in ESSENTIAL, **_PARTS.get(name, {}))
 
         specs = [
             spec("state", live_state, decisions, secret=True),

@@ -16,12 +16,15 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from cometkms.board.status_board import Board
+from cometkms.board.trouble import ESSENTIAL
 from cometkms.config.reload import Reloadable, decode, encode
 from cometkms.errors import StateError, StoreFailure
 from cometkms.ipc.child import STOP_SIGNAL, ChildContext, run_loop
 from cometkms.ipc.notify import take_notifier
 from cometkms.log import Log
-from cometkms.supervisor.supervise import ChildSpec, Reloaded, Supervisor, Timing
+from cometkms.supervisor.child import ChildSpec, Timing
+from cometkms.supervisor.reloading import Reloaded
+from cometkms.supervisor.supervise import Supervisor
 
 FOREVER_S = 10_000
 log = Log("debug", "json", fd=1)
@@ -355,7 +358,14 @@ def main(settings: dict[str, dict[str, object]]) -> int:
             36, ctypes.c_ulong(1), 0, 0, 0
         )  # PR_SET_CHILD_SUBREAPER: orphans come here, as to process 1
     specs = [
-        ChildSpec(name, behaviour(str(words)), essential=name != "audit")
+        ChildSpec(
+            name,
+            behaviour(str(words)),
+            essential=name in ESSENTIAL,
+            stops_first=name == "signer",
+            keeps_store=name == "state",
+            hands_over=name == "state",
+        )
         for name, words in settings["children"].items()
     ]
     board = Board(("supervisor", "reload", *names), names)

@@ -15,7 +15,8 @@ from cometkms.errors import ConfigError, StoreFailure
 from cometkms.board.status_board import Board
 from cometkms.log import Log
 from cometkms.ipc.child import run_loop
-from cometkms.supervisor.supervise import ChildSpec, Supervisor, Timing
+from cometkms.supervisor.child import ChildSpec, Timing
+from cometkms.supervisor.supervise import Supervisor
 
 NAMES = ("state", "signer")
 board = Board(("supervisor", "reload", *NAMES), NAMES)
@@ -29,7 +30,12 @@ def idle(context):
     return run_loop(context, main, log.bind(immediate=False))
 
 def supervise(*runs, timing=Timing()):
-    supervisor = Supervisor([ChildSpec(n, r) for n, r in zip(NAMES, runs)], board, log, {"version": "0"}, timing)
+    state, signer = runs
+    specs = [
+        ChildSpec("state", state, keeps_store=True, hands_over=True),
+        ChildSpec("signer", signer, stops_first=True),
+    ]
+    supervisor = Supervisor(specs, board, log, {"version": "0"}, timing)
     code = supervisor.run()
     try:
         os.waitpid(-1, os.WNOHANG)

@@ -3,186 +3,20 @@
 import json
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
-from cometkms.config.reload import Reloadable, encode
-from cometkms.config.schema import AlertBounds
-
-PATIENCE_S = 120.0
-HUNG_S = 4.0  # where a child is to be found hung; a busy machine lets a healthy one wait for less
-T = TypeVar("T")
-#: No waiting before a restart, and patience with what a busy machine is slow at.
-QUICK = {"restart_min_s": 0.01, "restart_max_s": 0.04, "hung_after_s": 30.0, "stop_timeout_s": 20.0}
-
-
-def until(what: str, condition: Callable[[], T]) -> T:
-    """Poll until `condition` gives something true; return it."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if outcome := condition():
-            return outcome
-        time.sleep(0.01)
-    raise AssertionError(f"{what}: not within {PATIENCE_S:g} s")
-
-
-def exists(pid: int) -> bool:
-    """Whether there is such a process, zombies included."""
-    return Path(f"/proc/{pid}").exists()
-
-
-class Dummies:
-    """A running supervisor with its children, and what they logged."""
-
-    def __init__(
-        self,
-        directory: Path,
-        children: dict[str, str],
-        timing: dict[str, float],
-        manager: "Manager | None",
-        **more: object,
-    ) -> None:
-        self._log_path, self._stderr_path = directory / "log", directory / "stderr"
-        settings = {"children": children, "timing": timing, **more}
-        variables = {} if manager is None else manager.variables
-        with self._log_path.open("wb") as log, self._stderr_path.open("wb") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.unit.supervisor.dummies", json.dumps(settings)],
-                stdout=log,
-                stderr=stderr,
-                env={**os.environ, **variables},
-            )
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def log(self, event: str | None = None, **fields: object) -> list[dict[str, Any]]:
-        """The whole lines logged so far: those of this event with these fields."""
-        lines = self._log_path.read_text().split("\n")[:-1]
-        entries = [json.loads(line) for line in lines]
-        return [
-            entry
-            for entry in entries
-            if event in (None, entry["event"]) and all(entry.get(key) == value for key, value in fields.items())
-        ]
-
-    def stderr(self) -> str:
-        return self._stderr_path.read_text()
-
-    def await_log(self, event: str, count: int = 1, **fields: object) -> dict[str, Any]:
-        """The count-th such line, when it is there."""
-
-        def line() -> dict[str, Any] | None:
-            lines = self.log(event, **fields)
-            if len(lines) >= count:
-                return lines[count - 1]
-            if self.process.poll() is not None:
-                raise AssertionError(f"ended with {self.process.returncode} before {event} {fields}: {self.stderr()}")
-            return None
-
-        return until(f"{event} {fields}", line)
-
-    def await_running(self, *names: str) -> list[int]:
-        """The children's pids, when they run."""
-        return [self.await_log("child running", child=name)["pid"] for name in names]
-
-    def children(self) -> set[int]:
-        return {int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()}
-
-    def look_around(self) -> None:
-        """Let the supervisor go through its rounds: it answers a SIGHUP in each."""
-        for _ in range(3):
-            before = len(self.log("SIGHUP ignored"))
-            os.kill(self.pid, signal.SIGHUP)
-            self.await_log("SIGHUP ignored", before + 1)
-
-    def wait(self) -> int:
-        return self.process.wait(timeout=PATIENCE_S)
-
-    def stop(self) -> int:
-        self.process.terminate()
-        return self.wait()
-
-
-class Manager:
-    """A service manager that listens."""
-
-    def __init__(self, directory: Path, watchdog_s: float = 0.2) -> None:
-        path = directory / "notify"
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._socket.bind(str(path))
-        self.variables = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": str(int(watchdog_s * 1e6))}
-        self._heard: list[str] = []
-        self.senders: set[int] = set()
-
-    def heard(self) -> list[str]:
-        while True:
-            try:
-                data, ancillary, _, _ = self._socket.recvmsg(4096, socket.CMSG_SPACE(12))
-            except BlockingIOError:
-                return self._heard
-            self.senders.add(int.from_bytes(ancillary[0][2][:4], sys.byteorder))
-            self._heard.append(data.decode().split("\n")[0])
-
-    def forget(self) -> None:
-        self.heard()
-        self._heard = []
-
-    def changes(self) -> list[str]:
-        return [one for one in self.heard() if not one.startswith(("STATUS", "WATCHDOG"))]
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-@pytest.fixture
-def manager(tmp_path: Path) -> Iterator[Manager]:
-    made = Manager(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Dummies]]:
-    """Start dummies; at the end nothing that was ever forked is left, as a process or as a zombie."""
-    started: list[Dummies] = []
-
-    def make(
-        children: dict[str, str],
-        manager: Manager | None = None,
-        sigchld_ignored: bool = False,
-        reload_file: str = "",
-        subreaper: bool = False,
-        **timing: float,
-    ) -> Dummies:
-        more = {"sigchld_ignored": sigchld_ignored, "reload_file": reload_file, "subreaper": subreaper}
-        started.append(Dummies(tmp_path, children, {**QUICK, **timing}, manager, **more))
-        return started[-1]
-
-    yield make
-    for dummies in started:
-        left = dummies.process.poll() is None
-        if left:
-            dummies.process.kill()
-            dummies.process.wait()
-        pids = {line["pid"] for line in dummies.log("child running")}
-        until("every child is gone", lambda pids=pids: not any(exists(pid) for pid in pids))
-        assert not left, "the test left its supervisor running"
-
-
-ALL = {"state": "works", "signer": "works", "api": "works"}
-
-
-# --- starting ---
+from tests.unit.supervisor.scene import (
+    ALL,
+    HUNG_S,
+    Dummies,
+    exists,
+    until,
+)
 
 
 def test_each_child_starts_when_the_one_before_is_up(start: Callable[..., Dummies]) -> None:
@@ -267,9 +101,6 @@ def test_a_child_that_boots_again_after_failures_runs_on(start: Callable[..., Du
         dummies.await_log("child died", count + 1, child="signer")
     dummies.await_log("child running", 2, child="signer")
     assert dummies.stop() == 0
-
-
-# --- children that die ---
 
 
 @pytest.mark.parametrize("name", ["state", "signer", "api"])
@@ -377,9 +208,6 @@ def test_children_are_reaped_also_where_sigchld_was_inherited_as_ignored(start: 
     assert dummies.stop() == 0
 
 
-# --- the parent itself ---
-
-
 def test_the_parents_death_ends_the_children_the_frozen_one_too(start: Callable[..., Dummies]) -> None:
     dummies = start(ALL)
     pids = dummies.await_running(*ALL)
@@ -449,130 +277,6 @@ def test_a_hangup_changes_nothing(start: Callable[..., Dummies]) -> None:
     assert dummies.stop() == 0
 
 
-# --- stopping ---
-
-
-def stopped_in_order(dummies: Dummies) -> bool:
-    """The signer was gone before any other was asked."""
-    told = [(line["event"], line["child"]) for line in dummies.log() if line["event"] in ("asked to stop", "gone")]
-    return told[:2] == [("asked to stop", "signer"), ("gone", "signer")] and len(told) == 2 * len(ALL)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_signer_stops_before_the_others(number: signal.Signals, start: Callable[..., Dummies]) -> None:
-    dummies = start(ALL)
-    dummies.await_running(*ALL)
-    os.kill(dummies.pid, number)
-    assert dummies.wait() == 0
-    assert stopped_in_order(dummies)
-    assert dummies.stderr() == ""
-
-
-def test_the_order_holds_when_the_signal_reaches_every_process(start: Callable[..., Dummies]) -> None:
-    """systemd and a terminal signal the whole group."""
-    dummies = start(ALL)
-    for pid in (*dummies.await_running(*ALL), dummies.pid):
-        os.kill(pid, signal.SIGINT)
-        os.kill(pid, signal.SIGTERM)
-    assert dummies.wait() == 0
-    assert stopped_in_order(dummies)
-    assert dummies.log("child died") == []
-
-
-def test_a_child_that_ignores_the_stop_is_killed_and_the_others_stop_well(start: Callable[..., Dummies]) -> None:
-    dummies = start({**ALL, "signer": "ignores the stop"}, stop_timeout_s=8.0)
-    _, signer, _ = dummies.await_running(*ALL)
-    assert dummies.stop() == 0
-    assert dummies.log("ignores the stop", child="signer")
-    assert [line["child"] for line in dummies.log("child killed")] == ["signer"]
-    assert {line["child"] for line in dummies.log("gone")} == {"state", "api"}
-    assert not exists(signer)
-
-
-def test_a_frozen_child_can_obey_the_stop(start: Callable[..., Dummies]) -> None:
-    dummies = start(ALL)
-    _, signer, _ = dummies.await_running(*ALL)
-    os.kill(signer, signal.SIGSTOP)
-    assert dummies.stop() == 0
-    assert stopped_in_order(dummies)
-
-
-def test_a_stop_in_the_middle_of_a_boot_ends_what_is_there(start: Callable[..., Dummies]) -> None:
-    dummies = start({"state": "works", "signer": "is never ready"})
-    dummies.await_log("boots forever")
-    pids = dummies.children()
-    assert dummies.stop() == 0
-    assert dummies.log("child killed") == []
-    assert not any(exists(pid) for pid in pids)
-
-
-def test_a_stop_during_a_back_off_is_not_waited_for(start: Callable[..., Dummies]) -> None:
-    dummies = start({"state": "works", "signer": "exits at once"}, restart_min_s=PATIENCE_S * 10)
-    dummies.await_log("child died", child="signer")
-    assert dummies.stop() == 0
-    assert [line["child"] for line in dummies.log("gone")] == ["state"]
-
-
-# --- a planned restart ---
-
-
-def test_a_planned_restart_stops_all_in_order_and_starts_all_in_order(start: Callable[..., Dummies]) -> None:
-    dummies = start(ALL)
-    before = dummies.await_running(*ALL)
-    os.kill(dummies.pid, signal.SIGUSR2)
-    after = [dummies.await_log("child running", 2, child=name)["pid"] for name in ALL]
-    assert stopped_in_order(dummies)
-    assert not any(exists(pid) for pid in before)
-    assert dummies.children() == set(after)
-    assert [line["child"] for line in dummies.log("child running")] == [*ALL, *ALL]
-    assert {line["restarts"] for line in dummies.log("child running")} == {0}
-    assert dummies.log("planned restart", why="SIGUSR2")
-    assert (dummies.log("child died"), dummies.log("child killed")) == ([], [])
-    assert dummies.stop() == 0
-
-
-def test_a_planned_restart_takes_frozen_children_and_those_in_back_off(start: Callable[..., Dummies]) -> None:
-    dummies = start({**ALL, "api": "exits at once, then works"}, restart_min_s=PATIENCE_S * 10)
-    _, signer = dummies.await_running("state", "signer")
-    dummies.await_log("child died", child="api")
-    os.kill(signer, signal.SIGSTOP)
-    os.kill(dummies.pid, signal.SIGUSR2)
-    for name in ALL:
-        dummies.await_log("child running", 2, child=name)
-    assert dummies.log("child killed") == []
-    assert dummies.stop() == 0
-
-
-def test_a_child_that_has_the_node_restarted_is_told_how_often_that_was(start: Callable[..., Dummies]) -> None:
-    """The restarts of an operator's signal count for nothing there."""
-    dummies = start({**ALL, "state": "is ordered to restart three times"})
-    for asked in range(4):
-        dummies.await_log("counts", asked=asked)
-    os.kill(dummies.pid, signal.SIGUSR2)
-    dummies.await_log("counts", 2, asked=3)
-    assert dummies.stop() == 0
-
-
-def test_a_stop_that_comes_during_a_planned_restart_ends_the_node(start: Callable[..., Dummies]) -> None:
-    dummies = start(ALL)
-    dummies.await_running(*ALL)
-    os.kill(dummies.pid, signal.SIGUSR2)
-    os.kill(dummies.pid, signal.SIGTERM)
-    assert dummies.wait() == 0
-    assert dummies.log("stopped", why="SIGTERM")
-
-
-def test_a_sync_that_fails_at_a_planned_restart_ends_the_node(start: Callable[..., Dummies]) -> None:
-    dummies = start({**ALL, "state": "fails its last sync"})
-    dummies.await_running(*ALL)
-    os.kill(dummies.pid, signal.SIGUSR2)
-    assert dummies.wait() == 7
-    assert dummies.stderr().endswith("Error: fdatasync: Input/output error\n")
-
-
-# --- what it tells and what it leaves ---
-
-
 def test_the_board_tells_each_childs_state_pid_restarts_and_last_exit(start: Callable[..., Dummies]) -> None:
     dummies = start({"state": "works", "signer": "works", "api": "shows the board"})
     pids = dummies.await_running("state", "signer", "api")
@@ -620,179 +324,6 @@ def test_hundreds_of_lives_of_a_child_leak_nothing(start: Callable[..., Dummies]
     assert dummies.stop() == 0
 
 
-# --- the service manager ---
-
-
-def test_ready_is_told_once_when_every_child_is_up_and_the_end_is_announced(
-    start: Callable[..., Dummies], manager: Manager
-) -> None:
-    dummies = start({**ALL, "signer": "exits at once, then works"}, manager)
-    dummies.await_log("child running", 2, child="signer")
-    until("ready", lambda: "READY=1" in manager.heard())
-    _, _, api = dummies.await_running(*ALL)
-    os.kill(api, signal.SIGKILL)
-    dummies.await_log("child running", 2, child="api")
-    dummies.look_around()
-    assert manager.changes() == ["READY=1"]
-    assert dummies.stop() == 0
-    assert manager.changes() == ["READY=1", "STOPPING=1"]
-    assert manager.heard()[-1] == "STATUS=ended: SIGTERM"
-    assert manager.senders == {dummies.pid}
-
-
-def test_a_node_that_never_comes_up_is_never_ready(start: Callable[..., Dummies], manager: Manager) -> None:
-    dummies = start({"state": "works", "signer": "refuses to boot"}, manager)
-    assert dummies.wait() == 5
-    assert manager.changes() == ["STOPPING=1"]
-    assert manager.heard()[-1] == "STATUS=ended: the store of signer is corrupt; run cmkms recover"
-
-
-@pytest.mark.parametrize(("name", "is_essential"), [("state", True), ("signer", True), ("api", False)])
-def test_the_watchdog_hears_nothing_while_a_child_that_signing_needs_is_away(
-    name: str, is_essential: bool, start: Callable[..., Dummies], manager: Manager
-) -> None:
-    dummies = start({**ALL, name: "exits at once"}, manager, restart_min_s=PATIENCE_S * 10)
-    until("pings before", lambda: "READY=1" in manager.heard() or dummies.log("child died"))
-    dummies.await_log("child died", child=name)
-    dummies.await_running(*(one for one in ALL if one != name))
-    dummies.look_around()
-    manager.forget()
-    if is_essential:
-        for _ in range(4):  # each round would have spoken
-            dummies.look_around()
-        assert "WATCHDOG=1" not in manager.heard()
-    else:
-        until("it lives", lambda: manager.heard().count("WATCHDOG=1") > 2)
-    assert dummies.stop() == 0
-
-
-# --- reloading ---
-
-FIRST = encode(Reloadable("debug", {"a": ("tcp://h:1",)}, AlertBounds()))
-SECOND = encode(Reloadable("debug", {"a": ("tcp://h:2", "tcp://h:3")}, AlertBounds()))
-
-
-def test_a_reload_reaches_every_child_and_is_done_when_all_have_taken_it_over(
-    tmp_path: Path, start: Callable[..., Dummies], manager: Manager
-) -> None:
-    file = tmp_path / "reload.json"
-    file.write_text(json.dumps(FIRST))
-    dummies = start(dict.fromkeys(ALL, "takes reloads over"), manager, reload_file=str(file))
-    dummies.await_running(*ALL)
-    until("ready", lambda: manager.changes() == ["READY=1"])
-    os.kill(dummies.pid, signal.SIGHUP)
-    until("reloaded", lambda: manager.changes() == ["READY=1", "RELOADING=1", "READY=1"])
-    assert {line["child"] for line in dummies.log("took over", addresses="tcp://h:1")} == set(ALL)
-    file.write_text(json.dumps(SECOND))
-    os.kill(dummies.pid, signal.SIGHUP)
-    for name in ALL:
-        dummies.await_log("took over", child=name, addresses="tcp://h:2,tcp://h:3")
-    assert dummies.log("child did not take the reload over") == []
-    assert dummies.stop() == 0
-
-
-def test_a_child_that_starts_later_has_what_was_reloaded(tmp_path: Path, start: Callable[..., Dummies]) -> None:
-    file = tmp_path / "reload.json"
-    file.write_text(json.dumps(FIRST))
-    dummies = start(dict.fromkeys(ALL, "takes reloads over"), reload_file=str(file))
-    pids = dummies.await_running(*ALL)
-    os.kill(dummies.pid, signal.SIGHUP)
-    dummies.await_log("took over", child="signer")
-    os.kill(pids[1], signal.SIGKILL)
-    dummies.await_log("child running", 2, child="signer")
-    dummies.await_log("took over", 2, child="signer", addresses="tcp://h:1")
-    assert dummies.stop() == 0
-
-
-def test_a_child_that_boots_while_settings_are_reloaded_is_told_when_it_is_up(
-    tmp_path: Path, start: Callable[..., Dummies]
-) -> None:
-    """It was forked with the settings of before."""
-    file, booted = tmp_path / "reload.json", tmp_path / "booted"
-    file.write_text(json.dumps(FIRST))
-    dummies = start(
-        {"state": "takes reloads over", "signer": f"boots until a file is there {booted}"}, reload_file=str(file)
-    )
-    dummies.await_log("boots until a file is there", child="signer")
-    os.kill(dummies.pid, signal.SIGHUP)
-    dummies.await_log("took over", child="state", addresses="tcp://h:1")
-    assert dummies.log("took over", child="signer") == []
-    booted.touch()
-    dummies.await_log("took over", child="signer", addresses="tcp://h:1")
-    assert dummies.stop() == 0
-
-
-def test_a_child_that_does_not_answer_is_reported_and_the_reload_ends(
-    tmp_path: Path, start: Callable[..., Dummies], manager: Manager
-) -> None:
-    file = tmp_path / "reload.json"
-    file.write_text(json.dumps(FIRST))
-    dummies = start({"state": "works", "api": "ends on stop without a loop"}, manager, reload_file=str(file))
-    dummies.await_running("state", "api")
-    until("ready", lambda: manager.changes() == ["READY=1"])
-    os.kill(dummies.pid, signal.SIGHUP)
-    dummies.await_log("child did not take the reload over", child="api")
-    until("it ends", lambda: manager.changes() == ["READY=1", "RELOADING=1", "READY=1"])
-    assert len(dummies.log("child did not take the reload over")) == 1
-    assert dummies.stop() == 0
-
-
-def test_a_reload_without_news_for_the_children_leaves_them_alone(
-    tmp_path: Path, start: Callable[..., Dummies], manager: Manager
-) -> None:
-    file = tmp_path / "reload.json"
-    file.write_text("null")
-    dummies = start(dict.fromkeys(ALL, "takes reloads over"), manager, reload_file=str(file))
-    pids = dummies.await_running(*ALL)
-    until("ready", lambda: manager.changes() == ["READY=1"])
-    os.kill(dummies.pid, signal.SIGHUP)
-    until("it ends", lambda: manager.changes() == ["READY=1", "RELOADING=1", "READY=1"])
-    assert dummies.log("took over") == []
-    for pid in pids:  # a terminal that is closed reaches them all
-        os.kill(pid, signal.SIGHUP)
-    os.kill(dummies.pid, signal.SIGHUP)
-    until("another", lambda: manager.changes().count("RELOADING=1") == 2)
-    assert dummies.children() == set(pids)
-    assert dummies.log("took over") == []
-    assert dummies.stop() == 0
-
-
-@pytest.mark.parametrize("how", ["starts anew", "starts anew and does not stop"])
-def test_a_child_that_cannot_take_it_over_is_replaced_by_one_that_was_born_with_it(
-    how: str, tmp_path: Path, start: Callable[..., Dummies], manager: Manager
-) -> None:
-    file = tmp_path / "reload.json"
-    file.write_text(json.dumps(FIRST))
-    timing = {"stop_timeout_s": 3.0} if how != "starts anew" else {}
-    dummies = start({"state": "takes reloads over", "signer": how}, manager, reload_file=str(file), **timing)
-    state, signer = dummies.await_running("state", "signer")
-    until("ready", lambda: manager.changes() == ["READY=1"])
-    os.kill(dummies.pid, signal.SIGHUP)
-    replaced = dummies.await_log("child running", 2, child="signer")
-    until("it ends", lambda: manager.changes() == ["READY=1", "RELOADING=1", "READY=1"])
-    assert dummies.children() == {state, replaced["pid"]}
-    assert not exists(signer)
-    assert replaced["restarts"] == 0  # it did not die
-    assert dummies.log("child died") == []
-    assert bool(dummies.log("child killed")) == (how != "starts anew")
-    assert dummies.stop() == 0
-
-
-def test_a_stop_finds_a_child_that_is_about_to_start_anew(tmp_path: Path, start: Callable[..., Dummies]) -> None:
-    file = tmp_path / "reload.json"
-    file.write_text(json.dumps(FIRST))
-    behaviours = {"state": "works", "signer": "starts anew and does not stop"}
-    dummies = start(behaviours, reload_file=str(file), stop_timeout_s=1.0)
-    dummies.await_running("state", "signer")
-    os.kill(dummies.pid, signal.SIGHUP)
-    dummies.await_log("child starts anew", child="signer")
-    assert dummies.stop() == 0
-    assert dummies.log("child killed", child="signer")
-
-
-# --- as process 1 ---
-
-
 def test_orphans_that_become_its_children_are_reaped(start: Callable[..., Dummies]) -> None:
     dummies = start({"state": "leaves an orphan", "signer": "works"}, subreaper=True)
     pids = dummies.await_running("state", "signer")
@@ -802,9 +333,6 @@ def test_orphans_that_become_its_children_are_reaped(start: Callable[..., Dummie
     dummies.await_log("child running", 2, child="signer")
     assert dummies.log("child died")[0]["why"] == "killed by SIGKILL"
     assert dummies.stop() == 0
-
-
-# --- a signer that the state process finds stuck ---
 
 
 def test_a_signer_that_the_state_process_finds_stuck_is_replaced_before_it_is_called_hung(
@@ -825,9 +353,6 @@ def test_a_signer_that_beats_is_kept_whatever_the_state_process_says(start: Call
     dummies.await_log("signer kept")
     assert dummies.log("child died") == []
     assert dummies.stop() == 0
-
-
-# --- a child without which the node does its work ---
 
 
 @pytest.mark.parametrize(

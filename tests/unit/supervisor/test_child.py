@@ -3,18 +3,13 @@
 import pytest
 
 from cometkms.board.sections import ChildState
-from cometkms.board.status_board import Board
 from cometkms.errors import InvariantError
-from cometkms.log import Log
-from cometkms.supervisor.supervise import TRANSITIONS, ChildContext, ChildSpec, Supervisor, describe_exit
+from cometkms.ipc.child import ChildContext
+from cometkms.supervisor.child import TRANSITIONS, Child, ChildSpec, describe_exit
 
 
 def never(_context: ChildContext) -> int:
     raise AssertionError("nothing is forked here")
-
-
-def supervisor() -> Supervisor:
-    return Supervisor([ChildSpec("state", never)], Board(("supervisor",), ("state",)), Log(), {})
 
 
 @pytest.mark.parametrize("source", ChildState)
@@ -22,16 +17,15 @@ def supervisor() -> Supervisor:
 def test_only_what_the_table_holds_happens_and_a_refusal_changes_nothing(
     source: ChildState, target: ChildState
 ) -> None:
-    made = supervisor()
-    child = made._children[0]
+    child = Child(ChildSpec("state", never))
     child.state, child.since = source, 1.0
     if target in TRANSITIONS[source]:
-        made._enter(child, target)
+        child.enter(target)
         assert child.state is target
         assert child.since > 1.0
     else:
         with pytest.raises(InvariantError, match=f"state: {source} cannot become {target}"):
-            made._enter(child, target)
+            child.enter(target)
         assert (child.state, child.since) == (source, 1.0)
 
 
@@ -54,22 +48,3 @@ def test_every_state_is_in_the_table_can_be_reached_and_can_end() -> None:
 )
 def test_an_exit_is_told_in_words(code: int, words: str) -> None:
     assert describe_exit(code) == words
-
-
-@pytest.mark.parametrize(
-    ("state", "age_s", "well"),
-    [
-        (ChildState.RUNNING, 0.2, True),
-        (ChildState.RUNNING, 2.6, False),  # half of the time after which it is killed
-        (ChildState.RUNNING, None, False),
-        (ChildState.BACKOFF, 0.2, False),
-        (ChildState.BOOTING, 0.2, False),
-    ],
-)
-def test_only_a_running_child_whose_loop_beats_is_vouched_for(
-    state: ChildState, age_s: float | None, well: bool
-) -> None:
-    made = supervisor()
-    child = made._children[0]
-    child.state = state
-    assert made._is_well(child, {"state": age_s}) is well
