@@ -9,7 +9,8 @@ import click
 from cometkms.address import Address
 from cometkms.cli.options import chosen_home, home_option
 from cometkms.cli.output import say, show_json
-from cometkms.config.load import Flags, load_settings
+from cometkms.config.load import load_settings
+from cometkms.config.table import Flags
 from cometkms.config.webhook import WebhookUrl
 from cometkms.errors import ConfigError
 from cometkms.net.dial import connect

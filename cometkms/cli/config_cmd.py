@@ -9,8 +9,9 @@ from cometkms.cli.output import say, show_json
 from cometkms.cli.passphrase import to_open
 from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
-from cometkms.config.load import Flags, in_force, load_settings, unknown_variables
+from cometkms.config.load import in_force, load_settings, unknown_variables
 from cometkms.config.schema import Settings
+from cometkms.config.table import Flags
 from cometkms.core import choose
 from cometkms.errors import ConfigError
 from cometkms.keys.cluster import cluster_digest, public_identities

@@ -12,8 +12,9 @@ from cometkms.cli.output import say, show_json
 from cometkms.cli.passphrase import given, passphrase_options
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.cli.status import fetch
-from cometkms.config.load import Flags, load_settings
+from cometkms.config.load import load_settings
 from cometkms.config.schema import Settings
+from cometkms.config.table import Flags
 from cometkms.errors import CometKMSError
 from cometkms.limits import RPC_BLOCKS_MAX
 from cometkms.net.comet_rpc import parse_rpc

@@ -5,8 +5,9 @@ import click
 from cometkms.address import Address
 from cometkms.cli.options import chosen_home, home_option, named_type, type_option
 from cometkms.cli.output import show_json
-from cometkms.config.load import CONFIG_NAME, DEFAULT_HTTP_ADDR, KEY_NAME, STATE_NAME
+from cometkms.config.load import CONFIG_NAME, KEY_NAME, STATE_NAME
 from cometkms.config.scaffold import init_home, refuse_existing
+from cometkms.config.table import DEFAULT_HTTP_ADDR
 from cometkms.config.values import check_chain_id, check_node_id, parse_validator
 from cometkms.core import choose
 from cometkms.keys.validator_key import new_seed, write_key

@@ -24,9 +24,10 @@ from cometkms.cli.output import say, show_json
 from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
-from cometkms.config.load import CONFIG_NAME, read_config, variable_name
+from cometkms.config.load import CONFIG_NAME, read_config
 from cometkms.config.rewrite import rewrite_config
 from cometkms.config.schema import Peer, Settings
+from cometkms.config.table import BY_KEY
 from cometkms.config.values import check_node_id, parse_peer
 from cometkms.durable import write_atomically
 from cometkms.errors import ConfigError, StateError
@@ -288,7 +289,7 @@ def _look(change: Callable[[list[Peer]], list[Peer]], given: _Given) -> _Here:
         raise ConfigError("nobody would be left", cure="the last node is stopped, not removed")
     running = running_here(given.node_id)
     node_id = given.node_id or (str(running["node_id"]) if running is not None else None)
-    own_id = node_id or document.get("id") or os.environ.get(variable_name("id"), "")
+    own_id = node_id or document.get("id") or os.environ.get(BY_KEY["id"].variable, "")
     own = next((one for one in peers if one.id == own_id), None)
     if own is None:
         settings = load_home(node_id=node_id)
@@ -304,13 +305,13 @@ def _look(change: Callable[[list[Peer]], list[Peer]], given: _Given) -> _Here:
 def _listens_nowhere(document: dict[str, Any]) -> bool:
     """One node alone, whose raft_addr nobody has set: it gets the address at which the others are to reach it."""
     return document.get("raft_addr", DEFAULT_RAFT_ADDR) == DEFAULT_RAFT_ADDR and not os.environ.get(
-        variable_name("raft_addr")
+        BY_KEY["raft_addr"].variable
     )
 
 
 def _listed(home: Path) -> tuple[Peer, ...]:
     """The peer list as it is set now, whether or not it names this node. Raises: ConfigError."""
-    variable = os.environ.get(variable_name("peer"), "").strip()
+    variable = os.environ.get(BY_KEY["peer"].variable, "").strip()
     texts = (
         [part.strip() for part in variable.split(",") if part.strip()]
         if variable
@@ -510,7 +511,7 @@ def _was_in(here: _Here, epoch: int) -> bool:
 def _write_list(here: _Here, told: _Told) -> None:
     """The next peer list, where it is set. Raises: ConfigError, StoreFailure."""
     entries = [f"{one.id}={one.address}" for one in here.peers]
-    variable = variable_name("peer")
+    variable = BY_KEY["peer"].variable
     if os.environ.get(variable, "").strip():
         if tuple(sorted(one.id for one in _listed(here.settings.home))) != here.following:
             raise ConfigError(

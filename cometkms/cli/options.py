@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -135,7 +134,8 @@ def load_home(
     chain_id: str | None = None, node_id: str | None = None, peer: tuple[str, ...] = (), raft_addr: str | None = None
 ) -> "Settings":
     """The home's settings, for commands that need no validator address. `peer`, `raft_addr`: instead of the ones that are set."""
-    from cometkms.config.load import Flags, load_settings, read_config
+    from cometkms.config.load import load_settings, read_config
+    from cometkms.config.table import Flags, Given
 
     home = chosen_home()
     if home.exists() and not home.is_dir():
@@ -145,15 +145,14 @@ def load_home(
     # A command on a stopped node needs the files only: what is missing for a start is filled in. With [[chain]] tables
     # --chain-id chooses one of them (one_chain) and sets nothing.
     has_tables = bool(read_config(home).get("chain"))
-    flags = Flags(id=node_id, peer=peer, raft_addr=raft_addr, chain_id=None if has_tables else chain_id)
+    given: dict[str, Given] = {"id": node_id, "peer": peer, "raft_addr": raft_addr}
     try:
-        return load_settings(home, flags)
+        return load_settings(home, Flags(**given, chain_id=None if has_tables else chain_id))
     except ConfigError:
         if has_tables:
             raise
         named = chain_id or read_config(home).get("chain_id") or UNSET_CHAIN
-        filled = replace(flags, chain_id=named, validator_addr=("tcp://127.0.0.1:1",))
-        return load_settings(home, filled)
+        return load_settings(home, Flags(**given, chain_id=named, validator_addr=("tcp://127.0.0.1:1",)))
 
 
 def one_of(known: Sequence[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
@@ -163,7 +162,8 @@ def one_of(known: Sequence[str]) -> Callable[[click.Context, click.Parameter, st
 
 def other_ids(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """Complete in the shell the ids of the home's other nodes; none where the home's settings are wrong."""
-    from cometkms.config.load import Flags, default_home, load_settings
+    from cometkms.config.load import default_home, load_settings
+    from cometkms.config.table import Flags
 
     home = context.meta.get(_HOME_KEY)
     try:

@@ -50,7 +50,8 @@ def command(home: str | None, node_id: str | None, as_json: bool, identities: bo
 
 def identity_line(home: Path) -> str:
     """ID=HOST:PORT:KEY of that home's node, for agent.toml. Raises: ConfigError, KeyFileError."""
-    from cometkms.config.load import Flags, load_settings
+    from cometkms.config.load import load_settings
+    from cometkms.config.table import Flags
     from cometkms.keys.identity import ensure_identity, load_identity
 
     settings = load_settings(home, Flags())

@@ -14,8 +14,9 @@ from cometkms.cli.options import named_type, type_option
 from cometkms.cli.output import show_json
 from cometkms.cli.peers import identity_line
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
-from cometkms.config.load import CONFIG_NAME, KEY_NAME, STATE_NAME, Flags, load_settings
+from cometkms.config.load import CONFIG_NAME, KEY_NAME, STATE_NAME, load_settings
 from cometkms.config.scaffold import init_home
+from cometkms.config.table import Flags
 from cometkms.config.values import check_chain_id, parse_validator
 from cometkms.core import choose
 from cometkms.errors import ConfigError, os_words

@@ -16,6 +16,18 @@ from cometkms.address import Address
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR, check_cluster
 from cometkms.config.ports import check_ports, dialled_by, listener, literal
 from cometkms.config.schema import AgentEntry, AlertBounds, Chain, Settings, ValidatorAddress
+from cometkms.config.table import (
+    BY_KEY,
+    CHAIN_KEYS,
+    DISK_AUTO,
+    EXAMPLES,
+    HARDENING_MODES,
+    KEYS,
+    LOG_FORMATS,
+    LOG_LEVELS,
+    SETTINGS,
+    Flags,
+)
 from cometkms.config.toml import as_toml, parse_toml
 from cometkms.config.values import (
     check_chain_id,
@@ -51,145 +63,10 @@ from cometkms.model import AllowedBytes
 CONFIG_NAME: Final = "config.toml"
 KEY_NAME: Final = "priv_validator_key.json"
 STATE_NAME: Final = "priv_validator_state.json"
-LOG_LEVELS: Final = ("debug", "info", "error")
-LOG_FORMATS: Final = ("plain", "json")
-HARDENING_MODES: Final = ("off", "best-effort", "required")
-DEFAULT_TTL: Final = "400ms"
-DEFAULT_HTTP_ADDR: Final = "127.0.0.1:8080"
-DEFAULT_ALERT_STALL: Final = "60s"
-DEFAULT_ALERT_LATENCY: Final = "250ms"
-DEFAULT_ALERT_DISK: Final = "auto"
 #: Where a value comes from that nobody gave.
 DEFAULT_SOURCE: Final = "default"
 
-#: config.toml's keys and their types.
-KEYS: Final[Mapping[str, type]] = {
-    "id": str,
-    "raft_addr": str,
-    "http_addr": str,
-    "default_ttl": str,
-    "peer": list,
-    "validator_addr": list,
-    "agent_addr": str,
-    "agents": list,
-    "chain_id": str,
-    "sign_bytes": bool,
-    "raw_bytes_unique_ids": list,
-    "log_level": str,
-    "log_format": str,
-    "allow_unsafe": bool,
-    "strict_start": bool,
-    "hardening": str,
-    "signer_user": str,
-    "realtime": bool,
-    "noise_identity_file": str,
-    "key_passphrase_file": str,
-    "key_passphrase_credential": str,
-    "key_passphrase_fd": int,
-    "alert_stall": str,
-    "alert_latency": str,
-    "alert_disk": str,
-    "alert_webhook": str,
-    "alert_webhook_file": str,
-    "alert_webhook_credential": str,
-    "alert_webhook_form": str,
-    "audit_max_mib": int,
-    "raft_published": str,
-    "tcp_max_segment": int,
-    "leader_priority": str,
-    "chain": list,
-}
-#: Whose value is a secret: it is shown nowhere.
-SECRET_KEYS: Final = frozenset({"alert_webhook"})
-CHAIN_KEYS: Final[Mapping[str, type]] = {
-    "id": str,
-    "validator_addr": list,
-    "agents": list,
-    "sign_bytes": bool,
-    "raw_bytes_unique_ids": list,
-    "key_file": str,
-    "state_file": str,
-}
-
-#: A value of each key as it may stand in the file.
-EXAMPLES: Final[Mapping[str, str]] = {
-    "id": '"node0"',
-    "raft_addr": f'"{DEFAULT_RAFT_ADDR}"',
-    "http_addr": f'"{DEFAULT_HTTP_ADDR}"',
-    "default_ttl": f'"{DEFAULT_TTL}"',
-    "peer": '["node0=10.0.0.10:9430", "node1=10.0.0.11:9430", "node2=10.0.0.12:9430"]',
-    "validator_addr": '["tcp://10.0.0.1:26658"]',
-    "agent_addr": '":9440"',
-    "agents": '["NAME:KEY"], as `cmkms agent init` prints it',
-    "chain_id": '"my-chain-1"',
-    "sign_bytes": "true",
-    "raw_bytes_unique_ids": '["fiber-commitment"]',
-    "log_level": '"info"',
-    "log_format": '"plain"',
-    "allow_unsafe": "false",
-    "strict_start": "false",
-    "hardening": '"best-effort" (or "required", or "off")',
-    "signer_user": '"cmkms-signer"',
-    "realtime": "true",
-    "noise_identity_file": '"priv/noise_key.json"',
-    "key_passphrase_file": '"/etc/cmkms/passphrase"',
-    "key_passphrase_credential": '"cmkms-passphrase"',
-    "key_passphrase_fd": "3",
-    "alert_stall": f'"{DEFAULT_ALERT_STALL}"',
-    "alert_latency": f'"{DEFAULT_ALERT_LATENCY}"',
-    "alert_disk": f'"{DEFAULT_ALERT_DISK}"',
-    "alert_webhook": '"https://…"',
-    "alert_webhook_file": '"priv/webhook"',
-    "alert_webhook_credential": '"cmkms-webhook"',
-    "alert_webhook_form": f'"{FORMS[0]}"',
-    "audit_max_mib": str(AUDIT_DEFAULT_MIB),
-    "raft_published": '"203.0.113.7:19430"',
-    "tcp_max_segment": "1200",
-    "leader_priority": str(LEADER_PRIORITY_DEFAULT),
-    "key_file": '"priv/chain-a/priv_validator_key.json"',
-    "state_file": '"priv/chain-a/priv_validator_state.json"',
-}
-
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Flags:
-    """What the command line gave; None or () where it gave nothing."""
-
-    id: str | None = None
-    raft_addr: str | None = None
-    http_addr: str | None = None
-    default_ttl: str | None = None
-    peer: tuple[str, ...] = ()
-    validator_addr: tuple[str, ...] = ()
-    agent_addr: str | None = None
-    agents: tuple[str, ...] = ()
-    chain_id: str | None = None
-    sign_bytes: bool | None = None
-    raw_bytes_unique_ids: tuple[str, ...] = ()
-    log_level: str | None = None
-    log_format: str | None = None
-    allow_unsafe: bool | None = None
-    strict_start: bool | None = None
-    hardening: str | None = None
-    signer_user: str | None = None
-    realtime: bool | None = None
-    noise_identity_file: str | None = None
-    key_passphrase_file: str | None = None
-    key_passphrase_credential: str | None = None
-    key_passphrase_fd: str | None = None
-    alert_stall: str | None = None
-    alert_latency: str | None = None
-    alert_disk: str | None = None
-    alert_webhook: str | None = None
-    alert_webhook_file: str | None = None
-    alert_webhook_credential: str | None = None
-    alert_webhook_form: str | None = None
-    audit_max_mib: str | None = None
-    leader_priority: str | None = None
-    raft_published: str | None = None
-    tcp_max_segment: str | None = None
 
 
 def default_home() -> Path:
@@ -255,7 +132,7 @@ def _check_table(table: dict[str, Any], keys: Mapping[str, type], where: str) ->
         elif key == "leader_priority" and isinstance(value, int) and not isinstance(value, bool):
             table[key] = str(value)
         elif not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-            shown = "…" if key in SECRET_KEYS else as_toml(value)
+            shown = "…" if key in BY_KEY and BY_KEY[key].secret else as_toml(value)
             problems.append(
                 _no_chain_tables(where, value)
                 if key == "chain"
@@ -298,30 +175,32 @@ class _Sources:
         self._document = document
         self._path = path
 
-    def text(self, key: str, default: str) -> tuple[str, str]:
+    def text(self, key: str) -> tuple[str, str]:
         """The value and where it comes from. An empty string counts as not given, as in the Go original."""
-        flag = getattr(self._flags, key)
+        flag = self._flags.get(key)
         if flag:
-            return str(flag), f"--{key.replace('_', '-')}"
+            return str(flag), BY_KEY[key].flag
         variable = self._variable(key)
         if variable:
-            return variable, variable_name(key)
+            return variable, BY_KEY[key].variable
         value = self._document.get(key, "")
-        return (str(value), f"{self._path}: {key}") if value != "" else (default, DEFAULT_SOURCE)
+        if value != "":
+            return str(value), f"{self._path}: {key}"
+        return _hostname() if key == "id" else BY_KEY[key].default, DEFAULT_SOURCE
 
     def texts(self, key: str) -> tuple[tuple[str, ...], str]:
         """A list: repeated flags, a variable split at commas, or an array."""
-        flag = getattr(self._flags, key)
-        if flag:
-            return tuple(flag), f"--{key.replace('_', '-')}"
+        flag = self._flags.get(key)
+        if isinstance(flag, tuple) and flag:
+            return flag, BY_KEY[key].flag
         variable = self._variable(key)
         if variable:
-            return tuple(part.strip() for part in variable.split(",") if part.strip()), variable_name(key)
+            return tuple(part.strip() for part in variable.split(",") if part.strip()), BY_KEY[key].variable
         return tuple(self._document.get(key, ())), f"{self._path}: {key}"
 
     def truth(self, key: str) -> bool:
         """A switch. The words of the Go original; other words in the variable are an error here."""
-        flag = getattr(self._flags, key)
+        flag = self._flags.get(key)
         if flag is not None:
             return bool(flag)
         variable = self._variable(key).lower()
@@ -330,15 +209,15 @@ class _Sources:
         if variable in ("0", "false", "no", "off"):
             return False
         if variable:
-            self.problems.append(ConfigError(f"{variable_name(key)}: {variable!r} is neither true nor false"))
+            self.problems.append(ConfigError(f"{BY_KEY[key].variable}: {variable!r} is neither true nor false"))
         return bool(self._document.get(key, False))
 
     def place_of_truth(self, key: str) -> str:
         """Where a switch stands that is set; DEFAULT_SOURCE if it is nowhere."""
-        if getattr(self._flags, key) is not None:
-            return f"--{key.replace('_', '-')}"
+        if self._flags.get(key) is not None:
+            return BY_KEY[key].flag
         if self._variable(key):
-            return variable_name(key)
+            return BY_KEY[key].variable
         return f"{self._path}: {key}" if key in self._document else DEFAULT_SOURCE
 
     def parse(self, where: str, text: str, parser: Callable[[str], T], fallback: T) -> T:
@@ -360,12 +239,8 @@ class _Sources:
         )
 
     def _variable(self, key: str) -> str:
-        return self.environment.get(variable_name(key), "").strip() if key != "default_ttl" else ""
-
-
-def variable_name(key: str) -> str:
-    """COMETKMS_RAFT_ADDR of raft_addr."""
-    return f"COMETKMS_{key.upper()}"
+        one = BY_KEY[key]
+        return self.environment.get(one.variable, "").strip() if one.has_variable else ""
 
 
 #: Variables that are no settings: which core is used, and where a trace of it is written (cometkms/core/choose.py).
@@ -378,8 +253,7 @@ def unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]
 
     They are named and do not keep a node from starting: an orchestrator sets some for whatever is called like this program.
     """
-    # default_ttl has a flag and a key in the file only, as in the Go original
-    known = {variable_name(key) for key in KEYS if key not in ("chain", "default_ttl")} | set(_OTHER_VARIABLES)
+    known = {one.variable for one in SETTINGS if one.has_variable} | set(_OTHER_VARIABLES)
     found = []
     for name in sorted(os.environ if environment is None else environment):
         if name.startswith(_PREFIX) and name not in known:
@@ -422,29 +296,9 @@ def in_force(home: Path, environment: Mapping[str, str] | None = None) -> list[I
         elif kind is bool:
             found.append(InForce(key, sources.truth(key), sources.place_of_truth(key)))
         else:
-            value, where = sources.text(key, _defaults().get(key, ""))
-            found.append(InForce(key, shown_url(value) if value and key in SECRET_KEYS else value, where))
+            value, where = sources.text(key)
+            found.append(InForce(key, shown_url(value) if value and BY_KEY[key].secret else value, where))
     return found
-
-
-def _defaults() -> dict[str, str]:
-    """Return the defaults of the settings that are one text."""
-    return {
-        "id": _hostname(),
-        "raft_addr": DEFAULT_RAFT_ADDR,
-        "http_addr": DEFAULT_HTTP_ADDR,
-        "default_ttl": DEFAULT_TTL,
-        "log_level": "info",
-        "log_format": "plain",
-        "hardening": "best-effort",
-        "alert_stall": DEFAULT_ALERT_STALL,
-        "alert_latency": DEFAULT_ALERT_LATENCY,
-        "alert_disk": DEFAULT_ALERT_DISK,
-        "alert_webhook_form": FORMS[0],
-        "audit_max_mib": str(AUDIT_DEFAULT_MIB),
-        "leader_priority": str(LEADER_PRIORITY_DEFAULT),
-        "tcp_max_segment": "0",
-    }
 
 
 def load_settings(
@@ -459,20 +313,20 @@ def load_settings(
     document, faults = _read_document(home)
     sources = _Sources(flags, os.environ if environment is None else environment, document, path)
     sources.problems, sources.partial = faults, bool(faults)
-    node_id, where = sources.text("id", _hostname())
+    node_id, where = sources.text("id")
     node_id = sources.parse(where, node_id, check_node_id, "")
-    raft, raft_where = sources.text("raft_addr", DEFAULT_RAFT_ADDR)
-    http, http_where = sources.text("http_addr", DEFAULT_HTTP_ADDR)
-    ttl, ttl_where = sources.text("default_ttl", DEFAULT_TTL)
+    raft, raft_where = sources.text("raft_addr")
+    http, http_where = sources.text("http_addr")
+    ttl, ttl_where = sources.text("default_ttl")
     peers, peers_where = sources.texts("peer")
-    agent, agent_where = sources.text("agent_addr", "")
-    level, level_where = sources.text("log_level", "info")
-    log_format, format_where = sources.text("log_format", "plain")
-    audit_mib, audit_where = sources.text("audit_max_mib", str(AUDIT_DEFAULT_MIB))
-    hardening, hardening_where = sources.text("hardening", "best-effort")
-    published, published_where = sources.text("raft_published", "")
-    segment, segment_where = sources.text("tcp_max_segment", "0")
-    priority, priority_where = sources.text("leader_priority", str(LEADER_PRIORITY_DEFAULT))
+    agent, agent_where = sources.text("agent_addr")
+    level, level_where = sources.text("log_level")
+    log_format, format_where = sources.text("log_format")
+    audit_mib, audit_where = sources.text("audit_max_mib")
+    hardening, hardening_where = sources.text("hardening")
+    published, published_where = sources.text("raft_published")
+    segment, segment_where = sources.text("tcp_max_segment")
+    priority, priority_where = sources.text("leader_priority")
     fallback = Address.parse(DEFAULT_RAFT_ADDR)  # of one that is wrong, which was told
     settings = Settings(
         home=home,
@@ -490,7 +344,7 @@ def load_settings(
         allow_unsafe=sources.truth("allow_unsafe"),
         strict_start=sources.truth("strict_start"),
         hardening=sources.parse(hardening_where, hardening, _one_of(HARDENING_MODES), "best-effort"),
-        signer_user=sources.text("signer_user", "")[0],
+        signer_user=sources.text("signer_user")[0],
         realtime=sources.truth("realtime"),
         noise_identity_file=_load_file(home, sources, "noise_identity_file"),
         key_passphrase=_load_passphrase(home, sources),
@@ -501,7 +355,7 @@ def load_settings(
         tcp_max_segment=sources.parse(segment_where, segment, parse_segment, 0),
         leader_priority=sources.parse(priority_where, priority, parse_priority, str(LEADER_PRIORITY_DEFAULT)),
     )
-    user, user_where = sources.text("signer_user", "")
+    user, user_where = sources.text("signer_user")
     if here and user and settings.hardening != "off":
         sources.parse(user_where, user, find_account, None)
     if not sources.problems:
@@ -526,15 +380,15 @@ def load_settings(
 
 def _load_file(home: Path, sources: _Sources, key: str) -> Path | None:
     """A file's path, relative to the home, or none."""
-    file, _ = sources.text(key, "")
+    file, _ = sources.text(key)
     return home / Path(file).expanduser() if file else None
 
 
 def _load_passphrase(home: Path, sources: _Sources) -> PassphraseSource | None:
     """One of the three settings, or none."""
-    file, file_where = sources.text("key_passphrase_file", "")
-    name, name_where = sources.text("key_passphrase_credential", "")
-    number, number_where = sources.text("key_passphrase_fd", "")
+    file, file_where = sources.text("key_passphrase_file")
+    name, name_where = sources.text("key_passphrase_credential")
+    number, number_where = sources.text("key_passphrase_fd")
     given = [where for value, where in ((file, file_where), (name, name_where), (number, number_where)) if value]
     if len(given) > 1:
         sources.problems.append(sources.one_of_several(given, "the passphrase comes from one place"))
@@ -547,22 +401,22 @@ def _load_passphrase(home: Path, sources: _Sources) -> PassphraseSource | None:
 
 def _load_alerts(sources: _Sources) -> AlertBounds:
     """Three durations; "0s" switches an alert off, and a disk may be left to what it has shown."""
-    stall, stall_where = sources.text("alert_stall", DEFAULT_ALERT_STALL)
-    latency, latency_where = sources.text("alert_latency", DEFAULT_ALERT_LATENCY)
-    disk, disk_where = sources.text("alert_disk", DEFAULT_ALERT_DISK)
+    stall, stall_where = sources.text("alert_stall")
+    latency, latency_where = sources.text("alert_latency")
+    disk, disk_where = sources.text("alert_disk")
     return AlertBounds(
         stall_s=sources.parse(stall_where, stall, parse_alert, 0.0),
         latency_s=sources.parse(latency_where, latency, parse_alert, 0.0),
-        disk_s=None if disk == DEFAULT_ALERT_DISK else sources.parse(disk_where, disk, parse_alert, 0.0),
+        disk_s=None if disk == DISK_AUTO else sources.parse(disk_where, disk, parse_alert, 0.0),
     )
 
 
 def _load_webhook(home: Path, sources: _Sources) -> Webhook | None:
     """One of the three settings for the address, or none: then nothing is sent."""
-    url, url_where = sources.text("alert_webhook", "")
-    file, file_where = sources.text("alert_webhook_file", "")
-    name, name_where = sources.text("alert_webhook_credential", "")
-    form, form_where = sources.text("alert_webhook_form", FORMS[0])
+    url, url_where = sources.text("alert_webhook")
+    file, file_where = sources.text("alert_webhook_file")
+    name, name_where = sources.text("alert_webhook_credential")
+    form, form_where = sources.text("alert_webhook_form")
     form = sources.parse(form_where, form, _one_of(FORMS), FORMS[0])
     given = [where for value, where in ((url, url_where), (file, file_where), (name, name_where)) if value]
     if len(given) > 1:
@@ -589,7 +443,7 @@ def _one_of(known: Sequence[str]) -> Callable[[str], str]:
 
 def _load_chains(home: Path, sources: _Sources, document: dict[str, Any]) -> tuple[Chain, ...]:
     """The top-level short form, or the [[chain]] tables."""
-    chain_id, id_where = sources.text("chain_id", "")
+    chain_id, id_where = sources.text("chain_id")
     addresses, addresses_where = sources.texts("validator_addr")
     agents, agents_where = sources.texts("agents")
     values, (unique_ids, ids_where) = sources.truth("sign_bytes"), sources.texts("raw_bytes_unique_ids")

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
-from cometkms.config.load import Flags, variable_name
 from cometkms.config.schema import AlertBounds, Chain, Settings
+from cometkms.config.table import SETTINGS, Flags
 from cometkms.config.values import check_unique_id, parse_agent, parse_priority, parse_validator
 from cometkms.config.webhook import UrlGiven, Webhook
 from cometkms.errors import ConfigError, InvariantError
@@ -24,18 +24,6 @@ from cometkms.model import AllowedBytes
 
 #: Settings' fields that are taken over as they are. The chains are looked at one by one.
 _AT_ONCE: Final = ("log_level", "alerts", "leader_priority")
-#: config.toml's keys that a reload can take over: what overrides one of them is said.
-_KEYS: Final = (
-    "log_level",
-    "alert_stall",
-    "alert_latency",
-    "alert_disk",
-    "leader_priority",
-    "validator_addr",
-    "agents",
-    "sign_bytes",
-    "raw_bytes_unique_ids",
-)
 #: Settings' fields that are written otherwise in config.toml.
 _KEY_OF: Final = {"webhook": "alert_webhook"}
 _DOCUMENT_MAX_BYTES: Final = BOARD_SECTION_BYTES - 64  # a board section less its head
@@ -129,18 +117,18 @@ def _bytes_words(chain: Chain, wanted: Chain) -> list[str]:
 def overridden(flags: Flags, environment: Mapping[str, str], document: Mapping[str, Any]) -> tuple[str, ...]:
     """Keys of config.toml that say one thing while a flag or variable of this process says another, which wins."""
     found = []
-    for key in _KEYS:
-        flag, variable = getattr(flags, key), environment.get(variable_name(key), "").strip()
+    for one in [one for one in SETTINGS if one.reload]:
+        key, flag, variable = one.key, flags.get(one.key), environment.get(one.variable, "").strip()
         if key not in document or not (flag or flag is False or variable):
             continue
         given = flag if flag or flag is False else variable
-        if key == "sign_bytes" and flag is None:
+        if one.kind is bool and flag is None:
             given = variable.lower() in ("1", "true", "yes", "on")
-        elif key in ("validator_addr", "agents", "raw_bytes_unique_ids") and not flag:
+        elif one.kind is list and not flag:
             given = tuple(part.strip() for part in variable.split(",") if part.strip())
         written = tuple(document[key]) if isinstance(document[key], list) else document[key]
         if given != written:
-            where = f"--{key.replace('_', '-')}" if flag or flag is False else variable_name(key)
+            where = one.flag if flag or flag is False else one.variable
             found.append(
                 f"{key} of config.toml has no effect: {where} is given and wins; cure: restart the node without it"
             )

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
-from cometkms.config.load import CONFIG_NAME, DEFAULT_HTTP_ADDR
+from cometkms.config.load import CONFIG_NAME
+from cometkms.config.table import DEFAULT_HTTP_ADDR, SETTINGS
+from cometkms.config.toml import as_toml
 from cometkms.durable import create_exclusively, make_directory
 from cometkms.errors import ConfigError, KeyFileError, os_words
 
@@ -17,14 +19,14 @@ id = {id}
 
 # Where this node listens for the cluster's other nodes: host:port, or ":9430" for all interfaces. The port is that of this
 # node's own entry in `peer`. One node alone only notices here a cluster that holds the same key, and then signs no more.
-raft_addr = "{raft_addr}"
+raft_addr = {raft_addr}
 
 # Where the other nodes dial this one, if that is not raft_addr: behind address translation, or a container's published port. The
 # same as this node's own entry in `peer`.
-# raft_published = "203.0.113.7:19430"
+# raft_published = {raft_published}
 
 # HTTP listen address for the status page, /healthz and /status: this machine only. ":8080" means all interfaces.
-http_addr = "{http_addr}"
+http_addr = {http_addr}
 
 # The cluster's nodes in id=host:port form, this one included; the same list on every node. Leave empty for one node alone.
 # A list that has signed is changed with `cmkms member`, never by editing it on one node.
@@ -43,62 +45,62 @@ chain_id = {chain_id}
 
 # What is signed besides votes and proposals: nothing by default. SignBytes, which Berachain's nodes ask for with each block (CometBFT v1.x),
 # and Celestia's raw bytes with one of these unique ids, compared whole. The same on every node.
-# sign_bytes = true
-# raw_bytes_unique_ids = ["fiber-commitment"]
+# sign_bytes = {sign_bytes}
+# raw_bytes_unique_ids = {raw_bytes_unique_ids}
 
 # Log level: debug, info, error
-log_level = "info"
+log_level = {log_level}
 
 # Log format: json or plain
-log_format = "plain"
+log_format = {log_format}
 
 # When an alert is raised in the log, on the status page and in /status; "0s" switches one off.
 # No new height for so long, while a validator is configured:
-alert_stall = "60s"
+alert_stall = {alert_stall}
 # 99 of 100 signatures of the last minute took no longer than:
-alert_latency = "250ms"
+alert_latency = {alert_latency}
 # 99 of 100 syncs of the promise store (fdatasync) took no longer than; "auto": ten times what the disk has shown before:
-alert_disk = "auto"
+alert_disk = {alert_disk}
 
 # Where alerts are sent to, as JSON or for Slack and what reads its form ("json", "slack"). Whoever knows the address can write there:
 # a file of its own (mode 0600; relative to this directory) or a credential of systemd's LoadCredential= keeps it best. Try it with
 # `cmkms alert test`.
-# alert_webhook_file = "priv/webhook"
-# alert_webhook_credential = "cmkms-webhook"
-# alert_webhook = "https://hooks.example.com/services/…"
-# alert_webhook_form = "json"
+# alert_webhook_file = {alert_webhook_file}
+# alert_webhook_credential = {alert_webhook_credential}
+# alert_webhook = {alert_webhook}
+# alert_webhook_form = {alert_webhook_form}
 
 # Kept for the Go CometKMS's config files; there are no unsafe APIs.
-allow_unsafe = false
+allow_unsafe = {allow_unsafe}
 
 # After a start, promise nothing before every other node has answered. Then even an old copy of this home, put back
 # unnoticed, does no harm; but a node that starts while another is down for good waits.
-strict_start = false
+strict_start = {strict_start}
 
 # Bytes of data in one TCP packet to members and validators at most, where the way between loses large packets; 0: what the
 # interface takes.
-# tcp_max_segment = 1200
+# tcp_max_segment = {tcp_max_segment}
 
 # Which node shall lead: after a minute of calm the lead goes back to the highest number, 0 to 100. Alike on every node: it stays
 # where it is. "nearest", on every node: to the one that is nearest to a majority of the others.
-leader_priority = 50
+leader_priority = {leader_priority}
 
 # The signer is shut off from everything it does not need. "required": do not start where this kernel lacks a part of that; "off".
 # signer_user: whom it runs as when root starts the node; default: the account cmkms-signer, else a number that no account has.
-# hardening = "best-effort"
-# signer_user = "cmkms-signer"
+# hardening = {hardening}
+# signer_user = {signer_user}
 
 # Ask for a real-time class for the signer and the state process, where the unit or container grants it; needs a restart.
-# realtime = true
+# realtime = {realtime}
 
 # Who this node is to validators of noise://: a file in node_key.json's form (mode 0600), the same on every node. Without it an identity is
 # derived from the cluster's secret, alike on every node; `cmkms peer-id` shows it.
-# noise_identity_file = "priv/noise_key.json"
+# noise_identity_file = {noise_identity_file}
 
 # The passphrase of key files that `cmkms keys encrypt` sealed: a file (mode 0600; relative to this directory), or the name of a
 # credential of systemd's LoadCredential=.
-# key_passphrase_file = "/etc/cmkms/passphrase"
-# key_passphrase_credential = "cmkms-passphrase"
+# key_passphrase_file = {key_passphrase_file}
+# key_passphrase_credential = {key_passphrase_credential}
 
 # Several chains, instead of validator_addr and chain_id above. Paths are relative to this directory; the defaults are
 # priv/<id>/priv_validator_key.json and priv/<id>/priv_validator_state.json.
@@ -144,15 +146,16 @@ def init_home(
             make_directory(directory, mode)
             result.made.append(directory)
         path = home / CONFIG_NAME
-        content = _TEMPLATE.format(
-            id=_toml(node_id),
-            chain_id=_toml(chain_id),
-            validator_addr=_toml_list(validator_addrs),
-            http_addr=http_addr,
-            raft_addr=raft_addr,
-            peer=_toml_list(peers),
-            agents=f"agent_addr = {_toml(agent_addr)}\nagents = {_toml_list(agents)}" if agents else _NO_AGENTS,
-        )
+        given = {
+            "id": as_toml(node_id),
+            "chain_id": as_toml(chain_id),
+            "validator_addr": _toml_list(validator_addrs),
+            "http_addr": as_toml(http_addr),
+            "raft_addr": as_toml(raft_addr),
+            "peer": _toml_list(peers),
+            "agents": f"agent_addr = {_toml(agent_addr)}\nagents = {_toml_list(agents)}" if agents else _NO_AGENTS,
+        }
+        content = _TEMPLATE.format(**{one.key: one.toml for one in SETTINGS} | given)
         try:
             create_exclusively(path, content.encode())
             result.made.append(path)

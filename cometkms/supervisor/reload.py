@@ -8,7 +8,7 @@ from cometkms.board.sections import ReloadReport
 from cometkms.config.load import load_settings, read_config
 from cometkms.config.reload import encode, overridden, plan_reload, reloadable
 from cometkms.config.schema import Settings
-from cometkms.config.load import Flags
+from cometkms.config.table import Flags
 from cometkms.errors import said
 from cometkms.log import LEVELS, Log
 from cometkms.supervisor.reloading import Reloaded

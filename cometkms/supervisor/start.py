@@ -17,7 +17,7 @@ from cometkms.board.trouble import ESSENTIAL
 from cometkms.config.load import unknown_variables
 from cometkms.config.ports import Place, check_ports, listener
 from cometkms.config.schema import Settings
-from cometkms.config.load import Flags
+from cometkms.config.table import Flags
 from cometkms.config.webhook import UrlFile
 from cometkms.core import choose
 from cometkms.core.interface import Core, Queue

@@ -14,7 +14,6 @@ import pytest
 from cometkms import errors
 from cometkms.api.alerts import RULES
 from cometkms.cli import cli
-from cometkms.config.load import CHAIN_KEYS, KEYS
 from cometkms.webhook.outbox import UNKNOWN
 from tests.lint.test_project import ROOT, tracked
 
@@ -174,18 +173,6 @@ def section_of(path: Path, heading: str) -> str:
     found = re.search(rf"^{re.escape(heading)}\n(.*?)(?=^{level} |\Z)", path.read_text(), re.S | re.M)
     assert found, f"{path.name} has no {heading}"
     return found[1]
-
-
-def test_every_setting_is_in_the_configuration_with_its_flag_and_variable() -> None:
-    text = (ROOT / "docs" / "CONFIGURATION.md").read_text()
-    for key in [name for name in KEYS if name != "chain"]:
-        row = re.search(rf"^\| `{key}` \|.*$", text, re.M)
-        assert row, f"{key} is missing"
-        assert f"`--{key.replace('_', '-')}`" in row[0], row[0]
-    named = set(re.findall(r"^\| `([a-z_]+)` \| `--", text, re.M))
-    assert named == set(KEYS) - {"chain"}
-    for key in CHAIN_KEYS:
-        assert re.search(rf"^{key} = ", text, re.M), f"[[chain]] {key} is missing"
 
 
 def test_every_exit_code_is_in_the_configuration() -> None:

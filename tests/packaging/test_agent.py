@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from cometkms.agent.config import load as load_agent
-from cometkms.config.load import KEYS, Flags, load_settings, variable_name
+from cometkms.config.load import load_settings
+from cometkms.config.table import BY_KEY, Flags
 from cometkms.keys.identity import load_identity
 from tests.e2e.systemdlike import parse_unit, seconds
 from tests.packaging.test_container import instructions
@@ -129,7 +130,7 @@ def test_the_nodes_settings_are_what_the_program_takes(tmp_path: Path, monkeypat
     nodes = documents("nodes.yaml")
     container = ours("nodes.yaml")
     given = variables(container)
-    assert set(given) <= {variable_name(key) for key in KEYS}
+    assert set(given) <= {one.variable for one in BY_KEY.values()}
     (tmp_path / "config.toml").write_text(nodes["ConfigMap"]["data"]["config.toml"])
     for name, value in given.items():
         monkeypatch.setenv(name, value or "cometkms-0")

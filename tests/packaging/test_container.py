@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from cometkms.config.load import KEYS, variable_name
+from cometkms.config.table import BY_KEY
 from tests.e2e.systemdlike import parse_unit, seconds
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,7 +107,7 @@ def test_the_three_nodes_are_one_cluster() -> None:
     assert [one["COMETKMS_ID"] for one in variables] == list(document["services"])
     (peers,) = {one["COMETKMS_PEER"] for one in variables}
     assert [peer.partition("=")[0] for peer in peers.split(",")] == list(document["services"])
-    known = {variable_name(key) for key in KEYS}
+    known = {one.variable for one in BY_KEY.values()}
     assert all(set(one) <= known for one in variables)
     for kind in ("volumes", "secrets", "configs", "networks"):
         used = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cometkms.config.load import variable_name
+from cometkms.config.table import BY_KEY
 from cometkms.errors import (
     BehindError,
     BusyError,
@@ -140,7 +140,7 @@ def test_the_node_as_root_keeps_six_capabilities() -> None:
 
 def test_the_drop_in_grants_the_real_time_class_that_its_setting_asks_for() -> None:
     drop_in = parse_unit((UNITS / "cmkms.service.d" / "realtime.conf").read_text())
-    assert drop_in["Environment"] == [f"{variable_name('realtime').upper()}=true"]
+    assert drop_in["Environment"] == [f"{BY_KEY['realtime'].variable}=true"]
     assert drop_in["LimitRTPRIO"] == [str(os.sched_get_priority_min(os.SCHED_RR))]
     assert drop_in["RestrictRealtime"] == ["no"]
     assert [value(name, "RestrictRealtime") for name in NAMES] == ["yes", "yes"]

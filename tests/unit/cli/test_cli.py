@@ -10,7 +10,6 @@ import pytest
 from click.testing import CliRunner
 
 from cometkms.cli import cli
-from cometkms.config.load import KEYS, variable_name
 from cometkms.errors import ConfigError
 from tests.e2e.node import cmkms, environment
 
@@ -194,19 +193,6 @@ def test_version_and_completion() -> None:
     assert json.loads(cmkms("version", "--json").stdout)["core"] in ("native", "pure")
     for shell in ("bash", "zsh", "fish"):
         assert "_CMKMS_COMPLETE" in cmkms("completion", shell).stdout
-
-
-def test_the_configuration_document_names_every_key_flag_and_variable() -> None:
-    text = (ROOT / "docs" / "CONFIGURATION.md").read_text()
-    for key in KEYS:
-        if key == "chain":
-            continue
-        assert f"`{key}`" in text
-        assert f"`--{key.replace('_', '-')}`" in text
-        if key != "default_ttl":
-            assert f"`{variable_name(key)}`" in text
-    for key in ("[[chain]]", "key_file", "state_file"):
-        assert key in text
 
 
 def completed(line: str) -> list[str]:

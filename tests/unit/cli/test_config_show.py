@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from cometkms.cli import cli
-from cometkms.config.load import KEYS, Flags, in_force, load_settings, unknown_variables
+from cometkms.config.load import in_force, load_settings, unknown_variables
+from cometkms.config.table import KEYS, Flags
 from cometkms.errors import ConfigError
 
 CONFIG = 'chain_id = "c-1"\nvalidator_addr = ["tcp://127.0.0.1:1"]\nhttp_addr = "127.0.0.1:7"\n'

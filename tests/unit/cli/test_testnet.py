@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from cometkms.agent.config import load as load_agent
-from cometkms.config.load import Flags, load_settings
+from cometkms.config.load import load_settings
+from cometkms.config.table import Flags
 from cometkms.keys.identity import load_identity
 from tests.e2e.node import cmkms
 

@@ -13,7 +13,8 @@ import pytest
 from cometkms.address import Address
 from cometkms.cli import top
 from cometkms.cli.top import Told, ask_all, fit, place_of, screen
-from cometkms.config.load import Flags, load_settings
+from cometkms.config.load import load_settings
+from cometkms.config.table import Flags
 
 NOW = 1_700_000_000.0
 MEMBERS = [

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cometkms.config.load import Flags, load_settings
+from cometkms.config.load import load_settings
 from cometkms.config.schema import Settings
+from cometkms.config.table import Flags
 from cometkms.errors import ConfigError
 from cometkms.limits import MEMBERS_MAX
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from cometkms.config.facts import settings_facts
-from cometkms.config.load import Flags, load_settings
+from cometkms.config.load import load_settings
+from cometkms.config.table import Flags
 from cometkms.limits import FACT_TEXT_MAX_BYTES
 from cometkms.wire.peer_messages import make_facts
 

@@ -1,25 +1,15 @@
 """Settings: precedence, every bad value, [[chain]] tables, scaffold."""
 
 import itertools
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cometkms.address import Address
-from cometkms.config.load import (
-    CHAIN_KEYS,
-    DEFAULT_TTL,
-    EXAMPLES,
-    KEYS,
-    Flags,
-    default_home,
-    load_settings,
-    read_config,
-    variable_name,
-)
+from cometkms.config.load import default_home, load_settings, read_config
 from cometkms.config.scaffold import init_home
 from cometkms.config.schema import AlertBounds
+from cometkms.config.table import BY_KEY, CHAIN_KEYS, EXAMPLES, KEYS, Flags
 from cometkms.config.values import parse_duration, parse_lease, parse_peer, parse_validator
 from cometkms.errors import ConfigError
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile
@@ -56,7 +46,7 @@ def home_with(tmp_path: Path, text: str) -> Path:
 def test_flag_over_variable_over_file_over_default(key: str, given: tuple[bool, bool, bool], tmp_path: Path) -> None:
     (flag, variable, in_file), expected = SOURCES[key]
     home = home_with(tmp_path, MINIMAL + (f"{key} = {in_file}\n" if given[2] else ""))
-    environment = {variable_name(key): str(variable)} if given[1] else {}
+    environment = {BY_KEY[key].variable: str(variable)} if given[1] else {}
     settings = load_settings(home, Flags(**({key: flag} if given[0] else {})), environment)
     found = getattr(settings, key)
     found = str(found) if isinstance(found, Address) else found
@@ -174,7 +164,7 @@ def test_bad_settings_name_the_place_and_the_cure(text: str, words: str, tmp_pat
 @pytest.mark.parametrize("key", [key for key in (KEYS | CHAIN_KEYS) if key != "chain"])
 def test_what_a_wrong_type_is_told_to_be_written_as_is_of_the_right_one(key: str, tmp_path: Path) -> None:
     """The line as the cure has it is taken for this key: nothing of it is told to be of a wrong type."""
-    example = EXAMPLES[key].partition(", as `")[0].partition(" (or ")[0]
+    example = EXAMPLES[key].removesuffix(BY_KEY[key].hint) if key in BY_KEY else EXAMPLES[key]
     table = "" if key in KEYS else "[[chain]]\n"
     document = read_config(home_with(tmp_path, f"{table}{key} = {example}\n"))
     assert key in (document["chain"][0] if table else document)
@@ -250,8 +240,8 @@ def test_alert_bounds_come_from_flag_variable_file_or_default(key: str, tmp_path
     assert bound(Flags(), {}) == (60.0, 0.25, None)[number]
     home = home_with(tmp_path, MINIMAL + f'{key} = "3s"\n')
     assert bound(Flags(), {}) == 3
-    assert bound(Flags(), {variable_name(key): "2s"}) == 2
-    assert bound(Flags(**{key: "0s"}), {variable_name(key): "2s"}) == 0
+    assert bound(Flags(), {BY_KEY[key].variable: "2s"}) == 2
+    assert bound(Flags(**{key: "0s"}), {BY_KEY[key].variable: "2s"}) == 0
 
 
 def test_the_defaults_of_the_bounds_are_the_same_in_both_places(tmp_path: Path) -> None:
@@ -315,9 +305,9 @@ def test_init_makes_what_is_missing_and_keeps_the_rest(tmp_path: Path) -> None:
 # --- the passphrase of sealed keys ---
 
 
-def passphrase_of(home: Path, flags: Flags = Flags(), **variables: str) -> object:  # noqa: B008
+def passphrase_of(home: Path, *, flags: dict[str, str] | None = None, **variables: str) -> object:
     (home / "config.toml").touch()
-    filled = replace(flags, chain_id="c", validator_addr=("tcp://127.0.0.1:1",), id="n")
+    filled = Flags(chain_id="c", validator_addr=("tcp://127.0.0.1:1",), id="n", **flags or {})
     return load_settings(home, filled, variables).key_passphrase
 
 
@@ -326,7 +316,7 @@ def test_the_passphrase_comes_from_a_file_a_credential_or_a_descriptor(tmp_path:
     (tmp_path / "config.toml").write_text('key_passphrase_file = "priv/word"')
     assert passphrase_of(tmp_path) == PassphraseFile(tmp_path / "priv" / "word")
     assert passphrase_of(tmp_path, COMETKMS_KEY_PASSPHRASE_FILE="/a/b") == PassphraseFile(Path("/a/b"))
-    assert passphrase_of(tmp_path, Flags(key_passphrase_file="/c")) == PassphraseFile(Path("/c"))
+    assert passphrase_of(tmp_path, flags={"key_passphrase_file": "/c"}) == PassphraseFile(Path("/c"))
     (tmp_path / "config.toml").write_text('key_passphrase_credential = "cmkms"')
     found = passphrase_of(tmp_path, CREDENTIALS_DIRECTORY="/run/x")
     assert isinstance(found, PassphraseCredential)
@@ -335,19 +325,19 @@ def test_the_passphrase_comes_from_a_file_a_credential_or_a_descriptor(tmp_path:
         (tmp_path / "config.toml").write_text(written)
         assert passphrase_of(tmp_path) == PassphraseDescriptor(int(written[-1]))
     (tmp_path / "config.toml").write_text("")
-    assert passphrase_of(tmp_path, Flags(key_passphrase_fd="0")) == PassphraseDescriptor(0)
+    assert passphrase_of(tmp_path, flags={"key_passphrase_fd": "0"}) == PassphraseDescriptor(0)
 
 
 def test_every_secret_that_has_a_file_of_its_own_is_named(tmp_path: Path) -> None:
-    flags = Flags(chain_id="c", validator_addr=("tcp://127.0.0.1:1",), id="n")
+    given = {"chain_id": "c", "validator_addr": ("tcp://127.0.0.1:1",), "id": "n"}
     (tmp_path / "config.toml").write_text('alert_webhook_file = "/c/url"\n')
     settings = load_settings(
-        tmp_path, replace(flags, key_passphrase_file="/a/word", noise_identity_file="/b/noise"), {}
+        tmp_path, Flags(**given, key_passphrase_file="/a/word", noise_identity_file="/b/noise"), {}
     )
     key = settings.chains[0].key_file
     assert set(settings.secret_files) == {key, Path("/a/word"), Path("/b/noise"), Path("/c/url")}
     (tmp_path / "config.toml").write_text("key_passphrase_fd = 7\n")
-    assert load_settings(tmp_path, flags, {}).secret_files == (key,)
+    assert load_settings(tmp_path, Flags(**given), {}).secret_files == (key,)
 
 
 @pytest.mark.parametrize(
@@ -454,7 +444,7 @@ def test_the_lease_is_longer_than_what_the_log_needs() -> None:
     """The library asserts that a leader's fallback is longer than a heartbeat; and the signer's lease is renewed within it."""
     assert pytest.approx(3 * HEARTBEAT_S) == LEASE_MIN_S
     assert LEASE_MIN_S > SIGNER_LEASE_RENEW_S
-    assert LEASE_MIN_S <= parse_lease(DEFAULT_TTL) <= LEASE_MAX_S
+    assert LEASE_MIN_S <= parse_lease(BY_KEY["default_ttl"].default) <= LEASE_MAX_S
 
 
 @pytest.mark.parametrize("key", ["default_ttl", *ALERTS])

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from cometkms.address import Address
-from cometkms.config.load import Flags, load_settings
+from cometkms.config.load import load_settings
 from cometkms.config.ports import Place, check_ports, listener, literal
+from cometkms.config.table import Flags
 from cometkms.errors import ConfigError
 
 VALIDATOR = "tcp://127.0.0.1:26658"

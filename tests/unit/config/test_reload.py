@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from cometkms.address import Address
-from cometkms.config.load import Flags
 from cometkms.config.reload import Reloadable, decode, encode, overridden, plan_reload, reloadable
 from cometkms.config.schema import AlertBounds, Chain, Peer, Settings
+from cometkms.config.table import Flags
 from cometkms.config.values import parse_agent, parse_validator
 from cometkms.config.webhook import UrlFile, Webhook
 from cometkms.errors import ConfigError, InvariantError

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cometkms.config.load import Flags, in_force, load_settings, variable_name
+from cometkms.config.load import in_force, load_settings
 from cometkms.config.reload import plan_reload
+from cometkms.config.table import BY_KEY, Flags
 from cometkms.config.webhook import UrlCredential, UrlFile, UrlGiven, parse_url, shown_url
 from cometkms.errors import ConfigError
 from cometkms.limits import WEBHOOK_URL_MAX_BYTES
@@ -63,7 +64,7 @@ def test_what_is_no_address_is_refused_and_not_shown(text: str, tmp_path: Path) 
 def test_the_address_comes_from_flag_variable_or_file(given: str, tmp_path: Path) -> None:
     home = home_with(tmp_path, f'alert_webhook = "{URL}"\n' if given == "file" else "")
     flags = Flags(alert_webhook=URL if given == "flag" else None)
-    settings = load_settings(home, flags, {variable_name("alert_webhook"): URL} if given == "variable" else {})
+    settings = load_settings(home, flags, {BY_KEY["alert_webhook"].variable: URL} if given == "variable" else {})
     assert settings.webhook is not None
     assert (settings.webhook.source.read(), settings.webhook.form) == (parse_url(URL), "json")
     assert SECRET not in repr(settings)
@@ -118,7 +119,9 @@ def test_config_show_and_a_reload_show_the_host_alone(tmp_path: Path) -> None:
     (one,) = [one for one in in_force(home, {}) if one.key == "alert_webhook"]
     assert one.value == "https://hooks.example.com/…"
     (wrong,) = [
-        one for one in in_force(home, {variable_name("alert_webhook"): f"ftp://{SECRET}"}) if one.key == "alert_webhook"
+        one
+        for one in in_force(home, {BY_KEY["alert_webhook"].variable: f"ftp://{SECRET}"})
+        if one.key == "alert_webhook"
     ]
     assert wrong.value == "…"
     running = load_settings(home_with(tmp_path, ""), Flags(), {})

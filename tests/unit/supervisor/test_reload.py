@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cometkms.config.load import Flags, load_settings
+from cometkms.config.load import load_settings
+from cometkms.config.table import Flags
 from cometkms.log import Log
 from cometkms.supervisor.reload import Reloader
 

@@ -7,7 +7,8 @@ from typing import Any, cast
 import pytest
 
 from cometkms.board.status_board import Board
-from cometkms.config.load import Flags, load_settings
+from cometkms.config.load import load_settings
+from cometkms.config.table import Flags
 from cometkms.config.webhook import UrlFile, Webhook
 from cometkms.limits import ALERTS_SETTLE_S, ALERTS_UNKNOWN_S
 from cometkms.log import Log
