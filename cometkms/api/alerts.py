@@ -190,12 +190,15 @@ class Alerts:
     # --- conditions ---
 
     def _conditions(self, status: Status, wall: float, monotonic: float) -> Iterator[Held]:
-        yield from _leadership(status)
+        if status.get("node_state") == MemberState.SEALED:
+            yield from _sealed(status)
+        else:
+            yield from _leadership(status)
+            yield from _members(status)
         yield from _refused(status)
         yield from self._stalls(status, monotonic)
         yield from self._conflicts(status, wall)
         yield from _strict_waits(status)
-        yield from _members(status)
         yield from _validators(status)
         yield from self._restarting(status)
         yield from self._slow(status, monotonic)
@@ -207,8 +210,8 @@ class Alerts:
     def _stalls(self, status: Status, monotonic: float) -> Iterator[Held]:
         """A height that stands still where this node is the one to sign, or nobody is."""
         bound_s, elsewhere = self.bounds.stall_s, status["situation"]["leads"] == "elsewhere"
-        if "node_state" not in status:
-            return  # what is signed is not known just now
+        if status.get("node_state", MemberState.SEALED) == MemberState.SEALED:
+            return  # what is signed is not known just now, or is not this node's to sign any more
         for chain in status.get("chains", []):
             name, last = chain["chain_id"], chain["last_sign_state"]
             height = last.get("height", 0) if last is not None else 0
@@ -289,6 +292,13 @@ def _window(ring: deque[tuple[float, Counted]], now: Counted, monotonic: float) 
     return since(now, ring[0][1])
 
 
+def _sealed(status: Status) -> Iterator[Held]:
+    """A node that promises nothing more in its epoch: who is away in that is no matter of its own."""
+    if absence := status["situation"]["absence"]:
+        cure = "go on with the change of members: on each of {}, stopped, the same `cmkms member` command with the seals of a majority; then start them"
+        yield Held("no_leader", "", absence, cure.format(", ".join(status.get("next", [])) or "the next members"))
+
+
 def _leadership(status: Status) -> Iterator[Held]:
     members = status.get("members", [])
     if absence := status["situation"]["absence"]:
@@ -299,16 +309,30 @@ def _leadership(status: Status) -> Iterator[Held]:
     there = [one for one in members if one.get("connected")]
     complete = sum(one.get("state") == MemberState.COMPLETE for one in there)
     if complete <= quorum < len(members):
-        missing = ", ".join(
-            str(one["id"]) for one in members if not one.get("connected") or one.get("state") != MemberState.COMPLETE
-        )
+        missing = [one for one in members if not one.get("connected") or one.get("state") != MemberState.COMPLETE]
         loss = "one more loss stops signing" if complete == quorum else "nothing can be signed"
         of_them = f", {complete} of them complete" if complete < len(there) else ""
         yield Held(
             "quorum_minimum",
             "",
-            f"{len(there)} of {len(members)} nodes are there{of_them}, {quorum} are needed: {loss} (missing: {missing})",
+            f"{len(there)} of {len(members)} nodes are there{of_them}, {quorum} are needed: {loss} ({', '.join(map(_lacks, missing))})",
+            _cure_of_lack(missing),
         )
+
+
+def _lacks(member: Mapping[str, object]) -> str:
+    """What a member that does not count is."""
+    who = f"{member['id']}, this node," if member.get("self") else str(member["id"])
+    return f"{who} is {member.get('state') or 'not known yet' if member.get('connected') else 'away'}"
+
+
+def _cure_of_lack(missing: Sequence[Mapping[str, object]]) -> str:
+    """Return what to do about members that do not count; "" where one is to be started."""
+    if not all(one.get("connected") for one in missing):
+        return ""
+    if any(one.get("state") == MemberState.SEALED for one in missing):
+        return "go on with the change of members that was begun: the same `cmkms member` command on every machine says what comes next"
+    return "nothing, if all nodes are up: who starts or recovers comes back by itself; `cmkms peers` shows whom it waits for; stop none meanwhile"
 
 
 def _strict_waits(status: Status) -> Iterator[Held]:

@@ -53,7 +53,8 @@ OF_PEERS: Final[dict[PeerCode, str]] = {
     PeerCode.PROTOCOL: "finish the upgrade: versions with the same peers' protocol on every node (docs/UPGRADING.md); `cmkms version` on each",
     PeerCode.MEMBERS: "the same `peer` list on every node, and every one in the same epoch: `cmkms config digest` on each; members change with `cmkms epoch`",
     PeerCode.DIGEST: "the same `peer` list and the same validator key, or priv/cluster.key, on every node: `cmkms config digest` on each",
-    PeerCode.UNLISTED: "write {subject} into `peer` on every node with `cmkms epoch`, or stop it: the same list everywhere",
+    PeerCode.UNLISTED: "was this node taken out? Then stop it for good. Is it to be a member: `cmkms member add` with its id and address on every node, and "
+    "the `peer` of {subject}'s config.toml here first",
     PeerCode.ALONE: "give the node that is configured alone the cluster's `peer` list, or stop it: two majorities of one key sign twice",
     PeerCode.DUPLICATE: "two nodes have the id {subject}: find the copy and stop it; a node of its own needs another `id` and a home from `cmkms init`",
     PeerCode.MYSELF: "its address in `peer` leads to this very node: correct the address of {subject}",

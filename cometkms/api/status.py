@@ -89,6 +89,7 @@ class Status(TypedDict, total=False):
     trouble: list[str]
     situation: SituationReport
     node_state: str
+    next: list[str]
     why: str
     strict_wait: StrictWaitReport | None
     term: int
@@ -137,19 +138,7 @@ def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], 
     status["trouble"] = trouble
     status["situation"] = situation_of(sections, beat_ages_s, now).document()
     if sections["state"] is not None:
-        status["node_state"] = state.get("node_state", "")
-        status["why"] = state.get("why", "")
-        status["strict_wait"] = state.get("strict_wait")
-        status["term"] = state.get("term", 0)
-        status["epoch"] = state.get("epoch", 0)
-        status["digest"] = state.get("digest", "")
-        status["lease_left_s"] = state.get("lease_left_s", 0.0)
-        status["members"] = state.get("members", [])
-        status["config_differences"] = state.get("config_differences", [])
-        status["peers_port"] = state.get("peers_port", {})
-        status["promises_refused"] = state.get("refused", {})
-        status["permit_us"] = state.get("permit_us", {})
-        status["fast_path"] = state.get("fast_path", {})
+        _put_state(status, state)
     status["node"] = _node(sections, now)
     status["chains"] = chains
     status["children"] = _children(sections, beat_ages_s, now)
@@ -171,6 +160,24 @@ def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], 
         status["agents"] = agents
     status["hardening"] = _hardening(sections)
     return status
+
+
+def _put_state(status: Status, state: StateSection) -> None:
+    """What the state process says of itself and the cluster."""
+    status["node_state"] = state.get("node_state", "")
+    status["next"] = state.get("next", [])
+    status["why"] = state.get("why", "")
+    status["strict_wait"] = state.get("strict_wait")
+    status["term"] = state.get("term", 0)
+    status["epoch"] = state.get("epoch", 0)
+    status["digest"] = state.get("digest", "")
+    status["lease_left_s"] = state.get("lease_left_s", 0.0)
+    status["members"] = state.get("members", [])
+    status["config_differences"] = state.get("config_differences", [])
+    status["peers_port"] = state.get("peers_port", {})
+    status["promises_refused"] = state.get("refused", {})
+    status["permit_us"] = state.get("permit_us", {})
+    status["fast_path"] = state.get("fast_path", {})
 
 
 def _of_the_living(sections: Sections, beat_ages_s: Mapping[str, float | None]) -> Sections:

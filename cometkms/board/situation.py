@@ -135,6 +135,7 @@ class Situation:
     why: str
     chains: tuple[ChainSituation, ...]
     failing: tuple[Failing, ...]
+    left: bool = False  # its epoch is sealed for others: what becomes of the cluster it does not see
 
     @property
     def signs(self) -> Signs:
@@ -161,6 +162,8 @@ class Situation:
         match self.leads:
             case Leads.UNKNOWN:
                 return "The state process does not answer: this node knows nothing of the cluster just now."
+            case Leads.NOBODY if self.left:
+                return f"{self.me} was taken out: {self.why}."
             case Leads.NOBODY:
                 return f"Nobody leads, as far as {self.me} knows. Nothing is signed: {self.why_nobody()}."
             case Leads.WAITING:
@@ -226,6 +229,8 @@ class Situation:
     @property
     def absence(self) -> str:
         """Say that nobody signs for the cluster, and why; "" where somebody leads and may, or nothing is known."""
+        if self.leads is Leads.NOBODY and self.left:
+            return ""
         if self.leads is Leads.NOBODY:
             return f"no node leads, nothing is signed: {self.why_nobody()}"
         if self.leads is Leads.WAITING:
@@ -326,7 +331,7 @@ def situation_of(sections: Sections, beat_ages_s: Mapping[str, float | None], no
     )
     return Situation(
         me, leads, leader, _there(present, size, quorum), present, size, quorum, _missing(told), _sealed(told),
-        told.get("node_state", ""), _own_why(told), chains, tuple(failing),
+        told.get("node_state", ""), _own_why(told), chains, tuple(failing), _left(told, me),
     )  # fmt: skip
 
 
@@ -347,6 +352,12 @@ def answers(name: str, sections: Sections, beat_ages_s: Mapping[str, float | Non
 def _own_why(state: StateSection) -> str:
     """What keeps this node itself from counting. A complete one counts: its `why` says then why nobody leads, as the table does."""
     return state.get("why", "") if state.get("node_state") != MemberState.COMPLETE else ""
+
+
+def _left(state: StateSection, me: str) -> bool:
+    """Whether this node is sealed for a next epoch without itself."""
+    following = state.get("next", [])
+    return state.get("node_state") == MemberState.SEALED and bool(following) and me not in following
 
 
 def _leads(state: StateSection | None, me: str) -> tuple[Leads, str]:

@@ -38,6 +38,10 @@ def show(home: str | None, node_id: str | None, as_json: bool) -> int:  # noqa: 
         show_json(found)
     elif leader is None:
         why = str(answer.get("why") or "there is no majority, or it is being elected")
+        following = answer.get("next") or []
+        if following and answer.get("node_id") not in following:
+            say(f"who leads is not known here: {why}")
+            return 1
         say(f"nobody leads: {why.removeprefix('nobody leads: ')}")
     else:
         here = ", this node" if leader == answer.get("node_id") else ""

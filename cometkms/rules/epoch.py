@@ -11,7 +11,7 @@ What was signed is held by a majority, so N−Q+1 stores that lack nothing show 
 One unnoticed old copy at a time is what the rules bear. One node alone has nobody who could confirm it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
 from cometkms.model import quorum_of
@@ -23,6 +23,20 @@ class Standing(IntEnum):
     BEHIND = 0
     UNCONFIRMED = 1
     CONFIRMED = 2
+
+
+def sealed_words(epoch: int, me: str, following: Sequence[str]) -> str:
+    """What a sealed member is, and what is to be done with it. `following`: for whom it is sealed; () where that is not known."""
+    if not following:
+        return f"epoch {epoch} was sealed here: it promises nothing more"
+    whom = ", ".join(following)
+    if me in following:
+        how = (
+            "it promises nothing more before it begins the next with them: stopped, by the same `cmkms member` command"
+        )
+        return f"epoch {epoch} was sealed here, for {whom}: {how}"
+    what = "it promises nothing more, and stays stopped for good"
+    return f"epoch {epoch} was sealed here, for {whom} and without {me}: {what} once {whom} have its seal"
 
 
 def doubt(members: int, seals: Mapping[str, Standing]) -> str:

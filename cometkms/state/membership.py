@@ -18,7 +18,7 @@ from cometkms.limits import EPOCH_MAX, INCARNATION_NONCE_MAX, READ_AGAIN_S, STAR
 from cometkms.logger import Logger
 from cometkms.model import HRS, Incarnation, Row, Watermark, quorum_of
 from cometkms.rules.birth import Life, NodeState, Record, next_life
-from cometkms.rules.epoch import Standing
+from cometkms.rules.epoch import Standing, sealed_words
 from cometkms.rules.incarnation import (
     FIRST,
     Answer,
@@ -161,6 +161,9 @@ class Membership:
         self.counters: dict[str, int] = {}
         self.ready = not others and self.state is NodeState.COMPLETE
         self._retired = ""
+        self._following: tuple[
+            str, ...
+        ] = ()  # for whom it was sealed; a sealed store starts no more, so in this process
         self.confirmed = (
             False  # nothing that any other member knew of is missing in the store, since this process began
         )
@@ -221,7 +224,7 @@ class Membership:
         if self._retired:
             return self._retired
         if self.state is NodeState.SEALED:
-            return "its epoch is sealed: it refuses everything further; cure: cmkms epoch begin on the members of the next, or cmkms member again"
+            return sealed_words(self._store.header.epoch, self._me, self._following)
         if self.ready:
             return ""
         missing = [name for name in self._others if name not in self._connected]
@@ -256,9 +259,9 @@ class Membership:
         if self.state is NodeState.RECOVERING:
             if sealed := self._sealed(unread):
                 return (
-                    f"what it promised is lost, and {self._names(sealed)}, which must be read first, is sealed and answers nobody any more; cure: cmkms "
-                    "member again: this node begins the next epoch from the seals of a majority; where no majority can be sealed without it, cmkms recover "
-                    "--min-height HEIGHT here, then seal it"
+                    f"what it promised is lost, and {self._names(sealed)}, which must be read first, is sealed and answers nobody any more; "
+                    "cure: the `cmkms member` command of that change here: this node begins the next epoch from the seals of a majority; where no "
+                    "majority can be sealed without it, cmkms recover --min-height HEIGHT here, then seal it"
                 )
             return f"what it promised is lost; every other node must be read first; not read yet: {self._names(unread)}"
         return f"reading the others' marks at start; not read yet: {self._names(unread)}"
@@ -628,6 +631,7 @@ class Membership:
             self._write_header(header)
             self._log.warning("sealed", epoch=header.epoch, next=", ".join(following), confirmed=header.confirmed)
         self._ports.on_sealed(following)
+        self._following = following
         standing = Standing.CONFIRMED if header.confirmed else Standing.UNCONFIRMED
         marks = tuple((one.row, one.mark) for one in self._row_marks())
         self._tell_all()

@@ -269,8 +269,7 @@ class Roster:
         if len(epoch.members) > 1:
             return Why(
                 PeerCode.UNLISTED,
-                f"{hello.node!r} is not in the peer list of {epoch.me!r} ({', '.join(epoch.members)}); its own list has {theirs}; "
-                "cure: the same list on every node",
+                f"{hello.node!r} is not in the peer list of {epoch.me!r} ({', '.join(epoch.members)}); its own list has {theirs}",
             )
         if hello.seq:  # it has promised: two majorities of one key
             self.membership.retire(

@@ -43,6 +43,7 @@ from cometkms.errors import StateError, StoreFailure, cure_of_file, os_words
 from cometkms.limits import BIRTH_NONCE_BYTES, ROUND_MAX
 from cometkms.model import HRS, Incarnation, Row, Step, Watermark
 from cometkms.rules.birth import NodeState
+from cometkms.rules.epoch import sealed_words
 from cometkms.rules.incarnation import FIRST, Statement
 from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
@@ -384,13 +385,26 @@ def _check_header(store: PromiseStore, files: NodeFiles) -> None:
             cure="put the list back, or change the members with `cmkms member`",
         )
     if header.state is NodeState.SEALED:
-        raise StateError(
-            f"{store.path}: epoch {header.epoch} was sealed here, it promises nothing more",
-            cure="the same `cmkms member` command again, or `cmkms epoch "
-            "begin` with the seals of a majority on the members of the next epoch",
-        )
+        raise sealed_error(files, header)
     if files.alone and header.state is not NodeState.COMPLETE:
         raise corrupt(store.path, f"its node is {header.state.name.lower()}, not complete")
+
+
+def sealed_error(files: NodeFiles, header: Header) -> StateError:
+    """Make the error of a store that is sealed, with what is to be done there. Raises: StateError for a born.json that cannot be understood."""
+    following = read_following(files)
+    what = f"{files.store_path}: {sealed_words(header.epoch, files.node_id, following)}"
+    if following and files.node_id not in following:
+        whom = ", ".join(following)
+        return StateError(
+            what,
+            cure=f"nothing here; its seal (HOME/seals) goes to {whom}. Is it to come back later: `cmkms member add {files.node_id}=HOST:PORT`, here too, "
+            "with the `peer` of a living node's config.toml",
+        )
+    return StateError(
+        what,
+        cure="the same `cmkms member` command again, or `cmkms epoch begin` with the seals of a majority on the members of the next epoch",
+    )
 
 
 def _bring_up(store: PromiseStore, chain: ChainFiles, in_file: Watermark, warnings: list[str]) -> int:

@@ -447,7 +447,13 @@ def test_a_member_goes_and_what_it_held_is_of_no_more_use(
     validator.connect()
     validator.must_refuse(PRECOMMIT, 6, block="bb")
     validator.must_sign(PRECOMMIT, 7)
-    assert "was sealed here" in two.run("start", code=5).stderr
+    ended = two.run("start", code=5).stderr
+    assert (
+        "was sealed here, for node0, node1 and without node2: it promises nothing more, and stays stopped for good"
+        in ended
+    )
+    assert "nothing here; its seal (HOME/seals) goes to node0, node1" in ended
+    assert ended.strip().splitlines()[-1].count("cure: ") == 1
     shutil.rmtree(two.home)
     old.rename(two.home)  # as it was before it was sealed
     two.serves(rival).start()

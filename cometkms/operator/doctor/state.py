@@ -19,8 +19,9 @@ from cometkms.store.node_store import (
     read_born_members,
     read_state,
     refuse_lacking,
+    sealed_error,
 )
-from cometkms.store.promise_store import Survey, corrupt, survey
+from cometkms.store.promise_store import Header, Survey, corrupt, survey
 
 AREA: Final = "state"
 _LAGGING_HEIGHTS: Final = 1  # the file may be so far behind while the node runs
@@ -155,7 +156,16 @@ def _judge_store(facts: StateFacts) -> list[Finding]:
                 cure,
             )
         ]
+    if header.state is NodeState.SEALED:
+        return _judge_sealed(facts, header)
     return [_judge_life(header.state, header.epoch, facts)]
+
+
+def _judge_sealed(facts: StateFacts, header: Header) -> list[Finding]:
+    try:
+        return failed_by(AREA, sealed_error(facts.files, header))
+    except StateError:  # of born.json, which is told already
+        return [fail(AREA, f"epoch {header.epoch} was sealed here: it promises nothing more", "restore born.json")]
 
 
 def _judge_no_store(facts: StateFacts) -> Finding:
@@ -194,12 +204,6 @@ def _judge_life(state: NodeState, epoch: int, facts: StateFacts) -> Finding:
     match state:
         case NodeState.COMPLETE:
             return ok(AREA, shown)
-        case NodeState.SEALED:
-            return fail(
-                AREA,
-                f"epoch {epoch} was sealed here: it promises nothing more",
-                "the same `cmkms member` command again, or `cmkms epoch begin` with the seals of a majority",
-            )
         case NodeState.RECOVERING:
             return warn(
                 AREA,

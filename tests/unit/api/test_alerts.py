@@ -153,7 +153,7 @@ CASES = [
     Case("vote_as_bytes", lambda s: s.refuse("bytes_are_a_vote"), lambda s: None, 2, 602,
          "chain-a: tcp://10.0.0.1:26658 asked for a signature over mere bytes that are, or read as, what is signed of a vote"),
     Case("quorum_minimum", lambda s: hear(s, "gone"), lambda s: s.member(1).update(connected=True, error=""), 6, 5,
-         "2 of 3 nodes are there, 2 are needed: one more loss stops signing (missing: node1)"),
+         "2 of 3 nodes are there, 2 are needed: one more loss stops signing (node1 is away)"),
     Case("validator_away", lambda s: s.link.update(state="waiting", last_error="connection refused"),
          lambda s: s.link.update(state="connected"), 12, 4, "chain-a: the validator tcp://127.0.0.1:26658 is not connected: connection refused"),
     Case("agent_away", lambda s: s.link.update(addr="agent:sentry-a", state="waiting", last_error="closed by the agent"),
@@ -611,3 +611,52 @@ def test_the_documents_name_every_alert() -> None:
     text = (docs / "STATUS_PAGE.md").read_text()
     assert set(RULES) <= set(re.findall(r"^## (\w+)$", (docs / "RUNBOOK.md").read_text(), re.M))
     assert re.findall(r"^\| `(\w+)` \|", text[text.index("## Alerts") :], re.M) == list(RULES)
+
+
+def sealed(scene: Scene, following: list[str]) -> None:
+    """This node, node0, is sealed, and the others let it in no more."""
+    scene.state.update(
+        node_state="sealed", why="epoch 1 was sealed here", next=following, leader_id=None, is_leader=False
+    )
+    scene.member(0)["state"] = "sealed"
+    for number in (1, 2):
+        scene.member(number).update(connected=False, error="'node0' is not in the peer list", error_code="unlisted")
+
+
+def test_one_that_was_taken_out_raises_nothing_about_a_cluster_that_it_has_left() -> None:
+    scene = Scene()
+    sealed(scene, ["node1", "node2"])
+    scene.wait(120)
+    assert scene.alerts.current() == []
+
+
+def test_a_sealed_member_of_the_next_epoch_is_told_how_the_change_goes_on() -> None:
+    scene = Scene()
+    sealed(scene, ["node0", "node1"])
+    scene.wait(120)
+    (alert,) = scene.alerts.current()
+    assert alert["name"] == "no_leader"
+    assert alert["cure"].startswith(
+        "go on with the change of members: on each of node0, node1, stopped, the same `cmkms member` command"
+    )
+
+
+@pytest.mark.parametrize(
+    ("states", "says", "cure"),
+    [
+        ({2: "sealed"}, "node2 is sealed", "go on with the change of members"),
+        ({0: "recovering"}, "node0, this node, is recovering", "nothing, if all nodes are up"),
+        ({1: "starting"}, "node1 is starting", "nothing, if all nodes are up"),
+        ({2: None}, "node2 is away", "bring the missing node back"),
+    ],
+)
+def test_what_brings_a_majority_close_is_told_with_the_cure_for_it(
+    states: dict[int, str | None], says: str, cure: str
+) -> None:
+    scene = Scene()
+    for number, state in states.items():
+        scene.member(number).update({"connected": False} if state is None else {"state": state})
+    scene.wait(10)
+    alert = next(one for one in scene.alerts.current() if one["name"] == "quorum_minimum")
+    assert alert["what"].endswith(f"one more loss stops signing ({says})")
+    assert alert["cure"].startswith(cure)

@@ -107,6 +107,24 @@ def test_a_leader_beside_sealed_members_says_how_many_are_complete() -> None:
     assert "are needed" not in of(board_of(Leads.HERE, There.ALL, Signs.UNANSWERED)).headline
 
 
+def test_one_that_was_taken_out_does_not_say_that_nobody_signs() -> None:
+    """The others go on in an epoch that it is no part of, and it cannot see them."""
+    why = "epoch 1 was sealed here, for node1, node2 and without node0"
+    for following, headline, absent in (
+        (["node1", "node2"], f"node0 was taken out: {why}.", False),
+        (["node0", "node1"], f"Nobody leads, as far as node0 knows. Nothing is signed: {why}.", True),
+    ):
+        board = board_of(Leads.NOBODY, There.SHORT)
+        board.sections_now["state"].update(node_state="sealed", why=why, next=following)  # type: ignore[union-attr]
+        assert of(board).headline == headline
+        assert bool(of(board).absence) is absent
+        assert not of(board).healthy
+        assert find_trouble(board.sections(), board.beat_ages_s(), NOW) == [why]
+    board = board_of(Leads.ELSEWHERE)
+    board.sections_now["state"].update(node_state="sealed", why=why, next=["node1", "node2"])  # type: ignore[union-attr]
+    assert of(board).headline == "node1 leads and signs. node0 is sealed and does not count."
+
+
 def test_a_node_that_does_not_count_says_so_whoever_leads() -> None:
     board = board_of(Leads.ELSEWHERE)
     board.sections_now["state"].update(node_state="recovering", why="what it promised is lost")  # type: ignore[union-attr]

@@ -331,7 +331,15 @@ def test_a_running_node_is_sealed_at_once_and_its_seal_vouches(three: Three) -> 
         a.node.seal(NAMES)
     three.wait(2 * START_READ_S)
     assert "a" not in three.ready()
-    assert "is sealed" in a.node.membership.why
+    assert a.node.membership.why.startswith(
+        "epoch 1 was sealed here, for a, b, d: it promises nothing more before it begins the next"
+    )
+    gone = three.nodes["c"]
+    gone.node.seal(("a", "b", "d"))
+    assert (
+        "was sealed here, for a, b, d and without c: it promises nothing more, and stays stopped for good"
+        in gone.node.membership.why
+    )
 
 
 def test_whoever_leads_when_a_majority_is_sealed_leads_no_longer_and_says_why(three: Three) -> None:
