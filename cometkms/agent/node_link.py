@@ -139,7 +139,7 @@ class NodeLink:
             connection.close()
             raise
         closed, before = self._adopt(connection, frames), self.connects
-        pinging = asyncio.create_task(self._ping())
+        pinging = asyncio.create_task(self._keep_warm())
         try:
             return await closed, self.connects > before
         finally:
@@ -273,18 +273,22 @@ class NodeLink:
         else:
             self._above.on_node(self.entry.id, message)
 
-    async def _ping(self) -> None:
-        """Keep the link warm, and notice when it is not."""
+    async def _keep_warm(self) -> None:
+        """Ping until the link ends; the task is cancelled then."""
         while True:
-            now = self._loop.time()
-            if now - self._heard_at > AGENT_SILENT_S:
-                self._drop(f"silent for {AGENT_SILENT_S:g} s")
-                return
-            self._ping_number += 1
-            self._pings = {number: at for number, at in self._pings.items() if now - at < AGENT_SILENT_S}
-            self._pings[self._ping_number] = now
-            self.send(Ping(self._ping_number, self._about()))
+            self.ping()
             await asyncio.sleep(AGENT_PING_S)
+
+    def ping(self) -> None:
+        """Say how this agent is, and close a link that has been silent for too long. Called every AGENT_PING_S."""
+        now = self._loop.time()
+        if now - self._heard_at > AGENT_SILENT_S:
+            self._drop(f"silent for {AGENT_SILENT_S:g} s")
+            return
+        self._ping_number += 1
+        self._pings = {number: at for number, at in self._pings.items() if now - at < AGENT_SILENT_S}
+        self._pings[self._ping_number] = now
+        self.send(Ping(self._ping_number, self._about()))
 
     def _drop(self, why: str) -> None:
         """Close the connection, once."""

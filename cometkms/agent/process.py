@@ -264,7 +264,11 @@ class Agent:
 
     def lives(self) -> list[Any]:
         """What runs until the agent ends."""
-        return [self._check(), *(link.run() for link in self.links.values()), *(one.end.run() for one in self.askers)]
+        return [
+            self._check_always(),
+            *(link.run() for link in self.links.values()),
+            *(one.end.run() for one in self.askers),
+        ]
 
     def now(self) -> float:
         """The loop's clock, in seconds."""
@@ -274,13 +278,17 @@ class Agent:
         """A number that no other request of this process has."""
         return next(self._seqs)
 
-    async def _check(self) -> None:
+    async def _check_always(self) -> None:
         while True:
             await asyncio.sleep(_CHECK_S)
-            for one in self.askers:
-                one.end.check_deadlines()
-            for name, link in self.links.items():
-                self.times[name].round_trip_s = link.round_trip_s
+            self.check()
+
+    def check(self) -> None:
+        """Close the connections that stall, and take over what the links' round trips are. Called about once a second."""
+        for one in self.askers:
+            one.end.check_deadlines()
+        for name, link in self.links.items():
+            self.times[name].round_trip_s = link.round_trip_s
 
     # --- of the nodes' links ---
 

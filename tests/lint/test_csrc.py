@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sim.mutants import MUTANTS
+from tests.sim import mutants, relay_mutants
 
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
 SOURCES = sorted(CSRC.glob("*.c"))
@@ -39,5 +39,7 @@ def test_no_warning_and_no_allocator(source: Path, tmp_path: Path) -> None:
 
 def test_what_the_mutants_cut_out_stands_in_csrc() -> None:
     """Once each, so that `make mutants` takes away what it says."""
-    cuts = {cut for mutant in MUTANTS for cut in mutant.cuts}
+    of_the_simulation = {cut for mutant in mutants.MUTANTS for cut in mutant.cuts}
+    of_the_twins_tests = {cut for mutant in relay_mutants.MUTANTS for cut in mutant.cuts}
+    cuts = of_the_simulation | of_the_twins_tests
     assert [cut for cut in cuts if (CSRC / cut.source).read_text().count(cut.text) != 1] == []

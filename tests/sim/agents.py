@@ -49,8 +49,8 @@ class _Asked:
             )
 
 
-class Agent:
-    """An agent and its validator."""
+class Asker:
+    """An agent and its validator: what they want, and what is judged of what they get."""
 
     def __init__(self, world: "World", number: int) -> None:
         self.world, self.number = world, number
@@ -58,11 +58,78 @@ class Agent:
         self.place = HRS(1, 0, Step.PREVOTE)
         self.asked_at: float | None = None
         self.vote: Vote | None = None
-        self.seq = 0
-        self.life = 0
         self.liar = self.rng.choice((None, *world.names)) if self.rng.random() < 0.5 else None
         self.asked: dict[int, Vote] = {}  # by number, the latest
         self.heard: list[bytes] = []  # answers that were right for something
+
+    def note_asked(self, seq: int, vote: Vote) -> None:
+        """It asks a node for that, under that number."""
+        self.asked[seq] = vote
+        if len(self.asked) > ASKED_KEPT:
+            del self.asked[min(self.asked)]
+
+    def judge_answer(self, seq: int, answer: bytes) -> None:
+        """What a node says to that number. An honest one's signature counts, in time or not. Raises: Violation."""
+        message = worlds.CORE.decode_message(Dialect.PROTO, answer)
+        if message.vote is not None and message.vote.signature:
+            if (asked := self.asked.get(seq)) is not None:
+                self.world.judge_signature(worlds.place_of(asked), asked, message.vote)
+            self.heard = [*self.heard[-8:], answer]
+
+    def lie_about(self, asked: Vote) -> bytes:
+        """What somebody with a node's identity, but not the validator's key, may answer."""
+        response = Kind.SIGNED_VOTE_RESPONSE
+        other = Message(response, vote=replace(self.world.vote_of(self.rng, self.place), signature=b"s" * 64))
+        forged = Message(response, vote=replace(asked, signature=self.rng.randbytes(64)))
+        refusal = Message(response, error=RemoteSignerError(2, "no"))
+        return self.rng.choice(
+            (
+                *(worlds.CORE.encode_message(Dialect.PROTO, one) for one in (other, forged, refusal)),
+                *self.heard[-2:],  # signed once, for something
+                self.rng.randbytes(self.rng.randrange(1, 40)),
+            )
+        )
+
+    def judge_passed_on(self, answer: bytes, vote: Vote) -> bool:
+        """What the validator got is a refusal, or its own vote, signed: then True. Raises: Violation."""
+        message = worlds.CORE.decode_message(Dialect.PROTO, answer)
+        if message.error is not None and message.error.code:
+            return False
+        got = message.vote
+        if got is None or replace(got, timestamp=vote.timestamp, signature=b"", extension_signature=b"") != vote:
+            raise worlds.Violation(f"agent {self.number} passed on something else than was asked: {got} for {vote}")
+        self.world.judge_signature(self.place, vote, got)
+        self.world.count("signed through an agent")
+        return True
+
+    def over(self) -> None:
+        """Exactly one answer a request."""
+        if self.asked_at is None:
+            raise worlds.Violation(f"agent {self.number} answered twice")
+        self.asked_at = None
+
+    def judge_time(self) -> None:
+        """Raises: Violation for a request that has no answer for too long."""
+        if self.asked_at is not None and self.world.now - self.asked_at > AGENT_ANSWER_S + 0.1:
+            raise worlds.Violation(
+                f"agent {self.number} left a request without an answer for {self.world.now - self.asked_at} s"
+            )
+
+    def forget(self) -> None:
+        self.place = HRS(max(1, self.place.height - self.rng.randrange(4)), 0, self.rng.choice((2, 3)))
+
+    def poll(self) -> None:
+        """Every few milliseconds: ask, let the time do its work, now and then die."""
+        raise NotImplementedError
+
+
+class Agent(Asker):
+    """One of the general path: the decisions and the check of answers that ship, and messages that are Python's values."""
+
+    def __init__(self, world: "World", number: int) -> None:
+        super().__init__(world, number)
+        self.seq = 0
+        self.life = 0
         self.start()
 
     def start(self) -> None:
@@ -91,10 +158,7 @@ class Agent:
         self.world.after(self.rng.uniform(0.002, 0.01), self.poll)
         now = self.world.now
         if self.asked_at is not None:
-            if now - self.asked_at > AGENT_ANSWER_S + 0.1:
-                raise worlds.Violation(
-                    f"agent {self.number} left a request without an answer for {now - self.asked_at} s"
-                )
+            self.judge_time()
             if self.asking.due_at is not None and now >= self.asking.due_at:
                 self.do(self.asking.on_time(now))
             return
@@ -126,45 +190,18 @@ class Agent:
         match action:
             case Ask(name, seq, urgent):
                 assert self.vote is not None
-                self.asked[seq] = self.vote
-                if len(self.asked) > ASKED_KEPT:
-                    del self.asked[min(self.asked)]
+                self.note_asked(seq, self.vote)
                 if name == self.liar and self.rng.random() < LIED:
                     self.lie(name, seq)
                 self.travel(self.arrive, name, seq, urgent, self.vote)
             case Reply(answer):
                 self.over()
-                self.passed_on(answer)
+                assert isinstance(answer, bytes)
+                assert self.vote is not None
+                self.judge_passed_on(answer, self.vote)
                 self.place = self.world.next_place(self.rng, self.place)
             case Empty():
                 self.over()
-
-    def passed_on(self, answer: object) -> None:
-        """What the validator got is a refusal, or its own vote, signed. Raises: Violation."""
-        assert isinstance(answer, bytes)
-        assert self.vote is not None
-        message = worlds.CORE.decode_message(Dialect.PROTO, answer)
-        if message.error is not None and message.error.code:
-            return
-        got = message.vote
-        if (
-            got is None
-            or replace(got, timestamp=self.vote.timestamp, signature=b"", extension_signature=b"") != self.vote
-        ):
-            raise worlds.Violation(
-                f"agent {self.number} passed on something else than was asked: {got} for {self.vote}"
-            )
-        self.world.judge_signature(self.place, self.vote, got)
-        self.world.count("signed through an agent")
-
-    def over(self) -> None:
-        """Exactly one answer a request."""
-        if self.asked_at is None:
-            raise worlds.Violation(f"agent {self.number} answered twice")
-        self.asked_at = None
-
-    def forget(self) -> None:
-        self.place = HRS(max(1, self.place.height - self.rng.randrange(4)), 0, self.rng.choice((2, 3)))
 
     def check(self, answer: Any) -> tuple[Verdict, object]:
         """What the agent's process does with bytes."""
@@ -181,16 +218,11 @@ class Agent:
     # --- the node's end ---
 
     def on_node(self, name: str, seq: int, answer: bytes | None) -> None:
-        """A node's message arrives. An honest one's signature counts, in time or not."""
+        """A node's message arrives."""
         if answer is None:
             self.do(self.asking.on_not_now(name, seq, None, self.world.now))
             return
-        message = worlds.CORE.decode_message(Dialect.PROTO, answer)
-        if message.vote is not None and message.vote.signature:
-            if (asked := self.asked.get(seq)) is not None:
-                step = Step.PREVOTE if asked.type == 1 else Step.PRECOMMIT
-                self.world.judge_signature(HRS(asked.height, asked.round, step), asked, message.vote)
-            self.heard = [*self.heard[-8:], answer]
+        self.judge_answer(seq, answer)
         self.do(self.asking.on_answer(name, seq, answer, self.world.now))
 
     def lie(self, name: str, seq: int) -> None:
@@ -199,17 +231,7 @@ class Agent:
         asked = self.vote
         assert asked is not None
         number = self.rng.choice((seq, seq, seq, seq - 1, seq + 1, 0, (1 << 64) - 1))
-        response = Kind.SIGNED_VOTE_RESPONSE
-        other = Message(response, vote=replace(self.world.vote_of(self.rng, self.place), signature=b"s" * 64))
-        forged = Message(response, vote=replace(asked, signature=self.rng.randbytes(64)))
-        refusal = Message(response, error=RemoteSignerError(2, "no"))
-        said = self.rng.choice(
-            (
-                *(worlds.CORE.encode_message(Dialect.PROTO, one) for one in (other, forged, refusal)),
-                *self.heard[-2:],  # signed once, for something
-                self.rng.randbytes(self.rng.randrange(1, 40)),
-            )
-        )
+        said = self.lie_about(asked)
         kind = self.rng.randrange(4)
         if kind == 0:
             self.travel(

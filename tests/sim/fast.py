@@ -6,6 +6,8 @@
     FastSigner  what signer/process.py does around the signer's path
     Line        a validator's connection to a signer, as signer/link.py serves it
 
+Agents and their links are in relays.py.
+
 The world knows the keys of every connection. So it can delay, double, reorder and lose single messages behind the ciphers' backs, as it
 does between nodes of the general path, and the receiver's C opens and judges each of them.
 """
@@ -61,6 +63,7 @@ class Calls:
         self.sockets: dict[int, Socket] = {}
         self._disk, self._on_durable, self._count = disk, on_durable, count
         self._written: dict[int, list[bytes]] = {}
+        self.sending = False  # C, and not the general path
         self._raised: BaseException | None = None
         self._callbacks = {
             "recv": ffi.callback("ssize_t(int, void *, size_t, int)", self._recv),
@@ -94,7 +97,9 @@ class Calls:
         return self._result(self.sockets[fd].recv_into, ffi.buffer(into, size))
 
     def _send(self, fd: int, data: Any, size: int, _flags: int) -> int:
+        self.sending = True
         sent = self._result(self.sockets[fd].send, bytes(ffi.buffer(data, size)))
+        self.sending = False
         if sent < size:
             self._count("short send in C")
         return sent
@@ -122,18 +127,22 @@ class Calls:
 
 
 class Socket:
-    """A process's end of a stream. `take`: what becomes of the bytes it sends; `room`: how many of them it takes."""
+    """A process's end of a stream. `take`: what becomes of the bytes it sends; `room`: how many of them it takes.
+
+    `ended`: the other end is closed, and what has arrived is all there is.
+    """
 
     def __init__(self, calls: Calls, take: Callable[[bytes], None], room: Callable[[int], int]) -> None:
         self.fd = next(_fds)
         self.arrived = bytearray()
+        self.ended = False
         self._take, self._room = take, room
         self._calls = calls
         calls.sockets[self.fd] = self
 
     def recv_into(self, buffer: Any) -> int:
         size = min(len(buffer), len(self.arrived))
-        if size == 0:
+        if size == 0 and not self.ended:
             raise OUT_OF_ROOM
         buffer[0:size] = bytes(self.arrived[:size])
         del self.arrived[:size]
@@ -384,7 +393,11 @@ class FastSigner:
             for number in answered:
                 self.world.count("signed in C")
                 self.follow_up()
-                self.lines[number].on_answered()
+                line = self.lines.get(number)
+                if line is not None:
+                    line.on_answered()
+                elif self.signer.port is not None:
+                    self.signer.port.on_answered(number)
             if untrusted is not None:
                 self.signer.on_message(decode(untrusted))
 
@@ -403,11 +416,28 @@ class FastSigner:
         for made in self.path.drain():
             self.signer.chain.on_signature(made)
 
+    def settle(self) -> None:
+        """A request waits for its permit."""
+        if self.path.unseen >= LOG_LINES:
+            self.count_signatures()
+
     def release(self) -> None:
         """The lease is gone: so are the connections."""
         self.count_signatures()
         for line in tuple(self.lines.values()):
             line.drop()
+
+
+def message_size(data: bytearray) -> int | None:
+    """How many bytes the privval message in front has with its length; None while it is not whole."""
+    size, used = 0, 0
+    while used < len(data):
+        byte = data[used]
+        size |= (byte & 127) << 7 * used
+        used += 1
+        if byte < 128:
+            return used + size if len(data) >= used + size else None
+    return None
 
 
 class Line:
@@ -482,8 +512,7 @@ class Line:
             self.world.count("reserved in C")
             self.world.judge_reservation(self.asked, signed)
             self.busy = True
-            if self.fast.path.unseen >= LOG_LINES:
-                self.fast.count_signatures()
+            self.fast.settle()
         elif isinstance(found, Request):
             self.busy = True
             self.signer.chain.submit(self, self.session, found, started_ns)
@@ -536,18 +565,10 @@ class Line:
             self.answer += self._frames.open(data) if self._frames is not None else data
         except ProtocolError as error:
             raise self.world.violation(f"{self.signer.node.name}'s signer sends bytes out of their order") from error
-        size, used = 0, 0
-        while used < len(self.answer):
-            byte = self.answer[used]
-            size |= (byte & 127) << 7 * used
-            used += 1
-            if byte < 128:
-                break
-        else:
+        size = message_size(self.answer)
+        if size is None or self.asked is None:
             return
-        if len(self.answer) < used + size or self.asked is None:
-            return
-        if len(self.answer) > used + size:
+        if len(self.answer) > size:
             raise self.world.violation("an answer has more bytes than one message")
         vote, self.asked = self.asked, None
         self.world.after(self.rng.uniform(0, 0.001), self.validator.on_line, self, vote, bytes(self.answer))

@@ -49,7 +49,8 @@ MUTANTS: Final = (
         (
             Cut(
                 "session.c",
-                "ck_verify(type, public_key, (ck_bytes){restamped.sign_bytes, restamped.sign_bytes_len}, got.ballot.signature) != CK_OK ||",
+                "ck_verify(type, public_key, (ck_bytes){restamped.sign_bytes, restamped.sign_bytes_len}, got.ballot.signature) !=\n"
+                "            CK_OK ||",
                 "",
             ),
         ),
@@ -68,14 +69,10 @@ MUTANTS: Final = (
         "an answer may be about something else than was asked",
         (Cut("session.c", " || !same_but_signed(&asked.ballot, &got.ballot)", ""),),
     ),
-    Mutant("an answer may be of another kind", (Cut("session.c", " || got.kind != answer.kind)", ")"),)),
+    Mutant("an answer may be of another kind", (Cut("session.c", " ||\n        got.kind != answer.kind)", ")"),)),
     Mutant(
         "something may stand behind an answer",
-        (
-            Cut(
-                "session.c", "        length != untrusted.len - used ||\n", "        length > untrusted.len - used ||\n"
-            ),
-        ),
+        (Cut("session.c", "length != untrusted.len - used ||", "length > untrusted.len - used ||"),),
     ),
     Mutant(
         "a refusal's words may be of any length",

@@ -346,6 +346,7 @@ class RogueWorld(World):
         self.leaned: set[tuple[HRS, bytes]] = set()  # permits that needed it
         self.gone = False
         self.wiped = False  # an honest node lost its store while the thief was there
+        self.worthless = False  # the victim's own store, by what the thief did in its name
 
     @property
     def present(self) -> bool:
@@ -433,14 +434,14 @@ class RogueWorld(World):
         if node is self.thief or isinstance(error, StoreFailure):
             return
         if node.member == self.victim and isinstance(error, SupersededError | BehindError):
-            self.stores_lost_at_once |= self.wiped  # two stores, and the operator's turn
+            self.on_worthless()
             return  # the thief has promised, or taken an incarnation, in this member's name: its own store lacks that
         raise Violation(f"{node.name} ended by what it heard: {type(error).__name__}: {error}")
 
     def on_superseded(self, node: Node) -> None:
         if node is self.thief:
             return
-        self.stores_lost_at_once |= self.wiped  # two stores, and the operator's turn
+        self.on_worthless()
         if self.present:  # the thief's word; the operator finds it off, and makes it anew when the thief is gone
             self.stats["superseded by the thief"] = 1
             node.superseded, node.signer = True, None
@@ -448,6 +449,11 @@ class RogueWorld(World):
             node.high = HRS(0, 0, 0)
             return
         super().on_superseded(node)
+
+    def on_worthless(self) -> None:
+        """What the victim's own store holds does not count any more. Beside another one that is lost: two stores, and the operator's turn."""
+        self.worthless = True
+        self.stores_lost_at_once |= self.wiped
 
     def may_be_wiped(self, node: Node) -> bool:
         """One honest node, once, while the other one is whole: of two there is no majority that remembers."""
@@ -464,6 +470,8 @@ class RogueWorld(World):
         match self.rng.choice(("crash", "power", "cut", "heal", "heal", "freeze", "signer", "transfer", "wipe")):
             case "wipe" if self.may_be_wiped(node):
                 self.wiped = True
+                own = self.nodes[self.victim].cluster
+                self.stores_lost_at_once |= self.worthless and (own is None or not own.membership.ready)
                 self.stats["wiped beside the thief"] = 1
                 node.crash(power=True, why="wipe")
                 shutil.rmtree(node.files.store_path.parent, ignore_errors=True)

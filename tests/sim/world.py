@@ -45,6 +45,7 @@ from cometkms.store.node_store import ChainFiles, NodeFiles, OpenedNode, open_no
 from cometkms.wire.identity import Identity as NodeIdentity
 from cometkms.wire.peer_messages import Action
 from cometkms.wire.queue_messages import (
+    Leader,
     Lease,
     Mark,
     PermitGranted,
@@ -54,7 +55,7 @@ from cometkms.wire.queue_messages import (
     StateHello,
 )
 from cometkms.wire.queue_messages import encode as encode_queue
-from tests.sim.agents import Agent
+from tests.sim.agents import Agent, Asker
 from tests.sim.disk import SimDisk
 
 CHAIN = "sim-1"
@@ -71,6 +72,7 @@ ROW = Row(bytes(KEY.verify_key), CHAIN)
 CORE = choose.load()
 if CORE.name == "native":
     from tests.sim import fast as paths
+    from tests.sim import relays
 FAULTS = {
     "crash": 6, "power": 4, "cut": 4, "one-way": 2, "heal": 6, "freeze": 4, "signer": 2, "disk": 2, "wipe": 3,
     "transfer": 2, "order": 2, "kill all": 0.5, "ambush": 3, "stuck signer": 2, "unreached": 2,
@@ -455,6 +457,7 @@ class Signer:
             log=SilentLog(self.world, f"{node.name}'s signer"),
         )
         self.fast = paths.FastSigner(self) if node.queues is not None else None
+        self.port = relays.Port(self.fast) if self.fast is not None else None
         self.send(SignerHello(self.nonce))
         self.world.after(0.1, self.tick)
 
@@ -497,6 +500,8 @@ class Signer:
                 self.beats += 1
                 self.lease_until = self.world.now + message.ttl_ms / 1000 if message.granted else 0.0
                 self._set_leased(message.granted)
+            case Leader() if message.nonce == self.nonce and self.port is not None:
+                self.port.on_standing(leads=self.leased, leader=message.name)
             case _:
                 pass
 
@@ -506,6 +511,8 @@ class Signer:
             if self.fast is not None:
                 self.fast.release()
         self.leased = leased
+        if self.port is not None:
+            self.port.on_standing(leads=leased)
 
     def tick(self) -> None:
         if not self.alive:
@@ -520,6 +527,8 @@ class Signer:
         self.chain.report()
         if self.fast is not None:
             self.fast.count_signatures()
+        if self.port is not None:
+            self.port.check()
 
     @property
     def still_until(self) -> float:
@@ -699,11 +708,13 @@ class World:
         )  # who changes the members, beside everything else that happens
         self.directory = Path(tempfile.mkdtemp(prefix="cmkms-sim-", dir="/dev/shm"))  # a memory file system
         self.nodes = {name: Node(self, name) for name in self.names}
-        self.validators: list[Validator | Agent] = [Validator(self, number) for number in range(2)]
+        self.validators: list[Validator | Asker] = [Validator(self, number) for number in range(2)]
         self.agents = random.Random(f"{seed} agents").choice(
             (0, 0, 1, 2)
         )  # that ask any node, beside who waits for a signer
-        self.validators += [Agent(self, number) for number in range(self.agents)]
+        self.validators += [
+            relays.RelayAgent(self, number) if self.fast else Agent(self, number) for number in range(self.agents)
+        ]
         self.healing = False
         self.stores_lost_at_once = True  # more may be than the liveness table allows
         self.changes = 0.4  # of runs with an epoch that ends

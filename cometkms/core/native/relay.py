@@ -85,7 +85,7 @@ class NativeRelayPath:
     """Serve the plain requests of an agent in C."""
 
     def __init__(self, c: Any) -> None:
-        self._c = c
+        self.c = c
 
     def end(self, number: int, session: Session, fd: int) -> NativeEndLane:
         """Make the fast path's end of a validator's connection."""
@@ -93,13 +93,13 @@ class NativeRelayPath:
             raise InvariantError("the hot path takes the C core's sessions only")
         if not 0 <= number < CHAINS_MAX:
             raise InvariantError(f"the connection {number}: at most {CHAINS_MAX} are served")
-        return NativeEndLane(self._c, number, session, fd)
+        return NativeEndLane(self.c, number, session, fd)
 
     def node(self, frames: Frames, fd: int) -> NativeNodeLane:
         """Make the fast path's end of a link to a node."""
         if not isinstance(frames, NativeFrames):
             raise InvariantError("the hot path takes the C core's ciphers only")
-        return NativeNodeLane(self._c, frames, fd)
+        return NativeNodeLane(self.c, frames, fd)
 
 
 def relay_path() -> NativeRelayPath:
