@@ -42,10 +42,10 @@ def _sections(home: Path, *, quick: bool) -> dict[str, Callable[[], Sections]]:
         },
         "growth": lambda: growth.run(home / "growth", quick=quick),
         "agent": lambda: {
-            "an agent": agent.latency(home / "agent", rounds, heights),
+            "an agent": agent.latency(home / "agent", max(1, rounds - 1), heights),
             "an agent, no signature for": agent.faults(home / "loss", 1 if quick else 20),
             "an agent's start": agent.starts(home / "starts", rounds * 4),
-            "a CometBFT node behind an agent, no block for": agent.blocks(home / "blocks", 1 if quick else 20),
+            "a CometBFT node behind an agent, no block for": agent.blocks(home / "blocks", 1 if quick else 6),
         },
     }
 

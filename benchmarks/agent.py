@@ -20,12 +20,13 @@ from tests.e2e.namespaces import NONE_HERE, Namespaces, free_network
 from tests.e2e.node import CHAIN, PREVOTE, Validator, free_tcp, until
 from tests.e2e.test_real_node import CometBFT
 
-SETTLE_S: Final = 1.0
+SETTLE_S: Final = 0.3
+STREAM_S: Final = 0.6  # asked and answered before something happens: the agent has this node's times
 PAUSE_US: Final = 2000  # between two requests of the stream
-#: How long the validator's stream is watched.
-DIRECT_MS: Final = 9000  # CometBFT waits five seconds in a read
-AGENT_MS: Final = 3000
-RESTART_MS: Final = 6000  # a node stops, starts and is complete again meanwhile
+#: How long the validator's stream is watched; a request that waits at its end is waited for.
+DIRECT_MS: Final = 7000  # CometBFT waits five seconds in a read
+AGENT_MS: Final = 2000
+RESTART_MS: Final = 4000  # a node stops, starts and is complete again meanwhile
 FIRST_BLOCKS: Final = 10
 
 
@@ -84,18 +85,26 @@ def faults(directory: Path, rounds: int) -> dict[str, Any]:
     """The longest time without a signature of each round in which the leading node's cable is pulled, its processes freeze or are killed, the agent
     is killed and started again as its unit does, or every node is restarted, one after the other.
 
-    Nodes in network namespaces of their own; without an agent a quarter of the rounds, for each takes CometBFT's five seconds.
+    Nodes in network namespaces of their own. So many rounds of each loss of a host; half as many kills, as many restarts, and without an agent a
+    tenth, for each takes CometBFT's five seconds: twenty rounds take about six minutes.
     """
     found: dict[str, Any] = {}
-    for way, run_ms, count in (("agent", AGENT_MS, rounds), ("direct", DIRECT_MS, max(1, rounds // 4))):
+    half = -(-rounds // 2)
+    for way, run_ms, count in (("agent", AGENT_MS, rounds), ("direct", DIRECT_MS, -(-rounds // 10))):
         with _machines(directory / way, agent=way == "agent") as machines:
             if machines is None:
                 return {"host loss": {"not run": NONE_HERE}}
-            hits: dict[str, Hit] = {"cable pulled": _pull, "frozen": _freeze, "killed": _kill}
-            for fault, hit in (hits | ({"the agent killed": _kill_agent} if way == "agent" else {})).items():
-                found[f"{way}, {fault}"] = gaps([_hit(machines, hit, run_ms) for _ in range(count)])
+            hits: dict[str, tuple[Hit, int]] = {
+                "cable pulled": (_pull, count),
+                "frozen": (_freeze, count),
+                "killed": (_kill, min(half, count)),
+            }
             if way == "agent":
-                names = [name for _ in range(-(-count // 3)) for name in machines.nodes.ids]
+                hits["the agent killed"] = _kill_agent, half
+            for fault, (hit, times) in hits.items():
+                found[f"{way}, {fault}"] = gaps([_hit(machines, hit, run_ms) for _ in range(times)])
+            if way == "agent":
+                names = [name for _ in range(-(-half // 3)) for name in machines.nodes.ids]
                 found["agent, a node restarted"] = gaps([_hit(machines, _restart(name), RESTART_MS) for name in names])
     return found
 
@@ -246,7 +255,7 @@ def _hit(machines: _Machines, hit: Hit, run_ms: int) -> float:
     time.sleep(SETTLE_S)
     leader = machines.leader()
     machines.validator.send(cmd="stream", height=machines.height, run_ms=run_ms, pause_us=PAUSE_US)
-    time.sleep(SETTLE_S)
+    time.sleep(STREAM_S)
     undo = hit(machines, leader)
     try:
         answer = machines.validator.receive()

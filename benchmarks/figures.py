@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from statistics import median
 from typing import Any, Final
 
@@ -11,8 +12,8 @@ Rounds = list[list[int]]  # of each round the latencies, nanoseconds
 
 
 def quantile(ordered: Sequence[float], fraction: float) -> float:
-    """Of sorted values; the nearest rank."""
-    return ordered[min(len(ordered) - 1, int(fraction * len(ordered)))]
+    """Of sorted values; the nearest rank: of twenty, p95 is the nineteenth."""
+    return ordered[max(0, ceil(fraction * len(ordered)) - 1)]
 
 
 def quantiles_us(times_ns: Sequence[int]) -> dict[str, float]:
@@ -104,6 +105,7 @@ def gaps(values_ms: Sequence[float]) -> dict[str, Any]:
         "rounds": len(ordered),
         "p50_ms": round(median(ordered), 1),
         "p90_ms": round(quantile(ordered, 0.9), 1),
+        "p95_ms": round(quantile(ordered, 0.95), 1),
         "max_ms": round(ordered[-1], 1),
         "all_ms": [round(value, 1) for value in ordered],
     }

@@ -7,8 +7,9 @@ from benchmarks.figures import compare, gaps, quantile, quantiles_us, table
 
 def test_quantiles_are_of_the_nearest_rank_and_need_a_value() -> None:
     times = list(range(1000, 101_000, 1000))  # 1..100 microseconds
-    assert quantiles_us(times[::-1]) == {"p50": 51.0, "p90": 91.0, "p99": 100.0, "p99.9": 100.0, "max": 100.0}
+    assert quantiles_us(times[::-1]) == {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 100.0, "max": 100.0}
     assert quantile([7.0], 0.99) == 7.0
+    assert quantile([float(number) for number in range(1, 21)], 0.95) == 19.0
     with pytest.raises(ValueError, match="nothing was measured"):
         quantiles_us([])
 
@@ -52,6 +53,7 @@ def test_gaps_keep_every_round() -> None:
         "rounds": 3,
         "p50_ms": 20,
         "p90_ms": 30.0,
+        "p95_ms": 30.0,
         "max_ms": 30.0,
         "all_ms": [10, 20, 30.0],
     }
