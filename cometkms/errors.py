@@ -123,6 +123,10 @@ _DISK: Final = {
 }
 
 
+#: What helps where a file system takes no writing.
+READ_ONLY_CURE: Final = _DISK[errno.EROFS]
+
+
 class WordedError(OSError):
     """An error of the system, or like one, whose strerror is in words of ours and is shown as it is."""
 

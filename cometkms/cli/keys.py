@@ -49,6 +49,7 @@ from cometkms.model import SealedKey
 from cometkms.store.lock import locked_home
 
 _MIB: Final = 1 << 20
+_PREFIX: Final = "cosmosvalcons"
 
 
 @click.group("keys")
@@ -59,7 +60,7 @@ def command() -> None:
 @command.command("show")
 @home_option
 @chain_option
-@click.option("--prefix", default="cosmosvalcons", metavar="HRP", help="bech32 prefix.  [default: cosmosvalcons]")
+@click.option("--prefix", default=_PREFIX, metavar="HRP", help=f"bech32 prefix.  [default: {_PREFIX}]")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def show(home: str | None, chain_id: str | None, prefix: str, as_json: bool) -> None:  # noqa: ARG001
     """The key's address and public key, in every form an operator needs.
@@ -76,7 +77,7 @@ def show(home: str | None, chain_id: str | None, prefix: str, as_json: bool) -> 
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
     if as_json:
-        show_json({**_document(chain), "bech32": bech32})
+        show_json(_document(chain, prefix))
         return
     cosmos = cosmos_json(public_key)
     click.echo(f"type      {type_of(public_key).name}")
@@ -232,13 +233,14 @@ def decrypt(
         show_json(_document(chain))
 
 
-def _document(chain: Chain) -> dict[str, Any]:
+def _document(chain: Chain, prefix: str = _PREFIX) -> dict[str, Any]:
     """What every command here tells a program of the key that is there now. Raises: KeyFileError."""
     public_key = load_public_key(chain.key_file)
     cosmos = cosmos_json(public_key)
     return {
         "type": type_of(public_key).name,
         "address": address_of(public_key),
+        "bech32": bech32_address(prefix, public_key),
         "cometbft": json.loads(cometbft_json(public_key)),
         "cosmos": json.loads(cosmos) if cosmos is not None else None,
         "file": str(chain.key_file),

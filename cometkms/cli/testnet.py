@@ -1,5 +1,6 @@
 """`cmkms testnet`"""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from cometkms.cli.output import show_json
 from cometkms.cli.peers import identity_line
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
 from cometkms.config.load import CONFIG_NAME, KEY_NAME, STATE_NAME, load_settings
+from cometkms.config.ports import Place, check_ports, listener, literal
 from cometkms.config.scaffold import init_home
 from cometkms.config.table import Flags
 from cometkms.config.values import check_chain_id, parse_validator
@@ -119,9 +121,11 @@ def command(
     if key_type is not None and key_file is not None:
         raise click.UsageError("--type is of a new key; the file that --key-file names tells its own")
     wanted = named_type(key_type or ED25519.name)
-    planned = _plan(nodes, hosts, starting_port, http_port, agent_port)
+    planned = _plan(nodes, hosts, starting_port, http_port, agent_port, agents=agent is not None)
     chain = _chain_id(chain_id, key_file)
     validators = validator_addr or _default_validators(hosts)
+    elsewhere = bool(hosts) and agent is not None  # then it is the agent's machine that finds the validators
+    _check_planned(planned, () if elsewhere else validators, agents=agent is not None)
     for address in validators:
         parse_validator(address)
     root = _empty_directory(Path(directory).expanduser().absolute())
@@ -137,8 +141,10 @@ def command(
         _tell(homes, planned, material, bool(hosts), agent_home)
 
 
-def _plan(nodes: int | None, hosts: list[str], raft_port: int, http_port: int, agent_port: int) -> list[_Node]:
-    """Ids and addresses. Raises: ConfigError, UsageError."""
+def _plan(
+    nodes: int | None, hosts: list[str], raft_port: int, http_port: int, agent_port: int, *, agents: bool
+) -> list[_Node]:
+    """Ids and addresses. `agents`: whether agent_port is listened on. Raises: ConfigError, UsageError."""
     count = nodes if nodes is not None else len(hosts) or 3
     if hosts:
         if len(hosts) != count:
@@ -155,12 +161,11 @@ def _plan(nodes: int | None, hosts: list[str], raft_port: int, http_port: int, a
             for n, host in enumerate(hosts)
         ]
     else:
+        firsts = {"--starting-port": raft_port, "--http-port": http_port} | (
+            {"--agent-port": agent_port} if agents else {}
+        )
+        _check_ranges(firsts, count)
         ports = [(raft_port + n, http_port + n, agent_port + n) for n in range(count)]
-        taken = {port for three in ports for port in three}
-        if len(taken) != 3 * count or max(taken) > _PORT_MAX:
-            raise click.UsageError(
-                f"--starting-port {raft_port}, --http-port {http_port} and --agent-port {agent_port} leave no {count} ports each"
-            )
         found = [
             _Node(f"node{n}", f"{_LOCAL}:{raft}", f"{_LOCAL}:{http}", f"{_LOCAL}:{agent}")
             for n, (raft, http, agent) in enumerate(ports)
@@ -173,6 +178,39 @@ def _plan(nodes: int | None, hosts: list[str], raft_port: int, http_port: int, a
                 f"the address {host} is named more than once; cure: leave --addresses out for one machine"
             )
     return found
+
+
+def _check_ranges(firsts: dict[str, int], count: int) -> None:
+    """On one machine each node has ports of its own, one behind the other. Raises: UsageError."""
+    for option, first in firsts.items():
+        if first + count - 1 > _PORT_MAX:
+            raise click.UsageError(
+                f"{option} {first} leaves no {count} ports: the last one is {_PORT_MAX}; cure: {_PORT_MAX - count + 1} at most"
+            )
+    for (option, first), (other, second) in itertools.combinations(firsts.items(), 2):
+        if abs(first - second) < count:
+            raise click.UsageError(
+                f"{option} {first} and {other} {second} overlap: each node of {count} has a port of both; cure: {count} apart at least"
+            )
+
+
+def _check_planned(nodes: list[_Node], validators: tuple[str, ...], *, agents: bool) -> None:
+    """Before anything is written: whether each node can have its addresses. Raises: ConfigError."""
+    members = [Place("--starting-port", Address.parse(one.raft_addr), f"the node {one.id}") for one in nodes]
+    targets = [(one, parse_validator(one).target) for one in validators]
+    dialled = [
+        Place("--validator-addr", one, f"the validator {text}") for text, one in targets if isinstance(one, Address)
+    ]
+    for node, member in zip(nodes, members, strict=True):
+        own = [
+            listener("--starting-port", member.address, "--starting-port"),
+            listener("--http-port", Address.parse(node.http_addr), "--http-port"),
+        ]
+        if agents:
+            own.append(listener("--agent-port", Address.parse(node.agent_addr), "--agent-port"))
+        others = [one for one in members if one is not member]
+        if faults := check_ports(own, [*others, *dialled], literal):
+            raise ConfigError.together(faults)
 
 
 def _chain_id(given: str | None, key_file: Path | None) -> str:
@@ -308,6 +346,5 @@ def _tell(homes: list[Path], nodes: list[_Node], material: _Material, machines: 
         click.echo(f"  cmkms start --home {home}")
     if agent_home is not None:
         click.echo(f"  cmkms agent --home {agent_home}")
-    click.echo(
-        f"The first start waits until all {len(nodes)} have seen each other. Settings: {CONFIG_NAME} in each home."
-    )
+    waits = f"The first start waits until all {len(nodes)} have seen each other. " if len(nodes) > 1 else ""
+    click.echo(f"{waits}Settings: {CONFIG_NAME} in {'each' if len(nodes) > 1 else 'the'} home.")

@@ -43,6 +43,10 @@ _CURE: Final = "a CometBFT priv_validator_key.json, whole and unchanged, from wh
 _OTHER_TYPE: Final = (
     "the validator's consensus key; a chain whose validators have keys of that type needs another signer"
 )
+_PLACEHOLDER: Final = "the private key is all zeros: that stands where a key is to be"
+_HEX: Final = re.compile(rb"[0-9a-fA-F]*\Z")
+#: 32 zero bytes in base64, whatever comes behind them.
+_ZEROS: Final = re.compile(rb"A{42}[A-D]")
 # The value of "priv_key": an object in which "type" may stand before or behind "value". The span of group 1 is the secret.
 _SECRET = re.compile(rb'"priv_key"\s*:\s*\{[^{}]*?"value"\s*:\s*"([A-Za-z0-9+/=]*)"')
 
@@ -218,7 +222,28 @@ def _blank_and_parse(path: Path, buffer: bytearray, secret: bytearray) -> dict[s
     key_type = by_private_json(kind)
     if key_type is None:
         raise KeyFileError(f"{path} holds {why_unsupported(kind)}", cure=_OTHER_TYPE)
+    _check_text(path, secret, key_type)
     return dict(document)
+
+
+def _check_text(path: Path, secret: bytearray, key_type: KeyType) -> None:
+    """Whether the text is base64 of as many bytes as the type has, and of a key at all, by its looks: nothing of it is decoded or kept.
+
+    Raises: KeyFileError.
+    """
+    size = key_type.secret_bytes
+    if len(secret) % 2 == 0 and len(secret) // 2 in (SEED_BYTES, size) and _HEX.match(secret):
+        raise KeyFileError(
+            f"{path}: its priv_key is hex, and a key file has base64 of {size} bytes there",
+            cure=f"move the file away and have it written anew: `cmkms keys import --type {key_type.name}` takes the key as hex",
+        )
+    if len(secret) != 4 * -(-size // 3):
+        raise KeyFileError(
+            f"{path}: its priv_key is no private key of type {key_type.name}: it is not base64 of {size} bytes",
+            cure=_CURE,
+        )
+    if _ZEROS.match(secret):
+        raise KeyFileError(f"{path}: {_PLACEHOLDER}", cure=_CURE)
 
 
 def _type_of(document: dict[str, Any]) -> KeyType:
@@ -281,6 +306,13 @@ def key_document(seed: bytes, key_type: KeyType = ED25519) -> bytes:
 
     Raises: KeyFileError: the seed is no key of this type; OperatorError: the library of the type is missing.
     """
+    if not any(seed):
+        raise KeyFileError(_PLACEHOLDER, cure="the validator's own key")
+    if key_type.order and int.from_bytes(seed, "big") >= key_type.order:
+        raise KeyFileError(
+            f"the number is not below the order of the group, so it is no private key of type {key_type.name}",
+            cure="the key as its own program wrote it, the highest byte first; and the type that it is of (--type)",
+        )
     public_key = _public_of(seed, key_type)
     secret = seed + raw_of(public_key)[: key_type.secret_bytes - SEED_BYTES]
     return _document(public_key, base64.b64encode(secret).decode())

@@ -72,9 +72,12 @@ def check_doors(
         me = Me.of_process(home, accounts)
     except OSError:  # there is no home: the start says so
         return
-    found = list(dict.fromkeys(words for place in places if place is not None and (words := judge(place, me))))
+    judged = (judge(place, me) for place in places if place is not None)
+    found = {str(one): one for one in judged if one is not None}
     if found:
-        raise HardeningError(f"what this node relies on can be changed by others: {'; '.join(found)}")
+        raise HardeningError.together(
+            one.at("what this node relies on can be changed by others") for one in found.values()
+        )
 
 
 def _with_folders(path: Path) -> list[Path]:
@@ -92,20 +95,21 @@ def look_at(path: Path, *, secret: bool) -> Place | None:
     return Place(path, found.st_mode, found.st_uid, found.st_gid, secret, read_only)
 
 
-def judge(place: Place, me: Me) -> str:
-    """What is wrong with it, and the cure; "" for nothing."""
+def judge(place: Place, me: Me) -> HardeningError | None:
+    """What is wrong with it, with the cure; None for nothing."""
     path, mode = place.path, stat.S_IMODE(place.mode)
     if place.read_only:
-        return ""
+        return None
     if place.uid not in me.owners:
-        return f"{path} belongs to uid {place.uid}, cure: chown {'-R ' if place.is_directory else ''}{me.uid} {path}"
+        every = "-R " if place.is_directory else ""
+        return HardeningError(f"{path} belongs to uid {place.uid}", cure=f"chown {every}{me.uid} {path}")
     writable = mode & _WRITABLE
     if not writable:
-        return ""
+        return None
     if place.secret and place.is_directory and mode & stat.S_ISVTX and place.uid in (0, me.uid) and path.name != "priv":
-        return ""
+        return None
     given = place.uid == 0 != me.uid and place.gid in me.groups and not place.secret
     if writable == stat.S_IWGRP and given:
-        return ""
+        return None
     who = "".join(word for bit, word in ((stat.S_IWGRP, "g"), (stat.S_IWOTH, "o")) if writable & bit)
-    return f"{path} can be written by others (mode {mode:04o}), cure: chmod {who}-w {path}"
+    return HardeningError(f"{path} can be written by others (mode {mode:04o})", cure=f"chmod {who}-w {path}")

@@ -14,7 +14,7 @@ from cometkms.address import Address
 from cometkms.config.schema import Chain, Settings
 from cometkms.core import choose
 from cometkms.core.interface import Core
-from cometkms.errors import CometKMSError, said
+from cometkms.errors import CometKMSError, cure_of_file, disk_failure, said
 from cometkms.keys.cluster import CLUSTER_KEY_NAME
 from cometkms.keys.identity import IDENTITY_NAME
 from cometkms.keys.passphrase import PassphraseSource
@@ -244,15 +244,7 @@ def _permissions(patient: Patient) -> list[Finding]:
                 break
     places = [files.look_at(path, secret=path in secret) for path in paths]
     found = files.judge_places([place for place in places if place is not None], home.stat().st_uid)
-    if not files.can_write(home):
-        found.append(
-            fail(
-                files.AREA,
-                f"{home} cannot be written by this user",
-                "run the doctor, and the node, as the home's owner",
-            )
-        )
-    return found
+    return found + files.judge_writing(home)
 
 
 def _disk(patient: Patient, measured: latency.Measured) -> list[Finding]:
@@ -271,13 +263,9 @@ def _disk(patient: Patient, measured: latency.Measured) -> list[Finding]:
         measured.sync_ms = disk.median_ms(probe)
         found.append(disk.judge_syncs(probe))
     except OSError as error:
-        found.append(
-            fail(
-                disk.AREA,
-                f"{directory} cannot be written and synced: {said(error)}",
-                "run the doctor as the node's user; make room; mount it writable",
-            )
-        )
+        failure = disk_failure(error)
+        cure = failure.cure if failure is not None else cure_of_file(error, "run the doctor as the node's user")
+        found.append(fail(disk.AREA, f"{directory} cannot be written and synced: {said(error)}", cure))
     return found
 
 

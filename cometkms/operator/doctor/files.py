@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from cometkms.durable import is_private
-from cometkms.errors import said
+from cometkms.errors import READ_ONLY_CURE, said
 from cometkms.limits import ACCOUNT_UIDS
 from cometkms.operator.doctor.finding import Finding, fail, ok, warn
 
@@ -74,6 +74,11 @@ def _judge(place: Place, owner: int) -> list[Finding]:
     return found
 
 
-def can_write(directory: Path) -> bool:
-    """Whether this user may make files there."""
-    return os.access(directory, os.W_OK | os.X_OK)
+def judge_writing(home: Path) -> list[Finding]:
+    """Whether this user may make files there, and if not whether it is the user's right that is lacking. Raises: OSError."""
+    if os.access(home, os.W_OK | os.X_OK):
+        return []
+    if os.statvfs(home).f_flag & os.ST_RDONLY:
+        return [fail(AREA, f"{home} is on a file system that is mounted read-only", READ_ONLY_CURE)]
+    cure = "run the doctor, and the node, as the home's owner"
+    return [fail(AREA, f"{home} cannot be written by this user", cure)]

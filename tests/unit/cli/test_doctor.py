@@ -1,12 +1,14 @@
 """`cmkms doctor` on sound and broken homes: what is wrong is a line with its cure, never a traceback, and nothing is changed."""
 
 import base64
+import errno
 import json
 import os
 import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from cometkms.core import choose
 from cometkms.keys.validator_key import load_public_key
 from cometkms.limits import BLOCK_BYTES, JUMP_HEIGHTS
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Row, Timestamp, Vote, Watermark
-from cometkms.operator.doctor import examine
+from cometkms.operator.doctor import disk, examine, files
 from cometkms.rules.birth import NodeState
 from cometkms.store import state_file
 from cometkms.store.exported import note_export
@@ -293,6 +295,33 @@ def test_a_file_that_never_ends_is_told_and_not_waited_for(home: Home, monkeypat
         assert any("did not end" in one["words"] for one in bad_of(doctor(home), "state"))
     finally:
         over.set()
+
+
+def test_a_read_only_file_system_is_no_lack_of_rights(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever the doctor runs as, the cure is the mount's."""
+    monkeypatch.setattr("os.access", lambda _path, _mode: False)
+    [plain] = files.judge_writing(home.path)
+    assert plain.cure == "run the doctor, and the node, as the home's owner"
+    real = os.statvfs(home.path)
+    flags = real.f_flag | os.ST_RDONLY
+    monkeypatch.setattr("os.statvfs", lambda _path: os.statvfs_result((*tuple(real)[:8], flags, real.f_namemax)))
+    [mounted] = files.judge_writing(home.path)
+    assert mounted.words == f"{home.path} is on a file system that is mounted read-only"
+    assert mounted.cure.startswith("mount it writable")
+
+
+def test_a_disk_that_takes_no_sync_is_told_with_its_own_cure(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(number: int, _directory: Path) -> disk.Probe:
+        raise OSError(number, os.strerror(number))
+
+    for number, cure in (
+        (errno.EROFS, "mount it writable"),
+        (errno.ENOSPC, "make room there"),
+        (errno.EACCES, "run the doctor as"),
+    ):
+        monkeypatch.setattr(disk, "measure_syncs", partial(refuse, number))
+        found = [one for one in bad_of(doctor(home), "disk") if "written and synced" in one["words"]]
+        assert [one["cure"].startswith(cure) for one in found] == [True]
 
 
 def test_a_fifo_in_a_files_place_is_told_as_what_it_is(home: Home) -> None:

@@ -241,7 +241,7 @@ def test_a_state_there_is_never_lowered_and_another_key_never_overwritten(home: 
     assert "it stands higher" in done.stdout
     assert json.loads(state.read_text())["height"] == "30"
     (out / "priv_validator_key.json").unlink()
-    write_key(out / "priv_validator_key.json", bytes(32))
+    write_key(out / "priv_validator_key.json", b"\1" * 32)
     before = tree(out)
     refused = run(home, "filepv", out, "--yes")
     assert refused.returncode == 4

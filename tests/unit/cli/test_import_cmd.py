@@ -151,7 +151,7 @@ def test_min_height_burns_whatever_the_files_say(home: Path, tmp_path: Path) -> 
 
 
 def test_another_key_is_never_overwritten(home: Path, tmp_path: Path) -> None:
-    write_key(home / "priv" / "priv_validator_key.json", bytes(32))
+    write_key(home / "priv" / "priv_validator_key.json", b"\1" * 32)
     before = tree(home)
     refused = run(home, "tmkms", *paths_of(tmp_path, "tmkms"), "--yes")
     assert refused.returncode == 4

@@ -44,6 +44,18 @@ def test_homes_of_one_machine_have_ports_of_their_own_one_peer_list_and_one_key(
     assert len({key_of(home) for home in homes}) == 1
 
 
+def test_an_agent_s_port_is_nobody_s_where_there_is_no_agent(tmp_path: Path) -> None:
+    homes = made(tmp_path / "net", "--starting-port", "9440", "--nodes", "3")
+    assert [str(load_settings(home, Flags(), {}).raft_addr) for home in homes] == [
+        f"127.0.0.1:{9440 + n}" for n in range(3)
+    ]
+
+
+def test_a_single_node_waits_for_nobody(tmp_path: Path) -> None:
+    done = cmkms("testnet", "--dir", str(tmp_path / "net"), "--nodes", "1")
+    assert (done.returncode, "have seen each other" in done.stdout) == (0, False)
+
+
 def test_an_agents_home_fits_the_nodes_which_then_dial_no_validator(tmp_path: Path) -> None:
     """Each knows the other's key and where it listens; `cmkms start` and `cmkms agent` need nothing more."""
     homes = made(tmp_path / "net", "--agent", "sentry-a", "--agent-port", "29440", "--chain-id", "c-1")
@@ -124,8 +136,25 @@ def test_a_key_without_its_state_is_refused_and_nothing_is_made(tmp_path: Path, 
         (["--addresses", "a b,c", "--validator-addr", "v:1"], 3, "no valid host"),
         (["--addresses", "a,a", "--validator-addr", "v:1"], 2, "named more than once"),
         (["--addresses", "a,b,c"], 2, "needs --validator-addr"),
-        (["--starting-port", "8079"], 2, "leave no 3 ports"),
-        (["--starting-port", "65534"], 2, "leave no 3 ports"),
+        (["--starting-port", "8079"], 2, "--starting-port 8079 and --http-port 8080 overlap"),
+        (
+            ["--starting-port", "65534"],
+            2,
+            "--starting-port 65534 leaves no 3 ports: the last one is 65535; cure: 65533 at most",
+        ),
+        (["--http-port", "65535", "--nodes", "2"], 2, "--http-port 65535 leaves no 2 ports"),
+        (["--agent", "a", "--starting-port", "9438"], 2, "--starting-port 9438 and --agent-port 9440 overlap"),
+        (["--starting-port", "26656"], 3, "127.0.0.1:26658 is where the validator tcp://127.0.0.1:26658 listens"),
+        (
+            ["--agent", "a", "--http-port", "26658"],
+            3,
+            "--http-port: 127.0.0.1:26658 is where the validator tcp://127.0.0.1:26658",
+        ),
+        (
+            ["--addresses", "10.0.0.1,10.0.0.2", "--validator-addr", "tcp://10.0.0.2:9430"],
+            3,
+            "--starting-port: 10.0.0.2:9430 is where the validator tcp://10.0.0.2:9430 listens",
+        ),
         (["--validator-addr", "http://a:1"], 3, "unknown scheme"),
         (["--chain-id", " "], 3, "no chain id"),
         (["--state-file", "x"], 2, "give --key-file too"),

@@ -74,11 +74,11 @@ def test_the_noise_identity_is_one_for_all_nodes_and_nobodys_else(home: Path, co
     own = noise_identity(home, [source(home)], core, None)
     assert shown == {own.public_key} == {noise_public_key(home, [source(home)], core, None)}
     assert own.public_key not in {*everybody[0].public_keys.values(), everybody[0].authority, PUBLIC}
-    other = noise_identity(home, [source(home, bytes(32))], core, None)
+    other = noise_identity(home, [source(home, b"\1" * 32)], core, None)
     assert other.public_key != own.public_key
     (home / "priv" / "cluster.key").write_text("ab" * 32)
     (home / "priv" / "cluster.key").chmod(0o600)
-    kept = {noise_public_key(home, [source(home, seed)], core, None) for seed in (SEED, bytes(32))}
+    kept = {noise_public_key(home, [source(home, seed)], core, None) for seed in (SEED, b"\1" * 32)}
     assert len(kept) == 1
     assert kept != shown
 
@@ -115,7 +115,7 @@ def test_a_certificate_proves_one_id_with_one_key_and_that_the_secret_is_the_sam
     assert not mine.certifies("stranger", public, bytes(64))
     assert not mine.certifies("stranger", public, b"")
     assert not mine.certifies("stranger\udc80", public, stranger.certificate)
-    other = Derivation(home, [source(home, bytes(32))], core, "stranger", ()).take()
+    other = Derivation(home, [source(home, b"\1" * 32)], core, "stranger", ()).take()
     assert not mine.certifies("stranger", other.identity.public_key, other.certificate)
 
 

@@ -67,7 +67,7 @@ def test_a_key_that_was_exchanged_behind_the_nodes_back_is_refused(core: Core, t
     for source in (key_source(path, word), key_source(plain(tmp_path), None)):
         assert isinstance(source, PlainKeyFile | SealedKeyFile)
         source.path.unlink()
-        write_key(source.path, bytes(32))
+        write_key(source.path, b"\1" * 32)
         with pytest.raises(KeyFileError, match="was replaced by another key"):
             source.open(core, CHAIN)
 

@@ -12,8 +12,16 @@ from cometkms.core.interface import Core
 from cometkms.errors import KeyFileError
 from cometkms.keys.formats import bech32_encode, cometbft_json, cosmos_json
 from cometkms.keys.identity import ensure_identity, load_identity
-from cometkms.keys.validator_key import address_of, key_document, load_key_slot, load_public_key, parse_seed, write_key
-from cometkms.keytypes import ED25519
+from cometkms.keys.validator_key import (
+    address_of,
+    key_document,
+    load_key_slot,
+    load_public_key,
+    parse_material,
+    parse_seed,
+    write_key,
+)
+from cometkms.keytypes import ED25519, KEY_TYPES, KeyType
 from tests.vectors.vectors import load
 
 SEED = bytes(range(32))
@@ -56,6 +64,18 @@ PRIVATE = json.loads(key_document(SEED))["priv_key"]
         ),
         ({"priv_key": {**PRIVATE, "type": "tendermint/PrivKeySecp256k1"}}, "no private key of type secp256k1"),
         ({"priv_key": {**PRIVATE, "value": "AAAA"}}, "not base64 of 64 bytes"),
+        ({"priv_key": {**PRIVATE, "value": SEED.hex()}}, "its priv_key is hex, and a key file has base64 of 64 bytes"),
+        ({"priv_key": {**PRIVATE, "value": (SEED + PUBLIC).hex()}}, "cure: move the file away .*--type ed25519` takes"),
+        (
+            {"priv_key": {"type": "tendermint/PrivKeySecp256k1", "value": SEED.hex()}},
+            "its priv_key is hex, and a key file has base64 of 32 bytes there; .*--type secp256k1` takes",
+        ),
+        ({"priv_key": {**PRIVATE, "value": base64.b64encode(bytes(64)).decode()}}, "all zeros"),
+        ({"priv_key": {**PRIVATE, "value": base64.b64encode(bytes(32) + PUBLIC).decode()}}, "all zeros"),
+        (
+            {"priv_key": {"type": "tendermint/PrivKeySecp256k1", "value": base64.b64encode(bytes(32)).decode()}},
+            "all zeros: that stands where a key is to be",
+        ),
         ({"priv_key": None}, "holds no priv_key"),
     ],
 )
@@ -90,8 +110,35 @@ def test_a_new_key_is_private_and_never_overwrites(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     before = path.read_bytes()
     with pytest.raises(KeyFileError, match="never overwritten"):
-        write_key(path, bytes(32))
+        write_key(path, SEED[::-1])
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("key_type", KEY_TYPES, ids=lambda one: one.name)
+def test_a_key_of_zeros_is_a_placeholder_however_it_is_given(key_type: KeyType, tmp_path: Path) -> None:
+    """Of every type, as text, as a file, and where only the public half is read."""
+    zeros = bytes(32)
+    for text in (zeros.hex(), base64.b64encode(zeros).decode()):
+        with pytest.raises(
+            KeyFileError, match="all zeros: that stands where a key is to be; cure: the validator's own"
+        ):
+            parse_material(text, key_type)
+    private = {"type": key_type.private_json, "value": base64.b64encode(bytes(key_type.secret_bytes)).decode()}
+    public = {"type": key_type.public_json, "value": base64.b64encode(bytes(key_type.public_bytes)).decode()}
+    path = tmp_path / "key.json"
+    path.write_text(json.dumps({"pub_key": public, "priv_key": private}))
+    path.chmod(0o600)
+    with pytest.raises(KeyFileError, match="all zeros"):
+        load_public_key(path)
+
+
+@pytest.mark.parametrize("key_type", [one for one in KEY_TYPES if one.order], ids=lambda one: one.name)
+def test_a_number_that_is_too_large_is_told_as_that_and_not_as_bad_text(key_type: KeyType) -> None:
+    for number in (key_type.order, 2**256 - 1):
+        with pytest.raises(KeyFileError) as error:
+            parse_material(number.to_bytes(32, "big").hex(), key_type)
+        assert error.value.what.endswith(f"so it is no private key of type {key_type.name}")
+        assert "base64" not in str(error.value)
 
 
 @pytest.mark.parametrize(

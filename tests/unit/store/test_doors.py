@@ -38,14 +38,16 @@ SECRET = True
     ],
 )
 def test_who_may_write(mode: int, uid: int, gid: int, secret: bool, words: str) -> None:
-    said = judge(Place(Path("/h/x"), mode, uid, gid, secret), NODE)
+    said = str(judge(Place(Path("/h/x"), mode, uid, gid, secret), NODE) or "")
     assert words in said
     assert bool(said) == bool(words)
-    assert judge(Place(Path("/h/x"), mode, uid, gid, secret, read_only=True), NODE) == ""
+    assert judge(Place(Path("/h/x"), mode, uid, gid, secret, read_only=True), NODE) is None
 
 
 def test_priv_itself_is_nobody_elses_even_if_sticky() -> None:
-    assert "chmod go-w /h/priv" in judge(Place(Path("/h/priv"), DIRECTORY | 0o1777, 0, 0, SECRET), NODE)
+    said = judge(Place(Path("/h/priv"), DIRECTORY | 0o1777, 0, 0, SECRET), NODE)
+    assert said is not None
+    assert said.cure == "chmod go-w /h/priv"
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_another_chain_or_another_key_is_refused(homes: list[Path]) -> None:
         read(*homes, chain="other")
     key = homes[1] / "priv" / "priv_validator_key.json"
     key.unlink()
-    write_key(key, bytes(32))
+    write_key(key, b"\1" * 32)
     with pytest.raises(KeyFileError, match=f"{key} is of the key"):
         read(*homes)
 

@@ -124,7 +124,7 @@ def test_threshold_mode_with_the_key_that_was_split(tmp_path: Path) -> None:
     write_key(tmp_path / "key.json", SEED)
     homes = cosigners(tmp_path)
     assert horcrux.read(asked(*homes, key_file=tmp_path / "key.json")).public_key == PUBLIC
-    write_key(tmp_path / "other.json", bytes(32))
+    write_key(tmp_path / "other.json", b"\1" * 32)
     with pytest.raises(KeyFileError, match=r"other\.json is of the key .*, and the others are of"):
         horcrux.read(asked(*homes, key_file=tmp_path / "other.json"))
 
@@ -354,7 +354,7 @@ def test_a_relative_key_directory_counts_only_where_a_signature_proves_it(tmp_pa
     home = old_home(tmp_path, "horcrux_single")
     (home / "keys").mkdir()
     key = home / "keys" / f"{CHAIN}_priv_validator_key.json"
-    write_key(key, bytes(32))
+    write_key(key, b"\1" * 32)
     (home / "config.yaml").write_text("keyDir: keys\nsignMode: single\n")
     with pytest.raises(ConfigError, match=r"relative keyDir.*--key-file"):
         horcrux.read(asked(home))
