@@ -1,6 +1,6 @@
 """`cmkms epoch`"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,6 +8,7 @@ import click
 
 from cometkms.board.sections import MemberState
 from cometkms.cli.options import (
+    F,
     burn_options,
     chosen_home,
     demand_height,
@@ -30,6 +31,22 @@ from cometkms.store.lock import locked_home
 from cometkms.store.node_store import NodeFiles, read_epoch, read_following
 
 _SEAL_FILE_MAX_BYTES: Final = 1 << 20
+
+
+def seal_options(whose: str) -> Callable[[F], F]:
+    """Give --seal and --seal-file: the seals of each `whose`."""
+    options = (
+        click.option("--seal", "texts", multiple=True, metavar="TEXT", help=f"A seal of an {whose} (repeatable)."),
+        click.option("--seal-file", "paths", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+                     help="A file with seals, one a line (repeatable)."),
+    )  # fmt: skip
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
 
 
 @click.group("epoch")
@@ -110,19 +127,32 @@ def _stopped(files: NodeFiles) -> dict[str, Any]:
     metavar="ID,ID,…",
     help="The members of the next epoch: no others can begin it.",
 )
+@seal_options("already sealed member")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option("The seal and what it is of")
-def seal(home: str | None, node_id: str | None, following: str, yes: bool, as_json: bool) -> None:  # noqa: ARG001
+def seal(
+    home: str | None,  # noqa: ARG001
+    node_id: str | None,
+    following: str,
+    texts: tuple[str, ...],
+    paths: tuple[Path, ...],
+    yes: bool,
+    as_json: bool,
+) -> None:
     """End this node's part in its epoch: its store refuses everything further, for ever. Prints its seal, one line; again when it is sealed.
 
     Seal a majority of the members and the epoch is over: none of the rest can sign in it. The seal names who follows, and cannot be made again
     for others. Seal a node while it runs, if it can run: its seal then vouches for all that it promised. It stays up, and signs no more.
 
+    A stopped node that was recovered with a height (cmkms recover), and has met no other member since, is sealed only with the seals of those
+    that it did not meet: they say which store of it they knew last.
+
     \b
-    Example:
+    Examples:
       cmkms epoch seal --next node0,node1,node3 > node0.seal
+      cmkms epoch seal --next node0,node1,node3 --seal-file node0.seal > node1.seal
     """
-    sealed = seal_here(node_id, epochs.following_of(following), yes)
+    sealed = seal_here(node_id, epochs.following_of(following), yes, _given_seals(texts, paths))
     others = ", ".join(name for name in sealed.members if name != sealed.node)
     say(
         f"{sealed.node} is sealed in epoch {sealed.epoch}{' with ' + others if others else ''}; {', '.join(sealed.following)} may begin epoch "
@@ -147,8 +177,13 @@ def seal_document(seal: epochs.Seal) -> dict[str, Any]:
     }
 
 
-def seal_here(node_id: str | None, following: tuple[str, ...], yes: bool) -> epochs.Seal:
-    """This home's seal, by the node that runs in it or from its files. Raises: StateError, BusyError, OperatorError, Abort."""
+def seal_here(
+    node_id: str | None, following: tuple[str, ...], yes: bool, others: Sequence[epochs.Seal] = ()
+) -> epochs.Seal:
+    """This home's seal, by the node that runs in it or from its files, for which the `others`' seals speak, too.
+
+    Raises: StateError, BusyError, OperatorError, Abort.
+    """
     found = running_here(node_id)
     if found is not None:
         _confirm(
@@ -160,14 +195,15 @@ def seal_here(node_id: str | None, following: tuple[str, ...], yes: bool) -> epo
             sealed=found["state"] == "sealed",
         )
         return epochs.parse_seal(ask_node(node_id, {"op": "seal", "next": ",".join(following)})["seal"])
-    files = files_of(load_home(node_id=node_id))
+    settings = load_home(node_id=node_id)
+    files, strict = files_of(settings), settings.strict_start
     with locked_home(chosen_home()):
         if not files.store_path.exists():
             raise StateError(
                 f"{files.store_path} is missing: a node that never promised, or that lost what it promised, has no seal to give"
             )
         header = epochs.read_header(files)
-        epochs.binding(header, following)
+        epochs.binding(epochs.standing_for(header, others, following, strict=strict), following, strict=strict)
         is_sealed = header.state is NodeState.SEALED
         if len(header.members) > 1 and not is_sealed:
             say(
@@ -175,7 +211,7 @@ def seal_here(node_id: str | None, following: tuple[str, ...], yes: bool) -> epo
                 err=True,
             )
         _confirm(files.node_id, header.epoch, header.members, following, yes, sealed=is_sealed)
-        return epochs.seal(files, choose.load(), following)
+        return epochs.seal(files, choose.load(), following, others, strict=strict)
 
 
 def _confirm(
@@ -202,9 +238,7 @@ def _confirm(
     metavar="ID,ID,…",
     help="The members of the new epoch, once more.  [default: those whom the seals name]",
 )
-@click.option("--seal", "texts", multiple=True, metavar="TEXT", help="A seal of an old member (repeatable).")
-@click.option("--seal-file", "paths", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
-              help="A file with seals, one a line (repeatable).")  # fmt: skip
+@seal_options("old member")
 @burn_options
 @json_option("What was done")
 def begin(
@@ -239,8 +273,7 @@ def begin(
             f"--members names {', '.join(named)} and the peer list of this node {', '.join(files.members)}",
             cure="write the new peer list into config.toml (or COMETKMS_PEER) of every new member first",
         )
-    seals = [*map(epochs.parse_seal, texts), *read_seals(paths)]
-    begun = begin_here(settings, seals, min_height, yes_height, err=as_json)
+    begun = begin_here(settings, _given_seals(texts, paths), min_height, yes_height, err=as_json)
     if len(files.members) > 1:
         say(
             f"Do the same with the same seals until a majority of the {len(files.members)} has begun; then start them. The rest may be started empty.",
@@ -280,6 +313,11 @@ def begin_here(
         "seals_of": sealed,
         "chains": chains,
     }
+
+
+def _given_seals(texts: tuple[str, ...], paths: tuple[Path, ...]) -> list[epochs.Seal]:
+    """Raises: StateError."""
+    return [*map(epochs.parse_seal, texts), *read_seals(paths)]
 
 
 def read_seals(paths: tuple[Path, ...]) -> list[epochs.Seal]:

@@ -12,7 +12,7 @@ node that starts meanwhile would not sign anyway.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -364,7 +364,12 @@ def _comes_back(here: _Here, given: _Given) -> bool:
 
 def _keep_seal(here: _Here, given: _Given) -> epochs.Seal:
     """Seal this node, or see that it is, and keep its seal in HOME/seals. Raises: OperatorError, StateError, Abort."""
-    seal = seal_here(here.settings.id, here.following, given.yes)
+    others = [
+        one
+        for one in _newest_seals(here, given)
+        if here.header is not None and one.epoch == here.header.epoch and one.following == here.following
+    ]
+    seal = seal_here(here.settings.id, here.following, given.yes, others)
     folder = here.settings.home / SEALS_DIRECTORY
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / f"{seal.node}-epoch-{seal.epoch}.seal"
@@ -483,6 +488,8 @@ def _join(here: _Here, given: _Given) -> None:
         _begin_or_say_what_is_missing(here, given, seals)
         return
     is_old = here.state in (NodeState.COMPLETE, NodeState.SEALED)
+    if here.settings.id in old.members and not is_old and _must_be_recovered(here, given, seals):
+        return
     if here.running is not None and not is_old and here.running["members"] == list(here.following):
         given.told.say("done", f"{here.settings.id} runs and reads what it needs from the others: cmkms peers")
         return
@@ -491,7 +498,7 @@ def _join(here: _Here, given: _Given) -> None:
         return
     files = files_of(here.settings)
     has_lived = files.node_id in read_born(files) and read_epoch(files) <= old.epoch
-    if has_lived and _are_too_few(here, given, seals):
+    if has_lived and _are_too_few(here, given, seals):  # one that was taken out, and comes back
         return
     with locked_home(here.settings.home):
         _write_list(here, given.told)
@@ -501,6 +508,34 @@ def _join(here: _Here, given: _Given) -> None:
         "next",
         f"when {', '.join(stay)} run in epoch {old.epoch + 1}: start this node{'' if is_old else ', empty'}. It reads what it needs from all of them",
     )
+
+
+def _must_be_recovered(here: _Here, given: _Given, seals: list[epochs.Seal]) -> bool:
+    """Whether the epoch that ends is not over, and this member of it, which lost what it promised, may be needed for that; said then.
+
+    Raises: StateError, BusyError, StoreFailure.
+    """
+    old, sealed = seals[0], {one.node for one in seals}
+    short = quorum_of(len(old.members)) - len(sealed)
+    if short <= 0:
+        return False
+    if here.running is None:  # it is recovered in that epoch, whatever is left here
+        files = replace(files_of(here.settings), members=old.members)
+        with locked_home(here.settings.home):
+            if files.node_id not in read_born(files) or read_epoch(files) < old.epoch:
+                write_born(files, old.epoch)
+    stop = "" if here.running is None else "stop this node; "
+    recover = f"{stop}cmkms recover --min-height HEIGHT, one above the chain's head, read now from two nodes you trust; then cmkms member {given.words}"
+    left = [name for name in old.members if name not in sealed | {here.settings.id}]
+    if len(left) >= short:
+        given.told.say("next", f"{short} more of {', '.join(left)} must be sealed. There: cmkms member {given.words}")
+        given.told.say("then", f"their seals into HOME/{SEALS_DIRECTORY} here, and the same command again")
+        given.told.say(
+            "then", f"where they cannot be sealed any more: this node lost what it promised, so here: {recover}"
+        )
+    else:
+        given.told.say("next", f"this node lost what it promised, and without its seal there is no majority: {recover}")
+    return True
 
 
 def _was_in(here: _Here, epoch: int) -> bool:

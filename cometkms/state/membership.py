@@ -248,7 +248,8 @@ class Membership:
             unheard = [name for name in self._others if name not in self._heard and name not in self._adopted]
             return (
                 "its store takes the place of an earlier one: what the others know of that must be heard first; not heard yet: "
-                f"{self._names(unheard)}"
+                f"{self._names(unheard)}; cure: start them. Where one is sealed and stopped: stop this node, then the `cmkms member` command of "
+                "that change here"
             )
         if self._accusers:
             return (
@@ -261,7 +262,7 @@ class Membership:
                 return (
                     f"what it promised is lost, and {self._names(sealed)}, which must be read first, is sealed and answers nobody any more; "
                     "cure: the `cmkms member` command of that change here: this node begins the next epoch from the seals of a majority; where no "
-                    "majority can be sealed without it, cmkms recover --min-height HEIGHT here, then seal it"
+                    "majority can be sealed without it, stop it, cmkms recover --min-height HEIGHT here, then that command again, with their seals"
                 )
             return f"what it promised is lost; every other node must be read first; not read yet: {self._names(unread)}"
         return f"reading the others' marks at start; not read yet: {self._names(unread)}"
@@ -625,7 +626,7 @@ class Membership:
 
         Raises: StateError when it knows not what it promised, or is sealed for others; StoreFailure.
         """
-        header = sealed_header(self._store.header, following, confirmed=self.confirmed)
+        header = sealed_header(self._store.header, following, confirmed=self.confirmed, strict=self._strict)
         self.ready, self._reading = False, None
         if header != self._store.header:
             self._write_header(header)

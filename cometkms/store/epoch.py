@@ -13,6 +13,8 @@ import base64
 import hashlib
 import json
 import os
+import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -33,7 +35,7 @@ from cometkms.limits import (
 from cometkms.model import HRS, Incarnation, Row, Step, Watermark, quorum_of
 from cometkms.rules.birth import NodeState
 from cometkms.rules.epoch import Standing, doubt
-from cometkms.rules.incarnation import FIRST
+from cometkms.rules.incarnation import FIRST, next_incarnation
 from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
 from cometkms.store.node_store import (
@@ -191,16 +193,27 @@ def following_of(untrusted: str) -> tuple[str, ...]:
     return names
 
 
-def binding(header: Header, following: tuple[str, ...]) -> bytes:
+def binding(header: Header, following: tuple[str, ...], *, strict: bool = False) -> bytes:
     """What the header of a store that is sealed for these members holds. Raises: StateError when it cannot be sealed for them.
 
-    Once sealed it stays so, for the same members only: else one seal would begin two epochs.
+    Once sealed it stays so, for the same members only: else one seal would begin two epochs. `strict`: strict_start, see standing_for().
     """
     if header.state not in (NodeState.COMPLETE, NodeState.SEALED):
         raise StateError(
             f"this node is {header.state.name.lower()}: it cannot say what it promised",
             cure="seal the others, if they are a majority; else, on this node, "
-            "stopped, cmkms recover --min-height HEIGHT: one that is sealed answers nobody who has yet to read it",
+            "stopped, cmkms recover --min-height HEIGHT, then the same again: one that is sealed answers nobody who has yet to read it",
+        )
+    if header.unmet:
+        names = [name for name in header.members if name != header.owner]
+        needed = _heard_by_majority(header, strict=strict)
+        whom = ", ".join(names) if needed == len(names) else f"{needed} of {', '.join(names)}"
+        raise StateError(
+            f"this node was recovered by its operator and has not met {whom} since: a seal of it would be taken for one of its earlier store, "
+            "which they may have recorded, and refused for ever",
+            cure=f"start it while {whom} {'runs' if needed == 1 else 'run'}, and seal it then. Who of them is sealed and stopped does not "
+            "start: stop this node, and the same command again with that one's seal, in HOME/seals for cmkms member, by --seal-file for cmkms "
+            "epoch seal. In the place of one that is lost for good first start a new machine with its id (docs/RUNBOOK.md, two nodes are lost)",
         )
     if header.epoch + 1 >= EPOCH_MAX:
         raise StateError(f"epoch {header.epoch} is the last one that can be", cure="none, ask for help")
@@ -214,17 +227,66 @@ def binding(header: Header, following: tuple[str, ...]) -> bytes:
     return digest
 
 
-def sealed_header(header: Header, following: tuple[str, ...], *, confirmed: bool) -> Header:
+def _heard_by_majority(header: Header, *, strict: bool) -> int:
+    """How many others must be heard before a store takes another's place on the operator's word, as in membership: of them, it is a majority."""
+    return len(header.members) - 1 if strict else quorum_of(len(header.members)) - 1
+
+
+def standing_for(header: Header, others: Sequence[Seal], following: tuple[str, ...], *, strict: bool = False) -> Header:
+    """The header of a stopped node's store, as it stands for its member by what the others' seals say of that one.
+
+    Who is sealed records nothing more: what a seal says is that member's last word, and as good as meeting it. So a store that the operator
+    recovered takes its incarnation above what the seals of a majority (this node counted; with `strict` of all) have recorded; with fewer of
+    them it stays as it is. Raises: StateError for seals of another change, or that have recorded a later store of this member: its seal
+    would be refused for ever.
+    """
+    if header.state is not NodeState.COMPLETE:
+        return header
+    told = [one for one in others if one.node != header.owner]
+    for one in told:
+        if (one.epoch, one.members) != (header.epoch, header.members):
+            raise StateError(
+                f"the seal of {one.node} is of epoch {one.epoch} of {', '.join(one.members)}, and this node is in epoch {header.epoch} of "
+                f"{', '.join(header.members)}",
+                cure="the seals of this epoch's members",
+            )
+        if one.following != following:
+            raise StateError(
+                f"the seal of {one.node} names {', '.join(one.following)} as the next members, not {', '.join(following)}: a majority must be "
+                "sealed for the same",
+                cure=f"--next {','.join(one.following)}",
+            )
+    recorded, by = max(
+        ((its, one.node) for one in told for name, its in one.known if name == header.owner), default=(FIRST, "")
+    )
+    if header.unmet:
+        if len({one.node for one in told}) < _heard_by_majority(header, strict=strict):
+            return header
+        nonce = secrets.randbelow(INCARNATION_NONCE_MAX) + 1
+        return replace(header, incarnation=next_incarnation((header.incarnation, recorded), nonce), unclaimed=False)
+    if recorded > header.incarnation:
+        raise StateError(
+            f"the seal of {by} has recorded {recorded} of this member, and the store here is {header.incarnation}: another one stood for it "
+            "since, and what that one promised is not here",
+            cure="seal the machine that has it. If it is lost, here, stopped: cmkms recover --min-height HEIGHT, then the same again",
+        )
+    return header
+
+
+def sealed_header(header: Header, following: tuple[str, ...], *, confirmed: bool, strict: bool = False) -> Header:
     """The header of a store that is sealed for these members. Raises: StateError."""
-    digest = binding(header, following)
+    digest = binding(header, following, strict=strict)
     if header.state is NodeState.SEALED:
         return replace(header, following=digest)
     return replace(header, state=NodeState.SEALED, record=(), following=digest, confirmed=confirmed)
 
 
-def seal(files: NodeFiles, core: Core, following: tuple[str, ...]) -> Seal:
+def seal(
+    files: NodeFiles, core: Core, following: tuple[str, ...], others: Sequence[Seal] = (), *, strict: bool = False
+) -> Seal:
     """A stopped node promises nothing more in its epoch, and `following` alone may begin the next; durable on return. Again: the same seal.
 
+    `others`: the seals of other members that are there already, and `strict`: strict_start, see standing_for().
     Raises: StateError (another node's store, one that does not know what it promised, or is sealed for others), BusyError (the node
     runs), StoreFailure.
     """
@@ -254,7 +316,8 @@ def seal(files: NodeFiles, core: Core, following: tuple[str, ...]) -> Seal:
                 if in_file.hrs > mark.hrs or (in_file.hrs == mark.hrs and in_file.sign_bytes == mark.sign_bytes):
                     mark = in_file
             marks.append((row, mark))
-        sealed = sealed_header(header, following, confirmed=False)
+        mine = standing_for(header, others, following, strict=strict)
+        sealed = sealed_header(mine, following, confirmed=False, strict=strict)
         if sealed != header:
             store.write_header(sealed)
         write_born(replace(files, members=header.members), header.epoch, following)

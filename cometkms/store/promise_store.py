@@ -78,7 +78,8 @@ FILE_BYTES: Final = (2 + 2 * CHAINS_MAX) * BLOCK_BYTES
 class Header:
     """Whose store this is. `members`: the ids of the epoch's nodes, sorted, this one's among them.
 
-    `record`: the birth nonces of the members, in their order; () before birth, while recovering, and once sealed. `seq_base`: where
+    `record`: the birth nonces of the members, in their order; () before birth, while recovering, where the operator's `recover` made it, and
+    once sealed. `seq_base`: where
     the store's seq began, above what peers remember of an earlier one. `incarnation`: which of its member's stores it is (rule 15);
     `unclaimed`: it stands for its member only after it took a higher one. `following`: of a sealed store, the members_digest of the
     epoch that may follow; b"" where an older version sealed it. `confirmed`: it was sealed by a process that had read every other member.
@@ -101,6 +102,11 @@ class Header:
         """Return the store's life as the others see it."""
         record: Record = tuple(zip(self.members, self.record, strict=True)) if self.record else ()
         return Life(self.state, self.birth_nonce, record)
+
+    @property
+    def unmet(self) -> bool:
+        """Return whether the operator's `recover` made it, and no other member has been heard since: who begins in an epoch has a record."""
+        return self.unclaimed and self.state is NodeState.COMPLETE and not self.record
 
 
 def members_digest(epoch: int, members: tuple[str, ...]) -> bytes:

@@ -5,8 +5,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cometkms.errors import SupersededError
-from tests.e2e.node import PRECOMMIT, Validator, until
-from tests.e2e.test_cluster_commands import PATIENCE_S, Member, judge, make_homes, validator, whole
+from tests.e2e.node import PRECOMMIT, Validator, free_port, until
+from tests.e2e.test_cluster_commands import (
+    PATIENCE_S,
+    Judged,
+    Member,
+    between_epochs,
+    carry,
+    judge,
+    make_homes,
+    validator,
+    whole,
+)
 
 __all__ = ["judge", "make_homes", "validator"]
 
@@ -128,4 +138,55 @@ def test_recovered_twice_and_started_in_another_order(make_homes: Homes, validat
     signs_above(validator)
     zero.start()
     whole([zero, one, two])
+    validator.must_sign(PRECOMMIT, 22)
+
+
+def test_one_of_two_is_lost_after_the_other_was_sealed_and_switched_off(make_homes: Homes, validator: Judged) -> None:
+    """It can meet nobody: a sealed node does not start. What the seal of the other says of it is as good, and every step is named by the last."""
+    zero, one = members = [member.start() for member in make_homes("net", 2)]
+    whole(members)
+    shutil.rmtree(wipe(one))  # its store begins anew, and node0 records that
+    one.start()
+    whole(members)
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 5)
+    change = ("add", f"node2=127.0.0.1:{free_port()}", "--yes")
+    zero.run("member", *change)
+    zero.stop()
+    disk = wipe(one)
+    carry([zero], [one])
+
+    one.start()
+    until("it knows that it lost its store", lambda: one.is_("recovering"))
+    assert (
+        "this node lost what it promised, and without its seal there is no majority: stop this node; cmkms recover"
+        in (one.run("member", *change).stdout)
+    )
+    one.stop()
+    recover(one)
+    listed = ",".join(("node0", "node1", "node2"))
+    refused = one.run("epoch", "seal", "--next", listed, "--yes", code=5).stderr
+    assert "has not met node0 since" in refused
+    one.start()  # as the cure says first; but node0 does not start
+    assert "was sealed here" in zero.run("start", code=5).stderr
+    assert "has not met node0 since" in one.run("epoch", "seal", "--next", listed, "--yes", code=1).stderr
+    assert (
+        "Where one is sealed and stopped: stop this node, then the `cmkms member` command of that change here"
+        in one.peers()["why"]
+    )
+    one.stop()
+    assert "node1 begins epoch 2 with node0, node1, node2" in one.run("member", *change).stdout
+    carry([one], [zero])
+    assert "node0 begins epoch 2 with node0, node1, node2" in zero.run("member", *change).stdout
+    for member in members:
+        member.start()
+    signs_above(validator)
+
+    old = old_machine(one, disk)
+    until("it says that it is of another epoch", lambda: between_epochs(old))
+    validator.gets_nothing(22)
+    old.kill()
+    one.start()
+    validator.connect()
+    validator.must_refuse(PRECOMMIT, 21, block="bb")
     validator.must_sign(PRECOMMIT, 22)

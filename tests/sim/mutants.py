@@ -35,7 +35,7 @@ from cometkms.state.raft import RaftLog, log
 from cometkms.state.raft import filter as raft_filter
 from cometkms.state.raft.filter import RaftFilter
 from cometkms.state.raft.journal import Journal
-from cometkms.store.promise_store import PromiseStore
+from cometkms.store.promise_store import Header, PromiseStore
 from tests.sim import world
 from tests.sim.agents import Agent
 from tests.sim.disk import SimDisk
@@ -69,6 +69,8 @@ class Mutant:
     rogue: bool = False  # one member lies (rogue.py)
     lossy: bool = False  # in every seed, and not in every other one
     impatience: float | None = None  # of the validators' requests are given up soon
+    changes: float = 0.0  # of runs with an epoch that ends
+    first: int = 1  # the seeds begin here: for what chance rarely does
 
 
 # --- what each mutant does ---
@@ -281,6 +283,11 @@ def incarnations_in_memory() -> Patches:
     yield patch.object(PromiseStore, "_load_members", lambda _self: None)
 
 
+def seals_who_met_nobody() -> Patches:
+    """A store that the operator recovered is sealed before it took its incarnation: of an earlier store, by what the others have recorded."""
+    yield patch.object(Header, "unmet", property(lambda _self: False))
+
+
 def any_height() -> Patches:
     """Whatever height is asked for is plausible."""
     yield patch.object(Acceptor, "reach", lambda _self, _row: HEIGHT_MAX)
@@ -363,6 +370,14 @@ MUTANTS = (
     Mutant("no read at start, old stores put back", "8", no_start_read, rollbacks=True),
     Mutant("what an earlier store of a member sends is taken", "15", every_store_counts, faults=REPLACING),
     Mutant("the others' incarnations are forgotten with the process", "15", incarnations_in_memory, faults=REPLACING),
+    Mutant(
+        "a recovered store is sealed before it met anybody",
+        "10",
+        seals_who_met_nobody,
+        nodes=2,
+        changes=1.0,
+        first=95000587,
+    ),
     Mutant("the signer signs what was asked, not what was permitted", "3", signs_its_own),
     Mutant("terms do not belong to members", "12", terms_of_everybody),
     Mutant("a node that lost its Raft journal goes on counting terms", "12", no_leap, nodes=2),
@@ -518,10 +533,10 @@ def killed_by(number: int) -> tuple[int, str] | None:
     """Seed and what failed, or None: it survived."""
     mutant = MUTANTS[number]
     with applied(mutant), patch.dict(world.FAULTS, mutant.faults, clear=True):
-        for seed in range(1, SEEDS + 1):
+        for seed in range(mutant.first, mutant.first + SEEDS):
             fast = True if mutant.cuts else None
             made = RogueWorld(seed, fast=fast) if mutant.rogue else World(seed, mutant.nodes, fast=fast)
-            made.strict, made.rollbacks, made.changes = mutant.strict, mutant.rollbacks, 0.0
+            made.strict, made.rollbacks, made.changes = mutant.strict, mutant.rollbacks, mutant.changes
             made.jumps, made.lossy = mutant.jumps, made.lossy or mutant.lossy
             made.impatience = made.impatience if mutant.impatience is None else mutant.impatience
             try:

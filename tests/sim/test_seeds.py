@@ -53,6 +53,13 @@ def test_a_member_that_lost_its_store_beside_a_sealed_one_that_is_off_is_recover
     assert stats["recovered by hand"] == 1
 
 
+def test_a_member_that_was_recovered_beside_a_sealed_one_that_is_off_is_sealed_with_the_seal_of_that_one() -> None:
+    """Found by a long run: sealed before it met anybody, it bore no incarnation, and the sealed one had recorded one of its earlier store."""
+    _, stats, problem, trace, _ = run((95000587, nodes_of(95000587), SECONDS))
+    assert not problem, trace[-60:]
+    assert stats["recovered by hand"] == stats["sealed after what the seals say"] == 1
+
+
 def test_a_member_whose_whole_old_home_was_put_back_leads_in_no_term_a_second_time() -> None:
     """Its journal is the old one, too, and knows nothing of the terms in which it led since: it stands far above them."""
     _, stats, problem, trace, _ = run((82, nodes_of(82), SECONDS), fast=False)

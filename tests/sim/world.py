@@ -706,6 +706,9 @@ class World:
         self.operator = random.Random(
             f"{seed} operator"
         )  # who changes the members, beside everything else that happens
+        self.carries_seals = (
+            random.Random(f"{seed} seals").random() < 0.5
+        )  # to each member that is stopped, before it is sealed
         self.directory = Path(tempfile.mkdtemp(prefix="cmkms-sim-", dir="/dev/shm"))  # a memory file system
         self.nodes = {name: Node(self, name) for name in self.names}
         self.validators: list[Validator | Asker] = [Validator(self, number) for number in range(2)]
@@ -1174,9 +1177,15 @@ class World:
             self.stats["epoch changed"] = self.stats.get("epoch changed", 0) + 1
 
     def seal_one(self, node: Node, change: "Change") -> None:
+        unmet = "has not met" in change.refused.get(node.name, "") and bool(change.seals)
+        others = tuple(change.seals.values()) if unmet or self.carries_seals else ()
+        if unmet and node.cluster is not None:  # what its refusal says: stopped, with the seals of those who are
+            node.crash(why="stopped, to be sealed with the others' seals")
+            node.disk.settle()
+            self.after(self.operator.uniform(0.01, 0.3), node.restart_if_down)
         try:
             if node.cluster is None:
-                seal = epochs.seal(node.files, CORE, self.names)
+                seal = epochs.seal(node.files, CORE, self.names, others, strict=self.strict)
             elif node.epoch == change.epoch and self.now >= node.frozen_until:
                 seal = node.cluster.seal(self.names)
             else:
@@ -1189,6 +1198,8 @@ class World:
             return
         if seal.epoch == change.epoch:
             self.note(f"{node.name} is sealed: {seal.standing.name}, {[tuple(mark.hrs) for _, mark in seal.marks]}")
+            if unmet:
+                self.count("sealed after what the seals say")
             change.seals[node.name] = seal
 
     def begin_one(self, node: Node, change: "Change") -> None:
@@ -1351,8 +1362,12 @@ class World:
     def run(self, seconds: float) -> None:
         """Faults for so long, then peace; raises Violation. The same seed takes the same turns: the incarnations' nonces decide some of them."""
         nonces = random.Random(f"{self.seed} incarnations")
-        drawn = patch.object(membership, "secrets", SimpleNamespace(randbelow=nonces.randrange))
-        drawn.start()
+        drawn = [
+            patch.object(module, "secrets", SimpleNamespace(randbelow=nonces.randrange))
+            for module in (membership, epochs)
+        ]
+        for one in drawn:
+            one.start()
         try:
             for name in self.names:
                 self.after(self.rng.uniform(0, 1.0), self.nodes[name].restart_if_down)
@@ -1366,7 +1381,8 @@ class World:
             self.run_until(seconds)
             self.heal()
         finally:
-            drawn.stop()
+            for one in drawn:
+                one.stop()
             self.close_all()
 
     def heal(self) -> None:

@@ -158,7 +158,7 @@ def _judge_store(facts: StateFacts) -> list[Finding]:
         ]
     if header.state is NodeState.SEALED:
         return _judge_sealed(facts, header)
-    return [_judge_life(header.state, header.epoch, facts)]
+    return [_judge_life(header, facts)]
 
 
 def _judge_sealed(facts: StateFacts, header: Header) -> list[Finding]:
@@ -199,16 +199,23 @@ def _judge_no_store(facts: StateFacts) -> Finding:
     return note(AREA, "this node has never started here: it begins at its state files")
 
 
-def _judge_life(state: NodeState, epoch: int, facts: StateFacts) -> Finding:
+def _judge_life(header: Header, facts: StateFacts) -> Finding:
+    state, epoch = header.state, header.epoch
     shown = f"the store is whole: node {facts.node_id!r}, epoch {epoch} of {', '.join(facts.members)}"
     match state:
+        case NodeState.COMPLETE if header.unmet:
+            return warn(
+                AREA,
+                f"this node was recovered by its operator, and has met no majority since: {shown}",
+                "start it while the others run. Where one is sealed and stopped: stop this node, then the `cmkms member` command of that change here",
+            )
         case NodeState.COMPLETE:
             return ok(AREA, shown)
         case NodeState.RECOVERING:
             return warn(
                 AREA,
                 "this node lost its promises and is reading them from the others",
-                "let every other node run until it is complete",
+                "let every other node run until it is complete. Where one is sealed: the `cmkms member` command of that change here",
             )
         case _:
             return warn(

@@ -252,6 +252,9 @@ BROKEN: dict[str, tuple[Callable[[Home], Any], str, str, str]] = {
         lambda h: h.store(lambda s: s.write_header(replace(s.header, members=("node0", "node1")))), "state", "fail", "peer list names node0",
     ),
     "store is sealed": (lambda h: h.store(lambda s: s.write_header(replace(s.header, state=NodeState.SEALED))), "state", "fail", "was sealed"),
+    "store is recovered and met nobody": (
+        lambda h: h.store(lambda s: s.write_header(replace(s.header, record=(), unclaimed=True))), "state", "warn", "has met no majority since",
+    ),
     "store is recovering": (lambda h: h.store(lambda s: s.write_header(replace(s.header, state=NodeState.RECOVERING))), "state", "warn", "lost its promises"),
     "born.json is garbage": (write("priv/born.json", "{"), "state", "fail", "born.json cannot be understood"),
     "born.json is nested deep": (write("priv/born.json", "[" * 100_000), "state", "fail", "cannot be understood"),

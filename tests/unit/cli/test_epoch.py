@@ -350,6 +350,64 @@ def test_a_seal_of_a_store_that_another_has_replaced_since_is_not_believed(home:
     assert invoke(home, "begin", *flags(seal_text(now), seal_text(later))).exception is None
 
 
+def recovered(home: Path, *, known: Incarnation) -> str:
+    """node0 as `cmkms recover` left it; node1's seal, which has recorded `known` of node0."""
+    chain = ChainFiles(row_of(home), home / "priv" / "priv_validator_state.json")
+    recover(NodeFiles.at(home, "node0", (chain,), MEMBERS), 20, choose.load())
+    return seal_text(replace(parse_seal(seal_of(home, "node1")), known=(("node0", known),)))
+
+
+def test_a_recovered_store_that_met_nobody_is_sealed_only_with_the_others_seals(home: Path) -> None:
+    """Else it bears the incarnation of its earlier store, or none, and who has recorded a higher one refuses its seal for ever."""
+    one = recovered(home, known=Incarnation(7, 3))
+    said = refusal(invoke(home, "seal", "--next", LISTED, "--yes"), StateError)
+    assert "has not met 1 of node1, node2 since" in said
+    assert "cure: start it while 1 of node1, node2 runs, and seal it then" in said
+    assert "--seal-file" in said
+    assert state_of(home)["state"] == "complete"
+    result = invoke(home, "seal", "--next", LISTED, "--yes", *flags(one))
+    assert result.exception is None, result
+    sealed = parse_seal(result.stdout)
+    assert sealed.incarnation.number == 8, "above what the other has recorded"
+    assert [mark.hrs.height for _, mark in sealed.marks] == [20]
+    again = parse_seal(invoke(home, "seal", "--next", LISTED, "--yes").stdout)
+    assert again == sealed, "and again, without them"
+    seals = [*flags(one, seal_text(sealed)), "--min-height", "20", "--yes-height", "20"]
+    assert invoke(home, "begin", *seals).exception is None
+
+
+def test_with_strict_start_a_recovered_store_needs_the_seals_of_all_others(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it runs it counts only when all have recorded it: an earlier store of it may live on beside one that is not sealed."""
+    one = recovered(home, known=Incarnation(7, 3))
+    monkeypatch.setenv("COMETKMS_STRICT_START", "true")
+    said = refusal(invoke(home, "seal", "--next", LISTED, "--yes", *flags(one)), StateError)
+    assert "has not met node1, node2 since" in said
+    two = seal_text(replace(parse_seal(seal_of(home, "node2")), known=(("node0", Incarnation(9, 1)),)))
+    result = invoke(home, "seal", "--next", LISTED, "--yes", *flags(one, two))
+    assert parse_seal(result.stdout).incarnation.number == 10
+
+
+def test_a_store_that_another_stood_for_since_is_not_sealed(home: Path) -> None:
+    """Its seal would be refused for ever, and a sealed store is not recovered any more."""
+    one = seal_text(replace(parse_seal(seal_of(home, "node1")), known=(("node0", Incarnation(2, 3)),)))
+    said = refusal(invoke(home, "seal", "--next", LISTED, "--yes", *flags(one)), StateError)
+    assert "the seal of node1 has recorded 2-0000000000000003 of this member, and the store here is 0-" in said
+    assert "cmkms recover --min-height" in said
+    assert state_of(home)["state"] == "complete"
+    recovered(home, known=Incarnation(2, 3))
+    assert parse_seal(invoke(home, "seal", "--next", LISTED, "--yes", *flags(one)).stdout).incarnation.number == 3
+
+
+@pytest.mark.parametrize("other", ["of another epoch", "for another list"])
+def test_a_seal_of_another_change_speaks_for_nobody(home: Path, other: str) -> None:
+    one = seal_of(home, "node1", epoch=4) if "epoch" in other else seal_of(home, "node1", following=("node1",))
+    words = "is of epoch 4" if "epoch" in other else "names node1 as the next members"
+    assert words in refusal(invoke(home, "seal", "--next", LISTED, "--yes", *flags(one)), StateError)
+    assert state_of(home)["state"] == "complete"
+
+
 def test_a_sealed_node_that_lost_its_store_takes_no_part_in_its_epoch_any_more(home: Path) -> None:
     """Its seal is out: it recovers among those who follow, or stays stopped."""
     files = NodeFiles.at(

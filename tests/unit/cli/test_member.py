@@ -18,7 +18,7 @@ from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.rules.epoch import Standing
 from cometkms.store.epoch import Seal, parse_seal, seal_text
-from cometkms.store.node_store import ChainFiles, NodeFiles, open_node
+from cometkms.store.node_store import ChainFiles, NodeFiles, open_node, recover
 from cometkms.store.promise_store import Header, PromiseStore
 from tests.e2e.node import cmkms
 from tests.unit.cli.fake_node import FakeNode
@@ -246,6 +246,60 @@ def started(home: Path) -> tuple[NodeState, int, tuple[str, ...]]:
     opened = open_node(NodeFiles.at(home, name, (chain,), members), choose.load())
     opened.store.close()
     return opened.store.header.state, opened.store.header.epoch, opened.store.header.members
+
+
+def recovered(home: Path) -> None:
+    chain = ChainFiles(row_of(home), home / "priv" / "priv_validator_state.json")
+    recover(NodeFiles.at(home, home.name, (chain,), OLD), 30, choose.load())
+
+
+def test_a_member_that_lost_its_store_is_told_when_its_seal_is_needed_and_how_it_comes_to_one(
+    homes: dict[str, Path],
+) -> None:
+    """The others may be sealed and off, or lost for good: then the operator recovers it, and the seals in its home are as good as meeting them."""
+    home = homes["node1"]
+    shutil.rmtree(home / "data" / "node1")
+    put_seal(home, "node0")
+    lines = told(home, *REPLACE)
+    assert lines[0].startswith("next     1 more of node2 must be sealed. There: cmkms member replace")
+    assert lines[2].startswith(
+        "then     where they cannot be sealed any more: this node lost what it promised, so here: cmkms recover"
+    )
+    assert told(home, *REPLACE) == lines
+    assert started(home) == (NodeState.RECOVERING, 1, OLD), "it is recovered in the epoch that ends"
+    assert told(home, *REPLACE) == lines
+    members = [{"id": name, "self": name == "node1", "state": None} for name in OLD]
+    answer = {"ok": True, "node_id": "node1", "epoch": 1, "members": members, "node_state": "recovering"}
+    running = FakeNode(home, "node1", answer)
+    try:
+        assert "so here: stop this node; cmkms recover --min-height HEIGHT" in told(home, *REPLACE)[2]
+    finally:
+        running.close()
+    recovered(home)
+    seal = home / "seals" / "node0-epoch-1.seal"
+    kept = seal.read_text()
+    seal.unlink()
+    assert "has not met 1 of node0, node2 since" in refusal(invoke(home, *REPLACE), StateError)
+    seal.write_text(kept)
+    said = refusal(invoke(home, *REPLACE), StateError)
+    assert "these seals do not show all that epoch 1 may have signed" in said, "two of three, one of them stopped"
+    own = parse_seal((home / "seals" / "node1-epoch-1.seal").read_text())
+    assert own.incarnation.number == 1
+    height = ("--min-height", "30", "--yes-height", "30")
+    assert "node1 begins epoch 2 with node0, node1, node3" in told(home, *REPLACE, *height)
+
+
+def test_of_two_members_the_one_that_lost_its_store_is_needed(tmp_path: Path) -> None:
+    assert cmkms("testnet", "--dir", str(tmp_path / "net"), "--nodes", "2").returncode == 0
+    home, two = tmp_path / "net" / "node1", ("node0", "node1")
+    change = ("add", read_config(home)["peer"][0])
+    seal = Seal("node0", 1, two, two, Standing.CONFIRMED, ((row_of(home), Watermark(HRS(14, 0, 2))),))
+    (home / "seals").mkdir()
+    (home / "seals" / "node0-epoch-1.seal").write_text(seal_text(seal) + "\n")
+    [line] = told(home, *change)
+    assert line.startswith(
+        "next     this node lost what it promised, and without its seal there is no majority: cmkms recover"
+    )
 
 
 def two_left(homes: dict[str, Path]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from cometkms.model import HRS, Reason, Row, Watermark
 from cometkms.rules.birth import Life, NodeState, Record
 from cometkms.rules.epoch import Standing
 from cometkms.rules.incarnation import FIRST
+from cometkms.store.promise_store import Header, PromiseStore
 from cometkms.wire.peer_messages import (
     Marks,
     Promise,
@@ -19,7 +20,7 @@ from cometkms.wire.peer_messages import (
     encode,
 )
 from cometkms.wire.queue_messages import PermitGranted, ReserveRefused, Signed
-from tests.unit.state.three import NAMES, ROW, One, Three, leading, sign_bytes, signed
+from tests.unit.state.three import NAMES, NONCE, ROW, One, Three, leading, sign_bytes, signed
 
 
 def test_three_empty_nodes_are_born_once_all_were_seen(three: Three) -> None:
@@ -418,6 +419,27 @@ def test_a_recovering_node_has_no_seal(three: Three) -> None:
     with pytest.raises(StateError, match="cannot say what it promised"):
         a.node.seal(NAMES)
     assert a.store.header.state is NodeState.RECOVERING
+
+
+def test_a_recovered_node_that_met_nobody_has_no_seal_and_says_whom_it_needs(three: Three) -> None:
+    """By what the others may have recorded its seal would be of an earlier store, and refused for ever."""
+    path = three.directory / "recovered"
+    header = Header("a", 1, NAMES, NodeState.COMPLETE, NONCE, unclaimed=True)
+    a = three.add("a", store=PromiseStore.create(path, header, [(ROW, Watermark(HRS(20, 0, 3)))]))
+    three.wait(2 * START_READ_S)
+    with pytest.raises(StateError, match="has not met 1 of b, c since") as refused:
+        a.node.seal(NAMES)
+    assert "start it while 1 of b, c runs, and seal it then" in str(refused.value)
+    assert (
+        "where one is sealed and stopped: stop this node, then the `cmkms member` command of that change here"
+        in a.node.membership.why.lower()
+    )
+    assert a.store.header.state is NodeState.COMPLETE
+    three.add("b")
+    three.meet("a", "b")
+    sealed = a.node.seal(NAMES)
+    assert sealed.incarnation.number == 1
+    assert sealed.incarnation == a.store.header.incarnation
 
 
 def test_a_store_that_begins_a_second_time_in_an_epoch_is_found_out_and_recovers(three: Three) -> None:
