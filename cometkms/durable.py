@@ -1,4 +1,4 @@
-"""Files that survive a power cut: written aside, synced, renamed, and the directory synced too.
+"""Files that survive a power cut: written aside, synced, renamed, and the directory synced too. What fails leaves nothing aside.
 
 Root often works in a home that belongs to somebody else, who may put a link in the place of any file or directory of it. So root
 follows a link only if it is root's own, opens for writing only what has no second name and belongs to root or to its directory's
@@ -368,6 +368,23 @@ def _make_new(folder: int, name: str, mode: int) -> int:
         return os.open(name, flags, mode, dir_fd=folder)
 
 
+def _take_away(folder: int, name: str) -> None:
+    """What could not be finished is of no use to anybody, and on a full disk in the way."""
+    with contextlib.suppress(OSError):
+        os.unlink(name, dir_fd=folder)
+
+
+@contextlib.contextmanager
+def discarding(path: Path) -> Iterator[None]:
+    """Take away the file of that name, made within, when what is done within fails."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError), _folder_of(path, None) as folder:
+            _take_away(folder, path.name)
+        raise
+
+
 def write_atomically(path: Path, data: bytes | bytearray, mode: int = 0o600, folder: int | None = None) -> None:
     """Replace `path` with `data`: after a crash the old content is there or the new, never anything else. `folder`: its directory, open.
 
@@ -378,15 +395,16 @@ def write_atomically(path: Path, data: bytes | bytearray, mode: int = 0o600, fol
         with _folder_of(path, folder) as there:
             fd = _make_new(there, aside, mode)
             try:
-                os.fchmod(fd, mode)
-                written = os.write(fd, data)
-                if written != len(data):
-                    raise OSError(f"short write: {written} of {len(data)} bytes")
-                leave_to_owner(there, aside)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            os.rename(aside, path.name, src_dir_fd=there, dst_dir_fd=there)
+                try:
+                    _fill(fd, data, mode)
+                    leave_to_owner(there, aside)
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+                os.rename(aside, path.name, src_dir_fd=there, dst_dir_fd=there)
+            except BaseException:
+                _take_away(there, aside)
+                raise
             os.fsync(there)
     except OSError as error:
         cure = cure_of_file(error, "")
@@ -437,6 +455,6 @@ def _create_by_a_name_aside(folder: int, name: str, data: bytes | bytearray, mod
 def _fill(fd: int, data: bytes | bytearray, mode: int) -> None:
     """Raises: OSError."""
     os.fchmod(fd, mode)
-    written = os.write(fd, data)
-    if written != len(data):
-        raise OSError(errno.ENOSPC, f"short write: {written} of {len(data)} bytes")
+    written = 0
+    while written < len(data):  # a disk that is nearly full takes a part, and says at the next what is the matter
+        written += os.write(fd, memoryview(data)[written:])

@@ -24,6 +24,7 @@ from cometkms.agent.node_link import NodeLink
 from cometkms.agent.validator_end import ValidatorEnd
 from cometkms.core import choose
 from cometkms.core.interface import Core, NodeLane, Passed
+from cometkms.durable import discarding
 from cometkms.errors import CometKMSError, InvariantError, ProtocolError, os_words
 from cometkms.ipc.notify import Notifier, take_notifier
 from cometkms.keys.identity import load_identity
@@ -428,8 +429,11 @@ class Agent:
         """No secret: what makes a validator boot while every node is away."""
         beside = self._key_path.with_suffix(".new")
         try:
-            beside.write_text(json.dumps({name: key.hex() for name, key in sorted(self.public_keys.items())}) + "\n")
-            beside.replace(self._key_path)
+            with discarding(beside):
+                beside.write_text(
+                    json.dumps({name: key.hex() for name, key in sorted(self.public_keys.items())}) + "\n"
+                )
+                beside.replace(self._key_path)
         except OSError as error:
             self.log.error("public keys are not kept", file=str(self._key_path), why=os_words(error))
 

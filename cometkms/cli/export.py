@@ -1,5 +1,7 @@
 """`cmkms export`"""
 
+import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,7 +19,7 @@ from cometkms.cli.state import files_of
 from cometkms.config.schema import Chain, Settings
 from cometkms.core import choose
 from cometkms.durable import create_exclusively, make_directory, write_atomically
-from cometkms.errors import KeyFileError, StateError, os_words
+from cometkms.errors import CometKMSError, KeyFileError, StateError, os_words
 from cometkms.hardening.prctl import make_undumpable
 from cometkms.keys.passphrase import PassphraseSource
 from cometkms.keys.validator_key import KeyMaterial, address_of, load_public_key, load_sealed, read_material, wipe
@@ -244,11 +246,18 @@ def _write(kind: str, chain: Chain, target: _Target, mark: Watermark | None, sou
         if sealed is None
         else opened(chain.key_file, sealed, source) as material
     ):
-        note_export(chain.state_file, chain.id, kind, target.state_path)  # before anything leaves
-        if mark is not None:
-            write_atomically(target.state_path, tmkms.encode(mark) if kind == "tmkms" else state_file.encode(mark))
-        if not target.key_path.exists():
-            _write_key(target, material)
+        key_is_there = target.key_path.exists()
+        note = note_export(chain.state_file, chain.id, kind, target.state_path)  # before anything leaves
+        try:
+            if mark is not None:
+                write_atomically(target.state_path, tmkms.encode(mark) if kind == "tmkms" else state_file.encode(mark))
+            if not key_is_there:
+                _write_key(target, material)
+        except BaseException:
+            if key_is_there or not os.path.lexists(target.key_path):  # no key left: this home may go on as before
+                with contextlib.suppress(CometKMSError, OSError):  # then it stays, and a start says what to do
+                    note.take_back()
+            raise
 
 
 def _write_key(target: _Target, material: KeyMaterial) -> None:

@@ -10,6 +10,7 @@ from cometkms.config.scaffold import init_home, refuse_existing
 from cometkms.config.table import DEFAULT_HTTP_ADDR
 from cometkms.config.values import check_chain_id, check_node_id, parse_validator
 from cometkms.core import choose
+from cometkms.durable import discarding
 from cometkms.keys.validator_key import new_seed, write_key
 from cometkms.keytypes import ED25519
 from cometkms.model import Watermark
@@ -68,8 +69,9 @@ def command(
     result = init_home(path, node_id=node_id, chain_id=chain_id, validator_addrs=validator_addr, http_addr=http_addr)
     made_files, kept_files = [str(one) for one in result.made], [str(one) for one in result.kept]
     if new_key:
-        write_key(key_path, new_seed(wanted), wanted)
         state_file.save(state_path, Watermark())
+        with discarding(state_path):  # without its key it would keep the same command from being given again
+            write_key(key_path, new_seed(wanted), wanted)
         made_files += [str(key_path), str(state_path)]
     if as_json:
         show_json({"home": str(path), "made": made_files, "kept": kept_files})

@@ -1,6 +1,9 @@
 """`cmkms testnet`"""
 
+import contextlib
 import itertools
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -133,7 +136,7 @@ def command(
         raise click.UsageError(f"{agent} is a node's name; cure: another --agent")
     material = _material(key_file, state_file, chain, wanted)
     agent_home = root / agent if agent is not None else None
-    with material.key:
+    with material.key, _taken_away_on_failure(root, [*(node.id for node in planned), *([agent] if agent else [])]):
         homes = _write(root, planned, chain, validators, material, agent_home)
     if as_json:
         show_json(_document(homes, planned, chain, validators, material, agent_home))
@@ -235,6 +238,21 @@ def _empty_directory(path: Path) -> Path:
     except OSError as error:
         raise ConfigError(f"{path} cannot be used: {os_words(error)}", cure="another --dir") from error
     return path
+
+
+@contextlib.contextmanager
+def _taken_away_on_failure(root: Path, names: list[str]) -> Iterator[None]:
+    """Half a cluster is of no use, has copies of a key, and would keep the same command from being given again."""
+    was_there = root.exists()
+    try:
+        yield
+    except BaseException:
+        for name in names:
+            shutil.rmtree(root / name, ignore_errors=True)
+        if not was_there:
+            with contextlib.suppress(OSError):
+                root.rmdir()
+        raise
 
 
 def _material(key_file: Path | None, state: Path | None, chain_id: str, wanted: KeyType) -> _Material:

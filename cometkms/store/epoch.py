@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cometkms.core.interface import Core
-from cometkms.durable import make_directory, read_file, sync_directory, write_atomically
+from cometkms.durable import discarding, make_directory, read_file, sync_directory, write_atomically
 from cometkms.errors import StateError, StoreFailure, said
 from cometkms.keytypes import SIGNATURE_SIZES
 from cometkms.limits import (
@@ -441,14 +441,15 @@ def _replace_store(
     try:
         make_directory(path.parent)
         begun.unlink(missing_ok=True)
-        PromiseStore.create(begun, header, rows).close()
-        if journal.exists():
-            journal.rename(journal.with_name(f"{journal.name}.epoch-{ended}"))
-        if (
-            path.exists()
-        ):  # a copy: interrupted after a link, the store would have a second name, and root writes to no such file
-            write_atomically(kept, read_file(path, FILE_BYTES)[:FILE_BYTES])
-        begun.replace(path)
+        with discarding(begun):
+            PromiseStore.create(begun, header, rows).close()
+            if journal.exists():
+                journal.rename(journal.with_name(f"{journal.name}.epoch-{ended}"))
+            if (
+                path.exists()
+            ):  # a copy: after a link the store would have a second name, and root writes to no such file
+                write_atomically(kept, read_file(path, FILE_BYTES)[:FILE_BYTES])
+            begun.replace(path)
         sync_directory(path.parent)
     except OSError as error:
         raise StoreFailure(f"{path} could not be made: {said(error)}") from error

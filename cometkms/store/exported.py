@@ -5,6 +5,7 @@ takes the note away: `cmkms import`, `cmkms state import`, or `cmkms recover` on
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,20 +17,42 @@ _FORMAT: Final = 1
 _MAX_BYTES: Final = 1 << 16
 
 
-def note_export(state_path: Path, chain_id: str, kind: str, target: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What note_export() wrote, and what stood there before: `earlier` None where the key had not gone out."""
+
+    state_path: Path
+    chain_id: str
+    earlier: list[str] | None
+
+    def take_back(self) -> None:
+        """The export failed before a key left: what was so before is so now. Raises: StateError, StoreFailure, OSError."""
+        _put(self.state_path, self.chain_id, self.earlier)
+
+
+def note_export(state_path: Path, chain_id: str, kind: str, target: Path) -> Note:
     """Durable on return. `kind`: whose files they are; `target`: that signer's state file. Raises: StateError, StoreFailure."""
-    path = state_path.parent / EXPORTED_NAME
-    _write(path, {**_read(path), chain_id: [kind, str(target)]})
+    earlier = _read(state_path.parent / EXPORTED_NAME).get(chain_id)
+    _put(state_path, chain_id, [kind, str(target)])
+    return Note(state_path, chain_id, earlier)
 
 
 def forget_export(state_path: Path, chain_id: str) -> None:
     """The other signer's watermark is here. Raises: StateError, StoreFailure, OSError."""
+    _put(state_path, chain_id, None)
+
+
+def _put(state_path: Path, chain_id: str, words: list[str] | None) -> None:
+    """Let the note of one chain be these words; None: none."""
     path = state_path.parent / EXPORTED_NAME
     noted = _read(path)
-    if noted.pop(chain_id, None) is None:
+    if noted.get(chain_id) == words:
         return
-    if noted:
-        _write(path, noted)
+    left = {name: said for name, said in noted.items() if name != chain_id}
+    if words is not None:
+        left[chain_id] = words
+    if left:
+        _write(path, left)
         return
     path.unlink()
     sync_directory(path.parent)

@@ -33,6 +33,7 @@ from cometkms.durable import (
     FormatError,
     check_format,
     check_way,
+    discarding,
     make_directory,
     read_bounded,
     read_file,
@@ -439,7 +440,8 @@ def refuse_lacking(files: NodeFiles, chain: ChainFiles, held: Watermark, in_file
         f"{chain_id}: {what}: {why}. What this key has signed since is not known, so it does not sign",
         cure=f"an old copy: the {files.store_path.parent} that this node ran with last; where that is gone, or another signer has the key: stop that one for "
         "good, read the chain's head height from two nodes you trust and run `cmkms recover --min-height HEIGHT` with a height above it. Only where "
-        f"another signer wrote that very file, and is off for good, `cmkms state import {path}` is enough",
+        f"another signer wrote that very file, and is off for good, `cmkms state import {path}` is enough; after a `cmkms chain reset` that was "
+        "cut short, that again",
     )
 
 
@@ -740,16 +742,17 @@ def _put_in_place(path: Path, make: Callable[[Path], PromiseStore]) -> Path | No
     kept: Path | None = _name_aside(path)
     try:
         made.unlink(missing_ok=True)
-        make(made).close()
-        try:
-            old = read_file(path, FILE_BYTES)[:FILE_BYTES]
-        except FileNotFoundError:
-            kept = None
-        except OSError:
-            kept = _set_aside(path)
-        else:
-            write_atomically(_name_aside(path), old)
-        made.replace(path)
+        with discarding(made):
+            make(made).close()
+            try:
+                old = read_file(path, FILE_BYTES)[:FILE_BYTES]
+            except FileNotFoundError:
+                kept = None
+            except OSError:
+                kept = _set_aside(path)
+            else:
+                write_atomically(_name_aside(path), old)
+            made.replace(path)
         sync_directory(path.parent)
     except OSError as error:
         raise StoreFailure(f"{path} could not be made: {os_words(error)}") from error

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Final, Protocol, cast
 
 from cometkms.core.interface import RowState
-from cometkms.durable import Disk, FormatError, open_file, read_bounded, sync_directory
+from cometkms.durable import Disk, FormatError, discarding, open_file, read_bounded, sync_directory
 from cometkms.errors import BusyError, InvariantError, StateError, StoreFailure, cure_of_file, os_words, said
 from cometkms.limits import (
     BIRTH_NONCE_BYTES,
@@ -298,21 +298,24 @@ class PromiseStore:
         try:
             fd = open_file(aside, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
             _lock(fd, path)
-            os.posix_fallocate(fd, 0, FILE_BYTES)
-            os.pwrite(fd, bytes(FILE_BYTES), 0)  # written, not only allocated: later syncs have no extents to convert
-            os.fsync(fd)
-            store = cls(path, fd, disk or cast(Disk, os))
-            store.write_header(header)
-            for row, mark in rows:
-                store.add_row(row, mark, opened=opened)
-            for statement in known:
-                store.record(statement)
-            aside.rename(path)
+            with discarding(aside):
+                os.posix_fallocate(fd, 0, FILE_BYTES)
+                os.pwrite(fd, bytes(FILE_BYTES), 0)  # written, too: later syncs have no extents to convert
+                os.fsync(fd)
+                store = cls(path, fd, disk or cast(Disk, os))
+                store.write_header(header)
+                for row, mark in rows:
+                    store.add_row(row, mark, opened=opened)
+                for statement in known:
+                    store.record(statement)
+                aside.rename(path)
             sync_directory(path.parent)
-        except OSError as error:
+        except BaseException as error:
             if fd >= 0:
                 os.close(fd)
-            raise StoreFailure(f"{path} could not be made: {os_words(error)}") from error
+            if isinstance(error, OSError):
+                raise StoreFailure(f"{path} could not be made: {os_words(error)}") from error
+            raise
         return store
 
     @classmethod

@@ -3,7 +3,8 @@
     kept aside   promises.old-N, raft.old-N, and the state file beside itself
     then         the row's mark and the state file: every place up to the head that the operator gave is burnt
 
-A crash in between leaves the higher of store and state file, which is what the next start goes by: the command is given again. The store
+A crash in between leaves the higher of store and state file, which is what the next start goes by (one node alone does not start: its
+state file is ahead then): the command is given again. The store
 stays the same one (owner, epoch, incarnation, seq), and born.json what it is: to the other members this node has forgotten nothing.
 """
 

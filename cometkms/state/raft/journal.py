@@ -23,7 +23,7 @@ from typing import Any, Final, cast
 
 import msgpack
 
-from cometkms.durable import Disk, FormatError, open_file, sync_directory
+from cometkms.durable import Disk, FormatError, discarding, open_file, sync_directory
 from cometkms.errors import StoreFailure, os_words, said
 from cometkms.model import HRS, Watermark
 
@@ -117,9 +117,10 @@ class Journal:
         size = -(-(len(content) + _GROW_BYTES // 2) // _GROW_BYTES) * _GROW_BYTES
         fd = open_file(aside, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         try:
-            self._write_all(fd, content.ljust(size, b"\0"), 0)
-            self._disk.fdatasync(fd)
-            aside.rename(self.path)
+            with discarding(aside):
+                self._write_all(fd, content.ljust(size, b"\0"), 0)
+                self._disk.fdatasync(fd)
+                aside.rename(self.path)
             sync_directory(self.path.parent)
         except BaseException:
             os.close(fd)

@@ -225,13 +225,20 @@ def test_a_chain_that_goes_on_under_another_id(homes: dict[str, Path]) -> None:
         assert json.loads(state.read_text())["height"] == "0"
 
 
-def test_a_mark_that_is_lowered_on_the_operators_word(tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_file", [1, 20], ids=["behind the store", "in step with it"])
+def test_a_mark_that_is_lowered_on_the_operators_word(tmp_path: Path, in_file: int) -> None:
     home = make_home(tmp_path / "node0", Watermark(HRS(20, 0, 2)))
     row, state = Row(PUBLIC, CHAIN), home / "priv" / "priv_validator_state.json"
+    state.write_text(f'{{"height":"{in_file}","round":0,"step":1}}')
     words = (CHAIN, "--height", "5", "--yes-height", "5")
 
     def stands_at() -> int:
-        opened = open_node(NodeFiles.at(home, "node0", (ChainFiles(row, state),)), choose.load())
+        try:
+            opened = open_node(NodeFiles.at(home, "node0", (ChainFiles(row, state),)), choose.load())
+        except StateError as error:
+            assert in_file == 20, error
+            assert "is ahead of the store" in error.what
+            return 20
         with contextlib.closing(opened.store):
             return opened.store.mark(opened.rows[0]).hrs.height
 
