@@ -186,7 +186,7 @@ def test_a_home_below_a_file_is_named_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = cmkms("init", "--home", str(tmp_path / "file" / "home"))
     assert done.returncode == 3
-    assert done.stderr.startswith(f"Error: {tmp_path}/file/home cannot be made: not a directory; ")
+    assert done.stderr.startswith(f"Error: {tmp_path}/file cannot be made: it is no directory; ")
 
 
 def test_version_and_completion() -> None:
