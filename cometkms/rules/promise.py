@@ -1,6 +1,7 @@
-"""Decide whether a place may be promised (docs/ARCHITECTURE.md, rules 1 and 13). Pure: no clock, no I/O.
+"""Decide whether a place may be promised (docs/ARCHITECTURE.md, rules 1, 6 and 13). Pure: no clock, no I/O.
 
-Bytes held at a place are write-once: no peer, request, rule or timestamp ever replaces them, and no mark falls.
+Bytes held at a place are write-once: no peer, request, rule or timestamp ever replaces them, and no mark falls. A verified signature forbids
+first what contradicts it: places below, and other bytes at its own.
 
 | the place is … the mark | and the bytes …                       | outcome                                                 |
 |-------------------------|---------------------------------------|---------------------------------------------------------|
@@ -26,11 +27,15 @@ class Accept:
     write: bool
 
 
-def decide_promise(mark: Watermark, hrs: HRS, sign_bytes: bytes, *, reach: int) -> Accept | Refusal:
+def decide_promise(mark: Watermark, hrs: HRS, sign_bytes: bytes, *, reach: int, signed: Watermark) -> Accept | Refusal:
     """Judge whether a promise may be made by the table at the head of this module.
 
-    The caller has strictly decoded `sign_bytes`, which name `hrs`. The highest plausible height is `reach`.
+    The caller has strictly decoded `sign_bytes`, which name `hrs`. The highest plausible height is `reach`. `signed`: the highest place of
+    the row with a signature that verified.
     """
+    veto = _veto(signed, hrs, sign_bytes)
+    if veto is not None:
+        return veto
     if hrs > mark.hrs:
         if hrs.height > reach:
             return Refusal(Reason.JUMP, f"height jump. Got {hrs.height}, and no more than {reach} is plausible by now")
@@ -44,11 +49,8 @@ def decide_promise(mark: Watermark, hrs: HRS, sign_bytes: bytes, *, reach: int) 
     return Accept(write=False)
 
 
-def decide_veto(signed: Watermark, hrs: HRS, sign_bytes: bytes) -> Refusal | None:
-    """Rule 6: what a verified signature forbids. A replicated sign state may refuse, never permit.
-
-    `signed`: the highest place of the row with a signature that verified.
-    """
+def _veto(signed: Watermark, hrs: HRS, sign_bytes: bytes) -> Refusal | None:
+    """Rule 6: what a verified signature forbids. A replicated sign state may refuse, never permit."""
     if not signed.signature or hrs > signed.hrs:
         return None
     if hrs < signed.hrs:

@@ -14,7 +14,7 @@ from cometkms.limits import JUMP_HEIGHTS
 from cometkms.model import HRS, Reason, Refusal, Row, SignBytes, Watermark
 from cometkms.rules import jump
 from cometkms.rules.jump import Known
-from cometkms.rules.promise import Accept, decide_promise, decide_veto
+from cometkms.rules.promise import Accept, decide_promise
 
 
 class Store(Protocol):
@@ -78,11 +78,8 @@ class Acceptor:
         """What promise() would do now. Row and place are locate()'s."""
         if not self._store.opened(row):
             return Refusal(Reason.UNKNOWN_ROW, "not every node's mark for this row is known yet")
-        if row in self._signed:
-            veto = decide_veto(self._signed[row], hrs, sign_bytes)
-            if veto is not None:
-                return veto
-        return decide_promise(self._store.mark(row), hrs, sign_bytes, reach=self.reach(row))
+        signed = self._signed.get(row, Watermark())
+        return decide_promise(self._store.mark(row), hrs, sign_bytes, reach=self.reach(row), signed=signed)
 
     def promise(self, row: int, hrs: HRS, sign_bytes: bytes) -> Refusal | None:
         """Promise exactly these bytes, durably (None); or say why not.

@@ -71,7 +71,7 @@ class Handover:
         self.favourite = Favourite(
             me=epoch.me,
             ports=FavouritePorts(
-                facts=lambda name: dict(roster.facts if name == epoch.me else roster[name].facts),
+                facts=lambda name: dict(roster.facts if name == epoch.me else roster.members[name].facts),
                 able=roster.able,
                 says=roster.reach_of,
                 whole=lambda name: leadership.raft is not None and leadership.raft.whole(name),
@@ -105,7 +105,7 @@ class Handover:
         why = {name: roster.why_not_able(name) for name in ((to,) if to is not None else self._epoch.others)}
         able = [name for name in self._epoch.after_me if not why.get(name, "not wanted")]
         if not in_turn:
-            able.sort(key=lambda name: roster[name].able_at)
+            able.sort(key=lambda name: roster.members[name].able_at)
         if not able:
             return ", ".join(f"{name} {reason}" for name, reason in sorted(why.items()))
         raft.transfer(tuple(able))

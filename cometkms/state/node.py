@@ -322,10 +322,10 @@ class ClusterNode:
         self.roster.take_word(member, asked.incarnation, asked.seq, "promise")
         refusal, mark = self._promise(asked)
         reason = refusal.reason if refusal is not None else Reason.NONE
-        answer = Promised(asked.nonce, asked.request_id, reason, mark, self._store.seq, self.membership.incarnation)
+        answer = Promised(asked.nonce, asked.request_id, reason, mark, self._store.seq, self._store.header.incarnation)
         self.roster.send(member, answer)
         if refusal is None:
-            self.roster[member].promised_at = self._clock()
+            self.roster.members[member].promised_at = self._clock()
         else:
             name = refusal.reason.name.lower()
             self.counters[name] = self.counters.get(name, 0) + 1

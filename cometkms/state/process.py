@@ -381,7 +381,7 @@ class _State:
 
     def is_away(self) -> bool:
         """Whether a member is not connected."""
-        return any(not self.node.roster[name].connected for name in self.node.epoch.others)
+        return any(not self.node.roster.members[name].connected for name in self.node.epoch.others)
 
     def hand_over(self) -> None:
         """This process is about to stop."""

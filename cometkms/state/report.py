@@ -196,7 +196,7 @@ class StateReport:
     def _other(self, name: str, addr: str, link: MemberReport | None, places: tuple[HRS, ...]) -> MemberReport:
         """`link`: what the network says of the member; `places`: this node's own."""
         node = self._node
-        known, news = node.roster[name], node.membership.life_of(name)
+        known, news = node.roster.members[name], node.membership.life_of(name)
         seq = node.roster.seq_of(name)
         entry = MemberReport(id=name, addr=addr, self=False)
         entry.update(link or {})

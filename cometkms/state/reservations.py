@@ -21,7 +21,6 @@ from cometkms.state.acceptor import Acceptor
 from cometkms.state.membership import Membership
 from cometkms.state.proposer import Proposer, Verdict
 from cometkms.state.roster import Epoch, Roster
-from cometkms.state.serving import why_not_proposed
 from cometkms.state.shell import Outside
 from cometkms.state.signatures import Lead, Signatures, row_key
 from cometkms.store.promise_store import PromiseStore
@@ -30,6 +29,24 @@ from cometkms.wire.queue_messages import PermitGranted, Reserve, ReserveRefused
 
 _HOT_PATIENCE_NS: Final = 50_000_000  # then this module asks for it, and sees what stands in the way
 _STUCK_AFTER_TTLS: Final = 2  # a request without answers for so long is let go of
+
+
+def _why_not_proposed(*, urgent: bool, leads: bool, ready: bool) -> Refusal | None:
+    """Whether this node proposes what its signer asks for: None, or why not. `leads`: holds the lease; `ready`: may promise now.
+
+    | the signer asks …                                     | this node leads | it does not lead                         |
+    |-------------------------------------------------------|-----------------|------------------------------------------|
+    | for a validator's connection, or an agent's first try | proposes        | refuses: NOT_LEADER                      |
+    | urgently: an agent was answered nowhere else          | proposes        | proposes, if it may promise itself       |
+
+    Who proposes has no part in safety: a permit is a majority's promises for exactly these bytes, whoever counts them (rule 3), and the
+    models let any node propose anything at any time. The lead is what normally keeps two nodes from proposing at once.
+    """
+    if ready and (leads or urgent):
+        return None
+    if not urgent:
+        return Refusal(Reason.NOT_LEADER, "this node does not lead")
+    return Refusal(Reason.NOT_COMPLETE, "this node is not complete: it promises nothing, and proposes nothing")
 
 
 class Reservations:
@@ -77,10 +94,11 @@ class Reservations:
         self._clock = clock
         self._log = log
         self._pending: dict[int, tuple[Reserve, float]] = {}  # by the store's row
+        self._keys = {row: store.rows[row].key for row in rows}
         self._proposers = {
             row: Proposer(
                 row=row,
-                public_key=store.rows[row].key,
+                public_key=self._keys[row],
                 me=epoch.me,
                 others=epoch.others,
                 acceptor=acceptor,
@@ -102,7 +120,7 @@ class Reservations:
         row = self._rows[asked.row]
         self._hot.abandon(row)
         leads = self.lead.leased
-        refusal = why_not_proposed(urgent=asked.urgent, leads=leads, ready=self._membership.ready)
+        refusal = _why_not_proposed(urgent=asked.urgent, leads=leads, ready=self._membership.ready)
         if refusal is not None:
             self._refuse(asked, refusal)
             return
@@ -158,16 +176,16 @@ class Reservations:
     # --- the members ---
 
     def _ask(self, member: str, row: int, sign_bytes: bytes) -> int | None:
-        if not self._roster[member].connected:
+        if not self._roster.members[member].connected:
             return None
         request_id = self._number() * CHAINS_MAX + row  # so that the answer finds its row
         request = Promise(
             self._nonce,
             request_id,
-            self._store.rows[row].key,
+            self._keys[row],
             sign_bytes,
             self._store.seq,
-            self._membership.incarnation,
+            self._store.header.incarnation,
         )
         return request_id if self._roster.send(member, request) else None
 
@@ -185,7 +203,7 @@ class Reservations:
         if answer.nonce != self._nonce:
             return
         if accepted:
-            self._roster[member].accepted_at = self._clock()
+            self._roster.members[member].accepted_at = self._clock()
         else:
             self._signatures.on_shown(row, answer.mark)
         verdict = self._proposers[row].on_promised(member, answer.request_id, answer.reason, answer.mark)

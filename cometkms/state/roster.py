@@ -165,16 +165,12 @@ class Roster:
         self._outside = outside
         self._clock = clock
         self._log = log
-        self._members = {name: Member() for name in epoch.others}
-
-    def __getitem__(self, name: str) -> Member:
-        """What is known of another member."""
-        return self._members[name]
+        self.members = {name: Member() for name in epoch.others}
 
     @property
     def connected(self) -> tuple[str, ...]:
         """The members that are connected, in the order of the list."""
-        return tuple(name for name, one in self._members.items() if one.connected)
+        return tuple(name for name, one in self.members.items() if one.connected)
 
     # --- messages ---
 
@@ -184,11 +180,11 @@ class Roster:
 
     def send_raft(self, member: str, payload: bytes) -> bool:
         """Send a message of the replicated log."""
-        return self._outside.send(member, self._members[member].said_again(payload))
+        return self._outside.send(member, self.members[member].said_again(payload))
 
     def heard(self, member: str, untrusted: bytes) -> PeerMessage:
         """What a connected member says. Raises: ProtocolError."""
-        known = self._members[member]
+        known = self.members[member]
         message = known.heard_again(untrusted)
         known.heard_at = self._clock()
         return message
@@ -219,7 +215,7 @@ class Roster:
     def on_hello(self, member: str, payload: bytes, address: str) -> str | None:
         """Judge a member's hello: None, or why it is refused. Raises: ProtocolError, BehindError."""
         hello = decode_hello(payload)
-        known = self._members[member]
+        known = self.members[member]
         reason = self._judge_hello(member, hello, known)
         known.refused = reason or Why(PeerCode.OTHER, "")
         if reason is not None or isinstance(hello, OtherProtocol):
@@ -286,14 +282,14 @@ class Roster:
         if not self.membership.is_current(member):
             self._outside.disconnect(member, f"another store stands for {member} now")
             return False
-        known = self._members[member]
+        known = self.members[member]
         known.connected, known.heard_at = True, self._clock()
         self._tell_hot(member)
         return True
 
     def on_disconnected(self, member: str) -> None:
         """Its connection is gone."""
-        known = self._members[member]
+        known = self.members[member]
         known.connected = known.told_life = False
         known.promised_at = known.accepted_at = 0.0
         self._note_able(member)
@@ -303,33 +299,33 @@ class Roster:
     def attach(self, hot: HotPath) -> None:
         """From now on the fast path hears the members' plain messages."""
         self._hot = hot
-        for member in self._members:
+        for member in self.members:
             self._tell_hot(member)
 
     def seq_of(self, member: str) -> int:
         """The highest seq that the member acknowledged to this process."""
-        return max(self._members[member].seq, self._hot.seq_of(member))
+        return max(self.members[member].seq, self._hot.seq_of(member))
 
     def take_word(self, member: str, incarnation: Incarnation, seq: int, what: str) -> None:
         """Raises: ProtocolError for a promise or accept of an earlier store, or a step of the seq that no promises make."""
         self.membership.check_bears(member, incarnation, what)
-        known = self._members[member]
+        known = self.members[member]
         if not believable_seq(self.seq_of(member), seq):
             raise ProtocolError(f"{member} says that its store has made {seq} promises, after {known.seq}")
         known.seq = max(known.seq, seq)
 
     def forget(self, member: str) -> None:
         """Another store stands for it: its seq began anew."""
-        self._members[member].seq = 0
+        self.members[member].seq = 0
         self._tell_hot(member)
 
     def _tell_hot(self, member: str) -> None:
         """Which incarnation the member's promises and accepts must bear on the fast path."""
-        self._hot.set_member(member, self.membership.recorded(member), self._members[member].seq)
+        self._hot.set_member(member, self.membership.recorded(member), self.members[member].seq)
 
     def flow(self, member: str) -> Flow:
         """What promises have said of a member, for the replicated log."""
-        known = self._members[member]
+        known = self.members[member]
         promised_at, accepted_at = self._hot.flow(member)
         return Flow(
             max(promised_at, known.promised_at),
@@ -342,7 +338,7 @@ class Roster:
     def tell_facts(self, facts: Facts) -> None:
         """This node's facts changed: the connected members hear of it, the others in the next hello."""
         self.facts = facts
-        for member, known in self._members.items():
+        for member, known in self.members.items():
             self._compare(member, known)
             if known.connected:
                 self.send(member, FactsNews(facts))
@@ -353,14 +349,14 @@ class Roster:
 
     def on_facts(self, member: str, facts: Facts) -> None:
         """The member's facts changed."""
-        known = self._members[member]
+        known = self.members[member]
         known.facts = facts
         self._compare(member, known)
 
     @property
     def differences(self) -> tuple[Difference, ...]:
         """Where this node's settings differ from what a member last said of its own."""
-        return tuple(one for known in self._members.values() for one in known.differs)
+        return tuple(one for known in self.members.values() for one in known.differs)
 
     def _compare(self, member: str, known: Member) -> None:
         """What is new among the differences is said once."""
@@ -375,23 +371,23 @@ class Roster:
 
     def reach_of(self, member: str) -> Reach:
         """Whether the member's signer reaches a validator, as it last said."""
-        told = dict(self._members[member].facts).get(REACH_FACT, "")
+        told = dict(self.members[member].facts).get(REACH_FACT, "")
         return Reach(told) if told in set(Reach) else Reach.UNKNOWN
 
     # --- who could take over ---
 
     def on_life(self, member: str) -> None:
         """The member told where it stands in its life, and its promises."""
-        known = self._members[member]
+        known = self.members[member]
         known.told_at, known.told_life = self._clock(), True
         self._note_able(member)
 
     def why_not_able(self, name: str) -> str:
         """What keeps a member from taking over, in words; "" when nothing does."""
-        if not self._members[name].connected:
+        if not self.members[name].connected:
             return "is not connected"
         news = self.membership.life_of(name)
-        if news is None or not self._members[name].told_life:
+        if news is None or not self.members[name].told_life:
             return "has not said yet whether it is complete"
         if news.starting:
             return "is starting"
@@ -400,7 +396,7 @@ class Roster:
 
     def _note_able(self, name: str) -> None:
         """Since when a member could take over."""
-        known = self._members[name]
+        known = self.members[name]
         if self.why_not_able(name):
             known.able_at = _NEVER
         elif known.able_at == _NEVER:
@@ -408,8 +404,8 @@ class Roster:
 
     def missing(self) -> tuple[str, ...]:
         """Members that are away, or not complete and ready."""
-        return tuple(name for name in self._members if self.why_not_able(name))
+        return tuple(name for name in self.members if self.why_not_able(name))
 
     def able(self) -> tuple[str, ...]:
         """Members that could take over now."""
-        return tuple(name for name in self._members if not self.why_not_able(name))
+        return tuple(name for name in self.members if not self.why_not_able(name))

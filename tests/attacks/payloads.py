@@ -282,7 +282,7 @@ def raise_the_marks(context: ChildContext, parts: Any) -> list[str]:
         if (
             not node.membership.ready
             or not node.signed(0).signature
-            or not all(node.roster[name].connected for name in others)
+            or not all(node.roster.members[name].connected for name in others)
         ):
             loop.call_later(0.1, attack)
             return

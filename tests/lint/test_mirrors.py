@@ -89,7 +89,6 @@ ELSEWHERE: Final[dict[str, dict[str, str]]] = {
         "state/membership.py": "tests/unit/state/test_node.py",
         "state/raft/filter.py": "tests/unit/state/raft/test_log.py",
         "state/raft/pinned.py": "tests/unit/state/raft/test_log.py",
-        "state/serving.py": "tests/unit/state/test_node.py",
         "store/epoch.py": "tests/unit/cli/test_epoch.py",
         "store/exported.py": "tests/unit/cli/test_export.py",
         "store/node_store.py": "tests/unit/store/test_promise_store.py",

@@ -82,7 +82,8 @@ def mark_of(watermark_: Watermark) -> Mark:
 def accepts(mark: Mark, slot: int, value: int) -> bool:
     """The acceptor's own rule."""
     wanted = watermark((slot, value))
-    return isinstance(decide_promise(watermark(mark), wanted.hrs, wanted.sign_bytes, reach=HEIGHT_MAX), Accept)
+    judged = decide_promise(watermark(mark), wanted.hrs, wanted.sign_bytes, reach=HEIGHT_MAX, signed=Watermark())
+    return isinstance(judged, Accept)
 
 
 @cache

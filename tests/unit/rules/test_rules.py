@@ -69,7 +69,7 @@ REACH = 1000
 
 
 def promise(core: Core, mark: Watermark, asked: Request) -> Accept | Refusal:
-    return decide_promise(mark, asked.hrs, asked.sign_bytes, reach=REACH)
+    return decide_promise(mark, asked.hrs, asked.sign_bytes, reach=REACH, signed=Watermark())
 
 
 def test_a_promise_above_the_mark_is_written(core: Core) -> None:

@@ -256,7 +256,7 @@ def test_it_serves_exactly_what_the_rule_accepts_and_writes(tmp_path: Path, step
             number, height, round_, type_, block = step
             row = ROWS[number]  # type: ignore[call-overload]
             data = sign_bytes(row, height, round_, type_, block)  # type: ignore[arg-type]
-            decision = decide_promise(expected[number], place(data), data, reach=REACH)  # type: ignore[call-overload]
+            decision = decide_promise(expected[number], place(data), data, reach=REACH, signed=Watermark())  # type: ignore[call-overload]
             plain = isinstance(decision, Accept) and decision.write
             sent = framed(promise(row, data))
             node.wires[0].send(sent)

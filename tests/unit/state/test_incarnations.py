@@ -169,7 +169,7 @@ def test_a_node_that_was_raised_far_is_believed_by_one_that_knows_less(three: Th
     a.store.write_header(replace(header, seq_base=header.seq_base + 3 * SEQ_STEP_MAX))
     three.meet("a", "c")
     assert c.node.roster.seq_of("a") == a.store.seq >= 3 * SEQ_STEP_MAX
-    assert c.node.roster["a"].connected
+    assert c.node.roster.members["a"].connected
 
 
 def test_a_false_remembers_stops_nobody_for_longer_than_the_liar_is_there(three: Three) -> None:
@@ -197,7 +197,7 @@ def test_an_old_copy_that_one_member_remembers_reads_every_other_one_first(three
         assert isinstance(a.reserve(sign_bytes(height), height), PermitGranted)
     for name in ("b", "c"):
         three.part("a", name)
-    three.nodes["c"].node.roster["a"].seq = 0  # it was started since
+    three.nodes["c"].node.roster.members["a"].seq = 0  # it was started since
     old = three.add("a")
     assert three.meet("a", "b") is None
     three.wait(2 * START_READ_S)

@@ -213,7 +213,7 @@ def test_a_node_whose_store_is_older_than_what_it_acknowledged_ends_and_is_recov
     old = three.add("b", NodeState.COMPLETE, Watermark(HRS(1, 0, 2), sign_bytes(1)))
     for name in ("a", "c"):
         three.nodes[name].node.on_disconnected("b", closed=True)
-    three.nodes["c"].node.roster["b"].seq = 3  # it led too
+    three.nodes["c"].node.roster.members["b"].seq = 3  # it led too
     assert old.node.on_hello("a", a.node.hello("b"), "address") is None
     assert old.store.header.state is NodeState.COMPLETE, "one member's word alone changes nothing durable"
     with pytest.raises(BehindError):

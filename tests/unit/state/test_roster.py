@@ -46,8 +46,8 @@ def test_a_hello_of_another_protocol_is_refused_with_both_versions_and_the_cure(
     assert reason is not None
     for words in ("a runs CometKMS", __version__, "protocol 2", "b runs 9.9.9 with protocol 3", "cure: "):
         assert words in reason
-    assert node.roster["b"].refused == reason
-    assert (node.roster["b"].nonce, node.roster["b"].facts) == (0, ())
+    assert node.roster.members["b"].refused == reason
+    assert (node.roster.members["b"].nonce, node.roster.members["b"].facts) == (0, ())
 
 
 def test_members_keep_what_each_said_and_name_what_differs(three: Three) -> None:
@@ -57,8 +57,8 @@ def test_members_keep_what_each_said_and_name_what_differs(three: Three) -> None
     three.add("c", facts=alike, rows=(ROW, Row(b"o" * 32, "other")))
     three.meet_all()
     a = three.nodes["a"]
-    assert dict(a.node.roster["b"].facts)["python"] == "3.13"
-    assert a.node.roster["b"].version == __version__
+    assert dict(a.node.roster.members["b"].facts)["python"] == "3.13"
+    assert a.node.roster.members["b"].version == __version__
     assert [one.document() for one in a.node.roster.differences] == [
         {"member": "b", "what": "default_ttl_ms", "here": "400", "there": "900"},
         {"member": "c", "what": "chains", "here": "nothing more", "there": f"other with the key {b'oooooooo'.hex()}"},
