@@ -58,8 +58,8 @@ class Handover:
             ports=UsefulPorts(
                 beat=outside.signer_beat,
                 reached=outside.validator_reached,
-                able=roster.able,
-                says=roster.reach_of,
+                able=self._able,
+                says=lambda name: roster.members[name].reach,
                 hand_over=self._begin,
                 replace_signer=outside.replace_signer,
                 tell=lambda reach: roster.tell_fact(REACH_FACT, reach.value),
@@ -72,10 +72,10 @@ class Handover:
             me=epoch.me,
             ports=FavouritePorts(
                 facts=lambda name: dict(roster.facts if name == epoch.me else roster.members[name].facts),
-                able=roster.able,
-                says=roster.reach_of,
+                able=self._able,
+                says=lambda name: roster.members[name].reach,
                 whole=lambda name: leadership.raft is not None and leadership.raft.whole(name),
-                busy=lambda: clock() - reservations.asked_at < SIGN_STATE_QUIET_S,
+                busy=lambda: reservations.quiet_s < SIGN_STATE_QUIET_S,
                 waiting=lambda: reservations.waiting,
                 hand_over=self._begin,
                 majority_s=self._majority_s,
@@ -111,9 +111,9 @@ class Handover:
         raft.transfer(tuple(able))
         return ""
 
-    def look(self, ttl_s: float) -> None:
+    def look(self) -> None:
         """A leader whose requests nobody answers, while Raft is well, lets another try; who does not lead lets go of them."""
-        if self._reservations.look(ttl_s) and self._leadership.leased:
+        if self._reservations.look() and self._leadership.leased:
             self.hand_over(in_turn=True)
 
     def look_at_use(self) -> None:
@@ -121,6 +121,9 @@ class Handover:
         leads = self._leadership.leased and self._leadership.signer != 0
         self.useful.look(leads=leads)
         self.favourite.look(leads=leads)
+
+    def _able(self) -> tuple[str, ...]:
+        return tuple(name for name in self._epoch.others if not self._roster.why_not_able(name))
 
     def _begin(self, to: str | None) -> bool:
         """Whether a handover begins now: not while another is under way."""

@@ -11,7 +11,6 @@ from cometkms.board.sections import EventKind
 from cometkms.limits import LEADER_READ_S, SIGNER_LEASE_RENEW_S
 from cometkms.logger import Logger
 from cometkms.model import Watermark
-from cometkms.state.membership import Membership
 from cometkms.state.reservations import Reservations
 from cometkms.state.roster import Epoch, Roster
 from cometkms.state.shell import Outside
@@ -59,7 +58,6 @@ class Leadership:
         nonce: int,
         rows: tuple[int, ...],
         ttl_s: float,
-        membership: Membership,
         roster: Roster,
         reservations: Reservations,
         signatures: Signatures,
@@ -78,7 +76,7 @@ class Leadership:
         self._nonce = nonce
         self._rows = rows
         self._ttl_s = ttl_s
-        self._membership = membership
+        self._membership = roster.membership
         self._roster = roster
         self._reservations = reservations
         self._signatures = signatures
@@ -201,6 +199,11 @@ class Leadership:
         """A member shows where it stands: a new leader asked."""
         if marks.nonce == self._nonce and marks.request_id == self._request_id:
             self._unread.discard(member)
+
+    def on_connected(self, member: str) -> None:
+        """Both hellos were accepted."""
+        if self.raft is not None:
+            self.raft.on_connected(member)
 
     def on_disconnected(self, member: str, *, closed: bool) -> None:
         """The member's connection is gone: a new leader does not wait for it. `closed`: by the other end."""

@@ -13,10 +13,9 @@ from collections.abc import Callable, Mapping
 
 from cometkms.core.interface import Core, HotPath
 from cometkms.errors import InvariantError, ProtocolError
-from cometkms.histogram import Histogram
 from cometkms.limits import SIGN_STATE_LOOK_S, TICK_MIN_S, TICK_S
 from cometkms.logger import Logger
-from cometkms.model import Incarnation, Reason, Refusal, Watermark
+from cometkms.model import Incarnation, Watermark
 from cometkms.rules.incarnation import statement_bytes
 from cometkms.rules.jump import Known
 from cometkms.state.acceptor import Acceptor
@@ -90,12 +89,8 @@ class ClusterNode:
         self.epoch = epoch
         self.nonce = nonce
         self.rows = rows
-        self.sync_ns = Histogram()  # this node's own promises, for itself or a member
         self._store = store
-        self._ttl_s = ttl_s
         self._outside = outside
-        self._clock = clock
-        self._log = log
         self.counters: dict[str, int] = {}
         number = itertools.count(1).__next__
         self.acceptor = Acceptor(
@@ -158,12 +153,11 @@ class ClusterNode:
             rows=rows,
             core=core,
             acceptor=self.acceptor,
-            membership=self.membership,
             roster=self.roster,
             signatures=self.signatures,
             outside=outside,
             number=number,
-            sync_ns=self.sync_ns,
+            ttl_s=ttl_s,
             counters=self.counters,
             clock=clock,
             log=log,
@@ -173,7 +167,6 @@ class ClusterNode:
             nonce=nonce,
             rows=rows,
             ttl_s=ttl_s,
-            membership=self.membership,
             roster=self.roster,
             reservations=self.reservations,
             signatures=self.signatures,
@@ -195,6 +188,7 @@ class ClusterNode:
         )
         for row, mark in zip(rows, signed, strict=True):
             self.signatures.begin_with(row, mark)
+        self.verifies, self.on_applied = self.signatures.believes, self.signatures.on_applied  # events of the log
         if raft is not None:
             self.leadership.begin(raft(self))
 
@@ -275,8 +269,7 @@ class ClusterNode:
         """Both hellos were accepted."""
         if self.roster.on_connected(member):
             self.membership.on_connected(member)
-            if self.leadership.raft is not None:
-                self.leadership.raft.on_connected(member)
+            self.leadership.on_connected(member)
             self.reservations.offer(member)
 
     def on_disconnected(self, member: str, *, closed: bool) -> None:
@@ -291,7 +284,7 @@ class ClusterNode:
         message = self.roster.heard(member, payload)
         match message:
             case Promise():
-                self._on_promise(member, message)
+                self.reservations.on_promise(member, message)
             case Promised():
                 self.reservations.on_promised(member, message)
             case Raft():
@@ -317,49 +310,12 @@ class ClusterNode:
             case _:
                 raise ProtocolError(f"a {type(message).__name__} came out of order")
 
-    def _on_promise(self, member: str, asked: Promise) -> None:
-        """Another node's proposal: rule, sync, answer. Raises: ProtocolError for bytes that are not canonical, or of an earlier store."""
-        self.roster.take_word(member, asked.incarnation, asked.seq, "promise")
-        refusal, mark = self._promise(asked)
-        reason = refusal.reason if refusal is not None else Reason.NONE
-        answer = Promised(asked.nonce, asked.request_id, reason, mark, self._store.seq, self._store.header.incarnation)
-        self.roster.send(member, answer)
-        if refusal is None:
-            self.roster.members[member].promised_at = self._clock()
-        else:
-            name = refusal.reason.name.lower()
-            self.counters[name] = self.counters.get(name, 0) + 1
-            self._log.info("promise refused to a member", member=member, reason=name, why=refusal.text)
-
-    def _promise(self, asked: Promise) -> tuple[Refusal | None, Watermark]:
-        """The refusal, if it is one, and the mark that forbids it."""
-        located = self.acceptor.locate(asked.public_key, asked.sign_bytes)
-        if isinstance(located, Refusal):
-            return located, Watermark()
-        if not self.membership.ready:
-            return Refusal(Reason.NOT_COMPLETE, self.membership.why), Watermark()
-        row, hrs = located
-        started = self._clock()
-        refusal = self.acceptor.promise(row, hrs, asked.sign_bytes)
-        if refusal is not None:
-            return refusal, self.acceptor.forbids(row)
-        self.sync_ns.add(int((self._clock() - started) * 1e9))
-        return None, Watermark()
-
     # --- the replicated log ---
 
     def on_role(self, *, leading: bool, leader: str | None, term: int) -> None:
         """Learn whether this node leads: `leading` once its barrier is applied."""
         self.leadership.on_role(leading=leading, leader=leader, term=term)
         self.handover.favourite.on_leader(leader)
-
-    def verifies(self, key: bytes, mark: Watermark) -> bool:
-        """Whether a mark of the replicated sign state is a true signature of the row with that key, which this node knows."""
-        return self.signatures.believes(key, mark)
-
-    def on_applied(self, key: bytes, mark: Watermark) -> None:
-        """The replicated sign state moved."""
-        self.signatures.on_applied(key, mark)
 
     def _settle_raft(self) -> None:
         if self.leadership.raft is not None:
@@ -386,8 +342,8 @@ class ClusterNode:
         if raft is not None:
             self.leadership.hold()
             raft.tick()
-            self.signatures.replicate(quiet_s=self._clock() - self.reservations.asked_at)
-            self.handover.look(self._ttl_s)
+            self.signatures.replicate(self.reservations.quiet_s)
+            self.handover.look()
         self.leadership.update_lease()
         if raft is not None:
             self.handover.look_at_use()
@@ -395,5 +351,5 @@ class ClusterNode:
     def flush(self) -> None:
         """Send to the others what was signed last, before the end, if this node still leads."""
         if self.leadership.raft is not None:
-            self.signatures.replicate(quiet_s=float("inf"))
+            self.signatures.replicate(float("inf"))
             self.leadership.raft.tick()

@@ -303,7 +303,7 @@ class _State:
             chains=opened.rows,
             permits=self._parts.permits,
             may=node.may,
-            on_synced=node.sync_ns.add,
+            on_synced=node.reservations.sync_ns.add,
             on_permit=node.reservations.round_trip_ns.add,
         )
 

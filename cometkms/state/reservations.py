@@ -1,4 +1,4 @@
-"""What the signer asks for: each reservation, until a majority holds its bytes or nothing can win any more. Sans-I/O.
+"""What is asked for, by the signer and by the members' signers: each reservation, until a majority holds its bytes or none can. Sans-I/O.
 
     signer ── Reserve ──▶ Proposer ── own promise, synced ── Promise ──▶ others
     signer ◀─ Permit ──── a majority holds exactly these bytes ◀── Promised ──┘
@@ -16,9 +16,8 @@ from cometkms.errors import InvariantError, ProtocolError
 from cometkms.histogram import Histogram
 from cometkms.limits import CHAINS_MAX
 from cometkms.logger import Logger
-from cometkms.model import HRS, Reason, Refusal
+from cometkms.model import HRS, Reason, Refusal, Watermark
 from cometkms.state.acceptor import Acceptor
-from cometkms.state.membership import Membership
 from cometkms.state.proposer import Proposer, Verdict
 from cometkms.state.roster import Epoch, Roster
 from cometkms.state.shell import Outside
@@ -50,7 +49,7 @@ def _why_not_proposed(*, urgent: bool, leads: bool, ready: bool) -> Refusal | No
 
 
 class Reservations:
-    """Carry each of the signer's reservations to a permit or a refusal."""
+    """Carry each of the signer's reservations to a permit or a refusal, and promise what other members carry."""
 
     lead: Lead
 
@@ -63,18 +62,17 @@ class Reservations:
         rows: tuple[int, ...],
         core: Core,
         acceptor: Acceptor,
-        membership: Membership,
         roster: Roster,
         signatures: Signatures,
         outside: Outside,
         number: Callable[[], int],
-        sync_ns: Histogram,
+        ttl_s: float,
         counters: dict[str, int],
         clock: Callable[[], float],
         log: Logger,
     ) -> None:
-        """`rows`: the store's row of each configured chain. `number()`: of a request to the members. `sync_ns`: of the promises that
-        this node made."""
+        """`rows`: the store's row of each configured chain. `number()`: of a request to the members. `ttl_s`: of the lease."""
+        self.sync_ns = Histogram()  # this node's own promises, for itself or a member
         self.round_trip_ns = Histogram()
         self.asked_at = -1e9
         self.without_lead = 0  # what agents asked for urgently
@@ -84,12 +82,12 @@ class Reservations:
         self._rows = rows
         self._core = core
         self._acceptor = acceptor
-        self._membership = membership
+        self._membership = roster.membership
         self._roster = roster
         self._signatures = signatures
         self._outside = outside
         self._number = number
-        self._sync_ns = sync_ns
+        self._ttl_s = ttl_s
         self._counters = counters
         self._clock = clock
         self._log = log
@@ -130,7 +128,7 @@ class Reservations:
             verdict = self._proposers[row].propose(asked.hrs, asked.sign_bytes)
         except ProtocolError as error:
             raise InvariantError(f"the signer asked for bytes that are not canonical: {error}") from error
-        self._sync_ns.add(int((self._clock() - started) * 1e9))
+        self.sync_ns.add(int((self._clock() - started) * 1e9))
         self._settle(row, verdict)
 
     def _settle(self, row: int, verdict: Verdict | None) -> None:
@@ -148,8 +146,7 @@ class Reservations:
         self.round_trip_ns.add(int((self._clock() - started) * 1e9))
 
     def _refuse(self, asked: Reserve, refusal: Refusal) -> None:
-        row, reason = self._rows[asked.row], refusal.reason.name.lower()
-        self._counters[reason] = self._counters.get(reason, 0) + 1
+        row, reason = self._rows[asked.row], self._count(refusal)
         jump = refusal.reason is Reason.JUMP
         shown = HRS(self._acceptor.reach(row), 0, 0) if jump else self._proposers[row].closed_up_to
         self._outside.to_signer(ReserveRefused(asked.nonce, asked.request_id, asked.row, refusal.reason, shown))
@@ -160,6 +157,12 @@ class Reservations:
             reason=reason,
             why=refusal.text,
         )
+
+    def _count(self, refusal: Refusal) -> str:
+        """Count it; its reason's name."""
+        reason = refusal.reason.name.lower()
+        self._counters[reason] = self._counters.get(reason, 0) + 1
+        return reason
 
     def forget_signer(self) -> None:
         """Nobody waits any more for what was asked for."""
@@ -189,12 +192,38 @@ class Reservations:
         )
         return request_id if self._roster.send(member, request) else None
 
+    def on_promise(self, member: str, asked: Promise) -> None:
+        """Another node's proposal: rule, sync, answer. Raises: ProtocolError for bytes that are not canonical."""
+        refusal, mark = self._promise(asked)
+        reason = refusal.reason if refusal is not None else Reason.NONE
+        seq, incarnation = self._store.seq, self._store.header.incarnation
+        self._roster.send(member, Promised(asked.nonce, asked.request_id, reason, mark, seq, incarnation))
+        if refusal is None:
+            self._roster.members[member].promised_at = self._clock()
+        else:
+            name = self._count(refusal)
+            self._log.info("promise refused to a member", member=member, reason=name, why=refusal.text)
+
+    def _promise(self, asked: Promise) -> tuple[Refusal | None, Watermark]:
+        """The refusal, if it is one, and the mark that forbids it."""
+        located = self._acceptor.locate(asked.public_key, asked.sign_bytes)
+        if isinstance(located, Refusal):
+            return located, Watermark()
+        if not self._membership.ready:
+            return Refusal(Reason.NOT_COMPLETE, self._membership.why), Watermark()
+        row, hrs = located
+        started = self._clock()
+        refusal = self._acceptor.promise(row, hrs, asked.sign_bytes)
+        if refusal is not None:
+            return refusal, self._acceptor.forbids(row)
+        self.sync_ns.add(int((self._clock() - started) * 1e9))
+        return None, Watermark()
+
     def on_promised(self, member: str, answer: Promised) -> None:
-        """A member accepts or refuses. Raises: ProtocolError for a word of an earlier store; StoreFailure."""
+        """A member accepts or refuses. Raises: StoreFailure."""
         accepted = answer.reason is Reason.NONE
         if not accepted and not self._membership.bears_any(member):
             return  # it has lost its store and says so
-        self._roster.take_word(member, answer.incarnation, answer.seq, "accept")
         row = answer.request_id % CHAINS_MAX
         if row not in self._proposers:
             return
@@ -244,17 +273,22 @@ class Reservations:
             self.reserve(Reserve(waiting.nonce, waiting.request_id, waiting.chain, waiting.hrs, waiting.sign_bytes))
 
     @property
+    def quiet_s(self) -> float:
+        """Seconds since the last reservation."""
+        return self._clock() - self.asked_at
+
+    @property
     def waiting(self) -> bool:
         """Whether a reservation waits for a majority."""
         return bool(self._pending) or bool(self._hot.waiting(0))
 
-    def look(self, ttl_s: float) -> bool:
+    def look(self) -> bool:
         """Take over what waits for long on the fast path, and let go of what nobody answers; whether there was any of the latter."""
         for row in self._hot.waiting(_HOT_PATIENCE_NS):
             self._take_over(row)
         now, stuck = self._clock(), False
         for row, (asked, since) in tuple(self._pending.items()):
-            if now - since > _STUCK_AFTER_TTLS * ttl_s:
+            if now - since > _STUCK_AFTER_TTLS * self._ttl_s:
                 self._log.warning("no majority answers this node's requests", place="/".join(map(str, asked.hrs)))
                 del self._pending[row]
                 stuck = True

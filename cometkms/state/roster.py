@@ -14,7 +14,7 @@ from cometkms.core.interface import HotPath
 from cometkms.core.pure.hot import PureHotPath
 from cometkms.errors import ProtocolError
 from cometkms.logger import Logger
-from cometkms.model import Incarnation, Row, quorum_of
+from cometkms.model import Incarnation, Reason, Row, quorum_of
 from cometkms.rules.birth import NodeState
 from cometkms.rules.flow import Flow
 from cometkms.rules.incarnation import Statement, believable_seq, statement_bytes
@@ -30,6 +30,8 @@ from cometkms.wire.peer_messages import (
     Hello,
     OtherProtocol,
     PeerMessage,
+    Promise,
+    Promised,
     Raft,
     decode,
     decode_hello,
@@ -101,6 +103,12 @@ class Member:
     able_at: float = _NEVER  # since when it is connected, complete and no longer starting
     heard: tuple[bytes, PeerMessage] = (b"", Raft(b""))  # the last frame of the replicated log, and what it said …
     said: tuple[bytes, bytes] = (b"", b"")  # … and what the replicated log last had this node say, as a frame
+
+    @property
+    def reach(self) -> Reach:
+        """Whether its signer reaches a validator, as it last said."""
+        told = dict(self.facts).get(REACH_FACT, "")
+        return Reach(told) if told in set(Reach) else Reach.UNKNOWN
 
     def heard_again(self, untrusted: bytes) -> PeerMessage:
         """decode(). The same bytes say the same: the heartbeats of an idle cluster are the same bytes for hours. Raises: ProtocolError."""
@@ -183,10 +191,17 @@ class Roster:
         return self._outside.send(member, self.members[member].said_again(payload))
 
     def heard(self, member: str, untrusted: bytes) -> PeerMessage:
-        """What a connected member says. Raises: ProtocolError."""
+        """What a connected member says. Raises: ProtocolError for no message, or a promise or an accept that its store cannot make."""
         known = self.members[member]
         message = known.heard_again(untrusted)
         known.heard_at = self._clock()
+        match message:
+            case Promise():
+                self._take_word(member, message.incarnation, message.seq, "promise")
+            case Promised() if message.reason is Reason.NONE or self.membership.bears_any(member):
+                self._take_word(member, message.incarnation, message.seq, "accept")
+            case _:
+                pass
         return message
 
     # --- letting in ---
@@ -292,7 +307,7 @@ class Roster:
         known = self.members[member]
         known.connected = known.told_life = False
         known.promised_at = known.accepted_at = 0.0
-        self._note_able(member)
+        known.able_at = _NEVER
 
     # --- what its promises bear ---
 
@@ -306,7 +321,7 @@ class Roster:
         """The highest seq that the member acknowledged to this process."""
         return max(self.members[member].seq, self._hot.seq_of(member))
 
-    def take_word(self, member: str, incarnation: Incarnation, seq: int, what: str) -> None:
+    def _take_word(self, member: str, incarnation: Incarnation, seq: int, what: str) -> None:
         """Raises: ProtocolError for a promise or accept of an earlier store, or a step of the seq that no promises make."""
         self.membership.check_bears(member, incarnation, what)
         known = self.members[member]
@@ -369,18 +384,16 @@ class Roster:
                 self._log.warning("nodes differ", **one.document(), cure="the same on every node")
         known.differs = found
 
-    def reach_of(self, member: str) -> Reach:
-        """Whether the member's signer reaches a validator, as it last said."""
-        told = dict(self.members[member].facts).get(REACH_FACT, "")
-        return Reach(told) if told in set(Reach) else Reach.UNKNOWN
-
     # --- who could take over ---
 
     def on_life(self, member: str) -> None:
         """The member told where it stands in its life, and its promises."""
         known = self.members[member]
         known.told_at, known.told_life = self._clock(), True
-        self._note_able(member)
+        if self.why_not_able(member):
+            known.able_at = _NEVER
+        elif known.able_at == _NEVER:
+            known.able_at = self._clock()
 
     def why_not_able(self, name: str) -> str:
         """What keeps a member from taking over, in words; "" when nothing does."""
@@ -394,18 +407,6 @@ class Roster:
         state = news.life.state
         return "" if state is NodeState.COMPLETE else f"is {state.name.lower()}"
 
-    def _note_able(self, name: str) -> None:
-        """Since when a member could take over."""
-        known = self.members[name]
-        if self.why_not_able(name):
-            known.able_at = _NEVER
-        elif known.able_at == _NEVER:
-            known.able_at = self._clock()
-
     def missing(self) -> tuple[str, ...]:
         """Members that are away, or not complete and ready."""
         return tuple(name for name in self.members if self.why_not_able(name))
-
-    def able(self) -> tuple[str, ...]:
-        """Members that could take over now."""
-        return tuple(name for name in self.members if not self.why_not_able(name))

@@ -314,7 +314,7 @@ class FastState:
             chains=opened.rows,
             permits=node.queues.permits,
             may=cluster.may,
-            on_synced=cluster.sync_ns.add,
+            on_synced=cluster.reservations.sync_ns.add,
             on_permit=cluster.reservations.round_trip_ns.add,
         )
         assert isinstance(hot, NativeHotPath)

@@ -273,7 +273,7 @@ def test_a_members_syncs_are_timed_too(three: Three) -> None:
         three.add(name)
     three.meet_all().nodes["a"].lead()
     assert isinstance(three.nodes["a"].reserve(signed(5).sign_bytes), PermitGranted)
-    assert {name: one.node.sync_ns.count for name, one in three.nodes.items()} == dict.fromkeys(NAMES, 1)
+    assert {name: one.node.reservations.sync_ns.count for name, one in three.nodes.items()} == dict.fromkeys(NAMES, 1)
 
 
 # --- epochs (rule 10) ---
