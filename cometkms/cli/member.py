@@ -517,7 +517,7 @@ def _must_be_recovered(here: _Here, given: _Given, seals: list[epochs.Seal]) -> 
     """
     old, sealed = seals[0], {one.node for one in seals}
     short = quorum_of(len(old.members)) - len(sealed)
-    if short <= 0:
+    if short <= 0 or (here.header is not None and here.header.epoch > old.epoch):  # the others have told it that it is
         return False
     if here.running is None:  # it is recovered in that epoch, whatever is left here
         files = replace(files_of(here.settings), members=old.members)

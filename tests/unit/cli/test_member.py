@@ -289,6 +289,22 @@ def test_a_member_that_lost_its_store_is_told_when_its_seal_is_needed_and_how_it
     assert "node1 begins epoch 2 with node0, node1, node3" in told(home, *REPLACE, *height)
 
 
+def test_a_member_that_recovers_in_the_epoch_that_follows_is_not_sent_back_for_seals(homes: dict[str, Path]) -> None:
+    """The others begin and tell it so; not all seals were carried here."""
+    home = homes["node1"]
+    change = ("add", read_config(home)["peer"][0])
+    (home / "data" / "node1" / "promises").unlink()
+    put_store(home, "node1", NodeState.RECOVERING, epoch=2)
+    put_seal(home, "node0", following=OLD)
+    members = [{"id": name, "self": name == "node1", "state": None} for name in OLD]
+    answer = {"ok": True, "node_id": "node1", "epoch": 2, "members": members, "node_state": "recovering"}
+    running = FakeNode(home, "node1", answer)
+    try:
+        assert told(home, *change) == ["done     node1 runs and reads what it needs from the others: cmkms peers"]
+    finally:
+        running.close()
+
+
 def test_of_two_members_the_one_that_lost_its_store_is_needed(tmp_path: Path) -> None:
     assert cmkms("testnet", "--dir", str(tmp_path / "net"), "--nodes", "2").returncode == 0
     home, two = tmp_path / "net" / "node1", ("node0", "node1")
