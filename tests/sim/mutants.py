@@ -185,16 +185,16 @@ def one_is_enough() -> Patches:
     def some(_members: int, answers: dict[str, Answer]) -> bool:
         return any(one.real for one in answers.values())
 
-    begin = Membership.__init__
+    begin = ClusterNode.start
 
-    def heard_of_nobody(self: Membership, **arguments: Any) -> None:
+    def heard_of_nobody(self: ClusterNode) -> None:
         """Nor does its incarnation wait for the rest."""
-        begin(self, **arguments)
-        self._heard = set(self._others)
-        self._claim()
+        self.membership._heard = set(self.membership._others)
+        self.membership._claim()
+        begin(self)
 
     yield patch.object(membership, "may_end", some)
-    yield patch.object(Membership, "__init__", heard_of_nobody)
+    yield patch.object(ClusterNode, "start", heard_of_nobody)
 
 
 def no_start_read() -> Patches:
