@@ -15,6 +15,9 @@ COMPARED: Final = ("default_ttl_ms", "strict_start", "validators", "signed_bytes
 #: A member that says so takes its leader's requests for promises for heartbeats; of one that does not the leader's heartbeats never rest.
 RENEWAL_FACT: Final = "renewal"
 RENEWAL: Final = "promises"
+#: A process whose store is sealed says so: it promises nothing more, and is no part of a second majority.
+LIFE_FACT: Final = "life"
+SEALED: Final = "sealed"
 _KEY_DIGITS: Final = 16
 
 

@@ -18,7 +18,7 @@ from cometkms.model import Incarnation, Reason, Row, quorum_of
 from cometkms.rules.birth import NodeState
 from cometkms.rules.flow import Flow
 from cometkms.rules.incarnation import Statement, believable_seq, statement_bytes
-from cometkms.state.facts import RENEWAL, RENEWAL_FACT, Difference, SelfReport, differences
+from cometkms.state.facts import LIFE_FACT, RENEWAL, RENEWAL_FACT, SEALED, Difference, SelfReport, differences
 from cometkms.state.membership import Membership
 from cometkms.state.shell import Outside
 from cometkms.state.useful import REACH_FACT, Reach
@@ -221,11 +221,16 @@ class Roster:
                 tuple(self._store.rows[row] for row in self._rows),
                 self._store.seq,
                 self.seq_of(member),
-                self.facts,
+                self._facts_now(),
                 self.membership.own(),
                 self.membership.known(),
             )
         )
+
+    def _facts_now(self) -> Facts:
+        if self._store.header.state is not NodeState.SEALED:
+            return self.facts
+        return make_facts({**dict(self.facts), LIFE_FACT: SEALED})
 
     def on_hello(self, member: str, payload: bytes, address: str) -> str | None:
         """Judge a member's hello: None, or why it is refused. Raises: ProtocolError, BehindError."""
@@ -281,6 +286,11 @@ class Roster:
             return Why(
                 PeerCode.UNLISTED,
                 f"{hello.node!r} is not in the peer list of {epoch.me!r} ({', '.join(epoch.members)}); its own list has {theirs}",
+            )
+        if dict(hello.facts).get(LIFE_FACT) == SEALED:  # one that was taken out when this node stayed, and that runs on
+            return Why(
+                PeerCode.UNLISTED,
+                f"{epoch.me!r} is alone, in epoch {epoch.number}; {hello.node!r} is sealed in epoch {hello.epoch} of {theirs}",
             )
         if hello.seq:  # it has promised: two majorities of one key
             self.membership.retire(

@@ -485,6 +485,28 @@ def test_a_member_goes_and_what_it_held_is_of_no_more_use(
     validator.must_sign(PRECOMMIT, 9)  # with its promise
 
 
+def test_one_node_that_is_left_signs_on_beside_the_one_that_was_taken_out_and_still_runs(
+    make_homes: Callable[..., list[Member]], validator: Judged
+) -> None:
+    """It dials its old member, with promises of its own behind it; but it is sealed, and no second majority."""
+    zero, one = (member.start() for member in make_homes("net", 2))
+    whole([zero, one])
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 5)
+    change = ("remove", "node1")
+    says(one, *change)
+    says(zero, *change)
+    carry([zero, one], [zero])
+    zero.stop()
+    assert "begins epoch 2 with node0" in says(zero, *change)
+    zero.start()
+    until("it was dialled", lambda: "'node1' is sealed in epoch 1 of node0, node1" in zero.log())
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 6)
+    assert "signs no more until it is started again" not in zero.log()
+    assert "'node0' is alone, in epoch 2" in str(one.peers())
+
+
 def test_two_seals_begin_one_epoch_only(
     make_homes: Callable[..., list[Member]], validator: Judged, rival: Judged
 ) -> None:

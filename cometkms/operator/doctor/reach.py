@@ -129,11 +129,13 @@ def judge_members(document: Mapping[str, Any]) -> list[Finding]:
             words = f"{name} is connected and complete, {shown}, with the same digest"
             found.append(_far(words) if rtt is not None and rtt / 1e6 > PEER_FAR_S else ok(PEERS, words))
         elif member.get("connected"):
+            sealed = member.get("state") == MemberState.SEALED
+            what = "go on with the change of members: the same `cmkms member` command there says what comes next"
             found.append(
                 warn(
                     PEERS,
                     f"{name} is connected and {member.get('state') or 'has not said its state'}",
-                    "wait, or look at its log: `cmkms doctor` there",
+                    what if sealed else "wait, or look at its log: `cmkms doctor` there",
                 )
             )
         elif code in CONFIGURED or code is PeerCode.DUPLICATE:
