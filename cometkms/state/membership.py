@@ -249,7 +249,7 @@ class Membership:
             return (
                 "its store takes the place of an earlier one: what the others know of that must be heard first; not heard yet: "
                 f"{self._names(unheard)}; cure: start them. Where one is sealed and stopped: stop this node, then the `cmkms member` command of "
-                "that change here"
+                f"that change here{self._strict_words}"
             )
         if self._accusers:
             return (
@@ -265,7 +265,17 @@ class Membership:
                     "majority can be sealed without it, stop it, cmkms recover --min-height HEIGHT here, then that command again, with their seals"
                 )
             return f"what it promised is lost; every other node must be read first; not read yet: {self._names(unread)}"
-        return f"reading the others' marks at start; not read yet: {self._names(unread)}"
+        return f"reading the others' marks at start; not read yet: {self._names(unread)}{self._strict_words}"
+
+    @property
+    def _strict_words(self) -> str:
+        """What must be known where a start waits for all: one of them may never come."""
+        if not self._strict or self.state is not NodeState.COMPLETE:
+            return ""
+        return (
+            "; strict_start waits for all of them: if one is lost for good, and no older copy of data/ was put back here, restart this node "
+            "once with `strict_start = false` (docs/RUNBOOK.md, strict_wait)"
+        )
 
     def life_of(self, member: str) -> LifeNews | None:
         """The last word of a member, in this process."""

@@ -131,6 +131,27 @@ def test_two_that_begin_at_once_one_loses(three: Three) -> None:
     assert old is not winner
 
 
+def test_a_strict_start_that_waits_for_one_that_may_be_lost_for_good_says_what_to_type(three: Three) -> None:
+    """It waits for all; nothing here can know that one will never come."""
+    a = three.add("a", strict=True)
+    three.add("b")
+    three.meet("a", "b")
+    three.wait(2 * START_READ_S)
+    assert not a.node.membership.ready
+    why = a.node.membership.why
+    assert "not heard yet: c (not connected)" in why
+    assert (
+        "if one is lost for good, and no older copy of data/ was put back here, restart this node once with `strict_start = false`"
+        in why
+    )
+    three.nodes["b"].node.on_disconnected("a", closed=True)
+    a = three.add("a", store=a.store)
+    three.meet("a", "b")
+    three.wait(2 * START_READ_S)
+    assert a.node.membership.ready
+    assert a.node.membership.why == ""
+
+
 def test_strict_start_takes_an_incarnation_and_a_copy_from_before_it_ends(three: Three) -> None:
     for name in NAMES:
         three.add(name, strict=True)
