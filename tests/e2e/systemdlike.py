@@ -15,6 +15,7 @@ Each started unit has a process of its own that watches it and answers on a sock
 import argparse
 import contextlib
 import json
+import math
 import os
 import re
 import resource
@@ -34,6 +35,7 @@ PROJECT: Final = Path(__file__).resolve().parents[2]
 _UNITS: Final = "etc/systemd/system"
 _CREDENTIALS: Final = struct.Struct("3i")
 _PATIENCE_S: Final = 120.0
+_LATER_S: Final = 0.001  # than a deadline, so that it has passed
 _UNIT_WORDS: Final = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -106,6 +108,7 @@ class Watched:
         self.root, self.unit = root, Unit(root, name)
         self.state, self.sub, self.result, self.status = "inactive", "dead", "success", ""
         self.main: subprocess.Popen[bytes] | None = None
+        self.ends: list[int] = []  # the descriptor that says that the main process ended
         self.restarts = 0
         self.exit_status = 0
         self.starts: list[float] = []
@@ -148,6 +151,7 @@ class Watched:
         self._enter("activating", "start", within_s=self.unit.seconds("TimeoutStartSec", "90s"))
         self.status, self.result = "", "success"
         self.main = self._spawn()
+        self.ends = [os.pidfd_open(self.main.pid)]
         self.alive_at = time.monotonic()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
@@ -226,20 +230,30 @@ class Watched:
 
     # --- what happens ---
 
-    def step(self, patience_s: float) -> None:
+    def step(self, command: socket.socket) -> None:
+        """Wait for what the unit or an operator says, for the main process's end or for the next deadline; then see to it."""
         with contextlib.suppress(InterruptedError):
-            select.select([self.notify], [], [], patience_s)
+            select.select([self.notify, command, *self.ends], [], [], self._patience_s(time.monotonic()))
         self._read_notify()
         if self.main is not None and self.main.poll() is not None:
             self._on_exit(self.main.returncode)
         now = time.monotonic()
         if self.deadline and now > self.deadline:
             self._on_time(now)
-        watchdog_s = self.unit.seconds("WatchdogSec", "0")
-        if watchdog_s and self.state in ("active", "reloading") and now - self.alive_at > watchdog_s:
-            self.say(f"Watchdog timeout (limit {watchdog_s:g}s)!")
+        if self._silent_at() < now:
+            self.say(f"Watchdog timeout (limit {self.unit.get('WatchdogSec')})!")
             self._enter("deactivating", "stop-watchdog", within_s=1.0, result="watchdog")
             self._signal(signal.SIGABRT)
+
+    def _silent_at(self) -> float:
+        """When the main process has said nothing for too long."""
+        watchdog_s = self.unit.seconds("WatchdogSec", "0")
+        return self.alive_at + watchdog_s if watchdog_s and self.state in ("active", "reloading") else math.inf
+
+    def _patience_s(self, now: float) -> float | None:
+        """Until the next deadline; None: there is none."""
+        next_at = min(self.deadline or math.inf, self._silent_at())
+        return None if next_at == math.inf else max(next_at - now, 0.0) + _LATER_S
 
     def _read_notify(self) -> str:
         said = ""
@@ -288,6 +302,7 @@ class Watched:
     def _on_exit(self, code: int) -> None:
         was = self.state
         self._kill_all()  # what is left of its session
+        os.close(self.ends.pop())
         self.main, self.exit_status = None, code
         if self.result == "success" and (code or was == "activating"):
             self.result = "signal" if code < 0 else "exit-code" if code else "protocol"
@@ -364,7 +379,7 @@ def watch(root: Path, name: str) -> None:
         server.setblocking(False)
         try:
             while True:
-                watched.step(0.02)
+                watched.step(server)
                 with contextlib.suppress(BlockingIOError):
                     connection, _ = server.accept()
                     with connection:
