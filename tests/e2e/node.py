@@ -13,17 +13,19 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from click.testing import CliRunner
+
+from cometkms.cli import cli
 from tests.gotools import program
 
 CHAIN = "test-1"
 PATIENCE_S = 120.0  # for anything that must happen; no test measures time, and a wait costs nothing when it is short
-_LOOK_S, _LOOK_MAX_S = 0.02, 0.1  # from one look for it to the next: at first, and when it has not come for a while
+_LOOK_S, _LOOK_MAX_S = 0.02, 0.3  # from one look for it to the next: at first, and when it has not come for a while
 
 
 #: Below what the kernel gives to outgoing connections, one of which may take a port between a look and its use, and above those that the
@@ -85,8 +87,38 @@ def until(what: str | Callable[[], str], condition: Callable[[], Any], patience_
         value = condition()
         if value:
             return value
-        time.sleep(min(_LOOK_S + waited_s / 20, _LOOK_MAX_S))
+        time.sleep(min(_LOOK_S + waited_s / 8, _LOOK_MAX_S))
     raise AssertionError(f"not within {patience_s:g} s: {what if isinstance(what, str) else what()}")
+
+
+def get(
+    url: str, patience_s: float = PATIENCE_S, headers: Mapping[str, str] = MappingProxyType({})
+) -> tuple[int, bytes]:
+    """Code and body. Raises: OSError when who answers is away, frozen, only starting, or gave the connection up before all of it was there."""
+    host, _, path = url.removeprefix("http://").partition("/")
+    connection = http.client.HTTPConnection(host, timeout=patience_s)
+    try:
+        connection.request("GET", f"/{path}", headers=headers)
+        response = connection.getresponse()
+        return response.status, response.read()
+    except http.client.HTTPException as error:
+        raise OSError("it went away in the midst of its answer") from error
+    finally:
+        connection.close()
+
+
+def fetch(url: str, headers: Mapping[str, str] = MappingProxyType({})) -> tuple[int, str]:
+    """Code and text, once there is an answer: on a busy machine a node gives up a connection that was slow."""
+
+    def answer() -> tuple[int, str] | None:
+        try:
+            code, body = get(url, headers=headers)
+        except OSError:
+            return None
+        return code, body.decode()
+
+    found: tuple[int, str] = until(f"an answer of {url}", answer)
+    return found
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -109,6 +141,12 @@ def cmkms(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, **{**options, **more})
 
 
+def make_home(*arguments: str) -> None:
+    """`cmkms init` or `cmkms testnet`, in this process: a start of Python less for each home. Their own tests run them as a user does."""
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 0, (done.output, done.exception)
+
+
 class Node:
     """`cmkms start` on throw-away keys in `home`."""
 
@@ -122,20 +160,8 @@ class Node:
         self.program = [sys.executable, "-m", "cometkms"]
         self.before: tuple[str, ...] = ()  # a command that starts the node's
         validators = [part for address in addresses for part in ("--validator-addr", address)]
-        done = cmkms(
-            "init",
-            "--home",
-            str(home),
-            "--id",
-            node_id,
-            "--new-key",
-            "--type",
-            key_type,
-            "--chain-id",
-            chain,
-            *validators,
-        )
-        assert done.returncode == 0, done.stderr
+        named = ("--home", str(home), "--id", node_id, "--chain-id", chain)
+        make_home("init", *named, "--new-key", "--type", key_type, *validators)
 
     @property
     def state_path(self) -> Path:
@@ -168,19 +194,18 @@ class Node:
     def healthy(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, self.log()
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/healthz", timeout=PATIENCE_S) as answer:
-                return answer.read() == b"ok"
-        except (OSError, http.client.HTTPException):
-            return False
+        with contextlib.suppress(OSError):
+            return get(f"http://127.0.0.1:{self.http_port}/healthz") == (200, b"ok")
+        return False
 
     def look(self, patience_s: float) -> dict[str, Any]:
         """GET /status. Raises: OSError, ValueError when the process that answers is away, frozen or only starting."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/status", timeout=patience_s) as answer:
-                return json.loads(answer.read())
-        except http.client.HTTPException as error:
-            raise OSError("it went away in the midst of its answer") from error
+        _, body = get(f"http://127.0.0.1:{self.http_port}/status", patience_s)
+        return json.loads(body)
+
+    def fetch(self, path: str, headers: Mapping[str, str] = MappingProxyType({})) -> tuple[int, str]:
+        """Code and text of a page, once it answers."""
+        return fetch(f"http://127.0.0.1:{self.http_port}{path}", headers)
 
     def status(self) -> dict[str, Any]:
         """Once it answers."""

@@ -28,6 +28,7 @@ from tests.e2e.node import (
     free_port,
     free_ports,
     free_tcp,
+    make_home,
     until,
 )
 
@@ -175,8 +176,7 @@ def make_homes(tmp_path: Path, validator: Judged) -> Iterator[Callable[..., list
         target = tmp_path / directory
         names = ["testnet", "--dir", str(target), "--nodes", str(nodes), "--chain-id", CHAIN]
         ports = ["--starting-port", str(free_ports(2 * nodes)), "--http-port", str(free_ports(2 * nodes))]
-        done = cmkms(*names, *ports, "--validator-addr", validator.address, *arguments)
-        assert done.returncode == 0, done.stderr
+        make_home(*names, *ports, "--validator-addr", validator.address, *arguments)
         made.extend(found := [Member(home) for home in sorted(target.iterdir())])
         return found
 

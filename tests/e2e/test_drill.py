@@ -6,14 +6,13 @@ import subprocess
 import sys
 import time
 import tomllib
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.node import PATIENCE_S, children_of, cmkms, environment, free_ports, free_tcp, until
+from tests.e2e.node import PATIENCE_S, children_of, cmkms, environment, free_ports, free_tcp, get, make_home, until
 from tests.e2e.pace import Pace
 
 pytestmark = pytest.mark.long
@@ -29,10 +28,7 @@ class Net:
         self.pace = pace
         target = directory / "net"
         ports = ["--starting-port", str(free_ports(6)), "--http-port", str(free_ports(6))]
-        done = cmkms(
-            "testnet", "--dir", str(target), "--chain-id", CHAIN, "--validator-addr", address, *ports
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+        make_home("testnet", "--dir", str(target), "--chain-id", CHAIN, "--validator-addr", address, *ports)
         self.homes = sorted(target.iterdir())
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         for home in self.homes:
@@ -56,8 +52,7 @@ class Net:
         """{} while it does not answer."""
         address = tomllib.loads((self.home(name) / "config.toml").read_text())["http_addr"].rpartition(":")
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{address[2]}/status", timeout=PATIENCE_S) as answer:
-                return json.loads(answer.read())
+            return json.loads(get(f"http://127.0.0.1:{address[2]}/status")[1])
         except (OSError, ValueError):
             return {}
 

@@ -2,20 +2,18 @@
 
 import asyncio
 import contextlib
-import http.client
 import json
 import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from cometkms.core.interface import Core
 from cometkms.limits import HANDSHAKE_TIMEOUT_S, PARTIAL_MESSAGE_TIMEOUT_S
 from cometkms.model import BlockID, Dialect, Kind, Message, SignedType
 from cometkms.operator.standin import Judge, Link, Listener, block_of, proposal_request, vote_request
-from tests.e2e.node import PATIENCE_S, cmkms, environment, free_port
+from tests.e2e.node import PATIENCE_S, environment, fetch, free_port, get, make_home, until
 
 CHAIN = "wire-1"
 AT_ONCE_S = 0.8 * min(HANDSHAKE_TIMEOUT_S, PARTIAL_MESSAGE_TIMEOUT_S)  # what waits for a deadline comes too late for it
@@ -45,8 +43,7 @@ class WireNode:
         self.log = home.with_suffix(".log")
         self.height = 100
         validators = [part for address in addresses for part in ("--validator-addr", address)]
-        done = cmkms("init", "--home", str(home), "--new-key", "--chain-id", CHAIN, *validators)
-        assert done.returncode == 0, done.stdout + done.stderr
+        make_home("init", "--home", str(home), "--new-key", "--chain-id", CHAIN, *validators)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [
@@ -77,25 +74,18 @@ class WireNode:
             raise
 
     def get(self, path: str) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=PATIENCE_S)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, response.read()
-        finally:
-            connection.close()
+        """Once it answers."""
+        code, text = fetch(f"http://127.0.0.1:{self.http_port}{path}")
+        return code, text.encode()
 
     def wait_until_healthy(self) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        last: object = None
-        while time.monotonic() < deadline:
+        def healthy() -> bool:
             assert self.process.poll() is None, self.log.read_text(errors="replace")
             with contextlib.suppress(OSError):
-                last = self.get("/healthz")
-                if last[0] == 200:
-                    return
-            time.sleep(0.05)
-        raise AssertionError(f"never healthy: {last}\n{self.log.read_text(errors='replace')}")
+                return get(f"http://127.0.0.1:{self.http_port}/healthz")[0] == 200
+            return False
+
+        until(lambda: f"it is healthy\n{self.log.read_text(errors='replace')}", healthy)
 
     def status(self) -> dict:
         return json.loads(self.get("/status")[1])
