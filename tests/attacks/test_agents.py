@@ -36,7 +36,7 @@ def net(tmp_path: Path) -> Iterator[Net]:
         honest.wait_linked(1)
         validator.must_sign(PRECOMMIT, 1)
         yield cluster, stolen, validator
-        assert {one["restarts"] for one in cluster.status("node0")["children"]} == {0}, cluster.log("node0")
+        assert {one["restarts"] for one in cluster.nodes["node0"].status()["children"]} == {0}, cluster.log("node0")
     finally:
         honest.stop()
         cluster.stop()
@@ -84,7 +84,7 @@ def test_a_flood_of_one_agent_does_not_keep_another_from_signing(net: Net, what:
     if what in ("conflicts", "large"):
 
         def refused() -> int:
-            return sum(cluster.status("node0")["chains"][0]["counters"]["refused"].values())
+            return sum(cluster.nodes["node0"].status()["chains"][0]["counters"]["refused"].values())
 
         until("the status tells that it was refused", refused)
     assert said > 3

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,10 +65,7 @@ class Attacked:
         """What the honest nodes count of it."""
         total = 0.0
         for name in HONEST:
-            with urllib.request.urlopen(
-                f"http://127.0.0.1:{self.cluster.nodes[name].http_port}/metrics", timeout=PATIENCE_S
-            ) as answer:
-                lines = answer.read().decode().splitlines()
+            lines = self.cluster.nodes[name].fetch("/metrics")[1].splitlines()
             mine = [
                 one
                 for one in lines
@@ -161,7 +157,7 @@ def test_a_member_that_has_the_others_start_again_raises_their_marks_by_what_a_s
         until("both run again", lambda: all(cluster.status(name).get("chains") for name in HONEST))
         starts = 1 + sum(cluster.log(name).count("planned restart") for name in HONEST)
         allowed = 1 + JUMP_HEIGHTS * starts + JUMP_HEIGHTS_PER_S * (time.time() - begun + 1)
-        marks = [cluster.status(name)["chains"][0]["watermark"]["height"] for name in HONEST]
+        marks = [cluster.nodes[name].status()["chains"][0]["watermark"]["height"] for name in HONEST]
         assert all(JUMP_HEIGHTS / 2 < mark <= allowed for mark in marks), (marks, allowed)
     finally:
         attacked.validator.close()

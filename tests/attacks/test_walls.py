@@ -8,7 +8,6 @@ import re
 import signal
 import socket
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
@@ -20,7 +19,7 @@ from nacl.signing import VerifyKey
 from cometkms.core import choose
 from cometkms.keys.cluster import _cluster_secret
 from cometkms.keys.source import key_source
-from tests.e2e.node import CHAIN, PATIENCE_S, PREVOTE, Node, children_of, cmkms, free_port, free_tcp, until
+from tests.e2e.node import CHAIN, PREVOTE, Node, children_of, cmkms, free_port, free_tcp, until
 from tests.e2e.receiver import Receiver
 from tests.e2e.test_audit import sign_bytes_of
 
@@ -129,8 +128,7 @@ def link_of(entry: Path) -> str:
 
 def answers_all(node: Node, spoilt: str) -> None:
     for path in ("/status", "/metrics", "/"):
-        with urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}{path}", timeout=PATIENCE_S) as answer:
-            assert answer.status == 200
+        assert node.fetch(path)[0] == 200
     if spoilt in ("state", "signer"):
         words = f"what the {spoilt} process says of itself is not all of its form"
         until("the page says so", lambda: any(words in one for one in node.status()["warnings"]))

@@ -3,13 +3,12 @@
 import subprocess
 import sys
 import threading
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.cluster import Cluster
-from tests.e2e.node import CHAIN, Node, cmkms, environment, free_port, until
+from tests.e2e.node import CHAIN, PATIENCE_S, Node, cmkms, environment, fetch, free_port, get, until
 
 RESTART_S = 0.1  # RestartSec of its unit
 
@@ -88,26 +87,32 @@ class AgentProcess:
         assert process is not None
         process.terminate()
         try:
-            return process.wait(timeout=20)
+            return process.wait(timeout=PATIENCE_S)
         finally:
             process.kill()
 
     def metrics(self) -> dict[str, float]:
-        """By name and labels."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=20) as answer:
-            lines = answer.read().decode().splitlines()
-        return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
+        """By name and labels, once it answers."""
+        return numbers_of(fetch(f"http://127.0.0.1:{self.metrics_port}/metrics")[1])
 
     def links(self) -> float:
         """To how many nodes it has one; 0 while it does not answer."""
         try:
-            told = self.metrics()
+            _, told = get(f"http://127.0.0.1:{self.metrics_port}/metrics")
         except OSError:
             return 0
-        return sum(number for name, number in told.items() if name.startswith("cometkms_agent_node_up"))
+        return sum(
+            number for name, number in numbers_of(told.decode()).items() if name.startswith("cometkms_agent_node_up")
+        )
 
     def wait_linked(self, count: int) -> None:
         until(lambda: f"{count} links\n{self.log()}", lambda: self.log().count(" node connected") >= count)
+
+
+def numbers_of(metrics: str) -> dict[str, float]:
+    """By name and labels."""
+    lines = (line.rpartition(" ") for line in metrics.splitlines() if not line.startswith("#"))
+    return {name: float(number) for name, _, number in lines}
 
 
 def identity_of(node: Node, name: str, agent_addr: str) -> str:

@@ -132,8 +132,8 @@ def test_strangers_and_floods_do_no_harm(net: AgentNet, tmp_path: Path) -> None:
         until(
             lambda: f"the door counts: {cluster.status(leader).get('agents')}",
             lambda: (
-                cluster.status(leader)["agents"]["door"]["unlisted"] >= 1
-                and cluster.status(leader)["agents"]["door"]["pushed_out"] >= 20
+                cluster.nodes[leader].status()["agents"]["door"]["unlisted"] >= 1
+                and cluster.nodes[leader].status()["agents"]["door"]["pushed_out"] >= 20
             ),
         )
     finally:

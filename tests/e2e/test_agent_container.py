@@ -5,14 +5,13 @@ import os
 import shlex
 import signal
 import subprocess
-import urllib.request
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.agents import AgentProcess, identity_of
 from tests.e2e.cluster import Client
-from tests.e2e.node import PATIENCE_S, PREVOTE, Node, children_of, free_port, until
+from tests.e2e.node import PATIENCE_S, PREVOTE, Node, children_of, fetch, free_port, until
 from tests.e2e.realsystemd import mount_trees, program_text
 from tests.e2e.test_container import NOBODY, WAYS, in_namespaces
 
@@ -75,8 +74,7 @@ def test_a_sidecar_signs_for_its_validator_over_a_unix_socket_and_its_probe_answ
         node.start("--agent-addr", agent_addr, "--agents", agent.line)
         until(agent.log, lambda: " validator connected" in agent.log())
         validator.must_sign(PREVOTE, 1)
-        with urllib.request.urlopen(f"http://127.0.0.1:{agent.metrics_port}/metrics", timeout=PATIENCE_S) as probe:
-            assert probe.status == 200
+        assert fetch(f"http://127.0.0.1:{agent.metrics_port}/metrics")[0] == 200
         (pid,) = children_of(process.pid)
         assert Path(f"/proc/{pid}/root/var/lib/cometkms/public_keys.json").stat().st_size > 0
         os.kill(pid, signal.SIGTERM)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.e2e.node import environment
+from tests.e2e.node import PATIENCE_S, environment
 
 SECTIONS = ("micro", "one", "three", "budget")
 
@@ -68,6 +68,6 @@ def test_the_keys_section_has_a_row_for_each_type(tmp_path: Path) -> None:
 
 def test_a_section_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", "nonsense", "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 2
     assert "no section nonsense" in done.stderr

@@ -131,7 +131,7 @@ def test_a_mistyped_chain_id_is_named_as_that_and_nothing_is_to_be_recovered(tmp
         assert node.stop() == 0
         node.start("--id", "node0", "--chain-id", "tset-1", wait=False)
         assert node.process is not None
-        assert node.process.wait(30) == 5
+        assert node.process.wait(PATIENCE_S) == 5
         said = node.log()[node.log().rindex("Error: ") :]
         assert "is of the chain 'test-1', and 'tset-1' is configured as chain_id" in said
         assert 'put chain_id = "test-1" into config.toml' in said

@@ -10,14 +10,13 @@ import subprocess
 import sys
 import termios
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.node import PATIENCE_S, alive, environment, until
+from tests.e2e.node import PATIENCE_S, alive, environment, fetch, until
 
 #: three nodes: each supervisor's four children, and the state process's helper, which it adopts
 WHOLE = Counter(dict.fromkeys(("state", "writer", "signer", "audit", "api"), 3))
@@ -109,10 +108,8 @@ def test_it_shows_the_page_the_status_address_and_a_live_line_and_ends_after_its
     assert re.search(r"signatures verified .* p50 .* p99 .* node[0-2] leads", live)
     assert len(pages) == 3
     for page in pages:
-        with urllib.request.urlopen(page, timeout=PATIENCE_S) as answer:
-            assert b"<h1>" in answer.read()
-    with urllib.request.urlopen(url, timeout=PATIENCE_S) as status:
-        assert b'"chain_id":"demo-1"' in status.read()
+        assert "<h1>" in fetch(page)[1]
+    assert '"chain_id":"demo-1"' in fetch(url)[1]
     assert demo.wait() == 0, demo.text
     summary = demo.text.splitlines()[-1]
     assert re.fullmatch(
@@ -323,7 +320,7 @@ def test_with_an_agent_a_key_freezes_the_leaders_host_and_the_page_shows_the_pau
         until(
             f"the page of {after} tells of {before}",
             lambda page=page, before=before, after=after: re.search(
-                rf"{after} took over.*signature", _read(page), re.DOTALL
+                rf"{after} took over.*signature", fetch(page)[1], re.DOTALL
             ),
         )
         terminal.see(f"{before} is back".encode(), since=since)
@@ -344,11 +341,6 @@ def test_a_frozen_node_does_not_outlive_a_demo_that_was_killed(start_terminal: C
     terminal.process.kill()
     terminal.process.wait()
     until("the frozen processes are gone", lambda: not any(alive(pid) for pid in frozen))
-
-
-def _read(page: str) -> str:
-    with urllib.request.urlopen(page, timeout=PATIENCE_S) as answer:
-        return answer.read().decode()
 
 
 def _stopped(pid: int) -> bool:

@@ -1,7 +1,6 @@
 """`leader_priority` on real nodes: the lead returns to the preferred one after a minute of calm, and every node says so."""
 
 import time
-import urllib.request
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +13,7 @@ TRIES = 4
 
 def tells(cluster: Cluster, name: str, words: str) -> bool:
     """Its status page."""
-    url = f"http://127.0.0.1:{cluster.nodes[name].http_port}/"
-    with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
-        return words in str(answer.read().decode())
+    return words in cluster.nodes[name].fetch("/")[1]
 
 
 def gave_it(cluster: Cluster, name: str) -> bool:
@@ -48,7 +45,7 @@ def test_the_lead_returns_to_the_preferred_node_and_every_node_says_so(tmp_path:
                 break  # else a leader that had no turn for long was followed by node2 by chance, and it begins anew
         until(f"{before} counts that it gave it", gave)
         for name in cluster.ids:
-            facts = {one["id"]: one["facts"]["leader_priority"] for one in cluster.status(name)["members"]}
+            facts = {one["id"]: one["facts"]["leader_priority"] for one in cluster.nodes[name].status()["members"]}
             assert facts == {"node0": "50", "node1": "50", "node2": "90"}
             words = f"{before} gave the lead to node2, which leader_priority prefers"
             until(f"{name}'s page tells why", partial(tells, cluster, name, words))

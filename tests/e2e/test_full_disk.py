@@ -10,7 +10,18 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.node import PRECOMMIT, PREVOTE, Validator, ballot, cmkms, environment, free_port, free_tcp, until
+from tests.e2e.node import (
+    PATIENCE_S,
+    PRECOMMIT,
+    PREVOTE,
+    Validator,
+    ballot,
+    cmkms,
+    environment,
+    free_port,
+    free_tcp,
+    until,
+)
 
 HOME = "/mnt"
 
@@ -37,7 +48,7 @@ class Disk:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.command(*arguments), capture_output=True, text=True, timeout=60, env=environment(), check=False
+            self.command(*arguments), capture_output=True, text=True, timeout=PATIENCE_S, env=environment(), check=False
         )
 
     def cmkms(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -103,7 +114,7 @@ def node(disk: Disk, tmp_path: Path, validator: Validator) -> Iterator[Node]:
     yield made
     if made.process is not None and made.process.poll() is None:
         made.process.send_signal(signal.SIGTERM)
-        made.process.wait(30)
+        made.process.wait(PATIENCE_S)
 
 
 def clean(text: str) -> None:
@@ -131,7 +142,7 @@ def test_a_disk_that_was_full_for_a_while_ends_the_node_with_7_and_the_next_star
         until("it ends, or serves", lambda process=process: process.poll() is not None or "child=api" in node.log())
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-            process.wait(30)
+            process.wait(PATIENCE_S)
         assert process.returncode in (0, 7), node.log()
         clean(node.log())
     disk.free()
@@ -151,7 +162,7 @@ def test_the_very_first_start_on_a_full_disk_is_7_and_goes_on_later(
 ) -> None:
     disk.fill()
     process = node.start()
-    assert process.wait(60) == 7, node.log()
+    assert process.wait(PATIENCE_S) == 7, node.log()
     assert "no space left on device; cure: make room" in node.log()
     clean(node.log())
     disk.free()
@@ -167,10 +178,10 @@ def test_a_read_only_mount_says_what_it_is(node: Node, disk: Disk, validator: Va
         validator.connect()
         validator.must_sign(PREVOTE, 5)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, node.log()
+        assert process.wait(PATIENCE_S) == 0, node.log()
     assert disk.run("mount", "-o", "remount,ro", HOME).returncode == 0
     process = node.start()
-    assert process.wait(60) == 7, node.log()
+    assert process.wait(PATIENCE_S) == 7, node.log()
     assert "read-only file system; cure: mount it writable" in node.log()
     clean(node.log())
     assert disk.run("mount", "-o", "remount,rw", HOME).returncode == 0

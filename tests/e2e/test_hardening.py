@@ -18,7 +18,7 @@ from cometkms.limits import HUNG_AFTER_S, SIGNER_UID
 from tests.busy import compute, fork
 from tests.e2e.cluster import Cluster
 from tests.e2e.console import ROOT
-from tests.e2e.node import PRECOMMIT, PREVOTE, Node, Validator, cmkms, free_tcp, until
+from tests.e2e.node import PATIENCE_S, PRECOMMIT, PREVOTE, Node, Validator, cmkms, free_tcp, until
 from tests.e2e.receiver import CERTIFICATE, Receiver
 
 MakeNode = Callable[..., Node]
@@ -121,9 +121,8 @@ def test_a_node_that_is_shut_off_signs_reconnects_restarts_and_imports_nothing(
         assert uid[0] != "0"
         assert of_proc(pid, "Groups", "CapEff", "CapPrm", "CapBnd") == ["", "0" * 16, "0" * 16, "0" * 16]
     for path in ("", "status", "healthz", "metrics", "no-such-page"):
-        with contextlib.suppress(urllib.error.HTTPError):
-            urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}/{path}", timeout=20).read()
-    with urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}/events", timeout=20) as stream:
+        node.fetch(f"/{path}")
+    with urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}/events", timeout=PATIENCE_S) as stream:
         assert stream.readline()
     assert cmkms("peers", "--home", str(node.home)).returncode == 0
     until(lambda: f"the signer that was killed is told\n{node.log()}", sends_to.alerts)

@@ -83,7 +83,7 @@ def test_a_replaced_machine_that_lived_on_behind_a_cut_takes_part_in_no_signatur
     nodes.pull("node2", out=False)
     old = nodes.nodes["node2"].process
     assert old is not None
-    until("the old node2 ends", lambda: old.poll() is not None, 60)
+    until("the old node2 ends", lambda: old.poll() is not None)
     assert old.returncode == SupersededError.exit_code
     assert said(nodes, "node2", "another store stands for node2 now", "leave this machine off if it was replaced")
     rivals.progress(5)
@@ -94,6 +94,6 @@ def test_a_replaced_machine_that_lived_on_behind_a_cut_takes_part_in_no_signatur
     nodes.run("node2")  # whoever replaced it switches it on once more
     again = nodes.nodes["node2"].process
     assert again is not None
-    until("it ends again", lambda: again.poll() is not None, 60)
+    until("it ends again", lambda: again.poll() is not None)
     assert again.returncode == SupersededError.exit_code
     rivals.progress(5)

@@ -207,7 +207,8 @@ def test_a_node_that_was_not_reset_is_outvoted_and_promises_nothing_below_its_ma
         judge.verdict()
         for name in ("node0", "node1"):
             until(
-                f"{name} stands there", lambda name=name: cluster.status(name)["chains"][0]["watermark"]["height"] == 51
+                f"{name} stands there",
+                lambda name=name: cluster.nodes[name].status()["chains"][0]["watermark"]["height"] == 51,
             )
     finally:
         validator.close()

@@ -146,11 +146,7 @@ def test_a_killed_signer_gives_the_lead_away(tmp_path: Path) -> None:
 
 def handovers(cluster: Cluster, name: str) -> dict[str, int]:
     """By themselves, as /metrics counts them."""
-    import urllib.request
-
-    url = f"http://127.0.0.1:{cluster.nodes[name].http_port}/metrics"
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        lines = answer.read().decode().splitlines()
+    lines = cluster.nodes[name].fetch("/metrics")[1].splitlines()
     begin = "cometkms_handovers_total{reason="
     return {line.split('"')[1]: int(float(line.split()[-1])) for line in lines if line.startswith(begin)}
 
@@ -172,7 +168,8 @@ def test_a_leader_that_reaches_no_validator_leaves_the_lead_to_one_that_does(tmp
 
         def told() -> bool:
             facts = {
-                one["id"]: one.get("facts", {}).get("reaches_validator") for one in cluster.status("node1")["members"]
+                one["id"]: one.get("facts", {}).get("reaches_validator")
+                for one in cluster.nodes["node1"].status()["members"]
             }
             return (facts["node0"], facts["node2"]) == ("no", "yes")
 
@@ -219,7 +216,7 @@ def test_strict_start_after_power_was_lost_everywhere_and_one_disk_says_what_to_
             f"{name} says who waits for whom",
             lambda name=name: (
                 cluster.status(name).get("strict_wait") == {"lost": ["node2"], "starting": ["node0", "node1"]}
-                and "strict_wait" in [one["name"] for one in cluster.status(name)["alerts"]]
+                and "strict_wait" in [one["name"] for one in cluster.nodes[name].status()["alerts"]]
             ),
         )
     words = "restart node0 and node1 once with `strict_start = false`"

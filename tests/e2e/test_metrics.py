@@ -2,7 +2,6 @@
 
 import os
 import signal
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,26 +11,14 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from cometkms.api.alerts import RULES
 from cometkms.api.families import FAMILIES
 from tests.e2e.cluster import Cluster
-from tests.e2e.node import CHAIN, PATIENCE_S, PRECOMMIT, PREVOTE, PROPOSAL, Node, Validator, free_tcp, until
+from tests.e2e.node import CHAIN, PRECOMMIT, PREVOTE, PROPOSAL, Node, Validator, free_tcp, until
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def scrape(node: Node) -> Series:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{node.http_port}/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"}
-    )
-
-    def answer() -> str:
-        """ "" while the process that answers is starting, or starting again."""
-        try:
-            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answered:
-                text: str = answered.read().decode()
-                return text
-        except OSError:
-            return ""
-
-    families = list(text_string_to_metric_families(until("an answer", answer)))
+    _, text = node.fetch("/metrics", {"Accept": "application/openmetrics-text; version=1.0.0"})
+    families = list(text_string_to_metric_families(text))
     assert {f"{one.name}_total" if one.type == "counter" else one.name for one in families} == set(FAMILIES)
     return {(one.name, frozenset(one.labels.items())): one.value for family in families for one in family.samples}
 

@@ -126,7 +126,7 @@ def test_a_reload_brings_a_noise_validator_to_a_signer_that_had_none(
     node.process.send_signal(1)  # SIGHUP
     validator.connect()
     validator.must_sign(PREVOTE, 1)
-    assert "a new signer process is needed" in node.log()
+    until("its log says why", lambda: "a new signer process is needed" in node.log())
 
 
 def test_an_identity_of_the_operators_own_is_used_and_shown(

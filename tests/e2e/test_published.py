@@ -39,7 +39,7 @@ def test_nodes_behind_published_ports_are_a_cluster_and_tell_where_they_are_dial
         validator.must_sign(PREVOTE, 2)
         cluster.start(leader)
         cluster.wait_whole()
-        shown = {one["id"]: one["addr"] for one in cluster.status(leader)["members"]}
+        shown = {one["id"]: one["addr"] for one in cluster.nodes[leader].status()["members"]}
         assert shown == {name: f"127.0.0.1:{door.port}" for name, door in cluster.doors.items()}
     finally:
         cluster.stop()

@@ -7,7 +7,6 @@ import asyncio
 import hashlib
 import json
 import signal
-import urllib.request
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,8 +99,7 @@ def test_cometbfts_own_client_gets_values_signed_and_never_a_votes(
 
 
 def fetched(node: Node, path: str) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}{path}") as answer:
-        return str(answer.read().decode())
+    return node.fetch(path)[1]
 
 
 def audited(node: Node, what: str, node_id: str = "node0") -> list[tuple[str, str, int, str]]:

@@ -1,12 +1,11 @@
 """`cmkms start` as a unit: under a real systemd where one runs (tests/e2e/realsystemd.py), and under one that is played, everywhere."""
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 
 from tests.conftest import JOURNALS
 from tests.e2e import realsystemd, systemdlike
-from tests.e2e.node import CHAIN, PATIENCE_S, PRECOMMIT, Validator, cmkms, free_port, free_tcp, until
+from tests.e2e.node import CHAIN, PRECOMMIT, Validator, cmkms, fetch, free_port, free_tcp, get, until
 
 UNITS = systemdlike.PROJECT / "packaging" / "systemd"
 PROGRAM = "/opt/cometkms/current/bin/cmkms"
@@ -41,11 +40,9 @@ class Machine:
     height: int = 0
 
     def healthy(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/healthz", timeout=PATIENCE_S) as answer:
-                return answer.read() == b"ok"
-        except (urllib.error.URLError, OSError):
-            return False
+        with contextlib.suppress(OSError):
+            return get(f"http://127.0.0.1:{self.http_port}/healthz") == (200, b"ok")
+        return False
 
     def signs(self, validator: Validator | None = None) -> None:
         """The next height."""
@@ -222,8 +219,7 @@ def test_the_other_drop_in_gives_the_signer_a_user_of_its_own(machine: Machine) 
 
     def shown() -> list[str]:
         """What /status says of the signer's account."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{machine.http_port}/status", timeout=PATIENCE_S) as answer:
-            measures = json.loads(answer.read())["hardening"]
+        measures = json.loads(fetch(f"http://127.0.0.1:{machine.http_port}/status")[1])["hardening"]
         return [one["state"] for one in measures if (one["process"], one["measure"]) == ("signer", "user")]
 
     assert until("the signer's account is shown", shown) == ["on" if os.geteuid() == 0 else "off"]

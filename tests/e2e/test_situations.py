@@ -4,8 +4,6 @@ import html
 import re
 import shutil
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,23 +64,15 @@ def asker(validator: Client) -> Iterator[Asker]:
     made.stop()
 
 
-def fetch(node: Node, path: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}{path}", timeout=5) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-
-
 def voices(cluster: Cluster, name: str) -> dict[str, Any]:
     """What each voice of a node says, all of one moment as far as can be."""
     node = cluster.nodes[name]
     status = node.status()
-    page = fetch(node, "/")[1]
+    page = node.fetch("/")[1]
     shown = cluster.control(name, "leader", "show")
-    code, said = fetch(node, "/healthz")
+    code, said = node.fetch("/healthz")
     headline = re.search(r"<h1>(.*?)</h1>", page)
-    has_leader = re.search(r"^cometkms_has_leader (\S+)", fetch(node, "/metrics")[1], re.M)
+    has_leader = re.search(r"^cometkms_has_leader (\S+)", node.fetch("/metrics")[1], re.M)
     command = cmkms("status", "--home", str(node.home), "--http-addr", f"127.0.0.1:{node.http_port}")
     return {
         "leads": status["situation"]["leads"], "signs": status["situation"]["signs"], "there": status["situation"]["there"],
@@ -122,7 +112,7 @@ def agree(
             return False
         try:
             seen.update(voices(cluster, name))
-        except (OSError, urllib.error.URLError):
+        except OSError:
             return False
         found = (seen["leads"], seen["signs"], seen["there"], seen["verdict"], seen["healthy"])
         somebody = leads in ("here", "elsewhere", "waiting")
@@ -140,7 +130,7 @@ def agree(
         )
 
     try:
-        until(f"{name} is at {leads}, {signs}, {there}", fits, 60)
+        until(f"{name} is at {leads}, {signs}, {there}", fits)
     except AssertionError:
         print(seen)
         raise
@@ -155,7 +145,7 @@ def settled(cluster: Cluster) -> tuple[str, list[str]]:
         cluster.wait_state(name, "complete")
     until(
         "signatures are learned of everywhere",
-        lambda: all(cluster.status(name)["situation"]["signs"] == "signed" for name in cluster.ids),
+        lambda: all(cluster.nodes[name].status()["situation"]["signs"] == "signed" for name in cluster.ids),
     )
     return leader, [name for name in cluster.ids if name != leader]
 
@@ -194,7 +184,7 @@ def test_nobody_leads_where_a_majority_is_gone_and_the_survivor_says_so_everywhe
     leader, (first, last) = settled(cluster)
     if order == "follower first":
         cluster.kill(first)
-        until("the leader misses it", lambda: cluster.status(leader)["situation"]["there"] == "bare")
+        until("the leader misses it", lambda: cluster.nodes[leader].status()["situation"]["there"] == "bare")
         cluster.kill(leader)
     elif order == "leader first":
         cluster.kill(leader)
@@ -367,7 +357,9 @@ def test_a_validator_of_another_chain_is_refused_and_the_node_is_not_healthy(tmp
         assert "wrong chain" in seen["why"] and "another-1" in seen["why"]
         alert = until(
             "it is an alert",
-            lambda: next((one for one in cluster.status(leader)["alerts"] if one["name"] == "requests_refused"), None),
+            lambda: next(
+                (one for one in cluster.nodes[leader].status()["alerts"] if one["name"] == "requests_refused"), None
+            ),
         )
         assert "`chain_id` in config.toml" in alert["cure"] and "recover anything" in alert["cure"]
     finally:

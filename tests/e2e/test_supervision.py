@@ -92,18 +92,12 @@ def _replaced(node: Node, name: str, pid: int) -> bool:
 
 
 def test_while_a_child_is_down_healthz_says_which(make_node: Callable[..., Node]) -> None:
-    import urllib.error
-    import urllib.request
-
     node = make_node(free_tcp()).start()
     os.kill(node.child("signer")["pid"], signal.SIGSTOP)
 
     def trouble() -> str | None:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}/healthz", timeout=PATIENCE_S).close()
-        except urllib.error.HTTPError as error:
-            return error.read().decode() if error.code == 503 else None
-        return None
+        code, text = node.fetch("/healthz")
+        return text if code == 503 else None
 
     assert "signer" in until("healthz is 503", trouble)
     until("healthy again", node.healthy)
@@ -258,7 +252,7 @@ def test_a_fifo_in_a_files_place_is_told_and_never_waited_for(make_node: Callabl
     node = make_node(free_tcp())
     (node.home / name).unlink()
     os.mkfifo(node.home / name, 0o600)
-    done = cmkms("start", "--home", str(node.home), "--http-addr", f"127.0.0.1:{node.http_port}", timeout=30)
+    done = cmkms("start", "--home", str(node.home), "--http-addr", f"127.0.0.1:{node.http_port}")
     assert done.returncode in (3, 4, 5), done.stderr
     assert f"{name} " in done.stderr
     assert "no regular file" in done.stderr

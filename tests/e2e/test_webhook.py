@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,8 +33,7 @@ def delivery(node: Node) -> dict[str, Any]:
 
 
 def metrics_of(node: Node) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}/metrics", timeout=20) as answer:
-        return str(answer.read().decode())
+    return node.fetch("/metrics")[1]
 
 
 def secret_file(tmp_path: Path, receiver: Receiver, **where: str) -> str:
