@@ -31,12 +31,10 @@ def sealed_words(epoch: int, me: str, following: Sequence[str]) -> str:
         return f"epoch {epoch} was sealed here: it promises nothing more"
     whom = ", ".join(following)
     if me in following:
-        how = (
-            "it promises nothing more before it begins the next with them: stopped, by the same `cmkms member` command"
-        )
+        how = "it promises nothing more before it begins the next: stopped, by the same `cmkms member` command"
         return f"epoch {epoch} was sealed here, for {whom}: {how}"
     what = "it promises nothing more, and stays stopped for good"
-    return f"epoch {epoch} was sealed here, for {whom} and without {me}: {what} once {whom} have its seal"
+    return f"epoch {epoch} was sealed here, for {whom} and without {me}: {what} once its seal is with {whom}"
 
 
 def doubt(members: int, seals: Mapping[str, Standing]) -> str:

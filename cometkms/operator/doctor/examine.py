@@ -303,7 +303,8 @@ def _reach(patient: Patient, measured: latency.Measured) -> list[Finding]:
         measured.round_trips_ms = latency.round_trips_of(_list(patient.node.get("members")))
         if patient.status is not None:
             leads = bool(patient.status.get("is_leader"))
-            found += reach.judge_validators(_list(patient.status.get("chains")), leads=leads)
+            leader = str(patient.status.get("leader_id") or "")
+            found += reach.judge_validators(_list(patient.status.get("chains")), leads=leads, leader=leader)
         if settings is None or patient.http_addr is None:
             return found
         return found + reach.judge_own_addresses(settings, patient.http_addr)

@@ -146,8 +146,10 @@ def judge_members(document: Mapping[str, Any]) -> list[Finding]:
     return found
 
 
-def judge_validators(chains: Sequence[Mapping[str, Any]], *, leads: bool) -> list[Finding]:
-    """Judge by a running node's /status how its validators are connected. Only the node that leads dials."""
+def judge_validators(chains: Sequence[Mapping[str, Any]], *, leads: bool, leader: str) -> list[Finding]:
+    """Judge by a running node's /status how its validators are connected. Only the node that leads dials. `leader`: "" where nobody is known."""
+    if not leads and not leader:
+        return [note(VALIDATORS, "nobody leads, as far as this node knows: it dials no validator")]
     if not leads:
         return [note(VALIDATORS, "another node leads, and dials the validators; this one does when it leads")]
     found = []

@@ -309,8 +309,11 @@ def test_validators_are_the_leaders_matter() -> None:
             ],
         }
     ]
-    assert levels(reach.judge_validators(chains, leads=True)) == ["ok", "WARN"]
-    assert levels(reach.judge_validators(chains, leads=False)) == ["note"]
+    assert levels(reach.judge_validators(chains, leads=True, leader="a")) == ["ok", "WARN"]
+    for leader, words in (("b", "another node leads, and dials"), ("", "nobody leads, as far as this node knows")):
+        (found,) = reach.judge_validators(chains, leads=False, leader=leader)
+        assert found.level.value == "note"
+        assert found.words.startswith(words)
 
 
 # --- a running node's own word ---
