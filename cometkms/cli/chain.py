@@ -279,6 +279,11 @@ def _marks(settings: Settings, chain: Chain, old: str, new: str) -> tuple[Waterm
     target = ChainFiles(Row(public_key, old), chain.state_file)
     in_file = read_state(files, target, core)
     path = files.store_path
+    if not path.exists() and not path.is_symlink():
+        raise StateError(
+            f"{path} is missing, so nothing would keep what was signed under {old}. Nothing was changed",
+            cure=f"start the node once with chain_id {old}, which makes one or says what was lost; stop it, and do this again",
+        )
     store = PromiseStore.open(path)
     try:
         held = {row: store.mark(number) for number, row in enumerate(store.rows)}

@@ -56,15 +56,16 @@ def reset_mark(files: NodeFiles, chain: ChainFiles, height: int) -> Reset:
                     f"epoch {header.epoch} is sealed here, and its seal says where it stood: a mark in it is not lowered any more",
                     cure="`cmkms epoch begin` first. Nothing was changed",
                 )
-            kept += [_copied(files.store_path), *_moved(files.store_path.with_name(JOURNAL_NAME))]
+            kept += [_copied(files.store_path), *_copied_if_there(chain.state_path)]
+            kept += _moved(files.store_path.with_name(JOURNAL_NAME))
             if chain.row in store.rows:
                 store.reset_mark(store.rows.index(chain.row), mark)
             else:
                 store.add_row(chain.row, mark, opened=files.alone)
         finally:
             store.close()
-    if chain.state_path.exists():
-        kept.append(_copied(chain.state_path))
+    else:
+        kept += _copied_if_there(chain.state_path)
     state_file.save(chain.state_path, mark)
     return Reset(tuple(kept), mark)
 
@@ -85,6 +86,10 @@ def _copied(path: Path) -> Path:
     except OSError as error:
         raise StoreFailure(f"{path} could not be kept as {kept}: {os_words(error)}") from error
     return kept
+
+
+def _copied_if_there(path: Path) -> list[Path]:
+    return [_copied(path)] if path.exists() else []
 
 
 def _moved(path: Path) -> list[Path]:

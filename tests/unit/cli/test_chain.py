@@ -88,6 +88,12 @@ def test_what_was_reset_and_renamed_is_json_for_who_asks_for_it(home: Path) -> N
         assert Path(found["kept"]).exists() is changed
 
 
+def test_a_home_without_a_store_is_renamed_after_a_start_that_makes_one(home: Path) -> None:
+    said = refusal(invoke(home, "rename", "--from", "testnet-1", "--to", "testnet-2", "--yes"), StateError)
+    assert "promises is missing, so nothing would keep what was signed under testnet-1. Nothing was changed" in said
+    assert "start the node once with chain_id testnet-1" in said
+
+
 def test_what_is_plausible_already_is_not_admitted(home: Path, node: FakeNode) -> None:
     done = invoke(home, "admit", "testnet-1", "--height", "1100", "--yes")
     assert "up to 1100 plausible; nothing was changed" in done.output

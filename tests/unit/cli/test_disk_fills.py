@@ -16,14 +16,14 @@ from click.testing import CliRunner
 from cometkms.cli import testnet
 from cometkms.cli.init import command as init
 from cometkms.errors import CometKMSError, StateError, StoreFailure, disk_failure
-from cometkms.model import HRS, Watermark
+from cometkms.model import HRS, Row, Watermark
 from cometkms.state.raft.journal import Journal
 from cometkms.store.exported import refuse_exported
-from cometkms.store.node_store import open_node
+from cometkms.store.node_store import ChainFiles, NodeFiles, open_node
 from tests.unit.cli.test_export import CHAIN, make_home
-from tests.unit.cli.test_interrupted import HEIGHT, export, recover, run
+from tests.unit.cli.test_interrupted import HEIGHT, chain, export, recover, run
 from tests.unit.cli.test_member import REPLACE, homes, invoke, put_seal
-from tests.unit.store.test_promise_store import CORE, node_at
+from tests.unit.store.test_promise_store import CORE, PUBLIC, node_at
 
 __all__ = ["homes"]
 
@@ -171,6 +171,24 @@ def test_a_recovery_and_an_epoch_are_begun_at_the_second_try(
 
     for _ in each_full_disk(home, begins, monkeypatch):
         works(begins())
+
+
+def test_a_mark_is_lowered_at_the_second_try_and_stands_where_it_stood_until_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "root"
+    home = make_home(root / "node0", Watermark(HRS(20, 0, 2)))
+    (home / "priv" / "priv_validator_state.json").write_text('{"height":"20","round":0,"step":2}')
+    files = NodeFiles.at(home, "node0", (ChainFiles(Row(PUBLIC, CHAIN), home / "priv" / "priv_validator_state.json"),))
+
+    def work() -> Any:
+        return run(chain.reset, home, CHAIN, "--height", "5", "--yes-height", "5")
+
+    for _ in each_full_disk(root, work, monkeypatch):
+        works(work())
+        opened = open_node(files, CORE)
+        assert opened.store.mark(0).hrs.height == 5
+        opened.store.close()
 
 
 def test_a_journal_that_could_not_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
