@@ -15,15 +15,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, cast
 
+from cometkms.audit.appender import Appender
+from cometkms.audit.fields import fields_of
 from cometkms.audit.files import feed, files_in, first_seq_of, name_of, raws_of
-from cometkms.audit.lines import FOLDED, HEADS, NO_HASH, WHY_MAX, encode
+from cometkms.audit.lines import HEADS, NO_HASH, WHY_MAX, encode
 from cometkms.audit.walk import Broken, Walk
 from cometkms.core.interface import AuditLines
-from cometkms.durable import Disk, make_directory, sync_directory
+from cometkms.durable import Disk, make_directory
 from cometkms.errors import InvariantError, StateError, said
 from cometkms.limits import AUDIT_BATCH, AUDIT_FILE_MAX_BYTES, AUDIT_LINE_MAX_BYTES, AUDIT_READ_MAX_BYTES
 from cometkms.model import BYTES_OUTCOMES, Outcome
-from cometkms.wire.decisions import BytesNote, Noted, decode
+from cometkms.wire.decisions import Noted, decode
 
 #: What no waiting mends: the operator's to put right. A disk that is full, or fails, may work later.
 _FINAL: Final = frozenset(
@@ -75,7 +77,6 @@ class AuditLog:
         self.changed = ""  # what was wrong with the last file when it was opened
         self._node, self._version, self._chains = node, version, tuple(chains)
         self._max_bytes, self._file_bytes = max_bytes, file_bytes
-        self._disk = disk or cast(Disk, os)
         self._lines = lines
         self._clock_ns = clock_ns
         self._life, self._number, self._ended = "", 0, True
@@ -84,11 +85,9 @@ class AuditLog:
         self._doomed: list[Path] = []
         self._files: deque[_File] = deque()  # what is to be written; the last one is the current file
         self._cheap_bytes = 0  # of the current file
-        self._fd = -1
-        self._fd_path: Path | None = None
-        self._written = 0  # the size of that file
-        self._unsynced = False
-        self._sync_failed = False
+        self._appender = Appender(
+            directory, disk or cast(Disk, os), lambda error: self._append("unsynced", why=_words(error))
+        )
 
     @property
     def pending(self) -> int:
@@ -103,7 +102,7 @@ class AuditLog:
     @property
     def unsynced(self) -> bool:
         """Whether sync() has something to do."""
-        return self._unsynced
+        return self._appender.unsynced
 
     @property
     def path(self) -> Path | None:
@@ -143,9 +142,9 @@ class AuditLog:
         """Go on behind the last whole line; of a half one behind it, say what it is."""
         current = paths[-1]
         try:
-            walk, unfinished, torn, cheap = self._walk_along(paths[-1:])
+            walk, unfinished, torn, cheap = _walk_along(paths[-1:])
             if walk.fresh and len(paths) > 1:  # its very first line is a half one
-                walk, unfinished, torn, cheap = self._walk_along(paths[-2:])
+                walk, unfinished, torn, cheap = _walk_along(paths[-2:])
         except (Broken, PermissionError) as error:
             self.changed = f"{current.name}: {said(error)}"
             self._begin_behind_a_change(current)
@@ -158,21 +157,6 @@ class AuditLog:
         self._cheap_bytes = cheap
         self._prune()
         self._append("opened", **self._state(torn))
-
-    def _walk_along(self, paths: Sequence[Path]) -> tuple[Walk, bool, str, int]:
-        """Where it ends, whether a newline is missing there, the half line (SIZE:SHA-256) if there is one, and how much of the last
-        file refusals have. Raises: Broken."""
-        walk, raw, cheap = Walk(), None, 0
-        for path in paths:
-            if (size := path.stat().st_size) > AUDIT_READ_MAX_BYTES:
-                raise Broken(f"{size} bytes, and no file of an audit log has more than {AUDIT_FILE_MAX_BYTES}")
-            walk.begin_file()
-            cheap = 0
-            with path.open("rb") as file:
-                for raw in raws_of(file):
-                    line = feed(walk, raw)
-                    cheap += raw.size + 1 if line is not None and line.what in _CHEAP_WORDS else 0
-        return walk, raw is not None and not raw.finished, walk.torn, cheap
 
     def _begin_behind_a_change(self, found: Path) -> None:
         """Nothing is appended to a file that was changed: a new one says what it looked like when it was found, as far as it can be read.
@@ -209,7 +193,7 @@ class AuditLog:
         self._append(what, **self._state())
 
     def _prune(self) -> None:
-        """So that the current file may grow to its bound."""
+        """Give up the oldest files, so that the current one may grow to its bound."""
         while self._full and sum(size for _, size in self._full) + self._file_bytes > self._max_bytes:
             self._doomed.append(self._full.pop(0)[0])
 
@@ -277,7 +261,9 @@ class AuditLog:
         if outcome is Outcome.ENDED:
             self._append("ended", noted.at_ns, number=noted.number)
         else:
-            self._decide(noted)
+            self.records += outcome is not Outcome.FOLDED
+            what, values = fields_of(noted, self._chains)
+            self._append(what, noted.at_ns, number=noted.number, **values)
         self._number, self._ended = (
             noted.number,
             outcome is Outcome.ENDED,
@@ -289,65 +275,6 @@ class AuditLog:
             self.dropped += count
             self._number += count
         self._why = _NO_ROOM
-
-    def _decide(self, noted: Noted) -> None:
-        decision = noted.decision
-        if decision.outcome is Outcome.FOLDED:
-            self._fold(noted)
-            return
-        if decision.outcome in BYTES_OUTCOMES:
-            self._decide_bytes(noted)
-            return
-        sign_bytes = hashlib.sha256(decision.sign_bytes).hexdigest() if decision.sign_bytes else ""
-        self.records += 1
-        self._append(
-            decision.outcome.name.lower(),
-            noted.at_ns,
-            number=noted.number,
-            chain=self._chains[decision.chain],
-            height=decision.hrs.height,
-            round=decision.hrs.round,
-            step=decision.hrs.step,
-            kind=decision.kind.name.lower(),
-            reason=decision.reason.name.lower() if decision.reason else "",
-            bytes=sign_bytes,
-            block=decision.block_hash.hex(),
-            validator=decision.validator.decode("utf-8", "replace"),
-            identity=decision.identity.hex(),
-            us=decision.took_ns // 1000,
-        )
-
-    def _decide_bytes(self, noted: Noted) -> None:
-        """decode() has looked at what is told of the bytes."""
-        decision = noted.decision
-        note = BytesNote.unpack(decision.sign_bytes)
-        self.records += 1
-        self._append(
-            decision.outcome.name.lower(),
-            noted.at_ns,
-            number=noted.number,
-            chain=self._chains[decision.chain],
-            kind=decision.kind.name.lower(),
-            reason=decision.reason.name.lower() if decision.reason else "",
-            bytes=note.digest.hex(),
-            length=note.length,
-            unique_id=note.unique_id,
-            validator=decision.validator.decode("utf-8", "replace"),
-            identity=decision.identity.hex(),
-            us=decision.took_ns // 1000,
-        )
-
-    def _fold(self, noted: Noted) -> None:
-        decision = noted.decision
-        self._append(
-            FOLDED,
-            noted.at_ns,
-            number=noted.number,
-            chain=self._chains[decision.chain],
-            reason=decision.reason.name.lower() if decision.reason else "",
-            validator=decision.validator.decode("utf-8", "replace"),
-            count=max(1, decision.count),
-        )
 
     def _append(self, what: str, at_ns: int | None = None, /, **values: object) -> None:
         """The next line, of an own file where the current one is full."""
@@ -373,68 +300,42 @@ class AuditLog:
         while self._files:
             file = self._files[0]
             if file.pending:
-                self._open_for(file.path)
-                self._write(file.pending)
+                self._appender.open(file.path)
+                self._appender.write(file.pending)
             if len(self._files) == 1:
                 break
             self._files.popleft()  # it is full
-            self._leave()
+            self._appender.leave()
         while self._doomed:
             self._doomed[0].unlink(missing_ok=True)
             del self._doomed[0]
 
-    def _open_for(self, path: Path) -> None:
-        if path == self._fd_path:
-            return
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        self._fd, self._fd_path = fd, path
-        self._written = os.fstat(fd).st_size
-        sync_directory(self.directory)
-
-    def _write(self, pending: bytearray) -> None:
-        while pending:
-            try:
-                written = self._disk.pwrite(self._fd, bytes(pending[:_CHUNK_BYTES]), self._written)
-            except OSError:
-                self._drop_written(pending, os.fstat(self._fd).st_size - self._written)
-                raise
-            self._drop_written(pending, written)
-            if written == 0:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def _drop_written(self, pending: bytearray, count: int) -> None:
-        if 0 < count <= len(pending):
-            del pending[:count]
-            self._written += count
-            self._unsynced = True
-
     def sync(self) -> None:
         """Make durable what was written. Raises: OSError, after the log has been told so once."""
-        if not self._unsynced:
-            return
-        try:
-            self._disk.fdatasync(self._fd)
-        except OSError as error:
-            if not self._sync_failed:
-                self._sync_failed = True
-                self._append("unsynced", why=_words(error))
-            raise
-        self._unsynced = self._sync_failed = False
-
-    def _leave(self) -> None:
-        """The open file is full: nothing more comes. A sync that fails is in the log already, and the next file's own."""
-        if self._fd >= 0:
-            with contextlib.suppress(OSError):
-                self.sync()
-            os.close(self._fd)
-        self._fd, self._fd_path, self._unsynced = -1, None, False
+        self._appender.sync()
 
     def close(self) -> None:
         """All that was taken is written, durable, and said to be. Raises: OSError."""
         self._append("closed")
         self.flush()
         self.sync()
-        self._leave()
+        self._appender.leave()
+
+
+def _walk_along(paths: Sequence[Path]) -> tuple[Walk, bool, str, int]:
+    """Where it ends, whether a newline is missing there, the half line (SIZE:SHA-256) if there is one, and how much of the last
+    file refusals have. Raises: Broken."""
+    walk, raw, cheap = Walk(), None, 0
+    for path in paths:
+        if (size := path.stat().st_size) > AUDIT_READ_MAX_BYTES:
+            raise Broken(f"{size} bytes, and no file of an audit log has more than {AUDIT_FILE_MAX_BYTES}")
+        walk.begin_file()
+        cheap = 0
+        with path.open("rb") as file:
+            for raw in raws_of(file):
+                line = feed(walk, raw)
+                cheap += raw.size + 1 if line is not None and line.what in _CHEAP_WORDS else 0
+    return walk, raw is not None and not raw.finished, walk.torn, cheap
 
 
 def _words(error: OSError) -> str:

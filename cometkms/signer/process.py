@@ -6,11 +6,9 @@ Never: imports Raft, HTTP or CLI code; writes a file; opens a listening socket; 
 import asyncio
 import os
 import secrets
-import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Final
 
 from cometkms.address import NoiseAddress
@@ -18,10 +16,10 @@ from cometkms.board.sections import ChainReport, SignerSection
 from cometkms.board.status_board import Section
 from cometkms.calm_log import CalmLog
 from cometkms.config.reload import Reloadable
-from cometkms.config.schema import AgentEntry, Chain, Settings, ValidatorAddress
+from cometkms.config.schema import AgentEntry, Chain, Settings
 from cometkms.config.values import parse_agent, parse_validator
 from cometkms.core import choose
-from cometkms.core.interface import Core, Desk, Frames, KeySlot, Queue, SignPath
+from cometkms.core.interface import Core, KeySlot, Queue, SignPath
 from cometkms.errors import InvariantError
 from cometkms.hardening.account import CAP_DAC_OVERRIDE
 from cometkms.hardening.children import Keeps, shut_child
@@ -41,20 +39,17 @@ from cometkms.limits import (
     DOOR_UID,
     PERMIT_SPIN_NS,
     REFUSALS_SHOWN,
-    REQUEST_SPIN_NS,
     STATUS_LATEST_S,
-    STATUS_QUIET_S,
 )
 from cometkms.log import Log
 from cometkms.model import NO_BYTES, Decision, Outcome
-from cometkms.net.dial import connect
 from cometkms.net.dialer import Dialer, serve_dials
 from cometkms.net.door import Door, listen, serve_door
 from cometkms.net.target import Target, UnixTarget
 from cometkms.signer.agent_link import AgentPort
 from cometkms.signer.chain import ChainSigner
 from cometkms.signer.confine import Confinement, Plan, shut_signer
-from cometkms.signer.link import ValidatorLink
+from cometkms.signer.links import ValidatorLinks
 from cometkms.signer.tally import KINDS
 from cometkms.wire.identity import Identity
 from cometkms.wire.queue_messages import (
@@ -187,7 +182,7 @@ def _listed(agents: Mapping[str, Sequence[AgentEntry]]) -> dict[str, dict[str, b
 
 
 def _shut(settings: Settings, supervisor: int) -> Confinement:
-    """From here on no file is opened and nothing imported. Before the loop: it would keep an io_uring, past any filter."""
+    """Shut this process off: from here on no file is opened and nothing imported. Before the loop: it would keep an io_uring, past any filter."""
     plan = Plan(
         Mode(settings.hardening),
         settings.signer_user,
@@ -251,20 +246,15 @@ class _Signer:
         self._confinement = confinement
         helped = [measure for one in (dialer, door) if one is not None for measure in one.measures]
         self._hardening = [one.document() for one in (*confinement.measures, *helped)]
-        self._dialer = Dialer(dialer.connection, _unix_paths(parts.settings)) if dialer is not None else None
         self._published_at = -STATUS_LATEST_S
         self._following: asyncio.TimerHandle | None = None
         self._identities = identities
-        # On one core the state process would wait, and on few cores the members beside it.
-        self._has_cores = len({peer.id for peer in parts.settings.peers}) <= 1 and len(os.sched_getaffinity(0)) > 1
-        self._may_spin = False
         self._nonce = secrets.randbits(64)
         self._trail = core.trail(parts.decisions, self._nonce) if parts.decisions is not None else None
         self._loop = asyncio.get_running_loop()
         self._leased = False
         self._lease_ends: asyncio.TimerHandle | None = None
         self._ticks = 0
-        self._tasks: dict[int, asyncio.Task[None]] = {}  # by the number of their link
         self._chains = [
             ChainSigner(
                 row=row,
@@ -279,15 +269,19 @@ class _Signer:
             )
             for row, (chain, slot) in enumerate(zip(chains, slots, strict=True))
         ]
+        self._links = ValidatorLinks(
+            core=core,
+            towards=identities.towards,
+            dialer=Dialer(dialer.connection, _unix_paths(parts.settings)) if dialer is not None else None,
+            max_segment=parts.settings.tcp_max_segment,
+            settle=self._settle,
+            # On one core the state process would wait, and on few cores the members beside it.
+            has_cores=len({peer.id for peer in parts.settings.peers}) <= 1 and len(os.sched_getaffinity(0)) > 1,
+            log=self._calm,
+        )
         for chain, signer in zip(chains, self._chains, strict=True):
             signer.allow_bytes(chain.allowed_bytes)
-        self._links: dict[int, ValidatorLink] = {}  # by number; none is given twice
-        self._leaving: set[int] = set()  # links whose validator was taken away, until they are closed
-        self._links_made = 0
-        for chain, signer in zip(chains, self._chains, strict=True):
-            for address in chain.validator_addrs:
-                self._add_link(signer, address)
-        self._allow_spin()
+            self._links.set_up(signer, chain.validator_addrs)
         self._agents = self._agent_port(door) if door is not None else None
         self._path = core.sign_path(
             nonce=self._nonce,
@@ -308,18 +302,10 @@ class _Signer:
             core=self._core,
             node=self._parts.settings.id,
             log=self._calm,
-            desk=self._desk,
-            new_number=self._new_number,
+            desk=lambda frames, fd: self._path.desk(frames, fd) if self._path is not None else None,
+            new_number=self._links.new_number,
             settle=self._settle,
         )
-
-    def _desk(self, frames: Frames, fd: int) -> Desk | None:
-        return self._path.desk(frames, fd) if self._path is not None else None
-
-    def _new_number(self) -> int:
-        """Return a number for a connection; none is given twice."""
-        self._links_made += 1
-        return self._links_made - 1
 
     def start(self) -> None:
         """Say hello to the state process; the connections follow when the lease comes."""
@@ -332,38 +318,9 @@ class _Signer:
         self._note(Outcome.BEGAN)
         self._publish()
 
-    def _add_link(self, signer: ChainSigner, address: ValidatorAddress) -> int:
-        identity = self._identities.towards(address.target)
-        if identity is None:
-            raise InvariantError(f"{address}: this process has no identity for it")
-        number = self._new_number()
-        self._links[number] = ValidatorLink(
-            name=str(address),
-            number=number,
-            dial=self._dial_of(address.target),
-            target=address.target,
-            chain=signer,
-            core=self._core,
-            identity=identity,
-            settle=self._settle,
-            log=self._calm,
-        )
-        return number
-
-    def _dial_of(self, target: Target) -> Callable[[], Awaitable[socket.socket]]:
-        if isinstance(target, UnixTarget) and self._dialer is not None and self._dialer.knows(target.path):
-            return partial(self._dialer.connect, target.path)
-        return partial(connect, target, self._parts.settings.tcp_max_segment)
-
-    def _allow_spin(self) -> None:
-        """Only with one link: other validators' requests would wait."""
-        self._may_spin = self._has_cores and len(self._links) == 1
-        for link in self._links.values():
-            link.spin_ns = REQUEST_SPIN_NS if self._may_spin else 0
-
     def is_away(self) -> bool:
         """Whether it dials a validator that it does not reach."""
-        return self._leased and any(link.failed_in_row for link in self._links.values())
+        return self._leased and self._links.failing
 
     def takes_over(self, new: Reloadable) -> bool:
         """Dial the validators that came, close the connections to those that went; the others notice nothing.
@@ -386,46 +343,15 @@ class _Signer:
             self._agents.relist(_listed(agents))
         for chain in self._chains:
             chain.allow_bytes(new.allowed_bytes.get(chain.chain_id, NO_BYTES))
-            wanted = new.validator_addrs.get(chain.chain_id, ())
-            mine = {
-                link.name: number
-                for number, link in self._links.items()
-                if link.chain is chain and number not in self._leaving
-            }
-            for name in [name for name in mine if name not in wanted]:
-                self._remove_link(mine[name])
-            for text in [text for text in wanted if text not in mine]:
-                number = self._add_link(chain, parse_validator(text))
-                if self._leased:
-                    self._dial(number)
-        self._allow_spin()
+            self._links.relist(chain, new.validator_addrs.get(chain.chain_id, ()), dial=self._leased)
         return True
-
-    def _remove_link(self, number: int) -> None:
-        """A request under way gets no answer. The link stays until its connection is closed: the path knows it by its number."""
-        task = self._tasks.pop(number, None)
-        if task is None:
-            del self._links[number]
-            return
-        self._leaving.add(number)
-        task.add_done_callback(lambda _task: self._forget_link(number))
-        task.cancel()
-
-    def _forget_link(self, number: int) -> None:
-        self._leaving.discard(number)
-        del self._links[number]
-        self._allow_spin()
-
-    def _dial(self, number: int) -> None:
-        link = self._links[number]
-        self._tasks[number] = asyncio.create_task(link.run(), name=link.name)
 
     async def stop(self) -> None:
         """Close every connection. A request under way gets no answer: its validator asks the next signer."""
         self._release()
         if self._agents is not None:
             self._agents.close()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await self._links.closed()
         self._count_signatures()
         for chain in self._chains:
             chain.tell_folded(all_of_it=True)
@@ -467,7 +393,7 @@ class _Signer:
             self._count_signatures()
         if self._log.waiting >= _LOG_LINES:
             self._log.flush()
-        if self._may_spin and self._parts.permits.spin(PERMIT_SPIN_NS):
+        if self._links.may_spin and self._parts.permits.spin(PERMIT_SPIN_NS):
             self._on_messages()
 
     def _on_messages(self) -> None:
@@ -484,16 +410,10 @@ class _Signer:
             untrusted, answered, more = path.take()
             for number in answered:
                 self._follow_up()
-                self._on_answered(number)
+                if not self._links.on_answered(number) and self._agents is not None:
+                    self._agents.on_answered(number)
             if untrusted is not None:
                 self._on_message(decode(untrusted))
-
-    def _on_answered(self, number: int) -> None:
-        link = self._links.get(number)
-        if link is not None:
-            link.on_answered()
-        elif self._agents is not None:
-            self._agents.on_answered(number)
 
     def _on_message(self, message: QueueMessage) -> None:
         match message:
@@ -533,8 +453,7 @@ class _Signer:
                 chain.leads = True
             if self._agents is not None:
                 self._agents.on_standing(leads=True)
-            for number in self._links.keys() - self._leaving:
-                self._dial(number)
+            self._links.dial()
         else:
             self._release()
 
@@ -546,8 +465,7 @@ class _Signer:
     def _release(self) -> None:
         self._leased = False
         self._count_signatures()  # those of this lease belong to it
-        for task in self._tasks.values():
-            task.cancel()
+        self._links.hang_up()
         for chain in self._chains:
             chain.abandon()
         if self._agents is not None:
@@ -562,41 +480,36 @@ class _Signer:
             chain.tell_folded()
         if self._ticks % _LINK_CHECK_TICKS == 0:
             self._calm.tell_held()
-            for link in self._links.values():
-                link.check_deadlines()
+            self._links.check_deadlines()
             if self._agents is not None:
                 self._agents.check()
         self._publish_if_quiet()
 
     def _publish_if_quiet(self) -> None:
         now = self._loop.time()
-        if now - self._published_at >= STATUS_LATEST_S or all(
-            now - link.heard_at >= STATUS_QUIET_S for link in self._links.values()
-        ):
+        if now - self._published_at >= STATUS_LATEST_S or self._links.quiet:
             self._published_at = now
             self._count_signatures()
             self._publish()
 
     def _publish(self) -> None:
         """The signer's section of the status board."""
-        kept = max(1, REFUSALS_SHOWN // len(self._chains))
         self._parts.board.publish(
             SignerSection(
                 core=self._core.name,
                 hardening=self._hardening,
                 agents=self._agents.document() if self._agents is not None else None,
-                chains=[self._chain_document(chain, kept) for chain in self._chains],
+                chains=[self._chain_document(chain) for chain in self._chains],
             )
         )
 
-    def _chain_document(self, chain: ChainSigner, kept: int) -> ChainReport:
-        """`kept`: so many refusals at most."""
+    def _chain_document(self, chain: ChainSigner) -> ChainReport:
         return ChainReport(
             chain_id=chain.chain_id,
             public_key=chain.slot.public_key.hex(),
             address=address_of(chain.slot.public_key),
             validators=[
-                *(link.document() for link in self._links.values() if link.chain is chain),
+                *self._links.documents(chain),
                 *(self._agents.documents(chain) if self._agents is not None else ()),
             ],
             counters=chain.counters.document(),
@@ -605,5 +518,5 @@ class _Signer:
             latency_us=chain.latency.summary_us(),
             latency_hist=chain.latency.buckets_us(),
             last_signed_at=chain.last_signed_at,
-            refusals=list(chain.refusals)[-kept:],
+            refusals=list(chain.refusals)[-max(1, REFUSALS_SHOWN // len(self._chains)) :],
         )

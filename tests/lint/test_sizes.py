@@ -12,14 +12,11 @@ METHODS_MAX: Final = 25
 LARGER: Final[dict[str, str]] = {
     "agent/validator_end.py ValidatorEnd": "its fields are one connection's state, of which nearly every method reads most; "
     "what it shares with the signer's link (net/outbox.py, wire/) stands there",
-    "audit/log.py AuditLog": "each method keeps one chain of hashes and one bound of bytes over the same open file; "
-    "what a line is and how files are walked stands in lines.py, files.py and walk.py",
     "core/interface.py Core": "the seam of the two cores: a protocol of one-line methods, which nobody reads but to look one up",
     "signer/chain.py ChainSigner": "the critical section, which is read against the picture that opens its file: "
     "one owner of a chain's pending request, from decode to report",
     "signer/link.py ValidatorLink": "its fields are one connection's state between two callbacks of the loop, and the fast path's turn "
     "needs all of them without a detour",
-    "signer/process.py _Signer": "the shell that wires links, chains, queues and the board of the key's process; it decides nothing",
     "state/membership.py Membership": "birth, recovery, incarnations and seals are one machine over one durable state: "
     "a part that could change it alone would be a second owner",
     "state/node.py ClusterNode": "the shell that makes a member's parts and sends each message its way",

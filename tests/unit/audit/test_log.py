@@ -101,7 +101,7 @@ def test_the_files_and_their_directory_are_the_users_alone_and_only_appended_to(
     assert log.path is not None
     assert (tmp_path / "audit").stat().st_mode & 0o777 == 0o700
     assert log.path.stat().st_mode & 0o777 == 0o600
-    flags = Path(f"/proc/self/fdinfo/{log._fd}").read_text().split("flags:")[1].split()[0]
+    flags = Path(f"/proc/self/fdinfo/{log._appender.fd}").read_text().split("flags:")[1].split()[0]
     assert int(flags, 8) & os.O_APPEND
     log.close()
 
@@ -320,7 +320,7 @@ def test_a_power_cut_loses_no_more_than_what_was_not_synced(
             if rng.random() < 0.3:
                 log.sync()
                 durable |= set(range(before + 1, number + 1))
-        os.close(log._fd)
+        os.close(log._appender.fd)
         disk.power_fails(rng, directory)
     written(directory, [])
     report = verify(directory)
