@@ -1,29 +1,26 @@
 """`cmkms agent` as a unit: under a real systemd where one runs (tests/e2e/realsystemd.py), else under one that is played."""
 
 import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.e2e import realsystemd, systemdlike
+from tests.e2e import realsystemd
 from tests.e2e.agents import identity_of
 from tests.e2e.cluster import Client
-from tests.e2e.node import CHAIN, PREVOTE, Node, cmkms, free_port, free_tcp, until
+from tests.e2e.node import CHAIN, PREVOTE, Node, free_port, free_tcp, until
+from tests.e2e.units import TO_FILE, UNITS, Managed, machine_for
 
 UNIT = "cmkms-agent.service"
-UNITS = systemdlike.PROJECT / "packaging" / "systemd"
-PROGRAM = "/opt/cometkms/current/bin/cmkms"
-TO_FILE = "[Service]\nStandardOutput=append:/run/cmkms.log\nStandardError=append:/run/cmkms.log\n"
 
 
 @dataclass
 class Machine:
     """The validator's machine: its service manager, the agent's home, and the validator."""
 
-    manager: systemdlike.Manager | realsystemd.RealManager
+    manager: Managed
     home: Path
     validator: Client
     height: int = 0
@@ -38,34 +35,11 @@ class Machine:
         return shown["MainPID"] not in (0, before) and shown["ActiveState"] == "active"
 
 
-def played(directory: Path) -> tuple[systemdlike.Manager, Path, Callable[..., str]]:
-    manager = systemdlike.Manager(directory)
-    manager.add_program(PROGRAM, [sys.executable, "-m", "cometkms"])
-    home = manager.home("cometkms-agent")
-
-    def run(*arguments: str) -> str:
-        done = cmkms(*arguments, "--home", str(home))
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return manager, home, run
-
-
-def real() -> tuple[realsystemd.RealManager, Path, Callable[..., str]]:
-    manager = realsystemd.RealManager()
-    manager.add_user(UNITS / "sysusers.conf")
-    manager.add_program(PROGRAM)
-    home = "/var/lib/cometkms-agent"
-    manager.inside("install", "-d", "-o", "cometkms-agent", "-g", "cometkms-agent", "-m", "700", home)
-    as_user = ("setpriv", "--reuid=cometkms-agent", "--regid=cometkms-agent", "--clear-groups", PROGRAM)
-    return manager, manager.home("cometkms-agent"), lambda *words: manager.inside(*as_user, *words, "--home", home)
-
-
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     directory = tmp_path_factory.mktemp("machine")
     is_real = realsystemd.works_here()
-    manager, home, run = real() if is_real else played(directory)
+    manager, home, run = machine_for("cometkms-agent", directory, real=is_real)
     validator = Client(free_tcp())
     node = Node(directory / "node0")
     agent_addr = f"127.0.0.1:{free_port()}"
@@ -76,7 +50,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         if is_real:
             drop_in = directory / f"{UNIT}.d"
             drop_in.mkdir()
-            (drop_in / "test.conf").write_text(TO_FILE)
+            (drop_in / "test.conf").write_text(f"[Service]\n{TO_FILE}")
             manager.add(drop_in)
         manager.add(UNITS / UNIT)
         yield Machine(manager, home, validator)

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,25 +12,23 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import JOURNALS
-from tests.e2e import realsystemd, systemdlike
-from tests.e2e.node import CHAIN, PRECOMMIT, Validator, cmkms, fetch, free_port, free_tcp, get, until
+from tests.e2e import realsystemd
+from tests.e2e.node import CHAIN, PRECOMMIT, Validator, fetch, free_port, free_tcp, get, until
+from tests.e2e.units import TO_FILE, UNITS, Managed, machine_for
 
-UNITS = systemdlike.PROJECT / "packaging" / "systemd"
-PROGRAM = "/opt/cometkms/current/bin/cmkms"
 SINGLE, SEVERAL = "cmkms.service", "cmkms@one.service"
 KINDS = ["played", *(["real"] if realsystemd.works_here() else [])]
 #: What need not be seen twice.
 BEST = pytest.mark.parametrize("machine", KINDS[-1:], indirect=True)
 #: Shorter than the unit's, and longer than a busy machine takes between two heartbeats.
 QUICK = "[Service]\nWatchdogSec=12s\nRestartSec=200ms\n"
-TO_FILE = "StandardOutput=append:/run/cmkms.log\nStandardError=append:/run/cmkms.log\n"
 
 
 @dataclass
 class Machine:
     """A service manager with both units, a home for one of them, and its validator."""
 
-    manager: systemdlike.Manager | realsystemd.RealManager
+    manager: Managed
     unit: str
     home: Path
     http_port: int
@@ -74,36 +71,13 @@ class Machine:
         path.write_text(text.replace(before, after))
 
 
-def played(directory: Path) -> tuple[systemdlike.Manager, Path, Callable[..., str]]:
-    manager = systemdlike.Manager(directory)
-    manager.add_program(PROGRAM, [sys.executable, "-m", "cometkms"])
-    home = manager.home("cometkms")
-
-    def run(*arguments: str) -> str:
-        done = cmkms(*arguments, "--home", str(home))
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return manager, home, run
-
-
-def real() -> tuple[realsystemd.RealManager, Path, Callable[..., str]]:
-    manager = realsystemd.RealManager()
-    manager.add_user(UNITS / "sysusers.conf")
-    manager.add_program(PROGRAM)
-    manager.inside("install", "-d", "-o", "cometkms", "-g", "cometkms", "-m", "700", "/var/lib/cometkms")
-    as_user = ("setpriv", "--reuid=cometkms", "--regid=cometkms", "--clear-groups", PROGRAM)
-    home = ("--home", "/var/lib/cometkms")
-    return manager, manager.home("cometkms"), lambda *arguments: manager.inside(*as_user, *arguments, *home)
-
-
 @pytest.fixture(scope="module", params=KINDS)
 def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     directory = tmp_path_factory.mktemp("machine")
     address, http_port = free_tcp(), free_port()
     validator = Validator(address)
     is_real = request.param == "real"
-    manager, home, run = real() if is_real else played(directory)
+    manager, home, run = machine_for("cometkms", directory, real=is_real)
     journals = request.config.stash.setdefault(JOURNALS, {})
     journals[SINGLE] = lambda: manager.journal(SINGLE)
     try:

@@ -17,10 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from cometkms.core.interface import Core
-from cometkms.durable import read_bounded
-from cometkms.errors import ConfigError, KeyFileError, said
+from cometkms.errors import ConfigError, KeyFileError
 from cometkms.keys.validator_key import KeyMaterial, material_of, read_material
-from cometkms.limits import KEY_FILE_MAX_BYTES
 from cometkms.model import Watermark
 from cometkms.operator.moving import go_cometkms
 from cometkms.operator.moving.old_signer import (
@@ -33,6 +31,7 @@ from cometkms.operator.moving.old_signer import (
     not_understood,
     one_path,
     only_keys,
+    read_secret,
     seen_states,
     tables,
     text,
@@ -182,16 +181,8 @@ def _identities(file: Path, config: dict[str, object], chain_id: str) -> tuple[P
 
 
 def read_key(path: Path, core: Core) -> KeyMaterial:
-    """Either form. Raises: KeyFileError naming the file."""
-    try:
-        mode = path.stat().st_mode
-        if mode & 0o077:
-            raise KeyFileError(f"{path} can be read by others (mode {mode & 0o777:04o})", cure=f"chmod 600 {path}")
-        data = read_bounded(path, KEY_FILE_MAX_BYTES)
-    except OSError as error:
-        raise KeyFileError(
-            f"{path} cannot be read: {said(error)}", cure="the path of the key, with --key-file"
-        ) from error
+    """Read a key file in either form. Raises: KeyFileError naming the file."""
+    data = read_secret(path)
     if b"priv_key" in data or data.lstrip().startswith(b"{"):
         return read_material(path, core)
     return material_of(_seed_of(path, data))

@@ -16,7 +16,7 @@ from cometkms.durable import read_bounded
 from cometkms.errors import ConfigError, KeyFileError, OperatorError, StateError, said
 from cometkms.keys.public import address_of
 from cometkms.keys.validator_key import KeyMaterial
-from cometkms.limits import CONFIG_MAX_BYTES, STATE_FILE_MAX_BYTES
+from cometkms.limits import CONFIG_MAX_BYTES, KEY_FILE_MAX_BYTES, STATE_FILE_MAX_BYTES
 from cometkms.model import HRS, Watermark
 
 TYPED: Final = "--min-height HEIGHT above the chain's head"
@@ -216,6 +216,19 @@ def same_key(path: Path, found: bytes, expected: bytes | None) -> bytes:
             cure="the files of one validator only",
         )
     return found
+
+
+def read_secret(path: Path) -> bytes:
+    """Return what a key's file holds. Raises: KeyFileError naming the file, also where others can read it."""
+    try:
+        mode = path.stat().st_mode
+        if mode & 0o077:
+            raise KeyFileError(f"{path} can be read by others (mode {mode & 0o777:04o})", cure=f"chmod 600 {path}")
+        return read_bounded(path, KEY_FILE_MAX_BYTES)
+    except OSError as error:
+        raise KeyFileError(
+            f"{path} cannot be read: {said(error)}", cure="the path of the key, with --key-file"
+        ) from error
 
 
 def _bounded(path: Path, most: int, what: str) -> bytes:

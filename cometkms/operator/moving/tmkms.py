@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from cometkms.core.interface import Core
-from cometkms.durable import read_bounded
-from cometkms.errors import ConfigError, KeyFileError, os_words
+from cometkms.errors import ConfigError, KeyFileError
 from cometkms.keys.validator_key import KeyMaterial, material_of, read_material
-from cometkms.limits import HEIGHT_MAX, KEY_FILE_MAX_BYTES, ROUND_MAX
+from cometkms.limits import HEIGHT_MAX, ROUND_MAX
 from cometkms.model import HRS, Step, Watermark
 from cometkms.operator.moving.old_signer import (
     Asked,
@@ -37,6 +36,7 @@ from cometkms.operator.moving.old_signer import (
     not_understood,
     one_path,
     only_keys,
+    read_secret,
     seen_states,
     tables,
     text,
@@ -199,16 +199,8 @@ def _texts_below(value: object) -> set[str]:
 
 
 def read_key(path: Path, core: Core) -> KeyMaterial:
-    """Either form. Raises: KeyFileError naming the file."""
-    try:
-        mode = path.stat().st_mode
-        if mode & 0o077:
-            raise KeyFileError(f"{path} can be read by others (mode {mode & 0o777:04o})", cure=f"chmod 600 {path}")
-        data = read_bounded(path, KEY_FILE_MAX_BYTES)
-    except OSError as error:
-        raise KeyFileError(
-            f"{path} cannot be read: {os_words(error)}", cure="the path of the key, with --key-file"
-        ) from error
+    """Read a key file in either form. Raises: KeyFileError naming the file."""
+    data = read_secret(path)
     if data.lstrip().startswith(b"{"):
         return read_material(path, core)
     return material_of(decode_key(path, data))
