@@ -227,7 +227,7 @@ class Asking:
         return self._go_on(pending, node, now, "not_now")
 
     def on_time(self, now: float) -> list[Action]:
-        """When due_at has come."""
+        """Look again at what was asked, because due_at has come."""
         pending = self._pending
         if pending is None or now < min(pending.next_at, pending.ends_at):
             return []

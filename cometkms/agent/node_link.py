@@ -207,7 +207,7 @@ class NodeLink:
     # --- what it carries ---
 
     def send(self, message: AgentMessage) -> bool:
-        """False where there is no link."""
+        """Send to the node, and return False where there is no link."""
         if self._outbox is None or self._frames is None:
             return False
         self._outbox.write(self._frames.seal(encode(message)))

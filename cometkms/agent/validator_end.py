@@ -262,7 +262,7 @@ class ValidatorEnd:
             self._loop.call_soon(self._serve)
 
     def answer_empty(self) -> None:
-        """So that the validator asks again."""
+        """Answer with nothing signed, so that the validator asks again."""
         if self._session is not None:
             self.deliver(self._session.answer_empty())
 

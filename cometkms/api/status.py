@@ -181,7 +181,7 @@ def _put_state(status: Status, state: StateSection) -> None:
 
 
 def _of_the_living(sections: Sections, beat_ages_s: Mapping[str, float | None]) -> Sections:
-    """Without what a process wrote that does not answer any more."""
+    """Leave out what a process wrote that does not answer any more."""
     living = sections.copy()
     if not answers("state", sections, beat_ages_s):
         living["state"] = None

@@ -96,7 +96,7 @@ class Watch:
         return True
 
     def look(self) -> Status:
-        """Once. Readers are woken once a second, and at once when something happened."""
+        """Look at the board once. Readers are woken once a second, and at once when something happened."""
         status = self._compose()
         news = self.history.sample(status, self._wall_clock())
         now = self._clock()

@@ -30,7 +30,7 @@ def name_of(seq: int) -> str:
 
 
 def first_seq_of(path: Path) -> int:
-    """Inverse of name_of(); 0: not a file of an audit log."""
+    """Return the number that name_of() put into a name; 0: not a file of an audit log."""
     found = _NAME.match(path.name)
     return int(found[1]) if found and name_of(int(found[1])) == path.name else 0
 

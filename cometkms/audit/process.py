@@ -232,7 +232,7 @@ class _Writer:
     # --- telling ---
 
     def _tell(self, error: str) -> None:
-        """Once an episode."""
+        """Say it once an episode."""
         if error and not self._error:
             self._log.error(
                 "the audit log is not written", why=error, cure="make room, or mend the disk; signing goes on"

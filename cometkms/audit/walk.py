@@ -120,7 +120,7 @@ class Walk:
         return line
 
     def feed_long(self, mark: str) -> None:
-        """Likewise, of bytes that are too many for a line."""
+        """Take the next bytes as feed() does, where they are too many for a line."""
         self._tear(mark, "too long for a line")
 
     def _tear(self, mark: str, why: str) -> None:

@@ -440,7 +440,7 @@ def _signed_here(report: ChainReport) -> float:
 
 
 def _signed_elsewhere(report: ChainReport, learned_at: float | None) -> float:
-    """When another node signed last; 0: not since this one did. Of its own signatures the state process learns a moment later."""
+    """Return when another node signed last; 0: not since this one did. Of its own signatures the state process learns a moment later."""
     return learned_at if learned_at is not None and learned_at > _signed_here(report) + _LEARNED_LATE_S else 0.0
 
 

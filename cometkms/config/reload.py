@@ -161,7 +161,7 @@ def encode(part: Reloadable) -> dict[str, Any]:
 
 
 def decode(document: Mapping[str, Any]) -> Reloadable:
-    """Inverse of encode(). Raises: InvariantError."""
+    """Decode what encode() made. Raises: InvariantError."""
     try:
         addresses = {str(chain): tuple(map(str, texts)) for chain, texts in document["validator_addrs"].items()}
         for text in [text for texts in addresses.values() for text in texts]:

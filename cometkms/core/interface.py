@@ -526,7 +526,7 @@ class SignPath(Protocol):
         ...
 
     def waits_since_ns(self, chain: int) -> int | None:
-        """When the reservation under way was made, CLOCK_MONOTONIC, if there is one."""
+        """Return when the reservation under way was made, CLOCK_MONOTONIC, if there is one."""
         ...
 
     def abandon(self, chain: int) -> Underway | None:

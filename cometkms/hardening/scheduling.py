@@ -32,7 +32,7 @@ _ONE_S_US: Final = 1_000_000
 
 
 class Turn(Enum):
-    """When a process runs, where several want to."""
+    """Say when a process runs, where several want to."""
 
     FIRST = "a validator waits for it"
     REALTIME = "a validator waits for it, and the operator asked for more"

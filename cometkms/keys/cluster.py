@@ -90,7 +90,7 @@ class Derivation:
         self._aside.wait()
 
     def take(self) -> ClusterIdentity:
-        """Once. Raises: KeyFileError, as wait()."""
+        """Hand over what was derived, once. Raises: KeyFileError, as wait()."""
         me, names = self._me, self._names
         told = self._aside.take()
         noise_key, told = told[:_KEY_BYTES], told[_KEY_BYTES:]

@@ -33,7 +33,7 @@ def serve_dials(connection: socket.socket, paths: Sequence[str]) -> None:
 
 
 def serve_host(connection: socket.socket, host: str, port: int) -> None:
-    """Likewise to one TCP port of one host, of which every address is tried. Blocking, while names are looked up too."""
+    """Connect to one TCP port of one host, of which every address is tried. Blocking, while names are looked up too."""
     _serve(connection, 1, lambda _: socket.create_connection((host, port), CONNECT_TIMEOUT_S))
 
 

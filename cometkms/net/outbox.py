@@ -45,7 +45,7 @@ class Unsent:
         return bool(self._waiting) or (self.lane is not None and self.lane.blocked)
 
     def adopt(self, lane: Lane | None) -> None:
-        """From now on `lane` sends on this connection, too."""
+        """Let `lane` send on this connection, too, from now on."""
         self.lane = lane
         if lane is not None:
             lane.blocked = bool(self._waiting)

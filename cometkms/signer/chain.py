@@ -74,7 +74,7 @@ class Requester(Protocol):
         ...
 
     def serves(self, session: Session) -> bool:
-        """False once the connection of that session is closed: nobody is there to answer."""
+        """Return False once the connection of that session is closed: nobody is there to answer."""
         ...
 
     def deliver(self, frame: bytes, *, refused: bool | None = None) -> None:
@@ -631,7 +631,7 @@ class ChainSigner:
         )
 
     def _keep(self, denied: "_Denied", more: int) -> None:
-        """Both sides of a refusal, for /status."""
+        """Keep both sides of a refusal, for /status."""
         request, refusal, last = denied.request, denied.refusal, self.watermark
         times = f"{more} more like one before, the latest: " if more else ""
         self.refusals.append(
@@ -657,7 +657,7 @@ class ChainSigner:
 
 
 def _refused_words(refused: ReserveRefused, hrs: HRS) -> str:
-    """Both sides of what the state process refused. A jump bears the highest plausible height."""
+    """Return both sides of what the state process refused. A jump bears the highest plausible height."""
     if refused.reason is not Reason.JUMP:
         return f"{_words(refused.reason)}: asked for {hrs}, promised up to {refused.mark}"
     if hrs.height > refused.mark.height:

@@ -47,7 +47,7 @@ class DrillPorts:
 
 
 class Drills:
-    """Both ends of an order, in one node."""
+    """The two ends of an order, both in one node."""
 
     def __init__(
         self,

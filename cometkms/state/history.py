@@ -34,7 +34,7 @@ class SignatureRing:
         self._next = 0
 
     def newest_at(self, row: int) -> float | None:
-        """When a row's newest signature was learned of; None: none was."""
+        """Return when a row's newest signature was learned of; None: none was."""
         return self._newest[row] if self._newest[row] >= 0 else None
 
     @property

@@ -86,7 +86,7 @@ def _with_folders(path: Path) -> list[Path]:
 
 
 def look_at(path: Path, *, secret: bool) -> Place | None:
-    """None where there is nothing, or nothing that this process may look at."""
+    """Look at a path, and return None where there is nothing, or nothing that this process may look at."""
     try:
         found = path.stat()
         read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)

@@ -17,7 +17,7 @@ _PERSON: Final = b"cmkms-one-per-id"
 
 
 def name_of(secret: bytes, node_id: str) -> str:
-    """Without the leading zero byte."""
+    """Return the socket's name without its leading zero byte."""
     return f"cometkms-{hashlib.blake2b(node_id.encode(), key=secret, digest_size=16, person=_PERSON).hexdigest()}"
 
 

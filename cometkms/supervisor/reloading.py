@@ -62,7 +62,7 @@ class Reloading:
             child.tell_reload(self.count)
 
     def settle(self) -> None:
-        """Done when every child has taken it over. One that hangs is not waited for: it starts again with the new settings."""
+        """Call it done when every child has taken it over. One that hangs is not waited for: it starts again with the new settings."""
         if not self._until:
             return
         late = [child for child in self._children if child.reloading]

@@ -233,7 +233,7 @@ def _is_one_stream() -> bool:
 def _derive(
     settings: Settings, keys: Sequence[KeySource], core: Core, passphrase: PassphraseSource | None
 ) -> Derivation:
-    """Done, and not taken yet. A key that does not open leaves no trace in the home. Raises: KeyFileError."""
+    """Derive who this node is; it is done and not taken yet. A key that does not open leaves no trace in the home. Raises: KeyFileError."""
     members = [peer.id for peer in settings.peers]
     derivation = Derivation(settings.home, keys, core, settings.id, members, settings.noise_identity_file)
     forget(passphrase)

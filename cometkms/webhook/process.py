@@ -157,7 +157,7 @@ class _Sender:
     # --- what is raised ---
 
     def look(self) -> None:
-        """Once."""
+        """Look at the board once."""
         wall, board = time.time(), self._parts.board
         age_s = board.beat_ages_s().get("api")
         section: ApiSection | None = shape({"api": board.section("api").read()}).get("api")

@@ -132,7 +132,7 @@ def encode(message: AgentMessage) -> bytes:
 
 
 def decode(untrusted: bytes) -> AgentMessage:
-    """Inverse of encode(), without the length. Raises: ProtocolError with what is wrong."""
+    """Decode what encode() made, without the length. Raises: ProtocolError with what is wrong."""
     try:
         value = msgpack.unpackb(
             untrusted,

@@ -37,7 +37,7 @@ class BytesNote:
 
     @classmethod
     def unpack(cls, untrusted: bytes) -> "BytesNote":
-        """Inverse of pack(). Raises: InvariantError."""
+        """Decode what pack() made. Raises: InvariantError."""
         if not 0 <= len(untrusted) - _DIGEST_BYTES - _LENGTH.size <= RAW_UNIQUE_ID_MAX_BYTES:
             raise InvariantError(f"a decision about bytes in {len(untrusted)} bytes")
         [length] = _LENGTH.unpack_from(untrusted, _DIGEST_BYTES)

@@ -465,7 +465,7 @@ def encode(message: PeerMessage) -> bytes:
 
 
 def decode(untrusted: bytes) -> PeerMessage:
-    """Inverse of encode(). Raises: ProtocolError with what is wrong."""
+    """Decode what encode() made. Raises: ProtocolError with what is wrong."""
     try:
         value = msgpack.unpackb(
             untrusted, max_str_len=PEER_FRAME_MAX_BYTES, max_bin_len=PEER_FRAME_MAX_BYTES, **_STRICT

@@ -154,7 +154,7 @@ def encode(message: QueueMessage) -> bytes:
 
 
 def decode(untrusted: bytes) -> QueueMessage:
-    """Inverse of encode(). Raises: InvariantError with what is wrong."""
+    """Decode what encode() made. Raises: InvariantError with what is wrong."""
     if len(untrusted) < HEAD.size:
         raise InvariantError(f"queue message of {len(untrusted)} bytes, a head has {HEAD.size}")
     tag, nonce, request_id, row, height, round_, step, flag, bytes_size, signature_size = HEAD.unpack_from(untrusted)

@@ -302,7 +302,7 @@ def permitted(permit: Permit) -> bytes:
 
 
 def slot_refusal(last_signed: HRS, sign_bytes: bytes) -> str:
-    """Both sides of what the slot compared."""
+    """Return both sides of what the slot compared."""
     return f"the key slot, at {tuple(last_signed)}, refuses to sign {sign_bytes.hex()}"
 
 

@@ -49,7 +49,7 @@ class Service:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs, or when it never did."""
+        """Return the exit code, or None while it runs or when it never did."""
         return self._process.returncode if self._process is not None else None
 
     async def start(self) -> None:

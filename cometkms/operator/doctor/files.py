@@ -30,7 +30,7 @@ class Place:
 
 
 def look_at(path: Path, *, secret: bool) -> Place | None:
-    """None where there is nothing."""
+    """Look at a file, and return None where there is nothing."""
     try:
         found = path.stat()
         given = secret and is_private(found) and found.st_mode & 0o077 != 0

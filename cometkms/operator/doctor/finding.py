@@ -45,7 +45,7 @@ def note(area: str, words: str, cure: str = "") -> Finding:
 
 
 def warn(area: str, words: str, cure: str) -> Finding:
-    """Not as it should be."""
+    """Make a finding of something that is not as it should be."""
     return Finding(Level.WARN, area, words, cure)
 
 

@@ -49,7 +49,7 @@ class PeerEvents(Protocol):
         ...
 
     def on_hello(self, peer: str, payload: bytes, address: str) -> str | None:
-        """None, or why the peer is refused: it is told, both sides log it. Raises: ProtocolError."""
+        """Return None, or why the peer is refused: it is told, both sides log it. Raises: ProtocolError."""
         ...
 
     def on_stranger(self, public_key: bytes, payload: bytes, address: str) -> str | None:
@@ -198,7 +198,7 @@ class PeerNetwork:
         return frozenset(name for name, peer in self._peers.items() if peer.link is not None)
 
     def send(self, peer: str, payload: bytes) -> bool:
-        """False: not connected, or it does not read and is disconnected now."""
+        """Send to a peer. False: it is not connected, or it does not read and is disconnected now."""
         known = self._peers[peer]
         if known.link is None:
             return False

@@ -40,7 +40,7 @@ def pack_state(state: Mapping[bytes, Watermark]) -> list[Any]:
 
 
 def unpack_state(packed: Any) -> dict[bytes, Watermark]:
-    """Inverse of pack_state(). Raises: ValueError, TypeError."""
+    """Decode what pack_state() made. Raises: ValueError, TypeError."""
     return {
         bytes(key): Watermark(HRS(int(h), int(r), int(s)), bytes(sign_bytes), bytes(signature))
         for key, h, r, s, sign_bytes, signature in packed

@@ -329,7 +329,7 @@ class RaftLog:
         return max(0.0, self._ttl_s - (self._clock() - heard[self._quorum - 2]))
 
     def _heard_at(self, name: str) -> float:
-        """When a member was heard last: a promise that it gave is as good as its answer to a heartbeat."""
+        """Return when a member was heard last: a promise that it gave is as good as its answer to a heartbeat."""
         heard_at = self._heard.get(name, -1e9)
         return max(heard_at, self._flow(name).accepted_at) if name in self._connected else heard_at
 
@@ -492,7 +492,7 @@ class RaftLog:
         return self._last_leader is not None and not behind
 
     def tick(self) -> None:
-        """When idle_for_s() is over, and soon after kick(). Raises: StoreFailure."""
+        """Do what is due; called when idle_for_s() is over, and soon after kick(). Raises: StoreFailure."""
         now = self._clock()
         if not self._poked and now < self._due and (self._stand_at is None or now < self._stand_at):
             return

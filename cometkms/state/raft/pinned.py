@@ -122,7 +122,7 @@ class _Snapshots:
 
 
 def next_deadline(replica: SyncObj) -> float:
-    """When the library has something to do without being told: stand for election, or send its heartbeat."""
+    """Return when the library has something to do without being told: stand for election, or send its heartbeat."""
     name = "newAppendEntriesTime" if replica._isLeader() else "raftElectionDeadline"
     return float(getattr(replica, f"_SyncObj__{name}"))
 
