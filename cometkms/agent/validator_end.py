@@ -9,13 +9,10 @@ import random
 import socket
 from typing import Final, Protocol
 
-from cometkms.address import NoiseAddress
 from cometkms.agent.config import ValidatorEntry
 from cometkms.core.interface import Core, EndLane, NodeLane, Relayed, RelayPath, Session, Turn
 from cometkms.errors import ProtocolError, os_words
 from cometkms.limits import (
-    HANDSHAKE_MESSAGE_MAX_BYTES,
-    HANDSHAKE_TIMEOUT_S,
     IDLE_TIMEOUT_S,
     MESSAGE_MAX_BYTES,
     PARTIAL_MESSAGE_TIMEOUT_S,
@@ -26,12 +23,10 @@ from cometkms.limits import (
 from cometkms.log import Log
 from cometkms.model import BYTES_KINDS, Dialect, Kind, Reason, Request
 from cometkms.net.dial import connect
+from cometkms.net.opening import open_session, perhaps_not_listed
 from cometkms.net.outbox import Outbox
-from cometkms.net.target import UnixTarget
 from cometkms.rules.raw_bytes import BYTES_REFUSED
-from cometkms.wire.dialect import sniff_dialect
 from cometkms.wire.identity import Identity
-from cometkms.wire.secret_connection import Handshake
 
 _SIGNS: Final = (Kind.SIGN_VOTE_REQUEST, Kind.SIGN_PROPOSAL_REQUEST)
 
@@ -113,7 +108,7 @@ class ValidatorEnd:
                 before = self.connects
                 try:
                     why = await self._live()
-                    why += self._perhaps_not_listed()
+                    why += "" if self._heard else perhaps_not_listed(self.entry.address.target, self._identity)
                 except (OSError, ProtocolError) as error:
                     why = _words(error)
                 if self.connects != before:
@@ -132,11 +127,13 @@ class ValidatorEnd:
         connection = await connect(self.entry.address.target)
         try:
             self.state = "handshake"
-            session = await self._open(connection)
+            target, chain_id = self.entry.address.target, self.entry.chain_id
+            opened = await open_session(connection, target, chain_id, self._core, self._identity)
         except BaseException:
             connection.close()
             raise
-        closed = self._adopt(connection, session)
+        self.dialect = opened.dialect
+        closed = self._adopt(connection, opened.session)
         try:
             return await closed
         finally:
@@ -160,55 +157,6 @@ class ValidatorEnd:
         self._loop.add_reader(connection.fileno(), self._on_readable)
         self._serve()
         return closed
-
-    async def _open(self, connection: socket.socket) -> Session:
-        """The handshake, if it is tcp; what came behind it is in the session. Raises: OSError, ProtocolError."""
-        chain_id, target = self.entry.chain_id, self.entry.address.target
-        if isinstance(target, UnixTarget):
-            first = b""
-            while (dialect := sniff_dialect(first)) is None:
-                if len(first) > HANDSHAKE_MESSAGE_MAX_BYTES:
-                    raise ProtocolError(f"{len(first)} bytes without a privval message's beginning")
-                async with asyncio.timeout(PARTIAL_MESSAGE_TIMEOUT_S if first else IDLE_TIMEOUT_S):
-                    first += await self._receive(connection)
-            self.dialect = dialect
-            return self._core.session(dialect, chain_id, None, first)
-        if isinstance(target, NoiseAddress):
-            return await self._open_noise(connection, target.peer_key)
-        handshake = Handshake(self._core, self._identity)
-        async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
-            while not handshake.done:
-                answer = handshake.feed(await self._receive(connection))
-                if answer:
-                    await self._loop.sock_sendall(connection, answer)
-        self.dialect = handshake.dialect
-        return self._core.session(handshake.dialect, chain_id, handshake.frames, handshake.leftover)
-
-    async def _open_noise(self, connection: socket.socket, expected: bytes) -> Session:
-        """Raises: as of noise.shake(). Loaded here: most agents have no such validator, and are to start in no time."""
-        from cometkms.net import noise
-        from cometkms.wire.noise import NoiseHandshake
-
-        handshake = NoiseHandshake(self._core, self._identity, expected)
-        await noise.shake(connection, handshake)
-        self.dialect = Dialect.PROTO
-        return self._core.session(Dialect.PROTO, self.entry.chain_id, handshake.frames, b"")
-
-    def _perhaps_not_listed(self) -> str:
-        """What else to say of a connection on which nothing was asked."""
-        target = self.entry.address.target
-        if self._heard or not isinstance(target, NoiseAddress):
-            return ""
-        from cometkms.net import noise
-        from cometkms.wire.peer_id import peer_id
-
-        return noise.not_listed(peer_id(self._identity.public_key))
-
-    async def _receive(self, connection: socket.socket) -> bytes:
-        received = await self._loop.sock_recv(connection, 4096)
-        if not received:
-            raise ConnectionResetError("closed by the validator during the handshake")
-        return received
 
     def check_deadlines(self) -> None:
         """Close what stalls. Called about once a second."""

@@ -31,6 +31,7 @@ from cometkms.hardening.confine import (
 from cometkms.hardening.measures import Measure, Mode, State, check_required
 from cometkms.hardening.user import Whom, change_user, choose
 from cometkms.limits import SIGNER_UID
+from cometkms.net.opening import LATE
 from cometkms.net.target import Target, UnixTarget
 
 PROCESS: Final = "signer"
@@ -111,7 +112,7 @@ def shut_signer(plan: Plan) -> Confinement:
             ):
                 told.add(measure, State.OFF, 'hardening = "off"')
             return Confinement(plan, tuple(told.measures))
-        preload(LATE_MODULES, names=plan.names)
+        preload((*LATE_MODULES, *LATE), names=plan.names)
         one_thread()
         whom = Whom(DEFAULT_ACCOUNT, SIGNER_UID, plan.user)
         change_user(told, status, whom, choose(whom, status, PROCESS), plan.parent)

@@ -15,13 +15,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from cometkms.address import NoiseAddress
 from cometkms.board.sections import LinkState, ValidatorReport
 from cometkms.core.interface import Core, Session, SignLane, Turn
 from cometkms.errors import ProtocolError, said
 from cometkms.limits import (
-    HANDSHAKE_MESSAGE_MAX_BYTES,
-    HANDSHAKE_TIMEOUT_S,
     IDLE_TIMEOUT_S,
     PARTIAL_MESSAGE_TIMEOUT_S,
     REDIAL_MAX_S,
@@ -33,20 +30,16 @@ from cometkms.limits import (
 )
 from cometkms.logger import Logger
 from cometkms.model import BYTES_KINDS, Dialect, Kind, Line, Reason, Refusal, Request
-from cometkms.net import noise
+from cometkms.net.opening import open_session, perhaps_not_listed
 from cometkms.net.outbox import Outbox
-from cometkms.net.target import Target, UnixTarget
+from cometkms.net.target import Target
 from cometkms.signer.chain import ChainSigner
-from cometkms.wire.dialect import line_words, sniff_dialect
+from cometkms.wire.dialect import line_words
 from cometkms.wire.identity import Identity
-from cometkms.wire.noise import NoiseHandshake
-from cometkms.wire.peer_id import peer_id
-from cometkms.wire.secret_connection import Handshake
 
 _OUTBOX_BYTES: Final = 64 << 10  # unread answers; a validator asks one at a time, so that it never holds more than one
 _CLOSED: Final = "closed by the validator"
 _GONE: Final = frozenset({_CLOSED, *(os.strerror(number).lower() for number in (errno.ECONNRESET, errno.EPIPE))})
-_RECEIVE_BYTES: Final = 4096  # before the session exists; a hello and an authentication are below 1200
 
 
 class ValidatorLink:
@@ -177,76 +170,24 @@ class ValidatorLink:
             connection = await self._dial()
             try:
                 self._enter(LinkState.HANDSHAKE)
-                session = await self._open_session(connection)
+                opened = await open_session(connection, self._target, self.chain.chain_id, self._core, self._identity)
             except BaseException:
                 connection.close()
                 raise
-            why = await self._serve(connection, session)
+            self.dialect, self.remote_identity = opened.dialect, opened.remote_identity
+            why = await self._serve(connection, opened.session)
         except (OSError, ProtocolError) as error:
             why = said(error)
         if self.connects == connects_before:
             self.failed += 1
             self.failed_in_row += 1
         elif self.requests == served_before and why in _GONE:
-            why += self._perhaps_not_listed()
+            why += perhaps_not_listed(self._target, self._identity)
         if why != self.last_error or self.requests != served_before:
             self._log.info("validator not connected", validator=self.name, chain=self.chain.chain_id, why=why)
         self.last_error = why
         self._drop(why)
         return self.requests != served_before
-
-    def _perhaps_not_listed(self) -> str:
-        """What else to say of a connection on which nothing was asked."""
-        if not isinstance(self._target, NoiseAddress):
-            return ""
-        return noise.not_listed(peer_id(self._identity.public_key))
-
-    async def _open_session(self, connection: socket.socket) -> Session:
-        """The handshake (tcp) or the first bytes (unix) tell the dialect.
-
-        Raises: ProtocolError, OSError; TimeoutError after HANDSHAKE_TIMEOUT_S (tcp) without the validator's part.
-        """
-        if isinstance(self._target, UnixTarget):
-            return await self._open_plain(connection)
-        if isinstance(self._target, NoiseAddress):
-            return await self._open_noise(connection, self._target.peer_key)
-        handshake = Handshake(self._core, self._identity)
-        async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
-            while not handshake.done:
-                received = await self._receive(connection)
-                answer = handshake.feed(received)
-                if answer:
-                    await self._loop.sock_sendall(connection, answer)
-        self.dialect = handshake.dialect
-        self.remote_identity = handshake.remote_identity
-        return self._core.session(handshake.dialect, self.chain.chain_id, handshake.frames, handshake.leftover)
-
-    async def _open_noise(self, connection: socket.socket, expected: bytes) -> Session:
-        """Raises: as of noise.shake()."""
-        handshake = NoiseHandshake(self._core, self._identity, expected)
-        await noise.shake(connection, handshake)
-        self.dialect = Dialect.PROTO
-        self.remote_identity = handshake.remote_identity
-        return self._core.session(Dialect.PROTO, self.chain.chain_id, handshake.frames, b"")
-
-    async def _open_plain(self, connection: socket.socket) -> Session:
-        """A unix socket stays silent until the first request: no deadline but the idle one."""
-        first = b""
-        self.remote_identity = b""
-        while (dialect := sniff_dialect(first)) is None:
-            if len(first) > HANDSHAKE_MESSAGE_MAX_BYTES:
-                raise ProtocolError(f"{len(first)} bytes without a privval message's beginning")
-            deadline = PARTIAL_MESSAGE_TIMEOUT_S if first else IDLE_TIMEOUT_S
-            async with asyncio.timeout(deadline):
-                first += await self._receive(connection)
-        self.dialect = dialect
-        return self._core.session(dialect, self.chain.chain_id, None, first)
-
-    async def _receive(self, connection: socket.socket) -> bytes:
-        received = await self._loop.sock_recv(connection, _RECEIVE_BYTES)
-        if not received:
-            raise ConnectionResetError("closed by the validator during the handshake")
-        return received
 
     async def _serve(self, connection: socket.socket, session: Session) -> str:
         """Serve until the connection closes; return why it did."""

@@ -44,6 +44,7 @@ from cometkms.keys.source import KeySource, SealedKeyFile, key_source
 from cometkms.keytypes import type_of
 from cometkms.log import Log
 from cometkms.model import Row
+from cometkms.net import opening
 from cometkms.net.listen import AGENT_CURE, HTTP_CURE, listen, resolved
 from cometkms.signer import process as signer
 from cometkms.state import process as state
@@ -173,7 +174,7 @@ def _check_addresses(settings: Settings) -> None:
 
 def _load() -> Core:
     """What the children need, once, before the fork: each would load it into memory of its own."""
-    preload((*LATE_MODULES, *audit.LATE), names=False)
+    preload((*LATE_MODULES, *audit.LATE, *opening.LATE), names=False)
     return choose.load()
 
 

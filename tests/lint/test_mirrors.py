@@ -66,6 +66,7 @@ ELSEWHERE: Final[dict[str, dict[str, str]]] = {
         "keys/identity.py": "tests/unit/keys/test_validator_key.py",
         "libraries.py": "tests/unit/test_keytypes.py",
         "net/listen.py": "tests/unit/api/test_server.py",
+        "net/opening.py": "tests/unit/signer/test_link_noise.py",
         "net/noise.py": "tests/unit/signer/test_link_noise.py",
         "net/target.py": "tests/unit/config/test_load.py",
         "operator/demo/alone.py": "tests/unit/operator/standin/test_alone.py",

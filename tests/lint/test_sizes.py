@@ -10,8 +10,6 @@ METHODS_MAX: Final = 25
 
 #: Classes above a bound, and what speaks against splitting each of them.
 LARGER: Final[dict[str, str]] = {
-    "agent/validator_end.py ValidatorEnd": "its fields are one connection's state, of which nearly every method reads most; "
-    "what it shares with the signer's link (net/outbox.py, wire/) stands there",
     "core/interface.py Core": "the seam of the two cores: a protocol of one-line methods, which nobody reads but to look one up",
     "signer/chain.py ChainSigner": "the critical section, which is read against the picture that opens its file: "
     "one owner of a chain's pending request, from decode to report",
