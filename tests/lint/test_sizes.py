@@ -17,7 +17,6 @@ LARGER: Final[dict[str, str]] = {
     "needs all of them without a detour",
     "state/membership.py Membership": "birth, recovery, incarnations and seals are one machine over one durable state: "
     "a part that could change it alone would be a second owner",
-    "state/node.py ClusterNode": "the shell that makes a member's parts and sends each message its way",
     "state/raft/journal.py Journal": "many small methods are pysyncobj's interface of a journal, which the library calls by name",
     "state/raft/log.py RaftLog": "one node of pysyncobj behind its message filter: most methods are the library's calls and callbacks, "
     "and what was cut out of it (filter, steps, pace, wire) stands beside it",
