@@ -16,7 +16,8 @@ from cometkms.board.sections import BoardReader
 from cometkms.board.trouble import find_trouble
 from cometkms.limits import STREAM_MAX_S
 
-with spared("http.cookiejar", "xml.etree.ElementTree"):  # the type of an annotation; errors as XML
+# The type of an annotation; errors as XML; files that are served.
+with spared("http.cookiejar", "xml.etree.ElementTree", "falcon.routing.static"):
     import falcon
     import falcon.asgi
 

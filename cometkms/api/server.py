@@ -20,7 +20,19 @@ from cometkms.limits import STREAMS_MAX
 from cometkms.net.listen import HTTP_CURE as CURE
 from cometkms.net.listen import listen
 
-with spared("uvicorn.main", "logging.config"):  # its command line and the processes that this starts; its log files
+_NOT_USED: Final = (
+    "uvicorn.main",  # its command line and the processes that this starts …
+    "logging.config",  # … its log files …
+    "configparser",  # … and what they may be configured with
+    "uvicorn._types",  # of annotations
+    "uvicorn.middleware.asgi2",  # applications of other kinds, and a proxy before ours
+    "uvicorn.middleware.message_logger",
+    "uvicorn.middleware.proxy_headers",
+    "uvicorn.middleware.wsgi",
+    "email._parseaddr",  # of mail: only a date is written in its form
+    "email.charset",
+)
+with spared(*_NOT_USED):
     import uvicorn.config
     import uvicorn.server
     from uvicorn.protocols.http.h11_impl import H11Protocol

@@ -36,7 +36,8 @@ def spared(*names: str) -> Iterator[None]:
         sys.modules[name] = _Spared(name)
     try:
         for name in absent:
-            importlib.import_module(name.rpartition(".")[0])
+            if package := name.rpartition(".")[0]:
+                importlib.import_module(package)
         yield
     finally:
         for name in absent:

@@ -13,6 +13,8 @@ from cometkms.errors import InvariantError
 HEAVY = {
     "http.client", "http.cookiejar", "http.server", "urllib.request", "email.parser", "email.message", "xml.etree.ElementTree", "multiprocessing",
     "logging.config", "logging.handlers", "importlib.resources", "zipfile", "tempfile", "html.entities", "prometheus_client", "uvicorn.main",
+    "configparser", "uvicorn._types", "uvicorn.middleware.wsgi", "uvicorn.middleware.proxy_headers", "email._parseaddr", "email.charset", "calendar",
+    "falcon.routing.static",
 }  # fmt: skip
 HTTP = {"falcon", "uvicorn", "h11", "http"}
 
@@ -46,6 +48,13 @@ def test_a_module_that_was_spared_can_be_imported_later() -> None:
         assert import_module("xmlrpc.client") is not hollow
     finally:
         del sys.modules["xmlrpc.client"]
+
+
+def test_a_module_of_no_package_is_spared_like_any_other() -> None:
+    with spared("this"):  # whose import prints a poem
+        import this
+    assert isinstance(this.s, type)
+    assert "this" not in sys.modules
 
 
 def test_whoever_uses_what_was_spared_is_told() -> None:

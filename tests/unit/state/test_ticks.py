@@ -1,6 +1,7 @@
 """The state process's ticks: on both event loops, with every idle time that a node asks for."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import pytest
@@ -74,6 +75,28 @@ def test_a_kick_does_not_put_off_a_tick(loop: asyncio.AbstractEventLoop) -> None
     ticks.kick()
     loop.run_forever()
     assert len(calls) == 2
+
+
+def test_a_long_wait_is_not_over_before_what_it_waits_for_is_due(loop: asyncio.AbstractEventLoop) -> None:
+    """The node's clock is finer than the loop's: a look that comes early finds nothing to do, and is one wake-up too many."""
+    early: list[float] = []
+    waits = iter([0.0200, 0.0203, 0.0207, 0.0211, 0.0246, 0.0249, 0.0258, 0.0292, 3600.0])
+    due = time.monotonic()
+
+    def step() -> None:
+        early.append(max(0.0, due - time.monotonic()))
+
+    def idle_for_s() -> float:
+        nonlocal due
+        wait = next(waits)
+        if wait > 1:
+            loop.stop()
+        due = time.monotonic() + wait
+        return wait
+
+    Ticks(loop, step=step, idle_for_s=idle_for_s).start(0.001)
+    loop.run_forever()
+    assert early == [0.0] * 9
 
 
 def test_kicks_in_one_round_are_one_look(loop: asyncio.AbstractEventLoop) -> None:
