@@ -28,6 +28,12 @@ def cluster(tmp_path: Path, validator: Client) -> Iterator[Cluster]:
     made.stop()
 
 
+def born(cluster: Cluster) -> None:
+    """Started for the first time and complete, each node: one that is late may still wait to see them all, while the others sign."""
+    cluster.start()
+    cluster.wait_whole()
+
+
 def lead(cluster: Cluster, name: str) -> None:
     """By an operator's word, asked for until it is so."""
 
@@ -42,7 +48,7 @@ def lead(cluster: Cluster, name: str) -> None:
 
 def test_two_whole_nodes_lead_without_the_third_and_without_a_journal(cluster: Cluster, validator: Client) -> None:
     """The third holds the furthest log and is dead; the second lost its journal; the first was away and is behind."""
-    cluster.start()
+    born(cluster)
     validator.must_sign(PREVOTE, 1)
     lead(cluster, "node2")
     cluster.kill("node0")
@@ -69,7 +75,7 @@ def test_two_whole_nodes_lead_without_the_third_and_without_a_journal(cluster: C
 
 
 def test_every_journal_lost_at_once_and_one_after_the_other(cluster: Cluster, validator: Client) -> None:
-    cluster.start()
+    born(cluster)
     validator.must_sign(PREVOTE, 1)
     for name in cluster.ids:
         cluster.kill(name)
@@ -88,7 +94,7 @@ def test_every_journal_lost_at_once_and_one_after_the_other(cluster: Cluster, va
 
 
 def test_while_nobody_leads_the_survivor_says_why(cluster: Cluster, validator: Client) -> None:
-    cluster.start()
+    born(cluster)
     validator.must_sign(PREVOTE, 1)
     for name in ("node1", "node2"):
         cluster.kill(name)
