@@ -5,6 +5,8 @@ validators, to agents and to the other members all write through one of them.
 """
 
 import asyncio
+import errno
+import os
 import socket
 from collections.abc import Callable
 from typing import Protocol
@@ -123,15 +125,27 @@ class Outbox(Unsent):
         self._watch()
 
     def _watch(self) -> None:
-        """While bytes wait, and no longer, the loop says when the socket takes some."""
+        """While bytes wait, and no longer, the loop says when the socket takes some.
+
+        uvloop gives a socket up at its first error: it calls the reader a last time, which may find only what came before the error, and
+        then says nothing of this socket any more. Asked to, it raises RuntimeError; the connection is lost, and its owner is told.
+        """
         if self._watched == bool(self._waiting):
             return
         self._watched = not self._watched
         if self._watched:
             self.since = self._loop.time()
-            self._loop.add_writer(self._fd, self._on_writable)
+            try:
+                self._loop.add_writer(self._fd, self._on_writable)
+            except RuntimeError:
+                self._loop.call_soon(self._on_given_up)
         else:
             self._loop.remove_writer(self._fd)
+
+    def _on_given_up(self) -> None:
+        """Out of the sender's stack, which does not expect to be called back; the owner may have closed it meanwhile."""
+        if self._watched:
+            self._lost(ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
 
     def _on_writable(self) -> None:
         before = len(self._waiting)

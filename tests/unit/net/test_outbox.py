@@ -2,7 +2,11 @@
 
 import asyncio
 import socket
+import struct
 from collections.abc import Callable
+
+import pytest
+import uvloop
 
 from cometkms.net.outbox import Outbox
 
@@ -109,3 +113,36 @@ def test_what_waits_when_the_connection_ends_is_forgotten() -> None:
         assert len(made.outbox) == 0
 
     play(scene)
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["open", "closed by its owner meanwhile"])
+def test_a_connection_that_the_loop_has_given_up_is_told_as_lost(closed: bool) -> None:
+    """uvloop calls the reader a last time when a connection is reset. It finds what came before; what is to be sent then waits for nobody."""
+
+    async def main() -> None:
+        loop, lost, read = asyncio.get_running_loop(), [], bytearray()
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            ours = socket.create_connection(server.getsockname())
+            theirs, _ = server.accept()
+        ours.setblocking(False)
+        lane = Lane()
+        outbox = Outbox(ours, lost=lost.append, lane=lane)
+        loop.add_reader(ours.fileno(), lambda: read.extend(ours.recv(1)))
+        theirs.sendall(b"xy")
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        theirs.close()  # by a reset
+        async with asyncio.timeout(120):
+            while not read:
+                await asyncio.sleep(0.01)
+        lane.blocked, lane.unsent = True, b"of the lane"
+        outbox.collect()
+        if closed:
+            outbox.close()
+        await asyncio.sleep(0.01)
+        assert len(lost) == (0 if closed else 1)
+        assert all(isinstance(error, ConnectionError) for error in lost)
+        loop.remove_reader(ours.fileno())
+        outbox.close()
+        ours.close()
+
+    uvloop.run(main())
