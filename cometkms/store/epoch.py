@@ -532,7 +532,8 @@ def _agree(seals: list[Seal]) -> Seal:
                 raise StateError(
                     f"the seal of {name} is of an earlier store of its member ({earlier.incarnation}): {one.node} has recorded {incarnation} since, and what "
                     f"that one promised it does not show",
-                    cure=f"the seal of {name} as it is now, or another member's",
+                    cure=f"the seal of {name} as it is now, or another member's. Where there is neither, what the old members promised is lost: data/ moved "
+                    "aside on each, the next peer list, and docs/RUNBOOK.md, all nodes are lost, from step 4",
                 )
     nodes = {one.node for one in seals}
     quorum = quorum_of(len(first.members))

@@ -345,6 +345,7 @@ def test_a_seal_of_a_store_that_another_has_replaced_since_is_not_believed(home:
     later = replace(parse_seal(seal_of(home, "node2")), known=(("node1", Incarnation(1, 5)),))
     said = refusal(invoke(home, "begin", *flags(seal_text(ended), seal_text(later))), StateError)
     assert "the seal of node1 is of an earlier store" in said
+    assert "data/ moved aside on each" in said, "test_nobody_recovers_into_an_epoch_that_he_has_sealed has it done"
     now = replace(ended, incarnation=Incarnation(1, 5))
     assert parse_seal(seal_text(now)) == now
     assert invoke(home, "begin", *flags(seal_text(now), seal_text(later))).exception is None
