@@ -114,6 +114,12 @@ def _burn(settings: Settings, min_height: int, yes_height: int | None, as_json: 
             f"burnt    {chain.id} up to height {mark.hrs.height} round {mark.hrs.round} step {mark.hrs.step}",
             err=as_json,
         )
+        if mark.hrs.height > min_height:
+            say(
+                f"note     {chain.id}: this node stood above {min_height} already, so that was no height above this chain's head, and what was signed "
+                "since is not burnt: the same once more with one that is, before it starts",
+                err=True,
+            )
     return {
         "home": str(settings.home),
         "node_id": settings.id,

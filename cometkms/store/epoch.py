@@ -463,7 +463,8 @@ def promised(
     One node alone knows it; of several a majority that is sealed does, this one counted in where its own store is sealed. `min_height`: at
     least that height, burnt, on the operator's word. Raises: StateError with the cure; BusyError; StoreFailure.
     """
-    known = [verified_state(files, chain, core)] if chain.state_path.exists() else []
+    is_told = chain.state_path.exists() or (files.store_path.exists() and min_height is None)
+    known = [verified_state(files, chain, core)] if is_told else []
     epoch: int | None = None
     if not files.store_path.exists():
         if files.node_id in read_born(files):

@@ -168,19 +168,21 @@ def verified_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark
 
 
 def read_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:
-    """What the state file says. Raises: StateError with the cure, which for a file that is missing depends on what the store knows."""
+    """What the state file says. Raises: StateError with the cure, which for a file that is lost depends on what the store knows."""
     try:
         return state_file.load(chain.state_path, chain.row.chain_id, core.parse_sign_bytes)
-    except state_file.MissingFileError:
+    except state_file.LostFileError as error:
         held = dict(readable_marks(files.store_path)).get(chain.row)
         if held is None:
             raise
-        path, stands = chain.state_path, held.hrs if held.hrs > HRS(0, 0, 0) else "0"
+        path, chain_id = chain.state_path, chain.row.chain_id
+        stands = held.hrs if held.hrs > HRS(0, 0, 0) else "0"
+        is_there = os.path.lexists(path)
         raise StateError(
-            f"{path} is missing. The store {files.store_path} knows what this node promised: {chain.row.chain_id} stands at {stands} there. That "
-            "nobody went further with that file, and that this is no old copy of the store, cannot be seen without it",
-            cure=f"if so, `cmkms state export --chain-id {chain.row.chain_id} --out {path}` writes it from the store; where another signer used the key "
-            "since, its file instead (stop that one first)",
+            f"{error.what if is_there else f'{path} is missing'}. The store {files.store_path} knows what this node promised: {chain_id} stands at "
+            f"{stands} there. That nobody went further with that file, and that this is no old copy of the store, cannot be seen without it",
+            cure=f"if so, {'move it away, and ' if is_there else ''}`cmkms state export --chain-id {chain_id} --out {path}` writes it from the store; "
+            "where another signer used the key since, its file instead (stop that one first)",
         ) from None
 
 

@@ -16,8 +16,8 @@ from cometkms.model import HRS, SignBytes, Step, Watermark
 Parse = Callable[[bytes], SignBytes]
 
 
-class MissingFileError(StateError):
-    """There is no such file. Who has a promise store beside it knows more than this (store/node_store.py)."""
+class LostFileError(StateError):
+    """There is no such file, or it is none. Who has a promise store beside it knows more than this (store/node_store.py)."""
 
 
 class _OtherChainError(ValueError):
@@ -37,7 +37,7 @@ def load(path: Path, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
     try:
         data = read_file(path, STATE_FILE_MAX_BYTES)
     except FileNotFoundError:
-        raise MissingFileError(
+        raise LostFileError(
             f"{path} is missing, so what this key has signed is not known",
             cure="copy it from the signer that used the key "
             "before (stop that one first); only for a key that never signed anything write "
@@ -63,7 +63,7 @@ def load(path: Path, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
             f"another chain from now on, give {chain_id!r} a state file of its own (docs/RUNBOOK.md, Another chain id)",
         ) from error
     except ValueError as error:
-        raise StateError(
+        raise LostFileError(
             f"{path} is not a validator's state file: {error}",
             cure="restore it from the signer that used the key before; if it is "
             "lost, `cmkms recover --min-height HEIGHT` with a height above the chain's head",

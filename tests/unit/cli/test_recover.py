@@ -38,6 +38,15 @@ def test_the_height_said_twice_burns_it(home: Path) -> None:
     assert "alone: no peer list" in done.stdout
 
 
+def test_a_height_below_what_the_node_knew_is_told_to_be_none_of_the_chains_head(home: Path) -> None:
+    assert cmkms("recover", "--home", str(home), "--min-height", "100", "--yes-height", "100").returncode == 0
+    done = cmkms("recover", "--home", str(home), "--min-height", "3", "--yes-height", "3")
+    assert (done.returncode, burnt(home)) == (0, 100)
+    assert "c-1: this node stood above 3 already, so that was no height above this chain's head" in done.stderr
+    above = cmkms("recover", "--home", str(home), "--min-height", "101", "--yes-height", "101")
+    assert "note  " not in above.stderr
+
+
 def test_what_was_done_is_json_for_who_asks_for_it_and_the_warning_stays_for_people(home: Path) -> None:
     first = cmkms("recover", "--home", str(home), "--min-height", "100", "--yes-height", "100", "--json")
     chains = [{"chain_id": "c-1", "height": 100, "round": 2147483647, "step": 3}]

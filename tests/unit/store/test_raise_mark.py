@@ -133,6 +133,16 @@ def test_one_node_alone_shows_what_it_promised_signed_or_not(tmp_path: Path) -> 
     assert epochs.promised(node, node.chains[0], [], CORE) == burnt(5)
 
 
+def test_one_whose_state_file_is_lost_does_not_say_that_its_store_is_the_newest(tmp_path: Path) -> None:
+    node = files(tmp_path)
+    state_file.save(node.chains[0].state_path, mark_at(4))
+    open_node(node, CORE).store.close()
+    node.chains[0].state_path.unlink()
+    with pytest.raises(StateError, match="stands at 4/0/3 there"):
+        epochs.promised(node, node.chains[0], [], CORE)
+    assert epochs.promised(node, node.chains[0], [], CORE, 9).hrs.height == 9
+
+
 def test_a_node_that_lost_its_store_does_not_know(tmp_path: Path) -> None:
     node = files(tmp_path)
     state_file.save(node.chains[0].state_path, mark_at(4))
