@@ -8,8 +8,9 @@ import time
 from collections import Counter
 from functools import partial
 
+from tests.sim.ground import Violation
 from tests.sim.rogue import RogueWorld
-from tests.sim.world import Violation, World
+from tests.sim.world import World
 
 
 def run(

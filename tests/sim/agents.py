@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 from cometkms.agent.asking import Action, Ask, Asking, Empty, Reply, Verdict
 from cometkms.limits import AGENT_ANSWER_S
 from cometkms.model import HRS, Dialect, Kind, Message, RemoteSignerError, Step, Vote
-from tests.sim import world as worlds
+from tests.sim import ground, signing
 
 if TYPE_CHECKING:
-    from tests.sim.world import Node, Signer, World
+    from tests.sim.machine import Node
+    from tests.sim.signing import Signer
+    from tests.sim.world import World
 
 DOUBLED = 0.02  # of the messages either way arrive twice …
 LOST = 0.01  # … and so many never do
@@ -70,10 +72,10 @@ class Asker:
 
     def judge_answer(self, seq: int, answer: bytes) -> None:
         """What a node says to that number. An honest one's signature counts, in time or not. Raises: Violation."""
-        message = worlds.CORE.decode_message(Dialect.PROTO, answer)
+        message = ground.CORE.decode_message(Dialect.PROTO, answer)
         if message.vote is not None and message.vote.signature:
             if (asked := self.asked.get(seq)) is not None:
-                self.world.judge_signature(worlds.place_of(asked), asked, message.vote)
+                self.world.judge_signature(signing.place_of(asked), asked, message.vote)
             self.heard = [*self.heard[-8:], answer]
 
     def lie_about(self, asked: Vote) -> bytes:
@@ -84,7 +86,7 @@ class Asker:
         refusal = Message(response, error=RemoteSignerError(2, "no"))
         return self.rng.choice(
             (
-                *(worlds.CORE.encode_message(Dialect.PROTO, one) for one in (other, forged, refusal)),
+                *(ground.CORE.encode_message(Dialect.PROTO, one) for one in (other, forged, refusal)),
                 *self.heard[-2:],  # signed once, for something
                 self.rng.randbytes(self.rng.randrange(1, 40)),
             )
@@ -92,12 +94,12 @@ class Asker:
 
     def judge_passed_on(self, answer: bytes, vote: Vote) -> bool:
         """What the validator got is a refusal, or its own vote, signed: then True. Raises: Violation."""
-        message = worlds.CORE.decode_message(Dialect.PROTO, answer)
+        message = ground.CORE.decode_message(Dialect.PROTO, answer)
         if message.error is not None and message.error.code:
             return False
         got = message.vote
         if got is None or replace(got, timestamp=vote.timestamp, signature=b"", extension_signature=b"") != vote:
-            raise worlds.Violation(f"agent {self.number} passed on something else than was asked: {got} for {vote}")
+            raise ground.Violation(f"agent {self.number} passed on something else than was asked: {got} for {vote}")
         self.world.judge_signature(self.place, vote, got)
         self.world.count("signed through an agent")
         return True
@@ -105,13 +107,13 @@ class Asker:
     def over(self) -> None:
         """Exactly one answer a request."""
         if self.asked_at is None:
-            raise worlds.Violation(f"agent {self.number} answered twice")
+            raise ground.Violation(f"agent {self.number} answered twice")
         self.asked_at = None
 
     def judge_time(self) -> None:
         """Raises: Violation for a request that has no answer for too long."""
         if self.asked_at is not None and self.world.now - self.asked_at > AGENT_ANSWER_S + 0.1:
-            raise worlds.Violation(
+            raise ground.Violation(
                 f"agent {self.number} left a request without an answer for {self.world.now - self.asked_at} s"
             )
 
@@ -206,9 +208,9 @@ class Agent(Asker):
     def check(self, answer: Any) -> tuple[Verdict, object]:
         """What the agent's process does with bytes."""
         assert self.vote is not None
-        session, _ = worlds.asked_for(self.vote)
+        session, _ = signing.asked_for(self.vote)
         try:
-            relayed = session.answer_relayed(worlds.ROW.public_key, answer)
+            relayed = session.answer_relayed(ground.ROW.public_key, answer)
         finally:
             session.close()
         if relayed is None:
@@ -259,7 +261,7 @@ class Agent(Asker):
         if self.world.now < reached_at:
             self.world.after(reached_at - self.world.now + 0.001, self.arrive, name, seq, urgent, vote)
             return
-        session, request = worlds.asked_for(vote)
+        session, request = signing.asked_for(vote)
         asked = _Asked(self, signer, seq, session)
         if not urgent and not signer.leased:
             asked.deliver(b"")

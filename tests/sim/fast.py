@@ -35,7 +35,9 @@ from cometkms.wire.queue_messages import decode
 from tests.sim.disk import SimDisk
 
 if TYPE_CHECKING:
-    from tests.sim.world import Connection, Node, Signer, Validator
+    from tests.sim.ground import Connection
+    from tests.sim.machine import Node
+    from tests.sim.signing import Signer, Validator
 
 CORE = choose.load()
 KEY_IN, KEY_OUT = b"i" * 32, b"o" * 32

@@ -36,12 +36,13 @@ from cometkms.state.raft import filter as raft_filter
 from cometkms.state.raft.filter import RaftFilter
 from cometkms.state.raft.journal import Journal
 from cometkms.store.promise_store import Header, PromiseStore
-from tests.sim import world
+from tests.sim import ground, machine, signing, world
 from tests.sim.agents import Agent
 from tests.sim.disk import SimDisk
+from tests.sim.ground import Violation
 from tests.sim.rogue import RogueWorld
 from tests.sim.variants import Builder, Cut
-from tests.sim.world import Violation, World
+from tests.sim.world import World
 
 SEEDS = 600
 SECONDS = 6.0
@@ -212,14 +213,14 @@ def no_start_read() -> Patches:
 def signs_its_own() -> Patches:
     """The signer signs what was asked, not what was permitted."""
 
-    class Own(world.ChainSigner):
+    class Own(signing.ChainSigner):
         def on_permit(self, granted: Any) -> None:
             reserving = self._reserving
             if reserving is not None:
                 granted = replace(granted, permit=Permit(reserving.asked.request.sign_bytes))
             super().on_permit(granted)
 
-    yield patch.object(world, "ChainSigner", Own)
+    yield patch.object(signing, "ChainSigner", Own)
 
 
 def terms_of_everybody() -> Patches:
@@ -275,7 +276,7 @@ def every_store_counts() -> Patches:
     yield patch.object(Membership, "_on_own_record", lambda *_: None)
     yield patch.object(Membership, "check_bears", lambda *_: None)
     yield patch.object(Membership, "is_current", lambda *_: True)
-    yield patch.object(world.Node, "disconnect", lambda *_: None)
+    yield patch.object(machine.Node, "disconnect", lambda *_: None)
 
 
 def incarnations_in_memory() -> Patches:
@@ -314,7 +315,7 @@ def one_accuser_is_enough() -> Patches:
 def any_answer_will_do() -> Patches:
     def believe(self: Agent, answer: Any) -> tuple[AnswerVerdict, object]:
         try:
-            vote = world.CORE.decode_message(Dialect.PROTO, answer).vote
+            vote = ground.CORE.decode_message(Dialect.PROTO, answer).vote
         except ProtocolError:
             return AnswerVerdict.WRONG, b""
         return (AnswerVerdict.SIGNED if vote is not None and vote.signature else AnswerVerdict.REFUSED), answer
@@ -328,16 +329,16 @@ def only_the_signature_counts() -> Patches:
     def lenient(self: Agent, answer: Any) -> tuple[AnswerVerdict, object]:
         found = real(self, answer)
         try:
-            told = world.CORE.decode_message(Dialect.PROTO, answer).vote
+            told = ground.CORE.decode_message(Dialect.PROTO, answer).vote
         except ProtocolError:
             return found
         if told is None:
             return found
         vote = Vote(told.type, told.height, told.round, told.block_id, told.timestamp)
-        request = world.CORE.check_request(
-            Dialect.PROTO, world.CHAIN, Message(Kind.SIGN_VOTE_REQUEST, world.CHAIN, vote=vote)
+        request = ground.CORE.check_request(
+            Dialect.PROTO, ground.CHAIN, Message(Kind.SIGN_VOTE_REQUEST, ground.CHAIN, vote=vote)
         )
-        signed = world.CORE.verify(world.ROW.public_key, request.sign_bytes, told.signature)
+        signed = ground.CORE.verify(ground.ROW.public_key, request.sign_bytes, told.signature)
         return (AnswerVerdict.SIGNED, answer) if signed else found
 
     yield patch.object(Agent, "check", lenient)

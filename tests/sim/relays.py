@@ -37,13 +37,14 @@ from cometkms.signer.agent_link import AgentPort
 from cometkms.wire.agent_messages import AgentMessage, Answer, Ask, Hello, Lead, NotNow, Unpacker, decode, encode
 from cometkms.wire.identity import Identity
 from tests.sim import fast as paths
-from tests.sim import world as worlds
+from tests.sim import ground
 from tests.sim.agents import DOUBLED, KILLED, LIED, LOST, Asker
 from tests.sim.disk import SimDisk
 
 if TYPE_CHECKING:
     from tests.sim.fast import FastSigner
-    from tests.sim.world import Signer, World
+    from tests.sim.signing import Signer
+    from tests.sim.world import World
 
 CORE = choose.load()
 SPOKEN = 0.002  # of what a liar is asked, something breaks the protocol
@@ -259,13 +260,13 @@ class Port:
         with self.loop.running():
             self._port = AgentPort(
                 door=self.entrance,  # type: ignore[arg-type] # its socket is the world's
-                chains={worlds.CHAIN: signer.chain},
+                chains={ground.CHAIN: signer.chain},
                 listed={
-                    worlds.CHAIN: {f"agent-{number}": identity_of(number).public_key for number in range(world.agents)}
+                    ground.CHAIN: {f"agent-{number}": identity_of(number).public_key for number in range(world.agents)}
                 },
                 core=CORE,
                 node=signer.node.member,
-                log=worlds.SilentLog(world, f"{signer.node.name}'s port"),
+                log=ground.SilentLog(world, f"{signer.node.name}'s port"),
                 desk=lambda frames, fd: JudgedDesk(fast, frames, fd),
                 new_number=lambda: next(fast.numbers),
                 settle=fast.settle,
@@ -389,7 +390,7 @@ class Link:
         leader = rng.choice(("", self.name, "nobody", *world.names))
         said: AgentMessage
         if rng.random() < SPOKEN / LIED:
-            said = rng.choice((Hello(self.name, leader, ()), Ask(number, worlds.CHAIN, Dialect.PROTO, False, b"?")))
+            said = rng.choice((Hello(self.name, leader, ()), Ask(number, ground.CHAIN, Dialect.PROTO, False, b"?")))
         else:
             said = rng.choice(
                 (
@@ -424,7 +425,7 @@ class Client:
         end = agent.process.askers[0].end
         end.dialect = Dialect.PROTO
         theirs = CORE.frames(paths.KEY_IN, paths.KEY_OUT) if sealed else None
-        self.ended = end._adopt(self.socket, CORE.session(Dialect.PROTO, worlds.CHAIN, theirs, b""))  # type: ignore[arg-type]
+        self.ended = end._adopt(self.socket, CORE.session(Dialect.PROTO, ground.CHAIN, theirs, b""))  # type: ignore[arg-type]
 
     def ask(self, message: Message) -> None:
         """It asks, in one piece or two."""
@@ -489,7 +490,7 @@ class RelayAgent(Asker):
             home,
             f"agent-{number}",
             tuple(NodeEntry(name, Address("127.0.0.1", 1), world.keys[name]) for name in world.names),
-            (ValidatorEntry(worlds.CHAIN, parse_validator("unix:///validator.sock")),),
+            (ValidatorEntry(ground.CHAIN, parse_validator("unix:///validator.sock")),),
         )
         self.life = 0
         self.still_until = 0.0
@@ -522,7 +523,7 @@ class RelayAgent(Asker):
                 self.settings,
                 CORE,
                 self.identity,
-                worlds.SilentLog(world, f"agent {self.number}"),  # type: ignore[arg-type]
+                ground.SilentLog(world, f"agent {self.number}"),  # type: ignore[arg-type]
             )
         self.process.world = world
         assert isinstance(self.process.path, NativeRelayPath)
@@ -599,7 +600,7 @@ class RelayAgent(Asker):
         self.loop.run(adopt)
         assert self.client is not None
         self.client.asks_key = True
-        self.client.ask(Message(Kind.PUB_KEY_REQUEST, worlds.CHAIN))
+        self.client.ask(Message(Kind.PUB_KEY_REQUEST, ground.CHAIN))
 
     def on_validator_lost(self, life: int) -> None:
         """The agent knows that the connection is gone."""
@@ -633,7 +634,7 @@ class RelayAgent(Asker):
             return
         self.vote = world.vote_of(self.rng, self.place)
         self.asked_at = world.now
-        self.client.ask(Message(Kind.SIGN_VOTE_REQUEST, worlds.CHAIN, vote=self.vote))
+        self.client.ask(Message(Kind.SIGN_VOTE_REQUEST, ground.CHAIN, vote=self.vote))
         if self.rng.random() < world.impatience and not world.healing:
             world.after(self.rng.uniform(0, 0.02), self.give_up, self.client)
 
@@ -647,8 +648,8 @@ class RelayAgent(Asker):
         """Bytes that left the agent for its validator."""
         message = CORE.decode_message(Dialect.PROTO, frame)
         if message.kind is Kind.PUB_KEY_RESPONSE:
-            if not client.asks_key or message.pub_key != worlds.ROW.public_key:
-                raise worlds.Violation(f"agent {self.number} tells the key {message.pub_key!r}")
+            if not client.asks_key or message.pub_key != ground.ROW.public_key:
+                raise ground.Violation(f"agent {self.number} tells the key {message.pub_key!r}")
             client.asks_key = False
             return
         self.over()
@@ -656,7 +657,7 @@ class RelayAgent(Asker):
         error, vote = message.error, message.vote
         if not (error is not None and error.code) and (vote is None or not vote.signature):
             if in_c:
-                raise worlds.Violation(f"agent {self.number} answers empty in C")
+                raise ground.Violation(f"agent {self.number} answers empty in C")
             self.world.count("empty answers of agents")
             return
         self.judge_passed_on(frame, self.vote)

@@ -44,7 +44,9 @@ from cometkms.wire.peer_messages import (
     decode,
     encode,
 )
-from tests.sim.world import CHAIN, CORE, KEY, ROW, Node, Violation, World
+from tests.sim.ground import CHAIN, CORE, KEY, ROW, Violation
+from tests.sim.machine import Node
+from tests.sim.world import World
 
 NUMBERS = (0, 1, 2, 1 << 31, 1 << 32, 1 << 40, 1 << 44, 1 << 53, (1 << 62) - 1, 1 << 62, (1 << 63) - 1, (1 << 64) - 1)
 NOOP = b"\x01"

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.sim.world import Node, World
+from tests.sim.machine import Node
+from tests.sim.world import World
 
 ROWS = [
     (round_trip_ms, jitter_ms)

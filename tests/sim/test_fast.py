@@ -6,9 +6,11 @@ from unittest.mock import patch
 import pytest
 
 from tests.sim import fast as paths
+from tests.sim import machine
 from tests.sim import world as worlds
 from tests.sim.__main__ import nodes_of
-from tests.sim.world import Violation, World, is_fast
+from tests.sim.ground import Violation
+from tests.sim.world import World, is_fast
 
 IN_C = {"reserved in C", "permits in C", "signed in C"}
 FAULTS_IN_C = {
@@ -51,6 +53,6 @@ def test_the_faults_of_disk_and_network_reach_c() -> None:
 def test_a_permit_that_c_made_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Were no sync to make anything durable, every one of them would rest on nothing."""
     monkeypatch.setattr("tests.sim.fast.record_durable", lambda _node: lambda _sector: None)
-    monkeypatch.setattr(worlds.Node, "check", lambda _self: None)
+    monkeypatch.setattr(machine.Node, "check", lambda _self: None)
     with pytest.raises(Violation, match=r"a permit at .* rests on"):
         simulated(3, 3, fast=True)

@@ -7,8 +7,8 @@ import pytest
 from cometkms import limits
 from cometkms.state import favourite as module
 from cometkms.wire.peer_messages import Action, make_facts
+from tests.sim.machine import Node
 from tests.sim.test_handover import Calm
-from tests.sim.world import Node
 
 SHORTER = 20  # every time that the favourite waits for, so that the simulation ends
 CALM_S, ORDER_S = limits.FAVOURITE_CALM_S / SHORTER, limits.FAVOURITE_ORDER_S / SHORTER

@@ -13,8 +13,9 @@ from cometkms.state.raft import RaftLog, wire
 from cometkms.state.raft.filter import RaftFilter
 from cometkms.state.raft.pace import HEARTBEAT_S
 from cometkms.state.roster import Roster
+from tests.sim.machine import Node
 from tests.sim.test_far import born, bound_s, wait_leader
-from tests.sim.world import Node, World
+from tests.sim.world import World
 
 SEEDS = range(1, 3)
 FLOW_S = 3.0

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.sim.world import Node, World
+from tests.sim.machine import Node
+from tests.sim.world import World
 
 DELAY_S = (
     0.0001  # less than the news of a closed connection takes: what was sent before arrives before, as on a real one

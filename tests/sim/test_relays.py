@@ -6,8 +6,9 @@ import pytest
 
 from tests.sim import relays
 from tests.sim.agents import Agent
+from tests.sim.ground import Violation
 from tests.sim.relays import RelayAgent
-from tests.sim.world import Violation, World
+from tests.sim.world import World
 
 IN_C = {"asked in C", "reserved in C for an agent", "answered in C", "passed on in C"}
 FAULTS = {"agents killed", "agents frozen", "lies to agents", "empty answers of agents", "short send in C"}

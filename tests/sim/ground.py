@@ -1,0 +1,57 @@
+"""What every part of the simulation stands on: its chain and key, its times, the connections, and what must never be."""
+
+from base64 import b64encode
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from nacl.signing import SigningKey
+
+from cometkms.core import choose
+from cometkms.model import Row
+
+if TYPE_CHECKING:
+    from tests.sim import fast as paths
+    from tests.sim.world import World
+
+
+CHAIN = "sim-1"
+TTL_S = 0.4
+TICK_S = 0.01
+SILENT_S = 2.0
+ELECTED_S = 2.0  # a majority of connected, complete members has a leader within this
+SAID_S = TTL_S + 0.6  # a node that hears no leader says so within this: what was on its way arrives first
+LOOK_S = 0.05
+ABSURD = 1_000_000  # heights above the chain's head
+KEY = SigningKey(b"simulated validator key, 32 byte")
+SECRET = b64encode(bytes(KEY) + bytes(KEY.verify_key))
+ROW = Row(bytes(KEY.verify_key), CHAIN)
+CORE = choose.load()
+
+
+class Violation(AssertionError):
+    """What must never be, was."""
+
+
+class SilentLog:
+    """Keeps the last events for the trace."""
+
+    def __init__(self, world: "World", name: str) -> None:
+        self._world, self._name = world, name
+
+    def _say(self, event: str, **fields: object) -> None:
+        self._world.note(f"{self._name}: {event} {fields or ''}")
+
+    debug = info = warning = error = _say
+
+
+@dataclass
+class Connection:
+    """Both directions of one channel between two processes. Frames arrive in order unless the world says otherwise."""
+
+    ends: dict[str, int]  # node → its incarnation
+    established: set[str] = field(default_factory=set)
+    last_arrival: dict[str, float] = field(default_factory=dict)
+    heard: dict[str, float] = field(default_factory=dict)
+    open: bool = True
+    gone: set[str] = field(default_factory=set)  # ends that know it is closed: until then, what was sent arrives
+    streams: dict[str, "paths.PeerEnd"] = field(default_factory=dict)  # ends with a fast path
