@@ -1,9 +1,11 @@
-"""What needs a person, told once per episode, each with a cure. Pure: the status document and two clocks come from outside.
+"""What needs a person, told once per episode, each with a cure. Pure: the status document and two
+clocks come from outside.
 
     quiet ── a condition holds for `raise_s` ──▶ RAISED (told once) ── it has not held for `clear_s` ──▶ quiet (told once)
 
-An episode has a subject (a peer, a chain, a validator): two peers that are away are two alerts of one name. What the words say may
-change while it lasts (a count, a name); that is no new episode. docs/RUNBOOK.md has a heading for each name.
+An episode has a subject (a peer, a chain, a validator): two peers that are away are two alerts of
+one name. What the words say may change while it lasts (a count, a name); that is no new episode.
+docs/RUNBOOK.md has a heading for each name.
 """
 
 from collections import deque
@@ -40,7 +42,8 @@ _VOTES_AS_BYTES: Final = frozenset({"bytes_are_a_vote"})
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How long a condition must hold, and be gone, to count (seconds). `cure`: for any subject: {subject} is put in."""
+    """How long a condition must hold, and be gone, to count (seconds). `cure`: for any subject:
+    {subject} is put in."""
 
     raise_s: float
     clear_s: float
@@ -118,7 +121,8 @@ RULES: Final[dict[str, Rule]] = {
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A condition that holds now. `subject`: of whom; "" where there is one only. `cure`: "" where the rule's own is meant."""
+    """A condition that holds now. `subject`: of whom; "" where there is one only. `cure`: "" where
+    the rule's own is meant."""
 
     name: str
     subject: str
@@ -237,7 +241,8 @@ class Alerts:
                 yield Held("vote_as_bytes", name, words)
 
     def _news(self, chain: ChainStatus, alert: str, reasons: frozenset[str], wall: float) -> RefusalReport | None:
-        """The newest refusal for one of the reasons, where it has not been told under that alert."""
+        """The newest refusal for one of the reasons, where it has not been told under that
+        alert."""
         key = (alert, chain["chain_id"])
         before = self._refused.get(key, wall - _CONFLICT_LASTS_S)
         news = [one for one in chain["refusals"] if one["reason"] in reasons and one["at"] > before]
@@ -293,7 +298,8 @@ def _window(ring: deque[tuple[float, Counted]], now: Counted, monotonic: float) 
 
 
 def _sealed(status: Status) -> Iterator[Held]:
-    """A node that promises nothing more in its epoch: who is away in that is no matter of its own."""
+    """A node that promises nothing more in its epoch: who is away in that is no matter of its
+    own."""
     if absence := status["situation"]["absence"]:
         cure = "go on with the change of members: on each of {}, stopped, the same `cmkms member` command with the seals of a majority; then start them"
         yield Held("no_leader", "", absence, cure.format(", ".join(status.get("next", [])) or "the next members"))
@@ -410,7 +416,8 @@ def _members(status: Status) -> Iterator[Held]:
 
 
 def _duplicate(status: Status, member: Mapping[str, object], error: str) -> Held:
-    """A second process with one id was seen: another member's, or, where this node is not let in, this node's own."""
+    """A second process with one id was seen: another member's, or, where this node is not let in,
+    this node's own."""
     name, me = str(member.get("id", "")), status["node"]["id"]
     if member.get("connected"):
         return Held("duplicate_id", name, f"a second node calls itself {name} and was turned away: {error}")
@@ -418,7 +425,8 @@ def _duplicate(status: Status, member: Mapping[str, object], error: str) -> Held
 
 
 def _validators(status: Status) -> Iterator[Held]:
-    """Validators that the leader does not reach; agents, which keep a link to every node, that are not connected to this one."""
+    """Validators that the leader does not reach; agents, which keep a link to every node, that are
+    not connected to this one."""
     leads = status["situation"]["leads"] == "here"
     for chain in status.get("chains", []):
         for link in chain["validators"]:

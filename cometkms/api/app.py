@@ -1,4 +1,5 @@
-"""The HTTP application: GET and HEAD of the status page, its stream, /healthz, /status and /metrics. JSON for all that goes wrong. No socket here."""
+"""The HTTP application: GET and HEAD of the status page, its stream, /healthz, /status and
+/metrics. JSON for all that goes wrong. No socket here."""
 
 import ipaddress
 import json
@@ -106,7 +107,8 @@ class Metrics:
 
 
 class Events:
-    """The page's parts as server-sent events: all of them first, then those that changed, once a second and when something happens."""
+    """The page's parts as server-sent events: all of them first, then those that changed, once a
+    second and when something happens."""
 
     def __init__(self, watch: Watch, clock: Callable[[], float], on_failure: OnFailure) -> None:
         self._watch = watch
@@ -141,10 +143,12 @@ class Events:
 
 
 class ReadOnly:
-    """Middleware: a known path answers nothing but GET and HEAD, nothing may be cached, nothing is guessed from content.
+    """Middleware: a known path answers nothing but GET and HEAD, nothing may be cached, nothing is
+    guessed from content.
 
-    On a loopback address a request must also name that address (or localhost): a web page whose name was made to point at
-    127.0.0.1 (DNS rebinding) is another site, and its script gets nothing to read.
+    On a loopback address a request must also name that address (or localhost): a web page whose
+    name was made to point at 127.0.0.1 (DNS rebinding) is another site, and its script gets nothing
+    to read.
     """
 
     def __init__(self, *, loopback_only: bool) -> None:
@@ -166,7 +170,8 @@ class ReadOnly:
 
 
 def _is_address(untrusted_host: str) -> bool:
-    """Whether a Host header names an address, or localhost, or nothing (HTTP/1.0): what no stranger's name can be."""
+    """Whether a Host header names an address, or localhost, or nothing (HTTP/1.0): what no
+    stranger's name can be."""
     host = untrusted_host.strip().lower()
     name, closed, _ = host[1:].partition("]") if host.startswith("[") else host.partition(":")
     if host.startswith("[") and not closed:
@@ -188,7 +193,8 @@ def make_app(
     loopback_only: bool = False,
     clock: Callable[[], float] = time.monotonic,
 ) -> "falcon.asgi.App[falcon.asgi.Request, falcon.asgi.Response]":
-    """The ASGI application over `board` and who watches it. An exception reaches `on_failure` and never the client."""
+    """The ASGI application over `board` and who watches it. An exception reaches `on_failure` and
+    never the client."""
     app = falcon.asgi.App(middleware=[ReadOnly(loopback_only=loopback_only)])
     app.add_route("/", Page(watch))
     app.add_route("/events", Events(watch, clock, on_failure))

@@ -1,7 +1,9 @@
-"""Compose what /metrics says from the status board. Pure: no clock, no I/O, no HTTP, nothing of Prometheus.
+"""Compose what /metrics says from the status board. Pure: no clock, no I/O, no HTTP, nothing of
+Prometheus.
 
-What one process alone knows is left out while that process is away: its section still holds the words of the one before. Whatever a
-section holds, the rest is said all the same (untrusted.py), and no family grows without bound.
+What one process alone knows is left out while that process is away: its section still holds the
+words of the one before. Whatever a section holds, the rest is said all the same (untrusted.py), and
+no family grows without bound.
 """
 
 import platform
@@ -35,7 +37,8 @@ _REASONS: Final = {*(reason.name.lower() for reason in Reason), *REFUSALS}
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """A histogram's sample in seconds: for each upper bound how many were at most so much; all of them; their sum."""
+    """A histogram's sample in seconds: for each upper bound how many were at most so much; all of
+    them; their sum."""
 
     bounds: tuple[tuple[float, float], ...]
     count: float
@@ -269,7 +272,8 @@ def _kind_of_refusal(reason: str) -> str:
 
 
 def _begin_at_zero(samples: Samples, counters: Untrusted, chain_id: str) -> None:
-    """A counter that appears with its first event shows no increase for it, and an alert would miss the first conflict."""
+    """A counter that appears with its first event shows no increase for it, and an alert would miss
+    the first conflict."""
     for reason in _RULE if counters["refused"].there else ():
         samples.add("cometkms_refusals_total", 0.0, chain_id, _kind_of_refusal(reason), reason)
     for reason in _PASSING if counters["unanswered"].there else ():
@@ -306,7 +310,8 @@ def _put_validator(samples: Samples, validator: Untrusted, chain_id: str) -> Non
 
 
 def _put_last_signed(samples: Samples, state: Untrusted, signer: Untrusted, now: float) -> None:
-    """The state process knows of every node's signatures, the signer of its own, a moment earlier."""
+    """The state process knows of every node's signatures, the signer of its own, a moment
+    earlier."""
     ages: dict[str, list[float | None]] = {}
     for row in state["rows"].items:
         last = row["last_sign_state"]

@@ -1,10 +1,11 @@
-"""Tell what happened to the leadership, from events and their own times. Pure: no clock, no I/O, no HTML.
+"""Tell what happened to the leadership, from events and their own times. Pure: no clock, no I/O, no
+HTML.
 
     peer_disconnected node0 ── leader node1 ── signed_again ── peer_connected node0 ── peer_state node0 complete
     └─ it went away            └─ taken over    └─ the gap      └─ it came back         └─ it is a member like before
 
-Whoever reads the result on a follower knows: who led, when and how it went away, who took over after how long, how long there was no
-signature, where the lost node is now.
+Whoever reads the result on a follower knows: who led, when and how it went away, who took over
+after how long, how long there was no signature, where the lost node is now.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,11 +16,13 @@ from typing import Final
 from cometkms.board.sections import EventKind, EventReport, MemberState
 from cometkms.printable import clock, duration
 
-#: A leader whose connection is given up so long after another took over had fallen silent before (PEER_SILENT_S and some).
+#: A leader whose connection is given up so long after another took over had fallen silent before
+#: (PEER_SILENT_S and some).
 _SILENT_BEFORE_S: Final = 5.0
 #: The news of an order may come by another way than that of the next leader.
 _NEWS_LATE_S: Final = 0.5
-#: A handover that was begun so long before is what ended the leadership; one that came to nothing was longer ago.
+#: A handover that was begun so long before is what ended the leadership; one that came to nothing
+#: was longer ago.
 _HANDING_OVER_S: Final = 5.0
 
 
@@ -41,7 +44,8 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """No signature of a chain between two times. until None: not over. Heights: the last before and the first after."""
+    """No signature of a chain between two times. until None: not over. Heights: the last before and
+    the first after."""
 
     chain: str
     since: float
@@ -53,7 +57,8 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Failover:
-    """One change of leadership. after None: nobody leads yet. away_since None: it never went away."""
+    """One change of leadership. after None: nobody leads yet. away_since None: it never went
+    away."""
 
     before: str
     after: str | None
@@ -88,7 +93,8 @@ def failovers(
 ) -> list[Failover]:
     """Every change of leadership among `events` (oldest first), oldest first.
 
-    chains: for each chain with a signature the time at which its newest was learned, and its height.
+    chains: for each chain with a signature the time at which its newest was learned, and its
+    height.
     """
     changes = _changes(events)
     ends = [*(change.at or now for change in changes[1:]), now]
@@ -168,7 +174,8 @@ def _told(
 def _preferred(
     events: Sequence[EventReport], before: str, me: str, change: _Change, taken_at: float
 ) -> EventReport | None:
-    """Find that leader's news that it hands over by preference, or on that leader its own note of it."""
+    """Find that leader's news that it hands over by preference, or on that leader its own note of
+    it."""
     since, until = max(change.led_since, taken_at - _HANDING_OVER_S), taken_at + _NEWS_LATE_S
     if before != me:
         return _last(events, EventKind.PREFERRED, before, since, until)
@@ -234,7 +241,8 @@ def _is(event: EventReport, what: EventKind, peer: str | None) -> bool:
 def sentences(
     story: Failover, members: Mapping[str, tuple[bool, str, str]], usual_s: Mapping[str, float], now: float
 ) -> list[str]:
-    """The story in words. members: connected, state and the last error of each; usual_s: the longest usual pause of a chain."""
+    """The story in words. members: connected, state and the last error of each; usual_s: the
+    longest usual pause of a chain."""
     said = [_how_it_ended(story)]
     if story.after is None:
         said.append(f"Nobody has taken over yet, for {duration(now - story.lost_at)} so far.")
@@ -283,12 +291,14 @@ def _because(why: str) -> str:
 
 
 def added_s(gap: Gap, usual_s: float | None) -> float | None:
-    """How much longer than usual it was: what the change of leadership cost. None: what is usual is not known yet."""
+    """How much longer than usual it was: what the change of leadership cost. None: what is usual is
+    not known yet."""
     return None if usual_s is None else max(0.0, gap.gap_ms / 1000 - usual_s)
 
 
 def later_words(gap: Gap, usual_s: float | None) -> str:
-    """What a change of leadership added to the pause that a chain has anyway: "0.1 s later than usual"."""
+    """What a change of leadership added to the pause that a chain has anyway: "0.1 s later than
+    usual"."""
     added = added_s(gap, usual_s)
     if added is None:
         return f"{duration(gap.gap_ms / 1000)} after the last"
@@ -296,7 +306,8 @@ def later_words(gap: Gap, usual_s: float | None) -> str:
 
 
 def _gap_words(gap: Gap, usual_s: float | None, *, several: bool) -> str:
-    """A pause reads as a failure where it is told without the pauses that a chain has anyway: so first what was added to them."""
+    """A pause reads as a failure where it is told without the pauses that a chain has anyway: so
+    first what was added to them."""
     chain = f"{gap.chain}: " if several else ""
     if gap.until is None:
         no = "no" if several else "No"

@@ -1,7 +1,9 @@
-"""Every metric of /metrics: name, type, labels, meaning. The document, the dashboard and the alert rules are tested against this table.
+"""Every metric of /metrics: name, type, labels, meaning. The document, the dashboard and the alert
+rules are tested against this table.
 
-A metric that means what Horcrux's means has Horcrux's name (`signer_…`, its signer/metrics.go); all others begin with `cometkms_`.
-Horcrux's counters lack the `_total` at the end that OpenMetrics wants, so that they are untyped here: `rate()` does not mind.
+A metric that means what Horcrux's means has Horcrux's name (`signer_…`, its signer/metrics.go); all
+others begin with `cometkms_`. Horcrux's counters lack the `_total` at the end that OpenMetrics
+wants, so that they are untyped here: `rate()` does not mind.
 """
 
 from collections.abc import Mapping
@@ -11,7 +13,8 @@ from typing import Final
 
 
 class Type(StrEnum):
-    """Name the types of the text format. A counter that lives in a child process begins at 0 again with it."""
+    """Name the types of the text format. A counter that lives in a child process begins at 0 again
+    with it."""
 
     COUNTER = "counter"
     GAUGE = "gauge"

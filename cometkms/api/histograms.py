@@ -1,6 +1,7 @@
 """What was counted between two readings of a cumulative histogram. Pure.
 
-A histogram of the status board counts since its process began; a page and an alert want the last second, or the last minute.
+A histogram of the status board counts since its process began; a page and an alert want the last
+second, or the last minute.
 """
 
 from collections.abc import Iterable
@@ -11,7 +12,8 @@ from cometkms.histogram import Buckets
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Samples by bucket. bounds: ascending, microseconds; counts: one more than bounds, the last is what lies above all."""
+    """Samples by bucket. bounds: ascending, microseconds; counts: one more than bounds, the last is
+    what lies above all."""
 
     bounds: tuple[float, ...] = ()
     counts: tuple[int, ...] = ()
@@ -26,7 +28,8 @@ class Counted:
         return sum(count for low, count in zip((0.0, *self.bounds), self.counts, strict=True) if low >= bound_us)
 
     def quantile_us(self, fraction: float) -> float | None:
-        """Interpolated within its bucket; above the last bound that bound is all that is known. None: no sample."""
+        """Interpolated within its bucket; above the last bound that bound is all that is known.
+        None: no sample."""
         wanted, seen = self.total * fraction, 0
         if not self.total:
             return None
@@ -51,7 +54,8 @@ def read(report: Buckets) -> Counted:
 
 
 def together(several: Iterable[Counted]) -> Counted:
-    """The sum of histograms with the same bounds; those without any sample yet count for nothing."""
+    """The sum of histograms with the same bounds; those without any sample yet count for
+    nothing."""
     known = [one for one in several if one.bounds]
     if not known:
         return Counted()

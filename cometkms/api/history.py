@@ -1,7 +1,8 @@
-"""The last ten minutes of a node as the status page draws them: who led, what was signed when, how long it took. Pure and bounded.
+"""The last ten minutes of a node as the status page draws them: who led, what was signed when, how
+long it took. Pure and bounded.
 
-Fed with the status document a few times a second. What needs to be exact is taken from the times that events and signatures carry
-themselves; how often this looks decides only how soon it is seen.
+Fed with the status document a few times a second. What needs to be exact is taken from the times
+that events and signatures carry themselves; how often this looks decides only how soon it is seen.
 """
 
 from collections import deque
@@ -43,7 +44,8 @@ class Signing:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """No signature between two times. exact: the state process measured it, at a change of leadership."""
+    """No signature between two times. exact: the state process measured it, at a change of
+    leadership."""
 
     since: float
     until: float
@@ -70,7 +72,8 @@ class ChainLine:
 
     @property
     def usual_s(self) -> float | None:
-        """The longest pause that is usual: nine of ten intervals are shorter. None: not enough is known."""
+        """The longest pause that is usual: nine of ten intervals are shorter. None: not enough is
+        known."""
         if len(self._intervals) < _INTERVALS_MIN:
             return None
         return sorted(self._intervals)[int(len(self._intervals) * 0.9)]
@@ -114,7 +117,8 @@ class ChainLine:
 
 
 class History:
-    """Remember what the page and the alerts need of the last minutes, from what sample() is told."""
+    """Remember what the page and the alerts need of the last minutes, from what sample() is
+    told."""
 
     def __init__(self) -> None:
         self.events: deque[EventReport] = deque(maxlen=HISTORY_EVENTS)
@@ -257,7 +261,8 @@ class History:
             self.seconds.append(Second(now, more, p50, p99))
 
     def minute(self, now: float) -> tuple[float, float] | None:
-        """p50 and p99, in microseconds, of what this node signed within the last minute; None: nothing."""
+        """p50 and p99, in microseconds, of what this node signed within the last minute; None:
+        nothing."""
         if not self._minute or now - self._minute[-1][0] >= _MINUTE_S:
             return None
         news = since(self._minute[-1][1], self._minute[0][1])

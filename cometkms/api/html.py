@@ -5,7 +5,8 @@ What a validator or a peer wrote is text; it becomes `Html` through `tag` alone,
 
 from typing import Final
 
-#: As html.escape() has them; that module would bring its table of 2,231 names of characters with it.
+#: As html.escape() has them; that module would bring its table of 2,231 names of characters with
+#: it.
 _ESCAPED: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})
 _VOID: Final = frozenset({"meta", "link", "br"})
 
@@ -19,8 +20,9 @@ class Html(str):
 def tag(
     name: str, /, *content: "Html | str | int | float | None", **attributes: str | int | float | bool | None
 ) -> Html:
-    """One element. Content None is left out; an attribute's name loses its last underscore and has hyphens for the others (class_,
-    data_label); None and False leave it out, True is the bare name."""
+    """One element. Content None is left out; an attribute's name loses its last underscore and has
+    hyphens for the others (class_, data_label); None and False leave it out, True is the bare
+    name."""
     shown = "".join(_attribute(key, value) for key, value in attributes.items())
     if name in _VOID:
         return Html(f"<{name}{shown}>")

@@ -1,8 +1,9 @@
 """/metrics in the two formats of Prometheus, from compose.py. Pure.
 
-The text format 0.0.4 and OpenMetrics 1.0, of which this program needs four types and no timestamp, no exemplar and no unit. The client
-library of Prometheus writes both as well, with ten times the code and 1.5 MiB in this process; what is written here is held against
-what it writes, and against its parsers (tests/unit/api/test_metrics.py, tests/property/test_metrics.py).
+The text format 0.0.4 and OpenMetrics 1.0, of which this program needs four types and no timestamp,
+no exemplar and no unit. The client library of Prometheus writes both as well, with ten times the
+code and 1.5 MiB in this process; what is written here is held against what it writes, and against
+its parsers (tests/unit/api/test_metrics.py, tests/property/test_metrics.py).
 """
 
 import math
@@ -21,7 +22,8 @@ _IN_TEXT_HELP: Final = str.maketrans({"\\": r"\\", "\n": r"\n"})
 
 
 def encode(samples: Samples, untrusted_accept: str) -> tuple[bytes, str]:
-    """Body and content type: OpenMetrics if the Accept header asks for it, else the text format. Nothing of the header is said again."""
+    """Body and content type: OpenMetrics if the Accept header asks for it, else the text format.
+    Nothing of the header is said again."""
     openly = _wants_open_metrics(untrusted_accept)
     lines: list[str] = []
     for family in FAMILIES.values():
@@ -33,7 +35,8 @@ def encode(samples: Samples, untrusted_accept: str) -> tuple[bytes, str]:
 
 
 def _wants_open_metrics(untrusted_accept: str) -> bool:
-    """Whether a version that this program writes is asked for before the text format: 1.x, or none in particular."""
+    """Whether a version that this program writes is asked for before the text format: 1.x, or none
+    in particular."""
     for untrusted in untrusted_accept[:_ACCEPT_MAX_CHARS].split(","):
         kind, *parameters = (part.strip() for part in untrusted.split(";"))
         if kind == "application/openmetrics-text":
@@ -44,7 +47,8 @@ def _wants_open_metrics(untrusted_accept: str) -> bool:
 
 
 def _head(family: Family, *, openly: bool) -> Iterator[str]:
-    """A family is named, though it may have no sample. OpenMetrics calls a counter by what its sample's name begins with."""
+    """A family is named, though it may have no sample. OpenMetrics calls a counter by what its
+    sample's name begins with."""
     name = family.name.removesuffix(_TOTAL) if openly and family.type is Type.COUNTER else family.name
     kind = "unknown" if openly and family.type is Type.UNTYPED else family.type.value
     yield f"# HELP {name} {family.help.translate(_QUOTED if openly else _IN_TEXT_HELP)}\n"

@@ -1,7 +1,8 @@
 """Compose the status page. Pure: no clock, no I/O; docs/STATUS_PAGE.md says what stands where.
 
-The page is whole without JavaScript. With it the same parts, made here and nowhere else, arrive through /events and replace those that
-changed: there is one place that writes HTML, and it escapes (html.py). Nothing is fetched from anywhere else, and the policy says so.
+The page is whole without JavaScript. With it the same parts, made here and nowhere else, arrive
+through /events and replace those that changed: there is one place that writes HTML, and it escapes
+(html.py). Nothing is fetched from anywhere else, and the policy says so.
 """
 
 import base64
@@ -156,7 +157,8 @@ def whole(view: View) -> str:
 
 
 def _verdict(view: View) -> tuple[str, str]:
-    """ok, warn or bad, and two words for it: the situation's, which alerts and troubles make worse."""
+    """ok, warn or bad, and two words for it: the situation's, which alerts and troubles make
+    worse."""
     verdict = view.status["situation"]["verdict"]
     if verdict != WELL:
         return "bad", verdict
@@ -279,7 +281,8 @@ def _story(number: int, story: Failover, members: dict[str, tuple[bool, str, str
 
 
 def _facts(story: Failover, usual_s: Mapping[str, float], now: float) -> list[tuple[str, str]]:
-    """The story's figures: of the pause what the change of leadership added to it, where that is known."""
+    """The story's figures: of the pause what the change of leadership added to it, where that is
+    known."""
     took = duration((story.took_ms if story.took_ms is not None else (now - story.lost_at) * 1000) / 1000)
     found = [(took, "to the next leader" if story.after else "without a leader so far")]
     if story.gaps:
@@ -553,7 +556,8 @@ def _events(view: View) -> Html:
 
 
 def _notable(events: list[EventReport]) -> list[EventReport]:
-    """Without alerts, which have a part of their own, and the moments in which nobody led because somebody was being elected."""
+    """Without alerts, which have a part of their own, and the moments in which nobody led because
+    somebody was being elected."""
     led = [one["at"] for one in events if one["what"] == EventKind.LEADER and one.get("leader")]
     return [
         one

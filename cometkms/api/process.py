@@ -1,4 +1,5 @@
-"""The api process: the status page, /healthz, /status and /metrics over HTTP, and alerts in the log, from the status board.
+"""The api process: the status page, /healthz, /status and /metrics over HTTP, and alerts in the
+log, from the status board.
 
 Never: sees the key; talks to the other processes; answers anything that changes something.
 """
@@ -40,7 +41,8 @@ class ApiParts:
 
 
 def run(context: ChildContext, parts: ApiParts) -> int:
-    """The process's whole life; returns its exit code. Raises: CometKMSError when it cannot start."""
+    """The process's whole life; returns its exit code. Raises: CometKMSError when it cannot
+    start."""
     from cometkms.api.app import make_app
     from cometkms.api.server import bind, is_loopback, serve
     from cometkms.api.watch import Watch

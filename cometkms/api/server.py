@@ -1,7 +1,9 @@
-"""Serve the application with uvicorn inside a loop that is already running, on a socket of our own, within bounds.
+"""Serve the application with uvicorn inside a loop that is already running, on a socket of our own,
+within bounds.
 
-Why not `uvicorn.run`: signals belong to the child's own loop, an address in use must be an error that names the
-setting, and a stranger who sends half a request, or none, must neither hold a connection for ever nor all of them.
+Why not `uvicorn.run`: signals belong to the child's own loop, an address in use must be an error
+that names the setting, and a stranger who sends half a request, or none, must neither hold a
+connection for ever nor all of them.
 """
 
 import asyncio
@@ -37,7 +39,8 @@ with spared(*_NOT_USED):
     import uvicorn.server
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
-#: Connections at once; a monitor needs one. Over it, one that asks nothing makes room, of whoever has the most.
+#: Connections at once; a monitor needs one. Over it, one that asks nothing makes room, of whoever
+#: has the most.
 CONNECTIONS_MAX: Final = 64
 #: Of them, as many of this machine's own stay whatever comes from elsewhere.
 LOCAL_CONNECTIONS: Final = 8
@@ -65,9 +68,11 @@ def is_loopback(listener: socket.socket) -> bool:
 
 
 class BoundedH11(H11Protocol):
-    """uvicorn's HTTP/1.1 with what it lacks: a cap on connections, and a deadline for each request and its response.
+    """uvicorn's HTTP/1.1 with what it lacks: a cap on connections, and a deadline for each request
+    and its response.
 
-    A stream (/events) has a cap of its own, and each of its pieces the deadline of a request: who does not read is cut off.
+    A stream (/events) has a cap of its own, and each of its pieces the deadline of a request: who
+    does not read is cut off.
     """
 
     _deadline: asyncio.TimerHandle | None = None
@@ -101,9 +106,11 @@ class BoundedH11(H11Protocol):
         return not self._streams and (self.cycle is None or self.cycle.response_complete)
 
     def _make_room(self) -> bool:
-        """Close the connection that has asked nothing for longest, of the address that has the most; or, of another address than this
-        one's, whatever it has had for longest; or, of its own, one that was answered and asks on. Else a stranger with connections that
-        are idle, or never are, would lock every monitor out. A few of this machine's own make room for each other only."""
+        """Close the connection that has asked nothing for longest, of the address that has the
+        most; or, of another address than this one's, whatever it has had for longest; or, of its
+        own, one that was answered and asks on. Else a stranger with connections that are idle, or
+        never are, would lock every monitor out. A few of this machine's own make room for each
+        other only."""
         others = [one for one in self.connections if isinstance(one, BoundedH11) and one is not self and not one._gone]
         if not self.is_local and sum(one.is_local for one in others) <= LOCAL_CONNECTIONS:
             others = [one for one in others if not one.is_local]
@@ -142,7 +149,8 @@ class BoundedH11(H11Protocol):
         super().connection_lost(exc)
 
     def _restart_deadline(self) -> None:
-        """The next request must arrive, and its response leave, before it: arriving bytes do not move it."""
+        """The next request must arrive, and its response leave, before it: arriving bytes do not
+        move it."""
         if self._deadline is not None:
             self._deadline.cancel()
         self._waits_since = self.loop.time()
@@ -150,7 +158,8 @@ class BoundedH11(H11Protocol):
 
 
 class _Server(uvicorn.server.Server):
-    """Leaves the process's signals to the process, says when it answers, and waits for its end instead of looking ten times a second."""
+    """Leaves the process's signals to the process, says when it answers, and waits for its end
+    instead of looking ten times a second."""
 
     def __init__(self, config: uvicorn.config.Config, ready: Callable[[], None], stop: asyncio.Event) -> None:
         super().__init__(config)

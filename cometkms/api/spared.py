@@ -1,8 +1,10 @@
-"""Import a library without what it imports for others: annotations, a command line, formats that are never asked for here.
+"""Import a library without what it imports for others: annotations, a command line, formats that
+are never asked for here.
 
-What a process imports after the fork costs it twice the size of the code, because the import counts references to everything that it
-shares with the other processes. falcon and uvicorn bring a cookie jar with an HTTP client and a mail parser, an XML writer, and process
-pools; this program uses none of them.
+What a process imports after the fork costs it twice the size of the code, because the import counts
+references to everything that it shares with the other processes. falcon and uvicorn bring a cookie
+jar with an HTTP client and a mail parser, an XML writer, and process pools; this program uses none
+of them.
 """
 
 import importlib
@@ -30,7 +32,8 @@ class _Spared(ModuleType):
 
 @contextmanager
 def spared(*names: str) -> Iterator[None]:
-    """Within, each of these modules is an empty one, unless it is there already. Afterwards an import of it is what it always was."""
+    """Within, each of these modules is an empty one, unless it is there already. Afterwards an
+    import of it is what it always was."""
     absent = [name for name in names if name not in sys.modules]
     for name in absent:
         sys.modules[name] = _Spared(name)

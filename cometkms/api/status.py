@@ -46,7 +46,8 @@ class NodeStatus(TypedDict):
 
 
 class ChainStatus(TypedDict):
-    """One chain. public_key: base64; key_type: CometBFT's name of its type; address: upper-case hex.
+    """One chain. public_key: base64; key_type: CometBFT's name of its type; address: upper-case
+    hex.
 
     last_signed_at: here; signed_at: when this node learned of the newest.
     """
@@ -79,7 +80,8 @@ class ChildStatus(TypedDict):
 
 
 class Status(TypedDict, total=False):
-    """The body of GET /status. The first four are the Go CometKMS's, absent where Go's omitempty leaves them out."""
+    """The body of GET /status. The first four are the Go CometKMS's, absent where Go's omitempty
+    leaves them out."""
 
     is_leader: bool
     leader_addr: str
@@ -119,8 +121,9 @@ class Status(TypedDict, total=False):
 def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], now: float) -> Status:
     """The whole of GET /status.
 
-    now: UNIX seconds. A process that is away, or hangs, leaves its part empty: what it wrote is no longer so. The Go fields then
-    say "not the leader", because without the state process nothing can be signed here.
+    now: UNIX seconds. A process that is away, or hangs, leaves its part empty: what it wrote is no
+    longer so. The Go fields then say "not the leader", because without the state process nothing
+    can be signed here.
     """
     sections = _of_the_living(sections, beat_ages_s)
     state = sections["state"] or StateSection()
@@ -257,7 +260,8 @@ def _since(then: float | None, now: float) -> float | None:
 
 
 def _chains(rows: Sequence[RowReport], reports: Sequence[ChainReport]) -> list[ChainStatus]:
-    """Marry what the state process knows of a chain to what the signer knows of it, in the state process's order."""
+    """Marry what the state process knows of a chain to what the signer knows of it, in the state
+    process's order."""
     row_of = {row.get("chain_id", ""): row for row in rows}
     report_of = {report.get("chain_id", ""): report for report in reports}
     return [
@@ -271,7 +275,8 @@ def _union(first: Iterable[str], second: Iterable[str]) -> list[str]:
 
 
 def _public_key(untrusted: str) -> tuple[bytes, str]:
-    """A key as a section shows it, hex: without its type, and the type's name. b"" and "": it is not known."""
+    """A key as a section shows it, hex: without its type, and the type's name. b"" and "": it is
+    not known."""
     try:
         public_key = bytes.fromhex(untrusted)
         return raw_of(public_key), type_of(public_key).name
@@ -305,7 +310,8 @@ def _chain(chain_id: str, row: RowReport, report: ChainReport) -> ChainStatus:
 
 
 def _last_sign_state(last: LastSignState | None) -> LastSignState | None:
-    """Go's omitempty: no empty signature, no empty signbytes; nothing at all where nothing was ever signed."""
+    """Go's omitempty: no empty signature, no empty signbytes; nothing at all where nothing was ever
+    signed."""
     if last is None or not (last.get("height") or last.get("round") or last.get("step")):
         return None
     shown: LastSignState = {

@@ -1,6 +1,7 @@
 """Draw the last ten minutes as an inline SVG: who led, what was signed, how long it took. Pure.
 
-Everything is drawn in pixels of the given width, so that words keep their size on a phone. Colour only repeats what words say.
+Everything is drawn in pixels of the given width, so that words keep their size on a phone. Colour
+only repeats what words say.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +35,8 @@ _NICE: Final = (1, 2, 5, 10)
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What is drawn. members: in the order of their colours. stories: with their numbers, oldest first."""
+    """What is drawn. members: in the order of their colours. stories: with their numbers, oldest
+    first."""
 
     history: History
     members: Sequence[str]
@@ -127,7 +129,8 @@ def _leaders(paper: _Paper, scene: Scene, marks: Sequence[tuple[int, Failover, f
 
 
 def _clear(paper: _Paper, left: float, right: float, length: float) -> float | None:
-    """Where words of that length find room between two places without a change's line through them; None: nowhere."""
+    """Where words of that length find room between two places without a change's line through them;
+    None: nowhere."""
     for x in sorted(paper.changes):
         if left - 3 < x < left + length + 3:
             left = x + 5
@@ -202,7 +205,8 @@ def _extent(paper: _Paper, pause: Pause) -> tuple[float, float]:
 
 
 def _lengths(paper: _Paper, pauses: Sequence[Pause]) -> None:
-    """How long the pauses were, in a row of its own above the plot, each over its pause. Where they are too close, the newest has the room."""
+    """How long the pauses were, in a row of its own above the plot, each over its pause. Where they
+    are too close, the newest has the room."""
     if not pauses:
         return
     free_to = float(paper.width)
@@ -256,7 +260,8 @@ def _latency(paper: _Paper, scene: Scene) -> None:
 
 
 def _numbers_at(paper: _Paper, stories: Sequence[tuple[int, Failover]]) -> list[tuple[int, Failover, float]]:
-    """The newest stories that there is room for, and where each one's number stands: above its change, or beside where others are there."""
+    """The newest stories that there is room for, and where each one's number stands: above its
+    change, or beside where others are there."""
     kept = list(stories[-int(paper.width // _NUMBER) :])
     places: list[float] = []
     for _, story in kept:
@@ -269,7 +274,8 @@ def _numbers_at(paper: _Paper, stories: Sequence[tuple[int, Failover]]) -> list[
 
 
 def _mark(paper: _Paper, number: int, story: Failover, place: float) -> None:
-    """The number of a story in a row of its own, and where it belongs: its line is drawn through the lanes below."""
+    """The number of a story in a row of its own, and where it belongs: its line is drawn through
+    the lanes below."""
     x, y = paper.x(story.lost_at), paper.y
     paper.add(
         tag("path", d=f"M{place:g} {y + _NUMBER - 2:g}L{x:g} {y + _NUMBER + 4:g}", class_="change"),

@@ -1,13 +1,16 @@
-"""In which order requests are answered: one at a time, whoever was answered longest ago first, so that nobody waits behind a crowd.
+"""In which order requests are answered: one at a time, whoever was answered longest ago first, so
+that nobody waits behind a crowd.
 
-Between two requests the loop looks at its sockets, so one that has just come is among those who are chosen from. A program of this machine
-has every second turn where others ask too: its monitor is answered whatever a network sends. No socket and no HTTP here.
+Between two requests the loop looks at its sockets, so one that has just come is among those who are
+chosen from. A program of this machine has every second turn where others ask too: its monitor is
+answered whatever a network sends. No socket and no HTTP here.
 """
 
 import asyncio
 from typing import Final, Protocol
 
-#: Addresses whose last turn is remembered; one that was forgotten is taken for one that has just come.
+#: Addresses whose last turn is remembered; one that was forgotten is taken for one that has just
+#: come.
 _ADDRESSES_MAX: Final = 256
 
 
@@ -54,7 +57,8 @@ class Turns:
             turn.set_result(False)
 
     def _give(self) -> None:
-        """The next one's turn, and then the loop's: once around all sockets before the one after it."""
+        """The next one's turn, and then the loop's: once around all sockets before the one after
+        it."""
         self._gives = bool(self._waiting)
         if not self._waiting:
             return

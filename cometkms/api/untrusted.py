@@ -1,7 +1,8 @@
-"""A value from the status board of which nothing is certain yet: asked for a number or a text it gives one, or None. Never raises.
+"""A value from the status board of which nothing is certain yet: asked for a number or a text it
+gives one, or None. Never raises.
 
-A section is written by another process, perhaps of another version that is about to be replaced; what is missing or odd there must
-cost a monitor that one figure and no other.
+A section is written by another process, perhaps of another version that is about to be replaced;
+what is missing or odd there must cost a monitor that one figure and no other.
 """
 
 import math

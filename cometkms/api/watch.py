@@ -1,6 +1,8 @@
-"""Look at the status board a few times a second: feed the history, evaluate the alerts, wake whoever reads the stream.
+"""Look at the status board a few times a second: feed the history, evaluate the alerts, wake
+whoever reads the stream.
 
-The only place of the api process that remembers. Sans-I/O but for the board; its loop is api/process.py's.
+The only place of the api process that remembers. Sans-I/O but for the board; its loop is
+api/process.py's.
 """
 
 import asyncio
@@ -61,7 +63,8 @@ class Watch:
         return self._wall_clock()
 
     def status(self) -> Status:
-        """All of GET /status, as the board has it now; the events are those of every process, and the alerts'."""
+        """All of GET /status, as the board has it now; the events are those of every process, and
+        the alerts'."""
         self.look_if_written()  # its events are not to be older than the rest of it
         status = self._compose()
         status["events"] = list(self.history.events)[-EVENTS_KEPT:] or status["events"]
@@ -84,7 +87,8 @@ class Watch:
         return self._made[1], self._made[2]
 
     def look_if_written(self) -> bool:
-        """Look, if anything was written to the board since the last look, or that is a second ago: what is silent is to be seen, too.
+        """Look, if anything was written to the board since the last look, or that is a second ago:
+        what is silent is to be seen, too.
 
         Called every HISTORY_SAMPLE_S. Whether it looked.
         """
@@ -96,7 +100,8 @@ class Watch:
         return True
 
     def look(self) -> Status:
-        """Look at the board once. Readers are woken once a second, and at once when something happened."""
+        """Look at the board once. Readers are woken once a second, and at once when something
+        happened."""
         status = self._compose()
         news = self.history.sample(status, self._wall_clock())
         now = self._clock()

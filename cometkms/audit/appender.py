@@ -1,4 +1,5 @@
-"""Append to one file at a time, and make durable what was written. What the disk does not take stays with the caller."""
+"""Append to one file at a time, and make durable what was written. What the disk does not take
+stays with the caller."""
 
 import contextlib
 import errno
@@ -36,7 +37,8 @@ class Appender:
         sync_directory(self._directory)
 
     def write(self, pending: bytearray) -> None:
-        """Write all of it, and take out what was written. Raises: OSError, and what is left was not written."""
+        """Write all of it, and take out what was written. Raises: OSError, and what is left was not
+        written."""
         while pending:
             try:
                 written = self._disk.pwrite(self.fd, bytes(pending[:_CHUNK_BYTES]), self._written)
@@ -67,7 +69,8 @@ class Appender:
         self.unsynced = self._sync_failed = False
 
     def leave(self) -> None:
-        """The open file is full: nothing more comes. A sync that fails is in the log already, and the next file's own."""
+        """The open file is full: nothing more comes. A sync that fails is in the log already, and
+        the next file's own."""
         if self.fd >= 0:
             with contextlib.suppress(OSError):
                 self.sync()

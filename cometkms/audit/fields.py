@@ -1,4 +1,5 @@
-"""What a line of the audit log says of a decision. Pure: a decision in, the line's word and its values out."""
+"""What a line of the audit log says of a decision. Pure: a decision in, the line's word and its
+values out."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,7 +10,8 @@ from cometkms.wire.decisions import BytesNote, Noted
 
 
 def fields_of(noted: Noted, chains: Sequence[str]) -> tuple[str, dict[str, object]]:
-    """Return the line's word and all of its values but the number. `chains`: their ids, by a decision's number.
+    """Return the line's word and all of its values but the number. `chains`: their ids, by a
+    decision's number.
 
     Of bytes that are no vote, decode() has looked at what is told of them.
     """

@@ -1,4 +1,5 @@
-"""The files of an audit log, read: streaming, in bounded memory, while its node writes or from copies.
+"""The files of an audit log, read: streaming, in bounded memory, while its node writes or from
+copies.
 
 DIRECTORY/000000000001.jsonl, …: a file is named by the seq of its first line.
 """
@@ -43,7 +44,8 @@ def files_in(directory: Path) -> list[Path]:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """What stands between two newlines. `at`: its offset. `text` is cut at AUDIT_LINE_MAX_BYTES + 1; `mark`: SIZE:SHA-256 of all of it."""
+    """What stands between two newlines. `at`: its offset. `text` is cut at AUDIT_LINE_MAX_BYTES +
+    1; `mark`: SIZE:SHA-256 of all of it."""
 
     at: int
     text: bytes
@@ -116,7 +118,8 @@ class Report:
 
 
 def verify(directory: Path, wanted: Mapping[int, str] | None = None) -> Report:
-    """Every line of every file. `wanted`: the hashes at some seqs, as they were noted down elsewhere. Raises: OSError."""
+    """Every line of every file. `wanted`: the hashes at some seqs, as they were noted down
+    elsewhere. Raises: OSError."""
     check = _Check(directory, dict(wanted or {}))
     check.run()
     return check.report
@@ -165,7 +168,8 @@ class _Check:
             self._anew = True
 
     def _lines(self, path: Path, file: BinaryIO, *, final: bool) -> int:
-        """Read the lines to the end, or to an unfinished line where one may be, and return the offset. Raises: Broken."""
+        """Read the lines to the end, or to an unfinished line where one may be, and return the
+        offset. Raises: Broken."""
         for raw in raws_of(file):
             if not raw.finished and not final and not _is_whole(raw):
                 if _OVERRUN.search(raw.text):
@@ -225,7 +229,8 @@ class _Check:
 
 
 def lines_of(path: Path, may: Callable[[bytes], bool]) -> Iterator[Line]:
-    """The lines of a file for which `may` says so, unverified; what is no line is left out. Raises: OSError."""
+    """The lines of a file for which `may` says so, unverified; what is no line is left out. Raises:
+    OSError."""
     with path.open("rb") as file:
         for raw in raws_of(file):
             if raw.size > AUDIT_LINE_MAX_BYTES or not may(raw.text):

@@ -1,6 +1,7 @@
 """One line of the audit log. Pure.
 
-A line is one JSON object in one form only: the keys of its kind in their order, no spaces, ASCII, and at its end
+A line is one JSON object in one form only: the keys of its kind in their order, no spaces, ASCII,
+and at its end
 
     "hash": SHA-256(the hash of the line before, 64 hex digits ‖ this line up to and without `,"hash":`)
 
@@ -44,7 +45,8 @@ _TORN = re.compile(r"([1-9]\d*:[0-9a-f]{64})?\Z")
 _ANY = re.compile(r".*\Z", re.DOTALL)
 _WORD = re.compile(r"[a-z_]*\Z")
 
-#: The values a key may have: a number from 0 (or from -1, for heights and rounds as they were asked), or text of a form.
+#: The values a key may have: a number from 0 (or from -1, for heights and rounds as they were
+#: asked), or text of a form.
 _FORMS: Final[Mapping[str, int | re.Pattern[str]]] = {
     "seq": 1,
     "at": _TIME,

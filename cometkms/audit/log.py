@@ -1,7 +1,8 @@
 """Write the audit log: decisions in, lines out, in files that are only ever appended to.
 
-Nothing here is a promise: a signature never waits for its line. What the disk does not take stays in memory and is tried again;
-what was lost on the way is said by a `dropped` line. A file is opened O_APPEND, so that this process cannot write over a line.
+Nothing here is a promise: a signature never waits for its line. What the disk does not take stays
+in memory and is tried again; what was lost on the way is said by a `dropped` line. A file is opened
+O_APPEND, so that this process cannot write over a line.
 """
 
 import contextlib
@@ -27,7 +28,8 @@ from cometkms.limits import AUDIT_BATCH, AUDIT_FILE_MAX_BYTES, AUDIT_LINE_MAX_BY
 from cometkms.model import BYTES_OUTCOMES, Outcome
 from cometkms.wire.decisions import Noted, decode
 
-#: What no waiting mends: the operator's to put right. A disk that is full, or fails, may work later.
+#: What no waiting mends: the operator's to put right. A disk that is full, or fails, may work
+#: later.
 _FINAL: Final = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.EISDIR}
 )
@@ -35,8 +37,9 @@ _CHUNK_BYTES: Final = 1 << 20
 _AWAY: Final = "the audit process was away"
 _NO_ROOM: Final = "the audit process did not take them in time"
 _NO_SHARE: Final = "refusals had used their share of the file"
-#: What anybody who reaches a signer can bring about as often as he likes: at most half of each file, so that it washes nothing out.
-#: Bytes that are no vote are signed as often as a validator asks, where they are at all.
+#: What anybody who reaches a signer can bring about as often as he likes: at most half of each
+#: file, so that it washes nothing out. Bytes that are no vote are signed as often as a validator
+#: asks, where they are at all.
 _CHEAP: Final = frozenset({Outcome.REFUSED, Outcome.UNANSWERED, Outcome.FOLDED, *BYTES_OUTCOMES})
 _CHEAP_WORDS: Final = frozenset(one.name.lower() for one in _CHEAP)
 
@@ -66,7 +69,8 @@ class AuditLog:
         lines: AuditLines | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """`chains`: their ids, by a decision's number; `max_bytes`: of all files together; `lines`: what makes the everyday ones."""
+        """`chains`: their ids, by a decision's number; `max_bytes`: of all files together; `lines`:
+        what makes the everyday ones."""
         self.directory = directory
         self.opened = False
         self.seq = 0
@@ -117,7 +121,8 @@ class AuditLog:
     # --- opening ---
 
     def open(self) -> None:
-        """Find the end, and say that a writer is there. Raises: StateError for what only the operator can mend; OSError."""
+        """Find the end, and say that a writer is there. Raises: StateError for what only the
+        operator can mend; OSError."""
         try:
             make_directory(self.directory)
             paths = files_in(self.directory)
@@ -159,8 +164,8 @@ class AuditLog:
         self._append("opened", **self._state(torn))
 
     def _begin_behind_a_change(self, found: Path) -> None:
-        """Nothing is appended to a file that was changed: a new one says what it looked like when it was found, as far as it can be read.
-        Its seqs lie above all that may stand in there."""
+        """Nothing is appended to a file that was changed: a new one says what it looked like when
+        it was found, as far as it can be read. Its seqs lie above all that may stand in there."""
         sha, lines, unread = hashlib.sha256(), 1, found.stat().st_size
         self._full.append((found, unread))
         with contextlib.suppress(PermissionError), found.open("rb") as file:
@@ -220,7 +225,8 @@ class AuditLog:
             self._take(noted)
 
     def _take_plain(self, untrusted: Sequence[bytes]) -> int:
-        """Those from the first on whose lines follow in this file without a word between them. How many."""
+        """Those from the first on whose lines follow in this file without a word between them. How
+        many."""
         if self._lines is None:
             return 0
         file = self._files[-1]
@@ -323,8 +329,8 @@ class AuditLog:
 
 
 def _walk_along(paths: Sequence[Path]) -> tuple[Walk, bool, str, int]:
-    """Where it ends, whether a newline is missing there, the half line (SIZE:SHA-256) if there is one, and how much of the last
-    file refusals have. Raises: Broken."""
+    """Where it ends, whether a newline is missing there, the half line (SIZE:SHA-256) if there is
+    one, and how much of the last file refusals have. Raises: Broken."""
     walk, raw, cheap = Walk(), None, 0
     for path in paths:
         if (size := path.stat().st_size) > AUDIT_READ_MAX_BYTES:

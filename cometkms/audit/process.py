@@ -1,7 +1,8 @@
 """The audit process: writes down what the signer decided. Nothing waits for it.
 
-Never: sees the key; opens a socket; holds up a signature. The signer's decisions come through a queue of their own, which holds
-them while this process is away or waits for the disk; what it cannot hold is lost, and the log says how many.
+Never: sees the key; opens a socket; holds up a signature. The signer's decisions come through a
+queue of their own, which holds them while this process is away or waits for the disk; what it
+cannot hold is lost, and the log says how many.
 """
 
 import asyncio
@@ -54,7 +55,8 @@ class AuditParts:
 
 
 def run(context: ChildContext, parts: AuditParts) -> int:
-    """The process's whole life; returns its exit code. Raises: CometKMSError when it cannot start."""
+    """The process's whole life; returns its exit code. Raises: CometKMSError when it cannot
+    start."""
     settings = parts.settings
     log = parts.log.bind(immediate=False, module="audit")
     directory = _enter(directory_of(settings.home, settings.id))
@@ -79,7 +81,8 @@ def run(context: ChildContext, parts: AuditParts) -> int:
 
 
 def _enter(directory: Path) -> Path:
-    """Where it works, by a name that leads there as another user, too: from inside. As it is while a full disk lets none be made."""
+    """Where it works, by a name that leads there as another user, too: from inside. As it is while
+    a full disk lets none be made."""
     try:
         make_directory(directory)
         os.chdir(directory)
@@ -107,7 +110,8 @@ def _shut(settings: Settings, directory: Path) -> tuple[Measure, ...]:
 
 
 class _Writer:
-    """Empties the queue in the loop and writes in one thread, so that a disk that stands still stops no heartbeat."""
+    """Empties the queue in the loop and writes in one thread, so that a disk that stands still
+    stops no heartbeat."""
 
     def __init__(self, parts: AuditParts, audit: AuditLog, log: Log, hardening: list[MeasureReport]) -> None:
         self._queue, self._board, self._audit, self._log = parts.decisions, parts.board, audit, log
@@ -176,7 +180,8 @@ class _Writer:
         self._woken.set()
 
     def _empty_queue(self) -> bool:
-        """Whether anything was in it. With AUDIT_WAITING_MAX of them here it fills up instead, and the signer loses what it cannot hold."""
+        """Whether anything was in it. With AUDIT_WAITING_MAX of them here it fills up instead, and
+        the signer loses what it cannot hold."""
         before = len(self._waiting)
         while len(self._waiting) < AUDIT_WAITING_MAX and (message := self._queue.pop()) is not None:
             self._waiting.append(message)

@@ -1,4 +1,5 @@
-"""Walk along the lines of an audit log and find the first that does not follow. Pure: lines in, findings out.
+"""Walk along the lines of an audit log and find the first that does not follow. Pure: lines in,
+findings out.
 
 The writer walks along its last file before it goes on, with the same rules as who verifies.
 """
@@ -32,7 +33,8 @@ class NoLine(Broken):
 
 @dataclass(frozen=True, slots=True)
 class Torn:
-    """Bytes that are no line: perhaps what a killed writer or a power cut left, which the next line then says. `why`: what is wrong."""
+    """Bytes that are no line: perhaps what a killed writer or a power cut left, which the next line
+    then says. `why`: what is wrong."""
 
     mark: str  # SIZE:SHA-256
     why: str
@@ -45,7 +47,8 @@ class Torn:
 
 @dataclass(slots=True)
 class Signatures:
-    """What was signed where. A node's own watermark only rises: so must the places here, and one place has one hash."""
+    """What was signed where. A node's own watermark only rises: so must the places here, and one
+    place has one hash."""
 
     doubles: list[str] = field(default_factory=list)
     lowered: dict[Place, str] = field(default_factory=dict)  # signed below an earlier one; its hash
@@ -77,7 +80,8 @@ class Signatures:
 
 @dataclass(slots=True)
 class Walk:
-    """Where the log stands behind the lines fed so far. `first_seq` 0: none yet. `fresh`: whatever a file begins with is believed."""
+    """Where the log stands behind the lines fed so far. `first_seq` 0: none yet. `fresh`: whatever
+    a file begins with is believed."""
 
     seq: int = 0
     head: str = NO_HASH
@@ -106,7 +110,8 @@ class Walk:
         self.fresh = self.fresh or anew
 
     def feed(self, untrusted: bytes, mark: str) -> Line | None:
-        """The next line, without its newline; `mark`: its SIZE:SHA-256. None: it is none, which the next one that is must explain.
+        """The next line, without its newline; `mark`: its SIZE:SHA-256. None: it is none, which the
+        next one that is must explain.
 
         Raises: Broken; nothing has moved then.
         """

@@ -1,1 +1,2 @@
-"""The status board: shared memory with one writer a section, what its sections hold, and reading what nobody vouches for."""
+"""The status board: shared memory with one writer a section, what its sections hold, and reading
+what nobody vouches for."""

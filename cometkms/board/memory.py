@@ -1,11 +1,14 @@
 """Shared memory with one writer: whoever else maps it can never make it writable again.
 
-A memfd, mapped twice before the fork: to write, and to read from a descriptor that was opened for reading. The kernel gives a mapping
-of such a descriptor no right to become writable (VM_MAYWRITE), so mprotect() fails for ever. Then the file is sealed against every
-later writing but by the mapping that is there already (F_SEAL_FUTURE_WRITE, Linux 5.1), against another size, and against other
-seals; and both descriptors are closed. A process that is not its writer unmaps the writable one before it does anything else.
+A memfd, mapped twice before the fork: to write, and to read from a descriptor that was opened for
+reading. The kernel gives a mapping of such a descriptor no right to become writable (VM_MAYWRITE),
+so mprotect() fails for ever. Then the file is sealed against every later writing but by the mapping
+that is there already (F_SEAL_FUTURE_WRITE, Linux 5.1), against another size, and against other
+seals; and both descriptors are closed. A process that is not its writer unmaps the writable one
+before it does anything else.
 
-Not mmap.mmap: it keeps a descriptor of its own as long as the mapping lives, through which the file could be opened again.
+Not mmap.mmap: it keeps a descriptor of its own as long as the mapping lives, through which the file
+could be opened again.
 """
 
 import contextlib
@@ -38,7 +41,8 @@ _libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 
 
 class OneWriterMemory:
-    """`size` bytes, zero at first. Made before the fork; `readable` stays for good, `writable` until give_up()."""
+    """`size` bytes, zero at first. Made before the fork; `readable` stays for good, `writable`
+    until give_up()."""
 
     def __init__(self, name: str, size: int) -> None:
         """`name`: as /proc/PID/maps shows it. Raises: HardeningError where the kernel cannot."""
@@ -71,7 +75,8 @@ class OneWriterMemory:
         return self._writable
 
     def give_up(self) -> None:
-        """This process, and those that it forks, read only from now on. No memoryview of `writable` may be used after this."""
+        """This process, and those that it forks, read only from now on. No memoryview of `writable`
+        may be used after this."""
         if self._writable is None:
             return
         self._writable = None
@@ -93,7 +98,8 @@ def _view(address: int, size: int) -> memoryview:
 
 
 def _seal(fd: int) -> bool:
-    """Whether later writing is sealed, too: a kernel before 5.1 has no such seal, and says EINVAL."""
+    """Whether later writing is sealed, too: a kernel before 5.1 has no such seal, and says
+    EINVAL."""
     seals = _F_SEAL_SHRINK | _F_SEAL_GROW | _F_SEAL_SEAL
     with contextlib.suppress(OSError):
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals | _F_SEAL_FUTURE_WRITE)

@@ -1,8 +1,10 @@
-"""What each process writes into its section of the status board, field by field: writers and readers share it. No I/O, no HTTP.
+"""What each process writes into its section of the status board, field by field: writers and
+readers share it. No I/O, no HTTP.
 
-A writer makes these objects and so cannot misname a field. To a reader every field may be missing: a section is written by another
-process, perhaps one of another version, or one that has only just begun. So states are text there, and the enumerations below are what
-this version's writers say and its readers look for.
+A writer makes these objects and so cannot misname a field. To a reader every field may be missing:
+a section is written by another process, perhaps one of another version, or one that has only just
+begun. So states are text there, and the enumerations below are what this version's writers say and
+its readers look for.
 """
 
 from collections.abc import Mapping
@@ -14,7 +16,8 @@ from cometkms.histogram import AllQuantiles, Buckets, Quantiles
 
 
 class ChildState(StrEnum):
-    """The states of a child of the supervisor. It does its work in one of them; every other is trouble (supervisor/child.py)."""
+    """The states of a child of the supervisor. It does its work in one of them; every other is
+    trouble (supervisor/child.py)."""
 
     IDLE = "idle"
     BOOTING = "booting"
@@ -24,7 +27,8 @@ class ChildState(StrEnum):
 
 
 class MemberState(StrEnum):
-    """What a member says of its store (rules/birth.py, NodeState), or that a complete one reads the others and does not promise yet."""
+    """What a member says of its store (rules/birth.py, NodeState), or that a complete one reads the
+    others and does not promise yet."""
 
     EMPTY = "empty"
     BORN = "born"
@@ -35,7 +39,8 @@ class MemberState(StrEnum):
 
 
 class LinkState(StrEnum):
-    """The states of a connection to a validator (signer/link.py). An agent's is CONNECTED or WAITING."""
+    """The states of a connection to a validator (signer/link.py). An agent's is CONNECTED or
+    WAITING."""
 
     STANDBY = "standby"
     DIALING = "dialing"
@@ -64,7 +69,8 @@ class WatermarkReport(TypedDict, total=False):
 
 
 class LastSignState(TypedDict, total=False):
-    """Show the last signed state as the Go CometKMS does: signature in base64, signbytes in upper-case hex, absent when empty."""
+    """Show the last signed state as the Go CometKMS does: signature in base64, signbytes in
+    upper-case hex, absent when empty."""
 
     height: int
     round: int
@@ -84,14 +90,16 @@ class RowReport(TypedDict, total=False):
 
 
 class StrictWaitReport(TypedDict):
-    """Members that wait for each other for ever: those whose promises are lost, and those that start with strict_start."""
+    """Members that wait for each other for ever: those whose promises are lost, and those that
+    start with strict_start."""
 
     lost: list[str]
     starting: list[str]
 
 
 class EventKind(StrEnum):
-    """What an event is about, and which fields tell it beside its time. Those from CHILD_RESTARTED on are made by the history of the api process."""
+    """What an event is about, and which fields tell it beside its time. Those from CHILD_RESTARTED
+    on are made by the history of the api process."""
 
     STARTED = "started"
     LEADER = "leader"  # leader, term
@@ -151,7 +159,8 @@ class EventReport(_Event, EventFields):
 
 
 class RefusalReport(TypedDict):
-    """A request that was refused for good. at: UNIX seconds; asked, signed: height/round/step; blocks: hex, "" is nil."""
+    """A request that was refused for good. at: UNIX seconds; asked, signed: height/round/step;
+    blocks: hex, "" is nil."""
 
     at: float
     reason: str
@@ -189,8 +198,9 @@ class _Named(TypedDict):
 class MemberReport(_Named, total=False):
     """One member of the epoch, as this node knows it. Of itself it tells no connection.
 
-    state: a MemberState, None while it is not known; connection: a PeerState, since `since`. `since`, `last_contact`, `refused_at`,
-    `marks_at`: UNIX seconds. `error`: `last_error` as long as it matters. `behind`: on the leader's board only.
+    state: a MemberState, None while it is not known; connection: a PeerState, since `since`.
+    `since`, `last_contact`, `refused_at`, `marks_at`: UNIX seconds. `error`: `last_error` as long
+    as it matters. `behind`: on the leader's board only.
     """
 
     addr: str
@@ -225,7 +235,8 @@ class DifferenceReport(TypedDict):
 
 
 class StateSection(TypedDict, total=False):
-    """Written by the state process. node_state: a MemberState; next: who begins the next epoch, where this one is sealed."""
+    """Written by the state process. node_state: a MemberState; next: who begins the next epoch,
+    where this one is sealed."""
 
     node_id: str
     is_leader: bool
@@ -260,7 +271,8 @@ class StateSection(TypedDict, total=False):
 
 
 class FailingReport(TypedDict, total=False):
-    """A validator's failures in a row, since its last signature here. since, at: UNIX seconds of the first and the last; reason: a Reason's name."""
+    """A validator's failures in a row, since its last signature here. since, at: UNIX seconds of
+    the first and the last; reason: a Reason's name."""
 
     count: int
     since: float
@@ -270,14 +282,16 @@ class FailingReport(TypedDict, total=False):
 
 
 class ServedReport(TypedDict, total=False):
-    """What a validator got lately. signed_at: UNIX seconds of its last signature, None: it got none here; failing: None where its last request did not fail."""
+    """What a validator got lately. signed_at: UNIX seconds of its last signature, None: it got none
+    here; failing: None where its last request did not fail."""
 
     signed_at: float | None
     failing: FailingReport | None
 
 
 class ValidatorReport(ServedReport, total=False):
-    """One connection to a validator. state: a LinkState; since: UNIX seconds at which `state` began.
+    """One connection to a validator. state: a LinkState; since: UNIX seconds at which `state`
+    began.
 
     line: its release line, such as "v1", None while no vote has told it.
     """
@@ -296,8 +310,9 @@ class ValidatorReport(ServedReport, total=False):
 
 
 class CountersReport(TypedDict, total=False):
-    """Requests by outcome since the signer started; unanswered and refused by reason. signed_values, signed_raw: bytes that are no vote, of
-    SignBytes, and of SignRawBytes by unique id."""
+    """Requests by outcome since the signer started; unanswered and refused by reason.
+    signed_values, signed_raw: bytes that are no vote, of SignBytes, and of SignRawBytes by unique
+    id."""
 
     signed: int
     repeated: int
@@ -309,7 +324,8 @@ class CountersReport(TypedDict, total=False):
 
 
 class VoteReport(TypedDict, total=False):
-    """One kind of vote that this signer signed; signer/tally.py. at: UNIX seconds of the last one."""
+    """One kind of vote that this signer signed; signer/tally.py. at: UNIX seconds of the last
+    one."""
 
     signed: int
     height: int
@@ -320,7 +336,8 @@ class VoteReport(TypedDict, total=False):
 
 
 class ChainReport(TypedDict, total=False):
-    """One chain as the signer sees it. public_key and address: hex. last_signed_at: UNIX seconds."""
+    """One chain as the signer sees it. public_key and address: hex. last_signed_at: UNIX
+    seconds."""
 
     chain_id: str
     public_key: Annotated[str, bytes]
@@ -336,8 +353,9 @@ class ChainReport(TypedDict, total=False):
 
 
 class AgentLinkReport(TypedDict, total=False):
-    """An agent that is connected. name: "agent:" and its own; requests: for signatures, on this connection; without_lead: those of them
-    that this node served while another one led, or nobody; about: what the agent says of itself."""
+    """An agent that is connected. name: "agent:" and its own; requests: for signatures, on this
+    connection; without_lead: those of them that this node served while another one led, or nobody;
+    about: what the agent says of itself."""
 
     name: str
     requests: int
@@ -373,7 +391,8 @@ class AlertReport(TypedDict):
 
 
 class ApiSection(TypedDict, total=False):
-    """Written by the api process. `alerts`: raised now, the worst first; `looks_since`: UNIX seconds since when this process looks."""
+    """Written by the api process. `alerts`: raised now, the worst first; `looks_since`: UNIX
+    seconds since when this process looks."""
 
     alerts: list[AlertReport]
     looks_since: float
@@ -381,7 +400,8 @@ class ApiSection(TypedDict, total=False):
 
 
 class AuditSection(TypedDict, total=False):
-    """Written by the audit process. `records`, `dropped`: since it began; `bytes`: of all files; `head`: SEQ:HASH of the last line.
+    """Written by the audit process. `records`, `dropped`: since it began; `bytes`: of all files;
+    `head`: SEQ:HASH of the last line.
 
     `error`: why nothing can be written just now; "": all is well.
     """
@@ -396,8 +416,9 @@ class AuditSection(TypedDict, total=False):
 
 
 class WebhookSection(TypedDict, total=False):
-    """Written by the webhook process. `to`: scheme, host and port, for the rest is a secret; `delivered`, `failed`, `dropped`: notices,
-    attempts and notices since it began; `error`: why nothing arrives just now, "": all is well; `told`: what the receiver knows as raised.
+    """Written by the webhook process. `to`: scheme, host and port, for the rest is a secret;
+    `delivered`, `failed`, `dropped`: notices, attempts and notices since it began; `error`: why
+    nothing arrives just now, "": all is well; `told`: what the receiver knows as raised.
     """
 
     to: str
@@ -431,7 +452,8 @@ class UseReport(TypedDict, total=False):
 
 
 class ReloadReport(TypedDict, total=False):
-    """What the last SIGHUP came to, in words. at: UNIX seconds; error: "" unless nothing was taken over."""
+    """What the last SIGHUP came to, in words. at: UNIX seconds; error: "" unless nothing was taken
+    over."""
 
     at: float
     changed: list[str]
@@ -453,7 +475,8 @@ class SupervisorSection(TypedDict, total=False):
 
 
 class Sections(TypedDict):
-    """All that was read from the board at one moment; None: never written, or not readable just now."""
+    """All that was read from the board at one moment; None: never written, or not readable just
+    now."""
 
     state: StateSection | None
     signer: SignerSection | None

@@ -1,8 +1,10 @@
-"""Give the sections of the status board the shape that their readers expect, whatever their writers left there. Pure.
+"""Give the sections of the status board the shape that their readers expect, whatever their writers
+left there. Pure.
 
-A section is another process's word, and that process may be in foreign hands: a reader that asks a number for its length would end
-with it. So each section is held against its declared type (board/sections.py) once, where it is read: a field of another type is left
-out, as if it had not been written, and the section's warnings say which. Names that no type declares pass as they are.
+A section is another process's word, and that process may be in foreign hands: a reader that asks a
+number for its length would end with it. So each section is held against its declared type
+(board/sections.py) once, where it is read: a field of another type is left out, as if it had not
+been written, and the section's warnings say which. Names that no type declares pass as they are.
 """
 
 import re
@@ -114,7 +116,8 @@ def _marked(value: Any, arguments: tuple[Any, ...], at: str, left_out: list[str]
 
 @cache
 def _parts(wanted: Any) -> tuple[Any, tuple[Any, ...], bool]:
-    """Its origin and arguments, and whether it is a TypedDict: looked up once, for a section is read twice a second."""
+    """Its origin and arguments, and whether it is a TypedDict: looked up once, for a section is
+    read twice a second."""
     return get_origin(wanted), get_args(wanted), is_typeddict(wanted)
 
 

@@ -1,10 +1,13 @@
-"""How this node and its cluster stand: who leads × who is there × what is signed. Pure: from the status board's sections and a time.
+"""How this node and its cluster stand: who leads × who is there × what is signed. Pure: from the
+status board's sections and a time.
 
-The one table of situations. /healthz, /status, the page, the metrics, the commands, the alerts and the doctor say what stands here;
-docs/STATUS_PAGE.md has the same table for people, held to this one by a test.
+The one table of situations. /healthz, /status, the page, the metrics, the commands, the alerts and
+the doctor say what stands here; docs/STATUS_PAGE.md has the same table for people, held to this one
+by a test.
 
-Nobody is believed to lead because he led once: the state process names a leader only while it hears one (state.raft.RaftLog.leader). And
-what a process says holds only while that process answers: the section of one that died or hangs holds the words of the past.
+Nobody is believed to lead because he led once: the state process names a leader only while it hears
+one (state.raft.RaftLog.leader). And what a process says holds only while that process answers: the
+section of one that died or hangs holds the words of the past.
 """
 
 from collections.abc import Mapping
@@ -25,7 +28,8 @@ from cometkms.limits import FAILING_MIN, FAILING_S, HUNG_AFTER_S, SIGNED_LATELY_
 from cometkms.model import FINAL_REASONS, Reason, quorum_of
 from cometkms.printable import clock
 
-#: A loop that has not beaten for so long is reported, and not believed, before the supervisor gives up on it.
+#: A loop that has not beaten for so long is reported, and not believed, before the supervisor gives
+#: up on it.
 BEAT_LATE_S: Final = HUNG_AFTER_S / 2
 
 
@@ -40,7 +44,8 @@ class Leads(StrEnum):
 
 
 class There(StrEnum):
-    """Complete members that this node is connected to, itself included, against what a majority needs."""
+    """Complete members that this node is connected to, itself included, against what a majority
+    needs."""
 
     ALONE = "one node alone"
     ALL = "all"
@@ -65,7 +70,8 @@ class Signs(StrEnum):
 
 #: How the page judges a situation in which nothing is to be done.
 WELL: Final = "All is well"
-#: By who leads and what is signed: whether /healthz says ok, and how the page judges it. Every combination that there is.
+#: By who leads and what is signed: whether /healthz says ok, and how the page judges it. Every
+#: combination that there is.
 TABLE: Final[dict[tuple[Leads, Signs], tuple[bool, str]]] = {
     (Leads.HERE, Signs.SIGNED): (True, WELL),
     (Leads.HERE, Signs.NOT_ASKED): (True, WELL),
@@ -83,7 +89,8 @@ TABLE: Final[dict[tuple[Leads, Signs], tuple[bool, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """A validator whose requests have all failed since `since` (UNIX seconds). `reason`: a Reason's name; `why`: with both sides."""
+    """A validator whose requests have all failed since `since` (UNIX seconds). `reason`: a Reason's
+    name; `why`: with both sides."""
 
     chain_id: str
     validator: str
@@ -106,7 +113,8 @@ class Failing:
 
 @dataclass(frozen=True, slots=True)
 class ChainSituation:
-    """`failing`: why nothing is signed, where requests fail. signed_at: UNIX seconds of the newest signature known; None: none since the start."""
+    """`failing`: why nothing is signed, where requests fail. signed_at: UNIX seconds of the newest
+    signature known; None: none since the start."""
 
     chain_id: str
     signs: Signs
@@ -116,10 +124,11 @@ class ChainSituation:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """One cell of the table. `leader`: "" when nobody leads or this node does not know. `why`: why this node does not count, in its words.
+    """One cell of the table. `leader`: "" when nobody leads or this node does not know. `why`: why
+    this node does not count, in its words.
 
-    `present` of `size` members are connected and complete; `quorum` are needed. `missing`: who is not connected, and the last error. `sealed`:
-    who is connected, and has left this epoch for ever.
+    `present` of `size` members are connected and complete; `quorum` are needed. `missing`: who is
+    not connected, and the last error. `sealed`: who is connected, and has left this epoch for ever.
     """
 
     me: str
@@ -148,7 +157,8 @@ class Situation:
 
     @property
     def healthy(self) -> bool:
-        """Whether this node does its part: what /healthz says of the cluster; its own processes are looked at beside it."""
+        """Whether this node does its part: what /healthz says of the cluster; its own processes are
+        looked at beside it."""
         return TABLE[self.leads, self.signs][0] and not self.why
 
     @property
@@ -158,7 +168,8 @@ class Situation:
 
     @property
     def headline(self) -> str:
-        """The situation in a sentence or two. It changes when the situation does, not with each second."""
+        """The situation in a sentence or two. It changes when the situation does, not with each
+        second."""
         match self.leads:
             case Leads.UNKNOWN:
                 return "The state process does not answer: this node knows nothing of the cluster just now."
@@ -192,7 +203,8 @@ class Situation:
         return f"{self.me} leads. {nothing}: {self._reason(trouble[0])}."
 
     def _reason(self, chain: ChainSituation) -> str:
-        """Why nothing is signed on it; with what a leader that is elected by members which promise nothing any more lacks."""
+        """Why nothing is signed on it; with what a leader that is elected by members which promise
+        nothing any more lacks."""
         if self.leads is not Leads.HERE or chain.signs is not Signs.UNANSWERED or self.there is not There.SHORT:
             return _reason(chain)
         are = "is" if self.present == 1 else "are"
@@ -228,7 +240,8 @@ class Situation:
 
     @property
     def absence(self) -> str:
-        """Say that nobody signs for the cluster, and why; "" where somebody leads and may, or nothing is known."""
+        """Say that nobody signs for the cluster, and why; "" where somebody leads and may, or
+        nothing is known."""
         if self.leads is Leads.NOBODY and self.left:
             return ""
         if self.leads is Leads.NOBODY:
@@ -264,7 +277,8 @@ class Situation:
 
 
 class FailingReport(TypedDict):
-    """Say of a chain that most requests failed lately. The words are those of `count` requests since `since`, and why."""
+    """Say of a chain that most requests failed lately. The words are those of `count` requests
+    since `since`, and why."""
 
     chain_id: str
     validator: str
@@ -275,7 +289,8 @@ class FailingReport(TypedDict):
 
 
 class SituationReport(TypedDict):
-    """The cell of the table in which this node is; the names are those of Leads, There and Signs in lower case."""
+    """The cell of the table in which this node is; the names are those of Leads, There and Signs in
+    lower case."""
 
     leads: str
     there: str
@@ -338,7 +353,8 @@ def situation_of(sections: Sections, beat_ages_s: Mapping[str, float | None], no
 def answers(name: str, sections: Sections, beat_ages_s: Mapping[str, float | None]) -> bool:
     """Whether a process is there to mean what it wrote: it runs, and its loop beats.
 
-    One of which the supervisor has said nothing yet is believed: it writes its section once it is up.
+    One of which the supervisor has said nothing yet is believed: it writes its section once it is
+    up.
     """
     for child in (sections["supervisor"] or {}).get("children", []):
         if child.get("name") == name:
@@ -350,7 +366,8 @@ def answers(name: str, sections: Sections, beat_ages_s: Mapping[str, float | Non
 
 
 def _own_why(state: StateSection) -> str:
-    """What keeps this node itself from counting. A complete one counts: its `why` says then why nobody leads, as the table does."""
+    """What keeps this node itself from counting. A complete one counts: its `why` says then why
+    nobody leads, as the table does."""
     return state.get("why", "") if state.get("node_state") != MemberState.COMPLETE else ""
 
 
@@ -440,12 +457,14 @@ def _signed_here(report: ChainReport) -> float:
 
 
 def _signed_elsewhere(report: ChainReport, learned_at: float | None) -> float:
-    """Return when another node signed last; 0: not since this one did. Of its own signatures the state process learns a moment later."""
+    """Return when another node signed last; 0: not since this one did. Of its own signatures the
+    state process learns a moment later."""
     return learned_at if learned_at is not None and learned_at > _signed_here(report) + _LEARNED_LATE_S else 0.0
 
 
 def _failing(chain_id: str, link: ValidatorReport, signed_at: float, now: float) -> Failing | None:
-    """Its row of failures, if it is one: several, over some time, and the validator is there or was a moment ago.
+    """Its row of failures, if it is one: several, over some time, and the validator is there or was
+    a moment ago.
 
     signed_at: what failed before that is not counted.
     """

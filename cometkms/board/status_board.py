@@ -1,18 +1,21 @@
 """The status board: what each process tells the others about itself, and each loop's heartbeat.
 
-Shared memory made before the fork, one mapping a writer, read-only everywhere else (board/memory.py): no process can write another's
-section or heartbeat. A section has a seqlock: the sequence is odd while it is written. Python cannot order its stores, and a CPU may
-reorder them, so the content carries a CRC-32 too: a torn read is seen as such on every machine. Readers never delay a writer: they
-try again a few times, then give up until next time.
+Shared memory made before the fork, one mapping a writer, read-only everywhere else
+(board/memory.py): no process can write another's section or heartbeat. A section has a seqlock: the
+sequence is odd while it is written. Python cannot order its stores, and a CPU may reorder them, so
+the content carries a CRC-32 too: a torn read is seen as such on every machine. Readers never delay
+a writer: they try again a few times, then give up until next time.
 
     heartbeat  CLOCK_MONOTONIC, nanoseconds 8 | unused 56
     section    sequence 8 | length 4 | CRC-32 4 | JSON
 
-Sequences and heartbeats are stored through a memoryview of 64-bit words: one aligned store each. struct.pack_into would not do, it
-zeroes its target before it writes: a reader in between would take a living loop for one that never beat.
+Sequences and heartbeats are stored through a memoryview of 64-bit words: one aligned store each.
+struct.pack_into would not do, it zeroes its target before it writes: a reader in between would take
+a living loop for one that never beat.
 
-What a section holds is its writer's word, and its writer may be in foreign hands: whatever stands there, a reader gets a document of
-bounded depth, size and numbers, or None. That its fields are of the types which a reader expects, nobody has said yet.
+What a section holds is its writer's word, and its writer may be in foreign hands: whatever stands
+there, a reader gets a document of bounded depth, size and numbers, or None. That its fields are of
+the types which a reader expects, nobody has said yet.
 """
 
 import json
@@ -40,7 +43,8 @@ Document = TypeVar("Document", bound=Mapping[str, Any])
 
 
 class Section(Generic[Document]):
-    """One process's part of the board. `Document`: what its writer puts there (board/sections.py)."""
+    """One process's part of the board. `Document`: what its writer puts there
+    (board/sections.py)."""
 
     def __init__(self, memory: OneWriterMemory, offset: int) -> None:
         self._memory = memory
@@ -55,7 +59,8 @@ class Section(Generic[Document]):
             self.write(document)
 
     def write(self, document: Document) -> None:
-        """Replace the content. Raises: InvariantError when it does not fit, or in a process that is not the writer."""
+        """Replace the content. Raises: InvariantError when it does not fit, or in a process that is
+        not the writer."""
         data = json.dumps(document, separators=(",", ":")).encode()
         if b"\\ud" in data:  # a lone surrogate of a file's name, say: no reader could show it
             data = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
@@ -76,8 +81,8 @@ class Section(Generic[Document]):
         return sequence
 
     def read(self) -> dict[str, Any] | None:
-        """The content; None if there is none that can be read: nothing was written yet, the writer was at work at every try, or
-        what stands there is no document."""
+        """The content; None if there is none that can be read: nothing was written yet, the writer
+        was at work at every try, or what stands there is no document."""
         memory, words, at = self._memory.readable, self._words, self._offset
         for _ in range(_READ_TRIES):
             sequence = words[at // _WORD_BYTES]
@@ -142,7 +147,8 @@ class Board:
     """All sections and heartbeats. Made by the supervisor before the first fork."""
 
     def __init__(self, sections: tuple[str, ...], children: tuple[str, ...]) -> None:
-        """`sections`: what is written; `children`: whose loops beat. What is named as no child is the supervisor's.
+        """`sections`: what is written; `children`: whose loops beat. What is named as no child is
+        the supervisor's.
 
         Raises: HardeningError.
         """
@@ -158,11 +164,13 @@ class Board:
 
     @property
     def sealed(self) -> bool:
-        """Whether the kernel has sealed every mapping against later writing, beside keeping the others' read-only."""
+        """Whether the kernel has sealed every mapping against later writing, beside keeping the
+        others' read-only."""
         return all(memory.sealed for memory in self._memories.values())
 
     def become(self, name: str) -> None:
-        """A child's first act: from here on this process writes what is `name`'s, and can write nothing else."""
+        """A child's first act: from here on this process writes what is `name`'s, and can write
+        nothing else."""
         for other, memory in self._memories.items():
             if other != name:
                 memory.give_up()
@@ -187,16 +195,19 @@ class Board:
         self._own[1][0] = time.monotonic_ns()
 
     def forget_beat(self, name: str) -> None:
-        """A new process of that name has not beaten yet: the supervisor notes it, the beat itself is not its to write."""
+        """A new process of that name has not beaten yet: the supervisor notes it, the beat itself
+        is not its to write."""
         self._memories[_NOTES].writable.cast("Q")[list(self._beats).index(name)] = time.monotonic_ns()
 
     def last_beat(self, name: str) -> int:
-        """A number that changes with every beat of that child's loop; 0: its process has not beaten yet."""
+        """A number that changes with every beat of that child's loop; 0: its process has not beaten
+        yet."""
         beat: int = self._beats[name][0]
         return beat if self._notes[list(self._beats).index(name)] <= beat else 0
 
     def beat_ages_s(self) -> dict[str, float | None]:
-        """Seconds since each child's loop last beat; None: it never did, since the supervisor forgot."""
+        """Seconds since each child's loop last beat; None: it never did, since the supervisor
+        forgot."""
         ages: dict[str, float | None] = {}
         for number, (name, words) in enumerate(self._beats.items()):
             beat, now = words[0], time.monotonic_ns()

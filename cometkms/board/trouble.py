@@ -1,6 +1,8 @@
-"""Which processes a node cannot be without, and what counts as trouble. Pure: from the status board's sections and a time.
+"""Which processes a node cannot be without, and what counts as trouble. Pure: from the status
+board's sections and a time.
 
-The supervisor's line for the service manager, /healthz, /status and the alerts all ask here, so that they never disagree.
+The supervisor's line for the service manager, /healthz, /status and the alerts all ask here, so
+that they never disagree.
 """
 
 from collections.abc import Mapping
@@ -16,7 +18,8 @@ BESIDE: Final = ("audit", "webhook")
 
 
 def find_trouble(sections: Sections, beat_ages_s: Mapping[str, float | None], now: float) -> list[str]:
-    """Why this node cannot be relied on just now, in words; empty when all is well. now: UNIX seconds."""
+    """Why this node cannot be relied on just now, in words; empty when all is well. now: UNIX
+    seconds."""
     supervisor = sections["supervisor"]
     if supervisor is None:
         return ["the supervisor has not reported its children yet"]

@@ -1,4 +1,5 @@
-"""Whom a process runs as: choose an account for it, become it, give up root's capabilities. And what the kernel says of itself.
+"""Whom a process runs as: choose an account for it, become it, give up root's capabilities. And
+what the kernel says of itself.
 
 started as root       the account of the process's own name, `cmkms-api` say, if there is one; else a number that no account has;
                       for the signer first the one that signer_user names
@@ -54,7 +55,8 @@ class Account:
 
 
 def choose_account(wanted: str, default: str = DEFAULT_ACCOUNT, number: int = SIGNER_UID) -> Account:
-    """The one for a process of a node that root started. `wanted`: a name or a number; "": the account `default`, or else `number`.
+    """The one for a process of a node that root started. `wanted`: a name or a number; "": the
+    account `default`, or else `number`.
 
     Raises: ConfigError when there is no such account.
     """
@@ -118,9 +120,11 @@ def _of_entry(entry: pwd.struct_passwd) -> Account:
 
 
 def become(account: Account, kept: frozenset[int]) -> None:
-    """Take on that account's user and group, no other group, and of the capabilities only `kept`. No way back.
+    """Take on that account's user and group, no other group, and of the capabilities only `kept`.
+    No way back.
 
-    Raises: OSError. The parent's death signal and the mark "not dumpable" are lost with it: set them again.
+    Raises: OSError. The parent's death signal and the mark "not dumpable" are lost with it: set
+    them again.
     """
     _drop_bounding_set()
     if account.uid != os.geteuid():
@@ -139,7 +143,8 @@ def give_up_capabilities() -> None:
 
 
 def _drop_bounding_set() -> None:
-    """What no program started from here could get back. Only who has CAP_SETPCAP can; others cannot start one with privileges anyway."""
+    """What no program started from here could get back. Only who has CAP_SETPCAP can; others cannot
+    start one with privileges anyway."""
     for capability in range(64):
         try:
             kernel.prctl(kernel.PR_CAPBSET_DROP, capability)
@@ -150,7 +155,8 @@ def _drop_bounding_set() -> None:
 
 
 class ProcStatus:
-    """/proc/self/status, opened while files can be: it tells what the kernel holds, then and later."""
+    """/proc/self/status, opened while files can be: it tells what the kernel holds, then and
+    later."""
 
     def __init__(self) -> None:
         self._fd = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)

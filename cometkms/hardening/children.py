@@ -1,6 +1,7 @@
 """Shut off the processes that hold no key: they need files, code and ports, and get those only.
 
-What they import late they read from Python's own code; as an account that cannot reach that, they have what `late` names.
+What they import late they read from Python's own code; as an account that cannot reach that, they
+have what `late` names.
 """
 
 import os
@@ -49,9 +50,11 @@ _OFF: Final = ("user", "capabilities", "filesystem", "tcp_ports", "scope", "syst
 
 @dataclass(frozen=True, slots=True)
 class Keeps:
-    """What a process works with. work, replace: directories; code: whether it reads Python's own; names: whether it finds hosts'
-    addresses; tcp: whether it connects; unix: whether it does that to unix sockets; accepts: on a socket that it has already;
-    shut: what must not open; apart: secrets, with which no directory of code is read; late: modules that it imports when it first needs them."""
+    """What a process works with. work, replace: directories; code: whether it reads Python's own;
+    names: whether it finds hosts' addresses; tcp: whether it connects; unix: whether it does that
+    to unix sockets; accepts: on a socket that it has already; shut: what must not open; apart:
+    secrets, with which no directory of code is read; late: modules that it imports when it first
+    needs them."""
 
     whom: Whom
     work: tuple[Path, ...] = ()
@@ -69,7 +72,8 @@ class Keeps:
 
 
 def shut_child(process: str, mode: Mode, parent: int, keeps: Keeps) -> tuple[Measure, ...]:
-    """The process has one thread and is not dumpable. Files before the user: their directories may be root's.
+    """The process has one thread and is not dumpable. Files before the user: their directories may
+    be root's.
 
     Raises: HardeningError, ConfigError.
     """

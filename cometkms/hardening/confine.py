@@ -1,4 +1,5 @@
-"""What the measures have in common for every process: apply one, try it, and say what became of it."""
+"""What the measures have in common for every process: apply one, try it, and say what became of
+it."""
 
 import contextlib
 import ctypes
@@ -69,7 +70,8 @@ class Told:
 
 
 def check_no_dump(told: Told, status: ProcStatus) -> None:
-    """Set at the process's very beginning (hardening/prctl.py): read back. Raises: HardeningError."""
+    """Set at the process's very beginning (hardening/prctl.py): read back. Raises:
+    HardeningError."""
     dumpable = kernel.prctl(kernel.PR_GET_DUMPABLE)
     if dumpable != 0:
         raise not_effective("no_dump", f"PR_GET_DUMPABLE is {dumpable}")
@@ -81,7 +83,8 @@ def check_no_dump(told: Told, status: ProcStatus) -> None:
 
 
 def code_directories(protected: Iterable[Path]) -> tuple[Beneath, ...]:
-    """Python, its libraries and this package, for reading: what is imported late is found. None that holds a protected path."""
+    """Python, its libraries and this package, for reading: what is imported late is found. None
+    that holds a protected path."""
     paths = {Path(one) for one in sys.path if Path(one).is_absolute()}
     paths |= {Path(__file__).parents[1], *_LIBRARIES}
     safe = [path for path in sorted(paths) if not _holds(path, protected)]
@@ -100,8 +103,9 @@ def is_address(host: str) -> bool:
 
 
 def name_files() -> tuple[Beneath, ...]:
-    """Return the files that finding a host's address takes: those very files of /etc, which has others' secrets too; where a link leads elsewhere, say to
-    systemd-resolved's own directory, what lies in that, because there a new file takes the name of the old one."""
+    """Return the files that finding a host's address takes: those very files of /etc, which has
+    others' secrets too; where a link leads elsewhere, say to systemd-resolved's own directory, what
+    lies in that, because there a new file takes the name of the old one."""
     found = []
     for name in NAME_FILES:
         path = Path(os.path.realpath(name))
@@ -119,7 +123,8 @@ def _is_public(directory: Path) -> bool:
 
 
 class NameWatch:
-    """Whether the resolver's files are still those that this process may read: who replaces one makes another file of it."""
+    """Whether the resolver's files are still those that this process may read: who replaces one
+    makes another file of it."""
 
     def __init__(self) -> None:
         """Begin to watch, before the process is shut off."""
@@ -127,7 +132,8 @@ class NameWatch:
         self._known = {name: self._file(name) for name in NAME_FILES}
 
     def changed(self) -> str:
-        """The first one that another file took the name of, out of reach; "": none. Costs a look at each, and opens nothing."""
+        """The first one that another file took the name of, out of reach; "": none. Costs a look at
+        each, and opens nothing."""
         return next((name for name in NAME_FILES if self._file(name) not in (None, self._known[name])), "")
 
     def _file(self, name: str) -> tuple[str, int, int] | None:
@@ -141,7 +147,8 @@ class NameWatch:
 
 
 def preload(modules: Iterable[str], *, names: bool) -> None:
-    """What would be imported or loaded later, when it cannot be. `names`: with what hosts' addresses are found with."""
+    """What would be imported or loaded later, when it cannot be. `names`: with what hosts'
+    addresses are found with."""
     for module in modules:
         importlib.import_module(module)
     for library in _LATE_LIBRARIES:
@@ -189,7 +196,8 @@ def check_refused(family: int, measure: str) -> None:
 
 
 def _check_ports_shut(allowed: frozenset[int]) -> None:
-    """Connecting elsewhere and listening must be forbidden; nothing leaves this machine. Raises: HardeningError."""
+    """Connecting elsewhere and listening must be forbidden; nothing leaves this machine. Raises:
+    HardeningError."""
     port = next(one for one in range(1, 65536) if one not in allowed)
     for what in ("connect", "bind"):
         try:
@@ -209,7 +217,8 @@ def _check_ports_shut(allowed: frozenset[int]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What a process keeps of what is outside of it. words: `rules`, for people. shut: files that must not open afterwards."""
+    """What a process keeps of what is outside of it. words: `rules`, for people. shut: files that
+    must not open afterwards."""
 
     rules: tuple[Beneath, ...]
     words: str
@@ -270,7 +279,8 @@ def one_thread() -> None:
 
 
 def filter_calls(told: Told, status: ProcStatus, needs: seccomp.Needs) -> None:
-    """The filter of system calls, read back, and a socket of each family tried that must fail. Raises: HardeningError."""
+    """The filter of system calls, read back, and a socket of each family tried that must fail.
+    Raises: HardeningError."""
     inet = (socket.AF_INET, socket.AF_INET6)
     refused = [socket.AF_PACKET, socket.AF_NETLINK]
     refused += [] if needs.unix else [socket.AF_UNIX]

@@ -1,4 +1,5 @@
-"""System calls that no Python module has, by number or through the C library. Every failure is an OSError with its errno."""
+"""System calls that no Python module has, by number or through the C library. Every failure is an
+OSError with its errno."""
 
 import ctypes
 import functools
@@ -33,7 +34,8 @@ def prctl(option: int, second: int | bytes = 0, third: int = 0) -> int:
 
 
 def set_capabilities(kept: int) -> None:
-    """Exactly the bits of `kept` are effective and permitted; none is inheritable, so none is ambient. Raises: OSError."""
+    """Exactly the bits of `kept` are effective and permitted; none is inheritable, so none is
+    ambient. Raises: OSError."""
     version, mine = 0x2008_0522, 0
     header = (ctypes.c_uint32 * 2)(version, mine)
     halves = [kept & 0xFFFF_FFFF, kept >> 32]

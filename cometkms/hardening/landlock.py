@@ -1,4 +1,5 @@
-"""Landlock: which files a process may touch, which TCP ports it may use, whom it may signal. By what is named, not by numbers.
+"""Landlock: which files a process may touch, which TCP ports it may use, whom it may signal. By
+what is named, not by numbers.
 
     ABI   Linux   what came with it, and is forbidden here unless a rule allows it
     1     5.13    read, write, make, remove, list, execute
@@ -9,7 +10,8 @@
     6     6.12    signals to, and abstract unix sockets of, processes outside
     7     6.15    (what the audit log says)
 
-What is open already stays open. What a later ABI can do is not asked for. Pathname unix sockets are not looked at by any of these.
+What is open already stays open. What a later ABI can do is not asked for. Pathname unix sockets are
+not looked at by any of these.
 """
 
 import contextlib
@@ -71,7 +73,8 @@ _SCOPES_SINCE: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class Beneath:
-    """What is allowed on a file, or on a directory and all below it. One that is not there, or out of reach anyway, is left out."""
+    """What is allowed on a file, or on a directory and all below it. One that is not there, or out
+    of reach anyway, is left out."""
 
     path: Path
     access: Files
@@ -79,7 +82,8 @@ class Beneath:
 
 @dataclass(frozen=True, slots=True)
 class Ruleset:
-    """Everything else is forbidden. connect, bind: TCP ports; None: the network and the scopes stay as they are."""
+    """Everything else is forbidden. connect, bind: TCP ports; None: the network and the scopes stay
+    as they are."""
 
     files: tuple[Beneath, ...]
     connect: frozenset[int] | None = None
@@ -122,7 +126,8 @@ def has_scopes(version: int) -> bool:
 
 
 def restrict(ruleset: Ruleset, version: int) -> None:
-    """This thread and all it starts, for ever, as far as `version` goes. No new privileges must be set.
+    """This thread and all it starts, for ever, as far as `version` goes. No new privileges must be
+    set.
 
     Raises: OSError.
     """

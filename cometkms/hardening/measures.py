@@ -4,7 +4,8 @@
     off           not asked for: by a setting, or by the way the node was started
     unavailable   asked for, and this kernel (or the container around it) does not have it
 
-One that the kernel has and that does not hold is none of the three: the process must not start (HardeningError).
+One that the kernel has and that does not hold is none of the three: the process must not start
+(HardeningError).
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,5 @@
-"""What a process asks of the kernel for itself. Every failure is an error: a protection is there or it is said."""
+"""What a process asks of the kernel for itself. Every failure is an error: a protection is there or
+it is said."""
 
 import os
 import resource
@@ -15,7 +16,8 @@ _PR_SET_NO_NEW_PRIVS: Final = 38
 
 
 def die_with_parent(parent: int) -> None:
-    """SIGKILL when the parent dies, and now if it is dead already. Raises: InvariantError for an orphan."""
+    """SIGKILL when the parent dies, and now if it is dead already. Raises: InvariantError for an
+    orphan."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         raise InvariantError(f"the parent {parent} died during the fork; it is {os.getppid()} now")

@@ -1,16 +1,19 @@
-"""Who of a node's processes gets a core first. Nothing is taken from anybody here: it decides who waits when several want to run.
+"""Who of a node's processes gets a core first. Nothing is taken from anybody here: it decides who
+waits when several want to run.
 
     signer, state, agent           the usual class with the shortest slice (Linux 6.12), so that they need not wait for another's to end;
                                    SCHED_RR at its lowest priority where `realtime` asks for it and the unit grants it
     audit, api, writer, dialer     SCHED_BATCH, and nicer by NICER: they push nobody aside who runs, and a woken signer pushes them aside
     supervisor                     SCHED_BATCH: its nice value would be its children's for good
 
-A small share, not SCHED_IDLE: on a machine whose cores are all taken that class leaves a process a third of a percent of a core, by which
-a start, half a second of work, would take minutes. A tenth of a core is enough for all that these do, and a woken signer waits for them
-no longer than it would with SCHED_IDLE (docs/PERFORMANCE.md). Neither could be undone without a right once it is noticed.
+A small share, not SCHED_IDLE: on a machine whose cores are all taken that class leaves a process a
+third of a percent of a core, by which a start, half a second of work, would take minutes. A tenth
+of a core is enough for all that these do, and a woken signer waits for them no longer than it would
+with SCHED_IDLE (docs/PERFORMANCE.md). Neither could be undone without a right once it is noticed.
 
-A real-time process that never sleeps would keep everything else of the machine waiting. RLIMIT_RTTIME is the bound: the kernel ends
-one that ran for REALTIME_MAX_S without a pause (SIGXCPU), and the supervisor starts it again.
+A real-time process that never sleeps would keep everything else of the machine waiting.
+RLIMIT_RTTIME is the bound: the kernel ends one that ran for REALTIME_MAX_S without a pause
+(SIGXCPU), and the supervisor starts it again.
 """
 
 import ctypes
@@ -41,7 +44,8 @@ class Turn(Enum):
 
 
 class _Attributes(ctypes.Structure):
-    """struct sched_attr of linux/sched/types.h, its first version. runtime: of SCHED_OTHER its slice, nanoseconds, 0: the kernel's."""
+    """struct sched_attr of linux/sched/types.h, its first version. runtime: of SCHED_OTHER its
+    slice, nanoseconds, 0: the kernel's."""
 
     _fields_ = (
         ("size", ctypes.c_uint32),
@@ -61,11 +65,13 @@ def turn_of_signing(*, realtime: bool) -> Turn:
 
 
 def take_turn(process: str, mode: Mode, turn: Turn) -> Measure:
-    """Set the scheduling class of the process that calls, and of what it forks afterwards unless that is the real-time class.
+    """Set the scheduling class of the process that calls, and of what it forks afterwards unless
+    that is the real-time class.
 
     Call it before the process becomes another user.
 
-    Raises: HardeningError for a class that was set and does not hold, and under `required` for a real-time one that is not to be had.
+    Raises: HardeningError for a class that was set and does not hold, and under `required` for a
+    real-time one that is not to be had.
     """
     state, why = _take(turn)
     measure = Measure(process, MEASURE, state, why)
@@ -91,7 +97,8 @@ def _take(turn: Turn) -> tuple[State, str]:
 
 
 def _short_slice() -> tuple[State, str]:
-    """The scheduler lets a woken process with a shorter slice push aside who runs in a longer one."""
+    """The scheduler lets a woken process with a shorter slice push aside who runs in a longer
+    one."""
     why = "realtime = false: the usual class"
     machine = MACHINES.get(platform.machine())
     if machine is None:
@@ -110,7 +117,8 @@ def _short_slice() -> tuple[State, str]:
 
 
 def _realtime() -> str:
-    """Children and threads begin in the usual class. The bound first: never the class without it. Raises: OSError."""
+    """Children and threads begin in the usual class. The bound first: never the class without it.
+    Raises: OSError."""
     hard = resource.getrlimit(resource.RLIMIT_RTTIME)[1]
     wanted = int(REALTIME_MAX_S * _ONE_S_US)
     bound = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

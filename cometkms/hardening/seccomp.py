@@ -1,4 +1,5 @@
-"""Which system calls a process may make: the rules, and the classic BPF program the kernel runs before each call.
+"""Which system calls a process may make: the rules, and the classic BPF program the kernel runs
+before each call.
 
 An allowlist. What happens to a call:
 
@@ -9,7 +10,8 @@ An allowlist. What happens to a call:
     anything else                   EPERM
     another machine's calls, x32    the process is killed
 
-A filter sees numbers, never what a pointer points at: paths and addresses are Landlock's (landlock.py).
+A filter sees numbers, never what a pointer points at: paths and addresses are Landlock's
+(landlock.py).
 """
 
 import ctypes
@@ -34,7 +36,8 @@ REFUSE: Final = _ERRNO | errno.EACCES  # a call that is possible, but not with t
 DENY: Final = _ERRNO | errno.EPERM
 UNKNOWN: Final = _ERRNO | errno.ENOSYS
 
-# struct seccomp_data: nr 4 | arch 4 | instruction pointer 8 | six arguments of 8 bytes; both machines are little-endian
+# struct seccomp_data: nr 4 | arch 4 | instruction pointer 8 | six arguments of 8 bytes; both
+# machines are little-endian
 _NR_AT: Final = 0
 _ARCH_AT: Final = 4
 _ARGUMENTS_AT: Final = 16
@@ -61,8 +64,9 @@ _EXECUTABLE: Final = 4  # PROT_EXEC
 _THREAD: Final = 0x1_0000  # CLONE_THREAD
 _NEW_NAMESPACES: Final = 0x7E02_0000
 _SET_NAME: Final = 15  # PR_SET_NAME
-#: fcntl: F_DUPFD, F_GETFD, F_SETFD, F_GETFL; the locks' F_GETLK to F_SETLKW, F_OFD_GETLK to F_OFD_SETLKW; F_DUPFD_CLOEXEC, F_GETPIPE_SZ,
-#: F_GET_SEALS. Not F_SETOWN and F_SETSIG: with them the kernel sends any signal to any process of the same user, past the rule for kill().
+#: fcntl: F_DUPFD, F_GETFD, F_SETFD, F_GETFL; the locks' F_GETLK to F_SETLKW, F_OFD_GETLK to
+#: F_OFD_SETLKW; F_DUPFD_CLOEXEC, F_GETPIPE_SZ, F_GET_SEALS. Not F_SETOWN and F_SETSIG: with them
+#: the kernel sends any signal to any process of the same user, past the rule for kill().
 _DESCRIPTOR_WORK: Final = (0, 1, 2, 3, 5, 6, 7, 36, 37, 38, 1030, 1032, 1034)
 _SET_FLAGS: Final = 4  # F_SETFL
 _SIGNAL_DRIVEN: Final = 0o20000  # O_ASYNC: a terminal's would go to all processes before it
@@ -73,7 +77,8 @@ _IOCTLS: Final = (0x541B, 0x5421, 0x5451, 0x5450, 0x5401)
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The lower half of an argument, masked, is one of `values`. The kernel takes these arguments as ints: it never sees the rest."""
+    """The lower half of an argument, masked, is one of `values`. The kernel takes these arguments
+    as ints: it never sees the rest."""
 
     argument: int
     values: tuple[int, ...]
@@ -86,9 +91,10 @@ _ANY: Final[Rule] = ()
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What the process works with. tcp, unix: it connects that way; names: it looks hosts up; accepts: on a socket that is there already,
-    binds: on one of its own; reads, files: it opens files, or makes them too; replaces: it puts private ones in the place of others; pid:
-    its own."""
+    """What the process works with. tcp, unix: it connects that way; names: it looks hosts up;
+    accepts: on a socket that is there already, binds: on one of its own; reads, files: it opens
+    files, or makes them too; replaces: it puts private ones in the place of others; pid: its
+    own."""
 
     tcp: bool
     unix: bool
@@ -103,7 +109,8 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """struct sock_filter: code, where to jump if true and if false (counted from the next), constant."""
+    """struct sock_filter: code, where to jump if true and if false (counted from the next),
+    constant."""
 
     code: int
     true: int
@@ -123,7 +130,8 @@ def rules(needs: Needs) -> dict[str, tuple[Rule, ...]]:
     accepts = (_ANY,) if needs.accepts or needs.binds else ()
     return {
         "socket": tuple(_sockets(needs)),
-        # Two streams that are connected for good; a pair of datagrams would reach every socket of this machine by its path.
+        # Two streams that are connected for good; a pair of datagrams would reach every socket of
+        # this machine by its path.
         "socketpair": ((Check(0, (int(socket.AF_UNIX),)), Check(1, (_STREAM,), _KIND_MASK), Check(2, (0,))),),
         "connect": (_ANY,) if needs.tcp or needs.unix or needs.names else (),
         "bind": (_ANY,) if needs.binds else (),
@@ -147,13 +155,15 @@ def rules(needs: Needs) -> dict[str, tuple[Rule, ...]]:
             (Check(1, _DESCRIPTOR_WORK),),
             (Check(1, (_SET_FLAGS,)), Check(2, (0,), _SIGNAL_DRIVEN)),
         ),
-        # Landlock does not look at modes: who reads Python's code, and is its owner, could shut or open it for the next start.
+        # Landlock does not look at modes: who reads Python's code, and is its owner, could shut or
+        # open it for the next start.
         "fchmod": ((Check(1, (_OWN_FILE,)),),) if needs.replaces else (),
     }
 
 
 def _sockets(needs: Needs) -> Iterator[Rule]:
-    """Family, kind and protocol: Landlock's ports hold for TCP alone, so that another protocol (MPTCP, SCTP) would be a way around them."""
+    """Family, kind and protocol: Landlock's ports hold for TCP alone, so that another protocol
+    (MPTCP, SCTP) would be a way around them."""
     families = tuple(int(one) for one in (socket.AF_INET, socket.AF_INET6))
     if needs.tcp:
         yield Check(0, families), Check(1, (_STREAM,), _KIND_MASK), Check(2, (0, _TCP))
@@ -228,7 +238,8 @@ def this_machine() -> Machine:
 
 
 def install(needs: Needs) -> int:
-    """Install the filter for every thread of this process, for ever, and return its number of instructions. No new privileges must be set.
+    """Install the filter for every thread of this process, for ever, and return its number of
+    instructions. No new privileges must be set.
 
     Raises: UnavailableError; OSError when the kernel has filters and does not take this one.
     """
@@ -254,7 +265,8 @@ def install(needs: Needs) -> int:
 
 
 def _check_there() -> None:
-    """Filters are there if the kernel looks at the program, of which there is none. Raises: UnavailableError."""
+    """Filters are there if the kernel looks at the program, of which there is none. Raises:
+    UnavailableError."""
     try:
         kernel.prctl(kernel.PR_SET_SECCOMP, 2, 0)
     except OSError as error:

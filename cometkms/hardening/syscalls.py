@@ -1,21 +1,23 @@
 """Numbers of the system calls that the filters name, for the machines it knows. Data only.
 
-Made from the kernel's own headers (asm/unistd_64.h, asm-generic/unistd.h); a test compares them with those of the machine it runs on.
-A call that a machine lacks (aarch64 has no open, only openat) is None there.
+Made from the kernel's own headers (asm/unistd_64.h, asm-generic/unistd.h); a test compares them
+with those of the machine it runs on. A call that a machine lacks (aarch64 has no open, only openat)
+is None there.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-#: From here on all machines share their numbers, and what is not named is newer than this program: it is told that it does not exist,
-#: which is what C libraries expect of an older kernel.
+#: From here on all machines share their numbers, and what is not named is newer than this program:
+#: it is told that it does not exist, which is what C libraries expect of an older kernel.
 UNIFIED: Final = 424
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """audit_arch: what the kernel calls it in a filter's data; column: in the tables below; x32: it has a second table of calls."""
+    """audit_arch: what the kernel calls it in a filter's data; column: in the tables below; x32: it
+    has a second table of calls."""
 
     audit_arch: int
     column: int
@@ -46,7 +48,8 @@ HOT: Final[_Table] = {
     "writev": (20, 66),
 }
 
-#: What CPython, uvloop, libsodium and glibc's name resolution use, and their neighbours in other versions and in musl.
+#: What CPython, uvloop, libsodium and glibc's name resolution use, and their neighbours in other
+#: versions and in musl.
 CALM: Final[_Table] = {
     "close": (3, 57),
     "pread64": (17, 67),
@@ -188,7 +191,8 @@ GUARDED: Final[_Table] = {
     "fchmod": (91, 52),
 }
 
-#: No honest process of a node comes near them: whoever does is killed, and the supervisor's log says so.
+#: No honest process of a node comes near them: whoever does is killed, and the supervisor's log
+#: says so.
 DEADLY: Final[_Table] = {
     "execve": (59, 221),
     "execveat": (322, 281),

@@ -1,6 +1,8 @@
-"""Make a process somebody else, for good: chosen while accounts can be looked up, become when everything else is ready.
+"""Make a process somebody else, for good: chosen while accounts can be looked up, become when
+everything else is ready.
 
-What can be had is had: a root that may not change its number, in a container say, stays root by number and has no capability left.
+What can be had is had: a root that may not change its number, in a container say, stays root by
+number and has no capability left.
 """
 
 import errno
@@ -42,7 +44,8 @@ _CANNOT: Final = (errno.EINVAL, errno.EPERM, errno.EROFS)
 
 @dataclass(frozen=True, slots=True)
 class Whom:
-    """Whom a process that root starts becomes. setting: what signer_user says; hand: gives an account the files it works with."""
+    """Whom a process that root starts becomes. setting: what signer_user says; hand: gives an
+    account the files it works with."""
 
     name: str
     number: int
@@ -55,7 +58,8 @@ class Whom:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """account: None where it stays whom it is; state, why: what is told of it. held, kept: capabilities, before and then."""
+    """account: None where it stays whom it is; state, why: what is told of it. held, kept:
+    capabilities, before and then."""
 
     account: Account | None
     state: State
@@ -65,7 +69,8 @@ class Chosen:
 
 
 def choose(whom: Whom, status: ProcStatus, process: str) -> Chosen:
-    """Look it up, and give it its files. Raises: ConfigError, HardeningError when one that was asked for by name cannot be had."""
+    """Look it up, and give it its files. Raises: ConfigError, HardeningError when one that was
+    asked for by name cannot be had."""
     uid = os.geteuid()
     if uid != 0:
         return Chosen(None, State.OFF, f"not started as root: uid {uid}, as the whole node", frozenset(), frozenset())

@@ -1,8 +1,10 @@
 """What a child process gets from the supervisor, and the loop it runs.
 
-A reload: the supervisor writes the new settings to the board's section RELOAD_SECTION, which it alone can write (board/memory.py), then
-sends RELOAD_SIGNAL; the child's loop takes them over and says RELOADED. The signal may come from anybody: it makes a child read what the
-supervisor wrote last, which it has already. A child that starts later was forked with the settings as they are then, and reads nothing.
+A reload: the supervisor writes the new settings to the board's section RELOAD_SECTION, which it
+alone can write (board/memory.py), then sends RELOAD_SIGNAL; the child's loop takes them over and
+says RELOADED. The signal may come from anybody: it makes a child read what the supervisor wrote
+last, which it has already. A child that starts later was forked with the settings as they are then,
+and reads nothing.
 """
 
 import asyncio
@@ -28,8 +30,8 @@ ANEW = b"\xfd"  # … nor this: a new process must take the place of this one �
 SIGNER_STUCK = b"\xfc"  # … nor this: of the signer, which does not move
 RELOAD_SECTION = "reload"
 _REASON_MAX_BYTES = 4000  # with what stands before it below PIPE_BUF: one write, whole
-#: From the supervisor alone. SIGTERM and SIGINT often reach the whole process group (systemd, a terminal's Ctrl-C): the supervisor
-#: takes them and stops its children in order, who ignore them.
+#: From the supervisor alone. SIGTERM and SIGINT often reach the whole process group (systemd, a
+#: terminal's Ctrl-C): the supervisor takes them and stops its children in order, who ignore them.
 STOP_SIGNAL = signal.SIGUSR1
 #: To the state process, when the node is about to stop: let another node lead first.
 HAND_OVER_SIGNAL = signal.SIGUSR2
@@ -57,7 +59,8 @@ class ChildContext:
     """The supervisor's hand in a child: reports through a pipe, and the heartbeat."""
 
     def __init__(self, name: str, report_fd: int, board: Board, asked_restarts: int = 0) -> None:
-        """`asked_restarts`: how often the node was started again within ASKED_RESTARTS_S because a child asked for it."""
+        """`asked_restarts`: how often the node was started again within ASKED_RESTARTS_S because a
+        child asked for it."""
         self.name = name
         self.board = board
         self.asked_restarts = asked_restarts
@@ -66,7 +69,8 @@ class ChildContext:
         self._on_beat: list[Callable[[], None]] = []
 
     def ready(self) -> None:
-        """The child works from now on. Before this, its failure is a failure to boot: the node's first ends the node."""
+        """The child works from now on. Before this, its failure is a failure to boot: the node's
+        first ends the node."""
         self.beat()
         os.write(self._report_fd, READY)
 
@@ -75,11 +79,13 @@ class ChildContext:
         os.write(self._report_fd, FAILED + reason.encode("utf-8", "replace")[:_REASON_MAX_BYTES])
 
     def ask_for_restart(self) -> None:
-        """A planned restart of the whole node, please. Through the pipe: this process may be allowed no signals (hardening)."""
+        """A planned restart of the whole node, please. Through the pipe: this process may be
+        allowed no signals (hardening)."""
         os.write(self._report_fd, RESTART_WANTED)
 
     def ask_for_new_signer(self) -> None:
-        """The signer does not move, and its connections keep the validators from the next one: replace it, please."""
+        """The signer does not move, and its connections keep the validators from the next one:
+        replace it, please."""
         os.write(self._report_fd, SIGNER_STUCK)
 
     def beat(self) -> None:
@@ -87,7 +93,8 @@ class ChildContext:
         self.board.beat(self.name)
 
     def on_beat(self, callback: Callable[[], None]) -> None:
-        """Call back at every heartbeat from the next one on: a process that has little to do wakes once for all of it."""
+        """Call back at every heartbeat from the next one on: a process that has little to do wakes
+        once for all of it."""
         self._on_beat.append(callback)
 
     def at_beat(self) -> None:
@@ -100,7 +107,8 @@ class ChildContext:
         self._on_reload.append(callback)
 
     def ask_anew(self) -> None:
-        """Be stopped as at a planned end and started again: what was shut off for good is in the way of the new settings."""
+        """Be stopped as at a planned end and started again: what was shut off for good is in the
+        way of the new settings."""
         os.write(self._report_fd, ANEW)
 
     def reload(self, log: ChildLog) -> None:
@@ -124,8 +132,8 @@ def watch_names(
 ) -> None:
     """Watch, in the running loop, the files that names are found with.
 
-    While somebody cannot be reached and such a file was replaced, a new process must take this one's place, which may read the new file.
-    `before` is called first.
+    While somebody cannot be reached and such a file was replaced, a new process must take this
+    one's place, which may read the new file. `before` is called first.
     """
     loop = asyncio.get_running_loop()
 
@@ -150,9 +158,10 @@ def run_loop(
 ) -> int:
     """Run `main(stop)` under uvloop until it returns, then return 0. STOP_SIGNAL sets `stop`.
 
-    The heartbeat is a timer of this very loop, every `beat_s` seconds, and the log's writing and what a process does a few times a second
-    go with it. An exception that reaches the loop ends the process with its exit code: a callback that failed is never ignored.
-    Raises: the first failure, when the loop is gone; it is told once, by the supervisor.
+    The heartbeat is a timer of this very loop, every `beat_s` seconds, and the log's writing and
+    what a process does a few times a second go with it. An exception that reaches the loop ends the
+    process with its exit code: a callback that failed is never ignored. Raises: the first failure,
+    when the loop is gone; it is told once, by the supervisor.
     """
     failures: list[BaseException] = []
     log_beats, full_collection_beats = round(_LOG_S / beat_s), round(_FULL_COLLECTION_S / beat_s)

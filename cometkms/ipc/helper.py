@@ -1,8 +1,10 @@
 """A process of a child's own, for the one thing that the child itself must not be able to do.
 
-It is forked before the child shuts itself off, shuts itself off for its own work, and ends with the connection between the two: with
-the child, however that ends. The supervisor adopts it (the kernel asks whose death is to be its own, and the child may signal nobody),
-so that it dies with the node even while it is stopped. It runs no loop and no thread, and reads nothing but the child's short messages.
+It is forked before the child shuts itself off, shuts itself off for its own work, and ends with the
+connection between the two: with the child, however that ends. The supervisor adopts it (the kernel
+asks whose death is to be its own, and the child may signal nobody), so that it dies with the node
+even while it is stopped. It runs no loop and no thread, and reads nothing but the child's short
+messages.
 """
 
 import contextlib
@@ -40,7 +42,8 @@ def start_helper(
     serve: Callable[[socket.socket], None],
     keep: Sequence[int] = (),
 ) -> Helper:
-    """Fork it; it calls `shut`, then `serve` until the connection ends. `keep`: descriptors besides the connection's.
+    """Fork it; it calls `shut`, then `serve` until the connection ends. `keep`: descriptors besides
+    the connection's.
 
     Raises: HardeningError with the words with which it did not start.
     """
@@ -100,7 +103,8 @@ def _live(
 
 
 def _close_others(kept: set[int]) -> None:
-    """Queues, reports, the child's own: whatever the child had open is none of the helper's business."""
+    """Queues, reports, the child's own: whatever the child had open is none of the helper's
+    business."""
     highest = -1
     for fd in sorted(kept):
         if fd > highest + 1:  # an empty range would close everything: CPython hands -1 on as the highest of all

@@ -1,8 +1,9 @@
 """Tell the service manager how this node is: sd_notify(3), without systemd's library.
 
-A message is one datagram to the socket that $NOTIFY_SOCKET names, a path or, behind an "@", an abstract name. The descriptor lives as
-long as the message: no child inherits it, and nothing can be sent to this process through it. A manager that does not read makes a
-message wait here, never the supervisor.
+A message is one datagram to the socket that $NOTIFY_SOCKET names, a path or, behind an "@", an
+abstract name. The descriptor lives as long as the message: no child inherits it, and nothing can be
+sent to this process through it. A manager that does not read makes a message wait here, never the
+supervisor.
 """
 
 import contextlib
@@ -24,7 +25,8 @@ class Notifier:
     """A service manager that listens, or none: then every call does nothing."""
 
     def __init__(self, address: str = "", watchdog_s: float = 0.0) -> None:
-        """`address`: as $NOTIFY_SOCKET; "": nobody listens. `watchdog_s`: the longest silence it bears; 0: any."""
+        """`address`: as $NOTIFY_SOCKET; "": nobody listens. `watchdog_s`: the longest silence it
+        bears; 0: any."""
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self._ping_s = watchdog_s / 2 if address else 0.0
         self._pinged_at = 0.0  # monotonic
@@ -62,7 +64,8 @@ class Notifier:
             self._status = words
 
     def watchdog(self, now: float) -> None:
-        """Call it in each round in which all is well: it speaks when half of the manager's patience is over. `now`: monotonic."""
+        """Call it in each round in which all is well: it speaks when half of the manager's patience
+        is over. `now`: monotonic."""
         if self._ping_s and now - self._pinged_at >= self._ping_s and self._send(b"WATCHDOG=1"):
             self._pinged_at = now
 
@@ -91,7 +94,8 @@ class Notifier:
 
 
 def take_notifier(environment: MutableMapping[str, str] = os.environ) -> Notifier:
-    """The notifier of this process. The variables are taken away: the children's word is not the node's."""
+    """The notifier of this process. The variables are taken away: the children's word is not the
+    node's."""
     found = Notifier.of_environment(environment, os.getpid())
     for name in _VARIABLES:
         environment.pop(name, None)

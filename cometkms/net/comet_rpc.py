@@ -1,4 +1,5 @@
-"""Ask a CometBFT node's RPC over plain HTTP: bounded answers, a deadline for each, GET only. What an answer means is not known here."""
+"""Ask a CometBFT node's RPC over plain HTTP: bounded answers, a deadline for each, GET only. What
+an answer means is not known here."""
 
 import http.client
 import json
@@ -15,7 +16,8 @@ from cometkms.net.http_get import get
 
 @dataclass(frozen=True, slots=True)
 class RpcAddress(Address):
-    """Where a node serves its RPC. The prefix stands before every path, for an RPC behind a proxy."""
+    """Where a node serves its RPC. The prefix stands before every path, for an RPC behind a
+    proxy."""
 
     prefix: str
 
@@ -25,7 +27,8 @@ class RpcAddress(Address):
 
 @dataclass(frozen=True, slots=True)
 class RpcAnswer:
-    """`result` is the node's word, not checked. `date`: its Date header. `asked_at`, `took_s`: our clock (UNIX) and how long it took."""
+    """`result` is the node's word, not checked. `date`: its Date header. `asked_at`, `took_s`: our
+    clock (UNIX) and how long it took."""
 
     result: dict[str, Any]
     date: str

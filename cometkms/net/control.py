@@ -1,6 +1,8 @@
-"""The operator's door to a running node: a unix socket in its home, owner only; one JSON line asked, one answered.
+"""The operator's door to a running node: a unix socket in its home, owner only; one JSON line
+asked, one answered.
 
-The file's mode (0600, in a directory of mode 0700) and the kernel's word on who connects (SO_PEERCRED) are the authentication.
+The file's mode (0600, in a directory of mode 0700) and the kernel's word on who connects
+(SO_PEERCRED) are the authentication.
 """
 
 import asyncio
@@ -39,7 +41,8 @@ def _short_name(path: Path) -> Any:
 
 
 def listen_control(path: Path) -> socket.socket:
-    """The socket, its owner's only. The store's lock says that no other node lives here, so one that is there is a dead one's.
+    """The socket, its owner's only. The store's lock says that no other node lives here, so one
+    that is there is a dead one's.
 
     Raises: BusyError.
     """
@@ -71,7 +74,8 @@ class ControlServer:
         quiet: frozenset[str] = frozenset(),
         listener: socket.socket | None = None,
     ) -> None:
-        """`quiet`: operations that are asked so often that the log does not name them. `listener`: made already, for one that may not."""
+        """`quiet`: operations that are asked so often that the log does not name them. `listener`:
+        made already, for one that may not."""
         self._path = path
         self._listener = listener
         self._quiet = quiet
@@ -132,7 +136,8 @@ class ControlServer:
             connection.close()
 
     async def _in_time(self, line: bytes) -> dict[str, Any]:
-        """The answer, or that there is none yet: who asked is never left with a connection that is closed without a word."""
+        """The answer, or that there is none yet: who asked is never left with a connection that is
+        closed without a word."""
         try:
             async with asyncio.timeout(CONTROL_TIMEOUT_S - _LEFT_FOR_SENDING_S):
                 return await self._answer(line)

@@ -1,4 +1,5 @@
-"""Connect to a validator: non-blocking sockets with the options a signer needs. No protocol here."""
+"""Connect to a validator: non-blocking sockets with the options a signer needs. No protocol
+here."""
 
 import asyncio
 import socket
@@ -14,7 +15,8 @@ _USER_TIMEOUT_MS = 10_000  # unacknowledged bytes: the peer is gone
 
 
 def limit_segment(connection: socket.socket, max_segment: int) -> None:
-    """Packets of that many bytes of data at most, in both directions: the other end is told so when the connection is made. 0: no limit.
+    """Packets of that many bytes of data at most, in both directions: the other end is told so when
+    the connection is made. 0: no limit.
 
     For a TCP socket that is not connected yet; a listening one hands it on to those it accepts.
     """
@@ -23,7 +25,8 @@ def limit_segment(connection: socket.socket, max_segment: int) -> None:
 
 
 async def connect(target: Target, max_segment: int = 0) -> socket.socket:
-    """A connected non-blocking socket. Every address of a name is tried in turn. `max_segment`: see limit_segment().
+    """A connected non-blocking socket. Every address of a name is tried in turn. `max_segment`: see
+    limit_segment().
 
     Raises: OSError (TimeoutError included, after CONNECT_TIMEOUT_S for each attempt).
     """

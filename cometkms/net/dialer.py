@@ -1,7 +1,9 @@
-"""Connections for a process that may make none: another one connects to what it was told of, and hands the connection over.
+"""Connections for a process that may make none: another one connects to what it was told of, and
+hands the connection over.
 
-So the signer needs neither unix sockets nor the right to reach other users' files, and a thief in it reaches the configured validators'
-sockets and no other of the machine. And the process that sends alerts needs no socket at all: it cannot even name an address.
+So the signer needs neither unix sockets nor the right to reach other users' files, and a thief in
+it reaches the configured validators' sockets and no other of the machine. And the process that
+sends alerts needs no socket at all: it cannot even name an address.
 
     asked     number 4 | which of them 4
     answered  number 4 | errno 4, and the connected socket beside it where that is 0; below 0: a host's name leads nowhere (EAI_…)
@@ -33,7 +35,8 @@ def serve_dials(connection: socket.socket, paths: Sequence[str]) -> None:
 
 
 def serve_host(connection: socket.socket, host: str, port: int) -> None:
-    """Connect to one TCP port of one host, of which every address is tried. Blocking, while names are looked up too."""
+    """Connect to one TCP port of one host, of which every address is tried. Blocking, while names
+    are looked up too."""
     _serve(connection, 1, lambda _: socket.create_connection((host, port), CONNECT_TIMEOUT_S))
 
 
@@ -64,13 +67,15 @@ def _dial_unix(path: str) -> socket.socket:
 
 
 class Dialer:
-    """The other end, in an event loop. One question at a time; the answer to one that was given up is let go of."""
+    """The other end, in an event loop. One question at a time; the answer to one that was given up
+    is let go of."""
 
     def __init__(
         self, connection: socket.socket, paths: Sequence[str], *, timeout_s: float = CONNECT_TIMEOUT_S
     ) -> None:
-        """`connection`: SOCK_SEQPACKET, to a process in serve_dials() with the same paths, or in serve_host(), whose one is called as one
-        likes. `timeout_s`: of each connection; a name may have to be looked up."""
+        """`connection`: SOCK_SEQPACKET, to a process in serve_dials() with the same paths, or in
+        serve_host(), whose one is called as one likes. `timeout_s`: of each connection; a name may
+        have to be looked up."""
         connection.setblocking(False)
         self._timeout_s = timeout_s
         self._connection = connection
@@ -83,7 +88,8 @@ class Dialer:
         return path in self._numbers
 
     async def connect(self, path: str) -> socket.socket:
-        """A connected non-blocking socket. Raises: OSError, TimeoutError; InvariantError when the other process is gone."""
+        """A connected non-blocking socket. Raises: OSError, TimeoutError; InvariantError when the
+        other process is gone."""
         if path not in self._numbers:
             raise OSError(errno.EACCES, "this process may not dial it", path)
         async with self._lock, asyncio.timeout(self._timeout_s):

@@ -1,12 +1,15 @@
-"""The nodes' port for agents: a process that accepts strangers, lets the listed agents prove themselves, and hands their connections over.
+"""The nodes' port for agents: a process that accepts strangers, lets the listed agents prove
+themselves, and hands their connections over.
 
-So the signer, which holds the key, opens no port and never reads a byte of anybody who is not on the list; and who takes this process over
-has the connection's identity of the node and a door that leads to the signer, no key and no file.
+So the signer, which holds the key, opens no port and never reads a byte of anybody who is not on
+the list; and who takes this process over has the connection's identity of the node and a door that
+leads to the signer, no key and no file.
 
     stranger ── SecretConnection's handshake, both keys proved ──▶ door ── is the key listed? ── WELCOME: fresh keys ──▶ signer
 
-The door ends the handshake's keys with the WELCOME: 64 random bytes that it tells the agent under them and the signer beside the connection.
-The agent says nothing before it has them, so no byte is left in the door.
+The door ends the handshake's keys with the WELCOME: 64 random bytes that it tells the agent under
+them and the signer beside the connection. The agent says nothing before it has them, so no byte is
+left in the door.
 
     door → signer   A | the agent's key 32 | from_node 32 | to_node 32, and the connection beside it      C | counters, 5 numbers of 8 bytes
     signer → door   the keys that are listed, 32 bytes each; none: nobody is
@@ -47,8 +50,9 @@ _BIND_S: Final = 3.0  # a door whose signer was killed ends at once, or on a bus
 
 @dataclass(frozen=True, slots=True)
 class DoorCounters:
-    """Connections since the door opened. unlisted: proved a key that is not listed; failed: broke the handshake off, or broke its rules;
-    timed_out: did not end it in time; pushed_out: made room for a newer one."""
+    """Connections since the door opened. unlisted: proved a key that is not listed; failed: broke
+    the handshake off, or broke its rules; timed_out: did not end it in time; pushed_out: made room
+    for a newer one."""
 
     admitted: int = 0
     unlisted: int = 0
@@ -68,7 +72,8 @@ class Admitted:
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Listening sockets on every address of the host, "" for all interfaces. Waits a moment for a predecessor. Raises: BusyError."""
+    """Listening sockets on every address of the host, "" for all interfaces. Waits a moment for a
+    predecessor. Raises: BusyError."""
     ends_at = time.monotonic() + _BIND_S
     while True:
         try:

@@ -1,4 +1,5 @@
-"""GET over plain HTTP from a server that may be anybody: a bounded answer, and one deadline for all of it."""
+"""GET over plain HTTP from a server that may be anybody: a bounded answer, and one deadline for all
+of it."""
 
 import contextlib
 import http.client
@@ -11,9 +12,11 @@ _PART_BYTES: Final = 64 << 10
 
 
 def get(host: str, port: int, path: str, timeout_s: float, most: int) -> tuple[int, str, bytes]:
-    """Status, Date header and body. The watch closes the socket when time is up, at whatever byte it stands.
+    """Status, Date header and body. The watch closes the socket when time is up, at whatever byte
+    it stands.
 
-    Raises: TimeoutError; OSError, also for a body of more than `most` bytes; http.client.HTTPException for what is no HTTP.
+    Raises: TimeoutError; OSError, also for a body of more than `most` bytes;
+    http.client.HTTPException for what is no HTTP.
     """
     deadline = time.monotonic() + timeout_s
     connection = http.client.HTTPConnection(host, port, timeout=timeout_s)

@@ -33,9 +33,11 @@ def cure_of_listening(error: OSError, busy: str) -> str:
 
 
 def listen(setting: str, host: str, port: int, cure: str) -> socket.socket:
-    """A listening socket of a `setting`. host "": every interface, IPv6 and IPv4 on one socket where the machine has both.
+    """A listening socket of a `setting`. host "": every interface, IPv6 and IPv4 on one socket
+    where the machine has both.
 
-    Raises: BusyError if the address is in use; ConfigError if it is not this machine's, or not ours to use.
+    Raises: BusyError if the address is in use; ConfigError if it is not this machine's, or not ours
+    to use.
     """
     shown = f"{setting} {Address(host, port)}"
     try:

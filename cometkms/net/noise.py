@@ -1,4 +1,5 @@
-"""The handshake of a noise:// validator over its connection. Moves bytes; cometkms/wire/noise.py says which."""
+"""The handshake of a noise:// validator over its connection. Moves bytes; cometkms/wire/noise.py
+says which."""
 
 import asyncio
 import socket
@@ -10,7 +11,8 @@ from cometkms.wire.noise import NoiseHandshake
 async def shake(connection: socket.socket, handshake: NoiseHandshake) -> None:
     """Shake hands until both ends have proved who they are.
 
-    Raises: ProtocolError, OSError; TimeoutError where message 2 does not begin, or stays unfinished for HANDSHAKE_TIMEOUT_S.
+    Raises: ProtocolError, OSError; TimeoutError where message 2 does not begin, or stays unfinished
+    for HANDSHAKE_TIMEOUT_S.
     """
     loop = asyncio.get_running_loop()
     began = False
@@ -36,6 +38,6 @@ async def shake(connection: socket.socket, handshake: NoiseHandshake) -> None:
 
 
 def not_listed(own_id: str) -> str:
-    """What else to say of a connection that ended before anything was asked: such a validator ends the handshake with anybody, and then closes
-    to whom its priv_validator_laddr does not name."""
+    """What else to say of a connection that ended before anything was asked: such a validator ends
+    the handshake with anybody, and then closes to whom its priv_validator_laddr does not name."""
     return f", before it asked for anything; cure: unless it stopped, its priv_validator_laddr must name this signer: noise://{own_id}@…"

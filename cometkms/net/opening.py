@@ -1,4 +1,5 @@
-"""The beginning of a connection to a validator: its handshake (tcp, noise) or its first bytes (unix), and the session that follows.
+"""The beginning of a connection to a validator: its handshake (tcp, noise) or its first bytes
+(unix), and the session that follows.
 
 The signer's links and an agent's begin alike. Moves bytes; cometkms/wire says which.
 """
@@ -23,14 +24,16 @@ from cometkms.wire.dialect import sniff_dialect
 from cometkms.wire.identity import Identity
 from cometkms.wire.secret_connection import Handshake
 
-#: Imported when they are first needed: a process that imports nothing any more by then has them loaded before.
+#: Imported when they are first needed: a process that imports nothing any more by then has them
+#: loaded before.
 LATE: Final = ("cometkms.net.noise", "cometkms.wire.noise", "cometkms.wire.peer_id")
 _RECEIVE_BYTES: Final = 4096  # before the session exists; a hello and an authentication are below 1200
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A connection that is ready for requests. `remote_identity`: what the validator proved; b"" on a unix socket."""
+    """A connection that is ready for requests. `remote_identity`: what the validator proved; b"" on
+    a unix socket."""
 
     session: Session
     dialect: Dialect
@@ -40,7 +43,8 @@ class Opened:
 async def open_session(
     connection: socket.socket, target: Target, chain_id: str, core: Core, identity: Identity
 ) -> Opened:
-    """Raises: ProtocolError, OSError; TimeoutError where the validator's part does not come in time."""
+    """Raises: ProtocolError, OSError; TimeoutError where the validator's part does not come in
+    time."""
     if isinstance(target, UnixTarget):
         return await _open_plain(connection, chain_id, core)
     if isinstance(target, NoiseAddress):
@@ -70,7 +74,8 @@ async def _open_plain(connection: socket.socket, chain_id: str, core: Core) -> O
 async def _open_noise(
     connection: socket.socket, expected: bytes, chain_id: str, core: Core, identity: Identity
 ) -> Opened:
-    """Raises: as noise.shake(). Loaded here: most agents have no such validator, and are to start in no time."""
+    """Raises: as noise.shake(). Loaded here: most agents have no such validator, and are to start
+    in no time."""
     from cometkms.net import noise
     from cometkms.wire.noise import NoiseHandshake
 

@@ -1,7 +1,9 @@
-"""The writing half of a connection that never blocks: what the socket does not take waits here, and leaves when the socket takes it.
+"""The writing half of a connection that never blocks: what the socket does not take waits here, and
+leaves when the socket takes it.
 
-`Unsent` keeps the order and knows no loop, so that the simulation can drive it; `Outbox` is the same in an asyncio loop. The links to
-validators, to agents and to the other members all write through one of them.
+`Unsent` keeps the order and knows no loop, so that the simulation can drive it; `Outbox` is the
+same in an asyncio loop. The links to validators, to agents and to the other members all write
+through one of them.
 """
 
 import asyncio
@@ -13,7 +15,8 @@ from typing import Protocol
 
 
 class Lane(Protocol):
-    """What sends on the same socket in C (interface.SignLane and its like): it must not overtake what waits here."""
+    """What sends on the same socket in C (interface.SignLane and its like): it must not overtake
+    what waits here."""
 
     blocked: bool
 
@@ -21,7 +24,8 @@ class Lane(Protocol):
 
 
 class Sink(Protocol):
-    """Take as many bytes as a non-blocking socket does, which raises BlockingIOError, InterruptedError and OSError."""
+    """Take as many bytes as a non-blocking socket does, which raises BlockingIOError,
+    InterruptedError and OSError."""
 
     def send(self, data: bytes | bytearray, /) -> int: ...
 
@@ -53,7 +57,8 @@ class Unsent:
             lane.blocked = bool(self._waiting)
 
     def write(self, data: bytes) -> bool:
-        """Send it now, or behind what waits. Raises: OSError, and the connection is then of no use."""
+        """Send it now, or behind what waits. Raises: OSError, and the connection is then of no
+        use."""
         sent = 0 if self._waiting else self._send(data)
         if sent < len(data):
             self._waiting += memoryview(data)[sent:]
@@ -85,7 +90,8 @@ class Unsent:
 
 
 class Outbox(Unsent):
-    """What waits leaves by itself, as the loop says that the socket takes bytes; a new connection has a new outbox."""
+    """What waits leaves by itself, as the loop says that the socket takes bytes; a new connection
+    has a new outbox."""
 
     def __init__(
         self,
@@ -95,7 +101,8 @@ class Outbox(Unsent):
         lane: Lane | None = None,
         progress: Callable[[], None] = lambda: None,
     ) -> None:
-        """`lost`: the socket failed, and the owner closes it; `progress`: the socket took something that had waited."""
+        """`lost`: the socket failed, and the owner closes it; `progress`: the socket took something
+        that had waited."""
         super().__init__(connection, lane)
         self.since = 0.0  # loop time: when the socket last took something, while something waits
         self._fd = connection.fileno()
@@ -127,8 +134,9 @@ class Outbox(Unsent):
     def _watch(self) -> None:
         """While bytes wait, and no longer, the loop says when the socket takes some.
 
-        uvloop gives a socket up at its first error: it calls the reader a last time, which may find only what came before the error, and
-        then says nothing of this socket any more. Asked to, it raises RuntimeError; the connection is lost, and its owner is told.
+        uvloop gives a socket up at its first error: it calls the reader a last time, which may find
+        only what came before the error, and then says nothing of this socket any more. Asked to, it
+        raises RuntimeError; the connection is lost, and its owner is told.
         """
         if self._watched == bool(self._waiting):
             return
@@ -143,7 +151,8 @@ class Outbox(Unsent):
             self._loop.remove_writer(self._fd)
 
     def _on_given_up(self) -> None:
-        """Out of the sender's stack, which does not expect to be called back; the owner may have closed it meanwhile."""
+        """Out of the sender's stack, which does not expect to be called back; the owner may have
+        closed it meanwhile."""
         if self._watched:
             self._lost(ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
 

@@ -1,4 +1,5 @@
-"""How an empty node becomes one that promises (docs/ARCHITECTURE.md, rule 9). Pure: no clock, no I/O.
+"""How an empty node becomes one that promises (docs/ARCHITECTURE.md, rule 9). Pure: no clock, no
+I/O.
 
 | this node   | what the others show                                        | becomes                                         |
 |-------------|-------------------------------------------------------------|-------------------------------------------------|
@@ -9,8 +10,9 @@
 | born        | every member born of this record, or one complete of it     | complete                                        |
 | else        |                                                             | stays                                           |
 
-One member's false record makes no node lose a birth that is to come: what is recovering must read every other member anyway.
-Without nonces a node wiped at the wrong moment is born twice; promising before everybody was seen born signs twice.
+One member's false record makes no node lose a birth that is to come: what is recovering must read
+every other member anyway. Without nonces a node wiped at the wrong moment is born twice; promising
+before everybody was seen born signs twice.
 """
 
 from collections.abc import Mapping
@@ -35,7 +37,8 @@ class NodeState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What a node shows of itself. `nonce`: of an empty node; `record`: of a born or complete one."""
+    """What a node shows of itself. `nonce`: of an empty node; `record`: of a born or complete
+    one."""
 
     state: NodeState
     nonce: bytes = b""
@@ -43,7 +46,8 @@ class Life:
 
 
 def next_life(me: str, mine: Life, others: Mapping[str, Life], members: int) -> Life:
-    """What this node becomes by what it has seen of the others (the last word of each, in this process)."""
+    """What this node becomes by what it has seen of the others (the last word of each, in this
+    process)."""
     grown = {name: life for name, life in others.items() if life.state in (NodeState.BORN, NodeState.COMPLETE)}
     if mine.state is NodeState.EMPTY:
         if any((me, mine.nonce) not in life.record for life in grown.values()):

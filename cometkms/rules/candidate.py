@@ -1,7 +1,9 @@
-"""Choose the bytes to ask a majority for at one place (docs/ARCHITECTURE.md, rule 5). Pure: no clock, no I/O.
+"""Choose the bytes to ask a majority for at one place (docs/ARCHITECTURE.md, rule 5). Pure: no
+clock, no I/O.
 
-Candidates are the request's bytes and any bytes that a member holds at the place and that differ from the request in their timestamp
-only. No choice here can sign twice, whatever it is (acceptors are write-once); a bad one only loses a vote.
+Candidates are the request's bytes and any bytes that a member holds at the place and that differ
+from the request in their timestamp only. No choice here can sign twice, whatever it is (acceptors
+are write-once); a bad one only loses a vote.
 
 | what is known                                         | outcome                                                       |
 |-------------------------------------------------------|---------------------------------------------------------------|
@@ -11,7 +13,8 @@ only. No choice here can sign twice, whatever it is (acceptors are write-once); 
 | candidates can still reach a majority                 | ask for the one with most holders; a tie: the lowest bytes    |
 | none can                                              | refuse: what stands in the way                                |
 
-A candidate can reach a majority iff its holders and the members that are still open at the place are a quorum.
+A candidate can reach a majority iff its holders and the members that are still open at the place
+are a quorum.
 """
 
 from collections.abc import Callable, Mapping
@@ -59,7 +62,8 @@ def choose(
     *,
     same_but_timestamp: Callable[[bytes, bytes], bool],
 ) -> bytes | Refusal:
-    """The bytes to ask for. `others`: every other member of the epoch, by id; `own`: this node's mark."""
+    """The bytes to ask for. `others`: every other member of the epoch, by id; `own`: this node's
+    mark."""
     if hrs < own.hrs:
         return regression(hrs, own.hrs)
     mine = view_of(own, hrs)

@@ -1,6 +1,8 @@
-"""Whether the seals of an epoch that ends show all that was ever signed in it (docs/ARCHITECTURE.md, rule 10). Pure: no clock, no I/O.
+"""Whether the seals of an epoch that ends show all that was ever signed in it
+(docs/ARCHITECTURE.md, rule 10). Pure: no clock, no I/O.
 
-What was signed is held by a majority, so N−Q+1 stores that lack nothing show it. A seal says how far its store is known to lack nothing:
+What was signed is held by a majority, so N−Q+1 stores that lack nothing show it. A seal says how
+far its store is known to lack nothing:
 
 | standing    | the store                                                                     | is taken for                   |
 |-------------|-------------------------------------------------------------------------------|--------------------------------|
@@ -8,7 +10,8 @@ What was signed is held by a majority, so N−Q+1 stores that lack nothing show 
 | UNCONFIRMED | was sealed while the node was stopped, or had not read every other member     | one of these may be an old copy|
 | BEHIND      | is behind the state file beside it, and was not CONFIRMED before it was       | the old copy                   |
 
-One unnoticed old copy at a time is what the rules bear. One node alone has nobody who could confirm it.
+One unnoticed old copy at a time is what the rules bear. One node alone has nobody who could confirm
+it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +29,8 @@ class Standing(IntEnum):
 
 
 def sealed_words(epoch: int, me: str, following: Sequence[str]) -> str:
-    """What a sealed member is, and what is to be done with it. `following`: for whom it is sealed; () where that is not known."""
+    """What a sealed member is, and what is to be done with it. `following`: for whom it is sealed;
+    () where that is not known."""
     if not following:
         return f"epoch {epoch} was sealed here: it promises nothing more"
     whom = ", ".join(following)
@@ -38,7 +42,8 @@ def sealed_words(epoch: int, me: str, following: Sequence[str]) -> str:
 
 
 def doubt(members: int, seals: Mapping[str, Standing]) -> str:
-    """Why these seals of an epoch of `members` nodes may lack something that was signed; "" when they cannot.
+    """Why these seals of an epoch of `members` nodes may lack something that was signed; "" when
+    they cannot.
 
     `seals`: by the member's id. That they are a majority is the caller's to check.
     """

@@ -1,10 +1,13 @@
-"""One member, one store: which of the stores that ever stood for a member is the one that counts (docs/ARCHITECTURE.md, rule 15). Pure.
+"""One member, one store: which of the stores that ever stood for a member is the one that counts
+(docs/ARCHITECTURE.md, rule 15). Pure.
 
-A store's incarnation is (number, nonce); of two the higher counts, so that of two that began at once the nonce decides. A store
-that takes another's place takes a number above all that anybody knows, and is complete only when every other member has
-recorded it durably. From then on what the earlier store's process sends is refused by all of them, whatever it reaches.
+A store's incarnation is (number, nonce); of two the higher counts, so that of two that began at
+once the nonce decides. A store that takes another's place takes a number above all that anybody
+knows, and is complete only when every other member has recorded it durably. From then on what the
+earlier store's process sends is refused by all of them, whatever it reaches.
 
-What a member X does with what bears an incarnation of a member M (promises, accepts, votes, reads, hellos):
+What a member X does with what bears an incarnation of a member M (promises, accepts, votes, reads,
+hellos):
 
 | it bears                                  | X                                                                                  |
 |-------------------------------------------|------------------------------------------------------------------------------------|
@@ -14,8 +17,9 @@ What a member X does with what bears an incarnation of a member M (promises, acc
 | a higher one, above the ceiling           | refuses it: no store has begun so often                                            |
 | a lower one                               | refuses it with the reason, and shows M's own signature over the higher one        |
 
-The ceiling grows with the calendar, alike for all: whatever a liar took in M's name, the honest M that comes back takes one above it, and all
-believe it, also those that the liar told nothing. A largest step would have these refuse it for ever.
+The ceiling grows with the calendar, alike for all: whatever a liar took in M's name, the honest M
+that comes back takes one above it, and all believe it, also those that the liar told nothing. A
+largest step would have these refuse it for ever.
 
 What M does with a record of itself that is higher than its own:
 
@@ -50,8 +54,8 @@ from cometkms.limits import (
 )
 from cometkms.model import Incarnation
 
-#: What is counted of members' words that are not taken, by name, beside the reasons of refused promises: on incarnations, on seqs, and on
-#: the replicated log (state/raft/steps.py).
+#: What is counted of members' words that are not taken, by name, beside the reasons of refused
+#: promises: on incarnations, on seqs, and on the replicated log (state/raft/steps.py).
 REFUSALS: Final = ("old_incarnation", "false_incarnation", "false_seq", "store_behind", "false_raft", "false_mark")
 
 #: Of a store that was born with its cluster, or made before there were incarnations.
@@ -60,7 +64,8 @@ FIRST: Final = Incarnation(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """`member` began as `incarnation`. `signature`: of its identity over statement_bytes(); b"" for FIRST, which needs none."""
+    """`member` began as `incarnation`. `signature`: of its identity over statement_bytes(); b"" for
+    FIRST, which needs none."""
 
     member: str
     incarnation: Incarnation
@@ -68,7 +73,8 @@ class Statement:
 
 
 def statement_bytes(digest: bytes, member: str, incarnation: Incarnation) -> bytes:
-    """What a member signs when it takes an incarnation. `digest`: of its epoch, ids and identity keys."""
+    """What a member signs when it takes an incarnation. `digest`: of its epoch, ids and identity
+    keys."""
     numbers = incarnation.number.to_bytes(8, "little") + incarnation.nonce.to_bytes(8, "little")
     return b"cometkms incarnation 1\0" + digest + numbers + member.encode()
 
@@ -88,7 +94,8 @@ def incarnation_ceiling(unix_s: float) -> int:
 
 
 def judge(recorded: Incarnation, borne: Incarnation, ceiling: int = INCARNATION_ROOM) -> Verdict:
-    """Judge a store's incarnation by the first table at the head of this module; what bears none yet is not judged."""
+    """Judge a store's incarnation by the first table at the head of this module; what bears none
+    yet is not judged."""
     if borne == recorded:
         return Verdict.TAKE
     if borne < recorded:
@@ -105,8 +112,8 @@ def next_incarnation(known: Iterable[Incarnation], nonce: int) -> Incarnation:
 class Answer:
     """What one member answered to one process's read.
 
-    `order`: of arrival, growing. `real`: its marks, not "I am recovering too". `incarnation`: its own. `knows`: its records of
-    the others when it answered.
+    `order`: of arrival, growing. `real`: its marks, not "I am recovering too". `incarnation`: its
+    own. `knows`: its records of the others when it answered.
     """
 
     order: int
@@ -122,7 +129,8 @@ class Answer:
 def counting(
     me: str, mine: Incarnation, records: Mapping[str, Incarnation], answers: Mapping[str, Answer]
 ) -> dict[str, Answer]:
-    """The answers that count, by the third table. `records`: the reader's own. `adopted` stores have no knowledge of the reader's claim."""
+    """The answers that count, by the third table. `records`: the reader's own. `adopted` stores
+    have no knowledge of the reader's claim."""
     highest = dict(records)
     for one in answers.values():
         for name, known in (one.knows or {}).items():
@@ -142,13 +150,15 @@ def counting(
 
 
 def believable_seq(known: int, said: int) -> bool:
-    """Whether a member's word on its seq is a step that promises can have made since its last on this connection. The first, in its hello, is
-    taken whatever it is: a node that was away must believe those that were raised meanwhile."""
+    """Whether a member's word on its seq is a step that promises can have made since its last on
+    this connection. The first, in its hello, is taken whatever it is: a node that was away must
+    believe those that were raised meanwhile."""
     return said - known <= SEQ_STEP_MAX
 
 
 def raised_seq(own: int, remembered: int) -> int:
-    """The seq that a store goes on from when a member remembers so many of its promises and every other one was read: above that, so that it
-    is not accused again. Its own, where the word is one that promises cannot have made: it was then read all the same."""
+    """The seq that a store goes on from when a member remembers so many of its promises and every
+    other one was read: above that, so that it is not accused again. Its own, where the word is one
+    that promises cannot have made: it was then read all the same."""
     believable = remembered - own <= SEQ_RAISE_MAX and remembered < SEQ_RAISED_MAX
     return max(own, remembered + 1) if believable else own

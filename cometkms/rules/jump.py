@@ -1,4 +1,5 @@
-"""How high a chain can plausibly have come by now (docs/ARCHITECTURE.md, rule 13). Pure: the time comes from outside.
+"""How high a chain can plausibly have come by now (docs/ARCHITECTURE.md, rule 13). Pure: the time
+comes from outside.
 
     height
       ▲            · reach: JUMP_HEIGHTS above what is known, and JUMP_HEIGHTS_PER_S more with each second
@@ -7,12 +8,14 @@
       │ ·  ────┘     what it took of the JUMP_HEIGHTS comes back with time, too
       └──────────────────────────▶ time
 
-Whoever asks for a place above the reach asks for more than any chain does: it is refused. Only a signature that verifies moves what is
-known, and what it skipped is paid from a store of JUMP_HEIGHTS that fills again at JUMP_SIGNED_PER_S. So a member that promises what nobody
-signs raises a row by no more than JUMP_HEIGHTS and JUMP_HEIGHTS_PER_S a second, and a validator that gets everything signed by no more than
-JUMP_HEIGHTS and JUMP_SIGNED_PER_S a second, with a true signature for each step: no faster than one that asks for one height after another,
-as a replay or a trial does, which is never held up. The clock is this node's own: one that is wrong refuses a height or admits one more, and
-no signature rests on it.
+Whoever asks for a place above the reach asks for more than any chain does: it is refused. Only a
+signature that verifies moves what is known, and what it skipped is paid from a store of
+JUMP_HEIGHTS that fills again at JUMP_SIGNED_PER_S. So a member that promises what nobody signs
+raises a row by no more than JUMP_HEIGHTS and JUMP_HEIGHTS_PER_S a second, and a validator that gets
+everything signed by no more than JUMP_HEIGHTS and JUMP_SIGNED_PER_S a second, with a true signature
+for each step: no faster than one that asks for one height after another, as a replay or a trial
+does, which is never held up. The clock is this node's own: one that is wrong refuses a height or
+admits one more, and no signature rests on it.
 """
 
 from collections.abc import Iterable
@@ -23,7 +26,8 @@ from cometkms.limits import HEIGHT_MAX, JUMP_HEIGHTS, JUMP_HEIGHTS_PER_S, JUMP_S
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """How high a row has verifiably come. `at`: UNIX seconds when this node learned of it. `spent`: of JUMP_HEIGHTS, at that time."""
+    """How high a row has verifiably come. `at`: UNIX seconds when this node learned of it. `spent`:
+    of JUMP_HEIGHTS, at that time."""
 
     height: int
     at: float
@@ -40,7 +44,8 @@ def reach(known: Known | None, now: float) -> int:
 def learned(known: Known | None, height: int, now: float) -> Known:
     """What is known after a verified signature at `height` was learned of at `now`.
 
-    One above the reach is proven all the same (a majority admitted it), and leaves nothing of JUMP_HEIGHTS.
+    One above the reach is proven all the same (a majority admitted it), and leaves nothing of
+    JUMP_HEIGHTS.
     """
     if known is None:
         return Known(height, now)
@@ -56,7 +61,8 @@ def admitted(known: Known | None, height: int, now: float) -> Known:
 
 
 def plausible(own_reach: int, others: Iterable[int]) -> int:
-    """The highest height that a member's unproven mark may name. `others`: the heights of the other members' marks; 0: nothing is known."""
+    """The highest height that a member's unproven mark may name. `others`: the heights of the other
+    members' marks; 0: nothing is known."""
     rest = max(others, default=0)
     return max(own_reach, min(HEIGHT_MAX, rest + JUMP_HEIGHTS) if rest > 0 else 0)
 

@@ -1,7 +1,9 @@
-"""Decide whether a place may be promised (docs/ARCHITECTURE.md, rules 1, 6 and 13). Pure: no clock, no I/O.
+"""Decide whether a place may be promised (docs/ARCHITECTURE.md, rules 1, 6 and 13). Pure: no clock,
+no I/O.
 
-Bytes held at a place are write-once: no peer, request, rule or timestamp ever replaces them, and no mark falls. A verified signature forbids
-first what contradicts it: places below, and other bytes at its own.
+Bytes held at a place are write-once: no peer, request, rule or timestamp ever replaces them, and no
+mark falls. A verified signature forbids first what contradicts it: places below, and other bytes at
+its own.
 
 | the place is … the mark | and the bytes …                       | outcome                                                 |
 |-------------------------|---------------------------------------|---------------------------------------------------------|
@@ -11,7 +13,8 @@ first what contradicts it: places below, and other bytes at its own.
 | at                      | are others, or none are held (burnt)  | refuse: conflict, burnt                                 |
 | below                   |                                       | refuse: regression                                      |
 
-Which bytes to ask for when others are held that differ in their timestamp only is the proposer's choice (rules/candidate.py).
+Which bytes to ask for when others are held that differ in their timestamp only is the proposer's
+choice (rules/candidate.py).
 """
 
 from dataclasses import dataclass
@@ -22,7 +25,8 @@ from cometkms.rules.sign import regression
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """`write`: the bytes are new and must be durable before anybody hears of it. Else they are already."""
+    """`write`: the bytes are new and must be durable before anybody hears of it. Else they are
+    already."""
 
     write: bool
 
@@ -30,8 +34,8 @@ class Accept:
 def decide_promise(mark: Watermark, hrs: HRS, sign_bytes: bytes, *, reach: int, signed: Watermark) -> Accept | Refusal:
     """Judge whether a promise may be made by the table at the head of this module.
 
-    The caller has strictly decoded `sign_bytes`, which name `hrs`. The highest plausible height is `reach`. `signed`: the highest place of
-    the row with a signature that verified.
+    The caller has strictly decoded `sign_bytes`, which name `hrs`. The highest plausible height is
+    `reach`. `signed`: the highest place of the row with a signature that verified.
     """
     veto = _veto(signed, hrs, sign_bytes)
     if veto is not None:
@@ -50,7 +54,8 @@ def decide_promise(mark: Watermark, hrs: HRS, sign_bytes: bytes, *, reach: int, 
 
 
 def _veto(signed: Watermark, hrs: HRS, sign_bytes: bytes) -> Refusal | None:
-    """Rule 6: what a verified signature forbids. A replicated sign state may refuse, never permit."""
+    """Rule 6: what a verified signature forbids. A replicated sign state may refuse, never
+    permit."""
     if not signed.signature or hrs > signed.hrs:
         return None
     if hrs < signed.hrs:

@@ -1,4 +1,5 @@
-"""Decide whether bytes that are no vote may be signed. Pure: no clock, no I/O. They have no place: no watermark is asked and none moves.
+"""Decide whether bytes that are no vote may be signed. Pure: no clock, no I/O. They have no place:
+no watermark is asked and none moves.
 
 | the request is …                           | outcome                                          |
 |--------------------------------------------|--------------------------------------------------|
@@ -27,7 +28,8 @@ _WORDS: Final = {
 
 
 def decide_bytes(allowed: AllowedBytes, request: Request) -> Refusal | None:
-    """Judge a request for bytes that are no vote by the table at the head of this module, and return None where it is to be signed.
+    """Judge a request for bytes that are no vote by the table at the head of this module, and
+    return None where it is to be signed.
 
     The request is of a kind in BYTES_KINDS.
     """

@@ -1,4 +1,5 @@
-"""When a node that lost its promises may count again, and at which marks (docs/ARCHITECTURE.md, rules 7, 8 and 13). Pure.
+"""When a node that lost its promises may count again, and at which marks (docs/ARCHITECTURE.md,
+rules 7, 8 and 13). Pure.
 
 | an answer of a member          | counts as read                                                                    |
 |--------------------------------|-----------------------------------------------------------------------------------|
@@ -23,7 +24,8 @@ from cometkms.rules.jump import plausible
 
 
 def may_end(members: int, answers: Mapping[str, Answer]) -> bool:
-    """Whether a recovering node among `members` nodes has read enough. One node alone never has. `answers`: those that count (rule 15)."""
+    """Whether a recovering node among `members` nodes has read enough. One node alone never has.
+    `answers`: those that count (rule 15)."""
     quorum = quorum_of(members)
     if members < 2 or len(answers) < members - 1:
         return False
@@ -34,7 +36,8 @@ def may_end(members: int, answers: Mapping[str, Answer]) -> bool:
 def agreed_mark(
     own: Watermark, read: Iterable[Watermark], *, keep_own: bool, verifies: Callable[[Watermark], bool]
 ) -> Watermark:
-    """The mark after a read. `keep_own`: a starting node, whose own bytes at the highest place are its own promise.
+    """The mark after a read. `keep_own`: a starting node, whose own bytes at the highest place are
+    its own promise.
 
     `verifies`: whether a mark's signature is the row's over its bytes.
     """
@@ -47,8 +50,9 @@ def agreed_mark(
 
 
 def absurd(own_reach: int, read: Mapping[str, Watermark], *, verifies: Callable[[Watermark], bool]) -> str | None:
-    """The member whose mark lies farther up than is plausible, by what is known here and by everybody else's, without a signature that
-    proves it (rule 13). `own_reach`: this node's (rules/jump.py); 0 where it knows nothing of the row.
+    """The member whose mark lies farther up than is plausible, by what is known here and by
+    everybody else's, without a signature that proves it (rule 13). `own_reach`: this node's
+    (rules/jump.py); 0 where it knows nothing of the row.
     """
     for member, mark in read.items():
         limit = plausible(own_reach, (one.hrs.height for name, one in read.items() if name != member))

@@ -1,6 +1,8 @@
-"""Decide whether a request may be signed, over the last signed place. CometBFT's own rule (privval/file.go), pure: no clock, no I/O.
+"""Decide whether a request may be signed, over the last signed place. CometBFT's own rule
+(privval/file.go), pure: no clock, no I/O.
 
-Whether a place above it is plausible at all (rule 13) is decided where it is reserved: rules/promise.py.
+Whether a place above it is plausible at all (rule 13) is decided where it is reserved:
+rules/promise.py.
 
 | the request's place is …     | and …                                        | outcome                                    |
 |------------------------------|----------------------------------------------|--------------------------------------------|
@@ -41,7 +43,8 @@ def decide(
     *,
     same_but_timestamp: Callable[[bytes, bytes], bool],
 ) -> Sign | Repeat | Refusal:
-    """Judge a request against the watermark by the table at the head of this module. The core tells `same_but_timestamp`."""
+    """Judge a request against the watermark by the table at the head of this module. The core tells
+    `same_but_timestamp`."""
     if request.reason is not Reason.NONE:
         return Refusal(request.reason, request.reason.name.lower().replace("_", " "))
     asked, last = request.hrs, watermark.hrs

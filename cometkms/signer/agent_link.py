@@ -1,13 +1,16 @@
-"""A node's end of its agents' links: requests come in, answers go out; whether this node serves them is decided elsewhere.
+"""A node's end of its agents' links: requests come in, answers go out; whether this node serves
+them is decided elsewhere.
 
     door ── an agent that proved its key ──▶ AgentPort ──▶ AgentLink ── ASK ──▶ the chain's critical section ── ANSWER or NOT_NOW ──▶ agent
 
-A link stands whether this node leads or not. A request that is not urgent, at a node that does not lead, is told at once who does. Every
-other one is a request like a validator's: the rule decides, the state process reserves, the slot signs. One at a time a chain and link; a
-newer one takes the place of an older one that its agent has given up. Moves bytes; decides nothing.
+A link stands whether this node leads or not. A request that is not urgent, at a node that does not
+lead, is told at once who does. Every other one is a request like a validator's: the rule decides,
+the state process reserves, the slot signs. One at a time a chain and link; a newer one takes the
+place of an older one that its agent has given up. Moves bytes; decides nothing.
 
-The plain ones of a leader, from the agent's bytes to the reservation and from the permit to the agent, are the core's where it has a desk
-(csrc/sign.h). What it leaves over comes here, and what it has under way is taken back where a newer request or the end of the lease says so.
+The plain ones of a leader, from the agent's bytes to the reservation and from the permit to the
+agent, are the core's where it has a desk (csrc/sign.h). What it leaves over comes here, and what it
+has under way is taken back where a newer request or the end of the lease says so.
 """
 
 import asyncio
@@ -86,7 +89,8 @@ class _Question:
 
 
 class _AtDesk:
-    """The requests of one chain that the core's desk takes, one at a time. A `Requester`: for what the path hands back."""
+    """The requests of one chain that the core's desk takes, one at a time. A `Requester`: for what
+    the path hands back."""
 
     def __init__(self, link: "AgentLink", desk: Desk, chain: ChainSigner, number: int) -> None:
         self._link, self._desk, self._number = link, desk, number
@@ -134,8 +138,9 @@ class AgentLink:
         numbers: Mapping[str, int],
         settle: Callable[[], None],
     ) -> None:
-        """`chains`: those it may ask for; `standing`: whether this node leads, and who does, "" when that is not known; `desk`: makes the core's
-        part of the link, None where it has none; `numbers`: of each chain the path's name for this agent; `settle`: as of a ValidatorLink."""
+        """`chains`: those it may ask for; `standing`: whether this node leads, and who does, ""
+        when that is not known; `desk`: makes the core's part of the link, None where it has none;
+        `numbers`: of each chain the path's name for this agent; `settle`: as of a ValidatorLink."""
         self.name = f"agent:{agent}"
         self.key = admitted.key
         self.since = time.time()
@@ -250,7 +255,8 @@ class AgentLink:
         self._take_turn()
 
     def _take_turn(self) -> None:
-        """A few messages. Who sends more at once is read on when everybody else had a turn: a flood of one agent's costs others no more."""
+        """A few messages. Who sends more at once is read on when everybody else had a turn: a flood
+        of one agent's costs others no more."""
         try:
             for _ in range(AGENT_TURN_MESSAGES):
                 if self.open and self._unread:
@@ -269,7 +275,8 @@ class AgentLink:
             self._loop.add_reader(self._socket.fileno(), self._on_readable)
 
     def _receive(self) -> bytes:
-        """What arrived, decrypted, but for what the desk took. Raises: BlockingIOError, EOFError, OSError, ProtocolError."""
+        """What arrived, decrypted, but for what the desk took. Raises: BlockingIOError, EOFError,
+        OSError, ProtocolError."""
         if self._desk is None:
             received = self._socket.recv(_RECEIVE_BYTES)
             if not received:
@@ -364,8 +371,8 @@ class AgentPort:
         new_number: Callable[[], int] = lambda: 0,
         settle: Callable[[], None] = lambda: None,
     ) -> None:
-        """`listed`: of each chain, the agents' names and keys; `desk`, `settle`: as of an AgentLink; `new_number`: one that no other connection of
-        this signer has in the path."""
+        """`listed`: of each chain, the agents' names and keys; `desk`, `settle`: as of an
+        AgentLink; `new_number`: one that no other connection of this signer has in the path."""
         self._door = door
         self._chains = chains
         self._listed = listed

@@ -1,7 +1,8 @@
-"""What each validator of a chain got lately: signatures, or one refusal after the other. Pure: times come from outside.
+"""What each validator of a chain got lately: signatures, or one refusal after the other. Pure:
+times come from outside.
 
-A node whose connections stand and whose processes run may still sign nothing, because it refuses whatever it is asked. So each
-validator's failures are counted in a row: a signature ends the row.
+A node whose connections stand and whose processes run may still sign nothing, because it refuses
+whatever it is asked. So each validator's failures are counted in a row: a signature ends the row.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from cometkms.model import Reason
 
 @dataclass(slots=True)
 class _Answers:
-    """signed_at: UNIX time of the last signature, repeated ones included. A row of failures lasts from `since` to `at`; count 0: none."""
+    """signed_at: UNIX time of the last signature, repeated ones included. A row of failures lasts
+    from `since` to `at`; count 0: none."""
 
     signed_at: float | None = None
     count: int = 0
@@ -29,7 +31,8 @@ class Answers:
         self._of: dict[str, _Answers] = {}
 
     def on_signed(self, validator: str, at: float) -> None:
-        """It got a signature, at that UNIX time. One that was learned of late does not end what failed after it."""
+        """It got a signature, at that UNIX time. One that was learned of late does not end what
+        failed after it."""
         known = self._of.setdefault(validator, _Answers())
         known.signed_at = max(at, known.signed_at or at)
         if at >= known.at:

@@ -1,7 +1,9 @@
-"""Shut the signer off, once it holds its keys: afterwards it can talk to its validators and its own node, and to nothing else.
+"""Shut the signer off, once it holds its keys: afterwards it can talk to its validators and its own
+node, and to nothing else.
 
-The order matters: what is needed later is loaded first; another user while root still can; Landlock while its calls are allowed;
-the filter of system calls last. Each is tried or read back at once. docs/HARDENING.md has the list and the argument.
+The order matters: what is needed later is loaded first; another user while root still can; Landlock
+while its calls are allowed; the filter of system calls last. Each is tried or read back at once.
+docs/HARDENING.md has the list and the argument.
 """
 
 import mmap
@@ -39,7 +41,8 @@ PROCESS: Final = "signer"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the settings say. key_files: what must be out of reach. Unix sockets are dialled by another process (net/dialer.py)."""
+    """What the settings say. key_files: what must be out of reach. Unix sockets are dialled by
+    another process (net/dialer.py)."""
 
     mode: Mode
     user: str
@@ -77,7 +80,8 @@ class Confinement:
     measures: tuple[Measure, ...]
 
     def why_not(self, target: Target) -> str:
-        """Why this process cannot dial that validator, which a reload brings; "" when it can. A new process can."""
+        """Why this process cannot dial that validator, which a reload brings; "" when it can. A new
+        process can."""
         plan, on = self.plan, {one.measure for one in self.measures if one.state is State.ON}
         if isinstance(target, UnixTarget):
             known = "system_calls" not in on or target.path in plan.unix
@@ -92,7 +96,8 @@ class Confinement:
 
 
 def shut_signer(plan: Plan) -> Confinement:
-    """Everything, as far as the settings ask and the kernel has it. The process has one thread, its keys and its identity.
+    """Everything, as far as the settings ask and the kernel has it. The process has one thread, its
+    keys and its identity.
 
     Raises: HardeningError, ConfigError.
     """

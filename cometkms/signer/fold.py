@@ -1,7 +1,9 @@
-"""Tell the first of many alike, then how many more, at growing intervals. Pure: the clock is a number.
+"""Tell the first of many alike, then how many more, at growing intervals. Pure: the clock is a
+number.
 
-A hostile or misconfigured validator is refused thousands of times a second for one reason. What is said of it (log, audit log, page) is
-bounded by time and by the kinds that there are, not by how often it asks; the counters count every one.
+A hostile or misconfigured validator is refused thousands of times a second for one reason. What is
+said of it (log, audit log, page) is bounded by time and by the kinds that there are, not by how
+often it asks; the counters count every one.
 """
 
 from collections.abc import Hashable
@@ -40,7 +42,8 @@ class Folds(Generic[Kind, What]):
         self._alike: dict[Kind, _Alike[What]] = {}
 
     def add(self, kind: Kind, what: What, now_ns: int) -> bool:
-        """Whether this is the first of its kind: it is to be told now. Else it is counted, and told by due()."""
+        """Whether this is the first of its kind: it is to be told now. Else it is counted, and told
+        by due()."""
         known = self._alike.get(kind)
         if known is None or (known.untold == 0 and now_ns - known.seen_ns >= FOLD_MAX_S * _S):
             if known is None and len(self._alike) >= FOLD_KINDS_MAX:
@@ -52,7 +55,8 @@ class Folds(Generic[Kind, What]):
         return False
 
     def due(self, now_ns: int) -> list[tuple[Kind, What, int]]:
-        """What is to be told now: the kind, the latest of it, and how many there were since it was told."""
+        """What is to be told now: the kind, the latest of it, and how many there were since it was
+        told."""
         return [(kind, one.latest, one.tell(now_ns)) for kind, one in self._alike.items() if one.is_due(now_ns)]
 
     def rest(self, now_ns: int) -> list[tuple[Kind, What, int]]:

@@ -2,8 +2,9 @@
 
     STANDBY ── lease ──▶ DIALING ──▶ HANDSHAKE ──▶ CONNECTED ──▶ WAITING (back-off) ──▶ DIALING …
 
-While CONNECTED everything happens in the loop's readable callback: receive → session → critical section → send. A request
-that waits for its permit stops the reading; the answer starts it again. A refusal never closes the connection.
+While CONNECTED everything happens in the loop's readable callback: receive → session → critical
+section → send. A request that waits for its permit stops the reading; the answer starts it again. A
+refusal never closes the connection.
 """
 
 import asyncio
@@ -59,9 +60,9 @@ class ValidatorLink:
         log: Logger,
         spin_ns: int = 0,
     ) -> None:
-        """`name`: the address as configured; `dial`: makes a connection to it; `number`: its own among all links;
-        `settle` may bring the answers that requests wait for, without leaving the callback; `spin_ns`: how long to look for the next
-        request before going to sleep."""
+        """`name`: the address as configured; `dial`: makes a connection to it; `number`: its own
+        among all links; `settle` may bring the answers that requests wait for, without leaving the
+        callback; `spin_ns`: how long to look for the next request before going to sleep."""
         self.name = name
         self.state = LinkState.STANDBY
         self.since = time.time()
@@ -98,7 +99,8 @@ class ValidatorLink:
 
     @property
     def line(self) -> str | None:
-        """The validator's release line, such as "v1", or None while no vote on this (or, between two, on the last) connection told it."""
+        """The validator's release line, such as "v1", or None while no vote on this (or, between
+        two, on the last) connection told it."""
         return line_words(self.dialect, self._session.line if self._session is not None else self._line)
 
     def document(self) -> ValidatorReport:
@@ -125,7 +127,8 @@ class ValidatorLink:
         return self._session is session
 
     def deliver(self, frame: bytes, *, refused: bool | None = None) -> None:
-        """Write the pending request's answer, then go on reading; behind refusals only, a little later each time."""
+        """Write the pending request's answer, then go on reading; behind refusals only, a little
+        later each time."""
         self._busy = False
         if refused:
             self._pause()
@@ -225,7 +228,8 @@ class ValidatorLink:
     # --- the hot path ---
 
     def _on_readable(self) -> None:
-        """Serve what arrived; then, for a moment, what follows: a validator's next request is often near, and a wake-up dear."""
+        """Serve what arrived; then, for a moment, what follows: a validator's next request is often
+        near, and a wake-up dear."""
         if self._socket is None:
             return
         if self._held():
@@ -252,7 +256,8 @@ class ValidatorLink:
         return False
 
     def _take(self) -> bool:
-        """Receive once and serve it. False when nothing was there, the connection ended, or a request waits for its permit."""
+        """Receive once and serve it. False when nothing was there, the connection ended, or a
+        request waits for its permit."""
         if self._socket is None or self._session is None:
             return False
         started_ns = time.monotonic_ns()
@@ -278,7 +283,8 @@ class ValidatorLink:
         return not self._held()
 
     def _turn(self, connection: socket.socket, session: Session) -> Request | Turn:
-        """Receive once. Raises: BlockingIOError, EOFError, OSError, ProtocolError; see interface.SignLane."""
+        """Receive once. Raises: BlockingIOError, EOFError, OSError, ProtocolError; see
+        interface.SignLane."""
         if self._lane is not None:
             return self._lane.turn()
         size = connection.recv_into(session.inbox)
@@ -288,12 +294,14 @@ class ValidatorLink:
         return session.next_request() or Turn.NOTHING
 
     def _held(self) -> bool:
-        """Whether nothing more is served for now: a request waits for its answer, or the answers are not read."""
+        """Whether nothing more is served for now: a request waits for its answer, or the answers
+        are not read."""
         unread = len(self._outbox) if self._outbox is not None else 0
         return self._busy or self._resting is not None or unread > _OUTBOX_BYTES
 
     def _pause(self) -> None:
-        """Who only earns refusals is answered ever more slowly, and never sent away: it may be right the next time."""
+        """Who only earns refusals is answered ever more slowly, and never sent away: it may be
+        right the next time."""
         self._pause_s = min(max(2 * self._pause_s, REFUSED_PAUSE_MIN_S), REFUSED_PAUSE_MAX_S)
         if self._resting is None:
             self._resting = self._loop.call_later(self._pause_s, self._rested)
@@ -304,8 +312,8 @@ class ValidatorLink:
         self._resume()
 
     def _pump(self, started_ns: int, request: Request | None = None) -> None:
-        """Serve `request`, then every whole one that has arrived, one after the other. Thousands may have, of pings say: after a turn the
-        loop's other work comes first."""
+        """Serve `request`, then every whole one that has arrived, one after the other. Thousands
+        may have, of pings say: after a turn the loop's other work comes first."""
         self._pumping, served, turn_ends_ns = True, False, time.monotonic_ns() + TURN_MAX_NS
         try:
             while not self._held() and self._session is not None:

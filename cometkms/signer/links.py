@@ -1,4 +1,5 @@
-"""The connections to the validators of a signer process: which there are, and when they are dialled."""
+"""The connections to the validators of a signer process: which there are, and when they are
+dialled."""
 
 import asyncio
 import socket
@@ -21,7 +22,8 @@ from cometkms.wire.identity import Identity
 
 
 class ValidatorLinks:
-    """All of them, by a number that none is given twice. They are dialled while this node holds the lease."""
+    """All of them, by a number that none is given twice. They are dialled while this node holds the
+    lease."""
 
     def __init__(
         self,
@@ -34,7 +36,8 @@ class ValidatorLinks:
         has_cores: bool,
         log: Logger,
     ) -> None:
-        """`towards`: who this node is to a validator; `dialer`: connects to unix sockets; `settle`: ValidatorLink's.
+        """`towards`: who this node is to a validator; `dialer`: connects to unix sockets; `settle`:
+        ValidatorLink's.
 
         `has_cores`: a core is free to look for the next request without sleeping.
         """
@@ -64,7 +67,8 @@ class ValidatorLinks:
         self._allow_spin()
 
     def relist(self, chain: ChainSigner, wanted: Sequence[str], *, dial: bool) -> None:
-        """Have links to these validators of the chain and to no others. `dial`: dial those that came at once."""
+        """Have links to these validators of the chain and to no others. `dial`: dial those that
+        came at once."""
         mine = {
             link.name: number
             for number, link in self._links.items()
@@ -149,7 +153,8 @@ class ValidatorLinks:
             link.spin_ns = REQUEST_SPIN_NS if self.may_spin else 0
 
     def _remove(self, number: int) -> None:
-        """A request under way gets no answer. The link stays until its connection is closed: the path knows it by its number."""
+        """A request under way gets no answer. The link stays until its connection is closed: the
+        path knows it by its number."""
         task = self._tasks.pop(number, None)
         if task is None:
             del self._links[number]

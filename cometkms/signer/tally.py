@@ -1,7 +1,9 @@
-"""What one chain's signer has signed, kind by kind, and the heights that it missed while it led. Sans-I/O, constant memory.
+"""What one chain's signer has signed, kind by kind, and the heights that it missed while it led.
+Sans-I/O, constant memory.
 
-A height is missed if this signer, holding the lease all the time, signed the same kind of vote below it and above it, and none at
-it. Before its first signature under a lease nothing counts as missed: another node may have signed.
+A height is missed if this signer, holding the lease all the time, signed the same kind of vote
+below it and above it, and none at it. Before its first signature under a lease nothing counts as
+missed: another node may have signed.
 """
 
 from dataclasses import dataclass
@@ -26,7 +28,8 @@ class Missed(StrEnum):
 
 @dataclass(slots=True)
 class KindTally:
-    """One kind of vote. `at`: UNIX seconds of the last signature. `missed_last`: heights between the last two."""
+    """One kind of vote. `at`: UNIX seconds of the last signature. `missed_last`: heights between
+    the last two."""
 
     signed: int = 0
     height: int = 0

@@ -1,4 +1,5 @@
-"""One child of the supervisor: what it is for, how it stands, its fork and its end. The table below is the only way from one state to another."""
+"""One child of the supervisor: what it is for, how it stands, its fork and its end. The table below
+is the only way from one state to another."""
 
 import contextlib
 import os
@@ -64,12 +65,14 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """A child: `run(context)` is its whole life and returns its exit code. The order of the specs is the order of start.
+    """A child: `run(context)` is its whole life and returns its exit code. The order of the specs
+    is the order of start.
 
-    `essential`: False where the node does its work without it. `stops_first`: it signs, so it answers nothing more before the others
-    stop, and the child that keeps the store may say that it does not move. `keeps_store`: its failed write ends the node; it hears the
-    operator, so that the node is restarted by its wish; of another that would be a word of an attacker's. `hands_over`: it is told
-    before anything stops, so that another node may lead.
+    `essential`: False where the node does its work without it. `stops_first`: it signs, so it
+    answers nothing more before the others stop, and the child that keeps the store may say that it
+    does not move. `keeps_store`: its failed write ends the node; it hears the operator, so that the
+    node is restarted by its wish; of another that would be a word of an attacker's. `hands_over`:
+    it is told before anything stops, so that another node may lead.
     """
 
     name: str
@@ -121,7 +124,8 @@ class Child:
         self.since = time.monotonic()
 
     def fork(self, board: Board, open_fds: Iterable[int], asked_restarts: int, mask: set[int], knows: int) -> None:
-        """Begin a life. `open_fds`: of the other children's reports; `mask`: the signals that it has blocked; `knows`: how many reloads there were."""
+        """Begin a life. `open_fds`: of the other children's reports; `mask`: the signals that it
+        has blocked; `knows`: how many reloads there were."""
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         board.forget_beat(self.name)
         parent = os.getpid()
@@ -227,7 +231,8 @@ def _live(spec: ChildSpec, context: ChildContext, parent: int, mask: set[int]) -
 
 
 def flush_standard_streams() -> None:
-    """What Python holds for stdout and stderr. A stream that is closed or that nobody reads loses it, and stops nothing."""
+    """What Python holds for stdout and stderr. A stream that is closed or that nobody reads loses
+    it, and stops nothing."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             if stream is not None:

@@ -1,4 +1,5 @@
-"""CPU time and memory of another process of this machine, from /proc. One read of a file that the kernel makes up."""
+"""CPU time and memory of another process of this machine, from /proc. One read of a file that the
+kernel makes up."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""Load a running node's settings anew. The decision what may change is config/reload.py's; here are the file, the log and the board."""
+"""Load a running node's settings anew. The decision what may change is config/reload.py's; here are
+the file, the log and the board."""
 
 import os
 import time
@@ -15,7 +16,8 @@ from cometkms.supervisor.reloading import Reloaded
 
 
 class Reloader:
-    """The settings that this node runs with, now. Flags and variables stay what they were at the start."""
+    """The settings that this node runs with, now. Flags and variables stay what they were at the
+    start."""
 
     def __init__(self, settings: Settings, flags: Flags, log: Log, set_level: Callable[[str], None]) -> None:
         """`set_level`: of this process's own logs, which later children inherit."""

@@ -1,4 +1,5 @@
-"""One reload at a time: every child that runs is told, and it is over when all have taken the new settings or their time is up."""
+"""One reload at a time: every child that runs is told, and it is over when all have taken the new
+settings or their time is up."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +15,8 @@ from cometkms.supervisor.service import Service
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """What a reload came to. `document`: for the children, None where nothing changed for them; `report`: for the board."""
+    """What a reload came to. `document`: for the children, None where nothing changed for them;
+    `report`: for the board."""
 
     document: dict[str, object] | None
     report: ReloadReport
@@ -41,7 +43,8 @@ class Reloading:
         self._until = 0.0  # monotonic; 0: none is under way
 
     def begin(self) -> ReloadReport | None:
-        """Load the settings, tell the children, and return what there is to report; None: there is nothing to reload."""
+        """Load the settings, tell the children, and return what there is to report; None: there is
+        nothing to reload."""
         if self._load is None:
             self._log.info("SIGHUP ignored", why="there is nothing to reload")
             return None
@@ -57,12 +60,14 @@ class Reloading:
         return reloaded.report
 
     def on_up(self, child: Child) -> None:
-        """Tell a child that has come up what was reloaded while it booted, with the settings of before."""
+        """Tell a child that has come up what was reloaded while it booted, with the settings of
+        before."""
         if child.knows < self.count:
             child.tell_reload(self.count)
 
     def settle(self) -> None:
-        """Call it done when every child has taken it over. One that hangs is not waited for: it starts again with the new settings."""
+        """Call it done when every child has taken it over. One that hangs is not waited for: it
+        starts again with the new settings."""
         if not self._until:
             return
         late = [child for child in self._children if child.reloading]

@@ -1,4 +1,5 @@
-"""What the service manager is told: once that the node is ready, how it is, and that it lives while those that sign do."""
+"""What the service manager is told: once that the node is ready, how it is, and that it lives while
+those that sign do."""
 
 import time
 from collections.abc import Mapping, Sequence

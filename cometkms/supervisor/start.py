@@ -61,8 +61,8 @@ _PARTS: Final = {"state": {"keeps_store": True, "hands_over": True}, "signer": {
 
 
 def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | None = None) -> int:
-    """Run until a signal or a failure, and return the exit code. `flags`: a reload loads the settings with them again. `typed`: a passphrase
-    that was asked for at the terminal.
+    """Run until a signal or a failure, and return the exit code. `flags`: a reload loads the
+    settings with them again. `typed`: a passphrase that was asked for at the terminal.
 
     Raises: OperatorError before anything was started.
     """
@@ -86,7 +86,8 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
         requests, permits, decisions = _queues(settings, core_name)
 
         def live_state(context: ChildContext) -> int:
-            """Who this node is, is derived aside at every start, and comes into this process only."""
+            """Who this node is, is derived aside at every start, and comes into this process
+            only."""
             derivation = _derive(settings, keys, core, passphrase)
             parts = state.StateParts(now.settings, files, derivation, requests, permits, board.section("state"), log)
             return state.run(context, parts)
@@ -113,7 +114,8 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
             *unused: Queue | None,
             secret: bool = False,
         ) -> ChildSpec:
-            """`unused`: queues that it has no part in; `secret`: whether it is to open a key itself."""
+            """`unused`: queues that it has no part in; `secret`: whether it is to open a key
+            itself."""
 
             def live(context: ChildContext) -> int:
                 share_home(settings.home, lock)
@@ -145,7 +147,8 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
                 requests,
                 permits,
             )
-            # Right behind the signer, which waits for nobody: its queue must not fill while Python imports an HTTP server.
+            # Right behind the signer, which waits for nobody: its queue must not fill while Python
+            # imports an HTTP server.
             specs.insert(2, one)
         if (told := settings.webhook) is not None:
             parts = webhook.WebhookParts(settings, told, board, log)
@@ -157,7 +160,8 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
 
 
 def _check_addresses(settings: Settings) -> None:
-    """The api process and the door take these when others already run: who holds one is told before a node leads that would end for it.
+    """The api process and the door take these when others already run: who holds one is told before
+    a node leads that would end for it.
 
     Raises: BusyError, ConfigError.
     """
@@ -179,7 +183,8 @@ def _load() -> Core:
 
 
 def _queues(settings: Settings, core_name: str) -> tuple[Queue, Queue, Queue | None]:
-    """Requests to the state process, permits from it, and decisions for the audit log where there is one."""
+    """Requests to the state process, permits from it, and decisions for the audit log where there
+    is one."""
     decisions = make_queue(core_name) if settings.audit_max_mib else None
     return make_queue(core_name), make_queue(core_name), decisions
 
@@ -200,7 +205,8 @@ def _close_up(settings: Settings) -> None:
 
 
 def _check_doors(settings: Settings) -> None:
-    """Nobody else can change what this node relies on. Raises: HardeningError naming each place and its cure."""
+    """Nobody else can change what this node relies on. Raises: HardeningError naming each place and
+    its cure."""
     secrets = [chain.key_file for chain in settings.chains]
     if isinstance(settings.key_passphrase, PassphraseFile):
         secrets.append(settings.key_passphrase.path)
@@ -214,7 +220,8 @@ def _check_doors(settings: Settings) -> None:
 def _key_sources(
     settings: Settings, passphrase: PassphraseSource | None, core: Core, log: Log
 ) -> tuple[KeySource, ...]:
-    """Return the key source of each chain. No key is opened: that is the signer's, and the process's that derives. Raises: KeyFileError, OperatorError."""
+    """Return the key source of each chain. No key is opened: that is the signer's, and the
+    process's that derives. Raises: KeyFileError, OperatorError."""
     keys = tuple(key_source(chain.key_file, passphrase) for chain in settings.chains)
     for key in keys:
         core.require(type_of(key.public_key))  # before the forks: a child that is shut off loads nothing any more
@@ -234,7 +241,8 @@ def _is_one_stream() -> bool:
 def _derive(
     settings: Settings, keys: Sequence[KeySource], core: Core, passphrase: PassphraseSource | None
 ) -> Derivation:
-    """Derive who this node is; it is done and not taken yet. A key that does not open leaves no trace in the home. Raises: KeyFileError."""
+    """Derive who this node is; it is done and not taken yet. A key that does not open leaves no
+    trace in the home. Raises: KeyFileError."""
     members = [peer.id for peer in settings.peers]
     derivation = Derivation(settings.home, keys, core, settings.id, members, settings.noise_identity_file)
     forget(passphrase)
@@ -266,14 +274,16 @@ def forget(passphrase: PassphraseSource | None) -> None:
 
 
 def give_up(queues: Iterable[Queue | None]) -> None:
-    """Those that there are. Whoever takes over the api process must not be able to write a permit."""
+    """Those that there are. Whoever takes over the api process must not be able to write a
+    permit."""
     for queue in queues:
         if queue is not None:
             queue.close()
 
 
 def _node_files(settings: Settings, keys: Sequence[KeySource]) -> NodeFiles:
-    """Where this node's durable state is, named by the public keys; the state process itself opens no key file."""
+    """Where this node's durable state is, named by the public keys; the state process itself opens
+    no key file."""
     chains = tuple(
         ChainFiles(Row(key.public_key, chain.id), chain.state_file)
         for key, chain in zip(keys, settings.chains, strict=True)

@@ -10,7 +10,8 @@ from cometkms.board.trouble import find_trouble
 
 
 def status_line(board: Mapping[str, dict[str, Any] | None], beat_ages_s: Mapping[str, float | None], now: float) -> str:
-    """Who leads, how many of the others are there, and what is wrong. It changes when one of these does, not with each signature."""
+    """Who leads, how many of the others are there, and what is wrong. It changes when one of these
+    does, not with each signature."""
     sections = shape({name: board.get(name) for name in ("state", "signer", "supervisor")})
     words = [_role(sections["state"], situation_of(sections, beat_ages_s, now))]
     return "; ".join([*words, *find_trouble(sections, beat_ages_s, now)])

@@ -1,4 +1,5 @@
-"""The supervisor: fork, watch, restart with back-off, reload, stop. Holds no key, listens on no socket, runs no loop and no thread.
+"""The supervisor: fork, watch, restart with back-off, reload, stop. Holds no key, listens on no
+socket, runs no loop and no thread.
 
 A child's life; nothing else changes its state:
 
@@ -13,19 +14,22 @@ A child's life; nothing else changes its state:
     RUNNING  ── it asks to start anew ──▶ STOPPING ── exit ──▶ IDLE ──▶ BOOTING
     any but IDLE ── a planned restart (SIGUSR2) ──▶ STOPPING ── exit ──▶ IDLE ── when all are ──▶ BOOTING, in order
 
-Only the node's very first boot is fatal: what fails then is for the operator to mend, and nothing is lost by ending. A child that has been
-up is started again for ever, with back-off: a node that does not sign and says why, in `/status` and to the alerts, is better than none.
-A child that is not essential ends the node only if it was never up and says why it cannot be; it may be killed or hang as it likes.
+Only the node's very first boot is fatal: what fails then is for the operator to mend, and nothing
+is lost by ending. A child that has been up is started again for ever, with back-off: a node that
+does not sign and says why, in `/status` and to the alerts, is better than none. A child that is not
+essential ends the node only if it was never up and says why it cannot be; it may be killed or hang
+as it likes.
 
-A pause of the supervisor itself (SIGSTOP, a frozen or starved
-machine) may have been one of the children too: they get a fresh grace to beat, and are not killed because a clock jumped.
+A pause of the supervisor itself (SIGSTOP, a frozen or starved machine) may have been one of the
+children too: they get a fresh grace to beat, and are not killed because a clock jumped.
 
-Signals are blocked and taken synchronously: no handler ever runs. SIGHUP loads the settings anew and hands to the children what may
-change while they run. The service manager is told when the node is ready, how it is, and that it lives (ipc/notify.py): its watchdog
-hears nothing while an essential child is away or this loop stands still. As PID 1 it reaps whoever was left behind.
+Signals are blocked and taken synchronously: no handler ever runs. SIGHUP loads the settings anew
+and hands to the children what may change while they run. The service manager is told when the node
+is ready, how it is, and that it lives (ipc/notify.py): its watchdog hears nothing while an
+essential child is away or this loop stands still. As PID 1 it reaps whoever was left behind.
 
-Stopping, for good or for a planned restart: another node may lead, then the signer (it answers nothing more), then the others; whoever
-is left after STOP_TIMEOUT_S is killed.
+Stopping, for good or for a planned restart: another node may lead, then the signer (it answers
+nothing more), then the others; whoever is left after STOP_TIMEOUT_S is killed.
 """
 
 import contextlib
@@ -92,10 +96,12 @@ class _Ending:
 
 @dataclass(slots=True)
 class Supervisor:
-    """Runs the specs until a signal or a failed boot. `facts` go into the board's section as they are.
+    """Runs the specs until a signal or a failed boot. `facts` go into the board's section as they
+    are.
 
-    `one_stream`: a person reads log and stderr in one place: why the node ended is said once, on stderr.
-    `reload` loads the settings anew, keeps them for children that start later, and never raises; None: there is nothing to reload.
+    `one_stream`: a person reads log and stderr in one place: why the node ended is said once, on
+    stderr. `reload` loads the settings anew, keeps them for children that start later, and never
+    raises; None: there is nothing to reload.
     """
 
     specs: list[ChildSpec]
@@ -242,7 +248,8 @@ class Supervisor:
             self.log.info("child running", child=child.name, pid=child.pid, restarts=child.restarts)
 
     def _replace_stuck_signer(self) -> None:
-        """The state process saw it stand still, long before HUNG_AFTER_S. Believed only if its heartbeat is late here, too."""
+        """The state process saw it stand still, long before HUNG_AFTER_S. Believed only if its
+        heartbeat is late here, too."""
         ages = self.board.beat_ages_s()
         for child in self._children:
             if not child.spec.stops_first or child.state is not ChildState.RUNNING or child.killed_hung:
@@ -283,7 +290,8 @@ class Supervisor:
             self.log.error("child died", child=child.name, why=words, restart_in_s=child.delay_s)
 
     def _watch(self) -> None:
-        """Kill a child whose own loop does not beat, or that does not boot; end the node when it never did."""
+        """Kill a child whose own loop does not beat, or that does not boot; end the node when it
+        never did."""
         ages = self.board.beat_ages_s()
         now = time.monotonic()  # read after the ages: whatever pause made them look old shows here
         if now - self._watched_at > self.timing.own_pause_s:
@@ -315,7 +323,8 @@ class Supervisor:
                 child.kill_hung()
 
     def _start_anew(self, child: Child) -> None:
-        """One that asked for it: stopped in peace, then started with the new settings. The others go on meanwhile."""
+        """One that asked for it: stopped in peace, then started with the new settings. The others
+        go on meanwhile."""
         child.asks_anew = False
         if child.state is ChildState.RUNNING:
             self.log.info(
@@ -326,7 +335,8 @@ class Supervisor:
     # --- stopping ---
 
     def _restart(self, why: str) -> None:
-        """All children stop in order, as at the end, and then start in order. The home's lock stays held."""
+        """All children stop in order, as at the end, and then start in order. The home's lock stays
+        held."""
         self._restart_wanted = ""
         self.log.info("planned restart", why=why)
         self._stop()
@@ -385,7 +395,8 @@ class Supervisor:
 
 
 def _reap_strangers(own: Set[int]) -> None:
-    """Reap orphans, which all become children of this process where it is PID 1 of a container: a health check that was killed with its shell, say."""
+    """Reap orphans, which all become children of this process where it is PID 1 of a container: a
+    health check that was killed with its shell, say."""
     with contextlib.suppress(ChildProcessError):  # there is no child at all
         while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
             if found.si_pid in own:
@@ -396,8 +407,9 @@ def _reap_strangers(own: Set[int]) -> None:
 def _await_signal(signals: Set[signal.Signals], timeout_s: float) -> int:
     """The next of these (blocked) signals, or _TIME_IS_UP, perhaps early.
 
-    Not sigtimedwait() with a timeout: interrupted by a SIGCONT when its time is over, CPython's returns uninitialised memory as
-    the signal (signalmodule.c breaks out of its loop without one). A supervisor that was stopped for a moment would crash.
+    Not sigtimedwait() with a timeout: interrupted by a SIGCONT when its time is over, CPython's
+    returns uninitialised memory as the signal (signalmodule.c breaks out of its loop without one).
+    A supervisor that was stopped for a moment would crash.
     """
     signal.setitimer(signal.ITIMER_REAL, max(timeout_s, _TIMER_MIN_S))
     return signal.sigwaitinfo({*signals, _TIME_IS_UP}).si_signo

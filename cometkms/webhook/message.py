@@ -1,10 +1,11 @@
-"""What is sent, as bytes: the body in the form that the receiver reads, and the HTTP request around it. Pure.
+"""What is sent, as bytes: the body in the form that the receiver reads, and the HTTP request around
+it. Pure.
 
 json    {"version": 1, "node", "sent_at", "test", "dropped", "alerts": [{"status": "raised" | "over", "name", "subject", "what", "cure", "since", "at"}]}
 slack   {"text": "…"}, which Slack, Mattermost and Rocket.Chat read, and Discord at its address with /slack behind
 
-What an alert says may hold the words of strangers (a validator's chain id, a peer's error): in the slack form they are escaped, so
-that nobody is called by them and no link is made of them.
+What an alert says may hold the words of strangers (a validator's chain id, a peer's error): in the
+slack form they are escaped, so that nobody is called by them and no link is made of them.
 """
 
 import json
@@ -20,7 +21,8 @@ VERSION = 1
 
 
 def body_of(form: str, node: str, notices: Sequence[Notice], dropped: int, sent_at: float) -> bytes:
-    """The request's body. dropped: how many older notices could not be delivered; sent_at: UNIX seconds."""
+    """The request's body. dropped: how many older notices could not be delivered; sent_at: UNIX
+    seconds."""
     if form == "slack":
         lines = [_line(node, one) for one in notices]
         if dropped:
@@ -81,6 +83,7 @@ def _line(node: str, notice: Notice) -> str:
 
 
 def _plain(text: str) -> str:
-    """Escape a text as Slack wants it, on one line, and with no word that calls somebody (others than Slack look for a bare @)."""
+    """Escape a text as Slack wants it, on one line, and with no word that calls somebody (others
+    than Slack look for a bare @)."""
     escaped = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return escaped.replace("@", "@\u200b")

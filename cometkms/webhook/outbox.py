@@ -4,8 +4,9 @@
     notices wait, none on the way ──▶ the oldest WEBHOOK_BATCH_MAX leave together ──▶ delivered: they are gone
                                                                         └▶ failed: they wait, longer each time (back-off)
 
-A notice that finds WEBHOOK_WAITING_MAX others waiting drops the oldest, and one that waited for WEBHOOK_KEEP_S is dropped: both are
-counted, and the next request says how many. A notice may arrive twice (the receiver took it, and its answer was lost), never out of order.
+A notice that finds WEBHOOK_WAITING_MAX others waiting drops the oldest, and one that waited for
+WEBHOOK_KEEP_S is dropped: both are counted, and the next request says how many. A notice may arrive
+twice (the receiver took it, and its answer was lost), never out of order.
 """
 
 from collections import deque
@@ -33,7 +34,8 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One alert that was raised, or is over. since, at: UNIX seconds at which it was raised, and at which this was seen."""
+    """One alert that was raised, or is over. since, at: UNIX seconds at which it was raised, and at
+    which this was seen."""
 
     raised: bool
     name: str
@@ -71,7 +73,8 @@ def unknown_alert(since: float, why: str) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Outbox:
-    """What waits, and what the receiver has been told. Times are UNIX seconds (`wall`) and monotonic ones (`now`)."""
+    """What waits, and what the receiver has been told. Times are UNIX seconds (`wall`) and
+    monotonic ones (`now`)."""
 
     known: dict[Key, Notice] = field(default_factory=dict)  # raised, and told or waiting to be
     told: dict[Key, Notice] = field(default_factory=dict)  # raised, and delivered
@@ -88,12 +91,14 @@ class Outbox:
 
     @classmethod
     def heir(cls, told: Iterable[Mapping[str, Any]], wall: float) -> "Outbox":
-        """Take over from a process that ended: what it had delivered as raised need not be said again, and its end must be."""
+        """Take over from a process that ended: what it had delivered as raised need not be said
+        again, and its end must be."""
         notices = [notice_of(one, wall, raised=True) for one in told]
         return cls(known={one.key: one for one in notices}, told={one.key: one for one in notices})
 
     def see(self, alerts: Iterable[Mapping[str, Any]], wall: float, *, settled: bool = True) -> None:
-        """The alerts that are raised now. settled: whether an alert that is not among them is over, or only not known yet."""
+        """The alerts that are raised now. settled: whether an alert that is not among them is over,
+        or only not known yet."""
         now = [notice_of(alert, wall, raised=True) for alert in alerts]
         raised = {one.key: one for one in now[:ALERTS_TOLD_MAX] if one.name not in NOT_SENT}
         for key, one in raised.items():
@@ -116,7 +121,8 @@ class Outbox:
         self._dropped_untold += 1
 
     def batch(self, wall: float, now: float) -> tuple[list[Notice], int] | None:
-        """What is to be sent now, and how many were dropped since the last that arrived; None: nothing, or not yet."""
+        """What is to be sent now, and how many were dropped since the last that arrived; None:
+        nothing, or not yet."""
         while self.waiting and wall - self.waiting[0].at > WEBHOOK_KEEP_S:
             self._drop()
         if not self.waiting or now < self._next_at:
@@ -140,7 +146,8 @@ class Outbox:
         self.delivered_at = wall
 
     def did_fail(self, why: str, now: float, retry_after_s: float = 0.0) -> float:
-        """They wait on; the seconds until the next attempt. retry_after_s: what the receiver asks for."""
+        """They wait on; the seconds until the next attempt. retry_after_s: what the receiver asks
+        for."""
         self.failed += 1
         self.error = why
         self._out = 0

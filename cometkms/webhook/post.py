@@ -1,5 +1,6 @@
-"""Send one request over a connection that somebody else made: TLS, bounds, one deadline, and what the receiver said. Redirects are not
-followed: an address that sends elsewhere is told, since nothing but the configured host may be reached."""
+"""Send one request over a connection that somebody else made: TLS, bounds, one deadline, and what
+the receiver said. Redirects are not followed: an address that sends elsewhere is told, since
+nothing but the configured host may be reached."""
 
 import asyncio
 import contextlib
@@ -37,7 +38,8 @@ _MEANINGS: Final = {
 
 
 class DeliveryError(OperatorError):
-    """The receiver does not have it, or did not say so. `retry_after_s`: how long it asks to be left alone; 0: it did not ask."""
+    """The receiver does not have it, or did not say so. `retry_after_s`: how long it asks to be
+    left alone; 0: it did not ask."""
 
     def __init__(self, what: str, retry_after_s: float = 0.0, *, cure: str = "") -> None:
         super().__init__(what, cure=cure)
@@ -46,7 +48,8 @@ class DeliveryError(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back of a request that was taken. words: of its body, one line; took_s: all of it."""
+    """What came back of a request that was taken. words: of its body, one line; took_s: all of
+    it."""
 
     status: int
     words: str
@@ -54,7 +57,8 @@ class Answer:
 
 
 def load_authorities(environment: Mapping[str, str] = os.environ) -> ssl.SSLContext:
-    """All that verifying needs, in memory: a process that is shut off opens no file. SSL_CERT_FILE names a bundle of one's own.
+    """All that verifying needs, in memory: a process that is shut off opens no file. SSL_CERT_FILE
+    names a bundle of one's own.
 
     Raises: ConfigError when there is none.
     """

@@ -1,8 +1,11 @@
-"""The webhook process: sends alerts to the one address that is configured. It is there only where one is.
+"""The webhook process: sends alerts to the one address that is configured. It is there only where
+one is.
 
-Never: sees a key; makes a socket; signs or holds up a signature; follows a redirect. It reads the alerts from the api process's part of
-the status board, and a helper (`caller`) connects to the configured host and port and hands the connection over. So the process that
-reads what the receiver answers cannot name any other address, and the one that can connect reads nothing but a name server's answers.
+Never: sees a key; makes a socket; signs or holds up a signature; follows a redirect. It reads the
+alerts from the api process's part of the status board, and a helper (`caller`) connects to the
+configured host and port and hands the connection over. So the process that reads what the receiver
+answers cannot name any other address, and the one that can connect reads nothing but a name
+server's answers.
 """
 
 import asyncio
@@ -59,7 +62,8 @@ class WebhookParts:
 def run(context: ChildContext, parts: WebhookParts) -> int:
     """The process's whole life; returns its exit code. Raises: CometKMSError when it cannot start.
 
-    An address that cannot be read, or no certificates: it runs all the same and says so, because the node must sign.
+    An address that cannot be read, or no certificates: it runs all the same and says so, because
+    the node must sign.
     """
     log = parts.log.bind(immediate=False, module="webhook")
     url: WebhookUrl | None = None
@@ -141,7 +145,8 @@ class _Sender:
             log.error("alerts are not sent", why=wrong, what="signing goes on")
 
     def _predecessor(self) -> Sequence[dict[str, Any]]:
-        """What the process before this one had delivered: its own section of the board is still there."""
+        """What the process before this one had delivered: its own section of the board is still
+        there."""
         section = shape({"webhook": self._parts.board.section("webhook").read()}).get("webhook")
         return [dict(one) for one in (section or {}).get("told", [])]
 
@@ -170,7 +175,8 @@ class _Sender:
         self.outbox.see(section["alerts"], wall, settled=settled)
 
     def _look_blindly(self, wall: float, age_s: float | None) -> None:
-        """The process that looks for alerts is away. Nothing is over for that; after a while it is an alert of its own."""
+        """The process that looks for alerts is away. Nothing is over for that; after a while it is
+        an alert of its own."""
         now = time.monotonic()
         if self._unknown_since is None:
             self._unknown_since = now

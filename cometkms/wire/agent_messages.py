@@ -1,4 +1,5 @@
-"""What an agent and a node say to each other inside an authenticated channel. Strict msgpack, encode and decode, no I/O.
+"""What an agent and a node say to each other inside an authenticated channel. Strict msgpack,
+encode and decode, no I/O.
 
     node → agent                                           agent → node
       WELCOME  the keys of the channel from here on          ASK    sign this, a privval message as the validator sent it
@@ -8,8 +9,9 @@
       LEAD     this one leads now
       PONG     the ping's number
 
-A message is one msgpack array behind its length (4 bytes, big-endian): its tag, then its fields in the order of the class. Types, lengths
-and ranges are checked one by one before anything is believed; whatever else comes raises ProtocolError, which closes the connection.
+A message is one msgpack array behind its length (4 bytes, big-endian): its tag, then its fields in
+the order of the class. Types, lengths and ranges are checked one by one before anything is
+believed; whatever else comes raises ProtocolError, which closes the connection.
 """
 
 import struct
@@ -43,7 +45,8 @@ _KEY_BYTES: Final = 32
 class Welcome:
     """Sent by the process that accepts connections, under the handshake's keys, which end here.
 
-    `from_node`, `to_node`: 32 random bytes each, the keys of the two directions from the next byte on.
+    `from_node`, `to_node`: 32 random bytes each, the keys of the two directions from the next byte
+    on.
     """
 
     protocol: int
@@ -105,7 +108,8 @@ class Lead:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """`about`: what the agent says of itself, names and short printable texts, shown and not parsed."""
+    """`about`: what the agent says of itself, names and short printable texts, shown and not
+    parsed."""
 
     number: int
     about: tuple[tuple[str, str], ...]
@@ -258,7 +262,8 @@ def _exactly(untrusted: Any, size: int) -> list[Any]:
 
 
 class Unpacker:
-    """Whole messages out of a stream. Nothing above the bound is ever waited for, and no memory is spent for it."""
+    """Whole messages out of a stream. Nothing above the bound is ever waited for, and no memory is
+    spent for it."""
 
     def __init__(self, most: int = AGENT_FRAME_MAX_BYTES) -> None:
         self._most = most

@@ -1,4 +1,5 @@
-"""Decode what the signer notes for the audit log. The form is told in csrc/audit.h; encoders: csrc/audit.c, core/pure/audit.py."""
+"""Decode what the signer notes for the audit log. The form is told in csrc/audit.h; encoders:
+csrc/audit.c, core/pure/audit.py."""
 
 import hashlib
 import struct
@@ -16,9 +17,11 @@ _DIGEST_BYTES: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class BytesNote:
-    """What is told of bytes that are no vote: SHA-256 of the value or the raw bytes, their number, and Celestia's unique id.
+    """What is told of bytes that are no vote: SHA-256 of the value or the raw bytes, their number,
+    and Celestia's unique id.
 
-    In a Decision it stands in the place of sign_bytes. `unique_id`: ASCII, what cannot be printed shown as "?", and cut to its bound.
+    In a Decision it stands in the place of sign_bytes. `unique_id`: ASCII, what cannot be printed
+    shown as "?", and cut to its bound.
     """
 
     digest: bytes
@@ -50,7 +53,8 @@ def _plain(untrusted: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """A decision. `life`: of the signer process; `number`: of its decisions, from 1 without a gap; at_ns: UNIX time."""
+    """A decision. `life`: of the signer process; `number`: of its decisions, from 1 without a gap;
+    at_ns: UNIX time."""
 
     life: int
     number: int

@@ -4,8 +4,8 @@ from typing import Final
 
 from cometkms.model import Dialect, Kind, Line
 
-# uvarint length, then either a protobuf tag of Message.sum (0x0a, 0x12, … 0x52) or an amino prefix. The first request on a
-# fresh unix connection is PubKeyRequest or PingRequest.
+# uvarint length, then either a protobuf tag of Message.sum (0x0a, 0x12, … 0x52) or an amino prefix.
+# The first request on a fresh unix connection is PubKeyRequest or PingRequest.
 _AMINO_PREFIXES: Final = (
     bytes.fromhex("cb94d620"),  # PubKeyRequest
     bytes.fromhex("f3f41204"),  # SignVoteRequest
@@ -26,7 +26,8 @@ def line_words(dialect: Dialect | None, line: Line) -> str | None:
 
 
 def sniff_dialect(first: bytes) -> Dialect | None:
-    """The dialect of a plain privval stream, or None: more bytes are needed. What is neither is taken for PROTO, whose decoder says why not."""
+    """The dialect of a plain privval stream, or None: more bytes are needed. What is neither is
+    taken for PROTO, whose decoder says why not."""
     at = 0
     while at < len(first) and first[at] & 0x80:
         at += 1

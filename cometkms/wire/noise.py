@@ -1,10 +1,12 @@
-"""Noise XX as libp2p speaks it (CometBFT v0.40's noise://), sans-I/O: bytes in, bytes out. The signer's side: it dials, so it initiates.
+"""Noise XX as libp2p speaks it (CometBFT v0.40's noise://), sans-I/O: bytes in, bytes out. The
+signer's side: it dials, so it initiates.
 
     HELLO: → e ── ← e, ee, s, es, payload ──▶ → s, se, payload ── DONE
 
-Noise_XX_25519_ChaChaPoly_SHA256 with an empty prologue, each message behind a uint16 length, no negotiation before it. A payload
-(go-libp2p p2p/security/noise/pb) holds an identity and its signature over the static key of this one connection: the static keys
-are fresh on both sides and prove nothing by themselves. The validator's identity is checked before message 3 tells it ours.
+Noise_XX_25519_ChaChaPoly_SHA256 with an empty prologue, each message behind a uint16 length, no
+negotiation before it. A payload (go-libp2p p2p/security/noise/pb) holds an identity and its
+signature over the static key of this one connection: the static keys are fresh on both sides and
+prove nothing by themselves. The validator's identity is checked before message 3 tells it ours.
 """
 
 import hashlib
@@ -72,7 +74,8 @@ class _Symmetric:
 
 
 class NoiseHandshake:
-    """The dialling end of a handshake. `done` is False until the other end is authenticated and message 3 is made."""
+    """The dialling end of a handshake. `done` is False until the other end is authenticated and
+    message 3 is made."""
 
     def __init__(
         self,
@@ -83,7 +86,8 @@ class NoiseHandshake:
         ephemeral_secret: bytes | None = None,
         static_secret: bytes | None = None,
     ) -> None:
-        """`expected`: the ed25519 public key that the other end must prove. The secrets: for known-answer tests only."""
+        """`expected`: the ed25519 public key that the other end must prove. The secrets: for
+        known-answer tests only."""
         self._core = core
         self._identity = identity
         self._expected = expected
@@ -121,7 +125,8 @@ class NoiseHandshake:
         return _framed(self._ephemeral_public)
 
     def feed(self, untrusted: bytes) -> bytes:
-        """Take what arrived; return message 3 once message 2 is whole. Raises: ProtocolError: close the connection, say nothing more."""
+        """Take what arrived; return message 3 once message 2 is whole. Raises: ProtocolError: close
+        the connection, say nothing more."""
         if self.done:
             raise ProtocolError("noise: the handshake is over")
         self._incoming += untrusted
@@ -169,7 +174,8 @@ class NoiseHandshake:
         return _framed(sealed)
 
     def _identified(self, payload: bytes, static: bytes) -> bytes:
-        """The other end's identity: the expected one, proven over the static key that Noise gave. Raises: ProtocolError."""
+        """The other end's identity: the expected one, proven over the static key that Noise gave.
+        Raises: ProtocolError."""
         marshalled = signature = b""
         for field in fields(payload):
             if field.number == 1:

@@ -1,7 +1,8 @@
 """libp2p's peer ids of ed25519 identities: what noise:// addresses name the two ends by. Pure.
 
-The id is the multihash of the marshalled public key, which for ed25519 is short enough to stand in it as it is
-(go-libp2p core/peer/peer.go): `00 24`, then `08 01 12 20` and the 32 bytes of the key, as text in base58 with Bitcoin's alphabet.
+The id is the multihash of the marshalled public key, which for ed25519 is short enough to stand in
+it as it is (go-libp2p core/peer/peer.go): `00 24`, then `08 01 12 20` and the 32 bytes of the key,
+as text in base58 with Bitcoin's alphabet.
 """
 
 from typing import Final
@@ -9,7 +10,8 @@ from typing import Final
 from cometkms.errors import ConfigError
 
 _ALPHABET: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-#: A marshalled ed25519 PublicKey (go-libp2p core/crypto/pb/crypto.proto) but for its key: 1 Type, 2 Data.
+#: A marshalled ed25519 PublicKey (go-libp2p core/crypto/pb/crypto.proto) but for its key: 1 Type, 2
+#: Data.
 MARSHALLED: Final = bytes.fromhex("08011220")
 _HEAD: Final = bytes.fromhex("0024") + MARSHALLED
 _TEXT_MAX: Final = 64  # an ed25519 id has 52 characters
@@ -26,7 +28,8 @@ def peer_id(public_key: bytes) -> str:
 
 
 def public_key_of(untrusted_id: str) -> bytes:
-    """The 32 bytes of the ed25519 public key that a peer id holds. Raises: ConfigError with the cure."""
+    """The 32 bytes of the ed25519 public key that a peer id holds. Raises: ConfigError with the
+    cure."""
     value = 0
     for letter in untrusted_id[:_TEXT_MAX]:
         value = value * len(_ALPHABET) + max(0, _ALPHABET.find(letter))

@@ -1,7 +1,9 @@
-"""What nodes say to each other inside an authenticated channel. Strict msgpack, encode and decode, no I/O.
+"""What nodes say to each other inside an authenticated channel. Strict msgpack, encode and decode,
+no I/O.
 
-A message is one msgpack array: its tag, then its fields in the order of the class. Types, lengths and ranges are checked one by
-one before anything is made of them; whatever does not fit raises ProtocolError, and the channel closes the connection.
+A message is one msgpack array: its tag, then its fields in the order of the class. Types, lengths
+and ranges are checked one by one before anything is made of them; whatever does not fit raises
+ProtocolError, and the channel closes the connection.
 
     HELLO      who I am, my digest, what I remember of you            first, both ways; begins alike in every version
     LIFE       my node state, birth nonce or record, my marks, whose incarnations I know
@@ -54,9 +56,11 @@ _U64_MAX: Final = (1 << 64) - 1
 _VERSION_TEXT_MAX: Final = 32
 _HELLO_HEAD: Final = 3  # tag, protocol, version text: the same place in every version
 
-#: Short printable texts by name, sorted: what a node says of itself that others compare or show. Unknown names are kept.
+#: Short printable texts by name, sorted: what a node says of itself that others compare or show.
+#: Unknown names are kept.
 Facts = tuple[tuple[str, str], ...]
-#: The fact with which a node that is in nobody's list shows that it holds the cluster's secret (keys/cluster.py), in hex.
+#: The fact with which a node that is in nobody's list shows that it holds the cluster's secret
+#: (keys/cluster.py), in hex.
 CERTIFICATE_FACT: Final = "kin"
 
 
@@ -79,12 +83,14 @@ class Action(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """`nonce` names one life of one state process. `remembers`: the highest seq this process knows of the receiver's store.
+    """`nonce` names one life of one state process. `remembers`: the highest seq this process knows
+    of the receiver's store.
 
-    `own`: the sender's incarnation, signed; None while it has to take one. `known`: what it has recorded of the others.
+    `own`: the sender's incarnation, signed; None while it has to take one. `known`: what it has
+    recorded of the others.
 
-    The tag, `protocol` and `version` stand first in every version of the protocol: whatever follows, another version is
-    told apart by them (decode_hello).
+    The tag, `protocol` and `version` stand first in every version of the protocol: whatever
+    follows, another version is told apart by them (decode_hello).
     """
 
     protocol: int
@@ -132,7 +138,8 @@ class LifeNews:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """The place and the chain are in the bytes; the row's key is not. `public_key`: model.Row.key. `seq`: the proposer's durable one, without this."""
+    """The place and the chain are in the bytes; the row's key is not. `public_key`: model.Row.key.
+    `seq`: the proposer's durable one, without this."""
 
     nonce: int
     request_id: int
@@ -144,7 +151,8 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class Promised:
-    """`reason` NONE: accepted and durable. Else `mark` forbids it. `seq`: the acceptor's, after it."""
+    """`reason` NONE: accepted and durable. Else `mark` forbids it. `seq`: the acceptor's, after
+    it."""
 
     nonce: int
     request_id: int
@@ -156,7 +164,8 @@ class Promised:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """`own`: the reader's incarnation, which is recorded before the answer; None: it has none yet, and takes no answer."""
+    """`own`: the reader's incarnation, which is recorded before the answer; None: it has none yet,
+    and takes no answer."""
 
     nonce: int
     request_id: int
@@ -166,9 +175,11 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """`real` False: this node is recovering (or may not answer this purpose) and its marks say nothing.
+    """`real` False: this node is recovering (or may not answer this purpose) and its marks say
+    nothing.
 
-    `raft_term`, `raft_log_term`, `raft_index`: 0 since nothing waits for a log any more (rule 12), and read by nobody. `own`, `known`: see Hello.
+    `raft_term`, `raft_log_term`, `raft_index`: 0 since nothing waits for a log any more (rule 12),
+    and read by nobody. `own`, `known`: see Hello.
     """
 
     nonce: int
@@ -343,7 +354,8 @@ def certificate_of(facts: Facts) -> bytes:
 
 
 def make_facts(told: Mapping[str, str]) -> Facts:
-    """Facts that every peer takes: empty ones left out, the rest cut to what a message may hold, in order."""
+    """Facts that every peer takes: empty ones left out, the rest cut to what a message may hold, in
+    order."""
     facts = []
     for name, text in sorted(told.items()):
         shown = "".join(one if one.isascii() and one.isprintable() else "?" for one in text)[:FACT_TEXT_MAX_BYTES]
@@ -493,7 +505,8 @@ def decode_hello(untrusted: bytes) -> Hello | OtherProtocol:
 
 
 def _other_protocol(untrusted: bytes) -> OtherProtocol | None:
-    """Judge a hello's first three values alone; None: it is none, or of this version. Raises: ProtocolError."""
+    """Judge a hello's first three values alone; None: it is none, or of this version. Raises:
+    ProtocolError."""
     reader = msgpack.Unpacker(
         max_buffer_size=PEER_HELLO_MAX_BYTES, max_str_len=_VERSION_TEXT_MAX, max_bin_len=0, **_STRICT
     )

@@ -1,4 +1,5 @@
-"""What the signer and the state process say to each other over the queues. Encode and decode, no I/O.
+"""What the signer and the state process say to each other over the queues. Encode and decode, no
+I/O.
 
 signer → state                                     state → signer
   SIGNER_HELLO  here I am, tell me the marks          STATE_HELLO  here I am (again): say hello, ask again
@@ -8,8 +9,9 @@ signer → state                                     state → signer
                                                       PERMIT       these bytes are durable: sign exactly them
                                                       REFUSED      no, and this is the mark that forbids it
 
-`nonce` names one life of one signer process: an answer to a signer that died is not taken for one to its successor.
-Both ends are ours, but a length from shared memory is untrusted: whatever does not decode raises InvariantError.
+`nonce` names one life of one signer process: an answer to a signer that died is not taken for one
+to its successor. Both ends are ours, but a length from shared memory is untrusted: whatever does
+not decode raises InvariantError.
 """
 
 import struct
@@ -44,7 +46,8 @@ class SignerHello:
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
-    """`urgent`: an agent got no answer elsewhere; a node that does not lead proposes it all the same."""
+    """`urgent`: an agent got no answer elsewhere; a node that does not lead proposes it all the
+    same."""
 
     nonce: int
     request_id: int
@@ -76,7 +79,8 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """`ttl_ms`: it ends by itself unless renewed within so long; 0: it does not (one node alone)."""
+    """`ttl_ms`: it ends by itself unless renewed within so long; 0: it does not (one node
+    alone)."""
 
     nonce: int
     granted: bool
@@ -110,7 +114,8 @@ class ReserveRefused:
 
 QueueMessage = SignerHello | Reserve | Signed | StateHello | Mark | Lease | Leader | PermitGranted | ReserveRefused
 
-# tag, nonce, request id, row, height, round, step, flag or reason, bytes length, signature length; then both
+# tag, nonce, request id, row, height, round, step, flag or reason, bytes length, signature length;
+# then both
 #: Told field by field in csrc/place.h, which writes the same.
 HEAD: Final = struct.Struct("<BQQHqiBBHB")
 _NO_PLACE = HRS(0, 0, 0)

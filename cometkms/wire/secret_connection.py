@@ -1,9 +1,11 @@
-"""SecretConnection's handshake (PROTOCOL §2), sans-I/O: bytes in, bytes out. Both roles; frames are the core's.
+"""SecretConnection's handshake (PROTOCOL §2), sans-I/O: bytes in, bytes out. Both roles; frames are
+the core's.
 
     HELLO ── remote hello ──▶ AUTH ── remote authentication ──▶ DONE
 
-A signer that does not know the validator's dialect waits for its hello (both sides send theirs without waiting, so this costs
-nothing) and answers alike: `22 0a 20 <32>` is v0.34 and later, `21 20 <32>` is v0.33.
+A signer that does not know the validator's dialect waits for its hello (both sides send theirs
+without waiting, so this costs nothing) and answers alike: `22 0a 20 <32>` is v0.34 and later, `21
+20 <32>` is v0.33.
 """
 
 from typing import Final
@@ -26,7 +28,8 @@ class Handshake:
     def __init__(
         self, core: Core, identity: Identity, dialect: Dialect | None = None, *, ephemeral_secret: bytes | None = None
     ) -> None:
-        """`dialect` None: learn it from the other end's hello. `ephemeral_secret`: for known-answer tests only."""
+        """`dialect` None: learn it from the other end's hello. `ephemeral_secret`: for known-answer
+        tests only."""
         self._core = core
         self._identity = identity
         self._dialect = dialect
@@ -61,7 +64,8 @@ class Handshake:
 
     @property
     def hello(self) -> bytes:
-        """What to send first, when the dialect was given. Raises: ProtocolError if it is still to be learnt."""
+        """What to send first, when the dialect was given. Raises: ProtocolError if it is still to
+        be learnt."""
         hello = _HELLO[self.dialect] + self._public
         self._hello_sent = True
         return hello

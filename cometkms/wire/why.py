@@ -1,7 +1,8 @@
 """Why two nodes are not connected: a code for programs, with the words for people beside it. Pure.
 
-Alerts, the doctor and tests match the code; the words may change. A node that refuses another tells it both ("[digest] digests
-differ: …"): a version that knows no codes shows them as part of the words, and a code that this version does not know is `other`.
+Alerts, the doctor and tests match the code; the words may change. A node that refuses another tells
+it both ("[digest] digests differ: …"): a version that knows no codes shows them as part of the
+words, and a code that this version does not know is `other`.
 """
 
 import re

@@ -1,7 +1,9 @@
-"""`cmkms demo`: three nodes on throw-away keys and a stand-in validator that verifies every signature, live.
+"""`cmkms demo`: three nodes on throw-away keys and a stand-in validator that verifies every
+signature, live.
 
-The nodes are real `cmkms start`s in processes of their own; the stand-in runs here. A key (or a timer) kills the leader with
-SIGKILL, starts it again, and shows how long signing stopped. With an agent a key freezes it, too. Nothing is left behind.
+The nodes are real `cmkms start`s in processes of their own; the stand-in runs here. A key (or a
+timer) kills the leader with SIGKILL, starts it again, and shows how long signing stopped. With an
+agent a key freezes it, too. Nothing is left behind.
 
     nodes      start, kill, restart, stop the nodes; ask who leads
     show       the validator's heights, and what is done to the leader meanwhile
@@ -28,7 +30,8 @@ from cometkms.operator.standin import StandIn, listen
 def run(
     seconds: float | None = None, kill_every_s: float | None = None, out: IO[str] = sys.stdout, *, agent: bool = False
 ) -> int:
-    """Run until Ctrl-C or for `seconds`, and kill the leader every `kill_every_s`. `agent`: one stands between the nodes and the validator.
+    """Run until Ctrl-C or for `seconds`, and kill the leader every `kill_every_s`. `agent`: one
+    stands between the nodes and the validator.
 
     The exit code: 0, or 1 if a signature failed to verify, a node failed or signing stalled.
     """

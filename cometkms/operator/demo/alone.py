@@ -1,7 +1,9 @@
-"""`cmkms standin`: the stand-in validator by itself, for a trial of nodes that somebody else starts, kills and watches.
+"""`cmkms standin`: the stand-in validator by itself, for a trial of nodes that somebody else
+starts, kills and watches.
 
-A line a height, and one for everything that a validator's operator would want to know: who connected, how long nothing was signed. A
-refusal is said once; then it asks again at its usual pace, for a height that may be signed where there is one.
+A line a height, and one for everything that a validator's operator would want to know: who
+connected, how long nothing was signed. A refusal is said once; then it asks again at its usual
+pace, for a height that may be signed where there is one.
 """
 
 import asyncio
@@ -21,7 +23,8 @@ GAP_S: Final = 0.05  # a pause that is worth a word: ten times what a slow signa
 
 
 def run(address: str, chain_id: str, every_s: float, seconds: float | None, out: IO[str] = sys.stdout) -> int:
-    """Run until SIGTERM or Ctrl-C, or for `seconds`, and return the exit code: 0, or 1 if a signature failed to verify or there was none.
+    """Run until SIGTERM or Ctrl-C, or for `seconds`, and return the exit code: 0, or 1 if a
+    signature failed to verify or there was none.
 
     Raises: BusyError if nothing can listen at `address`.
     """

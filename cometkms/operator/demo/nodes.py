@@ -1,4 +1,5 @@
-"""The demo's nodes, and perhaps their agent: real processes in a directory of their own, killed, frozen, started again and stopped."""
+"""The demo's nodes, and perhaps their agent: real processes in a directory of their own, killed,
+frozen, started again and stopped."""
 
 import asyncio
 import contextlib
@@ -36,7 +37,8 @@ class Service:
     """One home and the `cmkms` that runs in it."""
 
     def __init__(self, home: Path, command: str, *, freezes: bool) -> None:
-        """`freezes`: it may be stopped with SIGSTOP; then only SIGKILL reaches it when this process dies."""
+        """`freezes`: it may be stopped with SIGSTOP; then only SIGKILL reaches it when this process
+        dies."""
         self.home = home
         self.id = home.name
         self.log = home / "node.log"
@@ -53,7 +55,8 @@ class Service:
         return self._process.returncode if self._process is not None else None
 
     async def start(self) -> None:
-        """Also after it was killed: the same home, the same addresses. Cancelled or not, what was started is known to stop()."""
+        """Also after it was killed: the same home, the same addresses. Cancelled or not, what was
+        started is known to stop()."""
         self._starting = asyncio.create_task(self._start())
         await asyncio.shield(self._starting)
 
@@ -72,7 +75,8 @@ class Service:
             await self._process.wait()
 
     async def freeze(self) -> None:
-        """SIGSTOP to every process of it, as a host that hangs: its connections stay, and nobody answers."""
+        """SIGSTOP to every process of it, as a host that hangs: its connections stay, and nobody
+        answers."""
         if self._process is None:
             return
         self._frozen = [self._process.pid]
@@ -133,7 +137,8 @@ class Node(Service):
 
 
 class Cluster:
-    """Three nodes with one key, on ports that are free. `agent`: stands between them and the validator; None: they dial it themselves."""
+    """Three nodes with one key, on ports that are free. `agent`: stands between them and the
+    validator; None: they dial it themselves."""
 
     def __init__(self, directory: Path, *, agent: bool = False) -> None:
         self._directory = directory / "homes"
@@ -151,7 +156,8 @@ class Cluster:
 
     @contextlib.asynccontextmanager
     async def running(self, validator_addr: str) -> AsyncIterator[None]:
-        """Made, started, and stopped at the end. Raises: DemoFailure if a node cannot be made or does not stop; not over a failure under way."""
+        """Made, started, and stopped at the end. Raises: DemoFailure if a node cannot be made or
+        does not stop; not over a failure under way."""
         await self._make(validator_addr)
         try:
             for one in self._services:
@@ -217,7 +223,8 @@ def _children(pid: int) -> list[int]:
 
 
 async def _cmkms(*arguments: str, output: int, at_death: int = signal.SIGTERM) -> asyncio.subprocess.Process:
-    """Ctrl-C at the terminal reaches this process alone, which then stops the nodes; its death stops them too."""
+    """Ctrl-C at the terminal reaches this process alone, which then stops the nodes; its death
+    stops them too."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -233,18 +240,21 @@ async def _cmkms(*arguments: str, output: int, at_death: int = signal.SIGTERM) -
 
 
 def _is_setting(variable: str) -> bool:
-    """The operator's own COMETKMS_* settings must not reach the demo's nodes; which core to use may."""
+    """The operator's own COMETKMS_* settings must not reach the demo's nodes; which core to use
+    may."""
     return variable.startswith("COMETKMS_") and variable != choose.PURE_VARIABLE
 
 
 def _die_with_parent(parent: int, at_death: int) -> None:
-    """Ask for that signal when the parent dies; it comes at once where the parent died during the fork."""
+    """Ask for that signal when the parent dies; it comes at once where the parent died during the
+    fork."""
     prctl(PR_SET_PDEATHSIG, at_death)
     if os.getppid() != parent:
         os._exit(128 + at_death)
 
 
-#: Below what Linux gives to outgoing connections, one of which would take a port before its node does.
+#: Below what Linux gives to outgoing connections, one of which would take a port before its node
+#: does.
 _PORTS_FROM: Final = 10_000
 _PORTS_TO: Final = 20_000
 

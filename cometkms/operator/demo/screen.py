@@ -1,4 +1,5 @@
-"""The demo's terminal: one live line, lasting lines above it, keys. Elsewhere: plain lines, no keys, no colour."""
+"""The demo's terminal: one live line, lasting lines above it, keys. Elsewhere: plain lines, no
+keys, no colour."""
 
 import asyncio
 import contextlib
@@ -55,7 +56,8 @@ class Screen:
 
 @contextlib.contextmanager
 def pressed_keys(screen: Screen) -> Iterator["asyncio.Queue[str]"]:
-    """Each key at the terminal, as it is pressed, if there is one on both ends. The terminal is put back at the end."""
+    """Each key at the terminal, as it is pressed, if there is one on both ends. The terminal is put
+    back at the end."""
     keys: asyncio.Queue[str] = asyncio.Queue()
     if not (screen.is_terminal and sys.stdin.isatty()):
         yield keys

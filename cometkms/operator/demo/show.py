@@ -1,7 +1,9 @@
-"""The demo's course: a validator that asks for heights without end, and what is done to the leader meanwhile.
+"""The demo's course: a validator that asks for heights without end, and what is done to the leader
+meanwhile.
 
-How long signing stopped is measured as the validator sees it: from the kill (or the order to hand over) to the next signature,
-election, dialling and handshake included. No request is under way at that moment, as with a validator of a real chain's pace.
+How long signing stopped is measured as the validator sees it: from the kill (or the order to hand
+over) to the next signature, election, dialling and handshake included. No request is under way at
+that moment, as with a validator of a real chain's pace.
 """
 
 import asyncio
@@ -46,7 +48,8 @@ class Show:
         self._gaps_ms: dict[str, list[float]] = {}
 
     async def run(self, seconds: float | None, kill_every_s: float | None, keys: "asyncio.Queue[str]") -> None:
-        """Run until told to stop, or for `seconds` from the first height on. Raises: DemoFailure, BadSignature, SignerRefused, SignerSilent."""
+        """Run until told to stop, or for `seconds` from the first height on. Raises: DemoFailure,
+        BadSignature, SignerRefused, SignerSilent."""
         parts: list[Coroutine[Any, Any, None]] = [
             self._sign_for_ever(),
             self._watch_nodes(),
@@ -115,7 +118,8 @@ class Show:
             raise DemoFailure(f"the nodes were not there within {BOOT_S} s:\n{self._cluster.log_tails()}") from None
 
     async def _ask_public_key(self) -> None:
-        """Ask as often as it takes, since an agent may be there before any node has told it the key."""
+        """Ask as often as it takes, since an agent may be there before any node has told it the
+        key."""
         while not self._validator.public_key:
             with contextlib.suppress(SignerSilent):
                 await self._validator.ask_public_key()
@@ -173,7 +177,8 @@ class Show:
             await self.kill_leader()
 
     async def kill_leader(self) -> None:
-        """SIGKILL, as a machine that loses power; then start it again, and wait until it is a member like before."""
+        """SIGKILL, as a machine that loses power; then start it again, and wait until it is a
+        member like before."""
         leader = self._free_leader()
         if leader is None:
             return
@@ -187,8 +192,9 @@ class Show:
             self._under_way = ""
 
     async def freeze_leader(self) -> None:
-        """SIGSTOP, as a host that hangs; then let it go on, and wait until it is a member like before. Only the agent helps: alone, CometBFT
-        would wait five seconds for the connection that stays."""
+        """SIGSTOP, as a host that hangs; then let it go on, and wait until it is a member like
+        before. Only the agent helps: alone, CometBFT would wait five seconds for the connection
+        that stays."""
         leader = self._free_leader() if self._cluster.agent is not None else None
         if leader is None:
             return

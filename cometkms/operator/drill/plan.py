@@ -1,12 +1,14 @@
-"""A drill's steps, sans-I/O: fed with views of the cluster, it says which order to give next and measures what came of it.
+"""A drill's steps, sans-I/O: fed with views of the cluster, it says which order to give next and
+measures what came of it.
 
     WATCH ── the pace is known ──▶ ORDER ── obeyed ──▶ CHANGE ── another leads, or it was restarted ──▶ GATHER
                                      ▲                                                                    │ everybody is complete
                                      └──────────────────────── signatures come again ◀── SIGN ◀──────────┘
     any ── its time is up, or the operator stops it ──▶ the last step: the leadership goes back ──▶ DONE
 
-Two kinds of step: the leadership is handed to another node; the leader is stopped and started. This node watches, so it is not
-restarted, and is only handed the leadership when nobody else is left. Every phase has a deadline.
+Two kinds of step: the leadership is handed to another node; the leader is stopped and started. This
+node watches, so it is not restarted, and is only handed the leadership when nobody else is left.
+Every phase has a deadline.
 """
 
 from collections import deque
@@ -49,7 +51,8 @@ TRANSITIONS: Final[dict[Phase, frozenset[Phase]]] = {
     Phase.DONE: frozenset(),
 }
 
-#: Seconds. ORDER: a leader that has only begun refuses to restart for DRILL_UPTIME_S. WATCH, SIGN: blocks may take long.
+#: Seconds. ORDER: a leader that has only begun refuses to restart for DRILL_UPTIME_S. WATCH, SIGN:
+#: blocks may take long.
 PATIENCE_S: Final[dict[Phase, float]] = {
     Phase.WATCH: 120.0,
     Phase.ORDER: 20.0,
@@ -84,7 +87,8 @@ class Command:
 
 @dataclass(slots=True)
 class StepReport:
-    """One step as it went. Times are the watching node's monotonic seconds. `gap_s`: the longest time without a signature in it."""
+    """One step as it went. Times are the watching node's monotonic seconds. `gap_s`: the longest
+    time without a signature in it."""
 
     kind: Kind
     leader: str
@@ -97,7 +101,8 @@ class StepReport:
 
 @dataclass(frozen=True, slots=True)
 class ChainReport:
-    """What was seen signed of a chain. `missed`: heights without any; `no_precommit`: heights without that one, where it can be told."""
+    """What was seen signed of a chain. `missed`: heights without any; `no_precommit`: heights
+    without that one, where it can be told."""
 
     chain_id: str
     first: int
@@ -122,7 +127,8 @@ def _heights(numbers: tuple[int, ...]) -> str:
 
 @dataclass(slots=True)
 class Drill:
-    """One drill. Feed every view to on_view(), give what command() says, tell the outcome to on_order()."""
+    """One drill. Feed every view to on_view(), give what command() says, tell the outcome to
+    on_order()."""
 
     first: View
     rounds: int
@@ -189,7 +195,8 @@ class Drill:
             self._enter(Phase.CHANGE)
 
     def interrupt(self) -> None:
-        """The operator wants to stop: no step begins any more but the last; what is under way is seen through."""
+        """The operator wants to stop: no step begins any more but the last; what is under way is
+        seen through."""
         if self.interrupted:
             return
         self.interrupted = True
@@ -302,7 +309,8 @@ class Drill:
         return sorted({one.hrs.height for one in self._of(chain)})
 
     def _longest_pause(self, since: float, until: float) -> float | None:
-        """Between two signatures of one chain, of the pauses that touch the time between `since` and `until`."""
+        """Between two signatures of one chain, of the pauses that touch the time between `since`
+        and `until`."""
         longest = None
         for chain in range(len(self.last.chains)):
             times = [one.at for one in self._of(chain)]
@@ -312,7 +320,8 @@ class Drill:
         return longest
 
     def _without_precommit(self, chain: int) -> list[int]:
-        """Heights that were left behind without one. The first seen may have begun before, the last may not be over."""
+        """Heights that were left behind without one. The first seen may have begun before, the last
+        may not be over."""
         signed = {one.hrs.height for one in self._of(chain) if one.hrs.step == Step.PRECOMMIT}
         return [height for height in self._heights_of(chain)[1:-1] if height not in signed]
 
@@ -335,7 +344,8 @@ def _between(heights: list[int]) -> Iterable[int]:
 
 
 def choose(view: View, leader: str) -> str:
-    """Who shall lead next: another than the leader, and than the one that watches, if there is one."""
+    """Who shall lead next: another than the leader, and than the one that watches, if there is
+    one."""
     others = sorted(one.id for one in view.members if one.id not in (leader, view.me))
     return others[0] if others else view.me
 

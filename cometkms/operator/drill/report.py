@@ -10,7 +10,8 @@ _HEADINGS = ("STEP", "FROM", "TO", "LONGEST PAUSE", "TOOK", "VERDICT")
 
 
 def problems_of(drill: Drill, chains: Sequence[ChainReport], end: View, on_chain: Sequence[str]) -> list[str]:
-    """Everything that was not well; empty: the drill succeeded. `end`: the last look. `on_chain`: what the blocks say."""
+    """Everything that was not well; empty: the drill succeeded. `end`: the last look. `on_chain`:
+    what the blocks say."""
     found = [drill.problem] if drill.problem else []
     if drill.interrupted:
         found.append("the drill was interrupted")

@@ -1,4 +1,5 @@
-"""What one node says of its cluster at one moment, and what of it stands in the way of a drill. Pure."""
+"""What one node says of its cluster at one moment, and what of it stands in the way of a drill.
+Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,8 @@ from cometkms.board.sections import MemberState
 from cometkms.errors import OperatorError
 from cometkms.model import HRS
 
-#: Alerts that say how fast things are or how they are set, not whether the cluster can lose its leader.
+#: Alerts that say how fast things are or how they are set, not whether the cluster can lose its
+#: leader.
 HARMLESS_ALERTS: Final = ("latency_high", "disk_slow", "config_differs")
 
 
@@ -30,7 +32,8 @@ class MemberView:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A signature as the node learned of it. `at`: its monotonic seconds, which are ours: it runs on this machine."""
+    """A signature as the node learned of it. `at`: its monotonic seconds, which are ours: it runs
+    on this machine."""
 
     number: int
     at: float
@@ -41,8 +44,8 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """`signed_at`: of each chain, None before its first. `oldest`: the first signature that the node still
-    remembers. `next`: what to ask from next time."""
+    """`signed_at`: of each chain, None before its first. `oldest`: the first signature that the
+    node still remembers. `next`: what to ask from next time."""
 
     now: float
     me: str
@@ -69,7 +72,8 @@ class View:
 
 
 def parse_view(answer: Mapping[str, Any]) -> View:
-    """Parse a node's answer to "watch". Raises: OperatorError for an answer of another version's."""
+    """Parse a node's answer to "watch". Raises: OperatorError for an answer of another
+    version's."""
     try:
         return View(
             now=float(answer["now"]),
@@ -100,8 +104,8 @@ def parse_view(answer: Mapping[str, Any]) -> View:
 def obstacles(view: View, status: Mapping[str, Any], check: str, fresh_s: float) -> list[str]:
     """Why the cluster is not fit for a drill, each in words; empty: it is.
 
-    `status`: this node's /status. `check`: the leader's own word, "" when it has nothing to say. `fresh_s`: how old the last
-    signature of each chain may be.
+    `status`: this node's /status. `check`: the leader's own word, "" when it has nothing to say.
+    `fresh_s`: how old the last signature of each chain may be.
     """
     if len(view.members) < 2:
         return ["this node is alone: nobody can take over, and there is nothing to rehearse"]

@@ -1,4 +1,5 @@
-"""A stand-in for a CometBFT validator: speaks the real protocol over a real socket and verifies every signature.
+"""A stand-in for a CometBFT validator: speaks the real protocol over a real socket and verifies
+every signature.
 
 For `cmkms demo` and for the tests.
 """

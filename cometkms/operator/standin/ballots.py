@@ -1,4 +1,5 @@
-"""What a validator asks to have signed, and how it judges the answer. Pure but for timestamp_now."""
+"""What a validator asks to have signed, and how it judges the answer. Pure but for
+timestamp_now."""
 
 import hashlib
 import time
@@ -16,7 +17,8 @@ class BadSignature(CometKMSError):
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A verified signature. latency_us: from the request's first byte written to the answer decoded."""
+    """A verified signature. latency_us: from the request's first byte written to the answer
+    decoded."""
 
     hrs: HRS
     sign_bytes: bytes
@@ -27,7 +29,8 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Judges answers as CometBFT does: the request's own content with the answer's timestamp must verify."""
+    """Judges answers as CometBFT does: the request's own content with the answer's timestamp must
+    verify."""
 
     core: Core
     dialect: Dialect
@@ -53,7 +56,8 @@ class Judge:
         return Signed(judged.hrs, judged.sign_bytes, given.signature, given.timestamp, latency_us)
 
     def _verify_extension(self, hrs: HRS, asked: Vote, given: Vote, *, skip: bool) -> None:
-        """A non-nil precommit carries a signature over its extension, also an empty one, unless it is to be skipped; nothing else does."""
+        """A non-nil precommit carries a signature over its extension, also an empty one, unless it
+        is to be skipped; nothing else does."""
         extensible = self.dialect is Dialect.PROTO and asked.type == SignedType.PRECOMMIT and not skip
         if not extensible or asked.block_id == BlockID():
             if given.extension_signature:
@@ -71,7 +75,8 @@ def block_of(chain_id: str, height: int, round_: int, salt: str = "") -> BlockID
 
 
 def proposal_request(chain_id: str, place: tuple[int, int], block: BlockID, stamp: Timestamp | None = None) -> Message:
-    """Ask for a proposal of `block` at `place` (height, round); now, unless `stamp` says otherwise."""
+    """Ask for a proposal of `block` at `place` (height, round); now, unless `stamp` says
+    otherwise."""
     proposal = Proposal(SignedType.PROPOSAL, *place, -1, block, stamp or timestamp_now())
     return Message(Kind.SIGN_PROPOSAL_REQUEST, chain_id=chain_id, proposal=proposal)
 
@@ -85,7 +90,8 @@ def vote_request(
     extension: bytes = b"",
     stamp: Timestamp | None = None,
 ) -> Message:
-    """Ask for a vote for `block` (BlockID(): nil) at `place` (height, round); now, unless `stamp` says otherwise."""
+    """Ask for a vote for `block` (BlockID(): nil) at `place` (height, round); now, unless `stamp`
+    says otherwise."""
     vote = Vote(vote_type, *place, block, stamp or timestamp_now(), b"\x01" * 20, 0, extension=extension)
     return Message(Kind.SIGN_VOTE_REQUEST, chain_id=chain_id, vote=vote)
 

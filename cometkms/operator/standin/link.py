@@ -1,4 +1,5 @@
-"""The validator's end of a connection: listen, shake hands, send and receive messages, or any bytes at all."""
+"""The validator's end of a connection: listen, shake hands, send and receive messages, or any bytes
+at all."""
 
 import asyncio
 import socket
@@ -17,7 +18,8 @@ READ_BYTES: Final = 64 << 10
 
 
 class Link:
-    """One connection from a signer after the handshake: whole messages, or any bytes a test wants to send."""
+    """One connection from a signer after the handshake: whole messages, or any bytes a test wants
+    to send."""
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, frames: Frames | None, received: bytes = b""
@@ -70,7 +72,8 @@ class Link:
 
 
 def take_message(plain: bytearray) -> bytes | None:
-    """Cut the first whole length-prefixed message off `plain`; None: not whole yet. Raises: ProtocolError."""
+    """Cut the first whole length-prefixed message off `plain`; None: not whole yet. Raises:
+    ProtocolError."""
     length = shift = 0
     for at, byte in enumerate(plain[:10]):
         length |= (byte & 0x7F) << shift
@@ -90,7 +93,8 @@ def take_message(plain: bytearray) -> bytes | None:
 
 
 class Listener:
-    """The validator's listening socket: takes one signer at a time, the others wait in the accept queue."""
+    """The validator's listening socket: takes one signer at a time, the others wait in the accept
+    queue."""
 
     def __init__(self, core: Core, dialect: Dialect, listening: socket.socket) -> None:
         self._core = core
@@ -106,7 +110,8 @@ class Listener:
     async def accept(self) -> Link:
         """The next connection, after the handshake (tcp) or at once (unix).
 
-        Raises: ProtocolError, OSError, TimeoutError or EOFError for a connection that got no further.
+        Raises: ProtocolError, OSError, TimeoutError or EOFError for a connection that got no
+        further.
         """
         reader, writer = await self.accept_raw()
         if self._listening.family == socket.AF_UNIX:

@@ -1,4 +1,5 @@
-"""Which height a validator without a memory asks for, when the signer has signed before: found by what is refused. Pure."""
+"""Which height a validator without a memory asks for, when the signer has signed before: found by
+what is refused. Pure."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -28,7 +29,8 @@ class Search:
         self.refusals, self._low, self._high, self._step = 0, 0, HEIGHT_MAX, 1
 
     def refused(self, code: int) -> bool:
-        """The height is refused with that code. Whether another height may be signed; else the same is asked for again."""
+        """The height is refused with that code. Whether another height may be signed; else the same
+        is asked for again."""
         self.refusals += 1
         if code in _TOO_LOW:
             self._low = self.height

@@ -1,7 +1,9 @@
-"""The stand-in itself: asks as privval's SignerListenerEndpoint and RetrySignerClient do, and verifies every answer.
+"""The stand-in itself: asks as privval's SignerListenerEndpoint and RetrySignerClient do, and
+verifies every answer.
 
-One signer connection at a time while others wait in the accept queue, one request at a time, a ping when idle; an empty
-answer or a lost connection is asked again, a RemoteSignerError is final (PROTOCOL §1).
+One signer connection at a time while others wait in the accept queue, one request at a time, a ping
+when idle; an empty answer or a lost connection is asked again, a RemoteSignerError is final
+(PROTOCOL §1).
 """
 
 import asyncio
@@ -33,7 +35,8 @@ ANSWER_OF: Final = {
 
 
 class SignerRefused(CometKMSError):
-    """The signer answered with a RemoteSignerError: final, CometBFT does not ask again. `code`: the error's, here a model.Reason."""
+    """The signer answered with a RemoteSignerError: final, CometBFT does not ask again. `code`: the
+    error's, here a model.Reason."""
 
     def __init__(self, words: str, code: int) -> None:
         super().__init__(words)
@@ -47,8 +50,8 @@ class SignerSilent(CometKMSError):
 class StandIn:
     """A validator that asks for signatures and trusts none of them.
 
-    Counts what it saw: `signatures` (all verified), `refusals` (expected ones), `connects`, `drops` (why connections
-    ended, most recent last), `latencies_us` (of signing requests).
+    Counts what it saw: `signatures` (all verified), `refusals` (expected ones), `connects`, `drops`
+    (why connections ended, most recent last), `latencies_us` (of signing requests).
     """
 
     def __init__(self, core: Core, listener: Listener, chain_id: str, dialect: Dialect = Dialect.PROTO) -> None:
@@ -126,7 +129,8 @@ class StandIn:
     async def ask(self, message: Message) -> Message:
         """Send one request and read its answer, on the connection that is there.
 
-        Raises: EOFError, OSError, TimeoutError or ProtocolError, and then the connection is dropped.
+        Raises: EOFError, OSError, TimeoutError or ProtocolError, and then the connection is
+        dropped.
         """
         answer, _ = await self._ask_timed(message)
         return answer
@@ -175,7 +179,8 @@ class StandIn:
         return [await self.sign(request) for request in self.requests(height, round_)]
 
     async def try_conflict(self, height: int, round_: int = 0) -> str:
-        """Ask for a precommit of another block at a place already signed. Raises: as expect_refusal."""
+        """Ask for a precommit of another block at a place already signed. Raises: as
+        expect_refusal."""
         other = block_of(self._chain_id, height, round_, "conflict")
         return await self.expect_refusal(vote_request(self._chain_id, SignedType.PRECOMMIT, (height, round_), other))
 
@@ -190,7 +195,8 @@ class StandIn:
         )
 
     async def expect_repeat(self, request: Message, before: Signed) -> Signed:
-        """Ask again for what was signed, with another timestamp: the recorded signature must come back (PROTOCOL §5).
+        """Ask again for what was signed, with another timestamp: the recorded signature must come
+        back (PROTOCOL §5).
 
         Raises: as `sign`; BadSignature for any other signature or timestamp.
         """
@@ -212,7 +218,8 @@ class StandIn:
         raise BadSignature(f"{request.kind.name.lower()}: signed what must not be signed")
 
     async def _retry(self, request: Message) -> tuple[Message, float]:
-        """RetrySignerClient: a lost connection, a missed or an empty answer is asked again; a refusal is final."""
+        """RetrySignerClient: a lost connection, a missed or an empty answer is asked again; a
+        refusal is final."""
         why = ""
         for _ in range(TRIES):
             try:
