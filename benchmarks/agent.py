@@ -5,10 +5,11 @@ host vanishes or freezes, when the agent is killed, and when nodes are restarted
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 from benchmarks.end_to_end import Run, asked, interleaved, ours_of
@@ -51,14 +52,23 @@ def through(directory: Path, addresses: list[str], nodes: int) -> Iterator[Agent
 
 
 def latency(directory: Path, rounds: int, heights: int) -> dict[str, dict[str, Any]]:
-    """Request after request, of three nodes: each way its quantiles, and what the agent adds to the direct way of the same network."""
+    """Request after request, of three nodes: each way its quantiles, and what the agent adds to the direct way of the same network; of the agent the
+    processor's time and the wake-ups of a request, which do not depend on what else the machine does.
+    """
+    costs: dict[str, list[tuple[float, float]]] = {}
 
     def ask(validator: Validator) -> list[int]:
         return bench(validator, heights)
 
     def agent_of(network: str) -> Run:
-        def signer(home: Path, where: list[str]) -> AbstractContextManager[Any]:
-            return through(home, where, 3)
+        @contextmanager
+        def signer(home: Path, where: list[str]) -> Iterator[Any]:
+            with through(home, where, 3) as cluster:
+                agent = cluster.agents[0]
+                before = _use(agent)
+                yield cluster
+                used = [after - then for after, then in zip(_use(agent), before, strict=True)]
+                costs.setdefault(f"agent, {network}", []).append((used[0] / used[2] * 1e3, used[1] / used[2]))
 
         return lambda home: asked(home, signer, ask, network=network)
 
@@ -67,7 +77,20 @@ def latency(directory: Path, rounds: int, heights: int) -> dict[str, dict[str, A
         runs[f"direct, {network}"] = ours_of(3, ask, network=network)
         runs[f"agent, {network}"] = agent_of(network)
     found = interleaved(directory, rounds, runs)
-    return {name: _beside(measured, found[name.replace("agent", "direct")]) for name, measured in found.items()}
+    rows = {name: _beside(measured, found[name.replace("agent", "direct")]) for name, measured in found.items()}
+    for name, measured in costs.items():
+        rows[name]["CPU_us"] = round(median(cpu_us for cpu_us, _ in measured), 1)
+        rows[name]["wake-ups"] = round(median(wakes for _, wakes in measured), 2)
+    return rows
+
+
+def _use(agent: AgentProcess) -> tuple[float, float, float]:
+    """What the agent has used so far: milliseconds of the processor, wake-ups of its thread, requests."""
+    assert agent.process is not None
+    status = Path(f"/proc/{agent.process.pid}/status").read_text()
+    wakes = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("voluntary_ctxt_switches"))
+    asked_for = sum(n for name, n in agent.metrics().items() if name.startswith("cometkms_agent_requests_total"))
+    return _used_ms(agent), wakes, asked_for
 
 
 def _beside(measured: Rounds, direct: Rounds) -> dict[str, Any]:

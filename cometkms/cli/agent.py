@@ -2,6 +2,7 @@
 
 import click
 
+from cometkms.cli.agent_run import run_agent
 from cometkms.cli.options import chosen_home, home_option
 from cometkms.cli.output import say, show_json
 
@@ -21,14 +22,7 @@ def command(context: click.Context, home: str | None) -> int | None:  # noqa: AR
     """
     if context.invoked_subcommand is not None:
         return None
-    from cometkms.agent.config import load
-    from cometkms.agent.process import run
-    from cometkms.hardening.prctl import make_undumpable
-    from cometkms.log import Log
-
-    settings = load(chosen_home())
-    make_undumpable()
-    return run(settings, Log(settings.log_level, settings.log_format, immediate=False, agent=settings.name))
+    return run_agent(chosen_home())
 
 
 @command.command("init")

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import CHAIN, PATIENCE_S, Node, cmkms, environment, fetch, free_port, get, until
 
-RESTART_S = 0.1  # RestartSec of its unit
+RESTART_S = 0.02  # RestartSec of its unit
 
 
 class AgentProcess:
@@ -137,6 +137,7 @@ class AgentCluster(Cluster):
         key_type: str = "ed25519",
     ) -> None:
         super().__init__(directory, count, chain=chain, relays=relays, key_type=key_type)
+        self.agents = agents
         self.agent_ports = {name: free_port() for name in self.ids}
         for name in self.ids:
             self.extra[name] = ["--agent-addr", f"127.0.0.1:{self.agent_ports[name]}"]

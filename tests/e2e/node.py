@@ -20,7 +20,7 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from cometkms.cli import cli
+from cometkms.cli.commands import cli
 from tests.gotools import program
 
 CHAIN = "test-1"

@@ -13,7 +13,7 @@ import pytest
 
 from cometkms import errors
 from cometkms.api.alerts import RULES
-from cometkms.cli import cli
+from cometkms.cli.commands import cli
 from cometkms.webhook.outbox import UNKNOWN
 from tests.lint.test_project import ROOT, tracked
 

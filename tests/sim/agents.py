@@ -51,6 +51,16 @@ class _Asked:
             )
 
 
+class Asked(dict[int, Vote]):
+    """What was asked, by number: the latest of them."""
+
+    def note(self, seq: int, vote: Vote) -> None:
+        """That was asked under that number."""
+        self[seq] = vote
+        if len(self) > ASKED_KEPT:
+            del self[min(self)]
+
+
 class Asker:
     """An agent and its validator: what they want, and what is judged of what they get."""
 
@@ -61,20 +71,13 @@ class Asker:
         self.asked_at: float | None = None
         self.vote: Vote | None = None
         self.liar = self.rng.choice((None, *world.names)) if self.rng.random() < 0.5 else None
-        self.asked: dict[int, Vote] = {}  # by number, the latest
         self.heard: list[bytes] = []  # answers that were right for something
 
-    def note_asked(self, seq: int, vote: Vote) -> None:
-        """It asks a node for that, under that number."""
-        self.asked[seq] = vote
-        if len(self.asked) > ASKED_KEPT:
-            del self.asked[min(self.asked)]
-
-    def judge_answer(self, seq: int, answer: bytes) -> None:
-        """What a node says to that number. An honest one's signature counts, in time or not. Raises: Violation."""
+    def judge_answer(self, asked: Vote | None, answer: bytes) -> None:
+        """What a node says to what it was asked, as far as that is still known. An honest one's signature counts, in time or not. Raises: Violation."""
         message = ground.CORE.decode_message(Dialect.PROTO, answer)
         if message.vote is not None and message.vote.signature:
-            if (asked := self.asked.get(seq)) is not None:
+            if asked is not None:
                 self.world.judge_signature(signing.place_of(asked), asked, message.vote)
             self.heard = [*self.heard[-8:], answer]
 
@@ -130,6 +133,7 @@ class Agent(Asker):
 
     def __init__(self, world: "World", number: int) -> None:
         super().__init__(world, number)
+        self.asked = Asked()
         self.seq = 0
         self.life = 0
         self.start()
@@ -192,7 +196,7 @@ class Agent(Asker):
         match action:
             case Ask(name, seq, urgent):
                 assert self.vote is not None
-                self.note_asked(seq, self.vote)
+                self.asked.note(seq, self.vote)
                 if name == self.liar and self.rng.random() < LIED:
                     self.lie(name, seq)
                 self.travel(self.arrive, name, seq, urgent, self.vote)
@@ -224,7 +228,7 @@ class Agent(Asker):
         if answer is None:
             self.do(self.asking.on_not_now(name, seq, None, self.world.now))
             return
-        self.judge_answer(seq, answer)
+        self.judge_answer(self.asked.get(seq), answer)
         self.do(self.asking.on_answer(name, seq, answer, self.world.now))
 
     def lie(self, name: str, seq: int) -> None:

@@ -38,7 +38,7 @@ from cometkms.wire.agent_messages import AgentMessage, Answer, Ask, Hello, Lead,
 from cometkms.wire.identity import Identity
 from tests.sim import fast as paths
 from tests.sim import ground
-from tests.sim.agents import DOUBLED, KILLED, LIED, LOST, Asker
+from tests.sim.agents import DOUBLED, KILLED, LIED, LOST, Asked, Asker
 from tests.sim.disk import SimDisk
 
 if TYPE_CHECKING:
@@ -344,6 +344,7 @@ class Link:
         self.far = Side(self, signer.port.loop, near=False)
         self.deserted = False  # the signer's process is gone, and this connection knows
         self._greeted_at = float("inf")
+        self._asked = Asked()  # on this connection: another process of the agent's begins with number one again
         signer.port.entrance.admit(
             Admitted(agent.identity.public_key, paths.KEY_OUT, paths.KEY_IN, self.far.socket)  # type: ignore[arg-type]
         )
@@ -359,13 +360,13 @@ class Link:
             case Ask(seq, _, dialect, _, wire):
                 vote = CORE.decode_message(dialect, wire).vote
                 assert vote is not None
-                agent.note_asked(seq, vote)
+                self._asked.note(seq, vote)
                 if in_c:
                     world.count("asked in C")
                 if self.name == agent.liar and rng.random() < LIED:
                     self.lie(seq, vote)
             case Answer(seq, wire):
-                agent.judge_answer(seq, wire)
+                agent.judge_answer(self._asked.get(seq), wire)
                 if in_c:
                     world.count("answered in C")
         other = self.far if side.near else self.near

@@ -8,7 +8,7 @@ from cometkms.agent.scaffold import init_agent
 
 #: Costly, or no business of an agent's: HTTP, Raft, stores, a node's settings, what makes and opens keys.
 _NOT = (
-    "falcon", "uvicorn", "prometheus_client", "pysyncobj", "yaml", "cometkms.api", "cometkms.audit", "cometkms.board",
+    "click", "falcon", "uvicorn", "prometheus_client", "pysyncobj", "yaml", "cometkms.api", "cometkms.audit", "cometkms.board",
     "cometkms.config.load", "cometkms.config.webhook", "cometkms.hardening", "cometkms.ipc.child", "cometkms.keys.passphrase", "cometkms.rules.promise",
     "cometkms.rules.sign", "cometkms.signer", "cometkms.state", "cometkms.store", "cometkms.supervisor", "cometkms.webhook",
 )  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cometkms.cli import cli
+from cometkms.cli.commands import cli
 from cometkms.errors import ConfigError
 from tests.e2e.node import cmkms, environment
 
@@ -199,7 +199,7 @@ def completed(line: str) -> list[str]:
     """What bash offers behind a command line."""
     words = line.split(" ")
     variables = {"_CMKMS_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
-    source = "from cometkms.cli import cli; cli(prog_name='cmkms')"
+    source = "from cometkms.cli.commands import cli; cli(prog_name='cmkms')"
     done = subprocess.run(
         [sys.executable, "-c", source], env=environment(**variables), capture_output=True, text=True, check=False
     )
@@ -220,13 +220,13 @@ def test_the_shell_completes_commands_words_and_the_other_nodes(tmp_path: Path) 
 def test_a_command_imports_what_it_needs_and_no_other_command() -> None:
     """A shell's prompt and a container's health check ask often: click and the settings are all that `status --help` may cost."""
     source = (
-        "import sys; from cometkms.cli import cli; cli.main(['status', '--help'], standalone_mode=False); "
+        "import sys; from cometkms.cli.commands import cli; cli.main(['status', '--help'], standalone_mode=False); "
         "print(*sorted(name for name in sys.modules if name.startswith('cometkms.cli.') or name in ('asyncio', 'ssl')))"
     )
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.splitlines()[-1].split())
     assert "cometkms.cli.status" in loaded
-    assert loaded <= {f"cometkms.cli.{name}" for name in ("loading", "options", "output", "status", "running")}
+    assert loaded <= {f"cometkms.cli.{name}" for name in ("agent_run", "commands", "loading", "options", "output", "status", "running")}
 
 
 def test_the_stand_in_listens_at_no_noise_address() -> None:

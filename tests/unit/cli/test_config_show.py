@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cometkms.cli import cli
+from cometkms.cli.commands import cli
 from cometkms.config.load import in_force, load_settings, unknown_variables
 from cometkms.config.table import KEYS, Flags
 from cometkms.errors import ConfigError

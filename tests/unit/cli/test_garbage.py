@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from cometkms.cli import cli
+from cometkms.cli.commands import cli
 from cometkms.errors import CometKMSError
 from tests.e2e.node import cmkms
 from tests.unit.cli.test_top import status

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cometkms import durable
-from cometkms.cli import cli
+from cometkms.cli.commands import cli
 from cometkms.errors import CometKMSError, KeyFileError, StateError
 from tests.e2e.node import cmkms
 

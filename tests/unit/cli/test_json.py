@@ -8,7 +8,7 @@ from typing import Any
 import click
 import pytest
 
-from cometkms.cli import cli
+from cometkms.cli.commands import cli
 from tests.e2e.node import cmkms
 
 #: What gives no document, and why.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from cometkms.cli import cli
+from cometkms.cli.commands import cli
 from cometkms.cli.peers import table
 from cometkms.errors import CometKMSError
 from tests.e2e.node import cmkms
