@@ -80,8 +80,9 @@ class NodeLink:
         about: Callable[[], tuple[tuple[str, str], ...]],
         log: Log,
         path: RelayPath | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`path`: the core's part, if it has one."""
+        """`path`: the core's part, if it has one; `clock`: measures round trips, seconds (the loop's own counts whole milliseconds)."""
         self.lane: NodeLane | None = None  # of the connection that is there
         self._path = path
         self.entry = entry
@@ -94,6 +95,7 @@ class NodeLink:
         self._above = above
         self._about = about
         self._log = log
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
         self._frames: Frames | None = None
@@ -269,7 +271,7 @@ class NodeLink:
         elif isinstance(message, Pong):
             sent_at = self._pings.pop(message.number, None)
             if sent_at is not None:
-                self.round_trip_s = self._loop.time() - sent_at
+                self.round_trip_s = self._clock() - sent_at
         else:
             self._above.on_node(self.entry.id, message)
 
@@ -281,10 +283,10 @@ class NodeLink:
 
     def ping(self) -> None:
         """Say how this agent is, and close a link that has been silent for too long. Called every AGENT_PING_S."""
-        now = self._loop.time()
-        if now - self._heard_at > AGENT_SILENT_S:
+        if self._loop.time() - self._heard_at > AGENT_SILENT_S:
             self._drop(f"silent for {AGENT_SILENT_S:g} s")
             return
+        now = self._clock()
         self._ping_number += 1
         self._pings = {number: at for number, at in self._pings.items() if now - at < AGENT_SILENT_S}
         self._pings[self._ping_number] = now

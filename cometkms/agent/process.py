@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -245,7 +245,15 @@ class _Asker:
 class Agent:
     """All of it."""
 
-    def __init__(self, settings: AgentSettings, core: Core, identity: Identity, log: Log) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        core: Core,
+        identity: Identity,
+        log: Log,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock`: measures the links' round trips, seconds."""
         self.settings, self.core, self.identity, self.log = settings, core, identity, log
         self.loop = asyncio.get_running_loop()
         self.path = core.relay_path()
@@ -256,7 +264,9 @@ class Agent:
         self._shown: dict[str, dict[str, bytes]] = {}  # by chain whose key is not known: what each node shows
         self.times = {one.id: Times() for one in settings.nodes}
         self.links = {
-            one.id: NodeLink(one, core=core, identity=identity, above=self, about=self.about, log=log, path=self.path)
+            one.id: NodeLink(
+                one, core=core, identity=identity, above=self, about=self.about, log=log, path=self.path, clock=clock
+            )
             for one in settings.nodes
         }
         self.askers = [_Asker(self, entry, number) for number, entry in enumerate(settings.validators)]

@@ -525,6 +525,7 @@ class RelayAgent(Asker):
                 CORE,
                 self.identity,
                 ground.SilentLog(world, f"agent {self.number}"),  # type: ignore[arg-type]
+                clock=lambda: world.now,
             )
         self.process.world = world
         assert isinstance(self.process.path, NativeRelayPath)
