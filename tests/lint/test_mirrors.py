@@ -29,6 +29,7 @@ ELSEWHERE: Final[dict[str, dict[str, str]]] = {
     "a command: it is typed, as an operator does, and what it does has tests where that stands": {
         "cli/agent.py": "tests/e2e/test_agent.py",
         "cli/alert.py": "tests/e2e/test_webhook.py",
+        "cli/commands.py": "tests/unit/cli/test_cli.py",
         "cli/completion.py": "tests/unit/cli/test_cli.py",
         "cli/config_cmd.py": "tests/unit/cli/test_config_show.py",
         "cli/demo.py": "tests/e2e/test_demo.py",

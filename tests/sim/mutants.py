@@ -493,26 +493,6 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "in C, an agent passes on an answer about something else than was asked",
-        "agents",
-        cuts=(Cut("session.c", " || !same_but_signed(&asked.ballot, &got.ballot)", ""),),
-    ),
-    Mutant(
-        "in C, an agent's question overtakes what the node has not read",
-        "order",
-        cuts=(Cut("agent_link.c", "if (link->blocked || ask->message.len", "if (ask->message.len"),),
-        lossy=True,
-    ),
-    Mutant(
-        "in C, an answer overtakes what the agent has not read",
-        "order",
-        cuts=(
-            Cut("agent_link.c", "if (link->blocked || answer->message.len", "if (answer->message.len"),
-            Cut("sign.c", "(link->agent ? link->agent->blocked : link->blocked)", "(!link->agent && link->blocked)"),
-        ),
-        lossy=True,
-    ),
-    Mutant(
         "in C, what a link's socket does not take is lost",
         "order",
         cuts=(Cut("agent_link.c", "    link->unsent = sealed - done;\n", "    link->unsent = 0;\n"),),

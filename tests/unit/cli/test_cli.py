@@ -226,7 +226,10 @@ def test_a_command_imports_what_it_needs_and_no_other_command() -> None:
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.splitlines()[-1].split())
     assert "cometkms.cli.status" in loaded
-    assert loaded <= {f"cometkms.cli.{name}" for name in ("agent_run", "commands", "loading", "options", "output", "status", "running")}
+    assert loaded <= {
+        f"cometkms.cli.{name}"
+        for name in ("agent_run", "commands", "loading", "options", "output", "status", "running")
+    }
 
 
 def test_the_stand_in_listens_at_no_noise_address() -> None:
