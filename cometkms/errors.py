@@ -160,6 +160,8 @@ def cure_of_file(error: OSError, otherwise: str, *, which: str = "") -> str:
 
 def cure_of_secret(error: OSError) -> str:
     """What helps where a file with a secret cannot be read."""
+    if isinstance(error, FileNotFoundError):
+        return "put the file there, for the node's user, mode 0600; or the right path into the setting"
     return cure_of_file(error, "give it to the node's user, mode 0600")
 
 

@@ -38,6 +38,7 @@ from cometkms.config.values import (
     parse_alert,
     parse_audit_mib,
     parse_descriptor,
+    parse_file,
     parse_lease,
     parse_peer,
     parse_priority,
@@ -55,6 +56,7 @@ from cometkms.limits import (
     AUDIT_DEFAULT_MIB,
     CHAINS_MAX,
     CONFIG_MAX_BYTES,
+    LEADER_NEAREST,
     LEADER_PRIORITY_DEFAULT,
     RAW_UNIQUE_IDS_MAX,
 )
@@ -136,7 +138,7 @@ def _check_table(table: dict[str, Any], keys: Mapping[str, type], where: str) ->
             problems.append(
                 _no_chain_tables(where, value)
                 if key == "chain"
-                else ConfigError(f"{where}: {key} = {shown} must be {_TYPE_WORDS[wanted]}", cure=_written(key, keys))
+                else ConfigError(f"{where}: {key} = {shown} must be {_words_of(key, wanted)}", cure=_written(key, keys))
             )
             del table[key]
         elif isinstance(value, list) and key != "chain" and not all(isinstance(one, str) for one in value):
@@ -159,6 +161,10 @@ def _no_chain_tables(where: str, value: object) -> ConfigError:
         cure='for one chain chain_id = "my-chain-1" and no chain; for several a table each: [[chain]], and below it id = "my-chain-1" and '
         "validator_addr or agents",
     )
+
+
+def _words_of(key: str, wanted: type) -> str:
+    return f'a number or "{LEADER_NEAREST}"' if key == "leader_priority" else _TYPE_WORDS[wanted]
 
 
 _TYPE_WORDS: Final = {str: "a string", list: "a list of strings", bool: "true or false", int: "a number"}
@@ -380,20 +386,22 @@ def load_settings(
 
 def _load_file(home: Path, sources: _Sources, key: str) -> Path | None:
     """A file's path, relative to the home, or none."""
-    file, _ = sources.text(key)
-    return home / Path(file).expanduser() if file else None
+    file, where = sources.text(key)
+    parsed = sources.parse(where, file, parse_file, None) if file else None
+    return home / parsed if parsed is not None else None
 
 
 def _load_passphrase(home: Path, sources: _Sources) -> PassphraseSource | None:
     """One of the three settings, or none."""
     file, file_where = sources.text("key_passphrase_file")
+    path = _load_file(home, sources, "key_passphrase_file")
     name, name_where = sources.text("key_passphrase_credential")
     number, number_where = sources.text("key_passphrase_fd")
     given = [where for value, where in ((file, file_where), (name, name_where), (number, number_where)) if value]
     if len(given) > 1:
         sources.problems.append(sources.one_of_several(given, "the passphrase comes from one place"))
-    if file:
-        return PassphraseFile(home / Path(file).expanduser())
+    if path is not None:
+        return PassphraseFile(path)
     if name:
         return PassphraseCredential(sources.parse(name_where, name, check_credential, ""), sources.environment)
     return PassphraseDescriptor(sources.parse(number_where, number, parse_descriptor, 0)) if number else None
@@ -425,8 +433,8 @@ def _load_webhook(home: Path, sources: _Sources) -> Webhook | None:
     if url:
         parsed = sources.parse(url_where, url, parse_url, None)
         source = UrlGiven(parsed) if parsed is not None else None
-    elif file:
-        source = UrlFile(home / Path(file).expanduser())
+    elif (path := _load_file(home, sources, "alert_webhook_file")) is not None:
+        source = UrlFile(path)
     elif name:
         source = UrlCredential.of(sources.parse(name_where, name, check_credential, ""), sources.environment)
     return Webhook(source, form) if source is not None else None
@@ -527,12 +535,20 @@ def _load_chain(home: Path, sources: _Sources, table: dict[str, Any], places: _P
         if isinstance(agent, AgentEntry)
     )
     sources.problems += _check_agents(addresses_where, name, parsed, listed)
-    folder = home / "priv" / name if several and "/" not in name else home / "priv"
+    names_folder = several and "/" not in name and name not in (".", "..")
+    folder = home / "priv" / name if names_folder else home / "priv"
+
+    def file(key: str, default: str) -> Path:
+        given = table.get(key)
+        if not given:
+            return folder / default
+        return home / sources.parse(f"{where}: {key}", given, parse_file, Path(default))
+
     return Chain(
         name,
         parsed,
-        home / table["key_file"] if table.get("key_file") else folder / KEY_NAME,
-        home / table["state_file"] if table.get("state_file") else folder / STATE_NAME,
+        file("key_file", KEY_NAME),
+        file("state_file", STATE_NAME),
         listed,
         _load_bytes(sources, addresses_where, name, table),
     )

@@ -1,6 +1,7 @@
 """Parse single settings: addresses, durations, names. Every error says what was expected."""
 
 import re
+from pathlib import Path
 from typing import Final
 
 from cometkms.address import Address, NoiseAddress
@@ -96,11 +97,28 @@ def parse_segment(text: str) -> int:
     return int(text)
 
 
+def parse_file(text: str) -> Path:
+    """A file's path, `~` and `~user` with their homes in its place. Raises: ConfigError."""
+    if not text.isprintable() or not text.strip():
+        raise ConfigError(f"{text[:_SHOWN_MAX]!r} is no file's path", cure="a path of printable characters")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        cure = "the whole path, beginning with /; or one relative to the node's home"
+        raise ConfigError(
+            f"{text[:_SHOWN_MAX]!r} begins at the home of a user that is not known here", cure=cure
+        ) from None
+
+
 def parse_validator(text: str) -> ValidatorAddress:
     """tcp://host:port (the scheme may be left out), unix:///path, or noise://ID@host:port. Raises: ConfigError."""
     scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, rest = "tcp", text
+    if "," in text and scheme != "unix":
+        raise ConfigError(
+            f"{text!r} is several addresses in one", cure='a list in the file, ["tcp://…", "tcp://…"]; a flag for each'
+        )
     if scheme == "unix":
         if not rest or len(rest.encode()) > _UNIX_PATH_MAX_BYTES or "\0" in rest:
             raise ConfigError(
@@ -162,7 +180,10 @@ def check_node_id(text: str) -> str:
 def check_chain_id(text: str) -> str:
     """Raises: ConfigError."""
     if not text or not text.isprintable() or text != text.strip():
-        raise ConfigError(f"{text!r} is no chain id")
+        raise ConfigError(
+            f"{text!r} is no chain id: printable characters without outer spaces",
+            cure="chain_id as the chain's genesis has it",
+        )
     if len(text.encode()) > CHAIN_ID_MAX_BYTES:
         raise ConfigError(f"the chain id {text!r} has more than {CHAIN_ID_MAX_BYTES} bytes")
     return text

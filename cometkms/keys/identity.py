@@ -71,9 +71,10 @@ def seed_of(path: Path, without: str = WITHOUT_IT) -> bytes:
     Raises: KeyFileError naming the file.
     """
     try:
+        data = read_bounded(path, KEY_FILE_MAX_BYTES)[:KEY_FILE_MAX_BYTES]  # a file, or else its mode says nothing
         if path.stat().st_mode & 0o077:
             raise KeyFileError(f"{path} can be read by others", cure=f"chmod 600 {path}")
-        private = json.loads(read_bounded(path, KEY_FILE_MAX_BYTES)[:KEY_FILE_MAX_BYTES])["priv_key"]
+        private = json.loads(data)["priv_key"]
         raw = base64.b64decode(private["value"], validate=True)
         if private["type"] != _TYPE or len(raw) not in (32, 64):
             raise ValueError(private["type"])

@@ -234,7 +234,8 @@ def _permissions(patient: Patient) -> list[Finding]:
     home = patient.home
     if not home.is_dir():
         return [fail(files.AREA, f"{home} does not exist", f"cmkms init --home {home}")]
-    secret = {home / "priv", *(chain.key_file for chain in patient.chains)}
+    # A directory in a key's place is told with the key: whatever it is, its mode may well be right.
+    secret = {home / "priv", *(chain.key_file for chain in patient.chains if not chain.key_file.is_dir())}
     secret |= {home / "priv" / name for name in (IDENTITY_NAME, CLUSTER_KEY_NAME)}
     paths = dict.fromkeys([home, home / "config.toml", home / "data", *sorted(secret)])
     for folder in (home / "priv", home / "data"):

@@ -167,6 +167,31 @@ def test_a_noise_identity_that_is_missing_is_told_by_the_doctor_and_by_who_needs
         check_identity(path)
 
 
+def test_nobody_is_told_to_shut_a_directory_that_only_stands_in_a_file_s_place(home: Path) -> None:
+    """`chmod 600 /` for noise_identity_file = "/", `chmod 700` of the home for a key_file that is ".": neither is a cure."""
+    config = home / "config.toml"
+    text = config.read_text()
+    config.write_text(f'noise_identity_file = "/"\n{text}')
+    with pytest.raises(KeyFileError, match=r"^/ cannot be read: it is no regular file; cure: put the file itself there"):
+        noise_public_key(home, (), choose.load(), Path("/"))
+    config.write_text('id = "node0"\n[[chain]]\nid = "c-1"\nvalidator_addr = "tcp://127.0.0.1:1"\nkey_file = "/"\n')
+    found = json.loads(cmkms("doctor", "--home", str(home), "--json").stdout)["findings"]
+    assert [one["words"] for one in found if one["area"] == "key" and one["level"] == "fail"] == [
+        "/ cannot be read: it is no regular file"
+    ]
+    assert not any(one["cure"].startswith("chmod") for one in found)
+
+
+def test_a_secret_s_file_that_is_missing_is_not_to_be_given_to_anybody(home: Path) -> None:
+    config = home / "config.toml"
+    config.write_text(f'alert_webhook_file = "none"\n{config.read_text()}')
+    done = cmkms("alert", "test", "--home", str(home))
+    assert (
+        "cannot be read: no such file or directory; cure: put the file there, for the node's user, mode 0600"
+        in done.stderr
+    )
+
+
 def test_the_lock_s_place_is_named_with_what_helps(home: Path) -> None:
     path = instead(home, "cmkms.lock", a_fifo)
     done = cmkms("recover", "--home", str(home), "--min-height", "5", "--yes-height", "5")

@@ -139,6 +139,32 @@ def test_lists_come_from_repeated_flags_commas_or_arrays(tmp_path: Path) -> None
             'hardening = true must be a string; cure: write it as hardening = "best-effort"',
         ),
         ("alert_stall = 60\n" + MINIMAL, 'alert_stall = 60 must be a string; cure: write it as alert_stall = "60s"'),
+        (
+            "leader_priority = 1.5\n" + MINIMAL,
+            'leader_priority = 1.5 must be a number or "nearest"; cure: write it as leader_priority = 50',
+        ),
+        ('key_passphrase_file = "a\\u0000"\n' + MINIMAL, "key_passphrase_file: 'a\\x00' is no file's path"),
+        ('alert_webhook_file = " "\n' + MINIMAL, "alert_webhook_file: ' ' is no file's path"),
+        (
+            'noise_identity_file = "~no-such-user/x"\n' + MINIMAL,
+            "noise_identity_file: '~no-such-user/x' begins at the home of a user that is not",
+        ),
+        (
+            '[[chain]]\nid = "d"\nvalidator_addr = "b:1"\nkey_file = "\\u0000"\n',
+            "chain 1: key_file: '\\x00' is no file's path",
+        ),
+        (
+            '[[chain]]\nid = "d"\nvalidator_addr = "b:1"\nstate_file = "\\n"\n',
+            "chain 1: state_file: '\\n' is no file's path",
+        ),
+        (
+            'chain_id = "c"\nvalidator_addr = "tcp://a:1,tcp://b:2"\n',
+            "'tcp://a:1,tcp://b:2' is several addresses in one; cure: a list in the file",
+        ),
+        (
+            'chain_id = " c"\nvalidator_addr = "tcp://a:1"\n',
+            "' c' is no chain id: printable characters without outer spaces",
+        ),
         ("agents = 1\n" + MINIMAL, 'write it as agents = ["NAME:KEY"], as `cmkms agent init` prints it'),
         ('[[chain]]\nid = "d"\nvalidator_addr = "b:1"\nkey_file = 5\n', 'write it as key_file = "priv/'),
         ("sign_bytes = 'yes'\n" + MINIMAL, "must be true or false"),
@@ -408,7 +434,7 @@ def test_a_priority_is_a_number_or_a_string(written: str, tmp_path: Path) -> Non
 def test_what_is_no_priority_is_refused_with_the_words_that_are(written: str, tmp_path: Path) -> None:
     home = home_with(tmp_path, f"leader_priority = {written}\n" + MINIMAL)
     with pytest.raises(
-        ConfigError, match=r"write a number from 0 to 100, or 'nearest'|leader_priority = .* must be a string"
+        ConfigError, match=r"write a number from 0 to 100, or 'nearest'|leader_priority = .* must be a number or \"nearest\""
     ):
         load_settings(home, Flags(), {})
 
