@@ -172,7 +172,9 @@ def test_nobody_is_told_to_shut_a_directory_that_only_stands_in_a_file_s_place(h
     config = home / "config.toml"
     text = config.read_text()
     config.write_text(f'noise_identity_file = "/"\n{text}')
-    with pytest.raises(KeyFileError, match=r"^/ cannot be read: it is no regular file; cure: put the file itself there"):
+    with pytest.raises(
+        KeyFileError, match=r"^/ cannot be read: it is no regular file; cure: put the file itself there"
+    ):
         noise_public_key(home, (), choose.load(), Path("/"))
     config.write_text('id = "node0"\n[[chain]]\nid = "c-1"\nvalidator_addr = "tcp://127.0.0.1:1"\nkey_file = "/"\n')
     found = json.loads(cmkms("doctor", "--home", str(home), "--json").stdout)["findings"]

@@ -434,7 +434,8 @@ def test_a_priority_is_a_number_or_a_string(written: str, tmp_path: Path) -> Non
 def test_what_is_no_priority_is_refused_with_the_words_that_are(written: str, tmp_path: Path) -> None:
     home = home_with(tmp_path, f"leader_priority = {written}\n" + MINIMAL)
     with pytest.raises(
-        ConfigError, match=r"write a number from 0 to 100, or 'nearest'|leader_priority = .* must be a number or \"nearest\""
+        ConfigError,
+        match=r"write a number from 0 to 100, or 'nearest'|leader_priority = .* must be a number or \"nearest\"",
     ):
         load_settings(home, Flags(), {})
 
