@@ -194,17 +194,6 @@ class StandIn:
             vote_request(self._chain_id, SignedType.PRECOMMIT, place, block, extension=extension),
         )
 
-    async def expect_repeat(self, request: Message, before: Signed) -> Signed:
-        """Ask again for what was signed, with another timestamp: the recorded signature must come
-        back (PROTOCOL §5).
-
-        Raises: as `sign`; BadSignature for any other signature or timestamp.
-        """
-        again = await self.sign(request)
-        if (again.signature, again.timestamp) != (before.signature, before.timestamp):
-            raise BadSignature(f"{before.hrs}: signed twice, at {before.timestamp} and at {again.timestamp}")
-        return again
-
     async def expect_refusal(self, request: Message) -> str:
         """Ask for what must not be signed; return the refusal's words.
 

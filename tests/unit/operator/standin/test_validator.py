@@ -69,22 +69,6 @@ def test_it_asks_for_a_whole_height_and_verifies_it(core, tmp_path, scheme, dial
     play(scenario())
 
 
-def test_a_repeat_with_another_timestamp_must_bring_the_recorded_signature(core, tmp_path):
-    async def scenario():
-        async with stage(core, tmp_path) as (validator, signer):
-            await validator.ask_public_key()
-            request = vote_request(CHAIN, SignedType.PREVOTE, (1, 0), block_of(CHAIN, 1, 0), stamp=Timestamp(100, 1))
-            later = replace(request, vote=replace(request.vote, timestamp=Timestamp(200, 2)))
-            before = await validator.sign(request)
-            assert (await validator.expect_repeat(later, before)).timestamp == Timestamp(100, 1)
-            signer.slot.close()
-            signer.slot, signer.held = TinySigner(core, CHAIN).slot, {}  # a signer that has forgotten
-            with pytest.raises(BadSignature, match="signed twice"):
-                await validator.expect_repeat(later, before)
-
-    play(scenario())
-
-
 def test_a_conflict_must_be_refused(core, tmp_path):
     async def scenario():
         async with stage(core, tmp_path) as (validator, signer):
