@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 from cometkms.api.alerts import RULES, Alerts
 from cometkms.api.history import History, alert_event
-from cometkms.api.page import View, parts, view_of
+from cometkms.api.page import parts
 from cometkms.api.status import Status, compose_status
+from cometkms.api.view import View, view_of
 from cometkms.board.sections import AlertReport, BoardReader
 from cometkms.config.schema import AlertBounds
 from cometkms.limits import EVENTS_KEPT, STREAM_TICK_S

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cometkms.api import page
+from cometkms.api import overview, page
 from cometkms.api.failovers import Gap
 from cometkms.api.html import Html, join, tag
 from cometkms.api.watch import Watch
@@ -138,7 +138,7 @@ def gap(gap_ms: float, chain: str = "a", *, over: bool = True) -> Gap:
 def test_the_figure_of_a_pause_is_what_the_change_added_to_it(
     gaps: list[Gap], usual: dict[str, float], said: tuple[str, str]
 ) -> None:
-    assert page._pause_fact(gaps, usual) == said
+    assert overview._pause_fact(gaps, usual) == said
 
 
 @pytest.mark.parametrize("away", [("state",), ("signer",), ("supervisor",), ("state", "signer", "supervisor")])
@@ -271,7 +271,7 @@ def test_a_long_history_is_drawn_within_its_bounds() -> None:
     Reader(document)
     numbers = [float(one) for one in re.findall(r' x="(-?[\d.]+)"', document)]
     assert min(numbers) >= 0
-    assert max(numbers) <= page._WIDE
+    assert max(numbers) <= overview._WIDE
 
 
 def test_tags_escape_content_and_attributes_and_trust_only_html() -> None:

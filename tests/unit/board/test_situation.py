@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from cometkms.api.history import History
-from cometkms.api.page import view_of, whole
+from cometkms.api.page import whole
 from cometkms.api.status import compose_status
+from cometkms.api.view import view_of
 from cometkms.board.situation import BEAT_LATE_S, TABLE, Leads, Signs, Situation, There, situation_of
 from cometkms.board.trouble import find_trouble
 from cometkms.cli.status import table
