@@ -483,19 +483,22 @@ class Trail(Protocol):
 
 
 class SignPath(Protocol):
-    """The plain case of a signature without a line of Python: see csrc/sign.h. Its twin is cometkms.signer.chain.
+    """The plain case of a signature without a line of Python: see csrc/sign.h. The general path is cometkms.signer.chain.
 
     A chain's watermark lives in both: each side sees what the other moved (push, news).
     """
 
     def lane(
         self, chain: int, number: int, session: Session, fd: int, *, validator: bytes = b"", identity: bytes = b""
-    ) -> SignLane:
-        """`number`: the owner's name for the connection; the last one made under it counts. validator, identity: model.Decision's."""
+    ) -> SignLane | None:
+        """None where its owner is to receive everything. `number`: the owner's name for the connection; the last one made under it counts.
+
+        validator, identity: model.Decision's.
+        """
         ...
 
-    def desk(self, frames: Frames, fd: int) -> Desk:
-        """An agent's link. `frames` are used here and by the owner."""
+    def desk(self, frames: Frames, fd: int) -> Desk | None:
+        """An agent's link; None where its owner is to receive everything. `frames` are used here and by the owner."""
         ...
 
     def take(self) -> tuple[bytes | None, list[int], bool]:
@@ -761,8 +764,8 @@ class Core(Protocol):
 
     def sign_path(
         self, *, nonce: int, reservations: Queue, permits: Queue, slots: list[KeySlot], trail: Trail | None = None
-    ) -> SignPath | None:
-        """None: this core has none. `reservations`: pushed here; `permits`: popped here; `slots`: of each chain."""
+    ) -> SignPath:
+        """`reservations`: pushed here; `permits`: popped here; `slots`: of each chain."""
         ...
 
     # the agent's

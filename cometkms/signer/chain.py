@@ -19,14 +19,16 @@ Bytes that are no vote have no place, so they do not pass through the section: s
 Nothing waits without a deadline: expire() answers empty after PERMIT_TIMEOUT_S, and the validator asks again.
 """
 
+import contextlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from cometkms.board.sections import CountersReport, RefusalReport
 from cometkms.core.interface import Core, Desk, KeySlot, Session, Signature, SignLane, SignPath, Trail
+from cometkms.core.pure.sign import PureSignPath
 from cometkms.errors import InvariantError, ProtocolError
 from cometkms.histogram import Histogram
 from cometkms.limits import (
@@ -207,7 +209,7 @@ class ChainSigner:
         self._knows_mark = False
         self._unreported: Signed | None = None
         self._watermark = Watermark()
-        self._path: SignPath | None = None
+        self._path: SignPath = PureSignPath()
         self._count_made: Callable[[], None] = lambda: None
         self._signatures = 0  # made by the path, as far as they were taken over
         self._askers: dict[int, Requester] = {}
@@ -219,7 +221,7 @@ class ChainSigner:
     @property
     def watermark(self) -> Watermark:
         """The last place that was signed, or may have been."""
-        news = self._path.news(self.row, self._signatures) if self._path is not None else None
+        news = self._path.news(self.row, self._signatures)
         if news is not None:
             self._signatures, self._watermark = news
         return self._watermark
@@ -227,13 +229,12 @@ class ChainSigner:
     def attach(self, path: SignPath, count_made: Callable[[], None]) -> None:
         """From now on the plain requests are `path`'s. `count_made()` tells every chain what it signed: failures are counted behind that."""
         self._path, self._count_made = path, count_made
-        self._leave()
+        with self._section():
+            pass
 
     def lane(self, number: int, requester: Requester, session: Session, fd: int) -> SignLane | None:
-        """The path's part of a requester's new connection; None: there is no path. `number`: one for each requester."""
+        """The path's part of a requester's new connection; None: its owner receives everything. `number`: one for each requester."""
         self.tally.on_connected()
-        if self._path is None:
-            return None
         self._askers[number] = requester
         validator = _cut(requester.name)
         return self._path.lane(self.row, number, session, fd, validator=validator, identity=requester.remote_identity)
@@ -244,17 +245,18 @@ class ChainSigner:
         validator = _cut(requester.name)
         return desk.serve(self.row, number, self.chain_id, validator=validator, identity=requester.remote_identity)
 
-    def _enter(self) -> None:
-        """Take over what the path did, and its reservation."""
-        underway = self._path.abandon(self.row) if self._path is not None else None
+    @contextlib.contextmanager
+    def _section(self) -> Iterator[None]:
+        """Take over what the path did, and its reservation; at the end the path serves again, unless somebody waits here."""
+        underway = self._path.abandon(self.row)
         if underway is not None:
             asked = _Asked(self._askers[underway.link], underway.session, underway.request, underway.started_ns)
             self._reserving = _Reserving(asked, underway.request_id, underway.since_ns)
-
-    def _leave(self) -> None:
-        """Let the path serve again, unless somebody waits here."""
-        if self._path is not None:
+        idle = False  # after an error the path is told where the chain stands, and serves nothing before this side has been here again
+        try:
+            yield
             idle = self._knows_mark and self._reserving is None and not self._line
+        finally:
             self._path.push(self.row, self.watermark, opened=idle)
 
     @property
@@ -264,12 +266,11 @@ class ChainSigner:
 
     def on_mark(self, mark: Mark) -> None:
         """The last signed (or burnt) place according to the state process; never lowers what is known here."""
-        self._enter()
-        self._knows_mark = True
-        self.slot.raise_mark(mark.watermark.hrs, mark.watermark.sign_bytes)
-        if mark.watermark.hrs > self.watermark.hrs:
-            self._watermark = mark.watermark
-        self._leave()
+        with self._section():
+            self._knows_mark = True
+            self.slot.raise_mark(mark.watermark.hrs, mark.watermark.sign_bytes)
+            if mark.watermark.hrs > self.watermark.hrs:
+                self._watermark = mark.watermark
 
     def submit(
         self, requester: Requester, session: Session, request: Request, started_ns: int, *, urgent: bool = False
@@ -278,54 +279,54 @@ class ChainSigner:
 
         `urgent`: the state process is to reserve the place even while this node does not lead.
         """
-        self._enter()
-        if self._line:  # an agent may give up one request after the other while the first waits for its majority: those hold no memory
-            self._line = deque(one for one in self._line if one.alive)
-        self._line.append(_Asked(requester, session, request, started_ns, urgent))
-        if self._reserving is not None and not self._reserving.asked.alive:
-            self._reserving = None  # nobody waits for that permit; if it comes, it is for nothing
-        if self._reserving is None:
-            self._advance()
-        self._leave()
+        with self._section():
+            if self._line:  # an agent may give up one request after the other while the first waits for its majority: those hold no memory
+                self._line = deque(one for one in self._line if one.alive)
+            self._line.append(_Asked(requester, session, request, started_ns, urgent))
+            if self._reserving is not None and not self._reserving.asked.alive:
+                self._reserving = None  # nobody waits for that permit; if it comes, it is for nothing
+            if self._reserving is None:
+                self._advance()
 
     def on_permit(self, granted: PermitGranted) -> None:
         """The bytes are durable: sign exactly them and answer."""
-        self._enter()
-        reserving = self._take(granted.nonce, granted.request_id)
-        if reserving is not None:
-            asked = reserving.asked
-            if asked.alive:
-                self._sign_and_reply(asked, granted.permit)
-            else:
-                self._log.info("requester gone before its permit", chain=self.chain_id, validator=asked.requester.name)
-            self._advance()
-        self._leave()
+        with self._section():
+            reserving = self._take(granted.nonce, granted.request_id)
+            if reserving is not None:
+                asked = reserving.asked
+                if asked.alive:
+                    self._sign_and_reply(asked, granted.permit)
+                else:
+                    self._log.info(
+                        "requester gone before its permit", chain=self.chain_id, validator=asked.requester.name
+                    )
+                self._advance()
 
     def on_refused(self, refused: ReserveRefused) -> None:
         """The state process holds a promise that forbids these bytes."""
-        self._enter()
-        reserving = self._take(refused.nonce, refused.request_id)
-        if reserving is not None:
-            asked = reserving.asked
-            text = _refused_words(refused, asked.request.hrs)
-            if asked.alive:
-                self._refuse(asked, Refusal(refused.reason, text))
-            self._advance()
-        self._leave()
+        with self._section():
+            reserving = self._take(refused.nonce, refused.request_id)
+            if reserving is not None:
+                asked = reserving.asked
+                text = _refused_words(refused, asked.request.hrs)
+                if asked.alive:
+                    self._refuse(asked, Refusal(refused.reason, text))
+                self._advance()
 
     def on_state_hello(self) -> None:
         """The state process is there (again): report and ask again what it may never have seen."""
-        self._enter()
-        if self.watermark.signature:
-            self._unreported = Signed(self.row, self.watermark.hrs, self.watermark.sign_bytes, self.watermark.signature)
-        self.report()
-        if self._reserving is not None and self._reserving.asked.alive:
-            self._ask(self._reserving.asked, self._reserving.request_id)
-        self._leave()
+        with self._section():
+            if self.watermark.signature:
+                self._unreported = Signed(
+                    self.row, self.watermark.hrs, self.watermark.sign_bytes, self.watermark.signature
+                )
+            self.report()
+            if self._reserving is not None and self._reserving.asked.alive:
+                self._ask(self._reserving.asked, self._reserving.request_id)
 
     def report(self) -> None:
         """Hand a signature to the state process that its full queue did not take before."""
-        if self._path is not None and self._path.take_unreported(self.row):
+        if self._path.take_unreported(self.row):
             last = self.watermark
             self._unreported = Signed(self.row, last.hrs, last.sign_bytes, last.signature)
         if self._unreported is not None and self._send(self._unreported):
@@ -335,32 +336,30 @@ class ChainSigner:
         """The lease is gone and so is every requester: the state process has forgotten what was asked, and no answer will come."""
         self.leads = False
         self.tally.on_lease_lost()
-        self._enter()
-        lost = [self._reserving.asked] if self._reserving is not None else []
-        self._count_made()
-        for asked in [
-            one for one in (*lost, *self._line) if one.alive
-        ]:  # its connection is closed in place of an answer
-            self.answers.on_failed(
-                asked.requester.name, time.time(), Reason.NOT_LEADER, "the lead was lost before a majority promised"
-            )
-        self._reserving = None
-        self._line.clear()
-        self._leave()
+        with self._section():
+            lost = [self._reserving.asked] if self._reserving is not None else []
+            self._count_made()
+            for asked in [
+                one for one in (*lost, *self._line) if one.alive
+            ]:  # its connection is closed in place of an answer
+                self.answers.on_failed(
+                    asked.requester.name, time.time(), Reason.NOT_LEADER, "the lead was lost before a majority promised"
+                )
+            self._reserving = None
+            self._line.clear()
 
     def expire(self) -> None:
         """Answer empty if the permit did not come within PERMIT_TIMEOUT_S. Called from the process's timer."""
-        since_ns = self._path.waits_since_ns(self.row) if self._path is not None else None
+        since_ns = self._path.waits_since_ns(self.row)
         if self._reserving is not None:
             since_ns = self._reserving.since_ns
         if since_ns is None or self._clock_ns() - since_ns < PERMIT_TIMEOUT_S * 1e9:
             return
-        self._enter()
-        reserving, self._reserving = self._reserving, None
-        if reserving is not None and reserving.asked.alive:
-            self._answer_empty(reserving.asked, Reason.NO_PERMIT)
-        self._advance()
-        self._leave()
+        with self._section():
+            reserving, self._reserving = self._reserving, None
+            if reserving is not None and reserving.asked.alive:
+                self._answer_empty(reserving.asked, Reason.NO_PERMIT)
+            self._advance()
 
     def allow_bytes(self, allowed: AllowedBytes) -> None:
         """What may be signed besides votes from now on, by the rule and by the key slot. The count of an id that is taken back goes with it."""

@@ -19,7 +19,7 @@ from cometkms.config.reload import Reloadable
 from cometkms.config.schema import AgentEntry, Chain, Settings
 from cometkms.config.values import parse_agent, parse_validator
 from cometkms.core import choose
-from cometkms.core.interface import Core, KeySlot, Queue, SignPath
+from cometkms.core.interface import Core, KeySlot, Queue
 from cometkms.errors import InvariantError
 from cometkms.hardening.account import CAP_DAC_OVERRIDE
 from cometkms.hardening.children import Keeps, shut_child
@@ -282,7 +282,6 @@ class _Signer:
         for chain, signer in zip(chains, self._chains, strict=True):
             signer.allow_bytes(chain.allowed_bytes)
             self._links.set_up(signer, chain.validator_addrs)
-        self._agents = self._agent_port(door) if door is not None else None
         self._path = core.sign_path(
             nonce=self._nonce,
             reservations=parts.requests,
@@ -290,9 +289,9 @@ class _Signer:
             slots=list(slots),
             trail=self._trail,
         )
-        if self._path is not None:
-            for signer in self._chains:
-                signer.attach(self._path, self._count_signatures)
+        for signer in self._chains:
+            signer.attach(self._path, self._count_signatures)
+        self._agents = self._agent_port(door) if door is not None else None
 
     def _agent_port(self, door: Helper) -> AgentPort:
         return AgentPort(
@@ -302,7 +301,7 @@ class _Signer:
             core=self._core,
             node=self._parts.settings.id,
             log=self._calm,
-            desk=lambda frames, fd: self._path.desk(frames, fd) if self._path is not None else None,
+            desk=self._path.desk,
             new_number=self._links.new_number,
             settle=self._settle,
         )
@@ -384,12 +383,12 @@ class _Signer:
         self._count_signatures()
 
     def _count_signatures(self) -> None:
-        for made in self._path.drain() if self._path is not None else ():
+        for made in self._path.drain():
             self._chains[made.chain].on_signature(made)
 
     def _settle(self) -> None:
         """A request waits for its permit: time to write what was logged, a few lines at once, and to spin."""
-        if self._path is not None and self._path.unseen >= _LOG_LINES:
+        if self._path.unseen >= _LOG_LINES:
             self._count_signatures()
         if self._log.waiting >= _LOG_LINES:
             self._log.flush()
@@ -398,16 +397,9 @@ class _Signer:
 
     def _on_messages(self) -> None:
         """Everything that the state process said, in its order."""
-        if self._path is not None:
-            self._on_messages_hot(self._path)
-            return
-        while (untrusted := self._parts.permits.pop()) is not None:
-            self._on_message(decode(untrusted))
-
-    def _on_messages_hot(self, path: SignPath) -> None:
         more = True
         while more:
-            untrusted, answered, more = path.take()
+            untrusted, answered, more = self._path.take()
             for number in answered:
                 self._follow_up()
                 if not self._links.on_answered(number) and self._agents is not None:

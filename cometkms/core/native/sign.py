@@ -232,7 +232,7 @@ class NativeSignPath:
 
 def sign_path(
     *, nonce: int, reservations: Queue, permits: Queue, slots: list[KeySlot], trail: Trail | None = None
-) -> NativeSignPath | None:
+) -> NativeSignPath:
     """Make the signer's fast path over both queues."""
     if not isinstance(reservations, RingQueue) or not isinstance(permits, RingQueue):
         raise InvariantError("the hot path takes the C core's queues only")

@@ -8,6 +8,7 @@ from cometkms.core.pure.audit import PureTrail
 from cometkms.core.pure.hot import PureHotPath
 from cometkms.core.pure.noise import PureNoise
 from cometkms.core.pure.session import session
+from cometkms.core.pure.sign import PureSignPath
 
 
 class PureCore:
@@ -45,9 +46,9 @@ class PureCore:
         """None: its twin is cometkms.audit, for everything."""
         return
 
-    def sign_path(self, **_: Any) -> None:
-        """None: its twin is cometkms.signer.chain, for everything."""
-        return
+    def sign_path(self, **named: Any) -> PureSignPath:
+        """One that finds nothing plain."""
+        return PureSignPath(named["permits"].pop)
 
     def relay_path(self) -> None:
         """None: its twin is cometkms.agent, for everything."""

@@ -7,6 +7,7 @@ import pytest
 from nacl.signing import SigningKey
 
 from cometkms.core.interface import Core, Session
+from cometkms.core.pure.sign import PureSignPath
 from cometkms.limits import (
     AUDIT_VALIDATOR_MAX_BYTES,
     FOLD_KINDS_MAX,
@@ -135,6 +136,43 @@ def test_nothing_is_signed_before_the_permit_and_the_report_follows_the_reply(st
     assert asker.answers[0].vote.signature
     assert isinstance(stage.sent[-1], Signed)
     assert stage.chain.counters.signed == 1
+
+
+class Path(PureSignPath):
+    """A path that does nothing, and keeps what it was told of the chain's place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[HRS, bool]] = []
+
+    def push(self, _chain: int, watermark: Watermark, *, opened: bool) -> None:
+        self.told.append((watermark.hrs, opened))
+
+
+def test_while_somebody_waits_here_the_path_serves_nothing_and_then_it_knows_the_place(
+    stage: Stage, asker: Requester
+) -> None:
+    path = Path()
+    stage.chain.attach(path, lambda: None)
+    stage.ask(asker)
+    stage.permit()
+    assert path.told == [(HRS(0, 0, 0), True), (HRS(0, 0, 0), False), (HRS(5, 0, 3), True)]
+
+
+def test_after_an_error_the_path_knows_the_place_and_serves_nothing_before_the_next_turn(
+    stage: Stage, asker: Requester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever went wrong in the section: a signature that was made stays made."""
+    path = Path()
+    stage.chain.attach(path, lambda: None)
+    stage.ask(asker)
+    with monkeypatch.context() as broken:
+        broken.setattr(asker, "deliver", lambda *_, **__: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            stage.permit()
+    assert path.told[-1] == (HRS(5, 0, 3), False)
+    stage.chain.on_mark(Mark(NONCE, 0, Watermark()))
+    assert path.told[-1] == (HRS(5, 0, 3), True)
 
 
 def test_a_permit_of_an_earlier_signer_or_request_is_not_used(stage: Stage, asker: Requester) -> None:
