@@ -12,7 +12,7 @@ own sync runs; until it is done the process accepts, answers, begins and counts 
 import itertools
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import NamedTuple
 
 from cometkms.limits import HEIGHT_MAX
@@ -104,6 +104,8 @@ class Model:
         self.index = {one: number for number, one in enumerate(self.values)}
         self.none = (-1,) * len(self.values)
         self.proposers = protocol.proposers or tuple(range(protocol.nodes))
+        self.renamings = renamings(protocol, self.proposers)
+        self.nodes_named, self.signed_named = cache(self.renamed_node), cache(self.renamed_signed)
 
     def first(self) -> State:
         node = Node(NOTHING, NORMAL, self.none, (), None)
@@ -258,39 +260,68 @@ class Model:
         assert isinstance(state, State)
         if self.p.nodes > 3:
             return state
+        nodes, signed = [self.nodes_named(node) for node in state.nodes], self.signed_named(state.signed)
         return min(
-            self.renamed(state, order, swaps)
-            for order in itertools.permutations(range(self.p.nodes))
-            if {order[number] for number in self.proposers} == set(self.proposers)
-            for swaps in itertools.product((False, True), repeat=self.p.slots)
+            (tuple(nodes[old][number] for old in renaming.order), signed[number], *state[2:])
+            for number, renaming in enumerate(self.renamings)
         )
 
-    def renamed(self, state: State, order: tuple[int, ...], swaps: tuple[bool, ...]) -> tuple[object, ...]:
-        place = {old: new for new, old in enumerate(order)}
-
-        def value(mark: Mark | None) -> Mark:
-            if mark is None:
-                return (-9, 0)
-            slot, one = mark
-            return (slot, 3 - one) if one and slot >= 0 and swaps[slot] else mark
-
-        def members(mask: int) -> int:
-            return mask if mask < 0 else sum(1 << place[old] for old in range(self.p.nodes) if mask >> old & 1)
-
-        numbers = [self.index[value(one)] for one in self.values]
-        nodes = tuple(
+    def renamed_node(self, node: Node) -> tuple[tuple[object, ...], ...]:
+        """One node under each renaming; there are few that differ, and each is met in many states."""
+        return tuple(
             (
-                value(node.mark),
+                renaming.value(node.mark),
                 node.mode,
-                tuple(members(node.counted[number]) for number in numbers),
-                tuple((place[other], value(mark)) for other, mark in node.read),
-                value(node.copy),
-                value(node.writing),
+                tuple(renaming.members(node.counted[number]) for number in self.numbers(renaming)),
+                tuple((renaming.place[other], renaming.value(mark)) for other, mark in node.read),
+                renaming.value(node.copy),
+                renaming.value(node.writing),
             )
-            for node in (state.nodes[old] for old in order)
+            for renaming in self.renamings
         )
-        signed = sum(1 << new for new, old in enumerate(numbers) if state.signed >> old & 1)
-        return (nodes, signed, *state[2:])
+
+    def renamed_signed(self, signed: int) -> tuple[int, ...]:
+        """Likewise what is signed."""
+        return tuple(
+            sum(1 << new for new, old in enumerate(self.numbers(renaming)) if signed >> old & 1)
+            for renaming in self.renamings
+        )
+
+    def numbers(self, renaming: "Renaming") -> list[int]:
+        """Of each value the number of the one that has its name."""
+        return [self.index[renaming.value(one)] for one in self.values]
+
+
+@dataclass(frozen=True)
+class Renaming:
+    """Other names for nodes, and in some slots each value by the other's name."""
+
+    order: tuple[int, ...]  # new name → old one
+    swaps: tuple[bool, ...]  # by slot
+
+    @cached_property
+    def place(self) -> dict[int, int]:
+        """Old name → new one."""
+        return {old: new for new, old in enumerate(self.order)}
+
+    def value(self, mark: Mark | None) -> Mark:
+        if mark is None:
+            return (-9, 0)
+        slot, one = mark
+        return (slot, 3 - one) if one and slot >= 0 and self.swaps[slot] else mark
+
+    def members(self, mask: int) -> int:
+        return mask if mask < 0 else sum(1 << self.place[old] for old in range(len(self.order)) if mask >> old & 1)
+
+
+def renamings(protocol: Protocol, proposers: tuple[int, ...]) -> list[Renaming]:
+    """All that leave the proposers among themselves."""
+    return [
+        Renaming(order, swaps)
+        for order in itertools.permutations(range(protocol.nodes))
+        if {order[number] for number in proposers} == set(proposers)
+        for swaps in itertools.product((False, True), repeat=protocol.slots)
+    ]
 
 
 def check(protocol: Protocol, limit: int = 0) -> Result:
