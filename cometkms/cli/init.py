@@ -5,12 +5,15 @@ import click
 from cometkms.address import Address
 from cometkms.cli.options import chosen_home, home_option, named_type, type_option
 from cometkms.cli.output import show_json
+from cometkms.config.cluster import DEFAULT_RAFT_ADDR
 from cometkms.config.load import CONFIG_NAME, KEY_NAME, STATE_NAME
+from cometkms.config.ports import check_ports, listener, literal, of_validators
 from cometkms.config.scaffold import init_home, refuse_existing
 from cometkms.config.table import DEFAULT_HTTP_ADDR
 from cometkms.config.values import check_chain_id, check_node_id, parse_validator
 from cometkms.core import choose
 from cometkms.durable import discarding
+from cometkms.errors import ConfigError
 from cometkms.keys.validator_key import new_seed, write_key
 from cometkms.keytypes import ED25519
 from cometkms.model import Watermark
@@ -53,11 +56,14 @@ def command(
     """
     path = chosen_home()
     check_node_id(node_id)
-    Address.parse(http_addr)
+    own = [
+        listener("raft_addr", Address.parse(DEFAULT_RAFT_ADDR), ""),
+        listener("--http-addr", Address.parse(http_addr), "--http-addr"),
+    ]
     if chain_id:
         check_chain_id(chain_id)
-    for address in validator_addr:
-        parse_validator(address)
+    if faults := check_ports(own, of_validators("--validator-addr", map(parse_validator, validator_addr)), literal):
+        raise ConfigError.together(faults)
     if key_type is not None and not new_key:
         raise click.UsageError("--type is of the key that --new-key makes; a key file tells its own")
     wanted = named_type(key_type or ED25519.name)

@@ -19,7 +19,7 @@ from cometkms.cli.output import show_json
 from cometkms.cli.peers import identity_line
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
 from cometkms.config.load import CONFIG_NAME, KEY_NAME, STATE_NAME, load_settings
-from cometkms.config.ports import Place, check_ports, listener, literal
+from cometkms.config.ports import Place, check_ports, listener, literal, of_validators
 from cometkms.config.scaffold import init_home
 from cometkms.config.table import Flags
 from cometkms.config.values import check_chain_id, parse_validator
@@ -200,10 +200,7 @@ def _check_ranges(firsts: dict[str, int], count: int) -> None:
 def _check_planned(nodes: list[_Node], validators: tuple[str, ...], *, agents: bool) -> None:
     """Before anything is written: whether each node can have its addresses. Raises: ConfigError."""
     members = [Place("--starting-port", Address.parse(one.raft_addr), f"the node {one.id}") for one in nodes]
-    targets = [(one, parse_validator(one).target) for one in validators]
-    dialled = [
-        Place("--validator-addr", one, f"the validator {text}") for text, one in targets if isinstance(one, Address)
-    ]
+    dialled = of_validators("--validator-addr", map(parse_validator, validators))
     for node, member in zip(nodes, members, strict=True):
         own = [
             listener("--starting-port", member.address, "--starting-port"),

@@ -4,12 +4,12 @@ Told before a start: whoever finds a port taken after the node leads would end i
 """
 
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from cometkms.address import Address, is_loopback
-from cometkms.config.schema import Settings
+from cometkms.config.schema import Settings, ValidatorAddress
 from cometkms.errors import ConfigError
 
 #: The addresses that a host's name stands for; none where that is not known.
@@ -63,13 +63,14 @@ def dialled_by(settings: Settings) -> list[Place]:
         for one in settings.peers
         if one.id != settings.id
     ]
-    found += [
-        Place("validator_addr", one.target, f"the validator {one.text}")
-        for chain in settings.chains
-        for one in chain.validator_addrs
-        if isinstance(one.target, Address)
+    return found + of_validators("validator_addr", [one for chain in settings.chains for one in chain.validator_addrs])
+
+
+def of_validators(setting: str, addresses: Iterable[ValidatorAddress]) -> list[Place]:
+    """Where those of them listen that listen on TCP."""
+    return [
+        Place(setting, one.target, f"the validator {one.text}") for one in addresses if isinstance(one.target, Address)
     ]
-    return found
 
 
 def literal(host: str) -> frozenset[str]:

@@ -70,6 +70,21 @@ def test_home_stands_before_or_behind_the_command(home: Path) -> None:
         assert cmkms(*arguments).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (("--http-addr", "127.0.0.1:9430"), "--http-addr: 127.0.0.1:9430 is where raft_addr 127.0.0.1:9430 listens"),
+        (
+            ("--validator-addr", "tcp://127.0.0.1:8080"),
+            "--http-addr: 127.0.0.1:8080 is where the validator tcp://127.0.0.1:8080 listens",
+        ),
+    ],
+)
+def test_init_writes_no_settings_that_a_start_would_refuse(tmp_path: Path, given: tuple[str, ...], words: str) -> None:
+    done = cmkms("init", "--home", str(tmp_path / "new"), "--chain-id", "c", *given)
+    assert (done.returncode, words in done.stderr, (tmp_path / "new").exists()) == (3, True, False), done.stderr
+
+
 def test_init_without_new_key_makes_no_key_and_keeps_what_is_there(home: Path, tmp_path: Path) -> None:
     before = tree(home)
     again = cmkms("init", "--home", str(home), "--chain-id", "other")
