@@ -7,9 +7,7 @@ from cometkms.api.failovers import Failover, Gap, added_s, sentences
 from cometkms.api.html import Html, join, tag
 from cometkms.api.timeline import Scene, draw
 from cometkms.api.view import View, ago_words, us_words
-from cometkms.board.sections import (
-    MemberState,
-)
+from cometkms.board.sections import MemberState
 from cometkms.board.situation import WELL
 from cometkms.model import quorum_of
 from cometkms.printable import clock, duration

@@ -11,14 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from cometkms.api.html import Html, tag
-from cometkms.api.overview import (
-    alerts_part,
-    figures_part,
-    headline_part,
-    stories_part,
-    timeline_part,
-    title_part,
-)
+from cometkms.api.overview import alerts_part, figures_part, headline_part, stories_part, timeline_part, title_part
 from cometkms.api.tables import (
     chains_part,
     events_part,

@@ -7,14 +7,7 @@ from cometkms.api.failovers import NO_PLACE, describe
 from cometkms.api.html import Html, join, tag
 from cometkms.api.status import ChainStatus
 from cometkms.api.view import View, ago_words, block_words, iso_time, state_tag, table_of, us_words
-from cometkms.board.sections import (
-    ChildState,
-    EventKind,
-    EventReport,
-    LinkState,
-    MemberReport,
-    MemberState,
-)
+from cometkms.board.sections import ChildState, EventKind, EventReport, LinkState, MemberReport, MemberState
 from cometkms.printable import clock, duration
 
 _EVENTS: Final = 24

@@ -9,9 +9,7 @@ from cometkms.api.failovers import Failover
 from cometkms.api.history import History
 from cometkms.api.html import Html, tag
 from cometkms.api.status import Status
-from cometkms.board.sections import (
-    AlertReport,
-)
+from cometkms.board.sections import AlertReport
 from cometkms.printable import duration
 
 #: Columns of words that may be long and without a space: others wrote them.

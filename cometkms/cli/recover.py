@@ -100,7 +100,7 @@ def _adopt(settings: Settings, store: Path, yes: bool, as_json: bool) -> dict[st
 
 
 def _burn(settings: Settings, min_height: int, yes_height: int | None, as_json: bool) -> dict[str, Any]:
-    """Likewise."""
+    """Burn every place up to that height, and return what is printed as JSON."""
     for line in warning(settings, min_height):
         say(line, err=as_json)
     demand_height(min_height, yes_height)

@@ -12,12 +12,7 @@ from typing import Final
 from cometkms.address import NoiseAddress
 from cometkms.core.interface import Core, Session
 from cometkms.errors import ProtocolError
-from cometkms.limits import (
-    HANDSHAKE_MESSAGE_MAX_BYTES,
-    HANDSHAKE_TIMEOUT_S,
-    IDLE_TIMEOUT_S,
-    PARTIAL_MESSAGE_TIMEOUT_S,
-)
+from cometkms.limits import HANDSHAKE_MESSAGE_MAX_BYTES, HANDSHAKE_TIMEOUT_S, IDLE_TIMEOUT_S, PARTIAL_MESSAGE_TIMEOUT_S
 from cometkms.model import Dialect
 from cometkms.net.target import Target, UnixTarget
 from cometkms.wire.dialect import sniff_dialect

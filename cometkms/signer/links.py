@@ -147,7 +147,7 @@ class ValidatorLinks:
         return partial(connect, target, self._max_segment)
 
     def _allow_spin(self) -> None:
-        """Only with one link: other validators' requests would wait."""
+        """Allow it with one link only: other validators' requests would wait."""
         self.may_spin = self._has_cores and len(self._links) == 1
         for link in self._links.values():
             link.spin_ns = REQUEST_SPIN_NS if self.may_spin else 0

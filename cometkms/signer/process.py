@@ -34,13 +34,7 @@ from cometkms.keys.cluster import noise_identity
 from cometkms.keys.identity import load_identity
 from cometkms.keys.source import KeySource
 from cometkms.keys.validator_key import address_of
-from cometkms.limits import (
-    DIALER_UID,
-    DOOR_UID,
-    PERMIT_SPIN_NS,
-    REFUSALS_SHOWN,
-    STATUS_LATEST_S,
-)
+from cometkms.limits import DIALER_UID, DOOR_UID, PERMIT_SPIN_NS, REFUSALS_SHOWN, STATUS_LATEST_S
 from cometkms.log import Log
 from cometkms.model import NO_BYTES, Decision, Outcome
 from cometkms.net.dialer import Dialer, serve_dials

@@ -82,7 +82,7 @@ class Drills:
         return True
 
     def on_obeyed(self, member: str, answer: Obeyed) -> None:
-        """Only of the member that was asked, by this process; or a leader's news, for those who look on."""
+        """Take the answer of the member that this process asked, or a leader's news, for those who look on."""
         if answer.request_id == _NEWS:
             if answer.why in set(News):
                 self._heard(member, News(answer.why))

@@ -211,7 +211,7 @@ class Favourite:
         return found[0] if found is not None else None
 
     def _tell_majority(self, now: float) -> None:
-        """Only a node that says `nearest` has to; and rarely, and only what has changed clearly."""
+        """Tell the others how near a majority is, where this node says `nearest`; rarely, and only what has changed clearly."""
         facts = self._ports.facts(self._me)
         if facts.get(PRIORITY_FACT) != LEADER_NEAREST or now - self._told_at < FAVOURITE_TELL_S:
             return

@@ -19,10 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cometkms.board.sections import (
-    EventKind,
-    StateSection,
-)
+from cometkms.board.sections import EventKind, StateSection
 from cometkms.board.status_board import Section
 from cometkms.calm_log import CalmLog
 from cometkms.config.facts import bytes_fact, settings_facts, validators_fact
@@ -39,10 +36,7 @@ from cometkms.hardening.scheduling import take_turn, turn_of_signing
 from cometkms.hardening.user import Whom
 from cometkms.ipc.child import HAND_OVER_SIGNAL, ChildContext, run_loop, watch_names
 from cometkms.keys.cluster import ClusterIdentity, Derivation, cluster_digest
-from cometkms.limits import (
-    STATE_UID,
-    TICK_S,
-)
+from cometkms.limits import STATE_UID, TICK_S
 from cometkms.log import Log
 from cometkms.net.control import ControlServer, listen_control
 from cometkms.state.control import OperatorDesk
@@ -61,14 +55,7 @@ from cometkms.state.writer import StateWriter, start_writer
 from cometkms.store.node_store import JOURNAL_NAME, NodeFiles, OpenedNode, open_node
 from cometkms.store.twin import take_name
 from cometkms.wire.peer_id import peer_id
-from cometkms.wire.peer_messages import (
-    CERTIFICATE_FACT,
-    Facts,
-    OtherProtocol,
-    certificate_of,
-    decode_hello,
-    make_facts,
-)
+from cometkms.wire.peer_messages import CERTIFICATE_FACT, Facts, OtherProtocol, certificate_of, decode_hello, make_facts
 from cometkms.wire.queue_messages import decode
 
 #: Imported when they are first needed.

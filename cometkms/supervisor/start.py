@@ -33,13 +33,7 @@ from cometkms.ipc.notify import take_notifier
 from cometkms.ipc.queues import make_queue
 from cometkms.keys.cluster import Derivation
 from cometkms.keys.identity import ensure_identity
-from cometkms.keys.passphrase import (
-    PassphraseDescriptor,
-    PassphraseFile,
-    PassphraseHeld,
-    PassphraseSource,
-    hold,
-)
+from cometkms.keys.passphrase import PassphraseDescriptor, PassphraseFile, PassphraseHeld, PassphraseSource, hold
 from cometkms.keys.source import KeySource, SealedKeyFile, key_source
 from cometkms.keytypes import type_of
 from cometkms.log import Log

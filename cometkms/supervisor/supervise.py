@@ -45,27 +45,10 @@ from typing import Final
 
 from cometkms.board.sections import ChildState, SupervisorSection
 from cometkms.board.status_board import Board
-from cometkms.errors import (
-    INTERNAL_EXIT,
-    StoreFailure,
-    SupersededError,
-)
-from cometkms.ipc.child import (
-    ANEW,
-    HAND_OVER_SIGNAL,
-    READY,
-    RELOADED,
-    RESTART_SIGNAL,
-    RESTART_WANTED,
-    SIGNER_STUCK,
-)
+from cometkms.errors import INTERNAL_EXIT, StoreFailure, SupersededError
+from cometkms.ipc.child import ANEW, HAND_OVER_SIGNAL, READY, RELOADED, RESTART_SIGNAL, RESTART_WANTED, SIGNER_STUCK
 from cometkms.ipc.notify import Notifier
-from cometkms.limits import (
-    ASKED_RESTARTS_MAX,
-    ASKED_RESTARTS_S,
-    PROCESS_USE_S,
-    SIGNER_BELIEVED_S,
-)
+from cometkms.limits import ASKED_RESTARTS_MAX, ASKED_RESTARTS_S, PROCESS_USE_S, SIGNER_BELIEVED_S
 from cometkms.printable import printable
 from cometkms.rules.restart import next_delay_s
 from cometkms.supervisor.child import WATCH_S, Child, ChildSpec, SupervisorLog, Timing

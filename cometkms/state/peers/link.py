@@ -14,12 +14,7 @@ from typing import Final, Protocol
 
 from cometkms.core.interface import Frames
 from cometkms.errors import ProtocolError, said
-from cometkms.limits import (
-    PEER_FRAME_MAX_BYTES,
-    PEER_HANDSHAKE_TIMEOUT_S,
-    PEER_OUTBOX_MAX_BYTES,
-    PEER_SILENT_S,
-)
+from cometkms.limits import PEER_FRAME_MAX_BYTES, PEER_HANDSHAKE_TIMEOUT_S, PEER_OUTBOX_MAX_BYTES, PEER_SILENT_S
 from cometkms.logger import Logger
 from cometkms.net.outbox import Outbox
 from cometkms.state.peers.frames import FrameType, Stream
