@@ -1,13 +1,15 @@
 """An agent's settings: agent.toml in its home. Everything else raised ConfigError, with the cure."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from cometkms.address import Address
+from cometkms.config.ports import Place, check_ports, listener, literal, of_validators
 from cometkms.config.schema import ValidatorAddress
-from cometkms.config.toml import parse_toml
+from cometkms.config.toml import as_toml, parse_toml
 from cometkms.config.values import check_chain_id, check_node_id, parse_validator
 from cometkms.durable import read_bounded
 from cometkms.errors import ConfigError, cure_of_file, os_words
@@ -16,6 +18,17 @@ from cometkms.limits import AGENT_NAME_MAX_BYTES, CHAINS_MAX, CONFIG_MAX_BYTES, 
 CONFIG_NAME: Final = "agent.toml"
 _NAME: Final = re.compile(rf"[A-Za-z0-9_.-]{{1,{AGENT_NAME_MAX_BYTES}}}\Z")
 _KEY: Final = re.compile(r"[0-9a-f]{64}\Z")
+_LEVELS: Final = ("debug", "info", "error")
+_FORMATS: Final = ("plain", "json")
+#: What a fault says to write.
+_WRITTEN: Final = {
+    "name": 'name = "sentry-a"',
+    "metrics_addr": 'metrics_addr = "127.0.0.1:9441"',
+    "node": 'node = ["ID=HOST:PORT:KEY"] with a line of each node, as `cmkms peers --identities` prints it there',
+    "validator": '[[validator]] for each, and below it chain_id = "my-chain-1" and addr = "tcp://127.0.0.1:26658"',
+    "addr": 'addr = "tcp://127.0.0.1:26658"',
+    "chain_id": 'chain_id = "my-chain-1"',
+}
 _KEYS: Final = {"name", "metrics_addr", "log_level", "log_format", "node", "validator"}
 
 
@@ -97,7 +110,11 @@ def load(home: Path) -> AgentSettings:
 def _settings(home: Path, document: dict[str, Any]) -> AgentSettings:
     unknown = sorted(set(document) - _KEYS)
     if unknown:
-        raise ConfigError(f"unknown key {unknown[0]!r}; known keys: {', '.join(sorted(_KEYS))}")
+        import difflib  # an agent starts in no time, and has no fault to tell mostly
+
+        close = difflib.get_close_matches(unknown[0], _KEYS, 1)
+        cure = f"{close[0]}, if that is meant" if close else f"known keys: {', '.join(sorted(_KEYS))}"
+        raise ConfigError(f"unknown key {unknown[0]!r}", cure=cure)
     nodes = tuple(parse_node(_text(one, "node")) for one in _list(document, "node"))
     validators = tuple(_validator(one) for one in _list(document, "validator"))
     metrics = document.get("metrics_addr", "")
@@ -107,29 +124,41 @@ def _settings(home: Path, document: dict[str, Any]) -> AgentSettings:
         ("validator", [str(one.address) for one in validators], CHAINS_MAX),
     ):
         if not values:
-            raise ConfigError(f"no {what} is configured")
+            raise ConfigError(f"no {what} is configured", cure=_WRITTEN["validator" if what == "validator" else "node"])
         if len(values) > most:
             raise ConfigError(f"{len(values)} entries of {what}; at most {most} are possible")
         twice = sorted({one for one in values if values.count(one) > 1})
         if twice:
             raise ConfigError(f"the {what} {twice[0]} is configured more than once")
     level, line_format = document.get("log_level", "info"), document.get("log_format", "plain")
-    if level not in ("debug", "info", "error") or line_format not in ("plain", "json"):
-        raise ConfigError("log_level is debug, info or error, and log_format plain or json")
+    for key, value, known in (("log_level", level, _LEVELS), ("log_format", line_format, _FORMATS)):
+        if value not in known:
+            raise ConfigError(f"{key} = {as_toml(value)} is unknown", cure=f"one of {', '.join(map(as_toml, known))}")
+    metrics_addr = Address.parse(_text(metrics, "metrics_addr")) if metrics else None
+    if metrics_addr is not None:
+        _check_metrics(metrics_addr, nodes, validators)
     return AgentSettings(
         home,
         check_name(_text(document.get("name", ""), "name")),
         nodes,
         validators,
-        Address.parse(_text(metrics, "metrics_addr")) if metrics else None,
+        metrics_addr,
         level,
         line_format,
     )
 
 
+def _check_metrics(metrics_addr: Address, nodes: Sequence[NodeEntry], validators: Sequence[ValidatorEntry]) -> None:
+    """Raises: ConfigError where somebody else listens at it, whom the agent dials."""
+    dialled = [Place("node", one.address, f"the node {one.id} ({one.address})") for one in nodes]
+    dialled += of_validators("[[validator]]", [one.address for one in validators])
+    if faults := check_ports([listener("metrics_addr", metrics_addr, "metrics_addr")], dialled, literal):
+        raise ConfigError.together(faults)
+
+
 def _validator(one: Any) -> ValidatorEntry:
     if not isinstance(one, dict) or set(one) != {"chain_id", "addr"}:
-        raise ConfigError("[[validator]] has chain_id and addr, and nothing else")
+        raise ConfigError("a [[validator]] has chain_id and addr, and nothing else", cure=_WRITTEN["validator"])
     address = parse_validator(_text(one["addr"], "addr"))
     return ValidatorEntry(check_chain_id(_text(one["chain_id"], "chain_id")), address)
 
@@ -137,11 +166,11 @@ def _validator(one: Any) -> ValidatorEntry:
 def _list(document: dict[str, Any], key: str) -> list[Any]:
     value = document.get(key, [])
     if not isinstance(value, list):
-        raise ConfigError(f"{key} must be a list")
+        raise ConfigError(f"{key} = {as_toml(value)} must be a list", cure=_WRITTEN[key])
     return value
 
 
 def _text(value: Any, key: str) -> str:
     if not isinstance(value, str):
-        raise ConfigError(f"{key} must be a string")
+        raise ConfigError(f"{key} = {as_toml(value)} must be a string", cure=_WRITTEN[key])
     return value

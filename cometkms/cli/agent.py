@@ -56,6 +56,8 @@ def init(
     from cometkms.agent.scaffold import init_agent, noise_ports
     from cometkms.wire.peer_id import peer_id
 
+    if validator_addr and not chain_id:
+        raise click.UsageError("--validator-addr needs --chain-id: which chain is signed there?")
     result = init_agent(
         chosen_home(),
         name=name,

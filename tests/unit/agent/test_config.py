@@ -8,6 +8,7 @@ from cometkms.address import Address
 from cometkms.agent.config import load, parse_node
 from cometkms.agent.scaffold import init_agent
 from cometkms.errors import ConfigError
+from tests.e2e.node import cmkms
 
 KEY_A, KEY_B = "a1" * 32, "b2" * 32
 NODES = (f"node0=10.0.0.10:9440:{KEY_A}", f"node1=[::1]:9440:{KEY_B}")
@@ -41,7 +42,29 @@ def test_what_init_writes_is_taken_and_kept(tmp_path: Path) -> None:
         (f'node = ["n=h:1:{KEY_A}"]\n[[validator]]\nchain_id = "c"', "has chain_id and addr"),
         (f'node = ["n=h:1:{KEY_A}"]\n[[validator]]\nchain_id = "c"\naddr = "ftp://x:1"', "unknown scheme"),
         (f'name = "a b"\nnode = ["n=h:1:{KEY_A}"]\n[[validator]]\nchain_id = "c"\naddr = "h:1"', "no agent's name"),
-        (f'log_level = "loud"\nnode = ["n=h:1:{KEY_A}"]\n[[validator]]\nchain_id = "c"\naddr = "h:1"', "log_level is"),
+        (
+            f'log_level = "loud"\nnode = ["n=h:1:{KEY_A}"]\n[[validator]]\nchain_id = "c"\naddr = "h:1"',
+            'log_level = "loud" is unknown; cure: one of "debug"',
+        ),
+        (
+            f'log_format = [1]\nnode = ["n=h:1:{KEY_A}"]\n[[validator]]\nchain_id = "c"\naddr = "h:1"',
+            r"log_format = \[1\] is unknown",
+        ),
+        (f'node = "n=h:1:{KEY_A}"', "must be a list; cure: node = .* `cmkms peers --identities`"),
+        (f'node = ["n=h:1:{KEY_A}"]\n[validator]\nchain_id = "c"', r"must be a list; cure: \[\[validator\]\] for each"),
+        (
+            f'metrics_addr = 9\nnode = ["n=h:1:{KEY_A}"]\n[[validator]]\nchain_id = "c"\naddr = "h:1"',
+            "metrics_addr = 9 must be a string; cure: metrics",
+        ),
+        (
+            f'metrics_addr = ":9441"\nnode = ["n=h:1:{KEY_A}"]\n[[validator]]\nchain_id = "c"\naddr = "tcp://127.0.0.1:9441"',
+            "metrics_addr: :9441 is where the validator tcp://127.0.0.1:9441 listens",
+        ),
+        (
+            f'metrics_addr = ":9440"\nnode = ["n=127.0.0.1:9440:{KEY_A}"]\n[[validator]]\nchain_id = "c"\naddr = "h:1"',
+            r"metrics_addr: :9440 is where the node n \(127.0.0.1:9440\) listens",
+        ),
+        ('nmae = "x"', "unknown key 'nmae'; cure: name, if that is meant"),
         ("node = [", "is no TOML"),
     ],
 )
@@ -58,3 +81,9 @@ def test_a_home_without_settings_is_told_the_cure(tmp_path: Path) -> None:
 
 def test_nodes_are_written_as_they_are_read() -> None:
     assert [parse_node(one).text for one in NODES] == list(NODES)
+
+
+def test_a_validator_without_its_chain_is_told_as_that(tmp_path: Path) -> None:
+    done = cmkms("agent", "init", "--home", str(tmp_path / "a"), "--name", "s", "--validator-addr", "tcp://127.0.0.1:1")
+    assert (done.returncode, (tmp_path / "a").exists()) == (2, False)
+    assert "--validator-addr needs --chain-id" in done.stderr
