@@ -31,9 +31,10 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
-from cometkms.core.interface import RowState
+from cometkms.core.interface import HotPath, RowState
+from cometkms.core.pure.hot import PureHotPath
 from cometkms.durable import Disk, FormatError, discarding, open_file, read_bounded, sync_directory
 from cometkms.errors import BusyError, InvariantError, StateError, StoreFailure, cure_of_file, os_words, said
 from cometkms.limits import (
@@ -245,16 +246,6 @@ class _Known:
     statement: Statement | None = None
 
 
-class Mirror(Protocol):
-    """Who else writes rows of this file, in the same thread: interface.HotPath."""
-
-    def push(self, number: int, state: RowState, *, opened: bool) -> None: ...
-
-    def news(self, number: int, sequence: int) -> RowState | None: ...
-
-    def set_header(self, seq_base: int, incarnation: Incarnation) -> None: ...
-
-
 class PromiseStore:
     """An open, locked store. `disk` makes the system calls (tests replace it)."""
 
@@ -269,7 +260,7 @@ class PromiseStore:
         self._records: list[_RowRecord] = []
         self._known: dict[str, _Known] = {}
         self._failure: str | None = None
-        self._mirror: Mirror | None = None
+        self._hot: HotPath = PureHotPath()
         self._served: frozenset[int] = frozenset()
 
     # --- life ---
@@ -350,27 +341,26 @@ class PromiseStore:
             self._failure = "it is closed"
 
     def fileno(self) -> int:
-        """Return the file's descriptor for the core's mirror."""
+        """Return the file's descriptor for the fast path."""
         return self._fd
 
-    def attach(self, mirror: Mirror, served: Iterable[int]) -> None:
-        """Share the rows from now on. `served`: those that are configured here; the mirror writes no other."""
-        self._mirror, self._served = mirror, frozenset(served)
-        mirror.set_header(self.header.seq_base, self.header.incarnation)
+    def attach(self, hot: HotPath, served: Iterable[int]) -> None:
+        """Share the rows with the fast path from now on. `served`: those that are configured here; it writes no other."""
+        self._hot, self._served = hot, frozenset(served)
+        hot.set_header(self.header.seq_base, self.header.incarnation)
         for number in range(len(self._records)):
             self._push(number)
 
     def _push(self, number: int) -> None:
-        if self._mirror is not None:
-            record, slot = self._records[number], self._slots[number]
-            mark = record.mark
-            state = RowState(mark.hrs, mark.sign_bytes, record.count, slot.sequence, slot.newest)
-            self._mirror.push(number, state, opened=record.opened and number in self._served)
+        record, slot = self._records[number], self._slots[number]
+        mark = record.mark
+        state = RowState(mark.hrs, mark.sign_bytes, record.count, slot.sequence, slot.newest)
+        self._hot.push(number, state, opened=record.opened and number in self._served)
 
     def _record(self, number: int) -> _RowRecord:
         """The newest, by whom ever it was written."""
         slot = self._slots[number]
-        news = self._mirror.news(number, slot.sequence) if self._mirror is not None else None
+        news = self._hot.news(number, slot.sequence)
         if news is not None:
             slot.sequence, slot.newest = news.sequence, news.newest
             mark = Watermark(news.mark, news.sign_bytes)
@@ -449,8 +439,7 @@ class PromiseStore:
         magic, body = _encode_header(header)
         self._write(self._header_slot, magic, body)
         self.header = header
-        if self._mirror is not None:
-            self._mirror.set_header(header.seq_base, header.incarnation)
+        self._hot.set_header(header.seq_base, header.incarnation)
 
     def known(self, member: str) -> Statement | None:
         """The highest incarnation that was recorded of another member; None for its first."""
