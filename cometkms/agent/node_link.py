@@ -23,6 +23,7 @@ from cometkms.log import Log
 from cometkms.model import Dialect
 from cometkms.net.dial import connect
 from cometkms.net.outbox import Outbox
+from cometkms.net.reading import to_the_end
 from cometkms.wire.agent_messages import (
     AGENT_PROTOCOL_VERSION,
     AgentMessage,
@@ -157,7 +158,7 @@ class NodeLink:
         self._outbox = Outbox(connection, lost=lambda error: self._drop(os_words(error)), lane=self.lane)
         self._heard_at = self._loop.time()
         self._closed = self._loop.create_future()
-        self._loop.add_reader(connection.fileno(), self._on_readable)
+        self._loop.add_reader(connection.fileno(), to_the_end(connection, self._on_readable))
         return self._closed
 
     async def _shake(self, connection: socket.socket) -> Frames:

@@ -25,6 +25,7 @@ from cometkms.model import BYTES_KINDS, Dialect, Kind, Reason, Request
 from cometkms.net.dial import connect
 from cometkms.net.opening import open_session, perhaps_not_listed
 from cometkms.net.outbox import Outbox
+from cometkms.net.reading import to_the_end
 from cometkms.rules.raw_bytes import BYTES_REFUSED
 from cometkms.wire.identity import Identity
 
@@ -154,7 +155,7 @@ class ValidatorEnd:
         self.connects += 1
         self.state, self.last_error = "connected", ""
         self._log.info("validator connected", validator=str(self.entry.address), chain=self.entry.chain_id)
-        self._loop.add_reader(connection.fileno(), self._on_readable)
+        self._loop.add_reader(connection.fileno(), to_the_end(connection, self._on_readable))
         self._serve()
         return closed
 

@@ -35,6 +35,7 @@ from cometkms.logger import Logger
 from cometkms.model import Kind
 from cometkms.net.door import Admitted, Door
 from cometkms.net.outbox import Outbox
+from cometkms.net.reading import to_the_end
 from cometkms.signer.chain import ChainSigner
 from cometkms.wire.agent_messages import (
     AgentMessage,
@@ -168,7 +169,8 @@ class AgentLink:
         if self._desk is not None:
             self._at_desk = {name: _AtDesk(self, self._desk, chain, numbers[name]) for name, chain in chains.items()}
         self._outbox = Outbox(self._socket, lost=lambda error: self.close(os_words(error)), lane=self._desk)
-        self._loop.add_reader(self._socket.fileno(), self._on_readable)
+        self._reader = to_the_end(self._socket, self._on_readable)
+        self._loop.add_reader(self._socket.fileno(), self._reader)
         served = tuple(ServedChain(name, chain.slot.public_key) for name, chain in chains.items())
         self._send(Hello(node, standing()[1], served))
 
@@ -272,7 +274,7 @@ class AgentLink:
             self._loop.call_soon(self._take_turn)
         elif self._behind:
             self._behind = False
-            self._loop.add_reader(self._socket.fileno(), self._on_readable)
+            self._loop.add_reader(self._socket.fileno(), self._reader)
 
     def _receive(self) -> bytes:
         """What arrived, decrypted, but for what the desk took. Raises: BlockingIOError, EOFError,

@@ -33,6 +33,7 @@ from cometkms.logger import Logger
 from cometkms.model import BYTES_KINDS, Dialect, Kind, Line, Reason, Refusal, Request
 from cometkms.net.opening import open_session, perhaps_not_listed
 from cometkms.net.outbox import Outbox
+from cometkms.net.reading import to_the_end
 from cometkms.net.target import Target
 from cometkms.signer.chain import ChainSigner
 from cometkms.wire.dialect import line_words
@@ -209,7 +210,8 @@ class ValidatorLink:
         self._enter(LinkState.CONNECTED)
         dialect = self.dialect.name.lower() if self.dialect is not None else ""
         self._log.info("validator connected", validator=self.name, chain=self.chain.chain_id, dialect=dialect)
-        self._loop.add_reader(connection.fileno(), self._on_readable)
+        self._reader = to_the_end(connection, self._on_readable, paused=lambda: self._paused)
+        self._loop.add_reader(connection.fileno(), self._reader)
         self._pump(time.monotonic_ns())  # what came behind the handshake
         return await self._closed
 
@@ -363,7 +365,7 @@ class ValidatorLink:
     def _resume(self) -> None:
         if self._paused and not self._held() and self._socket is not None:
             self._paused = False
-            self._loop.add_reader(self._socket.fileno(), self._on_readable)
+            self._loop.add_reader(self._socket.fileno(), self._reader)
 
     # --- writing and closing ---
 

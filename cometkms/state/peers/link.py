@@ -17,6 +17,7 @@ from cometkms.errors import ProtocolError, said
 from cometkms.limits import PEER_FRAME_MAX_BYTES, PEER_HANDSHAKE_TIMEOUT_S, PEER_OUTBOX_MAX_BYTES, PEER_SILENT_S
 from cometkms.logger import Logger
 from cometkms.net.outbox import Outbox
+from cometkms.net.reading import to_the_end
 from cometkms.state.peers.frames import FrameType, Stream
 from cometkms.state.peers.handshake import LOST
 from cometkms.wire.why import PeerCode, Why, decode_why, encode_why
@@ -128,7 +129,7 @@ class PeerLink(Stream):
         """Say hello, then move frames until the end. Return whether the connection was established."""
         self.say(FrameType.HELLO, hello)
         if self.open:
-            self._loop.add_reader(self.socket.fileno(), self._on_readable)
+            self._loop.add_reader(self.socket.fileno(), to_the_end(self.socket, self._on_readable))
             deadline = self._loop.call_later(PEER_HANDSHAKE_TIMEOUT_S, self._on_no_hello)
             self._take_frames()
             try:
