@@ -139,7 +139,10 @@ def import_key(
             sys.stdin.read(KEY_FILE_MAX_BYTES) if file == "-" else read_given(Path(file), KEY_FILE_MAX_BYTES).decode()
         )
     except (OSError, UnicodeDecodeError) as error:
-        raise KeyFileError(f"{file} cannot be read: {said(error)}") from error
+        raise KeyFileError(
+            f"{file} cannot be read: {said(error)}",
+            cure="the path of a key file, or of a text that holds the key; or -",
+        ) from error
     _write(chain, parse_material(text, wanted), as_json)
 
 

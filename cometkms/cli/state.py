@@ -82,6 +82,9 @@ def import_state(
     settings = load_home(chain_id, node_id)
     chain = one_chain(settings, chain_id)
     core = choose.load()
+    if not Path(file).is_file():  # a slip of the path: nothing is to be written there, and nothing is lost
+        what = "is no file" if Path(file).exists() else "is missing"
+        raise StateError(f"{file} {what}", cure="the path of the other signer's priv_validator_state.json")
     mark = state_file.load(Path(file), chain.id, core.parse_sign_bytes)
     files = files_of(settings)
     if not files.alone and files.store_path.exists():
@@ -125,6 +128,8 @@ def export(home: str | None, chain_id: str | None, node_id: str | None, out: str
             "note: the signature at this place is not known here, so FilePV will refuse to sign there again", err=True
         )
     data = state_file.encode(mark)
+    if out is not None and not Path(out).absolute().parent.is_dir():
+        raise StateError(f"{out} cannot be written: there is no such directory", cure="another --out, or make it first")
     if out is None:
         click.echo(data.decode())
     else:

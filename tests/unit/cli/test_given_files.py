@@ -80,7 +80,9 @@ def test_what_helps_is_the_file_itself_and_not_its_mode(home: Path) -> None:
     os.mkfifo(key, 0o600)
     refused = invoke(home, "keys", "show")
     assert isinstance(refused.exception, KeyFileError)
-    assert str(refused.exception).endswith("it is no regular file; cure: put the file itself there")
+    assert str(refused.exception).endswith(
+        "it is no regular file; cure: put the file itself there, in place of what is there now"
+    )
 
 
 def test_a_seal_file_that_is_a_pipe_without_a_writer_is_told(

@@ -199,3 +199,15 @@ def test_the_lock_s_place_is_named_with_what_helps(home: Path) -> None:
     done = cmkms("recover", "--home", str(home), "--min-height", "5", "--yes-height", "5")
     assert done.returncode == StateError.exit_code
     assert f"{path} cannot be opened: it is no regular file; cure: move it away" in done.stderr
+
+
+def test_a_mistyped_path_of_another_signer_s_state_is_no_state_that_is_lost(home: Path, tmp_path: Path) -> None:
+    """The cure of a node's own missing file, `{"height":"0"…}`, would let a key sign anew what it has signed."""
+    for path, what in ((tmp_path / "none", "is missing"), (tmp_path, "is no file")):
+        done = cmkms("state", "import", "--home", str(home), str(path))
+        assert done.returncode == StateError.exit_code
+        assert f"Error: {path} {what}; cure: the path of the other signer's priv_validator_state.json" in done.stderr
+        assert "height" not in done.stderr
+    done = cmkms("state", "export", "--home", str(home), "--out", str(tmp_path / "none" / "x"))
+    assert done.returncode == StateError.exit_code, "no disk failed"
+    assert "there is no such directory; cure: another --out" in done.stderr
