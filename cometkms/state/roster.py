@@ -146,6 +146,11 @@ def _why_not_ours(epoch: Epoch, nonce: int, member: str, hello: Hello) -> Why | 
     return None
 
 
+def _facts_in(state: NodeState, facts: Facts) -> Facts:
+    """What a hello says of this node: one that is sealed says so."""
+    return make_facts({**dict(facts), LIFE_FACT: SEALED}) if state is NodeState.SEALED else facts
+
+
 class Roster:
     """Know each other member: let it in or say why not, hold its settings against this node's, and say what it can do now."""
 
@@ -221,16 +226,11 @@ class Roster:
                 tuple(self._store.rows[row] for row in self._rows),
                 self._store.seq,
                 self.seq_of(member),
-                self._facts_now(),
+                _facts_in(self._store.header.state, self.facts),
                 self.membership.own(),
                 self.membership.known(),
             )
         )
-
-    def _facts_now(self) -> Facts:
-        if self._store.header.state is not NodeState.SEALED:
-            return self.facts
-        return make_facts({**dict(self.facts), LIFE_FACT: SEALED})
 
     def on_hello(self, member: str, payload: bytes, address: str) -> str | None:
         """Judge a member's hello: None, or why it is refused. Raises: ProtocolError, BehindError."""

@@ -20,7 +20,6 @@ LARGER: Final[dict[str, str]] = {
     "state/raft/journal.py Journal": "many small methods are pysyncobj's interface of a journal, which the library calls by name",
     "state/raft/log.py RaftLog": "one node of pysyncobj behind its message filter: most methods are the library's calls and callbacks, "
     "and what was cut out of it (filter, steps, pace, wire) stands beside it",
-    "state/roster.py Roster": "what is known of each other member: a table with one short method for each question to it",
     "store/promise_store.py PromiseStore": "the only owner of the store's file: what writes a record and what reads it back are read side by side",
 }
 
