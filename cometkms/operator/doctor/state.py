@@ -308,7 +308,11 @@ def _judge_pair(facts: StateFacts, chain: ChainState, held: Watermark, in_file: 
     header = facts.store.header if facts.store is not None else None
     if in_file.hrs > held.hrs and header is not None and len(header.members) > 1:
         lost = header.state in (NodeState.EMPTY, NodeState.RECOVERING)
-        why = "what this store held is lost" if lost else "the other nodes signed there without this one's promise"
+        why = (
+            "what this store held is lost"
+            if lost
+            else "the other nodes signed there without this one's promise, or an old copy of the store was put back; it reads the others at its start"
+        )
         words = f"{chain.chain_id}: the state file ({in_file.hrs}) is ahead of the store ({held.hrs}): {why}"
         return [note(AREA, words)]
     try:
