@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cometkms.agent.asking import Action, Ask, Asking, Empty, Reply, Verdict
 from cometkms.limits import AGENT_ANSWER_S
 from cometkms.model import HRS, Dialect, Kind, Message, RemoteSignerError, Step, Vote
-from tests.sim import ground, signing
+from tests.sim import ground
 
 if TYPE_CHECKING:
     from tests.sim.machine import Node
@@ -78,7 +78,7 @@ class Asker:
         message = ground.CORE.decode_message(Dialect.PROTO, answer)
         if message.vote is not None and message.vote.signature:
             if asked is not None:
-                self.world.judge_signature(signing.place_of(asked), asked, message.vote)
+                self.world.judge_signature(ground.place_of(asked), asked, message.vote)
             self.heard = [*self.heard[-8:], answer]
 
     def lie_about(self, asked: Vote) -> bytes:
@@ -212,7 +212,7 @@ class Agent(Asker):
     def check(self, answer: Any) -> tuple[Verdict, object]:
         """What the agent's process does with bytes."""
         assert self.vote is not None
-        session, _ = signing.asked_for(self.vote)
+        session, _ = ground.asked_for(self.vote)
         try:
             relayed = session.answer_relayed(ground.ROW.public_key, answer)
         finally:
@@ -265,7 +265,7 @@ class Agent(Asker):
         if self.world.now < reached_at:
             self.world.after(reached_at - self.world.now + 0.001, self.arrive, name, seq, urgent, vote)
             return
-        session, request = signing.asked_for(vote)
+        session, request = ground.asked_for(vote)
         asked = _Asked(self, signer, seq, session)
         if not urgent and not signer.leased:
             asked.deliver(b"")

@@ -2,12 +2,12 @@
 
 from base64 import b64encode
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nacl.signing import SigningKey
 
 from cometkms.core import choose
-from cometkms.model import Row
+from cometkms.model import HRS, Dialect, Kind, Message, Request, Row, Step, Vote
 
 if TYPE_CHECKING:
     from tests.sim import fast as paths
@@ -55,3 +55,19 @@ class Connection:
     open: bool = True
     gone: set[str] = field(default_factory=set)  # ends that know it is closed: until then, what was sent arrives
     streams: dict[str, "paths.PeerEnd"] = field(default_factory=dict)  # ends with a fast path
+
+
+def place_of(vote: Vote) -> HRS:
+    """Where it is a vote for."""
+    return HRS(vote.height, vote.round, Step.PREVOTE if vote.type == 1 else Step.PRECOMMIT)
+
+
+def asked_for(vote: Vote) -> tuple[Any, Request]:
+    """A session with the request for that vote in it, and the request."""
+    session = CORE.session(Dialect.PROTO, CHAIN, None, b"")
+    wire = CORE.encode_message(Dialect.PROTO, Message(Kind.SIGN_VOTE_REQUEST, CHAIN, vote=vote))
+    session.inbox[: len(wire)] = wire
+    session.received(len(wire))
+    request = session.next_request()
+    assert request is not None
+    return session, request

@@ -126,8 +126,13 @@ class Rogue(Node):
         payload = said if isinstance(said, bytes) else encode(said)
         self.said = [*self.said[-40:], payload]
         if self.rng.random() < 0.1:
-            self.world.after(self.rng.uniform(0, 1.0), self.world.send, self.name, member, payload)
+            self.world.after(self.rng.uniform(0, 1.0), self.tell_late, self.incarnation, member, payload)
         return self.world.send(self.name, member, payload)
+
+    def tell_late(self, incarnation: int, member: str, payload: bytes) -> None:
+        """What comes late is still the thief's: the connections of who is back are not his."""
+        if incarnation == self.incarnation:
+            self.world.send(self.name, member, payload)
 
     # --- what it hears ---
 

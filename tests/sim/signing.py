@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from cometkms.model import HRS, Dialect, Kind, Message, Request, Step, Vote
+from cometkms.model import HRS, Dialect, Step, Vote
 from cometkms.signer.chain import ChainSigner
 from cometkms.wire.queue_messages import (
     Leader,
@@ -17,7 +17,7 @@ from cometkms.wire.queue_messages import (
     StateHello,
 )
 from cometkms.wire.queue_messages import encode as encode_queue
-from tests.sim.ground import ABSURD, CHAIN, CORE, SECRET, SilentLog
+from tests.sim.ground import ABSURD, CHAIN, CORE, SECRET, SilentLog, asked_for, place_of
 
 if CORE.name == "native":
     from tests.sim import fast as paths
@@ -215,19 +215,3 @@ class Validator:
 
     def advance(self) -> None:
         self.place = self.world.next_place(self.rng, self.place)
-
-
-def place_of(vote: Vote) -> HRS:
-    """Where it is a vote for."""
-    return HRS(vote.height, vote.round, Step.PREVOTE if vote.type == 1 else Step.PRECOMMIT)
-
-
-def asked_for(vote: Vote) -> tuple[Any, Request]:
-    """A session with the request for that vote in it, and the request."""
-    session = CORE.session(Dialect.PROTO, CHAIN, None, b"")
-    wire = CORE.encode_message(Dialect.PROTO, Message(Kind.SIGN_VOTE_REQUEST, CHAIN, vote=vote))
-    session.inbox[: len(wire)] = wire
-    session.received(len(wire))
-    request = session.next_request()
-    assert request is not None
-    return session, request

@@ -35,7 +35,7 @@ from cometkms.store import epoch as epochs
 from cometkms.store.epoch import Seal
 from cometkms.store.node_store import recover, write_born
 from cometkms.wire.identity import Identity as NodeIdentity
-from cometkms.wire.peer_messages import Action
+from cometkms.wire.peer_messages import Action, FactsNews, LifeNews, decode
 from tests.sim.agents import Agent, Asker
 from tests.sim.ground import (
     CHAIN,
@@ -47,9 +47,10 @@ from tests.sim.ground import (
     SILENT_S,
     Connection,
     Violation,
+    place_of,
 )
 from tests.sim.machine import Node
-from tests.sim.signing import Signer, Validator, place_of
+from tests.sim.signing import Signer, Validator
 
 if CORE.name == "native":
     from tests.sim import fast as paths
@@ -77,6 +78,14 @@ class Change:
 def is_fast(seed: int) -> bool:
     """Every other seed, and of each number of nodes (`nodes_of`) every other one."""
     return (seed + seed // 8) % 2 == 1
+
+
+def is_news(payload: bytes) -> bool:
+    """Whether a member says how it stands, as it does when that changes."""
+    try:
+        return isinstance(decode(payload), LifeNews | FactsNews)
+    except ProtocolError:
+        return False
 
 
 class World:
@@ -288,7 +297,7 @@ class World:
         node = self.nodes[name]
         if connection.open and node.cluster is not None and connection.ends[name] == node.incarnation:
             (other,) = connection.ends.keys() - {name}
-            connection.last_arrival[name] = self.now
+            connection.last_arrival[name] = max(self.now, connection.last_arrival.get(name, 0.0))
             connection.heard[name] = self.now
             for end in list(self.nodes):  # a newer connection takes the place of an older one
                 older = self.connections.get(frozenset((name, end)))
@@ -341,16 +350,22 @@ class World:
         return self.transmit(connection, src, dst, payload)
 
     def transmit(self, connection: Connection, src: str, dst: str, payload: bytes) -> bool:
-        """A message is on its way. What the sender hears of it is worth nothing."""
+        """A message is on its way. What the sender hears of it is worth nothing.
+
+        Half of the worlds are harsher than TCP and its frames: a message overtakes another, or comes
+        twice. Not so what is said of oneself when it changes, and only then: nobody could know the
+        last word from an earlier one.
+        """
         if not connection.open or (src, dst) in self.cuts:
             return True  # into the void
+        in_turn = self.lossy and is_news(payload)
         delay = self.rng.uniform(0.0001, 0.001) if self.rng.random() >= self.spikes else self.rng.uniform(0.001, 0.2)
         arrival = self.now + delay + self.latency_s()
-        if not (self.lossy and self.rng.random() < 0.02):  # else it overtakes
+        if not (self.lossy and self.rng.random() < 0.02) or in_turn:  # else it overtakes
             arrival = max(arrival, connection.last_arrival.get(dst, 0.0))
             connection.last_arrival[dst] = arrival
         self.after(arrival - self.now, self.deliver, connection, src, dst, payload)
-        if self.lossy and self.rng.random() < 0.01:
+        if self.lossy and self.rng.random() < 0.01 and not in_turn:
             self.after(arrival - self.now + self.rng.uniform(0, 0.3), self.deliver, connection, src, dst, payload)
         return not (self.lossy and self.rng.random() < 0.002)
 
