@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 
 from cometkms.durable import Disk
 from cometkms.errors import InvariantError, ProtocolError
-from cometkms.limits import RAFT_ANEW_S, RAFT_UNCOMMITTED_OWN_MAX, TICK_S
+from cometkms.limits import RAFT_ANEW_S, RAFT_TERM_PER_S, RAFT_UNCOMMITTED_OWN_MAX, TICK_S
 from cometkms.logger import Logger
 from cometkms.model import HRS, Watermark, quorum_of
 from cometkms.rules.flow import NO_FLOW, REST_S, Flow
@@ -709,7 +709,8 @@ class RaftLog:
             return
         members = len(self._others) + 1
         leaps = self.journal.pending and self.term != self._stood_in  # from where it leapt to it goes on by steps
-        room = max(0, term_ceiling(self._unix_s()) - self.term)  # at the ceiling is above whatever it led in
+        # Close below the ceiling is above whatever it led in; what the others stand in next must be believed, too.
+        room = max(0, term_ceiling(self._unix_s()) - RAFT_TERM_PER_S // 4 - self.term)
         above = self.term + (min(room, self.rng.getrandbits(_LEAP_BITS)) if leaps else 0)
         before = above + (self._rank - above - 1) % members  # the library adds one
         self._stood_in = before + 1

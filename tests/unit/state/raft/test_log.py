@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cometkms.errors import ProtocolError
-from cometkms.limits import RAFT_UNCOMMITTED_MAX
+from cometkms.limits import RAFT_TERM_PER_S, RAFT_UNCOMMITTED_MAX
 from cometkms.model import HRS, Watermark
 from cometkms.rules.flow import REST_S, Flow
 from cometkms.state.raft import RaftLog, wire
+from cometkms.state.raft.filter import adopt_term
 from cometkms.state.raft.pace import ELECTION_MAX_S, HEARTBEAT_S
 from cometkms.state.raft.pinned import next_deadline
+from cometkms.state.raft.steps import term_ceiling
 
 KEY = b"k" * 32
 FORGED = b"f" * 64
@@ -645,6 +647,21 @@ def test_a_leap_happens_once_and_is_over_when_the_node_has_led(net: Net) -> None
     net.away = set()
     net.run(1.0)
     assert leader_of(net).term > term
+
+
+def test_beside_a_term_that_a_thief_took_to_the_ceiling_who_leaps_leaves_room_for_the_next_elections(net: Net) -> None:
+    """The calendar stands: whoever stood above the ceiling would be believed by nobody."""
+    unix_s = 1_800_000_000.5
+    for one in NAMES:
+        log = lose_journal(net, one)
+        log._unix_s = log._filter._unix_s = lambda: unix_s
+        log._deliver(log._others[0], adopt_term(term_ceiling(unix_s) - RAFT_TERM_PER_S))
+    net.connect()
+    for _ in NAMES:
+        net.run(2.0)
+        leader = leader_of(net)
+        assert term_ceiling(unix_s) - RAFT_TERM_PER_S < leader.term < term_ceiling(unix_s)
+        leader.resign()
 
 
 def test_a_log_that_contradicts_the_next_leader_begins_anew_in_place(net: Net) -> None:
