@@ -1,5 +1,6 @@
 """`cmkms epoch`"""
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -24,13 +25,15 @@ from cometkms.config.schema import Settings
 from cometkms.core import choose
 from cometkms.durable import read_given
 from cometkms.errors import ConfigError, OperatorError, StateError, said
+from cometkms.limits import CONTROL_TIMEOUT_S
 from cometkms.model import HRS
 from cometkms.rules.birth import NodeState
 from cometkms.store import epoch as epochs
-from cometkms.store.lock import locked_home
+from cometkms.store.lock import is_locked, locked_home
 from cometkms.store.node_store import NodeFiles, read_epoch, read_following
 
 _SEAL_FILE_MAX_BYTES: Final = 1 << 20
+_ASK_AGAIN_S: Final = 0.2
 
 
 def seal_options(whose: str) -> Callable[[F], F]:
@@ -77,11 +80,19 @@ def show(home: str | None, node_id: str | None, as_json: bool) -> None:  # noqa:
 
 
 def running_here(node_id: str | None) -> dict[str, Any] | None:
-    """What the node says; None when none runs here. `others`: the id and state of each other member, and whether it is there and whole."""
-    try:
-        answer = ask_node(node_id, {"op": "peers"})
-    except OperatorError:
-        return None
+    """What the node says; None when none runs here. `others`: the id and state of each other member, and whether it is there and whole.
+
+    One that has just been started does not listen yet: while a process holds the home it is asked again, as long as an answer may take.
+    """
+    deadline = time.monotonic() + CONTROL_TIMEOUT_S
+    while True:
+        try:
+            answer = ask_node(node_id, {"op": "peers"})
+            break
+        except OperatorError:
+            if not is_locked(chosen_home()) or time.monotonic() > deadline:
+                return None
+        time.sleep(_ASK_AGAIN_S)
     members = [member["id"] for member in answer.get("members", [])]
     return {
         "node_id": answer.get("node_id"),

@@ -23,6 +23,7 @@ from cometkms.errors import BusyError, StateError, is_no_file, os_words
 from cometkms.limits import ORPHANS_LOOK_S, ORPHANS_WAIT_S
 
 LOCK_NAME = "cmkms.lock"
+_LOCKS: Final = Path("/proc/locks")
 #: struct flock: type, whence, start, length (0: to the end), and a pid that must be 0.
 _FLOCK: Final = struct.Struct("hhqqi4x")
 _PID_BYTES = 16  # more than any pid: a shorter one covers a longer one, so that nothing is cut off before it is written
@@ -89,6 +90,16 @@ def _outlive_orphans(fd: int, home: Path, supervisor: str, tell: Callable[[str],
             time.sleep(ORPHANS_LOOK_S)
         else:
             return
+
+
+def is_locked(home: Path) -> bool:
+    """Whether some process holds the home's lock, by the kernel's list: trying it would be in a starting node's way."""
+    try:
+        inode = (home / LOCK_NAME).stat().st_ino
+        lines = _LOCKS.read_text().splitlines()
+    except OSError:
+        return False
+    return any(f":{inode} " in f"{line.split()[5]} " for line in lines if "FLOCK" in line and len(line.split()) > 5)
 
 
 def share_home(home: Path, inherited: int) -> None:

@@ -24,13 +24,12 @@ from cometkms.operator.doctor import chain as chain_checks
 from cometkms.operator.doctor import clock, disk, files, key, latency, memory, reach, running, state, versions
 from cometkms.operator.doctor.blocks import read_head
 from cometkms.operator.doctor.finding import Finding, fail, failed_by, note, ok
-from cometkms.store.lock import LOCK_NAME
+from cometkms.store.lock import is_locked
 from cometkms.store.node_store import ChainFiles, NodeFiles
 
 GROUP_S: Final = 60.0  # one group of checks; every part of it has a shorter deadline of its own
 DEFAULT_BLOCKS: Final = 20
 _LISTED_MAX: Final = 1000  # files of a home that are looked at
-_LOCKS: Final = Path("/proc/locks")
 
 
 class _TimeIsUpError(Exception):
@@ -372,16 +371,6 @@ def _marks_of(row: Mapping[str, Any]) -> list[Watermark]:
             Watermark(hrs, bytes.fromhex(last.get("signbytes", "")), base64.b64decode(last.get("signature", "")))
         )
     return found
-
-
-def is_locked(home: Path) -> bool:
-    """Whether some process holds the home's lock, by the kernel's list: trying it would be in a starting node's way."""
-    try:
-        inode = (home / LOCK_NAME).stat().st_ino
-        lines = _LOCKS.read_text().splitlines()
-    except OSError:
-        return False
-    return any(f":{inode} " in f"{line.split()[5]} " for line in lines if "FLOCK" in line and len(line.split()) > 5)
 
 
 def _list(untrusted: object) -> Sequence[Any]:

@@ -217,6 +217,21 @@ def test_a_running_node_is_asked_for_its_seal(home: Path) -> None:
         running.close()
 
 
+def test_a_node_that_was_just_started_is_waited_for(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds its home and does not listen yet: it is not taken for a stopped one, whose seal would vouch for less."""
+    text = seal_of(home, "node0")
+    answer = {"ok": True, "node_id": "node0", "epoch": 1, "members": [{"id": "node0"}], "node_state": "complete"}
+    running: list[FakeNode] = []
+    monkeypatch.setattr(
+        "cometkms.cli.epoch.time.sleep",
+        lambda _s: running.append(FakeNode(home, "node0", {**answer, "seal": text})),
+    )
+    with locked_home(home):
+        result = invoke(home, "seal", "--next", LISTED, "--yes")
+    assert (result.stdout, len(running)) == (text + "\n", 1)
+    running[0].close()
+
+
 def test_a_node_without_a_store_has_no_seal(home: Path) -> None:
     """It may have promised and lost it: what it would print would be a lie."""
     (home / "data" / "node0" / "promises").unlink()
@@ -224,7 +239,8 @@ def test_a_node_without_a_store_has_no_seal(home: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", ["show", "seal", "begin"])
-def test_a_running_node_is_not_touched(home: Path, verb: str) -> None:
+def test_a_running_node_is_not_touched(home: Path, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cometkms.cli.epoch.CONTROL_TIMEOUT_S", 0.3)
     seals = flags(seal_of(home, "node0"), seal_of(home, "node1"))
     more = {"show": [], "seal": ["--next", LISTED, "--yes"], "begin": ["--members", LISTED, *seals]}[verb]
     with locked_home(home):
