@@ -1,10 +1,25 @@
-"""A store in memory, and requests."""
+"""A store in memory, a log, and requests."""
 
 from cometkms.core.interface import Core
 from cometkms.errors import StoreFailure
 from cometkms.model import BlockID, Dialect, Kind, Message, Request, Row, Timestamp, Vote, Watermark
 
 KEY = b"k" * 32
+
+
+class Log:
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def _say(self, event: str, **fields: object) -> None:
+        self.lines.append(f"{event} {fields}")
+
+    info = warning = error = _say
+
+    def text(self) -> str:
+        return "\n".join(self.lines)
 
 
 class MemoryStore:

@@ -9,7 +9,8 @@ from cometkms.limits import DRILL_ORDER_EVERY_S, DRILL_UPTIME_S, DRILL_WORDS_MAX
 from cometkms.rules.birth import NodeState
 from cometkms.state.drills import DrillPorts, Drills, News
 from cometkms.wire.peer_messages import Action, Obeyed, Order, decode, encode
-from tests.unit.state.three import Log, Three
+from tests.unit.state.doubles import Log
+from tests.unit.state.three import Three
 
 
 class Leader:

@@ -19,6 +19,7 @@ from cometkms.wire.peer_messages import (
     make_facts,
 )
 from cometkms.wire.queue_messages import PermitGranted, Reserve, ReserveRefused, SignerHello
+from tests.unit.state.doubles import Log
 
 CORE = choose.load()
 KEY = SigningKey(b"a key of the cluster's own, ouch")
@@ -64,16 +65,6 @@ class Raft:
 
     def __getattr__(self, _name: str) -> Callable[..., None]:
         return lambda *_a, **_k: None
-
-
-class Log:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def _say(self, event: str, **fields: object) -> None:
-        self.lines.append(f"{event} {fields}")
-
-    info = warning = error = _say
 
 
 class One:

@@ -13,19 +13,7 @@ from cometkms.state.peers.network import PeerNetwork, PeerTarget
 from cometkms.wire.identity import Identity
 from cometkms.wire.secret_connection import Handshake
 from tests.e2e.node import free_port
-
-
-class Log:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def _say(self, event: str, **fields: object) -> None:
-        self.lines.append(f"{event} {fields}")
-
-    info = warning = error = _say
-
-    def text(self) -> str:
-        return "\n".join(self.lines)
+from tests.unit.state.doubles import Log
 
 
 class End:

@@ -10,7 +10,8 @@ from cometkms.core.interface import Core
 from cometkms.limits import INBOX_BYTES
 from cometkms.state.peers.frames import HEAD, FrameType
 from cometkms.state.peers.link import TRANSITIONS, LinkStep, PeerLink, judge_pong
-from tests.unit.state.peers.ends import Log, authenticated, ended, pair, run, until
+from tests.unit.state.doubles import Log
+from tests.unit.state.peers.ends import authenticated, ended, pair, run, until
 
 
 def test_a_ping_measures_the_round_trip_and_the_other_ends_clock(core: Core) -> None:
