@@ -8,6 +8,8 @@ from nacl.signing import SigningKey
 
 from cometkms.core import choose
 from cometkms.model import HRS, Dialect, Kind, Message, Request, Row, Step, Vote
+from cometkms.rules.flow import REST_S
+from cometkms.state.raft.pace import HEARTBEAT_S
 
 if TYPE_CHECKING:
     from tests.sim import fast as paths
@@ -19,7 +21,8 @@ TTL_S = 0.4
 TICK_S = 0.01
 SILENT_S = 2.0
 ELECTED_S = 2.0  # a majority of connected, complete members has a leader within this
-SAID_S = TTL_S + 0.6  # a node that hears no leader says so within this: what was on its way arrives first
+# A node that hears no leader says so within this: the last heartbeat may be on its way for 0.2 s, and promises count for a while behind it.
+SAID_S = TTL_S + REST_S + HEARTBEAT_S + 0.25
 LOOK_S = 0.05
 ABSURD = 1_000_000  # heights above the chain's head
 KEY = SigningKey(b"simulated validator key, 32 byte")

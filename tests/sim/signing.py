@@ -1,6 +1,7 @@
 """The signer process of a simulated node and the validators that it dials."""
 
 import random
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -38,10 +39,12 @@ class Signer:
         self.stuck_until = 0.0
         self.leased = False
         self.lease_until = 0.0
+        slot = CORE.key_slot(bytearray(SECRET), CHAIN)
+        weakref.finalize(self, slot.close)  # as its end frees a process's: a slot takes four of the kernel's mappings
         self.chain = ChainSigner(
             row=0,
             chain_id=CHAIN,
-            slot=CORE.key_slot(bytearray(SECRET), CHAIN),
+            slot=slot,
             core=CORE,
             nonce=self.nonce,
             send=self.send,
