@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.sim.variants import ROOT, Builder, Cut, load
+from tests.sim.variants import ROOT, UNSENT, UNVERIFIED, Builder, Cut, load
 
 MARKERS: Final = ("<!-- relay mutants: begin -->", "<!-- relay mutants: end -->")
 #: The quickest first.
@@ -46,14 +46,7 @@ class Mutant:
 MUTANTS: Final = (
     Mutant(
         "the agent passes on what it did not verify",
-        (
-            Cut(
-                "session.c",
-                "ck_verify(type, public_key, (ck_bytes){restamped.sign_bytes, restamped.sign_bytes_len}, got.ballot.signature) !=\n"
-                "            CK_OK ||",
-                "",
-            ),
-        ),
+        (UNVERIFIED,),
     ),
     Mutant(
         "the agent does not verify the extension's signature",
@@ -114,7 +107,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "what a link's socket does not take is lost",
-        (Cut("agent_link.c", "    link->unsent = sealed - done;\n", "    link->unsent = 0;\n"),),
+        (UNSENT,),
     ),
     Mutant("the end of a link is not seen", (Cut("agent_link.c", "if (got == 0) return CK_CLOSED;", ""),)),
     Mutant(

@@ -28,6 +28,17 @@ class Cut:
     instead: str
 
 
+#: An agent passes on what it did not verify.
+UNVERIFIED: Final = Cut(
+    "session.c",
+    "ck_verify(type, public_key, (ck_bytes){restamped.sign_bytes, restamped.sign_bytes_len}, got.ballot.signature) !=\n"
+    "            CK_OK ||",
+    "",
+)
+#: What a link's socket does not take is lost.
+UNSENT: Final = Cut("agent_link.c", "    link->unsent = sealed - done;\n", "    link->unsent = 0;\n")
+
+
 class Builder:
     """Compiles every file once, and what a variant changes again."""
 
