@@ -7,10 +7,12 @@ starts, its validator waits, and the library for command lines would be a fifth 
 import sys
 
 from cometkms.cli.agent_run import plain_home, run_agent
+from cometkms.ipc.descriptors import open_standard
 
 
 def main() -> None:
     """The console script. Errors of the operator's are one message and an exit code; bugs are a traceback and 70."""
+    open_standard()
     home = plain_home(sys.argv[1:])
     try:
         code = run_agent(home) if home is not None else _command()

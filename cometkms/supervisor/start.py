@@ -28,7 +28,7 @@ from cometkms.hardening.measures import MeasureReport, Mode, State, check_requir
 from cometkms.hardening.prctl import adopt_orphans, make_undumpable
 from cometkms.hardening.scheduling import Turn, take_turn
 from cometkms.ipc.child import RELOAD_SECTION, ChildContext
-from cometkms.ipc.descriptors import close_inherited
+from cometkms.ipc.descriptors import close_inherited, forget_input
 from cometkms.ipc.notify import take_notifier
 from cometkms.ipc.queues import make_queue
 from cometkms.keys.cluster import Derivation
@@ -70,7 +70,7 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
     try:
         _check_addresses(settings)
         core = _load()
-        passphrase = typed or hold(settings.key_passphrase)
+        passphrase = _held(settings, typed)
         keys = _key_sources(settings, passphrase, core, log)
         files = _node_files(settings, keys)
         ensure_identity(settings.home)
@@ -196,6 +196,13 @@ def _close_up(settings: Settings) -> None:
     close_inherited({held.number} if isinstance(held, PassphraseDescriptor) else ())
     make_undumpable()  # the children inherit it
     adopt_orphans()  # the children's helpers
+
+
+def _held(settings: Settings, typed: PassphraseSource | None) -> PassphraseSource | None:
+    """Return where the passphrase comes from. It may have been read from stdin, in which no child has part. Raises: KeyFileError."""
+    source = typed or hold(settings.key_passphrase)
+    forget_input()
+    return source
 
 
 def _check_doors(settings: Settings) -> None:

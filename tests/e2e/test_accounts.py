@@ -190,3 +190,20 @@ def test_a_passphrase_from_a_descriptor_is_in_the_supervisor_and_nowhere_else(
         until("the signer is started again", lambda old=pids["signer"]: _another(node, "signer", old))
         validators[0].connect()
     assert node.stop() == 0
+
+
+def test_a_passphrase_from_stdin_is_open_in_no_process(make_node: MakeNode, tmp_path: Path) -> None:
+    """A file that was read to its end is read again by whoever has it open: the process that talks HTTP to strangers, too."""
+    node = make_node(free_tcp())
+    word = tmp_path / "word"
+    word.write_text("a word that is nowhere else 4712\n")
+    word.chmod(0o600)
+    sealing = ["keys", "encrypt", "--memory-mib", "8", "--passphrase-file", str(word)]
+    assert cmkms(*sealing, "--home", str(node.home)).returncode == 0
+    node.before = ("/bin/sh", "-c", f'exec "$@" < {word}', "sh")
+    node.start("--key-passphrase-fd", "0")
+    assert node.process is not None
+    pids = {node.child(name)["pid"] for name in ACCOUNTS} | set(helpers_of(node)) | {node.process.pid}
+    for pid in sorted(pids):
+        assert os.readlink(f"/proc/{pid}/fd/0") == os.devnull
+    assert node.stop() == 0
