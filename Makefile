@@ -16,6 +16,8 @@ ONLY ?=
 CORES := $(shell nproc)
 # Whole nodes wait more than they compute.
 WORKERS ?= $(shell expr 3 \* $(CORES))
+# Some of the units wait, too.
+UNIT_WORKERS ?= $(shell expr 2 \* $(CORES))
 # BUSY=1: every core and the disk are kept busy meanwhile.
 LOADED := $(if $(BUSY),$(BIN)/python -m tests.busy)
 NICELY := $(if $(BUSY),,nice -n 10)
@@ -60,19 +62,22 @@ go-tools: build
 cometbft: build
 	ln -sf "$$($(BIN)/python -m tests.gotools node)" $(BIN)/cometbft
 
-# Tests of whole nodes, and beside them, where a core is free, those that compute: units, models, the simulation's seeds. The latter's words
-# come at the end. The directory's short name leaves room for sockets' paths; what a failing test left there stays.
-test: lint
+# Tests of whole nodes, and beside them, where a core is free, what computes: lint, units, models, the simulation's seeds. The latter's words
+# come at the end, lint's where it fails. The directory's short name leaves room for sockets' paths; what a failing test left there stays.
+# ALSO=tests/web: what else runs with the whole nodes (.ci/run).
+test: build
 	@work=$$(mktemp -d -t ckXXXX); \
 	$(BIN)/python -m tests.gotools > $$work/tools 2>&1 & tools=$$!; \
+	$(NICELY) make lint > $$work/lint 2>&1 & lint=$$!; \
 	SEEDS=$(TEST_SEEDS) ROGUE_SEEDS=$(TEST_ROGUE_SEEDS) $(NICELY) $(BIN)/python -m pytest tests --ignore=tests/e2e --ignore=tests/packaging --ignore=tests/web \
-		--ignore=tests/lint -n $(CORES) --dist loadgroup --basetemp=$$work/u > $$work/units 2>&1 & units=$$!; \
-	trap 'kill $$tools $$units 2> $$work/killed' INT TERM; \
-	$(LOADED) $(BIN)/python -m pytest tests/e2e tests/packaging -n $(WORKERS) --dist loadgroup --basetemp=$$work/t; whole=$$?; \
+		--ignore=tests/lint -n $(UNIT_WORKERS) --dist loadgroup --basetemp=$$work/u > $$work/units 2>&1 & units=$$!; \
+	trap 'kill $$tools $$lint $$units 2> $$work/killed' INT TERM; \
+	$(LOADED) $(BIN)/python -m pytest tests/e2e tests/packaging $(ALSO) -n $(WORKERS) --dist loadgroup --basetemp=$$work/t; whole=$$?; \
 	wait $$tools || { cat $$work/tools; whole=1; }; \
+	wait $$lint; lint=$$?; test $$lint = 0 || cat $$work/lint; \
 	wait $$units; units=$$?; cat $$work/units; \
-	echo "whole nodes: exit code $$whole; units, models and simulation: exit code $$units"; \
-	test $$whole = 0 && test $$units = 0 && rm -rf $$work
+	echo "whole nodes: exit code $$whole; units, models and simulation: exit code $$units; lint: exit code $$lint"; \
+	test $$whole = 0 && test $$units = 0 && test $$lint = 0 && rm -rf $$work
 
 # What runs whole nodes, N times; what was not green every time is listed. ONLY="tests/e2e/test_demo.py" for a part.
 test-again: go-tools $(if $(ONLY),,chromium)
