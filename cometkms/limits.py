@@ -82,6 +82,9 @@ RESTART_RESET_AFTER_S: Final = 10.0  # a child that lived so long starts again w
 SECTOR_BYTES: Final = 512  # the unit a disk writes whole
 BLOCK_BYTES: Final = 4096  # slots of one record lie in different blocks
 CHAINS_MAX: Final = 64  # rows of one store
+SHOWN_ROWS_MAX: Final = (
+    CHAINS_MAX // 2
+)  # so full may a store be by rows that only other members show: one that lies leaves room for chains
 NODE_ID_MAX_BYTES: Final = 64
 MEMBERS_MAX: Final = 7
 EPOCH_MAX: Final = 1 << 32  # a store's or a member's word for a higher one is not believed

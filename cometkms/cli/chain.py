@@ -1,6 +1,8 @@
 """`cmkms chain`"""
 
+import itertools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -297,17 +299,44 @@ def _marks(settings: Settings, chain: Chain, old: str, new: str) -> tuple[Waterm
             f"was changed",
             cure=f"start the node once with chain_id {old}, stop it, and do this again",
         )
-    return before, held.get(Row(public_key, new), Watermark())
+    after = held.get(Row(public_key, new), Watermark())
+    _refuse_forgotten(chain.state_file, path, new, after, alone=files.alone)
+    return before, after
+
+
+def _refuse_forgotten(state_path: Path, store: Path, new: str, held: Watermark, *, alone: bool) -> None:
+    """A store that was made anew while the home signed for another id does not know how far it had come under this one. Raises: StateError."""
+    core = choose.load()
+    start = (
+        ""
+        if alone
+        else "start this node as it is, while all others run, and stop it: it takes what they know. If they have forgotten it, too: "
+    )
+    for kept in _asides(state_path, new):
+        if not kept.exists():
+            return
+        mark = state_file.load(kept, new, core.parse_sign_bytes)
+        if mark.hrs > held.hrs:
+            raise StateError(
+                f"{kept} says that this home signed for {new} up to {_place(mark)}, and {store} knows it up to {_place(held)}: the store was "
+                "made anew since, or an older copy was put back, and what was promised there is not known. Nothing was changed",
+                cure=f"{start}put a copy of it into the place of {state_path}, set chain_id to {new}, read that chain's head height from two nodes you "
+                "trust, and `cmkms recover --min-height HEIGHT` with a height above it, instead of this command. "
+                "Only where `cmkms chain reset` lowered the mark since: move that file away",
+            )
+
+
+def _asides(path: Path, chain_id: str) -> Iterator[Path]:
+    """Where the state file of an id goes that is left, in the order in which the names are taken."""
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", chain_id)
+    yield path.with_name(f"{path.stem}.{name}.json")
+    for number in itertools.count(2):
+        yield path.with_name(f"{path.stem}.{name}-{number}.json")
 
 
 def _aside(path: Path, old: str) -> Path:
     """A name of its own that is not taken."""
-    name = re.sub(r"[^A-Za-z0-9._-]", "_", old)
-    number, found = 1, path.with_name(f"{path.stem}.{name}.json")
-    while found.exists():
-        number += 1
-        found = path.with_name(f"{path.stem}.{name}-{number}.json")
-    return found
+    return next(found for found in _asides(path, old) if not found.exists())
 
 
 def _place(mark: Watermark) -> str:

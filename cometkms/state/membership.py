@@ -14,7 +14,7 @@ from typing import Final
 
 from cometkms.board.sections import MemberState
 from cometkms.errors import BehindError, InvariantError, ProtocolError, SupersededError
-from cometkms.limits import EPOCH_MAX, INCARNATION_NONCE_MAX, READ_AGAIN_S, START_READ_S
+from cometkms.limits import EPOCH_MAX, INCARNATION_NONCE_MAX, READ_AGAIN_S, SHOWN_ROWS_MAX, START_READ_S
 from cometkms.logger import Logger
 from cometkms.model import HRS, Incarnation, Row, Watermark, quorum_of
 from cometkms.rules.birth import Life, NodeState, Record, next_life
@@ -101,8 +101,8 @@ def _can_answer(news: LifeNews) -> bool:
 
 @dataclass(slots=True)
 class _Reading:
-    """One process's read of all the others, asked again until it is answered. `best`: highest mark read, per member and row of the store's.
-    `records`: the birth record that each showed last."""
+    """One process's read of all the others, asked again until it is answered. `best`: highest mark read, per member and row of the store's, and
+    the mark shown last of rows that the store does not have. `records`: the birth record that each showed last."""
 
     purpose: Purpose
     since: float
@@ -569,10 +569,14 @@ class Membership:
         reading.order += 1
         if marks.real:
             reading.answers[member] = Answer(reading.order, True, borne, knows)
-            best = reading.best.setdefault(member, {})
+            own = set(self._store.rows)
+            best = {row: mark for row, mark in reading.best.get(member, {}).items() if row in own}
             for one in marks.marks:
-                if one.row in self._store.rows and one.mark.hrs >= best.get(one.row, Watermark()).hrs:
+                if one.mark.hrs >= best.get(one.row, Watermark()).hrs and (
+                    one.row in own or one.mark.hrs > HRS(0, 0, 0)
+                ):
                     best[one.row] = one.mark
+            reading.best[member] = best
             if marks.life.record:
                 reading.records[member] = marks.life.record
         elif before is None or not before.real:
@@ -732,6 +736,7 @@ class Membership:
         whole = self._strict or any(name in self._connected for name in self._accusers)
         if not reading.over and (everybody or (not whole and now - reading.since >= START_READ_S)):
             reading.over = True
+            self._add_rows(reading.best)
             self._raise_to(reading.best, keep_own=True)
             if self._accusers and everybody:
                 header, seq = self._store.header, self._store.seq
@@ -740,6 +745,7 @@ class Membership:
             self._accusers = {}
             self._become_ready()
         if everybody:
+            self._add_rows(reading.best)
             self.confirmed = self._lacks_nothing(reading)
             # what stands above may be a promise that is on its way here: read again until nothing does, for a seal vouches only then
             again = _Reading(Purpose.START, reading.since, asked_at=now, over=True)
@@ -767,6 +773,9 @@ class Membership:
                     "it; cure: find out why, then cmkms recover --min-height HEIGHT",
                 )
                 return
+        if full := self._add_rows(reading.best):
+            self._read_anew(reading, tuple(reading.best), full)
+            return
         self._raise_to(reading.best, keep_own=False)
         for number in range(len(self._store.rows)):
             self._ports.recovered(number)
@@ -816,6 +825,30 @@ class Membership:
             mark = agreed_mark(own, read.values(), keep_own=keep_own, verifies=self._verifier(row))
             if mark.hrs > own.hrs or (mark.hrs == own.hrs and mark.sign_bytes != own.sign_bytes):
                 self._raise_mark(number, mark)
+
+    def _add_rows(self, best: dict[str, dict[Row, Watermark]]) -> str:
+        """Take the rows that only others have: of chains that are not configured here, or no longer. Why that cannot be; "" when it is done.
+
+        Should such a chain be served again, what this node promised there and lost is not shown by a majority any more once another member
+        has lost it, too. Raises: StoreFailure.
+        """
+        rows = self._store.rows
+        new = {row for shown in best.values() for row in shown}.difference(rows)
+        if new and len(rows) + len(new) > SHOWN_ROWS_MAX:
+            why = (
+                f"the others have promised for {len(new)} chains that this node does not know, beside its own {len(rows)}, and more than "
+                f"{SHOWN_ROWS_MAX} in all are not taken from them; cure: configure the same chains here as there"
+            )
+            self._say_once(why, by=", ".join(sorted(best)))
+            return why
+        for row in sorted(new, key=lambda one: (one.chain_id, one.key)):
+            read = [shown[row] for shown in best.values() if row in shown]
+            mark = agreed_mark(Watermark(), read, keep_own=False, verifies=self._verifier(row))
+            self._log.warning(
+                "a chain that only the others knew is kept in mind", chain=row.chain_id, at="/".join(map(str, mark.hrs))
+            )
+            self._store.add_row(row, mark, opened=False)
+        return ""
 
     def _drop_absurd(self, number: int, read: dict[str, Watermark]) -> None:
         """Where this node knows the row itself, what no member could have come to by now is no mark (rule 13)."""

@@ -600,6 +600,8 @@ def adopt_answer(files: NodeFiles, dead: Path) -> tuple[str, tuple[Watermark, ..
         for number, row in enumerate(store.rows):
             if row in marks and marks[row].hrs > store.mark(number).hrs:
                 store.write_mark(number, Watermark(marks[row].hrs))
+        for row in [one for one, mark in marks.items() if one not in store.rows and mark.hrs > HRS(0, 0, 0)]:
+            store.add_row(row, Watermark(marks[row].hrs), opened=False)  # of a chain that is not configured any more
         for one in knows:
             held = store.known(one.member)
             if one.member != own.owner and (held is None or held.incarnation < one.incarnation):

@@ -404,6 +404,7 @@ class PromiseStore:
         self._write(slot, _ROW_MAGIC, _encode_row(record))
         self._slots.append(slot)
         self._records.append(record)
+        self._push(len(self._records) - 1)
         return len(self._records) - 1
 
     def write_mark(self, number: int, mark: Watermark) -> None:

@@ -1,12 +1,18 @@
 """A key that goes on under another chain id: the new one begins at 0, and what was signed under the old one is never forgotten."""
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.cluster import Client, Cluster
+from tests.e2e.cluster import Client, Cluster, Judge
 from tests.e2e.node import PATIENCE_S, PRECOMMIT, Node, ballot, cmkms, free_tcp, until
+from tests.e2e.test_cluster_commands import Judged, Member, judge, make_homes, validator, whole
+
+__all__ = ["judge", "make_homes", "validator"]
+
+STATE = "priv/priv_validator_state.json"
 
 
 @pytest.fixture
@@ -105,3 +111,87 @@ def test_what_the_store_does_not_know_is_not_forgotten(tmp_path: Path, address: 
     assert running.returncode == 6
     node.stop()
     assert "test-1  stands at 500/0/3" in rename(node, "node0", "test-1", "test-2")
+
+
+def serve(member: Member, chain: str, serves: Judged) -> None:
+    """Its config.toml names another chain, and another validator."""
+    path = member.home / "config.toml"
+    lines = [one for one in path.read_text().splitlines() if not one.startswith("chain_id =")]
+    path.write_text("\n".join([f'chain_id = "{chain}"', *lines]))
+    member.serves(serves)
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Judged]:
+    """Who asks under the other id."""
+    found = Judged(Judge(), "test-2")
+    yield found
+    found.close()
+
+
+def gone_on(members: list[Member], validator: Judged, elsewhere: Judged) -> None:
+    """They signed height 5, and now 2 under the other id; with a new replicated log, for that has the last signature under every id."""
+    for member in members:
+        member.start()
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 5)
+    until("each knows of it", lambda: all('"5"' in (one.home / STATE).read_text() for one in members))
+    for member in members:
+        member.stop()
+    for member in members:
+        member.run("chain", "rename", "--from", "test-1", "--to", "test-2", "--yes")
+        serve(member, "test-2", elsewhere)
+        member.run("chain", "reset", "test-2", "--height", "1", "--yes-height", "1")
+    for member in members:
+        member.start()
+    elsewhere.connect()
+    elsewhere.must_sign(PRECOMMIT, 2)
+
+
+def test_stores_lost_one_after_the_other_under_another_id_do_not_forget_the_one_that_was_left(
+    make_homes: Callable[..., list[Member]], validator: Judged, elsewhere: Judged
+) -> None:
+    """RUNBOOK "Another chain id", then "Replace a machine, or its disk" on each in turn, and back."""
+    members = make_homes("net", 3)
+    gone_on(members, validator, elsewhere)
+    for member in members:
+        whole(members)
+        member.stop()
+        shutil.rmtree(member.home / "data")
+        member.start()
+    whole(members)
+    elsewhere.connect()
+    elsewhere.must_sign(PRECOMMIT, 3)
+    for member in members:
+        member.stop()
+        back = member.run("chain", "rename", "--from", "test-2", "--to", "test-1", "--yes").stdout
+        assert "test-1  begins at 5/0/3" in back
+        serve(member, "test-1", validator)
+    for member in members:
+        member.start()
+    validator.connect()
+    validator.must_refuse(PRECOMMIT, 5, block="bb")
+    validator.must_sign(PRECOMMIT, 6)
+
+
+def test_one_node_whose_store_was_made_anew_under_another_id_says_what_it_forgot(
+    make_homes: Callable[..., list[Member]], validator: Judged, elsewhere: Judged
+) -> None:
+    [node] = make_homes("net", 1)
+    gone_on([node], validator, elsewhere)
+    node.stop()
+    shutil.rmtree(node.home / "data")
+    node.run("recover", "--min-height", "10", "--yes-height", "10")
+    for flags in ((), ("--yes",)):
+        said = node.run("chain", "rename", "--from", "test-2", "--to", "test-1", *flags, code=5).stderr
+        assert "this home signed for test-1 up to 5/0/3" in said
+        assert "knows it up to 0: the store was made anew since" in said
+    shutil.copy(node.home / "priv" / "priv_validator_state.test-1.json", node.home / STATE)  # as it says
+    serve(node, "test-1", validator)
+    node.run("recover", "--min-height", "7", "--yes-height", "7")
+    node.start()
+    validator.connect()
+    validator.must_refuse(PRECOMMIT, 5, block="bb")
+    validator.must_sign(PRECOMMIT, 8)
+    node.stop()
+    assert "test-2  begins at 10/" in node.run("chain", "rename", "--from", "test-1", "--to", "test-2").stdout

@@ -12,6 +12,7 @@ import pytest
 from cometkms.keys.validator_key import load_public_key
 from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
+from cometkms.store.node_store import held_mark
 from cometkms.store.promise_store import Header, PromiseStore, readable_marks
 from tests.e2e.node import cmkms, environment
 
@@ -122,6 +123,17 @@ def test_a_dead_members_store_counts_as_its_answer(cluster: Path) -> None:
     assert "stands   testnet-1 at height 12 round 0 step 3" in done.stdout
     assert "a double signature" in done.stdout
     assert burnt(cluster / "node0") == 12
+
+
+def test_a_dead_members_store_answers_for_chains_that_are_not_configured_any_more_too(cluster: Path) -> None:
+    dead = cluster / "node2" / "data" / "node2" / "promises"
+    left = Row(load_public_key(cluster / "node2" / "priv" / "priv_validator_key.json"), "testnet-0")
+    store = PromiseStore.open(dead)
+    store.add_row(left, Watermark(HRS(900, 0, 2), b"promised"))
+    store.close()
+    done = cmkms("recover", "--home", str(cluster / "node0"), "--from-store", str(dead), "--yes")
+    assert done.returncode == 0, done.stderr
+    assert held_mark(cluster / "node0" / "data" / "node0" / "promises", left) == Watermark(HRS(900, 0, 2))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from cometkms.errors import BehindError, ProtocolError, StateError
-from cometkms.limits import CHAINS_MAX, READ_AGAIN_S, SIGN_STATE_LOOK_S, START_READ_S, TICK_S
+from cometkms.limits import CHAINS_MAX, READ_AGAIN_S, SHOWN_ROWS_MAX, SIGN_STATE_LOOK_S, START_READ_S, TICK_S
 from cometkms.model import HRS, Reason, Row, Watermark
 from cometkms.rules.birth import Life, NodeState, Record
 from cometkms.rules.epoch import Standing
@@ -109,7 +109,7 @@ def test_what_a_liar_told_a_recovering_node_goes_when_he_does(three: Three, lie:
     assert c.store.header.record == a.store.header.record
 
 
-def test_a_read_keeps_nothing_of_rows_that_it_does_not_know_nor_of_records_that_were_shown_before(three: Three) -> None:
+def test_a_read_keeps_only_the_last_word_on_rows_that_it_does_not_know_and_on_the_record(three: Three) -> None:
     """It may last for as long as a member is away, and another one answers it again and again."""
     a = three.add("a", strict=True)
     three.add("b")
@@ -120,8 +120,85 @@ def test_a_read_keeps_nothing_of_rows_that_it_does_not_know_nor_of_records_that_
         marks_said(a, "b", record=record, marks=(RowMark(row, Watermark(HRS(5, 0, 1)), True),))
     reading = a.node.membership._reading
     assert reading is not None
-    assert reading.best["b"].keys() <= {ROW}
+    assert reading.best["b"].keys() <= {ROW, row}
     assert len(reading.records) == 1
+    assert a.store.rows == (ROW,), "nothing durable, before everybody was read"
+
+
+LEFT = Row(ROW.public_key, "chain-0")  # an id that the key has signed under, and that is not configured any more
+ABOVE, BELOW = Watermark(HRS(12, 0, 3), b"promised"), Watermark(HRS(7, 0, 3), b"promised")
+
+
+def left(one: One) -> Watermark:
+    """Where it stands under that id."""
+    return one.store.mark(one.store.rows.index(LEFT))
+
+
+def meet_again(three: Three, name: str) -> None:
+    for other in (one for one in NAMES if one != name):
+        assert three.meet(name, other) is None
+    three.wait(2 * START_READ_S)
+
+
+def test_stores_that_are_lost_one_after_the_other_forget_no_chain_that_is_not_configured_any_more(three: Three) -> None:
+    """No state file has it, and no new store its row: only those that are left know what was promised there."""
+    for name, mark in zip(NAMES, (ABOVE, ABOVE, BELOW), strict=True):
+        three.add(name).store.add_row(LEFT, mark)
+    three.meet_all().wait(2 * START_READ_S)
+    for lost in NAMES:
+        for other in (one for one in NAMES if one != lost):
+            three.part(lost, other)
+        three.add(lost, NodeState.RECOVERING)
+        meet_again(three, lost)
+        assert three.ready() == list(NAMES)
+    assert [left(one) for one in three.nodes.values()] == [Watermark(HRS(12, 0, 3))] * 3, (
+        "burnt: nobody shows a signature"
+    )
+
+
+def test_a_store_that_the_operator_made_anew_takes_what_the_others_know_of_other_chains_at_its_start(
+    three: Three,
+) -> None:
+    for name in ("a", "b"):
+        three.add(name).store.add_row(LEFT, ABOVE)
+    c = three.add("c", unclaimed=True)
+    three.meet_all().wait(2 * START_READ_S)
+    assert left(c).hrs == HRS(12, 0, 3)
+    assert c.node.membership.confirmed, "it lacks nothing that the others know of"
+
+
+def test_a_row_that_nobody_promised_in_is_not_taken(three: Three) -> None:
+    for name in ("a", "b"):
+        three.add(name).store.add_row(LEFT, Watermark())
+    c = three.add("c", NodeState.RECOVERING)
+    three.meet_all().wait(2 * START_READ_S)
+    assert c.node.membership.ready
+    assert c.store.rows == (ROW,)
+
+
+@pytest.mark.parametrize("state", [NodeState.RECOVERING, NodeState.COMPLETE])
+def test_who_shows_rows_without_end_fills_no_store(three: Three, state: NodeState) -> None:
+    """What is recovering goes on when the liar is gone; one that starts keeps nothing of it, and its seal does not vouch for what it lacks."""
+    c = three.add("c", state)
+    for name in ("a", "b"):
+        three.add(name)
+    b = three.nodes["b"]
+    b.silent = True
+    three.meet("c", "a")
+    three.meet("c", "b")
+    many = [RowMark(Row(ROW.public_key, f"chain-{number}"), ABOVE, True) for number in range(SHOWN_ROWS_MAX)]
+    marks_said(c, "b", record=b.store.header.life.record, marks=tuple(many))
+    three.wait(2 * START_READ_S)
+    assert c.store.rows == (ROW,)
+    assert any("are not taken from them" in line for line in c.log.lines)
+    assert not c.node.membership.confirmed
+    if state is NodeState.RECOVERING:
+        assert not c.node.membership.ready
+        assert "configure the same chains here as there" in c.node.membership.why
+    b.silent = False
+    three.wait(3 * READ_AGAIN_S)
+    assert c.node.membership.ready
+    assert c.node.membership.confirmed
 
 
 @pytest.mark.parametrize("height", [500, 1 << 40])
