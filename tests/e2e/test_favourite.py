@@ -1,14 +1,25 @@
-"""`leader_priority` on real nodes: the lead returns to the preferred one after a minute of calm, and every node says so."""
+"""`leader_priority` on real nodes: the lead returns to the preferred one after a time of calm, and every node says so.
+
+The time is a tenth of what it is: a busy machine may never have a whole minute without an election. tests/unit/state has the minute.
+"""
 
 import time
 from functools import partial
 from pathlib import Path
 
+from cometkms.limits import FAVOURITE_CALM_S, FAVOURITE_QUIET_S
 from tests.e2e.cluster import Client, Cluster
 from tests.e2e.node import PATIENCE_S, PRECOMMIT, PREVOTE, free_tcp, until
 from tests.e2e.test_liveness import handovers
+from tests.e2e.versions import changed
 
 TRIES = 4
+SHORTER = 10
+
+
+def shorter() -> list[tuple[str, str, str]]:
+    times = {"FAVOURITE_CALM_S": FAVOURITE_CALM_S, "FAVOURITE_QUIET_S": FAVOURITE_QUIET_S}
+    return [("limits.py", f"{name}: Final = {at}", f"{name}: Final = {at / SHORTER}") for name, at in times.items()]
 
 
 def tells(cluster: Cluster, name: str, words: str) -> bool:
@@ -26,6 +37,7 @@ def test_the_lead_returns_to_the_preferred_node_and_every_node_says_so(tmp_path:
     cluster = Cluster(tmp_path, 3, validator.address)
     try:
         cluster.extra = {"node2": ["--leader-priority", "90"]}
+        cluster.variables = dict.fromkeys(cluster.ids, changed(tmp_path / "shorter", *shorter()))
         cluster.start()
         validator.must_sign(PREVOTE, 1)
         for height in range(2, 2 + TRIES):
@@ -37,7 +49,7 @@ def test_the_lead_returns_to_the_preferred_node_and_every_node_says_so(tmp_path:
                 cluster.start("node2")
             cluster.wait_whole()
             before = cluster.wait_leader()
-            # a minute of calm, or two where node2 led first and was killed: whoever loses the lead early waits longer for it
+            # twice as long where node2 led first and was killed: whoever loses the lead early waits longer for it
             until("node2 leads again", lambda: cluster.leader() == "node2", patience_s=3 * PATIENCE_S)
             validator.must_sign(PRECOMMIT, height)
             gave = partial(gave_it, cluster, before)

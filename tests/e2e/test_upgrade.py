@@ -70,7 +70,7 @@ def test_a_version_of_another_protocol_is_refused_on_both_sides_with_both_versio
     cluster, rivals = running
     leader = cluster.wait_leader()
     name = next(one for one in cluster.ids if one != leader)
-    before = cluster.variables[name]
+    before = cluster.variables.get(name, {})
     assert cluster.nodes[name].stop() == 0
     cluster.variables[name] = other_version(tmp_path, FOREIGN, FOREIGN_PROTOCOL)
     cluster.start(name)

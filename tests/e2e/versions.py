@@ -8,19 +8,22 @@ from cometkms.wire.peer_messages import PEER_PROTOCOL_VERSION
 from tests.e2e.console import ROOT
 
 
+def changed(directory: Path, *changes: tuple[str, str, str]) -> dict[str, str]:
+    """The environment in which `python -m cometkms` is a copy, made below `directory`. `changes`: file, what stands there, what shall."""
+    package = directory / "cometkms"
+    shutil.copytree(ROOT / "cometkms", package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, before, after in changes:
+        text = (package / name).read_text()
+        assert before in text
+        (package / name).write_text(text.replace(before, after))
+    return {"PYTHONPATH": str(directory), "PYTHONSAFEPATH": "1"}  # else the working directory comes first
+
+
 def other_version(directory: Path, version: str, protocol: int = PEER_PROTOCOL_VERSION) -> dict[str, str]:
     """The environment in which `python -m cometkms` is that version."""
-    package = directory / version / "cometkms"
-    shutil.copytree(ROOT / "cometkms", package, ignore=shutil.ignore_patterns("__pycache__"))
-    for path, before, after in (
-        (package / "__init__.py", f'__version__ = "{__version__}"', f'__version__ = "{version}"'),
-        (
-            package / "wire" / "peer_messages.py",
-            f"PEER_PROTOCOL_VERSION: Final = {PEER_PROTOCOL_VERSION}\n",
-            f"PEER_PROTOCOL_VERSION: Final = {protocol}\n",
-        ),
-    ):
-        text = path.read_text()
-        assert before in text
-        path.write_text(text.replace(before, after))
-    return {"PYTHONPATH": str(package.parent), "PYTHONSAFEPATH": "1"}  # else the working directory comes first
+    spoken = "PEER_PROTOCOL_VERSION: Final = {}\n"
+    return changed(
+        directory / version,
+        ("__init__.py", f'__version__ = "{__version__}"', f'__version__ = "{version}"'),
+        ("wire/peer_messages.py", spoken.format(PEER_PROTOCOL_VERSION), spoken.format(protocol)),
+    )
