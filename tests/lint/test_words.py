@@ -1,6 +1,7 @@
 """Errors of the system reach people in words: no number, no Python, nothing of asyncio's. One place makes them, errors.said()."""
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,12 @@ MODULES = sorted((ROOT / "cometkms").rglob("*.py"))
 CATCHES = {"OSError", "Exception", "BaseException", "gaierror", "SSLError"} | {
     name for name, kind in vars(__import__("builtins")).items() if isinstance(kind, type) and issubclass(kind, OSError)
 }
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    """A module as all of these tests read it; each is parsed once."""
+    return ast.parse(path.read_text())
 
 
 def caught(kind: ast.expr | None) -> set[str]:
@@ -54,7 +61,7 @@ def _is_os_error(made: ast.expr) -> bool:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_handler_shows_an_error_of_the_system_as_python_does(path: Path) -> None:
-    found = list(raw_words(ast.parse(path.read_text())))
+    found = list(raw_words(tree_of(path)))
     assert found == [], f"{path}: lines {found}: say it with errors.said()"
 
 
@@ -79,7 +86,7 @@ def test_the_reader_of_handlers_finds_what_it_looks_for(handler: str, line: int 
 ERRORS = {
     node.name
     for path in MODULES
-    for node in ast.walk(ast.parse(path.read_text()))
+    for node in ast.walk(tree_of(path))
     if isinstance(node, ast.ClassDef) and any(ast.unparse(one).endswith("Error") for one in node.bases)
 }
 
@@ -95,7 +102,7 @@ def hidden_cures(tree: ast.AST) -> Iterator[int]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_an_errors_cure_is_a_field_and_not_part_of_its_words(path: Path) -> None:
-    found = list(hidden_cures(ast.parse(path.read_text())))
+    found = list(hidden_cures(tree_of(path)))
     assert found == [], f"{path}: lines {found}: give it as cure="
 
 
@@ -126,7 +133,7 @@ def _words_of_an_error(node: ast.AST) -> bool:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_is_decided_by_an_errors_words(path: Path) -> None:
-    found = list(searched_words(ast.parse(path.read_text())))
+    found = list(searched_words(tree_of(path)))
     assert found == [], f"{path}: lines {found}: ask for its type, its cure or its code"
 
 
@@ -153,7 +160,7 @@ def fragments(tree: ast.AST) -> Iterator[int]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_docstring_says_itself_what_a_thing_does(path: Path) -> None:
-    found = list(fragments(ast.parse(path.read_text())))
+    found = list(fragments(tree_of(path)))
     assert found == [], f"{path}: lines {found}: a whole sentence, which a stranger reads once"
 
 

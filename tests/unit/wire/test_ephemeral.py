@@ -3,6 +3,7 @@
 import gc
 import re
 from collections.abc import Callable
+from io import RawIOBase
 from pathlib import Path
 
 import pytest
@@ -14,30 +15,33 @@ from cometkms.wire.secret_connection import Handshake
 from tests.unit.hardening.child import in_child
 
 _MASK = 0x5A  # the test's own copies are masked: it must not find itself
+_INVERSE = bytes(one ^ _MASK for one in range(256))
+_LOOK_BYTES = 1 << 18  # of memory that is looked at together
 
 
 def _found(masked: bytes) -> int:
     """How often the unmasked bytes stand in this process's writable memory."""
-    count = 0
+    count, looked_at = 0, bytearray(_LOOK_BYTES)
     with Path("/proc/self/mem").open("rb", buffering=0) as memory:
         for line in Path("/proc/self/maps").read_text().splitlines():
             area = re.match(r"([0-9a-f]+)-([0-9a-f]+) rw", line)
             if area is None:
                 continue
             begin, end = (int(one, 16) for one in area.groups())
-            try:
-                memory.seek(begin)
-                held = bytearray(memory.read(end - begin))
-            except (OSError, OverflowError, ValueError):
-                continue
-            inverse = bytes(one ^ _MASK for one in range(256))
-            held[:] = held.translate(inverse)  # masked as the test's copy is; what was read is gone
-            at = held.find(masked)
-            while at >= 0:
-                count += 1
-                at = held.find(masked, at + 1)
-            held[:] = bytes(len(held))
+            for at in range(begin, end, _LOOK_BYTES - len(masked) + 1):  # none is cut in two, and none seen twice
+                count += _count(memory, at, memoryview(looked_at)[: end - at], masked)
     return count
+
+
+def _count(memory: RawIOBase, at: int, looked_at: memoryview, masked: bytes) -> int:
+    try:
+        memory.seek(at)
+        size = memory.readinto(looked_at) or 0
+    except (OSError, OverflowError, ValueError):
+        return 0  # nothing that can be read, as the kernel's own pages
+    found = bytes(looked_at[:size]).translate(_INVERSE).count(masked)
+    looked_at[:] = bytes(len(looked_at))
+    return found
 
 
 def _life(core: Core, ends: Callable[[Handshake, Handshake], None]) -> list[int]:
