@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Bytecode is written, also where the caller's shell says otherwise: else each of ten processes compiles all tests anew, each time.
+export PYTHONDONTWRITEBYTECODE :=
 SECONDS = 0
 FUZZ_SECONDS ?= 600
 
@@ -40,7 +42,7 @@ $(VENV)/.built: $(VENV)/.dev setup.py build_ffi.py $(wildcard csrc/*.c csrc/*.h 
 		echo "cometkms: no C core was built (is there a C compiler?); the pure-Python twin runs, slower"
 	touch $@
 
-# The bytecode too, once: where PYTHONDONTWRITEBYTECODE is set each start of each process would compile everything anew.
+# The bytecode too, once: where PYTHONDONTWRITEBYTECODE is set each start of a node by hand would compile everything anew.
 build: $(VENV)/.built
 	@$(BIN)/python -m compileall -q cometkms tests
 
