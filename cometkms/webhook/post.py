@@ -4,6 +4,7 @@ nothing but the configured host may be reached."""
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import ssl
@@ -27,14 +28,32 @@ _BUNDLES: Final = (
     "/etc/ssl/cert.pem",
 )
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_NEW_ADDRESS: Final = "make a new address at the receiver, and write it where alert_webhook, its file or its credential has the old one"
+#: What an answer that is no delivery means, and what helps.
 _MEANINGS: Final = {
-    401: "the receiver wants another secret in the address",
-    403: "the receiver refuses the address: it was revoked, or mistyped",
-    404: "the receiver does not know the address: it was revoked, or mistyped",
-    410: "the receiver has closed the address",
-    413: "the receiver takes no request of this size",
-    429: "the receiver takes no more for now",
+    401: ("the receiver wants another secret in the address", _NEW_ADDRESS),
+    403: ("the receiver refuses the address: it was revoked, or mistyped", _NEW_ADDRESS),
+    404: ("the receiver does not know the address: it was revoked, or mistyped", _NEW_ADDRESS),
+    410: ("the receiver has closed the address", _NEW_ADDRESS),
+    413: ("the receiver takes no request of this size", "raise its limit: a notice has a few kilobytes"),
+    429: ("the receiver takes no more for now", "nothing: a node waits as long as it is asked to, and sends again"),
 }
+_UNKNOWN_ANSWER: Final = (
+    "what the receiver's own log says of it; alert_webhook_form must be what it expects (json or slack)"
+)
+_NO_WEB_SERVER: Final = "the receiver's own address, with http:// or https:// as it speaks"
+#: What helps where the system says why there is no connection.
+_UNREACHED: Final = {
+    errno.ECONNREFUSED: "start the receiver, or correct the port of the address: nothing listens there",
+    errno.ENETUNREACH: "a route to it from this machine (`ip route`), or another address",
+    errno.EHOSTUNREACH: "a route to it from this machine, the receiver's machine up, its firewall open; or another address",
+    errno.ECONNRESET: "what the receiver, or a proxy before it, logs: it ended the connection",
+}
+_SILENT: Final = "is the receiver up, and do the firewalls between let this machine through to its port?"
+_BY_NAME: Final = "correct the name in the address, or this machine's resolver (`getent hosts NAME`)"
+_CERTIFICATE: Final = (
+    "the name that its certificate has, in the address; for an authority of your own: SSL_CERT_FILE, a bundle with it"
+)
 
 
 class DeliveryError(OperatorError):
@@ -88,13 +107,15 @@ async def post(
         async with asyncio.timeout(WEBHOOK_TIMEOUT_S):
             head, words = await _exchange(url, body, connect, authorities)
     except TimeoutError:
-        raise DeliveryError(f"{url} did not answer within {WEBHOOK_TIMEOUT_S:g} s") from None
+        raise DeliveryError(f"{url} did not answer within {WEBHOOK_TIMEOUT_S:g} s", cure=_SILENT) from None
     except asyncio.IncompleteReadError:
-        raise DeliveryError(f"{url} closed the connection without an answer") from None
+        raise DeliveryError(f"{url} closed the connection without an answer", cure=_NO_WEB_SERVER) from None
     except asyncio.LimitOverrunError:
-        raise DeliveryError(f"{url} answered with more than {WEBHOOK_ANSWER_MAX_BYTES} bytes of head") from None
+        raise DeliveryError(
+            f"{url} answered with more than {WEBHOOK_ANSWER_MAX_BYTES} bytes of head", cure=_NO_WEB_SERVER
+        ) from None
     except OSError as error:
-        raise DeliveryError(f"{url}: {os_words(error)}") from error
+        raise DeliveryError(f"{url}: {os_words(error)}", cure=_cure_of(error)) from error
     status, headers = _parse(url, head)
     if 200 <= status < 300:
         return Answer(status, words, time.monotonic() - began)
@@ -103,9 +124,21 @@ async def post(
             f"{url} sends elsewhere (HTTP {status}), and that is not followed",
             cure="configure the address that it names",
         )
-    meaning = _MEANINGS.get(status, "")
+    meaning, cure = _MEANINGS.get(status, ("", _UNKNOWN_ANSWER))
     said = f" {words!r}" if words else ""
-    raise DeliveryError(f"{url} answered HTTP {status}{said}{f': {meaning}' if meaning else ''}", _retry_after(headers))
+    what = f"{url} answered HTTP {status}{said}{f': {meaning}' if meaning else ''}"
+    raise DeliveryError(what, _retry_after(headers), cure=cure)
+
+
+def _cure_of(error: OSError) -> str:
+    """What helps where there was no connection, or none that is trusted."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _CERTIFICATE
+    if isinstance(error, ssl.SSLError):
+        return _NO_WEB_SERVER
+    if isinstance(error, socket.gaierror):
+        return _BY_NAME
+    return _UNREACHED.get(error.errno or 0, _SILENT)
 
 
 async def _exchange(
@@ -147,7 +180,7 @@ def _parse(url: WebhookUrl, head: bytes) -> tuple[int, dict[str, str]]:
         or not parts[0].startswith("HTTP/1.")
         or not (parts[1].isascii() and parts[1].isdigit() and len(parts[1]) == 3)
     ):
-        raise DeliveryError(f"{url} does not answer as a web server does", cure="the receiver's own address")
+        raise DeliveryError(f"{url} does not answer as a web server does", cure=_NO_WEB_SERVER)
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
     return int(parts[1]), headers
 

@@ -199,7 +199,7 @@ class _Sender:
             answer = await post(url, body, lambda: dialer.connect(_HOST), self._authorities)
         except DeliveryError as error:
             first = not self.outbox.error
-            again_s = self.outbox.did_fail(str(error), time.monotonic(), error.retry_after_s)
+            again_s = self.outbox.did_fail(error.what, time.monotonic(), error.retry_after_s)
             if first:
                 self._log.error("alerts are not delivered", why=str(error), again_in_s=round(again_s, 1))
             return

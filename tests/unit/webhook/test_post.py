@@ -1,6 +1,7 @@
 """One request, against a real receiver on this machine: what is a delivery, what is none and why, and that each ends in time."""
 
 import asyncio
+import errno
 import json
 import socket
 import ssl
@@ -62,27 +63,48 @@ def test_what_is_no_delivery_says_why_and_ends_in_time(
         assert str(error.value).startswith(where.url(""))
         assert "SECRET" not in str(error.value)
         assert error.value.retry_after_s == patience_s
+        assert error.value.cure, "whatever is in the way, there is something to do"
         assert where.asked == ["/services/T0/SECRET"], "once, and nowhere else"
 
 
 def test_who_is_not_there_is_named() -> None:
     with receiver() as where:
         pass
-    with pytest.raises(DeliveryError, match="connection refused"):
+    with pytest.raises(DeliveryError, match="connection refused; cure: start the receiver, or correct the port"):
         send(where)
+
+
+@pytest.mark.parametrize(
+    ("error", "cure"),
+    [
+        (ConnectionResetError(errno.ECONNRESET, "x"), "it ended the connection"),
+        (OSError(errno.ENETUNREACH, "x"), "a route to it from this machine"),
+        (OSError(errno.EHOSTUNREACH, "x"), "its firewall open"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "correct the name"),
+        (TimeoutError(errno.ETIMEDOUT, "x"), "do the firewalls between let this machine through"),
+        (OSError(errno.EADDRNOTAVAIL, "x"), "is the receiver up"),
+    ],
+)
+def test_a_connection_that_cannot_be_made_is_told_with_what_helps(error: OSError, cure: str) -> None:
+    async def dial() -> socket.socket:
+        raise error
+
+    with pytest.raises(DeliveryError) as failed:
+        asyncio.run(post(parse_url("http://127.0.0.1:1/x"), b"{}", dial, None))
+    assert cure in failed.value.cure
 
 
 def test_tls_is_verified_by_authority_and_by_name() -> None:
     own = load_authorities({"SSL_CERT_FILE": str(CERTIFICATE)})
     with receiver(tls=True) as where:
         assert send(where, authorities=own).words == "ok"
-        with pytest.raises(DeliveryError, match="certificate is not trusted"):
+        with pytest.raises(DeliveryError, match=r"certificate is not trusted.*SSL_CERT_FILE"):
             send(where, "127.0.0.1", own)
         empty = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        with pytest.raises(DeliveryError, match="certificate is not trusted"):
+        with pytest.raises(DeliveryError, match=r"certificate is not trusted.*SSL_CERT_FILE"):
             send(where, authorities=empty)
         assert where.got == [{"a": 1}]
-    with receiver() as plain, pytest.raises(DeliveryError, match="TLS: "):
+    with receiver() as plain, pytest.raises(DeliveryError, match="TLS: .*http:// or https:// as it speaks"):
         url = parse_url(plain.url().replace("http:", "https:"))
 
         async def dial() -> socket.socket:
