@@ -12,7 +12,7 @@ from cometkms.cli.options import (
     F,
     burn_options,
     chosen_home,
-    demand_height,
+    demand_heights,
     home_option,
     json_option,
     load_home,
@@ -28,6 +28,7 @@ from cometkms.errors import ConfigError, OperatorError, StateError, said
 from cometkms.limits import CONTROL_TIMEOUT_S
 from cometkms.model import HRS
 from cometkms.rules.birth import NodeState
+from cometkms.rules.burnt import Heights
 from cometkms.store import epoch as epochs
 from cometkms.store.lock import is_locked, locked_home
 from cometkms.store.node_store import NodeFiles, read_epoch, read_following
@@ -258,8 +259,8 @@ def begin(
     members: str | None,
     texts: tuple[str, ...],
     paths: tuple[Path, ...],
-    min_height: int | None,
-    yes_height: int | None,
+    min_height: Heights | None,
+    yes_height: Heights | None,
     as_json: bool,
 ) -> None:
     """Make this node's store for the next epoch, from the seals of a majority of the old members. The node must be stopped.
@@ -295,7 +296,7 @@ def begin(
 
 
 def begin_here(
-    settings: Settings, seals: list[epochs.Seal], min_height: int | None, yes_height: int | None, *, err: bool
+    settings: Settings, seals: list[epochs.Seal], heights: Heights | None, typed: Heights | None, *, err: bool
 ) -> dict[str, Any]:
     """Begin in this home, say where it stands (`err`: on stderr), and give the same for a program.
 
@@ -303,10 +304,10 @@ def begin_here(
     """
     files = files_of(settings)
     with locked_home(settings.home):
-        if min_height is not None:
-            say(f"effect   every height up to {min_height} is burnt: nothing is signed there again", err=err)
-            demand_height(min_height, yes_height)
-        begun = epochs.begin(files, seals, choose.load(), min_height=min_height)
+        if heights is not None:
+            say(f"effect   {heights.words} is burnt: nothing is signed there again", err=err)
+            demand_heights(heights, typed)
+        begun = epochs.begin(files, seals, choose.load(), heights=heights)
     sealed = sorted({seal.node for seal in seals})
     say(f"{files.node_id} begins epoch {begun.epoch} with {', '.join(files.members)}", err=err)
     say(f"from the seals of {', '.join(sealed)}", err=err)

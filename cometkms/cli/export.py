@@ -11,7 +11,7 @@ import click
 from cometkms.cli.epoch import read_seals
 from cometkms.cli.keys import opened
 from cometkms.cli.moving import chosen_chain, document_of, tell_off, words_of
-from cometkms.cli.options import burn_options, chain_option, chosen_home, demand_height, home_option
+from cometkms.cli.options import burn_options, chain_option, chosen_home, demand_heights, home_option
 from cometkms.cli.output import say, show_json
 from cometkms.cli.passphrase import given, passphrase_options, to_open
 from cometkms.cli.running import node_id_option
@@ -27,6 +27,7 @@ from cometkms.keytypes import ED25519, SECP256K1, type_of
 from cometkms.model import Watermark
 from cometkms.operator.moving import filepv, tmkms
 from cometkms.operator.moving.old_signer import is_missing
+from cometkms.rules.burnt import Heights
 from cometkms.store import epoch as epochs
 from cometkms.store import state_file
 from cometkms.store.exported import note_export
@@ -67,8 +68,8 @@ def command(
     kind: str,
     directory: Path,
     seal_files: tuple[Path, ...],
-    min_height: int | None,
-    yes_height: int | None,
+    min_height: Heights | None,
+    yes_height: Heights | None,
     chain_id: str | None,
     node_id: str | None,
     passphrase_file: Path | None,
@@ -95,7 +96,7 @@ def command(
     _refuse_type(kind, target, chain)
     with locked_home(chosen_home()):
         if min_height is not None:
-            demand_height(min_height, yes_height)
+            demand_heights(min_height, yes_height)
         mark = _promised(settings, chain, seal_files, min_height)
         there = _mark_there(kind, target, chain)
         _refuse_other_key(kind, target, chain)
@@ -152,11 +153,14 @@ def _refuse_type(kind: str, target: _Target, chain: Chain) -> None:
         )
 
 
-def _promised(settings: Settings, chain: Chain, seal_files: tuple[Path, ...], min_height: int | None) -> Watermark:
+def _promised(settings: Settings, chain: Chain, seal_files: tuple[Path, ...], heights: Heights | None) -> Watermark:
     """The highest place that was promised for the chain, by anybody. Raises: StateError, BusyError, StoreFailure."""
     files = files_of(settings)
     target = files.chains[settings.chains.index(chain)]
-    return epochs.promised(files, target, read_seals(seal_files), choose.load(), min_height)
+    if heights is not None:
+        heights.check([chain.id])
+    burnt = heights.of(chain.id) if heights is not None else None
+    return epochs.promised(files, target, read_seals(seal_files), choose.load(), burnt)
 
 
 def _mark_there(kind: str, target: _Target, chain: Chain) -> Watermark | None:

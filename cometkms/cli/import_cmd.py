@@ -18,12 +18,13 @@ from cometkms.errors import ConfigError, KeyFileError, StateError
 from cometkms.hardening.prctl import make_undumpable
 from cometkms.keys.identity import IDENTITY_NAME, bring_identity, check_identity
 from cometkms.keys.validator_key import KeyMaterial, address_of, load_public_key, write_material
-from cometkms.limits import HEIGHT_MAX, ROUND_MAX
-from cometkms.model import HRS, Row, Step, Watermark, quorum_of
+from cometkms.limits import HEIGHT_MAX
+from cometkms.model import Row, Watermark, quorum_of
 from cometkms.net.comet_rpc import parse_rpc
 from cometkms.operator.moving import comet_kms, filepv, horcrux, tmkms
 from cometkms.operator.moving.evidence import ask_chain, judge
 from cometkms.operator.moving.old_signer import Asked, OldSigner, highest
+from cometkms.rules.burnt import burnt_up_to
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import ChainFiles, NodeFiles, higher_mark, known_mark, raise_mark
 
@@ -167,7 +168,7 @@ def _plan(settings: Settings, chain: Chain, old: OldSigner, public_key: bytes, m
     core = choose.load()
     target = ChainFiles(Row(public_key, chain.id), chain.state_file)
     files = NodeFiles.at(settings.home, settings.id, (target,), tuple(peer.id for peer in settings.peers))
-    burnt = (Watermark(HRS(min_height, ROUND_MAX, Step.PRECOMMIT)),) if min_height is not None else ()
+    burnt = (burnt_up_to(min_height),) if min_height is not None else ()
     marks = tuple(state.mark for state in (*old.states, *old.seen)) + burnt or (Watermark(),)
     known = known_mark(files, target, core)
     mark = higher_mark(known, marks, target.row, core)

@@ -33,6 +33,7 @@ from cometkms.durable import write_atomically
 from cometkms.errors import ConfigError, StateError
 from cometkms.model import quorum_of
 from cometkms.rules.birth import NodeState
+from cometkms.rules.burnt import Heights
 from cometkms.rules.epoch import doubt
 from cometkms.store import epoch as epochs
 from cometkms.store.lock import locked_home
@@ -91,8 +92,8 @@ class _Given:
     told: _Told
     node_id: str | None
     seal_paths: tuple[Path, ...]
-    min_height: int | None
-    yes_height: int | None
+    min_height: Heights | None
+    yes_height: Heights | None
     yes: bool
 
 

@@ -10,6 +10,7 @@ import click
 from cometkms.errors import CometKMSError, ConfigError, OperatorError, StateError
 from cometkms.keytypes import FOREIGN_NAMES, KEY_TYPES, KeyType, by_name
 from cometkms.limits import HEIGHT_MAX
+from cometkms.rules.burnt import Heights
 
 if TYPE_CHECKING:  # what reads a node's settings is imported where it is used: an agent is to start in no time
     from cometkms.config.schema import Chain, Settings
@@ -96,17 +97,76 @@ def named_type(name: str) -> KeyType:
 
 def burn_options(function: F) -> F:
     """--min-height and --yes-height, where a height may be burnt on the operator's word."""
-    typed = click.option("--yes-height", type=int, metavar="H", help="The height once more, instead of typing it.")
+    typed = click.option(
+        "--yes-height",
+        multiple=True,
+        metavar="[CHAIN=]H",
+        callback=_parse_heights,
+        help="The same once more, instead of typing it.",
+    )
     height = click.option(
         "--min-height",
-        type=click.IntRange(1, HEIGHT_MAX),
-        metavar="H",
-        help="Nothing is signed at H or below, ever again.",
+        multiple=True,
+        metavar="[CHAIN=]H",
+        callback=_parse_heights,
+        help="Nothing is signed at H or below, ever again: on every chain, or with CHAIN=H on that one (then once for each chain).",
     )
     return height(typed(function))
 
 
-def demand_height(min_height: int, typed: int | None, *, instead: str = "") -> None:
+def _parse_heights(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> Heights | None:
+    """One height for all chains, or one for each; None: none is given. Whatever leaves two readings is refused."""
+    if not values:
+        return None
+    read = [_parse_height(one) for one in values]
+    named = [chain_id for chain_id, _ in read if chain_id is not None]
+    if not named:
+        if len(read) > 1:
+            raise click.BadParameter(
+                f"{' and '.join(values)}: one height counts for all chains, and several were given"
+            )
+        return Heights(every=read[0][1])
+    if len(named) < len(read):
+        raise click.BadParameter("either one height for all chains, or CHAIN=H for each of them, not both")
+    if twice := sorted({chain_id for chain_id in named if named.count(chain_id) > 1}):
+        raise click.BadParameter(f"{', '.join(twice)}: two heights for one chain")
+    return Heights(each={chain_id: height for chain_id, height in read if chain_id is not None})
+
+
+def _parse_height(text: str) -> tuple[str | None, int]:
+    """The chain's id, if there is one, and the height. A chain's id may have an equals sign itself."""
+    chain_id, named, number = text.rpartition("=")
+    if named and not chain_id:
+        raise click.BadParameter(f"{text!r} names no chain")
+    try:
+        height = int(number)
+    except ValueError:
+        height = 0
+    if not 0 < height <= HEIGHT_MAX:
+        raise click.BadParameter(f"{number!r} is no height: a whole number from 1 to {HEIGHT_MAX}")
+    return (chain_id if named else None), height
+
+
+def demand_heights(heights: Heights, typed: Heights | None) -> None:
+    """Raises: StateError unless the operator says every height once more; Abort."""
+    if typed is not None:
+        if typed != heights:
+            raise StateError(f"{typed} was typed, {heights} was asked for: nothing was changed")
+        return
+    if not sys.stdin.isatty():
+        again = " ".join(
+            f"--yes-height {one}" for one in ([heights] if heights.every is not None else str(heights).split())
+        )
+        raise StateError(
+            "the height must be typed, and nobody is there to type it", cure=f"{again}. Nothing was changed"
+        )
+    if heights.every is not None:
+        demand_height(heights.every, None)
+    for chain_id, height in sorted(heights.each.items()):
+        demand_height(height, None, of=f" of {chain_id}")
+
+
+def demand_height(min_height: int, typed: int | None, *, instead: str = "", of: str = "") -> None:
     """Raises: StateError unless the operator says the height once more; Abort. `instead`: the option that says it, if not --yes-height."""
     if typed is None:
         if not sys.stdin.isatty():
@@ -114,9 +174,9 @@ def demand_height(min_height: int, typed: int | None, *, instead: str = "") -> N
             raise StateError(
                 "the height must be typed, and nobody is there to type it", cure=f"{option}. Nothing was changed"
             )
-        typed = click.prompt("Type the height to go on", type=int, err=True)
+        typed = click.prompt(f"Type the height{of} to go on", type=int, err=True)
     if typed != min_height:
-        raise StateError(f"{typed} was typed, {min_height} was asked for: nothing was changed")
+        raise StateError(f"{typed} was typed, {min_height} was asked for{of}: nothing was changed")
 
 
 def must_confirm(question: str) -> None:

@@ -11,7 +11,7 @@ from cometkms.cli.options import (
     UNSET_CHAIN,
     burn_options,
     chosen_home,
-    demand_height,
+    demand_heights,
     home_option,
     json_option,
     load_home,
@@ -23,6 +23,7 @@ from cometkms.config.schema import Settings
 from cometkms.core import choose
 from cometkms.errors import StateError
 from cometkms.model import Watermark
+from cometkms.rules.burnt import Heights
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import adopt_answer, recover
 
@@ -42,8 +43,8 @@ from cometkms.store.node_store import adopt_answer, recover
 def command(
     home: str | None,  # noqa: ARG001 - kept in the context by the option's callback
     node_id: str | None,
-    min_height: int | None,
-    yes_height: int | None,
+    min_height: Heights | None,
+    yes_height: Heights | None,
     from_store: Path | None,
     yes: bool,
     as_json: bool,
@@ -52,7 +53,7 @@ def command(
 
     Every height up to H is burnt: this node signs nothing there again. H must be at least the chain's head + 1, read after the loss from
     two nodes you trust, plus a margin. What is still readable in the old store or a state file is never undercut. The old store is kept
-    beside the new one.
+    beside the new one. Of several chains each gets its own height, --min-height CHAIN=H: one for all would keep the lower ones silent.
 
     A node of a cluster needs this only if another node is lost for good: else it reads what it lost from the others, by itself. If the
     lost node's disk is still there, its store, read after this node's loss, counts as its answer, and no height is burnt.
@@ -61,6 +62,7 @@ def command(
     Examples:
       cmkms recover --min-height 1234600
       cmkms recover --min-height 1234600 --yes-height 1234600
+      cmkms recover --min-height hub-4=1234600 --min-height zone-1=88200
       cmkms recover --from-store /mnt/node2-disk/data/node2/promises
     """
     if (min_height is None) == (from_store is None):
@@ -99,14 +101,15 @@ def _adopt(settings: Settings, store: Path, yes: bool, as_json: bool) -> dict[st
     return {"home": str(settings.home), "node_id": settings.id, "read": owner, "chains": _stand(settings, marks)}
 
 
-def _burn(settings: Settings, min_height: int, yes_height: int | None, as_json: bool) -> dict[str, Any]:
-    """Burn every place up to that height, and return what is printed as JSON."""
-    for line in warning(settings, min_height):
+def _burn(settings: Settings, heights: Heights, typed: Heights | None, as_json: bool) -> dict[str, Any]:
+    """Burn every place up to these heights, and return what is printed as JSON."""
+    heights.check(chain.id for chain in settings.chains)
+    for line in warning(settings, heights):
         say(line, err=as_json)
-    demand_height(min_height, yes_height)
+    demand_heights(heights, typed)
     with locked_home(chosen_home()):
         files = files_of(settings)
-        kept, marks = recover(files, min_height, choose.load())
+        kept, marks = recover(files, heights, choose.load())
     if kept is not None:
         say(f"kept     {kept}", err=as_json)
     for chain, mark in zip(settings.chains, marks, strict=True):
@@ -114,10 +117,10 @@ def _burn(settings: Settings, min_height: int, yes_height: int | None, as_json: 
             f"burnt    {chain.id} up to height {mark.hrs.height} round {mark.hrs.round} step {mark.hrs.step}",
             err=as_json,
         )
-        if mark.hrs.height > min_height:
+        if mark.hrs.height > heights.of(chain.id):
             say(
-                f"note     {chain.id}: this node stood above {min_height} already, so that was no height above this chain's head, and what was signed "
-                "since is not burnt: the same once more with one that is, before it starts",
+                f"note     {chain.id}: this node stood above {heights.of(chain.id)} already, so that was no height above this chain's head, "
+                "and what was signed since is not burnt: the same once more with one that is, before it starts",
                 err=True,
             )
     return {
@@ -132,14 +135,14 @@ def _stand(settings: Settings, marks: Sequence[Watermark]) -> list[dict[str, Any
     return [{"chain_id": chain.id, **mark.hrs._asdict()} for chain, mark in zip(settings.chains, marks, strict=True)]
 
 
-def warning(settings: Settings, min_height: int) -> list[str]:
+def warning(settings: Settings, heights: Heights) -> list[str]:
     """What will be done and what it risks."""
     others = [peer.id for peer in settings.peers if peer.id != settings.id]
     lines = [
         f"home     {settings.home}",
         f"node     {settings.id}, {'of a cluster with ' + ', '.join(others) if others else 'alone: no peer list is configured'}",
         f"chains   {', '.join(chain.id for chain in settings.chains)}",
-        f"effect   a new store in which every height up to {min_height} is burnt; the old one is kept aside",
+        f"effect   a new store in which {heights.words} is burnt; the old one is kept aside",
         "risk     if this key has signed, or any other signer with this key may sign, ABOVE that height: a double signature",
     ]
     if others:

@@ -30,10 +30,10 @@ from cometkms.limits import (
     MEMBER_IDS_MAX_BYTES,
     MEMBERS_MAX,
     NODE_ID_MAX_BYTES,
-    ROUND_MAX,
 )
-from cometkms.model import HRS, Incarnation, Row, Step, Watermark, quorum_of
+from cometkms.model import HRS, Incarnation, Row, Watermark, quorum_of
 from cometkms.rules.birth import NodeState
+from cometkms.rules.burnt import Heights, burnt_up_to
 from cometkms.rules.epoch import Standing, doubt
 from cometkms.rules.incarnation import FIRST, next_incarnation
 from cometkms.rules.recovery import agreed_mark
@@ -331,11 +331,11 @@ def begin(
     seals: list[Seal],
     core: Core,
     *,
-    min_height: int | None = None,
+    heights: Heights | None = None,
 ) -> Begun:
     """This node's store of the next epoch, with the members of `files`: it takes the place of the old one in one step.
 
-    `min_height`: every height up to it is burnt, on the operator's word.
+    `heights`: every height up to them is burnt, on the operator's word.
     Raises: StateError unless the seals are a majority of one epoch's, for exactly these members, vouch for all that was signed or a height is
     given, and this node never began in that epoch; BusyError; StoreFailure.
     """
@@ -349,7 +349,7 @@ def begin(
         )
     own = _own_marks(files, old)
     why = doubt(len(old.members), {one.node: one.standing for one in seals})
-    if why and min_height is None:
+    if why and heights is None:
         raise StateError(
             f"these seals do not show all that epoch {old.epoch} may have signed: {why}",
             cure=f"the seals of all {len(old.members)} members; or read the "
@@ -359,11 +359,13 @@ def begin(
     shown = [*own, *((chain.row, verified_state(files, chain, core)) for chain in files.chains)]
     for one in seals:
         shown += one.marks
-    burnt = Watermark(HRS(min_height, ROUND_MAX, Step.PRECOMMIT)) if min_height is not None else Watermark()
+    known = tuple(dict.fromkeys(row for row, _ in shown))
+    if heights is not None:
+        heights.check(row.chain_id for row in known)
+    burnt = {row: burnt_up_to(heights.of(row.chain_id)) if heights is not None else Watermark() for row in known}
     whole = {chain.row: chain.row for chain in files.chains}  # with the key that its signatures verify with
     rows = tuple(
-        (row, max(_highest(whole.get(row, row), shown, core), burnt, key=lambda mark: mark.hrs))
-        for row in dict.fromkeys(row for row, _ in shown)
+        (row, max(_highest(whole.get(row, row), shown, core), burnt[row], key=lambda mark: mark.hrs)) for row in known
     )
     nonces = tuple(_nonce(epoch, files.members, name) for name in files.members)
     birth_nonce = os.urandom(BIRTH_NONCE_BYTES)
@@ -508,7 +510,7 @@ def promised(
                 "height from two nodes you trust, now, and give one above it: --min-height HEIGHT",
             )
     if min_height is not None:
-        known.append(Watermark(HRS(min_height, ROUND_MAX, Step.PRECOMMIT)))
+        known.append(burnt_up_to(min_height))
     return _highest(chain.row, [(chain.row, mark) for mark in known], core)
 
 

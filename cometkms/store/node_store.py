@@ -41,9 +41,10 @@ from cometkms.durable import (
     write_atomically,
 )
 from cometkms.errors import StateError, StoreFailure, cure_of_file, os_words
-from cometkms.limits import BIRTH_NONCE_BYTES, ROUND_MAX
-from cometkms.model import HRS, Incarnation, Row, Step, Watermark
+from cometkms.limits import BIRTH_NONCE_BYTES
+from cometkms.model import HRS, Incarnation, Row, Watermark
 from cometkms.rules.birth import NodeState
+from cometkms.rules.burnt import Heights, burnt_up_to
 from cometkms.rules.epoch import sealed_words
 from cometkms.rules.incarnation import FIRST, Statement
 from cometkms.rules.recovery import agreed_mark
@@ -638,12 +639,13 @@ def _read_adopted(files: NodeFiles, header: Header) -> dict[str, Incarnation]:
         raise StateError(f"{files.adopted_path} cannot be understood", cure="remove it") from error
 
 
-def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None, tuple[Watermark, ...]]:
-    """Make a new store in which every height up to `min_height` is burnt; the old one is kept aside.
+def recover(files: NodeFiles, heights: Heights, core: Core) -> tuple[Path | None, tuple[Watermark, ...]]:
+    """Make a new store in which every height up to `heights` is burnt; the old one is kept aside.
 
     Never below what is readable in the old store or a state file. Raises: StateError, BusyError, StoreFailure.
     Returns: where the old store is kept, and the new mark of each chain.
     """
+    heights.check(chain.row.chain_id for chain in files.chains)
     check_store_way(files.store_path)
     _refuse_sealed(files)
     _refuse_other_members(files)
@@ -658,7 +660,7 @@ def recover(files: NodeFiles, min_height: int, core: Core) -> tuple[Path | None,
     epoch = _epoch_left(files)
     marks = []
     for chain in files.chains:
-        candidates = [Watermark(HRS(min_height, ROUND_MAX, Step.PRECOMMIT)), known.get(chain.row, Watermark())]
+        candidates = [burnt_up_to(heights.of(chain.row.chain_id)), known.get(chain.row, Watermark())]
         with contextlib.suppress(StateError):  # a lost state file is one reason to recover
             candidates.append(verified_state(files, chain, core))
         marks.append(max(candidates, key=lambda mark: mark.hrs))

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from cometkms.durable import read_file, sync_directory, write_atomically
 from cometkms.errors import StateError, StoreFailure, os_words
-from cometkms.limits import ROUND_MAX
-from cometkms.model import HRS, Step, Watermark
+from cometkms.model import Watermark
 from cometkms.rules.birth import NodeState
+from cometkms.rules.burnt import burnt_up_to
 from cometkms.store import state_file
 from cometkms.store.node_store import JOURNAL_NAME, ChainFiles, NodeFiles
 from cometkms.store.promise_store import PromiseStore
@@ -27,11 +27,6 @@ class Reset:
 
     kept: tuple[Path, ...]
     mark: Watermark
-
-
-def burnt_up_to(height: int) -> Watermark:
-    """Nothing is signed at that height or below."""
-    return Watermark(HRS(height, ROUND_MAX, Step.PRECOMMIT))
 
 
 def reset_mark(files: NodeFiles, chain: ChainFiles, height: int) -> Reset:

@@ -28,7 +28,9 @@ _BUNDLES: Final = (
     "/etc/ssl/cert.pem",
 )
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_NEW_ADDRESS: Final = "make a new address at the receiver, and write it where alert_webhook, its file or its credential has the old one"
+_NEW_ADDRESS: Final = (
+    "make a new address at the receiver, and write it where alert_webhook, its file or its credential has the old one"
+)
 #: What an answer that is no delivery means, and what helps.
 _MEANINGS: Final = {
     401: ("the receiver wants another secret in the address", _NEW_ADDRESS),

@@ -29,6 +29,7 @@ from cometkms.errors import CometKMSError, ProtocolError, StateError
 from cometkms.limits import START_READ_S
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Reason, Step, Timestamp, Vote
 from cometkms.rules.birth import NodeState
+from cometkms.rules.burnt import Heights
 from cometkms.rules.epoch import doubt
 from cometkms.state import membership
 from cometkms.store import epoch as epochs
@@ -646,7 +647,7 @@ class World:
                 node.files,
                 list(change.seals.values()),
                 CORE,
-                min_height=change.min_height,
+                heights=Heights(change.min_height) if change.min_height is not None else None,
             )
             self.note(f"{node.name} begins")
         except StateError as error:
@@ -906,7 +907,7 @@ class World:
         for node in nodes:
             node.crash(why="stopped, to be recovered")
             node.disk.settle()
-            recover(node.files, height, CORE)
+            recover(node.files, Heights(height), CORE)
             node.restart_if_down()
         self.heal()
 

@@ -6,11 +6,11 @@ from typing import Final
 from cometkms.core.interface import Core
 from cometkms.errors import ConfigError, OperatorError, StateError
 from cometkms.keys.public import address_of
-from cometkms.limits import ROUND_MAX
-from cometkms.model import HRS, Row, Step, Watermark
+from cometkms.model import HRS, Row
 from cometkms.net.comet_rpc import RpcAddress
 from cometkms.operator.doctor.blocks import is_our_signature, read_commit, read_head, read_validator_power
 from cometkms.operator.moving.old_signer import TYPED, OldSigner, OldState, highest
+from cometkms.rules.burnt import burnt_up_to
 
 _BLOCKS: Final = 20  # of the chain's last ones: a validator that signs is in most of them
 
@@ -77,7 +77,7 @@ def ask_chain(old: OldSigner, rpc: RpcAddress, row: Row, core: Core) -> OldSigne
     if signed:
         in_use.append(f"{rpc} has its signature at height {signed}")
         if signed > highest(old.states).height:
-            place = Watermark(HRS(signed, ROUND_MAX, Step.PRECOMMIT))
+            place = burnt_up_to(signed)
             seen.append(OldState(str(rpc), place, "its signature on the chain"))
     notes = (*old.notes, f"{rpc}: the chain's head is at height {head.height}")
     return replace(old, seen=tuple(seen), in_use=tuple(in_use), notes=notes)

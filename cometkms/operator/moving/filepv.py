@@ -17,8 +17,7 @@ from typing import Final
 
 from cometkms.errors import ConfigError, KeyFileError, StateError
 from cometkms.keys.validator_key import read_material
-from cometkms.limits import ROUND_MAX
-from cometkms.model import HRS, Step, Watermark
+from cometkms.model import Watermark
 from cometkms.operator.moving.comet_wal import finished_height
 from cometkms.operator.moving.old_signer import (
     TYPED,
@@ -35,6 +34,7 @@ from cometkms.operator.moving.old_signer import (
     seen_states,
     text,
 )
+from cometkms.rules.burnt import burnt_up_to
 from cometkms.store import state_file
 from cometkms.store.node_store import BORN_NAME
 
@@ -152,7 +152,7 @@ def _node_height(layout: Layout | None, states: tuple[OldState, ...]) -> tuple[O
     height = finished_height(layout.wal) if layout and layout.wal else 0
     if layout is None or layout.wal is None or height <= highest(states).height:
         return ()
-    return (OldState(layout.wal, Watermark(HRS(height, ROUND_MAX, Step.PRECOMMIT)), "the node's own log"),)
+    return (OldState(layout.wal, burnt_up_to(height), "the node's own log"),)
 
 
 def _in_use(layout: Layout | None) -> tuple[str, ...]:

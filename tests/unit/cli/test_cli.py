@@ -172,7 +172,7 @@ def test_a_home_of_several_chains_is_asked_which(home: Path) -> None:
         (["start", "--id", "node0", "--peer", "a=h:1", "--peer", "node0=h:2"], 3, "the ports differ"),
         (["start", "--frobnicate"], 2, "No such option"),
         (["frobnicate"], 2, "No such command"),
-        (["recover", "--min-height", "0"], 2, "0 is not in the range"),
+        (["recover", "--min-height", "0"], 2, "is no height: a whole number from 1"),
         (["status", "--http-addr", "127.0.0.1:1"], 1, "no node answers"),
         (["state", "import", "/no/such/file"], 5, "is missing"),
         (["keys", "show", "--chain-id", "other"], 3, "which chain"),

@@ -15,6 +15,7 @@ from cometkms.errors import BusyError, CometKMSError, ConfigError, OperatorError
 from cometkms.keys.validator_key import load_public_key
 from cometkms.model import HRS, Incarnation, Row, Watermark
 from cometkms.rules.birth import NodeState
+from cometkms.rules.burnt import Heights
 from cometkms.rules.epoch import Standing
 from cometkms.store import state_file
 from cometkms.store.epoch import Seal, parse_seal, seal_text, sealed_header
@@ -370,7 +371,7 @@ def test_a_seal_of_a_store_that_another_has_replaced_since_is_not_believed(home:
 def recovered(home: Path, *, known: Incarnation) -> str:
     """node0 as `cmkms recover` left it; node1's seal, which has recorded `known` of node0."""
     chain = ChainFiles(row_of(home), home / "priv" / "priv_validator_state.json")
-    recover(NodeFiles.at(home, "node0", (chain,), MEMBERS), 20, choose.load())
+    recover(NodeFiles.at(home, "node0", (chain,), MEMBERS), Heights(20), choose.load())
     return seal_text(replace(parse_seal(seal_of(home, "node1")), known=(("node0", known),)))
 
 
@@ -457,12 +458,12 @@ def test_nobody_recovers_into_an_epoch_that_he_has_sealed(home: Path) -> None:
     )
     assert invoke(home, "seal", "--next", LISTED, "--yes").exception is None
     with pytest.raises(StateError, match="there is no way back into it"):
-        recover(files, 20, choose.load())
+        recover(files, Heights(20), choose.load())
     assert state_of(home)["state"] == "sealed"
     files.store_path.unlink()
     recover(
-        files, 20, choose.load()
-    )  # the operator's word for all that it may have promised, in the epoch that follows
+        files, Heights(20), choose.load()
+    )  # the operator's word for all that it may have promised, in the next epoch
     assert state_of(home) == {**of_here(home), "epoch": 2}
 
 

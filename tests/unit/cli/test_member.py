@@ -16,6 +16,7 @@ from cometkms.errors import CometKMSError, ConfigError, OperatorError, StateErro
 from cometkms.keys.validator_key import load_public_key
 from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
+from cometkms.rules.burnt import Heights
 from cometkms.rules.epoch import Standing
 from cometkms.store.epoch import Seal, parse_seal, seal_text
 from cometkms.store.node_store import ChainFiles, NodeFiles, open_node, recover
@@ -250,7 +251,7 @@ def started(home: Path) -> tuple[NodeState, int, tuple[str, ...]]:
 
 def recovered(home: Path) -> None:
     chain = ChainFiles(row_of(home), home / "priv" / "priv_validator_state.json")
-    recover(NodeFiles.at(home, home.name, (chain,), OLD), 30, choose.load())
+    recover(NodeFiles.at(home, home.name, (chain,), OLD), Heights(30), choose.load())
 
 
 def test_a_member_that_lost_its_store_is_told_when_its_seal_is_needed_and_how_it_comes_to_one(

@@ -14,6 +14,7 @@ from cometkms.core import choose
 from cometkms.errors import KeyFileError, StateError
 from cometkms.keys.cluster import noise_public_key
 from cometkms.keys.identity import check_identity
+from cometkms.rules.burnt import Heights
 from cometkms.store.node_store import NodeFiles, known_mark, open_node, recover
 from tests.e2e.node import cmkms
 
@@ -78,7 +79,7 @@ def test_a_directory_that_is_none_is_named_whole_and_nothing_is_taken_for_lost(
     files, core = files_of(home), choose.load()
     for attempt in (
         lambda: open_node(files, core),
-        lambda: recover(files, 5, core),
+        lambda: recover(files, Heights(5), core),
         lambda: known_mark(files, files.chains[0], core),
     ):
         with pytest.raises(StateError) as error:
@@ -109,7 +110,7 @@ def test_a_state_file_that_is_none_is_not_to_be_made_readable(home: Path, put: C
 def test_a_directory_in_the_state_file_s_place_is_told_before_anything_is_burnt(home: Path) -> None:
     path = instead(home, STATE, a_directory)
     with pytest.raises(StateError) as error:
-        recover(files_of(home), 5, choose.load())
+        recover(files_of(home), Heights(5), choose.load())
     assert (error.value.what, error.value.cure) == (
         f"{path} is a directory, and the state file is written there",
         "move it away; nothing was changed",
@@ -127,7 +128,7 @@ def test_a_store_that_is_none_is_no_missing_one(home: Path, put: Callable[[Path]
             attempt()
         assert str(path) in error.value.what
         assert error.value.cure == "put the file itself there, in place of what is there now"
-    kept, marks = recover(files, 5, core)
+    kept, marks = recover(files, Heights(5), core)
     assert (kept, marks[0].hrs.height) == (path.with_name("promises.old-1"), 5)
 
 

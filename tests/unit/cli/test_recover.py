@@ -155,3 +155,83 @@ def test_what_is_no_dead_members_store_changes_nothing(
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert burnt(cluster / "node0") == 0
+
+
+@pytest.fixture
+def two_chains(home: Path) -> Path:
+    """c-1 and d=2, whose id has an equals sign."""
+    config, priv = home / "config.toml", home / "priv"
+    kept = [line for line in config.read_text().splitlines() if not line.startswith(("chain_id", "validator_addr"))]
+    tables = [
+        f'[[chain]]\nid = "{chain}"\nvalidator_addr = ["tcp://127.0.0.1:{port}"]\nkey_file = "priv/priv_validator_key.json"\nstate_file = "priv/{name}.json"\n'
+        for chain, name, port in (("c-1", "one", 1), ("d=2", "two", 2))
+    ]
+    config.write_text("\n".join([*kept, *tables]))
+    state = priv / "priv_validator_state.json"
+    for name in ("one", "two"):
+        (priv / f"{name}.json").write_bytes(state.read_bytes())
+    return home
+
+
+def heights(home: Path) -> dict[str, int]:
+    marks = readable_marks(home / "data" / "node0" / "promises")
+    return {row.chain_id: mark.hrs.height for row, mark in marks or ()}
+
+
+EACH = ("--min-height", "c-1=100", "--min-height", "d=2=7000")
+
+
+def test_each_chain_gets_its_own_height(two_chains: Path) -> None:
+    again = tuple(one.replace("min", "yes") for one in EACH)
+    done = cmkms("recover", "--home", str(two_chains), *EACH, *again)
+    assert (done.returncode, heights(two_chains)) == (0, {"c-1": 100, "d=2": 7000}), done.stderr
+    assert "effect   a new store in which every height of c-1 up to 100 and of d=2 up to 7000 is burnt" in done.stdout
+    assert "burnt    d=2 up to height 7000" in done.stdout
+    one_for_all = cmkms("recover", "--home", str(two_chains), "--min-height", "8000", "--yes-height", "8000")
+    assert (one_for_all.returncode, heights(two_chains)) == (0, {"c-1": 8000, "d=2": 8000})
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "words"),
+    [
+        (("--min-height", "c-1=100"), 5, "no height is given for d=2"),
+        ((*EACH, "--min-height", "e-3=5"), 5, "a height is given for e-3, and the chains here are c-1, d=2"),
+        ((*EACH, "--min-height", "c-1=101"), 2, "c-1: two heights for one chain"),
+        ((*EACH, "--min-height", "100"), 2, "either one height for all chains, or CHAIN=H for each of them"),
+        (("--min-height", "100", "--min-height", "200"), 2, "one height counts for all chains, and several were given"),
+        (("--min-height", "=100"), 2, "names no chain"),
+        (("--min-height", "c-1="), 2, "is no height"),
+        (("--min-height", "c-1=0"), 2, "is no height"),
+        (("--min-height", "c-1=-5"), 2, "is no height"),
+        (EACH, 5, "cure: --yes-height c-1=100 --yes-height d=2=7000"),
+        ((*EACH, "--yes-height", "100"), 5, "100 was typed, c-1=100 d=2=7000 was asked for"),
+        ((*EACH, "--yes-height", "c-1=100", "--yes-height", "d=2=700"), 5, "c-1=100 d=2=700 was typed"),
+        ((*EACH, "--yes-height", "c-1=100"), 5, "c-1=100 was typed, c-1=100 d=2=7000 was asked for"),
+    ],
+)
+def test_heights_that_can_be_read_in_two_ways_or_miss_a_chain_burn_nothing(
+    two_chains: Path, given: tuple[str, ...], code: int, words: str
+) -> None:
+    done = cmkms("recover", "--home", str(two_chains), *given)
+    assert (done.returncode, heights(two_chains)) == (code, {}), done.stderr
+    assert words in " ".join(done.stderr.split())
+
+
+def test_at_a_terminal_each_chains_height_is_typed(two_chains: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "cometkms", "recover", "--home", str(two_chains), *EACH]
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment())
+    os.close(theirs)
+    os.write(ours, b"100\n7000\n")
+    shown = b""
+    try:
+        while chunk := os.read(ours, 4096):
+            shown += chunk
+    except OSError:  # the other end is closed: the command has ended
+        pass
+    finally:
+        os.close(ours)
+    assert process.wait(30) == 0, shown
+    assert b"Type the height of c-1 to go on" in shown
+    assert b"Type the height of d=2 to go on" in shown
+    assert heights(two_chains) == {"c-1": 100, "d=2": 7000}

@@ -15,6 +15,7 @@ from cometkms.durable import FormatError
 from cometkms.errors import StateError
 from cometkms.limits import BLOCK_BYTES, SECTOR_BYTES
 from cometkms.model import Row
+from cometkms.rules.burnt import Heights
 from cometkms.state.raft.journal import Journal
 from cometkms.store.node_store import ChainFiles, NodeFiles, open_node, recover
 from cometkms.store.promise_store import readable_marks
@@ -54,7 +55,7 @@ def tree(files: NodeFiles) -> dict[str, bytes]:
 
 ASKED: dict[str, Callable[[NodeFiles], object]] = {
     "start": lambda files: open_node(files, CORE),
-    "recover": lambda files: recover(files, 100, CORE),
+    "recover": lambda files: recover(files, Heights(100), CORE),
     "state show": lambda files: readable_marks(files.store_path),
 }
 

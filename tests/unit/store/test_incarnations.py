@@ -11,6 +11,7 @@ from cometkms.errors import InvariantError, StateError
 from cometkms.limits import BLOCK_BYTES, INCARNATION_MAX, MEMBERS_MAX, SECTOR_BYTES, SEQ_MAX
 from cometkms.model import HRS, Incarnation, Row, Watermark
 from cometkms.rules.birth import NodeState
+from cometkms.rules.burnt import Heights
 from cometkms.rules.incarnation import FIRST, Statement
 from cometkms.store.node_store import ChainFiles, NodeFiles, open_node, recover
 from cometkms.store.promise_store import Header, PromiseStore, readable_known, survey
@@ -123,7 +124,7 @@ def test_whoever_recovers_has_an_incarnation_to_take_above_the_one_that_is_left(
     store.record(ONE)
     store.close()
     for height in (20, 30):
-        recover(files, height, CORE)
+        recover(files, Heights(height), CORE)
         opened = open_node(files, CORE)
         assert (opened.store.header.state, opened.store.header.incarnation) == (NodeState.COMPLETE, OWN)
         assert opened.store.header.unclaimed

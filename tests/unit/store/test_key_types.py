@@ -13,6 +13,7 @@ from cometkms.keys.validator_key import new_seed
 from cometkms.keytypes import ED25519, KEY_TYPES, KeyType, raw_of, type_of, typed
 from cometkms.limits import BIRTH_NONCE_BYTES, CHAIN_ID_MAX_BYTES, SIGN_BYTES_MAX_BYTES, SIGNATURE_MAX_BYTES
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Permit, Row, Timestamp, Vote, Watermark
+from cometkms.rules.burnt import Heights
 from cometkms.store import state_file
 from cometkms.store.epoch import begin, parse_seal, seal, seal_text
 from cometkms.store.node_store import ChainFiles, NodeFiles, import_mark, open_node
@@ -110,7 +111,7 @@ def test_an_epoch_begins_with_the_signatures_that_its_seals_show(tmp_path: Path,
         assert seals[-1].marks[0][0] == files.chains[0].row
     files.chains[0].state_path.unlink()
     state_file.save(files.chains[0].state_path, Watermark(HRS(1, 0, 1)))
-    begin(files, seals, CORE, min_height=None if all_vouch(seals) else 1)
+    begin(files, seals, CORE, heights=None if all_vouch(seals) else Heights(1))
     store = PromiseStore.open(files.store_path)
     assert store.mark(0) == mark
     store.close()

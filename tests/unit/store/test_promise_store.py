@@ -14,6 +14,7 @@ from cometkms.core import native
 from cometkms.errors import BusyError, InvariantError, StateError, StoreFailure
 from cometkms.limits import BLOCK_BYTES, ROUND_MAX, SECTOR_BYTES
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Row, Timestamp, Vote, Watermark
+from cometkms.rules.burnt import Heights
 from cometkms.store import epoch as epochs
 from cometkms.store import state_file
 from cometkms.store.lock import lock_home, locked_home
@@ -358,7 +359,7 @@ def test_one_node_alone_does_not_start_with_a_store_that_is_behind_its_state_fil
     with pytest.raises(StateError, match="an old copy of the store was put back"):
         epochs.promised(files, files.chains[0], [], CORE)
     assert epochs.promised(files, files.chains[0], [], CORE, 20).hrs.height == 20
-    recover(files, 20, CORE)
+    recover(files, Heights(20), CORE)
     opened = open_node(files, CORE)
     assert opened.store.mark(0).hrs == HRS(20, ROUND_MAX, 3)
 
@@ -448,14 +449,14 @@ def test_recovery_burns_and_never_undercuts_what_is_readable(tmp_path: Path) -> 
     files.store_path.write_bytes(damaged)
     with pytest.raises(StateError):
         open_node(files, CORE)
-    kept, marks = recover(files, 100, CORE)
+    kept, marks = recover(files, Heights(100), CORE)
     assert kept is not None
     assert kept.read_bytes() == bytes(damaged)
     assert marks[0].hrs == HRS(500, 0, 3)
     opened = open_node(files, CORE)
     assert opened.store.mark(0).hrs == HRS(500, 0, 3)
     opened.store.close()
-    _, marks = recover(files, 900, CORE)
+    _, marks = recover(files, Heights(900), CORE)
     assert marks == (Watermark(HRS(900, ROUND_MAX, 3)),)
     assert state_file.load(files.chains[0].state_path, "chain-a", CORE.parse_sign_bytes).hrs == HRS(900, ROUND_MAX, 3)
 

@@ -104,7 +104,7 @@ def test_tls_is_verified_by_authority_and_by_name() -> None:
         with pytest.raises(DeliveryError, match=r"certificate is not trusted.*SSL_CERT_FILE"):
             send(where, authorities=empty)
         assert where.got == [{"a": 1}]
-    with receiver() as plain, pytest.raises(DeliveryError, match="TLS: .*http:// or https:// as it speaks"):
+    with receiver() as plain, pytest.raises(DeliveryError, match=r"TLS: .*http:// or https:// as it speaks"):
         url = parse_url(plain.url().replace("http:", "https:"))
 
         async def dial() -> socket.socket:
