@@ -86,6 +86,7 @@ SHOWN_ROWS_MAX: Final = (
     CHAINS_MAX // 2
 )  # so full may a store be by rows that only other members show: one that lies leaves room for chains
 NODE_ID_MAX_BYTES: Final = 64
+EPOCHS_ENDED_MAX: Final = 16  # of which a home remembers how they ended: who was away for longer is met as a stranger
 MEMBERS_MAX: Final = 7
 EPOCH_MAX: Final = 1 << 32  # a store's or a member's word for a higher one is not believed
 MEMBER_IDS_MAX_BYTES: Final = 320  # all ids together fit one header sector

@@ -14,7 +14,8 @@ One unnoticed old copy at a time is what the rules bear. One node alone has nobo
 it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 
 from cometkms.model import quorum_of
@@ -26,6 +27,26 @@ class Standing(IntEnum):
     BEHIND = 0
     UNCONFIRMED = 1
     CONFIRMED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An epoch that is over, as this home knows: its members, and those whose seals were given here, a
+    majority of them."""
+
+    epoch: int
+    members: tuple[str, ...]
+    sealed: tuple[str, ...]
+
+
+def is_over(ended: Iterable[Ended], member: str, epoch: int, members: tuple[str, ...]) -> bool:
+    """Tell whether a member that says that it is in that epoch was away when it ended: no majority
+    can come of it.
+
+    One that gave a seal and does not say that it is sealed is an old copy of itself, and of such
+    ones a majority can come.
+    """
+    return any((one.epoch, one.members) == (epoch, members) and member not in one.sealed for one in ended)
 
 
 def sealed_words(epoch: int, me: str, following: Sequence[str]) -> str:

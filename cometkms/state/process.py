@@ -188,6 +188,7 @@ class _State:
             cluster_digest(number, self._keys),
             self._keys,
             kin.identity.sign,
+            opened.ended,
         )
         ring = SignatureRing()
         self._files = StateFiles(

@@ -16,6 +16,7 @@ from cometkms.errors import ProtocolError
 from cometkms.logger import Logger
 from cometkms.model import Incarnation, Reason, Row, quorum_of
 from cometkms.rules.birth import NodeState
+from cometkms.rules.epoch import Ended, is_over
 from cometkms.rules.flow import Flow
 from cometkms.rules.incarnation import Statement, believable_seq, statement_bytes
 from cometkms.state.facts import LIFE_FACT, RENEWAL, RENEWAL_FACT, SEALED, Difference, SelfReport, differences
@@ -57,6 +58,7 @@ class Epoch:
     digest: bytes
     keys: Mapping[str, bytes] = field(default_factory=dict)
     sign: Callable[[bytes], bytes] = lambda _statement: b""
+    ended: tuple[Ended, ...] = ()  # earlier ones, as far as this home knows them
 
     @property
     def others(self) -> tuple[str, ...]:
@@ -291,6 +293,12 @@ class Roster:
             return Why(
                 PeerCode.UNLISTED,
                 f"{epoch.me!r} is alone, in epoch {epoch.number}; {hello.node!r} is sealed in epoch {hello.epoch} of {theirs}",
+            )
+        if is_over(epoch.ended, hello.node, hello.epoch, hello.members):
+            return Why(
+                PeerCode.UNLISTED,
+                f"{epoch.me!r} is alone, in epoch {epoch.number}; {hello.node!r} was away when epoch {hello.epoch} of {theirs} ended, and is no "
+                "member any more: stop it for good",
             )
         if hello.seq:  # it has promised: two majorities of one key
             self.membership.retire(

@@ -34,7 +34,7 @@ from cometkms.limits import (
 from cometkms.model import HRS, Incarnation, Row, Watermark, quorum_of
 from cometkms.rules.birth import NodeState
 from cometkms.rules.burnt import Heights, burnt_up_to
-from cometkms.rules.epoch import Standing, doubt
+from cometkms.rules.epoch import Ended, Standing, doubt
 from cometkms.rules.incarnation import FIRST, next_incarnation
 from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
@@ -378,7 +378,7 @@ def begin(
         mark = marks[chain.row]
         if mark.hrs > verified_state(files, chain, core).hrs:
             state_file.save(chain.state_path, mark if mark.signature else Watermark(mark.hrs))
-    write_born(files, epoch)
+    write_born(files, epoch, ended=(Ended(old.epoch, old.members, tuple(sorted({one.node for one in seals}))),))
     return Begun(epoch, rows, why)
 
 

@@ -26,6 +26,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from cometkms.core.interface import Core
 from cometkms.durable import (
@@ -41,11 +42,11 @@ from cometkms.durable import (
     write_atomically,
 )
 from cometkms.errors import StateError, StoreFailure, cure_of_file, os_words
-from cometkms.limits import BIRTH_NONCE_BYTES
+from cometkms.limits import BIRTH_NONCE_BYTES, EPOCHS_ENDED_MAX
 from cometkms.model import HRS, Incarnation, Row, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.rules.burnt import Heights, burnt_up_to
-from cometkms.rules.epoch import sealed_words
+from cometkms.rules.epoch import Ended, sealed_words
 from cometkms.rules.incarnation import FIRST, Statement
 from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
@@ -113,6 +114,7 @@ class OpenedNode:
     """rows[i], signed[i]: the store's row of the i-th configured chain and its last signed (or burnt) place.
 
     `signed_at`: UNIX seconds when each of `signed` was written into its state file.
+    `ended`: epochs that seals ended here.
     `adopted`: members that count as read in this recovery, because the operator brought their stores, and those stores' incarnations.
     """
 
@@ -122,6 +124,7 @@ class OpenedNode:
     warnings: tuple[str, ...]
     adopted: Mapping[str, Incarnation] = field(default_factory=dict)
     signed_at: tuple[float, ...] = ()
+    ended: tuple[Ended, ...] = ()
 
 
 def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedNode:
@@ -157,7 +160,8 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
     except BaseException:
         store.close()
         raise
-    return OpenedNode(store, rows, tuple(signed), tuple(warnings), _read_adopted(files, store.header), written)
+    adopted = _read_adopted(files, store.header)
+    return OpenedNode(store, rows, tuple(signed), tuple(warnings), adopted, written, read_ended(files))
 
 
 def verified_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:
@@ -476,12 +480,16 @@ def reconcile(held: Watermark, in_file: Watermark, warn: Callable[[str], None], 
 
 @dataclass(frozen=True, slots=True)
 class Born:
-    """What a born.json says. `members` and `following`: () where it does not say; the latter: for what its epoch was sealed here."""
+    """What a born.json says. `members` and `following`: () where it does not say; the latter: for what its epoch was sealed here.
+
+    `ended`: the last epochs that seals ended here.
+    """
 
     ids: tuple[str, ...] = ()
     epoch: int = _FIRST_EPOCH
     members: tuple[str, ...] = ()
     following: tuple[str, ...] = ()
+    ended: tuple[Ended, ...] = ()
 
 
 class BornFiles:
@@ -493,16 +501,21 @@ class BornFiles:
         self._held = {path: _read_born(path) for path in files.born_paths}
 
     def write(
-        self, epoch: int = _FIRST_EPOCH, following: tuple[str, ...] = (), folders: Mapping[Path, int] | None = None
+        self,
+        epoch: int = _FIRST_EPOCH,
+        following: tuple[str, ...] = (),
+        folders: Mapping[Path, int] | None = None,
+        ended: tuple[Ended, ...] = (),
     ) -> None:
         """Say beside every state file that this node was born here; `following`: and that its epoch is sealed for these.
 
-        `folders`: the files' directories, open. Raises: StoreFailure.
+        `folders`: the files' directories, open. `ended`: beside what is known of epochs that did. Raises: StoreFailure.
         """
         files = self._files
         for path, known in self._held.items():
             ids = known.ids if files.node_id in known.ids else (*known.ids, files.node_id)
-            said = Born(ids, epoch, files.members, following)
+            both = (*(one for one in known.ended if one not in ended), *ended)
+            said = Born(ids, epoch, files.members, following, both[-EPOCHS_ENDED_MAX:])
             if said != known:
                 _write_born(path, said, folders[path.parent] if folders is not None else None)
                 self._held[path] = said
@@ -517,15 +530,22 @@ class BornFiles:
         return next((known.following for known in self._held.values() if known.following), ())
 
 
-def write_born(files: NodeFiles, epoch: int = _FIRST_EPOCH, following: tuple[str, ...] = ()) -> None:
+def write_born(
+    files: NodeFiles,
+    epoch: int = _FIRST_EPOCH,
+    following: tuple[str, ...] = (),
+    ended: tuple[Ended, ...] = (),
+) -> None:
     """Write durably beside the state files that this node was born here. Raises: StoreFailure, StateError."""
-    BornFiles(files).write(epoch, following)
+    BornFiles(files).write(epoch, following, ended=ended)
 
 
 def _write_born(path: Path, born: Born, folder: int | None = None) -> None:
-    document = {"ids": born.ids, "epoch": born.epoch, "members": born.members}
+    document: dict[str, Any] = {"ids": born.ids, "epoch": born.epoch, "members": born.members}
     if born.following:
         document["next"] = born.following
+    if born.ended:
+        document["ended"] = [{"epoch": one.epoch, "members": one.members, "sealed": one.sealed} for one in born.ended]
     write_atomically(path, json.dumps(document).encode(), folder=folder)
 
 
@@ -544,6 +564,11 @@ def read_following(files: NodeFiles) -> tuple[str, ...]:
     return next((born.following for path in files.born_paths if (born := _read_born(path)).following), ())
 
 
+def read_ended(files: NodeFiles) -> tuple[Ended, ...]:
+    """The last epochs that seals ended in this home. Raises: StateError."""
+    return tuple(dict.fromkeys(one for path in files.born_paths for one in _read_born(path).ended))
+
+
 def read_epoch(files: NodeFiles) -> int:
     """The epoch this home was last in. Raises: StateError."""
     return max(_read_born(path).epoch for path in files.born_paths)
@@ -555,8 +580,10 @@ def _read_born(path: Path) -> Born:
         check_format(path, document, _BORN_FORMAT)
         epoch = document.get("epoch", _FIRST_EPOCH)
         lists = [document["ids"], document.get("members", []), document.get("next", [])]
-        if type(epoch) is not int or not all(
-            isinstance(names, list) and all(isinstance(one, str) for one in names) for names in lists
+        over = [(one["epoch"], one["members"], one["sealed"]) for one in document.get("ended", [])]
+        every = [*lists, *(names for _, *both in over for names in both)]
+        if any(type(one) is not int for one in (epoch, *(number for number, _, _ in over))) or not all(
+            isinstance(names, list) and all(isinstance(one, str) for one in names) for names in every
         ):
             raise TypeError
     except FileNotFoundError:
@@ -569,7 +596,8 @@ def _read_born(path: Path) -> Born:
             f"{path} cannot be understood", cure="restore it, or `cmkms recover --min-height HEIGHT`"
         ) from error
     ids, members, following = (tuple(names) for names in lists)
-    return Born(ids, epoch, members, following)
+    ended = tuple(Ended(number, tuple(were), tuple(sealed)) for number, were, sealed in over)
+    return Born(ids, epoch, members, following, ended)
 
 
 def adopt_answer(files: NodeFiles, dead: Path) -> tuple[str, tuple[Watermark, ...]]:
@@ -682,8 +710,15 @@ def recover(files: NodeFiles, heights: Heights, core: Core) -> tuple[Path | None
         state_file.save(chain.state_path, mark)
         forget_export(chain.state_path, chain.row.chain_id)
     for path in files.born_paths:
-        _write_born(path, Born((files.node_id,), epoch, files.members))
+        _write_born(path, Born((files.node_id,), epoch, files.members, ended=_ended_left(path)))
     return kept, tuple(marks)
+
+
+def _ended_left(path: Path) -> tuple[Ended, ...]:
+    """What a born.json that can be read still knows of epochs that are over."""
+    with contextlib.suppress(StateError):
+        return _read_born(path).ended
+    return ()
 
 
 def _refuse_sealed(files: NodeFiles) -> None:

@@ -507,6 +507,38 @@ def test_one_node_that_is_left_signs_on_beside_the_one_that_was_taken_out_and_st
     assert "'node0' is alone, in epoch 2" in str(one.peers())
 
 
+def test_a_node_that_is_left_alone_tells_who_was_away_from_an_old_copy_of_who_was_sealed(
+    make_homes: Callable[..., list[Member]], validator: Judged
+) -> None:
+    """Who gave no seal is one of a minority, for ever. Old copies of those who gave one could be a majority: for them it stops."""
+    zero, one, two = (member.start() for member in make_homes("net", 3))
+    whole([zero, one, two])
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 5)
+    one.kill()
+    shutil.copytree(one.home, copy := one.home.with_name("copy"), ignore=shutil.ignore_patterns("control.sock"))
+    one.start()
+    whole([zero, one, two])
+    two.kill()
+    seals = [seal(member, (zero.id,)) for member in (zero, one)]
+    zero.stop()
+    one.stop()
+    rewrite(zero, [zero], {zero.id: zero.raft_port()})
+    begin([zero], seals)
+    zero.start()
+    two.start()
+    until("who was away is told", lambda: "'node2' was away when epoch 1 of node0, node1, node2 ended" in zero.log())
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 6)
+    assert "signs no more until it is started again" not in zero.log()
+    two.stop()
+    old = Member(copy)
+    old.id = one.id
+    old.start()
+    until("it is stopped by the old copy", lambda: "signs no more until it is started again" in zero.log())
+    old.stop()
+
+
 def test_two_seals_begin_one_epoch_only(
     make_homes: Callable[..., list[Member]], validator: Judged, rival: Judged
 ) -> None:

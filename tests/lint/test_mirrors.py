@@ -108,7 +108,6 @@ ELSEWHERE: Final[dict[str, dict[str, str]]] = {
     "a rule that is a table: all of them are read as one, and each bug that a rule forbids is a mutant of the simulation": {
         "rules/birth.py": "tests/unit/state/test_node.py",
         "rules/candidate.py": "tests/unit/state/test_proposer.py",
-        "rules/epoch.py": "tests/unit/cli/test_epoch.py",
         "rules/flow.py": "tests/sim/test_flow.py",
         "rules/promise.py": "tests/unit/rules/test_rules.py",
         "rules/recovery.py": "tests/unit/state/test_node.py",

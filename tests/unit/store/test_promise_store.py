@@ -12,9 +12,10 @@ from nacl.signing import SigningKey
 
 from cometkms.core import native
 from cometkms.errors import BusyError, InvariantError, StateError, StoreFailure
-from cometkms.limits import BLOCK_BYTES, ROUND_MAX, SECTOR_BYTES
+from cometkms.limits import BLOCK_BYTES, EPOCHS_ENDED_MAX, ROUND_MAX, SECTOR_BYTES
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Row, Timestamp, Vote, Watermark
 from cometkms.rules.burnt import Heights
+from cometkms.rules.epoch import Ended
 from cometkms.store import epoch as epochs
 from cometkms.store import state_file
 from cometkms.store.lock import lock_home, locked_home
@@ -26,7 +27,9 @@ from cometkms.store.node_store import (
     open_node,
     raise_mark,
     read_born,
+    read_ended,
     recover,
+    write_born,
 )
 from cometkms.store.promise_store import FILE_BYTES, Header, NodeState, PromiseStore, readable_marks
 
@@ -238,6 +241,30 @@ def test_a_birth_is_written_without_reading_again(tmp_path: Path, monkeypatch: p
     monkeypatch.undo()
     assert json.loads(files.born_paths[0].read_text())["epoch"] == 2
     assert read_born(files) == ["node0"]
+
+
+def test_epochs_that_ended_are_remembered_through_every_later_writing_and_no_more_of_them_than_are_kept(
+    tmp_path: Path,
+) -> None:
+    files = node_at(tmp_path, mark_at(12))
+    ended = tuple(Ended(epoch, ("node0", "node1"), ("node0",)) for epoch in range(1, EPOCHS_ENDED_MAX + 3))
+    for one in ended:
+        write_born(files, one.epoch + 1, ended=(one,))
+    write_born(files, len(ended) + 1, ("node0",))
+    assert read_ended(files) == ended[2:]
+    recover(files, Heights(20), CORE)
+    assert read_ended(files) == ended[2:]
+    opened = open_node(files, CORE)
+    assert opened.ended == ended[2:]
+    opened.store.close()
+
+
+@pytest.mark.parametrize("wrong", ['[{"epoch": 1, "members": "x", "sealed": []}]', '[{"epoch": 1}]', "[1]", "7"])
+def test_epochs_that_ended_and_make_no_sense_stop_the_start(tmp_path: Path, wrong: str) -> None:
+    files = node_at(tmp_path, mark_at(12))
+    files.born_paths[0].write_text(f'{{"ids": ["node0"], "epoch": 1, "members": ["node0"], "ended": {wrong}}}')
+    with pytest.raises(StateError, match="cannot be understood"):
+        read_ended(files)
 
 
 def test_a_missing_state_file_is_refused_and_nothing_is_made(tmp_path: Path) -> None:
