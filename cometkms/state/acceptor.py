@@ -13,6 +13,7 @@ from cometkms.core.pure.hot import PureHotPath
 from cometkms.limits import JUMP_HEIGHTS
 from cometkms.model import HRS, Reason, Refusal, Row, SignBytes, Watermark
 from cometkms.rules import jump
+from cometkms.rules.burnt import is_burnt_up_to
 from cometkms.rules.jump import Known
 from cometkms.rules.promise import Accept, decide_promise
 
@@ -43,10 +44,12 @@ class Acceptor:
         parse_sign_bytes: Callable[[bytes], SignBytes],
         wall_clock: Callable[[], float],
         known: Mapping[int, Known] | None = None,
+        majority: int = 1,
     ) -> None:
         """`rows`: the store's numbers of the rows that are configured here; nothing is promised in others.
 
         `wall_clock`: UNIX seconds. `known`: how high a row had verifiably come when this process began, by its number.
+        `majority`: how many of the members are one.
         """
         self._hot: HotPath = PureHotPath()
         self._store = store
@@ -55,6 +58,8 @@ class Acceptor:
         self._known = dict(known or {})
         self._numbers = {(store.rows[row].key, store.rows[row].chain_id): row for row in rows}
         self._signed: dict[int, Watermark] = {}
+        self._majority = majority
+        self._burnt: dict[int, dict[str, int]] = {}  # by row: the highest height that each other member showed as burnt
 
     def attach(self, hot: HotPath) -> None:
         """From now on the fast path is told what is plain."""
@@ -114,11 +119,27 @@ class Acceptor:
         self._learn(row, self._store.mark(row).hrs.height)
         self._tell_reach(row)
 
-    def on_shown(self, row: int, hrs: HRS) -> None:
+    def on_shown(self, row: int, member: str, mark: Watermark) -> int:
         """A member says that it stands there. One that says more than is plausible, or than a chain skips at once, takes the fast path from
-        nobody: who really stands there refuses, and is heard then."""
+        nobody: who really stands there refuses, and is heard then. Returns: the height that is known from now on by what a majority of
+        others burnt on their operator's word; 0 when nothing is that was not plausible before."""
+        hrs = mark.hrs
+        learned = self._hear_burnt(row, member, hrs.height) if is_burnt_up_to(mark) else 0
         if hrs.height <= min(self.reach(row), self._store.mark(row).hrs.height + JUMP_HEIGHTS):
             self._hot.raise_floor(row, hrs)
+        return learned
+
+    def _hear_burnt(self, row: int, member: str, height: int) -> int:
+        """Where a majority without this node was recovered to a height, the chain has come there: no promise of a few makes such marks."""
+        heights = self._burnt.setdefault(row, {})
+        heights[member] = max(height, heights.get(member, 0))
+        if len(heights) < self._majority:
+            return 0
+        agreed = sorted(heights.values(), reverse=True)[self._majority - 1]
+        if agreed < self.reach(row):
+            return 0
+        self.admit(row, agreed)
+        return agreed
 
     def admit(self, row: int, height: int) -> None:
         """The operator's word: the chain has come to that height. Until this process ends, or a signature is above it."""

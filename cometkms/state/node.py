@@ -99,6 +99,7 @@ class ClusterNode:
             parse_sign_bytes=core.parse_sign_bytes,
             wall_clock=wall_clock,
             known=_known_at_start(rows, signed, signed_at, wall_clock()),
+            majority=epoch.quorum,
         )
         self.signatures = Signatures(
             store=store,

@@ -228,7 +228,7 @@ class Reservations:
         if row not in self._proposers:
             return
         if not accepted:
-            self._acceptor.on_shown(row, answer.mark.hrs)
+            self._hear(row, member, answer.mark)
         if answer.nonce != self._nonce:
             return
         if accepted:
@@ -246,7 +246,16 @@ class Reservations:
             if row is not None and row in self._proposers:
                 self._signatures.on_shown(row, shown.mark)
                 self._proposers[row].hint(member, shown.mark)
-                self._acceptor.on_shown(row, shown.mark.hrs)
+                self._hear(row, member, shown.mark)
+
+    def _hear(self, row: int, member: str, mark: Watermark) -> None:
+        learned = self._acceptor.on_shown(row, member, mark)
+        if learned:
+            self._log.warning(
+                "a majority of the other nodes was recovered to a height above what was plausible here: it is taken for the chain's",
+                chain=self._store.rows[row].chain_id,
+                height=learned,
+            )
 
     def offer(self, member: str) -> None:
         """The member is there or has changed: what waits for a majority is asked of it again."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cometkms.errors import SupersededError
-from tests.e2e.node import PRECOMMIT, Validator, free_port, until
+from tests.e2e.node import PRECOMMIT, Validator, cmkms, free_port, until
 from tests.e2e.test_cluster_commands import (
     PATIENCE_S,
     Judged,
@@ -22,6 +22,7 @@ __all__ = ["judge", "make_homes", "validator"]
 
 Homes = Callable[..., list[Member]]
 HEIGHT = "20"
+FAR = "500000"  # of which the third finds nothing plausible by itself
 
 
 def three(make_homes: Homes, validator: Validator) -> tuple[Member, Member, Member]:
@@ -108,6 +109,24 @@ def test_both_lost_ones_are_new_one_is_recovered_and_the_other_reads(make_homes:
     whole([zero, one, two])
     validator.connect()
     validator.must_sign(PRECOMMIT, 22)
+
+
+def test_the_third_takes_the_height_of_two_that_were_recovered_far_above_it_and_leads(
+    make_homes: Homes, validator: Validator
+) -> None:
+    zero, one, two = three(make_homes, validator)
+    for member in (zero, two):
+        wipe(member)
+        member.run("recover", "--min-height", FAR, "--yes-height", FAR)
+        member.start()
+    whole([zero, one, two])
+
+    def leads() -> bool:
+        return one.leads() or (cmkms("--home", str(one.home), "leader", "transfer", "--to", one.id) and one.leads())
+
+    until("the third leads", leads)
+    signs_above(validator, int(FAR))
+    assert "is taken for the chain's" in one.log()
 
 
 def test_all_are_lost_and_recovered(make_homes: Homes, validator: Validator) -> None:

@@ -9,6 +9,7 @@ import pytest
 from cometkms.limits import CHAINS_MAX, JUMP_HEIGHTS, JUMP_HEIGHTS_PER_S, START_READ_S
 from cometkms.model import HRS, Reason, Watermark
 from cometkms.rules.birth import NodeState
+from cometkms.rules.burnt import burnt_up_to
 from cometkms.rules.incarnation import FIRST
 from cometkms.state.signatures import row_key
 from cometkms.wire.peer_messages import Promise, Promised, RowMark, decode, encode
@@ -239,3 +240,44 @@ def test_a_lone_members_mark_is_not_believed_beyond_the_reach_and_one_with_a_sig
     three.meet("a", "c")
     three.wait(2 * START_READ_S)
     assert three.nodes["a"].node.signed(0) == signed(50_000)
+
+
+FAR = 5_000_000
+
+
+@pytest.fixture
+def recovered(tmp_path: Path) -> Three:
+    """b and c were recovered by their operator, to heights of their own; a was away, and stands at height 10."""
+    world = Three(tmp_path)
+    for name, mark in (("a", signed(10)), ("b", burnt_up_to(FAR)), ("c", burnt_up_to(FAR + 5))):
+        world.add(name, NodeState.COMPLETE, mark, signed=(mark,))
+    return world
+
+
+def test_a_node_far_below_two_recovered_ones_finds_their_height_plausible_and_leads_on_from_there(
+    recovered: Three,
+) -> None:
+    recovered.meet_all().wait(2 * START_READ_S)
+    leader = recovered.nodes["a"]
+    leader.lead()
+    told = "a majority of the other nodes was recovered to a height above what was plausible here"
+    assert "".join(leader.log.lines).count(told) == 1
+    assert isinstance(leader.reserve(sign_bytes(FAR)), ReserveRefused), "what is burnt stays so"
+    assert isinstance(leader.reserve(sign_bytes(FAR + 6), 2), PermitGranted)
+    refused = leader.reserve(sign_bytes(FAR + 2 * JUMP_HEIGHTS), 3)
+    assert isinstance(refused, ReserveRefused)
+    assert refused.reason is Reason.JUMP
+
+
+def test_one_members_burnt_height_or_two_members_promises_make_no_height_plausible(three: Three) -> None:
+    node = three.nodes["a"].node
+    said = burnt_up_to(FAR)
+    for mark in (said, said, burnt_up_to(FAR + 1)):
+        node.reservations.on_shown("b", (RowMark(ROW, mark, True),))
+    for mark in (signed(FAR), replace(said, hrs=HRS(FAR, 0, 3)), replace(said, sign_bytes=sign_bytes(FAR))):
+        node.reservations.on_shown("c", (RowMark(ROW, replace(mark, signature=b""), True),))
+    assert node.acceptor.reach(0) == 10 + JUMP_HEIGHTS
+    node.reservations.on_shown("c", (RowMark(ROW, burnt_up_to(11), True),))
+    assert node.acceptor.reach(0) == 10 + JUMP_HEIGHTS, "the lower of the two counts"
+    node.reservations.on_shown("c", (RowMark(ROW, said, True),))
+    assert node.acceptor.reach(0) == FAR + JUMP_HEIGHTS
