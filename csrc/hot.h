@@ -4,18 +4,15 @@
  * Twin: cometkms/state/{node,acceptor,proposer}.py and cometkms/store, which own everything else. The plain case is: a
  * place above the row's mark, above every place the twin raised the floor to (signatures, members' marks), no higher
  * than the twin said is plausible (ck_row.reach), in a row that is open, on a node that is ready. Whatever is not plain
- * is handed to the twin untouched; no refusal is made here. The store's rows live in both, and each side takes over
- * what the other wrote (ck_row.sequence tells). One thread; nothing allocates. */
+ * is handed to the twin untouched; no refusal is made here. The store's records stand once, in `store`, where the twin
+ * reads and writes them, too. One thread; nothing allocates. */
 #ifndef CK_HOT_H
 #define CK_HOT_H
 
 #include "calls.h"
 #include "frames.h"
-#include "place.h"
-#include "privval.h"
 #include "ring.h"
-
-#define CK_BATCH 8 /* promises that share one sync */
+#include "store.h"
 
 /* A reservation of this node's signer that the members were asked for. */
 typedef struct ck_reservation {
@@ -29,29 +26,6 @@ typedef struct ck_reservation {
     size_t bytes_len;
     uint8_t bytes[CK_SIGN_BYTES_MAX]; /* its own copy: the row's mark may move on */
 } ck_reservation;
-
-/* One row of the store: its newest record and the slot that holds it. */
-typedef struct ck_row {
-    uint8_t key[32]; /* model.Row.key */
-    uint8_t chain_id[CK_CHAIN_ID_MAX];
-    size_t chain_id_len;
-    int32_t open; /* configured here, and promised in */
-    ck_hrs mark;
-    ck_hrs floor;  /* at or below it the twin decides */
-    int64_t reach; /* above this height, too: it may be a jump (rules/jump.py) */
-    size_t bytes_len;
-    uint8_t bytes[CK_SIGN_BYTES_MAX]; /* held at the mark */
-    uint64_t count;
-    uint64_t sequence;
-    uint32_t first_block;
-    int32_t newest; /* slot */
-    ck_reservation place;
-} ck_row;
-
-/* Which of its member's stores it is: cometkms/rules/incarnation.py. */
-typedef struct ck_incarnation {
-    uint64_t number, nonce;
-} ck_incarnation;
 
 /* One established connection to a member. */
 typedef struct ck_lane {
@@ -68,28 +42,22 @@ typedef struct ck_lane {
 
 typedef struct ck_hot {
     const ck_calls *calls;
-    int fd;         /* of the store */
-    int error;      /* errno of the failed write or sync: the store is dead */
     uint64_t nonce; /* of this process */
-    uint64_t seq_base;
-    ck_incarnation own;
     uint64_t requests;
     uint32_t quorum;
     uint32_t members;
-    uint32_t rows_len;
     uint16_t row_of[CK_ROWS_MAX]; /* the signer's chain → row */
     uint32_t chains;
-    ck_row rows[CK_ROWS_MAX];
+    ck_store store;
+    ck_reservation places[CK_ROWS_MAX]; /* of each row */
     ck_lane *lanes[CK_MEMBERS_MAX];
     uint64_t seq_of[CK_MEMBERS_MAX];               /* the highest each member showed */
     ck_incarnation incarnation_of[CK_MEMBERS_MAX]; /* what is recorded of each: nothing else that it bears is plain */
     ck_ring *permits;
     int permits_wake;
-    uint64_t syncs, sync_ns;       /* of the store, for itself or a member, and how long the last took */
-    uint64_t permitted, permit_ns; /* likewise, from reservation to permit */
+    uint64_t permitted, permit_ns; /* permits, and how long the last took from its reservation */
     uint64_t answered;             /* promises to members */
-    uint64_t active_ns;            /* CLOCK_MONOTONIC of the last sync */
-    uint64_t turn_ns;              /* likewise of the last receipt from a member, when tracing */
+    uint64_t turn_ns;              /* CLOCK_MONOTONIC of the last receipt from a member, when tracing */
     uint8_t inbox[CK_INBOX];
     uint8_t plain[(CK_INBOX / CK_FRAME_SEALED + 1) * CK_FRAME_DATA];
     uint8_t rest[CK_BATCH * CK_QUEUE_SLOT];
@@ -100,7 +68,7 @@ enum ck_may { CK_MAY_PROMISE = 1, CK_MAY_PROPOSE = 2 };
 
 /* Receive once. With `serve` the plain messages at the front of what arrived are handled here; [rest_at, rest_at +
  * rest_len) of hot->plain is the twin's. CK_MORE: nothing had arrived. CK_CLOSED: the end of the stream. CK_SOCKET:
- * *error is errno. CK_DISK: hot->error is, and nothing was answered. */
+ * *error is errno. CK_DISK: hot->store.error is, and nothing was answered. */
 CK_MUST_CHECK int ck_lane_turn(ck_hot *hot, ck_lane *lane, int serve, int may, size_t *rest_at, size_t *rest_len,
                                int *error);
 

@@ -174,17 +174,11 @@ static int on_permit(ck_signer *signer, const uint8_t *packed, size_t len, ck_si
     section->last = at;
     section->bytes_len = permit.bytes_len;
     memcpy(section->bytes, permit.bytes, permit.bytes_len);
-    memcpy(section->signature, signature, section->slot->type->signature_len);
-    section->signatures++;
-    const ck_queue_message report = {CK_TAG_SIGNED,
-                                     0,
-                                     0,
-                                     permit.chain,
-                                     at,
-                                     section->bytes,
-                                     section->bytes_len,
-                                     section->signature,
-                                     section->slot->type->signature_len};
+    section->signature_len = section->slot->type->signature_len;
+    memcpy(section->signature, signature, section->signature_len);
+    const ck_queue_message report = {
+        CK_TAG_SIGNED,         0, 0, permit.chain, at, section->bytes, section->bytes_len, section->signature,
+        section->signature_len};
     /* A report that found no room is found with the next reservation, or after the twin's wake-up. */
     section->unreported = push(signer, &report) != CK_OK;
     note(signer, link, section);

@@ -5,7 +5,8 @@
  *
  * Twin: cometkms/signer/{link,agent_link,chain}.py, which own everything else: other messages than requests to sign,
  * refusals, repeats, a second validator while the first waits, deadlines. Whatever is not plain is handed to the twin
- * untouched. The watermark lives in both: each side takes over what the other moved. One thread; nothing allocates. */
+ * untouched. The watermark stands once, in the section, where the twin reads and moves it, too. One thread; nothing
+ * allocates. */
 #ifndef CK_SIGN_H
 #define CK_SIGN_H
 
@@ -42,17 +43,17 @@ typedef struct ck_desk {
     ck_sign_lane *of[CK_ROWS_MAX];
 } ck_desk;
 
-/* One chain's critical section. */
+/* One chain's critical section, and the one place where its watermark stands: the twin reads and moves it here, too. */
 typedef struct ck_section {
     ck_slot *slot;
     int32_t open; /* the twin knows the chain's mark, and nobody waits in its line */
     ck_hrs last;  /* the last signed (or burnt) place */
     size_t bytes_len;
     uint8_t bytes[CK_SIGN_BYTES_MAX];
-    uint8_t signature[CK_SIGNATURE_MAX]; /* the first signature_len of the slot's type */
-    uint64_t signatures;                 /* made here */
-    int32_t unreported;                  /* the last one: the queue was full */
-    ck_sign_lane *asker;                 /* whose reservation is under way; NULL: none */
+    size_t signature_len; /* 0: none is known */
+    uint8_t signature[CK_SIGNATURE_MAX];
+    int32_t unreported;  /* the last one: the queue was full */
+    ck_sign_lane *asker; /* whose reservation is under way; NULL: none */
     uint64_t request_id, started_ns, since_ns;
 } ck_section;
 

@@ -269,14 +269,43 @@ class Queue(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class RowState:
-    """A row of the promise store as both sides of the hot path must know it. `sequence`, `newest`: of its pair of slots."""
+class RowRecord:
+    """A row's newest record in the promise store. `opened`: False until every member's mark for a new row was seen (rule 9).
 
-    mark: HRS
-    sign_bytes: bytes
-    count: int
-    sequence: int
-    newest: int
+    `count`: promises written so far; `sequence`, `newest`: of its pair of slots, where the first write goes to slot 0.
+    """
+
+    mark: Watermark
+    count: int = 0
+    opened: bool = True
+    sequence: int = 0
+    newest: int = 1
+
+
+class Records(Protocol):
+    """The promise store's records by the rows' numbers: the one place where they stand, in the fast path's own memory where there is one.
+
+    Whoever reads gets the record as it is now, whoever wrote it.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int, /) -> RowRecord: ...
+
+    def __setitem__(self, number: int, record: RowRecord, /) -> None:
+        """The store wrote a record, and synced it."""
+        ...
+
+    def append(self, record: RowRecord, /) -> None: ...
+
+    def set_header(self, seq_base: int, incarnation: Incarnation) -> None:
+        """The store's header says where its seq begins, and which of its member's stores it is."""
+        ...
+
+    @property
+    def seq(self) -> int:
+        """Where the seq begins, and every promise since."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,19 +347,12 @@ class Lane(Protocol):
 class HotPath(Protocol):
     """The plain case of a promise without a line of Python: see csrc/hot.h. The general path begins at cometkms.state.node.
 
-    It writes the promise store's rows beside cometkms.store: each side sees what the other wrote (push, news).
+    It writes the promise store's records beside cometkms.store: both have them in `records`.
     """
 
-    def push(self, number: int, state: RowState, *, opened: bool) -> None:
-        """The store wrote a row."""
-        ...
-
-    def news(self, number: int, sequence: int) -> RowState | None:
-        """What was written here since the row had that sequence."""
-        ...
-
-    def set_header(self, seq_base: int, incarnation: Incarnation) -> None:
-        """The store's header says where its seq begins, and which of its member's stores it is."""
+    @property
+    def records(self) -> Records:
+        """What the store keeps its records in once it is handed over (PromiseStore.keep_in)."""
         ...
 
     def set_member(self, member: str, incarnation: Incarnation, seq: int) -> None:
@@ -482,11 +504,21 @@ class Trail(Protocol):
         ...
 
 
-class SignPath(Protocol):
-    """The plain case of a signature without a line of Python: see csrc/sign.h. The general path is cometkms.signer.chain.
+class Watermarks(Protocol):
+    """The chains' watermarks by their numbers: the one place where they stand, in the fast path's own memory where there is one."""
 
-    A chain's watermark lives in both: each side sees what the other moved (push, news).
-    """
+    def __getitem__(self, chain: int, /) -> Watermark: ...
+
+    def __setitem__(self, chain: int, watermark: Watermark, /) -> None: ...
+
+
+class SignPath(Protocol):
+    """The plain case of a signature without a line of Python: see csrc/sign.h. The general path is cometkms.signer.chain."""
+
+    @property
+    def marks(self) -> Watermarks:
+        """The last place of each chain that was signed, or may have been; read and moved here and by the general path."""
+        ...
 
     def lane(
         self, chain: int, number: int, session: Session, fd: int, *, validator: bytes = b"", identity: bytes = b""
@@ -516,12 +548,8 @@ class SignPath(Protocol):
         """The signatures made here since the last call. With 64 of them unseen nothing is plain."""
         ...
 
-    def push(self, chain: int, watermark: Watermark, *, opened: bool) -> None:
-        """The twin moved the watermark, or opens or closes the section for plain requests."""
-        ...
-
-    def news(self, chain: int, signatures: int) -> tuple[int, Watermark] | None:
-        """The watermark, when more (or other) than that many signatures were made here; and how many."""
+    def open(self, chain: int, *, opened: bool) -> None:
+        """Whether the section takes plain requests from now on; it takes none before it is told so."""
         ...
 
     def take_unreported(self, chain: int) -> bool:
@@ -747,7 +775,7 @@ class Core(Protocol):
         on_synced: Callable[[int], None],
         on_permit: Callable[[int], None],
     ) -> HotPath:
-        """`path`, `fd`: of the store. `chains`: the row of each chain of the signer.
+        """`path`, `fd`: of the store. `chains`: the row of each chain of the signer; no other row is written here.
 
         `may`: whether this node may promise, and whether it may propose, now. `on_synced`, `on_permit`: after the fact, in ns.
         """

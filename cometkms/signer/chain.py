@@ -13,8 +13,8 @@ The dangerous order, told once:
 Two validators that ask for one place at once: the second waits in line, then the rule decides over what the first got.
 
 The plain case of all this (a place above the watermark, nobody else in the section) is done by the core's SignPath where it has
-one. Whatever else happens to the section begins with _enter(), which takes the reservation and the watermark over from there,
-and ends with _leave(), which hands the section back.
+one. Whatever else happens to the section happens `with self._section()`, which takes the reservation over from there and hands
+the section back at its end. The watermark stands in one place, the path's.
 Bytes that are no vote have no place, so they do not pass through the section: sign_bytes() answers at once, while this node leads.
 Nothing waits without a deadline: expire() answers empty after PERMIT_TIMEOUT_S, and the validator asks again.
 """
@@ -28,7 +28,6 @@ from typing import Final, Protocol
 
 from cometkms.board.sections import CountersReport, RefusalReport
 from cometkms.core.interface import Core, Desk, KeySlot, Session, Signature, SignLane, SignPath, Trail
-from cometkms.core.pure.sign import PureSignPath
 from cometkms.errors import InvariantError, ProtocolError
 from cometkms.histogram import Histogram
 from cometkms.limits import (
@@ -184,9 +183,15 @@ class ChainSigner:
         send: Callable[[QueueMessage], bool],
         clock_ns: Callable[[], int],
         log: Logger,
+        path: SignPath,
+        count_made: Callable[[], None] = lambda: None,
         trail: Trail | None = None,
     ) -> None:
-        """`send` hands a message to the state process, False when the queue is full; `clock_ns` is monotonic; `trail`: the audit log."""
+        """`send` hands a message to the state process, False when the queue is full; `clock_ns` is monotonic; `trail`: the audit log.
+
+        The plain requests are `path`'s, and the watermark stands there. `count_made()` tells every chain what the path signed: failures
+        are counted behind that.
+        """
         self.row = row
         self.chain_id = chain_id
         self.slot = slot
@@ -208,10 +213,8 @@ class ChainSigner:
         self._last_request_id = 0
         self._knows_mark = False
         self._unreported: Signed | None = None
-        self._watermark = Watermark()
-        self._path: SignPath = PureSignPath()
-        self._count_made: Callable[[], None] = lambda: None
-        self._signatures = 0  # made by the path, as far as they were taken over
+        self._path = path
+        self._count_made = count_made
         self._askers: dict[int, Requester] = {}
         self._folds: Folds[tuple[Outcome, Reason, str], _Denied] = Folds()
         self._allowed = NO_BYTES
@@ -221,16 +224,7 @@ class ChainSigner:
     @property
     def watermark(self) -> Watermark:
         """The last place that was signed, or may have been."""
-        news = self._path.news(self.row, self._signatures)
-        if news is not None:
-            self._signatures, self._watermark = news
-        return self._watermark
-
-    def attach(self, path: SignPath, count_made: Callable[[], None]) -> None:
-        """From now on the plain requests are `path`'s. `count_made()` tells every chain what it signed: failures are counted behind that."""
-        self._path, self._count_made = path, count_made
-        with self._section():
-            pass
+        return self._path.marks[self.row]
 
     def lane(self, number: int, requester: Requester, session: Session, fd: int) -> SignLane | None:
         """The path's part of a requester's new connection; None: its owner receives everything. `number`: one for each requester."""
@@ -252,12 +246,12 @@ class ChainSigner:
         if underway is not None:
             asked = _Asked(self._askers[underway.link], underway.session, underway.request, underway.started_ns)
             self._reserving = _Reserving(asked, underway.request_id, underway.since_ns)
-        idle = False  # after an error the path is told where the chain stands, and serves nothing before this side has been here again
+        idle = False  # after an error the path serves nothing before this side has been here again
         try:
             yield
             idle = self._knows_mark and self._reserving is None and not self._line
         finally:
-            self._path.push(self.row, self.watermark, opened=idle)
+            self._path.open(self.row, opened=idle)
 
     @property
     def ready(self) -> bool:
@@ -270,7 +264,7 @@ class ChainSigner:
             self._knows_mark = True
             self.slot.raise_mark(mark.watermark.hrs, mark.watermark.sign_bytes)
             if mark.watermark.hrs > self.watermark.hrs:
-                self._watermark = mark.watermark
+                self._path.marks[self.row] = mark.watermark
 
     def submit(
         self, requester: Requester, session: Session, request: Request, started_ns: int, *, urgent: bool = False
@@ -463,7 +457,7 @@ class ChainSigner:
             self._log.error("not signed", chain=self.chain_id, place=str(request.hrs), why=str(error))
             self._answer_empty(asked, Reason.NO_PERMIT)
             return
-        self._watermark = Watermark(request.hrs, sign_bytes, signature)
+        self._path.marks[self.row] = Watermark(request.hrs, sign_bytes, signature)
         asked.requester.deliver(frame, refused=False)
         self._unreported = Signed(self.row, request.hrs, sign_bytes, signature)
         self.report()

@@ -249,6 +249,13 @@ class _Signer:
         self._leased = False
         self._lease_ends: asyncio.TimerHandle | None = None
         self._ticks = 0
+        self._path = core.sign_path(
+            nonce=self._nonce,
+            reservations=parts.requests,
+            permits=parts.permits,
+            slots=list(slots),
+            trail=self._trail,
+        )
         self._chains = [
             ChainSigner(
                 row=row,
@@ -259,6 +266,8 @@ class _Signer:
                 send=self._send,
                 clock_ns=time.monotonic_ns,
                 log=self._calm,
+                path=self._path,
+                count_made=self._count_signatures,
                 trail=self._trail,
             )
             for row, (chain, slot) in enumerate(zip(chains, slots, strict=True))
@@ -276,15 +285,6 @@ class _Signer:
         for chain, signer in zip(chains, self._chains, strict=True):
             signer.allow_bytes(chain.allowed_bytes)
             self._links.set_up(signer, chain.validator_addrs)
-        self._path = core.sign_path(
-            nonce=self._nonce,
-            reservations=parts.requests,
-            permits=parts.permits,
-            slots=list(slots),
-            trail=self._trail,
-        )
-        for signer in self._chains:
-            signer.attach(self._path, self._count_signatures)
         self._agents = self._agent_port(door) if door is not None else None
 
     def _agent_port(self, door: Helper) -> AgentPort:

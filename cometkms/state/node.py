@@ -195,7 +195,7 @@ class ClusterNode:
 
     def attach(self, hot: HotPath) -> None:
         """From now on the plain case is handled there (interface.HotPath); everything else is still decided here."""
-        self._store.attach(hot, self.rows)
+        self._store.keep_in(hot.records)
         for part in (self.acceptor, self.signatures, self.roster, self.reservations):
             part.attach(hot)
 

@@ -33,8 +33,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, cast
 
-from cometkms.core.interface import HotPath, RowState
-from cometkms.core.pure.hot import PureHotPath
+from cometkms.core.interface import Records, RowRecord
+from cometkms.core.pure.hot import PureRecords
 from cometkms.durable import Disk, FormatError, discarding, open_file, read_bounded, sync_directory
 from cometkms.errors import BusyError, InvariantError, StateError, StoreFailure, cure_of_file, os_words, said
 from cometkms.limits import (
@@ -187,26 +187,17 @@ def _decode_header(magic: bytes, body: bytes) -> Header:
     return header
 
 
-@dataclass(frozen=True, slots=True)
-class _RowRecord:
-    """One row's sector. `opened`: False until every member's mark for a new row was seen (rule 9)."""
-
-    row: Row
-    mark: Watermark
-    count: int
-    opened: bool
-
-
-def _encode_row(record: _RowRecord) -> bytes:
-    mark, chain = record.mark, record.row.chain_id.encode()
+def _encode_row(row: Row, record: RowRecord) -> bytes:
+    mark, chain = record.mark, row.chain_id.encode()
     flags = _BURNT if mark.hrs > HRS(0, 0, 0) and not mark.sign_bytes else 0
     flags |= 0 if record.opened else _CLOSED
     sizes = (flags, len(mark.sign_bytes), len(mark.signature), len(chain))
-    fixed = _ROW_BODY.pack(record.row.key, *mark.hrs, *sizes, record.count)
+    fixed = _ROW_BODY.pack(row.key, *mark.hrs, *sizes, record.count)
     return fixed + chain + mark.sign_bytes + mark.signature
 
 
-def _decode_row(body: bytes) -> _RowRecord:
+def _decode_row(body: bytes) -> tuple[Row, RowRecord]:
+    """Whose row it is, and its record, without its slot."""
     fields = _ROW_BODY.unpack_from(body)
     public_key, height, round_, step, flags, bytes_size, signature_size, chain_size, count = fields
     at = _ROW_BODY.size
@@ -220,7 +211,7 @@ def _decode_row(body: bytes) -> _RowRecord:
     sign_bytes = body[at + chain_size : at + chain_size + bytes_size]
     signature = body[at + chain_size + bytes_size :]
     mark = Watermark(HRS(height, round_, step), sign_bytes, signature)
-    return _RowRecord(Row(public_key, chain), mark, count, not flags & _CLOSED)
+    return Row(public_key, chain), RowRecord(mark, count, not flags & _CLOSED)
 
 
 @dataclass(slots=True)
@@ -256,12 +247,10 @@ class PromiseStore:
         self._fd = fd
         self._disk = disk
         self._header_slot = _Slot(0)
-        self._slots: list[_Slot] = []
-        self._records: list[_RowRecord] = []
+        self._rows: list[Row] = []
+        self._records: Records = PureRecords()
         self._known: dict[str, _Known] = {}
         self._failure: str | None = None
-        self._hot: HotPath = PureHotPath()
-        self._served: frozenset[int] = frozenset()
 
     # --- life ---
 
@@ -344,50 +333,34 @@ class PromiseStore:
         """Return the file's descriptor for the fast path."""
         return self._fd
 
-    def attach(self, hot: HotPath, served: Iterable[int]) -> None:
-        """Share the rows with the fast path from now on. `served`: those that are configured here; it writes no other."""
-        self._hot, self._served = hot, frozenset(served)
-        hot.set_header(self.header.seq_base, self.header.incarnation)
+    def keep_in(self, records: Records) -> None:
+        """Keep the records there from now on, where the fast path reads and writes them, too."""
+        records.set_header(self.header.seq_base, self.header.incarnation)
         for number in range(len(self._records)):
-            self._push(number)
-
-    def _push(self, number: int) -> None:
-        record, slot = self._records[number], self._slots[number]
-        mark = record.mark
-        state = RowState(mark.hrs, mark.sign_bytes, record.count, slot.sequence, slot.newest)
-        self._hot.push(number, state, opened=record.opened and number in self._served)
-
-    def _record(self, number: int) -> _RowRecord:
-        """The newest, by whom ever it was written."""
-        slot = self._slots[number]
-        news = self._hot.news(number, slot.sequence)
-        if news is not None:
-            slot.sequence, slot.newest = news.sequence, news.newest
-            mark = Watermark(news.mark, news.sign_bytes)
-            self._records[number] = replace(self._records[number], mark=mark, count=news.count)
-        return self._records[number]
+            records.append(self._records[number])
+        self._records = records
 
     # --- rows ---
 
     @property
     def rows(self) -> tuple[Row, ...]:
         """Return the rows in the order of their numbers."""
-        return tuple(record.row for record in self._records)
+        return tuple(self._rows)
 
     def name_key(self, number: int, row: Row) -> None:
         """Whose row it is: the file has 32 bytes of a key, and signatures verify with the whole. Raises: InvariantError for another row."""
-        if self._records[number].row != row:
+        if self._rows[number] != row:
             raise InvariantError(f"row {number} is not of the key and chain {row}")
-        self._records[number] = replace(self._records[number], row=row)
+        self._rows[number] = row
 
     @property
     def seq(self) -> int:
         """Grows with every promise, durable before anybody hears of it: a store that is put back shows a lower one."""
-        return self.header.seq_base + sum(self._record(number).count for number in range(len(self._records)))
+        return self._records.seq
 
     def mark(self, number: int) -> Watermark:
         """The durable mark of a row."""
-        return self._record(number).mark
+        return self._records[number].mark
 
     def opened(self, number: int) -> bool:
         """Whether the row may be promised in."""
@@ -397,15 +370,12 @@ class PromiseStore:
         """A new row at its starting mark, durable on return. Raises: StateError when the store is full; StoreFailure."""
         if row in self.rows:
             raise InvariantError(f"row {row} is there already")
-        if len(self._records) >= CHAINS_MAX:
+        if len(self._rows) >= CHAINS_MAX:
             raise StateError(f"{self.path} holds {CHAINS_MAX} rows already")
-        slot = _Slot(2 + 2 * len(self._records))
-        record = _RowRecord(row, mark, 0, opened)
-        self._write(slot, _ROW_MAGIC, _encode_row(record))
-        self._slots.append(slot)
-        self._records.append(record)
-        self._push(len(self._records) - 1)
-        return len(self._records) - 1
+        number = len(self._rows)
+        self._records.append(self._written(number, row, RowRecord(mark, opened=opened)))
+        self._rows.append(row)
+        return number
 
     def write_mark(self, number: int, mark: Watermark) -> None:
         """Move a row's mark, durable on return.
@@ -413,7 +383,7 @@ class PromiseStore:
         At an equal place only more may become known: a signature over the bytes held, or that nothing is known (burnt).
         Raises: InvariantError if the mark would fall or held bytes be replaced; StoreFailure (the store is then dead).
         """
-        old = self._record(number)
+        old = self._records[number]
         if mark.hrs < old.mark.hrs or (mark.hrs == old.mark.hrs and mark.sign_bytes not in (old.mark.sign_bytes, b"")):
             raise InvariantError(f"a mark never falls: {old.mark} is held, {mark} was to be written")
         self._write_record(number, replace(old, mark=mark, count=old.count + 1))
@@ -423,24 +393,28 @@ class PromiseStore:
 
         Its seq goes on, so that nobody takes it for an older store. Raises: StoreFailure.
         """
-        old = self._record(number)
+        old = self._records[number]
         self._write_record(number, replace(old, mark=mark, count=old.count + 1))
 
     def open_row(self, number: int) -> None:
         """The row may be promised in from now on. Durable on return. Raises: StoreFailure."""
-        self._write_record(number, replace(self._record(number), opened=True))
+        self._write_record(number, replace(self._records[number], opened=True))
 
-    def _write_record(self, number: int, record: _RowRecord) -> None:
-        self._write(self._slots[number], _ROW_MAGIC, _encode_row(record))
-        self._records[number] = record
-        self._push(number)
+    def _write_record(self, number: int, record: RowRecord) -> None:
+        self._records[number] = self._written(number, self._rows[number], record)
+
+    def _written(self, number: int, row: Row, record: RowRecord) -> RowRecord:
+        """The record as it stands after it was written and synced: in its other slot."""
+        slot = _Slot(2 + 2 * number, record.sequence, record.newest)
+        self._write(slot, _ROW_MAGIC, _encode_row(row, record))
+        return replace(record, sequence=slot.sequence, newest=slot.newest)
 
     def write_header(self, header: Header) -> None:
         """Durable on return. Raises: StoreFailure."""
         magic, body = _encode_header(header)
         self._write(self._header_slot, magic, body)
         self.header = header
-        self._hot.set_header(header.seq_base, header.incarnation)
+        self._records.set_header(header.seq_base, header.incarnation)
 
     def known(self, member: str) -> Statement | None:
         """The highest incarnation that was recorded of another member; None for its first."""
@@ -535,8 +509,9 @@ class PromiseStore:
                 continue
             if ended:
                 raise ValueError(f"row {number} follows a row that was never written")
-            self._slots.append(slot)
-            self._records.append(_decode_row(body))
+            row, record = _decode_row(body)
+            self._rows.append(row)
+            self._records.append(replace(record, sequence=slot.sequence, newest=slot.newest))
 
     def _load_members(self) -> None:
         for number, member in enumerate(self.header.members):
@@ -551,8 +526,8 @@ class PromiseStore:
         for known in self._known.values():
             if known.statement is not None:
                 self.record(known.statement)
-        for number, record in enumerate(self._records):
-            self._write_record(number, record)
+        for number in range(len(self._rows)):
+            self._write_record(number, self._records[number])
 
 
 def _member_slot(number: int) -> _Slot:
@@ -613,11 +588,13 @@ def marks_in(path: Path, data: bytes) -> list[tuple[Row, Watermark]]:
             sector = _open_sector(_HEADER_MAGIC if block < 2 else _ROW_MAGIC, data[at : at + SECTOR_BYTES], path)
             if block < 2:
                 continue
-            record = _decode_row(sector[1]) if sector is not None else None
+            if sector is None:
+                continue
+            row, record = _decode_row(sector[1])
         except (ValueError, struct.error):
             continue
-        if record is not None and (record.row not in found or record.mark.hrs > found[record.row].hrs):
-            found[record.row] = record.mark
+        if row not in found or record.mark.hrs > found[row].hrs:
+            found[row] = record.mark
     return list(found.items())
 
 
@@ -690,8 +667,8 @@ def _survey_once(path: Path) -> Survey:
             if number == 0:
                 header = _decode_header(found, body)
             else:
-                record = _decode_row(body)
-                rows.append((record.row, record.mark))
+                row, record = _decode_row(body)
+                rows.append((row, record.mark))
         except (ValueError, IndexError, struct.error) as error:
             problems.append(f"{what}: {error}")
     if header is None and not problems:

@@ -25,7 +25,7 @@ typedef struct ck_sign_lane {
 } ck_sign_lane;
 typedef struct ck_desk { ck_agent_link link; uint32_t chains; ck_sign_lane *of[...]; ...; } ck_desk;
 typedef struct ck_section {
-    ck_slot *slot; int32_t open; ck_hrs last; size_t bytes_len; uint8_t bytes[...]; uint8_t signature[...]; uint64_t signatures;
+    ck_slot *slot; int32_t open; ck_hrs last; size_t bytes_len; uint8_t bytes[...]; size_t signature_len; uint8_t signature[...];
     int32_t unreported; ck_sign_lane *asker; uint64_t request_id; uint64_t started_ns; uint64_t since_ns; ...;
 } ck_section;
 typedef struct ck_done {

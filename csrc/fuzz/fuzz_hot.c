@@ -48,20 +48,21 @@ static void begin(const uint8_t *chain, size_t chain_len, int asked) {
     memset(&frames, 0, sizeof frames);
     memset(&requests, 0, offsetof(ck_ring, slots));
     memset(&permits, 0, offsetof(ck_ring, slots));
-    hot.calls = &ck_libc, hot.fd = store, hot.nonce = NONCE, hot.quorum = 2, hot.members = 1, hot.rows_len = 2,
-    hot.chains = 2, hot.row_of[0] = 1;
+    hot.calls = &ck_libc, hot.store.fd = store, hot.nonce = NONCE, hot.quorum = 2, hot.members = 1,
+    hot.store.rows_len = 2, hot.chains = 2, hot.row_of[0] = 1;
     hot.permits = &permits, hot.permits_wake = wake, hot.lanes[0] = &lane;
     lane.frames = &frames, lane.fd = ends[0];
     for (uint32_t i = 0; i < 2; i++) {
-        ck_row *row = &hot.rows[i];
+        ck_row *row = &hot.store.rows[i];
         memset(row->key, 'k', 32);
         memcpy(row->chain_id, chain, chain_len);
-        row->chain_id_len = chain_len, row->open = i == 0 || (chain_len & 1), row->first_block = 2 + 2 * i;
+        row->served = 1, row->chain_id_len = chain_len, row->open = i == 0 || (chain_len & 1),
+        row->first_block = 2 + 2 * i;
         row->reach = REACH;
     }
     if (asked) {
-        hot.rows[0].place.state = 1, hot.rows[0].place.accepted = 1, hot.rows[0].place.asked[0] = ASKED;
-        hot.rows[0].place.bytes_len = 5;
+        hot.places[0].state = 1, hot.places[0].accepted = 1, hot.places[0].asked[0] = ASKED;
+        hot.places[0].bytes_len = 5;
     }
 }
 
@@ -79,15 +80,15 @@ static void feed_lane(const uint8_t *data, size_t size) {
     REQUIRE(len <= size && at == left &&
             (len == 0 || memcmp(hot.plain + at, data + left, len) == 0)); /* the rest is untouched */
     for (uint32_t i = 0; i < 2; i++) {
-        const ck_row *row = &hot.rows[i];
+        const ck_row *row = &hot.store.rows[i];
         REQUIRE(row->count == row->sequence && row->bytes_len <= CK_SIGN_BYTES_MAX);
         REQUIRE((row->count == 0) == (row->bytes_len == 0) && row->mark.height <= REACH);
         count += row->count;
     }
-    REQUIRE(hot.answered == count && (count == 0) == (hot.active_ns == 0));
+    REQUIRE(hot.answered == count && (count == 0) == (hot.store.active_ns == 0));
     REQUIRE(count == 0 || len < size);
     const int granted = ck_ring_pop(&permits, message, &len) == CK_OK;
-    REQUIRE(granted == (hot.permitted == 1) && (!granted || hot.rows[0].place.accepted == 2));
+    REQUIRE(granted == (hot.permitted == 1) && (!granted || hot.places[0].accepted == 2));
 }
 
 static void feed_queue(const uint8_t *data, size_t size) {
@@ -108,7 +109,7 @@ static void feed_queue(const uint8_t *data, size_t size) {
         lane.blocked = 0;
     }
     for (uint32_t i = 0; i < 2; i++)
-        REQUIRE((hot.rows[i].place.state == 1) == (hot.rows[i].count > 0) && hot.rows[i].mark.height <= REACH);
+        REQUIRE((hot.places[i].state == 1) == (hot.store.rows[i].count > 0) && hot.store.rows[i].mark.height <= REACH);
     REQUIRE(hot.permitted == 0);
 }
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cometkms._native import ffi
 
 from cometkms.core import choose
-from cometkms.core.interface import Request, Turn
+from cometkms.core.interface import KeySlot, Request, Turn
 from cometkms.core.native.hot import NativeHotPath
 from cometkms.core.native.queue import RingQueue
 from cometkms.core.native.sign import NativeSignPath
@@ -165,7 +165,7 @@ def row_promised(sector: bytes, node: "Node") -> Any:
     """The mark that a sector of the promise store records."""
     found = promise_store._open_sector(promise_store._ROW_MAGIC, sector, node.files.store_path)
     assert found is not None
-    return promise_store._decode_row(found[1]).mark
+    return promise_store._decode_row(found[1])[1].mark
 
 
 class PeerEnd:
@@ -349,7 +349,7 @@ class FastState:
         if self.hot.c.permitted != self.permitted:
             self.permitted = self.hot.c.permitted
             self.node.world.count("permits in C")
-            place = self.hot.c.rows[0].place
+            place = self.hot.c.places[0]
             self.node.world.judge_permit(bytes(ffi.buffer(place.bytes, place.bytes_len)))
 
 
@@ -367,7 +367,7 @@ class Queues:
 class FastSigner:
     """The signer's path of a node's signer process, and its validators' connections."""
 
-    def __init__(self, signer: "Signer") -> None:
+    def __init__(self, signer: "Signer", slot: KeySlot) -> None:
         node = signer.node
         assert node.queues is not None
         assert node.calls is not None
@@ -377,7 +377,7 @@ class FastSigner:
             nonce=signer.nonce,
             reservations=self.queues.requests,
             permits=self.queues.permits,
-            slots=[signer.chain.slot],
+            slots=[slot],
         )
         assert isinstance(path, NativeSignPath)
         self.path = path
@@ -385,7 +385,6 @@ class FastSigner:
         self.lines: dict[int, Line] = {}
         self.numbers = itertools.count()
         self._following = False
-        signer.chain.attach(self.path, self.count_signatures)
 
     def on_queue(self) -> None:
         """As signer/process.py: everything that the state process said, in its order."""

@@ -69,7 +69,6 @@ class Node:
         self.fast: paths.FastState | None = None
         self.calls: paths.Calls | None = None
         self.queues: paths.Queues | None = None
-        self.seen = -1  # of the row's sequence, where the fast path writes it too
         if world.fast and self.may_be_fast:
             self.calls = paths.Calls(
                 self.disk, lambda: int(self.clock() * 1e9), paths.record_durable(self), world.count
@@ -127,9 +126,10 @@ class Node:
             signed_at=(self.signed_at,),
             log=SilentLog(world, self.name),
         )
+        self.checked = None  # a store that is opened again is looked at again
         if self.queues is not None:
             self.queues.requests.discard()
-            self.fast, self.seen = paths.FastState(self), -1
+            self.fast = paths.FastState(self)
         if self.signer is None:
             self.signer = Signer(self)
         self.guarded(self.cluster.start)
@@ -339,14 +339,8 @@ class Node:
     def check(self) -> None:
         if self.opened is None:
             return
-        if self.fast is not None:
-            news = self.fast.hot.news(0, self.seen)  # what C holds, whether or not the store has looked
-            if news is None:
-                return
-            self.seen, mark = news.sequence, Watermark(news.mark, news.sign_bytes)
-        else:
-            mark = self.opened.store.mark(0)
-        if mark is self.checked:
+        mark = self.opened.store.mark(0)
+        if mark == self.checked:
             return
         self.checked = mark
         if mark.hrs < self.high:

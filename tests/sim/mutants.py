@@ -399,40 +399,46 @@ MUTANTS = (
     Mutant(
         "in C, a place at or below the mark is plain",
         "1",
-        cuts=(Cut("hot.c", "row->open && ck_above(at, row->mark) && ck_above(at, row->floor)", "row->open"),),
+        cuts=(Cut("store.c", "row->open && ck_above(at, row->mark) && ck_above(at, row->floor)", "row->open"),),
     ),
-    Mutant("in C, any height is plausible", "13", cuts=(Cut("hot.c", " && at.height <= row->reach", ""),), jumps=0.1),
+    Mutant("in C, any height is plausible", "13", cuts=(Cut("store.c", " && at.height <= row->reach", ""),), jumps=0.1),
     Mutant(
         "in C, answered before the sync",
         "2",
-        cuts=(Cut("hot.c", "if (hot->calls->fdatasync(hot->fd) != 0) return disk_failed(hot, errno);", ""),),
+        cuts=(Cut("store.c", "if (calls->fdatasync(store->fd) != 0) return disk_failed(store, errno);", ""),),
     ),
     Mutant(
         "in C, a sync that failed counts",
         "2",
         cuts=(
             Cut(
-                "hot.c",
-                "if (hot->calls->fdatasync(hot->fd) != 0) return disk_failed(hot, errno);",
-                "(void)hot->calls->fdatasync(hot->fd);",
+                "store.c",
+                "if (calls->fdatasync(store->fd) != 0) return disk_failed(store, errno);",
+                "(void)calls->fdatasync(store->fd);",
             ),
         ),
     ),
     Mutant(
         "in C, one accept less than a majority",
         "3",
-        cuts=(Cut("hot.c", "row->place.accepted >= hot->quorum", "row->place.accepted + 1 >= hot->quorum"),),
+        cuts=(Cut("hot.c", "place->accepted >= hot->quorum", "place->accepted + 1 >= hot->quorum"),),
         nodes=5,
     ),
     Mutant(
         "in C, no accept is waited for",
         "3",
-        cuts=(Cut("hot.c", "if (hot->quorum == 1) CK_TRY(permit(hot, row));", "CK_TRY(permit(hot, row));"),),
+        cuts=(
+            Cut(
+                "hot.c",
+                "if (hot->quorum == 1) CK_TRY(permit(hot, pending->row[n]));",
+                "CK_TRY(permit(hot, pending->row[n]));",
+            ),
+        ),
     ),
     Mutant(
         "in C, an accept of an earlier place, or a second one, counts",
         "3",
-        cuts=(Cut("hot.c", " || row->place.asked[lane->member] != request_id", ""),),
+        cuts=(Cut("hot.c", " || place->asked[lane->member] != request_id", ""),),
         lossy=True,
     ),
     Mutant(
@@ -444,7 +450,7 @@ MUTANTS = (
                 "(may & CK_MAY_PROMISE) && ck_unpack_byte(&body, TAG_PROMISE)",
                 "ck_unpack_byte(&body, TAG_PROMISE)",
             ),
-            Cut("hot.c", "row->open && ck_above(at, row->mark)", "ck_above(at, row->mark)"),
+            Cut("store.c", "row->open && ck_above(at, row->mark)", "ck_above(at, row->mark)"),
         ),
         rollbacks=True,
     ),

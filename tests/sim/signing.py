@@ -5,6 +5,7 @@ import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from cometkms.core.pure.sign import PureSignPath
 from cometkms.model import HRS, Dialect, Step, Vote
 from cometkms.signer.chain import ChainSigner
 from cometkms.wire.queue_messages import (
@@ -41,6 +42,7 @@ class Signer:
         self.lease_until = 0.0
         slot = CORE.key_slot(bytearray(SECRET), CHAIN)
         weakref.finalize(self, slot.close)  # as its end frees a process's: a slot takes four of the kernel's mappings
+        self.fast = paths.FastSigner(self, slot) if node.queues is not None else None
         self.chain = ChainSigner(
             row=0,
             chain_id=CHAIN,
@@ -50,8 +52,9 @@ class Signer:
             send=self.send,
             clock_ns=lambda: int(self.node.clock() * 1e9),
             log=SilentLog(self.world, f"{node.name}'s signer"),
+            path=self.fast.path if self.fast is not None else PureSignPath(),
+            count_made=self.fast.count_signatures if self.fast is not None else lambda: None,
         )
-        self.fast = paths.FastSigner(self) if node.queues is not None else None
         self.port = relays.Port(self.fast) if self.fast is not None else None
         self.send(SignerHello(self.nonce))
         self.world.after(0.1, self.tick)

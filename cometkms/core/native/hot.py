@@ -6,21 +6,61 @@ from pathlib import Path
 from typing import Any, Final
 
 from cometkms._native import ffi, lib
-from cometkms.core.interface import Abandoned, Frames, Queue, RowState
+from cometkms.core.interface import Abandoned, Frames, Queue, RowRecord
 from cometkms.core.native.crypto import NativeFrames
 from cometkms.core.native.lanes import FrameLane
 from cometkms.core.native.queue import RingQueue
-from cometkms.core.native.seam import check, check_turn, to_wire
+from cometkms.core.native.seam import check, check_turn, read_watermark, to_hrs, to_wire, write_watermark
 from cometkms.errors import InvariantError, StoreFailure
-from cometkms.limits import QUEUE_SLOT_BYTES
+from cometkms.limits import CHAINS_MAX, QUEUE_SLOT_BYTES
 from cometkms.model import HRS, Incarnation, Row
 
 _MAY_PROMISE: Final = 1
 _MAY_PROPOSE: Final = 2
 
 
-def _hrs(raw: Any) -> HRS:
-    return HRS(raw.height, raw.round, raw.step)
+class NativeRecords:
+    """The store's records where C has them (ck_store.rows): a view, which keeps none of its own."""
+
+    __slots__ = ("_c", "_hot")
+
+    def __init__(self, hot: Any) -> None:
+        self._hot = hot  # keeps its memory alive
+        self._c = hot.store
+
+    def __len__(self) -> int:
+        return int(self._c.rows_len)
+
+    def __getitem__(self, number: int) -> RowRecord:
+        row = self._row(number)
+        return RowRecord(read_watermark(row, row.mark), row.count, bool(row.open), row.sequence, row.newest)
+
+    def __setitem__(self, number: int, record: RowRecord) -> None:
+        row = self._row(number)
+        write_watermark(row, row.mark, record.mark)
+        row.count, row.open, row.sequence, row.newest = record.count, record.opened, record.sequence, record.newest
+
+    def append(self, record: RowRecord) -> None:
+        """Take one more row's record."""
+        if len(self) >= CHAINS_MAX:
+            raise InvariantError(f"more than {CHAINS_MAX} rows")
+        self._c.rows_len += 1
+        self[len(self) - 1] = record
+
+    def _row(self, number: int) -> Any:
+        if not 0 <= number < self._c.rows_len:
+            raise IndexError(f"row {number} of {self._c.rows_len}")
+        return self._c.rows[number]
+
+    def set_header(self, seq_base: int, incarnation: Incarnation) -> None:
+        """Learn from the store's header where its seq begins and which of its member's stores it is."""
+        self._c.seq_base = seq_base
+        self._c.own = tuple(incarnation)
+
+    @property
+    def seq(self) -> int:
+        """Where the seq begins, and every promise since."""
+        return int(lib.ck_store_seq(ffi.addressof(self._hot, "store")))
 
 
 class NativeLane(FrameLane):
@@ -71,6 +111,7 @@ class NativeHotPath:
         on_permit: Callable[[int], None],
     ) -> None:
         self.c = c
+        self.records = NativeRecords(c)
         self._path = path
         self._members = {name: number for number, name in enumerate(others)}
         self._permits = permits  # keeps its memory alive
@@ -92,38 +133,17 @@ class NativeHotPath:
 
     def failure(self) -> StoreFailure:
         """A write or sync of the store that failed in C."""
-        return StoreFailure(f"{self._path}: {os.strerror(self.c.error)}")
+        return StoreFailure(f"{self._path}: {os.strerror(self.c.store.error)}")
 
     def tell(self) -> None:
         """What was done is measured after it was done."""
-        if self.c.syncs != self._syncs:
-            self._syncs = self.c.syncs
-            self._on_synced(self.c.sync_ns)
+        store = self.c.store
+        if store.syncs != self._syncs:
+            self._syncs = store.syncs
+            self._on_synced(store.sync_ns)
         if self.c.permitted != self._permitted:
             self._permitted = self.c.permitted
             self._on_permit(self.c.permit_ns)
-
-    def push(self, number: int, state: RowState, *, opened: bool) -> None:
-        """Learn the record that the store has written for a row."""
-        row = self.c.rows[number]
-        row.mark = tuple(state.mark)
-        ffi.memmove(row.bytes, state.sign_bytes, len(state.sign_bytes))
-        row.bytes_len, row.count = len(state.sign_bytes), state.count
-        row.sequence, row.newest, row.open = state.sequence, state.newest, opened
-
-    def news(self, number: int, sequence: int) -> RowState | None:
-        """Return what was written in C since the row had that sequence."""
-        row = self.c.rows[number]
-        if row.sequence == sequence:
-            return None
-        return RowState(
-            _hrs(row.mark), bytes(ffi.buffer(row.bytes, row.bytes_len)), row.count, row.sequence, row.newest
-        )
-
-    def set_header(self, seq_base: int, incarnation: Incarnation) -> None:
-        """Learn from the store's header where its seq begins and which of its member's stores it is."""
-        self.c.seq_base = seq_base
-        self.c.own = tuple(incarnation)
 
     def set_member(self, member: str, incarnation: Incarnation, seq: int) -> None:
         """Learn what a member's promises and accepts must bear to be plain."""
@@ -133,13 +153,13 @@ class NativeHotPath:
 
     def raise_floor(self, number: int, hrs: HRS) -> None:
         """Treat nothing at or below this place as plain from now on."""
-        floor = self.c.rows[number].floor
-        if hrs > _hrs(floor):
+        floor = self.c.store.rows[number].floor
+        if hrs > to_hrs(floor):
             floor.height, floor.round, floor.step = hrs
 
     def set_reach(self, number: int, height: int) -> None:
         """Treat nothing above this height as plain, since it may be a jump."""
-        self.c.rows[number].reach = height
+        self.c.store.rows[number].reach = height
 
     def lane(self, member: str, frames: Frames, fd: int) -> NativeLane:
         """Make the fast path's end of a member's connection."""
@@ -165,21 +185,21 @@ class NativeHotPath:
 
     def abandon(self, number: int) -> Abandoned | None:
         """Give back the row's reservation under way."""
-        place = self.c.rows[number].place
+        place = self.c.places[number]
         state, place.state = place.state, 0
         if state != 1:
             return None
-        hrs, sign_bytes = _hrs(place.at), bytes(ffi.buffer(place.bytes, place.bytes_len))
+        hrs, sign_bytes = to_hrs(place.at), bytes(ffi.buffer(place.bytes, place.bytes_len))
         return Abandoned(place.nonce, place.request_id, place.chain, hrs, sign_bytes)
 
     def waiting(self, longer_than_ns: int) -> list[int]:
         """Return the rows whose reservation has waited for so long."""
-        rows, before = self.c.rows, int(self.c.calls.now_ns()) - longer_than_ns
-        return [n for n in range(self.c.rows_len) if rows[n].place.state == 1 and rows[n].place.started_ns < before]
+        places, before = self.c.places, int(self.c.calls.now_ns()) - longer_than_ns
+        return [n for n in range(len(self.records)) if places[n].state == 1 and places[n].started_ns < before]
 
     def idle_s(self) -> float:
         """Return the seconds since the last promise was made here."""
-        return (int(self.c.calls.now_ns()) - int(self.c.active_ns)) / 1e9
+        return (int(self.c.calls.now_ns()) - int(self.c.store.active_ns)) / 1e9
 
     def counters(self) -> dict[str, int]:
         """Count what was permitted to the signer and answered to members in C."""
@@ -214,14 +234,15 @@ def hot_path(
         raise InvariantError("the hot path takes the C core's queue only")
     c = ffi.new("ck_hot *")
     c.calls = lib.ck_calls_of_libc()
-    c.fd, c.nonce, c.quorum = fd, nonce, quorum
-    c.members, c.rows_len, c.chains = len(others), len(rows), len(chains)
+    c.nonce, c.quorum, c.members, c.chains = nonce, quorum, len(others), len(chains)
     c.permits, c.permits_wake = permits.ring, permits.fileno()
+    c.store.fd = fd
     for number, row in enumerate(rows):
-        chain_id = to_wire(row.chain_id)
-        ffi.memmove(c.rows[number].key, row.key, 32)
-        ffi.memmove(c.rows[number].chain_id, chain_id, len(chain_id))
-        c.rows[number].chain_id_len, c.rows[number].first_block = len(chain_id), 2 + 2 * number
+        of_c, chain_id = c.store.rows[number], to_wire(row.chain_id)
+        ffi.memmove(of_c.key, row.key, 32)
+        ffi.memmove(of_c.chain_id, chain_id, len(chain_id))
+        of_c.chain_id_len, of_c.first_block = len(chain_id), 2 + 2 * number
     for chain, number in enumerate(chains):
         c.row_of[chain] = number
+        c.store.rows[number].served = True
     return NativeHotPath(c, path, others, permits, may, on_synced, on_permit)

@@ -7,7 +7,7 @@ from cometkms._native import ffi, lib
 from cometkms.core.interface import Buffer
 from cometkms.errors import InvariantError, ProtocolError
 from cometkms.limits import ERROR_TEXT_MAX_BYTES
-from cometkms.model import HRS, Kind, Reason, Request, Timestamp
+from cometkms.model import HRS, Kind, Reason, Request, Timestamp, Watermark
 
 _THE_PEERS: Final = {
     lib.CK_MORE: "truncated",
@@ -64,6 +64,29 @@ def bytes_of(raw: Any) -> bytes:
     return bytes(ffi.buffer(raw.at, raw.len)) if raw.len else b""
 
 
+def to_hrs(raw: Any) -> HRS:
+    """The place of a ck_hrs."""
+    return HRS(raw.height, raw.round, raw.step)
+
+
+def read_watermark(raw: Any, at: Any) -> Watermark:
+    """The watermark in a C struct with bytes and signature; `at`: its place."""
+    return Watermark(
+        to_hrs(at), bytes(ffi.buffer(raw.bytes, raw.bytes_len)), bytes(ffi.buffer(raw.signature, raw.signature_len))
+    )
+
+
+def write_watermark(raw: Any, at: Any, mark: Watermark) -> None:
+    """Put a watermark into such a struct. Raises: InvariantError, with nothing changed, for one that it has no room for."""
+    sign_bytes, signature = mark.sign_bytes, mark.signature
+    if len(sign_bytes) > len(raw.bytes) or len(signature) > len(raw.signature):
+        raise InvariantError(f"{len(sign_bytes)} sign bytes and a signature of {len(signature)} have no room in C")
+    at.height, at.round, at.step = mark.hrs
+    ffi.memmove(raw.bytes, sign_bytes, len(sign_bytes))
+    ffi.memmove(raw.signature, signature, len(signature))
+    raw.bytes_len, raw.signature_len = len(sign_bytes), len(signature)
+
+
 def to_request(raw: Any, chain_id: str, block_hash: bytes) -> Request:
     """model.Request of a ck_request."""
     size = raw.sign_bytes_len
@@ -71,7 +94,7 @@ def to_request(raw: Any, chain_id: str, block_hash: bytes) -> Request:
         Kind(raw.kind),
         Reason(raw.reason),
         chain_id,
-        HRS(raw.height, raw.round, raw.step),
+        to_hrs(raw),
         bytes(ffi.buffer(raw.sign_bytes, size)),
         Timestamp(raw.timestamp.seconds, raw.timestamp.nanos),
         block_hash if size else b"",

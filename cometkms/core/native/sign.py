@@ -9,7 +9,7 @@ from cometkms.core.native.audit import NativeTrail, asker_of
 from cometkms.core.native.crypto import NativeFrames, NativeKeySlot
 from cometkms.core.native.lanes import FrameLane, SessionLane
 from cometkms.core.native.queue import RingQueue
-from cometkms.core.native.seam import check, check_turn
+from cometkms.core.native.seam import check, check_turn, read_watermark, write_watermark
 from cometkms.core.native.session import NativeSession
 from cometkms.errors import InvariantError
 from cometkms.model import HRS, Dialect, Request, Watermark
@@ -23,8 +23,26 @@ _NOTHING: Final = int(lib.CK_NOTHING)
 _RESERVED: Final = int(lib.CK_RESERVED)
 
 
-def _hrs(raw: Any) -> HRS:
-    return HRS(raw.height, raw.round, raw.step)
+class NativeWatermarks:
+    """The chains' watermarks where C has them (ck_section): a view, which keeps none of its own."""
+
+    __slots__ = ("_signer",)
+
+    def __init__(self, signer: Any) -> None:
+        self._signer = signer
+
+    def __getitem__(self, chain: int) -> Watermark:
+        section = self._section(chain)
+        return read_watermark(section, section.last)
+
+    def __setitem__(self, chain: int, watermark: Watermark) -> None:
+        section = self._section(chain)
+        write_watermark(section, section.last, watermark)
+
+    def _section(self, chain: int) -> Any:
+        if not 0 <= chain < self._signer.chains:
+            raise IndexError(f"chain {chain} of {self._signer.chains}")
+        return self._signer.sections[chain]
 
 
 class NativeSignLane(SessionLane):
@@ -126,9 +144,9 @@ class NativeSignPath:
         self, c: Any, reservations: RingQueue, permits: RingQueue, slots: list[NativeKeySlot], trail: NativeTrail | None
     ) -> None:
         self.c = c
+        self.marks = NativeWatermarks(c)
         self._permits = permits
         self._keep = (reservations, slots, trail)  # their memory
-        self._signature_bytes = [slot.key_type.signature_bytes for slot in slots]  # of each chain
         self._done = ffi.buffer(c.done)
         self.lanes: dict[int, NativeSignLane | _DeskChain] = {}
         self._answered, self._taken = ffi.new("uint32_t *"), ffi.new("uint32_t *")
@@ -189,22 +207,9 @@ class NativeSignPath:
         self.c.done_from = self.c.done_to
         return found
 
-    def push(self, chain: int, watermark: Watermark, *, opened: bool) -> None:
-        """Learn the watermark that the general path has moved, and whether plain requests are taken."""
-        section = self.c.sections[chain]
-        section.last = tuple(watermark.hrs)
-        ffi.memmove(section.bytes, watermark.sign_bytes, len(watermark.sign_bytes))
-        section.bytes_len = len(watermark.sign_bytes)
-        section.open = opened
-
-    def news(self, chain: int, signatures: int) -> tuple[int, Watermark] | None:
-        """Return the watermark, and how many signatures were made in C, when that number has changed."""
-        section = self.c.sections[chain]
-        if section.signatures == signatures:
-            return None
-        sign_bytes = bytes(ffi.buffer(section.bytes, section.bytes_len))
-        signature = bytes(ffi.buffer(section.signature, self._signature_bytes[chain]))
-        return int(section.signatures), Watermark(_hrs(section.last), sign_bytes, signature)
+    def open(self, chain: int, *, opened: bool) -> None:
+        """Let the section take plain requests, or none, from now on."""
+        self.c.sections[chain].open = opened
 
     def take_unreported(self, chain: int) -> bool:
         """Tell whether the queue was too full for the last signature's report, which the caller then makes."""

@@ -48,7 +48,7 @@ class PureCore:
 
     def sign_path(self, **named: Any) -> PureSignPath:
         """One that finds nothing plain."""
-        return PureSignPath(named["permits"].pop)
+        return PureSignPath(named["permits"].pop, len(named["slots"]))
 
     def relay_path(self) -> None:
         """None: its twin is cometkms.agent, for everything."""

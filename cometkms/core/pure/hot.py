@@ -1,21 +1,29 @@
 """The members' fast path where there is no C core: it finds nothing plain, so that the general path decides everything."""
 
-from cometkms.core.interface import Abandoned, Frames, Queue, RowState
+from cometkms.core.interface import Abandoned, Frames, Queue, RowRecord
 from cometkms.model import HRS, Incarnation
 
 
+class PureRecords(list[RowRecord]):
+    """The store's records: a list."""
+
+    _seq_base = 0
+
+    def set_header(self, seq_base: int, _incarnation: Incarnation) -> None:
+        """Learn where the seq begins; who bears the incarnation reads the header itself."""
+        self._seq_base = seq_base
+
+    @property
+    def seq(self) -> int:
+        """Where the seq begins, and every promise since."""
+        return self._seq_base + sum(record.count for record in self)
+
+
 class PureHotPath:
-    """Take every message to be one that is not plain. It keeps nothing, so one serves whoever has not got another yet."""
+    """Take every message to be one that is not plain."""
 
-    def push(self, _number: int, _state: RowState, *, opened: bool) -> None:
-        """Nothing is written here, so nothing need be known."""
-
-    def news(self, _number: int, _sequence: int) -> RowState | None:
-        """Nothing was written here."""
-        return None
-
-    def set_header(self, _seq_base: int, _incarnation: Incarnation) -> None:
-        """Nothing is promised here."""
+    def __init__(self) -> None:
+        self.records = PureRecords()
 
     def set_member(self, _member: str, _incarnation: Incarnation, _seq: int) -> None:
         """No member is heard here."""

@@ -12,9 +12,10 @@ class PureSignPath:
 
     unseen = 0
 
-    def __init__(self, pop: Callable[[], bytes | None] = lambda: None) -> None:
+    def __init__(self, pop: Callable[[], bytes | None] = lambda: None, chains: int = 1) -> None:
         """`pop`: the state process's next message."""
         self._pop = pop
+        self.marks = [Watermark()] * chains
 
     def lane(self, *_: Any, **_names: Any) -> None:
         """None: the connection's owner receives and decides."""
@@ -33,12 +34,8 @@ class PureSignPath:
         """Nothing was signed here."""
         return []
 
-    def push(self, _chain: int, _watermark: Watermark, *, opened: bool) -> None:
+    def open(self, _chain: int, *, opened: bool) -> None:
         """Nothing is decided here, so nothing need be known."""
-
-    def news(self, _chain: int, _signatures: int) -> tuple[int, Watermark] | None:
-        """Nothing was signed here."""
-        return None
 
     def take_unreported(self, _chain: int) -> bool:
         """Nothing is to be reported."""

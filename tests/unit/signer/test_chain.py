@@ -6,7 +6,7 @@ import weakref
 import pytest
 from nacl.signing import SigningKey
 
-from cometkms.core.interface import Core, Session
+from cometkms.core.interface import Core, Session, SignPath
 from cometkms.core.pure.sign import PureSignPath
 from cometkms.limits import (
     AUDIT_VALIDATOR_MAX_BYTES,
@@ -80,7 +80,7 @@ class Requester:
 class Stage:
     """A chain with a queue that tests read and a clock that tests move."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, path: SignPath | None = None) -> None:
         self.core, self.sent, self.now_ns, self.full, self.log = core, list[QueueMessage](), 0, False, Log()
         secret = bytearray(base64.b64encode(bytes(KEY) + bytes(KEY.verify_key)))
         self.chain = ChainSigner(
@@ -92,6 +92,7 @@ class Stage:
             send=self._send,
             clock_ns=lambda: self.now_ns,
             log=self.log,
+            path=path or PureSignPath(),
         )
         self.chain.on_mark(Mark(NONCE, 0, Watermark()))
 
@@ -139,32 +140,32 @@ def test_nothing_is_signed_before_the_permit_and_the_report_follows_the_reply(st
 
 
 class Path(PureSignPath):
-    """A path that does nothing, and keeps what it was told of the chain's place."""
+    """A path that does nothing, and keeps what it was told, and where the chain stood then."""
 
     def __init__(self) -> None:
         super().__init__()
         self.told: list[tuple[HRS, bool]] = []
 
-    def push(self, _chain: int, watermark: Watermark, *, opened: bool) -> None:
-        self.told.append((watermark.hrs, opened))
+    def open(self, chain: int, *, opened: bool) -> None:
+        self.told.append((self.marks[chain].hrs, opened))
 
 
 def test_while_somebody_waits_here_the_path_serves_nothing_and_then_it_knows_the_place(
-    stage: Stage, asker: Requester
+    core: Core, asker: Requester
 ) -> None:
     path = Path()
-    stage.chain.attach(path, lambda: None)
+    stage = Stage(core, path)
     stage.ask(asker)
     stage.permit()
     assert path.told == [(HRS(0, 0, 0), True), (HRS(0, 0, 0), False), (HRS(5, 0, 3), True)]
 
 
 def test_after_an_error_the_path_knows_the_place_and_serves_nothing_before_the_next_turn(
-    stage: Stage, asker: Requester, monkeypatch: pytest.MonkeyPatch
+    core: Core, asker: Requester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever went wrong in the section: a signature that was made stays made."""
     path = Path()
-    stage.chain.attach(path, lambda: None)
+    stage = Stage(core, path)
     stage.ask(asker)
     with monkeypatch.context() as broken:
         broken.setattr(asker, "deliver", lambda *_, **__: 1 // 0)

@@ -17,6 +17,7 @@ from cometkms.core import choose, native
 from cometkms.core.interface import Request, Session, SignLane, Turn
 from cometkms.core.native.queue import RingQueue
 from cometkms.core.native.sign import NativeSignPath
+from cometkms.core.pure.sign import PureSignPath
 from cometkms.errors import ProtocolError
 from cometkms.keytypes import BLS12_381, ED25519, SEED_BYTES, KeyType
 from cometkms.limits import HEIGHT_MAX
@@ -128,6 +129,11 @@ class Stage:
         self.asked: list[Reserve] = []
         secret = bytes(KEY) + bytes(KEY.verify_key) if key_type is ED25519 else b"\1" * SEED_BYTES
         self.slot = slot = CORE.key_slot(bytearray(base64.b64encode(secret)), "c", key_type)
+        self.path: NativeSignPath | None = None
+        if hot:
+            self.path = CORE.sign_path(
+                nonce=NONCE, reservations=self.reservations, permits=self.permits, slots=[slot], trail=trail
+            )
         self.chain = ChainSigner(
             row=0,
             chain_id="c",
@@ -137,15 +143,10 @@ class Stage:
             send=lambda message: self.reservations.push(encode(message)),
             clock_ns=lambda: time.monotonic_ns() + self.offset_ns,
             log=self.log,
+            path=self.path or PureSignPath(),
+            count_made=self.count,
             trail=trail,
         )
-        self.path: NativeSignPath | None = None
-        if hot:
-            self.path = CORE.sign_path(
-                nonce=NONCE, reservations=self.reservations, permits=self.permits, slots=[slot], trail=trail
-            )
-            assert self.path is not None
-            self.chain.attach(self.path, self.count)
         self.connections = [Connection(self, number) for number in range(VALIDATORS)]
 
     def close(self) -> None:
@@ -506,7 +507,7 @@ def test_no_answer_of_the_path_overtakes_bytes_that_its_owner_holds(stage: Stage
     assert stage.path is not None
     connection.lane.blocked = True
     stage.tell(PermitGranted(NONCE, stage.asked[0].request_id, 0, Permit(stage.asked[0].sign_bytes)))
-    assert stage.path.c.sections[0].signatures == 0
+    assert stage.path.c.done_to == 0
     assert stage.chain.watermark.hrs.height == 5
     assert stage.chain.counters.signed == 1
 

@@ -16,11 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cometkms.core import native
-from cometkms.core.native.hot import NativeHotPath, NativeLane
+from cometkms.core.interface import RowRecord
+from cometkms.core.native.hot import NativeHotPath, NativeLane, NativeRecords
 from cometkms.core.native.queue import RingQueue
 from cometkms.core.native.sign import NativeSignPath
+from cometkms.core.pure.hot import PureRecords
 from cometkms.errors import InvariantError, ProtocolError, StoreFailure
-from cometkms.limits import CHAINS_MAX, HEIGHT_MAX
+from cometkms.limits import CHAINS_MAX, HEIGHT_MAX, SEQ_MAX, SIGN_BYTES_MAX_BYTES, SIGNATURE_MAX_BYTES
 from cometkms.model import (
     HRS,
     BlockID,
@@ -114,7 +116,7 @@ class Node:
         )  # fmt: skip
         assert isinstance(hot, NativeHotPath)
         self.hot = hot
-        self.store.attach(hot, (0, 1, 2))
+        self.store.keep_in(hot.records)
         for number in range(len(ROWS)):
             hot.set_reach(number, HEIGHT_MAX)
         self.wires = [self.connect(name) for name in others]
@@ -200,7 +202,18 @@ def test_more_requests_than_a_batch_holds_are_all_answered(node: Node) -> None:
 
 
 @pytest.mark.parametrize(
-    "why", ["not ready", "not serving", "unknown key", "other chain", "closed", "floor", "jump", "kind"]
+    "why",
+    [
+        "not ready",
+        "not serving",
+        "unknown key",
+        "other chain",
+        "closed",
+        "not configured here",
+        "floor",
+        "jump",
+        "kind",
+    ],
 )
 def test_what_is_not_plain_is_the_twins_untouched(node: Node, why: str) -> None:
     row, data = ROWS[0], sign_bytes(ROWS[0], 10)
@@ -211,7 +224,9 @@ def test_what_is_not_plain_is_the_twins_untouched(node: Node, why: str) -> None:
     elif why == "floor":
         node.hot.raise_floor(0, HRS(10, 0, 2))
     elif why == "closed":
-        node.store.attach(node.hot, (1, 2))
+        node.hot.records[0] = replace(node.hot.records[0], opened=False)
+    elif why == "not configured here":
+        node.hot.c.store.rows[0].served = 0
     elif why == "jump":
         node.store.write_mark(0, Watermark(HRS(9, 0, 2), sign_bytes(ROWS[0], 9)))
         node.hot.set_reach(0, 9)
@@ -223,6 +238,62 @@ def test_what_is_not_plain_is_the_twins_untouched(node: Node, why: str) -> None:
     assert node.wires[0].received() == []
     assert node.store.mark(0) == before
     assert node.wires[0].lane.served == 0
+
+
+RECORDS = st.builds(
+    RowRecord,
+    st.builds(
+        Watermark,
+        st.builds(HRS, st.integers(0, HEIGHT_MAX), st.integers(0, (1 << 31) - 1), st.integers(0, 3)),
+        st.binary(max_size=SIGN_BYTES_MAX_BYTES),
+        st.binary(max_size=SIGNATURE_MAX_BYTES),
+    ),
+    st.integers(0, SEQ_MAX),
+    st.booleans(),
+    st.integers(0, SEQ_MAX),
+    st.integers(0, 1),
+)
+
+
+@settings(deadline=None)
+@given(
+    records=st.lists(RECORDS, max_size=6), changes=st.lists(st.tuples(st.integers(0, 5), RECORDS), max_size=6), base=...
+)
+def test_the_records_are_a_list_wherever_they_stand(
+    records: list[RowRecord], changes: list[tuple[int, RowRecord]], base: int
+) -> None:
+    c = ffi.new("ck_hot *")
+    of_c, of_python = NativeRecords(c), PureRecords()
+    for table in (of_c, of_python):
+        table.set_header(base % SEQ_MAX, FIRST)
+        for record in records:
+            table.append(record)
+        for number, record in changes:
+            if number < len(table):
+                table[number] = record
+    assert [of_c[number] for number in range(len(of_c))] == list(of_python)
+    assert of_c.seq == of_python.seq % (1 << 64)
+    for table in (of_c, of_python):
+        with pytest.raises(IndexError):
+            table[len(records)]
+
+
+@pytest.mark.parametrize(
+    "changed", [{"sign_bytes": bytes(SIGN_BYTES_MAX_BYTES + 1)}, {"signature": bytes(SIGNATURE_MAX_BYTES + 1)}]
+)
+def test_a_record_that_has_no_room_in_c_changes_nothing(node: Node, changed: dict[str, bytes]) -> None:
+    before = [node.hot.records[number] for number in range(len(ROWS))]
+    with pytest.raises(InvariantError):
+        node.hot.records[1] = RowRecord(replace(Watermark(HRS(9, 0, 1)), **changed))
+    assert [node.hot.records[number] for number in range(len(ROWS))] == before
+
+
+def test_a_promise_in_c_forgets_the_signature_of_the_place_before(node: Node) -> None:
+    data = sign_bytes(ROWS[0], 10)
+    node.store.write_mark(0, Watermark(HRS(9, 0, 2), sign_bytes(ROWS[0], 9), b"s" * 64))
+    node.wires[0].send(framed(promise(ROWS[0], data)))
+    assert node.wires[0].lane.turn(serve=True) == b""
+    assert node.store.mark(0) == Watermark(place(data), data)
 
 
 def test_nothing_overtakes_what_is_the_twins(node: Node) -> None:
@@ -516,11 +587,11 @@ def test_a_reservation_of_every_chain_shares_one_sync(node: Node) -> None:
 
 def test_a_store_that_cannot_be_written_answers_nobody_and_stays_dead(node: Node) -> None:
     read_only = os.open(node.path, os.O_RDONLY)
-    node.hot.c.fd = read_only
+    node.hot.c.store.fd = read_only
     node.wires[0].send(framed(promise(ROWS[0], sign_bytes(ROWS[0], 10))))
     with pytest.raises(StoreFailure):
         node.wires[0].lane.turn(serve=True)
-    node.hot.c.fd = node.store.fileno()
+    node.hot.c.store.fd = node.store.fileno()
     with pytest.raises(StoreFailure):
         node.reserve(0, sign_bytes(ROWS[2], 20))
     assert [wire.received() for wire in node.wires] == [[], []]

@@ -1,11 +1,11 @@
 """How far up a node promises (rule 13): by the signatures that it verified, the time since, and the operator's word; by nothing else."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cometkms.core.pure.hot import PureHotPath
 from cometkms.limits import CHAINS_MAX, JUMP_HEIGHTS, JUMP_HEIGHTS_PER_S, START_READ_S
 from cometkms.model import HRS, Reason, Watermark
 from cometkms.rules.birth import NodeState
@@ -99,10 +99,11 @@ def test_clocks_a_year_apart_change_nothing_for_a_chain_at_its_pace(three: Three
         leader.node.flush()
 
 
-class Told:
+class Told(PureHotPath):
     """A hot path that does nothing, and keeps how far up a place is plain there."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.reach, self.floor = -1, HRS(0, 0, 0)
 
     def raise_floor(self, _row: int, hrs: HRS) -> None:
@@ -111,20 +112,11 @@ class Told:
     def set_reach(self, _row: int, height: int) -> None:
         self.reach = height
 
-    def seq_of(self, _member: str) -> int:
-        return 0
-
-    def waiting(self, _longer_than_ns: int) -> list[int]:
-        return []
-
-    def __getattr__(self, _name: str) -> Callable[..., None]:
-        return lambda *_a, **_k: None
-
 
 def test_the_hot_path_is_told_no_more_than_is_plausible_and_decides_no_long_skip(three: Three) -> None:
     """Where its turn is before the report of the last signature a week's heights would be skipped twice."""
     leader, hot = three.nodes["a"], Told()
-    leader.node.attach(hot)  # type: ignore[arg-type]
+    leader.node.attach(hot)
     assert hot.reach == 10 + JUMP_HEIGHTS
     leader.lead()
     three.wall += 7 * DAY_S
@@ -138,7 +130,7 @@ def test_the_hot_path_is_told_no_more_than_is_plausible_and_decides_no_long_skip
 
 def test_a_member_that_says_it_stands_at_the_end_of_time_takes_the_hot_path_from_nobody(three: Three) -> None:
     node, hot = three.nodes["a"].node, Told()
-    node.attach(hot)  # type: ignore[arg-type]
+    node.attach(hot)
     for height, floor in ((1 << 62, 10), (11, 11)):
         life = three.nodes["b"].node.membership.news()
         shown = RowMark(ROW, Watermark(HRS(height, 0, 2)), True)
@@ -169,7 +161,7 @@ def test_the_first_height_of_a_row_is_believed_and_the_next_ones_are_held_agains
 
 def test_a_rows_first_place_is_not_the_hot_paths(tmp_path: Path) -> None:
     three, hot = Three(tmp_path), Told()
-    three.add("a", NodeState.COMPLETE).node.attach(hot)  # type: ignore[arg-type]
+    three.add("a", NodeState.COMPLETE).node.attach(hot)
     assert hot.reach == 0
 
 
