@@ -35,7 +35,7 @@ $(VENV)/.dev: requirements-dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
-$(VENV)/.built: $(VENV)/.dev setup.py build_ffi.py $(wildcard csrc/*.c csrc/*.h csrc/cdef/*.h)
+$(VENV)/.built: $(VENV)/.dev setup.py build_ffi.py cometkms/limits.py cometkms/layouts.py $(wildcard csrc/*.c csrc/*.h csrc/cdef/*.h)
 	PYTHONWARNINGS="ignore:Editable installation,ignore:Compat editable installs" \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --config-settings editable_mode=compat --editable .
 	@$(BIN)/python -m cometkms version | grep -q "native" || \

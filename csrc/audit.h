@@ -1,10 +1,8 @@
 /* What was decided, for the audit log: one message a decision into a ring that the audit process empties. Never between
  * a request and its answer; never waits. A decision that finds no room is lost, and its number is missing in the log.
  *
- * A record, little-endian: life u64, number u64, unix time in ns i64, height i64, round i32, step u8, outcome u8,
- * reason u8, kind u8, chain u16, lengths of the four that follow u8 each, microseconds u32; then sign bytes, block
- * hash, the validator's identity and its address. Of a folded one the microseconds are how many it stands for. Twin:
- * cometkms/core/pure/audit.py; decoder: cometkms/wire/decisions.py. */
+ * A record is the layout "decision" of cometkms/layouts.py. Twin: cometkms/core/pure/audit.py; decoders:
+ * cometkms/wire/decisions.py, csrc/line.c. */
 #ifndef CK_AUDIT_H
 #define CK_AUDIT_H
 
@@ -25,8 +23,7 @@ enum ck_outcome {
     CK_OUTCOME_REFUSED_BYTES = 9
 };
 
-enum { CK_AUDIT_HEAD = 50 };
-_Static_assert(CK_AUDIT_HEAD + CK_SIGN_BYTES_MAX + 2 * CK_HASH_BYTES + CK_AUDIT_VALIDATOR_MAX <= CK_RING_PAYLOAD,
+_Static_assert(CK_DECISION_HEAD + CK_SIGN_BYTES_MAX + 2 * CK_HASH_BYTES + CK_AUDIT_VALIDATOR_MAX <= CK_RING_PAYLOAD,
                "a record fits");
 
 typedef struct ck_audit {

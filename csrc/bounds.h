@@ -1,4 +1,4 @@
-/* The bounds of cometkms/limits.py that the C core shares; a test compares the two files. */
+/* The bounds that C shares. Made by build_ffi.py, from cometkms/limits.py. */
 #ifndef CK_BOUNDS_H
 #define CK_BOUNDS_H
 
@@ -6,26 +6,28 @@
 #define CK_HASH_BYTES 32
 #define CK_ADDRESS_BYTES 20
 #define CK_VOTE_EXTENSION_MAX 1048576
-#define CK_MESSAGE_MAX (1048576 + 65536)
+#define CK_MESSAGE_MAX 1114112
 #define CK_RESPONSE_MAX 10240
 #define CK_SIGN_BYTES_MAX 224
-#define CK_EXTENSION_SIGN_BYTES_MAX (1048576 + 128)
+#define CK_EXTENSION_SIGN_BYTES_MAX 1048704
 #define CK_ERROR_TEXT_MAX 1024
 #define CK_PREPARED_MAX 4096
 #define CK_RAW_VALUE_MAX 65536
 #define CK_RAW_UNIQUE_ID_MAX 128
 #define CK_RAW_UNIQUE_IDS_MAX 8
 #define CK_FRAME_DATA 1024
-#define CK_FRAME_PLAIN (4 + CK_FRAME_DATA)
-#define CK_FRAME_SEALED (CK_FRAME_PLAIN + 16)
+#define CK_FRAME_PLAIN 1028
+#define CK_FRAME_SEALED 1044
 #define CK_NOISE_PLAIN 65519
-#define CK_NOISE_SEALED (2 + 65535)
-#define CK_INBOX (64 * CK_FRAME_SEALED)
+#define CK_NOISE_SEALED 65537
+#define CK_INBOX 66816
 #define CK_QUEUE_SLOT 512
 #define CK_ROWS_MAX 64
 #define CK_MEMBERS_MAX 7
 #define CK_SECTOR 512
 #define CK_BLOCK 4096
+#define CK_SEQ_MAX 4611686018427387903
+#define CK_SEQ_STEP_MAX 1099511627776
 #define CK_SEAL_PASSES_MAX 8
 #define CK_SEAL_MEMORY_MIN 8388608
 #define CK_SEAL_MEMORY_MAX 1073741824

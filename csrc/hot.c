@@ -12,9 +12,6 @@
 
 /* cometkms/state/peers.py, cometkms/wire/peer_messages.py */
 enum { DATA = 4, FRAME_HEAD = 5, TAG_PROMISE = 2, TAG_PROMISED = 3, MESSAGE_MAX = 96 + 32 + CK_SIGN_BYTES_MAX };
-/* cometkms/limits.py */
-#define SEQ_MAX ((1ull << 62) - 1)
-#define SEQ_STEP_MAX (1ull << 40)
 
 /* --- the messages' common parts --- */
 
@@ -30,8 +27,8 @@ static int take_end(const ck_hot *hot, uint32_t member, ck_reader *in, uint64_t 
     const ck_incarnation *recorded = &hot->incarnation_of[member];
     return ck_unpack_uint(in, member_seq) && ck_unpack_byte(in, 0x92) && ck_unpack_uint(in, &borne.number) &&
            ck_unpack_uint(in, &borne.nonce) && in->left == 0 && borne.number == recorded->number &&
-           borne.nonce == recorded->nonce && *member_seq <= SEQ_MAX &&
-           (*member_seq <= hot->seq_of[member] || *member_seq - hot->seq_of[member] <= SEQ_STEP_MAX);
+           borne.nonce == recorded->nonce && *member_seq <= CK_SEQ_MAX &&
+           (*member_seq <= hot->seq_of[member] || *member_seq - hot->seq_of[member] <= CK_SEQ_STEP_MAX);
 }
 
 static void learn_seq(ck_hot *hot, uint32_t member, uint64_t member_seq) {

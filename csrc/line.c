@@ -70,18 +70,24 @@ static void put_time(ck_writer *out, uint64_t at_ns) {
 
 /* CK_MORE: it is none. */
 static int read_record(ck_bytes in, record *r) {
-    if (in.len < CK_AUDIT_HEAD) return CK_MORE;
+    if (in.len < CK_DECISION_HEAD) return CK_MORE;
     const uint8_t *at = in.at;
-    r->life = ck_get_le(at, 8), r->number = ck_get_le(at + 8, 8), r->at_ns = ck_get_le(at + 16, 8);
-    r->at = (ck_hrs){(int64_t)ck_get_le(at + 24, 8), (int32_t)ck_get_le(at + 32, 4), at[36]};
-    r->outcome = at[37], r->reason = at[38], r->kind = at[39];
-    r->chain = (uint16_t)ck_get_le(at + 40, 2);
-    const size_t bytes = at[42], block = at[43], identity = at[44], name = at[45];
-    r->us = ck_get_le(at + 46, 4);
-    if (CK_AUDIT_HEAD + bytes + block + identity + name != in.len || bytes > CK_SIGN_BYTES_MAX ||
+    r->life = ck_get(at, CK_DECISION_LIFE);
+    r->number = ck_get(at, CK_DECISION_NUMBER);
+    r->at_ns = ck_get(at, CK_DECISION_AT_NS);
+    r->at = (ck_hrs){(int64_t)ck_get(at, CK_DECISION_HEIGHT), (int32_t)ck_get(at, CK_DECISION_ROUND),
+                     (int32_t)ck_get(at, CK_DECISION_STEP)};
+    r->outcome = (uint8_t)ck_get(at, CK_DECISION_OUTCOME);
+    r->reason = (uint8_t)ck_get(at, CK_DECISION_REASON);
+    r->kind = (uint8_t)ck_get(at, CK_DECISION_KIND);
+    r->chain = (uint16_t)ck_get(at, CK_DECISION_CHAIN);
+    r->us = ck_get(at, CK_DECISION_US);
+    const size_t bytes = ck_get(at, CK_DECISION_BYTES), block = ck_get(at, CK_DECISION_BLOCK);
+    const size_t identity = ck_get(at, CK_DECISION_IDENTITY), name = ck_get(at, CK_DECISION_VALIDATOR);
+    if (CK_DECISION_HEAD + bytes + block + identity + name != in.len || bytes > CK_SIGN_BYTES_MAX ||
         block > CK_HASH_BYTES || (identity != 0 && identity != 32) || name > CK_AUDIT_VALIDATOR_MAX)
         return CK_MORE;
-    r->bytes = (ck_bytes){at + CK_AUDIT_HEAD, bytes};
+    r->bytes = (ck_bytes){at + CK_DECISION_HEAD, bytes};
     r->block = (ck_bytes){r->bytes.at + bytes, block};
     r->identity = (ck_bytes){r->block.at + block, identity};
     r->validator = (ck_bytes){r->identity.at + identity, name};

@@ -1,6 +1,5 @@
 /* A place (height, round, step), and the messages between signer and state as cometkms/wire/queue_messages.py packs
- * them: tag u8, nonce u64, request id u64, chain u16, height i64, round i32, step u8, flag u8, length of the sign bytes
- * u16, of the signature u8, little-endian; then both. */
+ * them. */
 #ifndef CK_PLACE_H
 #define CK_PLACE_H
 
@@ -9,6 +8,7 @@
 #include <string.h>
 
 #include "bounds.h"
+#include "layouts.h"
 
 typedef struct ck_hrs {
     int64_t height;
@@ -32,8 +32,18 @@ static inline uint64_t ck_get_le(const uint8_t *at, unsigned size) {
     return value;
 }
 
+/* A field of a record: ck_set(record, CK_ROW_HEIGHT, height), ck_get(record, CK_ROW_HEIGHT). */
+static inline void ck_set(uint8_t *record, unsigned at, unsigned size, uint64_t value) {
+    uint8_t *out = record + at;
+    ck_put_le(&out, value, size);
+}
+
+static inline uint64_t ck_get(const uint8_t *record, unsigned at, unsigned size) {
+    return ck_get_le(record + at, size);
+}
+
 enum { CK_TAG_RESERVE = 2, CK_TAG_SIGNED = 3, CK_TAG_PERMIT = 19 };
-enum { CK_QUEUE_HEAD = 36, CK_QUEUE_MESSAGE_MAX = CK_QUEUE_HEAD + CK_SIGN_BYTES_MAX + CK_SIGNATURE_MAX };
+enum { CK_QUEUE_MESSAGE_MAX = CK_QUEUE_HEAD + CK_SIGN_BYTES_MAX + CK_SIGNATURE_MAX };
 _Static_assert(CK_QUEUE_MESSAGE_MAX <= CK_QUEUE_SLOT - 8, "every message fits a slot of the ring");
 #define CK_HOT_IDS (1ull << 50) /* request ids from here on are the C core's; the twin's are below */
 
@@ -49,17 +59,17 @@ typedef struct ck_queue_message {
 } ck_queue_message;
 
 static inline size_t ck_pack_message(const ck_queue_message *m, uint8_t out[CK_QUEUE_MESSAGE_MAX]) {
-    uint8_t *at = out;
-    ck_put_le(&at, m->tag, 1);
-    ck_put_le(&at, m->nonce, 8);
-    ck_put_le(&at, m->request_id, 8);
-    ck_put_le(&at, m->chain, 2);
-    ck_put_le(&at, (uint64_t)m->at.height, 8);
-    ck_put_le(&at, (uint32_t)m->at.round, 4);
-    ck_put_le(&at, (uint8_t)m->at.step, 1);
-    ck_put_le(&at, 0, 1);
-    ck_put_le(&at, m->bytes_len, 2);
-    ck_put_le(&at, m->signature_len, 1);
+    uint8_t *at = out + CK_QUEUE_HEAD;
+    ck_set(out, CK_QUEUE_TAG, m->tag);
+    ck_set(out, CK_QUEUE_NONCE, m->nonce);
+    ck_set(out, CK_QUEUE_REQUEST_ID, m->request_id);
+    ck_set(out, CK_QUEUE_CHAIN, m->chain);
+    ck_set(out, CK_QUEUE_HEIGHT, (uint64_t)m->at.height);
+    ck_set(out, CK_QUEUE_ROUND, (uint64_t)m->at.round);
+    ck_set(out, CK_QUEUE_STEP, (uint64_t)m->at.step);
+    ck_set(out, CK_QUEUE_FLAG, 0);
+    ck_set(out, CK_QUEUE_BYTES, m->bytes_len);
+    ck_set(out, CK_QUEUE_SIGNATURE, m->signature_len);
     memcpy(at, m->bytes, m->bytes_len), at += m->bytes_len;
     if (m->signature_len) memcpy(at, m->signature, m->signature_len), at += m->signature_len;
     return (size_t)(at - out);
@@ -67,14 +77,15 @@ static inline size_t ck_pack_message(const ck_queue_message *m, uint8_t out[CK_Q
 
 /* 0: not a whole message with sign bytes and without a signature or flag. Borrows from `in`. */
 static inline int ck_unpack_message(const uint8_t *in, size_t len, ck_queue_message *m) {
-    if (len < CK_QUEUE_HEAD || in[32] != 0 || in[35] != 0) return 0;
-    m->tag = in[0];
-    m->nonce = ck_get_le(in + 1, 8);
-    m->request_id = ck_get_le(in + 9, 8);
-    m->chain = (uint16_t)ck_get_le(in + 17, 2);
-    m->at = (ck_hrs){(int64_t)ck_get_le(in + 19, 8), (int32_t)ck_get_le(in + 27, 4), in[31]};
+    if (len < CK_QUEUE_HEAD || ck_get(in, CK_QUEUE_FLAG) != 0 || ck_get(in, CK_QUEUE_SIGNATURE) != 0) return 0;
+    m->tag = (uint8_t)ck_get(in, CK_QUEUE_TAG);
+    m->nonce = ck_get(in, CK_QUEUE_NONCE);
+    m->request_id = ck_get(in, CK_QUEUE_REQUEST_ID);
+    m->chain = (uint16_t)ck_get(in, CK_QUEUE_CHAIN);
+    m->at = (ck_hrs){(int64_t)ck_get(in, CK_QUEUE_HEIGHT), (int32_t)ck_get(in, CK_QUEUE_ROUND),
+                     (int32_t)ck_get(in, CK_QUEUE_STEP)};
     m->bytes = in + CK_QUEUE_HEAD;
-    m->bytes_len = (size_t)ck_get_le(in + 33, 2);
+    m->bytes_len = (size_t)ck_get(in, CK_QUEUE_BYTES);
     m->signature = NULL;
     m->signature_len = 0;
     return m->bytes_len == len - CK_QUEUE_HEAD && m->bytes_len <= CK_SIGN_BYTES_MAX;

@@ -4,8 +4,6 @@
 
 #include "sodium.h"
 
-#define ROW_MAGIC "CMKMSR02"
-
 uint64_t ck_store_seq(const ck_store *store) {
     uint64_t total = store->seq_base;
     for (uint32_t i = 0; i < store->rows_len; i++) total += store->rows[i].count;
@@ -16,26 +14,24 @@ int ck_row_plain(const ck_row *row, ck_hrs at) {
     return row->served && row->open && ck_above(at, row->mark) && ck_above(at, row->floor) && at.height <= row->reach;
 }
 
-/* store/promise_store.py's sector: prefix, body, zeros, BLAKE2b-128 of what is before. */
+/* A record in its sector, neither burnt nor closed and without a signature. */
 static void seal_sector(const ck_row *row, ck_hrs at, ck_bytes bytes, uint8_t sector[CK_SECTOR]) {
-    uint8_t *out = sector;
-    const size_t body = 32 + 8 + 4 + 1 + 1 + 2 + 1 + 1 + 8 + row->chain_id_len + bytes.len;
+    uint8_t *body = sector + CK_SECTOR_HEAD, *behind = body + CK_ROW_HEAD;
+    uint8_t *check = sector + CK_SECTOR - CK_SECTOR_CHECK;
     memset(sector, 0, CK_SECTOR);
-    memcpy(out, ROW_MAGIC, 8), out += 8;
-    ck_put_le(&out, row->sequence + 1, 8);
-    ck_put_le(&out, body, 2);
-    memcpy(out, row->key, 32), out += 32;
-    ck_put_le(&out, (uint64_t)at.height, 8);
-    ck_put_le(&out, (uint32_t)at.round, 4);
-    ck_put_le(&out, (uint8_t)at.step, 1);
-    ck_put_le(&out, 0, 1); /* neither burnt nor closed */
-    ck_put_le(&out, bytes.len, 2);
-    ck_put_le(&out, 0, 1); /* no signature */
-    ck_put_le(&out, row->chain_id_len, 1);
-    ck_put_le(&out, row->count + 1, 8);
-    memcpy(out, row->chain_id, row->chain_id_len), out += row->chain_id_len;
-    memcpy(out, bytes.at, bytes.len);
-    ck_sodium.blake2b(sector + CK_SECTOR - 16, 16, sector, CK_SECTOR - 16, NULL, 0);
+    memcpy(sector, CK_ROW_MAGIC, sizeof CK_ROW_MAGIC - 1);
+    ck_set(sector, CK_SECTOR_SEQUENCE, row->sequence + 1);
+    ck_set(sector, CK_SECTOR_BODY, CK_ROW_HEAD + row->chain_id_len + bytes.len);
+    memcpy(body, row->key, sizeof row->key);
+    ck_set(body, CK_ROW_HEIGHT, (uint64_t)at.height);
+    ck_set(body, CK_ROW_ROUND, (uint64_t)at.round);
+    ck_set(body, CK_ROW_STEP, (uint64_t)at.step);
+    ck_set(body, CK_ROW_BYTES, bytes.len);
+    ck_set(body, CK_ROW_CHAIN, row->chain_id_len);
+    ck_set(body, CK_ROW_COUNT, row->count + 1);
+    memcpy(behind, row->chain_id, row->chain_id_len), behind += row->chain_id_len;
+    memcpy(behind, bytes.at, bytes.len);
+    ck_sodium.blake2b(check, CK_SECTOR_CHECK, sector, CK_SECTOR - CK_SECTOR_CHECK, NULL, 0);
 }
 
 static int disk_failed(ck_store *store, int error) {

@@ -3,12 +3,11 @@
 Every test of codec, sign bytes, frames, key slot and queue runs on both. `cometkms.core.choose.load()` chooses.
 """
 
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Final, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from cometkms.keytypes import ED25519, KeyType
 from cometkms.model import (
@@ -490,10 +489,6 @@ class Underway:
     request_id: int
     started_ns: int
     since_ns: int
-
-
-#: The head of a record for the audit log, told field by field in csrc/audit.h: packed by core/pure, read by wire/decisions.py.
-DECISION_HEAD: Final = struct.Struct("<QQqqiBBBBHBBBBI")
 
 
 class Trail(Protocol):

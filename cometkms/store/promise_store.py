@@ -37,6 +37,7 @@ from cometkms.core.interface import Records, RowRecord
 from cometkms.core.pure.hot import PureRecords
 from cometkms.durable import Disk, FormatError, discarding, open_file, read_bounded, sync_directory
 from cometkms.errors import BusyError, InvariantError, StateError, StoreFailure, cure_of_file, os_words, said
+from cometkms.layouts import ROW_MAGIC, SECTOR_CHECK_BYTES, layout
 from cometkms.limits import (
     BIRTH_NONCE_BYTES,
     BLOCK_BYTES,
@@ -55,18 +56,15 @@ from cometkms.rules.incarnation import FIRST, Statement
 STORE_NAME: Final = "promises"
 _HEADER_MAGIC: Final = b"CMKMSH03"
 _HEADER_MAGIC_FIRST: Final = b"CMKMSH02"  # without an incarnation
-_ROW_MAGIC: Final = b"CMKMSR02"
 _MEMBER_MAGIC: Final = b"CMKMSM01"
 _MAGIC_KIND_BYTES: Final = 6  # then two digits: the format, of which this program knows one
-_PREFIX: Final = struct.Struct("<8sQH")
-_CHECK_BYTES: Final = 16
-_BODY_MAX: Final = SECTOR_BYTES - _PREFIX.size - _CHECK_BYTES
+_PREFIX: Final = layout("sector")
+_BODY_MAX: Final = SECTOR_BYTES - _PREFIX.size - SECTOR_CHECK_BYTES
 _HEADER_BODY: Final = struct.Struct("<QQBBB8s32s")  # epoch, seq base, node state, members, nonces, birth nonce, digest
 _HEADER_END: Final = struct.Struct("<QQB")  # incarnation: number, nonce; whether it is still to be taken
 _MEMBER_BODY: Final = struct.Struct("<QQB")  # incarnation, size of the signature; then signature and id
 _MEMBER_OFFSET: Final = 1024  # in the block, behind the header's or the row's sector
-# public key, height, round, step, flags, sizes of bytes, signature, chain; promises written so far
-_ROW_BODY: Final = struct.Struct("<32sqiBBHBBQ")
+_ROW_BODY: Final = layout("row")
 _BURNT: Final = 1
 _CLOSED: Final = 2
 _SEALED_BYTES: Final = 33  # behind the ids of a sealed store: the digest of what follows, and whether it was confirmed
@@ -119,8 +117,8 @@ def members_digest(epoch: int, members: tuple[str, ...]) -> bytes:
 def _seal_sector(magic: bytes, sequence: int, body: bytes) -> bytes:
     if len(body) > _BODY_MAX:
         raise InvariantError(f"a record of {len(body)} bytes does not fit a sector ({_BODY_MAX})")
-    content = (_PREFIX.pack(magic, sequence, len(body)) + body).ljust(SECTOR_BYTES - _CHECK_BYTES, b"\0")
-    return content + hashlib.blake2b(content, digest_size=_CHECK_BYTES).digest()
+    content = (_PREFIX.pack(magic, sequence, len(body)) + body).ljust(SECTOR_BYTES - SECTOR_CHECK_BYTES, b"\0")
+    return content + hashlib.blake2b(content, digest_size=SECTOR_CHECK_BYTES).digest()
 
 
 def _open_sector(magic: bytes, sector: bytes, path: Path) -> tuple[int, bytes, bytes] | None:
@@ -134,8 +132,8 @@ def _open_sector(magic: bytes, sector: bytes, path: Path) -> tuple[int, bytes, b
     known = (magic, _HEADER_MAGIC_FIRST) if magic == _HEADER_MAGIC else (magic,)
     if kind == magic[:_MAGIC_KIND_BYTES] and kind + number not in known and number.isdigit():
         raise FormatError(path, str(int(number)), str(int(magic[_MAGIC_KIND_BYTES:])))
-    content, check = sector[:-_CHECK_BYTES], sector[-_CHECK_BYTES:]
-    if len(sector) != SECTOR_BYTES or hashlib.blake2b(content, digest_size=_CHECK_BYTES).digest() != check:
+    content, check = sector[:-SECTOR_CHECK_BYTES], sector[-SECTOR_CHECK_BYTES:]
+    if len(sector) != SECTOR_BYTES or hashlib.blake2b(content, digest_size=SECTOR_CHECK_BYTES).digest() != check:
         raise ValueError("its checksum does not match")
     found, sequence, size = _PREFIX.unpack_from(content)
     if found not in known or size > _BODY_MAX:
@@ -406,7 +404,7 @@ class PromiseStore:
     def _written(self, number: int, row: Row, record: RowRecord) -> RowRecord:
         """The record as it stands after it was written and synced: in its other slot."""
         slot = _Slot(2 + 2 * number, record.sequence, record.newest)
-        self._write(slot, _ROW_MAGIC, _encode_row(row, record))
+        self._write(slot, ROW_MAGIC, _encode_row(row, record))
         return replace(record, sequence=slot.sequence, newest=slot.newest)
 
     def write_header(self, header: Header) -> None:
@@ -503,7 +501,7 @@ class PromiseStore:
         ended = False
         for number in range(CHAINS_MAX):
             slot = _Slot(2 + 2 * number)
-            body = self._read(slot, _ROW_MAGIC, f"row {number}")
+            body = self._read(slot, ROW_MAGIC, f"row {number}")
             if body is None:
                 ended = True
                 continue
@@ -585,7 +583,7 @@ def marks_in(path: Path, data: bytes) -> list[tuple[Row, Watermark]]:
     for block in range(len(data) // BLOCK_BYTES):
         at = block * BLOCK_BYTES
         try:
-            sector = _open_sector(_HEADER_MAGIC if block < 2 else _ROW_MAGIC, data[at : at + SECTOR_BYTES], path)
+            sector = _open_sector(_HEADER_MAGIC if block < 2 else ROW_MAGIC, data[at : at + SECTOR_BYTES], path)
             if block < 2:
                 continue
             if sector is None:
@@ -655,7 +653,7 @@ def _survey_once(path: Path) -> Survey:
     header, rows, ended = None, [], False
     for number in range(1 + CHAINS_MAX):
         what = "the header" if number == 0 else f"row {number - 1}"
-        magic = _HEADER_MAGIC if number == 0 else _ROW_MAGIC
+        magic = _HEADER_MAGIC if number == 0 else ROW_MAGIC
         newest = _newest(path, data[2 * number * BLOCK_BYTES :], magic, what, problems)
         if newest is None:
             ended = True

@@ -1,16 +1,17 @@
-"""Decode what the signer notes for the audit log. The form is told in csrc/audit.h; encoders:
-csrc/audit.c, core/pure/audit.py."""
+"""Decode what the signer notes for the audit log. The form is told in cometkms/layouts.py; encoders: csrc/audit.c,
+core/pure/audit.py."""
 
 import hashlib
 import struct
 from dataclasses import dataclass
 from typing import Final
 
-from cometkms.core.interface import DECISION_HEAD
 from cometkms.errors import InvariantError
+from cometkms.layouts import layout
 from cometkms.limits import AUDIT_VALIDATOR_MAX_BYTES, BLOCK_HASH_BYTES, RAW_UNIQUE_ID_MAX_BYTES, SIGN_BYTES_MAX_BYTES
 from cometkms.model import BYTES_OUTCOMES, HRS, Decision, Kind, Outcome, Reason, Request
 
+_HEAD: Final = layout("decision")
 _LENGTH: Final = struct.Struct("<I")
 _DIGEST_BYTES: Final = 32
 
@@ -64,15 +65,15 @@ class Noted:
 
 def decode(untrusted: bytes) -> Noted:
     """One message of the queue. Raises: InvariantError with what is wrong."""
-    if len(untrusted) < DECISION_HEAD.size:
-        raise InvariantError(f"a decision of {len(untrusted)} bytes, a head has {DECISION_HEAD.size}")
-    fields = DECISION_HEAD.unpack_from(untrusted)
+    if len(untrusted) < _HEAD.size:
+        raise InvariantError(f"a decision of {len(untrusted)} bytes, a head has {_HEAD.size}")
+    fields = _HEAD.unpack_from(untrusted)
     life, number, at_ns, height, round_, step, outcome, reason, kind, chain = fields[:10]
     *sizes, took_us = fields[10:]
-    if DECISION_HEAD.size + sum(sizes) != len(untrusted):
+    if _HEAD.size + sum(sizes) != len(untrusted):
         raise InvariantError(f"a decision of {len(untrusted)} bytes announces {sizes}")
     parts = []
-    at = DECISION_HEAD.size
+    at = _HEAD.size
     for size in sizes:
         parts.append(untrusted[at : at + size])
         at += size

@@ -14,13 +14,13 @@ to its successor. Both ends are ours, but a length from shared memory is untrust
 not decode raises InvariantError.
 """
 
-import struct
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
 from cometkms.errors import InvariantError
 from cometkms.keytypes import SIGNATURE_SIZES
+from cometkms.layouts import layout
 from cometkms.limits import NODE_ID_MAX_BYTES, SIGN_BYTES_MAX_BYTES
 from cometkms.model import HRS, Permit, Reason, Watermark
 
@@ -114,10 +114,7 @@ class ReserveRefused:
 
 QueueMessage = SignerHello | Reserve | Signed | StateHello | Mark | Lease | Leader | PermitGranted | ReserveRefused
 
-# tag, nonce, request id, row, height, round, step, flag or reason, bytes length, signature length;
-# then both
-#: Told field by field in csrc/place.h, which writes the same.
-HEAD: Final = struct.Struct("<BQQHqiBBHB")
+HEAD: Final = layout("queue")
 _NO_PLACE = HRS(0, 0, 0)
 
 

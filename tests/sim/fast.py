@@ -26,6 +26,7 @@ from cometkms.core.native.hot import NativeHotPath
 from cometkms.core.native.queue import RingQueue
 from cometkms.core.native.sign import NativeSignPath
 from cometkms.errors import ProtocolError
+from cometkms.layouts import ROW_MAGIC
 from cometkms.limits import INBOX_BYTES, PEER_FRAME_MAX_BYTES
 from cometkms.model import HRS, Dialect, Kind, Message, Vote
 from cometkms.rules.birth import NodeState
@@ -163,7 +164,7 @@ class Socket:
 
 def row_promised(sector: bytes, node: "Node") -> Any:
     """The mark that a sector of the promise store records."""
-    found = promise_store._open_sector(promise_store._ROW_MAGIC, sector, node.files.store_path)
+    found = promise_store._open_sector(ROW_MAGIC, sector, node.files.store_path)
     assert found is not None
     return promise_store._decode_row(found[1])[1].mark
 

@@ -1,13 +1,15 @@
-"""The signer's end of the audit log without the C core. Twin of csrc/audit.c; the record's form is told in csrc/audit.h."""
+"""The signer's end of the audit log without the C core. Twin of csrc/audit.c; the record's form is told in cometkms/layouts.py."""
 
 import time
 from typing import Final
 
-from cometkms.core.interface import DECISION_HEAD, Queue
+from cometkms.core.interface import Queue
 from cometkms.errors import InvariantError
+from cometkms.layouts import layout
 from cometkms.limits import AUDIT_VALIDATOR_MAX_BYTES, BLOCK_HASH_BYTES, SIGN_BYTES_MAX_BYTES
 from cometkms.model import Decision
 
+_HEAD: Final = layout("decision")
 _IDENTITY_BYTES: Final = 32
 _TOOK_MAX_US: Final = (1 << 32) - 1
 
@@ -19,7 +21,7 @@ def pack(life: int, number: int, at_ns: int, decision: Decision) -> bytes:
         raise InvariantError(f"an asker of {len(validator)} and {len(identity)} bytes")
     sign_bytes = decision.sign_bytes if len(decision.sign_bytes) <= SIGN_BYTES_MAX_BYTES else b""
     block_hash = decision.block_hash if len(decision.block_hash) <= BLOCK_HASH_BYTES else b""
-    head = DECISION_HEAD.pack(
+    head = _HEAD.pack(
         life,
         number,
         at_ns,

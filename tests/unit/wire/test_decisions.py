@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cometkms.core import native
-from cometkms.core.interface import DECISION_HEAD
 from cometkms.core.native.codec import ffi
 from cometkms.core.native.queue import RingQueue
 from cometkms.core.pure import CORE as PURE
@@ -174,7 +173,6 @@ WHOLE = pack(1, 1, 1, Decision(Outcome.SIGNED, sign_bytes=b"s", identity=bytes(3
     ],
 )
 def test_what_cannot_be_a_decision_is_told(wrong: bytes) -> None:
-    assert DECISION_HEAD.size == 50
     assert len(wrong) <= QUEUE_SLOT_BYTES
     with pytest.raises(InvariantError):
         decode(wrong)
