@@ -22,6 +22,7 @@
 #define CK_NOISE_SEALED 65537
 #define CK_INBOX 66816
 #define CK_QUEUE_SLOT 512
+#define CK_RING_SLOTS 256
 #define CK_ROWS_MAX 64
 #define CK_MEMBERS_MAX 7
 #define CK_SECTOR 512

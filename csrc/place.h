@@ -38,6 +38,10 @@ static inline void ck_set(uint8_t *record, unsigned at, unsigned size, uint64_t 
     ck_put_le(&out, value, size);
 }
 
+static inline void ck_copy(uint8_t *record, unsigned at, unsigned size, const uint8_t *from) {
+    memcpy(record + at, from, size);
+}
+
 static inline uint64_t ck_get(const uint8_t *record, unsigned at, unsigned size) {
     return ck_get_le(record + at, size);
 }

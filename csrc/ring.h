@@ -9,7 +9,6 @@
 #include "bounds.h"
 #include "status.h"
 
-#define CK_RING_SLOTS 256
 #define CK_RING_PAYLOAD (CK_QUEUE_SLOT - 8)
 
 typedef struct ck_ring_slot {

@@ -19,10 +19,10 @@ static void seal_sector(const ck_row *row, ck_hrs at, ck_bytes bytes, uint8_t se
     uint8_t *body = sector + CK_SECTOR_HEAD, *behind = body + CK_ROW_HEAD;
     uint8_t *check = sector + CK_SECTOR - CK_SECTOR_CHECK;
     memset(sector, 0, CK_SECTOR);
-    memcpy(sector, CK_ROW_MAGIC, sizeof CK_ROW_MAGIC - 1);
+    ck_copy(sector, CK_SECTOR_MAGIC, (const uint8_t *)CK_ROW_MAGIC);
     ck_set(sector, CK_SECTOR_SEQUENCE, row->sequence + 1);
     ck_set(sector, CK_SECTOR_BODY, CK_ROW_HEAD + row->chain_id_len + bytes.len);
-    memcpy(body, row->key, sizeof row->key);
+    ck_copy(body, CK_ROW_KEY, row->key);
     ck_set(body, CK_ROW_HEIGHT, (uint64_t)at.height);
     ck_set(body, CK_ROW_ROUND, (uint64_t)at.round);
     ck_set(body, CK_ROW_STEP, (uint64_t)at.step);

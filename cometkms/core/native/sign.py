@@ -1,6 +1,5 @@
 """The signer's hot path over the C core (csrc/sign.h). What is plain is told there; see interface.SignPath."""
 
-import struct
 from typing import Any, Final
 
 from cometkms._native import ffi, lib
@@ -9,16 +8,12 @@ from cometkms.core.native.audit import NativeTrail, asker_of
 from cometkms.core.native.crypto import NativeFrames, NativeKeySlot
 from cometkms.core.native.lanes import FrameLane, SessionLane
 from cometkms.core.native.queue import RingQueue
-from cometkms.core.native.seam import check, check_turn, read_watermark, write_watermark
+from cometkms.core.native.seam import check, check_turn, read_watermark, to_hrs, write_watermark
 from cometkms.core.native.session import NativeSession
 from cometkms.errors import InvariantError
-from cometkms.model import HRS, Dialect, Request, Watermark
+from cometkms.model import Dialect, Request, Watermark
 
 _DONE: Final = int(lib.CK_DONE)
-_DONE_FORM: Final = struct.Struct("@H2xIqiiQQ32sN")  # ck_done
-_DONE_BYTES: Final = int(ffi.sizeof("ck_done"))
-if _DONE_FORM.size != _DONE_BYTES:
-    raise InvariantError(f"a ck_done of {_DONE_BYTES} bytes does not unpack as {_DONE_FORM.size}")
 _NOTHING: Final = int(lib.CK_NOTHING)
 _RESERVED: Final = int(lib.CK_RESERVED)
 
@@ -147,7 +142,6 @@ class NativeSignPath:
         self.marks = NativeWatermarks(c)
         self._permits = permits
         self._keep = (reservations, slots, trail)  # their memory
-        self._done = ffi.buffer(c.done)
         self.lanes: dict[int, NativeSignLane | _DeskChain] = {}
         self._answered, self._taken = ffi.new("uint32_t *"), ffi.new("uint32_t *")
 
@@ -201,9 +195,9 @@ class NativeSignPath:
         """Return the signatures made in C since the last call."""
         found = []
         for number in range(self.c.done_from, self.c.done_to):
-            at = number % _DONE * _DONE_BYTES
-            chain, link, height, round_, step, at_ns, took_ns, block_hash, size = _DONE_FORM.unpack_from(self._done, at)
-            found.append(Signature(chain, link, HRS(height, round_, step), block_hash[:size], at_ns, took_ns))
+            one = self.c.done[number % _DONE]
+            block_hash = bytes(ffi.buffer(one.block_hash, one.block_hash_len))
+            found.append(Signature(one.chain, one.link, to_hrs(one.at), block_hash, one.at_ns, one.took_ns))
         self.c.done_from = self.c.done_to
         return found
 
