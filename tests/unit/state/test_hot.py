@@ -288,6 +288,20 @@ def test_a_record_that_has_no_room_in_c_changes_nothing(node: Node, changed: dic
     assert [node.hot.records[number] for number in range(len(ROWS))] == before
 
 
+def test_a_row_that_a_running_node_takes_from_others_counts_in_c_and_is_never_plain_there(node: Node) -> None:
+    row = Row(b"z" * 32, "chain-z")
+    number = node.store.add_row(row, Watermark(HRS(3, 0, 1)), opened=False)
+    for height in (4, 5):
+        node.store.write_mark(number, Watermark(HRS(height, 0, 1)))
+    sent = framed(promise(row, sign_bytes(row, 10)))
+    node.wires[0].send(framed(promise(ROWS[0], sign_bytes(ROWS[0], 10))), sent)
+    assert node.wires[0].lane.turn(serve=True) == sent
+    (answer,) = node.wires[0].received()
+    assert isinstance(answer, Promised)
+    assert answer.seq == node.store.seq == 40 + 3
+    assert node.store.mark(number).hrs == HRS(5, 0, 1)
+
+
 def test_a_promise_in_c_forgets_the_signature_of_the_place_before(node: Node) -> None:
     data = sign_bytes(ROWS[0], 10)
     node.store.write_mark(0, Watermark(HRS(9, 0, 2), sign_bytes(ROWS[0], 9), b"s" * 64))
