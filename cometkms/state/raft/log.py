@@ -39,6 +39,9 @@ _SILENT_S: Final = (
     2 * HEARTBEAT_S
 )  # a member that was heard is looked for after so long, a leader that was not every HEARTBEAT_S
 _STOOD_STILL_S: Final = HEARTBEAT_S  # a tick that comes so much later than it was due
+#: Marks of one row, committed at once, that are verified in vain before the rest of them is let go of: a signature may cost three
+#: milliseconds, and a log holds thousands.
+_FALSE_MARKS_MAX: Final = 8
 _TRANSFER_WAIT_S: Final = 0.3  # how long the one that was asked to take over has for it, before another is asked …
 _TRANSFER_S: Final = (
     3.0  # … and how long anybody is: well below the five seconds for which an operator's order is waited for
@@ -174,6 +177,7 @@ class RaftLog:
         self.journal: Journal = Journal(journal, disk)
         self.fsm: dict[bytes, Watermark] = {}
         self.unproven = 0  # committed entries that were not believed
+        self._committed: dict[bytes, list[Watermark]] = {}  # what came since, and is not verified yet
         self._me = me
         self._others = tuple(name for name in members if name != me)
         self._rank = sorted(members).index(me)
@@ -785,6 +789,7 @@ class RaftLog:
 
     def _finish(self) -> None:
         """Durable, then sent, then told."""
+        self._believe()
         if self._failure is not None:
             raise self._failure
         leads = self._is_leader
@@ -830,29 +835,43 @@ class RaftLog:
     # --- the state machine ---
 
     def apply(self, untrusted: Any) -> None:
-        """A committed entry. Never raises for what it holds.
+        """A committed entry; _believe() verifies it. Never raises for what it holds."""
+        if wire.is_mark(untrusted):
+            key, height, round_, step, sign_bytes, signature = untrusted
+            mark = Watermark(HRS(height, round_, step), sign_bytes, signature)
+            self._committed.setdefault(key, []).append(mark)
+
+    def _believe(self) -> None:
+        """Move the state machine to the highest that was committed of each row. Verifies no more than that: what a follower that starts
+        again is told to be committed is thousands of entries at once.
 
         Any member may have put it there, so it counts only with a signature of a row that this node knows: one that is forged, and one
         that says where somebody promised, would hold back what is true below it, and with it the state files.
         """
-        if not wire.is_mark(untrusted):
-            return
-        key, height, round_, step, sign_bytes, signature = untrusted
-        mark = Watermark(HRS(height, round_, step), sign_bytes, signature)
-        if mark.hrs > self.fsm.get(key, Watermark()).hrs:
-            if not self._events.verifies(key, mark):
-                self.unproven += 1
-                return
-            self.fsm[key] = mark
+        committed, self._committed = self._committed, {}
+        for key, marks in committed.items():
             try:
-                self._events.on_applied(key, mark)
-            except BaseException as error:  # noqa: BLE001 - the library would apply it again for ever; raised after the call
+                self._believe_one_of(key, sorted(marks, key=lambda one: one.hrs, reverse=True))
+            except BaseException as error:  # noqa: BLE001 - out of the library's stack, which would apply it again for ever
                 self._failure = error
+
+    def _believe_one_of(self, key: bytes, marks: list[Watermark]) -> None:
+        """`marks`: the highest first."""
+        before = self.fsm.get(key, Watermark()).hrs
+        for tried, mark in enumerate(marks):
+            if mark.hrs <= before:
+                return
+            if tried < _FALSE_MARKS_MAX and self._events.verifies(key, mark):
+                self.fsm[key] = mark
+                self._events.on_applied(key, mark)
+                return
+            self.unproven += 1
 
     def take_snapshot(self, first: Entry, second: Entry) -> None:
         """The library compacts: the state machine is that of `second`, the last applied entry."""
         if second[1] != self.applied_index or first[1] + 1 != second[1]:
             self._failure = InvariantError(f"a snapshot at {second[1]}, and {self.applied_index} is applied")
+        self._believe()
         self.journal.staged = dict(self.fsm)
 
     def load_snapshot(self) -> tuple[Entry, Entry]:
@@ -865,6 +884,7 @@ class RaftLog:
             first, second, state = self.journal[0], self.journal[1], self.journal.snapshot or {}
         for key, mark in sorted(state.items()):
             self.apply([key, *mark.hrs, mark.sign_bytes, mark.signature])
+        self._believe()
         if self.journal.staged is not None:  # what did not count is not handed on either
             self.journal.staged = dict(self.fsm)
         return first, second
