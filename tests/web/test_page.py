@@ -13,6 +13,8 @@ from tests.e2e.node import PATIENCE_S, until
 from tests.web.browser import DESK, PHONE, Browser, browser
 from tests.web.testnet import Testnet, running
 
+pytestmark = pytest.mark.long
+
 #: Where pictures go; `make pictures` writes those of the documents.
 PICTURES = Path(os.environ.get("PICTURES", ".cache/pictures"))
 HOSTILE = "<img src=x onerror=alert(1)>"
