@@ -8,6 +8,7 @@ and the directories that those are in, also behind links (a Kubernetes secret is
 | another's                             | it is root's; for a node that root starts also the home's owner's, and its own accounts' |
 | writable by its group, no secret      | it is root's and this process has that group, as a Kubernetes volume with fsGroup is     |
 | a directory for all, around a secret  | it is read-only, or nobody but a file's owner replaces files in it (sticky)              |
+| a directory for all, anywhere above   | likewise: else another home, an older copy of this one even, could take its place        |
 """
 
 import os
@@ -41,7 +42,8 @@ class Me:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What was found at a path. read_only: its file system is. secret: a key or passphrase, or the directory around one."""
+    """What was found at a path. read_only: its file system is. secret: a key or passphrase, or the directory around one. above: a directory
+    of which only what lies far below it is relied on."""
 
     path: Path
     mode: int
@@ -49,6 +51,7 @@ class Place:
     gid: int
     secret: bool
     read_only: bool = False
+    above: bool = False
 
     @property
     def is_directory(self) -> bool:
@@ -67,7 +70,10 @@ def check_doors(
         plain += _with_folders(path)
     for path in secrets:
         hidden += _with_folders(path)
+    looked_at = {*plain, *hidden}
+    above = [path for path in _above((home, *files, *secrets)) if path not in looked_at]
     places = [look_at(path, secret=False) for path in plain] + [look_at(path, secret=True) for path in hidden]
+    places += [look_at(path, secret=False, above=True) for path in above]
     try:
         me = Me.of_process(home, accounts)
     except OSError:  # there is no home: the start says so
@@ -85,14 +91,21 @@ def _with_folders(path: Path) -> list[Path]:
     return list(dict.fromkeys([path, path.parent, real, real.parent]))
 
 
-def look_at(path: Path, *, secret: bool) -> Place | None:
+def _above(paths: Iterable[Path]) -> list[Path]:
+    """Every directory on the way to each, as it is named and behind links."""
+    return list(
+        dict.fromkeys(folder for path in paths for way in (path.absolute(), path.resolve()) for folder in way.parents)
+    )
+
+
+def look_at(path: Path, *, secret: bool, above: bool = False) -> Place | None:
     """Look at a path, and return None where there is nothing, or nothing that this process may look at."""
     try:
         found = path.stat()
         read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
     except OSError:
         return None
-    return Place(path, found.st_mode, found.st_uid, found.st_gid, secret, read_only)
+    return Place(path, found.st_mode, found.st_uid, found.st_gid, secret, read_only, above)
 
 
 def judge(place: Place, me: Me) -> HardeningError | None:
@@ -100,6 +113,10 @@ def judge(place: Place, me: Me) -> HardeningError | None:
     path, mode = place.path, stat.S_IMODE(place.mode)
     if place.read_only:
         return None
+    if place.above:
+        open_to_all = mode & stat.S_IWOTH and not mode & stat.S_ISVTX
+        words = f"what lies in {path} can be replaced by others (mode {mode:04o})"
+        return HardeningError(words, cure=f"chmod o-w {path}, or chmod +t {path}") if open_to_all else None
     if place.uid not in me.owners:
         every = "-R " if place.is_directory else ""
         return HardeningError(f"{path} belongs to uid {place.uid}", cure=f"chown {every}{me.uid} {path}")

@@ -86,6 +86,31 @@ def test_every_place_is_named_with_its_own_cure(home: Path) -> None:
     check(home / "not-there")
 
 
+@pytest.mark.parametrize(
+    ("mode", "words"), [(0o777, "chmod o-w"), (0o757, "chmod o-w"), (0o1777, ""), (0o775, ""), (0o755, "")]
+)
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_directory_far_above_in_which_all_may_replace_the_home_is_named(
+    tmp_path: Path, home: Path, mode: int, words: str, depth: int, linked: bool
+) -> None:
+    """Whoever puts another one there chooses every setting: root believes a home's owner, and a node believes an older copy of its own."""
+    above = tmp_path / "above"
+    inner = above / "inner" if depth == 2 else above
+    inner.mkdir(parents=True)
+    home.rename(inner / "home")
+    moved = inner / "home"
+    if linked:
+        (tmp_path / "link").symlink_to(moved)
+        moved = tmp_path / "link"
+    above.chmod(mode)
+    if not words:
+        check(moved)
+        return
+    with pytest.raises(HardeningError, match=f"what lies in {above} can be replaced by others.*{words} {above}"):
+        check(moved)
+
+
 def secret_volume(home: Path, mode: int, gid: int) -> Path:
     """As the kubelet makes one: links to ..data, which leads to a directory of that moment."""
     volume = home.parent / "volume"
