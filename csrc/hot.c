@@ -10,7 +10,7 @@
 #include "sodium.h"
 #include "trace.h"
 
-/* cometkms/state/peers.py, cometkms/wire/peer_messages.py */
+/* cometkms/state/peers/frames.py, cometkms/wire/peer_messages.py */
 enum { DATA = 4, FRAME_HEAD = 5, TAG_PROMISE = 2, TAG_PROMISED = 3, MESSAGE_MAX = 96 + 32 + CK_SIGN_BYTES_MAX };
 
 /* --- the messages' common parts --- */

@@ -148,3 +148,11 @@ def test_the_walk_says_how_many_there_are(followed: Follower) -> None:
     functions = set(followed.steps)
     said = f"{len(functions)} functions are called from another file, in {len({file for file, _ in functions})} files"
     assert said in " ".join(section().split())
+
+
+def test_every_function_of_c_that_the_documents_name_is_defined_there() -> None:
+    hot_path = (ROOT / "docs" / "ARCHITECTURE.md").read_text().split("\n## The hot path in C\n")[1].split("\n## ")[0]
+    named = re.findall(r"`(\w+)` \(`(csrc/\w+\.c)`\)", hot_path)
+    assert len(named) >= 15
+    for name, file in named:
+        assert re.search(rf"^(static )?\w[\w *]*\b{name}\([^;]*\{{", (ROOT / file).read_text(), re.M), (name, file)
