@@ -86,6 +86,31 @@ def check_doors(
         )
 
 
+def check_keys_are_the_homes(home: Path, keys: Sequence[Path]) -> None:
+    """Where root works in a home of somebody else's, who chooses in it which key signs for whom: only a key of that home, or of theirs.
+
+    Raises: HardeningError naming each other one.
+    """
+    try:
+        owner = home.stat().st_uid
+    except OSError:  # there is no home: the start says so
+        return
+    if os.geteuid() != 0 or owner == 0:
+        return
+    inside = home.resolve()
+    found = {key: key.stat() for key in keys if key.exists()}
+    strange = [
+        HardeningError(
+            f"{key} belongs to uid {status.st_uid}, and {home}, whose settings choose what it signs for, to uid {owner}",
+            cure=f"chown -R {status.st_uid} {home}, or chown {owner} {key}",
+        )
+        for key, status in found.items()
+        if status.st_uid != owner and (not key.resolve().is_relative_to(inside) or status.st_nlink > 1)
+    ]
+    if strange:
+        raise HardeningError.together(one.at("a key of somebody else's") for one in strange)
+
+
 def _with_folders(path: Path) -> list[Path]:
     real = Path(os.path.realpath(path))
     return list(dict.fromkeys([path, path.parent, real, real.parent]))

@@ -42,7 +42,7 @@ from cometkms.net import opening
 from cometkms.net.listen import AGENT_CURE, HTTP_CURE, listen, resolved
 from cometkms.signer import process as signer
 from cometkms.state import process as state
-from cometkms.store.doors import check_doors
+from cometkms.store.doors import check_doors, check_keys_are_the_homes
 from cometkms.store.lock import lock_home, share_home
 from cometkms.store.node_store import ChainFiles, NodeFiles
 from cometkms.supervisor.child import ChildSpec
@@ -209,6 +209,7 @@ def _check_doors(settings: Settings) -> None:
     """Nobody else can change what this node relies on. Raises: HardeningError naming each place and
     its cure."""
     secrets = [chain.key_file for chain in settings.chains]
+    check_keys_are_the_homes(settings.home, secrets)
     if isinstance(settings.key_passphrase, PassphraseFile):
         secrets.append(settings.key_passphrase.path)
     if settings.noise_identity_file is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cometkms.limits import API_UID, AUDIT_UID, SIGNER_UID, STATE_UID
-from tests.e2e.node import PRECOMMIT, PREVOTE, Node, Validator, alive, children_of, cmkms, free_tcp, until
+from tests.e2e.node import CHAIN, PRECOMMIT, PREVOTE, Node, Validator, alive, children_of, cmkms, free_tcp, until
 
 MakeNode = Callable[..., Node]
 MakeValidator = Callable[..., Validator]
@@ -64,6 +64,20 @@ def test_each_process_is_somebody_else_and_the_home_stays_whose_it_was(
             assert {uid for path, uid in found.items() if path.startswith("priv") and "identity" not in path} == {owner}
             if height == 2:
                 give(node.home / "data", 0)
+
+
+def test_a_home_of_anothers_has_root_sign_with_no_key_of_roots(make_node: MakeNode) -> None:
+    """Its settings, which are that user's, would choose the validator and the watermark."""
+    if not AS_ROOT:
+        return
+    roots, node = make_node(free_tcp()), make_node(free_tcp())
+    chain = {"id": CHAIN, "key_file": roots.key_path, "state_file": node.state_path, "validator_addr": free_tcp()}
+    lines = [f'{name} = "{value}"' for name, value in chain.items()]
+    (node.home / "config.toml").write_text("\n".join(["[[chain]]", *lines, ""]))
+    give(node.home, ALICE)
+    done = cmkms("start", "--home", str(node.home), "--http-addr", f"127.0.0.1:{node.http_port}")
+    assert done.returncode == 9
+    assert f"{roots.key_path} belongs to uid 0" in done.stderr
 
 
 def test_a_link_in_the_data_directory_is_not_given_away(make_node: MakeNode, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from cometkms.errors import HardeningError, KeyFileError
 from cometkms.keys.passphrase import PassphraseFile
 from cometkms.keys.validator_key import load_public_key, write_key
-from cometkms.store.doors import Me, Place, check_doors, judge
+from cometkms.store.doors import Me, Place, check_doors, check_keys_are_the_homes, judge
 from tests.unit.hardening.child import in_child
 
 ROOT = os.geteuid() == 0
@@ -109,6 +109,28 @@ def test_a_directory_far_above_in_which_all_may_replace_the_home_is_named(
         return
     with pytest.raises(HardeningError, match=f"what lies in {above} can be replaced by others.*{words} {above}"):
         check(moved)
+
+
+def test_in_a_home_of_another_root_signs_with_no_key_from_elsewhere_but_its_owners(tmp_path: Path, home: Path) -> None:
+    """Its owner writes the settings: with root's own key in them, and a validator and a watermark of theirs, he signed what he likes."""
+    if not ROOT:
+        return
+    elsewhere, linked, twice = tmp_path / "key.json", home / "priv" / "linked.json", home / "priv" / "twice.json"
+    write_key(elsewhere, os.urandom(32))
+    own = home / "priv" / "key.json"
+    check_keys_are_the_homes(home, [own, elsewhere])
+    os.chown(home, 1000, 1000)
+    check_keys_are_the_homes(home, [own, home / "priv" / "not-there"])  # inside, root's or theirs
+    linked.symlink_to(elsewhere)
+    for key in (elsewhere, linked):
+        with pytest.raises(HardeningError, match=f"{key} belongs to uid 0.*to uid 1000.*cure: chown -R 0 {home}"):
+            check_keys_are_the_homes(home, [own, key])
+    os.chown(elsewhere, 1000, 1000)
+    check_keys_are_the_homes(home, [elsewhere, linked])
+    os.chown(elsewhere, 0, 0)
+    os.link(elsewhere, twice)
+    with pytest.raises(HardeningError, match="twice"):
+        check_keys_are_the_homes(home, [twice])
 
 
 def secret_volume(home: Path, mode: int, gid: int) -> Path:
