@@ -384,7 +384,7 @@ class PromiseStore:
         old = self._records[number]
         if mark.hrs < old.mark.hrs or (mark.hrs == old.mark.hrs and mark.sign_bytes not in (old.mark.sign_bytes, b"")):
             raise InvariantError(f"a mark never falls: {old.mark} is held, {mark} was to be written")
-        self._write_record(number, replace(old, mark=mark, count=old.count + 1))
+        self._write_record(number, RowRecord(mark, old.count + 1, old.opened, old.sequence, old.newest))
 
     def reset_mark(self, number: int, mark: Watermark) -> None:
         """Put a row's mark where the operator says, lower too; for store/reset.py alone, of a node that does not run. Durable on return.
@@ -392,7 +392,7 @@ class PromiseStore:
         Its seq goes on, so that nobody takes it for an older store. Raises: StoreFailure.
         """
         old = self._records[number]
-        self._write_record(number, replace(old, mark=mark, count=old.count + 1))
+        self._write_record(number, RowRecord(mark, old.count + 1, old.opened, old.sequence, old.newest))
 
     def open_row(self, number: int) -> None:
         """The row may be promised in from now on. Durable on return. Raises: StoreFailure."""
@@ -405,7 +405,7 @@ class PromiseStore:
         """The record as it stands after it was written and synced: in its other slot."""
         slot = _Slot(2 + 2 * number, record.sequence, record.newest)
         self._write(slot, ROW_MAGIC, _encode_row(row, record))
-        return replace(record, sequence=slot.sequence, newest=slot.newest)
+        return RowRecord(record.mark, record.count, record.opened, slot.sequence, slot.newest)
 
     def write_header(self, header: Header) -> None:
         """Durable on return. Raises: StoreFailure."""

@@ -22,11 +22,12 @@ _MAY_PROPOSE: Final = 2
 class NativeRecords:
     """The store's records where C has them (ck_store.rows): a view, which keeps none of its own."""
 
-    __slots__ = ("_c", "_hot")
+    __slots__ = ("_c", "_hot", "_rows")
 
     def __init__(self, hot: Any) -> None:
         self._hot = hot  # keeps its memory alive
         self._c = hot.store
+        self._rows = [hot.store.rows[number] for number in range(CHAINS_MAX)]
 
     def __len__(self) -> int:
         return int(self._c.rows_len)
@@ -50,7 +51,7 @@ class NativeRecords:
     def _row(self, number: int) -> Any:
         if not 0 <= number < self._c.rows_len:
             raise IndexError(f"row {number} of {self._c.rows_len}")
-        return self._c.rows[number]
+        return self._rows[number]
 
     def set_header(self, seq_base: int, incarnation: Incarnation) -> None:
         """Learn from the store's header where its seq begins and which of its member's stores it is."""

@@ -71,9 +71,9 @@ def to_hrs(raw: Any) -> HRS:
 
 def read_watermark(raw: Any, at: Any) -> Watermark:
     """The watermark in a C struct with bytes and signature; `at`: its place."""
-    return Watermark(
-        to_hrs(at), bytes(ffi.buffer(raw.bytes, raw.bytes_len)), bytes(ffi.buffer(raw.signature, raw.signature_len))
-    )
+    bytes_size, signature_size = raw.bytes_len, raw.signature_len
+    signature = ffi.buffer(raw.signature, signature_size)[:] if signature_size else b""
+    return Watermark(to_hrs(at), ffi.buffer(raw.bytes, bytes_size)[:], signature)
 
 
 def write_watermark(raw: Any, at: Any, mark: Watermark) -> None:
