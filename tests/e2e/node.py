@@ -244,18 +244,23 @@ class Node:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     def closed_by_itself(self, address: str = "") -> list[str]:
-        """The log's lines of connections to validators (to that one) that the node ended; a validator may lose patience and close one."""
-        ended, connected = [], False
-        for line in self.log().splitlines():
-            if address in line and "validator connected" in line:
-                connected = True
-            elif address in line and "validator not connected" in line and connected:
-                connected = False
-                ended.append(line)
-        return [line for line in ended if "closed by the validator" not in line and "reset by peer" not in line]
+        return closed_by_itself(self.log(), address)
 
     def file_state(self) -> dict[str, Any]:
         return json.loads(self.state_path.read_text())
+
+
+def closed_by_itself(log: str, address: str = "") -> list[str]:
+    """A node's or an agent's lines of connections to validators (to that one) that it ended; a validator may lose patience and close one."""
+    ended, connected = [], False
+    for line in log.splitlines():
+        if address in line and "validator connected" in line:
+            connected = True
+        elif address in line and "validator not connected" in line and connected:
+            connected = False
+            ended.append(line)
+    assert ended or connected, f"there was no connection to {address or 'any validator'}\n{log}"
+    return [line for line in ended if "closed by the validator" not in line and "reset by peer" not in line]
 
 
 def alive(pid: int) -> bool:

@@ -10,7 +10,19 @@ import pytest
 from tests.e2e.agents import AgentCluster, AgentProcess, identity_of
 from tests.e2e.cluster import Client
 from tests.e2e.namespaces import NONE_HERE, Namespaces, free_network
-from tests.e2e.node import PRECOMMIT, PREVOTE, PROPOSAL, Node, Validator, ballot, cmkms, free_port, free_tcp, until
+from tests.e2e.node import (
+    PRECOMMIT,
+    PREVOTE,
+    PROPOSAL,
+    Node,
+    Validator,
+    ballot,
+    closed_by_itself,
+    cmkms,
+    free_port,
+    free_tcp,
+    until,
+)
 
 AgentNet = tuple[AgentCluster, AgentProcess, Client]
 
@@ -73,7 +85,7 @@ def test_a_leader_that_freezes_or_is_killed_does_not_cost_the_validator_its_conn
     assert (
         told['cometkms_agent_again_total{chain_id="test-1",validator="' + validator.address + '",why="silence"}'] >= 1
     )
-    assert told['cometkms_agent_validator_connects_total{chain_id="test-1",validator="' + validator.address + '"}'] == 1
+    assert closed_by_itself(agent.log(), validator.address) == []
     cluster.start(second)
     cluster.wait_whole()
     validator.must_sign(PRECOMMIT, 6)
@@ -184,7 +196,7 @@ def test_every_dialect_and_socket_goes_through(tmp_path: Path, version: str, sch
             assert len(counted) == 1 and counted[0] >= 4  # a validator that got no answer in time asks again
             validator.must_sign(PREVOTE, 2)
             until("it is told", lambda: "bytes refused" in agent.log())
-            assert agent.log().count("bytes refused") == 1
+            assert agent.log().count("bytes refused") <= agent.log().count("validator connected")  # once a connection
     finally:
         agent.stop()
         cluster.stop()
@@ -222,7 +234,7 @@ def test_a_host_whose_cable_is_pulled_costs_a_request_one_more_try(tmp_path: Pat
         told = agent.metrics()
         labels = f'chain_id="test-1",validator="{address}"'
         assert told[f'cometkms_agent_again_total{{{labels},why="silence"}}'] >= 1
-        assert told[f"cometkms_agent_validator_connects_total{{{labels}}}"] == 1
+        assert closed_by_itself(agent.log(), address) == []
     finally:
         agent.stop()
         cluster.stop()
@@ -303,8 +315,7 @@ def test_one_agent_serves_several_chains_and_two_validators_of_one(
             assert sum(bool(one.get("signature")) and one["verified"] for one in answers) == 1, answers
         assert other.must_refuse(PREVOTE, 5)
         first.must_sign(PREVOTE, 20)
-        told = agent.metrics()
-        for address, chain in addresses.items():
-            assert told[f'cometkms_agent_validator_connects_total{{chain_id="{chain}",validator="{address}"}}'] == 1
+        for address in addresses:
+            assert closed_by_itself(agent.log(), address) == []
     finally:
         agent.stop()

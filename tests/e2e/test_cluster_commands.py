@@ -245,7 +245,7 @@ def test_the_leader_hands_over_at_an_operators_word_and_signing_goes_on(
         return first if said else None
 
     first = until(lambda: f"the lead is handed over: {told}", handed_over)
-    assert "order" in first.log()
+    until("its log says so", lambda: "order" in first.log())
     validator.connect()
     assert validator.must_sign(PRECOMMIT, 5, second=1)["verified"]
     validator.must_refuse(PRECOMMIT, 5, block="bb")

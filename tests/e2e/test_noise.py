@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.agents import AgentCluster, AgentProcess
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import PRECOMMIT, PREVOTE, PROPOSAL, Node, Validator, cmkms, free_port, until
-from tests.e2e.test_real_node import CometBFT
+from tests.e2e.test_real_node import REPLAYED, CometBFT
 from tests.gotools import program
 
 
@@ -251,7 +251,7 @@ def test_a_real_v040_node_makes_blocks_over_noise_through_restarts_of_both(
         chain.stop()
         chain.start()
         until("30 blocks", lambda: chain.height() >= 30)
-        assert node.status()["chains"][0]["counters"]["refused"] == {}
+        assert set(node.status()["chains"][0]["counters"]["refused"]) <= REPLAYED
         address = json.loads(node.key_path.read_text())["address"]
         commit = chain.get("commit?height=25")["signed_header"]["commit"]
         assert [one["validator_address"] for one in commit["signatures"]] == [address]

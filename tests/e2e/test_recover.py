@@ -126,7 +126,7 @@ def test_the_third_takes_the_height_of_two_that_were_recovered_far_above_it_and_
 
     until("the third leads", leads)
     signs_above(validator, int(FAR))
-    assert "is taken for the chain's" in one.log()
+    until("its log says so", lambda: "is taken for the chain's" in one.log())
 
 
 def test_all_are_lost_and_recovered(make_homes: Homes, validator: Validator) -> None:

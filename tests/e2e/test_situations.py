@@ -287,7 +287,8 @@ def test_between_two_epochs_nobody_leads_and_each_node_says_why(cluster: Cluster
         assert "sealed" in seen["headline"] + seen["why"]
     seen = agree(cluster, last, "nobody", "nobody", "short", healthy=False, verdict=BAD)
     assert f"{', '.join(sorted((leader, first)))} sealed" in seen["headline"]
-    assert "this epoch is over; cure: seal this node, too" in cluster.status(last)["why"]
+    cure = "this epoch is over; cure: seal this node, too"
+    until(f"{last} says the cure", lambda: cure in cluster.status(last).get("why", ""))
     signed = asker.height
     for name in (leader, first):
         cluster.nodes[name].stop()
