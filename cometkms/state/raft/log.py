@@ -27,7 +27,14 @@ from cometkms.rules.flow import NO_FLOW, REST_S, Flow
 from cometkms.state.raft import wire
 from cometkms.state.raft.filter import ContradictionError, Message, RaftFilter, UnbelievedError, adopt_term
 from cometkms.state.raft.journal import Entry, Journal, pack_state, unpack_state
-from cometkms.state.raft.pace import ELECTION_MIN_S, HEARTBEAT_S, ROUND_TRIP_EVERY_S, RoundTrips, pace_of
+from cometkms.state.raft.pace import (
+    ELECTION_MIN_S,
+    HEARTBEAT_S,
+    ROUND_TRIP_EVERY_S,
+    SYNCS_OF_A_VOTE,
+    RoundTrips,
+    pace_of,
+)
 from cometkms.state.raft.pinned import Node, SyncObj, SyncObjConf, Transport, next_deadline, replicated, working_for
 from cometkms.state.raft.steps import term_ceiling
 
@@ -196,6 +203,8 @@ class RaftLog:
         self._flow = flow
         self._quiet = _Quiet()
         self._round_trips = RoundTrips()
+        self._syncs = RoundTrips()  # of this node's journal
+        self._synced_s = 0.0  # the longest since they were looked at
         self._measured_at = -1e9
         self._pace = pace_of(0.0, ttl_s)
         self._log = log
@@ -602,7 +611,7 @@ class RaftLog:
             self._stand_at = max(self._stand_at, now + HEARTBEAT_S)
 
     def _measure(self, now: float) -> None:
-        """Elections keep pace with the round trips between the members."""
+        """Elections keep pace with the round trips between the members, and with the syncs that a term and a vote wait for."""
         if now - self._measured_at < ROUND_TRIP_EVERY_S:
             return
         self._measured_at = now
@@ -612,7 +621,10 @@ class RaftLog:
                 self._round_trips.feed(peer, sample_s)
             elif peer not in self._connected:
                 self._round_trips.forget(peer)
-        self._pace = pace_of(self._round_trips.longest(self._others), self._ttl_s)
+        self._syncs.feed(self._me, self._synced_s)
+        self._synced_s = 0.0
+        vote_s = self._round_trips.longest(self._others) + SYNCS_OF_A_VOTE * self._syncs.longest((self._me,))
+        self._pace = pace_of(vote_s, self._ttl_s)
         self._settings.raftMinTimeout, self._settings.raftMaxTimeout = self._pace.earliest_s, self._pace.latest_s
         self._settings.leaderFallbackTimeout = self._pace.fallback_s
 
@@ -799,7 +811,9 @@ class RaftLog:
         self._led = leads
         if leads and self.journal.pending:
             self.journal.settle()
+        began = self._clock()
         self.journal.sync()
+        self._synced_s = max(self._synced_s, self._clock() - began)
         outgoing, self._outgoing = self._outgoing, []
         for peer, message in outgoing:
             if peer in self._connected:

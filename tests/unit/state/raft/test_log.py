@@ -1,6 +1,7 @@
 """Three replicated logs over an in-memory network and clock: who leads, what is replicated, and who must keep still."""
 
 import contextlib
+import os
 import random
 from collections import Counter
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cometkms.durable import Disk
 from cometkms.errors import ProtocolError
 from cometkms.limits import RAFT_TERM_PER_S, RAFT_UNCOMMITTED_MAX
 from cometkms.model import HRS, Watermark
@@ -73,11 +75,17 @@ class Net:
                 net.applied.append((name, applied.hrs.height))
 
         self.logs[name] = RaftLog(
-            me=name, members=NAMES, journal=self.directory / name / "raft", disk=None, clock=lambda: self.now,
+            me=name, members=NAMES, journal=self.directory / name / "raft", disk=self.disk_of(name), clock=lambda: self.time_of(name),
             rng=random.Random(f"{name} {self.starts}"), send=lambda to, data: self.queue.append((name, to, data)) or True,
             kick=lambda: None, events=Events(), ttl_s=0.4, log=Quiet(),
         )  # fmt: skip
         return self.logs[name]
+
+    def disk_of(self, _name: str) -> Disk | None:
+        return None
+
+    def time_of(self, _name: str) -> float:
+        return self.now
 
     def connect(self) -> None:
         for one in self.logs.values():
@@ -936,3 +944,61 @@ def test_a_leader_whose_members_come_on_new_connections_after_it_said_the_same_a
         assert leader.leading
     net.run(1.0)
     assert leader_of(net) is leader
+
+
+class SlowDisks(Net):
+    """Each member has a disk of its own on which a sync takes a while: until it ends that member does nothing, and the others go on."""
+
+    def __init__(self, directory: Path, sync_s: float, seed: int) -> None:
+        self.rng, self.sync_s = random.Random(seed), 0.0
+        self.free_at: dict[str, float] = {}
+        super().__init__(directory)
+        self.sync_s = sync_s
+        for one in self.logs.values():
+            one.rng = random.Random(self.rng.random())
+
+    def time_of(self, name: str) -> float:
+        return max(self.now, self.free_at.get(name, 0.0))
+
+    def disk_of(self, name: str) -> Disk:
+        net = self
+
+        class Slow:
+            pwrite, pread = staticmethod(os.pwrite), staticmethod(os.pread)
+
+            def fdatasync(self, _fd: int) -> None:
+                net.free_at[name] = net.time_of(name) + net.sync_s * net.rng.uniform(0.7, 1.3)
+
+        return Slow()
+
+    def run(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.now < end:
+            self.now += 0.005
+            waiting, self.queue = self.queue, []
+            for at, (src, dst, data) in enumerate(waiting):
+                behind = any(one[:2] == (src, dst) for one in self.queue)
+                if behind or max(self.time_of(src), self.time_of(dst)) > self.now:
+                    self.queue.append(waiting[at])
+                else:
+                    self.logs[dst].on_message(src, data)
+            for name, one in self.logs.items():
+                if self.time_of(name) <= self.now:
+                    one.tick()
+
+
+@pytest.mark.parametrize("sync_s", [0.05, 0.15, 0.3])
+def test_members_with_slow_disks_agree_on_a_leader_and_keep_it(tmp_path: Path, sync_s: float) -> None:
+    """A term and a vote each wait for a sync: timeouts that forget it let the terms pass each other by, for ever."""
+    for seed in range(8):
+        (directory := tmp_path / str(seed)).mkdir()
+        net = SlowDisks(directory, sync_s, seed)
+        for _ in range(200):
+            net.run(0.1)
+            if net.leader() is not None:
+                break
+        leader, term = leader_of(net), leader_of(net).term
+        assert term < 40, f"seed {seed}: it took {term} terms"
+        net.run(10.0)
+        assert net.leader() is leader, f"seed {seed}"
+        assert leader.term == term, f"seed {seed}"
