@@ -91,6 +91,9 @@ MEMBERS_MAX: Final = 7
 EPOCH_MAX: Final = 1 << 32  # a store's or a member's word for a higher one is not believed
 MEMBER_IDS_MAX_BYTES: Final = 320  # all ids together fit one header sector
 BIRTH_NONCE_BYTES: Final = 8  # seven of them fit the header's sector beside the ids
+SHOWN_RECORDS_MAX: Final = (
+    8  # of a birth, that a process remembers to have shown: a member may have completed one of them
+)
 SEQ_MAX: Final = (1 << 62) - 1  # of a store's promises; nobody makes a millionth of them
 SEQ_STEP_MAX: Final = (
     1 << 40

@@ -14,10 +14,17 @@ from typing import Final
 
 from cometkms.board.sections import MemberState
 from cometkms.errors import BehindError, InvariantError, ProtocolError, SupersededError
-from cometkms.limits import EPOCH_MAX, INCARNATION_NONCE_MAX, READ_AGAIN_S, SHOWN_ROWS_MAX, START_READ_S
+from cometkms.limits import (
+    EPOCH_MAX,
+    INCARNATION_NONCE_MAX,
+    READ_AGAIN_S,
+    SHOWN_RECORDS_MAX,
+    SHOWN_ROWS_MAX,
+    START_READ_S,
+)
 from cometkms.logger import Logger
 from cometkms.model import HRS, Incarnation, Row, Watermark, quorum_of
-from cometkms.rules.birth import Life, NodeState, Record, next_life
+from cometkms.rules.birth import Life, NodeState, Record, next_life, record_shown
 from cometkms.rules.epoch import Standing, sealed_words
 from cometkms.rules.incarnation import (
     FIRST,
@@ -146,6 +153,7 @@ class Membership:
         self._log = log
         self._connected: set[str] = set()
         self._lives: dict[str, LifeNews] = {}
+        self._showed: list[Record] = []  # of a node that is born, in this process; the last one now
         self._request_id = 0
         self._borne: dict[str, Incarnation | None] = {}  # by who said hello last; None: it has none yet
         self._heard: set[str] = set()  # members that let this process in, and said what they know of this one
@@ -237,7 +245,7 @@ class Membership:
                 return f"{', '.join(strange)} was born without this node: a majority must say so before it recovers; missing: {self._names(missing)}"
             if missing:
                 return f"the first start waits until every node was seen; missing: {self._names(missing)}"
-            odd = [f"{name} is {news.life.state.name.lower()}" for name, news in sorted(self._lives.items())]
+            odd = [self._of_birth(name, news.life) for name, news in sorted(self._lives.items())]
             return f"being born; {', '.join(odd)}"
         told = self._reading.told if self._reading is not None else ""
         if told:
@@ -266,6 +274,13 @@ class Membership:
                 )
             return f"what it promised is lost; every other node must be read first; not read yet: {self._names(unread)}"
         return f"reading the others' marks at start; not read yet: {self._names(unread)}{self._strict_words}"
+
+    def _of_birth(self, name: str, life: Life) -> str:
+        """What another member is, and what keeps this one from being complete with it."""
+        mine, what = self._life, f"{name} is {life.state.name.lower()}"
+        if life.record and (self._me, mine.nonce) not in life.record:
+            return f"{what} without this node's store"
+        return f"{what} with other stores" if mine.record and life.record not in ((), mine.record) else what
 
     @property
     def _strict_words(self) -> str:
@@ -299,9 +314,13 @@ class Membership:
 
     def news(self) -> LifeNews:
         """What the others are told."""
-        return LifeNews(
-            self._store.header.life, self.phase is MemberState.STARTING, self._row_marks(), self.own(), self.known()
-        )
+        return LifeNews(self._life, self.phase is MemberState.STARTING, self._row_marks(), self.own(), self.known())
+
+    @property
+    def _life(self) -> Life:
+        """What it shows of itself: of a node that is born the record follows what the others show (rules/birth.py)."""
+        life = self._store.header.life
+        return replace(life, record=self._showed[-1]) if life.state is NodeState.BORN and self._showed else life
 
     def _row_marks(self) -> tuple[RowMark, ...]:
         found = []
@@ -506,12 +525,25 @@ class Membership:
             self._ask(member)
         if not self._others or self.state in (NodeState.RECOVERING, NodeState.SEALED):
             return
-        before = self._store.header.life
-        lives = {name: one.life for name, one in self._lives.items()}
-        while (after := next_life(self._me, before, lives, len(self._others) + 1)) != before:
-            self._become(after)
-            before = after
+        self._grow({name: one.life for name, one in self._lives.items()})
         self._open_rows()
+
+    def _grow(self, lives: Mapping[str, Life]) -> None:
+        """Rule 9, as far as it goes by what was seen. Raises: StoreFailure."""
+        members = len(self._others) + 1
+        while True:
+            before, shown = self._store.header.life, self._life.record
+            record = record_shown(self._me, before, lives, members, self._showed)
+            if before.state is NodeState.BORN and (record != shown or not self._showed):
+                self._showed = [*(one for one in self._showed[-SHOWN_RECORDS_MAX:] if one != record), record]
+                if record != shown:
+                    self._tell_all()
+            after = next_life(self._me, before, record, lives, members)
+            if after == before:
+                return
+            self._become(after)
+            if self._store.header.life == before:
+                return
 
     @property
     def reading(self) -> bool:
@@ -540,7 +572,7 @@ class Membership:
             read.nonce,
             read.request_id,
             real,
-            self._store.header.life,
+            self._life,
             self._row_marks() if real else (),
             self._store.seq,
             raft_term=0,
@@ -663,6 +695,9 @@ class Membership:
         if life.state is NodeState.BORN:
             self._ports.before_birth()
             self._raise_to({name: self._shown(name) for name in self._lives}, keep_own=False)
+        elif life.state is NodeState.COMPLETE and life.record != header.life.record:
+            # a store that was not there when this one was born: its marks were not seen then
+            self._raise_to({name: self._shown(name) for name in self._lives}, keep_own=False)
         nonces = tuple(nonce for _, nonce in life.record)
         if life.record and tuple(name for name, _ in life.record) != header.members:
             self._log.error("a birth record of other members was shown", record=[name for name, _ in life.record])
@@ -759,7 +794,10 @@ class Membership:
     def _recover(self, reading: _Reading) -> None:
         if len(set(reading.records.values())) > 1:
             self._read_anew(
-                reading, reading.records, "the other nodes show different birth records: they are not one cluster"
+                reading,
+                reading.records,
+                "the other nodes show different birth records: they are not one cluster; cure: stop what is of another one. If both are of this one, and a "
+                "member lied at its birth: stop this node, cmkms recover --min-height HEIGHT here",
             )
             return
         for number, row in enumerate(self._store.rows):

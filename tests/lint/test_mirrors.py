@@ -106,7 +106,6 @@ ELSEWHERE: Final[dict[str, dict[str, str]]] = {
         "wire/secret_connection.py": "tests/unit/wire/test_handshake.py",
     },
     "a rule that is a table: all of them are read as one, and each bug that a rule forbids is a mutant of the simulation": {
-        "rules/birth.py": "tests/unit/state/test_node.py",
         "rules/candidate.py": "tests/unit/state/test_proposer.py",
         "rules/flow.py": "tests/sim/test_flow.py",
         "rules/promise.py": "tests/unit/rules/test_rules.py",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.model import birth, epoch, incarnations, promises, rogue, terms
+from tests.model import birth, epoch, incarnations, liar_birth, promises, rogue, terms
 from tests.model.explore import Result
 from tests.model.promises import Protocol
 
@@ -61,6 +61,10 @@ CASES = (
     Case("promises: asked before the own sync, 5 nodes, 1 loss, 2 proposers, 200,000 states", "", p(200_000, nodes=5, slots=1, losses=1, asks_first=True, proposers=(0, 4)), quick=False),
     Case("birth: 3 nodes", "", lambda: birth.check(3, 0)),
     Case("birth: 3 nodes, 1 loss", "", lambda: birth.check(3, 1), quick=False),
+    Case("birth: 2 nodes, 1 loss", "", lambda: birth.check(2, 1)),
+    Case("birth: 3 nodes, a liar beside them, then an honest one with nothing", "", lambda: liar_birth.check("with nothing"), quick=False),
+    Case("birth: 3 nodes, a liar beside them, then an honest one as it was", "", lambda: liar_birth.check("as it was"), quick=False),
+    Case("birth: 3 nodes, a liar beside them, then an honest one that lost its store", "", lambda: liar_birth.check("without its store"), quick=False),
     Case("epoch: a majority of 1, 2, 3, 4, 5 is sealed for one of two lists", "", lambda: worst(epoch.check(old) for old in (1, 2, 3, 4, 5)), quick=False),
     Case("epoch: a majority of 1, 2, 3 is sealed for one of two lists", "", lambda: worst(epoch.check(old) for old in (1, 2, 3))),
     Case("epoch: 2, 3, 4 nodes, one restart, one old store (strict)", "", lambda: worst(epoch.check(old, restarts=1, rollbacks=1) for old in (2, 3, 4)), quick=False),
@@ -103,9 +107,15 @@ CASES = (
     Case("a reader takes no records from those it reads", "15", i(nodes=3, replaced=1, victims=(1,), begins="after", learns=False, proposers=(1, 2)), quick=False),
     Case("two that begin at once have the same incarnation", "15", i(nodes=3, begins="two", nonce_decides=False, proposers=(1, 2)), quick=False),
     Case("strict_start takes no incarnation", "15", i(nodes=3, copies=1, starts_claim=False), quick=False),
-    Case("an empty directory is a new node", "9", lambda: birth.check(3, 1, birth.alone)),
-    Case("birth without nonces, promises at once", "9", lambda: birth.check(3, 1, birth.without_nonces, birth.when_born)),
+    Case("an empty directory is a new node", "9", lambda: birth.check(3, 1, birth.ALONE)),
+    Case("birth without nonces, promises at once", "9", lambda: birth.check(3, 1, birth.WITHOUT_NONCES, birth.when_born)),
     Case("promises before everybody was seen born", "9", lambda: birth.check(3, 1, promises=birth.when_born)),
+    Case("who is born again takes any stores, and two of three are lost", "9", lambda: birth.check(3, 2, birth.ANY_STORES), quick=False),
+    Case("a liar at birth: a node keeps to the record that it was born of", "9", lambda: liar_birth.check("with nothing", birth.FIXED)),
+    Case("a liar at birth: one record without its nonce makes a node a recovering one", "9", lambda: liar_birth.check("with nothing", birth.LOST_BY_ONE_WORD)),
+    Case("a liar at birth: any record with its nonce is a node's birth", "9", lambda: liar_birth.check("with nothing", birth.BY_ANY_RECORD)),
+    Case("a liar at birth: one member's word completes a node", "9", lambda: liar_birth.check("with nothing", birth.BY_ONE_WORD), quick=False),
+    Case("a liar at birth: what a node has shown it forgets", "9", lambda: liar_birth.check("as it was", birth.WITHOUT_MEMORY), quick=False),
     Case("an epoch begins from reads without seals", "10", lambda: epoch.check(3, sealing=False)),
     Case("an epoch begins from fewer seals than a majority", "10", lambda: epoch.check(3, seals=1, vouching=False)),
     Case("a seal serves any list of next members", "10", lambda: epoch.check(3, bound=False)),

@@ -12,7 +12,7 @@ its own disk or power. When the thief is gone and the third node is back, the cl
 """
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -518,10 +518,8 @@ class RogueWorld(World):
             phases = {
                 name: node.cluster.membership.phase for name, node in self.nodes.items() if node.cluster is not None
             }
-            lost_in_life = self.wiped and {"recovering", "starting"} <= set(phases.values())
-            # Two faults in one: a store is lost, and in the name of another one's member the thief promised what that one does not hold;
-            # or the cluster was born beside the thief, and one of its members without the promises that were asked for then.
-            if not lost_in_life and not self.born_beside_the_thief(phases):
+            # Two faults in one: a store is lost, and in the name of another one's member the thief promised what that one does not hold.
+            if not self.wiped or not {"recovering", "starting"} <= set(phases.values()):
                 raise
             self.stats["recovered by hand beside a thief"] = 1
             self.wiped = False
@@ -529,12 +527,6 @@ class RogueWorld(World):
             self.recover_by_hand(lost, max(self.signatures, default=HRS(0, 0, 0)).height + 1)
             return
         self.judge_wiped()
-
-    def born_beside_the_thief(self, phases: Mapping[str, str]) -> bool:
-        """Whether an honest node was shown at birth that it was born before, never promised anything, and waits for the thief's victim, whose
-        own store the thief made worthless."""
-        honest = [node for name, node in self.nodes.items() if name != self.victim and phases.get(name) == "recovering"]
-        return phases.get(self.victim) == "recovering" and any(node.high == HRS(0, 0, 0) for node in honest)
 
     def judge_wiped(self) -> None:
         """Whoever lost its store recovers by itself, whatever the thief told it."""

@@ -36,6 +36,15 @@ def test_one_member_that_lies_gets_no_second_signature_and_stops_nobody_for_long
     assert failed == {}
 
 
+@pytest.mark.parametrize("seed", [98500168, 98500599, 98500906, 98501334, 98501853, 1795987169])
+def test_a_liar_at_birth_stops_the_two_others_no_longer_than_it_is_there(seed: int) -> None:
+    """Found by long runs: it had shown them different stores, or that they had lost theirs, and they waited for each other for ever."""
+    _, stats, problem, trace, _ = run((seed, 3, SECONDS), rogue=True)
+    assert not problem, trace[-60:]
+    assert stats["signed"]
+    assert not stats["recovered by hand beside a thief"]
+
+
 def test_a_member_that_lost_its_store_while_its_epoch_ended_is_recovered_by_the_operator() -> None:
     """Found by a long run: of two members one was sealed, the other's header was torn by a failing disk, and neither says how it goes on.
 

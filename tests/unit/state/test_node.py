@@ -12,6 +12,7 @@ from cometkms.rules.epoch import Standing
 from cometkms.rules.incarnation import FIRST
 from cometkms.store.promise_store import Header, PromiseStore
 from cometkms.wire.peer_messages import (
+    LifeNews,
     Marks,
     Promise,
     Promised,
@@ -36,6 +37,58 @@ def test_three_empty_nodes_are_born_once_all_were_seen(three: Three) -> None:
     assert {one.store.header.state for one in three.nodes.values()} == {NodeState.COMPLETE}
     assert len({one.store.header.record for one in three.nodes.values()}) == 1
     assert all(one.born for one in three.nodes.values())
+
+
+def test_two_that_a_liar_showed_different_stores_at_birth_are_complete_once_it_is_gone(three: Three) -> None:
+    """Nor does its word that it is complete make one of them so, nor one that it recovers make the other lose what it never was."""
+    for name in NAMES:
+        three.add(name, NodeState.EMPTY)
+    a, b, c = three.nodes.values()
+    c.silent = True  # the liar has its place
+    three.meet_all()
+
+    def shows(to: One, life: Life) -> None:
+        to.node.on_frame("c", encode(LifeNews(life, False, (), None, ())))
+        three.pump()
+
+    shows(a, Life(NodeState.EMPTY, b"to a 567"))
+    assert (a.store.header.state, b.store.header.state) == (NodeState.BORN, NodeState.EMPTY)
+    shows(b, Life(NodeState.EMPTY, b"to b 567"))
+    assert b.store.header.state is NodeState.EMPTY, "a does not show what b sees"
+    record = a.store.header.life.record
+    shows(a, Life(NodeState.COMPLETE, b"to a 567", record))
+    shows(b, Life(NodeState.COMPLETE, b"to a 567", tuple((name, b"false567") for name in NAMES)))
+    assert (a.store.header.state, b.store.header.state) == (NodeState.BORN, NodeState.EMPTY)
+    assert a.node.membership.why == "being born; b is empty, c is complete"
+    assert b.node.membership.why == "being born; a is born, c is complete without this node's store"
+    three.part("a", "c")
+    three.part("b", "c")
+    c.silent = False
+    three.meet("a", "c")
+    three.meet("b", "c")
+    assert three.ready() == list(NAMES), [one.node.membership.why for one in three.nodes.values()]
+    assert len({one.store.header.record for one in three.nodes.values()}) == 1
+    assert dict(a.store.header.life.record)["c"] == c.store.header.birth_nonce
+    a.lead()
+    assert isinstance(a.reserve(sign_bytes(1)), PermitGranted)
+
+
+def test_marks_of_a_store_that_is_new_since_a_nodes_birth_are_taken_before_it_is_complete(three: Three) -> None:
+    for name in NAMES:
+        three.add(name, NodeState.EMPTY, signed(9) if name == "c" else None)
+    a, c = three.nodes["a"], three.nodes["c"]
+    c.silent = True
+    three.meet_all()
+    a.node.on_frame("c", encode(LifeNews(Life(NodeState.EMPTY, b"to a 567"), False, (), None, ())))
+    three.pump()
+    assert (a.store.header.state, a.store.mark(0).hrs.height) == (NodeState.BORN, 0)
+    for name in ("a", "b"):
+        three.part(name, "c")
+    c.silent = False
+    for name in ("a", "b"):
+        three.meet(name, "c")
+    assert three.ready() == list(NAMES)
+    assert {one.store.mark(0).hrs.height for one in three.nodes.values()} == {9}
 
 
 def test_born_marks_are_the_highest_of_all_state_files(three: Three) -> None:
