@@ -65,6 +65,7 @@ CASES = (
     Case("birth: 3 nodes, a liar beside them, then an honest one with nothing", "", lambda: liar_birth.check("with nothing"), quick=False),
     Case("birth: 3 nodes, a liar beside them, then an honest one as it was", "", lambda: liar_birth.check("as it was"), quick=False),
     Case("birth: 3 nodes, a liar beside them, then an honest one that lost its store", "", lambda: liar_birth.check("without its store"), quick=False),
+    Case("birth: 3 nodes, a liar beside them that was born, then an honest one of that birth", "", lambda: liar_birth.check("born"), quick=False),
     Case("epoch: a majority of 1, 2, 3, 4, 5 is sealed for one of two lists", "", lambda: worst(epoch.check(old) for old in (1, 2, 3, 4, 5)), quick=False),
     Case("epoch: a majority of 1, 2, 3 is sealed for one of two lists", "", lambda: worst(epoch.check(old) for old in (1, 2, 3))),
     Case("epoch: 2, 3, 4 nodes, one restart, one old store (strict)", "", lambda: worst(epoch.check(old, restarts=1, rollbacks=1) for old in (2, 3, 4)), quick=False),

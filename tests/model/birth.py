@@ -210,6 +210,19 @@ def check(
     return explore(model.first(losses), model.successors, lambda state: state.signed == 3, limit=limit)  # type: ignore[attr-defined]
 
 
+def walk(rule: Rule, steps: tuple[str, ...]) -> tuple[bool, str]:
+    """Of three nodes, of which each may be lost: whether two values are signed at the end of these steps, and the one that cannot be gone."""
+    model = Model(3, rule, when_complete)
+    state = model.first(len(steps))
+    for name in steps:
+        after = next((after for step, after in model.successors(state) if step == name), None)
+        if after is None:
+            return False, name
+        assert isinstance(after, State)
+        state = after
+    return state.signed == 3, ""
+
+
 def deadlocks(members: int, losses: int) -> int:
     """States from which nobody can ever become complete without another fault, over all reachable ones."""
     model = Model(members, Rule(), lambda _life: False)
