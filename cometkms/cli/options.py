@@ -138,12 +138,10 @@ def _parse_height(text: str) -> tuple[str | None, int]:
     chain_id, named, number = text.rpartition("=")
     if named and not chain_id:
         raise click.BadParameter(f"{text!r} names no chain")
-    try:
-        height = int(number)
-    except ValueError:
-        height = 0
+    plain = number.isascii() and number.isdigit() and len(number) <= len(str(HEIGHT_MAX))
+    height = int(number) if plain else 0
     if not 0 < height <= HEIGHT_MAX:
-        raise click.BadParameter(f"{number!r} is no height: a whole number from 1 to {HEIGHT_MAX}")
+        raise click.BadParameter(f"{number[:40]!r} is no height: a whole number from 1 to {HEIGHT_MAX}")
     return (chain_id if named else None), height
 
 
