@@ -4,6 +4,9 @@ Foreign text has this one way there: nothing in it moves the cursor, colours, hi
 """
 
 from datetime import UTC, datetime
+from typing import Final
+
+_LAST: Final = 253_402_300_799.0  # the last second of the year 9999, where the calendar ends; it begins with 1970 here
 
 
 def printable(text: str) -> str:
@@ -11,9 +14,14 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
+def moment(untrusted_at: float) -> datetime:
+    """UNIX seconds as a time of the calendar, in UTC; what is outside of it is its first or last one."""
+    return datetime.fromtimestamp(min(max(untrusted_at, 0.0), _LAST), UTC)
+
+
 def clock(at: float) -> str:
     """11:02:14.218, UTC."""
-    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S.%f")[:-3]
+    return moment(at).strftime("%H:%M:%S.%f")[:-3]
 
 
 def duration(seconds: float) -> str:

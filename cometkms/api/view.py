@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 from cometkms.api.failovers import Failover
@@ -10,7 +9,7 @@ from cometkms.api.history import History
 from cometkms.api.html import Html, tag
 from cometkms.api.status import Status
 from cometkms.board.sections import AlertReport
-from cometkms.printable import duration
+from cometkms.printable import duration, moment
 
 #: Columns of words that may be long and without a space: others wrote them.
 _FREE: Final = frozenset({"In words", "Last error", "Last exit", "Connection", "Validator", "Asked for", "Last signed"})
@@ -86,4 +85,4 @@ def us_words(us: float) -> str:
 
 
 def iso_time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    return moment(at).isoformat(timespec="milliseconds")

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cometkms.api.compose import compose_samples
@@ -59,6 +59,8 @@ def test_sections_that_hold_anything(sections: dict[str, Any]) -> None:
 
 @OFTEN
 @given(st.lists(st.tuples(st.sampled_from(PATHS), JSON | st.just(AWAY)), min_size=1, max_size=4))
+@example([(("state", "events", 0, "at"), 253_402_300_800.0)])  # the year 10000
+@example([(("state", "events", 0, "at"), -1e300)])
 def test_a_whole_board_with_something_else_in_some_places(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
     sections: Any = FullBoard().sections_now
     for path, value in changes:
