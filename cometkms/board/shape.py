@@ -25,14 +25,20 @@ _SECTIONS: Final[Mapping[str, Any]] = {
 
 
 class ShapedBoard:
-    """A BoardReader whose sections have their declared shape."""
+    """A BoardReader whose sections have their declared shape; each is held against it once, as long
+    as the board gives the same object."""
 
     def __init__(self, board: BoardReader) -> None:
         self._board = board
+        self._shaped: dict[str, tuple[Any, Any]] = {}  # what the board gave, and its shape
 
     def sections(self) -> Sections:
-        """Read every section without ever delaying a writer."""
-        return shape(cast("Mapping[str, Any]", self._board.sections()))
+        """Read every section, for nobody to change, without ever delaying a writer."""
+        untrusted = cast("Mapping[str, Any]", self._board.sections())
+        for name, section in untrusted.items():
+            if self._shaped.get(name, (_UNFIT, None))[0] is not section:
+                self._shaped[name] = section, _shape_section(name, section)
+        return cast("Sections", {name: self._shaped[name][1] for name in untrusted})
 
     def written(self) -> tuple[int, ...]:
         """Return a value that changes whenever any process has written its section."""

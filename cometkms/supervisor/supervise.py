@@ -113,8 +113,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Watch until the end and return the node's exit code. Every child is gone by then."""
-        gc.collect()
-        gc.freeze()  # a collection in a child would copy every page it shares with the others
+        _stay_shared()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # inherited as ignored, the kernel would reap in our place
         self._mask = {int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, {*_SIGNALS, _TIME_IS_UP})}
         self._watched_at = time.monotonic()
@@ -375,6 +374,15 @@ class Supervisor:
         use = {child.name: child.use for child in self._children if child.use is not None}
         document: SupervisorSection = {**self.facts, "pid": os.getpid(), "children": children, "use": use}
         self.board.section("supervisor").publish(document)
+
+
+def _stay_shared() -> None:
+    """A child copies a page of what it shares with the others when it writes there, a count of
+    references included: a collection would touch every page."""
+    gc.collect()
+    gc.freeze()
+    if sys.version_info < (3, 12):  # later Pythons count no names
+        sys._clear_type_cache()  # a name that makes room for another there is touched, too
 
 
 def _reap_strangers(own: Set[int]) -> None:

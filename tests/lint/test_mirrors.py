@@ -114,7 +114,6 @@ ELSEWHERE: Final[dict[str, dict[str, str]]] = {
         "rules/sign.py": "tests/unit/rules/test_rules.py",
     },
     "held against what others made: vectors, or any input at all": {
-        "board/shape.py": "tests/property/test_shape.py",
         "keys/public.py": "tests/vectors/test_keys.py",
         "keys/ripemd160.py": "tests/property/test_secp256k1.py",
         "wire/peer_id.py": "tests/vectors/test_noise.py",

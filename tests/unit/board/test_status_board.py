@@ -74,6 +74,27 @@ def test_a_document_that_does_not_fit_is_refused_and_the_old_one_stays(board: Bo
     assert section.read() == {"old": 1}
 
 
+def test_what_was_not_written_again_is_not_read_again(board: Board) -> None:
+    section = board.section("state")
+    section.write({"n": [1]})
+    first = section.read()
+    assert section.read() is first
+    section.write({"n": [1]})
+    assert section.read() == first
+    section.write({"n": [2]})
+    assert section.read() == {"n": [2]}
+    assert first == {"n": [1]}
+
+
+def test_a_new_document_beneath_a_sequence_that_was_seen_is_read(board: Board) -> None:
+    """A CPU may show the new sequence before the new content: the old content is not kept for it."""
+    section = board.section("state")
+    put(section, b'{"is": "old"}')
+    assert section.read() == {"is": "old"}
+    put(section, b'{"is": "new"}')
+    assert section.read() == {"is": "new"}
+
+
 # --- what a reader may meet in the memory: a writer's half-done work, seen in any order ---
 
 
