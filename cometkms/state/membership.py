@@ -154,6 +154,7 @@ class Membership:
         self._connected: set[str] = set()
         self._lives: dict[str, LifeNews] = {}
         self._showed: list[Record] = []  # of a node that is born, in this process; the last one now
+        self.ending: tuple[str, ...] = ()  # the sealed members, once they leave no majority to promise in this epoch
         self._request_id = 0
         self._borne: dict[str, Incarnation | None] = {}  # by who said hello last; None: it has none yet
         self._heard: set[str] = set()  # members that let this process in, and said what they know of this one
@@ -192,13 +193,6 @@ class Membership:
         """A node that may not promise neither votes nor leads: it could not do a leader's work. Nor does one to which no majority of this epoch
         can promise any more. Nothing else is asked (rule 12)."""
         return self.ready and not self.ending
-
-    @property
-    def ending(self) -> tuple[str, ...]:
-        """The members that are sealed, where they are so many that no majority is left to promise in this epoch; else none."""
-        sealed = self._sealed(sorted(self._lives))
-        members = len(self._others) + 1
-        return tuple(sealed) if members - len(sealed) < quorum_of(members) else ()
 
     @property
     def phase(self) -> MemberState:
@@ -521,6 +515,8 @@ class Membership:
         self.learn(member, news.known)
         could_answer = member in self._lives and _can_answer(self._lives[member])
         self._lives[member] = news
+        sealed, members = self._sealed(sorted(self._lives)), len(self._others) + 1
+        self.ending = tuple(sealed) if members - len(sealed) < quorum_of(members) else ()
         if self._reading is not None and _can_answer(news) and not could_answer:
             self._ask(member)
         if not self._others or self.state in (NodeState.RECOVERING, NodeState.SEALED):

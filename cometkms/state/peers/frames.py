@@ -29,6 +29,9 @@ class FrameType(IntEnum):
     PONG = 6
 
 
+_TYPES: Final = {int(one): one for one in FrameType}
+
+
 class FrameReader:
     """Cuts the decrypted stream into frames. Lengths are checked before memory is spent."""
 
@@ -58,10 +61,9 @@ class FrameReader:
             return None
         payload = bytes(memoryview(buffer)[HEAD.size : 4 + size])
         del buffer[: 4 + size]
-        try:
-            return FrameType(kind), payload
-        except ValueError:
-            raise ProtocolError(f"a frame of the unknown type {kind}") from None
+        if (known := _TYPES.get(kind)) is None:
+            raise ProtocolError(f"a frame of the unknown type {kind}")
+        return known, payload
 
 
 class StreamSocket(Sink, Protocol):

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from cometkms.durable import Disk
 from cometkms.errors import InvariantError, ProtocolError
@@ -128,6 +128,17 @@ class _Transfer:
     asked_at: float = -1e9
 
 
+class _Facts(NamedTuple):
+    """Where the log stands. `leader`: the library's word. `last`, `commit`, `applied`: indices of entries."""
+
+    term: int
+    leader: str | None
+    leads: bool
+    last: int
+    commit: int
+    applied: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Beat:
     """A heartbeat, or an answer to one, that changed nothing: the same bytes, while the `facts` are the same, change nothing again.
@@ -136,7 +147,7 @@ class _Beat:
     """
 
     payload: bytes
-    facts: tuple[object, ...]
+    facts: _Facts
     answer: bytes | None
 
 
@@ -156,6 +167,8 @@ class _Quiet:
 
 class RaftLog:
     """One member of the replicated log."""
+
+    _known_facts: _Facts | None = None  # until the library is at work again
 
     def __init__(
         self,
@@ -468,7 +481,7 @@ class RaftLog:
                 self._tell_role()
         return True
 
-    def _note_beat(self, peer: str, payload: bytes, message: Message, before: tuple[object, ...]) -> None:
+    def _note_beat(self, peer: str, payload: bytes, message: Message, before: _Facts) -> None:
         """Remember it if it changed nothing: a heartbeat without entries that was answered, or the answer of one that has the whole log."""
         self._quiet.beats.pop(peer, None)
         facts = self._facts()
@@ -493,16 +506,23 @@ class RaftLog:
         self._poke()
         return message
 
-    def _facts(self) -> tuple[object, ...]:
-        """What a heartbeat and its answer leave as it was."""
-        return self.term, self._last_leader, self._is_leader, self.last_index, self.commit_index, self.applied_index
+    def forget_facts(self) -> None:
+        """The library was at work."""
+        self._known_facts = None
+
+    def _facts(self) -> _Facts:
+        """What a heartbeat and its answer leave as it was. Asked for twice a message, it is looked up once: only the library changes it."""
+        if self._known_facts is None:
+            indices = self.last_index, self.commit_index, self.applied_index
+            self._known_facts = _Facts(self.term, self._last_leader, self._is_leader, *indices)
+        return self._known_facts
 
     @property
     def _settled(self) -> bool:
         """There is a leader and nothing to commit or apply: until the next deadline the library has nothing to do."""
-        commit = self.commit_index
-        behind = self.applied_index < commit or (self._is_leader and commit < self.last_index)
-        return self._last_leader is not None and not behind
+        now = self._facts()
+        behind = now.applied < now.commit or (now.leads and now.commit < now.last)
+        return now.leader is not None and not behind
 
     def tick(self) -> None:
         """Do what is due; called when idle_for_s() is over, and soon after kick(). Raises: StoreFailure."""

@@ -55,9 +55,12 @@ running: Final = _Running()
 
 @contextmanager
 def working_for(log: "RaftLog") -> "Iterator[None]":
-    """Every call into the library is made inside."""
+    """Every call into the library is made inside: where the log stands may be another place afterwards."""
     running.log = log
-    yield
+    try:
+        yield
+    finally:
+        log.forget_facts()
 
 
 def _clock() -> float:
