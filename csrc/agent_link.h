@@ -1,5 +1,6 @@
 /* A link between an agent and a node as both ends' plain case sees it: the two messages that are on a signature's way,
- * and one receive or send a call. Everything else that travels on it is the twin's (cometkms/wire/agent_messages.py).
+ * and one receive or send a call. Everything else that travels on it is the general path's
+ * (cometkms/wire/agent_messages.py).
  */
 #ifndef CK_AGENT_LINK_H
 #define CK_AGENT_LINK_H
@@ -8,14 +9,14 @@
 #include "frames.h"
 #include "privval.h"
 
-#define CK_AGENT_MESSAGE_MAX CK_RESPONSE_MAX /* a privval message that is longer is the twin's */
+#define CK_AGENT_MESSAGE_MAX CK_RESPONSE_MAX /* a privval message that is longer is the general path's */
 enum { CK_AGENT_HEAD_MAX = 4 + 1 + 1 + 9 + 2 + CK_CHAIN_ID_MAX + 1 + 1 + 3 };
 #define CK_AGENT_OUT (((CK_AGENT_HEAD_MAX + CK_AGENT_MESSAGE_MAX) / CK_FRAME_DATA + 1) * CK_FRAME_SEALED)
 
 typedef struct ck_agent_link {
     ck_frames *frames;
     int fd;
-    int32_t blocked; /* the twin holds bytes that the socket did not take: nothing may overtake them */
+    int32_t blocked; /* the general path holds bytes that the socket did not take: nothing may overtake them */
     size_t unsent;   /* sealed bytes in `out` that the socket did not take */
     uint8_t out[CK_AGENT_OUT];
     uint8_t inbox[CK_INBOX];
@@ -37,7 +38,7 @@ typedef struct ck_answer {
 } ck_answer;
 
 /* The message at the front of `in`, if it is a whole one of that tag in the shortest form; *used: its size with its
- * length. CK_MORE: the twin's. */
+ * length. CK_MORE: the general path's. */
 CK_MUST_CHECK int ck_take_ask(ck_bytes in, ck_ask *out, size_t *used);
 CK_MUST_CHECK int ck_take_answer(ck_bytes in, ck_answer *out, size_t *used);
 
@@ -45,8 +46,8 @@ CK_MUST_CHECK int ck_take_answer(ck_bytes in, ck_answer *out, size_t *used);
  * CK_SOCKET: *error is errno. */
 CK_MUST_CHECK int ck_agent_receive(const ck_calls *calls, ck_agent_link *link, size_t *len, int *error);
 
-/* Seal and send one message. What the socket does not take is the twin's to send (unsent, blocked), and to notice why.
- * CK_MORE: it is too long for here, or the twin holds older bytes; nothing was sent. */
+/* Seal and send one message. What the socket does not take is the general path's to send (unsent, blocked), and to
+ * notice why. CK_MORE: it is too long for here, or the general path holds older bytes; nothing was sent. */
 CK_MUST_CHECK int ck_agent_ask(const ck_calls *calls, ck_agent_link *link, const ck_ask *ask);
 CK_MUST_CHECK int ck_agent_answer(const ck_calls *calls, ck_agent_link *link, const ck_answer *answer);
 

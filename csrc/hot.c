@@ -74,7 +74,8 @@ static void add_frame(ck_lane *lane, outgoing *out, const uint8_t *message, size
     lane->served++;
 }
 
-/* What the socket does not take is the twin's to send. A socket that failed is noticed by the twin at its next turn. */
+/* What the socket does not take is the general path's to send. A socket that failed is noticed by the general path at
+ * its next turn. */
 static void send_frames(const ck_hot *hot, ck_lane *lane, outgoing *out) {
     lane->unsent = 0;
     if (out->used == 0) return;
@@ -182,7 +183,7 @@ static int on_promised(ck_hot *hot, ck_lane *lane, ck_reader in) {
 
 /* --- one turn of a connection --- */
 
-/* The first frame of `in`, if it is whole and plain; *used: its size. CK_MORE: it is the twin's. */
+/* The first frame of `in`, if it is whole and plain; *used: its size. CK_MORE: it is the general path's. */
 static int on_frame(ck_hot *hot, ck_lane *lane, ck_bytes in, int may, ck_batch *pending, size_t *used) {
     if (in.len < FRAME_HEAD + 2 || in.at[4] != DATA) return CK_MORE;
     const uint64_t size = ck_get_le(in.at, 4);

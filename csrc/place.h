@@ -49,7 +49,7 @@ static inline uint64_t ck_get(const uint8_t *record, unsigned at, unsigned size)
 enum { CK_TAG_RESERVE = 2, CK_TAG_SIGNED = 3, CK_TAG_PERMIT = 19 };
 enum { CK_QUEUE_MESSAGE_MAX = CK_QUEUE_HEAD + CK_SIGN_BYTES_MAX + CK_SIGNATURE_MAX };
 _Static_assert(CK_QUEUE_MESSAGE_MAX <= CK_QUEUE_SLOT - 8, "every message fits a slot of the ring");
-#define CK_HOT_IDS (1ull << 50) /* request ids from here on are the C core's; the twin's are below */
+#define CK_HOT_IDS (1ull << 50) /* request ids from here on are the C core's; the general path's are below */
 
 typedef struct ck_queue_message {
     uint8_t tag;

@@ -5,7 +5,7 @@
 
 #include "cursor.h"
 
-/* A request that a node may sign as it is; what else a validator says, and what is senseless, is the twin's. */
+/* A request that a node may sign as it is; what else a validator says, and what is senseless, is the general path's. */
 static int plain(const ck_end *end) {
     const ck_request *request = &end->session->request;
     return request->reason == CK_REASON_NONE && !end->blocked && end->seq == 0 &&
@@ -39,7 +39,7 @@ int ck_end_turn(const ck_relay *relay, ck_end *end, ck_agent_link *node, uint64_
     return CK_OK;
 }
 
-/* What the socket does not take is the twin's to send, and to notice why. */
+/* What the socket does not take is the general path's to send, and to notice why. */
 static void send_answer(const ck_relay *relay, ck_end *end, size_t len) {
     const ssize_t sent = relay->calls->send(end->fd, end->session->outbox, len, MSG_NOSIGNAL | MSG_DONTWAIT);
     end->unsent_at = sent > 0 ? (size_t)sent : 0;
@@ -47,7 +47,7 @@ static void send_answer(const ck_relay *relay, ck_end *end, size_t len) {
     if (end->unsent) end->blocked = 1;
 }
 
-/* CK_MORE: it is the twin's: nobody waits for it here, or it is no answer. */
+/* CK_MORE: it is the general path's: nobody waits for it here, or it is no answer. */
 static int on_answer(ck_relay *relay, const ck_answer *answer, uint32_t count) {
     size_t len;
     for (uint32_t i = 0; i < relay->ends; i++) {

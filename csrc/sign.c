@@ -106,15 +106,15 @@ int ck_desk_turn(ck_signer *signer, ck_desk *desk, int serve, uint32_t *reserved
     return CK_OK;
 }
 
-/* In a frame of its link. A link whose cipher is used up carries nothing more: the twin meets that with whatever it
- * says next. */
+/* In a frame of its link. A link whose cipher is used up carries nothing more: the general path meets that with
+ * whatever it says next. */
 static void send_to_agent(const ck_signer *signer, ck_sign_lane *link, size_t len) {
     const ck_answer answer = {link->seq, {link->session->outbox, len}};
     link->asked = 0;
     if (ck_agent_answer(signer->calls, link->agent, &answer) != CK_OK) link->agent->blocked = 1;
 }
 
-/* What the socket does not take is the twin's to send, and to notice why. */
+/* What the socket does not take is the general path's to send, and to notice why. */
 static void send_answer(const ck_signer *signer, ck_sign_lane *link, size_t len) {
     if (link->agent) {
         send_to_agent(signer, link, len);
@@ -137,7 +137,7 @@ static void audit(ck_audit *audit, const ck_sign_lane *link, const ck_section *s
     ck_audit_note(audit, &made, &link->asker);
 }
 
-/* For the twin to count and log, later. The request's bytes are there until the next ones are received. */
+/* For the general path to count and log, later. The request's bytes are there until the next ones are received. */
 static void note(ck_signer *signer, const ck_sign_lane *link, const ck_section *section) {
     const ck_bytes hash = link->session->message.ballot.block_id.hash;
     ck_done *done = &signer->done[signer->done_to++ % CK_DONE];
@@ -179,7 +179,7 @@ static int on_permit(ck_signer *signer, const uint8_t *packed, size_t len, ck_si
     const ck_queue_message report = {
         CK_TAG_SIGNED,         0, 0, permit.chain, at, section->bytes, section->bytes_len, section->signature,
         section->signature_len};
-    /* A report that found no room is found with the next reservation, or after the twin's wake-up. */
+    /* A report that found no room is found with the next reservation, or after the general path's wake-up. */
     section->unreported = push(signer, &report) != CK_OK;
     note(signer, link, section);
     *answered = link;

@@ -27,7 +27,7 @@ typedef struct ck_row {
     uint64_t count;
     uint64_t sequence;
     int32_t newest; /* slot */
-    ck_hrs floor;   /* at or below it the twin decides */
+    ck_hrs floor;   /* at or below it the general path decides */
     int64_t reach;  /* above this height, too: it may be a jump (rules/jump.py) */
 } ck_row;
 

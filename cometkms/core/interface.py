@@ -390,7 +390,7 @@ class HotPath(Protocol):
         ...
 
     def counters(self) -> dict[str, int]:
-        """`permitted` to the signer and `answered` to members, here and not by the twin."""
+        """`permitted` to the signer and `answered` to members, here and not by the general path."""
         ...
 
     def seq_of(self, member: str) -> int:
@@ -481,7 +481,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Underway:
-    """A reservation that the hot path gives back to its twin."""
+    """A reservation that the hot path gives back to the general path."""
 
     link: int
     session: Session
@@ -613,7 +613,7 @@ class NodeLane(Protocol):
 
 
 class RelayPath(Protocol):
-    """The plain case of an agent without a line of Python: see csrc/relay.h. Its twin is cometkms.agent itself."""
+    """The plain case of an agent without a line of Python: see csrc/relay.h. The general path is cometkms.agent itself."""
 
     def end(self, number: int, session: Session, fd: int) -> EndLane:
         """`number`: the owner's name for the connection, below CHAINS_MAX; the last one made under it counts."""
@@ -625,7 +625,7 @@ class RelayPath(Protocol):
 
 
 class AuditLines(Protocol):
-    """Lines of the audit log of what is signed every day, many in one call. Its twin is cometkms/audit/log.py."""
+    """Lines of the audit log of what is signed every day, many in one call. The general path is cometkms/audit/log.py."""
 
     def make(
         self, records: Sequence[bytes], *, life: int, number: int, seq: int, head: str, room: int
@@ -782,7 +782,7 @@ class Core(Protocol):
         ...
 
     def audit_lines(self, chains: Sequence[str]) -> AuditLines | None:
-        """`chains`: their ids, by a decision's number. None: this core has none, and its twin (audit/log.py) makes every line."""
+        """`chains`: their ids, by a decision's number. None: this core has none, and the general path (audit/log.py) makes every line."""
         ...
 
     def sign_path(
@@ -793,5 +793,5 @@ class Core(Protocol):
 
     # the agent's
     def relay_path(self) -> RelayPath | None:
-        """None: this core has none, and everything is its twin's."""
+        """None: this core has none, and everything is the general path's."""
         ...

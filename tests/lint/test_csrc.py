@@ -40,6 +40,6 @@ def test_no_warning_and_no_allocator(source: Path, tmp_path: Path) -> None:
 def test_what_the_mutants_cut_out_stands_in_csrc() -> None:
     """Once each, so that `make mutants` takes away what it says."""
     of_the_simulation = {cut for mutant in mutants.MUTANTS for cut in mutant.cuts}
-    of_the_twins_tests = {cut for mutant in relay_mutants.MUTANTS for cut in mutant.cuts}
-    cuts = of_the_simulation | of_the_twins_tests
+    of_the_comparing_tests = {cut for mutant in relay_mutants.MUTANTS for cut in mutant.cuts}
+    cuts = of_the_simulation | of_the_comparing_tests
     assert [cut for cut in cuts if (CSRC / cut.source).read_text().count(cut.text) != 1] == []

@@ -1,4 +1,4 @@
-"""A guard of the agent's path in C taken away in turn, at either end: the tests that hold this path against its readable twin must fail.
+"""A guard of the agent's path in C taken away in turn, at either end: the tests that hold this path against the general path must fail.
 
 `python -m tests.sim.relay_mutants` prints the table; --write puts it into docs/SAFETY.md. A variant that no test notices, and tests that fail
 without any cut, make this program fail. The extension is built by variants.py; the tests of one variant run in a process of their own, with the same

@@ -1,4 +1,4 @@
-"""The agent's plain case in the core against its twin: the same messages to nodes and validator, and the same counters."""
+"""The agent's plain case in the core against the general path: the same messages to nodes and validator, and the same counters."""
 
 import asyncio
 import base64
@@ -292,7 +292,7 @@ async def _play(home: Path, events: list[tuple], *, hot: bool, core: Core) -> di
         ("answer", 1, "of no request"),
     ]
 )
-def test_an_agent_with_the_cores_lanes_and_its_twin_cannot_be_told_apart(
+def test_an_agent_with_the_cores_lanes_and_the_general_path_cannot_be_told_apart(
     tmp_path_factory: pytest.TempPathFactory, events: list[tuple]
 ) -> None:
     """Whatever the validator asks and the nodes answer, in whatever order, and whoever comes and goes; the pure core likewise."""
@@ -345,7 +345,7 @@ def test_what_a_nodes_socket_does_not_take_is_asked_when_it_does(tmp_path: Path)
                 pings += 1
             assert link.lane.blocked
             node.collect()  # now the socket would take more
-            stage.ask(1, 1, "plain")  # the twin's, behind what waits
+            stage.ask(1, 1, "plain")  # the general path's, behind what waits
             assert link._outbox is not None
             while link._outbox:
                 node.collect()

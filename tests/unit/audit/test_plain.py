@@ -1,4 +1,4 @@
-"""Lines that the C core makes are those of the twin, byte for byte, whatever is decided and in whatever portions it comes."""
+"""Lines that the C core makes are those of the general path, byte for byte, whatever is decided and in whatever portions it comes."""
 
 import hashlib
 import json
@@ -37,9 +37,9 @@ PLAIN = st.builds(
 
 
 def both(tmp_path: Path, batches: Sequence[Sequence[bytes]], **more: object) -> tuple[AuditLog, AuditLog]:
-    """A log by the C core and one by the twin, after these batches."""
+    """A log by the C core and one by the general path, after these batches."""
     found = []
-    for name, lines in (("c", LINES), ("twin", None)):
+    for name, lines in (("c", LINES), ("general", None)):
         log = make(tmp_path / name, **{"chains": CHAINS, **more, "lines": lines})
         log.open()
         for batch in batches:
@@ -59,7 +59,7 @@ def same(one: AuditLog, other: AuditLog) -> None:
 
 
 @given(decision=PLAIN, at_ns=st.integers(1, 2**63 - 1), seq=st.integers(0, 2**63))
-def test_a_plain_line_is_the_twins(decision: Decision, at_ns: int, seq: int) -> None:
+def test_a_plain_line_is_the_general_paths(decision: Decision, at_ns: int, seq: int) -> None:
     taken, line, head = LINES.make(
         [pack(LIFE, 9, at_ns, decision)], life=LIFE, number=8, seq=seq, head=NO_HASH, room=AUDIT_LINE_MAX_BYTES
     )
@@ -133,14 +133,14 @@ def test_a_file_is_full_at_the_same_line(tmp_path: Path) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_not_plain_is_left_to_the_twin(message: bytes, what: str) -> None:
+def test_what_is_not_plain_is_left_to_the_general_path(message: bytes, what: str) -> None:
     plain = noted(2, signed(2))
     where = {"life": LIFE, "number": 1, "seq": 4, "head": NO_HASH, "room": 1 << 20}
     assert LINES.make([message, plain], **where) == (0, b"", NO_HASH), what
     assert LINES.make([plain, message], **where)[0] == 1 or what == "a number is missing"
 
 
-def test_a_line_that_may_not_fit_the_file_is_left_to_the_twin() -> None:
+def test_a_line_that_may_not_fit_the_file_is_left_to_the_general_path() -> None:
     messages = [noted(number, signed(number)) for number in range(2, 20)]
     where = {"life": LIFE, "number": 1, "seq": 4, "head": NO_HASH}
     for room in (-5, 0, AUDIT_LINE_MAX_BYTES - 1):

@@ -1,4 +1,4 @@
-"""An agent's requests on the hot path against their twin: the same messages to the agents, reservations, watermark and counters."""
+"""An agent's requests on the hot path against the general path: the same messages to the agents, reservations, watermark and counters."""
 
 import asyncio
 import contextlib
@@ -209,10 +209,10 @@ async def _play(events: list[tuple], *, hot: bool) -> dict[str, object]:
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(EVENTS, max_size=30))
-def test_an_agents_request_on_the_hot_path_and_on_its_twin_cannot_be_told_apart(events: list[tuple]) -> None:
+def test_an_agents_request_on_the_hot_path_and_on_the_general_path_cannot_be_told_apart(events: list[tuple]) -> None:
     """Whatever agents and validators ask, whatever is permitted, refused, lost or late, in whatever order."""
-    twin, hot = (asyncio.run(_play(events, hot=hot)) for hot in (False, True))
-    assert twin == hot
+    general, hot = (asyncio.run(_play(events, hot=hot)) for hot in (False, True))
+    assert general == hot
 
 
 def run(scene) -> None:  # type: ignore[no-untyped-def]
@@ -255,7 +255,7 @@ def test_a_plain_request_of_an_agent_is_reserved_and_answered_without_python() -
 @pytest.mark.parametrize(
     ("kind", "block"), [("urgent", 1), ("other chain", 1), ("no request", 1), ("in two parts", 1), ("behind a ping", 1)]
 )
-def test_what_is_not_plain_is_the_twins(kind: str, block: int) -> None:
+def test_what_is_not_plain_is_the_general_paths(kind: str, block: int) -> None:
     def scene(stage: AgentStage) -> None:
         stage.agent_asks(0, 5, block, kind)
         assert stage.path is not None
@@ -280,7 +280,7 @@ def test_what_the_socket_does_not_take_is_sent_before_anything_else() -> None:
             link._outbox.write(link._frames.seal(filler))
             pings += 1
         assert link._desk.blocked
-        stage.agent_asks(0, 5, 1, "plain")  # blocked: the twin's, behind what waits
+        stage.agent_asks(0, 5, 1, "plain")  # blocked: the general path's, behind what waits
         stage.permit(0, 0)
         agent.collect()
         while link._outbox:

@@ -1,4 +1,4 @@
-"""The signer's hot path against its twin: the same events, the same answers, messages, watermark and counters."""
+"""The signer's hot path against the general path: the same events, the same answers, messages, watermark and counters."""
 
 import base64
 import contextlib
@@ -303,7 +303,7 @@ EVENTS = st.one_of(
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(EVENTS, max_size=30))
-def test_the_hot_path_and_its_twin_cannot_be_told_apart(events: list[tuple]) -> None:
+def test_the_hot_path_and_the_general_path_cannot_be_told_apart(events: list[tuple]) -> None:
     """Whatever is asked, permitted, refused, lost or late, in whatever order."""
     outcomes = []
     for hot in (False, True):
@@ -410,14 +410,14 @@ def test_a_full_queue_takes_the_report_later(stage: Stage) -> None:
     assert stage.reservations.pop() is None
 
 
-def test_a_full_queue_leaves_the_request_to_the_twin_which_answers_empty(stage: Stage) -> None:
+def test_a_full_queue_leaves_the_request_to_the_general_path_which_answers_empty(stage: Stage) -> None:
     while stage.reservations.push(encode(StateHello(1))):
         pass
     stage.ask(0, 5, 1, 0)
     assert stage.chain.counters.unanswered == {"no_permit": 1}
 
 
-def test_with_too_many_signatures_unseen_the_twin_signs(stage: Stage) -> None:
+def test_with_too_many_signatures_unseen_the_general_path_signs(stage: Stage) -> None:
     assert stage.path is not None
     for height in range(1, 70):
         stage.ask(0, height, 1, 0)

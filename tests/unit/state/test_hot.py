@@ -1,4 +1,4 @@
-"""The hot path in C against its twin: it serves the plain case exactly, with the same bytes on the wire and on the disk, and nothing else."""
+"""The hot path in C against the general path: it serves the plain case exactly, with the same bytes on the wire and on the disk, and nothing else."""
 
 import ctypes
 import itertools
@@ -172,7 +172,7 @@ def promise(row: Row, data: bytes, request_id: int = 5) -> Promise:
 # --- a member's request ---
 
 
-def test_a_promise_is_durable_and_answered_as_its_twin_would(node: Node) -> None:
+def test_a_promise_is_durable_and_answered_as_the_general_path_would(node: Node) -> None:
     data = sign_bytes(ROWS[1], 10)
     node.wires[0].send(framed(promise(ROWS[1], data)))
     assert node.wires[0].lane.turn(serve=True) == b""
@@ -215,7 +215,7 @@ def test_more_requests_than_a_batch_holds_are_all_answered(node: Node) -> None:
         "kind",
     ],
 )
-def test_what_is_not_plain_is_the_twins_untouched(node: Node, why: str) -> None:
+def test_what_is_not_plain_is_the_general_paths_untouched(node: Node, why: str) -> None:
     row, data = ROWS[0], sign_bytes(ROWS[0], 10)
     if why == "unknown key":
         row = Row(b"?" * 32, "chain-a")
@@ -310,7 +310,7 @@ def test_a_promise_in_c_forgets_the_signature_of_the_place_before(node: Node) ->
     assert node.store.mark(0) == Watermark(place(data), data)
 
 
-def test_nothing_overtakes_what_is_the_twins(node: Node) -> None:
+def test_nothing_overtakes_what_is_the_general_paths(node: Node) -> None:
     read, asked = framed(Read(1, 2, 0, None)), framed(promise(ROWS[0], sign_bytes(ROWS[0], 10)))  # type: ignore[arg-type]
     node.wires[0].send(asked, read, asked)
     assert node.wires[0].lane.turn(serve=True) == read + asked
@@ -320,11 +320,11 @@ def test_nothing_overtakes_what_is_the_twins(node: Node) -> None:
 HEIGHTS = st.integers(1, 6)
 REACH = 5
 STEPS = st.tuples(st.integers(0, 2), HEIGHTS, st.integers(0, 1), st.sampled_from([1, 2]), st.sampled_from([b"a", b"b"]))
-BY_TWIN = st.tuples(st.just("twin"), st.integers(0, 2), HEIGHTS)
+BY_GENERAL = st.tuples(st.just("general"), st.integers(0, 2), HEIGHTS)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.one_of(STEPS, BY_TWIN), max_size=25))
+@given(st.lists(st.one_of(STEPS, BY_GENERAL), max_size=25))
 def test_it_serves_exactly_what_the_rule_accepts_and_writes(tmp_path: Path, steps: list[tuple[object, ...]]) -> None:
     node = Node(tmp_path / f"promises{next(_NUMBER)}", members=1)
     for number in range(3):
@@ -332,7 +332,7 @@ def test_it_serves_exactly_what_the_rule_accepts_and_writes(tmp_path: Path, step
     expected = [Watermark()] * 3
     try:
         for step in steps:
-            if step[0] == "twin":  # the other side of the store moves a mark
+            if step[0] == "general":  # the other side of the store moves a mark
                 number, height = int(step[1]), int(step[2])  # type: ignore[call-overload]
                 if HRS(height, 9, 3) > expected[number].hrs:
                     expected[number] = Watermark(HRS(height, 9, 3))
@@ -409,7 +409,7 @@ def test_only_what_bears_what_is_recorded_of_its_sender_is_plain(
 
 
 @pytest.mark.parametrize(("seq", "plain"), [(1 << 40, True), ((1 << 40) + 1, False), ((1 << 64) - 1, False)])
-def test_a_seq_that_no_promises_make_is_the_twins(node: Node, seq: int, plain: bool) -> None:
+def test_a_seq_that_no_promises_make_is_the_general_paths(node: Node, seq: int, plain: bool) -> None:
     sent = framed(replace(promise(ROWS[0], sign_bytes(ROWS[0], 10)), seq=0))
     raw = bytearray(sent)
     assert raw[-4:] == b"\x00\x92\x00\x00"
@@ -422,7 +422,7 @@ def test_a_seq_that_no_promises_make_is_the_twins(node: Node, seq: int, plain: b
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=400))
-def test_random_bytes_are_the_twins(node: Node, sent: bytes) -> None:
+def test_random_bytes_are_the_general_paths(node: Node, sent: bytes) -> None:
     node.wires[0].send(sent)
     assert node.wires[0].lane.turn(serve=True) == sent
 
@@ -549,7 +549,7 @@ def test_a_reservation_given_back_is_not_permitted_any_more(node: Node) -> None:
 
 
 @pytest.mark.parametrize("why", ["not leading", "not ready", "place", "mark", "floor", "chain", "garbage", "blocked"])
-def test_a_reservation_that_is_not_plain_is_the_twins(node: Node, why: str) -> None:
+def test_a_reservation_that_is_not_plain_is_the_general_paths(node: Node, why: str) -> None:
     data, chain, hrs = sign_bytes(ROWS[2], 20), 0, None
     node.propose, node.promise = why != "not leading", why != "not ready"
     if why == "place":

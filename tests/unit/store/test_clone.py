@@ -5,7 +5,7 @@ import os
 import pytest
 
 from cometkms.errors import BusyError
-from cometkms.store.twin import name_of, take_name
+from cometkms.store.clone import name_of, take_name
 
 
 def test_one_id_and_key_is_held_once_and_free_again_when_its_holder_ends() -> None:
